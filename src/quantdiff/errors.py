@@ -1,0 +1,45 @@
+"""Every error that a user can meet: each message says what, where and how to go on."""
+
+
+class QuantdiffError(Exception):
+    """Root of the tree: whoever catches this catches all that ``quantdiff`` raises on purpose."""
+
+
+class BadModel(QuantdiffError):
+    """A model file that is missing, damaged, or not what its name says."""
+
+
+class BadData(QuantdiffError):
+    """Data that cannot be fed to the model: shape, type, NaN, an empty set, an unreadable file."""
+
+
+class BadExpression(QuantdiffError):
+    """A ``--fail-on`` expression that names no metric, or cannot be answered."""
+
+
+class NotComparable(QuantdiffError):
+    """Two results that cannot be held against each other."""
+
+
+class MissingExtra(QuantdiffError):
+    """A package of an optional extra is not installed."""
+
+
+class RuntimeFailed(QuantdiffError):
+    """A runtime refused the model, crashed or hung; the message names runtime, model and reason."""
+
+
+class RuntimeUnavailable(RuntimeFailed):
+    """The runtime asked for is not installed here."""
+
+
+class RuntimeCrashed(RuntimeFailed):
+    """The runtime's process ended by a signal while it ran the model."""
+
+
+class RuntimeHung(RuntimeFailed):
+    """The runtime said nothing for longer than the time limit and was ended."""
+
+
+class UnsupportedOp(QuantdiffError):
+    """An operator that has no kernel here; the message names it with its index."""

@@ -1,0 +1,1 @@
+"""Models to train and experiments to repeat."""

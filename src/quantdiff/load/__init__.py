@@ -1,0 +1,1 @@
+"""Files become values: flatbuffer, Keras model, data set."""

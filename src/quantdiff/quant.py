@@ -1,0 +1,77 @@
+"""Affine quantization: ``real = scale * (q - zero_point)``, and the rules that lead there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantdiff.errors import NotComparable
+
+Array = NDArray[Any]
+
+INTEGER_RANGE = {
+    "int2": (-2, 1),
+    "int4": (-8, 7),
+    "int8": (-128, 127),
+    "uint8": (0, 255),
+    "int16": (-32768, 32767),
+    "uint16": (0, 65535),
+    "int32": (-(2**31), 2**31 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class QuantParams:
+    """Affine map ``real = scale * (q - zero_point)``; ``scale`` is real units per step.
+
+    One entry per tensor (``axis is None``) or one per slice along ``axis``.
+    """
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int | None = None
+
+    def along(self, ndim: int) -> tuple[Array, Array]:
+        """Scale (float32) and zero point (int64), shaped to broadcast over a tensor of ``ndim`` axes."""
+        shape = [1] * ndim
+        if self.axis is not None:
+            shape[self.axis] = -1
+        scale, zero_point = np.asarray(self.scale, np.float32), np.asarray(self.zero_point, np.int64)
+        if self.axis is None:
+            return scale.reshape(()), zero_point.reshape(())
+        return scale.reshape(shape), zero_point.reshape(shape)
+
+
+def round_half_away(x: Array) -> Array:
+    """Round to the nearest integer, ties away from zero, as C's ``round`` does; exact in x's own dtype."""
+    whole = np.trunc(x)
+    return whole + np.copysign(np.abs(x - whole) >= 0.5, x)  # noqa: PLR2004 (a half is a half)
+
+
+def quantize(x: Array, params: QuantParams, dtype: str) -> Array:
+    """Integers nearest to ``x``, ties away from zero, clipped to the range of ``dtype``.
+
+    The rule of TFLite's reference kernel (``reference/quantize.h``, ``AffineQuantize``): a float32
+    division, C ``round``, then the zero point. Shape as ``x``.
+
+    Raises:
+        NotComparable: ``x`` holds NaN, which has no integer.
+    """
+    scale, zero_point = params.along(x.ndim)
+    steps = round_half_away(x.astype(np.float32, copy=False) / scale)
+    if np.isnan(steps).any():
+        raise NotComparable("NaN cannot be quantized: look for the layer that makes it")
+    low, high = INTEGER_RANGE[dtype]
+    # Clipping around the zero point first keeps the sum inside int64 whatever the division gave.
+    moved = np.clip(steps.astype(np.float64), low - zero_point, high - zero_point) + zero_point
+    return moved.astype(dtype)
+
+
+def dequantize(q: Array, params: QuantParams) -> Array:
+    """Real values ``scale * (q - zero_point)`` as float32. Shape as ``q``."""
+    scale, zero_point = params.along(q.ndim)
+    return ((q.astype(np.int64) - zero_point) * scale.astype(np.float64)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Values become text: no arithmetic here."""

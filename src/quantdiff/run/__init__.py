@@ -1,0 +1,1 @@
+"""Runners: a function (model, batch) → Trace for each engine."""

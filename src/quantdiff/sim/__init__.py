@@ -1,0 +1,1 @@
+"""The bit-exact simulator: accumulate once, then round as the runtime does."""
