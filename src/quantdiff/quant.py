@@ -48,8 +48,9 @@ class QuantParams:
 
 def round_half_away(x: Array) -> Array:
     """Round to the nearest integer, ties away from zero, as C's ``round`` does; exact in x's own dtype."""
-    whole = np.trunc(x)
-    return whole + np.copysign(np.abs(x - whole) >= 0.5, x)  # noqa: PLR2004 (a half is a half)
+    whole: Array = np.trunc(x)
+    nearest: Array = whole + np.copysign(np.abs(x - whole) >= 0.5, x)  # noqa: PLR2004 (a half is a half)
+    return nearest
 
 
 def quantize(x: Array, params: QuantParams, dtype: str) -> Array:
