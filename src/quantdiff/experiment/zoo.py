@@ -48,11 +48,10 @@ def seed_everything(seed: int) -> None:
 
 
 def train(trial: Trial, data: Dataset, progress: Progress) -> Any:
-    """The trained float model: Adam, cross-entropy from logits, batch 32, the last tenth held out."""
+    """The trained float model: Adam, cross-entropy from logits, batch 32."""
     seed_everything(trial.seed)
     model = build(trial)
-    kept = round(len(data.x_train) * (1 - HELD_OUT))
-    _fit(model, data.x_train[:kept], data.y_train[:kept], BATCH, trial.epochs, ("train float", progress))
+    _fit(model, data.x_train, data.y_train, BATCH, trial.epochs, ("train float", progress))
     return model
 
 
@@ -90,9 +89,11 @@ def convert(model: Any, calibration: Array | None) -> bytes:
 
 
 def _fit(model: Any, x: Array, y: Array, batch: int, epochs: int, stage: tuple[str, Progress]) -> None:
+    """Train on all but the last tenth, which the original experiment held out."""
     keras = frameworks().keras
     name, progress = stage
-    total = -(-len(x) // batch)
+    kept = max(1, int(len(x) * (1 - HELD_OUT)))
+    total = -(-kept // batch)
 
     class Report(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
         """Tell how far the training is."""
@@ -110,4 +111,4 @@ def _fit(model: Any, x: Array, y: Array, batch: int, epochs: int, stage: tuple[s
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     with quiet():
         model.compile(optimizer="adam", loss=loss, steps_per_execution=min(STEPS_AT_ONCE, total))
-        model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0, callbacks=[Report()])
+        model.fit(x[:kept], y[:kept], batch_size=batch, epochs=epochs, verbose=0, callbacks=[Report()])
