@@ -65,13 +65,13 @@ class Buffers:
         if not number < len(self._positions):
             raise Damaged(f"there is no buffer {number}")
         record = self._reader.table("Buffer", self._positions[number])
-        return self.outside(record["offset"], record["size"]) or record["data"]
+        return self.outside(record["offset"], record["size"]) or Span(*record["data"])
 
     def outside(self, offset: int, size: int) -> Span | None:
         """The span of bytes behind the flatbuffer; 0 and 1 as ``offset`` mean that there is none."""
         if offset <= 1:
             return None
-        if offset + size > self._reader.size:
+        if offset + size > len(self._reader.data):
             raise Damaged(f"{size} bytes at {offset} lie behind its end: the file is cut short")
         return Span(offset, size)
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from quantdiff.graph import BlockQuant, SparseDimension, Sparsity, Tensor
 from quantdiff.load.buffers import Buffers
-from quantdiff.load.flatbuffer import Damaged, Reader, Record, Span
+from quantdiff.load.flatbuffer import Damaged, Reader, Span
 from quantdiff.quant import Array, QuantParams
+
+Record = Mapping[str, Any]
 
 UNQUANTIZED: Record = {
     "scale": (),

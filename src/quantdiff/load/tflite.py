@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from quantdiff.errors import BadModel
 from quantdiff.graph import Graph, Metadata, Model, Operator, Signature
 from quantdiff.load import schema
 from quantdiff.load.buffers import Buffers
-from quantdiff.load.flatbuffer import Damaged, Reader, Record
+from quantdiff.load.flatbuffer import Damaged, Reader, Span
 from quantdiff.load.tensors import read_tensor
 
 IDENTIFIER = b"TFL3"
@@ -70,7 +72,7 @@ def _map(path: Path) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _op(record: Record) -> tuple[str, int]:
+def _op(record: Mapping[str, Any]) -> tuple[str, int]:
     number = max(record["builtin_code"], record["deprecated_builtin_code"])
     name = schema.enum("BuiltinOperator").get(number, f"BUILTIN_{number}")
     return (f"CUSTOM:{record['custom_code']}" if name == "CUSTOM" else name), record["version"]
@@ -102,7 +104,7 @@ def _operator(
         raise Damaged(f"operator {index} has no operator code {record['opcode_index']}")
     op, version = codes[record["opcode_index"]]
     span = buffers.outside(record["large_custom_options_offset"], record["large_custom_options_size"])
-    span = span or record["custom_options"]
+    span = span or Span(*record["custom_options"])
     return Operator(
         index=index,
         op=op,
@@ -115,7 +117,7 @@ def _operator(
     )
 
 
-def _options(reader: Reader, record: Record) -> dict[str, object]:
+def _options(reader: Reader, record: Mapping[str, Any]) -> dict[str, object]:
     for which in ("builtin_options", "builtin_options_2"):
         kind, position = record[f"{which}_type"], record[which]
         if position and kind != "NONE" and not kind.isdigit():
