@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantdiff.load.layout import Form, form
+from quantdiff.load.layout import SCALARS, Form, form
 
 TABLES_AT_MOST = 200_000
 SLOTS_AT_MOST = 32  # the largest table has 17
 VECTOR_BYTES_AT_MOST = 32_000_000  # a number of 4 bytes becomes an object of 32
 SHORT = 17  # vectors below this length are unpacked by struct, the others by NumPy
 
+ITEM_SIZE = {"string": 1} | {code: struct.calcsize(f"<{code}") for code in SCALARS.values()}
 UINT32 = struct.Struct("<I").unpack_from
 INT32 = struct.Struct("<i").unpack_from
 
@@ -68,18 +69,21 @@ class Reader:
         start = position + offset
         if not 0 < offset <= len(self.data) - position - 4:
             raise Damaged(f"the offset at byte {position} points outside the file")
-        if len(kind) == 1:
-            return self._scalars(start, kind)
         if kind == "table":
             return start
-        return self._span(start) if kind == "bytes" else self._remembered(start, kind)
+        if kind == "bytes":
+            return self._span(start)
+        return self._values(start, kind)
 
-    def _scalars(self, start: int, code: str) -> tuple[Any, ...]:
+    def _values(self, start: int, kind: str) -> Any:
+        """A vector or string: the short ones at once, a long one as one value for all that point at it."""
         (length,) = UINT32(self.data, start)
-        if length < SHORT:
-            return _short(code, length).unpack_from(self.data, start + 4)
-        values: tuple[Any, ...] = self._remembered(start, code)
-        return values
+        if length < SHORT and len(kind) == 1:
+            return _short(kind, length).unpack_from(self.data, start + 4)
+        if (known := self._known.get((start, kind))) is None:
+            known = self._positions(start) if kind == "tables" else self._long(start, kind)
+            self._known[start, kind] = known
+        return known
 
     def _span(self, start: int, item_size: int = 1) -> Span:
         (length,) = UINT32(self.data, start)
@@ -87,29 +91,14 @@ class Reader:
             raise Damaged(f"the vector at byte {start} says {length} entries, more than the file holds")
         return Span(start + 4, length * item_size)
 
-    def _remembered(self, start: int, kind: str) -> Any:
-        """A long vector, string or list of tables: one value for all that point at it."""
-        if (known := self._known.get((start, kind))) is None:
-            known = self._known[start, kind] = (
-                self._positions(start) if kind == "tables" else self._long(start, kind)
-            )
-        return known
-
     def _long(self, start: int, kind: str) -> Any:
-        """A string or a long vector of numbers; equal ones are one value, as weights shared by subgraphs have them."""
-        dtype = np.dtype("S1" if kind == "string" else f"<{kind}")
-        span = self._span(start, dtype.itemsize)
-        raw = self._bytes(span)
+        """A string or a long vector of numbers; equal ones are one value: subgraphs share weights."""
+        raw = self._bytes(self._span(start, ITEM_SIZE[kind]))
         if (same := self._same.get((kind, raw))) is None:
-            self._kept += span.size
+            self._kept += len(raw)
             if self._kept > VECTOR_BYTES_AT_MOST:
                 raise Damaged(f"it holds more than {VECTOR_BYTES_AT_MOST} bytes of names and parameters")
-            same = (
-                raw.decode("utf-8", "replace")
-                if kind == "string"
-                else tuple(np.frombuffer(raw, dtype).tolist())
-            )
-            self._same[kind, raw] = same
+            same = self._same[kind, raw] = _decoded(raw, kind)
         return same
 
     def _bytes(self, span: Span) -> bytes:
@@ -139,6 +128,12 @@ class Reader:
             raise Damaged(f"a table of kind {name} has fields that overlap") from error
         self._forms[name, vtable] = known
         return known
+
+
+def _decoded(raw: bytes, kind: str) -> Any:
+    if kind == "string":
+        return raw.decode("utf-8", "replace")
+    return tuple(np.frombuffer(raw, f"<{kind}").tolist())
 
 
 @lru_cache(maxsize=300)
