@@ -7,7 +7,8 @@ from math import prod
 
 import numpy as np
 
-from quantdiff.load.flatbuffer import Damaged, Reader, Span
+from quantdiff.load.flatbuffer import Damaged, Reader
+from quantdiff.load.layout import Span
 from quantdiff.quant import Array
 
 STORED_AS = {
@@ -65,7 +66,7 @@ class Buffers:
         if not number < len(self._positions):
             raise Damaged(f"there is no buffer {number}")
         record = self._reader.table("Buffer", self._positions[number])
-        return self.outside(record["offset"], record["size"]) or Span(*record["data"])
+        return self.outside(record["offset"], record["size"]) or record["data"]
 
     def outside(self, offset: int, size: int) -> Span | None:
         """The span of bytes behind the flatbuffer; 0 and 1 as ``offset`` mean that there is none."""

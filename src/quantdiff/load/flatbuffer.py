@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from quantdiff.load.layout import SCALARS, Form, form
+from quantdiff.load.layout import SCALARS, Form, Span, form
 
 TABLES_AT_MOST = 200_000
 SLOTS_AT_MOST = 32  # the largest table has 17
@@ -29,13 +29,6 @@ INT32 = struct.Struct("<i").unpack_from
 
 class Damaged(Exception):
     """The bytes contradict the format; the message says what about them."""
-
-
-class Span(NamedTuple):
-    """Bytes ``start`` … ``start + size`` of the file, not read yet."""
-
-    start: int
-    size: int
 
 
 class Reader:

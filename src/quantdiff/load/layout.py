@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from quantdiff.load import schema
 
@@ -24,6 +24,13 @@ SCALARS = {
     "float32": "f",
     "float64": "d",
 }
+
+
+class Span(NamedTuple):
+    """Bytes ``start`` … ``start + size`` of the file, not read yet."""
+
+    start: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +95,7 @@ def _defaults(table: str) -> dict[str, Any]:
 
 def _default(field: schema.Field) -> Any:
     if field.is_vector:
-        return (0, 0) if field.kind == "uint8" else ()
+        return Span(0, 0) if field.kind == "uint8" else ()
     if field.enum:
         return schema.enum(field.enum)[int(field.default)]
     if field.kind in SCALARS:
