@@ -56,6 +56,7 @@ def _heading(model: Model) -> Text:
 def _grid() -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(justify="right")
+    table.add_column(overflow="fold")
     return table
 
 
