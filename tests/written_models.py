@@ -200,7 +200,7 @@ def _tensor(tensor: T, model: Any) -> Any:
 
 
 def _quantization(tensor: T) -> Any:
-    if tensor.scale is tensor.stored_min is tensor.stored_max is tensor.details is None:
+    if not any(v is not None for v in (tensor.scale, tensor.stored_min, tensor.stored_max, tensor.details)):
         return None
     quant = schema.QuantizationParametersT()
     if tensor.details is not None:
