@@ -22,7 +22,8 @@ from quantdiff.load.keras import KerasModel, describe, is_keras, load_keras
 from quantdiff.load.tflite import load_tflite
 from quantdiff.report.csv import header, summary_rows
 from quantdiff.report.folder import add_to_summary, save_batch, save_models, staged
-from quantdiff.report.json import outcome_document, to_json
+from quantdiff.report.json import outcome_document
+from quantdiff.report.plain import json_text
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
 from quantdiff.run.keras import trace_keras
 from quantdiff.run.tflite import check_installed, trace_tflite
@@ -80,7 +81,7 @@ def run(trial: Trial, out: Path, settings: Settings = DEFAULTS, progress: zoo.Pr
             made_by={"command": "run", **asdict(trial), "samples": len(data.test), "versions": versions()},
             artifacts={name: str(out / file) for name, file in FILES.items()},
         )
-        (folder / RESULTS).write_text(to_json(outcome_document(outcome)) + "\n")
+        (folder / RESULTS).write_text(json_text(outcome_document(outcome)) + "\n")
         add_to_summary(folder, out, header(), summary_rows(trial, outcome))
     return outcome
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pathlib import Path
+
 import click
 
 from quantdiff.errors import QuantdiffError
@@ -42,8 +44,9 @@ def command(function: Handler) -> click.Command:
 
 def complain(message: str) -> int:
     """Print one clean line on standard error and return the status for trouble."""
-    line = " ".join(message.split())
-    click.echo("error: " + "".join(c if c.isprintable() else "?" for c in line), err=True)
+    from quantdiff.report.plain import printable
+
+    click.echo("error: " + printable(" ".join(message.split())), err=True)
     return TROUBLE
 
 
@@ -138,9 +141,10 @@ def _settings(options: dict[str, Any]) -> Any:
 
 def _show(outcome: Any, as_json: bool) -> None:
     if as_json:
-        from quantdiff.report.json import outcome_document, to_json
+        from quantdiff.report.json import outcome_document
+        from quantdiff.report.plain import json_text
 
-        click.echo(to_json(outcome_document(outcome)))
+        click.echo(json_text(outcome_document(outcome)))
     else:
         from rich.console import Console
 
@@ -149,3 +153,24 @@ def _show(outcome: Any, as_json: bool) -> None:
         print_outcome(outcome, Console())
     for failure in outcome.failures:
         complain(failure.error)
+
+
+@command
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--tensor", "pattern", metavar="PATTERN", help="Part of a name, a shell pattern, or an index.")
+def inspect(as_json: bool, model: Path, pattern: str | None) -> int:
+    """Show what a .tflite file holds: tensors, quantization as Netron shows it, operators."""
+    from quantdiff.explain.inspection import inspect_model
+    from quantdiff.load.tflite import load_tflite
+
+    inspection = inspect_model(load_tflite(model), pattern)
+    if as_json:
+        from quantdiff.report.inspection_json import inspection_json
+        from quantdiff.report.plain import json_text
+
+        click.echo(json_text(inspection_json(inspection)))
+    else:
+        from quantdiff.report.inspection import print_inspection
+
+        print_inspection(inspection)
+    return 0

@@ -1,10 +1,7 @@
-"""Values → JSON: one document, numbers never rounded, NaN and infinity as strings."""
+"""Outcome → the JSON document of ``run`` and ``diff``."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -41,18 +38,3 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
             for output in comparison.outputs
         ]
     return document
-
-
-def to_json(document: Any) -> str:
-    """Text of a document; what JSON has no number for is written ``"NaN"``, ``"Infinity"``, ``"-Infinity"``."""
-    return json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
