@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pathlib import Path
-
 import click
 
 from quantdiff.errors import QuantdiffError
