@@ -45,6 +45,7 @@ def refreshed(block: re.Match[str], folder: str) -> str:
     done = subprocess.run(
         "\n".join(commands),
         shell=True,
+        check=False,  # a status other than 0 may be what the page shows
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
