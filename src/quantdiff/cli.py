@@ -114,7 +114,7 @@ def run(as_json: bool, no_bias: bool, data: str | None, out: Path | None, **opti
 @timeout_option
 def diff(as_json: bool, reference: Path, candidate: Path, data: Path, fail_on: tuple[str, ...], **options: Any) -> int:
     """Compare two models on the same data: 0 same, 1 different, 2 trouble."""
-    from quantdiff.compare.conditions import parse, verdict
+    from quantdiff.compare.conditions import parse, reasons
 
     conditions = tuple(parse(text) for text in fail_on)
     from quantdiff import api
@@ -122,9 +122,11 @@ def diff(as_json: bool, reference: Path, candidate: Path, data: Path, fail_on: t
 
     with progress_bar() as progress:
         outcome = api.diff(reference, candidate, data, _settings(options), progress)
-    verdicts = [verdict(comparison, conditions) for comparison in outcome.comparisons]
+    different = [(c, reason) for c in outcome.comparisons for reason in reasons(c, conditions)]
     _show(outcome, as_json)
-    return TROUBLE if outcome.failures else 0 if all(verdicts) else 1
+    for comparison, reason in different:
+        click.echo(f"different: {comparison.reference} vs {comparison.candidate}: {reason}", err=True)
+    return TROUBLE if outcome.failures else 1 if different else 0
 
 
 def _settings(options: dict[str, Any]) -> Any:
