@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from quantdiff.graph import BlockQuant, SparseDimension, Sparsity, Tensor
@@ -74,7 +75,12 @@ def _quant(stored: Record, shape: tuple[int, ...]) -> QuantParams | None:
         return None
     if zero_point and len(zero_point) != len(scale):
         raise Damaged(f"{len(scale)} scales but {len(zero_point)} zero points")
-    return QuantParams(scale, zero_point or (0,) * len(scale), _axis(stored, shape))
+    return QuantParams(scale, zero_point or _zeros(len(scale)), _axis(stored, shape))
+
+
+@lru_cache(maxsize=64)
+def _zeros(count: int) -> tuple[int, ...]:
+    return (0,) * count
 
 
 def _axis(stored: Record, shape: tuple[int, ...]) -> int | None:

@@ -32,10 +32,11 @@ def js_number(value: float) -> str:
         return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
     if value == 0:
         return "0"
-    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    if "e" not in (text := repr(value)):  # both languages print the fewest digits that read back as the same
+        return text.removesuffix(".0")
+    sign, digits, exponent = Decimal(text).normalize().as_tuple()
     assert isinstance(exponent, int)  # finite, as seen above
-    text = _positional("".join(map(str, digits)), len(digits) + exponent)
-    return f"-{text}" if sign else text
+    return "-" * sign + _positional("".join(map(str, digits)), len(digits) + exponent)
 
 
 def _positional(digits: str, point: int) -> str:
