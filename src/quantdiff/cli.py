@@ -26,6 +26,6 @@ def inspect(model: Path, pattern: str | None, as_json: bool) -> None:
 
         click.echo(json_text(inspection_json(inspection)))
     else:
-        from quantdiff.report.inspection import print_inspection
+        from quantdiff.report.inspection import inspection_text
 
-        print_inspection(inspection)
+        click.echo(inspection_text(inspection))
