@@ -66,8 +66,8 @@ class Reader:
             raise Damaged(f"the offset at byte {position} points outside the file")
         if kind == "table":
             return start
-        if kind == "bytes":
-            return self._span(start)
+        if kind.startswith("span"):
+            return self._span(start, int(kind[4:]))
         return self._values(start, kind)
 
     def _values(self, start: int, kind: str) -> Any:
