@@ -25,7 +25,8 @@ def inspection_text(inspection: Inspection) -> str:
     for graph in inspection.graphs:
         if graph.tensors or inspection.pattern is None:
             lines += ["", f"subgraph {graph.index}: {printable(graph.name) or 'unnamed'}"]
-            lines += [*_tensors(graph, channels), "operators", *_operators(graph)]
+            lines += _tensors(graph, channels)
+            lines += ["operators", *_operators(graph)] if graph.operators else []
     return "\n".join(lines)
 
 
