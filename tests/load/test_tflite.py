@@ -284,3 +284,40 @@ def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
         "assert not {'tensorflow', 'ai_edge_litert', 'flatbuffers', 'rich'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+
+
+def of_object_api(data: bytes) -> list[tuple[Any, ...]]:
+    """Every tensor as the schema's own object API reads it."""
+    model = schema.ModelT.InitFromPackedBuf(data)
+    return [_facts(tensor, model) for graph in model.subgraphs for tensor in graph.tensors]
+
+
+def _facts(tensor: Any, model: Any) -> tuple[Any, ...]:
+    quant, data = tensor.quantization, model.buffers[tensor.buffer].data
+    fields = ("scale", "zeroPoint", "min", "max")
+    params = [_tuple(getattr(quant, field) if quant else None) for field in fields]
+    content = b"" if data is None else bytes(np.asarray(data, np.uint8))
+    return (tensor.name or b"").decode(), _tuple(tensor.shape), _tuple(tensor.shapeSignature), *params, content
+
+
+def _tuple(vector: Any) -> tuple[Any, ...]:
+    return () if vector is None else tuple(np.asarray(vector).tolist())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_equals_the_object_api(name: str, tmp_path: Path) -> None:
+    ours = [
+        (
+            tensor.name,
+            tensor.shape,
+            tensor.shape_signature or (),
+            tensor.quant.scale if tensor.quant else (),
+            tensor.stored_zero_point,
+            tensor.stored_min,
+            tensor.stored_max,
+            b"" if tensor.data is None else tensor.data.tobytes(),
+        )
+        for graph in load(MODELS[name], tmp_path).subgraphs
+        for tensor in graph.tensors
+    ]
+    assert ours == of_object_api(MODELS[name])
