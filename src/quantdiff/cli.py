@@ -172,7 +172,7 @@ def inspect(as_json: bool, model: Path, pattern: str | None) -> int:
 
         click.echo(json_text(inspection_json(inspection)))
     else:
-        from quantdiff.report.inspection import print_inspection
+        from quantdiff.report.inspection import inspection_text
 
-        print_inspection(inspection)
+        click.echo(inspection_text(inspection))
     return 0
