@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -11,11 +12,48 @@ from quantdiff.quant import Array, QuantParams
 
 
 @dataclass(frozen=True, slots=True)
+class BlockQuant:
+    """Quantization per block; ``scales`` and ``zero_points`` are the indices of the tensors that hold them.
+
+    ``kind`` is the schema's name: ``BlockwiseQuantization`` (blocks of ``block_size`` along one axis, or of
+    ``block_shape``) or ``MultiAxisQuantization`` (one scale per position of ``axes``).
+    """
+
+    kind: str
+    scales: int
+    zero_points: int
+    block_size: int
+    block_shape: tuple[int, ...] = ()
+    axes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SparseDimension:
+    """One level of a sparse tensor: all ``size`` positions (``DENSE``) or listed ones (``SPARSE_CSR``)."""
+
+    format: str
+    size: int
+    segments: Array | None = field(default=None, compare=False, repr=False)
+    indices: Array | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sparsity:
+    """How the stored values of a sparse constant are spread: see ``SparsityParameters`` in the schema."""
+
+    traversal_order: tuple[int, ...]
+    block_map: tuple[int, ...]
+    dimensions: tuple[SparseDimension, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """One tensor of a subgraph.
 
     ``dtype`` is the TFLite name in lower case (``int8``, ``float32``, ``int4``, …). ``data`` is a read-only
-    view of the file for constants, None for activations; it takes no part in equality or hash.
+    view of the file for constants, None for activations; it takes no part in equality or hash. The view has
+    the tensor's shape, but for values that the file packs (``int4``, ``int2``, strings: bytes in one
+    dimension) or leaves out (sparse: the stored ones in one dimension). ``bfloat16`` is seen as ``uint16``.
     """
 
     index: int
@@ -28,6 +66,11 @@ class Tensor:
     stored_max: tuple[float, ...] = ()
     is_variable: bool = False
     data: Array | None = field(default=None, compare=False, repr=False)
+    stored_axis: int = 0
+    buffer: int = 0
+    buffer_size: int = 0
+    blocks: BlockQuant | None = None
+    sparsity: Sparsity | None = None
 
     @property
     def is_constant(self) -> bool:
@@ -40,7 +83,7 @@ class Operator:
     """One operator: ``op`` is the builtin's name (``CONV_2D``), or ``CUSTOM:<name>``.
 
     ``inputs`` and ``outputs`` are tensor indices; -1 is an input left out. ``options`` are the builtin
-    options by their schema names in snake_case.
+    options by their schema names in snake_case, enums by name; a custom op has bytes, ``custom_options``.
     """
 
     index: int
@@ -49,6 +92,8 @@ class Operator:
     outputs: tuple[int, ...]
     version: int = 1
     options: Mapping[str, object] = field(default_factory=dict, compare=False)
+    intermediates: tuple[int, ...] = ()
+    custom_options: Array | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +115,32 @@ class Graph:
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """A named piece of bytes that the file carries along, such as ``min_runtime_version``."""
+
+    name: str
+    size: int
+    data: Array | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A whole file: subgraph 0 is the one that runs, others are bodies of IF and WHILE, or entry points."""
+
+    subgraphs: tuple[Graph, ...]
+    signatures: tuple[Signature, ...] = ()
+    metadata: tuple[Metadata, ...] = ()
+    description: str = ""
+    version: int = 3
+    path: Path | None = field(default=None, compare=False)
+
+    @property
+    def main(self) -> Graph:
+        """Subgraph 0."""
+        return self.subgraphs[0]
 
 
 def is_float(dtype: str) -> bool:

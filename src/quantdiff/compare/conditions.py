@@ -1,0 +1,71 @@
+"""What counts as different: ``--fail-on 'max_steps>1'``."""
+
+from __future__ import annotations
+
+import operator
+import re
+from dataclasses import dataclass, fields
+
+from quantdiff.compare.comparison import Comparison, Figures
+from quantdiff.errors import BadExpression
+
+OPERATORS = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+METRICS = tuple(field.name for field in fields(Figures) if field.name != "passed")
+PATTERN = re.compile(
+    r"\s*(\w+)\s*(>=|<=|==|!=|>|<)\s*([-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|inf))\s*", re.I
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """``metric``, a comparison sign, a limit: the models differ where this holds."""
+
+    metric: str
+    sign: str
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.metric}{self.sign}{self.limit:g}"
+
+    def holds(self, comparison: Comparison) -> bool:
+        """Whether the comparison differs in the sense of this condition.
+
+        Raises:
+            BadExpression: the metric has no value here (no integer grid, no classes).
+        """
+        value = getattr(comparison.figures, self.metric)
+        if value is None:
+            raise BadExpression(
+                f"--fail-on {self}: {self.metric} has no value for {comparison.reference} vs {comparison.candidate}; "
+                "choose another metric"
+            )
+        return bool(OPERATORS[self.sign](value, self.limit))
+
+
+def parse(text: str) -> Condition:
+    """Read one expression such as ``not_close>0.02``.
+
+    Raises:
+        BadExpression: not of that form, or no such metric; the message lists the metrics.
+    """
+    match = PATTERN.fullmatch(text)
+    if match is None:
+        raise BadExpression(f"--fail-on {text!r}: write METRIC, one of {' '.join(OPERATORS)}, NUMBER: 'max_steps>1'")
+    if match[1] not in METRICS:
+        raise BadExpression(f"--fail-on {text!r}: no metric {match[1]!r}; there are {', '.join(METRICS)}")
+    return Condition(match[1], match[2], float(match[3]))
+
+
+def verdict(comparison: Comparison, conditions: tuple[Condition, ...]) -> bool:
+    """True where the two count as the same: no condition holds, or, without any, all outputs are close."""
+    if not conditions:
+        return comparison.figures.passed
+    held = [condition.holds(comparison) for condition in conditions]  # every one is asked, so that none hides an error
+    return not any(held)

@@ -1,0 +1,180 @@
+"""Data sets: ``.npz`` and ``.npy`` files, checked once when they are read; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from quantdiff.errors import BadData
+from quantdiff.quant import Array
+
+SAMPLES, LABELS = ("x", "x_test"), ("y", "y_test")
+TRAINING = ("x_train", "y_train")
+UNREADABLE = (OSError, EOFError, MemoryError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples in the reference's float units, named as in the file, and the labels where it has them.
+
+    Every array has the samples along axis 0.
+    """
+
+    arrays: Mapping[str, Array] = field(compare=False, repr=False)
+    labels: Array | None = field(default=None, compare=False, repr=False)
+    source: str = "memory"
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What a model asks of one input: its name, dtype and shape; None or -1 stand for any size.
+
+    ``aliases`` are the other names under which people know this input.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    aliases: tuple[str, ...] = ()
+
+
+def load_batch(path: Path) -> Batch:
+    """Read samples and labels: key ``x`` (or ``x_test``) and ``y`` (or ``y_test``), else by order.
+
+    Raises:
+        BadData: no such file, not an array file, pickled objects, an empty set, NaN or infinity, labels
+            that are not one integer per sample.
+    """
+    return make_batch(read_arrays(path), str(path))
+
+
+def make_batch(arrays: Mapping[str, Array], source: str) -> Batch:
+    """Tell samples from labels and check both; see ``load_batch``.
+
+    Where the samples are called ``x``, other arrays count as further inputs only if they have a row a sample.
+    """
+    labels = next((arrays[key] for key in LABELS if key in arrays), None)
+    samples = {name: array for name, array in arrays.items() if name not in (*LABELS, *TRAINING)}
+    main = next((name for name in SAMPLES if name in samples), None)
+    if main is not None:
+        count = samples[main].shape[:1]
+        others = {name: array for name, array in samples.items() if name != main and array.shape[:1] == count}
+        samples = {main: samples[main], **others}
+    if not samples:
+        raise BadData(f"{source}: holds no samples; save them as `x`, labels as `y`: np.savez(file, x=…, y=…)")
+    for name, array in samples.items():
+        _check_samples(name, array, source)
+    lengths = {len(array) for array in samples.values()}
+    if len(lengths) > 1:
+        raise BadData(f"{source}: arrays of unequal length {sorted(lengths)}; each needs one row a sample")
+    if labels is not None:
+        labels = _check_labels(labels, lengths.pop(), source)
+    return Batch(samples, labels, source)
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """All arrays of an ``.npz``, or the one of an ``.npy`` (memory-mapped) as ``x``.
+
+    Raises:
+        BadData: the file is missing, damaged, of another kind, or holds pickled objects.
+    """
+    if not path.is_file():
+        raise BadData(f"{path}: no such data file; give an .npz with `x` (and labels `y`) or an .npy")
+    try:
+        if path.suffix == ".npy":
+            return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except UNREADABLE as error:
+        if "allow_pickle" in str(error) or "Object arrays" in str(error) or "dtype=object" in str(error):
+            raise BadData(
+                f"{path}: holds pickled Python objects, which are never loaded; save plain arrays instead"
+            ) from error
+        raise BadData(f"{path}: not a readable .npz or .npy file ({_first_line(error)}); save it again") from error
+    except TypeError as error:  # np.load gave a bare array: an .npy under another name
+        raise BadData(f"{path}: an .npy file must be called .npy") from error
+
+
+def bind(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[Array, ...]:
+    """One array per input of the model, in the model's order: by name, else by position; shapes checked.
+
+    Raises:
+        BadData: too few arrays, or a shape that does not fit; the message names both shapes.
+    """
+    named = batch.arrays
+    if len(named) < len(slots):
+        names = ", ".join(slot.name for slot in slots)
+        raise BadData(
+            f"{batch.source}: has {len(named)} array(s), {model} has {len(slots)} inputs; name the arrays: {names}"
+        )
+    chosen: Sequence[Array | None] = [
+        next((named[n] for n in (slot.name, *slot.aliases) if n in named), None) for slot in slots
+    ]
+    if any(array is None for array in chosen):
+        chosen = [*named.values()][: len(slots)]
+    return tuple(
+        _fit(array, slot, batch.source, model) for array, slot in zip(chosen, slots, strict=True) if array is not None
+    )
+
+
+def has_sample_axis(array_shape: Sequence[int], slot_shape: Sequence[int | None]) -> bool:
+    """True when axis 0 of the model's input counts samples; False when an input is one sample as a whole."""
+    return len(array_shape) == len(slot_shape)
+
+
+def _fit(array: Array, slot: Slot, source: str, model: str) -> Array:
+    """The array, with axes of size 1 added or removed where that alone makes it fit."""
+    for wanted in (slot.shape[1:], slot.shape):
+        if _matches(array.shape[1:], wanted):
+            return array
+    wanted = slot.shape[1:]
+    if [n for n in array.shape[1:] if n != 1] == [n for n in wanted if n != 1] and None not in wanted:
+        return array.reshape(len(array), *(n for n in wanted if n is not None))
+    raise BadData(
+        f"{source}: samples of shape {_shape(array.shape[1:])} do not fit input {slot.name!r} of {model}, "
+        f"which takes {_shape(wanted)}; reshape the data"
+    )
+
+
+def _matches(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
+    return len(shape) == len(wanted) and all(w in (None, -1, n) for n, w in zip(shape, wanted, strict=True))
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return "(" + ", ".join("any" if n in (None, -1) else str(n) for n in shape) + ")"
+
+
+def _check_samples(name: str, array: Array, source: str) -> None:
+    if array.dtype.kind not in "fiub":
+        raise BadData(f"{source}: `{name}` has type {array.dtype}; samples are numbers")
+    if array.ndim == 0 or array.size == 0:
+        raise BadData(f"{source}: `{name}` is empty (shape {_shape(array.shape)}); nothing can be compared")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        where = np.argwhere(~np.isfinite(array))[0]
+        raise BadData(
+            f"{source}: `{name}` holds NaN or infinity, first in sample {where[0]} "
+            f"at {_shape(tuple(int(i) for i in where[1:]))}; clean the data first"
+        )
+
+
+def _check_labels(labels: Array, count: int, source: str) -> Array:
+    if labels.ndim == 2 and labels.shape[1] == 1:  # noqa: PLR2004 (a column of labels)
+        labels = labels[:, 0]
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise BadData(
+            f"{source}: labels of shape {_shape(labels.shape)} and type {labels.dtype} for {count} samples; "
+            "give one integer per sample"
+        )
+    return labels.astype(np.int64)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

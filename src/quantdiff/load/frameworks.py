@@ -1,0 +1,81 @@
+"""TensorFlow, Keras and TFMOT, imported late and in silence."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from quantdiff.errors import MissingExtra
+
+
+@dataclass(frozen=True, slots=True)
+class Frameworks:
+    """The modules that the extra ``[keras]`` brings: TensorFlow, Keras 2 (tf-keras) and TFMOT."""
+
+    tf: Any
+    keras: Any
+    tfmot: Any
+
+
+def require(module: str, *, extra: str) -> Any:
+    """Import ``module`` now; name the extra to install when it is absent.
+
+    Raises:
+        MissingExtra: the module, or one that it needs, is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"{error.name} is needed here: pip install 'quantdiff[{extra}]'") from error
+
+
+@cache
+def frameworks() -> Frameworks:
+    """Import the three packages once; TFMOT 0.8 works with Keras 2 alone, so that is what ``keras`` is.
+
+    Raises:
+        MissingExtra: the extra ``[keras]`` is not installed.
+    """
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Imports make some 1.5 million objects; letting the collector walk them again and again costs a second.
+    gc.disable()
+    try:
+        with quiet():
+            tf = require("tensorflow", extra="keras")
+            loaded = Frameworks(
+                tf,
+                require("tf_keras", extra="keras"),
+                require("tensorflow_model_optimization", extra="keras"),
+            )
+    finally:
+        gc.freeze()
+        gc.enable()
+    tf.get_logger().setLevel("ERROR")
+    tf.autograph.set_verbosity(0)
+    return loaded
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Send what native code and Python warnings say on standard error nowhere while the block runs."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

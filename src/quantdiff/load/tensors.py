@@ -1,0 +1,108 @@
+"""The record of a tensor in the flatbuffer → ``Tensor``."""
+
+from __future__ import annotations
+
+from quantdiff.graph import BlockQuant, SparseDimension, Sparsity, Tensor
+from quantdiff.load.buffers import Buffers
+from quantdiff.load.flatbuffer import Damaged, Reader, Record, Span
+from quantdiff.quant import Array, QuantParams
+
+UNQUANTIZED: Record = {
+    "scale": (),
+    "zero_point": (),
+    "min": (),
+    "max": (),
+    "details": None,
+    "quantized_dimension": 0,
+}
+
+
+def read_tensor(reader: Reader, buffers: Buffers, index: int, position: int) -> Tensor:
+    """The tensor at ``position``.
+
+    Raises:
+        Damaged: with the tensor's index and name in front.
+    """
+    record = reader.table("Tensor", position)
+    try:
+        return _tensor(reader, buffers, index, record)
+    except Damaged as error:
+        raise Damaged(f"tensor {index} {record['name']!r}: {error}") from error
+
+
+def _tensor(reader: Reader, buffers: Buffers, index: int, record: Record) -> Tensor:
+    dtype, shape = record["type"].lower(), record["shape"]
+    stored = reader.table("QuantizationParameters", at) if (at := record["quantization"]) else UNQUANTIZED
+    sparsity = _sparsity(reader, at) if (at := record["sparsity"]) else None
+    span = buffers.span(record["buffer"])
+    return Tensor(
+        index=index,
+        name=record["name"],
+        shape=shape,
+        dtype=dtype,
+        quant=_quant(stored, shape),
+        shape_signature=record["shape_signature"] or None,
+        stored_min=stored["min"],
+        stored_max=stored["max"],
+        is_variable=record["is_variable"],
+        data=_data(buffers, span, record, dtype, sparse=sparsity is not None),
+        stored_axis=stored["quantized_dimension"],
+        buffer=record["buffer"],
+        buffer_size=span.size,
+        blocks=_blocks(reader, stored) if stored["details"] else None,
+        sparsity=sparsity,
+    )
+
+
+def _data(buffers: Buffers, span: Span, record: Record, dtype: str, *, sparse: bool) -> Array | None:
+    empty = 0 in record["shape"] and record["buffer"] > 0
+    if not span.size and not empty:
+        return None
+    return buffers.view(span, dtype, record["shape"], sparse=sparse)
+
+
+def _quant(stored: Record, shape: tuple[int, ...]) -> QuantParams | None:
+    scale, zero_point = stored["scale"], stored["zero_point"]
+    if not scale:
+        return None
+    if zero_point and len(zero_point) != len(scale):
+        raise Damaged(f"{len(scale)} scales but {len(zero_point)} zero points")
+    return QuantParams(scale, zero_point or (0,) * len(scale), _axis(stored, shape))
+
+
+def _axis(stored: Record, shape: tuple[int, ...]) -> int | None:
+    """The axis that the scales run along; a file may say 3 for a bias, which has only axis 0."""
+    axis, count = stored["quantized_dimension"], len(stored["scale"])
+    if count == 1:
+        return None
+    if len(shape) == 1:
+        axis = 0
+    if not 0 <= axis < len(shape) or shape[axis] != count:
+        raise Damaged(f"{count} scales along axis {axis} do not fit shape {list(shape)}")
+    return int(axis)
+
+
+def _blocks(reader: Reader, stored: Record) -> BlockQuant | None:
+    kind = stored["details_type"]
+    if kind not in {"BlockwiseQuantization", "MultiAxisQuantization"}:
+        return None
+    record = reader.table(kind, stored["details"])
+    return BlockQuant(
+        kind,
+        record["scales"],
+        record["zero_points"],
+        record["block_size"],
+        record.get("block_shape", ()),
+        record.get("quantized_dimensions", ()),
+    )
+
+
+def _sparsity(reader: Reader, position: int) -> Sparsity:
+    record = reader.table("SparsityParameters", position)
+    dimensions = tuple(_dimension(reader, at) for at in record["dim_metadata"])
+    return Sparsity(record["traversal_order"], record["block_map"], dimensions)
+
+
+def _dimension(reader: Reader, position: int) -> SparseDimension:
+    record = reader.table("DimensionMetadata", position)
+    return SparseDimension(record["format"], record["dense_size"])

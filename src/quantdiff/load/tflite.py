@@ -1,0 +1,142 @@
+"""A ``.tflite`` file → ``Model``, read from the flatbuffer itself: no interpreter, no TensorFlow.
+
+The interpreter drops part of what the file holds (stored min and max have no place in its C structures);
+here nothing is dropped, and the constants are views of the memory-mapped file.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+
+from quantdiff.errors import BadModel
+from quantdiff.graph import Graph, Metadata, Model, Operator, Signature
+from quantdiff.load import schema
+from quantdiff.load.buffers import Buffers
+from quantdiff.load.flatbuffer import Damaged, Reader, Record
+from quantdiff.load.tensors import read_tensor
+
+IDENTIFIER = b"TFL3"
+HOW_TO_GO_ON = "take a fresh copy of the file, or convert the model again"
+
+
+def load_tflite(path: str | Path) -> Model:
+    """The model in the file at ``path``; its constants stay in the file until they are read.
+
+    Raises:
+        BadModel: there is no such file, it is no TFLite model, or it is damaged.
+    """
+    path = Path(path)
+    try:
+        return read_model(_map(path), path)
+    except OSError as error:
+        raise BadModel(f"{path}: {error.strerror or error}; check the path") from error
+    except Damaged as error:
+        raise BadModel(f"{path}: {error}; {HOW_TO_GO_ON}") from error
+    except struct.error as error:
+        raise BadModel(f"{path}: a table reaches past the end of the file; {HOW_TO_GO_ON}") from error
+
+
+def read_model(data: memoryview, path: Path | None = None) -> Model:
+    """The model in ``data``.
+
+    Raises:
+        Damaged, struct.error: the bytes are no whole TFLite model.
+    """
+    if bytes(data[4:8]) != IDENTIFIER:
+        raise Damaged("this is no TFLite model (bytes 4 to 7 are not TFL3)")
+    reader = Reader(data)
+    record = reader.root("Model")
+    buffers = Buffers(reader, record["buffers"])
+    codes = tuple(_op(reader.table("OperatorCode", at)) for at in record["operator_codes"])
+    subgraphs = tuple(_graph(reader, buffers, codes, at) for at in record["subgraphs"])
+    if not subgraphs:
+        raise Damaged("it holds no subgraph")
+    return Model(
+        subgraphs=subgraphs,
+        signatures=tuple(_signature(reader, subgraphs, at) for at in record["signature_defs"]),
+        metadata=tuple(_metadata(reader, buffers, at) for at in record["metadata"]),
+        description=record["description"],
+        version=record["version"],
+        path=path,
+    )
+
+
+def _map(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            raise Damaged("the file is empty")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _op(record: Record) -> tuple[str, int]:
+    number = max(record["builtin_code"], record["deprecated_builtin_code"])
+    name = schema.enum("BuiltinOperator").get(number, f"BUILTIN_{number}")
+    return (f"CUSTOM:{record['custom_code']}" if name == "CUSTOM" else name), record["version"]
+
+
+def _graph(reader: Reader, buffers: Buffers, codes: tuple[tuple[str, int], ...], position: int) -> Graph:
+    record = reader.table("SubGraph", position)
+    tensors = tuple(read_tensor(reader, buffers, i, at) for i, at in enumerate(record["tensors"]))
+    operators = tuple(_operator(reader, buffers, codes, i, at) for i, at in enumerate(record["operators"]))
+    graph = Graph(record["name"], tensors, operators, record["inputs"], record["outputs"])
+    _check_indices(graph)
+    return graph
+
+
+def _check_indices(graph: Graph) -> None:
+    lists = [("the subgraph", graph.inputs, graph.outputs)]
+    lists += [(f"operator {op.index} {op.op}", op.inputs, op.outputs) for op in graph.operators]
+    for who, inputs, outputs in lists:
+        used = inputs + outputs
+        if used and not -1 <= min(used) <= max(used) < len(graph.tensors):
+            raise Damaged(f"{who} names a tensor that does not exist")
+
+
+def _operator(
+    reader: Reader, buffers: Buffers, codes: tuple[tuple[str, int], ...], index: int, position: int
+) -> Operator:
+    record = reader.table("Operator", position)
+    if not record["opcode_index"] < len(codes):
+        raise Damaged(f"operator {index} has no operator code {record['opcode_index']}")
+    op, version = codes[record["opcode_index"]]
+    span = buffers.outside(record["large_custom_options_offset"], record["large_custom_options_size"])
+    span = span or record["custom_options"]
+    return Operator(
+        index=index,
+        op=op,
+        inputs=record["inputs"],
+        outputs=record["outputs"],
+        version=version,
+        options=_options(reader, record),
+        intermediates=record["intermediates"],
+        custom_options=buffers.view(span, "uint8", (span.size,)) if span.size else None,
+    )
+
+
+def _options(reader: Reader, record: Record) -> dict[str, object]:
+    for which in ("builtin_options", "builtin_options_2"):
+        kind, position = record[f"{which}_type"], record[which]
+        if position and kind != "NONE" and not kind.isdigit():
+            return reader.table(kind, position)
+    return {}
+
+
+def _signature(reader: Reader, subgraphs: tuple[Graph, ...], position: int) -> Signature:
+    record = reader.table("SignatureDef", position)
+    if not record["subgraph_index"] < len(subgraphs):
+        raise Damaged(f"signature {record['signature_key']!r} names a subgraph that does not exist")
+    inputs, outputs = (_names(reader, record[side]) for side in ("inputs", "outputs"))
+    return Signature(record["signature_key"], inputs, outputs, record["subgraph_index"])
+
+
+def _names(reader: Reader, positions: tuple[int, ...]) -> tuple[tuple[str, int], ...]:
+    records = (reader.table("TensorMap", at) for at in positions)
+    return tuple((record["name"], record["tensor_index"]) for record in records)
+
+
+def _metadata(reader: Reader, buffers: Buffers, position: int) -> Metadata:
+    record = reader.table("Metadata", position)
+    span = buffers.span(record["buffer"])
+    return Metadata(record["name"], span.size, buffers.view(span, "uint8", (span.size,)))

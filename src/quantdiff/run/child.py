@@ -1,0 +1,142 @@
+"""A runtime in a process of its own, kept alive between batches: it may crash or hang, we go on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
+from quantdiff.quant import Array
+
+TIMEOUT = 120.0  # seconds without a word from the child
+WORDS_AT_MOST = 300  # characters of a runtime's own message
+
+
+class RuntimeProcess:
+    """A child that runs one model after another on one runtime; use it as a context manager.
+
+    The child starts at once and in the background, so that it is ready by the time it is needed. ``timeout`` is
+    the number of seconds that it may say nothing; it reports after every batch.
+    """
+
+    def __init__(self, runtime: str, *, timeout: float = TIMEOUT) -> None:
+        self.runtime, self.timeout, self.model = runtime, timeout, "no model"
+        shared = Path("/dev/shm")
+        self._folder = Path(tempfile.mkdtemp(prefix="quantdiff-", dir=shared if os.access(shared, os.W_OK) else None))
+        self._log = (self._folder / "stderr.txt").open("w+b")
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "quantdiff.run.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        self._replies: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def __enter__(self) -> RuntimeProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def load(self, model: Path, *, batch: bool = True) -> None:
+        """Load a model; ``batch`` False runs it sample by sample whatever it allows.
+
+        Raises:
+            RuntimeFailed: the runtime refuses the model, crashes or hangs over it.
+        """
+        self.model = model.name
+        self._ask({"call": "load", "runtime": self.runtime, "model": str(model), "batch": batch})
+
+    def run(
+        self, inputs: Sequence[Array], outputs: int, on_progress: Callable[[int], None]
+    ) -> tuple[list[Array], bool]:
+        """All outputs for all samples, and whether they were computed in batches.
+
+        Raises:
+            RuntimeFailed: the runtime reports an error, crashes or hangs.
+        """
+        sent = [self._folder / f"input{i}.npy" for i in range(len(inputs))]
+        received = [self._folder / f"output{i}.npy" for i in range(outputs)]
+        for path, array in zip(sent, inputs, strict=True):
+            np.save(path, array)
+        how = self._ask({"call": "run", "inputs": [*map(str, sent)], "outputs": [*map(str, received)]}, on_progress)
+        arrays = [np.load(path) for path in received]
+        for path in (*sent, *received):
+            path.unlink()
+        return arrays, how == "batched"
+
+    def close(self) -> None:
+        """End the child and remove its files."""
+        self._child.kill()
+        self._child.wait()
+        for stream in (self._child.stdin, self._child.stdout, self._log):
+            with contextlib.suppress(BrokenPipeError):
+                if stream is not None:
+                    stream.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _listen(self) -> None:
+        assert self._child.stdout is not None
+        with contextlib.suppress(ValueError):  # closed under us
+            for line in self._child.stdout:
+                self._replies.put(line)
+        self._replies.put("")
+
+    def _ask(self, request: dict[str, Any], on_progress: Callable[[int], None] = lambda done: None) -> str:
+        assert self._child.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # its end is reported below, with the reason
+            self._child.stdin.write(json.dumps(request) + "\n")
+            self._child.stdin.flush()
+        while True:
+            reply = self._reply()
+            if "done" in reply:
+                on_progress(reply["done"])
+            elif "error" in reply:
+                raise RuntimeFailed(f"{self._where()} failed: {self._words(reply['error'])}")
+            elif reply["result"] != "ready":
+                return str(reply["result"])
+
+    def _reply(self) -> dict[str, Any]:
+        try:
+            line = self._replies.get(timeout=self.timeout)
+        except queue.Empty:
+            self._child.kill()
+            raise RuntimeHung(
+                f"{self._where()} said nothing for {self.timeout:g} s and was ended; "
+                "use fewer samples, a longer --timeout, or another --runtime"
+            ) from None
+        if line:
+            reply: dict[str, Any] = json.loads(line)
+            return reply
+        raise RuntimeCrashed(f"{self._where()} crashed ({self._ending()}); the other runtimes are not affected")
+
+    def _where(self) -> str:
+        return f"{self.runtime} on {self.model}"
+
+    def _ending(self) -> str:
+        code = self._child.wait()
+        reason = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        self._log.seek(0)
+        said = [line for line in self._log.read().decode(errors="replace").splitlines() if line.strip()]
+        return f"{reason}: {self._words(said[-1])}" if said else reason
+
+    @staticmethod
+    def _words(message: str) -> str:
+        """A native message on one line, without characters that steer a terminal."""
+        line = " ".join(message.split())
+        return "".join(c if c.isprintable() else "?" for c in line)[:WORDS_AT_MOST]

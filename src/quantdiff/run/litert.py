@@ -1,0 +1,62 @@
+"""LiteRT's interpreter under one roof: ``xnnpack``, ``builtin`` and ``reference``; runs in the child process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from quantdiff.quant import Array
+
+RESOLVERS = {
+    "xnnpack": OpResolverType.AUTO,
+    "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    "reference": OpResolverType.BUILTIN_REF,
+}
+
+
+class LiteRT:
+    """An interpreter with its tensors allocated.
+
+    One thread: some ``builtin`` kernels (MEAN) split their sums by thread and round each part.
+    """
+
+    def __init__(self, model: str, runtime: str) -> None:
+        self.interpreter: Any = Interpreter(
+            model_path=model, experimental_op_resolver_type=RESOLVERS[runtime], num_threads=1
+        )
+        self.interpreter.allocate_tensors()
+        self._describe()
+
+    def _describe(self) -> None:
+        self.inputs = self.interpreter.get_input_details()
+        self.outputs = self.interpreter.get_output_details()
+        self.input_shapes = [tuple(int(n) for n in detail["shape"]) for detail in self.inputs]
+
+    def resize(self, shapes: list[tuple[int, ...]]) -> bool:
+        """Give the inputs other shapes; False where the model refuses."""
+        try:
+            for detail, shape in zip(self.inputs, shapes, strict=True):
+                self.interpreter.resize_tensor_input(detail["index"], shape)
+            self.interpreter.allocate_tensors()
+        except (RuntimeError, ValueError):
+            return False
+        self._describe()
+        return True
+
+    def invoke(self, inputs: list[Array]) -> list[Array]:
+        """Outputs for one invocation; state that the model keeps starts afresh."""
+        self.interpreter.reset_all_variables()
+        for detail, array in zip(self.inputs, inputs, strict=True):
+            self.interpreter.set_tensor(detail["index"], array)
+        self.interpreter.invoke()
+        return [self.interpreter.get_tensor(detail["index"]) for detail in self.outputs]
+
+
+def open_model(model: str, runtime: str) -> LiteRT:
+    """Load ``model`` on one of the three runtimes.
+
+    Raises:
+        RuntimeError, ValueError: the interpreter refuses the model.
+    """
+    return LiteRT(model, runtime)
