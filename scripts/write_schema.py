@@ -51,9 +51,7 @@ FIELD_ENUMS = {
 }
 TABLE_ENUMS = {("LSHProjectionOptions", "type"): "LSHProjectionType"}
 
-METHOD = re.compile(
-    r"    def (\w+)\(self(, j)?\):\n        o = .*?Offset\((\d+)\)\)\n(.*?)(?=\n\n|\Z)", re.DOTALL
-)
+METHOD = re.compile(r"    def (\w+)\(self(, j)?\):\n        o = .*?Offset\((\d+)\)\)\n(.*?)(?=\n\n|\Z)", re.DOTALL)
 
 
 def describe(module: ModuleType) -> str:
@@ -77,16 +75,12 @@ def _enum(enum: type) -> str:
 def _table(table: Any) -> str:
     source = inspect.getsource(table)
     slots: dict[int, str] = {}
-    for name, indexed, offset, body in METHOD.findall(
-        source
-    ):  # the first method of a slot is the field's own
+    for name, indexed, offset, body in METHOD.findall(source):  # the first method of a slot is the field's own
         slot = (int(offset) - 4) // 2
         if slot not in slots:
             slots[slot] = _field(table.__name__, _snake(name), bool(indexed), body)
     size = max(slots, default=-1) + 1
-    return " ".join(
-        ["table", table.__name__, *(slots.get(slot, f"deprecated_{slot}:none") for slot in range(size))]
-    )
+    return " ".join(["table", table.__name__, *(slots.get(slot, f"deprecated_{slot}:none") for slot in range(size))])
 
 
 def _snake(camel: str) -> str:

@@ -29,7 +29,7 @@ class T:
     name: str
     shape: Sequence[int]
     dtype: str = "int8"
-    scale: Sequence[float] | float | None = None
+    scale: Sequence[float] | np.ndarray[Any, Any] | float | None = None
     zero_point: Sequence[int] | int = 0
     axis: int = 0
     data: Any = None

@@ -59,9 +59,7 @@ def fully_connected(node: Node) -> bool:
     """``VisitFullyConnectedNode``: int8 weights with zero point 0; the bias may be left out."""
     x, w, y = node.x, node.at(1), node.y
     b = node.inputs[2] if len(node.inputs) > 2 else None  # noqa: PLR2004 (the third input)
-    if not (
-        activation(x) and activation(y) and x.dtype == y.dtype and constant(w) and (b is None or bias(b))
-    ):
+    if not (activation(x) and activation(y) and x.dtype == y.dtype and constant(w) and (b is None or bias(b))):
         return False
     if w.dtype == x.dtype and w.dtype in FLOAT:
         return True
@@ -78,21 +76,12 @@ def transpose_conv(node: Node) -> bool:
     shape, w, x = node.at(0), node.at(1), node.at(2)
     b = node.inputs[3] if len(node.inputs) > 3 else None  # noqa: PLR2004 (the fourth input)
     typed = x.dtype == node.y.dtype and (w.dtype == x.dtype or (w.dtype, x.dtype) == ("int8", "float32"))
-    return (
-        constant(shape)
-        and constant(w)
-        and weights(w, 0)
-        and activation(x)
-        and typed
-        and (b is None or bias(b))
-    )
+    return constant(shape) and constant(w) and weights(w, 0) and activation(x) and typed and (b is None or bias(b))
 
 
 def max_pool(node: Node) -> bool:
     """``CheckPoolingParams``: no stride beyond the window."""
-    inside = all(
-        int(node.option(f"stride_{s}", 1)) <= int(node.option(f"filter_{f}", 1)) for s, f in POOL_SIDES
-    )
+    inside = all(int(node.option(f"stride_{s}", 1)) <= int(node.option(f"filter_{f}", 1)) for s, f in POOL_SIDES)
     return all_activations(node) and inside
 
 
@@ -110,10 +99,7 @@ def mul(node: Node) -> bool:
     """``VisitBinaryNode``: one type, and a product scale within 2**-16 and 2**8."""
     if not same_type(node):
         return False
-    return (
-        is_float(node.y)
-        or 2.0**-16 <= float(scale_of(node.x) * scale_of(node.at(1)) / scale_of(node.y)) < 2.0**8
-    )
+    return is_float(node.y) or 2.0**-16 <= float(scale_of(node.x) * scale_of(node.at(1)) / scale_of(node.y)) < 2.0**8
 
 
 def quantize(node: Node) -> bool:

@@ -13,13 +13,15 @@ EIGHT_BIT = ("int8", "uint8")
 
 
 def activation(tensor: Tensor | None) -> bool:
-    """Float, or 8 bits with one scale whose dimension is 0 (``CheckTensorFloatOrQUInt8Type``)."""
+    """Float, or 8 bits with one scale (``CheckTensorFloatOrQUInt8Type``)."""
     return tensor is not None and (tensor.dtype in FLOAT or eight_bit(tensor))
 
 
 def eight_bit(tensor: Tensor) -> bool:
-    """8 bits with one scale (``CheckTensorQInt8OrQUInt8Type``)."""
-    return is_quantized(tensor, *EIGHT_BIT) and tensor.quant is not None and len(tensor.quant.scale) == 1
+    """8 bits with one scale, whose dimension must be written as 0 (``CheckTensorQInt8OrQUInt8Type``)."""
+    if not is_quantized(tensor, *EIGHT_BIT) or tensor.quant is None:
+        return False
+    return len(tensor.quant.scale) == 1 and tensor.stored_axis == 0
 
 
 def is_float(tensor: Tensor | None) -> bool:
@@ -44,11 +46,7 @@ def all_activations(node: Node) -> bool:
 
 def in_and_out(node: Node) -> bool:
     """First input and outputs are activations that XNNPACK can hold, other inputs constants."""
-    return (
-        activation(node.inputs[0])
-        and all(map(activation, node.outputs))
-        and all(map(constant, node.inputs[1:]))
-    )
+    return activation(node.inputs[0]) and all(map(activation, node.outputs)) and all(map(constant, node.inputs[1:]))
 
 
 def ratio(node: Node, position: int = 0) -> float:
@@ -60,7 +58,7 @@ def weights(tensor: Tensor, axis: int) -> bool:
     """Float, 8 bits per tensor, or int8 along ``axis`` (``CheckTensorFloat32OrQCInt8Type``)."""
     if tensor.dtype in FLOAT or eight_bit(tensor):
         return True
-    return is_quantized(tensor, "int8") and tensor.quant is not None and tensor.quant.axis == axis
+    return is_quantized(tensor, "int8") and tensor.quant is not None and tensor.quant.axis in (None, axis)
 
 
 def bias(tensor: Tensor | None) -> bool:

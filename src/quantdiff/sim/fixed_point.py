@@ -76,9 +76,7 @@ def rounding_shift_right(x: Array, exponent: ArrayLike) -> Array:
     return rounded
 
 
-def multiply_by_quantized_multiplier(
-    acc: Array, mantissa: ArrayLike, shift: ArrayLike, rounding: Rounding
-) -> Array:
+def multiply_by_quantized_multiplier(acc: Array, mantissa: ArrayLike, shift: ArrayLike, rounding: Rounding) -> Array:
     """``acc * mantissa * 2**(shift - 31)`` in integers (``common.cc``, ``MultiplyByQuantizedMultiplier``).
 
     Shapes: mantissa and shift broadcast against acc.

@@ -73,7 +73,7 @@ def exp_on_negative_values(a: Array, integer_bits: int, bits: int = 32) -> Array
             bit = (remainder >> (fractional + exponent)) & 1
             result = np.where(bit != 0, mul(result, constant(factor, bits)), result)
     if integer_bits > WIDE:
-        result = np.where(a < -(1 << (36 - integer_bits)), 0, result)
+        result = np.where(a < -(1 << (bits + 4 - integer_bits)), 0, result)
     return np.where(a == 0, one(bits), result)
 
 

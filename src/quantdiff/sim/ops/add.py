@@ -49,9 +49,7 @@ def in_three_steps(node: Node, a: Array, b: Array, sign: int) -> Array:
     def scaled(x: Array, scale: ArrayLike) -> Array:
         return multiply_by_quantized_multiplier(x, *quantize_multiplier(scale), Rounding.GEMMLOWP)
 
-    left, right = (
-        scaled(x.astype(np.int64) << LEFT_SHIFT, s / twice) for x, s in zip((a, b), scales, strict=True)
-    )
+    left, right = (scaled(x.astype(np.int64) << LEFT_SHIFT, s / twice) for x, s in zip((a, b), scales, strict=True))
     return scaled(left + sign * right, twice / (2.0**LEFT_SHIFT * np.float64(scale_of(node.y))))
 
 

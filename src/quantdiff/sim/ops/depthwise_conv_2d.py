@@ -24,9 +24,7 @@ VECTOR = 8
 
 
 @kernel("DEPTHWISE_CONV_2D")
-def depthwise_conv_2d(
-    node: Node, x: Array, w: Array, bias: Array | None = None, *, runtime: Runtime
-) -> Array:
+def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None, *, runtime: Runtime) -> Array:
     """Compute ``y = clamp(z_y + M_o * (sum over window of (x - z_x) * w_o + bias_o))``, channel by channel.
 
     Shapes: x (n, h, w, c), w (1, kh, kw, c * m), bias (c * m,) -> (n, out_h, out_w, c * m).

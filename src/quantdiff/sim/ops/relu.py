@@ -27,9 +27,14 @@ def relu(node: Node, x: Array, *, runtime: Runtime) -> Array:
         raise NoKernel(f"type {node.x.dtype}")
     if runtime is Runtime.TFLM and node.operator.op == "RELU6":
         return x.clip(*bounds(node, quant_of(node.x))).astype(x.dtype)
-    scale = np.float32(scale_of(node.x) / scale_of(node.y))
-    steps = requantize(centred(x, zero_point_of(node.x)), np.float64(scale), Rounding.GEMMLOWP)
+    steps = requantize(centred(x, zero_point_of(node.x)), ratio(node, runtime), Rounding.GEMMLOWP)
     return (steps + zero_point_of(node.y)).clip(*bounds(node, quant_of(node.y))).astype(node.y.dtype)
+
+
+def ratio(node: Node, runtime: Runtime) -> Array:
+    """``s_x / s_y``: a float32 division in LiteRT, a float64 one in TFLM of October 2026."""
+    wide = np.float64 if runtime is Runtime.TFLM else np.float32
+    return np.asarray(wide(scale_of(node.x)) / wide(scale_of(node.y)))
 
 
 def bounds(node: Node, quant: QuantParams) -> tuple[int, int]:

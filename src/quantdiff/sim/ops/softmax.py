@@ -31,10 +31,8 @@ def softmax(node: Node, x: Array, *, runtime: Runtime) -> Array:
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     difference = x.astype(np.int64) - x.max(axis=-1, keepdims=True)
-    if runtime in (Runtime.REFERENCE, Runtime.TFLM):
-        q = fixed_point(node, difference)
-    else:
-        q = by_table(node, difference)
+    how = fixed_point if runtime in (Runtime.REFERENCE, Runtime.TFLM) else by_table
+    q = how(node, difference)
     return q.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
 
 
