@@ -13,6 +13,10 @@ class BadData(QuantdiffError):
     """Data that cannot be fed to the model: shape, type, NaN, an empty set, an unreadable file."""
 
 
+class NoSuchTensor(QuantdiffError):
+    """A pattern that names no tensor of the model."""
+
+
 class BadExpression(QuantdiffError):
     """A ``--fail-on`` expression that names no metric, or cannot be answered."""
 

@@ -62,6 +62,7 @@ class Tensor:
     dtype: str
     quant: QuantParams | None = None
     shape_signature: tuple[int, ...] | None = None
+    stored_zero_point: tuple[int, ...] = ()
     stored_min: tuple[float, ...] = ()
     stored_max: tuple[float, ...] = ()
     is_variable: bool = False

@@ -15,11 +15,13 @@ Array = NDArray[Any]
 INTEGER_RANGE = {
     "int2": (-2, 1),
     "int4": (-8, 7),
+    "uint4": (0, 15),
     "int8": (-128, 127),
     "uint8": (0, 255),
     "int16": (-32768, 32767),
     "uint16": (0, 65535),
     "int32": (-(2**31), 2**31 - 1),
+    "uint32": (0, 2**32 - 1),
     "int64": (-(2**63), 2**63 - 1),
 }
 
@@ -44,6 +46,18 @@ class QuantParams:
         if self.axis is None:
             return scale.reshape(()), zero_point.reshape(())
         return scale.reshape(shape), zero_point.reshape(shape)
+
+
+def real_range(params: QuantParams, dtype: str, *, narrow: bool = False) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Smallest and largest real value of ``dtype``, per scale: ``scale * (low - zero_point)``, … ``high``.
+
+    The scale is the file's float32, the product is a double: exact for all dtypes up to 16 bits, rounded once
+    for int32. ``narrow`` leaves the lowest code out, as symmetric weights do.
+    """
+    low, high = INTEGER_RANGE[dtype]
+    pairs = tuple(zip(params.scale, params.zero_point, strict=True))
+    lows = tuple(scale * (low + narrow - zero_point) for scale, zero_point in pairs)
+    return lows, tuple(scale * (high - zero_point) for scale, zero_point in pairs)
 
 
 def round_half_away(x: Array) -> Array:

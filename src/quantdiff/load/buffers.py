@@ -7,7 +7,8 @@ from math import prod
 
 import numpy as np
 
-from quantdiff.load.flatbuffer import Damaged, Reader, Span
+from quantdiff.load.flatbuffer import Damaged, Reader
+from quantdiff.load.layout import Span
 from quantdiff.quant import Array
 
 STORED_AS = {
@@ -71,7 +72,7 @@ class Buffers:
         """The span of bytes behind the flatbuffer; 0 and 1 as ``offset`` mean that there is none."""
         if offset <= 1:
             return None
-        if offset + size > self._reader.size:
+        if offset + size > len(self._reader.data):
             raise Damaged(f"{size} bytes at {offset} lie behind its end: the file is cut short")
         return Span(offset, size)
 

@@ -1,43 +1,28 @@
 """A reader of flatbuffer tables that trusts nothing: every offset and length is held against the file.
 
 The format: https://flatbuffers.dev/internals. A table starts with the distance to its vtable, which lists
-where each slot's field lies; references point forward only, and the schema has no recursive table, so no
-chain of offsets can loop. What a file can still do is point at the same bytes many times over; the limits
-below bound the work and the memory that this may cost.
+where each slot's field lies. Offsets point forward only and the schema has no recursive table, so no chain
+of offsets can loop; what a damaged file can still do is to point at the same bytes many times over, and the
+limits below bound the work and the memory that this costs. Bounds of single fields are left to ``struct``,
+whose ``struct.error`` says that a field lies outside the file.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from quantdiff.load import schema
+from quantdiff.load.layout import SCALARS, Form, Span, form
 
-Record = Mapping[str, Any]
-
+TABLES_AT_MOST = 200_000
 SLOTS_AT_MOST = 32  # the largest table has 17
-TABLES_AT_MOST = 300_000
-DECODED_BYTES_AT_MOST = 32_000_000
+VECTOR_BYTES_AT_MOST = 32_000_000  # a number of 4 bytes becomes an object of 32
 SHORT = 17  # vectors below this length are unpacked by struct, the others by NumPy
 
-SCALARS = {
-    "bool": "?",
-    "int8": "b",
-    "uint8": "B",
-    "int16": "h",
-    "uint16": "H",
-    "int32": "i",
-    "uint32": "I",
-    "int64": "q",
-    "uint64": "Q",
-    "float32": "f",
-    "float64": "d",
-}
+ITEM_SIZE = {"string": 1} | {code: struct.calcsize(f"<{code}") for code in SCALARS.values()}
 UINT32 = struct.Struct("<I").unpack_from
 INT32 = struct.Struct("<i").unpack_from
 
@@ -46,178 +31,104 @@ class Damaged(Exception):
     """The bytes contradict the format; the message says what about them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Bytes ``start`` … ``start + size`` of the file, not read yet."""
-
-    start: int
-    size: int
-
-
 class Reader:
     """One flatbuffer; ``table`` gives the fields of one table, its own tables still unread."""
 
     def __init__(self, data: memoryview) -> None:
         self.data = data
-        self.size = len(data)
-        self._vtables: dict[int, tuple[int, ...]] = {}
-        self._vectors: dict[tuple[int, str], tuple[Any, ...]] = {}
-        self._strings: dict[int, str] = {}
-        self._same: dict[Any, Any] = {}
-        self._read = self._decoded = 0
-        self._tables = 0
+        self._forms: dict[tuple[str, int], Form] = {}
+        self._known: dict[tuple[int, str], Any] = {}
+        self._same: dict[tuple[str, bytes], Any] = {}
+        self._scanned = self._kept = self._tables = 0
 
     def root(self, name: str) -> dict[str, Any]:
         """The fields of the root table."""
-        return self.table(name, self.reference(0))
+        return self.table(name, *UINT32(self.data, 0))
 
     def table(self, name: str, position: int) -> dict[str, Any]:
         """Field → value: scalars, strings, tuples; enums named; tables as positions, bytes as spans."""
-        layout = _layout(name)
-        record = dict(layout.defaults)
-        for offset, (field, read) in zip(self._vtable(position), layout.slots, strict=False):
-            if offset and read:
-                record[field] = read(self, position + offset)
-        return record
+        (distance,) = INT32(self.data, position)
+        vtable = position - distance
+        known = self._forms.get((name, vtable)) or self._form(name, vtable)
+        record = dict(zip(known.names, known.unpack(self.data, position), strict=True))
+        for field, names in known.enums:
+            record[field] = names.get(record[field]) or str(record[field])
+        for field, offset, kind in known.references:
+            record[field] = self._follow(position + offset, record[field], kind)
+        return known.defaults | record
 
-    def reference(self, position: int) -> int:
-        """Where the offset stored at ``position`` points to."""
-        (offset,) = UINT32(self.data, position)
-        if not 0 < offset <= self.size - position - 4:
+    def _follow(self, position: int, offset: int, kind: str) -> Any:
+        """What the offset stored at ``position`` leads to: a table's position, or the value itself."""
+        start = position + offset
+        if not 0 < offset <= len(self.data) - position - 4:
             raise Damaged(f"the offset at byte {position} points outside the file")
-        return position + int(offset)
+        if kind == "table":
+            return start
+        if kind == "bytes":
+            return self._span(start)
+        return self._values(start, kind)
 
-    def vector(self, position: int, item_size: int) -> Span:
-        """The bytes of the vector that the offset at ``position`` points to."""
-        start = self.reference(position)
+    def _values(self, start: int, kind: str) -> Any:
+        """A vector or string: the short ones at once, a long one as one value for all that point at it."""
         (length,) = UINT32(self.data, start)
-        if length * item_size > self.size - start - 4:
+        if length < SHORT and len(kind) == 1:
+            return _short(kind, length).unpack_from(self.data, start + 4)
+        if (known := self._known.get((start, kind))) is None:
+            known = self._positions(start) if kind == "tables" else self._long(start, kind)
+            self._known[start, kind] = known
+        return known
+
+    def _span(self, start: int, item_size: int = 1) -> Span:
+        (length,) = UINT32(self.data, start)
+        if length * item_size > len(self.data) - start - 4:
             raise Damaged(f"the vector at byte {start} says {length} entries, more than the file holds")
-        return Span(start + 4, length)
+        return Span(start + 4, length * item_size)
 
-    def scalars(self, position: int, code: str) -> tuple[Any, ...]:
-        """A vector of numbers; equal vectors are one tuple."""
-        dtype = np.dtype(f"<{code}")
-        span = self.vector(position, dtype.itemsize)
-        key = (span.start, code)
-        if (known := self._vectors.get(key)) is None:
-            raw = self._bytes(span.start, span.size * dtype.itemsize)
-            if (known := self._same.get((code, raw))) is None:
-                self._charge(len(raw))
-                known = _unpack(raw, span.size, code, dtype)
-                self._same[code, raw] = known
-            self._vectors[key] = known
-        return known
+    def _long(self, start: int, kind: str) -> Any:
+        """A string or a long vector of numbers; equal ones are one value: subgraphs share weights."""
+        raw = self._bytes(self._span(start, ITEM_SIZE[kind]))
+        if (same := self._same.get((kind, raw))) is None:
+            self._kept += len(raw)
+            if self._kept > VECTOR_BYTES_AT_MOST:
+                raise Damaged(f"it holds more than {VECTOR_BYTES_AT_MOST} bytes of names and parameters")
+            same = self._same[kind, raw] = _decoded(raw, kind)
+        return same
 
-    def string(self, position: int) -> str:
-        """A string; bytes that are not UTF-8 become U+FFFD."""
-        span = self.vector(position, 1)
-        if (known := self._strings.get(span.start)) is None:
-            self._charge(span.size)
-            known = self._bytes(span.start, span.size).decode("utf-8", "replace")
-            self._strings[span.start] = known
-        return known
+    def _bytes(self, span: Span) -> bytes:
+        self._scanned += span.size
+        if span.size > VECTOR_BYTES_AT_MOST or self._scanned > len(self.data):
+            raise Damaged(f"the {span.size} bytes at {span.start} overlap with others, or are too many")
+        return bytes(self.data[span.start : span.start + span.size])
 
-    def positions(self, position: int) -> tuple[int, ...]:
+    def _positions(self, start: int) -> tuple[int, ...]:
         """Where the tables of a vector of tables lie."""
-        span = self.vector(position, 4)
-        self._tables += span.size
+        span = self._span(start, 4)
+        offsets = np.frombuffer(self.data, "<u4", span.size // 4, span.start).astype(np.int64)
+        self._tables += offsets.size
         if self._tables > TABLES_AT_MOST:
             raise Damaged(f"it says it has more than {TABLES_AT_MOST} tensors, operators and buffers")
-        starts = np.frombuffer(self.data, "<u4", span.size, span.start).astype(np.int64)
-        targets = starts + np.arange(span.start, span.start + 4 * span.size, 4)
-        if span.size and int(targets.max()) > self.size - 4:
-            raise Damaged(f"the list at byte {span.start} points outside the file")
-        found: list[int] = targets.tolist()
+        found: list[int] = (offsets + np.arange(span.start, span.start + span.size, 4)).tolist()
         return tuple(found)
 
-    def _vtable(self, position: int) -> tuple[int, ...]:
-        (distance,) = INT32(self.data, position)
-        start = position - distance
-        if (known := self._vtables.get(start)) is not None:
-            return known
-        if not 0 <= start <= self.size - 4:
-            raise Damaged(f"the table at byte {position} has its field list outside the file")
-        (length,) = struct.unpack_from("<H", self.data, start)
-        count = min(max(length // 2 - 2, 0), SLOTS_AT_MOST)
-        known = struct.unpack_from(f"<{count}H", self.data, start + 4)
-        self._vtables[start] = known
+    def _form(self, name: str, vtable: int) -> Form:
+        if not 0 <= vtable <= len(self.data) - 4:
+            raise Damaged(f"a table of kind {name} has its list of fields outside the file")
+        (size,) = struct.unpack_from("<H", self.data, vtable)
+        slots = min(max(size // 2 - 2, 0), SLOTS_AT_MOST)
+        try:
+            known = form(name, struct.unpack_from(f"<{slots}H", self.data, vtable + 4))
+        except ValueError as error:
+            raise Damaged(f"a table of kind {name} has fields that overlap") from error
+        self._forms[name, vtable] = known
         return known
 
-    def _bytes(self, start: int, size: int) -> bytes:
-        self._read += size
-        if size > DECODED_BYTES_AT_MOST or self._read > self.size:  # without overlaps it cannot be
-            raise Damaged(f"the {size} bytes at {start} overlap with others, or are too many")
-        return bytes(self.data[start : start + size])
 
-    def _charge(self, size: int) -> None:
-        self._decoded += size
-        if self._decoded > DECODED_BYTES_AT_MOST:
-            raise Damaged(f"it says it holds more than {DECODED_BYTES_AT_MOST} bytes of names and parameters")
+def _decoded(raw: bytes, kind: str) -> Any:
+    if kind == "string":
+        return raw.decode("utf-8", "replace")
+    return tuple(np.frombuffer(raw, f"<{kind}").tolist())
 
 
-Read = Callable[[Reader, int], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How to read one table."""
-
-    slots: tuple[tuple[str, Read | None], ...]
-    defaults: dict[str, Any]
-
-
-@cache
-def _layout(table: str) -> _Layout:
-    known = [field for field in schema.fields(table) if field.kind != "none"]
-    slots = tuple((field.name, _read(field)) for field in schema.fields(table))
-    return _Layout(slots, {field.name: _default(field) for field in known})
-
-
-def _default(field: schema.Field) -> Any:
-    if field.is_vector:
-        return Span(0, 0) if field.kind == "uint8" else ()
-    if field.enum:
-        return schema.enum(field.enum)[int(field.default)]
-    if field.kind in SCALARS:
-        return float(field.default) if field.kind.startswith("float") else field.default
-    return "" if field.kind == "string" else None
-
-
-def _read(field: schema.Field) -> Read | None:
-    if field.is_vector:
-        return _read_vector(field)
-    if field.kind in SCALARS:
-        return _read_scalar(field)
-    if field.kind == "none":
-        return None
-    return Reader.string if field.kind == "string" else Reader.reference
-
-
-def _read_vector(field: schema.Field) -> Read:
-    if field.kind == "uint8":
-        return lambda reader, position: reader.vector(position, 1)
-    if field.kind in SCALARS:
-        code = SCALARS[field.kind]
-        return lambda reader, position: reader.scalars(position, code)
-    return Reader.positions
-
-
-def _read_scalar(field: schema.Field) -> Read:
-    unpack = struct.Struct("<" + SCALARS[field.kind]).unpack_from
-    if field.enum is None:
-        return lambda reader, position: unpack(reader.data, position)[0]
-    names = schema.enum(field.enum)
-
-    def read(reader: Reader, position: int) -> str:
-        (number,) = unpack(reader.data, position)
-        return names.get(number) or str(number)
-
-    return read
-
-
-def _unpack(raw: bytes, count: int, code: str, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    if count < SHORT:
-        return struct.unpack(f"<{count}{code}", raw)
-    values: list[Any] = np.frombuffer(raw, dtype).tolist()
-    return tuple(values)
+@lru_cache(maxsize=300)
+def _short(code: str, length: int) -> struct.Struct:
+    return struct.Struct(f"<{length}{code}")

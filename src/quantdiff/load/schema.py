@@ -22,6 +22,7 @@ class Field:
     default: int | bool | str
 
 
+@cache
 def enum(name: str) -> dict[int, str]:
     """Number → name of one enum."""
     numbers, following = {}, 0

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from quantdiff.graph import BlockQuant, SparseDimension, Sparsity, Tensor
 from quantdiff.load.buffers import Buffers
-from quantdiff.load.flatbuffer import Damaged, Reader, Record, Span
+from quantdiff.load.flatbuffer import Damaged, Reader
+from quantdiff.load.layout import Span
 from quantdiff.quant import Array, QuantParams
+
+Record = Mapping[str, Any]
 
 UNQUANTIZED: Record = {
     "scale": (),
@@ -42,6 +48,7 @@ def _tensor(reader: Reader, buffers: Buffers, index: int, record: Record) -> Ten
         dtype=dtype,
         quant=_quant(stored, shape),
         shape_signature=record["shape_signature"] or None,
+        stored_zero_point=stored["zero_point"],
         stored_min=stored["min"],
         stored_max=stored["max"],
         is_variable=record["is_variable"],

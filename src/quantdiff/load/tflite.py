@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from quantdiff.errors import BadModel
 from quantdiff.graph import Graph, Metadata, Model, Operator, Signature
 from quantdiff.load import schema
 from quantdiff.load.buffers import Buffers
-from quantdiff.load.flatbuffer import Damaged, Reader, Record
+from quantdiff.load.flatbuffer import Damaged, Reader
+from quantdiff.load.layout import Span
 from quantdiff.load.tensors import read_tensor
 
 IDENTIFIER = b"TFL3"
@@ -70,7 +73,7 @@ def _map(path: Path) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _op(record: Record) -> tuple[str, int]:
+def _op(record: Mapping[str, Any]) -> tuple[str, int]:
     number = max(record["builtin_code"], record["deprecated_builtin_code"])
     name = schema.enum("BuiltinOperator").get(number, f"BUILTIN_{number}")
     return (f"CUSTOM:{record['custom_code']}" if name == "CUSTOM" else name), record["version"]
@@ -87,7 +90,7 @@ def _graph(reader: Reader, buffers: Buffers, codes: tuple[tuple[str, int], ...],
 
 def _check_indices(graph: Graph) -> None:
     lists = [("the subgraph", graph.inputs, graph.outputs)]
-    lists += [(f"operator {op.index} {op.op}", op.inputs, op.outputs) for op in graph.operators]
+    lists += [(f"operator {op.index} {op.op!r}", op.inputs, op.outputs) for op in graph.operators]
     for who, inputs, outputs in lists:
         used = inputs + outputs
         if used and not -1 <= min(used) <= max(used) < len(graph.tensors):
@@ -109,17 +112,19 @@ def _operator(
         inputs=record["inputs"],
         outputs=record["outputs"],
         version=version,
-        options=_options(reader, record),
+        options=_options(reader, buffers, record),
         intermediates=record["intermediates"],
         custom_options=buffers.view(span, "uint8", (span.size,)) if span.size else None,
     )
 
 
-def _options(reader: Reader, record: Record) -> dict[str, object]:
+def _options(reader: Reader, buffers: Buffers, record: Mapping[str, Any]) -> dict[str, object]:
     for which in ("builtin_options", "builtin_options_2"):
         kind, position = record[f"{which}_type"], record[which]
         if position and kind != "NONE" and not kind.isdigit():
-            return reader.table(kind, position)
+            options = reader.table(kind, position)
+            spans = {name: value for name, value in options.items() if isinstance(value, Span)}
+            return options | {name: buffers.view(span, "uint8", (span.size,)) for name, span in spans.items()}
     return {}
 
 

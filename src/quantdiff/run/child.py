@@ -22,20 +22,25 @@ from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.quant import Array
 
 TIMEOUT = 120.0  # seconds without a word from the child
+CHATTER = ("INFO:", "WARNING: All log")  # lines of native code that explain nothing
 WORDS_AT_MOST = 300  # characters of a runtime's own message
 
 
 class RuntimeProcess:
-    """A child that runs one model after another on one runtime; use it as a context manager.
+    """A child that runs one model on one runtime; use it as a context manager.
 
-    The child starts at once and in the background, so that it is ready by the time it is needed. ``timeout`` is
-    the number of seconds that it may say nothing; it reports after every batch.
+    The child starts at once and in the background, so that it is ready by the time it is needed; it stays alive
+    between batches, and another model gets another child: native code that damages its own memory (seen) must not
+    spoil the next result. ``timeout`` is the number of seconds that it may say nothing; it reports after every batch.
     """
 
     def __init__(self, runtime: str, *, timeout: float = TIMEOUT) -> None:
-        self.runtime, self.timeout, self.model = runtime, timeout, "no model"
-        shared = Path("/dev/shm")
+        self.runtime, self.timeout, self.model = runtime, timeout, ""
+        shared = Path("/dev/shm")  # memory, where the system offers it as a folder
         self._folder = Path(tempfile.mkdtemp(prefix="quantdiff-", dir=shared if os.access(shared, os.W_OK) else None))
+        self._start()
+
+    def _start(self) -> None:
         self._log = (self._folder / "stderr.txt").open("w+b")
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "quantdiff.run.worker"],
@@ -45,7 +50,7 @@ class RuntimeProcess:
             text=True,
         )
         self._replies: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=_listen, args=(self._child.stdout, self._replies), daemon=True).start()
 
     def __enter__(self) -> RuntimeProcess:
         return self
@@ -59,6 +64,9 @@ class RuntimeProcess:
         Raises:
             RuntimeFailed: the runtime refuses the model, crashes or hangs over it.
         """
+        if self.model:
+            self._end()
+            self._start()
         self.model = model.name
         self._ask({"call": "load", "runtime": self.runtime, "model": str(model), "batch": batch})
 
@@ -82,20 +90,16 @@ class RuntimeProcess:
 
     def close(self) -> None:
         """End the child and remove its files."""
+        self._end()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self) -> None:
         self._child.kill()
         self._child.wait()
         for stream in (self._child.stdin, self._child.stdout, self._log):
             with contextlib.suppress(BrokenPipeError):
                 if stream is not None:
                     stream.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _listen(self) -> None:
-        assert self._child.stdout is not None
-        with contextlib.suppress(ValueError):  # closed under us
-            for line in self._child.stdout:
-                self._replies.put(line)
-        self._replies.put("")
 
     def _ask(self, request: dict[str, Any], on_progress: Callable[[int], None] = lambda done: None) -> str:
         assert self._child.stdin is not None
@@ -107,7 +111,7 @@ class RuntimeProcess:
             if "done" in reply:
                 on_progress(reply["done"])
             elif "error" in reply:
-                raise RuntimeFailed(f"{self._where()} failed: {self._words(reply['error'])}")
+                raise RuntimeFailed(f"{self._where()} failed: {self._reason(reply['error'])}")
             elif reply["result"] != "ready":
                 return str(reply["result"])
 
@@ -130,13 +134,24 @@ class RuntimeProcess:
 
     def _ending(self) -> str:
         code = self._child.wait()
-        reason = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        return self._reason(signal.Signals(-code).name if code < 0 else f"exit status {code}")
+
+    def _reason(self, reason: str) -> str:
+        """The reason with the last words of native code about this model: they name the operator."""
         self._log.seek(0)
-        said = [line for line in self._log.read().decode(errors="replace").splitlines() if line.strip()]
-        return f"{reason}: {self._words(said[-1])}" if said else reason
+        lines = [" ".join(line.split()) for line in self._log.read().decode(errors="replace").splitlines()]
+        said = [line for line in dict.fromkeys(lines) if line and not line.startswith(CHATTER)]
+        return self._words(": ".join([reason, "; ".join(said[-2:])] if said else [reason]))
 
     @staticmethod
     def _words(message: str) -> str:
         """A native message on one line, without characters that steer a terminal."""
         line = " ".join(message.split())
         return "".join(c if c.isprintable() else "?" for c in line)[:WORDS_AT_MOST]
+
+
+def _listen(stream: Any, replies: queue.SimpleQueue[str]) -> None:
+    with contextlib.suppress(ValueError):  # closed under us
+        for line in stream:
+            replies.put(line)
+    replies.put("")

@@ -1,0 +1,114 @@
+"""The digit classifiers of the original experiment, and the three steps that lead to a ``.tflite``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from quantdiff.errors import QuantdiffError
+from quantdiff.experiment.trial import Trial, depth
+from quantdiff.load.datasets import Dataset
+from quantdiff.load.frameworks import frameworks, quiet
+from quantdiff.quant import Array
+
+Progress = Callable[[str, int, int], None]
+
+IMAGE, CLASSES, FILTERS = (28, 28), 10, 12
+BATCH, HELD_OUT = 32, 0.1
+TUNED_ON, TUNING_BATCH = 1000, 500
+CALIBRATED_ON = 1000
+STEPS_AT_ONCE = 100  # training steps per call into TensorFlow: the same steps, a third of the time
+
+
+class TrainingFailed(QuantdiffError):
+    """Keras, TFMOT or the converter raised an error; the message names the step."""
+
+
+def build(trial: Trial) -> Any:
+    """The float model, not trained: ``CNN``, or ``denseN`` with N linear layers of 10 units."""
+    layers = frameworks().keras.layers
+    stack = [layers.InputLayer(input_shape=IMAGE)]
+    if trial.model == "CNN":
+        stack += [
+            layers.Reshape((*IMAGE, 1)),
+            layers.Conv2D(FILTERS, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+        ]
+    stack.append(layers.Flatten())
+    stack += [layers.Dense(CLASSES, use_bias=trial.bias) for _ in range(max(1, depth(trial.model)))]
+    return frameworks().keras.Sequential(stack)
+
+
+def seed_everything(seed: int) -> None:
+    """Make what follows repeatable on this machine: seeds of Python, NumPy and TensorFlow, ops in fixed order."""
+    used = frameworks()
+    used.keras.backend.clear_session()
+    used.keras.utils.set_random_seed(seed)
+    used.tf.config.experimental.enable_op_determinism()
+
+
+def train(trial: Trial, data: Dataset, progress: Progress) -> Any:
+    """The trained float model: Adam, cross-entropy from logits, batch 32."""
+    seed_everything(trial.seed)
+    model = build(trial)
+    _fit(model, data.x_train, data.y_train, BATCH, trial.epochs, ("train float", progress))
+    return model
+
+
+def quantize_aware(model: Any, data: Dataset, progress: Progress) -> Any:
+    """A quantization-aware copy by TFMOT, tuned for one epoch on the first 1,000 images at batch 500."""
+    with quiet():
+        qat = frameworks().tfmot.quantization.keras.quantize_model(model)
+    _fit(qat, data.x_train[:TUNED_ON], data.y_train[:TUNED_ON], TUNING_BATCH, 1, ("tune qat", progress))
+    return qat
+
+
+def convert(model: Any, calibration: Array | None) -> bytes:
+    """The model as ``.tflite``: int8 throughout with ``calibration`` images, else dynamic range.
+
+    Raises:
+        TrainingFailed: the converter refuses the model.
+    """
+    lite = frameworks().tf.lite
+    converter = lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [lite.Optimize.DEFAULT]
+    if calibration is not None:
+
+        def representative() -> Iterator[list[Array]]:
+            for i in range(min(CALIBRATED_ON, len(calibration))):
+                yield [calibration[i : i + 1]]
+
+        converter.representative_dataset = representative
+        converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = frameworks().tf.int8
+    try:
+        with quiet():
+            return bytes(converter.convert())
+    except Exception as error:
+        raise TrainingFailed(f"the TFLite converter failed: {str(error).splitlines()[0][:200]}") from error
+
+
+def _fit(model: Any, x: Array, y: Array, batch: int, epochs: int, stage: tuple[str, Progress]) -> None:
+    """Train on all but the last tenth, which the original experiment held out."""
+    keras = frameworks().keras
+    name, progress = stage
+    kept = max(1, int(len(x) * (1 - HELD_OUT)))
+    total = -(-kept // batch)
+
+    class Report(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
+        """Tell how far the training is."""
+
+        def on_train_batch_end(self, step: int, logs: Any = None) -> None:
+            del logs
+            progress(name, self.epochs_done * total + step + 1, epochs * total)
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            del logs
+            self.epochs_done = epoch + 1
+
+        epochs_done = 0
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with quiet():
+        model.compile(optimizer="adam", loss=loss, steps_per_execution=min(STEPS_AT_ONCE, total))
+        model.fit(x[:kept], y[:kept], batch_size=batch, epochs=epochs, verbose=0, callbacks=[Report()])

@@ -1,0 +1,103 @@
+"""How the fields of one table lie in memory, compiled once for each vtable that a file uses."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from quantdiff.load import schema
+
+SCALARS = {
+    "bool": "?",
+    "int8": "b",
+    "uint8": "B",
+    "int16": "h",
+    "uint16": "H",
+    "int32": "i",
+    "uint32": "I",
+    "int64": "q",
+    "uint64": "Q",
+    "float32": "f",
+    "float64": "d",
+}
+
+
+class Span(NamedTuple):
+    """Bytes ``start`` … ``start + size`` of the file, not read yet."""
+
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One table as one ``struct``: its fields present in the file, in the order in which they lie there.
+
+    ``references`` are the fields that hold an offset: name, own place in the table, and what it leads to
+    (``table``, ``tables``, ``string``, ``bytes``, or the struct code of a vector of numbers).
+    """
+
+    unpack: Callable[[memoryview, int], tuple[Any, ...]]
+    names: tuple[str, ...]
+    enums: tuple[tuple[str, dict[int, str]], ...]
+    references: tuple[tuple[str, int, str], ...]
+    defaults: dict[str, Any]
+
+
+@lru_cache(maxsize=4096)
+def form(table: str, vtable: tuple[int, ...]) -> Form:
+    """The form of ``table`` under a vtable given as the place of each slot, 0 for a field left out.
+
+    Raises:
+        ValueError: two fields overlap.
+    """
+    slots = zip(vtable, schema.fields(table), strict=False)
+    present = sorted(((at, field) for at, field in slots if at and field.kind != "none"), key=itemgetter(0))
+    return Form(
+        struct.Struct(_codes(table, present)).unpack_from,
+        tuple(field.name for _, field in present),
+        tuple((field.name, schema.enum(field.enum)) for _, field in present if field.enum),
+        tuple((field.name, at, _target(field)) for at, field in present if _target(field)),
+        _defaults(table),
+    )
+
+
+def _codes(table: str, present: list[tuple[int, schema.Field]]) -> str:
+    codes, end = "<", 0
+    for at, field in present:
+        if at < end:
+            raise ValueError(f"{table}: {field.name} overlaps with the field before it")
+        codes += f"{at - end}x{_code(field)}"
+        end = struct.calcsize(codes)
+    return codes
+
+
+def _code(field: schema.Field) -> str:
+    return "I" if _target(field) else SCALARS[field.kind]
+
+
+def _target(field: schema.Field) -> str:
+    if field.is_vector:
+        return "bytes" if field.kind == "uint8" else SCALARS.get(field.kind, "tables")
+    if field.kind in SCALARS:
+        return ""
+    return "string" if field.kind == "string" else "table"
+
+
+@cache
+def _defaults(table: str) -> dict[str, Any]:
+    return {field.name: _default(field) for field in schema.fields(table) if field.kind != "none"}
+
+
+def _default(field: schema.Field) -> Any:
+    if field.is_vector:
+        return Span(0, 0) if field.kind == "uint8" else ()
+    if field.enum:
+        return schema.enum(field.enum)[int(field.default)]
+    if field.kind in SCALARS:
+        return float(field.default) if field.kind.startswith("float") else field.default
+    return "" if field.kind == "string" else None

@@ -1,0 +1,30 @@
+"""Text that is safe to print: names from a file may hold anything, JSON holds no NaN."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def printable(text: str) -> str:
+    """``text`` with every character that moves the cursor, or shows nothing, as its escape sequence."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """One JSON document in ASCII: numbers never rounded, NaN and infinity as strings."""
+    return json.dumps(_finite(document), allow_nan=False, indent=1)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+    return value
