@@ -118,7 +118,7 @@ def _call(
             arguments.append(None if tensor is None else tensor.data)
     try:
         result = kernel.function(node, *arguments, runtime=runtime)
-    except (ValueError, IndexError, TypeError) as error:
+    except (ValueError, IndexError, TypeError, ArithmeticError) as error:
         raise BadModel(
             f"{node.operator.op} #{node.operator.index}: its tensors do not fit together ({error}); "
             "`quantdiff inspect` shows their shapes"
