@@ -9,13 +9,13 @@ from quantdiff.sim.fixed_point import Rounding
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of
 
 
-def product_scale(node: Node, rounding: Rounding) -> Array:
-    """Effective scale of input 0 times input 1, per channel when the weights are.
+def product_scale(node: Node, rounding: Rounding, factors: tuple[int, int] = (0, 1)) -> Array:
+    """Effective scale of two inputs, per channel when the weights are.
 
     float32 throughout for XNNPACK (``convolution-nhwc.c``, ``init_requantization_scale_*``), else
     float64 throughout (``kernel_util.cc``, ``PopulateConvolutionQuantizationParams``).
     """
-    x, w, y = scale_of(node.at(0)), scale_of(node.at(1)), scale_of(node.y)
+    x, w, y = scale_of(node.at(factors[0])), scale_of(node.at(factors[1])), scale_of(node.y)
     if rounding is Rounding.XNNPACK:
         return x * w / y
     return np.float64(x) * np.asarray(w, np.float64) / np.float64(y)

@@ -8,6 +8,9 @@ channels, then a scalar tail), for uint8 ``depthwiseconv_uint8.h``; xnnpack:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from quantdiff.quant import Array
@@ -31,25 +34,24 @@ def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None,
     """
     check_8_bit(node)
     acc = add_bias(accumulate(node, x, w), bias)
-    y = rounded(node, acc, runtime) + zero_point_of(node.y)
-    return y.clip(*clamp_of(node, runtime)).astype(node.y.dtype)
+    old = node.x.dtype == "uint8" and runtime is Runtime.BUILTIN  # whose kernel rounds as the reference does
+    rounded = round_channels(acc, partial(convolution_scale, node), Runtime.REFERENCE if old else runtime)
+    return (rounded + zero_point_of(node.y)).clip(*clamp_of(node, runtime)).astype(node.y.dtype)
 
 
-def rounded(node: Node, acc: Array, runtime: Runtime) -> Array:
+def round_channels(acc: Array, scale_of: Callable[[Rounding], Array], runtime: Runtime) -> Array:
     """The accumulators scaled; in ``builtin`` the last ``channels mod 8`` channels round otherwise."""
     if runtime is Runtime.XNNPACK:
-        return requantize(acc, convolution_scale(node, Rounding.XNNPACK), Rounding.XNNPACK)
-    scale = np.broadcast_to(convolution_scale(node, Rounding.GEMMLOWP), acc.shape[-1:])
-    if runtime is not Runtime.BUILTIN or node.x.dtype == "uint8":
+        return requantize(acc, scale_of(Rounding.XNNPACK), Rounding.XNNPACK)
+    scale = np.broadcast_to(scale_of(Rounding.GEMMLOWP), acc.shape[-1:])
+    if runtime is not Runtime.BUILTIN:
         return requantize(acc, scale, Rounding.GEMMLOWP)
     body = acc.shape[-1] // VECTOR * VECTOR
-    return np.concatenate(
-        [
-            requantize(acc[..., :body], scale[:body], Rounding.RUY),
-            requantize(acc[..., body:], scale[body:], Rounding.GEMMLOWP),
-        ],
-        axis=-1,
-    )
+    parts = [
+        requantize(acc[..., :body], scale[:body], Rounding.RUY),
+        requantize(acc[..., body:], scale[body:], Rounding.GEMMLOWP),
+    ]
+    return np.concatenate(parts, axis=-1)
 
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:
