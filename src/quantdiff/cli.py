@@ -72,7 +72,9 @@ timeout_option = click.option(
 
 @command
 @click.option("--model", default="dense4", show_default=True, help="CNN, dense1, dense2, dense3, …")
-@click.option("--quantize", is_flag=True, help="int8 weights, activations, input and output; else dynamic range.")
+@click.option(
+    "--quantize", is_flag=True, help="int8 input and output too; else the converter's defaults, float at both ends."
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=3, show_default=True)
 @click.option("--no-bias", is_flag=True, help="Dense layers without biases.")
 @click.option("--epochs", type=click.IntRange(min=1), default=1, show_default=True)

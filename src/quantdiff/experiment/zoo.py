@@ -64,7 +64,10 @@ def quantize_aware(model: Any, data: Dataset, progress: Progress) -> Any:
 
 
 def convert(model: Any, calibration: Array | None) -> bytes:
-    """The model as ``.tflite``: int8 throughout with ``calibration`` images, else dynamic range.
+    """The model as ``.tflite``: int8 throughout with ``calibration`` images, else by the converter's defaults.
+
+    The defaults make a float model dynamic range (int8 weights alone); a quantization-aware one becomes int8
+    inside, from its trained ranges, with float input and output.
 
     Raises:
         TrainingFailed: the converter refuses the model.
