@@ -28,9 +28,10 @@ def activation_unreachable(wiring: Wiring) -> Iterator[Found]:
         step = scale(y)
         if bounds is None or y is None or y.dtype not in ("int8", "uint8") or step is None or _is_shared(wiring, y):
             continue
-        low, high = (step * (q - zero_point(y)) for q in INTEGER_RANGE[y.dtype])
-        lost = (max(0.0, bounds[0] - low) + max(0.0, high - bounds[1])) / (high - low)
-        if TOLERATED < lost < 1:
+        first, last = INTEGER_RANGE[y.dtype]
+        low, high = (step * (q - zero_point(y)) for q in (first, last))
+        lost = min(1.0, (max(0.0, bounds[0] - low) + max(0.0, high - bounds[1])) / (step * (last - first)))
+        if lost > TOLERATED:
             yield Found(wiring.operator(node), f"{lost:.1%} of the codes: range {low:.4g} to {high:.4g}")
 
 
