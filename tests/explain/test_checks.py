@@ -62,7 +62,7 @@ def only(code: str, data: bytes) -> Finding:
          "stored 0.126, product 0.125; moves the output by up to 0.0035 steps"),
         ("CHAN04", "dense", "operator 0 FULLY_CONNECTED y", "channel 0 reaches 127 steps, the median of 4 channels 9"),
         ("FLOAT01", "two ops", "operator 1 ELU g",
-         "2 float operator(s): DEQUANTIZE #0 → ELU #1 → ELU #2 → QUANTIZE #3"),
+         "2 float operators: DEQUANTIZE #0 → ELU #1 → ELU #2 → QUANTIZE #3"),
         ("QUANT01", "twice", "operator 1 QUANTIZE y", "QUANTIZE #0 → QUANTIZE #1"),
         ("RANGE01", "channel", "operator 0 FULLY_CONNECTED y", "1 of 4 channels (1): 3.9% of the codes"),
         ("RANGE02", "relu", "operator 0 FULLY_CONNECTED y", "11.0% of the codes: range -56 to 454"),

@@ -17,6 +17,11 @@ class Severity(Enum):
     """Worth knowing; usual in sane models."""
 
 
+def counted(count: int, what: str) -> str:
+    """``1 layer``, ``2 layers``."""
+    return f"{count} {what}" + "s" * (count != 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where in the model: an operator or tensor of a subgraph, or a layer of the reference."""

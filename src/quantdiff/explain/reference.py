@@ -13,8 +13,8 @@ from quantdiff.explain.wiring import is_integer_value
 from quantdiff.graph import Model
 from quantdiff.load.keras import KerasModel, flat_layers
 
-VALUES = ("post_activation", "pre_activation", "output", "quantize_layer")
-"""The stems of TFMOT's variables for computed values; all others belong to weights."""
+VALUES = ("post_activation", "pre_activation", "output")
+"""The stems of a wrapper's variables for computed values; all others belong to weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,8 @@ class Reference:
     def _range(self, layer: Any, stem: str, low: Any, high: Any) -> Range:
         ends = float(np.min(low.numpy())), float(np.max(high.numpy()))
         behind = stem in ("post_activation", "output") and is_relu(layer)
-        return Range(self.place(layer, f"{stem}_min/max"), *ends, stem not in VALUES, behind)
+        of_weights = stem not in VALUES and type(layer).__name__ != "QuantizeLayer"
+        return Range(self.place(layer, f"{stem}_min/max"), *ends, of_weights, behind)
 
     @property
     def file_is_quantized(self) -> bool:

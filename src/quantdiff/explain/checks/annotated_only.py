@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from quantdiff.explain.finding import Found, Severity
+from quantdiff.explain.finding import Found, Severity, counted
 from quantdiff.explain.reference import Reference
 from quantdiff.explain.registry import check
 
@@ -18,4 +18,4 @@ def annotated_only(reference: Reference) -> Iterator[Found]:
     """
     marked = [layer for layer in reference.layers if type(layer).__name__ == "QuantizeAnnotate"]
     if marked and reference.keras.kind != "qat":
-        yield Found(reference.place(marked[0]), f"{len(marked)} annotated layer(s), none quantized")
+        yield Found(reference.place(marked[0]), f"{counted(len(marked), 'annotated layer')}, none quantized")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from quantdiff.explain.finding import Found, Severity
+from quantdiff.explain.finding import Found, Severity, counted
 from quantdiff.explain.registry import check
 from quantdiff.explain.wiring import Wiring
 
@@ -18,5 +18,5 @@ def axis_outside(wiring: Wiring) -> Iterator[Found]:
     """
     wrong = [t for t in wiring.graph.tensors if t.quant and t.shape and not 0 <= t.stored_axis < len(t.shape)]
     if wrong:
-        evidence = f"dimension {wrong[0].stored_axis} of {len(wrong[0].shape)}; {len(wrong)} such tensor(s)"
+        evidence = f"dimension {wrong[0].stored_axis} of {len(wrong[0].shape)}; {counted(len(wrong), 'such tensor')}"
         yield Found(wiring.tensor(wrong[0]), evidence)

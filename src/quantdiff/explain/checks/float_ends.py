@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from quantdiff.explain.finding import Found, Severity
+from quantdiff.explain.finding import Found, Severity, counted
 from quantdiff.explain.registry import check
 from quantdiff.explain.wiring import Wiring, is_float_value, is_integer_value
 from quantdiff.sim.node import Node
@@ -22,7 +22,7 @@ def float_ends(wiring: Wiring) -> Iterator[Found]:
         return
     for role, ends in (("input", wiring.inputs), ("output", wiring.outputs)):
         for tensor in filter(is_float_value, ends):
-            evidence = f"{tensor.dtype}, while {len(quantized)} operators compute in integers"
+            evidence = f"{tensor.dtype}; integers in {counted(len(quantized), 'operator')}"
             yield Found(wiring.tensor(tensor, role), evidence)
 
 

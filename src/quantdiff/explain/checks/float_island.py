@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from quantdiff.explain.finding import Found, Severity
+from quantdiff.explain.finding import Found, Severity, counted
 from quantdiff.explain.registry import check
 from quantdiff.explain.wiring import Wiring, is_float_value, is_integer_value
 from quantdiff.graph import Tensor
@@ -26,7 +26,7 @@ def float_island(wiring: Wiring) -> Iterator[Found]:
         after = [reader for node in group for t in node.outputs for reader in wiring.readers(t) if _is_exit(reader)]
         if before and after:
             path = " → ".join(f"{n.operator.op} #{n.operator.index}" for n in (before[0], *group[:SHOWN], after[-1]))
-            yield Found(wiring.operator(group[0]), f"{len(group)} float operator(s): {path}")
+            yield Found(wiring.operator(group[0]), f"{counted(len(group), 'float operator')}: {path}")
 
 
 SHOWN = 4

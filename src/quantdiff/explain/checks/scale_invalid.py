@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from quantdiff.explain.finding import Found, Severity
+from quantdiff.explain.finding import Found, Severity, counted
 from quantdiff.explain.registry import check
 from quantdiff.explain.wiring import Wiring
 from quantdiff.quant import INTEGER_RANGE
@@ -24,4 +24,6 @@ def scale_invalid(wiring: Wiring) -> Iterator[Found]:
             continue
         bad = [s for s in tensor.quant.scale if not (math.isfinite(s) and s > 0)]
         if bad:
-            yield Found(wiring.tensor(tensor), f"{len(bad)} of {len(tensor.quant.scale)} scale(s), first {bad[0]:g}")
+            yield Found(
+                wiring.tensor(tensor), f"{len(bad)} of {counted(len(tensor.quant.scale), 'scale')}, first {bad[0]:g}"
+            )
