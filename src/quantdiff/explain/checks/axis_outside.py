@@ -13,7 +13,7 @@ from quantdiff.explain.wiring import Wiring
 def axis_outside(wiring: Wiring) -> Iterator[Found]:
     """A tensor's quantized dimension is none of its dimensions.
 
-    Seen in biases of depthwise convolutions, written by converters before 2021. LiteRT 2 refuses such a file
+    Seen in older files, in biases of depthwise convolutions (3 of 1). LiteRT 2.3 refuses such a file
     (`quantized_dimension must be in range`); older runtimes and TFLM run it. Convert again, or set it to 0.
     """
     wrong = [t for t in wiring.graph.tensors if t.quant and t.shape and not 0 <= t.stored_axis < len(t.shape)]
