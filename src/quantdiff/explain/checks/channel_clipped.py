@@ -1,0 +1,33 @@
+"""Weights that pile up at the ends of the range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from quantdiff.explain.channels import clipped_share, code_counts
+from quantdiff.explain.finding import Found, Severity
+from quantdiff.explain.registry import check
+from quantdiff.explain.weighted import listed, weighted
+from quantdiff.explain.wiring import Wiring
+
+
+@check("CHAN03", Severity.WARNING, Wiring)
+def channel_clipped(wiring: Wiring) -> Iterator[Found]:
+    """Many weights of a channel stand at the ends of the range.
+
+    The range was too small and cut them off, which no later rounding repairs. A weight range from quantization-aware
+    training that is not the weights' own (a fixed or unsettled one), or clipping on purpose: take min and max of the
+    weights (LastValueQuantizer), or train on until they fit.
+    """
+    for layer in weighted(wiring):
+        rows = layer.rows()
+        if rows is None or layer.weights.dtype not in ("int8", "uint8"):
+            continue
+        counts = code_counts(rows)
+        groups = counts if layer.per_channel else counts.sum(axis=0, keepdims=True)
+        clipped = [(i, share) for i, each in enumerate(groups) if (share := clipped_share(each, rows.dtype.name))]
+        if clipped:
+            where = listed(np.array([i for i, _ in clipped]), len(groups)) if layer.per_channel else "the tensor"
+            yield Found(layer.place, f"{where}, up to {max(share for _, share in clipped):.1%} of the values")
