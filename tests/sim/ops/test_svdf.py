@@ -26,7 +26,14 @@ def svdf(dice: Dice, state: str = "int16") -> Case:
         T("state", (1, memory * units * rank), state, s_state, 0, is_variable=True),
         T("y", (1, units), scale=s_y, zero_point=dice.zero_point()),
     ]
-    op = Op("SVDF", ["x", "f", "t", "b", "state"], ["y"], {"rank": rank, "fusedActivationFunction": 1}, "SVDFOptions", version=3)
+    op = Op(
+        "SVDF",
+        ["x", "f", "t", "b", "state"],
+        ["y"],
+        {"rank": rank, "fusedActivationFunction": 1},
+        "SVDFOptions",
+        version=3,
+    )
     return Case(tensors, [op], {"x": dice.integers((1, inputs))})
 
 
