@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -20,6 +20,7 @@ from quantdiff.sim.node import node_of
 from quantdiff.sim.runtime import Runtime
 
 RUNTIMES = tuple(Runtime)
+LITERT = tuple(runtime for runtime in Runtime if runtime is not Runtime.TFLM)
 CASES = 100
 """Models per op and runtime, at least: one multiplier each, so that near-ties are hit from many sides."""
 
@@ -35,6 +36,12 @@ class Case:
     def write(self) -> bytes:
         made = [name for op in self.operators for name in op.outputs]
         return write_tflite(self.tensors, self.operators, list(self.feeds), made)
+
+    def fitted(self) -> Case:
+        """The same with the shapes of the outputs as the simulator finds them, for makers that do not say."""
+        graph, simulation = run_simulator(self.write(), list(self.feeds.values()), Runtime.REFERENCE)
+        shapes = {graph.tensors[i].name: simulation.values[i].shape[1:] for i in graph.outputs}
+        return replace(self, tensors=[replace(t, shape=shapes.get(t.name, t.shape)) for t in self.tensors])
 
 
 Maker = Callable[["Dice"], Case]
@@ -162,11 +169,11 @@ def same(a: Array, b: Array) -> Array:
     return np.asarray(((a == b) & (np.signbit(a) == np.signbit(b))) | (np.isnan(a) & np.isnan(b)))
 
 
-def exact_on(maker: Maker, runtime: Runtime, elements: int, seed: int = 0) -> tuple[int, int]:
-    """Elements compared and elements that differ, over cases drawn until there are ``elements``."""
-    dice = Dice(np.random.default_rng(seed))
+def exact_on(maker: Maker, runtime: Runtime, elements: int, least: int = CASES) -> tuple[int, int]:
+    """Elements compared and elements that differ, over cases drawn until both are enough."""
+    dice = Dice()
     count = wrong = cases = 0
-    while count < elements or cases < CASES:
+    while count < elements or cases < least:
         more, bad = differences(maker(dice), runtime)
         count, wrong, cases = count + more, wrong + bad, cases + 1
     return count, wrong

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quantdiff.compare.comparison import compare
-from quantdiff.compare.conditions import parse, verdict
+from quantdiff.compare.conditions import parse, reasons
 from quantdiff.compare.outcome import hold_together
 from quantdiff.compare.pairing import pair_outputs
 from quantdiff.errors import BadExpression, NotComparable
@@ -116,13 +116,14 @@ def test_an_output_with_nan_is_refused() -> None:
 )
 def test_conditions(text: str, different: bool) -> None:
     comparison = compare(integers(np.array([[10, 11]])), integers(np.array([[10, 12]])))
-    assert verdict(comparison, (parse(text),)) is not different
+    assert bool(reasons(comparison, (parse(text),))) is different
 
 
 def test_any_condition_that_holds_counts_and_none_leaves_the_tolerance() -> None:
     comparison = compare(integers(np.array([[10, 11]])), integers(np.array([[10, 12]])), tolerance=1)
-    assert verdict(comparison, ())
-    assert not verdict(comparison, (parse("max_steps>5"), parse("differing>0")))
+    assert reasons(comparison, ()) == ()
+    both = parse("max_steps>5"), parse("differing>0")
+    assert reasons(comparison, both) == ("differing>0 (differing is 1)",)
 
 
 @pytest.mark.parametrize("text", ["max_steps", "max_steps>", ">1", "max_steps>one", "max_steps=>1", ""])
@@ -136,7 +137,7 @@ def test_conditions_name_a_metric_that_exists_and_has_a_value() -> None:
         parse("steps>1")
     comparison = compare(floats(np.ones((1, 2))), floats(np.ones((1, 2)), engine="float"))
     with pytest.raises(BadExpression, match="max_steps has no value"):
-        verdict(comparison, (parse("count<0"), parse("max_steps>1")))
+        reasons(comparison, (parse("count<0"), parse("max_steps>1")))
 
 
 def test_accuracy_is_added_where_there_are_labels() -> None:

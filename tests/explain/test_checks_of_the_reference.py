@@ -13,7 +13,7 @@ from quantdiff.explain.finding import Finding
 from quantdiff.explain.lint import lint_model
 from quantdiff.explain.reference import Reference
 from quantdiff.explain.registry import checks
-from quantdiff.load.frameworks import frameworks, quiet
+from quantdiff.load.frameworks import frameworks, quiet, tfmot
 from quantdiff.load.keras import describe, load_keras
 from quantdiff.load.tflite import read_model
 
@@ -28,7 +28,7 @@ def quantize_aware(*layers: Any) -> Any:
     """A TFMOT model that has seen three batches."""
     model = frameworks().keras.Sequential([frameworks().keras.layers.InputLayer(input_shape=SHAPE), *layers])
     with quiet():
-        qat = frameworks().tfmot.quantization.keras.quantize_model(model)
+        qat = tfmot().quantization.keras.quantize_model(model)
     rng = np.random.default_rng(0)
     for _ in range(3):
         qat(rng.normal(size=(16, *SHAPE)).astype(np.float32), training=True)
@@ -123,7 +123,7 @@ def test_a_leaky_relu_may_reach_below_0() -> None:
 
 def test_annotated_but_never_applied() -> None:
     used = frameworks()
-    annotate = used.tfmot.quantization.keras.quantize_annotate_layer
+    annotate = tfmot().quantization.keras.quantize_annotate_layer
     dense_layer, given = used.keras.layers.Dense, used.keras.layers.InputLayer(input_shape=(4,))
     model = used.keras.Sequential([given, annotate(dense_layer(3)), dense_layer(2)])
     (finding,) = found(model)

@@ -10,7 +10,7 @@ import pytest
 
 from quantdiff.errors import BadModel
 from quantdiff.load.data import make_batch
-from quantdiff.load.frameworks import Frameworks, frameworks, quiet
+from quantdiff.load.frameworks import Frameworks, frameworks, quiet, tfmot
 from quantdiff.load.keras import describe, load_keras
 from quantdiff.run.keras import trace_keras
 
@@ -94,7 +94,7 @@ def test_weights_alone_are_no_model(used: Frameworks, tmp_path: Path) -> None:
 
 def quantize_aware(used: Frameworks) -> Any:
     with quiet():
-        return used.tfmot.quantization.keras.quantize_model(float_model(used))
+        return tfmot().quantization.keras.quantize_model(float_model(used))
 
 
 def test_ranges_that_were_never_trained_are_refused(used: Frameworks) -> None:
@@ -107,7 +107,7 @@ def test_ranges_that_were_never_trained_are_refused(used: Frameworks) -> None:
 
 def test_annotation_alone_is_a_float_model_and_said_so(used: Frameworks) -> None:
     with quiet():
-        model = used.tfmot.quantization.keras.quantize_annotate_model(float_model(used))
+        model = tfmot().quantization.keras.quantize_annotate_model(float_model(used))
         model(np.zeros((1, 4), np.float32))
     described = describe(model, "m")
     assert described.kind == "float"
@@ -121,5 +121,8 @@ def test_nothing_is_printed_while_quiet(capfd: pytest.CaptureFixture[str]) -> No
     with quiet():
         os.write(2, b"native noise")
         warnings.warn("python noise", stacklevel=1)
+        with quiet():
+            os.write(2, b"more of it")
+        os.write(2, b"and more")
     os.write(2, b"heard")
     assert capfd.readouterr().err == "heard"

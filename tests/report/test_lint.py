@@ -96,10 +96,10 @@ def test_a_damaged_file_and_a_missing_reference_are_trouble(tmp_path: Path) -> N
 
 @pytest.mark.keras
 def test_a_reference_is_looked_at_too(tmp_path: Path) -> None:
-    from quantdiff.load.frameworks import frameworks, quiet
+    from quantdiff.load.frameworks import frameworks, quiet, tfmot
 
     used = frameworks()
-    annotate = used.tfmot.quantization.keras.quantize_annotate_layer
+    annotate = tfmot().quantization.keras.quantize_annotate_layer
     layers = [used.keras.layers.InputLayer(input_shape=(4,)), annotate(used.keras.layers.Dense(3))]
     with quiet():
         used.keras.Sequential(layers).save(tmp_path / "ref.h5")

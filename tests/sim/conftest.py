@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from golden import Maker, exact_on, versions
+from golden import CASES, Maker, exact_on, versions
 
 from quantdiff.sim.runtime import Runtime
 
@@ -25,8 +25,8 @@ def exact(request: pytest.FixtureRequest) -> Callable[..., None]:
     elements = request.config.getoption("--golden-elements", ELEMENTS)
     table = request.config.stash.setdefault(TABLE, {})
 
-    def check(op: str, maker: Maker, runtime: Runtime, times: int = 1) -> None:
-        count, wrong = exact_on(maker, runtime, elements * times)
+    def check(op: str, maker: Maker, runtime: Runtime, times: float = 1, cases: int = CASES) -> None:
+        count, wrong = exact_on(maker, runtime, int(elements * times), cases)
         table[op, runtime.value] = count, wrong
         assert wrong == 0, f"{wrong} of {count} elements differ from {runtime.value}"
 

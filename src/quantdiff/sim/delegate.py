@@ -71,12 +71,28 @@ def fully_connected(node: Node) -> bool:
     return narrow and per_channel and symmetric
 
 
+def depthwise(node: Node) -> bool:
+    """``CheckDepthwiseConvolutionParams``: a depth multiplier is written, and divides the channels."""
+    multiplier = int(node.option("depth_multiplier", 0))
+    return convolution(node, 3) and multiplier > 0 and node.at(1).shape[3] % multiplier == 0
+
+
 def transpose_conv(node: Node) -> bool:
     """``VisitTransposeConvNode``: inputs are the output shape, weights, x and perhaps a bias."""
     shape, w, x = node.at(0), node.at(1), node.at(2)
     b = node.inputs[3] if len(node.inputs) > 3 else None  # noqa: PLR2004 (the fourth input)
     typed = x.dtype == node.y.dtype and (w.dtype == x.dtype or (w.dtype, x.dtype) == ("int8", "float32"))
-    return constant(shape) and constant(w) and weights(w, 0) and activation(x) and typed and (b is None or bias(b))
+    stored = constant(shape) and constant(w) and weights(w, 0) and (b is None or bias(b))
+    return stored and typed and activation(x) and all(fits_transposed(node, axis) for axis in (1, 2))
+
+
+def fits_transposed(node: Node, axis: int) -> bool:
+    """One image axis of ``CalculateTransposeConvPaddings``."""
+    shape, taps, have = node.at(0).data, node.at(1).shape[axis], node.at(2).shape[axis]
+    stride, want = int(node.option(f"stride_{' hw'[axis]}", 1)), 0 if shape is None else int(shape[axis])
+    if node.option("padding") == "SAME":
+        return -(-want // stride) == have and taps >= stride
+    return taps <= want
 
 
 def max_pool(node: Node) -> bool:
@@ -202,7 +218,7 @@ RULES |= {
     "BATCH_MATMUL": batch_matmul,
     "CONCATENATION": concatenation,
     "CONV_2D": lambda node: convolution(node, 0),
-    "DEPTHWISE_CONV_2D": lambda node: convolution(node, 3),
+    "DEPTHWISE_CONV_2D": depthwise,
     "DEPTH_TO_SPACE": all_activations,
     "DEQUANTIZE": dequantize,
     "ELU": lambda node: all_activations(node) and node.x.dtype != "uint8",

@@ -36,6 +36,8 @@ class Axis:
 
 def axis_of(size: int, taps: int, stride: int, dilation: int, padding: str) -> Axis:
     """Output size and padding in front (``tflite/kernels/padding.h``, ``ComputePaddingHeightWidth``)."""
+    if min(size, taps, stride, dilation) < 1:
+        raise ValueError(f"size {size}, taps {taps}, stride {stride}, dilation {dilation}: each must be 1 or more")
     reach = (taps - 1) * dilation + 1
     out = -(-size // stride) if padding == "SAME" else -(-(size - reach + 1) // stride)
     before = max(0, (out - 1) * stride + reach - size) // 2

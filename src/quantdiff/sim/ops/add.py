@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier, rint
+from quantdiff.sim.floats import clamped, plain
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -32,7 +33,9 @@ def sub(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
 
 
 def add_or_subtract(node: Node, a: Array, b: Array, sign: int, runtime: Runtime) -> Array:
-    """Both ops, by the runtime's integers."""
+    """Both ops, by the runtime's integers; plain numbers as they are."""
+    if plain(node):
+        return clamped(node, a + b if sign > 0 else a - b)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     operands = centred(a, zero_point_of(node.x)), centred(b, zero_point_of(node.at(1)))

@@ -12,10 +12,10 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, matmul
 from quantdiff.sim.fixed_point import Rounding, requantize
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, zero_point_of
+from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.scales import product_scale
+from quantdiff.sim.scales import check_8_bit, convolution_scale
 from quantdiff.sim.window import axes_of, pad_image, windows
 
 
@@ -25,12 +25,11 @@ def conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None, *, runtim
 
     Shapes: x (n, h, w, c), w (out, kh, kw, c / groups), bias (out,) -> (n, out_h, out_w, out).
     """
-    if not (is_quantized(node.x, "int8") and node.at(1).dtype == "int8"):
-        raise NoKernel(f"types {node.x.dtype} × {node.at(1).dtype} -> {node.y.dtype}")
+    check_8_bit(node)
     acc = add_bias(accumulate(node, x, w), bias)
     rounding = rounding_of(runtime, groups=x.shape[3] // w.shape[3])
-    y = requantize(acc, product_scale(node, rounding), rounding) + zero_point_of(node.y)
-    return y.clip(*clamp_of(node, runtime)).astype(np.int8)
+    y = requantize(acc, convolution_scale(node, rounding), rounding) + zero_point_of(node.y)
+    return y.clip(*clamp_of(node, runtime)).astype(node.y.dtype)
 
 
 def rounding_of(runtime: Runtime, groups: int) -> Rounding:

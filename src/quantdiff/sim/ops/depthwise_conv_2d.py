@@ -2,21 +2,24 @@
 
 reference: ``internal/reference/integer_ops/depthwise_conv.h``; builtin: ``internal/optimized/integer_ops/
 depthwise_conv.h`` (``DepthwiseConvGeneral``) and ``optimized_ops.h`` (``Quantize``: vectors of eight
-channels, then a scalar tail); xnnpack: ``src/operators/convolution-nhwc.c``; tflm:
-``tensorflow/lite/micro/kernels/depthwise_conv_common.cc``.
+channels, then a scalar tail), for uint8 ``depthwiseconv_uint8.h``; xnnpack:
+``src/operators/convolution-nhwc.c``; tflm: ``tensorflow/lite/micro/kernels/depthwise_conv_common.cc``.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, exact_dtype
 from quantdiff.sim.fixed_point import Rounding, requantize
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, zero_point_of
+from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.scales import product_scale
+from quantdiff.sim.scales import check_8_bit, convolution_scale
 from quantdiff.sim.window import axes_of, pad_image
 
 VECTOR = 8
@@ -29,28 +32,26 @@ def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None,
 
     Shapes: x (n, h, w, c), w (1, kh, kw, c * m), bias (c * m,) -> (n, out_h, out_w, c * m).
     """
-    if not (is_quantized(node.x, "int8") and node.at(1).dtype == "int8"):
-        raise NoKernel(f"types {node.x.dtype} × {node.at(1).dtype} -> {node.y.dtype}")
+    check_8_bit(node)
     acc = add_bias(accumulate(node, x, w), bias)
-    y = rounded(node, acc, runtime) + zero_point_of(node.y)
-    return y.clip(*clamp_of(node, runtime)).astype(np.int8)
+    old = node.x.dtype == "uint8" and runtime is Runtime.BUILTIN  # whose kernel rounds as the reference does
+    rounded = round_channels(acc, partial(convolution_scale, node), Runtime.REFERENCE if old else runtime)
+    return (rounded + zero_point_of(node.y)).clip(*clamp_of(node, runtime)).astype(node.y.dtype)
 
 
-def rounded(node: Node, acc: Array, runtime: Runtime) -> Array:
+def round_channels(acc: Array, scale_of: Callable[[Rounding], Array], runtime: Runtime) -> Array:
     """The accumulators scaled; in ``builtin`` the last ``channels mod 8`` channels round otherwise."""
     if runtime is Runtime.XNNPACK:
-        return requantize(acc, product_scale(node, Rounding.XNNPACK), Rounding.XNNPACK)
-    scale = np.broadcast_to(product_scale(node, Rounding.GEMMLOWP), acc.shape[-1:])
+        return requantize(acc, scale_of(Rounding.XNNPACK), Rounding.XNNPACK)
+    scale = np.broadcast_to(scale_of(Rounding.GEMMLOWP), acc.shape[-1:])
     if runtime is not Runtime.BUILTIN:
         return requantize(acc, scale, Rounding.GEMMLOWP)
     body = acc.shape[-1] // VECTOR * VECTOR
-    return np.concatenate(
-        [
-            requantize(acc[..., :body], scale[:body], Rounding.RUY),
-            requantize(acc[..., body:], scale[body:], Rounding.GEMMLOWP),
-        ],
-        axis=-1,
-    )
+    parts = [
+        requantize(acc[..., :body], scale[:body], Rounding.RUY),
+        requantize(acc[..., body:], scale[body:], Rounding.GEMMLOWP),
+    ]
+    return np.concatenate(parts, axis=-1)
 
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:

@@ -7,15 +7,13 @@ fully_connected.h`` and ruy, or ``cpu_backend_gemm_custom_gemv.h`` at batch 1; x
 
 from __future__ import annotations
 
-import numpy as np
-
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, matmul
 from quantdiff.sim.fixed_point import Rounding, requantize
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.node import Node, clamp_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.scales import float_product_scale, product_scale
+from quantdiff.sim.scales import check_8_bit, float_product_scale, product_scale
 
 ROUNDING = {
     Runtime.REFERENCE: Rounding.DOUBLE,
@@ -32,11 +30,10 @@ def fully_connected(node: Node, x: Array, w: Array, bias: Array | None = None, *
     Shapes: x (…, depth) of any rank, w (units, depth), bias (units,) -> (batch, units), or (…, units)
     with keep_num_dims.
     """
-    if not (is_quantized(node.x, "int8") and node.at(1).dtype == "int8" and node.y.dtype == "int8"):
-        raise NoKernel(f"types {node.x.dtype} × {node.at(1).dtype} -> {node.y.dtype}")
+    check_8_bit(node)
     acc = add_bias(accumulate(node, x, w), bias)
     y = requantize(acc, effective_scale(node, runtime), ROUNDING[runtime]) + zero_point_of(node.y)
-    return y.clip(*clamp_of(node, runtime)).astype(np.int8)
+    return y.clip(*clamp_of(node, runtime)).astype(node.y.dtype)
 
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.floats import clamped, plain
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -22,6 +23,8 @@ def mul(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
 
     ``M = s_a s_b / s_y`` in float32 everywhere but in tflm, which takes float64.
     """
+    if plain(node):
+        return clamped(node, a * b)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     product = centred(a, zero_point_of(node.x)).astype(np.int64) * centred(b, zero_point_of(node.at(1)))
