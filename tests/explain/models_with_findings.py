@@ -188,6 +188,7 @@ SILENT: dict[str, dict[str, bytes]] = {
                 "uint8 input": chain([("QUANTIZE", q("i", 0.5, "int8", -128)), ("TANH", q("y"))], q("x", 0.5, "uint8")),
                 "a branch needs both": chain([("QUANTIZE", q("i", 0.25)), ("QUANTIZE", q("y", 0.125))], extra=["i"])},
     "RANGE01": {"full": dense(), "empty channel": dense(row(r2=[0] * 32), s_w=EACH),
+                "uint8 on one side": dense(np.abs(np.asarray(ROWS)) // 8 + 239, w_dtype="uint8"),
                 "held by its bias": dense(row(r1=[5] * 32), s_w=EACH, bias=[0, 2**30, 0, 0])},
     "RANGE02": {"relu": dense(options=RELU, y_zero=-128), "relu6": dense(options=RELU6, s_y=6 / 255, y_zero=-128),
                 "a few codes": dense(options=RELU, y_zero=-120),
