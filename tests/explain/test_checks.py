@@ -100,5 +100,5 @@ def test_the_worst_comes_first() -> None:
 
 
 def test_a_code_names_one_check() -> None:
-    with pytest.raises(ValueError, match="two checks are called BIAS01"):
+    with pytest.raises(ValueError, match=r"two entries of quantdiff.explain.checks are called BIAS01"):
         check("BIAS01", Severity.INFO, Wiring)(lambda wiring: ())

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from inspect import cleandoc
-from pkgutil import iter_modules
 from typing import Any
 
 from quantdiff.explain.finding import Found, Severity
+from quantdiff.registry import Registry
 
-CHECKS = "quantdiff.explain.checks"
 Find = Callable[[Any], Iterable[Found]]
 
 
@@ -36,24 +33,19 @@ class Check:
         return " ".join(cleandoc(self.find.__doc__ or "").partition("\n")[2].split())
 
 
-_CHECKS: dict[str, Check] = {}
+CHECKS: Registry[Check] = Registry("quantdiff.explain.checks")
 
 
 def check(code: str, severity: Severity, subject: type) -> Callable[[Find], Find]:
     """Register a function that yields what it finds on one ``subject``."""
 
     def register(find: Find) -> Find:
-        if code in _CHECKS:
-            raise ValueError(f"two checks are called {code}")
-        _CHECKS[code] = Check(code, severity, subject, find)
+        CHECKS.add(code, Check(code, severity, subject, find))
         return find
 
     return register
 
 
-@cache
 def checks() -> tuple[Check, ...]:
-    """Every check in the order of the codes, after importing the whole folder once."""
-    for module in iter_modules(import_module(CHECKS).__path__):
-        import_module(f"{CHECKS}.{module.name}")
-    return tuple(_CHECKS[code] for code in sorted(_CHECKS))
+    """Every check in the order of the codes."""
+    return tuple(CHECKS.load().values())
