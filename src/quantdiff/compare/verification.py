@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from quantdiff.run.versions import versions
 from quantdiff.sim.delegate import kernel_of
 from quantdiff.sim.node import NoKernel, node_of
 from quantdiff.sim.registry import kernels
+from quantdiff.sim.releases import doubt
 from quantdiff.sim.runtime import Runtime
 
 READABLE = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
@@ -50,7 +51,8 @@ class Verdict:
 
     ``count`` and ``mismatches`` add up the operators; ``chain_…`` are those of the final outputs when the
     simulator runs on its own results; ``faithful`` says that reading the tensors between did not change the
-    final outputs. ``why`` is the runtime's own word where it failed.
+    final outputs. ``why`` is the runtime's own word where it failed, ``doubt`` says where its release is not one
+    that the rules were checked with.
     """
 
     status: str
@@ -61,6 +63,7 @@ class Verdict:
     chain_mismatches: int = 0
     faithful: bool = True
     why: str = ""
+    doubt: str = ""
 
     @property
     def count(self) -> int:
@@ -94,13 +97,17 @@ def load_and_verify(
         inputs, source = inputs_of(model, load_batch(data)), str(data)
         inputs = [array[: samples_for(model.main, samples or len(array))] for array in inputs]
     names = [runtime.value for runtime in Runtime] if "all" in runtimes else list(dict.fromkeys(runtimes))
-    verdicts = {name: verify(model, inputs, Runtime(name), timeout) for name in names}
+    installed = versions()
+    verdicts = {
+        name: replace(verify(model, inputs, Runtime(name), timeout), doubt=doubt(Runtime(name), installed))
+        for name in names
+    }
     made_by = {
         "command": "verify",
         "model": str(path),
         "data": source,
         "samples": len(inputs[0]) if inputs else 0,
-        "versions": versions(),
+        "versions": installed,
     }
     return verdicts, made_by
 

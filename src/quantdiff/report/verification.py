@@ -32,6 +32,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "chain": {"count": verdict.chain_count, "mismatches": verdict.chain_mismatches},
         "faithful": verdict.faithful,
         "why": verdict.why,
+        "doubt": verdict.doubt,
         "operators": [
             {"index": o.index, "op": o.op, "kernel": o.kernel, "count": o.count, "mismatches": o.mismatches}
             for o in verdict.operators
@@ -72,4 +73,6 @@ def _sentence(runtime: str, verdict: Verdict) -> str:
         text += f"; {verdict.chain_mismatches:,} of {verdict.chain_count:,} outputs when the simulator runs alone"
     if not verdict.faithful:
         text += "; the final outputs changed when the tensors between were read, so the operators prove nothing"
+    if verdict.doubt:
+        text += f"; {verdict.doubt}"
     return text + "\n"
