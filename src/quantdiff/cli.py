@@ -14,6 +14,7 @@ from quantdiff.errors import QuantdiffError
 
 RUNTIMES = ("xnnpack", "builtin", "reference", "tflm", "all")
 TROUBLE = 2
+INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 
 Handler = Callable[..., int]
 
@@ -29,6 +30,9 @@ def command(function: Handler) -> click.Command:
             if debug:
                 raise
             status = complain(str(error))
+        except KeyboardInterrupt:
+            complain("interrupted; nothing half-written remains")
+            status = INTERRUPTED
         except Exception as error:
             if debug:
                 raise
