@@ -1,0 +1,33 @@
+"""Write golden vectors to a folder that is complete or not there."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from quantdiff.explain.vectors import GoldenVectors
+from quantdiff.report.folder import staged
+from quantdiff.report.plain import json_text
+from quantdiff.report.vectors.c import write_c, write_program
+from quantdiff.report.vectors.hex import write_hex
+from quantdiff.report.vectors.manifest import manifest
+from quantdiff.report.vectors.npz import write_npz
+
+MANIFEST = "manifest.json"
+WRITERS = {"npz": write_npz, "c": write_c, "hex": write_hex}
+
+
+def write_vectors(vectors: GoldenVectors, model: Path, out: Path, form: str) -> dict[str, Any]:
+    """All files of one format, ``manifest.json`` among them, whose content is returned.
+
+    Raises:
+        CannotWrite: ``out`` is a file, or the system refuses.
+    """
+    with staged(out) as folder:
+        files = [WRITERS[form](folder, operator) for operator in vectors.operators]
+        if form == "c":
+            write_program(folder, vectors.operators)
+        document = manifest(vectors, form, hashlib.sha256(model.read_bytes()).hexdigest(), files)
+        (folder / MANIFEST).write_text(json_text(document) + "\n", encoding="ascii")
+    return document
