@@ -259,12 +259,11 @@ def vectors(as_json: bool, model: Path, data: Path, out: Path, form: str, **opti
     """Golden vectors per operator, for whoever implements the kernels: inputs, weights, accumulators, outputs."""
     from quantdiff.explain.vectors import load_and_record
     from quantdiff.report.plain import json_text
-    from quantdiff.report.vectors.write import write_vectors
+    from quantdiff.report.vectors.write import summary, write_vectors
     from quantdiff.sim.runtime import Runtime
 
     runtime = Runtime(options["runtime"] or ("xnnpack" if form == "npz" else "tflm"))
     golden = load_and_record(model, data, runtime, options["samples"], options["timeout"])
     document = write_vectors(golden, model, out, form)
-    click.echo(json_text(document) if as_json else f"{out}: {len(golden.operators)} operators on {runtime.value}, "
-               f"{golden.samples} samples; manifest.json says what lies where")  # fmt: skip
+    click.echo(json_text(document) if as_json else summary(golden, out, form))
     return 0

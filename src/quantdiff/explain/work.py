@@ -51,7 +51,7 @@ def work(model: Model, batch: Batch, question: Question, timeout: float = TIMEOU
     graph, runtime = model.main, question.runtime
     operator = _operator(graph, question.op)
     check_installed([runtime.value])
-    sample, at = _place(graph, operator, question.element)
+    sample, at = place(graph, operator, question.element)
     values = _tensors_of_sample(model, inputs_of(model, batch), sample, question, timeout)
     arrays = _arrays(graph, operator, values)
     given = values[operator.outputs[0]]
@@ -80,7 +80,7 @@ def _name(operator: Operator) -> str:
     return f"{operator.op} #{operator.index}"
 
 
-def _place(graph: Graph, operator: Operator, element: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+def place(graph: Graph, operator: Operator, element: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
     """Invocation and place in the output tensor: the sample in front, or in place of the tensor's first index."""
     shape = graph.tensors[operator.outputs[0]].shape
     rows = next(iter(graph.tensors[graph.inputs[0]].shape), 1) if graph.inputs else 1

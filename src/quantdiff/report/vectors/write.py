@@ -31,3 +31,11 @@ def write_vectors(vectors: GoldenVectors, model: Path, out: Path, form: str) -> 
         document = manifest(vectors, form, hashlib.sha256(model.read_bytes()).hexdigest(), files)
         (folder / MANIFEST).write_text(json_text(document) + "\n", encoding="ascii")
     return document
+
+
+def summary(vectors: GoldenVectors, out: Path, form: str) -> str:
+    """One line: what was written, and how far ``main.c`` can check it."""
+    checked = sum(bool(operator.channels) for operator in vectors.operators)
+    line = f"{out}: {len(vectors.operators)} operators on {vectors.runtime.value}, {vectors.samples} samples"
+    line += f", {checked} with accumulators; manifest.json says what lies where"
+    return line + ("" if checked or form != "c" else "; main.c has no layer to check, so it will print FAIL")
