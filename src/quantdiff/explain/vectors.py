@@ -91,7 +91,7 @@ def record(model: Model, batch: Batch, runtime: Runtime, samples: int, timeout: 
     inputs = [array[: samples_for(graph, samples)] for array in inputs_of(model, batch)]
     if not inputs:
         raise BadData("the model has no inputs, so there is nothing to feed the data to")
-    values, faithful = run_runtime(model, inputs, runtime, timeout)
+    values, faithful, *_ = run_runtime(model, inputs, runtime, timeout)
     if not faithful:
         raise NotConfirmed(f"{runtime.value} gives other outputs when the tensors between are read")
     checked, _ = compare_operators(graph, values, runtime)

@@ -107,7 +107,7 @@ def _tensors_of_sample(
         raise NoSuchElement(f"no sample {question.element[0]}: the data have {count}, counted from 0")
     first = sample if may_batch(model.main) else 0
     part = [array[first : sample + 1] for array in inputs]
-    values, faithful = run_runtime(model, part, question.runtime, timeout)
+    values, faithful, *_ = run_runtime(model, part, question.runtime, timeout)
     if not faithful:
         raise NotConfirmed(f"{question.runtime.value} gives other outputs when the tensors between are read")
     return {index: array[-1] for index, array in values.items()}

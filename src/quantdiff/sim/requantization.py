@@ -40,7 +40,7 @@ class Channel:
 
 def accumulators(node: Node, x: Array, w: Array, bias: Array | None) -> Array:
     """Sums of products plus bias as int64, which no runtime changes. Shape: that of the output."""
-    return add_bias(ACCUMULATE[node.operator.op](node, x, w), bias)
+    return add_bias(ACCUMULATE[node.operator.op](node, x, w), bias).astype(np.int64)
 
 
 def channels_of(node: Node, runtime: Runtime) -> tuple[Channel, ...]:

@@ -35,7 +35,7 @@ def _of_integer(case: Case, at: Position) -> Sheet:
         first = [*_by_8_bits(node, value)]
         steps = (*first, *final_steps(node, int(first[-1].value), case.runtime))
     else:
-        vector = case.runtime is Runtime.BUILTIN and in_body(case, at, INTEGER_VECTOR)
+        vector = case.runtime is Runtime.BUILTIN and node.y.dtype != "int16" and in_body(case, at, INTEGER_VECTOR)
         channel = channel_of(
             np.float64(scale_of(node.x)) / np.float64(scale_of(node.y)),
             Rounding.RUY if vector else Rounding.GEMMLOWP,
