@@ -91,7 +91,7 @@ def reshape(node: Node) -> bool:
         wanted = shape.data.reshape(-1).tolist()
     else:
         wanted = list(node.option("new_shape", ()))
-    return wanted not in ([-1], [0])
+    return bool(wanted) and wanted not in ([-1], [0])
 
 
 def strided_slice(node: Node) -> bool:
