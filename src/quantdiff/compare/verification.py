@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from quantdiff.sim.delegate import kernel_of
 from quantdiff.sim.node import NoKernel, node_of
 from quantdiff.sim.partition import agrees
 from quantdiff.sim.registry import kernels
+from quantdiff.sim.releases import doubt
 from quantdiff.sim.runtime import Runtime
 
 Parts = list[tuple[list[int], list[int]]]
@@ -54,7 +55,8 @@ class Verdict:
     ``count`` and ``mismatches`` add up the operators; ``chain_…`` are those of the final outputs when the
     simulator runs on its own results; ``delegated_as_expected`` says that XNNPACK took the operators that the
     rules say, by the interpreter's own report; ``faithful`` that reading the tensors between did not change the
-    final outputs. ``why`` is the runtime's own word where it failed.
+    final outputs. ``why`` is the runtime's own word where it failed, ``doubt`` says where its release is not one
+    that the rules were checked with.
     """
 
     status: str
@@ -66,6 +68,7 @@ class Verdict:
     faithful: bool = True
     delegated_as_expected: bool = True
     why: str = ""
+    doubt: str = ""
 
     @property
     def count(self) -> int:
@@ -99,13 +102,17 @@ def load_and_verify(
         inputs, source = inputs_of(model, load_batch(data)), str(data)
         inputs = [array[: samples_for(model.main, samples or len(array))] for array in inputs]
     names = [runtime.value for runtime in Runtime] if "all" in runtimes else list(dict.fromkeys(runtimes))
-    verdicts = {name: verify(model, inputs, Runtime(name), timeout) for name in names}
+    installed = versions()
+    verdicts = {
+        name: replace(verify(model, inputs, Runtime(name), timeout), doubt=doubt(Runtime(name), installed))
+        for name in names
+    }
     made_by = {
         "command": "verify",
         "model": str(path),
         "data": source,
         "samples": len(inputs[0]) if inputs else 0,
-        "versions": versions(),
+        "versions": installed,
     }
     return verdicts, made_by
 

@@ -33,6 +33,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "faithful": verdict.faithful,
         "delegated_as_expected": verdict.delegated_as_expected,
         "why": verdict.why,
+        "doubt": verdict.doubt,
         "operators": [
             {"index": o.index, "op": o.op, "kernel": o.kernel, "count": o.count, "mismatches": o.mismatches}
             for o in verdict.operators
@@ -75,4 +76,6 @@ def _sentence(runtime: str, verdict: Verdict) -> str:
         text += "; the final outputs changed when the tensors between were read, so the operators prove nothing"
     if not verdict.delegated_as_expected:
         text += "; XNNPACK took other operators than this version of its rules says"
+    if verdict.doubt:
+        text += f"; {verdict.doubt}"
     return text + "\n"
