@@ -9,16 +9,21 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from quantdiff.align.alignment import align
 from quantdiff.compare.comparison import TOLERANCE
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.experiment import zoo
 from quantdiff.experiment.trial import Trial
+from quantdiff.explain.observe import observe
+from quantdiff.explain.params import Sides, parameters
+from quantdiff.explain.quantizers import Observed, Parameters
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.datasets import load_dataset, locate
 from quantdiff.load.frameworks import frameworks
 from quantdiff.load.keras import KerasModel, describe, is_keras, load_keras
+from quantdiff.load.layers import read_layers
 from quantdiff.load.tflite import load_tflite
 from quantdiff.report.csv import header, summary_rows
 from quantdiff.report.folder import add_to_summary, save_batch, save_models, staged
@@ -114,6 +119,32 @@ def diff(
         failures=failures,
         made_by={"command": "diff", "samples": len(batch), "versions": versions()},
         artifacts={"reference": str(reference), "candidate": str(candidate), "data": batch.source},
+    )
+
+
+def params(
+    reference: str | Path | None,
+    model: str | Path,
+    data: str | Path | Batch | None = None,
+    settings: Settings = DEFAULTS,
+) -> Parameters:
+    """Min, max, scale and zero point of every quantizer on both sides; observed values where there is data.
+
+    Raises:
+        QuantdiffError: a model or the data cannot be read, do not fit each other, or cannot run.
+    """
+    batch = load_batch(Path(data)) if isinstance(data, str | Path) else data
+    converted = load_tflite(model)
+    keras = None if reference is None else load_keras(Path(reference), allow_lambda=settings.allow_lambda)
+    layers = () if keras is None else read_layers(keras)
+    with _processes(settings if batch is not None else replace(settings, runtimes=())) as processes:
+        seen = Observed() if batch is None else observe(keras, layers, converted, batch, processes[0])
+    made_by = {"command": "params", "samples": 0 if batch is None else len(batch), "versions": versions()}
+    artifacts = {"reference": reference, "model": model, "data": batch.source if batch else None}
+    return replace(
+        parameters(Sides(layers, converted.main, align(layers, converted), seen)),
+        made_by=made_by,
+        artifacts={name: str(value) for name, value in artifacts.items() if value is not None},
     )
 
 

@@ -172,3 +172,26 @@ def inspect(as_json: bool, model: Path, pattern: str | None) -> int:
 
         print_inspection(inspection)
     return 0
+
+
+@command
+@click.argument("models", nargs=-1, required=True, metavar="[REFERENCE] MODEL.tflite", type=click.Path(path_type=Path))
+@click.option(
+    "--data", type=click.Path(path_type=Path), help=".npz (x) or .npy: what the layers give is observed on it."
+)
+@runtime_option
+@timeout_option
+def params(as_json: bool, models: tuple[Path, ...], data: Path | None, **options: Any) -> int:
+    """Compare the quantization parameters of a QAT model with those of the .tflite made from it."""
+    from quantdiff import api
+    from quantdiff.report.params import parameters_document, print_parameters
+
+    *reference, model = models
+    answer = api.params(reference[0] if reference else None, model, data, _settings(options))
+    if as_json:
+        from quantdiff.report.plain import json_text
+
+        click.echo(json_text(parameters_document(answer)))
+    else:
+        print_parameters(answer)
+    return 0
