@@ -1,9 +1,9 @@
-"""Affine quantization: ``real = scale * (q - zero_point)``, and the rules that lead there."""
+"""Affine quantization: ``real = scale * (q - zero_point)``; the rules that lead there are in ``nudge``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,6 @@ INTEGER_RANGE = {
     "uint32": (0, 2**32 - 1),
     "int64": (-(2**63), 2**63 - 1),
 }
-
-SMALLEST_RANGE = 1e-6  # the converter's kNearZeroTolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,63 +90,3 @@ def dequantize(q: Array, params: QuantParams) -> Array:
     """Real values ``scale * (q - zero_point)`` as float32. Shape as ``q``."""
     scale, zero_point = params.along(q.ndim)
     return ((q.astype(np.int64) - zero_point) * scale.astype(np.float64)).astype(np.float32)
-
-
-class Nudged(NamedTuple):
-    """Ranges as a rule moves them so that 0.0 has an integer: arrays, one entry per range.
-
-    ``zero_point`` is that of the signed type (int8 for 8 bits); ``low`` and ``high`` are the ends of the integers.
-    """
-
-    low: Array
-    high: Array
-    scale: Array
-    zero_point: Array
-
-
-def nudge_fake_quant(low: Array, high: Array, *, bits: int = 8, narrow: bool = False) -> Nudged:
-    """What TensorFlow's fake-quant uses on a CPU, eager or in a graph; all in float32, ties away from zero.
-
-    ``Nudge`` in ``tensorflow/core/kernels/fake_quant_ops_functor.h``. A min above or a max below 0 keeps its
-    width and is shifted. Bit for bit what ``fake_quant_with_min_max_vars`` clips to.
-    """
-    first, last = np.float32(narrow), np.float32(2**bits - 1)
-    low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
-    scale = (high - low) / (last - first)
-    zero_point = np.clip(round_half_away(first - low / scale), first, last)
-    return Nudged((first - zero_point) * scale, (last - zero_point) * scale, scale, _signed(zero_point, bits))
-
-
-def nudge_converter(low: Array, high: Array, *, bits: int = 8, narrow: bool = False) -> Nudged:
-    """What the TFLite converter stores for a fake-quant op: in double, ties away from zero, scale float32 at last.
-
-    ``GetQuantizedType`` in ``lite/quantization/common/quantization_lib/quantization_utils.cc`` widens ranges up to
-    1e-6; ``getNudgedScaleAndZeroPoint`` in ``quantization/common/ir/FakeQuantSupport.cc`` (below
-    ``tensorflow/compiler/mlir``) takes the zero point from the end that adds the smaller error. It counts from 0
-    to 255 and shifts to int8 afterwards: a tie at a negative zero point goes up.
-    """
-    first, last = float(narrow), float(2**bits - 1)
-    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    tiny = high - low <= SMALLEST_RANGE
-    low = np.where(tiny, np.minimum(low, -SMALLEST_RANGE / 2), low)
-    high = np.where(tiny, np.maximum(high, SMALLEST_RANGE / 2), high)
-    scale = (high - low) / (last - first)
-    is_low_better = first + np.abs(low / scale) < last + np.abs(high / scale)
-    exact = np.where(is_low_better, first - low / scale, last - high / scale)
-    zero_point = np.clip(round_half_away(exact), first, last)
-    scale = scale.astype(np.float32)
-    return Nudged((first - zero_point) * scale, (last - zero_point) * scale, scale, _signed(zero_point, bits))
-
-
-def fake_quant(x: Array, nudged: Nudged, *, bits: int = 8, narrow: bool = False) -> Array:
-    """``x`` as TensorFlow's fake-quant returns it; ranges belong to the last axis where there are several."""
-    low, high, scale, _ = nudged
-    inverse = np.float32(2**bits - 1 - narrow) / np.float32(high - low)
-    zero = np.floor(-low * inverse + np.float32(0.5))
-    clipped = np.clip(x.astype(np.float32), low, high) - low
-    rounded: Array = np.floor(clipped * inverse - zero + np.float32(0.5)) * scale
-    return rounded
-
-
-def _signed(zero_point: Array, bits: int) -> Array:
-    return np.asarray(zero_point.astype(np.int64) - 2 ** (bits - 1))

@@ -8,7 +8,8 @@ import numpy as np
 
 from quantdiff.explain.by_hand import CLAMPS, Linear
 from quantdiff.load.layers import KERNEL_RANGES, Layer, TrainedRange
-from quantdiff.quant import Array, fake_quant, nudge_fake_quant
+from quantdiff.nudge import fake_quant, nudge_fake_quant
+from quantdiff.quant import Array
 
 LINEAR = ("Dense", "Conv2D", "DepthwiseConv2D")
 

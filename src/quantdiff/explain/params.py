@@ -16,7 +16,8 @@ from quantdiff.explain.quantizers import Ends, Observed, Parameters, Reason, Row
 from quantdiff.explain.reasons import bias_reason, range_reasons
 from quantdiff.graph import Graph, Tensor
 from quantdiff.load.layers import KERNEL_RANGES, OUTPUT_RANGES, Layer, TrainedRange
-from quantdiff.quant import INTEGER_RANGE, Array, Nudged, nudge_converter, nudge_fake_quant, real_range
+from quantdiff.nudge import Nudged, nudge_converter, nudge_fake_quant
+from quantdiff.quant import INTEGER_RANGE, Array, real_range
 
 RANGES = {"kernel": KERNEL_RANGES, "bias": (), "output": OUTPUT_RANGES}
 
