@@ -93,6 +93,18 @@ def test_a_runtime_that_crashes_leaves_the_others_their_say(folder: Path) -> Non
 
 
 @pytest.mark.golden
+def test_a_reference_takes_the_first_runtime_that_runs_it(folder: Path) -> None:
+    model = models.save(folder, models.dense("uint8"), "legacy.tflite")  # TFLM has no uint8 FULLY_CONNECTED
+    runtimes = "--runtime", "tflm", "--runtime", "builtin", "--runtime", "reference"
+    result = invoke("diff", model, model, "--data", folder / "data.npz", *runtimes, "--json")
+    assert result.exit_code == 2
+    document = json.loads(result.stdout)
+    assert [failure["runtime"] for failure in document["failures"]] == ["tflm"]
+    assert [c["candidate"] for c in document["comparisons"]] == ["tflite:builtin", "tflite:reference"]
+    assert document["comparisons"][0]["reference"] == "reference:tflite:builtin"
+
+
+@pytest.mark.golden
 def test_a_hang_is_ended(folder: Path) -> None:
     models.save(folder, models.hangs(), "loop.tflite")
     np.save(folder / "x.npy", np.ones((2, 4), np.float32))
@@ -196,6 +208,16 @@ def test_an_unexpected_error_is_one_line_too(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr("quantdiff.load.tflite.read_model", lambda *_: 1 / 0)
     result = invoke("diff", folder / "int8.tflite", folder / "int8.tflite", "--data", folder / "data.npz")
     trouble(result, "unexpected ZeroDivisionError", "--debug")
+
+
+def test_an_interrupt_is_neither_same_nor_different(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("quantdiff.load.tflite.read_model", interrupt)
+    result = invoke("diff", folder / "int8.tflite", folder / "int8.tflite", "--data", folder / "data.npz")
+    assert result.exit_code == 130
+    assert result.stderr == "error: interrupted; nothing half-written remains\n"
 
 
 @pytest.mark.golden

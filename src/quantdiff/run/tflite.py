@@ -60,6 +60,28 @@ def trace_tflite(
     return Trace(f"tflite:{process.runtime}", values, alone)
 
 
+def inputs_of(model: Model, batch: Batch) -> list[Array]:
+    """The batch as the model's inputs take it, one invocation a row: (invocations, *shape of the input).
+
+    Raises:
+        BadData: the data do not fit the model's inputs, or are too few for one invocation.
+    """
+    tensors, names = [model.main.tensors[i] for i in model.main.inputs], _signature_names(model)
+    source = model.path.name if model.path else "the model"
+    bound = bind(batch, [_slot(tensor, names) for tensor in tensors], source)
+    return [_by_invocation(as_input(a, t, source), t, source) for a, t in zip(bound, tensors, strict=True)]
+
+
+def _by_invocation(array: Array, tensor: Tensor, model: str) -> Array:
+    """Samples in groups of as many as one invocation takes; those left over are dropped."""
+    if array.ndim != len(tensor.shape):
+        return array
+    rows = max(1, tensor.shape[0])
+    if len(array) < rows:
+        raise BadData(f"{model}: input {tensor.name!r} takes {rows} samples at once, the data have {len(array)}")
+    return array[: len(array) // rows * rows].reshape(-1, rows, *array.shape[1:])
+
+
 @dataclass(frozen=True, slots=True)
 class _Feed:
     """Everything that a run needs: the file, real inputs and the tensors that take them, the number of outputs."""

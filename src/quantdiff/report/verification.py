@@ -1,0 +1,75 @@
+"""What ``verify`` found, as JSON and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from quantdiff.compare.verification import Verdict
+from quantdiff.report.plain import printable
+
+STYLE = {"exact": "green", "differs": "red", "unsupported": "yellow", "crashed": "red", "unavailable": "yellow"}
+
+
+def verification_document(verdicts: Mapping[str, Verdict], made_by: Mapping[str, Any]) -> dict[str, Any]:
+    """The document that ``verify --json`` prints."""
+    return {
+        "schema": "quantdiff/1",
+        **made_by,
+        "runtimes": {runtime: _verdict(verdict) for runtime, verdict in verdicts.items()},
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "status": verdict.status,
+        "count": verdict.count,
+        "mismatches": verdict.mismatches,
+        "chain": {"count": verdict.chain_count, "mismatches": verdict.chain_mismatches},
+        "faithful": verdict.faithful,
+        "why": verdict.why,
+        "operators": [
+            {"index": o.index, "op": o.op, "kernel": o.kernel, "count": o.count, "mismatches": o.mismatches}
+            for o in verdict.operators
+        ],
+        "unsupported": [{"index": m.index, "op": m.op, "why": m.why} for m in verdict.unsupported],
+        "skipped": list(verdict.skipped),
+    }
+
+
+def print_verification(verdicts: Mapping[str, Verdict], made_by: Mapping[str, Any], console: Console) -> None:
+    """A table of operators per runtime, and the verdict."""
+    for runtime, verdict in verdicts.items():
+        if verdict.operators:
+            console.print(_table(verdict))
+        for missing in verdict.unsupported:
+            console.print(f"[yellow]not simulated:[/] #{missing.index} {escape(printable(missing.op))}: "
+                          f"{escape(printable(missing.why))}", soft_wrap=True)  # fmt: skip
+        console.print(_sentence(runtime, verdict), soft_wrap=True)
+    console.print(f"{made_by['samples']} samples of {made_by['data']}", style="dim", soft_wrap=True)
+
+
+def _table(verdict: Verdict) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("#", "op", "kernel", "elements", "mismatches"):
+        table.add_column(name, justify="left" if name in ("op", "kernel") else "right")
+    for o in verdict.operators:
+        style = "red" if o.mismatches else None
+        table.add_row(str(o.index), escape(o.op), o.kernel, f"{o.count:,}", f"{o.mismatches:,}", style=style)
+    return table
+
+
+def _sentence(runtime: str, verdict: Verdict) -> str:
+    head = f"[bold]{runtime}[/]: [{STYLE[verdict.status]}]{verdict.status}[/]"
+    if verdict.why:
+        return f"{head}: {escape(printable(verdict.why))}"
+    text = f"{head}: {verdict.mismatches:,} of {verdict.count:,} elements differ, each operator on the runtime's input"
+    if verdict.chain_count:
+        text += f"; {verdict.chain_mismatches:,} of {verdict.chain_count:,} outputs when the simulator runs alone"
+    if not verdict.faithful:
+        text += "; the final outputs changed when the tensors between were read, so the operators prove nothing"
+    return text + "\n"

@@ -1,0 +1,141 @@
+"""Run a graph on the simulator: the same integers as a runtime gives, from the file alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from quantdiff.errors import BadModel
+from quantdiff.graph import Graph, Operator
+from quantdiff.quant import Array
+from quantdiff.sim.delegate import kernel_of
+from quantdiff.sim.node import Node, NoKernel, node_of
+from quantdiff.sim.registry import Kernel, kernels
+from quantdiff.sim.runtime import Runtime
+
+ELEMENTS_AT_ONCE = 2**21
+"""Input and output elements of the samples that go through a kernel together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An operator that the simulator cannot compute, and why."""
+
+    index: int
+    op: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """Every tensor that could be computed, samples along axis 0, and every operator that could not.
+
+    ``skipped`` are the operators that wait for a tensor of a missing one.
+    """
+
+    runtime: Runtime
+    values: Mapping[int, Array] = field(repr=False)
+    missing: tuple[Missing, ...] = ()
+    skipped: tuple[int, ...] = ()
+
+
+def simulate(graph: Graph, inputs: Sequence[Array], runtime: Runtime) -> Simulation:
+    """The whole chain: each operator fed with what the ones before it gave.
+
+    Shapes: each input (samples, *shape of the model's input).
+    """
+    values = dict(zip(graph.inputs, inputs, strict=True))
+    missing: list[Missing] = []
+    skipped: list[int] = []
+    for operator in graph.operators:
+        if not known(graph, operator, values):
+            skipped.append(operator.index)
+            continue
+        try:
+            outputs = run_operator(graph, operator, values, runtime)
+        except NoKernel as error:
+            missing.append(Missing(operator.index, operator.op, str(error)))
+            continue
+        values.update(zip(operator.outputs, outputs, strict=True))
+    return Simulation(runtime, values, tuple(missing), tuple(skipped))
+
+
+def known(graph: Graph, operator: Operator, values: Mapping[int, Array]) -> bool:
+    """True when every input of the operator is there; a state starts afresh with each sample."""
+    return not missing_inputs(graph, operator, values)
+
+
+def missing_inputs(graph: Graph, operator: Operator, values: Mapping[int, Array]) -> list[int]:
+    """The inputs that are no constants, no state, and not among ``values``."""
+    tensors = graph.tensors
+    given = {i for i in operator.inputs if i < 0 or tensors[i].is_constant or tensors[i].is_variable}
+    return [i for i in operator.inputs if i not in given and i not in values]
+
+
+def run_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime) -> tuple[Array, ...]:
+    """The outputs of one operator, given its input tensors with the samples along axis 0.
+
+    Raises:
+        NoKernel: the simulator has none for this op, these types or this runtime.
+    """
+    kernel = kernels().get(operator.op)
+    if kernel is None:
+        raise NoKernel("no kernel")
+    node = node_of(graph, operator)
+    feeds = [values.get(i) for i in operator.inputs]
+    count = max((len(array) for array in feeds if array is not None), default=1)
+    feeds = [None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in feeds]
+    merged = together(node, kernel, feeds)
+    runtime, step = kernel_of(node, runtime), merged or 1
+    with np.errstate(all="ignore"):
+        parts = [
+            _call(node, kernel, [None if f is None else f[start : start + step] for f in feeds], runtime, merged > 0)
+            for start in range(0, count, step)
+        ]
+    return tuple(_stack([part[i] for part in parts], node) for i in range(len(operator.outputs)))
+
+
+def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
+    """How many samples may share one call as a longer first axis; 0 when they must go one by one."""
+    arrays = [array for array in feeds if array is not None]
+    constants = [t for t, array in zip(node.inputs, feeds, strict=True) if t is not None and array is None]
+    if not (kernel.batched and arrays):
+        return 0
+    rank = arrays[0].ndim - 1
+    alike = all(a.ndim - 1 == rank and rank > 0 and a.shape[1] == 1 for a in arrays)
+    fits = all(t.data is None or t.data.ndim <= rank for t in constants)
+    if not (alike and fits and all(t.shape[:1] == (1,) for t in node.outputs)):
+        return 0
+    elements: int = sum(array[0].size for array in arrays) + sum(math.prod(t.shape) for t in node.outputs)
+    return max(1, ELEMENTS_AT_ONCE // max(1, elements))
+
+
+def _call(
+    node: Node, kernel: Kernel, feeds: Sequence[Array | None], runtime: Runtime, merged: bool
+) -> tuple[Array, ...]:
+    """Outputs for these samples, which are one unless ``merged``; samples along axis 0."""
+    arguments: list[Array | None] = []
+    for tensor, feed in zip(node.inputs, feeds, strict=True):
+        if feed is not None:
+            arguments.append(feed[:, 0] if merged else feed[0])
+        else:
+            arguments.append(None if tensor is None else tensor.data)
+    try:
+        result = kernel.function(node, *arguments, runtime=runtime)
+    except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+        raise BadModel(
+            f"{node.operator.op} #{node.operator.index}: its tensors do not fit together ({error}); "
+            "`quantdiff inspect` shows their shapes"
+        ) from error
+    outputs = result if isinstance(result, tuple) else (result,)
+    return tuple(y[:, None] if merged else y[None] for y in outputs)
+
+
+def _stack(parts: list[Array], node: Node) -> Array:
+    """The samples' arrays behind each other."""
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise NoKernel(f"the shape of {node.y.name!r} depends on the data")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -1,0 +1,128 @@
+"""The only home of rounding: how an int32 accumulator becomes a quantized value.
+
+Sources: gemmlowp ``fixedpoint/fixedpoint.h``; LiteRT ``tflite/kernels/internal/{common.cc,common.h,
+quantization_util.cc}``; ruy ``ruy/kernel_avx2_fma.cc`` and ``ruy/apply_multiplier.cc``; XNNPACK
+``src/qs8-gemm/MRx8c8-avx2.c.in``. All integers are int64 arrays that hold int32 values.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from quantdiff.quant import Array, round_half_away
+
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+ONE_HALF_Q31 = 1 << 30
+
+
+class Rounding(Enum):
+    """How an accumulator is scaled and rounded; the letters are those of ``docs/numerics.md``."""
+
+    GEMMLOWP = "G"
+    """Two roundings: the high multiply half up, the shift half away from zero."""
+    RUY = "R"
+    """Two roundings, both half up, as ruy and the NEON code."""
+    SINGLE = "S"
+    """One rounding, half up."""
+    XNNPACK = "X"
+    """A float32 product, rounded half to even."""
+    DOUBLE = "D"
+    """A float64 product, rounded half away from zero."""
+
+
+def wrap_int32(x: Array) -> Array:
+    """The int64 values that remain when ``x`` is stored in an int32, as C++ wraps."""
+    return x.astype(np.int32).astype(np.int64)
+
+
+def quantize_multiplier(scale: ArrayLike) -> tuple[Array, Array]:
+    """Q31 mantissa and exponent of each ``scale`` (``quantization_util.cc``, ``QuantizeMultiplier``).
+
+    Shapes: as ``scale``; ``scale == mantissa * 2**(shift - 31)``, and 0 below 2**-31.
+    """
+    fraction, exponent = np.frexp(np.asarray(scale, np.float64))
+    mantissa = round_half_away(fraction * 2.0**31).astype(np.int64)
+    shift = exponent.astype(np.int64)
+    carry = mantissa == 1 << 31
+    mantissa, shift = np.where(carry, mantissa >> 1, mantissa), shift + carry
+    tiny = shift < -31  # noqa: PLR2004 (every bit would be shifted out)
+    return np.where(tiny, 0, mantissa), np.where(tiny | (mantissa == 0), 0, shift)
+
+
+def saturating_rounding_doubling_high_mul(a: Array, b: ArrayLike, bits: int = 32) -> Array:
+    """``(2ab + 2**(bits-1)) >> bits``, rounded half up; min·min saturates. Shapes broadcast."""
+    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    rounded = (product + (1 << (bits - 2))) >> (bits - 1)
+    saturated: Array = np.minimum(rounded, (1 << (bits - 1)) - 1)
+    return saturated
+
+
+def rounding_divide_by_pot(x: Array, exponent: ArrayLike) -> Array:
+    """``x / 2**exponent`` rounded half away from zero (gemmlowp ``RoundingDivideByPOT``)."""
+    shift = np.asarray(exponent, np.int64)
+    mask = (np.int64(1) << shift) - 1
+    threshold = (mask >> 1) + (x < 0)
+    rounded: Array = (x >> shift) + ((x & mask) > threshold)
+    return rounded
+
+
+def rounding_shift_right(x: Array, exponent: ArrayLike) -> Array:
+    """``x / 2**exponent`` rounded half up, as ``vrshlq_s32`` by a negative amount."""
+    shift = np.asarray(exponent, np.int64)
+    rounded: Array = (x + ((np.int64(1) << shift) >> 1)) >> shift
+    return rounded
+
+
+def multiply_by_quantized_multiplier(acc: Array, mantissa: ArrayLike, shift: ArrayLike, rounding: Rounding) -> Array:
+    """``acc * mantissa * 2**(shift - 31)`` in integers (``common.cc``, ``MultiplyByQuantizedMultiplier``).
+
+    Shapes: mantissa and shift broadcast against acc.
+    """
+    acc, shift = np.asarray(acc, np.int64), np.asarray(shift, np.int64)
+    mantissa = np.asarray(mantissa, np.int64)
+    if rounding is Rounding.SINGLE:
+        return rounding_shift_right(acc * mantissa, 31 - shift)
+    if np.any(shift > 0):
+        acc = wrap_int32(acc << np.maximum(shift, 0))
+    high = saturating_rounding_doubling_high_mul(acc, mantissa)
+    right = np.maximum(-shift, 0)
+    if rounding is Rounding.RUY:
+        return rounding_shift_right(high, right)
+    return rounding_divide_by_pot(high, right)
+
+
+def multiply_int64_by_quantized_multiplier(acc: Array, mantissa: ArrayLike, shift: ArrayLike) -> Array:
+    """The int64 overload for 16-bit activations: a 15-bit mantissa and one rounding (``common.cc``)."""
+    mantissa = np.asarray(mantissa, np.int64)
+    reduced = np.minimum((mantissa + (1 << 15)) >> 16, 0x7FFF)
+    total = 15 - np.asarray(shift, np.int64)
+    return wrap_int32(rounding_shift_right(np.asarray(acc, np.int64) * reduced, total))
+
+
+def rint(x: Array) -> Array:
+    """``x`` rounded half to even, as int64."""
+    return np.rint(x).astype(np.int64)
+
+
+def requantize(acc: Array, scale: ArrayLike, rounding: Rounding) -> Array:
+    """Integers ``acc * scale`` by the rule asked for, before zero point and clamp.
+
+    Shapes: scale broadcasts against acc, so per channel it runs along the last axis.
+    """
+    if rounding is Rounding.XNNPACK:
+        return rint(acc.astype(np.float32) * np.asarray(scale, np.float32))
+    if rounding is Rounding.DOUBLE:
+        return round_half_away(acc.astype(np.float64) * np.asarray(scale, np.float64)).astype(np.int64)
+    mantissa, shift = quantize_multiplier(scale)
+    return multiply_by_quantized_multiplier(acc, mantissa, shift, rounding)
+
+
+def divide_half_away(total: Array, count: ArrayLike) -> Array:
+    """``total / count`` for a positive count, half away from zero, as the pooling kernels divide."""
+    divisor = np.asarray(count, np.int64)
+    magnitude = (np.abs(total) + divisor // 2) // divisor
+    signed: Array = np.where(total < 0, -magnitude, magnitude)
+    return signed

@@ -1,0 +1,27 @@
+"""Float kernels that round once per element, so that every runtime gives the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantdiff.quant import Array
+from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel
+
+ORDER = "float sums depend on the order in which a runtime adds"
+"""Why float matrix products have no exact simulation."""
+
+
+def clamped(node: Node, y: Array) -> Array:
+    """``y`` between the real bounds of the fused activation. Shape as ``y``."""
+    if node.activation == "NONE" or y.dtype.kind != "f":
+        return y
+    if node.activation not in ACTIVATION_RANGE:
+        raise NoKernel(f"fused activation {node.activation}")
+    low, high = ACTIVATION_RANGE[node.activation]
+    return np.clip(y, np.float32(low), np.float32(high))
+
+
+def plain(node: Node) -> bool:
+    """True when no tensor of the node is quantized: floats, or integers that count something."""
+    tensors = [tensor for tensor in (*node.inputs, *node.outputs) if tensor is not None]
+    return all(t.dtype in ("float32", "int32", "int64") and not (t.quant and t.quant.scale) for t in tensors)

@@ -1,0 +1,119 @@
+"""An operator with its tensors at hand, and the few questions that every kernel asks of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from quantdiff.errors import BadModel
+from quantdiff.graph import Graph, Operator, Tensor
+from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, quantize
+from quantdiff.sim.runtime import Runtime
+
+ACTIVATION_RANGE = {
+    "NONE": (-np.inf, np.inf),
+    "RELU": (0.0, np.inf),
+    "RELU_N1_TO_1": (-1.0, 1.0),
+    "RELU6": (0.0, 6.0),
+}
+"""Real bounds of each fused activation."""
+
+
+class NoKernel(Exception):
+    """A kernel exists, but not for these types, options or this runtime; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An operator of a graph, with the tensors that its indices name."""
+
+    operator: Operator
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+    intermediates: tuple[Tensor, ...] = ()
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """A builtin option by its schema name in snake_case."""
+        return self.operator.options.get(name, default)
+
+    @property
+    def activation(self) -> str:
+        """The fused activation, ``NONE`` when there is none."""
+        return str(self.option("fused_activation_function", "NONE"))
+
+    @property
+    def x(self) -> Tensor:
+        """The first input."""
+        return self.at(0)
+
+    @property
+    def y(self) -> Tensor:
+        """The first output."""
+        return self.outputs[0]
+
+    def at(self, position: int) -> Tensor:
+        """The input at ``position``, which must be there."""
+        tensor = self.inputs[position] if position < len(self.inputs) else None
+        if tensor is None:
+            raise BadModel(f"{self.operator.op} #{self.operator.index}: input {position} is left out")
+        return tensor
+
+
+def node_of(graph: Graph, operator: Operator) -> Node:
+    """The operator with its tensors."""
+    tensors = graph.tensors
+    inputs = tuple(tensors[i] if i >= 0 else None for i in operator.inputs)
+    outputs, between = (tuple(tensors[i] for i in indices) for indices in (operator.outputs, operator.intermediates))
+    return Node(operator, inputs, outputs, between)
+
+
+def quant_of(tensor: Tensor) -> QuantParams:
+    """The tensor's quantization; a kernel that asks needs one."""
+    if tensor.quant is None or not tensor.quant.scale:
+        raise NoKernel(f"tensor {tensor.name!r} ({tensor.dtype}) carries no scale")
+    return tensor.quant
+
+
+def scale_of(tensor: Tensor) -> Array:
+    """Scale as float32: shape () per tensor, (channels,) per channel."""
+    scale = np.asarray(quant_of(tensor).scale, np.float32)
+    return scale[0] if scale.size == 1 else scale
+
+
+def zero_point_of(tensor: Tensor) -> int:
+    """The zero point of a tensor quantized as a whole, or the common one of its channels."""
+    points = set(quant_of(tensor).zero_point) or {0}
+    if len(points) > 1:
+        raise NoKernel(f"tensor {tensor.name!r} has zero points that differ by channel")
+    return points.pop()
+
+
+def is_quantized(tensor: Tensor, *dtypes: str) -> bool:
+    """True when the tensor has one of ``dtypes`` and carries a scale."""
+    return tensor.dtype in dtypes and tensor.quant is not None and bool(tensor.quant.scale)
+
+
+def clamp_of(node: Node, runtime: Runtime) -> tuple[int, int]:
+    """Integer bounds of the fused activation on the output.
+
+    LiteRT ``kernel_util.cc`` (``CalculateActivationRangeQuantizedImpl``): the bound in steps, half away.
+    XNNPACK ``src/xnnpack/requantization.h`` (``xnn_qs8_quantize``): zero point added, then half to even.
+    """
+    low, high = INTEGER_RANGE[node.y.dtype]
+    if node.activation == "NONE":
+        return low, high
+    if node.activation not in ACTIVATION_RANGE:
+        raise NoKernel(f"fused activation {node.activation}")
+    bounds = ACTIVATION_RANGE[node.activation]
+    first, last = (_bound(node.y, real, runtime) if np.isfinite(real) else None for real in bounds)
+    return low if first is None else max(low, first), high if last is None else min(high, last)
+
+
+def _bound(tensor: Tensor, real: float, runtime: Runtime) -> int:
+    """One real bound in the tensor's integers, clipped to its dtype."""
+    if runtime is Runtime.XNNPACK:
+        steps = np.float32(real) / scale_of(tensor) + np.float32(zero_point_of(tensor))
+        return int(np.clip(np.rint(steps), *INTEGER_RANGE[tensor.dtype]))
+    return int(quantize(np.asarray(real, np.float32), quant_of(tensor), tensor.dtype))

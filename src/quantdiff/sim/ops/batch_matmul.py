@@ -1,0 +1,38 @@
+"""BATCH_MATMUL: LiteRT ``tflite/kernels/batch_matmul.cc``, ``internal/reference/batch_matmul.h``.
+
+xnnpack: ``src/operators/batch-matrix-multiply-nc.c``; tflm:
+``tensorflow/lite/micro/kernels/batch_matmul.cc``, with a float64 multiplier.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim.accumulate import centred, matmul
+from quantdiff.sim.fixed_point import Rounding, requantize, wrap_int32
+from quantdiff.sim.floats import ORDER
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.scales import float_product_scale, product_scale
+
+
+@kernel("BATCH_MATMUL", batched=False)
+def batch_matmul(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
+    """Compute ``y = clamp(z_y + M * (a - z_a) @ (b - z_b))``, each side transposed on request.
+
+    Shapes: a (…, m, k), b (…, k, n) -> (…, m, n); the leading axes broadcast.
+    """
+    if not all(is_quantized(tensor, "int8") for tensor in (node.x, node.at(1), node.y)):
+        raise NoKernel(ORDER if node.x.dtype == "float32" else f"types {node.x.dtype} × {node.at(1).dtype}")
+    if scale_of(node.at(1)).ndim:
+        raise NoKernel("a right side quantized per channel")
+    left = np.swapaxes(a, -1, -2) if node.option("adj_x", False) else a
+    right = np.swapaxes(b, -1, -2) if node.option("adj_y", False) else b
+    acc = wrap_int32(matmul(centred(left, zero_point_of(node.x)), centred(right, zero_point_of(node.at(1)))))
+    rounding = Rounding.XNNPACK if runtime is Runtime.XNNPACK else Rounding.GEMMLOWP
+    in_steps = runtime in (Runtime.XNNPACK, Runtime.TFLM)
+    scale = product_scale(node, rounding) if in_steps else float_product_scale(node)
+    y = requantize(acc, scale, rounding) + zero_point_of(node.y)
+    return y.clip(*INTEGER_RANGE[node.y.dtype]).astype(np.int8)

@@ -1,0 +1,51 @@
+"""FULLY_CONNECTED: LiteRT ``tflite/kernels/fully_connected.cc``.
+
+reference: ``internal/reference/integer_ops/fully_connected.h``; builtin: ``internal/optimized/integer_ops/
+fully_connected.h`` and ruy, or ``cpu_backend_gemm_custom_gemv.h`` at batch 1; xnnpack:
+``src/operators/fully-connected-nc.c``; tflm: ``tensorflow/lite/micro/kernels/fully_connected_common.cc``.
+"""
+
+from __future__ import annotations
+
+from quantdiff.quant import Array
+from quantdiff.sim.accumulate import add_bias, centred, matmul
+from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.node import Node, clamp_of, scale_of, zero_point_of
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.scales import check_8_bit, float_product_scale, product_scale
+
+ROUNDING = {
+    Runtime.REFERENCE: Rounding.DOUBLE,
+    Runtime.BUILTIN: Rounding.RUY,
+    Runtime.XNNPACK: Rounding.XNNPACK,
+    Runtime.TFLM: Rounding.GEMMLOWP,
+}
+
+
+@kernel("FULLY_CONNECTED")
+def fully_connected(node: Node, x: Array, w: Array, bias: Array | None = None, *, runtime: Runtime) -> Array:
+    """Compute ``y = clamp(z_y + M * ((x - z_x) @ (w - z_w).T + bias))``, M the effective scale.
+
+    Shapes: x (…, depth) of any rank, w (units, depth), bias (units,) -> (batch, units), or (…, units)
+    with keep_num_dims.
+    """
+    check_8_bit(node)
+    acc = add_bias(accumulate(node, x, w), bias)
+    y = requantize(acc, effective_scale(node, runtime), ROUNDING[runtime]) + zero_point_of(node.y)
+    return y.clip(*clamp_of(node, runtime)).astype(node.y.dtype)
+
+
+def accumulate(node: Node, x: Array, w: Array) -> Array:
+    """The sums of products before the bias, as int64. Shapes: see ``fully_connected``."""
+    units, depth = w.shape[-2:]
+    rows = centred(x, zero_point_of(node.x)).reshape(-1, depth)
+    acc = matmul(rows, centred(w, zero_point_of(node.at(1))).T)
+    return acc.reshape(*x.shape[:-1], units) if node.option("keep_num_dims", False) else acc
+
+
+def effective_scale(node: Node, runtime: Runtime) -> Array:
+    """The multiplier; ``builtin`` per tensor rounds ``s_x · s_w`` to float32 on the way."""
+    if runtime is Runtime.BUILTIN and scale_of(node.at(1)).ndim == 0:
+        return float_product_scale(node)
+    return product_scale(node, ROUNDING[runtime])

@@ -1,0 +1,52 @@
+"""HARD_SWISH: LiteRT ``tflite/kernels/activations.cc`` (``HardSwishPrepare``), ``internal/reference/hard_swish.h``.
+
+All runtimes agree: xnnpack declines the quantized op.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim.accumulate import centred
+from quantdiff.sim.fixed_point import (
+    quantize_multiplier,
+    rounding_divide_by_pot,
+    saturating_rounding_doubling_high_mul,
+)
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.runtime import Runtime
+
+INT16 = (-(1 << 15), (1 << 15) - 1)
+
+
+@kernel("HARD_SWISH")
+def hard_swish(node: Node, x: Array, *, runtime: Runtime) -> Array:
+    """Compute ``x · relu6(x + 3) / 6`` in 16-bit fixed point. Shape as ``x``."""
+    del runtime
+    if not is_quantized(node.x, "int8", "uint8"):
+        raise NoKernel(f"type {node.x.dtype}")
+    fine = scale_of(node.x) * np.float32(1 / 128)
+    out_mantissa, out_shift = to_16_bits(fine / scale_of(node.y))
+    mantissa, shift = to_16_bits(fine / (np.float32(3) / np.float32(32768)))
+    wide = centred(x, zero_point_of(node.x)).astype(np.int64) << 7
+    on_output = saturating_rounding_doubling_high_mul(wide, out_mantissa, bits=16)
+    gate = (saturating_scale(wide, mantissa, shift) + (1 << 15)) >> 1
+    product = (gate * on_output) // (1 << 15) + (((gate * on_output) % (1 << 15) != 0) & (gate * on_output < 0))
+    y = rounding_divide_by_pot(np.minimum(product, INT16[1]), -out_shift) + zero_point_of(node.y)
+    return y.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
+
+
+def to_16_bits(scale: Array) -> tuple[int, int]:
+    """Mantissa of 15 bits and exponent (``DownScaleInt32ToInt16Multiplier``)."""
+    mantissa, shift = quantize_multiplier(scale)
+    return min(int(mantissa + (1 << 15)) >> 16, INT16[1]), int(shift)
+
+
+def saturating_scale(x: Array, mantissa: int, shift: int) -> Array:
+    """``x · mantissa · 2**(shift - 15)`` as int16, saturating where it shifts to the left."""
+    if shift > 0:
+        x = np.clip(x << (shift - 1), *INT16)
+    y = saturating_rounding_doubling_high_mul(x, mantissa, bits=16)
+    return np.clip(y << 1, *INT16) if shift > 0 else rounding_divide_by_pot(y, -shift)

@@ -1,0 +1,44 @@
+"""LOGISTIC: LiteRT ``tflite/kernels/activations.cc`` (``SigmoidPrepare``), a table for 8-bit types.
+
+xnnpack: ``src/reference/unary-elementwise.cc`` (``SigmoidOp``) through ``x8-lut``; tflm:
+``internal/reference/integer_ops/logistic.h`` in fixed point.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantdiff.quant import Array
+from quantdiff.sim import gemmlowp, libm
+from quantdiff.sim.fixed_point import rounding_divide_by_pot
+from quantdiff.sim.node import Node, NoKernel, is_quantized
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.table import float_table, look_up
+from quantdiff.sim.tflm_table import fixed_point_table
+
+
+@kernel("LOGISTIC")
+def logistic(node: Node, x: Array, *, runtime: Runtime) -> Array:
+    """Compute ``y = 1 / (1 + exp(-x))`` on the output's grid. Shape as ``x``."""
+    if not is_quantized(node.x, "int8", "uint8"):
+        raise NoKernel(f"type {node.x.dtype}")
+    if runtime is Runtime.TFLM:
+        return look_up(x, fixed_point_table(node, from_q4))
+    return look_up(x, float_table(node, double if runtime is Runtime.XNNPACK else single, runtime))
+
+
+def single(x: Array) -> Array:
+    """LiteRT's: float32 throughout, with the C library's ``expf``."""
+    return np.float32(1) / (np.float32(1) + libm.apply("expf", -x))
+
+
+def double(x: Array) -> Array:
+    """XNNPACK's: float64 inside, cut off at ±100."""
+    e = np.exp(np.clip(x, -100, 100).astype(np.float64))
+    return np.where(x > 100, 1, np.where(x < -100, 0, e / (1 + e))).astype(np.float32)  # noqa: PLR2004
+
+
+def from_q4(a: Array) -> Array:
+    """TFLM's: Q4 in, 1/256 steps above -128 out."""
+    return rounding_divide_by_pot(gemmlowp.logistic(a, 4), 31 - 8) - 128

@@ -1,0 +1,76 @@
+"""MEAN: LiteRT ``tflite/kernels/reduce.cc`` (``EvalMean``).
+
+reference, tflm, and builtin but for one case: ``internal/reference/reduce.h`` (``QuantizedMeanOrSum``).
+builtin with keep_dims over the image axes: ``internal/optimized/integer_ops/mean.h``. xnnpack:
+``src/operators/reduce-nd.c`` and ``src/reference/unary-elementwise.cc``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier, rint
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.runtime import Runtime
+
+VECTOR = 16
+IMAGE_AXES = {(1, 2), (2, 1)}
+
+
+@kernel("MEAN", batched=False)
+def mean(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
+    """Compute ``y = clamp(z_y + (sum / n - z_x) s_x / s_y)`` over ``axes``, kept as size 1 with keep_dims."""
+    if not is_quantized(node.x, "int8", "uint8", "int16"):
+        raise NoKernel(f"type {node.x.dtype}")
+    over = tuple(sorted({int(axis) % x.ndim for axis in np.asarray(axes).reshape(-1)}))
+    count = math.prod(x.shape[axis] for axis in over)
+    total = x.sum(axis=over, keepdims=bool(node.option("keep_dims", False)), dtype=np.int64)
+    if runtime is Runtime.XNNPACK:
+        y = by_float(node, total, count)
+    elif runtime is Runtime.BUILTIN and is_image_mean(node, x, axes):
+        y = over_image(node, total, count)
+    else:
+        y = by_multiplier(node, total, count)
+    return y.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
+
+
+def is_image_mean(node: Node, x: Array, axes: Array) -> bool:
+    """The case that ``builtin`` has a faster kernel for."""
+    pair = tuple(int(axis) % x.ndim for axis in np.asarray(axes).reshape(-1))
+    return bool(node.option("keep_dims", False)) and x.ndim == 4 and pair in IMAGE_AXES  # noqa: PLR2004
+
+
+def by_multiplier(node: Node, total: Array, count: int) -> Array:
+    """Rule G with 1/n folded into the mantissa."""
+    mantissa, shift = quantize_multiplier(np.float64(scale_of(node.x)) / np.float64(scale_of(node.y)))
+    bits = min(count.bit_length() - 1, 32, 31 + int(shift))
+    folded = np.int64((int(mantissa) << bits) // count)
+    steps = multiply_by_quantized_multiplier(
+        total - zero_point_of(node.x) * count, folded, shift - bits, Rounding.GEMMLOWP
+    )
+    return steps + zero_point_of(node.y)
+
+
+def over_image(node: Node, total: Array, count: int) -> Array:
+    """Raw sums scaled, rule R in blocks of 16 channels and G behind; the zero points fold into one offset."""
+    s_x, s_y = scale_of(node.x), scale_of(node.y)
+    shift_by = np.float32(zero_point_of(node.x)) * s_x / s_y
+    offset = zero_point_of(node.y) - int(shift_by + np.float32(0.5 if shift_by > 0 else -0.5))
+    mantissa, shift = quantize_multiplier(np.float64(s_x / (np.float32(count) * s_y)))
+    body = total.shape[-1] // VECTOR * VECTOR
+    parts = [
+        multiply_by_quantized_multiplier(part, mantissa, shift, rounding)
+        for part, rounding in ((total[..., :body], Rounding.RUY), (total[..., body:], Rounding.GEMMLOWP))
+    ]
+    return np.concatenate(parts, axis=-1) + offset
+
+
+def by_float(node: Node, total: Array, count: int) -> Array:
+    """A float32 product and a float32 zero point, half to even."""
+    scale = scale_of(node.x) / scale_of(node.y) * (np.float32(1) / np.float32(count))
+    zero_point = np.float32(zero_point_of(node.y)) - np.float32(count * zero_point_of(node.x)) * scale
+    return rint(total.astype(np.float32) * scale + zero_point)

@@ -1,0 +1,53 @@
+"""MAX_POOL_2D and AVERAGE_POOL_2D: ``internal/reference/integer_ops/pooling.h``; all runtimes agree."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim.fixed_point import divide_half_away
+from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.window import Axis, axes_of, pad_image, windows
+
+
+@kernel("MAX_POOL_2D")
+def max_pool_2d(node: Node, x: Array, *, runtime: Runtime) -> Array:
+    """Compute the largest value of each window, clamped. Shapes: (n, h, w, c) -> (n, out_h, out_w, c)."""
+    check(node)
+    axes = axes_of(node, x.shape, filter_of(node))
+    low, _ = INTEGER_RANGE[node.x.dtype]
+    largest: Array = windows(pad_image(x, axes, low), axes).max(axis=(3, 4))
+    clamped: Array = largest.clip(*clamp_of(node, runtime))
+    return clamped.astype(x.dtype)
+
+
+@kernel("AVERAGE_POOL_2D")
+def average_pool_2d(node: Node, x: Array, *, runtime: Runtime) -> Array:
+    """Compute the mean of the window's part inside the image, half away, clamped.
+
+    Shapes: (n, h, w, c) -> (n, out_h, out_w, c).
+    """
+    check(node)
+    axes = rows, columns = axes_of(node, x.shape, filter_of(node))
+    total = windows(pad_image(x.astype(np.int64), axes, 0), axes).sum(axis=(3, 4))
+    count = (inside(rows)[:, None] * inside(columns))[..., None]
+    return divide_half_away(total, count).clip(*clamp_of(node, runtime)).astype(x.dtype)
+
+
+def check(node: Node) -> None:
+    """Refuse what these formulas do not cover."""
+    if not is_quantized(node.x, "int8", "uint8", "int16"):
+        raise NoKernel(f"type {node.x.dtype}")
+
+
+def filter_of(node: Node) -> tuple[int, int]:
+    """Window height and width."""
+    return int(node.option("filter_height", 1)), int(node.option("filter_width", 1))
+
+
+def inside(axis: Axis) -> Array:
+    """How many taps of each window lie inside the image. Shape: (out,)."""
+    first = np.arange(axis.out) * axis.stride - axis.before
+    return np.minimum(first + axis.taps, axis.size) - np.maximum(first, 0)

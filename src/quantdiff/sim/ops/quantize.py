@@ -1,0 +1,68 @@
+"""QUANTIZE: LiteRT ``tflite/kernels/quantize.cc``.
+
+reference and tflm: ``internal/reference/{quantize,requantize}.h``; builtin: ``internal/optimized/
+optimized_ops.h`` (``AffineQuantize``, ``Requantize``: vectors, then a scalar tail); xnnpack:
+``src/f32-qs8-vcvt/avx2.c.in``, ``src/qs8-vcvt/avx2.c.in``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
+from quantdiff.sim.accumulate import centred
+from quantdiff.sim.fixed_point import Rounding, requantize, rint, rounding_shift_right
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.runtime import Runtime
+
+FLOAT_VECTOR, INTEGER_VECTOR = 8, 16
+"""Elements that ``builtin`` rounds together; what is left over rounds otherwise."""
+WIDE = 2.0**31
+"""Beyond this C++ converts a float to no particular integer; the simulator saturates."""
+
+
+@kernel("QUANTIZE", batched=False)
+def quantize(node: Node, x: Array, *, runtime: Runtime) -> Array:
+    """Compute ``y = clamp(z_y + x / s_y)`` for a float x, ``z_y + (x - z_x) s_x / s_y`` for integers.
+
+    Shape as ``x``.
+    """
+    if node.x.dtype == "float32":
+        steps = from_float(x.reshape(-1), scale_of(node.y), runtime)
+    elif is_quantized(node.x, "int8", "uint8"):
+        steps = from_integer(node, centred(x, zero_point_of(node.x)).reshape(-1), runtime)
+    else:
+        raise NoKernel(f"types {node.x.dtype} -> {node.y.dtype}")
+    y = steps + zero_point_of(node.y)
+    return y.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype).reshape(x.shape)
+
+
+def from_float(x: Array, scale: Array, runtime: Runtime) -> Array:
+    """Steps of a flat float array."""
+    if runtime is Runtime.XNNPACK:
+        return whole(np.rint(x * (np.float32(1) / scale)))
+    if runtime is not Runtime.BUILTIN:
+        return whole(round_half_away(x / scale))
+    body = x.size // FLOAT_VECTOR * FLOAT_VECTOR
+    inverse = np.float32(1 / np.float64(scale))
+    first = whole(np.rint(x[:body] * inverse))
+    return np.concatenate([first, whole(round_half_away(x[body:].astype(np.float64) / np.float64(scale)))])
+
+
+def whole(x: Array) -> Array:
+    """Rounded floats as int64, saturated far outside every 16-bit range."""
+    return np.clip(x, -WIDE, WIDE).astype(np.int64)
+
+
+def from_integer(node: Node, x: Array, runtime: Runtime) -> Array:
+    """Steps of a flat, centred integer array."""
+    if runtime is Runtime.XNNPACK:
+        multiplier = rint(np.float32(256) * (scale_of(node.x) / scale_of(node.y)))
+        return rounding_shift_right(x.astype(np.int64) * multiplier, 8)
+    scale = np.float64(scale_of(node.x)) / np.float64(scale_of(node.y))
+    if runtime is not Runtime.BUILTIN:
+        return requantize(x, scale, Rounding.GEMMLOWP)
+    body = x.size // INTEGER_VECTOR * INTEGER_VECTOR
+    first = requantize(x[:body], scale, Rounding.RUY)
+    return np.concatenate([first, requantize(x[body:], scale, Rounding.GEMMLOWP)])

@@ -1,0 +1,72 @@
+"""SOFTMAX: LiteRT ``tflite/kernels/activations.cc`` (``SoftmaxPrepare``).
+
+reference and tflm: ``internal/reference/softmax.h`` in fixed point; builtin, and xnnpack which
+declines it: ``internal/optimized/optimized_ops.h`` (``PopulateSoftmaxLookupTable``), a float32 table.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
+from quantdiff.sim import gemmlowp, libm
+from quantdiff.sim.fixed_point import (
+    Rounding,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    rounding_divide_by_pot,
+    saturating_rounding_doubling_high_mul,
+)
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.tflm_table import input_radius
+
+DIFF_INTEGER_BITS, SUM_INTEGER_BITS = 5, 12
+
+
+@kernel("SOFTMAX")
+def softmax(node: Node, x: Array, *, runtime: Runtime) -> Array:
+    """Compute ``exp(beta * (x - max)) / sum`` along the last axis. Shape as ``x``."""
+    if not is_quantized(node.x, "int8", "uint8"):
+        raise NoKernel(f"type {node.x.dtype}")
+    difference = x.astype(np.int64) - x.max(axis=-1, keepdims=True)
+    how = fixed_point if runtime in (Runtime.REFERENCE, Runtime.TFLM) else by_table
+    q = how(node, difference)
+    return q.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
+
+
+def by_table(node: Node, difference: Array) -> Array:
+    """Float32: 256 exponentials, summed from first to last, then half away."""
+    scale = -scale_of(node.x) * np.float32(node.option("beta", 1.0))
+    table = libm.apply("expf", scale * np.arange(256, dtype=np.float32))
+    terms = table[-difference]
+    total = np.add.accumulate(terms, axis=-1, dtype=np.float32)[..., -1:]
+    inverse = np.float32(1) / (total * scale_of(node.y))
+    scaled = terms * inverse
+    if node.y.dtype == "uint8":
+        return (scaled + np.float32(0.5)).astype(np.int64)
+    return round_half_away(scaled).astype(np.int64) + zero_point_of(node.y)
+
+
+def fixed_point(node: Node, difference: Array) -> Array:
+    """Q5.26 exponentials, a Q12.19 sum, and its reciprocal by Newton-Raphson."""
+    real = np.float64(np.float32(node.option("beta", 1.0))) * np.float64(scale_of(node.x))
+    scale = min(real * (1 << (31 - DIFF_INTEGER_BITS)), 2.0**31 - 1)
+    mantissa, shift = quantize_multiplier(np.float64(scale))
+    kept = difference >= -input_radius(DIFF_INTEGER_BITS, int(shift))
+    a = multiply_by_quantized_multiplier(np.where(kept, difference, 0), mantissa, shift, Rounding.GEMMLOWP)
+    e = gemmlowp.exp_on_negative_values(a, DIFF_INTEGER_BITS)
+    total = np.where(kept, gemmlowp.rescale(e, -SUM_INTEGER_BITS), 0).sum(axis=-1, keepdims=True)
+    reciprocal, over_unit = get_reciprocal(total)
+    bits = 16 if node.y.dtype == "int16" else 8
+    high = saturating_rounding_doubling_high_mul(reciprocal, e)
+    low, _ = INTEGER_RANGE[node.y.dtype]
+    return np.where(kept, rounding_divide_by_pot(high, over_unit + 31 - bits), 0) + low
+
+
+def get_reciprocal(x: Array) -> tuple[Array, Array]:
+    """``1/x`` of a positive Q12 value: a Q0 factor and the bits above 1 (``GetReciprocal``)."""
+    headroom = 32 - np.frexp(x.astype(np.float64))[1].astype(np.int64)
+    fraction = (x << headroom) - (1 << 31)
+    return gemmlowp.one_over_one_plus_x(fraction), SUM_INTEGER_BITS - headroom

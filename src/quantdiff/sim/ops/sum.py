@@ -1,0 +1,48 @@
+"""SUM: LiteRT ``tflite/kernels/reduce.cc`` (``EvalSum``).
+
+reference: ``internal/reference/reduce.h``, which takes int8 values for uint8; tflm: the same as int8;
+builtin: ``internal/optimized/reduce.h`` in float32; xnnpack: ``src/operators/reduce-nd.c``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
+from quantdiff.sim.fixed_point import Rounding, requantize, rint
+from quantdiff.sim.floats import ORDER
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.ops.reduce import axes_of
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.runtime import Runtime
+
+
+@kernel("SUM", batched=False)
+def sum_(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
+    """Compute ``y = clamp(z_y + (sum - n z_x) s_x / s_y)`` over ``axes``, kept as size 1 with keep_dims."""
+    over, keep = axes_of(x, axes), bool(node.option("keep_dims", False))
+    if x.dtype.kind == "i" and node.x.quant is None:
+        return np.asarray(x.sum(axis=over, keepdims=keep), x.dtype)
+    if not is_quantized(node.x, "int8", "uint8"):
+        raise NoKernel(ORDER)
+    as_bytes = runtime is Runtime.REFERENCE
+    total = (x.view(np.uint8) if as_bytes else x).sum(axis=over, keepdims=keep, dtype=np.int64)
+    y = steps(node, total, math.prod(x.shape[axis] for axis in over), runtime)
+    if as_bytes:
+        return np.asarray(y.clip(0, 255), np.uint8).view(x.dtype)
+    return np.asarray(y.clip(*INTEGER_RANGE[node.y.dtype]), x.dtype)
+
+
+def steps(node: Node, total: Array, count: int, runtime: Runtime) -> Array:
+    """The sum on the output's grid, zero point included."""
+    z_x, z_y, ratio = zero_point_of(node.x), zero_point_of(node.y), scale_of(node.x) / scale_of(node.y)
+    if runtime is Runtime.XNNPACK:
+        offset = np.float32(z_y) - np.float32(count * z_x) * ratio
+        return rint(total.astype(np.float32) * ratio + offset)
+    if runtime is Runtime.BUILTIN:
+        bias = np.float32(-z_x) * ratio * np.float32(count)
+        return round_half_away(total.astype(np.float32) * ratio + bias).astype(np.int64) + z_y
+    scale = np.float64(scale_of(node.x)) / np.float64(scale_of(node.y))
+    return requantize(total - z_x * count, scale, Rounding.GEMMLOWP) + z_y

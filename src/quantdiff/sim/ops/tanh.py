@@ -1,0 +1,31 @@
+"""TANH: LiteRT ``tflite/kernels/activations.cc`` (``TanhPrepare``), a table for 8-bit types.
+
+xnnpack: ``src/reference/unary-elementwise.cc`` (``TanHOp``) through ``x8-lut``; tflm:
+``internal/reference/integer_ops/tanh.h`` in fixed point.
+"""
+
+from __future__ import annotations
+
+from quantdiff.quant import Array
+from quantdiff.sim import gemmlowp, libm
+from quantdiff.sim.fixed_point import rounding_divide_by_pot
+from quantdiff.sim.node import Node, NoKernel, is_quantized
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.table import float_table, look_up
+from quantdiff.sim.tflm_table import fixed_point_table
+
+
+@kernel("TANH")
+def tanh(node: Node, x: Array, *, runtime: Runtime) -> Array:
+    """Compute the hyperbolic tangent on the output's grid. Shape as ``x``."""
+    if not is_quantized(node.x, "int8", "uint8"):
+        raise NoKernel(f"type {node.x.dtype}")
+    if runtime is Runtime.TFLM:
+        return look_up(x, fixed_point_table(node, from_q4))
+    return look_up(x, float_table(node, lambda real: libm.apply("tanhf", real), runtime))
+
+
+def from_q4(a: Array) -> Array:
+    """TFLM's: Q4 in, 1/128 steps out."""
+    return rounding_divide_by_pot(gemmlowp.tanh(a, 4), 31 - 7)

@@ -1,0 +1,81 @@
+"""TRANSPOSE_CONV: LiteRT ``tflite/kernels/transpose_conv.cc``.
+
+reference: ``internal/reference/integer_ops/transpose_conv.h``; builtin: ``internal/optimized/integer_ops/
+transpose_conv.h``, rounded as the depthwise convolution; xnnpack: ``src/operators/deconvolution-nhwc.c``;
+tflm: ``tensorflow/lite/micro/kernels/transpose_conv.cc``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from quantdiff.quant import Array
+from quantdiff.sim.accumulate import add_bias, centred, matmul
+from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, zero_point_of
+from quantdiff.sim.ops.depthwise_conv_2d import round_channels
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.scales import product_scale
+
+
+@kernel("TRANSPOSE_CONV", batched=False)
+def transpose_conv(
+    node: Node, shape: Array, w: Array, x: Array, bias: Array | None = None, *, runtime: Runtime
+) -> Array:
+    """Compute the transpose of a convolution: every input adds a window to the output.
+
+    Shapes: shape (4,), w (out, kh, kw, c), x (n, h, w, c), bias (out,) -> shape.
+    """
+    if not (is_quantized(node.at(2), "int8") and node.at(1).dtype == "int8" and node.y.dtype == "int8"):
+        raise NoKernel(f"types {node.at(2).dtype} × {node.at(1).dtype} -> {node.y.dtype}")
+    acc = add_bias(accumulate(node, [int(size) for size in shape], w, x), bias)
+    y = round_channels(acc, partial(product_scale, node, factors=(2, 1)), runtime) + zero_point_of(node.y)
+    return y.clip(*clamp_of(node, runtime)).astype(np.int8)
+
+
+def accumulate(node: Node, shape: list[int], w: Array, x: Array) -> Array:
+    """The sums of products before the bias, as int64."""
+    out, taps_h, taps_w, _ = w.shape
+    rows, columns = (
+        Span(size, taps, int(node.option(f"stride_{side}", 1)), want, node.option("padding") == "SAME")
+        for size, taps, side, want in zip(x.shape[1:3], (taps_h, taps_w), "hw", shape[1:3], strict=True)
+    )
+    whole = np.zeros((len(x), rows.whole, columns.whole, out), np.int64)
+    centred_x, centred_w = centred(x, zero_point_of(node.at(2))), centred(w, zero_point_of(node.at(1)))
+    for i in range(taps_h):
+        for j in range(taps_w):
+            whole[:, rows.at(i), columns.at(j)] += matmul(centred_x, centred_w[:, i, j].T)
+    return whole[:, rows.before : rows.before + shape[1], columns.before : columns.before + shape[2]]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One image axis: ``size`` inputs spread by ``stride``, ``want`` outputs cut out of all that is reached."""
+
+    size: int
+    taps: int
+    stride: int
+    want: int
+    same: bool
+
+    @property
+    def reach(self) -> int:
+        """Outputs that some input adds to."""
+        return (self.size - 1) * self.stride + self.taps
+
+    @property
+    def before(self) -> int:
+        """Outputs cut off in front."""
+        return max(0, self.reach - self.want) // 2 if self.same else 0
+
+    @property
+    def whole(self) -> int:
+        """Outputs to hold before the cut."""
+        return max(self.reach, self.before + self.want)
+
+    def at(self, tap: int) -> slice:
+        """Where a tap adds to."""
+        return slice(tap, tap + (self.size - 1) * self.stride + 1, self.stride)

@@ -1,0 +1,46 @@
+"""Float functions of one value that are rounded once: ``tflite/kernels/{elementwise,neg,floor,ceil,round}.cc``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from quantdiff.quant import Array
+from quantdiff.sim import libm
+from quantdiff.sim.floats import plain
+from quantdiff.sim.node import Node, NoKernel
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.runtime import Runtime
+
+ROUNDED_ONCE: dict[str, Callable[[Array], Any]] = {
+    "ABS": np.abs,
+    "CEIL": np.ceil,
+    "FLOOR": np.floor,
+    "NEG": np.negative,
+    "ROUND": np.rint,
+    "SQRT": np.sqrt,
+    "SQUARE": np.square,
+}
+FROM_LIBM = {"COS": "cosf", "LOG": "logf", "SIN": "sinf"}
+
+
+@kernel(*ROUNDED_ONCE)
+def rounded_once(node: Node, x: Array, *, runtime: Runtime) -> Array:
+    """Return a function that IEEE 754 defines to the last bit. Shape as ``x``."""
+    if not plain(node):
+        raise NoKernel(f"type {node.x.dtype}, quantized")
+    if runtime is Runtime.XNNPACK and node.operator.op == "SQRT":
+        raise NoKernel("XNNPACK refines an estimate and may miss the last bit")
+    return np.asarray(ROUNDED_ONCE[node.operator.op](x), x.dtype)
+
+
+@kernel(*FROM_LIBM)
+def from_libm(node: Node, x: Array, *, runtime: Runtime) -> Array:
+    """Return a function of the C library. Shape as ``x``."""
+    if not plain(node):
+        raise NoKernel(f"type {node.x.dtype}, quantized")
+    if runtime is Runtime.XNNPACK:
+        raise NoKernel("XNNPACK approximates it by polynomials of its own")
+    return libm.apply(FROM_LIBM[node.operator.op], x)

@@ -1,0 +1,45 @@
+"""Functions of one 8-bit value as tables of 256 entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
+from quantdiff.sim.fixed_point import rint
+from quantdiff.sim.node import Node, scale_of, zero_point_of
+from quantdiff.sim.runtime import Runtime
+
+Function = Callable[[Array], Array]
+
+
+def every_value(dtype: str) -> Array:
+    """All values of an 8-bit type, in ascending order, as int64."""
+    low, high = INTEGER_RANGE[dtype]
+    return np.arange(low, high + 1, dtype=np.int64)
+
+
+def look_up(x: Array, table: Array) -> Array:
+    """``table`` at each value of ``x``; the table starts at the lowest value of x's type. Shape as ``x``."""
+    low, _ = INTEGER_RANGE[x.dtype.name]
+    return table[x.astype(np.int64) - low]
+
+
+def float_table(node: Node, function: Function, runtime: Runtime) -> Array:
+    """A float function from the input's integers to the output's, in float32.
+
+    LiteRT ``internal/common.h`` (``LUTPopulateInt8``): half away, then the zero point. XNNPACK
+    ``src/reference/unary-elementwise.cc`` and ``reference-utils.h``: the zero point, then half to even.
+    """
+    x, y = node.x, node.y
+    real = scale_of(x) * (every_value(x.dtype) - zero_point_of(x)).astype(np.float32)
+    inverse = np.float32(1) / scale_of(y)
+    with np.errstate(over="ignore"):
+        steps = function(real).astype(np.float32) * inverse
+    zero_point = np.float32(zero_point_of(y))
+    if runtime is Runtime.XNNPACK:
+        q = rint(steps + zero_point)
+    else:
+        q = (round_half_away(steps) + zero_point).astype(np.int64)
+    return q.clip(*INTEGER_RANGE[y.dtype]).astype(y.dtype)

@@ -1,0 +1,94 @@
+"""``verify``: exact where the simulator is, and loud where it is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from written_models import Op, T, write_tflite
+
+from quantdiff.cli import main
+from quantdiff.compare import verification
+from quantdiff.compare.verification import differing, load_and_verify
+from quantdiff.quant import Array
+from quantdiff.run import simulator
+from quantdiff.sim.runtime import Runtime
+
+pytestmark = pytest.mark.golden
+SHAPE = (1, 5, 5, 3)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    tensors = [
+        T("x", SHAPE, scale=0.5, zero_point=3),
+        T("w", (4, 3, 3, 3), scale=0.01, data=np.random.default_rng(0).integers(-127, 127, (4, 3, 3, 3))),
+        T("b", (4,), "int32", scale=0.005, data=[1, 2, 3, 4]),
+        T("m", (1, 5, 5, 4), scale=0.7, zero_point=-5),
+        T("y", (1, 5, 5, 4), scale=1 / 256, zero_point=-128),
+    ]
+    operators = [
+        Op("CONV_2D", ["x", "w", "b"], ["m"], {"strideH": 1, "strideW": 1}),
+        Op("SOFTMAX", ["m"], ["y"], {"beta": 1.0}),
+    ]
+    path = tmp_path / "model.tflite"
+    path.write_bytes(write_tflite(tensors, operators, ["x"], ["y"]))
+    return path
+
+
+def test_every_tensor_of_every_runtime(model: Path) -> None:
+    verdicts, made_by = load_and_verify(model, ["all"], samples=5)
+    assert {name: verdict.status for name, verdict in verdicts.items()} == {r.value: "exact" for r in Runtime}
+    verdict = verdicts["xnnpack"]
+    assert [(o.op, o.kernel, o.count) for o in verdict.operators] == [
+        ("CONV_2D", "xnnpack", 500),
+        ("SOFTMAX", "builtin", 500),
+    ]
+    assert (verdict.count, verdict.mismatches, verdict.chain_count, verdict.faithful) == (1000, 0, 500, True)
+    assert made_by["samples"] == 5
+
+
+def test_a_wrong_kernel_is_seen(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def off_by_one(*arguments: object) -> tuple[Array, ...]:
+        return tuple(y ^ 1 for y in honest(*arguments))  # type: ignore[arg-type]
+
+    honest = simulator.run_operator
+    monkeypatch.setattr(verification, "run_operator", off_by_one)
+    verdicts, _ = load_and_verify(model, ["reference"], samples=2)
+    assert verdicts["reference"].status == "differs"
+    assert verdicts["reference"].mismatches == 400
+
+
+def test_the_command_line(model: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(0, 30, (3, *SHAPE[1:])))
+    runner = CliRunner()
+    result = runner.invoke(main, ["verify", str(model), "--json", "--data", str(tmp_path / "data.npz")])
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["samples"] == 3
+    found = document["runtimes"]["xnnpack"]
+    assert (found["status"], found["count"], found["mismatches"], found["unsupported"]) == ("exact", 600, 0, [])
+    assert found["operators"][0] == {"index": 0, "op": "CONV_2D", "kernel": "xnnpack", "count": 300, "mismatches": 0}
+    text = runner.invoke(main, ["verify", str(model), "--samples", "2", "--runtime", "reference"])
+    assert text.exit_code == 0
+    assert "0 of 400 elements differ" in text.output
+
+
+def test_what_cannot_be_simulated_or_run_is_said(tmp_path: Path) -> None:
+    shape = (1, 4)
+    path = tmp_path / "custom.tflite"
+    tensors = [T("x", shape, scale=0.5), T("y", shape, scale=0.5)]
+    path.write_bytes(write_tflite(tensors, [Op("FancyNorm", ["x"], ["y"], custom=True)], ["x"], ["y"]))
+    result = CliRunner().invoke(main, ["verify", str(path), "--json"])
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["runtimes"]["xnnpack"]["status"] == "unavailable"
+
+
+def test_differing_counts_bits() -> None:
+    zero, nan = np.asarray([0.0, np.nan], np.float32), np.asarray([-0.0, np.nan], np.float32)
+    assert differing(zero, nan) == 1
+    assert differing(np.zeros(3, np.int8), np.zeros(3, np.int8)) == 0
+    assert differing(np.zeros(3, np.int8), np.zeros(4, np.int8)) == 4

@@ -1,0 +1,184 @@
+"""Hold the simulator against the real runtimes, bit for bit, on small models written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from written_models import Op, T, write_tflite
+
+from quantdiff.graph import Graph
+from quantdiff.load.tflite import read_model
+from quantdiff.quant import Array
+from quantdiff.run.simulator import Simulation, simulate
+from quantdiff.sim.delegate import taken
+from quantdiff.sim.node import node_of
+from quantdiff.sim.runtime import Runtime
+
+RUNTIMES = tuple(Runtime)
+LITERT = tuple(runtime for runtime in Runtime if runtime is not Runtime.TFLM)
+CASES = 100
+"""Models per op and runtime, at least: one multiplier each, so that near-ties are hit from many sides."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model of a few operators, and what to feed it: one array per input, at the shape of the file."""
+
+    tensors: Sequence[T]
+    operators: Sequence[Op]
+    feeds: dict[str, Array]
+
+    def write(self) -> bytes:
+        made = [name for op in self.operators for name in op.outputs]
+        return write_tflite(self.tensors, self.operators, list(self.feeds), made)
+
+    def fitted(self) -> Case:
+        """The same with the shapes of the outputs as the simulator finds them, for makers that do not say."""
+        graph, simulation = run_simulator(self.write(), list(self.feeds.values()), Runtime.REFERENCE)
+        shapes = {graph.tensors[i].name: simulation.values[i].shape[1:] for i in graph.outputs}
+        return replace(self, tensors=[replace(t, shape=shapes.get(t.name, t.shape)) for t in self.tensors])
+
+
+Maker = Callable[["Dice"], Case]
+
+
+@dataclass
+class Dice:
+    """Seeded choices that favour trouble: powers of two, odd sizes, zero points far from 0, ends of the range."""
+
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def of(self, *choices: Any) -> Any:
+        return choices[int(self.rng.integers(len(choices)))]
+
+    def chance(self, share: float = 0.5) -> bool:
+        return bool(self.rng.random() < share)
+
+    def size(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high + 1))
+
+    def scale(self, low: float = -6.0, high: float = -1.0) -> float:
+        """A float32 scale; every third is a power of two, where ties are."""
+        if self.chance(1 / 3):
+            return float(2.0 ** round(self.rng.uniform(low, high) / np.log(2)))
+        return float(np.float32(np.exp(self.rng.uniform(low, high))))
+
+    def near(self, scale: float, spread: float = 0.7) -> float:
+        """A scale not far from ``scale``: equal, a power of two away, or anything."""
+        if self.chance(0.5):
+            return float(np.float32(scale * 2.0 ** self.size(-2, 2)))
+        return float(np.float32(scale * np.exp(self.rng.uniform(-spread, spread))))
+
+    def at_tie(self, unit: float, whole: float) -> float:
+        """A scale in which ``unit * whole`` rounds up or down by the last bit of the multiplier.
+
+        With one rounding that is at half a step, with two where the first rounding just reaches the half.
+        """
+        steps = self.size(0, 100) + 0.5
+        if self.chance():
+            shift = max(0, -int(np.frexp(steps / whole)[1]))
+            steps -= 2.0 ** -(shift + 1)
+        return float(np.float32(abs(unit * whole) / steps))
+
+    def biases_at_ties(self, units: Array, scale: float) -> Array:
+        """Integers that, times ``units``, are nearly an odd number of half steps of ``scale``. Shape as ``units``."""
+        halves = self.rng.integers(-110, 110, units.shape) + 0.5
+        return np.clip(np.round(halves * scale / units), -(2**29), 2**29).astype(np.int64)
+
+    def zero_point(self, dtype: str = "int8") -> int:
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        return int(self.of(low, high, 0 if dtype == "int8" else 128, self.size(low, high), self.size(low, high)))
+
+    def integers(self, shape: Sequence[int], dtype: str = "int8", low: int | None = None) -> Array:
+        """Random values; a twentieth lie at the ends of the range."""
+        info = np.iinfo(dtype)
+        low = info.min if low is None else low
+        q = self.rng.integers(low, info.max, shape, endpoint=True)
+        ends = self.rng.choice(np.asarray([low, info.max]), shape)
+        return np.where(self.rng.random(shape) < 0.05, ends, q).astype(dtype)
+
+    def shape(self) -> tuple[int, ...]:
+        """Ranks 1 to 4, sizes around multiples of 8 and 16, batch mostly 1."""
+        last = self.of(1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 100)
+        middle = [self.size(1, 9) for _ in range(self.size(0, 2))]
+        return (self.of(1, 1, 1, 2, 3), *middle, last)
+
+
+def run_real(model: bytes, feeds: Sequence[Array], runtime: Runtime) -> tuple[list[Array], list[str]]:
+    """Outputs of the real runtime, and the names of the ops that it ran."""
+    if runtime is Runtime.TFLM:
+        return _run_tflm(model, feeds), []
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = {
+        Runtime.XNNPACK: OpResolverType.AUTO,
+        Runtime.BUILTIN: OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        Runtime.REFERENCE: OpResolverType.BUILTIN_REF,
+    }[runtime]
+    interpreter = Interpreter(model_content=model, experimental_op_resolver_type=resolver, num_threads=1)
+    interpreter.allocate_tensors()
+    for detail, array in zip(interpreter.get_input_details(), feeds, strict=True):
+        interpreter.set_tensor(detail["index"], array)
+    interpreter.invoke()
+    outputs = [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
+    return outputs, [op["op_name"] for op in interpreter._get_ops_details()]
+
+
+def _run_tflm(model: bytes, feeds: Sequence[Array]) -> list[Array]:
+    from tflite_micro.python.tflite_micro import runtime as tflm
+
+    interpreter = tflm.Interpreter.from_bytes(model, arena_size=2**24)
+    for index, array in enumerate(feeds):
+        interpreter.set_input(array, index)
+    interpreter.invoke()
+    graph = read_model(memoryview(model)).main
+    return [interpreter.get_output(index) for index in range(len(graph.outputs))]
+
+
+def run_simulator(model: bytes, feeds: Sequence[Array], runtime: Runtime) -> tuple[Graph, Simulation]:
+    graph = read_model(memoryview(model)).main
+    return graph, simulate(graph, [np.asarray(array)[None] for array in feeds], runtime)
+
+
+def differences(case: Case, runtime: Runtime) -> tuple[int, int]:
+    """Elements compared, and elements that differ; the delegate's choice must be foreseen."""
+    model, feeds = case.write(), list(case.feeds.values())
+    real, ran = run_real(model, feeds, runtime)
+    graph, simulation = run_simulator(model, feeds, runtime)
+    assert not simulation.missing, simulation.missing
+    if runtime is Runtime.XNNPACK and len(graph.operators) == 1:
+        foreseen = taken(node_of(graph, graph.operators[0]))
+        assert foreseen == ("DELEGATE" in ran), f"delegate: foreseen {foreseen}, ran {ran}: {case.tensors}"
+    count = wrong = 0
+    for index, y in zip(graph.outputs, real, strict=True):
+        mine = simulation.values[index][0]
+        assert (mine.shape, mine.dtype) == (y.shape, y.dtype)
+        count, wrong = count + y.size, wrong + int(np.sum(~same(mine, y)))
+    return count, wrong
+
+
+def same(a: Array, b: Array) -> Array:
+    """Equal bits, any NaN being equal to any other; +0 and -0 differ."""
+    if a.dtype.kind != "f":
+        return np.asarray(a == b)
+    return np.asarray(((a == b) & (np.signbit(a) == np.signbit(b))) | (np.isnan(a) & np.isnan(b)))
+
+
+def exact_on(maker: Maker, runtime: Runtime, elements: int, least: int = CASES) -> tuple[int, int]:
+    """Elements compared and elements that differ, over cases drawn until both are enough."""
+    dice = Dice()
+    count = wrong = cases = 0
+    while count < elements or cases < least:
+        more, bad = differences(maker(dice), runtime)
+        count, wrong, cases = count + more, wrong + bad, cases + 1
+    return count, wrong
+
+
+@cache
+def versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("ai-edge-litert", "tflite-micro"))
