@@ -14,6 +14,7 @@ from quantdiff.compare.comparison import TOLERANCE
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.experiment import zoo
+from quantdiff.experiment.parameters import compare_parameters
 from quantdiff.experiment.trial import Trial
 from quantdiff.explain.observe import observe
 from quantdiff.explain.params import Sides, parameters
@@ -148,6 +149,18 @@ def params(
         made_by=made_by,
         artifacts={name: str(value) for name, value in artifacts.items() if value is not None},
     )
+
+
+def params_experiment(trial: Trial, settings: Settings = DEFAULTS, progress: zoo.Progress = silent) -> Parameters:
+    """Train a model, calibrate QAT and TFLite on the whole training set, and compare their parameters.
+
+    Raises:
+        QuantdiffError: the data set cannot be read, a step of the training fails, or a model does not run.
+    """
+    data = load_dataset(trial.data)
+    with _processes(settings) as processes:
+        answer = compare_parameters(trial, data, processes[0], progress)
+    return replace(answer, made_by={**answer.made_by, "versions": versions()})
 
 
 @contextmanager

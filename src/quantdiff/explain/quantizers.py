@@ -98,8 +98,23 @@ def ends_of(values: Array, axis: int | None = None) -> Ends:
 
 
 @dataclass(frozen=True, slots=True)
+class ZeroCheck:
+    """What fake-quant made of 0.0 for one quantizer's range, and on which device; 0.0 is right."""
+
+    kind: str
+    quantizer: str
+    low: float
+    high: float
+    device: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Parameters:
-    """The whole answer of ``params``: the rows, what found no partner on each side, and how it came about."""
+    """The whole answer of ``params``: the rows, what found no partner on each side, and how it came about.
+
+    ``accuracy`` (by engine), ``zero_checks`` and ``devices`` belong to the experiment, ``params --model``.
+    """
 
     rows: tuple[Row, ...]
     only_reference: tuple[str, ...] = ()
@@ -108,3 +123,6 @@ class Parameters:
     notes: tuple[str, ...] = ()
     made_by: Mapping[str, object] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    accuracy: Mapping[str, float] = field(default_factory=dict)
+    zero_checks: tuple[ZeroCheck, ...] = ()
+    devices: tuple[str, ...] = ()
