@@ -17,8 +17,9 @@ from quantdiff.experiment import zoo
 from quantdiff.experiment.parameters import compare_parameters
 from quantdiff.experiment.trial import Trial
 from quantdiff.explain.observe import observe
-from quantdiff.explain.params import Sides, parameters
+from quantdiff.explain.params import parameters
 from quantdiff.explain.quantizers import Observed, Parameters
+from quantdiff.explain.sides import Sides
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.datasets import load_dataset, locate

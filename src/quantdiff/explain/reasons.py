@@ -15,19 +15,46 @@ SETTLED = 0.5  # share of the joined interval that range and data have in common
 SAME_SCALE = 2e-6  # relative: batch norm's factor is float32 in the converter
 VISIBLE = 1e-3  # steps
 AVERAGED = "MovingAverageQuantizer"
+UNTRAINED = Reason("never trained", "never trained: still at −6 and 6")
+OWN_RANGE = Reason("own range", "the range of the weights themselves")
+OWN_FOLDED = "folded batch norm: quantized anew by the range of the folded weights"
 RELUS = ("relu", "relu6")
 
 
-def range_reasons(row: Row, trained: TrainedRange, activation: str) -> Iterator[Reason]:
-    """For a row with a trained range: how the file's range comes about, then what is wrong with the range itself."""
-    if row.file is None:
-        yield Reason("no counterpart", "no counterpart in the file")
-    else:
-        yield _how(row)
-    if any(ends == INITIAL for ends in zip(trained.low, trained.high, strict=True)):
-        yield Reason("never trained", "never trained: still at −6 and 6")
+LOST = Reason("no counterpart", "no counterpart in the file")
+
+
+def range_reasons(row: Row, trained: TrainedRange, activation: str, shared: str | None) -> Iterator[Reason]:
+    """For an activation's row: how the file's range comes about, then what is wrong with the range itself.
+
+    ``shared`` is the operator that makes this tensor take its scale.
+    """
+    reason = _how(row)
+    if reason.code == "range differs" and shared:
+        reason = Reason(reason.code, f"{reason.text}: it has the scale of its {shared}")
+    yield reason
+    if _is_initial(trained):
+        yield UNTRAINED
     elif trained.quantizer == AVERAGED:
         yield from _unsettled(row, trained, activation)
+
+
+def kernel_reasons(row: Row, trained: TrainedRange | None, own: Ends | None) -> Iterator[Reason]:
+    """For a kernel's row; ``own`` is the range that the weights themselves span, folded."""
+    by_itself = own is not None and row.file is not None and _same(own, row.file)
+    if trained is None:
+        yield OWN_RANGE if by_itself else Reason("no counterpart", "no quantizer in the reference")
+        return
+    reason = _how(row)
+    if reason.code == "range differs" and by_itself:
+        reason = Reason("folded batch norm", OWN_FOLDED) if row.folded is not None else OWN_RANGE
+    yield reason
+    if _is_initial(trained):
+        yield UNTRAINED
+
+
+def _is_initial(trained: TrainedRange) -> bool:
+    return any(ends == INITIAL for ends in zip(trained.low, trained.high, strict=True))
 
 
 def bias_reason(own: Array, stored: Array, scale: Array, *, folded: bool) -> Reason:
@@ -42,18 +69,20 @@ def bias_reason(own: Array, stored: Array, scale: Array, *, folded: bool) -> Rea
 
 
 def _how(row: Row) -> Reason:
-    assert row.file is not None
+    """How the file's range comes from the variables."""
+    if row.file is None:
+        return LOST if row.tensor is None else Reason("no counterpart", "float in the file")
     assert row.direct is not None
-    expected, direct = row.converter, row.folded or row.direct
-    if expected is not None and _same(expected, row.file):
+    direct = row.folded or row.direct
+    if row.converter is not None and _same(row.converter, row.file):
         moved = steps(direct, row.file)
         if row.folded is not None:
             return Reason("folded batch norm", "folded batch norm: range × |gamma/√(var+ε)|")
-        if moved <= VISIBLE:
-            return Reason("equal", "equal")
-        return Reason("nudge only", f"nudge only, by {moved:.2f} steps")
-    if len(row.file.scale) != len(direct.low):
-        return Reason("range differs", f"range differs: {len(direct.low)} range(s), {len(row.file.scale)} in the file")
+        return (
+            Reason("equal", "equal") if moved <= VISIBLE else Reason("nudge only", f"nudge only, by {moved:.2f} steps")
+        )
+    if len(direct.low) not in (1, len(row.file.scale)):
+        return Reason("range differs", f"range differs: {len(direct.low)} ranges, {len(row.file.scale)} in the file")
     return Reason("range differs", f"range differs by {steps(direct, row.file):.4g} steps")
 
 

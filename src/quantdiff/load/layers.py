@@ -12,7 +12,7 @@ from quantdiff.load.keras import KerasModel, flat_layers
 from quantdiff.quant import Array
 
 KERNEL_RANGES = ("kernel", "depthwise_kernel")
-OUTPUT_RANGES = ("post_activation", "pre_activation", "output", "quantize_layer")
+OUTPUT_RANGES = ("post_activation", "output", "quantize_layer")
 OPTIONS = ("strides", "padding", "dilation_rate", "data_format", "max_value", "negative_slope", "threshold", "groups")
 
 
