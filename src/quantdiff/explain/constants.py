@@ -17,6 +17,8 @@ from quantdiff.load.layers import KERNEL_RANGES, Layer, TrainedRange
 from quantdiff.nudge import Nudged, nudge_converter, nudge_fake_quant, nudge_symmetric
 from quantdiff.quant import Array
 
+MOVED = "moved bias"
+
 
 def kernel_row(sides: Sides, layer: Layer) -> Row:
     """The row of a layer's kernel."""
@@ -88,7 +90,7 @@ def bias_row(sides: Sides, layer: Layer) -> Row:
     if reason.code == "range differs" and before is not None and layer.kind == "Dense" and layer.kernel is not None:
         moved = bias_reason(wanted + before[1] @ layer.kernel.astype(np.float64), stored, scale, folded=is_folded)
         if moved.code != "range differs":
-            reason = Reason("moved bias", f"holds the bias of {before[0].name} too, {moved.text}")
+            reason = Reason(MOVED, f"holds the bias of {before[0].name} too, {moved.text}")
     return replace(row, reasons=(reason,))
 
 
@@ -103,5 +105,7 @@ def _moved_away(sides: Sides, layer: Layer) -> Reason | None:
     """The converter adds a bias to the one after it where nothing but a dense layer stands between."""
     users: Sequence[Layer] = [each for each in sides.layers if layer.name in each.inputs]
     if len(users) == 1 and users[0].kind == "Dense" and sides.alignment.find(users[0].name, "bias"):
-        return Reason("moved bias", f"no counterpart in the file: looked for in {users[0].name}")
+        (reason,) = bias_row(sides, users[0]).reasons
+        if reason.code == MOVED:
+            return Reason(MOVED, f"no counterpart in the file: the converter adds it to the bias of {users[0].name}")
     return None

@@ -114,6 +114,8 @@ def _feeders(layer: Any, known: set[int]) -> Iterator[str]:
     for node in getattr(layer, "_inbound_nodes", ()):
         for parent in getattr(node, "parent_nodes", ()):
             source: Any = getattr(parent, "layer", None) or getattr(parent, "operation", None)
+            while hasattr(source, "layers"):  # a nested model gives what its last layer gives
+                source = source.layers[-1]
             if id(source) in known:
                 yield source.name
 
