@@ -15,6 +15,7 @@ from quantdiff.align.weights import tflite_layout
 from quantdiff.graph import Model
 from quantdiff.load.layers import BatchNorm, Layer, TrainedRange
 from quantdiff.load.tflite import load_tflite
+from quantdiff.quant import Array
 
 NONE = {"fusedActivationFunction": 0}
 DICE = np.random.default_rng(0)
@@ -32,7 +33,7 @@ LAYERS = (
 )
 
 
-def integers(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def integers(values: Array) -> Array:
     return np.clip(np.rint(values / SCALE), -127, 127).astype(np.int8)
 
 

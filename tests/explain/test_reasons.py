@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ TRAINED = TrainedRange("post_activation", (-64.0,), (63.5,), "AllValuesQuantizer
 AVERAGED = replace(TRAINED, quantizer="MovingAverageQuantizer")
 
 
-def row(direct: Ends, file: Ends | None = FILE, converter: Ends = FILE, **more: Ends) -> Row:
+def row(direct: Ends, file: Ends | None = FILE, converter: Ends = FILE, **more: Any) -> Row:
     return Row("layer", "post_activation", "output", "tensor", direct=direct, file=file, converter=converter, **more)
 
 

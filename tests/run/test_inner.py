@@ -9,6 +9,7 @@ import pytest
 from written_models import Op, T, write_tflite
 
 from quantdiff.load.data import Batch
+from quantdiff.load.expose import expose_tensors
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run import inner
@@ -49,9 +50,8 @@ def test_an_output_that_changes_is_counted(tmp_path: Path, monkeypatch: pytest.M
     other = write_tflite(
         TENSORS, [Op("ADD", ["x", "x"], ["twice"]), Op("ADD", ["twice", "x"], ["four"])], ["x"], ["four"]
     )
-    expose = inner.expose_tensors
     monkeypatch.setattr(
-        inner, "expose_tensors", lambda data, tensors: expose(other if data == CHAIN else data, tensors)
+        inner, "expose_tensors", lambda data, tensors: expose_tensors(other if data == CHAIN else data, tensors)
     )
     x = np.array([[1, 2, 0, 3]], np.float32)
     with RuntimeProcess("reference") as process:
