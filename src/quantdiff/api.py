@@ -139,7 +139,7 @@ def params(
     """
     batch = load_batch(Path(data)) if isinstance(data, str | Path) else data
     converted = load_tflite(model)
-    keras = None if reference is None else load_keras(Path(reference), allow_lambda=settings.allow_lambda)
+    keras = None if reference is None else _open_reference(Path(reference), settings)
     layers = () if keras is None else read_layers(keras)
     with _processes(settings if batch is not None else replace(settings, runtimes=())) as processes:
         seen = Observed() if batch is None else observe(keras, layers, converted, batch, processes[0])
@@ -170,6 +170,14 @@ def _processes(settings: Settings) -> Iterator[list[RuntimeProcess]]:
     check_installed(settings.runtimes)
     with ExitStack() as stack:
         yield [stack.enter_context(RuntimeProcess(r, timeout=settings.timeout)) for r in settings.runtimes]
+
+
+def _open_reference(path: Path, settings: Settings) -> KerasModel:
+    if _is_tflite(path):
+        raise BadModel(
+            f"{path}: params wants the Keras model as reference: a .keras or .h5 file or a SavedModel folder"
+        )
+    return load_keras(path, allow_lambda=settings.allow_lambda)
 
 
 def _is_tflite(path: Path) -> bool:

@@ -13,7 +13,7 @@ from rich.text import Text
 from quantdiff.explain.quantizers import Ends, Parameters, Row
 from quantdiff.report.plain import printable
 
-WIDTH_IN_A_FILE = 200
+WIDTH_IN_A_FILE = 400  # what explains a row stays on one line
 NO_VALUE = "–"
 COLUMNS = {  # field of a row → heading
     "direct": "variable",
