@@ -104,9 +104,8 @@ def _channels(row: Row) -> Iterator[Row]:
 
 
 def _channel(ends: Ends, i: int) -> Ends:
-    return Ends(
-        *(part[i : i + 1] if len(part) > 1 else part for part in (ends.low, ends.high, ends.scale, ends.zero_point))
-    )
+    low, high, scale = (part[i : i + 1] if len(part) > 1 else part for part in (ends.low, ends.high, ends.scale))
+    return Ends(low, high, scale, ends.zero_point[i : i + 1] if len(ends.zero_point) > 1 else ends.zero_point)
 
 
 def _two(ends: Ends | None) -> tuple[str, str]:
