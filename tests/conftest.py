@@ -7,12 +7,16 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from quantized_models import Made, make
 
 from quantdiff import api
 from quantdiff.compare.outcome import Outcome
 from quantdiff.experiment.trial import Trial
 from quantdiff.run.tflite import RUNTIMES
+
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+settings.load_profile("unhurried")
 
 Runs = Callable[..., tuple[Outcome, Path]]
 

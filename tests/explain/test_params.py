@@ -17,7 +17,7 @@ from quantdiff.load.frameworks import frameworks
 from quantdiff.load.keras import load_keras
 from quantdiff.load.layers import read_layers
 from quantdiff.load.tflite import load_tflite
-from quantdiff.nudge import nudge_fake_quant
+from quantdiff.nudge import nudge_fake_quant, nudge_symmetric
 from quantdiff.quant import Array
 from quantdiff.run.keras import trace_keras, watch_layers
 
@@ -131,6 +131,11 @@ def test_after_training_the_ranges_are_the_weights_own(made: Callable[..., Made]
     calibrated = api.params(keras, tflite)
     assert {codes(row)[0] for row in rows(calibrated, "/kernel")} == {"own range"}
     assert all(row.direct is None for row in rows(calibrated, "/output"))
+    kernels = {layer.name: layer.kernel for layer in read_layers(load_keras(keras)) if layer.kernel is not None}
+    for row in rows(calibrated, "/kernel"):
+        wanted = nudge_symmetric(kernels[row.layer].min(axis=0), kernels[row.layer].max(axis=0))
+        assert row.file is not None
+        assert row.file.scale == tuple(wanted.scale.tolist())  # bit for bit, a scale per unit
 
 
 def test_a_file_alone(made: Callable[..., Made]) -> None:

@@ -1,4 +1,4 @@
-"""``quantdiff params``: quantization parameters of both sides."""
+"""``quantdiff params``: the quantization parameters of both sides."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from quantdiff.cli.command import command, complain, runtime_option, settings_of
 @click.option("--model", help="Train and calibrate this one instead: dense4, dense2, CNN, …")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="With --model.")
 @click.option("--no-bias", is_flag=True, help="With --model: dense layers without biases.")
+@click.option("--channels", is_flag=True, help="One line per channel in the table; --json always has them all.")
 @runtime_option
 @timeout_option
-def params(as_json: bool, models: tuple[Path, ...], model: str | None, data: str | None, **options: Any) -> int:
+def params(
+    as_json: bool, models: tuple[Path, ...], model: str | None, data: str | None, channels: bool, **options: Any
+) -> int:
     """Compare the quantization parameters of a QAT model with those of the .tflite made from it."""
     if len(models) != 0 if model else len(models) not in (1, 2):
         return complain("give MODEL.tflite, REFERENCE MODEL.tflite, or --model dense4 without files")
@@ -35,15 +38,16 @@ def params(as_json: bool, models: tuple[Path, ...], model: str | None, data: str
             answer = api.params_experiment(trial, settings, progress)
     else:
         answer = api.params(models[0] if len(models) > 1 else None, models[-1], data, settings)
-    _show_parameters(answer, as_json)
+    _show(answer, as_json, channels)
     return 0
 
 
-def _show_parameters(answer: Any, as_json: bool) -> None:
+def _show(answer: Any, as_json: bool, channels: bool) -> None:
     from quantdiff.report.params import parameters_document, print_parameters
 
-    if not as_json:
-        return print_parameters(answer)
-    from quantdiff.report.plain import json_text
+    if as_json:
+        from quantdiff.report.plain import json_text
 
-    return click.echo(json_text(parameters_document(answer)))
+        click.echo(json_text(parameters_document(answer)))
+    else:
+        print_parameters(answer, channels=channels)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 from rich.console import Console
@@ -33,15 +34,15 @@ SECTIONS = {  # heading → fields of a row, and what to write in front of the n
 }
 
 
-def print_parameters(parameters: Parameters) -> None:
-    """Write to standard output: as wide as the terminal, or wide enough for a file."""
+def print_parameters(parameters: Parameters, *, channels: bool = False) -> None:
+    """Write to standard output: as wide as the terminal, or wide enough for a file; ``channels`` one by one."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_IN_A_FILE
     if parameters.accuracy:
         for line in _experiment(parameters):
             console.print(Text(line), soft_wrap=True)
-    console.print(_table(parameters))
+    console.print(_table(parameters, channels=channels))
     for line in _footer(parameters):
         console.print(Text(line, style="dim"), soft_wrap=True)
 
@@ -76,20 +77,35 @@ def _section(parameters: Parameters, fields: Mapping[str, str]) -> Iterator[tupl
                 yield f"{name}_max", max(ends.high)
 
 
-def _table(parameters: Parameters) -> Table:
-    """Two lines a quantizer, min and max; of several channels the outermost ends."""
+def _table(parameters: Parameters, *, channels: bool) -> Table:
+    """Two lines a quantizer, min and max; of several channels the outermost ends, and each one if asked for."""
     shown = [name for name in COLUMNS if any(getattr(row, name) is not None for row in parameters.rows)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("quantizer", overflow="fold")
     for name in (*(COLUMNS[name] for name in shown), "scale", "zero point"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("what explains it")
-    for row in parameters.rows:
+    for row in chain.from_iterable((row, *(_channels(row) if channels else ())) for row in parameters.rows):
         ends = [_two(getattr(row, name)) for name in shown]
         words = "; ".join(reason.text for reason in row.reasons)
         table.add_row(f"{printable(row.name)}_min", *(low for low, _ in ends), *_map(row), printable(words))
         table.add_row(f"{printable(row.name)}_max", *(high for _, high in ends), "", "", "")
     return table
+
+
+def _channels(row: Row) -> Iterator[Row]:
+    """The row cut into one per channel; a value that the channels share stands in each."""
+    values: dict[str, Any] = {name: ends for name in COLUMNS if (ends := getattr(row, name)) is not None}
+    count = max((len(ends.low) for ends in values.values()), default=1)
+    for i in range(count if count > 1 else 0):
+        cut = {name: _channel(ends, i) for name, ends in values.items() if len(ends.low) in (1, count)}
+        changes: dict[str, Any] = {**dict.fromkeys(values), **cut}
+        yield replace(row, quantizer=f"{row.quantizer}[{i}]", reasons=(), **changes)
+
+
+def _channel(ends: Ends, i: int) -> Ends:
+    low, high, scale = (part[i : i + 1] if len(part) > 1 else part for part in (ends.low, ends.high, ends.scale))
+    return Ends(low, high, scale, ends.zero_point[i : i + 1] if len(ends.zero_point) > 1 else ends.zero_point)
 
 
 def _two(ends: Ends | None) -> tuple[str, str]:
