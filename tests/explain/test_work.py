@@ -83,7 +83,7 @@ def test_a_claim_that_the_runtime_contradicts_is_not_made(tmp_path: Path, monkey
         sheet = honest(case, at)
         return replace(sheet, steps=(*sheet.steps, replace(sheet.steps[-1], value=5)))
 
-    monkeypatch.setitem(known(), "FULLY_CONNECTED", wrong)
+    monkeypatch.setattr("quantdiff.explain.work.known", lambda: {"FULLY_CONNECTED": wrong})
     with pytest.raises(NotConfirmed, match=r"on paper 5, reference gave -3"):
         load_and_work(model, data, Question(0, (0, 0), Runtime.REFERENCE))
 

@@ -72,7 +72,7 @@ def _operator(graph: Graph, index: int) -> Operator:
         raise NoSuchElement(f"no operator #{index}: the model has {len(graph.operators)}; quantdiff inspect lists them")
     operator = graph.operators[index]
     if operator.op not in known():
-        raise UnsupportedOp(f"{_name(operator)} cannot be written out; these can: {', '.join(sorted(known()))}")
+        raise UnsupportedOp(f"{_name(operator)} cannot be written out; these can: {', '.join(known())}")
     return operator
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
 
 from quantdiff.explain.working import Sheet
 from quantdiff.quant import Array
+from quantdiff.registry import Registry
 from quantdiff.sim.node import Node
 from quantdiff.sim.runtime import Runtime
 
@@ -38,23 +36,20 @@ class Case:
 
 Arithmetic = Callable[[Case, Position], Sheet]
 
-_KNOWN: dict[str, Arithmetic] = {}
+ARITHMETIC: Registry[Arithmetic] = Registry("quantdiff.explain.arithmetic")
 
 
 def arithmetic(*ops: str) -> Callable[[Arithmetic], Arithmetic]:
     """Register a function ``(case, position in the output) -> Sheet`` for the ops named."""
 
     def register(function: Arithmetic) -> Arithmetic:
-        _KNOWN.update(dict.fromkeys(ops, function))
+        for op in ops:
+            ARITHMETIC.add(op, function)
         return function
 
     return register
 
 
-@cache
-def known() -> dict[str, Arithmetic]:
-    """Every op that can be written out, after importing the whole folder once."""
-    folder = __name__.rpartition(".")[0]
-    for module in iter_modules(import_module(folder).__path__):
-        import_module(f"{folder}.{module.name}")
-    return _KNOWN
+def known() -> Mapping[str, Arithmetic]:
+    """Every op that can be written out."""
+    return ARITHMETIC.load()
