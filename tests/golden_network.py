@@ -15,8 +15,9 @@ from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.sim.runtime import Runtime
 
-CHANNELS, FLAT, UNITS = 9, 54, 3
-"""Nine channels: ``builtin`` rounds the last depthwise one otherwise than the first eight."""
+CHANNELS, FLAT, UNITS = 9, 54, 12
+"""Nine channels: ``builtin`` rounds the last depthwise one otherwise than the first eight. The dense layer
+scales by a quarter, so that every fourth sum is a tie, on which the runtimes' rules part."""
 
 
 def network() -> bytes:
@@ -37,19 +38,19 @@ def network() -> bytes:
         T("conv", (1, 5, 4, CHANNELS), scale=0.04, zero_point=11),
         T("depth_w", (1, 3, 3, CHANNELS), scale=scales, axis=3, data=weights(1, 3, 3, CHANNELS)),
         bias("depth_b", 0.04),
-        T("depth", (1, 3, 2, CHANNELS), scale=0.04, zero_point=-3),
+        T("depth", (1, 3, 2, CHANNELS), scale=2.0**-5, zero_point=-3),
         T("shape", (2,), "int32", data=[1, FLAT]),
-        T("flat", (1, FLAT), scale=0.04, zero_point=-3),
-        T("dense_w", (UNITS, FLAT), scale=0.01, data=weights(UNITS, FLAT)),
-        T("dense_b", (UNITS,), "int32", 0.0004, data=[900, -900, 9]),
-        T("y", (1, UNITS), scale=0.1, zero_point=4),
+        T("flat", (1, FLAT), scale=2.0**-5, zero_point=-3),
+        T("dense_w", (UNITS, FLAT), scale=0.5, data=rng.integers(-1, 2, (UNITS, FLAT))),
+        T("dense_b", (UNITS,), "int32", 2.0**-6, data=rng.integers(-50, 50, UNITS)),
+        T("y", (1, UNITS), scale=2.0**-4, zero_point=4),
     ]
     one, two = {"strideH": 1, "strideW": 1}, {"strideH": 2, "strideW": 2, "depthMultiplier": 1}
     operators = [
         Op("CONV_2D", ["x", "conv_w", "conv_b"], ["conv"], {**one, "fusedActivationFunction": 3}, version=3),
         Op("DEPTHWISE_CONV_2D", ["conv", "depth_w", "depth_b"], ["depth"], two, version=3),
         Op("RESHAPE", ["depth", "shape"], ["flat"]),
-        Op("FULLY_CONNECTED", ["flat", "dense_w", "dense_b"], ["y"], {"fusedActivationFunction": 1}, version=4),
+        Op("FULLY_CONNECTED", ["flat", "dense_w", "dense_b"], ["y"], models.NONE, version=4),
     ]
     return write_tflite(tensors, operators, ["x"], ["y"])
 

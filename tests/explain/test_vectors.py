@@ -14,10 +14,10 @@ from quantdiff.sim.runtime import Runtime
 
 WITH_SUMS = [0, 1, 3]
 RULES = {
-    Runtime.XNNPACK: ("X" * 9, "X" * 9, "X" * 3),
-    Runtime.BUILTIN: ("R" * 9, "R" * 8 + "G", "R" * 3),
-    Runtime.REFERENCE: ("G" * 9, "G" * 9, "D" * 3),
-    Runtime.TFLM: ("G" * 9, "G" * 9, "G" * 3),
+    Runtime.XNNPACK: ("X" * 9, "X" * 9, "X" * 12),
+    Runtime.BUILTIN: ("R" * 9, "R" * 8 + "G", "R" * 12),
+    Runtime.REFERENCE: ("G" * 9, "G" * 9, "D" * 12),
+    Runtime.TFLM: ("G" * 9, "G" * 9, "G" * 12),
 }
 
 
@@ -40,9 +40,20 @@ def test_every_vector_is_there() -> None:
     assert [vector.key for vector in reshape.vectors] == ["input_0", "input_1", "output_0"]
     shapes = {vector.key: vector.array.shape for vector in dense.vectors}
     assert shapes["input"] == (2, 1, 54)
-    assert shapes["weights"] == (3, 54)
-    assert shapes["accumulator"] == shapes["output"] == (2, 1, 3)
-    assert dense.clamp == (4, 127)  # RELU from the zero point up
+    assert shapes["weights"] == (12, 54)
+    assert shapes["accumulator"] == shapes["output"] == (2, 1, 12)
+    assert convolution.clamp == (11, 127)  # RELU6 from the zero point up
+
+
+@pytest.mark.golden
+def test_the_rules_part_on_the_ties_of_the_dense_layer() -> None:
+    outputs = {runtime: recorded(runtime).operators[3].array("output") for runtime in Runtime}
+    accumulator = recorded(Runtime.REFERENCE).operators[3].array("accumulator")
+    assert accumulator is not None
+    ties = accumulator % 4 == 2
+    assert (ties & (accumulator > 0)).any()
+    assert (ties & (accumulator < 0)).any()
+    assert len({None if y is None else y.tobytes() for y in outputs.values()}) == len(Runtime)
 
 
 @pytest.mark.golden

@@ -12,8 +12,9 @@ from written_models import Op, T, write_tflite
 
 from quantdiff.errors import NoSuchElement, NotConfirmed, UnsupportedOp
 from quantdiff.explain.arithmetic.registry import Case, known
-from quantdiff.explain.work import Question, load_and_work, place, work
-from quantdiff.explain.working import Sheet
+from quantdiff.explain.work import Question, confirm, load_and_work, place, work
+from quantdiff.explain.working import Sheet, Step
+from quantdiff.graph import Operator
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
@@ -83,9 +84,17 @@ def test_a_claim_that_the_runtime_contradicts_is_not_made(tmp_path: Path, monkey
         sheet = honest(case, at)
         return replace(sheet, steps=(*sheet.steps, replace(sheet.steps[-1], value=5)))
 
-    monkeypatch.setitem(known(), "FULLY_CONNECTED", wrong)
+    monkeypatch.setattr("quantdiff.explain.work.known", lambda: {"FULLY_CONNECTED": wrong})
     with pytest.raises(NotConfirmed, match=r"on paper 5, reference gave -3"):
         load_and_work(model, data, Question(0, (0, 0), Runtime.REFERENCE))
+
+
+def test_steps_simulator_and_runtime_must_all_agree() -> None:
+    operator, sheet = Operator(4, "ADD", (), ()), Sheet((), (Step("clamp", "", 7),))
+    confirm(operator, sheet, [7, 7], Runtime.TFLM)
+    for claims in ([7, 8], [8, 7], [7, None]):
+        with pytest.raises(NotConfirmed, match="ADD #4: on paper 7"):
+            confirm(operator, sheet, claims, Runtime.TFLM)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def work(model: Model, batch: Batch, question: Question, timeout: float = TIMEOU
     sheet = _sheet(operator, Case(node, arrays, kernel_of(node, runtime)), at)
     others = tuple(_given(graph, operator, values, other, at) for other in Runtime)
     gave = given[at].item()
-    _confirm(operator, sheet, [gave, *(each.value for each in others if each.runtime == runtime.value)], runtime)
+    confirm(operator, sheet, [gave, *(each.value for each in others if each.runtime == runtime.value)], runtime)
     return Working(
         question.op, operator.op, question.element, at, runtime.value, kernel_of(node, runtime).value,
         sheet, gave, _real(sheet, gave), others, _made_by(model, batch),
@@ -72,7 +72,7 @@ def _operator(graph: Graph, index: int) -> Operator:
         raise NoSuchElement(f"no operator #{index}: the model has {len(graph.operators)}; quantdiff inspect lists them")
     operator = graph.operators[index]
     if operator.op not in known():
-        raise UnsupportedOp(f"{_name(operator)} cannot be written out; these can: {', '.join(sorted(known()))}")
+        raise UnsupportedOp(f"{_name(operator)} cannot be written out; these can: {', '.join(known())}")
     return operator
 
 
@@ -146,7 +146,7 @@ def _given(graph: Graph, operator: Operator, values: dict[int, Array], runtime: 
     return Given(runtime.value, kernel, y[0][at].item())
 
 
-def _confirm(operator: Operator, sheet: Sheet, claims: Sequence[Number | None], runtime: Runtime) -> None:
+def confirm(operator: Operator, sheet: Sheet, claims: Sequence[Number | None], runtime: Runtime) -> None:
     """The steps, the simulator and the runtime must give the same bits."""
     if any(claim is None or differing(np.asarray(claim), np.asarray(sheet.result)) for claim in claims):
         raise NotConfirmed(

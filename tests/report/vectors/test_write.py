@@ -36,7 +36,7 @@ def test_the_manifest_finds_every_vector(tmp_path: Path, form: str) -> None:
     assert (document["schema"], document["runtime"], document["samples"]) == ("quantdiff/1", "tflm", 2)
     assert document["versions"]["ai-edge-litert"]
     dense = document["operators"][3]
-    assert (dense["op"], dense["rule"], dense["clamp"]) == ("FULLY_CONNECTED", "GGG", (4, 127))
+    assert (dense["op"], dense["rule"], dense["clamp"]) == ("FULLY_CONNECTED", "G" * 12, (-128, 127))
     described = dense["vectors"]["input"]
     assert (described["shape"], described["dtype"], described["zero_point"]) == ([2, 1, 54], "int8", [-3])
     files = {vector["file"] for each in document["operators"] for vector in each["vectors"].values()}

@@ -36,7 +36,7 @@ class Case:
 
 Arithmetic = Callable[[Case, Position], Sheet]
 
-KNOWN: Registry[Arithmetic] = Registry(__name__.rpartition(".")[0])
+ARITHMETIC: Registry[Arithmetic] = Registry("quantdiff.explain.arithmetic")
 
 
 def arithmetic(*ops: str) -> Callable[[Arithmetic], Arithmetic]:
@@ -44,7 +44,7 @@ def arithmetic(*ops: str) -> Callable[[Arithmetic], Arithmetic]:
 
     def register(function: Arithmetic) -> Arithmetic:
         for op in ops:
-            KNOWN.add(op, function)
+            ARITHMETIC.add(op, function)
         return function
 
     return register
@@ -52,4 +52,4 @@ def arithmetic(*ops: str) -> Callable[[Arithmetic], Arithmetic]:
 
 def known() -> Mapping[str, Arithmetic]:
     """Every op that can be written out."""
-    return KNOWN.load()
+    return ARITHMETIC.load()
