@@ -16,8 +16,9 @@ EVERY = np.arange(-128, 128, dtype=np.int8)
 
 def leaky_relu(dice: Dice) -> Case:
     scale = dice.scale()
-    s_y = dice.at_tie(scale, dice.size(50, 255)) if dice.chance() else dice.near(scale)
     alpha = float(np.float32(dice.of(0.1, 0.25, 0.3, 0.01, 1.5)))
+    s_y = dice.at_tie(scale * dice.of(1.0, alpha, alpha), dice.size(50, 255)) if dice.chance(0.7) else dice.near(scale)
+    s_y = max(s_y, scale / 100)
     tensors = [
         T("x", (256,), scale=scale, zero_point=dice.zero_point()),
         T("y", (256,), scale=s_y, zero_point=dice.zero_point()),
