@@ -7,11 +7,14 @@ integer_ops/conv.h`` through ruy, but the reference kernel for groups; xnnpack:
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, matmul
 from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.hybrid import convolution, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -26,6 +29,8 @@ def conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None, *, runtim
 
     Shapes: x (n, h, w, c), w (out, kh, kw, c / groups), bias (out,) -> (n, out_h, out_w, out).
     """
+    if is_hybrid(node):
+        return convolution(node, x, w, bias, runtime=runtime, sums=partial(sums, node))
     rounding = rounding_of(runtime, groups=x.shape[3] // w.shape[3])
     if is_wide(node):
         refuse_weights_off_zero(node)
@@ -49,17 +54,20 @@ def rounding_of(runtime: Runtime, groups: int) -> Rounding:
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:
     """The sums of products before the bias, as int64; padding counts as the zero point."""
+    return sums(node, centred(x, zero_point_of(node.x)), centred(w, zero_point_of(node.at(1))))
+
+
+def sums(node: Node, x: Array, w: Array) -> Array:
+    """The same of integers that are centred on 0 already. Shapes: see ``conv_2d``."""
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
-    centred_x = pad_image(centred(x, zero_point_of(node.x)), axes, 0)
-    columns = windows(centred_x, axes)
-    kernel_w = centred(w, zero_point_of(node.at(1)))
+    columns = windows(pad_image(x, axes, 0), axes)
     depth = w.shape[3]
     groups = x.shape[3] // depth
     out = w.shape[0] // groups
     parts = [
         matmul(
             columns[..., g * depth : (g + 1) * depth].reshape(*columns.shape[:3], -1),
-            kernel_w[g * out : (g + 1) * out].reshape(out, -1).T,
+            w[g * out : (g + 1) * out].reshape(out, -1).T,
         )
         for g in range(groups)
     ]

@@ -16,6 +16,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, exact_dtype
 from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.hybrid import depthwise, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -33,6 +34,8 @@ def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None,
 
     Shapes: x (n, h, w, c), w (1, kh, kw, c * m), bias (c * m,) -> (n, out_h, out_w, c * m).
     """
+    if is_hybrid(node):
+        return depthwise(node, x, w, bias, runtime=runtime, sums=partial(sums, node))
     if is_wide(node):
         refuse_weights_off_zero(node)
         wide_scale = product_scale(node, Rounding.GEMMLOWP)
@@ -61,17 +64,21 @@ def round_channels(acc: Array, scale_of: Callable[[Rounding], Array], runtime: R
 
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:
-    """The sums of products before the bias, as int64: one shifted product per tap."""
+    """The sums of products before the bias, as int64; padding counts as the zero point."""
+    return sums(node, centred(x, zero_point_of(node.x)), centred(w, zero_point_of(node.at(1))))
+
+
+def sums(node: Node, x: Array, w: Array) -> Array:
+    """The same of integers that are centred on 0 already: one shifted product per tap."""
     _, taps_h, taps_w, channels = w.shape
     axes = rows, columns = axes_of(node, x.shape, (taps_h, taps_w))
-    centred_x = pad_image(centred(x, zero_point_of(node.x)), axes, 0)
-    kernel_w = centred(w, zero_point_of(node.at(1)))
-    dtype = exact_dtype(centred_x, kernel_w.reshape(-1, channels))
-    image = np.repeat(centred_x.astype(dtype), channels // x.shape[3], axis=3)
+    padded = pad_image(x, axes, 0)
+    dtype = exact_dtype(padded, w.reshape(-1, channels))
+    image = np.repeat(padded.astype(dtype), channels // x.shape[3], axis=3)
     acc = np.zeros((x.shape[0], rows.out, columns.out, channels), dtype)
     for i in range(taps_h):
         for j in range(taps_w):
             top, left = i * rows.dilation, j * columns.dilation
             seen = image[:, top :: rows.stride, left :: columns.stride][:, : rows.out, : columns.out]
-            acc += seen * kernel_w[0, i, j].astype(dtype)
+            acc += seen * w[0, i, j].astype(dtype)
     return acc.astype(np.int64)
