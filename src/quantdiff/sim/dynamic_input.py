@@ -17,6 +17,8 @@ from quantdiff.sim.node import NoKernel
 VECTOR = 8
 """Values that the vectorised loop rounds together."""
 LOW, HIGH = -128, 127
+REACH = HIGH - LOW
+"""The largest distance of an integer from its zero point."""
 TINY, HUGE = 2.0**-64, 2.0**126
 """Beyond these, scales and products leave float32's normal numbers, which some kernels flush to 0."""
 
@@ -49,7 +51,7 @@ def symmetric(x: Array) -> DynamicInput:
 def asymmetric(x: Array) -> DynamicInput:
     """Compute ``q = z + round(x / s)``, the range of the row stretched to 0. Shape: x (rows, n)."""
     low, high, zero = _range(x)
-    step = np.where(zero, 1.0, (high - low).astype(np.float64) / (HIGH - LOW))
+    step = np.where(zero, 1.0, (high - low).astype(np.float64) / REACH)
     below, above = low / step, high / step
     nearer = np.where(np.abs(below) - LOW < np.abs(above) + HIGH, LOW - below, HIGH - above)
     zero_point = np.where(zero, 0, round_half_away(nearer.clip(LOW, HIGH))).astype(np.int32)
@@ -61,7 +63,7 @@ def asymmetric(x: Array) -> DynamicInput:
 def xnnpack(x: Array) -> DynamicInput:
     """Compute ``q = z + rint(x * (255 / range))``, all in float32. Shape: x (rows, n)."""
     low, high, zero = _range(x)
-    inverse = np.float32(HIGH - LOW) / np.where(zero, np.float32(HIGH - LOW), high - low)
+    inverse = np.float32(REACH) / np.where(zero, np.float32(REACH), high - low)
     below, above = low * inverse, high * inverse
     from_below = (LOW + below) + (HIGH + above) > 0
     zero_point = np.rint(np.where(from_below, LOW - below, HIGH - above).clip(LOW, HIGH)).astype(np.int32)

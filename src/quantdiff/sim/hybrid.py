@@ -17,13 +17,13 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import matmul
-from quantdiff.sim.dynamic_input import DynamicInput, asymmetric, symmetric, xnnpack
+from quantdiff.sim.dynamic_input import REACH, DynamicInput, asymmetric, symmetric, xnnpack
 from quantdiff.sim.floats import clamped, fused_multiply_add
 from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 
 Sums = Callable[[Array, Array], Array]
-"""The sums of products of an op: (inputs, weights), both integers, to int64."""
+"""The sums of products of an op: (inputs, weights), both integers, exact."""
 DEPTHWISE_VECTOR = 4
 """Channels that ``builtin`` scales together in a depthwise convolution."""
 GEMM_ROWS = 4
@@ -125,12 +125,12 @@ def sse_defect(sums: Sums, q: Array, w: Array) -> Array:
     """
     flat = np.where(w == np.iinfo(np.int8).min, 256, 0).reshape(len(w), -1)
     flat[:, flat.shape[1] // BLOCK * BLOCK :] = 0
-    return sums(np.minimum(q, 0), flat.reshape(w.shape)) if flat.any() else np.zeros((), np.int64)
+    return sums(np.minimum(q, 0), flat.reshape(w.shape)) if flat.any() else np.zeros((), np.float32)
 
 
 def _products(q: Array, w: Array) -> Array:
     """The sums of a dense layer. Shapes: q (rows, depth), w (units, depth) -> (rows, units)."""
-    return matmul(q, w.astype(np.int32).T)
+    return matmul(q, w.astype(np.int32).T, REACH)
 
 
 def _of_samples(rule: Callable[[Array], DynamicInput], x: Array) -> DynamicInput:

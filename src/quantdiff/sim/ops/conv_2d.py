@@ -12,15 +12,16 @@ from functools import partial
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import add_bias, centred, matmul
-from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.accumulate import add_bias, centred, matmul, reach_of
+from quantdiff.sim.dynamic_input import REACH
+from quantdiff.sim.fixed_point import Rounding, requantize, stored
 from quantdiff.sim.hybrid import convolution, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
 from quantdiff.sim.wide import has_int64_sum, is_wide, refuse_weights_off_zero, round_sum
-from quantdiff.sim.window import axes_of, pad_image, windows
+from quantdiff.sim.window import axes_of, centred_image, windows
 
 
 @kernel("CONV_2D")
@@ -30,7 +31,8 @@ def conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None, *, runtim
     Shapes: x (n, h, w, c), w (out, kh, kw, c / groups), bias (out,) -> (n, out_h, out_w, out).
     """
     if is_hybrid(node):
-        return convolution(node, x, w, bias, runtime=runtime, sums=partial(sums, node))
+        exact_sums = partial(sums, node, zero_point=0, reach=REACH)
+        return convolution(node, x, w, bias, runtime=runtime, sums=exact_sums)
     rounding = rounding_of(runtime, groups=x.shape[3] // w.shape[3])
     if is_wide(node):
         refuse_weights_off_zero(node)
@@ -39,8 +41,8 @@ def conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None, *, runtim
         return y.clip(*clamp_of(node, runtime)).astype(np.int16)
     check_8_bit(node)
     acc = add_bias(accumulate(node, x, w), bias)
-    y = requantize(acc, convolution_scale(node, rounding), rounding) + zero_point_of(node.y)
-    return y.clip(*clamp_of(node, runtime)).astype(node.y.dtype)
+    steps = requantize(acc, convolution_scale(node, rounding), rounding)
+    return stored(steps, zero_point_of(node.y), clamp_of(node, runtime), node.y.dtype)
 
 
 def rounding_of(runtime: Runtime, groups: int) -> Rounding:
@@ -53,14 +55,14 @@ def rounding_of(runtime: Runtime, groups: int) -> Rounding:
 
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:
-    """The sums of products before the bias, as int64; padding counts as the zero point."""
-    return sums(node, centred(x, zero_point_of(node.x)), centred(w, zero_point_of(node.at(1))))
+    """The sums of products before the bias, exact; padding counts as the zero point."""
+    return sums(node, x, centred(w, zero_point_of(node.at(1))), zero_point_of(node.x), reach_of(node.x))
 
 
-def sums(node: Node, x: Array, w: Array) -> Array:
-    """The same of integers that are centred on 0 already. Shapes: see ``conv_2d``."""
+def sums(node: Node, x: Array, w: Array, zero_point: int, reach: int) -> Array:
+    """The same by a zero point of the input that is given, its values no further than ``reach`` from it."""
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
-    columns = windows(pad_image(x, axes, 0), axes)
+    columns = windows(centred_image(x, zero_point, axes), axes)
     depth = w.shape[3]
     groups = x.shape[3] // depth
     out = w.shape[0] // groups
@@ -68,6 +70,7 @@ def sums(node: Node, x: Array, w: Array) -> Array:
         matmul(
             columns[..., g * depth : (g + 1) * depth].reshape(*columns.shape[:3], -1),
             w[g * out : (g + 1) * out].reshape(out, -1).T,
+            reach,
         )
         for g in range(groups)
     ]

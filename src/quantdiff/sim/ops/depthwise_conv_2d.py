@@ -14,15 +14,16 @@ from functools import partial
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import add_bias, centred, exact_dtype
-from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.accumulate import add_bias, centred, exact_dtype, reach_of
+from quantdiff.sim.dynamic_input import REACH
+from quantdiff.sim.fixed_point import Rounding, requantize, stored
 from quantdiff.sim.hybrid import depthwise, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
 from quantdiff.sim.wide import is_wide, refuse_weights_off_zero, round_sum
-from quantdiff.sim.window import axes_of, pad_image
+from quantdiff.sim.window import axes_of, centred_image
 
 VECTOR = 8
 """Channels that the vectorised loop of ``builtin`` rounds together."""
@@ -35,7 +36,8 @@ def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None,
     Shapes: x (n, h, w, c), w (1, kh, kw, c * m), bias (c * m,) -> (n, out_h, out_w, c * m).
     """
     if is_hybrid(node):
-        return depthwise(node, x, w, bias, runtime=runtime, sums=partial(sums, node))
+        exact_sums = partial(sums, node, zero_point=0, reach=REACH)
+        return depthwise(node, x, w, bias, runtime=runtime, sums=exact_sums)
     if is_wide(node):
         refuse_weights_off_zero(node)
         wide_scale = product_scale(node, Rounding.GEMMLOWP)
@@ -45,7 +47,7 @@ def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None,
     acc = add_bias(accumulate(node, x, w), bias)
     old = node.x.dtype == "uint8" and runtime is Runtime.BUILTIN  # whose kernel rounds as the reference does
     rounded = round_channels(acc, partial(convolution_scale, node), Runtime.REFERENCE if old else runtime)
-    return (rounded + zero_point_of(node.y)).clip(*clamp_of(node, runtime)).astype(node.y.dtype)
+    return stored(rounded, zero_point_of(node.y), clamp_of(node, runtime), node.y.dtype)
 
 
 def round_channels(acc: Array, scale_of: Callable[[Rounding], Array], runtime: Runtime) -> Array:
@@ -64,21 +66,23 @@ def round_channels(acc: Array, scale_of: Callable[[Rounding], Array], runtime: R
 
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:
-    """The sums of products before the bias, as int64; padding counts as the zero point."""
-    return sums(node, centred(x, zero_point_of(node.x)), centred(w, zero_point_of(node.at(1))))
+    """The sums of products before the bias, exact; padding counts as the zero point."""
+    return sums(node, x, centred(w, zero_point_of(node.at(1))), zero_point_of(node.x), reach_of(node.x))
 
 
-def sums(node: Node, x: Array, w: Array) -> Array:
-    """The same of integers that are centred on 0 already: one shifted product per tap."""
+def sums(node: Node, x: Array, w: Array, zero_point: int, reach: int) -> Array:
+    """The same by a zero point of the input that is given: one shifted product per tap."""
     _, taps_h, taps_w, channels = w.shape
     axes = rows, columns = axes_of(node, x.shape, (taps_h, taps_w))
-    padded = pad_image(x, axes, 0)
-    dtype = exact_dtype(padded, w.reshape(-1, channels))
-    image = np.repeat(padded.astype(dtype), channels // x.shape[3], axis=3)
+    dtype = exact_dtype(reach, w.reshape(-1, channels))
+    image = centred_image(x, zero_point, axes).astype(dtype, copy=False)
+    if channels != x.shape[3]:
+        image = np.repeat(image, channels // x.shape[3], axis=3)
     acc = np.zeros((x.shape[0], rows.out, columns.out, channels), dtype)
+    product = np.empty_like(acc)
     for i in range(taps_h):
         for j in range(taps_w):
             top, left = i * rows.dilation, j * columns.dilation
             seen = image[:, top :: rows.stride, left :: columns.stride][:, : rows.out, : columns.out]
-            acc += seen * w[0, i, j].astype(dtype)
-    return acc.astype(np.int64)
+            acc += np.multiply(seen, w[0, i, j].astype(dtype), out=product)
+    return acc
