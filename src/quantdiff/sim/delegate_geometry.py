@@ -33,9 +33,10 @@ def convolution(node: Node, axis: int) -> bool:
 
 
 def depthwise(node: Node) -> bool:
-    """``CheckDepthwiseConvolutionParams``: a depth multiplier is written, and divides the channels."""
+    """``VisitDepthwiseConv2DNode``: a depth multiplier is written, and divides the channels; one type for all."""
     multiplier = int(node.option("depth_multiplier", 0))
-    return convolution(node, 3) and multiplier > 0 and node.at(1).shape[3] % multiplier == 0
+    divides = multiplier > 0 and node.at(1).shape[3] % multiplier == 0
+    return node.at(1).dtype == node.x.dtype and divides and convolution(node, 3)
 
 
 def fully_connected(node: Node) -> bool:

@@ -1,4 +1,4 @@
-"""Float kernels that round once per element, so that every runtime gives the same bits."""
+"""Float arithmetic that rounds once per element, so that every runtime gives the same bits."""
 
 from __future__ import annotations
 
@@ -25,3 +25,14 @@ def plain(node: Node) -> bool:
     """True when no tensor of the node is quantized: floats, or integers that count something."""
     tensors = [tensor for tensor in (*node.inputs, *node.outputs) if tensor is not None]
     return all(t.dtype in ("float32", "int32", "int64") and not (t.quant and t.quant.scale) for t in tensors)
+
+
+def fused_multiply_add(a: Array, b: Array, c: Array) -> Array:
+    """``a * b + c`` of float32 rounded once: in float64 rounded to odd, then to float32. The shapes broadcast."""
+    product, addend = a.astype(np.float64) * b.astype(np.float64), c.astype(np.float64)
+    total = product + addend
+    virtual = total - product
+    lost = (product - (total - virtual)) + (addend - virtual)
+    even = (total.view(np.int64) & 1) == 0
+    odd = np.where((lost != 0) & even, np.nextafter(total, np.where(lost > 0, np.inf, -np.inf)), total)
+    return odd.astype(np.float32)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from golden import RUNTIMES, Case, Dice, Maker
+from golden import LITERT, RUNTIMES, Case, Dice, Maker, run_simulator
 from written_models import Op, T
 
 from quantdiff.sim.runtime import Runtime
@@ -84,8 +84,25 @@ def pair(op: str) -> Maker:
     return make
 
 
+def matrices(dice: Dice, right: str, per_channel: bool = False) -> Case:
+    batch, m, k, n = dice.of(1, 1, 2), dice.of(1, 5, 9), dice.of(1, 7, 16, 33, 100), dice.of(1, 4, 9, 33)
+    s_a, adj_x, adj_y = dice.scale(-11, -8), dice.chance(), dice.chance()
+    s_b = [dice.scale() for _ in range(n)] if per_channel and n > 1 else dice.scale()
+    s_y = dice.near(s_a * float(np.mean(s_b)) * k**0.5 * (74 if right == "int8" else 19000) * 19000 / 12000)
+    shapes = (batch, k, m) if adj_x else (batch, m, k), (batch, n, k) if adj_y else (batch, k, n)
+    low = -127 if right == "int8" else None
+    tensors = [
+        T("a", shapes[0], "int16", s_a),
+        T("b", shapes[1], right, s_b, axis=1 if adj_y else 2, data=dice.integers(shapes[1], right, low)),
+        T("y", (batch, m, n), "int16", s_y),
+    ]
+    op = Op("BATCH_MATMUL", ["a", "b"], ["y"], {"adjX": adj_x, "adjY": adj_y}, "BatchMatMulOptions", version=4)
+    return Case(tensors, [op], {"a": dice.integers(shapes[0], "int16")})
+
+
 MAKERS: dict[str, Maker] = {
     "ADD int16": pair("ADD"),
+    "BATCH_MATMUL int16": lambda dice: matrices(dice, "int16"),
     "CONV_2D int16×8": lambda dice: image(dice, False),
     "DEPTHWISE_CONV_2D int16×8": lambda dice: image(dice, True),
     "FULLY_CONNECTED int16×8": dense,
@@ -100,4 +117,28 @@ MAKERS: dict[str, Maker] = {
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("op", MAKERS)
 def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
-    exact(op, MAKERS[op], runtime)
+    exact(op, MAKERS[op], runtime, times=5 if op.startswith(("ADD", "SUB", "MUL")) else 1)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_golden_matrices(exact: Callable[..., None], runtime: Runtime, per_channel: bool) -> None:
+    name = f"BATCH_MATMUL int16×8, {'per channel (all 0)' if per_channel else 'per tensor'}"
+    exact(name, lambda dice: matrices(dice, "int8", per_channel), runtime)
+
+
+@pytest.mark.parametrize(("right", "why"), [("int8", "no kernel"), ("int16", "per channel")])
+def test_matrices_that_tflm_refuses(right: str, why: str) -> None:
+    dice = Dice()
+    case = next(case for case in (matrices(dice, right, True) for _ in range(9)) if case.tensors[2].shape[2] > 1)
+    (missing,) = run_simulator(case.write(), list(case.feeds.values()), Runtime.TFLM)[1].missing
+    assert why in missing.why
+
+
+def test_matrices_off_zero_are_refused() -> None:
+    case = matrices(Dice(), "int16")
+    tensors = [replace(tensor, zero_point=1) for tensor in case.tensors]
+    model = replace(case, tensors=tensors).write()
+    (missing,) = run_simulator(model, list(case.feeds.values()), Runtime.REFERENCE)[1].missing
+    assert "zero point is not 0" in missing.why

@@ -7,11 +7,15 @@ integer_ops/conv.h`` through ruy, but the reference kernel for groups; xnnpack:
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, matmul, reach_of
+from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.fixed_point import Rounding, requantize, stored
+from quantdiff.sim.hybrid import convolution, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -26,6 +30,9 @@ def conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None, *, runtim
 
     Shapes: x (n, h, w, c), w (out, kh, kw, c / groups), bias (out,) -> (n, out_h, out_w, out).
     """
+    if is_hybrid(node):
+        exact_sums = partial(sums, node, zero_point=0, reach=REACH)
+        return convolution(node, x, w, bias, runtime=runtime, sums=exact_sums)
     rounding = rounding_of(runtime, groups=x.shape[3] // w.shape[3])
     if is_wide(node):
         refuse_weights_off_zero(node)
@@ -49,17 +56,21 @@ def rounding_of(runtime: Runtime, groups: int) -> Rounding:
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:
     """The sums of products before the bias, exact; padding counts as the zero point."""
+    return sums(node, x, centred(w, zero_point_of(node.at(1))), zero_point_of(node.x), reach_of(node.x))
+
+
+def sums(node: Node, x: Array, w: Array, zero_point: int, reach: int) -> Array:
+    """The same by a zero point of the input that is given, its values no further than ``reach`` from it."""
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
-    columns = windows(centred_image(x, zero_point_of(node.x), axes), axes)
-    kernel_w = centred(w, zero_point_of(node.at(1)))
+    columns = windows(centred_image(x, zero_point, axes), axes)
     depth = w.shape[3]
     groups = x.shape[3] // depth
     out = w.shape[0] // groups
     parts = [
         matmul(
             columns[..., g * depth : (g + 1) * depth].reshape(*columns.shape[:3], -1),
-            kernel_w[g * out : (g + 1) * out].reshape(out, -1).T,
-            reach_of(node.x),
+            w[g * out : (g + 1) * out].reshape(out, -1).T,
+            reach,
         )
         for g in range(groups)
     ]

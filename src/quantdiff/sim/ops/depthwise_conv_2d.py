@@ -15,7 +15,9 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, exact_dtype, reach_of
+from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.fixed_point import Rounding, requantize, stored
+from quantdiff.sim.hybrid import depthwise, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -33,6 +35,9 @@ def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None,
 
     Shapes: x (n, h, w, c), w (1, kh, kw, c * m), bias (c * m,) -> (n, out_h, out_w, c * m).
     """
+    if is_hybrid(node):
+        exact_sums = partial(sums, node, zero_point=0, reach=REACH)
+        return depthwise(node, x, w, bias, runtime=runtime, sums=exact_sums)
     if is_wide(node):
         refuse_weights_off_zero(node)
         wide_scale = product_scale(node, Rounding.GEMMLOWP)
@@ -61,12 +66,16 @@ def round_channels(acc: Array, scale_of: Callable[[Rounding], Array], runtime: R
 
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:
-    """The sums of products before the bias, exact: one shifted product per tap."""
+    """The sums of products before the bias, exact; padding counts as the zero point."""
+    return sums(node, x, centred(w, zero_point_of(node.at(1))), zero_point_of(node.x), reach_of(node.x))
+
+
+def sums(node: Node, x: Array, w: Array, zero_point: int, reach: int) -> Array:
+    """The same by a zero point of the input that is given: one shifted product per tap."""
     _, taps_h, taps_w, channels = w.shape
     axes = rows, columns = axes_of(node, x.shape, (taps_h, taps_w))
-    kernel_w = centred(w, zero_point_of(node.at(1)))
-    dtype = exact_dtype(reach_of(node.x), kernel_w.reshape(-1, channels))
-    image = centred_image(x, zero_point_of(node.x), axes).astype(dtype, copy=False)
+    dtype = exact_dtype(reach, w.reshape(-1, channels))
+    image = centred_image(x, zero_point, axes).astype(dtype, copy=False)
     if channels != x.shape[3]:
         image = np.repeat(image, channels // x.shape[3], axis=3)
     acc = np.zeros((x.shape[0], rows.out, columns.out, channels), dtype)
@@ -75,5 +84,5 @@ def accumulate(node: Node, x: Array, w: Array) -> Array:
         for j in range(taps_w):
             top, left = i * rows.dilation, j * columns.dilation
             seen = image[:, top :: rows.stride, left :: columns.stride][:, : rows.out, : columns.out]
-            acc += np.multiply(seen, kernel_w[0, i, j].astype(dtype), out=product)
+            acc += np.multiply(seen, w[0, i, j].astype(dtype), out=product)
     return acc

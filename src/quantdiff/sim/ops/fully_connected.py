@@ -12,6 +12,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, matmul, reach_of
 from quantdiff.sim.fixed_point import Rounding, requantize, stored
+from quantdiff.sim.hybrid import dense, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -33,6 +34,9 @@ def fully_connected(node: Node, x: Array, w: Array, bias: Array | None = None, *
     Shapes: x (…, depth) of any rank, w (units, depth), bias (units,) -> (batch, units), or (…, units)
     with keep_num_dims.
     """
+    if is_hybrid(node):
+        y = dense(node, x.reshape(-1, w.shape[1]), w, bias, runtime)
+        return y.reshape(*x.shape[:-1], len(w)) if node.option("keep_num_dims", False) else y
     if is_wide(node):
         return from_16_bits(node, accumulate(node, x, w), bias, runtime)
     check_8_bit(node)

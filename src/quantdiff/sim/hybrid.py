@@ -1,0 +1,161 @@
+"""Dynamic range: float activations on int8 weights, summed as integers, scaled in float32.
+
+Sources: LiteRT ``tflite/kernels/fully_connected.cc`` (``EvalHybridDense``), ``conv.cc`` (``EvalHybrid``,
+``EvalHybridPerChannel``), ``depthwise_conv.cc`` (``EvalHybridPerChannel``), ``internal/optimized/
+sse_tensor_utils.cc`` (``SseMatrixBatchVectorMultiplyAccumulateImpl``), ``internal/optimized/optimized_ops.h``
+(``HybridConv``, ``HybridConvPerChannel``), ``internal/optimized/integer_ops/depthwise_conv_hybrid.h``,
+``internal/reference/conv.h``, ``internal/reference/integer_ops/depthwise_conv.h``; XNNPACK
+``src/qd8-f32-qc8w-gemm``, on a CPU with FMA.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from quantdiff.quant import Array
+from quantdiff.sim.accumulate import matmul
+from quantdiff.sim.dynamic_input import REACH, DynamicInput, asymmetric, symmetric, xnnpack
+from quantdiff.sim.floats import clamped, fused_multiply_add
+from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, zero_point_of
+from quantdiff.sim.runtime import Runtime
+
+Sums = Callable[[Array, Array], Array]
+"""The sums of products of an op: (inputs, weights), both integers, exact."""
+DEPTHWISE_VECTOR = 4
+"""Channels that ``builtin`` scales together in a depthwise convolution."""
+GEMM_ROWS = 4
+"""``builtin`` and ``reference`` hand a convolution to ruy where this divides the channels."""
+BLOCK = 16
+"""Products that the SSE kernel adds at once."""
+
+
+def is_hybrid(node: Node) -> bool:
+    """True for float32 × int8 → float32."""
+    return node.x.dtype == node.y.dtype == "float32" and is_quantized(node.at(1), "int8")
+
+
+def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) -> Array:
+    """Compute ``y = clamp(bias + s_x * s_w * (q_x - z_x) @ w.T)``, q_x from each row's own range.
+
+    Shapes: x (rows, depth), w (units, depth), bias (units,) -> (rows, units).
+    """
+    scale = _channel_scale(node, len(w), runtime, shared=True)
+    if runtime is Runtime.XNNPACK:
+        dynamic = xnnpack(x)
+        return clamped(node, _fused(_products(dynamic.centred, w), dynamic.scale, scale, bias))
+    dynamic = (asymmetric if node.option("asymmetric_quantize_inputs", False) else symmetric)(x)
+    acc = _products(dynamic.centred, w) + sse_defect(_products, dynamic.q, w)
+    real = acc.astype(np.float32) * (dynamic.scale * scale)
+    y = np.where(zero_samples(node, x), np.float32(0) if bias is None else bias, plus(bias, real))
+    y = clamped(node, y)
+    return y + np.float32(0) if node.activation in ("RELU", "RELU6") else y  # where max(0, -0) is 0
+
+
+def zero_samples(node: Node, x: Array) -> Array:
+    """True for the rows of a call to the kernel that is all 0 and leaves the bias as it is. Shape (rows, 1)."""
+    calls = len(x) // max(1, math.prod(node.x.shape) // x.shape[1])
+    return np.repeat(~x.reshape(calls, -1).any(axis=1), len(x) // calls)[:, None]
+
+
+def plus(bias: Array | None, real: Array) -> Array:
+    """The sum, or ``real`` alone."""
+    return real if bias is None else real + bias
+
+
+def convolution(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: Runtime, sums: Sums) -> Array:
+    """Compute ``y = clamp(s_x * s_w * sums(q_x - z_x, w) + bias)``, q_x from each sample's own range.
+
+    Shapes: x (n, h, w, c), w (out, kh, kw, c / groups), bias (out,) -> (n, out_h, out_w, out).
+    """
+    groups = x.shape[3] // w.shape[3]
+    scale = _channel_scale(node, len(w), runtime, shared=groups == 1)
+    if runtime is Runtime.XNNPACK:
+        pixels = groups == 1 and is_dense(node, w)
+        dynamic = xnnpack(x.reshape(-1, x.shape[3])) if pixels else _of_samples(xnnpack, x)
+        s_x = dynamic.scale.reshape(*x.shape[:3], 1) if pixels else _spread(dynamic)
+        return clamped(node, _fused(sums(dynamic.centred.reshape(x.shape), w), s_x, scale, bias))
+    if bias is None:
+        raise NoKernel("a hybrid convolution without a bias, which LiteRT requires")
+    if groups == 1 and np.all(scale == scale[0]):
+        dynamic = _of_samples(symmetric, x)
+        q = dynamic.q.reshape(x.shape)
+        acc, s_x = sums(q, w), _spread(dynamic)
+        if len(w) % GEMM_ROWS:
+            acc = acc + sse_defect(sums, q, w)
+        return clamped(node, acc.astype(np.float32) * (s_x * scale[0]) + bias)
+    dynamic = _of_samples(asymmetric, x)
+    real, s_x = sums(dynamic.centred.reshape(x.shape), w).astype(np.float32), _spread(dynamic)
+    fast = runtime is Runtime.BUILTIN and groups == 1
+    return clamped(node, (real * (scale * s_x) if fast else real * scale * s_x) + bias)
+
+
+def is_dense(node: Node, w: Array) -> bool:
+    """True where XNNPACK makes a dense layer of a convolution, so that each pixel is quantized by its own range.
+
+    ``src/subgraph/convolution-2d.c`` (``xnn_define_convolution_2d``). Shape: w (out, kh, kw, c).
+    """
+    strides = (node.option("stride_h", 1), node.option("stride_w", 1))
+    return w.shape[1:3] == strides == (1, 1) and w.shape != (1, 1, 1, 1)
+
+
+def depthwise(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: Runtime, sums: Sums) -> Array:
+    """Compute ``y = clamp(s_x * s_w * sums(q_x - z_x, w) + bias)`` channel by channel.
+
+    Shapes: x (n, h, w, c), w (1, kh, kw, c * m), bias (c * m,) -> (n, out_h, out_w, c * m).
+    """
+    scale = _channel_scale(node, w.shape[3], runtime)
+    if bias is None and runtime is Runtime.BUILTIN:
+        raise NoKernel("a hybrid depthwise convolution without a bias, which LiteRT reads all the same")
+    dynamic = _of_samples(asymmetric, x)
+    real, s_x = sums(dynamic.centred.reshape(x.shape), w).astype(np.float32), _spread(dynamic)
+    if runtime is not Runtime.BUILTIN:
+        return clamped(node, plus(bias, real * (scale * s_x)))
+    body = len(scale) // DEPTHWISE_VECTOR * DEPTHWISE_VECTOR
+    vectors, tail = (real * scale * s_x)[..., :body], (real * s_x * scale)[..., body:]
+    return clamped(node, plus(bias, np.concatenate([vectors, tail], axis=-1)))
+
+
+def sse_defect(sums: Sums, q: Array, w: Array) -> Array:
+    """What the SSE kernel adds wrongly where a weight is -128: it cannot negate it for an input below 0.
+
+    Whole blocks of a row only (``DotProdInt8x4x4``). Shapes: as ``sums`` takes them.
+    """
+    flat = np.where(w == np.iinfo(np.int8).min, 256, 0).reshape(len(w), -1)
+    flat[:, flat.shape[1] // BLOCK * BLOCK :] = 0
+    return sums(np.minimum(q, 0), flat.reshape(w.shape)) if flat.any() else np.zeros((), np.float32)
+
+
+def _products(q: Array, w: Array) -> Array:
+    """The sums of a dense layer. Shapes: q (rows, depth), w (units, depth) -> (rows, units)."""
+    return matmul(q, w.astype(np.int32).T, REACH)
+
+
+def _of_samples(rule: Callable[[Array], DynamicInput], x: Array) -> DynamicInput:
+    """Each sample of ``x`` as one row."""
+    return rule(x.reshape(len(x), -1))
+
+
+def _spread(dynamic: DynamicInput) -> Array:
+    """The scales of the samples, for an image. Shape (n, 1, 1, 1)."""
+    return dynamic.scale.reshape(-1, 1, 1, 1)
+
+
+def _fused(acc: Array, s_x: Array, s_w: Array, bias: Array | None) -> Array:
+    """XNNPACK: the input's scale first, then the weights' together with the bias."""
+    b = np.zeros(1, np.float32) if bias is None else bias
+    return fused_multiply_add(acc.astype(np.float32) * s_x, s_w, b)
+
+
+def _channel_scale(node: Node, channels: int, runtime: Runtime, shared: bool = False) -> Array:
+    """The weights' scales, one per channel, as float32; ``shared`` where a kernel spreads a single one."""
+    if runtime is Runtime.TFLM:
+        raise NoKernel("float activations on int8 weights, for which TFLM has no kernel")
+    if runtime is Runtime.XNNPACK and zero_point_of(node.at(1)):  # which the others ignore
+        raise NoKernel("weights whose zero point is not 0, which XNNPACK refuses")
+    scale = np.asarray(quant_of(node.at(1)).scale, np.float32)
+    if scale.size == 1 < channels and not (shared or runtime is Runtime.XNNPACK):
+        raise NoKernel("one scale for all channels, where LiteRT reads one per channel")
+    return np.broadcast_to(scale, (channels,))
