@@ -10,8 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.node import Node, scale_of
 
 LAST = 255
+NEARLY = 1e-3
 
 
 def sigmoids() -> Array:
@@ -54,3 +56,19 @@ def tanh(x: Array, multiplier: int = 0, left_shift: int = 0) -> Array:
     place = scaled(x, multiplier, left_shift)
     value = interpolated(place, 8, 0xFFFF << 8)
     return np.where(place >= 0, value - (1 << 23) + (1 << 7), -value + (1 << 23) + (1 << 7) - 1) >> 8
+
+
+def how_scaled(node: Node, powers: tuple[int, ...]) -> tuple[int, int]:
+    """Multiplier and left shift that take the input to three table units a 1/4096 (``SigmoidPrepare``).
+
+    A scale that is a power of two, ``2**(p - 12)`` with p in ``powers``, gives multiplier 0.
+    """
+    scale = scale_of(node.x)
+    log = np.log(scale) * np.float32(1 / np.log(np.float32(2)))
+    power = round(float(log))
+    if abs(float(log) - power) < NEARLY and power + 12 in powers:
+        return 0, power + 12
+    multiplier, shift = float(scale) * 4096 * 3, 0
+    while multiplier <= 32767 / 2 and shift <= 30:  # noqa: PLR2004 (as many bits as int16 and int32 hold)
+        multiplier, shift = multiplier * 2, shift + 1
+    return int(multiplier), shift
