@@ -1,4 +1,4 @@
-"""REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, ARG_MAX, ARG_MIN: ``tflite/kernels/{reduce,arg_min_max}.cc``."""
+"""REDUCE_MAX, REDUCE_MIN, ARG_MAX, ARG_MIN: ``tflite/kernels/{reduce,arg_min_max}.cc``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quantdiff.sim.node import Node, NoKernel
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
-REDUCTIONS: dict[str, Callable[..., Any]] = {"REDUCE_MAX": np.max, "REDUCE_MIN": np.min, "REDUCE_PROD": np.prod}
+REDUCTIONS: dict[str, Callable[..., Any]] = {"REDUCE_MAX": np.max, "REDUCE_MIN": np.min}
 CHOICES: dict[str, Callable[..., Any]] = {"ARG_MAX": np.argmax, "ARG_MIN": np.argmin}
 
 
@@ -23,10 +23,8 @@ def axes_of(x: Array, axes: Array) -> tuple[int, ...]:
 
 @kernel(*REDUCTIONS, batched=False)
 def reduce(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
-    """Return the largest, smallest or product over ``axes``, kept as size 1 with keep_dims."""
+    """Return the largest or smallest value over ``axes``, kept as size 1 with keep_dims."""
     del runtime
-    if node.operator.op == "REDUCE_PROD" and (x.dtype.kind == "f" or node.x.quant is not None):
-        raise NoKernel(f"type {node.x.dtype}: the product depends on the order")
     if node.x.quant is not None and node.x.quant != node.y.quant:
         raise NoKernel("input and output whose scales differ")
     keep = bool(node.option("keep_dims", False))
