@@ -79,10 +79,11 @@ def two(op: str, scales: tuple[float, float, float], dtype: str = "int8", zero_p
     return write_tflite(tensors, [Op(op, ["a", "c"], ["y"], NONE)], ["a", "c"], ["y"])
 
 
-def requantized_concat(finer: float) -> bytes:
+def requantized_concat(finer: float, dtype: str = "int8") -> bytes:
     """One input of the concatenation went through a QUANTIZE from scale ``finer`` to 0.5."""
     operators = [Op("QUANTIZE", ["a"], ["a2"]), Op("CONCATENATION", ["a2", "c"], ["y"], NONE)]
-    return write_tflite([q("a", finer), q("a2"), q("c"), q("y")], operators, ["a", "c"], ["y"])
+    tensors = [q("a", finer, dtype), *(q(name, 0.5, dtype) for name in ("a2", "c", "y"))]
+    return write_tflite(tensors, operators, ["a", "c"], ["y"])
 
 
 def row(**at: Any) -> list[list[int]]:
@@ -128,7 +129,8 @@ FIRES: dict[str, dict[str, bytes]] = {
                "uint8": dense(np.clip(np.round(GAUSS * 90) + 128, 0, 255), w_dtype="uint8", w_zero=128)},
     "CHAN04": {"dense": dense([[127, 9], [9, -9], [8, 8], [-7, 9]])},
     "FLOAT01": {"one op": chain(ISLAND), "two ops": chain([ISLAND[0], ("ELU", f("g")), *ISLAND[1:]])},
-    "FLOAT02": {"both ends": chain([("QUANTIZE", q("i")), ("TANH", q("o")), ("DEQUANTIZE", f("y"))], f("x"))},
+    "FLOAT02": {"input": chain([("QUANTIZE", q("i")), ("TANH", q("y"))], f("x")),
+                "output": chain([("TANH", q("o")), ("DEQUANTIZE", f("y"))])},
     "FUSE01": {"add": then_relu(), "sub": then_relu(op="SUB")},
     "MULT01": {"weights": dense(s_w=1e-12), "output": dense(s_y=1e10), "channel": dense(s_w=[0.25, 1e-12, 0.25, 0.25])},
     "MULT02": {"wide output": dense(s_y=1e7)},
@@ -166,7 +168,8 @@ SILENT: dict[str, dict[str, bytes]] = {
     "BIAS01": {"next to the ends": dense(bias=[BIG - 1, -BIG + 1, 0, 0])},
     "BIAS02": {"exact": dense(bias=7), "a hair off": dense(bias=7, b_scale=0.125 * (1 + 2e-5)),
                "off, but 0 and not refused": dense(bias=0, b_scale=0.13)},
-    "BIAS03": {"one ulp": dense(bias=7, s_w=0.1, b_scale=float(np.nextafter(np.float32(0.05), np.float32(1)))),
+    "BIAS03": {"no bias": dense(bias=0, b_scale=0.126),
+               "one ulp": dense(bias=7, s_w=0.1, b_scale=float(np.nextafter(np.float32(0.05), np.float32(1)))),
                "wrong": dense(bias=7, b_scale=0.25)},
     "CHAN01": {"a scale of its own": dense(row(r2=[0] * 32), s_w=EACH),
                "one weight left": dense(row(r2=[1] + [0] * 31))},
@@ -187,6 +190,7 @@ SILENT: dict[str, dict[str, bytes]] = {
                 "uint8 input": chain([("QUANTIZE", q("i", 0.5, "int8", -128)), ("TANH", q("y"))], q("x", 0.5, "uint8")),
                 "a branch needs both": chain([("QUANTIZE", q("i", 0.25)), ("QUANTIZE", q("y", 0.125))], extra=["i"])},
     "RANGE01": {"full": dense(), "empty channel": dense(row(r2=[0] * 32), s_w=EACH),
+                "uint8 on one side": dense(np.abs(np.asarray(ROWS)) // 8 + 239, w_dtype="uint8"),
                 "held by its bias": dense(row(r1=[5] * 32), s_w=EACH, bias=[0, 2**30, 0, 0])},
     "RANGE02": {"relu": dense(options=RELU, y_zero=-128), "relu6": dense(options=RELU6, s_y=6 / 255, y_zero=-128),
                 "a few codes": dense(options=RELU, y_zero=-120),
@@ -201,7 +205,12 @@ SILENT: dict[str, dict[str, bytes]] = {
                 "uint8": two("CONCATENATION", (0.5, 0.25, 0.5), "uint8")},
     "SCALE03": {"uint8": two("CONCATENATION", (0.5, 0.5, 0.5), "uint8"), "int8": two("CONCATENATION", (0.5, 0.25, 0.5)),
                 "from another dtype": chain([("QUANTIZE", q("i"))], q("x", 0.125, "int16"))},
-    "SCALE04": {"close": two("ADD", (0.5, 0.1, 0.5)), "product": two("MUL", (0.5, 0.02, 0.5))},
+    "SCALE04": {"filled": write_tflite(
+        [q("x"), T("n", (1,), "int32", data=4), T("v", (), "int8", 1e-9, data=0), q("a", 1e-9), q("y")],
+        [Op("FILL", ["n", "v"], ["a"]), Op("SUB", ["a", "x"], ["y"], NONE)], ["x"], ["y"]),
+        "stored": write_tflite([q("x"), T("v", (1, 4), "int8", 1e-4, data=3), q("y")],
+                               [Op("ADD", ["x", "v"], ["y"], NONE)], ["x"], ["y"]),
+        "close": two("ADD", (0.5, 0.1, 0.5)), "product": two("MUL", (0.5, 0.02, 0.5))},
     "TFLM01": {"op": chain([("TANH", q("y"))])},
     "TFLM02": {"int8": dense(), "int16": dense(dtype="int16")},
     "XNN01": {"int8": dense(), "float": chain([("TANH", f("y"))], f("x"))},

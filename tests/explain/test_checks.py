@@ -80,6 +80,7 @@ def test_says_where_and_with_which_number(code: str, case: str, where: str, evid
 def test_a_concatenation_that_loses_less_than_a_bit_is_for_information() -> None:
     assert only("SCALE03", requantized_concat(0.3)).severity is Severity.INFO
     assert only("SCALE03", requantized_concat(0.25)).severity is Severity.WARNING
+    assert only("SCALE03", requantized_concat(0.25, "int16")).severity is Severity.INFO
 
 
 def test_subgraphs_are_told_apart() -> None:

@@ -95,8 +95,9 @@ def test_a_model_that_no_file_could_hold() -> None:
 
 
 def test_operators_in_a_loop() -> None:
-    operators = [Op("RESHAPE", ["x"], ["y"]), Op("RESHAPE", ["y"], ["x"]), Op("RELU", ["x"], ["y"])]
-    lint(write_tflite([q("x"), q("y")], operators, ["x"], ["y"]))
+    operators = [Op("RELU", ["z"], ["x"]), Op("RESHAPE", ["x"], ["y"]), Op("RESHAPE", ["y"], ["z"])]
+    operators.append(Op("RESHAPE", ["z"], ["y"]))
+    lint(write_tflite([q("x"), q("y"), q("z")], operators, ["x"], ["y"]))
     floats = [T("a", (1,), "float32"), T("b", (1,), "float32")]
     lint(write_tflite(floats, [Op("ELU", ["a"], ["b"]), Op("ELU", ["b"], ["a"])], ["a"], ["b"]))
 

@@ -43,6 +43,8 @@ def bias_offset(layer: Weighted) -> BiasOffset | None:
     shift = _shift(layer, difference / step)
     wrong = shift > 0 and bool(relative[worst] > SMALL or shift >= HALF_A_STEP)
     refused = product.size == 1 and bool((difference / step).max() > REFUSED)
+    if not (shift or refused):
+        return None  # no bias, no unit: converters store any scale then
     text = f"stored {found:.6g}, product {expected:.6g}; moves the output by up to {shift:.3g} steps"
     return BiasOffset(text, wrong or refused)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from quantdiff.explain.weighted import Weighted
@@ -23,8 +25,10 @@ def used_share(layer: Weighted, low: Array, high: Array) -> Array:
     if not layer.per_channel:
         low, high = low.min(keepdims=True), high.max(keepdims=True)
     first, last = INTEGER_RANGE[layer.weights.dtype]
-    legacy = layer.weights.dtype == "uint8"
-    share: Array = (high - low) / (last - first) if legacy else np.maximum(-low, high) / last
+    if layer.weights.dtype == "uint8":  # the old scheme: any range that holds 0
+        span: Array = np.maximum(high, 0) - np.minimum(low, 0)
+        return span / (last - first)
+    share: Array = np.maximum(-low, high) / last
     return share
 
 
@@ -36,10 +40,10 @@ def held_by_bias(layer: Weighted, count: int) -> Array:
     return np.abs(biases.astype(np.int64)) >= WIDENED
 
 
-def code_counts(rows: Array) -> Array:
+def code_counts(rows: Array) -> Iterator[Array]:
     """How often each code occurs in each row, from the lowest code up; row by row, to stay small in memory."""
     first, last = INTEGER_RANGE[rows.dtype.name]
-    return np.stack([np.bincount(row.astype(np.int64) - first, minlength=last - first + 1) for row in rows])
+    return (np.bincount(row.astype(np.int64) - first, minlength=last - first + 1) for row in rows)
 
 
 def clipped_share(counts: Array, dtype: str) -> float:

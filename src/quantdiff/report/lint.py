@@ -22,9 +22,14 @@ STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.
 def print_lint(report: LintReport) -> None:
     """Write the findings to standard output: as wide as the terminal, or wide enough for a file."""
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_IN_A_FILE
-    console.print(lint_text(report))
+    if console.is_terminal:
+        console.print(lint_text(report))
+        return
+    console.width = WIDTH_IN_A_FILE
+    with console.capture() as capture:
+        console.print(lint_text(report))
+    for line in capture.get().splitlines():
+        console.out(line.rstrip(), highlight=False)
 
 
 def lint_text(report: LintReport) -> RenderableType:
@@ -52,4 +57,4 @@ def _code(found: list[Finding]) -> RenderableType:
     if len(found) > PLACES_SHOWN:
         places.add_row(Text(f"… {len(found) - PLACES_SHOWN} more: --json lists all", style="dim"), "")
     advice = Text(first.advice, style="dim")
-    return Group(title, Padding(places, (0, 0, 0, 2)), Padding(advice, (0, 0, 1, 2)))
+    return Group(title, Padding(places, (0, 0, 0, 2), expand=False), Padding(advice, (0, 0, 1, 2), expand=False))

@@ -62,6 +62,8 @@ class RuntimeProcess:
     def load(self, model: Path, *, batch: bool = True) -> None:
         """Load a model; ``batch`` False runs it sample by sample whatever it allows.
 
+        ``delegated`` then says which parts of its graph a delegate runs: input and output tensors of each.
+
         Raises:
             RuntimeFailed: the runtime refuses the model, crashes or hangs over it.
         """
@@ -69,7 +71,8 @@ class RuntimeProcess:
             self._end()
             self._start()
         self.model = model.name
-        self._ask({"call": "load", "runtime": self.runtime, "model": str(model), "batch": batch})
+        reply = self._ask({"call": "load", "runtime": self.runtime, "model": str(model), "batch": batch})
+        self.delegated: list[tuple[list[int], list[int]]] = [(given, made) for given, made in reply["delegated"]]
 
     def run(
         self, inputs: Sequence[Array], outputs: int, on_progress: Callable[[int], None]
@@ -81,8 +84,8 @@ class RuntimeProcess:
         """
         sent = [self._share(i, array) for i, array in enumerate(inputs)]
         received = [str(self._folder / f"output{i}.npy") for i in range(outputs)]
-        how = self._ask({"call": "run", "inputs": sent, "outputs": received}, on_progress)
-        return [np.load(path) for path in received], how == "batched"
+        reply = self._ask({"call": "run", "inputs": sent, "outputs": received}, on_progress)
+        return [np.load(path) for path in received], reply["result"] == "batched"
 
     def _share(self, index: int, array: Array) -> str:
         """Put an array where the child sees it; the same memory again where the shape allows it."""
@@ -108,7 +111,7 @@ class RuntimeProcess:
                 if stream is not None:
                     stream.close()
 
-    def _ask(self, request: dict[str, Any], on_progress: Callable[[int], None] = lambda done: None) -> str:
+    def _ask(self, request: dict[str, Any], on_progress: Callable[[int], None] = lambda done: None) -> dict[str, Any]:
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # its end is reported below, with the reason
             self._child.stdin.write(json.dumps(request) + "\n")
@@ -120,7 +123,7 @@ class RuntimeProcess:
             elif "error" in reply:
                 raise RuntimeFailed(f"{self._where()} failed: {self._reason(reply['error'])}")
             elif reply["result"] != "ready":
-                return str(reply["result"])
+                return reply
 
     def _reply(self) -> dict[str, Any]:
         try:

@@ -126,6 +126,7 @@ LITERT_ONLY: dict[str, Maker] = {
     "GELU int16": curve("GELU", "int16", erfc_half),
     "GELU int8, approximate": curve("GELU", "int8", erfc_half, {"approximate": True}),
     "GELU int16, approximate": curve("GELU", "int16", erfc_half, {"approximate": True}),
+    "LOG int16": curve("LOG", "int16", lambda x: math.log(x) if x > 0 else 1),
     "REDUCE_PROD int8": product("int8"),
     "REDUCE_PROD int16": product("int16"),
     "RSQRT int16": curve("RSQRT", "int16", lambda x: x**-0.5),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 
@@ -25,9 +26,10 @@ def channel_clipped(wiring: Wiring) -> Iterator[Found]:
         rows = layer.rows()
         if rows is None or layer.weights.dtype not in ("int8", "uint8"):
             continue
-        counts = code_counts(rows)
-        groups = counts if layer.per_channel else counts.sum(axis=0, keepdims=True)
-        clipped = [(i, share) for i, each in enumerate(groups) if (share := clipped_share(each, rows.dtype.name))]
-        if clipped:
-            where = listed(np.array([i for i, _ in clipped]), len(groups)) if layer.per_channel else "the tensor"
-            yield Found(layer.place, f"{where}, up to {max(share for _, share in clipped):.1%} of the values")
+        groups = code_counts(rows)
+        if not layer.per_channel:
+            groups = iter([reduce(np.add, groups)])
+        shares = np.array([clipped_share(counts, rows.dtype.name) for counts in groups])
+        if shares.any():
+            where = listed(np.flatnonzero(shares), len(shares)) if layer.per_channel else "the tensor"
+            yield Found(layer.place, f"{where}, up to {shares.max():.1%} of the values")

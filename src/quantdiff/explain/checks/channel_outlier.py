@@ -28,7 +28,7 @@ def channel_outlier(wiring: Wiring) -> Iterator[Found]:
             continue
         reach = np.maximum(-ends[0], ends[1])
         live = reach[reach > 0]
-        if live.size > 1 and live.max() > TOLERATED * (middle := float(np.median(live))):
+        if live.size and live.max() > TOLERATED * (middle := float(np.median(live))):
             widest = int(reach.argmax())
             evidence = f"channel {widest} reaches {reach[widest]} steps, the median of {reach.size} channels {middle:g}"
             yield Found(layer.place, evidence)

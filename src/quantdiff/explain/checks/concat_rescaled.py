@@ -18,7 +18,7 @@ def concat_rescaled(wiring: Wiring) -> Iterator[Found]:
 
     Each input is rescaled to the output's range, by a QUANTIZE in front or by the uint8 kernel: values are rounded
     twice, and what was quantized finely loses that. Give the layers that are joined one common range (one quantizer
-    after the concatenation, none before it). A warning when an input loses a bit or more, else for information.
+    after the concatenation, none before it). A warning when an 8-bit input loses a bit or more, else for information.
     """
     for node in concatenations(wiring):
         y = node.outputs[0]
@@ -28,5 +28,6 @@ def concat_rescaled(wiring: Wiring) -> Iterator[Found]:
         known = [(s, t) for t in finer if t and is_integer_value(t) and t.dtype == y.dtype and (s := scale(t))]
         if known and (step := scale(y)):
             smallest = min(known, key=lambda pair: pair[0])
-            severity = Severity.WARNING if step / smallest[0] >= A_BIT else Severity.INFO
+            loses = y.dtype != "int16" and step / smallest[0] >= A_BIT
+            severity = Severity.WARNING if loses else Severity.INFO
             yield Found(wiring.operator(node), scales_told(node, [t for _, t in known]), severity)

@@ -15,8 +15,9 @@ from quantdiff.quant import INTEGER_RANGE
 def scale_invalid(wiring: Wiring) -> Iterator[Found]:
     """A scale is zero, negative, infinite or NaN.
 
-    No real value can be read from such a tensor, and kernels divide by it. Usual cause: a range that was never observed
-    (no calibration sample reached the tensor), or min = max in quantization-aware training. Calibrate or train again.
+    No real value can be read from such a tensor; kernels divide by it, and some abort the whole process over it. Usual
+    cause: a range that was never observed (no calibration sample reached the tensor), a constant that is 0 throughout,
+    or min = max in quantization-aware training. Calibrate or train again.
     """
     for tensor in wiring.graph.tensors:
         used = tensor.index in wiring.consumers or tensor.index in wiring.producers

@@ -10,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import add_bias, centred, matmul
-from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.accumulate import add_bias, centred, matmul, reach_of
+from quantdiff.sim.fixed_point import Rounding, requantize, stored
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
 from quantdiff.sim.wide import has_int64_sum, is_wide, refuse_weights_off_zero, round_sum
-from quantdiff.sim.window import axes_of, pad_image, windows
+from quantdiff.sim.window import axes_of, centred_image, windows
 
 
 @kernel("CONV_2D")
@@ -34,8 +34,8 @@ def conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None, *, runtim
         return y.clip(*clamp_of(node, runtime)).astype(np.int16)
     check_8_bit(node)
     acc = add_bias(accumulate(node, x, w), bias)
-    y = requantize(acc, convolution_scale(node, rounding), rounding) + zero_point_of(node.y)
-    return y.clip(*clamp_of(node, runtime)).astype(node.y.dtype)
+    steps = requantize(acc, convolution_scale(node, rounding), rounding)
+    return stored(steps, zero_point_of(node.y), clamp_of(node, runtime), node.y.dtype)
 
 
 def rounding_of(runtime: Runtime, groups: int) -> Rounding:
@@ -48,10 +48,9 @@ def rounding_of(runtime: Runtime, groups: int) -> Rounding:
 
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:
-    """The sums of products before the bias, as int64; padding counts as the zero point."""
+    """The sums of products before the bias, exact; padding counts as the zero point."""
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
-    centred_x = pad_image(centred(x, zero_point_of(node.x)), axes, 0)
-    columns = windows(centred_x, axes)
+    columns = windows(centred_image(x, zero_point_of(node.x), axes), axes)
     kernel_w = centred(w, zero_point_of(node.at(1)))
     depth = w.shape[3]
     groups = x.shape[3] // depth
@@ -60,6 +59,7 @@ def accumulate(node: Node, x: Array, w: Array) -> Array:
         matmul(
             columns[..., g * depth : (g + 1) * depth].reshape(*columns.shape[:3], -1),
             kernel_w[g * out : (g + 1) * out].reshape(out, -1).T,
+            reach_of(node.x),
         )
         for g in range(groups)
     ]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import add_bias, centred, matmul
-from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.accumulate import add_bias, centred, matmul, reach_of
+from quantdiff.sim.fixed_point import Rounding, requantize, stored
 from quantdiff.sim.node import Node, clamp_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -37,8 +37,8 @@ def fully_connected(node: Node, x: Array, w: Array, bias: Array | None = None, *
         return from_16_bits(node, accumulate(node, x, w), bias, runtime)
     check_8_bit(node)
     acc = add_bias(accumulate(node, x, w), bias)
-    y = requantize(acc, effective_scale(node, runtime), ROUNDING[runtime]) + zero_point_of(node.y)
-    return y.clip(*clamp_of(node, runtime)).astype(node.y.dtype)
+    steps = requantize(acc, effective_scale(node, runtime), ROUNDING[runtime])
+    return stored(steps, zero_point_of(node.y), clamp_of(node, runtime), node.y.dtype)
 
 
 def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime) -> Array:
@@ -53,10 +53,10 @@ def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime) -
 
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:
-    """The sums of products before the bias, as int64. Shapes: see ``fully_connected``."""
+    """The sums of products before the bias, exact. Shapes: see ``fully_connected``."""
     units, depth = w.shape[-2:]
-    rows = centred(x, zero_point_of(node.x)).reshape(-1, depth)
-    acc = matmul(rows, centred(w, zero_point_of(node.at(1))).T)
+    rows = (x.astype(np.float32) - np.float32(zero_point_of(node.x))).reshape(-1, depth)
+    acc = matmul(rows, centred(w, zero_point_of(node.at(1))).T, reach_of(node.x))
     return acc.reshape(*x.shape[:-1], units) if node.option("keep_num_dims", False) else acc
 
 
