@@ -25,3 +25,8 @@ def plain(node: Node) -> bool:
     """True when no tensor of the node is quantized: floats, or integers that count something."""
     tensors = [tensor for tensor in (*node.inputs, *node.outputs) if tensor is not None]
     return all(t.dtype in ("float32", "int32", "int64") and not (t.quant and t.quant.scale) for t in tensors)
+
+
+def flushed(x: Array) -> Array:
+    """``x`` with zeros for what is below the smallest normal float, as XNNPACK's threads have it. Shape as ``x``."""
+    return np.where(np.abs(x) < np.finfo(np.float32).tiny, np.copysign(np.float32(0), x), x)

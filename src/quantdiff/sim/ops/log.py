@@ -1,4 +1,4 @@
-"""LOG: LiteRT ``tflite/kernels/elementwise.cc`` (``LogLUTPrepare``), by tables; tflm: ``elementwise.cc``, float alone."""
+"""LOG: LiteRT ``tflite/kernels/elementwise.cc`` (``LogLUTPrepare``), by tables; tflm has floats alone."""
 
 from __future__ import annotations
 
