@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from quantdiff.errors import BadModel
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
 from quantdiff.sim.delegate import kernel_of
@@ -126,10 +125,7 @@ def _call(
     try:
         result = kernel.function(node, *arguments, runtime=runtime)
     except (ValueError, IndexError, TypeError, ArithmeticError) as error:
-        raise BadModel(
-            f"{node.operator.op} #{node.operator.index}: its tensors do not fit together ({error}); "
-            "`quantdiff inspect` shows their shapes"
-        ) from error
+        raise NoKernel(f"its tensors do not fit together here: {error}") from error
     outputs = result if isinstance(result, tuple) else (result,)
     return tuple(y[:, None] if merged else y[None] for y in outputs)
 

@@ -33,7 +33,7 @@ from quantdiff.sim.delegate_geometry import (
     strided_slice,
     transpose_conv,
 )
-from quantdiff.sim.node import Node, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, scale_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 
 MAX_PARTS = 5
@@ -50,7 +50,10 @@ def kernel_of(node: Node, runtime: Runtime) -> Runtime:
 def taken(node: Node) -> bool:
     """True when the delegate accepts the operator."""
     rule = RULES.get(node.operator.op)
-    return rule is not None and rule(node)
+    try:
+        return rule is not None and rule(node)
+    except NoKernel:  # a scale or an input that the rule asks for is not there: the delegate declines too
+        return False
 
 
 def add(node: Node) -> bool:

@@ -5,18 +5,29 @@ xnnpack: ``src/microparams-init.c`` (``xnn_init_qs8_add_minmax_scalar_params``),
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import centred
-from quantdiff.sim.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier, rint
+from quantdiff.sim.fixed_point import (
+    Rounding,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    rint,
+    saturating_rounding_doubling_high_mul,
+    wrap_int32,
+)
 from quantdiff.sim.floats import clamped, plain
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
 LEFT_SHIFT, NARROW_SHIFT = 20, 15
+VECTOR = 16
+"""16-bit elements that ``builtin`` scales together."""
 MULTIPLIER_BITS = 20
 
 
@@ -42,21 +53,39 @@ def add_or_subtract(node: Node, a: Array, b: Array, sign: int, runtime: Runtime)
         raise NoKernel("16-bit operands whose scales must be powers of two")
     operands = centred(a, zero_point_of(node.x)), centred(b, zero_point_of(node.at(1)))
     how = in_21_bits if runtime is Runtime.XNNPACK else in_three_steps
-    y = how(node, *operands, sign) + zero_point_of(node.y)
-    return y.clip(*clamp_of(node, runtime)).astype(node.y.dtype)
+    y = how(node, *operands, sign)
+    if (node.operator.op, node.x.dtype, runtime) == ("ADD", "int16", Runtime.BUILTIN) and a.shape == b.shape:
+        size = math.prod(node.y.shape)
+        in_vector = np.arange(y.size).reshape(y.shape) % size < size // VECTOR * VECTOR
+        y = np.where(in_vector, in_three_steps(node, *operands, sign, one_rounding=True), y)
+    return (y + zero_point_of(node.y)).clip(*clamp_of(node, runtime)).astype(node.y.dtype)
 
 
-def in_three_steps(node: Node, a: Array, b: Array, sign: int) -> Array:
-    """Scale both operands to twice the larger scale, add, scale to the output; rule G each time."""
+def in_three_steps(node: Node, a: Array, b: Array, sign: int, one_rounding: bool = False) -> Array:
+    """Scale both operands to twice the larger scale, add, scale to the output; rule G each time.
+
+    With one_rounding the operands take one shift and one multiply, as in ``AddElementwiseInt16``.
+    """
     scales = [np.float64(scale_of(t)) for t in (node.x, node.at(1))]
     twice = 2 * max(scales)
     left_shift = NARROW_SHIFT if node.x.dtype == "int16" else LEFT_SHIFT
+    how = scaled_once if one_rounding else scaled_twice
+    left, right = (how(x.astype(np.int64), s / twice, left_shift) for x, s in zip((a, b), scales, strict=True))
+    return scaled_twice(left + sign * right, twice / (2.0**left_shift * np.float64(scale_of(node.y))), 0)
 
-    def scaled(x: Array, scale: ArrayLike) -> Array:
-        return multiply_by_quantized_multiplier(x, *quantize_multiplier(scale), Rounding.GEMMLOWP)
 
-    left, right = (scaled(x.astype(np.int64) << left_shift, s / twice) for x, s in zip((a, b), scales, strict=True))
-    return scaled(left + sign * right, twice / (2.0**left_shift * np.float64(scale_of(node.y))))
+def scaled_twice(x: Array, scale: ArrayLike, left_shift: int) -> Array:
+    """``x * scale * 2**left_shift`` by rule G, after the shift."""
+    return multiply_by_quantized_multiplier(x << left_shift, *quantize_multiplier(scale), Rounding.GEMMLOWP)
+
+
+def scaled_once(x: Array, scale: ArrayLike, left_shift: int) -> Array:
+    """The same where what is left of the shift goes first, so that there is one rounding."""
+    mantissa, shift = quantize_multiplier(scale)
+    whole = int(shift) + left_shift
+    if whole < 0:
+        raise NoKernel("operands whose scales differ by more than 15 bits")
+    return saturating_rounding_doubling_high_mul(wrap_int32(x << whole), mantissa)
 
 
 def in_21_bits(node: Node, a: Array, b: Array, sign: int) -> Array:
