@@ -203,7 +203,8 @@ def run_runtime(
     """
     assert model.path is not None
     graph = model.main
-    made = [i for operator in graph.operators for i in operator.outputs]
+    hidden = "DENSIFY" if runtime is Runtime.XNNPACK else ""  # unpacked inside the delegate, never into the tensor
+    made = [i for operator in graph.operators if operator.op != hidden for i in operator.outputs]
     readable = [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in READABLE]
     with RuntimeProcess(runtime.value, timeout=timeout) as process, tempfile.TemporaryDirectory() as folder:
         process.load(model.path, batch=False)

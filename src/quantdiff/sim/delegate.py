@@ -131,6 +131,7 @@ RULES |= {
     "BATCH_MATMUL": batch_matmul,
     "CONCATENATION": concatenation,
     "CONV_2D": lambda node: convolution(node, 0),
+    "DENSIFY": lambda node: node.x.sparsity is not None,
     "DEPTHWISE_CONV_2D": depthwise,
     "DEPTH_TO_SPACE": all_activations,
     "DEQUANTIZE": dequantize,
