@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
-from quantdiff.graph import Graph, Model
+from quantdiff.graph import Graph, Model, Operator
 from quantdiff.load.data import load_batch
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
-from quantdiff.run.simulator import Missing, missing_inputs, run_operator, simulate
+from quantdiff.run.resources import STATE, keeps_resources
+from quantdiff.run.simulator import Missing, Simulation, missing_inputs, replay, run_operator, simulate
 from quantdiff.run.tflite import check_installed, inputs_of
 from quantdiff.run.versions import versions
 from quantdiff.sim.delegate import kernel_of
@@ -129,8 +130,8 @@ def verify(model: Model, inputs: Sequence[Array], runtime: Runtime, timeout: flo
         return Verdict("crashed", why=str(error))
     except RuntimeFailed as error:
         return Verdict("unavailable", why=str(error))
-    operators, unsupported = compare_operators(model.main, values, runtime)
-    simulation = simulate(model.main, inputs, runtime)
+    operators, unsupported = compare_operators(model.main, values, runtime, model.subgraphs)
+    simulation = simulate(model.main, inputs, runtime, model.subgraphs)
     pairs = [(simulation.values[i], values[i]) for i in model.main.outputs if i in simulation.values and i in values]
     chain_count, chain_mismatches = _tally(pairs)
     expected = runtime is not Runtime.XNNPACK or agrees(model.main, delegated)
@@ -142,16 +143,17 @@ def verify(model: Model, inputs: Sequence[Array], runtime: Runtime, timeout: flo
 
 
 def compare_operators(
-    graph: Graph, values: Mapping[int, Array], runtime: Runtime
+    graph: Graph, values: Mapping[int, Array], runtime: Runtime, subgraphs: Sequence[Graph] = ()
 ) -> tuple[tuple[OperatorResult, ...], tuple[Missing, ...]]:
     """Every operator on the runtime's own inputs, and those that have no kernel."""
     results, missing = [], []
+    state = replay(graph, values, runtime, subgraphs) if keeps_resources(graph) else None
     for operator in graph.operators:
         try:
-            absent = missing_inputs(graph, operator, values)
+            absent = [] if operator.op in STATE else missing_inputs(graph, operator, values)
             if absent and operator.op in kernels():
                 raise NoKernel(f"tensor {graph.tensors[absent[0]].name!r} cannot be read from the runtime")
-            outputs = run_operator(graph, operator, values, runtime)
+            outputs = _outputs(graph, operator, values, runtime, state)
             kernel = kernel_of(node_of(graph, operator), runtime)
         except NoKernel as error:
             missing.append(Missing(operator.index, operator.op, str(error)))
@@ -161,9 +163,24 @@ def compare_operators(
     return tuple(results), tuple(missing)
 
 
+def _outputs(
+    graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime, state: Simulation | None
+) -> tuple[Array, ...]:
+    """What the operator gives for ``values``; operators on the state were replayed."""
+    if state is None or operator.op not in STATE:
+        return run_operator(graph, operator, values, runtime)
+    for item in state.missing:
+        if item.index == operator.index:
+            raise NoKernel(item.why)
+    if operator.index in state.skipped:
+        raise NoKernel("it waits for a variable that cannot be simulated")
+    return tuple(state.values[i] for i in operator.outputs)
+
+
 def _tally(pairs: Sequence[tuple[Array, Array]]) -> tuple[int, int]:
-    """Elements, and elements that differ."""
-    return sum(theirs.size for _, theirs in pairs), sum(differing(mine, theirs) for mine, theirs in pairs)
+    """Elements, and elements that differ; what depends on no input is there once for all samples."""
+    spread = [(np.repeat(m, len(t), axis=0) if len(m) == 1 else m, t) for m, t in pairs]
+    return sum(theirs.size for _, theirs in spread), sum(differing(mine, theirs) for mine, theirs in spread)
 
 
 def differing(mine: Array, theirs: Array) -> int:
@@ -186,7 +203,8 @@ def run_runtime(
     """
     assert model.path is not None
     graph = model.main
-    made = [i for operator in graph.operators for i in operator.outputs]
+    hidden = "DENSIFY" if runtime is Runtime.XNNPACK else ""  # unpacked inside the delegate, never into the tensor
+    made = [i for operator in graph.operators if operator.op != hidden for i in operator.outputs]
     readable = [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in READABLE]
     with RuntimeProcess(runtime.value, timeout=timeout) as process, tempfile.TemporaryDirectory() as folder:
         process.load(model.path, batch=False)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
+from quantdiff.run.resources import STATE, Resources, keeps_resources, one_by_one
 from quantdiff.sim.delegate import kernel_of
 from quantdiff.sim.node import Node, NoKernel, node_of
 from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.runtime import Runtime
 
+Operate = Callable[[Operator, Mapping[int, Array]], tuple[Array, ...]]
 ELEMENTS_AT_ONCE = 2**19
 """Input and output elements of the samples that go through a kernel together."""
 
@@ -41,20 +44,56 @@ class Simulation:
     skipped: tuple[int, ...] = ()
 
 
-def simulate(graph: Graph, inputs: Sequence[Array], runtime: Runtime) -> Simulation:
+def simulate(graph: Graph, inputs: Sequence[Array], runtime: Runtime, subgraphs: Sequence[Graph] = ()) -> Simulation:
     """The whole chain: each operator fed with what the ones before it gave.
 
-    Shapes: each input (samples, *shape of the model's input).
+    Shapes: each input (samples, *shape of the model's input). ``subgraphs`` are those of the model, for CALL_ONCE.
     """
     values = dict(zip(graph.inputs, inputs, strict=True))
+    if not keeps_resources(graph):
+        return _chain(graph.operators, values, runtime, partial(_stateless, graph, runtime), graph)
+    return _stream(graph, values, runtime, subgraphs, graph.operators)
+
+
+def replay(graph: Graph, values: Mapping[int, Array], runtime: Runtime, subgraphs: Sequence[Graph] = ()) -> Simulation:
+    """The operators on the state alone, which find all that they store among ``values``."""
+    return _stream(graph, values, runtime, subgraphs, [step for step in graph.operators if step.op in STATE])
+
+
+def _stateless(graph: Graph, runtime: Runtime, operator: Operator, values: Mapping[int, Array]) -> tuple[Array, ...]:
+    return run_operator(graph, operator, values, runtime)
+
+
+def _stream(
+    graph: Graph,
+    values: Mapping[int, Array],
+    runtime: Runtime,
+    subgraphs: Sequence[Graph],
+    operators: Sequence[Operator],
+) -> Simulation:
+    """The samples in their order, each finding the state that the one before it left."""
+    resources = Resources(subgraphs, runtime, run_operator)
+    operate = partial(resources.operate, graph)
+    parts = [_chain(operators, sample, runtime, operate, graph) for sample in one_by_one(values)]
+    made = set.intersection(*(set(part.values) for part in parts))
+    joined = {index: np.concatenate([part.values[index] for part in parts]) for index in made}
+    missing = {item.index: item for part in parts for item in part.missing}
+    skipped = {index for part in parts for index in part.skipped} - missing.keys()
+    return Simulation(runtime, joined, tuple(missing.values()), tuple(sorted(skipped)))
+
+
+def _chain(
+    operators: Sequence[Operator], values: dict[int, Array], runtime: Runtime, operate: Operate, graph: Graph
+) -> Simulation:
+    """The operators one after another; ``values`` takes what they give."""
     missing: list[Missing] = []
     skipped: list[int] = []
-    for operator in graph.operators:
+    for operator in operators:
         if not known(graph, operator, values):
             skipped.append(operator.index)
             continue
         try:
-            outputs = run_operator(graph, operator, values, runtime)
+            outputs = operate(operator, values)
         except NoKernel as error:
             missing.append(Missing(operator.index, operator.op, str(error)))
             continue

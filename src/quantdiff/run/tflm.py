@@ -8,7 +8,9 @@ from typing import Any
 
 from tflite_micro.python.tflite_micro import runtime as tflm
 
+from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array
+from quantdiff.run.resources import keeps_resources
 
 FIRST_ARENA, LAST_ARENA = 2**20, 2**30  # bytes
 
@@ -18,6 +20,9 @@ class Micro:
 
     def __init__(self, model: bytes) -> None:
         self.interpreter: Any = _open_with_room(model)
+        graph = read_model(memoryview(model)).main
+        # A reset empties resource variables too, and CALL_ONCE does not fill them again; no device streams like that.
+        self.starts_afresh = not keeps_resources(graph) or any(tensor.is_variable for tensor in graph.tensors)
         self.delegated: list[list[list[int]]] = []
         self.input_shapes = _shapes(self.interpreter.get_input_details)
         self.outputs = len(_shapes(self.interpreter.get_output_details))
@@ -28,8 +33,9 @@ class Micro:
         return False
 
     def invoke(self, inputs: list[Array]) -> list[Array]:
-        """Outputs for one invocation; state that the model keeps starts afresh."""
-        self.interpreter.reset()
+        """Outputs for one invocation; state starts afresh, but for resource variables, which go on."""
+        if self.starts_afresh:
+            self.interpreter.reset()
         for index, array in enumerate(inputs):
             self.interpreter.set_input(array, index)
         self.interpreter.invoke()

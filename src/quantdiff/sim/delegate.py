@@ -114,6 +114,11 @@ def dequantize(node: Node) -> bool:
     return eight_bit(node.x) and is_float(node.y)
 
 
+def read_variable(node: Node) -> bool:
+    """``VisitReadVariableNode``: an activation that XNNPACK can hold, and no scalar."""
+    return activation(node.y) and len(node.y.shape) > 0
+
+
 FLOAT_ONLY = (
     *("ABS", "AVERAGE_POOL_2D", "CEIL", "COS", "DIV", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LOG", "MAXIMUM"),
     *("MINIMUM", "NEG", "PRELU", "RELU", "RELU6", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIN", "SQRT", "SQUARE"),
@@ -122,9 +127,11 @@ FLOAT_ONLY = (
 RULES: dict[str, Callable[[Node], bool]] = dict.fromkeys(FLOAT_ONLY, all_float)
 RULES |= {
     "ADD": add,
+    "ASSIGN_VARIABLE": lambda node: activation(node.at(1)),
     "BATCH_MATMUL": batch_matmul,
     "CONCATENATION": concatenation,
     "CONV_2D": lambda node: convolution(node, 0),
+    "DENSIFY": lambda node: node.x.sparsity is not None,
     "DEPTHWISE_CONV_2D": depthwise,
     "DEPTH_TO_SPACE": all_activations,
     "DEQUANTIZE": dequantize,
@@ -137,6 +144,7 @@ RULES |= {
     "MUL": mul,
     "PAD": in_and_out,
     "QUANTIZE": quantize,
+    "READ_VARIABLE": read_variable,
     "REDUCE_MAX": in_and_out,
     "REDUCE_MIN": in_and_out,
     "RESHAPE": reshape,

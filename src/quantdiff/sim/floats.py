@@ -36,3 +36,8 @@ def fused_multiply_add(a: Array, b: Array, c: Array) -> Array:
     even = (total.view(np.int64) & 1) == 0
     odd = np.where((lost != 0) & even, np.nextafter(total, np.where(lost > 0, np.inf, -np.inf)), total)
     return odd.astype(np.float32)
+
+
+def flushed(x: Array) -> Array:
+    """``x`` with zeros for what is below the smallest normal float, as XNNPACK's threads have it. Shape as ``x``."""
+    return np.where(np.abs(x) < np.finfo(np.float32).tiny, np.copysign(np.float32(0), x), x)

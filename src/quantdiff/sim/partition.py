@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from quantdiff.graph import Graph
+from quantdiff.graph import Graph, Operator
 from quantdiff.sim.delegate import taken
 from quantdiff.sim.node import node_of
 
@@ -15,7 +15,7 @@ def agrees(graph: Graph, delegated: Sequence[tuple[Sequence[int], Sequence[int]]
     ``delegated`` are the parts that it reports: the tensors that enter and those that leave each. A tensor may go
     from part to part; constants do not count, the delegate folds some away.
     """
-    ours = [op for op in graph.operators if taken(node_of(graph, op))]
+    ours = operators_taken(graph)
     indices = {op.index for op in ours}
     made, read = _tensors(graph, (op.outputs for op in ours)), _tensors(graph, (op.inputs for op in ours))
     elsewhere = _tensors(graph, (op.inputs for op in graph.operators if op.index not in indices))
@@ -24,6 +24,13 @@ def agrees(graph: Graph, delegated: Sequence[tuple[Sequence[int], Sequence[int]]
     left = _tensors(graph, (results for _, results in delegated))
     between = entered & made
     return entered - made == read - made and between <= left and leaving <= left and left - leaving <= between
+
+
+def operators_taken(graph: Graph) -> list[Operator]:
+    """The operators that the delegate accepts; the handle of a variable goes with those that use it."""
+    ours = [op for op in graph.operators if taken(node_of(graph, op))]
+    used = _tensors(graph, (op.inputs[:1] for op in ours if op.op in ("READ_VARIABLE", "ASSIGN_VARIABLE")))
+    return ours + [op for op in graph.operators if op.op == "VAR_HANDLE" and used.intersection(op.outputs)]
 
 
 def _tensors(graph: Graph, lists: Iterable[Sequence[int]]) -> frozenset[int]:

@@ -12,6 +12,7 @@ from quantdiff.sim.node import Node, scale_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 
 Function = Callable[[Array], Array]
+OUTSIDE_INT32 = np.float32(2**31)
 
 
 def every_value(dtype: str) -> Array:
@@ -41,5 +42,16 @@ def float_table(node: Node, function: Function, runtime: Runtime) -> Array:
     if runtime is Runtime.XNNPACK:
         q = rint(steps + zero_point)
     else:
-        q = (round_half_away(steps) + zero_point).astype(np.int64)
+        q = integers_of(round_half_away(steps) + zero_point, y.dtype, runtime)
     return q.clip(*INTEGER_RANGE[y.dtype]).astype(y.dtype)
+
+
+def integers_of(q: Array, dtype: str, runtime: Runtime) -> Array:
+    """Whole floats as integers: what no int32 can hold is low in TFLM and in uint8, and saturates in LiteRT's int8.
+
+    C++ leaves that case open; so x86 and the compilers of these wheels decide.
+    """
+    if dtype == "int8" and runtime is not Runtime.TFLM:
+        return q.clip(*INTEGER_RANGE[dtype]).astype(np.int64)
+    low, _ = INTEGER_RANGE[dtype]
+    return np.where(np.abs(q) < OUTSIDE_INT32, q, low).astype(np.int64)

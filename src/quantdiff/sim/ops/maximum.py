@@ -1,10 +1,15 @@
-"""MAXIMUM and MINIMUM: ``tflite/kernels/maximum_minimum.cc``; integers are compared as they stand."""
+"""MAXIMUM and MINIMUM: LiteRT ``tflite/kernels/maximum_minimum.cc``; integers are compared as they stand.
+
+Of two zeros the second comes out. xnnpack: ``src/f32-vbinary``, where a lone value stands second always, and
+numbers below the smallest normal one count as zeros.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.floats import flushed
 from quantdiff.sim.node import Node
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -13,12 +18,29 @@ from quantdiff.sim.runtime import Runtime
 @kernel("MAXIMUM")
 def maximum(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     """Return the larger of each pair. Shapes broadcast."""
-    del node, runtime
-    return np.maximum(a, b)
+    a, b = in_order(node, a, b, runtime)
+    return np.where(a > b, a, b)
 
 
 @kernel("MINIMUM")
 def minimum(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     """Return the smaller of each pair. Shapes broadcast."""
-    del node, runtime
-    return np.minimum(a, b)
+    a, b = in_order(node, a, b, runtime)
+    return np.where(a < b, a, b)
+
+
+def in_order(node: Node, a: Array, b: Array, runtime: Runtime) -> tuple[Array, Array]:
+    """The operands as the kernel takes them."""
+    if runtime is not Runtime.XNNPACK or a.dtype != np.float32:
+        return a, b
+    if b.size == 1 and node.at(1).is_constant:  # becomes a clamp, which knows no -0, and nothing where it is endless
+        return (a, b) if np.isinf(b).all() else (flushed(b + np.float32(0)), flushed(a))
+    return (flushed(b), flushed(a)) if repeats_along_rows(a, b) else (flushed(a), flushed(b))
+
+
+def repeats_along_rows(a: Array, b: Array) -> bool:
+    """True when the last axis along which either has a length is one along which ``a`` has none."""
+    rank = max(a.ndim, b.ndim)
+    sizes = zip(*((1,) * (rank - v.ndim) + v.shape for v in (a, b)), strict=True)
+    last = [(m, n) for m, n in sizes if max(m, n) > 1]
+    return not last or last[-1][0] == 1

@@ -1,19 +1,23 @@
-"""REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, ARG_MAX, ARG_MIN: ``tflite/kernels/{reduce,arg_min_max}.cc``."""
+"""REDUCE_MAX, REDUCE_MIN: LiteRT ``tflite/kernels/reduce.cc``; tflm: ``tensorflow/lite/micro/kernels/reduce.cc``.
+
+Of several zeros ``reference`` and tflm keep the first, the others the last. xnnpack: ``src/operators/reduce-nd.c``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.floats import flushed
 from quantdiff.sim.node import Node, NoKernel
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
-REDUCTIONS: dict[str, Callable[..., Any]] = {"REDUCE_MAX": np.max, "REDUCE_MIN": np.min, "REDUCE_PROD": np.prod}
-CHOICES: dict[str, Callable[..., Any]] = {"ARG_MAX": np.argmax, "ARG_MIN": np.argmin}
+REDUCTIONS: dict[str, Any] = {"REDUCE_MAX": np.maximum, "REDUCE_MIN": np.minimum}
+FLOAT_MAX = np.finfo(np.float32).max
+KEEP_FIRST = (Runtime.REFERENCE, Runtime.TFLM)
 
 
 def axes_of(x: Array, axes: Array) -> tuple[int, ...]:
@@ -23,20 +27,26 @@ def axes_of(x: Array, axes: Array) -> tuple[int, ...]:
 
 @kernel(*REDUCTIONS, batched=False)
 def reduce(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
-    """Return the largest, smallest or product over ``axes``, kept as size 1 with keep_dims."""
-    del runtime
-    if node.operator.op == "REDUCE_PROD" and (x.dtype.kind == "f" or node.x.quant is not None):
-        raise NoKernel(f"type {node.x.dtype}: the product depends on the order")
+    """Return the largest or smallest value over ``axes``, kept as size 1 with keep_dims."""
     if node.x.quant is not None and node.x.quant != node.y.quant:
         raise NoKernel("input and output whose scales differ")
-    keep = bool(node.option("keep_dims", False))
-    result = REDUCTIONS[node.operator.op](x, axis=axes_of(x, axes), keepdims=keep)
-    return np.asarray(result, x.dtype)
+    over, keep = axes_of(x, axes), bool(node.option("keep_dims", False))
+    if x.dtype != np.float32:
+        return np.asarray(REDUCTIONS[node.operator.op].reduce(x, axis=over, keepdims=keep), x.dtype)
+    if runtime is Runtime.XNNPACK:
+        x = flushed(x)
+    y = REDUCTIONS[node.operator.op].reduce(x, axis=over, keepdims=True)
+    if runtime in KEEP_FIRST:  # they start from the last finite number, not from the first value
+        y = np.maximum(y, -FLOAT_MAX) if node.operator.op == "REDUCE_MAX" else np.minimum(y, FLOAT_MAX)
+    y = np.where(y == 0, zero_that_remains(x, over, runtime), y)
+    return y if keep else y.reshape([n for i, n in enumerate(x.shape) if i not in over])
 
 
-@kernel(*CHOICES, batched=False)
-def choose(node: Node, x: Array, axis: Array, *, runtime: Runtime) -> Array:
-    """Return the index of the first largest or smallest value along ``axis``, that axis removed."""
-    del runtime
-    index = CHOICES[node.operator.op](x, axis=int(np.asarray(axis).reshape(-1)[0]))
-    return np.asarray(index, node.y.dtype)
+def zero_that_remains(x: Array, over: tuple[int, ...], runtime: Runtime) -> Array:
+    """The first or the last zero over the axes, with its sign. Shape: as ``x``, the axes of size 1."""
+    rows = np.moveaxis(x, over, range(len(over)))
+    flat = rows.reshape(-1, *rows.shape[len(over) :])
+    step = 1 if runtime in KEEP_FIRST else -1
+    place = np.argmax(flat[::step] == 0, axis=0)
+    zero: Array = np.take_along_axis(flat[::step], place[None], axis=0)
+    return zero.reshape([1 if i in over else n for i, n in enumerate(x.shape)])

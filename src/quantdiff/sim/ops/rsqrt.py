@@ -1,59 +1,88 @@
-"""RSQRT of 8 bits: LiteRT ``tflite/kernels/elementwise.cc`` (``RsqrtEvalQuantizedInt8``).
+"""RSQRT: LiteRT ``tflite/kernels/elementwise.cc`` (``RsqrtEvalQuantizedInt8``), tflm ``elementwise.cc`` alike.
 
-``internal/common.h`` (``GetInvSqrtQuantizedMultiplierExp``): five Newton-Raphson steps in Q3.28. xnnpack declines it.
+The inverse root of an integer is Newton's in fixed point: ``internal/common.h``
+(``GetInvSqrtQuantizedMultiplierExp``). Both runtimes stop at a negative value.
 """
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim import lut_int16
 from quantdiff.sim.fixed_point import (
     Rounding,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
+    rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
-from quantdiff.sim.gemmlowp import rescale, wrap
+from quantdiff.sim.floats import plain
+from quantdiff.sim.gemmlowp import rescale
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.table import every_value, look_up
 
-SHIFT = 20
-ONE_AND_A_HALF, HALF_SQRT_2 = (1 << 28) + (1 << 27), 1518500250
+EXTRA_BITS = 20
+"""Bits that the root of an integer keeps behind the point."""
+ONE_Q3, ONE_AND_HALF_Q3, HALF_SQRT_2 = 1 << 28, (1 << 28) + (1 << 27), 1518500250
+NEWTON_STEPS, TOP_SHIFT = 5, 11
 
 
 @kernel("RSQRT")
 def rsqrt(node: Node, x: Array, *, runtime: Runtime) -> Array:
-    """Compute ``1 / sqrt(x)``; the largest output at 0, and nothing below, where the runtimes refuse to run.
-
-    Shape as ``x``.
-    """
-    if not is_quantized(node.x, "int8"):
+    """Compute ``1 / sqrt(x)``, the largest value at 0. Shape as ``x``."""
+    if plain(node) and node.x.dtype == "float32":
+        if runtime is Runtime.XNNPACK:
+            raise NoKernel("XNNPACK refines an estimate and may miss the last bit")
+        return np.asarray(np.float32(1) / np.sqrt(x), np.float32)
+    wide = is_quantized(node.x, "int16") and runtime is not Runtime.TFLM
+    if not (wide or is_quantized(node.x, "int8")):
         raise NoKernel(f"type {node.x.dtype}")
-    steps = np.maximum(every_value(node.x.dtype) - zero_point_of(node.x), 0)
-    mantissa, shift = inverse_sqrt(np.maximum(steps, 1))
-    inverse = multiply_by_quantized_multiplier(np.ones_like(steps), mantissa, shift + SHIFT, Rounding.GEMMLOWP)
-    wide = np.float64 if runtime is Runtime.TFLM else np.float32
-    real = 1.0 / np.float64(np.sqrt(wide(scale_of(node.x))) * wide(scale_of(node.y)))
-    multiplier, out_shift = quantize_multiplier(real)
-    y = multiply_by_quantized_multiplier(inverse, multiplier, out_shift - SHIFT, Rounding.GEMMLOWP)
+    if np.any(x < zero_point_of(node.x)):
+        raise NoKernel("the root of a negative value, at which the runtime stops")
+    return lut_int16.apply(node, x, lambda v: inverse_root(v, node)) if wide else look_up(x, table(node))
+
+
+def inverse_root(x: Array, node: Node) -> Array:
+    """In float32, and the top of the output's range where there is no root. Shape as ``x``."""
+    top = np.float32(INTEGER_RANGE["int16"][1]) * scale_of(node.y)
+    return np.where(x <= 0, top, np.float32(1) / np.sqrt(np.where(x <= 0, np.float32(1), x)))
+
+
+def table(node: Node) -> Array:
+    """The output at every 8-bit input; below the zero point it means nothing. Shape: (256,)."""
     low, high = INTEGER_RANGE[node.y.dtype]
-    table = np.where(steps == 0, high, (y + zero_point_of(node.y)).clip(low, high))
-    return look_up(x, table.astype(node.y.dtype))
+    scale = 1.0 / np.float64(np.sqrt(scale_of(node.x)) * scale_of(node.y))
+    mantissa, shift = quantize_multiplier(scale)
+    steps = every_value(node.x.dtype) - zero_point_of(node.x)
+    roots = np.asarray([root_of_integer(max(int(value), 1)) for value in steps])
+    y = multiply_by_quantized_multiplier(roots, mantissa, shift - EXTRA_BITS, Rounding.GEMMLOWP)
+    y = np.where(steps == 0, high, y + zero_point_of(node.y))
+    return y.clip(low, high).astype(node.y.dtype)
 
 
-def inverse_sqrt(value: Array) -> tuple[Array, Array]:
-    """Mantissa and exponent of ``1 / sqrt(value)`` for whole values below 2**29. Shapes: as ``value``."""
-    pairs = (31 - np.frexp(value.astype(np.float64))[1].astype(np.int64)) // 2 - 1
-    half_input = rescale((value << (2 * pairs)) >> 1, -1)
+@cache
+def root_of_integer(value: int) -> int:
+    """``1 / sqrt(value)`` in units of 2**-20, for 1 and above."""
+    mantissa, shift = inverse_root_multiplier(value)
+    one = np.asarray(1, np.int64)
+    return int(multiply_by_quantized_multiplier(one, mantissa, shift + EXTRA_BITS, Rounding.GEMMLOWP))
+
+
+def inverse_root_multiplier(value: int) -> tuple[int, int]:
+    """Mantissa and left shift of ``1 / sqrt(value)`` for a value below 2**27."""
+    if value <= 1:
+        return (1 << 31) - 1, 0
     mul = saturating_rounding_doubling_high_mul
-    x = np.full_like(value, 1 << 28)
-    for _ in range(5):
-        cubed = rescale(mul(mul(x, x), x), 6)
-        x = rescale(wrap(mul(x, ONE_AND_A_HALF) - mul(half_input, cubed), 32), 3)
-    mantissa, shift = mul(x, HALF_SQRT_2), 11 - pairs
-    mantissa = mantissa << np.maximum(-shift, 0)
-    small = value <= 1
-    return np.where(small, 2**31 - 1, mantissa), np.where(small, 0, -np.maximum(shift, 0))
+    pairs = (32 - value.bit_length() - 1) // 2 - 1
+    scaled = np.asarray((value << 2 * pairs) >> 1, np.int64)
+    half, x = rounding_divide_by_pot(scaled, 1), np.asarray(ONE_Q3, np.int64)
+    for _ in range(NEWTON_STEPS):
+        cube = rescale(mul(mul(x, x), x), 6)
+        x = rescale(mul(x, ONE_AND_HALF_Q3) - mul(half, cube), 3)
+    mantissa, shift = int(mul(x, HALF_SQRT_2)), TOP_SHIFT - pairs
+    return (mantissa << -shift, 0) if shift < 0 else (mantissa, -shift)

@@ -19,7 +19,7 @@ def space_to_batch_nd(node: Node, x: Array, block: Array, paddings: Array, *, ru
     sizes = [int(size) for size in block]
     widths = [(0, 0), *((int(a), int(b)) for a, b in paddings)]
     widths += [(0, 0)] * (x.ndim - len(widths))
-    if runtime is Runtime.TFLM and node.y.quant is not None and np.any(paddings):
+    if runtime is Runtime.TFLM and np.any(paddings):
         raise NoKernel("tflm pads with memory that it never sets (space_to_batch_nd.cc, Prepare)")
     zero = zero_point_of(node.y) if is_quantized(node.y, "int8", "uint8", "int16") else 0
     padded = np.pad(x, widths, constant_values=zero)

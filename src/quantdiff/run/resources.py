@@ -1,0 +1,91 @@
+"""Resource variables: VAR_HANDLE, READ_VARIABLE, ASSIGN_VARIABLE and CALL_ONCE, the state of streaming models.
+
+LiteRT ``tflite/kernels/{var_handle,read_variable,assign_variable,call_once}.cc``; tflm:
+``tensorflow/lite/micro/micro_resource_variable.cc``. What a variable holds outlives the invocation; so the samples
+are one stream, in their order, and the interpreter starts with an empty one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from quantdiff.graph import Graph, Operator
+from quantdiff.quant import Array
+from quantdiff.sim.node import NoKernel, is_quantized, node_of, zero_point_of
+from quantdiff.sim.runtime import Runtime
+
+STATE = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
+Values = Mapping[int, Array]
+Run = Callable[[Graph, Operator, Values, Runtime], tuple[Array, ...]]
+
+
+def keeps_resources(graph: Graph) -> bool:
+    """True when samples depend on those before them."""
+    return any(operator.op in STATE for operator in graph.operators)
+
+
+def one_by_one(values: Values) -> Iterator[dict[int, Array]]:
+    """The samples, each with its first axis; one where nothing is fed."""
+    count = max((len(array) for array in values.values()), default=1)
+    for i in range(count):
+        yield {index: array[i : i + 1] for index, array in values.items()}
+
+
+class Resources:
+    """What the variables hold, from one sample to the next."""
+
+    def __init__(self, subgraphs: Sequence[Graph], runtime: Runtime, run: Run) -> None:
+        self.subgraphs, self.runtime, self.run = subgraphs, runtime, run
+        self.ids: dict[tuple[str, str], int] = {}
+        self.held: dict[int, Array] = {}
+        self.called: set[int] = set()
+
+    def operate(self, graph: Graph, operator: Operator, values: Values) -> tuple[Array, ...]:
+        """The outputs of any operator, for one sample."""
+        if operator.op in STATE:
+            return self.step(graph, operator, values)
+        return self.run(graph, operator, values, self.runtime)
+
+    def step(self, graph: Graph, operator: Operator, values: Values) -> tuple[Array, ...]:
+        """The outputs of one operator on the state, for one sample.
+
+        Raises:
+            NoKernel: the runtime has no value to read, or empties the state by itself.
+        """
+        if self.runtime is Runtime.TFLM and any(tensor.is_variable for tensor in graph.tensors):
+            raise NoKernel("a model with resource variables and variable tensors: TFLM empties both at once")
+        steps = (self._handle, self._read, self._assign, self._call_once)
+        return dict(zip(STATE, steps, strict=True))[operator.op](graph, operator, values)
+
+    def _handle(self, graph: Graph, operator: Operator, values: Values) -> tuple[Array, ...]:
+        del graph, values
+        key = str(operator.options.get("container") or ""), str(operator.options.get("shared_name") or "")
+        return (np.asarray([self.ids.setdefault(key, len(self.ids))], np.int32),)
+
+    def _read(self, graph: Graph, operator: Operator, values: Values) -> tuple[Array, ...]:
+        variable = int(values[operator.inputs[0]][0])
+        if variable in self.held:
+            return (self.held[variable],)
+        if self.runtime is not Runtime.TFLM:
+            raise NoKernel("a variable is read that nothing was assigned to: XNNPACK finds chance there, others stop")
+        tensor = node_of(graph, operator).y
+        empty = zero_point_of(tensor) if is_quantized(tensor, "int8") else 0
+        return (np.full((1, *tensor.shape), empty, tensor.dtype),)
+
+    def _assign(self, graph: Graph, operator: Operator, values: Values) -> tuple[Array, ...]:
+        variable, source = operator.inputs
+        stored = graph.tensors[source].data
+        self.held[int(values[variable][0])] = values[source] if stored is None else stored[None]
+        return ()
+
+    def _call_once(self, graph: Graph, operator: Operator, values: Values) -> tuple[Array, ...]:
+        del graph, values
+        index = int(str(operator.options.get("init_subgraph_index", 0)))
+        if index not in self.called:
+            body, inner = self.subgraphs[index], dict[int, Array]()
+            for step in body.operators:
+                inner.update(zip(step.outputs, self.operate(body, step, inner), strict=True))
+            self.called.add(index)
+        return ()

@@ -1,0 +1,42 @@
+"""GELU: LiteRT ``tflite/kernels/activations.cc`` (``GeluPrepare``), ``internal/reference/gelu.h``.
+
+Quantized values go through a table, on ``builtin`` kernels in XNNPACK too; tflm has no such op.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantdiff.quant import Array
+from quantdiff.sim import libm, lut_int16
+from quantdiff.sim.node import Node, NoKernel, is_quantized
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.table import float_table, look_up
+
+HALF, ONE, CUBIC = np.float32(0.5), np.float32(1), np.float32(0.044715)
+MINUS_SQRT_HALF = np.float32(-np.sqrt(0.5))
+SQRT_2_OVER_PI = np.float32(np.sqrt(2 / np.pi))
+
+
+@kernel("GELU")
+def gelu(node: Node, x: Array, *, runtime: Runtime) -> Array:
+    """Compute ``x`` times the normal distribution function at ``x``. Shape as ``x``."""
+    if runtime is Runtime.TFLM:
+        raise NoKernel("this runtime has no such op")
+    curve = by_tanh if node.option("approximate", False) else by_erfc
+    if is_quantized(node.x, "int16"):
+        return lut_int16.apply(node, x, curve)
+    if not is_quantized(node.x, "int8", "uint8"):
+        raise NoKernel(f"type {node.x.dtype}: Eigen and XNNPACK approximate it by polynomials of their own")
+    return look_up(x, float_table(node, curve, runtime))
+
+
+def by_erfc(x: Array) -> Array:
+    """The exact form in float32 (``GeluTransform``). Shape as ``x``."""
+    return HALF * x * libm.apply("erfcf", x * MINUS_SQRT_HALF)
+
+
+def by_tanh(x: Array) -> Array:
+    """The approximate form in float32 (``GeluTransformApproximate``). Shape as ``x``."""
+    return HALF * x * (ONE + libm.apply("tanhf", SQRT_2_OVER_PI * (x + CUBIC * x * x * x)))

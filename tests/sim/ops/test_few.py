@@ -1,0 +1,168 @@
+"""Ops of which a network has one or two: FILL, CAST, DENSIFY, ARG_MAX; PRELU and SUB of other types; bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from golden import LITERT, Case, Dice, Maker, run_simulator
+from written_models import Op, T
+
+from quantdiff.quant import Array
+from quantdiff.sim.runtime import Runtime
+
+
+def fill(dtype: str) -> Maker:
+    def make(dice: Dice) -> Case:
+        shape = dice.shape()
+        quant = (dice.scale(), dice.zero_point(dtype)) if dtype == "int8" else (None, 0)
+        tensors = [
+            T("s", (len(shape),), "int32", data=shape),
+            T("v", (), dtype, *quant),
+            T("y", shape, dtype, *quant),
+        ]
+        return Case(tensors, [Op("FILL", ["s", "v"], ["y"])], {"v": np.asarray(dice.size(-100, 100), dtype)})
+
+    return make
+
+
+def cast(source: str, target: str) -> Maker:
+    """Fractions of both signs, and integers as wide as their type."""
+
+    def make(dice: Dice) -> Case:
+        shape = dice.shape()
+        x = dice.rng.normal(0, 50, shape).astype(np.float32).clip(-120, 120)
+        x = x if source == "float32" else dice.integers(shape, source)
+        if source == "float32" and target.startswith("u"):
+            x = np.abs(x)
+        codes = {"inDataType": CODES[source], "outDataType": CODES[target]}
+        return Case([T("x", shape, source), T("y", shape, target)], [Op("CAST", ["x"], ["y"], codes)], {"x": x})
+
+    return make
+
+
+TYPES = ("float32", "int8", "uint8", "int16", "int32", "int64")
+CODES = {name: getattr(schema.TensorType, name.upper()) for name in TYPES}
+
+
+def sparse(dtype: str) -> Maker:
+    """A matrix stored row by row, its zeros left out, then spread; an input of its own keeps the model alive."""
+
+    def make(dice: Dice) -> Case:
+        shape = (dice.size(1, 30), dice.of(7, 16, 33))
+        dense = np.where(dice.rng.random(shape) < 0.3, dice.integers(shape), 0).astype(dtype)
+        rows, columns = np.nonzero(dense)
+        quant: tuple[Any, int] = (dice.scale(), 0) if dtype == "int8" else (None, 0)
+        stored = T("s", shape, dtype, *quant, raw=dense[rows, columns].tobytes(), sparsity=by_row(dense, columns))
+        tensors = [stored, T("y", shape, dtype, *quant), T("x", (1,), "float32"), T("z", (1,), "float32")]
+        operators = [Op("DENSIFY", ["s"], ["y"]), Op("ABS", ["x"], ["z"])]
+        return Case(tensors, operators, {"x": np.ones(1, np.float32)})
+
+    return make
+
+
+def by_row(dense: Array, columns: Array) -> Any:
+    """The schema's description of a matrix of dense rows and sparse columns."""
+    sparsity = schema.SparsityParametersT()
+    sparsity.traversalOrder = [0, 1]
+    first, second = schema.DimensionMetadataT(), schema.DimensionMetadataT()
+    first.format, first.denseSize = schema.DimensionType.DENSE, len(dense)
+    second.format = schema.DimensionType.SPARSE_CSR
+    second.arraySegmentsType = second.arrayIndicesType = schema.SparseIndexVector.Int32Vector
+    second.arraySegments, second.arrayIndices = schema.Int32VectorT(), schema.Int32VectorT()
+    second.arraySegments.values = [0, *np.cumsum((dense != 0).sum(axis=1)).tolist()]
+    second.arrayIndices.values = columns.tolist()
+    sparsity.dimMetadata = [first, second]
+    return sparsity
+
+
+def chosen(op: str, dtype: str) -> Maker:
+    """Few distinct values, so that many are equal."""
+
+    def make(dice: Dice) -> Case:
+        shape = (dice.of(1, 2), dice.size(1, 9), dice.of(7, 8, 16, 17, 33))
+        axis = dice.of(0, 1, 2, -1)
+        out = tuple(n for i, n in enumerate(shape) if i != axis % 3)
+        quant = (dice.scale(), dice.zero_point(dtype)) if dtype.endswith("int8") else (None, 0)
+        tensors = [T("x", shape, dtype, *quant), T("a", (), "int32", data=axis), T("y", out, "int32")]
+        options = {"outputType": schema.TensorType.INT32}
+        kind = {"ARG_MAX": "ArgMaxOptions", "ARG_MIN": "ArgMinOptions"}[op]
+        x = dice.rng.integers(0, 9, shape).astype(dtype)
+        return Case(tensors, [Op(op, ["x", "a"], ["y"], options, kind)], {"x": x})
+
+    return make
+
+
+def prelu(dtype: str) -> Maker:
+    def make(dice: Dice) -> Case:
+        c = dice.of(3, 8, 16, 17)
+        shape, alpha = (1, dice.size(1, 9), dice.size(1, 9), c), (1, 1, c)
+        if dtype == "float32":
+            x = dice.rng.normal(0, 9, shape).astype(np.float32)
+            x = np.where(dice.rng.random(shape) < 0.1, np.float32(-0.0), x)
+            slopes = dice.rng.normal(0, 1, alpha).astype(np.float32)
+            tensors = [T("x", shape, dtype), T("a", alpha, dtype, data=slopes), T("y", shape, dtype)]
+            return Case(tensors, [Op("PRELU", ["x", "a"], ["y"])], {"x": x})
+        scale = dice.scale()
+        tensors = [
+            T("x", shape, dtype, scale, dice.zero_point(dtype)),
+            T("a", alpha, dtype, dice.scale(), dice.zero_point(dtype), data=dice.integers(alpha, dtype)),
+            T("y", shape, dtype, dice.at_tie(scale, dice.size(50, 255)), dice.zero_point(dtype)),
+        ]
+        return Case(tensors, [Op("PRELU", ["x", "a"], ["y"])], {"x": dice.integers(shape, dtype)})
+
+    return make
+
+
+def sub_uint8(dice: Dice) -> Case:
+    shape, scale = dice.shape(), dice.scale()
+    other = dice.of(shape, (1,) * (len(shape) - 1) + shape[-1:])
+    tensors = [
+        T("a", shape, "uint8", scale, dice.zero_point("uint8")),
+        T("b", other, "uint8", dice.near(scale), dice.zero_point("uint8")),
+        T("y", shape, "uint8", dice.at_tie(scale, dice.size(20, 255)), dice.zero_point("uint8")),
+    ]
+    feeds = {"a": dice.integers(shape, "uint8"), "b": dice.integers(other, "uint8")}
+    return Case(tensors, [Op("SUB", ["a", "b"], ["y"], {"fusedActivationFunction": dice.of(0, 0, 1, 3)})], feeds)
+
+
+PAIRS = [(a, b) for a in TYPES for b in TYPES if a != b]
+MAKERS: dict[str, Maker] = {
+    **{f"{op} {dtype}": chosen(op, dtype) for op in ("ARG_MAX", "ARG_MIN") for dtype in ("uint8", "float32", "int32")},
+    **{f"CAST {a} → {b}": cast(a, b) for a, b in PAIRS},
+    **{f"DENSIFY {dtype}": sparse(dtype) for dtype in ("int8", "float32")},
+    **{f"FILL {dtype}": fill(dtype) for dtype in ("int8", "int32", "int64", "float32")},
+    "PRELU float32": prelu("float32"),
+    "PRELU uint8": prelu("uint8"),
+    "SUB uint8": sub_uint8,
+}
+NOT_IN_XNNPACK = ("DENSIFY int8", "DENSIFY float32")
+TFLM_CASTS = ("float32", "int8", "int16", "int32")
+IN_TFLM = [
+    *("ARG_MAX float32", "ARG_MIN float32", "FILL int8", "FILL int32", "FILL float32", "PRELU float32"),
+    *(f"CAST {a} → {b}" for a, b in PAIRS if a in TFLM_CASTS and b in TFLM_CASTS),
+]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+@pytest.mark.parametrize("op", MAKERS)
+def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
+    if runtime is Runtime.XNNPACK and op in NOT_IN_XNNPACK:
+        pytest.skip("this runtime unpacks it where nobody can read it")
+    exact(op, MAKERS[op], runtime, times=0.5, cases=30)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("op", IN_TFLM)
+def test_golden_in_tflm(exact: Callable[..., None], op: str) -> None:
+    exact(op, MAKERS[op], Runtime.TFLM, times=0.5, cases=30)
+
+
+def test_what_xnnpack_unpacks_is_refused() -> None:
+    case = sparse("int8")(Dice())
+    _, simulation = run_simulator(case.write(), list(case.feeds.values()), Runtime.XNNPACK)
+    assert "nobody can read it" in simulation.missing[0].why
