@@ -22,6 +22,7 @@ from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.quant import Array
 
 TIMEOUT = 120.0  # seconds without a word from the child
+START_UP = 60.0  # seconds that a busy machine may need to import the runtime, whatever the time limit
 CHATTER = ("INFO:", "WARNING: All log")  # lines of native code that explain nothing
 WORDS_AT_MOST = 300  # characters of a runtime's own message
 
@@ -42,6 +43,7 @@ class RuntimeProcess:
         self._start()
 
     def _start(self) -> None:
+        self._ready = False
         self._log = (self._folder / "stderr.txt").open("w+b")
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "quantdiff.run.worker"],
@@ -122,12 +124,14 @@ class RuntimeProcess:
                 on_progress(reply["done"])
             elif "error" in reply:
                 raise RuntimeFailed(f"{self._where()} failed: {self._reason(reply['error'])}")
-            elif reply["result"] != "ready":
+            elif reply["result"] == "ready":
+                self._ready = True
+            else:
                 return reply
 
     def _reply(self) -> dict[str, Any]:
         try:
-            line = self._replies.get(timeout=self.timeout)
+            line = self._replies.get(timeout=self.timeout if self._ready else max(self.timeout, START_UP))
         except queue.Empty:
             self._child.kill()
             raise RuntimeHung(

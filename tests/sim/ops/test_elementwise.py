@@ -151,7 +151,15 @@ def function(op: str) -> Maker:
     return make
 
 
+def rsqrt(dice: Dice) -> Case:
+    s_x = dice.scale(-6, -2)
+    s_y = float(np.float32(s_x**-0.5 / dice.size(20, 250) * dice.rng.uniform(0.3, 3)))
+    tensors = [T("x", (256,), scale=s_x, zero_point=-128), T("y", (256,), "int8", s_y, dice.zero_point())]
+    return Case(tensors, [Op("RSQRT", ["x"], ["y"], version=2)], {"x": EVERY})
+
+
 MAKERS: dict[str, Maker] = {
+    "RSQRT": rsqrt,
     "ABS int8": unary("ABS"),
     "LOG": function("LOG"),
     "SQUARED_DIFFERENCE": squared,
