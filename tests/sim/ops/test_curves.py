@@ -12,6 +12,8 @@ from golden import LITERT, RUNTIMES, Case, Dice, Maker, run_simulator
 from written_models import Op, T
 
 from quantdiff.quant import Array
+from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.ops.rsqrt import root_of_integer
 from quantdiff.sim.runtime import Runtime
 
 
@@ -61,6 +63,20 @@ def real(op: str, low: float = -20) -> Maker:
         return Case([T("x", x.shape, "float32"), T("y", x.shape, "float32")], [Op(op, ["x"], ["y"])], {"x": x})
 
     return make
+
+
+def root_apart(dice: Dice) -> Case:
+    """Scales whose product in float32 and in float64 takes some root to different integers."""
+    x, roots = np.arange(-127, 128, dtype=np.int8), np.asarray([root_of_integer(v) for v in range(1, 256)])
+    while True:
+        s_x, value, steps = np.float32(dice.scale(-6, 0.5)), dice.size(1, 255), dice.size(0, 119) + 0.5
+        s_y = np.float32(1 / np.sqrt(float(s_x) * value) / steps)
+        narrow, wide = np.float64(np.sqrt(s_x) * s_y), np.sqrt(np.float64(s_x)) * np.float64(s_y)
+        one, other = (requantize(roots, 2.0**-20 / scale, Rounding.GEMMLOWP) for scale in (narrow, wide))
+        if np.any((one != other) & (one < 250)):
+            break
+    tensors = [T("x", x.shape, scale=float(s_x), zero_point=-128), T("y", x.shape, scale=float(s_y), zero_point=-128)]
+    return Case(tensors, [Op("RSQRT", ["x"], ["y"])], {"x": x})
 
 
 def squared_difference(dtype: str) -> Maker:
@@ -172,6 +188,12 @@ def test_golden_of_libm(exact: Callable[..., None], runtime: Runtime, op: str) -
     if (op, runtime) == ("ELU float32", Runtime.REFERENCE):
         pytest.skip("this runtime has no such op")
     exact(op, NOT_IN_XNNPACK[op], runtime, cases=20)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_golden_rsqrt_between_float32_and_float64(exact: Callable[..., None], runtime: Runtime) -> None:
+    exact("RSQRT int8, near ties", root_apart, runtime, times=0.1, cases=10)
 
 
 @pytest.mark.golden

@@ -44,7 +44,7 @@ def rsqrt(node: Node, x: Array, *, runtime: Runtime) -> Array:
         raise NoKernel(f"type {node.x.dtype}")
     if np.any(x < zero_point_of(node.x)):
         raise NoKernel("the root of a negative value, at which the runtime stops")
-    return lut_int16.apply(node, x, lambda v: inverse_root(v, node)) if wide else look_up(x, table(node))
+    return lut_int16.apply(node, x, lambda v: inverse_root(v, node)) if wide else look_up(x, table(node, runtime))
 
 
 def inverse_root(x: Array, node: Node) -> Array:
@@ -53,10 +53,14 @@ def inverse_root(x: Array, node: Node) -> Array:
     return np.where(x <= 0, top, np.float32(1) / np.sqrt(np.where(x <= 0, np.float32(1), x)))
 
 
-def table(node: Node) -> Array:
-    """The output at every 8-bit input; below the zero point it means nothing. Shape: (256,)."""
+def table(node: Node, runtime: Runtime) -> Array:
+    """The output at every 8-bit input; below the zero point it means nothing. Shape: (256,).
+
+    The root of the scale is taken in float32 by LiteRT, in float64 by TFLM of October 2026.
+    """
     low, high = INTEGER_RANGE[node.y.dtype]
-    scale = 1.0 / np.float64(np.sqrt(scale_of(node.x)) * scale_of(node.y))
+    wide = np.float64 if runtime is Runtime.TFLM else np.float32
+    scale = 1.0 / np.float64(np.sqrt(wide(scale_of(node.x))) * wide(scale_of(node.y)))
     mantissa, shift = quantize_multiplier(scale)
     steps = every_value(node.x.dtype) - zero_point_of(node.x)
     roots = np.asarray([root_of_integer(max(int(value), 1)) for value in steps])
