@@ -12,7 +12,6 @@ import inspect
 import re
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 HEADER = """\
 # The TFLite schema: enums with their values, tables with their fields in slot order (field:type=default).
@@ -51,6 +50,7 @@ FIELD_ENUMS = {
 }
 TABLE_ENUMS = {("LSHProjectionOptions", "type"): "LSHProjectionType"}
 
+PER_CLASS = re.DOTALL | re.MULTILINE
 METHOD = re.compile(r"    def (\w+)\(self(, j)?\):\n        o = .*?Offset\((\d+)\)\)\n(.*?)(?=\n\n|\Z)", re.DOTALL)
 
 
@@ -59,7 +59,8 @@ def describe(module: ModuleType) -> str:
     classes = [value for _, value in inspect.getmembers(module, inspect.isclass)]
     tables = [c for c in classes if hasattr(c, "GetRootAs")]
     enums = [c for c in classes if not hasattr(c, "Pack") and c not in tables]
-    lines = [*map(_enum, enums), *map(_table, tables)]
+    sources = dict(re.findall(r"^class (\w+)\(object\):\n(.*?)(?=^class |\Z)", inspect.getsource(module), PER_CLASS))
+    lines = [*map(_enum, enums), *(_table(c.__name__, sources[c.__name__]) for c in tables)]
     return HEADER + "".join(f"{line}\n" for line in lines)
 
 
@@ -72,15 +73,14 @@ def _enum(enum: type) -> str:
     return " ".join(words)
 
 
-def _table(table: Any) -> str:
-    source = inspect.getsource(table)
+def _table(table: str, source: str) -> str:
     slots: dict[int, str] = {}
     for name, indexed, offset, body in METHOD.findall(source):  # the first method of a slot is the field's own
         slot = (int(offset) - 4) // 2
         if slot not in slots:
-            slots[slot] = _field(table.__name__, _snake(name), bool(indexed), body)
+            slots[slot] = _field(table, _snake(name), bool(indexed), body)
     size = max(slots, default=-1) + 1
-    return " ".join(["table", table.__name__, *(slots.get(slot, f"deprecated_{slot}:none") for slot in range(size))])
+    return " ".join(["table", table, *(slots.get(slot, f"deprecated_{slot}:none") for slot in range(size))])
 
 
 def _snake(camel: str) -> str:

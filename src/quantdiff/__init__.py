@@ -1,1 +1,33 @@
 """Where, by how much and why a quantized TFLite / LiteRT model differs from the one that was trained."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quantdiff.api import Settings, diff
+    from quantdiff.errors import QuantdiffError
+    from quantdiff.experiment.trial import Trial
+    from quantdiff.load.data import Batch, load_batch, make_batch
+    from quantdiff.load.tflite import load_tflite
+
+__all__ = ["Batch", "QuantdiffError", "Settings", "Trial", "diff", "load_batch", "load_tflite", "make_batch"]
+
+HOMES = {
+    "Batch": "load.data",
+    "QuantdiffError": "errors",
+    "Settings": "api",
+    "Trial": "experiment.trial",
+    "diff": "api",
+    "load_batch": "load.data",
+    "load_tflite": "load.tflite",
+    "make_batch": "load.data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import quantdiff`` costs nothing."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'quantdiff' has no attribute {name!r}")
+    return getattr(import_module(f"quantdiff.{HOMES[name]}"), name)

@@ -17,7 +17,7 @@ from quantdiff.experiment.trial import Trial
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.datasets import load_dataset, locate
-from quantdiff.load.frameworks import frameworks
+from quantdiff.load.frameworks import frameworks, tfmot
 from quantdiff.load.keras import KerasModel, describe, is_keras, load_keras
 from quantdiff.load.tflite import load_tflite
 from quantdiff.report.csv import header, summary_rows
@@ -64,6 +64,7 @@ def run(trial: Trial, out: Path, settings: Settings = DEFAULTS, progress: zoo.Pr
         reading = other.submit(load_dataset, trial.data)  # while TensorFlow is imported
         frameworks()
         data = reading.result()
+        other.submit(tfmot)  # while the float model trains
         models = [zoo.train(trial, data, progress)]
         models.append(zoo.quantize_aware(models[0], data, progress))
         progress("convert", 0, 1)

@@ -72,7 +72,9 @@ timeout_option = click.option(
 
 @command
 @click.option("--model", default="dense4", show_default=True, help="CNN, dense1, dense2, dense3, …")
-@click.option("--quantize", is_flag=True, help="int8 weights, activations, input and output; else dynamic range.")
+@click.option(
+    "--quantize", is_flag=True, help="int8 input and output too; else the converter's defaults, float at both ends."
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=3, show_default=True)
 @click.option("--no-bias", is_flag=True, help="Dense layers without biases.")
 @click.option("--epochs", type=click.IntRange(min=1), default=1, show_default=True)
@@ -112,7 +114,7 @@ def run(as_json: bool, no_bias: bool, data: str | None, out: Path | None, **opti
 @timeout_option
 def diff(as_json: bool, reference: Path, candidate: Path, data: Path, fail_on: tuple[str, ...], **options: Any) -> int:
     """Compare two models on the same data: 0 same, 1 different, 2 trouble."""
-    from quantdiff.compare.conditions import parse, verdict
+    from quantdiff.compare.conditions import parse, reasons
 
     conditions = tuple(parse(text) for text in fail_on)
     from quantdiff import api
@@ -120,9 +122,11 @@ def diff(as_json: bool, reference: Path, candidate: Path, data: Path, fail_on: t
 
     with progress_bar() as progress:
         outcome = api.diff(reference, candidate, data, _settings(options), progress)
-    verdicts = [verdict(comparison, conditions) for comparison in outcome.comparisons]
+    different = [(c, reason) for c in outcome.comparisons for reason in reasons(c, conditions)]
     _show(outcome, as_json)
-    return TROUBLE if outcome.failures else 0 if all(verdicts) else 1
+    for comparison, reason in different:
+        click.echo(f"different: {comparison.reference} vs {comparison.candidate}: {reason}", err=True)
+    return TROUBLE if outcome.failures else 1 if different else 0
 
 
 def _settings(options: dict[str, Any]) -> Any:
@@ -168,9 +172,9 @@ def inspect(as_json: bool, model: Path, pattern: str | None) -> int:
 
         click.echo(json_text(inspection_json(inspection)))
     else:
-        from quantdiff.report.inspection import print_inspection
+        from quantdiff.report.inspection import inspection_text
 
-        print_inspection(inspection)
+        click.echo(inspection_text(inspection))
     return 0
 
 

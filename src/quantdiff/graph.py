@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from quantdiff.quant import Array, QuantParams
+from quantdiff.errors import BadModel
+from quantdiff.quant import Array, QuantParams, unpack_integers
+
+PACKED = {"int4": 4, "uint4": 4, "int2": 2}  # bits per value
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,20 @@ class SparseDimension:
     size: int
     segments: Array | None = field(default=None, compare=False, repr=False)
     indices: Array | None = field(default=None, compare=False, repr=False)
+
+    def children(self, node: Array, at_most: int) -> tuple[Array, Array, Array]:
+        """Of the nodes of the level above: for each child the parent's place, its own number, its index."""
+        if self.segments is None or self.indices is None:
+            first, count = node * self.size, np.full(node.size, self.size)
+        else:
+            first, count = (bound.astype(np.int64) for bound in (self.segments[node], self.segments[node + 1]))
+            count -= first
+        if count.sum() > at_most:
+            raise ValueError("more values than the tensor has places")
+        parent = np.repeat(np.arange(node.size), count)
+        within = np.arange(parent.size) - np.repeat(np.cumsum(count) - count, count)
+        child = first[parent] + within
+        return parent, child, within if self.indices is None else self.indices[child]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +160,52 @@ class Model:
     def main(self) -> Graph:
         """Subgraph 0."""
         return self.subgraphs[0]
+
+
+def dense_values(tensor: Tensor) -> Array:
+    """A constant's values in the tensor's shape, copied only where the file packs them.
+
+    ``int4`` and ``int2`` become int8, ``bfloat16`` becomes float32, sparse values are spread over zeros.
+
+    Raises:
+        BadModel: the tensor holds no constant, or its sparsity contradicts itself.
+    """
+    data = tensor.data
+    if data is None:
+        raise BadModel(f"tensor {tensor.index} {tensor.name!r} holds no constant: run the model to see its values")
+    if tensor.dtype == "bfloat16":
+        data = (data.astype(np.uint32) << 16).view(np.float32)
+    if tensor.sparsity is not None:
+        return _spread(tensor, tensor.sparsity, data)
+    return unpack_integers(data, tensor.dtype, tensor.shape) if tensor.dtype in PACKED else data
+
+
+def _spread(tensor: Tensor, sparsity: Sparsity, data: Array) -> Array:
+    if tensor.dtype in PACKED:
+        data = unpack_integers(data, tensor.dtype, (data.size * 8 // int(tensor.dtype[-1]),))
+    try:
+        where, node = _coordinates(tensor.shape, sparsity)
+        dense = np.zeros(tensor.shape, data.dtype)
+        dense[where] = data[node]
+    except (IndexError, ValueError, OverflowError, MemoryError) as error:
+        raise BadModel(f"tensor {tensor.index} {tensor.name!r}: its sparsity contradicts itself") from error
+    return dense
+
+
+def _coordinates(shape: tuple[int, ...], sparsity: Sparsity) -> tuple[tuple[Array, ...], Array]:
+    """Where each stored value belongs, and its place among the stored ones.
+
+    The levels are walked outside in, as ``FormatConverter::SparseToDense`` does
+    (tensorflow/lite/kernels/internal/utils/sparsity_format_converter.cc).
+    """
+    node, found = np.zeros(1, np.int64), dict[int, Array]()
+    for axis, level in zip(sparsity.traversal_order, sparsity.dimensions, strict=True):
+        parent, node, index = level.children(node, at_most=prod(shape))
+        found = {known: values[parent] for known, values in found.items()} | {axis: index}
+    sizes = dict(zip(sparsity.traversal_order, sparsity.dimensions, strict=True))
+    for block, axis in enumerate(sparsity.block_map, start=len(shape)):
+        found[axis] = found[axis] * sizes[block].size + found[block]
+    return tuple(found[axis] for axis in range(len(shape))), node
 
 
 def is_float(dtype: str) -> bool:

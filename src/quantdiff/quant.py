@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,16 @@ class QuantParams:
         if self.axis is None:
             return scale.reshape(()), zero_point.reshape(())
         return scale.reshape(shape), zero_point.reshape(shape)
+
+
+def unpack_integers(packed: Array, dtype: str, shape: tuple[int, ...]) -> Array:
+    """``int4``, ``uint4`` or ``int2`` as TFLite packs them, lowest bits first, as int8 of ``shape``."""
+    bits = int(dtype[-1])
+    codes = packed.reshape(-1, 1) >> np.arange(0, 8, bits, dtype=np.uint8) & (2**bits - 1)
+    values: Array = codes.reshape(-1)[: prod(shape)].reshape(shape)
+    half = 0 if dtype.startswith("u") else 2 ** (bits - 1)
+    signed: Array = (values ^ half).astype(np.int8) - np.int8(half)
+    return signed
 
 
 def real_range(params: QuantParams, dtype: str, *, narrow: bool = False) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -63,9 +63,16 @@ def parse(text: str) -> Condition:
     return Condition(match[1], match[2], float(match[3]))
 
 
-def verdict(comparison: Comparison, conditions: tuple[Condition, ...]) -> bool:
-    """True where the two count as the same: no condition holds, or, without any, all outputs are close."""
+def reasons(comparison: Comparison, conditions: tuple[Condition, ...]) -> tuple[str, ...]:
+    """Why the two count as different, nothing where they count as the same.
+
+    They differ where a condition holds or, without conditions, where outputs are not close.
+    """
     if not conditions:
-        return comparison.figures.passed
-    held = [condition.holds(comparison) for condition in conditions]  # every one is asked, so that none hides an error
-    return not any(held)
+        figures = comparison.figures
+        return () if figures.passed else (f"not_close is {figures.not_close:g} at tolerance {comparison.tolerance:g}",)
+    # Every condition is asked, so that none hides that another one cannot be answered.
+    held = [condition for condition in conditions if condition.holds(comparison)]
+    return tuple(
+        f"{condition} ({condition.metric} is {getattr(comparison.figures, condition.metric):g})" for condition in held
+    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
 from math import prod
 
 import numpy as np
 
+from quantdiff.graph import PACKED
 from quantdiff.load.flatbuffer import Damaged, Reader
 from quantdiff.load.layout import Span
 from quantdiff.quant import Array
@@ -30,7 +30,6 @@ STORED_AS = {
     "float8_e4m3fn": "u1",
     "float8_e5m2": "u1",
 }
-BITS = {"int4": 4, "uint4": 4, "int2": 2}
 
 
 class Buffers:
@@ -49,18 +48,26 @@ class Buffers:
 
     def view(self, span: Span, dtype: str, shape: tuple[int, ...], *, sparse: bool = False) -> Array:
         """A read-only view of the values in ``span``."""
-        stored = _stored_as(dtype)
-        if stored is None or sparse:
-            return self._flat(span, stored or _stored_as("uint8"), dtype)
-        if prod(shape) * stored.itemsize != span.size or min(shape, default=0) < 0:
+        if sparse or dtype not in STORED_AS:
+            return self._flat(span, dtype, shape, sparse=sparse)
+        if span.size != _bytes_of(dtype, shape):
             raise Damaged(f"shape {list(shape)} of {dtype} does not fit its {span.size} bytes")
-        return np.ndarray(shape, stored, self._reader.data, span.start)
+        return self._array(shape, STORED_AS[dtype], span.start)
 
-    def _flat(self, span: Span, stored: np.dtype[np.generic] | None, dtype: str) -> Array:
-        assert stored is not None
+    def _flat(self, span: Span, dtype: str, shape: tuple[int, ...], *, sparse: bool) -> Array:
+        """Values that the file packs or leaves out: in one dimension, as they are stored."""
+        if not sparse and dtype in PACKED and span.size != _bytes_of(dtype, shape):
+            raise Damaged(f"shape {list(shape)} of {dtype} does not fit its {span.size} bytes")
+        stored = np.dtype(STORED_AS.get(dtype, "u1"))
         if span.size % stored.itemsize:
             raise Damaged(f"{span.size} bytes are no whole number of {dtype} values")
-        return np.ndarray((span.size // stored.itemsize,), stored, self._reader.data, span.start)
+        return self._array((span.size // stored.itemsize,), stored.str, span.start)
+
+    def _array(self, shape: tuple[int, ...], stored: str, start: int) -> Array:
+        try:
+            return np.ndarray(shape, stored, self._reader.data, start)
+        except ValueError as error:
+            raise Damaged(f"shape {list(shape)} cannot be") from error
 
     def _find(self, number: int) -> Span:
         if not number < len(self._positions):
@@ -77,6 +84,7 @@ class Buffers:
         return Span(offset, size)
 
 
-@cache
-def _stored_as(dtype: str) -> np.dtype[np.generic] | None:
-    return np.dtype(STORED_AS[dtype]) if dtype in STORED_AS else None
+def _bytes_of(dtype: str, shape: tuple[int, ...]) -> int:
+    if min(shape, default=0) < 0:
+        return -1
+    return (prod(shape) * (PACKED.get(dtype) or 8 * np.dtype(STORED_AS[dtype]).itemsize) + 7) // 8

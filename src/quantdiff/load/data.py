@@ -15,6 +15,7 @@ from quantdiff.quant import Array
 
 SAMPLES, LABELS = ("x", "x_test"), ("y", "y_test")
 TRAINING = ("x_train", "y_train")
+NPY_MAGIC = b"\x93NUMPY"
 UNREADABLE = (OSError, EOFError, MemoryError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
@@ -89,18 +90,20 @@ def read_arrays(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise BadData(f"{path}: no such data file; give an .npz with `x` (and labels `y`) or an .npy")
     try:
-        if path.suffix == ".npy":
-            return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with path.open("rb") as file:
+            if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
+                return {"x": np.lib.format.open_memmap(path, mode="r")}
+            file.seek(0)
+            with zipfile.ZipFile(file):  # NumPy would take anything else for a pickle
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as archive:
+                    return {name: archive[name] for name in archive.files}
     except UNREADABLE as error:
-        if "allow_pickle" in str(error) or "Object arrays" in str(error) or "dtype=object" in str(error):
+        if "Object arrays" in str(error) or "Python objects" in str(error):
             raise BadData(
                 f"{path}: holds pickled Python objects, which are never loaded; save plain arrays instead"
             ) from error
         raise BadData(f"{path}: not a readable .npz or .npy file ({_first_line(error)}); save it again") from error
-    except TypeError as error:  # np.load gave a bare array: an .npy under another name
-        raise BadData(f"{path}: an .npy file must be called .npy") from error
 
 
 def bind(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[Array, ...]:

@@ -18,8 +18,10 @@ import numpy as np
 from quantdiff.load.layout import SCALARS, Form, Span, form
 
 TABLES_AT_MOST = 200_000
+BYTES_PER_TABLE = 8  # at least: its place in the list and the way to its vtable
 SLOTS_AT_MOST = 32  # the largest table has 17
-VECTOR_BYTES_AT_MOST = 32_000_000  # a number of 4 bytes becomes an object of 32
+KEPT_BYTES_AT_MOST = 32_000_000  # a number of 4 bytes becomes an object of 32
+REFERRED_BYTES_AT_MOST = 128_000_000
 SHORT = 17  # vectors below this length are unpacked by struct, the others by NumPy
 
 ITEM_SIZE = {"string": 1} | {code: struct.calcsize(f"<{code}") for code in SCALARS.values()}
@@ -39,7 +41,7 @@ class Reader:
         self._forms: dict[tuple[str, int], Form] = {}
         self._known: dict[tuple[int, str], Any] = {}
         self._same: dict[tuple[str, bytes], Any] = {}
-        self._scanned = self._kept = self._tables = 0
+        self._referred = self._kept = self._tables = 0
 
     def root(self, name: str) -> dict[str, Any]:
         """The fields of the root table."""
@@ -64,8 +66,8 @@ class Reader:
             raise Damaged(f"the offset at byte {position} points outside the file")
         if kind == "table":
             return start
-        if kind == "bytes":
-            return self._span(start)
+        if kind.startswith("span"):
+            return self._span(start, int(kind[4:]))
         return self._values(start, kind)
 
     def _values(self, start: int, kind: str) -> Any:
@@ -73,10 +75,18 @@ class Reader:
         (length,) = UINT32(self.data, start)
         if length < SHORT and len(kind) == 1:
             return _short(kind, length).unpack_from(self.data, start + 4)
+        if kind == "tables":
+            return self._positions(start)
+        self._refer(length * ITEM_SIZE[kind])
         if (known := self._known.get((start, kind))) is None:
-            known = self._positions(start) if kind == "tables" else self._long(start, kind)
-            self._known[start, kind] = known
+            known = self._known[start, kind] = self._long(start, kind)
         return known
+
+    def _refer(self, size: int) -> None:
+        """Bound what it can cost to point at the same bytes over and over."""
+        self._referred += size
+        if self._referred > min(REFERRED_BYTES_AT_MOST, 4 * len(self.data) + 65536):
+            raise Damaged("its names and parameters point at the same bytes over and over, or are too many")
 
     def _span(self, start: int, item_size: int = 1) -> Span:
         (length,) = UINT32(self.data, start)
@@ -86,27 +96,24 @@ class Reader:
 
     def _long(self, start: int, kind: str) -> Any:
         """A string or a long vector of numbers; equal ones are one value: subgraphs share weights."""
-        raw = self._bytes(self._span(start, ITEM_SIZE[kind]))
+        span = self._span(start, ITEM_SIZE[kind])
+        raw = bytes(self.data[span.start : span.start + span.size])
         if (same := self._same.get((kind, raw))) is None:
             self._kept += len(raw)
-            if self._kept > VECTOR_BYTES_AT_MOST:
-                raise Damaged(f"it holds more than {VECTOR_BYTES_AT_MOST} bytes of names and parameters")
+            if self._kept > KEPT_BYTES_AT_MOST:
+                raise Damaged(f"it holds more than {KEPT_BYTES_AT_MOST} bytes of names and parameters")
             same = self._same[kind, raw] = _decoded(raw, kind)
         return same
-
-    def _bytes(self, span: Span) -> bytes:
-        self._scanned += span.size
-        if span.size > VECTOR_BYTES_AT_MOST or self._scanned > len(self.data):
-            raise Damaged(f"the {span.size} bytes at {span.start} overlap with others, or are too many")
-        return bytes(self.data[span.start : span.start + span.size])
 
     def _positions(self, start: int) -> tuple[int, ...]:
         """Where the tables of a vector of tables lie."""
         span = self._span(start, 4)
         offsets = np.frombuffer(self.data, "<u4", span.size // 4, span.start).astype(np.int64)
         self._tables += offsets.size
-        if self._tables > TABLES_AT_MOST:
-            raise Damaged(f"it says it has more than {TABLES_AT_MOST} tensors, operators and buffers")
+        if self._tables > min(TABLES_AT_MOST, len(self.data) // BYTES_PER_TABLE):
+            raise Damaged(f"it says it has {self._tables} tensors, operators and buffers, more than it can hold")
+        if not offsets.all():
+            raise Damaged(f"the list of tables at byte {start} has an entry that points at itself")
         found: list[int] = (offsets + np.arange(span.start, span.start + span.size, 4)).tolist()
         return tuple(found)
 
@@ -114,7 +121,9 @@ class Reader:
         if not 0 <= vtable <= len(self.data) - 4:
             raise Damaged(f"a table of kind {name} has its list of fields outside the file")
         (size,) = struct.unpack_from("<H", self.data, vtable)
-        slots = min(max(size // 2 - 2, 0), SLOTS_AT_MOST)
+        if size < 4 or size % 2:  # noqa: PLR2004 (its own size and the table's)
+            raise Damaged(f"a table of kind {name} has a broken list of fields")
+        slots = min(size // 2 - 2, SLOTS_AT_MOST)
         try:
             known = form(name, struct.unpack_from(f"<{slots}H", self.data, vtable + 4))
         except ValueError as error:

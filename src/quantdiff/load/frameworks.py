@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -18,11 +19,10 @@ from quantdiff.errors import MissingExtra
 
 @dataclass(frozen=True, slots=True)
 class Frameworks:
-    """The modules that the extra ``[keras]`` brings: TensorFlow, Keras 2 (tf-keras) and TFMOT."""
+    """TensorFlow and Keras 2 (tf-keras), from the extra ``[keras]``."""
 
     tf: Any
     keras: Any
-    tfmot: Any
 
 
 def require(module: str, *, extra: str) -> Any:
@@ -39,7 +39,7 @@ def require(module: str, *, extra: str) -> Any:
 
 @cache
 def frameworks() -> Frameworks:
-    """Import the three packages once; TFMOT 0.8 works with Keras 2 alone, so that is what ``keras`` is.
+    """Import TensorFlow and Keras once; TFMOT 0.8 works with Keras 2 alone, so that is what ``keras`` is.
 
     Raises:
         MissingExtra: the extra ``[keras]`` is not installed.
@@ -50,23 +50,54 @@ def frameworks() -> Frameworks:
     gc.disable()
     try:
         with quiet():
-            tf = require("tensorflow", extra="keras")
-            loaded = Frameworks(
-                tf,
-                require("tf_keras", extra="keras"),
-                require("tensorflow_model_optimization", extra="keras"),
-            )
+            loaded = Frameworks(require("tensorflow", extra="keras"), require("tf_keras", extra="keras"))
     finally:
         gc.freeze()
         gc.enable()
-    tf.get_logger().setLevel("ERROR")
-    tf.autograph.set_verbosity(0)
+    loaded.tf.get_logger().setLevel("ERROR")
+    loaded.tf.autograph.set_verbosity(0)
     return loaded
+
+
+def tfmot() -> Any:
+    """TFMOT, which brings quantization-aware training; its import takes another second.
+
+    Raises:
+        MissingExtra: the extra ``[keras]`` is not installed.
+    """
+    frameworks()
+    with quiet():
+        return require("tensorflow_model_optimization", extra="keras")
+
+
+_lock = threading.Lock()
+_silence = ExitStack()
+_inside = 0
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Send what native code and Python warnings say on standard error nowhere while the block runs."""
+    """Send what native code and Python warnings say on standard error nowhere while the block runs.
+
+    The descriptor belongs to the whole process, so blocks on several threads share one silence: the first to
+    begin makes it, the last to end takes it back.
+    """
+    global _inside  # noqa: PLW0603 (a count of the process, like the descriptor)
+    with _lock:
+        if _inside == 0:
+            _silence.enter_context(_silenced())
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _silence.close()
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -80,12 +80,11 @@ def describe(model: Any, name: str) -> KerasModel:
         notes = (f"{name}: annotated for quantization, but quantize_apply was never called: this model is float",)
     if is_qat:
         check_ranges(layers, name)
-    names = getattr(model, "input_names", None) or [tensor.name for tensor in model.inputs]
     slots = tuple(
-        Slot(n, tuple(tensor.shape), np.dtype(_dtype(tensor)).name)
-        for n, tensor in zip(names, model.inputs, strict=True)
+        Slot(given, tuple(tensor.shape), np.dtype(_dtype(tensor)).name)
+        for given, tensor in zip(_names(model, "input"), model.inputs, strict=True)
     )
-    return KerasModel(name, "qat" if is_qat else "float", slots, tuple(model.output_names), model, notes)
+    return KerasModel(name, "qat" if is_qat else "float", slots, _names(model, "output"), model, notes)
 
 
 def flat_layers(model: Any) -> Iterator[Any]:
@@ -182,6 +181,11 @@ class _Signature:
         arrays = inputs if isinstance(inputs, list | tuple) else [inputs]
         results = self.function(**dict(zip(self.names, arrays, strict=True)))
         return [results[name] for name in sorted(results)]
+
+
+def _names(model: Any, side: str) -> tuple[str, ...]:
+    """Names of the inputs or outputs; Keras 3 names the tensors, Keras 2 the layers."""
+    return tuple(getattr(model, f"{side}_names", None) or [tensor.name for tensor in getattr(model, f"{side}s")])
 
 
 def _dtype(tensor: Any) -> str:

@@ -38,7 +38,8 @@ class Form:
     """One table as one ``struct``: its fields present in the file, in the order in which they lie there.
 
     ``references`` are the fields that hold an offset: name, own place in the table, and what it leads to
-    (``table``, ``tables``, ``string``, ``bytes``, or the struct code of a vector of numbers).
+    (``table``, ``tables``, ``string``, the struct code of a vector of numbers, or ``span`` and the size of an
+    item for a vector that is better not read).
     """
 
     unpack: Callable[[memoryview, int], tuple[Any, ...]]
@@ -61,7 +62,7 @@ def form(table: str, vtable: tuple[int, ...]) -> Form:
         struct.Struct(_codes(table, present)).unpack_from,
         tuple(field.name for _, field in present),
         tuple((field.name, schema.enum(field.enum)) for _, field in present if field.enum),
-        tuple((field.name, at, _target(field)) for at, field in present if _target(field)),
+        tuple((field.name, at, _unread(table, field)) for at, field in present if _target(field)),
         _defaults(table),
     )
 
@@ -82,20 +83,27 @@ def _code(field: schema.Field) -> str:
 
 def _target(field: schema.Field) -> str:
     if field.is_vector:
-        return "bytes" if field.kind == "uint8" else SCALARS.get(field.kind, "tables")
+        return "span1" if field.kind == "uint8" else SCALARS.get(field.kind, "tables")
     if field.kind in SCALARS:
         return ""
     return "string" if field.kind == "string" else "table"
 
 
+def _unread(table: str, field: schema.Field) -> str:
+    """The target; the indices of sparse weights are as long as the weights, and stay in the file."""
+    target = _target(field)
+    return f"span{struct.calcsize(target)}" if table in {"Int32Vector", "Uint16Vector"} else target
+
+
 @cache
 def _defaults(table: str) -> dict[str, Any]:
-    return {field.name: _default(field) for field in schema.fields(table) if field.kind != "none"}
+    known = [field for field in schema.fields(table) if field.kind != "none"]
+    return {field.name: _default(field, _unread(table, field)) for field in known}
 
 
-def _default(field: schema.Field) -> Any:
+def _default(field: schema.Field, target: str) -> Any:
     if field.is_vector:
-        return Span(0, 0) if field.kind == "uint8" else ()
+        return Span(0, 0) if target.startswith("span") else ()
     if field.enum:
         return schema.enum(field.enum)[int(field.default)]
     if field.kind in SCALARS:

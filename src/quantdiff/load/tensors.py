@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from quantdiff.graph import BlockQuant, SparseDimension, Sparsity, Tensor
@@ -13,6 +14,7 @@ from quantdiff.quant import Array, QuantParams
 
 Record = Mapping[str, Any]
 
+INDEX_DTYPES = {"Int32Vector": "int32", "Uint16Vector": "uint16", "Uint8Vector": "uint8"}
 UNQUANTIZED: Record = {
     "scale": (),
     "zero_point": (),
@@ -39,7 +41,7 @@ def read_tensor(reader: Reader, buffers: Buffers, index: int, position: int) -> 
 def _tensor(reader: Reader, buffers: Buffers, index: int, record: Record) -> Tensor:
     dtype, shape = record["type"].lower(), record["shape"]
     stored = reader.table("QuantizationParameters", at) if (at := record["quantization"]) else UNQUANTIZED
-    sparsity = _sparsity(reader, at) if (at := record["sparsity"]) else None
+    sparsity = _sparsity(reader, buffers, at) if (at := record["sparsity"]) else None
     span = buffers.span(record["buffer"])
     return Tensor(
         index=index,
@@ -74,7 +76,12 @@ def _quant(stored: Record, shape: tuple[int, ...]) -> QuantParams | None:
         return None
     if zero_point and len(zero_point) != len(scale):
         raise Damaged(f"{len(scale)} scales but {len(zero_point)} zero points")
-    return QuantParams(scale, zero_point or (0,) * len(scale), _axis(stored, shape))
+    return QuantParams(scale, zero_point or _zeros(len(scale)), _axis(stored, shape))
+
+
+@lru_cache(maxsize=64)
+def _zeros(count: int) -> tuple[int, ...]:
+    return (0,) * count
 
 
 def _axis(stored: Record, shape: tuple[int, ...]) -> int | None:
@@ -104,12 +111,21 @@ def _blocks(reader: Reader, stored: Record) -> BlockQuant | None:
     )
 
 
-def _sparsity(reader: Reader, position: int) -> Sparsity:
+def _sparsity(reader: Reader, buffers: Buffers, position: int) -> Sparsity:
     record = reader.table("SparsityParameters", position)
-    dimensions = tuple(_dimension(reader, at) for at in record["dim_metadata"])
+    dimensions = tuple(_dimension(reader, buffers, at) for at in record["dim_metadata"])
     return Sparsity(record["traversal_order"], record["block_map"], dimensions)
 
 
-def _dimension(reader: Reader, position: int) -> SparseDimension:
+def _dimension(reader: Reader, buffers: Buffers, position: int) -> SparseDimension:
     record = reader.table("DimensionMetadata", position)
-    return SparseDimension(record["format"], record["dense_size"])
+    segments, indices = (_indices(reader, buffers, record, side) for side in ("segments", "indices"))
+    return SparseDimension(record["format"], record["dense_size"], segments, indices)
+
+
+def _indices(reader: Reader, buffers: Buffers, record: Record, side: str) -> Array | None:
+    kind, position = record[f"array_{side}_type"], record[f"array_{side}"]
+    if position is None or kind not in INDEX_DTYPES:
+        return None
+    span = reader.table(kind, position)["values"]
+    return buffers.view(span, INDEX_DTYPES[kind], (), sparse=True)

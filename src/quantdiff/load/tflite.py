@@ -21,6 +21,13 @@ from quantdiff.load.layout import Span
 from quantdiff.load.tensors import read_tensor
 
 IDENTIFIER = b"TFL3"
+OTHER_FILES = {
+    b"version https://git-lfs": "a Git LFS pointer: run git lfs pull",
+    b"PK\x03\x04": "a zip archive, as .keras files and task bundles are",
+    b"\x89HDF": "an HDF5 file, as Keras' .h5 is",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+}
 HOW_TO_GO_ON = "take a fresh copy of the file, or convert the model again"
 
 
@@ -48,7 +55,8 @@ def read_model(data: memoryview, path: Path | None = None) -> Model:
         Damaged, struct.error: the bytes are no whole TFLite model.
     """
     if bytes(data[4:8]) != IDENTIFIER:
-        raise Damaged("this is no TFLite model (bytes 4 to 7 are not TFL3)")
+        looks = next((what for start, what in OTHER_FILES.items() if bytes(data[: len(start)]) == start), "")
+        raise Damaged(f"this is no TFLite model (bytes 4 to 7 are not TFL3{looks and f'; it is {looks}'})")
     reader = Reader(data)
     record = reader.root("Model")
     buffers = Buffers(reader, record["buffers"])

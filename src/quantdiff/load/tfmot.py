@@ -13,17 +13,16 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from quantdiff.errors import BadModel
-from quantdiff.load.frameworks import frameworks, require
+from quantdiff.load.frameworks import frameworks, require, tfmot
 
 PACKAGE = "tensorflow_model_optimization.python.core.quantization.keras"
 
 
 def quantize_scope() -> AbstractContextManager[Any]:
     """TFMOT's own scope, with the two mended classes in front."""
-    used = frameworks()
     stack = ExitStack()
-    stack.enter_context(used.tfmot.quantization.keras.quantize_scope())
-    stack.enter_context(used.keras.utils.custom_object_scope(_mended()))
+    stack.enter_context(tfmot().quantization.keras.quantize_scope())
+    stack.enter_context(frameworks().keras.utils.custom_object_scope(_mended()))
     return stack
 
 

@@ -1,75 +1,58 @@
-"""An ``Inspection`` as text for the terminal."""
+"""An ``Inspection`` as text for the terminal: plain lines, so that names can hold no markup and grep finds them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import zip_longest
+from collections.abc import Iterator, Sequence
+from itertools import islice, zip_longest
 
 import numpy as np
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from quantdiff.explain.inspection import InspectedGraph, Inspection, RangedTensor
 from quantdiff.graph import Model, Operator, Tensor
-from quantdiff.report.netron import js_number, quantization_text
+from quantdiff.report.netron import js_number, quantization_lines
 from quantdiff.report.plain import printable
 
 CHANNELS_SHOWN = 4
-WIDTH_IN_A_FILE = 200
 
 
-def print_inspection(inspection: Inspection) -> None:
-    """Write the tables to standard output: as wide as the terminal, or wide enough for a file."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_IN_A_FILE
-    console.print(inspection_tables(inspection))
-
-
-def inspection_tables(inspection: Inspection) -> RenderableType:
+def inspection_text(inspection: Inspection) -> str:
     """The model, then tensors and operators of each subgraph.
 
     Of a tensor with many channels the first ones are shown, unless it was asked for by name.
     """
-    every_channel = inspection.pattern is not None
-    parts: list[RenderableType] = [_heading(inspection.model)]
+    channels = None if inspection.pattern is not None else CHANNELS_SHOWN
+    lines = [*_heading(inspection.model)]
     for graph in inspection.graphs:
-        if graph.tensors or not every_channel:
-            title = printable(graph.name) or "unnamed"
-            parts.append(Text(f"\nsubgraph {graph.index}: {title}", style="bold"))
-            parts += [_tensors(graph, every_channel=every_channel), Text("operators", style="bold")]
-            parts.append(_operators(graph))
-    return Group(*parts)
+        if graph.tensors or inspection.pattern is None:
+            lines += ["", f"subgraph {graph.index}: {printable(graph.name) or 'unnamed'}"]
+            lines += _tensors(graph, channels)
+            lines += ["operators", *_operators(graph)] if graph.operators else []
+    return "\n".join(lines)
 
 
-def _heading(model: Model) -> Text:
-    lines = [f"{model.path or 'model'}: TFLite version {model.version}"]
-    lines += [f"description: {model.description}"] if model.description else []
+def _heading(model: Model) -> Iterator[str]:
+    yield f"{printable(str(model.path or 'model'))}: TFLite version {model.version}"
+    if model.description:
+        yield f"description: {printable(model.description)}"
     for signature in model.signatures:
-        ends = (", ".join(f"{name} = {i}" for name, i in side) for side in (signature.inputs, signature.outputs))
-        lines.append(f"signature {signature.key}: {' → '.join(ends)} (subgraph {signature.subgraph})")
-    lines += [f"metadata {entry.name}: {entry.size} bytes" for entry in model.metadata]
-    return Text("\n".join(map(printable, lines)))
+        inputs, outputs = (_named(ends) for ends in (signature.inputs, signature.outputs))
+        where = f"subgraph {signature.subgraph}"
+        yield f"signature {printable(signature.key)}: {inputs} → {outputs} ({where})"
+    for entry in model.metadata:
+        yield f"metadata {printable(entry.name)}: {entry.size} bytes"
 
 
-def _grid() -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(justify="right")
-    table.add_column(overflow="fold")
-    return table
+def _named(ends: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{printable(name)} = {index}" for name, index in ends)
 
 
-def _tensors(graph: InspectedGraph, *, every_channel: bool) -> Table:
-    table = _grid()
+def _tensors(graph: InspectedGraph, channels: int | None) -> Iterator[str]:
+    width = max((len(str(each.tensor.index)) for each in graph.tensors), default=0)
     for ranged in graph.tensors:
         tensor = ranged.tensor
-        text = Text(printable(tensor.name) or "unnamed", style="bold")
-        text.append("".join(f"  {fact}" for fact in _facts(graph, tensor)), style="not bold cyan")
-        for line in _quantization(ranged, every_channel=every_channel):
-            text.append(f"\n{line}", style="not bold default")
-        table.add_row(str(tensor.index), text)
-    return table
+        name = printable(tensor.name) or "unnamed"
+        yield "  ".join([f"{tensor.index:>{width}}", name, *_facts(graph, tensor)])
+        yield from (f"{'':{width}}    {line}" for line in _quantization(ranged, channels))
 
 
 def _facts(graph: InspectedGraph, tensor: Tensor) -> Iterator[str]:
@@ -78,49 +61,53 @@ def _facts(graph: InspectedGraph, tensor: Tensor) -> Iterator[str]:
         yield f"signature {list(tensor.shape_signature or ())}"
     if tensor.is_constant:
         yield f"{tensor.buffer_size} bytes"
-    if tensor.is_variable:
-        yield "variable"
-    if tensor.sparsity:
-        yield "sparse"
     if tensor.quant and tensor.quant.axis is not None:
         yield f"axis {tensor.quant.axis}"
-    yield from (role for role, ends in _roles(graph) if tensor.index in ends)
+    yield from (word for word, is_so in _words(graph, tensor) if is_so)
 
 
-def _roles(graph: InspectedGraph) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    return ("input", graph.inputs), ("output", graph.outputs)
+def _words(graph: InspectedGraph, tensor: Tensor) -> tuple[tuple[str, bool], ...]:
+    return (
+        ("variable", tensor.is_variable),
+        ("sparse", tensor.sparsity is not None),
+        ("input", tensor.index in graph.inputs),
+        ("output", tensor.index in graph.outputs),
+    )
 
 
-def _quantization(ranged: RangedTensor, *, every_channel: bool) -> list[str]:
+def _quantization(ranged: RangedTensor, channels: int | None) -> Iterator[str]:
     """Netron's lines, each with the range that scale and zero point give."""
-    lines = _blocks(ranged.tensor) + quantization_text(ranged.tensor).splitlines()
-    shown = len(lines) if every_channel or len(lines) <= CHANNELS_SHOWN + 1 else CHANNELS_SHOWN
-    width = max(map(len, lines[:shown]), default=0)
+    yield from _blocks(ranged.tensor)
+    count = max(len(ranged.min), len(ranged.tensor.stored_min), len(ranged.tensor.stored_max))
+    shown = count if channels is None or count <= channels + 1 else channels
+    lines = [*islice(quantization_lines(ranged.tensor), shown)]
+    width = max(map(len, lines), default=0)
     ranges = zip(ranged.min[:shown], ranged.max[:shown], strict=True)
     computed = (f"   computed {js_number(low)} … {js_number(high)}" for low, high in ranges)
-    text = [f"{line:{width}}{extra}" for line, extra in zip_longest(lines[:shown], computed, fillvalue="")]
-    return text if shown == len(lines) else [*text, f"… {len(lines) - shown} more: --tensor shows all"]
+    yield from (f"{line:{width}}{extra}" for line, extra in zip_longest(lines, computed, fillvalue=""))
+    if shown < count:
+        yield f"… {count - shown} more: --tensor {ranged.tensor.index} shows all"
 
 
-def _blocks(tensor: Tensor) -> list[str]:
-    if (blocks := tensor.blocks) is None:
-        return []
-    extent = f"of {blocks.block_size}" if blocks.block_size else f"of shape {list(blocks.block_shape)}"
-    along = f" along axes {list(blocks.axes)}" if blocks.axes else ""
-    return [f"blocks {extent}{along}: scales in tensor {blocks.scales}, zero points in {blocks.zero_points}"]
+def _blocks(tensor: Tensor) -> Iterator[str]:
+    if (blocks := tensor.blocks) is not None:
+        extent = f"of {blocks.block_size}" if blocks.block_size else f"of shape {list(blocks.block_shape)}"
+        along = f" along axes {list(blocks.axes)}" if blocks.axes else ""
+        yield f"blocks {extent}{along}: scales in tensor {blocks.scales}, zero points in {blocks.zero_points}"
 
 
-def _operators(graph: InspectedGraph) -> Table:
-    table = _grid()
+def _operators(graph: InspectedGraph) -> Iterator[str]:
+    width = max((len(str(op.index)) for op in graph.operators), default=0)
+    longest = max((len(printable(op.op)) for op in graph.operators), default=0)
     for op in graph.operators:
         ends = " → ".join(", ".join(map(str, side)) for side in (op.inputs, op.outputs))
-        table.add_row(str(op.index), Text(printable(op.op), style="bold"), ends, Text(printable(_options(op))))
-    return table
+        line = f"{op.index:>{width}}  {printable(op.op):{longest}}  {ends}  {_options(op)}"
+        yield line.rstrip()
 
 
 def _options(op: Operator) -> str:
-    custom = [] if op.custom_options is None else [f"{op.custom_options.size} bytes"]
-    return ", ".join(custom + [f"{name}={_shown(value)}" for name, value in op.options.items()])
+    custom = [] if op.custom_options is None else [f"{op.custom_options.size} bytes of options"]
+    return printable(", ".join(custom + [f"{name}={_shown(value)}" for name, value in op.options.items()]))
 
 
 def _shown(value: object) -> object:

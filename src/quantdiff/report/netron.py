@@ -6,8 +6,10 @@ The rule is that of ``view.Quantization.toString`` (Netron, ``source/view.js``) 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from decimal import Decimal
+from itertools import zip_longest
+from math import isfinite
 
 from quantdiff.graph import Tensor
 
@@ -16,26 +18,30 @@ PLAIN_BELOW, PLAIN_FROM = 21, -6  # powers of ten between which JavaScript write
 
 def quantization_text(tensor: Tensor) -> str:
     """``min ≤ scale * (q - zero_point) ≤ max``; several channels as lines ``index: text``, nothing as ``""``."""
+    return "\n".join(quantization_lines(tensor))
+
+
+def quantization_lines(tensor: Tensor) -> Iterator[str]:
+    """The lines of the text one by one: of a thousand channels a table shows a few."""
     scale = tensor.quant.scale if tensor.quant else ()
     stored = scale, tensor.stored_zero_point, tensor.stored_min, tensor.stored_max
     count = max(map(len, stored))
-    lines = [_line(*(_at(values, i) for values in stored)) for i in range(count)]
-    if count == 1:
-        return lines[0]
     width = len(str(count))
-    return "\n".join(f"{i:>{width}}: {line}" for i, line in enumerate(lines))
+    for i, entries in enumerate(zip_longest(*stored)):
+        yield f"{i:>{width}}: {_line(*entries)}" if count > 1 else _line(*entries)
 
 
 def js_number(value: float) -> str:
     """``value`` as JavaScript's ``Number.prototype.toString`` prints it: 1e-7, 0.000001, 1e+21, NaN."""
-    if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 (NaN is what differs from itself)
+    if not isfinite(value):
         return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
     if value == 0:
         return "0"
-    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    if "e" not in (text := repr(value)):  # both languages print the fewest digits that read back as the same
+        return text.removesuffix(".0")
+    sign, digits, exponent = Decimal(text).normalize().as_tuple()
     assert isinstance(exponent, int)  # finite, as seen above
-    text = _positional("".join(map(str, digits)), len(digits) + exponent)
-    return f"-{text}" if sign else text
+    return "-" * sign + _positional("".join(map(str, digits)), len(digits) + exponent)
 
 
 def _positional(digits: str, point: int) -> str:
@@ -59,7 +65,3 @@ def _line(scale: float | None, zero_point: float | None, low: float | None, high
     if low:
         text = f"{js_number(low)} ≤ {text}"
     return f"{text} ≤ {js_number(high)}" if high else text
-
-
-def _at(values: Sequence[float], index: int) -> float | None:
-    return values[index] if index < len(values) else None

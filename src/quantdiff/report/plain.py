@@ -17,7 +17,10 @@ def printable(text: str) -> str:
 
 def json_text(document: Mapping[str, Any]) -> str:
     """One JSON document in ASCII: numbers never rounded, NaN and infinity as strings."""
-    return json.dumps(_finite(document), allow_nan=False, indent=1)
+    try:
+        return json.dumps(document, allow_nan=False)
+    except ValueError:  # there is one: walking over all numbers first would cost every document the time
+        return json.dumps(_finite(document), allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -38,6 +38,7 @@ class RuntimeProcess:
         self.runtime, self.timeout, self.model = runtime, timeout, ""
         shared = Path("/dev/shm")  # memory, where the system offers it as a folder
         self._folder = Path(tempfile.mkdtemp(prefix="quantdiff-", dir=shared if os.access(shared, os.W_OK) else None))
+        self._shared: dict[int, Array] = {}
         self._start()
 
     def _start(self) -> None:
@@ -78,19 +79,25 @@ class RuntimeProcess:
         Raises:
             RuntimeFailed: the runtime reports an error, crashes or hangs.
         """
-        sent = [self._folder / f"input{i}.npy" for i in range(len(inputs))]
-        received = [self._folder / f"output{i}.npy" for i in range(outputs)]
-        for path, array in zip(sent, inputs, strict=True):
-            np.save(path, array)
-        how = self._ask({"call": "run", "inputs": [*map(str, sent)], "outputs": [*map(str, received)]}, on_progress)
-        arrays = [np.load(path) for path in received]
-        for path in (*sent, *received):
-            path.unlink()
-        return arrays, how == "batched"
+        sent = [self._share(i, array) for i, array in enumerate(inputs)]
+        received = [str(self._folder / f"output{i}.npy") for i in range(outputs)]
+        how = self._ask({"call": "run", "inputs": sent, "outputs": received}, on_progress)
+        return [np.load(path) for path in received], how == "batched"
+
+    def _share(self, index: int, array: Array) -> str:
+        """Put an array where the child sees it; the same memory again where the shape allows it."""
+        path = self._folder / f"input{index}.npy"
+        shared = self._shared.get(index)
+        if shared is None or (shared.shape, shared.dtype) != (array.shape, array.dtype):
+            shared = np.lib.format.open_memmap(path, mode="w+", dtype=array.dtype, shape=array.shape)
+            self._shared[index] = shared
+        shared[...] = array
+        return str(path)
 
     def close(self) -> None:
         """End the child and remove its files."""
         self._end()
+        self._shared.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _end(self) -> None:

@@ -44,7 +44,8 @@ class Engine:
         rows = _rows(self.single, inputs)
         self._fit(inputs, rows)
         size = min(_at_once(inputs), len(inputs[0]))
-        if self.may_batch and size > rows:
+        has_axis = all(len(shape) == a.ndim for shape, a in zip(self.single.input_shapes, inputs, strict=True))
+        if self.may_batch and has_axis and size > rows:
             outputs = self._in_batches(inputs, size, report)
             if outputs is not None:
                 return outputs, True

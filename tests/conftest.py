@@ -1,0 +1,29 @@
+"""Runs shared by the tests: each model is trained once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from quantdiff import api
+from quantdiff.compare.outcome import Outcome
+from quantdiff.experiment.trial import Trial
+from quantdiff.run.tflite import RUNTIMES
+
+Runs = Callable[..., tuple[Outcome, Path]]
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """A function from a trial's fields to its outcome on all runtimes, and its folder."""
+
+    @cache
+    def run_once(model: str = "dense2", quantize: bool = True, bias: bool = True) -> tuple[Outcome, Path]:
+        out = tmp_path_factory.mktemp("run") / "out"
+        trial = Trial(model=model, quantize=quantize, bias=bias)
+        return api.run(trial, out, api.Settings(runtimes=RUNTIMES)), out
+
+    return run_once

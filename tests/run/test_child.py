@@ -1,0 +1,62 @@
+"""Crashes and hangs of a runtime become errors; the process that asked goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_models as models
+
+from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
+from quantdiff.run.child import RuntimeProcess
+
+pytestmark = pytest.mark.golden
+
+FOUR = np.ones((2, 4), np.float32)
+
+
+def ignore(done: int) -> None:
+    del done
+
+
+@pytest.mark.parametrize("runtime", ["reference", "builtin", "xnnpack"])
+def test_an_abort_is_named_with_runtime_model_and_signal(tmp_path: Path, runtime: str) -> None:
+    with RuntimeProcess(runtime) as process, pytest.raises(RuntimeCrashed, match=r"on bad.tflite crashed") as error:
+        process.load(models.save(tmp_path, models.ABORTS, "bad.tflite"))
+    assert str(error.value).startswith(f"{runtime} on bad.tflite crashed (SIGABRT")
+
+
+def test_a_hang_ends_with_the_time_limit(tmp_path: Path) -> None:
+    with RuntimeProcess("reference", timeout=1.5) as process:
+        process.load(models.save(tmp_path, models.hangs(), "loop.tflite"), batch=False)
+        with pytest.raises(RuntimeHung, match=r"reference on loop.tflite said nothing for 1.5 s"):
+            process.run([FOUR], 1, ignore)
+
+
+def test_a_custom_op_is_named(tmp_path: Path) -> None:
+    with RuntimeProcess("xnnpack") as process, pytest.raises(RuntimeFailed, match="Bamboozle"):
+        process.load(models.save(tmp_path, models.custom()))
+
+
+@pytest.mark.parametrize("runtime", ["reference", "tflm"])
+def test_after_a_failure_the_same_process_takes_another_model(tmp_path: Path, runtime: str) -> None:
+    with RuntimeProcess(runtime) as process:
+        with pytest.raises(RuntimeFailed):
+            process.load(models.save(tmp_path, models.custom(), "custom.tflite"))
+        process.load(models.save(tmp_path, models.add(), "good.tflite"))
+        outputs, _ = process.run([np.full((2, 4), 3, np.int8), np.full((2, 4), 4, np.int8)], 1, ignore)
+    assert outputs[0].tolist() == [[7] * 4] * 2
+
+
+def test_nothing_stays_behind(tmp_path: Path) -> None:
+    process = RuntimeProcess("reference")
+    folder, child = process._folder, process._child
+    process.load(models.save(tmp_path, models.add()))
+    process.close()
+    assert not folder.exists()
+    assert child.poll() is not None
+
+
+def test_words_of_native_code_cannot_steer_the_terminal() -> None:
+    assert RuntimeProcess._words("a\n\x1b[31mb  c") == "a ?[31mb c"

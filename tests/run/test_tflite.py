@@ -1,0 +1,147 @@
+"""Running .tflite models: batches give what single samples give, on all runtimes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_models as models
+
+from quantdiff.errors import BadData, RuntimeCrashed
+from quantdiff.load.data import Batch, make_batch
+from quantdiff.load.tflite import load_tflite
+from quantdiff.quant import Array, QuantParams, quantize
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.tflite import RUNTIMES, grid_of, installed, may_batch, trace_tflite
+from quantdiff.trace import Trace
+
+pytestmark = pytest.mark.golden
+
+
+@pytest.fixture(params=RUNTIMES, scope="module")
+def process(request: pytest.FixtureRequest) -> Iterator[RuntimeProcess]:
+    with RuntimeProcess(request.param) as started:
+        yield started
+
+
+def trace(process: RuntimeProcess, folder: Path, content: bytes, batch: Batch) -> Trace:
+    return trace_tflite(load_tflite(models.save(folder, content)), batch, process)
+
+
+def batch_of(**arrays: Array) -> Batch:
+    return make_batch(arrays, "test")
+
+
+def uniform(*shape: int) -> Array:
+    return np.random.default_rng(0).uniform(-2, 2, shape).astype(np.float32)
+
+
+def single(process: RuntimeProcess, path: Path, inputs: list[Array]) -> Array:
+    process.load(path, batch=False)
+    outputs, batched = process.run(inputs, 1, lambda done: None)
+    assert not batched
+    return outputs[0]
+
+
+def test_all_runtimes_are_installed_here() -> None:
+    assert installed() == RUNTIMES
+
+
+def test_a_batch_gives_the_integers_of_single_samples(process: RuntimeProcess, tmp_path: Path) -> None:
+    path = models.save(tmp_path, models.dense())
+    x = np.random.default_rng(1).integers(-128, 128, (2500, models.DEPTH)).astype(np.int8)
+    process.load(path)
+    together, batched = process.run([x], 1, lambda done: None)
+    assert batched == (process.runtime != "tflm")
+    np.testing.assert_array_equal(together[0], single(process, path, [x]))
+
+
+@pytest.mark.parametrize("content", [models.fixed_reshape(), models.mixes_samples()], ids=["refuses", "mixes"])
+def test_models_that_do_not_allow_it_run_one_by_one(process: RuntimeProcess, tmp_path: Path, content: bytes) -> None:
+    model = load_tflite(models.save(tmp_path, content))
+    tensor = model.main.tensors[0]
+    x = uniform(40, *tensor.shape[1:])
+    result = trace_tflite(model, batch_of(x=x), process)
+    assert result.notes == (f"{process.runtime} ran the samples one by one",)
+    assert tensor.quant is not None
+    quantized = quantize(x, tensor.quant, "int8")
+    assert model.path is not None
+    np.testing.assert_array_equal(result.outputs[0].array, single(process, model.path, [quantized]))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_the_input_is_quantized_as_the_file_says(process: RuntimeProcess, tmp_path: Path, dtype: str) -> None:
+    if process.runtime == "tflm" and dtype == "uint8":
+        pytest.skip("TFLM has no uint8 FULLY_CONNECTED")
+    model = load_tflite(models.save(tmp_path, models.dense(dtype)))
+    quant = model.main.tensors[0].quant
+    assert quant is not None
+    assert model.path is not None
+    x = 3 * uniform(64, models.DEPTH)  # beyond the range of int8, so that clipping shows
+    result = trace_tflite(model, batch_of(x=x), process).outputs[0]
+    np.testing.assert_array_equal(result.array, single(process, model.path, [quantize(x, quant, dtype)]))
+    assert result.array.dtype == dtype
+    assert result.grid is not None
+    assert result.grid.params == result.quant == model.main.tensors[3].quant
+
+
+def test_several_inputs_and_outputs_go_by_name(process: RuntimeProcess, tmp_path: Path) -> None:
+    left, right = np.full((5, 4), 4.0, np.float32), np.full((5, 4), 1.0, np.float32)
+    result = trace(process, tmp_path, models.split(), batch_of(r=right, l=left))
+    assert {value.name: float(value.real[0, 0]) for value in result.outputs} == {"total": 5.0, "delta": 3.0}
+
+
+def test_an_input_without_an_axis_for_samples(process: RuntimeProcess, tmp_path: Path) -> None:
+    x = uniform(6, 4)
+    result = trace(process, tmp_path, models.no_sample_axis(), batch_of(x=x))
+    np.testing.assert_array_equal(result.outputs[0].array, np.abs(x))
+
+
+def test_open_sizes_take_the_sizes_of_the_data(tmp_path: Path) -> None:
+    x = uniform(6, 5)
+    with RuntimeProcess("reference") as process:
+        result = trace(process, tmp_path, models.open_size(), batch_of(x=x))
+    np.testing.assert_array_equal(result.outputs[0].array, np.abs(x))
+
+
+def test_float_output_lies_on_the_grid_of_the_last_quantized_tensor(tmp_path: Path) -> None:
+    graph = load_tflite(models.save(tmp_path, models.dense(out="float32"))).main
+    grid = grid_of(graph, graph.outputs[0])
+    assert grid is not None
+    assert (grid.tensor, grid.dtype, grid.params) == ("y", "int8", QuantParams((float(np.float32(0.05)),), (-1,)))
+
+
+def test_a_float_model_has_no_grid(tmp_path: Path) -> None:
+    graph = load_tflite(models.save(tmp_path, models.float_dense())).main
+    assert grid_of(graph, graph.outputs[0]) is None
+
+
+def test_a_crash_in_batches_is_tried_sample_by_sample_once(tmp_path: Path) -> None:
+    model = load_tflite(models.save(tmp_path, models.ABORTS))
+    assert may_batch(model.main)
+    x = uniform(4, 4)
+    with RuntimeProcess("reference") as process, pytest.raises(RuntimeCrashed):
+        trace_tflite(model, batch_of(a=x, b=x), process)
+
+
+def test_control_flow_is_never_batched(tmp_path: Path) -> None:
+    assert not may_batch(load_tflite(models.save(tmp_path, models.hangs())).main)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": uniform(3, 7)}, r"samples of shape \(7\) do not fit input 'x' of model.tflite, which takes \(8\)"),
+        ({"x": uniform(3, 2, 4)}, r"samples of shape \(2, 4\) do not fit"),
+    ],
+)
+def test_shapes_that_do_not_fit(tmp_path: Path, arrays: dict[str, Array], message: str) -> None:
+    with RuntimeProcess("reference") as process, pytest.raises(BadData, match=message):
+        trace(process, tmp_path, models.dense(), batch_of(**arrays))
+
+
+def test_too_few_inputs(tmp_path: Path) -> None:
+    with RuntimeProcess("reference") as process, pytest.raises(BadData, match=r"has 1 array.*2 inputs.*: l, r"):
+        trace(process, tmp_path, models.split(), batch_of(x=uniform(3, 4)))

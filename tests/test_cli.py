@@ -1,0 +1,251 @@
+"""The command line as people meet it: status, one clear line for every bad input, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_models as models
+from click.testing import CliRunner, Result
+
+from quantdiff.cli import main
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    models.save(tmp_path, models.dense(), "int8.tflite")
+    models.save(tmp_path, models.dense(out="float32"), "float_out.tflite")
+    models.save(tmp_path, models.float_dense(), "float.tflite")
+    models.save(tmp_path, models.ABORTS, "aborts.tflite")
+    x = rng.uniform(-2, 2, (300, models.DEPTH)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", allow_pickle=False, x=x, y=rng.integers(0, models.UNITS, 300))
+    return tmp_path
+
+
+def trouble(result: Result, *words: str) -> None:
+    """Exit status 2, nothing on standard output, one line on standard error that has these words."""
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.golden
+def test_diff_says_same_with_0_and_different_with_1(folder: Path) -> None:
+    same = invoke("diff", folder / "int8.tflite", folder / "float_out.tflite", "--data", folder / "data.npz")
+    assert same.exit_code == 0, same.output
+    assert "passed" in same.stdout
+    runtimes = "--runtime", "reference", "--runtime", "builtin"
+    loud = invoke("diff", folder / "float.tflite", folder / "int8.tflite", "--data", folder / "data.npz", *runtimes)
+    assert loud.exit_code == 1
+    assert "FLOAT" not in loud.stdout  # both sides are .tflite and carry their runtime's name
+    assert "TFLITE:REFERENCE VS TFLITE:BUILTIN" in loud.stdout
+
+
+@pytest.mark.golden
+def test_fail_on_decides_what_counts_as_different(folder: Path) -> None:
+    pair = folder / "float.tflite", folder / "int8.tflite", "--data", folder / "data.npz"
+    assert invoke("diff", *pair, "--fail-on", "max_steps>1000").exit_code == 0
+    assert invoke("diff", *pair, "--fail-on", "max_steps>1000", "--fail-on", "not_close>0.02").exit_code == 1
+
+
+@pytest.mark.golden
+def test_json_is_one_document_with_the_promised_keys(folder: Path) -> None:
+    result = invoke("diff", folder / "int8.tflite", folder / "int8.tflite", "--data", folder / "data.npz", "--json")
+    document = json.loads(result.stdout)
+    assert document["schema"] == "quantdiff/1"
+    assert set(document["accuracy"]) == {"reference:tflite:xnnpack", "tflite:xnnpack"}
+    (comparison,) = document["comparisons"]
+    promised = "reference candidate count tolerance passed max_abs_error mean_abs_error max_relative_error not_close"
+    promised += " differing max_steps sqnr_db cosine top1_agreement"
+    assert set(promised.split()) <= set(comparison)
+    assert comparison["count"] == 300 * models.UNITS
+    assert comparison["sqnr_db"] == "Infinity"
+    assert comparison["passed"] is True
+    assert document["artifacts"]["data"] == str(folder / "data.npz")
+
+
+@pytest.mark.golden
+def test_a_runtime_that_crashes_leaves_the_others_their_say(folder: Path) -> None:
+    x = np.ones((3, 4), np.float32)
+    np.savez(folder / "two.npz", allow_pickle=False, a=x, b=x)
+    models.save(folder, models.add(), "add.tflite")
+    data = "--data", folder / "two.npz"
+    result = invoke("diff", folder / "add.tflite", folder / "aborts.tflite", *data, "--json")
+    assert result.exit_code == 2
+    document = json.loads(result.stdout)
+    assert document["comparisons"] == []
+    assert document["failures"][0]["runtime"] == "xnnpack"
+    assert "xnnpack on aborts.tflite crashed (SIGABRT" in result.stderr
+    trouble(invoke("diff", folder / "aborts.tflite", folder / "add.tflite", *data), "SIGABRT")
+
+
+@pytest.mark.golden
+def test_a_hang_is_ended(folder: Path) -> None:
+    models.save(folder, models.hangs(), "loop.tflite")
+    np.save(folder / "x.npy", np.ones((2, 4), np.float32))
+    pair = folder / "loop.tflite", folder / "loop.tflite", "--data", folder / "x.npy"
+    trouble(invoke("diff", *pair, "--timeout", "1.5", "--runtime", "reference"), "reference on loop.tflite", "1.5 s")
+
+
+def test_a_damaged_model(folder: Path) -> None:
+    whole = (folder / "int8.tflite").read_bytes()
+    (folder / "torn.tflite").write_bytes(whole[: len(whole) // 2])
+    trouble(
+        invoke("diff", folder / "torn.tflite", folder / "int8.tflite", "--data", folder / "data.npz"), "torn.tflite"
+    )
+
+
+@pytest.mark.golden
+def test_flipped_bits_never_kill_the_process(folder: Path) -> None:
+    whole = (folder / "int8.tflite").read_bytes()
+    rng = np.random.default_rng(5)
+    for _ in range(12):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, len(whole), 3):
+            damaged[at] ^= 1 << int(rng.integers(8))
+        (folder / "flipped.tflite").write_bytes(damaged)
+        pair = folder / "int8.tflite", folder / "flipped.tflite", "--data", folder / "data.npz"
+        result = invoke("diff", *pair, "--timeout", "10")
+        assert result.exit_code in (0, 1, 2)
+        if result.exit_code == 2:
+            assert result.stderr.startswith("error: ")
+            assert "unexpected" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("none.tflite", "int8.tflite", "--data", "data.npz"), ("none.tflite: no such model",)),
+        (("int8.tflite", "none.h5", "--data", "data.npz"), ("none.h5: no such model",)),
+        (("int8.tflite", "data.npz", "--data", "data.npz"), ("data.npz: this is no TFLite model",)),
+        (("int8.tflite", "empty.tflite", "--data", "data.npz"), ("empty.tflite: the file is empty",)),
+        (("int8.tflite", "int8.tflite", "--data", "none.npz"), ("none.npz: no such data file",)),
+        (("int8.tflite", "int8.tflite", "--data", "nan.npz"), ("nan.npz", "NaN or infinity", "sample 1")),
+        (("int8.tflite", "int8.tflite", "--data", "no_rows.npz"), ("no_rows.npz", "is empty")),
+        (("int8.tflite", "int8.tflite", "--data", "wide.npz"), ("(9) do not fit", "(8)")),
+        (("int8.tflite", "int8.tflite", "--data", "pickled.npy"), ("never loaded",)),
+        (("int8.tflite", "int8.tflite", "--data", "torn.npz"), ("torn.npz: not a readable",)),
+        (("int8.tflite", "int8.tflite", "--data", "int8.tflite"), ("int8.tflite: not a readable .npz or .npy",)),
+        (("int8.tflite", "int8.tflite", "--data", "data.npz", "--fail-on", "bogus>1"), ("no metric 'bogus'",)),
+        (("int8.tflite", "add.tflite", "--data", "data.npz"), ("has 1 array(s), add.tflite has 2 inputs",)),
+    ],
+)
+def test_bad_input_gets_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    x = np.zeros((3, models.DEPTH), np.float32)
+    np.savez(folder / "nan.npz", allow_pickle=False, x=np.where([[0], [1], [0]], np.nan, x))
+    np.savez(folder / "no_rows.npz", allow_pickle=False, x=x[:0])
+    np.savez(folder / "wide.npz", allow_pickle=False, x=np.zeros((3, 9)))
+    np.save(folder / "pickled.npy", np.array([{}]), allow_pickle=True)
+    (folder / "torn.npz").write_bytes((folder / "data.npz").read_bytes()[:200])
+    (folder / "empty.tflite").touch()
+    models.save(folder, models.add(), "add.tflite")
+    monkeypatch.chdir(folder)
+    trouble(invoke("diff", *arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--model", "dense0"), ("no model 'dense0' in the zoo",)),
+        (("--model", "vgg"), ("CNN and dense1",)),
+        (("--data", "none.npz"), ("none.npz: no such data set",)),
+        (("--data", "data.npz"), ("lacks x_train",)),
+    ],
+)
+def test_run_refuses_before_it_starts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("KERAS_HOME", str(folder))
+    result = invoke("run", "--out", "made", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+    for word in words:
+        assert word in result.stderr
+    assert not (folder / "made").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("run", "--seed", "-1"), ("run", "--epochs", "0"), ("diff",), ("run", "--runtime", "gpu")]
+)
+def test_wrong_options_are_trouble(arguments: tuple[str, ...]) -> None:
+    assert invoke(*arguments).exit_code == 2
+
+
+def test_debug_shows_the_traceback(folder: Path) -> None:
+    result = invoke("diff", folder / "none.tflite", folder / "int8.tflite", "--data", folder / "data.npz", "--debug")
+    assert type(result.exception).__name__ == "BadModel"
+
+
+def test_an_unexpected_error_is_one_line_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quantdiff.load.tflite.read_model", lambda *_: 1 / 0)
+    result = invoke("diff", folder / "int8.tflite", folder / "int8.tflite", "--data", folder / "data.npz")
+    trouble(result, "unexpected ZeroDivisionError", "--debug")
+
+
+@pytest.mark.golden
+def test_names_with_markup_and_control_characters_stay_text(folder: Path) -> None:
+    name = "[red]\x1b[31mx"
+    models.save(folder, models.dense(), f"{name}.tflite")
+    pair = folder / f"{name}.tflite", folder / f"{name}.tflite"
+    result = invoke("diff", *pair, "--data", folder / "none.npz")
+    assert "\x1b" not in result.stderr
+    trouble(invoke("diff", pair[0], folder / "int8.tflite", "--data", folder / "nothing\x1b.npz"), "no such data file")
+
+
+HEAVY = "tensorflow, tf_keras, keras, ai_edge_litert, tflite_micro, bokeh, numba"
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after ``code``."""
+    code += "\nimport sys; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import quantdiff",
+        "import quantdiff; quantdiff.diff; quantdiff.load_tflite; quantdiff.Settings",
+        "from click.testing import CliRunner; from quantdiff.cli import main; CliRunner().invoke(main, ['--help'])",
+    ],
+)
+def test_heavy_packages_arrive_last(code: str) -> None:
+    assert not modules_after(code) & set(HEAVY.split(", "))
+
+
+def test_help_does_not_even_need_numpy() -> None:
+    code = "from click.testing import CliRunner; from quantdiff.cli import main; CliRunner().invoke(main, ['--help'])"
+    assert not modules_after(code) & {"numpy", "rich"}
+
+
+@pytest.mark.golden
+def test_diff_of_two_tflite_files_never_imports_tensorflow(folder: Path) -> None:
+    arguments = [str(folder / "int8.tflite")] * 2 + ["--data", str(folder / "data.npz")]
+    code = (
+        "from click.testing import CliRunner; from quantdiff.cli import main\n"
+        f"result = CliRunner().invoke(main, ['diff', *{arguments}]); assert result.exit_code == 0"
+    )
+    assert not modules_after(code) & set(HEAVY.split(", "))
+
+
+def test_a_missing_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quantdiff.run.tflite.importlib.util.find_spec", lambda name: None)
+    pair = folder / "int8.tflite", folder / "int8.tflite", "--data", folder / "data.npz"
+    trouble(invoke("diff", *pair, "--runtime", "tflm"), "runtime tflm is not installed", "quantdiff[tflm]")
