@@ -93,6 +93,18 @@ def test_a_runtime_that_crashes_leaves_the_others_their_say(folder: Path) -> Non
 
 
 @pytest.mark.golden
+def test_a_reference_takes_the_first_runtime_that_runs_it(folder: Path) -> None:
+    model = models.save(folder, models.dense("uint8"), "legacy.tflite")  # TFLM has no uint8 FULLY_CONNECTED
+    runtimes = "--runtime", "tflm", "--runtime", "builtin", "--runtime", "reference"
+    result = invoke("diff", model, model, "--data", folder / "data.npz", *runtimes, "--json")
+    assert result.exit_code == 2
+    document = json.loads(result.stdout)
+    assert [failure["runtime"] for failure in document["failures"]] == ["tflm"]
+    assert [c["candidate"] for c in document["comparisons"]] == ["tflite:builtin", "tflite:reference"]
+    assert document["comparisons"][0]["reference"] == "reference:tflite:builtin"
+
+
+@pytest.mark.golden
 def test_a_hang_is_ended(folder: Path) -> None:
     models.save(folder, models.hangs(), "loop.tflite")
     np.save(folder / "x.npy", np.ones((2, 4), np.float32))

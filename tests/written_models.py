@@ -42,6 +42,7 @@ class Op:
     options_type: str | None = None
     version: int = 1
     custom: bool = False
+    intermediates: Sequence[str] = ()
     custom_options: bytes = b""
 
 
@@ -142,6 +143,8 @@ def _subgraph(sub: Sub, model: Any, codes: dict[tuple[str, int], int]) -> Any:
         record.inputs = [-1 if name is None else index[name] for name in op.inputs]
         record.outputs = [index[name] for name in op.outputs]
         record.builtinOptionsType, record.builtinOptions = options_of(op)
+        if op.intermediates:
+            record.intermediates = [index[name] for name in op.intermediates]
         if op.custom_options:
             record.customOptions = list(op.custom_options)
         graph.operators.append(record)

@@ -96,7 +96,8 @@ def diff(
 ) -> Outcome:
     """Compare two models on the same data.
 
-    A ``.tflite`` candidate runs on every runtime of ``settings``, a ``.tflite`` reference on the first of them.
+    A ``.tflite`` candidate runs on every runtime of ``settings``, a ``.tflite`` reference on the first of them that
+    runs it.
 
     Raises:
         QuantdiffError: a model or the data cannot be read, do not fit each other, or the reference cannot run.
@@ -106,13 +107,13 @@ def diff(
     kinds = [_is_tflite(Path(path)) for path in (reference, candidate)]
     with _processes(settings if any(kinds) else replace(settings, runtimes=())) as processes:
         left, right = (_open(Path(path), settings) for path in (reference, candidate))
-        first = _trace_one(left, batch, progress, processes[0] if processes else None)
+        first, unfit = _trace_first(left, batch, processes, progress)
         candidates, failures = _trace_everywhere(right, batch, processes, progress)
     if first.engine in {trace.engine for trace in candidates}:
         first = replace(first, engine=f"reference:{first.engine}")
     return replace(
         hold_together((first,), candidates, batch.labels, settings.tolerance),
-        failures=failures,
+        failures=tuple(dict.fromkeys(unfit + failures)),
         made_by={"command": "diff", "samples": len(batch), "versions": versions()},
         artifacts={"reference": str(reference), "candidate": str(candidate), "data": batch.source},
     )
@@ -143,6 +144,19 @@ def _trace_one(
         return trace_keras(model, batch, partial(_tell, progress, model.kind, len(batch)))
     assert process is not None
     return trace_tflite(model, batch, process, partial(_tell, progress, process.runtime, len(batch)))
+
+
+def _trace_first(
+    model: KerasModel | Model, batch: Batch, processes: Sequence[RuntimeProcess], progress: zoo.Progress
+) -> tuple[Trace, tuple[Failure, ...]]:
+    """A trace from the first runtime that works, and the reasons of those before it."""
+    failures: list[Failure] = []
+    for process in processes[:-1]:
+        try:
+            return _trace_one(model, batch, progress, process), tuple(failures)
+        except RuntimeFailed as error:
+            failures.append(Failure(process.runtime, str(error)))
+    return _trace_one(model, batch, progress, processes[-1] if processes else None), tuple(failures)
 
 
 def _trace_everywhere(

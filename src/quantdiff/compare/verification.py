@@ -18,11 +18,12 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
-from quantdiff.run.simulator import Missing, run_operator, simulate
+from quantdiff.run.simulator import Missing, missing_inputs, run_operator, simulate
 from quantdiff.run.tflite import check_installed, inputs_of
 from quantdiff.run.versions import versions
 from quantdiff.sim.delegate import kernel_of
 from quantdiff.sim.node import NoKernel, node_of
+from quantdiff.sim.registry import kernels
 from quantdiff.sim.runtime import Runtime
 
 READABLE = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
@@ -132,8 +133,8 @@ def compare_operators(
     results, missing = [], []
     for operator in graph.operators:
         try:
-            absent = [i for i in operator.inputs if i >= 0 and i not in values and not graph.tensors[i].is_constant]
-            if absent:
+            absent = missing_inputs(graph, operator, values)
+            if absent and operator.op in kernels():
                 raise NoKernel(f"tensor {graph.tensors[absent[0]].name!r} cannot be read from the runtime")
             outputs = run_operator(graph, operator, values, runtime)
             kernel = kernel_of(node_of(graph, operator), runtime)

@@ -64,8 +64,15 @@ def simulate(graph: Graph, inputs: Sequence[Array], runtime: Runtime) -> Simulat
 
 
 def known(graph: Graph, operator: Operator, values: Mapping[int, Array]) -> bool:
-    """True when every input of the operator is there."""
-    return all(i < 0 or i in values or graph.tensors[i].is_constant for i in operator.inputs)
+    """True when every input of the operator is there; a state starts afresh with each sample."""
+    return not missing_inputs(graph, operator, values)
+
+
+def missing_inputs(graph: Graph, operator: Operator, values: Mapping[int, Array]) -> list[int]:
+    """The inputs that are no constants, no state, and not among ``values``."""
+    tensors = graph.tensors
+    given = {i for i in operator.inputs if i < 0 or tensors[i].is_constant or tensors[i].is_variable}
+    return [i for i in operator.inputs if i not in given and i not in values]
 
 
 def run_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime) -> tuple[Array, ...]:
@@ -99,7 +106,7 @@ def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
         return 0
     rank = arrays[0].ndim - 1
     alike = all(a.ndim - 1 == rank and rank > 0 and a.shape[1] == 1 for a in arrays)
-    fits = all(t.data is not None and t.data.ndim <= rank for t in constants)
+    fits = all(t.data is None or t.data.ndim <= rank for t in constants)
     if not (alike and fits and all(t.shape[:1] == (1,) for t in node.outputs)):
         return 0
     elements: int = sum(array[0].size for array in arrays) + sum(math.prod(t.shape) for t in node.outputs)

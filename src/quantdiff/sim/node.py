@@ -32,6 +32,7 @@ class Node:
     operator: Operator
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
+    intermediates: tuple[Tensor, ...] = ()
 
     def option(self, name: str, default: Any = None) -> Any:
         """A builtin option by its schema name in snake_case."""
@@ -64,7 +65,8 @@ def node_of(graph: Graph, operator: Operator) -> Node:
     """The operator with its tensors."""
     tensors = graph.tensors
     inputs = tuple(tensors[i] if i >= 0 else None for i in operator.inputs)
-    return Node(operator, inputs, tuple(tensors[i] for i in operator.outputs))
+    outputs, between = (tuple(tensors[i] for i in indices) for indices in (operator.outputs, operator.intermediates))
+    return Node(operator, inputs, outputs, between)
 
 
 def quant_of(tensor: Tensor) -> QuantParams:

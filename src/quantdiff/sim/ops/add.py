@@ -16,7 +16,7 @@ from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of,
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
-LEFT_SHIFT = 20
+LEFT_SHIFT, NARROW_SHIFT = 20, 15
 MULTIPLIER_BITS = 20
 
 
@@ -36,8 +36,10 @@ def add_or_subtract(node: Node, a: Array, b: Array, sign: int, runtime: Runtime)
     """Both ops, by the runtime's integers; plain numbers as they are."""
     if plain(node):
         return clamped(node, a + b if sign > 0 else a - b)
-    if not is_quantized(node.x, "int8", "uint8"):
+    if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
+    if node.x.dtype == "int16" and node.option("pot_scale_int16", True):
+        raise NoKernel("16-bit operands whose scales must be powers of two")
     operands = centred(a, zero_point_of(node.x)), centred(b, zero_point_of(node.at(1)))
     how = in_21_bits if runtime is Runtime.XNNPACK else in_three_steps
     y = how(node, *operands, sign) + zero_point_of(node.y)
@@ -48,12 +50,13 @@ def in_three_steps(node: Node, a: Array, b: Array, sign: int) -> Array:
     """Scale both operands to twice the larger scale, add, scale to the output; rule G each time."""
     scales = [np.float64(scale_of(t)) for t in (node.x, node.at(1))]
     twice = 2 * max(scales)
+    left_shift = NARROW_SHIFT if node.x.dtype == "int16" else LEFT_SHIFT
 
     def scaled(x: Array, scale: ArrayLike) -> Array:
         return multiply_by_quantized_multiplier(x, *quantize_multiplier(scale), Rounding.GEMMLOWP)
 
-    left, right = (scaled(x.astype(np.int64) << LEFT_SHIFT, s / twice) for x, s in zip((a, b), scales, strict=True))
-    return scaled(left + sign * right, twice / (2.0**LEFT_SHIFT * np.float64(scale_of(node.y))))
+    left, right = (scaled(x.astype(np.int64) << left_shift, s / twice) for x, s in zip((a, b), scales, strict=True))
+    return scaled(left + sign * right, twice / (2.0**left_shift * np.float64(scale_of(node.y))))
 
 
 def in_21_bits(node: Node, a: Array, b: Array, sign: int) -> Array:

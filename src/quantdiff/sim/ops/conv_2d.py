@@ -15,7 +15,8 @@ from quantdiff.sim.fixed_point import Rounding, requantize
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.scales import check_8_bit, convolution_scale
+from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
+from quantdiff.sim.wide import has_int64_sum, is_wide, refuse_weights_off_zero, round_sum
 from quantdiff.sim.window import axes_of, pad_image, windows
 
 
@@ -25,9 +26,14 @@ def conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None, *, runtim
 
     Shapes: x (n, h, w, c), w (out, kh, kw, c / groups), bias (out,) -> (n, out_h, out_w, out).
     """
+    rounding = rounding_of(runtime, groups=x.shape[3] // w.shape[3])
+    if is_wide(node):
+        refuse_weights_off_zero(node)
+        wide = has_int64_sum(node, 2)
+        y = round_sum(accumulate(node, x, w), bias, product_scale(node, rounding), rounding, wide)
+        return y.clip(*clamp_of(node, runtime)).astype(np.int16)
     check_8_bit(node)
     acc = add_bias(accumulate(node, x, w), bias)
-    rounding = rounding_of(runtime, groups=x.shape[3] // w.shape[3])
     y = requantize(acc, convolution_scale(node, rounding), rounding) + zero_point_of(node.y)
     return y.clip(*clamp_of(node, runtime)).astype(node.y.dtype)
 

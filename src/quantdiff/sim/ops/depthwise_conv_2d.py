@@ -19,7 +19,8 @@ from quantdiff.sim.fixed_point import Rounding, requantize
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.scales import check_8_bit, convolution_scale
+from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
+from quantdiff.sim.wide import is_wide, refuse_weights_off_zero, round_sum
 from quantdiff.sim.window import axes_of, pad_image
 
 VECTOR = 8
@@ -32,6 +33,11 @@ def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None,
 
     Shapes: x (n, h, w, c), w (1, kh, kw, c * m), bias (c * m,) -> (n, out_h, out_w, c * m).
     """
+    if is_wide(node):
+        refuse_weights_off_zero(node)
+        wide_scale = product_scale(node, Rounding.GEMMLOWP)
+        y = round_sum(accumulate(node, x, w), bias, wide_scale, Rounding.GEMMLOWP, int64_sum=True)
+        return y.clip(*clamp_of(node, runtime)).astype(np.int16)
     check_8_bit(node)
     acc = add_bias(accumulate(node, x, w), bias)
     old = node.x.dtype == "uint8" and runtime is Runtime.BUILTIN  # whose kernel rounds as the reference does

@@ -7,6 +7,8 @@ fully_connected.h`` and ruy, or ``cpu_backend_gemm_custom_gemv.h`` at batch 1; x
 
 from __future__ import annotations
 
+import numpy as np
+
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, matmul
 from quantdiff.sim.fixed_point import Rounding, requantize
@@ -14,6 +16,7 @@ from quantdiff.sim.node import Node, clamp_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, float_product_scale, product_scale
+from quantdiff.sim.wide import has_int64_sum, is_wide, round_sum, symmetric
 
 ROUNDING = {
     Runtime.REFERENCE: Rounding.DOUBLE,
@@ -30,10 +33,23 @@ def fully_connected(node: Node, x: Array, w: Array, bias: Array | None = None, *
     Shapes: x (…, depth) of any rank, w (units, depth), bias (units,) -> (batch, units), or (…, units)
     with keep_num_dims.
     """
+    if is_wide(node):
+        return from_16_bits(node, accumulate(node, x, w), bias, runtime)
     check_8_bit(node)
     acc = add_bias(accumulate(node, x, w), bias)
     y = requantize(acc, effective_scale(node, runtime), ROUNDING[runtime]) + zero_point_of(node.y)
     return y.clip(*clamp_of(node, runtime)).astype(node.y.dtype)
+
+
+def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime) -> Array:
+    """int16 × int8: rule D in LiteRT, but R where ``builtin`` can take ruy (zero points 0, no int64 bias)."""
+    wide, unsaid = has_int64_sum(node, 2), node.option("quantized_bias_type", "FLOAT32") == "FLOAT32"
+    rounding = Rounding.GEMMLOWP if runtime is Runtime.TFLM else Rounding.DOUBLE
+    scale = product_scale(node, rounding)
+    if runtime is Runtime.BUILTIN and symmetric(node) and (not wide or (bias is None and unsaid)):
+        rounding, wide, scale = Rounding.RUY, False, effective_scale(node, runtime)
+    y = round_sum(acc, bias, scale, rounding, wide)
+    return y.clip(*clamp_of(node, runtime)).astype(np.int16)
 
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:

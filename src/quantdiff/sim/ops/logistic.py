@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim import gemmlowp, libm
+from quantdiff.sim import gemmlowp, int16_table, libm
 from quantdiff.sim.fixed_point import rounding_divide_by_pot
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
@@ -21,6 +21,8 @@ from quantdiff.sim.tflm_table import fixed_point_table
 @kernel("LOGISTIC")
 def logistic(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``y = 1 / (1 + exp(-x))`` on the output's grid. Shape as ``x``."""
+    if is_quantized(node.x, "int16") and node.y.dtype == "int16":
+        return from_16_bits(node, x, runtime)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     if runtime is Runtime.TFLM:
@@ -42,3 +44,11 @@ def double(x: Array) -> Array:
 def from_q4(a: Array) -> Array:
     """TFLM's: Q4 in, 1/256 steps above -128 out."""
     return rounding_divide_by_pot(gemmlowp.logistic(a, 4), 31 - 8) - 128
+
+
+def from_16_bits(node: Node, x: Array, runtime: Runtime) -> Array:
+    """int16: the table, but gemmlowp's function where ``builtin`` meets a power of two."""
+    multiplier, shift = int16_table.how_scaled(node, (0,))
+    if multiplier == 0 and runtime is Runtime.BUILTIN:
+        return gemmlowp.logistic(gemmlowp.rescale(x.astype(np.int64), shift, 16), 3, 16).astype(np.int16)
+    return int16_table.logistic(x, multiplier, shift).astype(np.int16)

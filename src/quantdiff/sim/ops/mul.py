@@ -25,7 +25,7 @@ def mul(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     """
     if plain(node):
         return clamped(node, a * b)
-    if not is_quantized(node.x, "int8", "uint8"):
+    if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
     product = centred(a, zero_point_of(node.x)).astype(np.int64) * centred(b, zero_point_of(node.at(1)))
     rounding = Rounding.XNNPACK if runtime is Runtime.XNNPACK else Rounding.GEMMLOWP
