@@ -37,7 +37,7 @@ class Requantization:
     def stage(self, compiled: ModuleType | None) -> Stage:
         """The rounding with all that does not depend on the block worked out."""
         output, scale = (self.zero_point, *self.clamp), np.asarray(self.scale)
-        if compiled is not None and self.rounding is Rounding.XNNPACK:
+        if compiled is not None and self.rounding is Rounding.XNNPACK and not self.tail:
             narrow = scale.astype(np.float32)
             return lambda block, offset, y: compiled.by_float(block, offset, narrow, output, y)
         if compiled is not None and self.rounding in (Rounding.GEMMLOWP, Rounding.RUY):
