@@ -41,7 +41,7 @@ def main() -> None:
     """Both networks, one table each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--images", type=int, default=16)
     arguments = parser.parse_args()
     for name, network, count in (("MobileNetV2", mobilenet_v2(), arguments.images), ("DS-CNN", ds_cnn(), 256)):
         measure(name, network, count, arguments.rounds)

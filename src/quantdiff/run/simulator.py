@@ -16,7 +16,7 @@ from quantdiff.sim.node import Node, NoKernel, node_of
 from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.runtime import Runtime
 
-ELEMENTS_AT_ONCE, BLOCKED_AT_ONCE = 2**21, 2**24
+ELEMENTS_AT_ONCE, BLOCKED_AT_ONCE = 2**21, 2**25
 """Input and output elements of the samples that go through a kernel together; more where it works in blocks itself."""
 
 

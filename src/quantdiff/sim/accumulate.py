@@ -84,7 +84,9 @@ def exact_parts(w: Array, largest: int) -> list[slice]:
     if largest * max(int(w.max(initial=0)), -int(w.min(initial=0))) * depth <= EXACT_FLOAT32:
         return [slice(0, depth)]
     magnitude = np.abs(w)
-    for count in range(1, depth + 1):
+    if largest * int(magnitude.sum(axis=-1, dtype=np.int64).max()) <= EXACT_FLOAT32:
+        return [slice(0, depth)]
+    for count in range(2, depth + 1):
         edges = np.arange(count + 1) * depth // count
         sums = np.add.reduceat(magnitude, edges[:-1], axis=-1, dtype=np.int64)
         if largest * int(sums.max()) <= EXACT_FLOAT32:

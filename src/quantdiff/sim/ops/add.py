@@ -9,15 +9,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import Sums, centred
-from quantdiff.sim.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier, rint
+from quantdiff.sim.fixed_point import INT32_MAX, INT32_MIN, Rounding, rint
 from quantdiff.sim.floats import clamped, plain
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
-from quantdiff.sim.requantization import requantization, round_sums
+from quantdiff.sim.requantization import Requantization, round_sums
 from quantdiff.sim.runtime import Runtime
 
 LEFT_SHIFT, NARROW_SHIFT = 20, 15
@@ -54,28 +53,19 @@ def in_three_steps(node: Node, a: Array, b: Array, sign: int) -> Array:
     """Scale both operands to twice the larger scale, add, scale to the output; rule G each time."""
     scales = [np.float64(scale_of(t)) for t in (node.x, node.at(1))]
     twice = 2 * max(scales)
-    narrow = node.x.dtype == "int16"
-    left_shift = NARROW_SHIFT if narrow else LEFT_SHIFT
-
-    def scaled(x: Array, scale: ArrayLike) -> Array:
-        wide = x.astype(np.int64) << left_shift
-        return multiply_by_quantized_multiplier(wide, *quantize_multiplier(scale), Rounding.GEMMLOWP)
-
-    apply = scaled if narrow else partial(tabulated, scaled)
-    left, right = (apply(x, s / twice) for x, s in zip((a, b), scales, strict=True))
-    total = np.asarray(left + sign * right)
-    channels = total.shape[-1] if total.ndim else 1
-    sums = Sums(total.size // max(1, channels), np.zeros(channels, np.int32), [total.reshape(-1, channels)])
-    scale = twice / (2.0**left_shift * np.float64(scale_of(node.y)))
-    rule = requantization(node, Runtime.REFERENCE, Rounding.GEMMLOWP, scale, channels=channels)
-    return round_sums(sums, [rule])[0].reshape(total.shape)
+    left_shift = NARROW_SHIFT if node.x.dtype == "int16" else LEFT_SHIFT
+    whole = partial(Requantization, Rounding.GEMMLOWP, zero_point=0, clamp=(INT32_MIN, INT32_MAX), dtype="int32")
+    left, right = (scaled(x << left_shift, s / twice, whole) for x, s in zip((a, b), scales, strict=True))
+    clamp = clamp_of(node, Runtime.REFERENCE)
+    last = partial(Requantization, Rounding.GEMMLOWP, zero_point=zero_point_of(node.y), clamp=clamp, dtype=node.y.dtype)
+    return scaled(left + sign * right, twice / (2.0**left_shift * np.float64(scale_of(node.y))), last)
 
 
-def tabulated(scaled: Callable[[Array, ArrayLike], Array], x: Array, scale: ArrayLike) -> Array:
-    """``scaled`` of differences of two 8-bit integers, looked up: there are but 511 of them."""
-    table = scaled(np.arange(-255, 256), scale).astype(np.int32)
-    found: Array = table[x + 255]
-    return found
+def scaled(x: Array, scale: float, rule: Callable[..., Requantization]) -> Array:
+    """``x * scale`` by the rule, for the int32 values of any shape."""
+    channels = x.shape[-1] if x.ndim else 1
+    sums = Sums(x.size // max(1, channels), np.zeros(channels, np.int32), [x.reshape(-1, channels)])
+    return round_sums(sums, [rule(scale=(float(scale),) * channels)])[0].reshape(x.shape)
 
 
 def in_21_bits(node: Node, a: Array, b: Array, sign: int) -> Array:
