@@ -16,7 +16,7 @@ from quantdiff.quant import Array
 from quantdiff.sim import compiled, loops
 from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype
 from quantdiff.sim.fixed_point import Rounding
-from quantdiff.sim.requantization import Requantization, round_sums
+from quantdiff.sim.rules import Requantization, round_sums
 from quantdiff.sim.runtime import Runtime
 
 RULES = (Rounding.GEMMLOWP, Rounding.RUY, Rounding.XNNPACK, Rounding.DOUBLE)
@@ -78,7 +78,7 @@ def test_whole_convolutions_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatc
 
     def simulated(case: Case, with_loops: bool) -> list[Array]:
         chosen: Callable[[int], object] = lambda elements: loops if with_loops else None  # noqa: E731
-        monkeypatch.setattr("quantdiff.sim.requantization.loops", chosen)
+        monkeypatch.setattr("quantdiff.sim.rules.loops", chosen)
         monkeypatch.setattr("quantdiff.sim.ops.depthwise_conv_2d.loops", chosen)
         feeds = list(case.feeds.values())
         results = (run_simulator(case.write(), feeds, runtime) for runtime in RUNTIMES)

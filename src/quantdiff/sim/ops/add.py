@@ -16,7 +16,7 @@ from quantdiff.sim.fixed_point import INT32_MAX, INT32_MIN, Rounding, rint
 from quantdiff.sim.floats import clamped, plain
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
-from quantdiff.sim.requantization import Requantization, round_sums
+from quantdiff.sim.rules import Requantization, round_sums
 from quantdiff.sim.runtime import Runtime
 
 LEFT_SHIFT, NARROW_SHIFT = 20, 15

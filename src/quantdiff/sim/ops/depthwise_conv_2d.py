@@ -19,7 +19,7 @@ from quantdiff.sim.compiled import loops
 from quantdiff.sim.fixed_point import Rounding, requantize
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
-from quantdiff.sim.requantization import Requantization, requantization, round_sums
+from quantdiff.sim.rules import Requantization, requantization, round_sums
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
 from quantdiff.sim.wide import is_wide, refuse_weights_off_zero, round_sum

@@ -16,7 +16,7 @@ from quantdiff.sim.accumulate import centred, gemm, matmul
 from quantdiff.sim.fixed_point import Rounding
 from quantdiff.sim.node import Node, clamp_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
-from quantdiff.sim.requantization import requantization, round_sums
+from quantdiff.sim.rules import requantization, round_sums
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, float_product_scale, product_scale
 from quantdiff.sim.wide import has_int64_sum, is_wide, round_sum, symmetric
