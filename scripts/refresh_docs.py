@@ -2,11 +2,10 @@
 
     uv run python scripts/refresh_docs.py [FILE.md …]
 
-Every block fenced as ``console`` begins with ``$ command`` lines; the rest of the block is replaced by the output
-of the last one. Commands of one file share a scratch folder, and see the data that a fresh machine has.
+In every block fenced as ``console`` the lines that begin with ``$ `` are commands; what stands below each is replaced
+by what it prints. The commands of one file share a scratch folder, and see the data that a fresh machine has.
 """
 
-import itertools
 import os
 import re
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```console\n(.*?)```", re.S)
+DONE = "--- done ---"
 
 
 def main() -> None:
@@ -31,9 +31,10 @@ def main() -> None:
 
 
 def refreshed(block: re.Match[str], folder: str) -> str:
-    """The block with the output of its commands, run in ``folder``."""
-    shown = [*itertools.takewhile(lambda line: line.startswith("$ "), block[1].splitlines())]
-    commands = [line.removeprefix("$ ") for line in shown]
+    """The block with the output of its commands, run one after the other in ``folder``."""
+    commands = [line.removeprefix("$ ") for line in block[1].splitlines() if line.startswith("$ ")]
+    # Each command's status stays in $? for the next one.
+    script = "\n".join(f"{command}\nstatus=$?; echo '{DONE}'; (exit $status)" for command in commands)
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -41,10 +42,8 @@ def refreshed(block: re.Match[str], folder: str) -> str:
         "COLUMNS": "100",
         "UV_PROJECT": str(ROOT),
     }
-    print("$", *commands)
     done = subprocess.run(
-        "\n".join(commands),
-        shell=True,
+        ["bash", "-c", script],
         check=False,  # a status other than 0 may be what the page shows
         cwd=folder,
         env=environment,
@@ -52,8 +51,12 @@ def refreshed(block: re.Match[str], folder: str) -> str:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    printed = [line.rstrip() for line in done.stdout.splitlines()]
-    return "\n".join(["```console", *shown, *printed, "```"])
+    printed = done.stdout.split(f"{DONE}\n")
+    lines = ["```console"]
+    for command, output in zip(commands, printed, strict=False):
+        print("$", command)
+        lines += [f"$ {command}", *(line.rstrip() for line in output.splitlines())]
+    return "\n".join([*lines, "```"])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from quantized_models import Made, make
 
 from quantdiff import api
 from quantdiff.compare.outcome import Outcome
@@ -27,3 +28,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         return api.run(trial, out, api.Settings(runtimes=RUNTIMES)), out
 
     return run_once
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
+    """A function from a builder in ``quantized_models`` to the files of its model."""
+
+    @cache
+    def make_once(build: Callable[[], object], *, quantized: bool = True) -> Made:
+        return make(build, tmp_path_factory.mktemp("made"), quantized=quantized)
+
+    return make_once

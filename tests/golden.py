@@ -21,7 +21,7 @@ from quantdiff.sim.runtime import Runtime
 
 RUNTIMES = tuple(Runtime)
 LITERT = tuple(runtime for runtime in Runtime if runtime is not Runtime.TFLM)
-CASES = 100
+CASES = 30
 """Models per op and runtime, at least: one multiplier each, so that near-ties are hit from many sides."""
 
 

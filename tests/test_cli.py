@@ -210,6 +210,16 @@ def test_an_unexpected_error_is_one_line_too(folder: Path, monkeypatch: pytest.M
     trouble(result, "unexpected ZeroDivisionError", "--debug")
 
 
+def test_an_interrupt_is_neither_same_nor_different(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("quantdiff.load.tflite.read_model", interrupt)
+    result = invoke("diff", folder / "int8.tflite", folder / "int8.tflite", "--data", folder / "data.npz")
+    assert result.exit_code == 130
+    assert result.stderr == "error: interrupted; nothing half-written remains\n"
+
+
 @pytest.mark.golden
 def test_names_with_markup_and_control_characters_stay_text(folder: Path) -> None:
     name = "[red]\x1b[31mx"

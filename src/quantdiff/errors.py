@@ -47,3 +47,11 @@ class RuntimeHung(RuntimeFailed):
 
 class UnsupportedOp(QuantdiffError):
     """An operator that has no kernel here; the message names it with its index."""
+
+
+class NoSuchElement(QuantdiffError):
+    """An operator, a sample or an element that the model or the data do not have."""
+
+
+class NotConfirmed(QuantdiffError):
+    """A runtime gave something else than was claimed, so nothing is claimed."""

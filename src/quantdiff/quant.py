@@ -1,4 +1,4 @@
-"""Affine quantization: ``real = scale * (q - zero_point)``, and the rules that lead there."""
+"""Affine quantization: ``real = scale * (q - zero_point)``; the rules that lead there are in ``nudge``."""
 
 from __future__ import annotations
 

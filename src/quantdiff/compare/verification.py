@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,12 @@ from quantdiff.run.tflite import check_installed, inputs_of
 from quantdiff.run.versions import versions
 from quantdiff.sim.delegate import kernel_of
 from quantdiff.sim.node import NoKernel, node_of
+from quantdiff.sim.partition import agrees
 from quantdiff.sim.registry import kernels
+from quantdiff.sim.releases import doubt
 from quantdiff.sim.runtime import Runtime
+
+Parts = list[tuple[list[int], list[int]]]
 
 READABLE = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
 """Types that every runtime's Python interface can give back."""
@@ -49,8 +53,10 @@ class Verdict:
     """What one runtime gave: ``exact``, ``differs``, ``unsupported``, ``crashed`` or ``unavailable``.
 
     ``count`` and ``mismatches`` add up the operators; ``chain_…`` are those of the final outputs when the
-    simulator runs on its own results; ``faithful`` says that reading the tensors between did not change the
-    final outputs. ``why`` is the runtime's own word where it failed.
+    simulator runs on its own results; ``delegated_as_expected`` says that XNNPACK took the operators that the
+    rules say, by the interpreter's own report; ``faithful`` that reading the tensors between did not change the
+    final outputs. ``why`` is the runtime's own word where it failed, ``doubt`` says where its release is not one
+    that the rules were checked with.
     """
 
     status: str
@@ -60,7 +66,9 @@ class Verdict:
     chain_count: int = 0
     chain_mismatches: int = 0
     faithful: bool = True
+    delegated_as_expected: bool = True
     why: str = ""
+    doubt: str = ""
 
     @property
     def count(self) -> int:
@@ -94,13 +102,17 @@ def load_and_verify(
         inputs, source = inputs_of(model, load_batch(data)), str(data)
         inputs = [array[: samples_for(model.main, samples or len(array))] for array in inputs]
     names = [runtime.value for runtime in Runtime] if "all" in runtimes else list(dict.fromkeys(runtimes))
-    verdicts = {name: verify(model, inputs, Runtime(name), timeout) for name in names}
+    installed = versions()
+    verdicts = {
+        name: replace(verify(model, inputs, Runtime(name), timeout), doubt=doubt(Runtime(name), installed))
+        for name in names
+    }
     made_by = {
         "command": "verify",
         "model": str(path),
         "data": source,
         "samples": len(inputs[0]) if inputs else 0,
-        "versions": versions(),
+        "versions": installed,
     }
     return verdicts, made_by
 
@@ -112,7 +124,7 @@ def verify(model: Model, inputs: Sequence[Array], runtime: Runtime, timeout: flo
     """
     try:
         check_installed([runtime.value])
-        values, faithful = run_runtime(model, inputs, runtime, timeout)
+        values, faithful, delegated = run_runtime(model, inputs, runtime, timeout)
     except (RuntimeCrashed, RuntimeHung) as error:
         return Verdict("crashed", why=str(error))
     except RuntimeFailed as error:
@@ -121,9 +133,12 @@ def verify(model: Model, inputs: Sequence[Array], runtime: Runtime, timeout: flo
     simulation = simulate(model.main, inputs, runtime)
     pairs = [(simulation.values[i], values[i]) for i in model.main.outputs if i in simulation.values and i in values]
     chain_count, chain_mismatches = _tally(pairs)
-    wrong = chain_mismatches + sum(result.mismatches for result in operators) + (not faithful)
+    expected = runtime is not Runtime.XNNPACK or agrees(model.main, delegated)
+    wrong = chain_mismatches + sum(result.mismatches for result in operators) + (not faithful) + (not expected)
     status = "differs" if wrong else "unsupported" if unsupported or not operators else "exact"
-    return Verdict(status, operators, unsupported, simulation.skipped, chain_count, chain_mismatches, faithful)
+    return Verdict(
+        status, operators, unsupported, simulation.skipped, chain_count, chain_mismatches, faithful, expected
+    )
 
 
 def compare_operators(
@@ -163,8 +178,8 @@ def differing(mine: Array, theirs: Array) -> int:
 
 def run_runtime(
     model: Model, inputs: Sequence[Array], runtime: Runtime, timeout: float
-) -> tuple[dict[int, Array], bool]:
-    """Every readable tensor as the runtime gave it, and whether reading them left the final outputs alone.
+) -> tuple[dict[int, Array], bool, Parts]:
+    """Every readable tensor, whether reading them left the final outputs alone, and what a delegate runs.
 
     Raises:
         RuntimeFailed: the runtime refuses the model, crashes or hangs.
@@ -175,6 +190,7 @@ def run_runtime(
     readable = [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in READABLE]
     with RuntimeProcess(runtime.value, timeout=timeout) as process, tempfile.TemporaryDirectory() as folder:
         process.load(model.path, batch=False)
+        delegated = process.delegated
         final, _ = process.run(inputs, len(graph.outputs), lambda done: None)
         rewritten = Path(folder) / model.path.name
         rewritten.write_bytes(with_outputs(model.path.read_bytes(), readable))
@@ -184,7 +200,7 @@ def run_runtime(
     values |= {i: _by_sample(a, len(graph.tensors[i].shape)) for i, a in zip(readable, arrays, strict=True)}
     outputs = (_by_sample(a, len(graph.tensors[i].shape)) for i, a in zip(graph.outputs, final, strict=True))
     faithful = all(differing(values[i], y) == 0 for i, y in zip(graph.outputs, outputs, strict=True) if i in values)
-    return values, faithful
+    return values, faithful, delegated
 
 
 def _by_sample(array: Array, rank: int) -> Array:

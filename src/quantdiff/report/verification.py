@@ -31,7 +31,9 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "mismatches": verdict.mismatches,
         "chain": {"count": verdict.chain_count, "mismatches": verdict.chain_mismatches},
         "faithful": verdict.faithful,
+        "delegated_as_expected": verdict.delegated_as_expected,
         "why": verdict.why,
+        "doubt": verdict.doubt,
         "operators": [
             {"index": o.index, "op": o.op, "kernel": o.kernel, "count": o.count, "mismatches": o.mismatches}
             for o in verdict.operators
@@ -72,4 +74,8 @@ def _sentence(runtime: str, verdict: Verdict) -> str:
         text += f"; {verdict.chain_mismatches:,} of {verdict.chain_count:,} outputs when the simulator runs alone"
     if not verdict.faithful:
         text += "; the final outputs changed when the tensors between were read, so the operators prove nothing"
+    if not verdict.delegated_as_expected:
+        text += "; XNNPACK took other operators than this version of its rules says"
+    if verdict.doubt:
+        text += f"; {verdict.doubt}"
     return text + "\n"

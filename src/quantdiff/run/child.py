@@ -22,6 +22,7 @@ from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.quant import Array
 
 TIMEOUT = 120.0  # seconds without a word from the child
+START_UP = 60.0  # seconds that a busy machine may need to import the runtime, whatever the time limit
 CHATTER = ("INFO:", "WARNING: All log")  # lines of native code that explain nothing
 WORDS_AT_MOST = 300  # characters of a runtime's own message
 
@@ -42,6 +43,7 @@ class RuntimeProcess:
         self._start()
 
     def _start(self) -> None:
+        self._ready = False
         self._log = (self._folder / "stderr.txt").open("w+b")
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "quantdiff.run.worker"],
@@ -62,6 +64,8 @@ class RuntimeProcess:
     def load(self, model: Path, *, batch: bool = True) -> None:
         """Load a model; ``batch`` False runs it sample by sample whatever it allows.
 
+        ``delegated`` then says which parts of its graph a delegate runs: input and output tensors of each.
+
         Raises:
             RuntimeFailed: the runtime refuses the model, crashes or hangs over it.
         """
@@ -69,7 +73,8 @@ class RuntimeProcess:
             self._end()
             self._start()
         self.model = model.name
-        self._ask({"call": "load", "runtime": self.runtime, "model": str(model), "batch": batch})
+        reply = self._ask({"call": "load", "runtime": self.runtime, "model": str(model), "batch": batch})
+        self.delegated: list[tuple[list[int], list[int]]] = [(given, made) for given, made in reply["delegated"]]
 
     def run(
         self, inputs: Sequence[Array], outputs: int, on_progress: Callable[[int], None]
@@ -81,8 +86,8 @@ class RuntimeProcess:
         """
         sent = [self._share(i, array) for i, array in enumerate(inputs)]
         received = [str(self._folder / f"output{i}.npy") for i in range(outputs)]
-        how = self._ask({"call": "run", "inputs": sent, "outputs": received}, on_progress)
-        return [np.load(path) for path in received], how == "batched"
+        reply = self._ask({"call": "run", "inputs": sent, "outputs": received}, on_progress)
+        return [np.load(path) for path in received], reply["result"] == "batched"
 
     def _share(self, index: int, array: Array) -> str:
         """Put an array where the child sees it; the same memory again where the shape allows it."""
@@ -108,7 +113,7 @@ class RuntimeProcess:
                 if stream is not None:
                     stream.close()
 
-    def _ask(self, request: dict[str, Any], on_progress: Callable[[int], None] = lambda done: None) -> str:
+    def _ask(self, request: dict[str, Any], on_progress: Callable[[int], None] = lambda done: None) -> dict[str, Any]:
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # its end is reported below, with the reason
             self._child.stdin.write(json.dumps(request) + "\n")
@@ -119,12 +124,14 @@ class RuntimeProcess:
                 on_progress(reply["done"])
             elif "error" in reply:
                 raise RuntimeFailed(f"{self._where()} failed: {self._reason(reply['error'])}")
-            elif reply["result"] != "ready":
-                return str(reply["result"])
+            elif reply["result"] == "ready":
+                self._ready = True
+            else:
+                return reply
 
     def _reply(self) -> dict[str, Any]:
         try:
-            line = self._replies.get(timeout=self.timeout)
+            line = self._replies.get(timeout=self.timeout if self._ready else max(self.timeout, START_UP))
         except queue.Empty:
             self._child.kill()
             raise RuntimeHung(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,11 @@ import numpy as np
 from quantdiff.errors import RuntimeFailed
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.frameworks import quiet
-from quantdiff.load.keras import KerasModel
+from quantdiff.load.keras import KerasModel, flat_layers
 from quantdiff.quant import Array
 from quantdiff.trace import Trace, Value
+
+Visit = Callable[[str, list[Array], Array], None]
 
 ELEMENTS_AT_ONCE, SAMPLES_AT_ONCE = 2**22, 1000
 
@@ -26,19 +28,59 @@ def trace_keras(model: KerasModel, batch: Batch, on_progress: Callable[[int], No
         BadData: the data do not fit the model's inputs.
         RuntimeFailed: Keras raised an error.
     """
+    parts: list[list[Array]] = []
+    for rows in _slices(model, batch):
+        parts.append(_call(model, rows))
+        on_progress(sum(len(part[0]) for part in parts))
+    outputs = [np.concatenate([part[i] for part in parts]) for i in range(len(parts[0]))]
+    values = tuple(Value(name, array) for name, array in zip(model.outputs, outputs, strict=True))
+    return Trace(model.kind, values, model.notes)
+
+
+def watch_layers(model: KerasModel, batch: Batch, visit: Visit) -> tuple[Array, ...]:
+    """Run ``model`` and show ``visit`` every layer's inputs and output, slice by slice; gives the model's outputs.
+
+    A shared layer is shown once per use. Nothing is kept: memory does not grow with the data.
+
+    Raises:
+        BadData: the data do not fit the model's inputs.
+        RuntimeFailed: Keras raised an error.
+    """
+    layers = [layer for layer in flat_layers(model.model) if not hasattr(layer, "layers")]
+    parts = []
+    try:
+        for layer in layers:
+            object.__setattr__(layer, "call", _showing(layer, visit))
+        for rows in _slices(model, batch):
+            parts.append(_call(model, rows))
+    finally:
+        for layer in layers:
+            vars(layer).pop("call", None)
+    return tuple(np.concatenate([part[i] for part in parts]) for i in range(len(parts[0])))
+
+
+def _showing(layer: Any, visit: Visit) -> Callable[..., Any]:
+    call = layer.call
+
+    def shown(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        output = call(inputs, *args, **kwargs)
+        given = inputs if isinstance(inputs, list | tuple) else [inputs]
+        if not isinstance(output, list | tuple | dict):
+            visit(layer.name, [np.asarray(x) for x in given], np.asarray(output))
+        return output
+
+    return shown
+
+
+def _slices(model: KerasModel, batch: Batch) -> Iterator[list[Array]]:
+    """The data as the model's inputs, as many samples at once as memory bears."""
     inputs = [
         array.astype(slot.dtype, copy=False)
         for array, slot in zip(bind(batch, model.inputs, model.name), model.inputs, strict=True)
     ]
     elements = max(1, sum(array[:1].size for array in inputs))
     size = max(1, min(SAMPLES_AT_ONCE, ELEMENTS_AT_ONCE // elements))
-    parts: list[list[Array]] = []
-    for start in range(0, len(batch), size):
-        parts.append(_call(model, [array[start : start + size] for array in inputs]))
-        on_progress(min(start + size, len(batch)))
-    outputs = [np.concatenate([part[i] for part in parts]) for i in range(len(parts[0]))]
-    values = tuple(Value(name, array) for name, array in zip(model.outputs, outputs, strict=True))
-    return Trace(model.kind, values, model.notes)
+    return ([array[start : start + size] for array in inputs] for start in range(0, len(batch), size))
 
 
 def _call(model: KerasModel, inputs: list[Array]) -> list[Array]:

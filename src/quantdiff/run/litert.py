@@ -26,6 +26,7 @@ class LiteRT:
             model_path=model, experimental_op_resolver_type=RESOLVERS[runtime], num_threads=1
         )
         self.interpreter.allocate_tensors()
+        self.delegated = _delegated(self.interpreter)
         self._describe()
 
     def _describe(self) -> None:
@@ -60,3 +61,12 @@ def open_model(model: str, runtime: str) -> LiteRT:
         RuntimeError, ValueError: the interpreter refuses the model.
     """
     return LiteRT(model, runtime)
+
+
+def _delegated(interpreter: Any) -> list[list[list[int]]]:
+    """Input and output tensors of every part of the graph that a delegate runs.
+
+    The interpreter replaces the operators of such a part by one node called DELEGATE.
+    """
+    nodes = [node for node in interpreter._get_ops_details() if node["op_name"] == "DELEGATE"]
+    return [[[int(i) for i in node[side]] for side in ("inputs", "outputs")] for node in nodes]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from quantdiff.errors import BadModel
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
 from quantdiff.sim.delegate import kernel_of
@@ -16,7 +15,7 @@ from quantdiff.sim.node import Node, NoKernel, node_of
 from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.runtime import Runtime
 
-ELEMENTS_AT_ONCE, BLOCKED_AT_ONCE = 2**21, 2**25
+ELEMENTS_AT_ONCE, BLOCKED_AT_ONCE = 2**19, 2**25
 """Input and output elements of the samples that go through a kernel together; more where it works in blocks itself."""
 
 
@@ -152,10 +151,7 @@ def _call(
         else:
             results = [kernel.function(node, *arguments, runtime=runtime) for runtime in runtimes]
     except (ValueError, IndexError, TypeError, ArithmeticError) as error:
-        raise BadModel(
-            f"{node.operator.op} #{node.operator.index}: its tensors do not fit together ({error}); "
-            "`quantdiff inspect` shows their shapes"
-        ) from error
+        raise NoKernel(f"its tensors do not fit together here: {error}") from error
     outputs = [result if isinstance(result, tuple) else (result,) for result in results]
     with_samples = {id(y): y[:, None] if merged else y[None] for ys in outputs for y in ys}
     return [tuple(with_samples[id(y)] for y in ys) for ys in outputs]

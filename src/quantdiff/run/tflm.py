@@ -18,6 +18,7 @@ class Micro:
 
     def __init__(self, model: bytes) -> None:
         self.interpreter: Any = _open_with_room(model)
+        self.delegated: list[list[list[int]]] = []
         self.input_shapes = _shapes(self.interpreter.get_input_details)
         self.outputs = len(_shapes(self.interpreter.get_output_details))
 

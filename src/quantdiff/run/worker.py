@@ -3,7 +3,7 @@
 Arrays travel as ``.npy`` files, which both sides map into memory. Replies go to what was standard output when
 the process began; whatever native code prints lands on standard error. A request is one of
 
-    {"call": "load", "runtime": …, "model": PATH, "batch": true}   → {"result": "loaded"}
+    {"call": "load", "runtime": …, "model": PATH, "batch": true}   → {"result": "loaded", "delegated": …}
     {"call": "run", "inputs": [PATH, …], "outputs": [PATH, …]}      → {"done": n} while it runs, then {"result": …}
 
 and a failure is ``{"error": TEXT}``. End of input ends the process, also in the middle of a run.
@@ -144,7 +144,7 @@ def _padded(rows: Array, size: int) -> Array:
 def _answer(engine: Engine | None, request: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> Engine | None:
     if request["call"] == "load":
         engine = Engine(request["runtime"], request["model"], request["batch"])
-        say({"result": "loaded"})
+        say({"result": "loaded", "delegated": engine.single.delegated})
         return engine
     assert engine is not None
     inputs = [np.load(path, mmap_mode="r") for path in request["inputs"]]

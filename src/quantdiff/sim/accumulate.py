@@ -1,7 +1,8 @@
 """Exact integer accumulators by BLAS: no runtime changes them, so every runtime shares them.
 
-A float32 product of integers is exact while no partial sum can pass 2**24, a float64 one up to 2**53.
-``Sums`` hands them out in blocks that stay in the cache until every runtime has rounded them.
+A float32 product of integers is exact while no partial sum can reach 2**24, a float64 one up to 2**53. Sums
+stay floats that hold integers, as every runtime's rounding starts from there. ``Sums`` hands them out in blocks
+that stay in the cache until every runtime has rounded them.
 """
 
 from __future__ import annotations
@@ -15,10 +16,16 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import DTypeLike
 
-from quantdiff.quant import Array
+from quantdiff.graph import Tensor
+from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.fixed_point import wrap_int32
+from quantdiff.sim.node import zero_point_of
 
-EXACT_FLOAT32, EXACT_FLOAT64 = 2**24, 2**53
+EXACT_FLOAT32, EXACT_FLOAT64 = 2**23, 2**53
+"""Bounds of a sum of products; in float32 one bit is left for the bias."""
+INT32_END = 2**31
+WHOLE_FLOAT32 = 2**24
+"""Up to here float32 holds every integer: the bound of a sum whose bias is added as an integer."""
 BLOCK = 2**17
 """Floats of one block, operand and product together: half a megabyte."""
 LARGEST = {"int8": 128, "uint8": 255}
@@ -38,15 +45,21 @@ class Sums:
     blocks: Iterable[Array]
 
 
-def exact_dtype(x: Array, w: Array) -> type[np.float32] | type[np.float64]:
-    """The narrowest float in which every partial sum of ``x @ w`` is an exact integer.
+def exact_dtype(reach: int, w: Array) -> type[np.float32] | type[np.float64]:
+    """The narrowest float in which every partial sum of ``x @ w`` is exact, where ``|x| <= reach``.
 
-    Shapes: x (…, k), w (k, n); both hold integers.
+    Shape: w (…, k, n), of integers.
     """
-    largest = int(np.abs(x).max(initial=0)) * int(np.abs(w.astype(np.int64)).sum(axis=0).max(initial=0))
+    largest = reach * int(np.abs(w.astype(np.int64)).sum(axis=-2).max(initial=0))
     if largest >= EXACT_FLOAT64:
         raise OverflowError("a sum of products exceeds 2**53: these cannot be 8- or 16-bit operands")
     return np.float32 if largest < EXACT_FLOAT32 else np.float64
+
+
+def reach_of(tensor: Tensor) -> int:
+    """The largest distance of a value from the tensor's zero point."""
+    low, high = INTEGER_RANGE[tensor.dtype]
+    return max(high - zero_point_of(tensor), zero_point_of(tensor) - low)
 
 
 def centred(q: Array, zero_point: int | Array) -> Array:
@@ -54,16 +67,22 @@ def centred(q: Array, zero_point: int | Array) -> Array:
     return q.astype(np.int32) - np.asarray(zero_point, np.int32)
 
 
-def matmul(x: Array, w: Array) -> Array:
-    """Exact ``x @ w`` for integers, as int64. Shapes: x (…, k), w (…, k, n) -> (…, n)."""
-    dtype = exact_dtype(x, w) if w.ndim == 2 else np.float64  # noqa: PLR2004 (a stack of matrices)
-    product: Array = x.astype(dtype) @ w.astype(dtype)
-    return product.astype(np.int64)
+def matmul(x: Array, w: Array, reach: int | None = None) -> Array:
+    """Exact ``x @ w`` for integers, where ``|x| <= reach``. Shapes: x (…, k), w (…, k, n) -> (…, n)."""
+    dtype = exact_dtype(int(np.abs(x).max(initial=0)) if reach is None else reach, w)
+    product: Array = x.astype(dtype, copy=False) @ w.astype(dtype)
+    return product
 
 
 def add_bias(acc: Array, bias: Array | None) -> Array:
     """``acc + bias`` with the wrap of an int32 accumulator. Shapes: acc (…, n), bias (n,)."""
-    return wrap_int32(acc if bias is None else acc + bias.reshape(-1))
+    if bias is not None:
+        narrow = acc.dtype == np.float32 and int(np.abs(bias.astype(np.int64)).max(initial=0)) < EXACT_FLOAT32
+        acc = acc if narrow else acc.astype(np.float64, copy=False)
+        acc += bias.reshape(-1)  # in place: the sum belongs to this operator alone
+    if acc.dtype == np.float32 or max(float(acc.max(initial=0)), -float(acc.min(initial=0))) < INT32_END:
+        return acc
+    return wrap_int32(acc)
 
 
 def gemm(columns: Array, w: Array, zero_point: int, bias: Array | None) -> Sums:
@@ -81,15 +100,15 @@ def gemm(columns: Array, w: Array, zero_point: int, bias: Array | None) -> Sums:
 def exact_parts(w: Array, largest: int) -> list[slice]:
     """Slices of the last axis, few, in which no sum of products with ``±largest`` passes 2**24."""
     depth = w.shape[-1]
-    if largest * max(int(w.max(initial=0)), -int(w.min(initial=0))) * depth <= EXACT_FLOAT32:
+    if largest * max(int(w.max(initial=0)), -int(w.min(initial=0))) * depth <= WHOLE_FLOAT32:
         return [slice(0, depth)]
     magnitude = np.abs(w)
-    if largest * int(magnitude.sum(axis=-1, dtype=np.int64).max()) <= EXACT_FLOAT32:
+    if largest * int(magnitude.sum(axis=-1, dtype=np.int64).max()) <= WHOLE_FLOAT32:
         return [slice(0, depth)]
     for count in range(2, depth + 1):
         edges = np.arange(count + 1) * depth // count
         sums = np.add.reduceat(magnitude, edges[:-1], axis=-1, dtype=np.int64)
-        if largest * int(sums.max()) <= EXACT_FLOAT32:
+        if largest * int(sums.max()) <= WHOLE_FLOAT32:
             return [slice(a, b) for a, b in pairwise(edges.tolist())]
     raise OverflowError("one product passes 2**24: these cannot be 8-bit operands")
 

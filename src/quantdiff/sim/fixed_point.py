@@ -35,7 +35,7 @@ class Rounding(Enum):
 
 def wrap_int32(x: Array) -> Array:
     """The int64 values that remain when ``x`` is stored in an int32, as C++ wraps."""
-    return x.astype(np.int32).astype(np.int64)
+    return x.astype(np.int64).astype(np.int32).astype(np.int64)
 
 
 def quantize_multiplier(scale: ArrayLike) -> tuple[Array, Array]:
@@ -79,19 +79,24 @@ def rounding_shift_right(x: Array, exponent: ArrayLike) -> Array:
 def multiply_by_quantized_multiplier(acc: Array, mantissa: ArrayLike, shift: ArrayLike, rounding: Rounding) -> Array:
     """``acc * mantissa * 2**(shift - 31)`` in integers (``common.cc``, ``MultiplyByQuantizedMultiplier``).
 
-    Shapes: mantissa and shift broadcast against acc.
+    Shapes: mantissa, not negative, and shift broadcast against acc.
     """
-    acc, shift = np.asarray(acc, np.int64), np.asarray(shift, np.int64)
-    mantissa = np.asarray(mantissa, np.int64)
+    shift, mantissa = np.asarray(shift, np.int64), np.asarray(mantissa, np.int64)
+    x: Array = np.asarray(acc).astype(np.int64)
     if rounding is Rounding.SINGLE:
-        return rounding_shift_right(acc * mantissa, 31 - shift)
+        return rounding_shift_right(x * mantissa, 31 - shift)
     if np.any(shift > 0):
-        acc = wrap_int32(acc << np.maximum(shift, 0))
-    high = saturating_rounding_doubling_high_mul(acc, mantissa)
+        x = wrap_int32(x << np.maximum(shift, 0))
+    x = x * mantissa  # the steps below work in place: this is where the time goes
+    x += ONE_HALF_Q31
+    x >>= 31
     right = np.maximum(-shift, 0)
-    if rounding is Rounding.RUY:
-        return rounding_shift_right(high, right)
-    return rounding_divide_by_pot(high, right)
+    half = (np.int64(1) << right) >> 1
+    if rounding is Rounding.GEMMLOWP:
+        x += (x >> 63) * (right > 0)
+    x += half
+    x >>= right
+    return x
 
 
 def multiply_int64_by_quantized_multiplier(acc: Array, mantissa: ArrayLike, shift: ArrayLike) -> Array:
@@ -108,14 +113,15 @@ def rint(x: Array) -> Array:
 
 
 def requantize(acc: Array, scale: ArrayLike, rounding: Rounding) -> Array:
-    """Integers ``acc * scale`` by the rule asked for, before zero point and clamp.
+    """Whole numbers ``acc * scale`` by the rule asked for, before zero point and clamp; X and D give floats.
 
     Shapes: scale broadcasts against acc, so per channel it runs along the last axis.
     """
     if rounding is Rounding.XNNPACK:
-        return rint(acc.astype(np.float32) * np.asarray(scale, np.float32))
+        steps = acc.astype(np.float32) * np.asarray(scale, np.float32)
+        return np.rint(steps, out=np.asarray(steps))
     if rounding is Rounding.DOUBLE:
-        return round_half_away(acc.astype(np.float64) * np.asarray(scale, np.float64)).astype(np.int64)
+        return round_half_away(acc.astype(np.float64) * np.asarray(scale, np.float64))
     mantissa, shift = quantize_multiplier(scale)
     return multiply_by_quantized_multiplier(acc, mantissa, shift, rounding)
 
@@ -126,3 +132,9 @@ def divide_half_away(total: Array, count: ArrayLike) -> Array:
     magnitude = (np.abs(total) + divisor // 2) // divisor
     signed: Array = np.where(total < 0, -magnitude, magnitude)
     return signed
+
+
+def stored(steps: Array, zero_point: int, bounds: tuple[int, int], dtype: str) -> Array:
+    """``clamp(steps + zero_point)`` in the output's type; ``steps`` is used up. Shape as ``steps``."""
+    steps += zero_point
+    return np.clip(steps, *bounds, out=steps).astype(dtype)

@@ -11,6 +11,8 @@ import numpy as np
 
 from quantdiff.quant import Array
 
+Vector = Callable[[Array], Array]
+
 
 @cache
 def float_function(name: str) -> Callable[[float], float]:

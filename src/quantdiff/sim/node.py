@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.errors import BadModel
 from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, quantize
 from quantdiff.sim.runtime import Runtime
@@ -57,7 +56,7 @@ class Node:
         """The input at ``position``, which must be there."""
         tensor = self.inputs[position] if position < len(self.inputs) else None
         if tensor is None:
-            raise BadModel(f"{self.operator.op} #{self.operator.index}: input {position} is left out")
+            raise NoKernel(f"input {position} is left out")
         return tensor
 
 

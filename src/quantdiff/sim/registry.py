@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
 
 from quantdiff.quant import Array
+from quantdiff.registry import Registry
 from quantdiff.sim.node import Node
 
 Function = Callable[..., Array | tuple[Array, ...]]
@@ -23,7 +21,7 @@ class Kernel:
     shared: bool
 
 
-_KERNELS: dict[str, Kernel] = {}
+KERNELS: Registry[Kernel] = Registry("quantdiff.sim.ops")
 
 
 def kernel(
@@ -39,17 +37,12 @@ def kernel(
 
     def register(function: Function) -> Function:
         for op in ops:
-            if op in _KERNELS:
-                raise ValueError(f"two kernels for {op}")
-            _KERNELS[op] = Kernel(function, batched, shared)
+            KERNELS.add(op, Kernel(function, batched, shared))
         return function
 
     return register
 
 
-@cache
-def kernels() -> dict[str, Kernel]:
-    """Every kernel by op, after importing the whole folder once."""
-    for module in iter_modules(import_module("quantdiff.sim.ops").__path__):
-        import_module(f"quantdiff.sim.ops.{module.name}")
-    return _KERNELS
+def kernels() -> Mapping[str, Kernel]:
+    """Every kernel by op."""
+    return KERNELS.load()

@@ -67,6 +67,16 @@ def pad_image(x: Array, axes: tuple[Axis, Axis], value: float) -> Array:
     return np.pad(x, widths, constant_values=value) if any(map(any, widths)) else x
 
 
+def centred_image(x: Array, zero_point: int, axes: tuple[Axis, Axis]) -> Array:
+    """``x - zero_point`` in float32, with zeros around it. Shapes: (n, h, w, c) -> (n, h + …, w + …, c)."""
+    rows, columns = axes
+    n, h, w, c = x.shape
+    image = np.zeros((n, h + rows.before + rows.after, w + columns.before + columns.after, c), np.float32)
+    inside = image[:, rows.before : rows.before + h, columns.before : columns.before + w]
+    np.subtract(x, np.float32(zero_point), out=inside, casting="unsafe", dtype=np.float32)
+    return image
+
+
 def windows(x: Array, axes: tuple[Axis, Axis]) -> Array:
     """Every window of a padded image, as a view.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from written_models import Op, T
 from quantdiff.quant import Array
 from quantdiff.sim.runtime import Runtime
 
-NOT_IN_TFLM = {"RELU_N1_TO_1"}
+NOT_IN_TFLM = {"EXP", "GELU", "GELU approximate", "LOG", "RELU_N1_TO_1"}
+HARD = ("ADD", "MUL", "SUB", "SOFTMAX", "RELU", "QUANTIZE int8 → int8", "LOGISTIC")
 PAIRS = ("ADD", "MUL", "SUB")
 
 
@@ -124,7 +126,49 @@ def binary(op: str) -> Maker:
 
 
 EVERY = np.arange(-128, 128, dtype=np.int8)
+
+
+def squared(dice: Dice) -> Case:
+    s_a, s_b = dice.scale(), dice.scale()
+    tensors = [
+        T("a", (256, 1), scale=s_a, zero_point=dice.zero_point()),
+        T("b", (1, 256), scale=s_b, zero_point=dice.zero_point()),
+        T("y", (256, 256), scale=dice.near(max(s_a, s_b) ** 2 * 250), zero_point=dice.zero_point()),
+    ]
+    op = Op("SQUARED_DIFFERENCE", ["a", "b"], ["y"], version=2)
+    return Case(tensors, [op], {"a": EVERY.reshape(256, 1), "b": EVERY.reshape(1, 256)})
+
+
+def function(op: str, **options: Any) -> Maker:
+    """A function of one value, its output's range near the function's own."""
+
+    def make(dice: Dice) -> Case:
+        tensors = [
+            T("x", (256,), scale=dice.scale(-6, -2), zero_point=dice.zero_point()),
+            T("y", (256,), scale=dice.scale(-6, -3), zero_point=dice.zero_point()),
+        ]
+        kind = {"GELU": "GeluOptions"}.get(op)
+        return Case(tensors, [Op(op, ["x"], ["y"], options, kind, 1 if op == "ELU" else 2)], {"x": EVERY})
+
+    return make
+
+
+def rsqrt(dice: Dice) -> Case:
+    s_x = dice.scale(-6, -2)
+    s_y = float(np.float32(s_x**-0.5 / dice.size(20, 250) * dice.rng.uniform(0.3, 3)))
+    tensors = [T("x", (256,), scale=s_x, zero_point=-128), T("y", (256,), "int8", s_y, dice.zero_point())]
+    return Case(tensors, [Op("RSQRT", ["x"], ["y"], version=2)], {"x": EVERY})
+
+
 MAKERS: dict[str, Maker] = {
+    "RSQRT": rsqrt,
+    "ABS int8": unary("ABS"),
+    "ELU": function("ELU"),
+    "EXP": function("EXP"),
+    "GELU": function("GELU"),
+    "GELU approximate": function("GELU", approximate=True),
+    "LOG": function("LOG"),
+    "SQUARED_DIFFERENCE": squared,
     "ADD": binary("ADD"),
     "DEQUANTIZE": dequantize,
     "LOGISTIC": curve("LOGISTIC", 1 / 256, -128, lambda steps: math.log(steps / (256 - steps))),
@@ -144,6 +188,6 @@ MAKERS: dict[str, Maker] = {
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("op", MAKERS)
 def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
-    if runtime is Runtime.TFLM and op in NOT_IN_TFLM:
+    if (runtime is Runtime.TFLM and op in NOT_IN_TFLM) or (op, runtime) == ("ELU", Runtime.REFERENCE):
         pytest.skip("this runtime has no such op")
-    exact(op, MAKERS[op], runtime, times=20 if op in PAIRS else 1)
+    exact(op, MAKERS[op], runtime, times=20 if op in PAIRS else 1, cases=100 if op in HARD else 30)

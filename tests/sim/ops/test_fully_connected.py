@@ -46,7 +46,7 @@ def dense(dice: Dice, per_channel: bool, dtype: str = "int8") -> Case:
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_golden(exact: Callable[..., None], runtime: Runtime, per_channel: bool) -> None:
     name = f"FULLY_CONNECTED, {'per channel' if per_channel else 'per tensor'}"
-    exact(name, lambda dice: dense(dice, per_channel), runtime)
+    exact(name, lambda dice: dense(dice, per_channel), runtime, cases=150)
 
 
 @pytest.mark.golden

@@ -17,11 +17,12 @@ GATES = ("i", "f", "c", "o")
 def lstm(dice: Dice) -> Case:
     batch, time, inputs, cells = 1, dice.size(2, 9), dice.of(1, 7, 16, 28), dice.of(1, 8, 20, 33)
     s_x, s_h, s_c = dice.scale(-6, -4), float(np.float32(1 / dice.of(128, 127.5, 100))), 2.0 ** dice.of(-12, -11, -10)
+    wild = dice.of(0, 0, 3)  # gates far outside their range
     z_x, z_h = dice.zero_point(), dice.of(0, -3, 20)
     tensors = [T("x", (batch, time, inputs), scale=s_x, zero_point=z_x)]
     for prefix, width in (("w", inputs), ("r", cells)):
         tensors += [
-            T(prefix + g, (cells, width), scale=dice.scale(-6, -4), data=dice.integers((cells, width), low=-127))
+            T(prefix + g, (cells, width), scale=dice.scale(-6, -4 + wild), data=dice.integers((cells, width), low=-127))
             for g in GATES
         ]
     tensors += [T("b" + g, (cells,), "int32", 1e-4, data=dice.rng.integers(-3000, 3000, cells)) for g in GATES]

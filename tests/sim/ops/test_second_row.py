@@ -16,8 +16,9 @@ EVERY = np.arange(-128, 128, dtype=np.int8)
 
 def leaky_relu(dice: Dice) -> Case:
     scale = dice.scale()
-    s_y = dice.at_tie(scale, dice.size(50, 255)) if dice.chance() else dice.near(scale)
     alpha = float(np.float32(dice.of(0.1, 0.25, 0.3, 0.01, 1.5)))
+    s_y = dice.at_tie(scale * dice.of(1.0, alpha, alpha), dice.size(50, 255)) if dice.chance(0.7) else dice.near(scale)
+    s_y = max(s_y, scale / 100)
     tensors = [
         T("x", (256,), scale=scale, zero_point=dice.zero_point()),
         T("y", (256,), scale=s_y, zero_point=dice.zero_point()),
@@ -87,16 +88,20 @@ def batch_matmul(dice: Dice) -> Case:
     m, k, n = dice.of(1, 3, 8, 17), dice.of(1, 7, 33, 64), dice.of(1, 5, 16, 17)
     lead, adj_x, adj_y = dice.of((), (2,), (2, 3)), dice.chance(0.3), dice.chance(0.3)
     a_shape, b_shape = (*lead, *((k, m) if adj_x else (m, k))), (*lead, *((n, k) if adj_y else (k, n)))
-    s_a, s_b = dice.scale(), dice.scale()
-    constant = dice.chance()
-    b = dice.integers(b_shape)
+    s_a, s_b, z_a, z_b = dice.scale(), dice.scale(), dice.zero_point(), dice.of(0, 0, dice.zero_point())
+    s_y, constant = dice.near(s_a * s_b * k**0.5 * 80), dice.chance()
+    a, b = dice.integers(a_shape), dice.integers(b_shape)
+    if dice.chance(0.3):  # every pair of values, one of which lies next to a tie
+        lead, m, n, adj_x, adj_y, z_a = (), 256, 256, False, False, -128
+        a, b = EVERY.reshape(256, 1), EVERY.reshape(1, 256)
+        s_y = dice.at_tie(s_a * s_b, dice.size(100, 255) * dice.size(60, 127 - min(z_b, 60)))
     tensors = [
-        T("a", a_shape, scale=s_a, zero_point=dice.zero_point()),
-        T("b", b_shape, "int8", s_b, dice.of(0, 0, dice.zero_point()), data=b if constant else None),
-        T("y", (*lead, m, n), scale=dice.near(s_a * s_b * k**0.5 * 80), zero_point=dice.zero_point()),
+        T("a", a.shape, scale=s_a, zero_point=z_a),
+        T("b", b.shape, "int8", s_b, z_b, data=b if constant else None),
+        T("y", (*lead, m, n), scale=s_y, zero_point=dice.zero_point()),
     ]
     op = Op("BATCH_MATMUL", ["a", "b"], ["y"], {"adjX": adj_x, "adjY": adj_y}, "BatchMatMulOptions")
-    return Case(tensors, [op], {"a": dice.integers(a_shape)} | ({} if constant else {"b": b}))
+    return Case(tensors, [op], {"a": a} | ({} if constant else {"b": b}))
 
 
 def total(dice: Dice) -> Case:
@@ -137,7 +142,7 @@ MAKERS: dict[str, Maker] = {
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("op", MAKERS)
 def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
-    exact(op, MAKERS[op], runtime)
+    exact(op, MAKERS[op], runtime, cases=100 if "RELU" in op or "MATMUL" in op else 30)
 
 
 @pytest.mark.golden

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Sums, centred, gemm, matmul
+from quantdiff.sim.accumulate import Sums, centred, gemm, matmul, reach_of
 from quantdiff.sim.fixed_point import Rounding
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
@@ -20,7 +20,7 @@ from quantdiff.sim.rules import Requantization, requantization, round_sums
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
 from quantdiff.sim.wide import has_int64_sum, is_wide, refuse_weights_off_zero, round_sum
-from quantdiff.sim.window import Axis, axes_of, pad_image, windows
+from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image, windows
 
 
 @kernel("CONV_2D", shared=True)
@@ -34,8 +34,10 @@ def conv_2d(
     groups = x.shape[3] // w.shape[3]
     if is_wide(node):
         refuse_weights_off_zero(node)
-        acc = accumulate(node, x, w)
-        return tuple(from_16_bits(node, acc, bias, runtime, rounding_of(runtime, groups)) for runtime in runtimes)
+        return tuple(
+            from_16_bits(node, accumulate(node, x, w), bias, runtime, rounding_of(runtime, groups))
+            for runtime in runtimes
+        )
     check_8_bit(node)
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
     rules = [rule_of(node, runtime, rounding_of(runtime, groups), w.shape[0]) for runtime in runtimes]
@@ -74,10 +76,9 @@ def rounding_of(runtime: Runtime, groups: int) -> Rounding:
 
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:
-    """The sums of products before the bias, as int64; padding counts as the zero point."""
+    """The sums of products before the bias, exact; padding counts as the zero point."""
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
-    centred_x = pad_image(centred(x, zero_point_of(node.x)), axes, 0)
-    columns = windows(centred_x, axes)
+    columns = windows(centred_image(x, zero_point_of(node.x), axes), axes)
     kernel_w = centred(w, zero_point_of(node.at(1)))
     depth = w.shape[3]
     groups = x.shape[3] // depth
@@ -86,6 +87,7 @@ def accumulate(node: Node, x: Array, w: Array) -> Array:
         matmul(
             columns[..., g * depth : (g + 1) * depth].reshape(*columns.shape[:3], -1),
             kernel_w[g * out : (g + 1) * out].reshape(out, -1).T,
+            reach_of(node.x),
         )
         for g in range(groups)
     ]

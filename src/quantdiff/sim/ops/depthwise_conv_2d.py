@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import BLOCK, Sums, centred, exact_dtype
+from quantdiff.sim.accumulate import BLOCK, Sums, centred, exact_dtype, reach_of
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.fixed_point import Rounding, requantize
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
@@ -23,7 +23,7 @@ from quantdiff.sim.rules import Requantization, requantization, round_sums
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
 from quantdiff.sim.wide import is_wide, refuse_weights_off_zero, round_sum
-from quantdiff.sim.window import Axis, axes_of, pad_image
+from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image
 
 VECTOR = 8
 """Channels that the vectorised loop of ``builtin`` rounds together."""
@@ -105,17 +105,19 @@ def round_channels(acc: Array, scale_of: Callable[[Rounding], Array], runtime: R
 
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:
-    """The sums of products before the bias, as int64: one shifted product per tap."""
+    """The sums of products before the bias, exact: one shifted product per tap."""
     _, taps_h, taps_w, channels = w.shape
     axes = rows, columns = axes_of(node, x.shape, (taps_h, taps_w))
-    centred_x = pad_image(centred(x, zero_point_of(node.x)), axes, 0)
     kernel_w = centred(w, zero_point_of(node.at(1)))
-    dtype = exact_dtype(centred_x, kernel_w.reshape(-1, channels))
-    image = np.repeat(centred_x.astype(dtype), channels // x.shape[3], axis=3)
+    dtype = exact_dtype(reach_of(node.x), kernel_w.reshape(-1, channels))
+    image = centred_image(x, zero_point_of(node.x), axes).astype(dtype, copy=False)
+    if channels != x.shape[3]:
+        image = np.repeat(image, channels // x.shape[3], axis=3)
     acc = np.zeros((x.shape[0], rows.out, columns.out, channels), dtype)
+    product = np.empty_like(acc)
     for i in range(taps_h):
         for j in range(taps_w):
             top, left = i * rows.dilation, j * columns.dilation
             seen = image[:, top :: rows.stride, left :: columns.stride][:, : rows.out, : columns.out]
-            acc += seen * kernel_w[0, i, j].astype(dtype)
-    return acc.astype(np.int64)
+            acc += np.multiply(seen, kernel_w[0, i, j].astype(dtype), out=product)
+    return acc

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import centred, gemm, matmul
+from quantdiff.sim.accumulate import centred, gemm, matmul, reach_of
 from quantdiff.sim.fixed_point import Rounding
 from quantdiff.sim.node import Node, clamp_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
@@ -39,8 +39,7 @@ def fully_connected(
     with keep_num_dims.
     """
     if is_wide(node):
-        acc = accumulate(node, x, w)
-        return tuple(from_16_bits(node, acc, bias, runtime) for runtime in runtimes)
+        return tuple(from_16_bits(node, accumulate(node, x, w), bias, runtime) for runtime in runtimes)
     check_8_bit(node)
     units, depth = w.shape[-2:]
     matrix = centred(w, zero_point_of(node.at(1))).reshape(1, units, depth)
@@ -65,10 +64,10 @@ def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime) -
 
 
 def accumulate(node: Node, x: Array, w: Array) -> Array:
-    """The sums of products before the bias, as int64. Shapes: see ``fully_connected``."""
+    """The sums of products before the bias, exact. Shapes: see ``fully_connected``."""
     units, depth = w.shape[-2:]
-    rows = centred(x, zero_point_of(node.x)).reshape(-1, depth)
-    acc = matmul(rows, centred(w, zero_point_of(node.at(1))).T)
+    rows = (x.astype(np.float32) - np.float32(zero_point_of(node.x))).reshape(-1, depth)
+    acc = matmul(rows, centred(w, zero_point_of(node.at(1))).T, reach_of(node.x))
     return acc.reshape(*x.shape[:-1], units) if node.option("keep_num_dims", False) else acc
 
 

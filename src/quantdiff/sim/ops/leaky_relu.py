@@ -35,10 +35,10 @@ def leaky_relu(node: Node, x: Array, *, runtime: Runtime) -> Array:
 
 
 def slopes(node: Node, alpha: Array, runtime: Runtime) -> tuple[Array, Array]:
-    """Multipliers on both sides of 0: float32 chains in LiteRT, in TFLM a float64 division for the first."""
-    x, y = scale_of(node.x), scale_of(node.y)
+    """Multipliers on both sides of 0: float32 chains in LiteRT, float64 ones in TFLM of October 2026."""
     wide = np.float64 if runtime is Runtime.TFLM else np.float32
-    return np.asarray(wide(x) / wide(y)), np.asarray(x * alpha / y)
+    x, y = wide(scale_of(node.x)), wide(scale_of(node.y))
+    return np.asarray(x / y), np.asarray(x * wide(alpha) / y)
 
 
 def negative_side(steps: Array, slope: Array) -> Array:

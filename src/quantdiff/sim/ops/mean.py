@@ -47,7 +47,8 @@ def mean(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
 def is_image_mean(node: Node, x: Array, axes: Array) -> bool:
     """The case that ``builtin`` has a faster kernel for."""
     pair = tuple(int(axis) % x.ndim for axis in np.asarray(axes).reshape(-1))
-    return bool(node.option("keep_dims", False)) and x.ndim == 4 and pair in IMAGE_AXES  # noqa: PLR2004
+    narrow = x.dtype != np.int16
+    return narrow and bool(node.option("keep_dims", False)) and x.ndim == 4 and pair in IMAGE_AXES  # noqa: PLR2004
 
 
 def by_multiplier(node: Node, total: Array, count: int) -> Array:

@@ -20,6 +20,7 @@ from quantdiff.sim.fixed_point import (
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.softmax_int16 import softmax_int16
 from quantdiff.sim.tflm_table import input_radius
 
 DIFF_INTEGER_BITS, SUM_INTEGER_BITS = 5, 12
@@ -28,6 +29,9 @@ DIFF_INTEGER_BITS, SUM_INTEGER_BITS = 5, 12
 @kernel("SOFTMAX")
 def softmax(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``exp(beta * (x - max)) / sum`` along the last axis. Shape as ``x``."""
+    if is_quantized(node.x, "int16"):
+        wide = softmax_int16(node, x.astype(np.int64) - x.max(axis=-1, keepdims=True))
+        return wide.astype(np.int16)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     difference = x.astype(np.int64) - x.max(axis=-1, keepdims=True)

@@ -47,7 +47,7 @@ def accumulate(node: Node, shape: list[int], w: Array, x: Array) -> Array:
     centred_x, centred_w = centred(x, zero_point_of(node.at(2))), centred(w, zero_point_of(node.at(1)))
     for i in range(taps_h):
         for j in range(taps_w):
-            whole[:, rows.at(i), columns.at(j)] += matmul(centred_x, centred_w[:, i, j].T)
+            whole[:, rows.at(i), columns.at(j)] += matmul(centred_x, centred_w[:, i, j].T).astype(np.int64)
     return whole[:, rows.before : rows.before + shape[1], columns.before : columns.before + shape[2]]
 
 

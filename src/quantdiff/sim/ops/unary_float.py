@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.quant import Array
+from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim import libm
+from quantdiff.sim.accumulate import centred
+from quantdiff.sim.fixed_point import Rounding, requantize, stored
 from quantdiff.sim.floats import plain
-from quantdiff.sim.node import Node, NoKernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
@@ -23,12 +25,14 @@ ROUNDED_ONCE: dict[str, Callable[[Array], Any]] = {
     "SQRT": np.sqrt,
     "SQUARE": np.square,
 }
-FROM_LIBM = {"COS": "cosf", "LOG": "logf", "SIN": "sinf"}
+FROM_LIBM = {"COS": "cosf", "SIN": "sinf"}
 
 
 @kernel(*ROUNDED_ONCE)
 def rounded_once(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Return a function that IEEE 754 defines to the last bit. Shape as ``x``."""
+    if node.operator.op == "ABS" and is_quantized(node.x, "int8", "int16"):
+        return quantized_abs(node, x, runtime)
     if not plain(node):
         raise NoKernel(f"type {node.x.dtype}, quantized")
     if runtime is Runtime.XNNPACK and node.operator.op == "SQRT":
@@ -44,3 +48,12 @@ def from_libm(node: Node, x: Array, *, runtime: Runtime) -> Array:
     if runtime is Runtime.XNNPACK:
         raise NoKernel("XNNPACK approximates it by polynomials of its own")
     return libm.apply(FROM_LIBM[node.operator.op], x)
+
+
+def quantized_abs(node: Node, x: Array, runtime: Runtime) -> Array:
+    """Distance from the zero point on the output's grid (``AbsEvalQuantized``). Shape as ``x``."""
+    steps = np.abs(centred(x, zero_point_of(node.x)).astype(np.int64))
+    if scale_of(node.x) != scale_of(node.y):
+        wide = np.float64 if runtime is Runtime.TFLM else np.float32
+        steps = requantize(steps, wide(scale_of(node.x)) / wide(scale_of(node.y)), Rounding.GEMMLOWP)
+    return stored(steps, zero_point_of(node.y), INTEGER_RANGE[node.y.dtype], node.y.dtype)

@@ -30,7 +30,10 @@ Q3_12 = np.float32(2.0**-12)
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Weights (n, inputs) and (n, outputs) of one gate, the effective biases, and both multipliers."""
+    """Weights (n, inputs) and (n, outputs) of one gate, the effective biases, and both multipliers.
+
+    ``apart``: the second product saturates before it is added, as in TFLM, not only the sum.
+    """
 
     on_input: Array
     on_state: Array
@@ -38,13 +41,16 @@ class Gate:
     state_bias: Array
     input_scale: Array
     state_scale: Array
+    apart: bool = False
 
     def before_activation(self, x: Array, state: Array) -> Array:
         """Q3.12, saturated after each of both products. Shapes: x (b, inputs), state (b, outputs) -> (b, n)."""
         first = wrap_int32(matmul(x.astype(np.int64), self.on_input.T) + self.input_bias)
         first = requantize(first, self.input_scale, Rounding.GEMMLOWP).clip(*INT16)
         second = wrap_int32(matmul(state.astype(np.int64), self.on_state.T) + self.state_bias)
-        return (first + requantize(second, self.state_scale, Rounding.GEMMLOWP)).clip(*INT16)
+        second = requantize(second, self.state_scale, Rounding.GEMMLOWP)
+        total: Array = first + (second.clip(*INT16) if self.apart else second)
+        return total.clip(*INT16)
 
 
 @kernel("UNIDIRECTIONAL_SEQUENCE_LSTM")
@@ -94,6 +100,7 @@ def gate_of(node: Node, inputs: tuple[Array | None, ...], gate: int, runtime: Ru
         -zero_point_of(state) * r.sum(axis=1),
         effective_scale(node.at(INPUT_WEIGHTS + gate), node.x, runtime),
         effective_scale(node.at(RECURRENT_WEIGHTS + gate), state, runtime),
+        apart=runtime is Runtime.TFLM,
     )
 
 

@@ -1,0 +1,30 @@
+"""``quantdiff inspect``: what a file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from quantdiff.cli.command import command
+
+
+@command
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--tensor", "pattern", metavar="PATTERN", help="Part of a name, a shell pattern, or an index.")
+def inspect(as_json: bool, model: Path, pattern: str | None) -> int:
+    """Show what a .tflite file holds: tensors, quantization as Netron shows it, operators."""
+    from quantdiff.explain.inspection import inspect_model
+    from quantdiff.load.tflite import load_tflite
+
+    inspection = inspect_model(load_tflite(model), pattern)
+    if as_json:
+        from quantdiff.report.inspection_json import inspection_json
+        from quantdiff.report.plain import json_text
+
+        click.echo(json_text(inspection_json(inspection)))
+    else:
+        from quantdiff.report.inspection import inspection_text
+
+        click.echo(inspection_text(inspection))
+    return 0

@@ -1,0 +1,49 @@
+"""``quantdiff params``: quantization parameters of both sides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quantdiff.cli.command import command, complain, runtime_option, settings_of, timeout_option
+
+
+@command
+@click.argument("models", nargs=-1, metavar="[REFERENCE] MODEL.tflite", type=click.Path(path_type=Path))
+@click.option("--data", help="What the layers give is observed on it: .npz (x) or .npy; with --model a data set.")
+@click.option("--model", help="Train and calibrate this one instead: dense4, dense2, CNN, …")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="With --model.")
+@click.option("--no-bias", is_flag=True, help="With --model: dense layers without biases.")
+@runtime_option
+@timeout_option
+def params(as_json: bool, models: tuple[Path, ...], model: str | None, data: str | None, **options: Any) -> int:
+    """Compare the quantization parameters of a QAT model with those of the .tflite made from it."""
+    if len(models) != 0 if model else len(models) not in (1, 2):
+        return complain("give MODEL.tflite, REFERENCE MODEL.tflite, or --model dense4 without files")
+    from quantdiff import api
+    from quantdiff.report.progress import progress_bar
+
+    seed, bias, settings = options.pop("seed"), not options.pop("no_bias"), settings_of(options)
+    if model:
+        from quantdiff.experiment.trial import Trial
+        from quantdiff.load.datasets import default_name
+
+        trial = Trial(model, seed, data or default_name(), quantize=True, bias=bias)
+        with progress_bar() as progress:
+            answer = api.params_experiment(trial, settings, progress)
+    else:
+        answer = api.params(models[0] if len(models) > 1 else None, models[-1], data, settings)
+    _show_parameters(answer, as_json)
+    return 0
+
+
+def _show_parameters(answer: Any, as_json: bool) -> None:
+    from quantdiff.report.params import parameters_document, print_parameters
+
+    if not as_json:
+        return print_parameters(answer)
+    from quantdiff.report.plain import json_text
+
+    return click.echo(json_text(parameters_document(answer)))

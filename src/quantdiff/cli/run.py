@@ -1,0 +1,51 @@
+"""``quantdiff run``: the whole experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quantdiff.cli.command import (
+    TROUBLE,
+    command,
+    runtime_option,
+    settings_of,
+    show_outcome,
+    timeout_option,
+    tolerance_option,
+)
+
+
+@command
+@click.option("--model", default="dense4", show_default=True, help="CNN, dense1, dense2, dense3, …")
+@click.option(
+    "--quantize", is_flag=True, help="int8 input and output too; else the converter's defaults, float at both ends."
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=3, show_default=True)
+@click.option("--no-bias", is_flag=True, help="Dense layers without biases.")
+@click.option("--epochs", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--data", help="mnist, mnist-small or an .npz; default mnist where Keras has it, else mnist-small.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for models, data and results.")
+@runtime_option
+@tolerance_option
+@timeout_option
+def run(as_json: bool, no_bias: bool, data: str | None, out: Path | None, **options: Any) -> int:
+    """Train a digit classifier, quantize it, convert it to TFLite, and print what differs."""
+    from quantdiff.experiment.trial import Trial
+    from quantdiff.load.datasets import default_name
+
+    if data is None:
+        data = default_name()
+        if data == "mnist-small":
+            click.echo("data: mnist-small (6,000 + 2,000 digits of MNIST); --data mnist takes the full set", err=True)
+    settings = settings_of(options)
+    trial = Trial(bias=not no_bias, data=data, **options)
+    from quantdiff import api
+    from quantdiff.report.progress import progress_bar
+
+    with progress_bar() as progress:
+        outcome = api.run(trial, out or Path("runs") / trial.name, settings, progress)
+    show_outcome(outcome, as_json)
+    return TROUBLE if outcome.failures else 0

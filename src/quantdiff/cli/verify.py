@@ -1,0 +1,38 @@
+"""``quantdiff verify``: the simulator against real runtimes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quantdiff.cli.command import TROUBLE, command, runtime_option, timeout_option
+
+
+@command
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help=".npz (x) or .npy; default seeded random input.")
+@click.option("--samples", type=click.IntRange(min=1), help="Default 64, fewer for a large model.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random input.")
+@runtime_option
+@timeout_option
+def verify(as_json: bool, model: Path, runtimes: tuple[str, ...], timeout: float, **options: Any) -> int:
+    """Hold the simulator against real runtimes, operator by operator: 0 all exact, 1 something differs or is missing.
+
+    2 where a runtime crashes or cannot run the model.
+    """
+    from quantdiff.compare.verification import load_and_verify
+    from quantdiff.report.verification import print_verification, verification_document
+
+    verdicts, made_by = load_and_verify(model, runtimes or ("xnnpack",), timeout, **options)
+    if as_json:
+        from quantdiff.report.plain import json_text
+
+        click.echo(json_text(verification_document(verdicts, made_by)))
+    else:
+        from rich.console import Console
+
+        print_verification(verdicts, made_by, Console())
+    failed = any(verdict.status in ("crashed", "unavailable") for verdict in verdicts.values())
+    return TROUBLE if failed else int(any(verdict.status != "exact" for verdict in verdicts.values()))

@@ -1,0 +1,47 @@
+"""``quantdiff work``: one output element on paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quantdiff.cli.command import RUNTIMES, command, timeout_option
+
+
+def indices(_: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+    """``0,4,4,7`` as integers."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r}: give integers with commas between, such as 0,4,4,7", param=option
+        ) from error
+
+
+@command
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
+@click.option("--op", required=True, type=int, help="Index of the operator, as inspect lists it.")
+@click.option(
+    "--element", required=True, callback=indices, metavar="I,J,…", help="Sample, then the place in the output."
+)
+@click.option("--runtime", type=click.Choice(RUNTIMES[:-1]), default=RUNTIMES[0], show_default=True)
+@timeout_option
+def work(as_json: bool, model: Path, data: Path, op: int, element: tuple[int, ...], **options: Any) -> int:
+    """Write out the arithmetic of one output element: products, sum, every rounding, what each runtime gives."""
+    from quantdiff.explain.work import Question, load_and_work
+    from quantdiff.sim.runtime import Runtime
+
+    working = load_and_work(model, data, Question(op, element, Runtime(options["runtime"])), options["timeout"])
+    if as_json:
+        from quantdiff.report.plain import json_text
+        from quantdiff.report.working import working_document
+
+        click.echo(json_text(working_document(working)))
+    else:
+        from quantdiff.report.working import working_text
+
+        click.echo(working_text(working))
+    return 0

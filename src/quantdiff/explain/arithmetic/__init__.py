@@ -1,0 +1,1 @@
+"""How each op is worked out on paper: one op, one file."""

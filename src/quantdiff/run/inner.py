@@ -1,0 +1,69 @@
+"""Inner tensors of a ``.tflite`` on a runtime: the file with further outputs, run beside the untouched one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from quantdiff.graph import Model
+from quantdiff.load.data import Batch
+from quantdiff.load.rewrite import with_outputs
+from quantdiff.load.tflite import load_tflite
+from quantdiff.quant import Array
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.tflite import trace_tflite
+from quantdiff.trace import Trace
+
+Visit = Callable[[dict[int, Array]], None]
+
+BYTES_AT_ONCE = 2**27  # of inner values in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The model's own outputs from the untouched file, and how many of them the watching changed."""
+
+    trace: Trace
+    changed: int
+
+
+def watch_tensors(
+    model: Model,
+    tensors: Sequence[int],
+    batch: Batch,
+    process: RuntimeProcess,
+    visit: Visit,
+) -> Watched:
+    """Run ``model`` and show ``visit`` the values of ``tensors`` (indices), slice after slice, as the runtime has them.
+
+    Raises:
+        BadData: the data do not fit the model's inputs.
+        RuntimeFailed: the runtime refuses the model, crashes or hangs.
+    """
+    assert model.path is not None
+    plain = trace_tflite(model, batch, process)
+    own, changed = len(model.main.outputs), 0
+    with tempfile.TemporaryDirectory(prefix="quantdiff-") as folder:
+        path = Path(folder) / model.path.name
+        path.write_bytes(with_outputs(model.path.read_bytes(), (*model.main.outputs, *tensors)))
+        exposed = load_tflite(path)
+        for start, rows in _slices(model, tensors, batch):
+            values = [value.array for value in trace_tflite(exposed, rows, process).outputs]
+            visit(dict(zip(tensors, values[own:], strict=True)))
+            for before, after in zip(plain.outputs, values[:own], strict=True):
+                changed += int(np.count_nonzero(before.array[start : start + len(rows)] != after))
+    return Watched(plain, changed)
+
+
+def _slices(model: Model, tensors: Sequence[int], batch: Batch) -> list[tuple[int, Batch]]:
+    """Parts of the data whose inner values fit into memory, with the index of each part's first sample."""
+    bytes_each = 4 * sum(int(np.prod(model.main.tensors[i].shape)) for i in tensors)
+    size = max(1, BYTES_AT_ONCE // max(1, bytes_each))
+    return [
+        (start, Batch({name: array[start : start + size] for name, array in batch.arrays.items()}, None, batch.source))
+        for start in range(0, len(batch), size)
+    ]

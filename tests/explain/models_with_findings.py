@@ -1,0 +1,220 @@
+"""For each check of a file: a model on which it fires, and one close to it on which it is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from written_models import Op, T, write_tflite
+
+NONE, RELU, RELU6 = ({"fusedActivationFunction": i} for i in (0, 1, 3))
+CONV = {"strideW": 1, "strideH": 1, **NONE}
+SPREAD = np.random.default_rng(0).integers(-90, 91, (4, 32))
+SPREAD[:, 0] = 127
+ROWS, UNITS = SPREAD.tolist(), 4
+
+
+def dense(
+    weights: Any = ROWS, bias: Any = 0, *, s_x: float = 0.5, s_w: Any = 0.25, s_y: float = 2.0, **more: Any
+) -> bytes:
+    """One FULLY_CONNECTED; ``more`` replaces ``b_scale``, ``w_zero``, ``b_zero``, ``dtype``, ``w_dtype``, ``op``, …."""
+    w = np.asarray(weights)
+    dtype, w_dtype = more.get("dtype", "int8"), more.get("w_dtype", "int8")
+    with np.errstate(all="ignore"):
+        product = (np.float32(s_x) * np.asarray(s_w, np.float32)).tolist()
+    tensors = [
+        T("x", (1, w.shape[1]), dtype, s_x),
+        T("w", w.shape, w_dtype, s_w, more.get("w_zero", 0), data=w),
+        T("b", (len(w),), "int32", more.get("b_scale", product), more.get("b_zero", 0), more.get("b_axis", 0), bias),
+        T("y", (1, len(w)), dtype, s_y, more.get("y_zero", 0)),
+    ]
+    options = more.get("options", NONE)
+    return write_tflite(tensors, [Op("FULLY_CONNECTED", ["x", "w", "b"], ["y"], options)], ["x"], ["y"])
+
+
+def conv(op: str, weights: Any, s_w: Any, axis: int, **more: Any) -> bytes:
+    """One convolution; biases are 0 and of the right scale unless given."""
+    w = np.asarray(weights)
+    channels = w.shape[axis]
+    product = (np.float32(0.5) * np.asarray(s_w, np.float32)).tolist()
+    tensors = [
+        T("x", (1, 8, 8, channels if axis == 3 else w.shape[3]), more.get("dtype", "int8"), 0.5),
+        T("w", w.shape, more.get("dtype", "int8"), s_w, more.get("w_zero", 0), axis, w),
+        T("b", (channels,), "int32", more.get("b_scale", product), data=more.get("bias", 0)),
+        T("y", (1, 8, 8, channels), more.get("dtype", "int8"), more.get("s_y", 2.0)),
+    ]
+    return write_tflite(tensors, [Op(op, ["x", "w", "b"], ["y"], CONV)], ["x"], ["y"])
+
+
+def chain(steps: Sequence[tuple[str, T]], first: T | None = None, extra: Sequence[str] = ()) -> bytes:
+    """Operators of one input each, from ``x`` on; ``extra`` names tensors that are outputs too."""
+    tensors, operators = [first or T("x", (1, 4), scale=0.5)], []
+    for op, result in steps:
+        operators.append(Op(op, [tensors[-1].name], [result.name]))
+        tensors.append(result)
+    return write_tflite(tensors, operators, [tensors[0].name], [tensors[-1].name, *extra])
+
+
+def q(name: str, scale: float = 0.5, dtype: str = "int8", zero_point: int = 0) -> T:
+    """A quantized row of four values."""
+    return T(name, (1, 4), dtype, scale, zero_point)
+
+
+def f(name: str) -> T:
+    """A float row of four values."""
+    return T(name, (1, 4), "float32")
+
+
+def then_relu(act: int = 0, *, keep: bool = False, op: str = "ADD") -> bytes:
+    """Two inputs → ADD → RELU; ``keep`` makes the sum an output as well."""
+    operators = [Op(op, ["a", "c"], ["s"], {"fusedActivationFunction": act}), Op("RELU", ["s"], ["y"])]
+    tensors = [q("a"), q("c"), q("s"), q("y", zero_point=-128)]
+    return write_tflite(tensors, operators, ["a", "c"], ["y", "s"] if keep else ["y"])
+
+
+def two(op: str, scales: tuple[float, float, float], dtype: str = "int8", zero_point: int = 0) -> bytes:
+    """Two inputs → ``op``."""
+    tensors = [q(n, s, dtype, zero_point) for n, s in zip("acy", scales, strict=True)]
+    return write_tflite(tensors, [Op(op, ["a", "c"], ["y"], NONE)], ["a", "c"], ["y"])
+
+
+def requantized_concat(finer: float, dtype: str = "int8") -> bytes:
+    """One input of the concatenation went through a QUANTIZE from scale ``finer`` to 0.5."""
+    operators = [Op("QUANTIZE", ["a"], ["a2"]), Op("CONCATENATION", ["a2", "c"], ["y"], NONE)]
+    tensors = [q("a", finer, dtype), *(q(name, 0.5, dtype) for name in ("a2", "c", "y"))]
+    return write_tflite(tensors, operators, ["a", "c"], ["y"])
+
+
+def row(**at: Any) -> list[list[int]]:
+    """The spread weights with rows replaced: ``r2=[…]`` for row 2."""
+    rows = [list(each) for each in ROWS]
+    for name, values in at.items():
+        rows[int(name[1:])] = list(values)
+    return rows
+
+
+def clip(values: Any) -> Any:
+    return np.clip(values, -127, 127)
+
+
+GAUSS = np.random.default_rng(1).normal(0, 1, (4, 64))
+FITTED = np.round(GAUSS / np.abs(GAUSS).max(axis=1, keepdims=True) * 127).astype(int)
+CLIPPED = clip(np.round(GAUSS * 90)).astype(int)
+EACH = [0.25, 0.25, 0.25, 0.25]
+SIGNS = np.where(GAUSS > 0, 127, -127)
+COSINES = np.round(127 * np.cos(np.outer([1, 4, 8, 3], np.arange(64)) * 2 * np.pi / 64)).astype(int)
+DEPTHWISE = np.moveaxis(np.asarray(ROWS).reshape(4, 4, 8), 0, 2)[np.newaxis]
+ISLAND = [("DEQUANTIZE", f("r")), ("ELU", f("e")), ("QUANTIZE", q("y"))]
+BIG = 2**31 - 1
+
+FIRES: dict[str, dict[str, bytes]] = {
+    "AXIS01": {"a bias along axis 3": dense(s_w=EACH, b_axis=3)},
+    "BIAS01": {
+        "upper end": dense(bias=[1, BIG, 0, 0]),
+        "lower end": dense(bias=[-BIG, 0, 0, 0]),
+        "lowest code": dense(bias=[-BIG - 1, 0, 0, 0]),
+    },
+    "BIAS02": {
+        "twice the product": dense(bias=7, b_scale=0.25),
+        "one channel": dense(bias=7, s_w=EACH, b_scale=[0.125, 0.125, 0.126, 0.125]),
+        "a large bias makes it show": dense(bias=2**20, b_scale=0.125 * (1 + 4e-5)),
+        "refused even with no bias": dense(bias=0, b_scale=0.25),
+        "depthwise": conv("DEPTHWISE_CONV_2D", DEPTHWISE, EACH, 3, b_scale=[1.0] * 4, bias=9),
+    },
+    "BIAS03": {"a hair off": dense(bias=7, b_scale=0.125 * (1 + 2e-5))},
+    "CHAN01": {"dense": dense(row(r2=[0] * 32)), "uint8": dense(row(r1=[9] * 32), w_dtype="uint8", w_zero=9)},
+    "CHAN02": {"dense": dense(row(r2=[0] * 32), s_w=EACH)},
+    "CHAN03": {"per tensor": dense(CLIPPED), "per channel": dense(CLIPPED, s_w=EACH),
+               "uint8": dense(np.clip(np.round(GAUSS * 90) + 128, 0, 255), w_dtype="uint8", w_zero=128)},
+    "CHAN04": {"dense": dense([[127, 9], [9, -9], [8, 8], [-7, 9]])},
+    "FLOAT01": {"one op": chain(ISLAND), "two ops": chain([ISLAND[0], ("ELU", f("g")), *ISLAND[1:]])},
+    "FLOAT02": {"input": chain([("QUANTIZE", q("i")), ("TANH", q("y"))], f("x")),
+                "output": chain([("TANH", q("o")), ("DEQUANTIZE", f("y"))])},
+    "FUSE01": {"add": then_relu(), "sub": then_relu(op="SUB")},
+    "MULT01": {"weights": dense(s_w=1e-12), "output": dense(s_y=1e10), "channel": dense(s_w=[0.25, 1e-12, 0.25, 0.25])},
+    "MULT02": {"wide output": dense(s_y=1e7)},
+    "MULT03": {"collapsed output": two("ADD", (1.0, 1.0, 1e-9))},
+    "QUANT01": {
+        "fake quantization": chain([("QUANTIZE", q("i")), ("DEQUANTIZE", f("y"))], f("x")),
+        "there and back": chain([("DEQUANTIZE", f("r")), ("QUANTIZE", q("y", 0.25))]),
+        "twice": chain([("QUANTIZE", q("i", 0.25)), ("QUANTIZE", q("y", 0.125))]),
+        "to the same": chain([("QUANTIZE", q("y"))]),
+    },
+    "RANGE01": {"whole tensor": dense(clip(np.asarray(ROWS) // 3)), "channel": dense(row(r1=[5] * 32), s_w=EACH),
+                "uint8": dense(np.asarray(ROWS) // 4 + 128, w_dtype="uint8", w_zero=128)},
+    "RANGE02": {"relu": dense(options=RELU, y_zero=-100), "relu6": dense(options=RELU6, s_y=0.05, y_zero=-128),
+                "alone": chain([("RELU", q("y", 0.5, zero_point=0))]),
+                "nothing left": dense(options=RELU, y_zero=127)},
+    "SCALE01": {"zero": chain([("TANH", q("y", 0.0))]), "NaN": chain([("TANH", q("y", float("nan")))]),
+                "negative": chain([("TANH", q("y", -1.0))]), "infinite": chain([("TANH", q("y", float("inf")))])},
+    "SCALE02": {"int8": two("CONCATENATION", (0.5, 0.25, 0.5)), 
+                "int16": two("CONCATENATION", (0.5, 0.25, 0.5), "int16")},
+    "SCALE03": {"uint8": two("CONCATENATION", (0.5, 0.25, 0.5), "uint8"), "QUANTIZE": requantized_concat(0.125)},
+    "SCALE04": {"add": two("ADD", (0.5, 0.02, 0.5)), "sub": two("SUB", (0.02, 0.5, 0.5))},
+    "TFLM01": {"op": chain([("SEGMENT_SUM", q("y"))])},
+    "TFLM02": {"uint8": dense(dtype="uint8", w_dtype="uint8", weights=np.asarray(ROWS) + 128, w_zero=128),
+               "dynamic range": dense(dtype="float32")},
+    "XNN01": {"softmax": chain([("SOFTMAX", q("y", 1 / 256, zero_point=-128))]),
+              "relu": chain([("RELU", q("y", zero_point=-128))])},
+    "ZERO01": {"int8": chain([("TANH", q("y", zero_point=128))]), "uint8": chain([("TANH", q("y", 0.5, "uint8", -1))])},
+    "ZERO02": {"dense": dense(w_zero=3),
+               "conv": conv("CONV_2D", np.asarray(ROWS).reshape(4, 2, 2, 8), 0.25, 0, w_zero=3)},
+    "ZERO03": {"bias": dense(b_zero=1), "int16": dense(dtype="int16", y_zero=5)},
+}  # fmt: skip
+
+SILENT: dict[str, dict[str, bytes]] = {
+    "AXIS01": {"axis 0": dense(s_w=EACH)},
+    "BIAS01": {"next to the ends": dense(bias=[BIG - 1, -BIG + 1, 0, 0])},
+    "BIAS02": {"exact": dense(bias=7), "a hair off": dense(bias=7, b_scale=0.125 * (1 + 2e-5)),
+               "off, but 0 and not refused": dense(bias=0, b_scale=0.13)},
+    "BIAS03": {"no bias": dense(bias=0, b_scale=0.126),
+               "one ulp": dense(bias=7, s_w=0.1, b_scale=float(np.nextafter(np.float32(0.05), np.float32(1)))),
+               "wrong": dense(bias=7, b_scale=0.25)},
+    "CHAN01": {"a scale of its own": dense(row(r2=[0] * 32), s_w=EACH),
+               "one weight left": dense(row(r2=[1] + [0] * 31))},
+    "CHAN02": {"shared scale": dense(row(r2=[0] * 32)), "one weight left": dense(row(r2=[1] + [0] * 31), s_w=EACH)},
+    "CHAN03": {"fitted": dense(FITTED, s_w=EACH), "binary": dense(SIGNS), "cosines": dense(COSINES, s_w=EACH),
+               "one end": dense(np.abs(CLIPPED)), "few values": conv("DEPTHWISE_CONV_2D", DEPTHWISE, EACH, 3)},
+    "CHAN04": {"even": dense(), "a scale each": dense([[127, 9], [9, -9], [8, 8], [-7, 9]], s_w=EACH),
+               "a factor of 7": dense([[127, 9], [18, -9], [18, 8], [-18, 9]]), "one channel": dense([[127, 1]])},
+    "FLOAT01": {"float tail": chain(ISLAND[:2]), "float head": chain([("ELU", f("e")), ("QUANTIZE", q("y"))], f("x")),
+                "integers": chain([("TANH", q("y"))])},
+    "FLOAT02": {"integers": chain([("TANH", q("y"))]), "a float model": chain([("TANH", f("y"))], f("x"))},
+    "FUSE01": {"fused already": then_relu(3), "sum is read": then_relu(keep=True),
+               "nothing to fuse with": chain([("TANH", q("t")), ("RELU", q("y", zero_point=-128))])},
+    "MULT01": {"small": dense(s_w=1e-8), "empty channel": dense(row(r1=[0] * 32), s_w=[0.25, 1e-12, 0.25, 0.25])},
+    "MULT02": {"sane": dense(), "one channel": dense(row(r0=[1] + [0] * 31), s_w=[1e-6, 0.25, 0.25, 0.25])},
+    "MULT03": {"sane": two("ADD", (1.0, 1.0, 2.0))},
+    "QUANT01": {"ends": chain([("QUANTIZE", q("i")), ("TANH", q("o")), ("DEQUANTIZE", f("y"))], f("x")),
+                "uint8 input": chain([("QUANTIZE", q("i", 0.5, "int8", -128)), ("TANH", q("y"))], q("x", 0.5, "uint8")),
+                "a branch needs both": chain([("QUANTIZE", q("i", 0.25)), ("QUANTIZE", q("y", 0.125))], extra=["i"])},
+    "RANGE01": {"full": dense(), "empty channel": dense(row(r2=[0] * 32), s_w=EACH),
+                "uint8 on one side": dense(np.abs(np.asarray(ROWS)) // 8 + 239, w_dtype="uint8"),
+                "held by its bias": dense(row(r1=[5] * 32), s_w=EACH, bias=[0, 2**30, 0, 0])},
+    "RANGE02": {"relu": dense(options=RELU, y_zero=-128), "relu6": dense(options=RELU6, s_y=6 / 255, y_zero=-128),
+                "a few codes": dense(options=RELU, y_zero=-120),
+                "shared with a concatenation": write_tflite(
+                    [q("a"), q("r"), q("p"), q("c"), q("y")],
+                    [Op("RELU", ["a"], ["r"]), Op("RESHAPE", ["r"], ["p"]),
+                     Op("CONCATENATION", ["p", "c"], ["y"], NONE)],
+                    ["a", "c"], ["y"])},
+    "SCALE01": {"tiny": chain([("TANH", q("y", 1e-30))]),
+                "float": chain([("TANH", T("y", (1, 4), "float32", 0.0))], f("x"))},
+    "SCALE02": {"int8": two("CONCATENATION", (0.5, 0.5, 0.5)),
+                "uint8": two("CONCATENATION", (0.5, 0.25, 0.5), "uint8")},
+    "SCALE03": {"uint8": two("CONCATENATION", (0.5, 0.5, 0.5), "uint8"), "int8": two("CONCATENATION", (0.5, 0.25, 0.5)),
+                "from another dtype": chain([("QUANTIZE", q("i"))], q("x", 0.125, "int16"))},
+    "SCALE04": {"filled": write_tflite(
+        [q("x"), T("n", (1,), "int32", data=4), T("v", (), "int8", 1e-9, data=0), q("a", 1e-9), q("y")],
+        [Op("FILL", ["n", "v"], ["a"]), Op("SUB", ["a", "x"], ["y"], NONE)], ["x"], ["y"]),
+        "stored": write_tflite([q("x"), T("v", (1, 4), "int8", 1e-4, data=3), q("y")],
+                               [Op("ADD", ["x", "v"], ["y"], NONE)], ["x"], ["y"]),
+        "close": two("ADD", (0.5, 0.1, 0.5)), "product": two("MUL", (0.5, 0.02, 0.5))},
+    "TFLM01": {"op": chain([("TANH", q("y"))])},
+    "TFLM02": {"int8": dense(), "int16": dense(dtype="int16")},
+    "XNN01": {"int8": dense(), "float": chain([("TANH", f("y"))], f("x"))},
+    "ZERO01": {"ends": chain([("TANH", q("y", zero_point=127))], q("x", zero_point=-128))},
+    "ZERO02": {"symmetric": dense(), "uint8": dense(np.asarray(ROWS) + 128, w_dtype="uint8", w_zero=128)},
+    "ZERO03": {"int8": dense(y_zero=5)},
+}  # fmt: skip
