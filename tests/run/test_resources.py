@@ -12,6 +12,7 @@ from written_models import Op, Sub, T, write_model
 
 from quantdiff.compare.verification import load_and_verify
 from quantdiff.load.tflite import read_model
+from quantdiff.run.chains import compare_rounding, simulate_each
 from quantdiff.run.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 
@@ -96,3 +97,23 @@ def test_a_variable_without_a_value_is_refused() -> None:
     simulation = simulate(model.main, [np.zeros((2, 1, 1, *STATE[2:]), np.int8)], Runtime.BUILTIN, model.subgraphs)
     assert "nothing was assigned" in simulation.missing[0].why
     assert len(simulation.skipped) == 4
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_several_runtimes_each_keep_their_own_state(first: bool) -> None:
+    dice = Dice()
+    model = read_model(memoryview(sliding(dice, first)))
+    inputs, runtimes = [dice.integers((7, 1, 1, *STATE[2:]))], tuple(Runtime)
+    together = simulate_each(model.main, inputs, runtimes, model.subgraphs)
+    for runtime in runtimes:
+        alone = simulate(model.main, inputs, runtime, model.subgraphs)
+        assert (together[runtime].missing, together[runtime].skipped) == (alone.missing, alone.skipped)
+        assert together[runtime].values.keys() == alone.values.keys()
+        for index, value in alone.values.items():
+            np.testing.assert_array_equal(together[runtime].values[index], value)
+    results, simulation = compare_rounding(model.main, inputs, runtimes, model.subgraphs)
+    alone = simulate(model.main, inputs, runtimes[0], model.subgraphs)
+    assert [result.op for result in results] == (["CONCATENATION", "SLICE", "MEAN"] if first else [])
+    assert ([m.op for m in simulation.missing], simulation.skipped) == ([m.op for m in alone.missing], alone.skipped)
+    for index, value in alone.values.items():
+        np.testing.assert_array_equal(simulation.values[index], value)

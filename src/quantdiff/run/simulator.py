@@ -18,8 +18,9 @@ from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.runtime import Runtime
 
 Operate = Callable[[Operator, Mapping[int, Array]], tuple[Array, ...]]
-ELEMENTS_AT_ONCE = 2**19
-"""Input and output elements of the samples that go through a kernel together."""
+ELEMENTS_AT_ONCE, BLOCKED_AT_ONCE = 2**19, 2**25
+"""Input and output elements of the samples that go through a kernel together; more where it works in blocks itself."""
+BLOCKED_TYPES = ("int8", "uint8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ def simulate(graph: Graph, inputs: Sequence[Array], runtime: Runtime, subgraphs:
     """The whole chain: each operator fed with what the ones before it gave.
 
     Shapes: each input (samples, *shape of the model's input). ``subgraphs`` are those of the model, for CALL_ONCE.
+    ``run/chains.py`` simulates several runtimes at once.
     """
     values = dict(zip(graph.inputs, inputs, strict=True))
     if not keeps_resources(graph):
@@ -119,6 +121,17 @@ def run_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], 
     Raises:
         NoKernel: the simulator has none for this op, these types or this runtime.
     """
+    return run_operator_on_each(graph, operator, values, (runtime,))[runtime]
+
+
+def run_operator_on_each(
+    graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]
+) -> dict[Runtime, tuple[Array, ...]]:
+    """The same for several runtimes that get the same input: what they have in common is computed once.
+
+    Raises:
+        NoKernel: the simulator has none for this op, these types or one of the runtimes.
+    """
     kernel = kernels().get(operator.op)
     if kernel is None:
         raise NoKernel("no kernel")
@@ -127,20 +140,32 @@ def run_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], 
     count = max((len(array) for array in feeds if array is not None), default=1)
     feeds = [None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in feeds]
     merged = together(node, kernel, feeds)
-    runtime, step = kernel_of(node, runtime), merged or 1
+    ran_by, step = {runtime: kernel_of(node, runtime) for runtime in runtimes}, merged or 1
+    distinct = tuple(dict.fromkeys(ran_by.values()))
     with np.errstate(all="ignore"):
         parts = [
-            _call(node, kernel, [None if f is None else f[start : start + step] for f in feeds], runtime, merged > 0)
+            _call(node, kernel, [None if f is None else f[start : start + step] for f in feeds], distinct, merged > 0)
             for start in range(0, count, step)
         ]
-    return tuple(_stack([part[i] for part in parts], node) for i in range(len(operator.outputs)))
+    stacks: dict[tuple[int, ...], Array] = {}  # what the runtimes share stays one array
+
+    def stacked(k: int, i: int) -> Array:
+        arrays = [part[k][i] for part in parts]
+        same = tuple(map(id, arrays))
+        if same not in stacks:
+            stacks[same] = _stack(arrays, node)
+        return stacks[same]
+
+    outputs = {r: tuple(stacked(k, i) for i in range(len(operator.outputs))) for k, r in enumerate(distinct)}
+    return {runtime: outputs[ran_by[runtime]] for runtime in runtimes}
 
 
 def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
     """How many samples may share one call as a longer first axis; 0 when they must go one by one."""
     arrays = [array for array in feeds if array is not None]
     constants = [t for t, array in zip(node.inputs, feeds, strict=True) if t is not None and array is None]
-    if not (kernel.batched and arrays):
+    batched = kernel.batched(node) if callable(kernel.batched) else kernel.batched
+    if not (batched and arrays):
         return 0
     rank = arrays[0].ndim - 1
     alike = all(a.ndim - 1 == rank and rank > 0 and a.shape[1] == 1 for a in arrays)
@@ -148,13 +173,14 @@ def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
     if not (alike and fits and all(t.shape[:1] == (1,) for t in node.outputs)):
         return 0
     elements: int = sum(array[0].size for array in arrays) + sum(math.prod(t.shape) for t in node.outputs)
-    return max(1, ELEMENTS_AT_ONCE // max(1, elements))
+    blocked = kernel.shared and node.x.dtype in BLOCKED_TYPES
+    return max(1, (BLOCKED_AT_ONCE if blocked else ELEMENTS_AT_ONCE) // max(1, elements))
 
 
 def _call(
-    node: Node, kernel: Kernel, feeds: Sequence[Array | None], runtime: Runtime, merged: bool
-) -> tuple[Array, ...]:
-    """Outputs for these samples, which are one unless ``merged``; samples along axis 0."""
+    node: Node, kernel: Kernel, feeds: Sequence[Array | None], runtimes: tuple[Runtime, ...], merged: bool
+) -> list[tuple[Array, ...]]:
+    """Outputs per runtime for these samples, which are one unless ``merged``; samples along axis 0."""
     arguments: list[Array | None] = []
     for tensor, feed in zip(node.inputs, feeds, strict=True):
         if feed is not None:
@@ -162,11 +188,15 @@ def _call(
         else:
             arguments.append(None if tensor is None else tensor.data)
     try:
-        result = kernel.function(node, *arguments, runtime=runtime)
+        if kernel.shared:
+            results = list(kernel.function(node, *arguments, runtimes=runtimes))
+        else:
+            results = [kernel.function(node, *arguments, runtime=runtime) for runtime in runtimes]
     except (ValueError, IndexError, TypeError, ArithmeticError) as error:
         raise NoKernel(f"its tensors do not fit together here: {error}") from error
-    outputs = result if isinstance(result, tuple) else (result,)
-    return tuple(y[:, None] if merged else y[None] for y in outputs)
+    outputs = [result if isinstance(result, tuple) else (result,) for result in results]
+    with_samples = {id(y): y[:, None] if merged else y[None] for ys in outputs for y in ys}
+    return [tuple(with_samples[id(y)] for y in ys) for ys in outputs]
 
 
 def _stack(parts: list[Array], node: Node) -> Array:

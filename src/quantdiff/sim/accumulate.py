@@ -1,21 +1,48 @@
 """Exact integer accumulators by BLAS: no runtime changes them, so every runtime shares them.
 
-A float32 product of integers is exact while no partial sum can reach 2**24, a float64 one up to 2**53. Sums
-stay floats that hold integers, as every runtime's rounding starts from there.
+A float32 product of integers is exact while no partial sum can pass 2**24, a float64 one up to 2**53. Sums over
+a whole array stay floats that hold integers, as every runtime's rounding starts from there; ``Sums`` hands them
+out in blocks that stay in the cache until every runtime has rounded them.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+
 import numpy as np
+from numpy.typing import DTypeLike
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.fixed_point import wrap_int32
 from quantdiff.sim.node import zero_point_of
 
-EXACT_FLOAT32, EXACT_FLOAT64 = 2**23, 2**53
-"""Bounds of a sum of products; in float32 one bit is left for the bias."""
+EXACT_FLOAT32, EXACT_FLOAT64 = 2**24, 2**53
+"""Bounds of a sum of products."""
+BESIDE_BIAS = 2**23
+"""The same in float32 where a bias is to be added: one bit is left for it."""
 INT32_END = 2**31
+BLOCK = 2**17
+"""Floats of one block, operand and product together: half a megabyte."""
+LARGEST = {"int8": 128, "uint8": 255}
+"""Magnitude that a stored activation can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Sums of products, (rows, channels), in blocks of rows: int32, or floats that are integers.
+
+    ``offset`` is to be added per channel, with the wrap of an int32: bias and zero-point terms. A block is
+    valid until the next one is asked for.
+    """
+
+    rows: int
+    offset: Array
+    blocks: Iterable[Array]
 
 
 def exact_dtype(reach: int, w: Array) -> type[np.float32] | type[np.float64]:
@@ -26,7 +53,7 @@ def exact_dtype(reach: int, w: Array) -> type[np.float32] | type[np.float64]:
     largest = reach * int(np.abs(w.astype(np.int64)).sum(axis=-2).max(initial=0))
     if largest >= EXACT_FLOAT64:
         raise OverflowError("a sum of products exceeds 2**53: these cannot be 8- or 16-bit operands")
-    return np.float32 if largest < EXACT_FLOAT32 else np.float64
+    return np.float32 if largest < BESIDE_BIAS else np.float64
 
 
 def reach_of(tensor: Tensor) -> int:
@@ -50,9 +77,86 @@ def matmul(x: Array, w: Array, reach: int | None = None) -> Array:
 def add_bias(acc: Array, bias: Array | None) -> Array:
     """``acc + bias`` with the wrap of an int32 accumulator. Shapes: acc (…, n), bias (n,)."""
     if bias is not None:
-        narrow = acc.dtype == np.float32 and int(np.abs(bias.astype(np.int64)).max(initial=0)) < EXACT_FLOAT32
+        narrow = acc.dtype == np.float32 and int(np.abs(bias.astype(np.int64)).max(initial=0)) < BESIDE_BIAS
         acc = acc if narrow else acc.astype(np.float64, copy=False)
         acc += bias.reshape(-1)  # in place: the sum belongs to this operator alone
     if acc.dtype == np.float32 or max(float(acc.max(initial=0)), -float(acc.min(initial=0))) < INT32_END:
         return acc
     return wrap_int32(acc)
+
+
+def gemm(columns: Array, w: Array, zero_point: int, bias: Array | None) -> Sums:
+    """Sums over raw activations; the zero point is settled once per channel instead of once per element.
+
+    Shapes: columns (n, out_h, out_w, kh, kw, groups * c) as ``windows`` gives them, padded with the zero
+    point; w (groups, out, kh * kw * c), minus its own zero point.
+    """
+    total = w.sum(axis=2, dtype=np.int64).reshape(-1)
+    offset = (0 if bias is None else bias.reshape(-1).astype(np.int64)) - zero_point * total
+    rows = math.prod(columns.shape[:3])
+    return Sums(rows, offset.astype(np.int32), _products(columns, w, exact_parts(w, LARGEST[columns.dtype.name])))
+
+
+def exact_parts(w: Array, largest: int) -> list[slice]:
+    """Slices of the last axis, few, in which no sum of products with ``±largest`` passes 2**24."""
+    depth = w.shape[-1]
+    if largest * max(int(w.max(initial=0)), -int(w.min(initial=0))) * depth <= EXACT_FLOAT32:
+        return [slice(0, depth)]
+    magnitude = np.abs(w)
+    if largest * int(magnitude.sum(axis=-1, dtype=np.int64).max()) <= EXACT_FLOAT32:
+        return [slice(0, depth)]
+    for count in range(2, depth + 1):
+        edges = np.arange(count + 1) * depth // count
+        sums = np.add.reduceat(magnitude, edges[:-1], axis=-1, dtype=np.int64)
+        if largest * int(sums.max()) <= EXACT_FLOAT32:
+            return [slice(a, b) for a, b in pairwise(edges.tolist())]
+    raise OverflowError("one product passes 2**24: these cannot be 8-bit operands")
+
+
+def _products(columns: Array, w: Array, parts: list[slice]) -> Iterator[Array]:
+    """Blocks of the products; one group in one part stays float32, else the parts add up in int32."""
+    groups, out, depth = w.shape
+    c, dtype = columns.shape[5] // groups, product_dtype()
+    matrix, whole = w.astype(dtype), len(parts) == groups == 1
+    for tile in tiles(columns.shape, depth + groups * out):
+        view = columns[tile]
+        rows = math.prod(view.shape[:3])
+        acc = np.empty((rows, out), dtype) if whole else np.zeros((rows, groups * out), np.int32)
+        operand = np.empty((rows, depth), dtype)
+        for g in range(groups):
+            np.copyto(operand.reshape(*view.shape[:5], c), view[..., g * c : (g + 1) * c], casting="unsafe")
+            for part in parts:
+                if whole:
+                    np.matmul(operand, matrix[g].T, out=acc)
+                else:
+                    product = operand[:, part] @ matrix[g, :, part].T
+                    acc[:, g * out : (g + 1) * out] += product.astype(np.int32)
+        yield acc
+
+
+def tiles(shape: tuple[int, ...], width: int) -> Iterator[tuple[slice, slice]]:
+    """Images and output lines of one block each: whole images, or some lines of one.
+
+    Shapes: shape (n, out_h, out_w, …), ``width`` floats per position.
+    """
+    images, lines = shape[:2]
+    at_once = max(1, BLOCK // max(1, shape[2] * width))
+    step = max(1, at_once // max(1, lines))
+    for image in range(0, images, step):
+        for line in range(0, lines, min(at_once, lines)):
+            yield slice(image, image + step), slice(line, line + at_once)
+
+
+@cache
+def product_dtype() -> DTypeLike:
+    """float32 where this machine multiplies matrices as exactly as IEEE promises, else the next that does.
+
+    A BLAS that works in half precision or reorders by Strassen's method fails these sums near 2**24.
+    """
+    rng = np.random.default_rng(0)
+    x = rng.choice(np.asarray([-128, 127]), (67, 1031)).astype(np.int64)
+    w = rng.choice(np.asarray([-127, -126, 126, 127]), (1031, 65)).astype(np.int64)
+    x[0], w[:, 0], w[0, 0] = -128, -127, -126
+    truth = x @ w
+    exact = (t for t in (np.float32, np.float64) if np.array_equal(x.astype(t) @ w.astype(t), truth))
+    return next(exact, np.int64)

@@ -7,30 +7,37 @@ from dataclasses import dataclass
 
 from quantdiff.quant import Array
 from quantdiff.registry import Registry
+from quantdiff.sim.node import Node
 
 Function = Callable[..., Array | tuple[Array, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel, and whether it may see many samples at once as a longer first axis."""
+    """A kernel, whether it may see many samples at once as a longer first axis, and several runtimes at once."""
 
     function: Function
-    batched: bool
+    batched: bool | Callable[[Node], bool]
+    shared: bool
 
 
 KERNELS: Registry[Kernel] = Registry("quantdiff.sim.ops")
 
 
-def kernel(*ops: str, batched: bool = True) -> Callable[[Function], Function]:
+def kernel(
+    *ops: str, batched: bool | Callable[[Node], bool] = True, shared: bool = False
+) -> Callable[[Function], Function]:
     """Register a function ``(node, *inputs, runtime) -> output(s)`` for the ops named.
 
-    ``batched=False`` when the first axis matters: an option names it, or the tail rounds otherwise.
+    ``batched=False`` when the first axis matters: an option names it, or the tail rounds otherwise; or a question to
+    the node.
+    ``shared=True`` for a function ``(node, *inputs, runtimes) -> one output for each runtime``, which
+    accumulates once for all.
     """
 
     def register(function: Function) -> Function:
         for op in ops:
-            KERNELS.add(op, Kernel(function, batched))
+            KERNELS.add(op, Kernel(function, batched, shared))
         return function
 
     return register

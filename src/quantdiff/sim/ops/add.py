@@ -6,13 +6,17 @@ xnnpack: ``src/microparams-init.c`` (``xnn_init_qs8_add_minmax_scalar_params``),
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import centred
+from quantdiff.sim.accumulate import Sums, centred
 from quantdiff.sim.fixed_point import (
+    INT32_MAX,
+    INT32_MIN,
     Rounding,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
@@ -23,6 +27,7 @@ from quantdiff.sim.fixed_point import (
 from quantdiff.sim.floats import clamped, plain
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rules import Requantization, round_sums
 from quantdiff.sim.runtime import Runtime
 
 LEFT_SHIFT, NARROW_SHIFT = 20, 15
@@ -31,47 +36,70 @@ VECTOR = 16
 MULTIPLIER_BITS = 20
 
 
-@kernel("ADD")
-def add(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
+@kernel("ADD", shared=True)
+def add(node: Node, a: Array, b: Array, *, runtimes: Sequence[Runtime]) -> tuple[Array, ...]:
     """Compute ``y = clamp(z_y + (s_a (a - z_a) + s_b (b - z_b)) / s_y)``. Shapes broadcast."""
-    return add_or_subtract(node, a, b, 1, runtime)
+    return add_or_subtract(node, a, b, 1, runtimes)
 
 
-@kernel("SUB")
-def sub(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
+@kernel("SUB", shared=True)
+def sub(node: Node, a: Array, b: Array, *, runtimes: Sequence[Runtime]) -> tuple[Array, ...]:
     """Compute ``y = clamp(z_y + (s_a (a - z_a) - s_b (b - z_b)) / s_y)``. Shapes broadcast."""
-    return add_or_subtract(node, a, b, -1, runtime)
+    return add_or_subtract(node, a, b, -1, runtimes)
 
 
-def add_or_subtract(node: Node, a: Array, b: Array, sign: int, runtime: Runtime) -> Array:
-    """Both ops, by the runtime's integers; plain numbers as they are."""
+def add_or_subtract(node: Node, a: Array, b: Array, sign: int, runtimes: Sequence[Runtime]) -> tuple[Array, ...]:
+    """Both ops, by each runtime's integers; plain numbers as they are."""
     if plain(node):
-        return clamped(node, a + b if sign > 0 else a - b)
+        return (clamped(node, a + b if sign > 0 else a - b),) * len(runtimes)
     if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
     if node.x.dtype == "int16" and node.option("pot_scale_int16", True):
         raise NoKernel("16-bit operands whose scales must be powers of two")
     operands = centred(a, zero_point_of(node.x)), centred(b, zero_point_of(node.at(1)))
-    how = in_21_bits if runtime is Runtime.XNNPACK else in_three_steps
-    y = how(node, *operands, sign)
-    if (node.operator.op, node.x.dtype, runtime) == ("ADD", "int16", Runtime.BUILTIN) and a.shape == b.shape:
+    if node.x.dtype == "int16":
+        return tuple(of_16_bits(node, *operands, sign, runtime) for runtime in runtimes)
+    ways = [in_21_bits if runtime is Runtime.XNNPACK else in_three_steps for runtime in runtimes]
+    outputs = {way: way(node, *operands, sign) for way in dict.fromkeys(ways)}
+    return tuple(outputs[way] for way in ways)
+
+
+def in_three_steps(node: Node, a: Array, b: Array, sign: int) -> Array:
+    """Scale both operands to twice the larger scale, add, scale to the output; rule G each time."""
+    scales = [np.float64(scale_of(t)) for t in (node.x, node.at(1))]
+    twice = 2 * max(scales)
+    whole = partial(Requantization, Rounding.GEMMLOWP, zero_point=0, clamp=(INT32_MIN, INT32_MAX), dtype="int32")
+    left, right = (scaled(x << LEFT_SHIFT, s / twice, whole) for x, s in zip((a, b), scales, strict=True))
+    clamp = clamp_of(node, Runtime.REFERENCE)
+    last = partial(Requantization, Rounding.GEMMLOWP, zero_point=zero_point_of(node.y), clamp=clamp, dtype=node.y.dtype)
+    return scaled(left + sign * right, twice / (2.0**LEFT_SHIFT * np.float64(scale_of(node.y))), last)
+
+
+def scaled(x: Array, scale: float, rule: Callable[..., Requantization]) -> Array:
+    """``x * scale`` by the rule, for the int32 values of any shape."""
+    channels = x.shape[-1] if x.ndim else 1
+    sums = Sums(x.size // max(1, channels), np.zeros(channels, np.int32), [x.reshape(-1, channels)])
+    return round_sums(sums, [rule(scale=(float(scale),) * channels)])[0].reshape(x.shape)
+
+
+def of_16_bits(node: Node, a: Array, b: Array, sign: int, runtime: Runtime) -> Array:
+    """The same three steps with a shorter shift; the vectors of ``builtin``'s ADD round the operands once."""
+    if runtime is Runtime.XNNPACK:
+        return in_21_bits(node, a, b, sign)
+    y = in_three_wide_steps(node, a, b, sign, scaled_twice)
+    if node.operator.op == "ADD" and runtime is Runtime.BUILTIN and a.shape == b.shape:
         size = math.prod(node.y.shape)
         in_vector = np.arange(y.size).reshape(y.shape) % size < size // VECTOR * VECTOR
-        y = np.where(in_vector, in_three_steps(node, *operands, sign, one_rounding=True), y)
+        y = np.where(in_vector, in_three_wide_steps(node, a, b, sign, scaled_once), y)
     return (y + zero_point_of(node.y)).clip(*clamp_of(node, runtime)).astype(node.y.dtype)
 
 
-def in_three_steps(node: Node, a: Array, b: Array, sign: int, one_rounding: bool = False) -> Array:
-    """Scale both operands to twice the larger scale, add, scale to the output; rule G each time.
-
-    With one_rounding the operands take one shift and one multiply, as in ``AddElementwiseInt16``.
-    """
+def in_three_wide_steps(node: Node, a: Array, b: Array, sign: int, how: Callable[..., Array]) -> Array:
+    """The sum before zero point and clamp; ``how`` scales the operands, once as in ``AddElementwiseInt16``."""
     scales = [np.float64(scale_of(t)) for t in (node.x, node.at(1))]
     twice = 2 * max(scales)
-    left_shift = NARROW_SHIFT if node.x.dtype == "int16" else LEFT_SHIFT
-    how = scaled_once if one_rounding else scaled_twice
-    left, right = (how(x.astype(np.int64), s / twice, left_shift) for x, s in zip((a, b), scales, strict=True))
-    return scaled_twice(left + sign * right, twice / (2.0**left_shift * np.float64(scale_of(node.y))), 0)
+    left, right = (how(x.astype(np.int64), s / twice, NARROW_SHIFT) for x, s in zip((a, b), scales, strict=True))
+    return scaled_twice(left + sign * right, twice / (2.0**NARROW_SHIFT * np.float64(scale_of(node.y))), 0)
 
 
 def scaled_twice(x: Array, scale: ArrayLike, left_shift: int) -> Array:
@@ -94,4 +122,5 @@ def in_21_bits(node: Node, a: Array, b: Array, sign: int) -> Array:
     _, exponent = np.frexp(max(ratios))
     shift = MULTIPLIER_BITS - (int(exponent) - 1)
     m_a, m_b = (int(rint(np.ldexp(ratio, shift))) for ratio in ratios)
-    return (a.astype(np.int64) * m_a + sign * b.astype(np.int64) * m_b + (1 << (shift - 1))) >> shift
+    steps = (a.astype(np.int64) * m_a + sign * b.astype(np.int64) * m_b + (1 << (shift - 1))) >> shift
+    return (steps + zero_point_of(node.y)).clip(*clamp_of(node, Runtime.XNNPACK)).astype(node.y.dtype)

@@ -7,42 +7,67 @@ integer_ops/conv.h`` through ruy, but the reference kernel for groups; xnnpack:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import add_bias, centred, matmul, reach_of
+from quantdiff.sim.accumulate import Sums, centred, gemm, matmul, reach_of
 from quantdiff.sim.dynamic_input import REACH
-from quantdiff.sim.fixed_point import Rounding, requantize, stored
+from quantdiff.sim.fixed_point import Rounding
 from quantdiff.sim.hybrid import convolution, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rules import Requantization, requantization, round_sums
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
 from quantdiff.sim.wide import has_int64_sum, is_wide, refuse_weights_off_zero, round_sum
-from quantdiff.sim.window import axes_of, centred_image, windows
+from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image, windows
 
 
-@kernel("CONV_2D")
-def conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None, *, runtime: Runtime) -> Array:
+@kernel("CONV_2D", shared=True)
+def conv_2d(
+    node: Node, x: Array, w: Array, bias: Array | None = None, *, runtimes: Sequence[Runtime]
+) -> tuple[Array, ...]:
     """Compute ``y = clamp(z_y + M_o * (sum over window of (x - z_x) * w_o + bias_o))``.
 
     Shapes: x (n, h, w, c), w (out, kh, kw, c / groups), bias (out,) -> (n, out_h, out_w, out).
     """
     if is_hybrid(node):
         exact_sums = partial(sums, node, zero_point=0, reach=REACH)
-        return convolution(node, x, w, bias, runtime=runtime, sums=exact_sums)
-    rounding = rounding_of(runtime, groups=x.shape[3] // w.shape[3])
+        return tuple(convolution(node, x, w, bias, runtime=runtime, sums=exact_sums) for runtime in runtimes)
+    groups = x.shape[3] // w.shape[3]
     if is_wide(node):
         refuse_weights_off_zero(node)
-        wide = has_int64_sum(node, 2)
-        y = round_sum(accumulate(node, x, w), bias, product_scale(node, rounding), rounding, wide)
-        return y.clip(*clamp_of(node, runtime)).astype(np.int16)
+        acc = accumulate(node, x, w)
+        return tuple(from_16_bits(node, acc, bias, runtime, rounding_of(runtime, groups)) for runtime in runtimes)
     check_8_bit(node)
-    acc = add_bias(accumulate(node, x, w), bias)
-    steps = requantize(acc, convolution_scale(node, rounding), rounding)
-    return stored(steps, zero_point_of(node.y), clamp_of(node, runtime), node.y.dtype)
+    axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
+    rules = [rule_of(node, runtime, rounding_of(runtime, groups), w.shape[0]) for runtime in runtimes]
+    outputs = round_sums(sums_of(node, x, w, bias, axes), rules)
+    return tuple(y.reshape(x.shape[0], axes[0].out, axes[1].out, w.shape[0]) for y in outputs)
+
+
+def rule_of(node: Node, runtime: Runtime, rounding: Rounding, channels: int) -> Requantization:
+    """How one runtime rounds 8-bit outputs."""
+    return requantization(node, runtime, rounding, convolution_scale(node, rounding), channels=channels)
+
+
+def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis, Axis]) -> Sums:
+    """The accumulators of 8-bit inputs in blocks; padding counts as the zero point."""
+    zero_point, depth = zero_point_of(node.x), w.shape[3]
+    columns = windows(pad_image(x, axes, zero_point), axes)
+    if columns.shape[1:] == (*x.shape[1:3], 1, 1, x.shape[3]):  # one tap: every pixel is a row
+        columns = columns.reshape(1, -1, 1, 1, 1, x.shape[3])
+    grouped = centred(w, zero_point_of(node.at(1))).reshape(x.shape[3] // depth, -1, w[0].size)
+    return gemm(columns, grouped, zero_point, bias)
+
+
+def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime, rounding: Rounding) -> Array:
+    """int16 × int8: the bias may make it a sum of 64 bits."""
+    y = round_sum(acc, bias, product_scale(node, rounding), rounding, has_int64_sum(node, 2))
+    return y.clip(*clamp_of(node, runtime)).astype(np.int16)
 
 
 def rounding_of(runtime: Runtime, groups: int) -> Rounding:

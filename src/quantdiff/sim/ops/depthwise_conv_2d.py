@@ -8,46 +8,91 @@ channels, then a scalar tail), for uint8 ``depthwiseconv_uint8.h``; xnnpack:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from types import ModuleType
 
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import add_bias, centred, exact_dtype, reach_of
+from quantdiff.sim.accumulate import BLOCK, Sums, centred, exact_dtype, reach_of
+from quantdiff.sim.compiled import loops
 from quantdiff.sim.dynamic_input import REACH
-from quantdiff.sim.fixed_point import Rounding, requantize, stored
+from quantdiff.sim.fixed_point import Rounding, requantize
 from quantdiff.sim.hybrid import depthwise, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rules import Requantization, requantization, round_sums
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
 from quantdiff.sim.wide import is_wide, refuse_weights_off_zero, round_sum
-from quantdiff.sim.window import axes_of, centred_image
+from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image
 
 VECTOR = 8
 """Channels that the vectorised loop of ``builtin`` rounds together."""
 
 
-@kernel("DEPTHWISE_CONV_2D")
-def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None, *, runtime: Runtime) -> Array:
+@kernel("DEPTHWISE_CONV_2D", shared=True)
+def depthwise_conv_2d(
+    node: Node, x: Array, w: Array, bias: Array | None = None, *, runtimes: Sequence[Runtime]
+) -> tuple[Array, ...]:
     """Compute ``y = clamp(z_y + M_o * (sum over window of (x - z_x) * w_o + bias_o))``, channel by channel.
 
     Shapes: x (n, h, w, c), w (1, kh, kw, c * m), bias (c * m,) -> (n, out_h, out_w, c * m).
     """
     if is_hybrid(node):
         exact_sums = partial(sums, node, zero_point=0, reach=REACH)
-        return depthwise(node, x, w, bias, runtime=runtime, sums=exact_sums)
+        return tuple(depthwise(node, x, w, bias, runtime=runtime, sums=exact_sums) for runtime in runtimes)
     if is_wide(node):
         refuse_weights_off_zero(node)
         wide_scale = product_scale(node, Rounding.GEMMLOWP)
         y = round_sum(accumulate(node, x, w), bias, wide_scale, Rounding.GEMMLOWP, int64_sum=True)
-        return y.clip(*clamp_of(node, runtime)).astype(np.int16)
+        return tuple(y.clip(*clamp_of(node, runtime)).astype(np.int16) for runtime in runtimes)
     check_8_bit(node)
-    acc = add_bias(accumulate(node, x, w), bias)
-    old = node.x.dtype == "uint8" and runtime is Runtime.BUILTIN  # whose kernel rounds as the reference does
-    rounded = round_channels(acc, partial(convolution_scale, node), Runtime.REFERENCE if old else runtime)
-    return stored(rounded, zero_point_of(node.y), clamp_of(node, runtime), node.y.dtype)
+    axes = axes_of(node, x.shape, w.shape[1:3])
+    rules = [rule_of(node, runtime, w.shape[3]) for runtime in runtimes]
+    outputs = round_sums(sums_of(node, x, w, bias, axes), rules)
+    return tuple(y.reshape(x.shape[0], axes[0].out, axes[1].out, w.shape[3]) for y in outputs)
+
+
+def rule_of(node: Node, runtime: Runtime, channels: int) -> Requantization:
+    """How one runtime rounds 8-bit outputs; the uint8 kernel of ``builtin`` does as the reference."""
+    ruy = runtime is Runtime.BUILTIN and node.x.dtype == "int8" and channels >= VECTOR
+    rounding = Rounding.RUY if ruy else Rounding.GEMMLOWP
+    if runtime is Runtime.XNNPACK:
+        rounding = Rounding.XNNPACK
+    tail = channels % VECTOR if ruy else 0
+    return requantization(node, runtime, rounding, convolution_scale(node, rounding), tail, channels=channels)
+
+
+def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis, Axis]) -> Sums:
+    """The accumulators of 8-bit inputs in blocks."""
+    channels, (rows, columns) = w.shape[3], axes
+    positions = x.shape[0] * rows.out * columns.out
+    compiled = loops(positions * channels)
+    if compiled is None:
+        offset = np.zeros(channels, np.int32) if bias is None else bias.reshape(-1).astype(np.int32)
+        return Sums(positions, offset, [accumulate(node, x, w).reshape(-1, channels)])
+    centred_w = centred(w[0], zero_point_of(node.at(1))).astype(np.int16)
+    total = centred_w.sum(axis=(0, 1), dtype=np.int64)
+    offset = (0 if bias is None else bias.reshape(-1).astype(np.int64)) - zero_point_of(node.x) * total
+    image = np.repeat(x, channels // x.shape[3], axis=3) if channels > x.shape[3] else x
+    padded = np.require(pad_image(image, axes, zero_point_of(node.x)), requirements=["C", "W"])
+    if padded.shape[3] != channels:
+        raise ValueError(f"{channels} channels of weights for {x.shape[3]} of the image")
+    return Sums(positions, offset.astype(np.int32), blocks_of(compiled, padded, centred_w, axes))
+
+
+def blocks_of(compiled: ModuleType, image: Array, w: Array, axes: tuple[Axis, Axis]) -> Iterator[Array]:
+    """Sums of products over raw activations, some output lines at a time."""
+    (rows, columns), channels = axes, w.shape[2]
+    steps = rows.stride, columns.stride, rows.dilation, columns.dilation
+    lines, at_once = len(image) * rows.out, max(1, BLOCK // (columns.out * channels))
+    acc = np.empty((min(lines, at_once), columns.out, channels), np.int32)
+    for first in range(0, lines, at_once):
+        block = acc[: lines - first]
+        compiled.depthwise(image, w, steps, rows.out, first, block)
+        yield block.reshape(-1, channels)
 
 
 def round_channels(acc: Array, scale_of: Callable[[Rounding], Array], runtime: Runtime) -> Array:

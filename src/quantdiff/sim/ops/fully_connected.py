@@ -7,14 +7,17 @@ fully_connected.h`` and ruy, or ``cpu_backend_gemm_custom_gemv.h`` at batch 1; x
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import add_bias, centred, matmul, reach_of
-from quantdiff.sim.fixed_point import Rounding, requantize, stored
+from quantdiff.sim.accumulate import centred, gemm, matmul, reach_of
+from quantdiff.sim.fixed_point import Rounding
 from quantdiff.sim.hybrid import dense, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rules import requantization, round_sums
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, float_product_scale, product_scale
 from quantdiff.sim.wide import has_int64_sum, is_wide, round_sum, symmetric
@@ -27,22 +30,32 @@ ROUNDING = {
 }
 
 
-@kernel("FULLY_CONNECTED")
-def fully_connected(node: Node, x: Array, w: Array, bias: Array | None = None, *, runtime: Runtime) -> Array:
+@kernel("FULLY_CONNECTED", shared=True)
+def fully_connected(
+    node: Node, x: Array, w: Array, bias: Array | None = None, *, runtimes: Sequence[Runtime]
+) -> tuple[Array, ...]:
     """Compute ``y = clamp(z_y + M * ((x - z_x) @ (w - z_w).T + bias))``, M the effective scale.
 
     Shapes: x (…, depth) of any rank, w (units, depth), bias (units,) -> (batch, units), or (…, units)
     with keep_num_dims.
     """
     if is_hybrid(node):
-        y = dense(node, x.reshape(-1, w.shape[1]), w, bias, runtime)
-        return y.reshape(*x.shape[:-1], len(w)) if node.option("keep_num_dims", False) else y
+        outputs = (dense(node, x.reshape(-1, w.shape[1]), w, bias, runtime) for runtime in runtimes)
+        keep = node.option("keep_num_dims", False)
+        return tuple(y.reshape(*x.shape[:-1], len(w)) if keep else y for y in outputs)
     if is_wide(node):
-        return from_16_bits(node, accumulate(node, x, w), bias, runtime)
+        acc = accumulate(node, x, w)
+        return tuple(from_16_bits(node, acc, bias, runtime) for runtime in runtimes)
     check_8_bit(node)
-    acc = add_bias(accumulate(node, x, w), bias)
-    steps = requantize(acc, effective_scale(node, runtime), ROUNDING[runtime])
-    return stored(steps, zero_point_of(node.y), clamp_of(node, runtime), node.y.dtype)
+    units, depth = w.shape[-2:]
+    matrix = centred(w, zero_point_of(node.at(1))).reshape(1, units, depth)
+    sums = gemm(x.reshape(1, -1, 1, 1, 1, depth), matrix, zero_point_of(node.x), bias)
+    rules = [
+        requantization(node, runtime, ROUNDING[runtime], effective_scale(node, runtime), channels=units)
+        for runtime in runtimes
+    ]
+    shape = (*x.shape[:-1], units) if node.option("keep_num_dims", False) else (-1, units)
+    return tuple(y.reshape(shape) for y in round_sums(sums, rules))
 
 
 def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime) -> Array:

@@ -21,7 +21,13 @@ VECTOR = 16
 IMAGE_AXES = {(1, 2), (2, 1)}
 
 
-@kernel("MEAN", batched=False)
+def keeps_samples(node: Node) -> bool:
+    """True when the first axis is not among those that are averaged."""
+    axes = node.at(1).data
+    return axes is not None and bool(node.x.shape) and not np.any(axes % len(node.x.shape) == 0)
+
+
+@kernel("MEAN", batched=keeps_samples)
 def mean(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
     """Compute ``y = clamp(z_y + (sum / n - z_x) s_x / s_y)`` over ``axes``, kept as size 1 with keep_dims."""
     if not is_quantized(node.x, "int8", "uint8", "int16"):

@@ -1,0 +1,130 @@
+"""The simulator against the runtimes that it models, on one thread: ratios in one run are the result.
+
+    uv run python benchmarks/simulator.py [--rounds N] [--images N]
+
+MobileNetV2 (224 × 224, int8) and a DS-CNN, made by ``networks.py``. Every runtime gets the same samples in one
+invocation. Times are CPU seconds of the process, medians over rounds taken in turns, so that a busy machine
+disturbs both sides alike. Each simulation is first held against the runtime: not one element may differ.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy is imported
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from networks import Network, ds_cnn, mobilenet_v2, quantized, smooth_images
+
+from quantdiff.graph import Graph
+from quantdiff.load.tflite import load_tflite
+from quantdiff.quant import Array
+from quantdiff.run.chains import compare_rounding, simulate_each
+from quantdiff.run.litert import RESOLVERS
+from quantdiff.run.simulator import simulate
+from quantdiff.sim.runtime import Runtime
+
+SIMULATED = (Runtime.XNNPACK, Runtime.BUILTIN, Runtime.REFERENCE)
+ALL = tuple(Runtime)
+
+
+def main() -> None:
+    """Both networks, one table each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--images", type=int, default=16)
+    arguments = parser.parse_args()
+    for name, network, count in (("MobileNetV2", mobilenet_v2(), arguments.images), ("DS-CNN", ds_cnn(), 256)):
+        measure(name, network, count, arguments.rounds)
+
+
+def measure(name: str, network: Network, count: int, rounds: int) -> None:
+    """One network: equal integers first, then the times."""
+    x = quantized(network, smooth_images(count, network.images.shape[1:], seed=7))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(network.write())
+        graph = load_tflite(path).main
+        real = {runtime: interpreter(path, x, runtime.value) for runtime in SIMULATED}
+    check(graph, x, real)
+    mine: dict[str, Callable[[], object]] = {
+        f"simulator:{r.value}": partial(simulate, graph, [x[:, None]], r) for r in ALL
+    }
+    mine["four, operator by operator"] = partial(compare_rounding, graph, [x[:, None]], ALL)
+    mine["four whole chains"] = partial(simulate_each, graph, [x[:, None]], ALL)
+    took = in_turns({**{runtime.value: call for runtime, call in real.items()}, **mine}, rounds)
+    show(name, count, took)
+
+
+def interpreter(path: Path, x: Array, runtime: str) -> Callable[[], Array]:
+    """A call that runs the model on all samples at once."""
+    model = Interpreter(model_path=str(path), experimental_op_resolver_type=RESOLVERS[runtime], num_threads=1)
+    (given,), (wanted,) = model.get_input_details(), model.get_output_details()
+    model.resize_tensor_input(given["index"], x.shape)
+    model.allocate_tensors()
+
+    def call() -> Array:
+        model.set_tensor(given["index"], x)
+        model.invoke()
+        result: Array = model.get_tensor(wanted["index"])
+        return result
+
+    return call
+
+
+def check(graph: Graph, x: Array, real: dict[Runtime, Callable[[], Array]]) -> None:
+    """Every simulated output equals the runtime's, and is neither constant nor saturated.
+
+    Raises:
+        SystemExit: it does not, so that times would say nothing.
+    """
+    together = simulate_each(graph, [x[:, None]], SIMULATED)
+    for runtime, call in real.items():
+        values = together[runtime].values
+        wrong = int(np.count_nonzero(values[graph.outputs[0]][:, 0] != call()))
+        made = [values[operator.outputs[0]] for operator in graph.operators[:-1]]
+        dull = sum(bool(np.mean(y == 127) > 0.05 or y.std() < 1) for y in made)
+        if wrong or dull:
+            raise SystemExit(f"{runtime.value}: {wrong} elements differ, {dull} layers saturated or constant")
+
+
+def in_turns(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of each call, one round after the other."""
+    took: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.process_time()
+            call()
+            took[name].append(time.process_time() - start)
+    return {name: seconds[1:] for name, seconds in took.items()}  # the first round warms up
+
+
+def show(name: str, count: int, took: dict[str, list[float]]) -> None:
+    """Milliseconds per sample, and what they are to xnnpack and reference."""
+    middle = {key: statistics.median(seconds) for key, seconds in took.items()}
+    one = statistics.mean(middle[f"simulator:{runtime.value}"] for runtime in ALL)
+    print(f"{name}, {count} samples, median of {len(took['xnnpack'])} (range), CPU ms per sample")
+    for key, seconds in took.items():
+        spread = f"({1e3 * min(seconds) / count:.2f}–{1e3 * max(seconds) / count:.2f})"
+        line = (
+            f"  {key:27} {1e3 * middle[key] / count:8.2f} {spread:16} {middle[key] / middle['xnnpack']:6.1f} × xnnpack"
+        )
+        print(f"{line}, reference / this {middle['reference'] / middle[key]:5.1f}")
+    slowest = max(middle[f"simulator:{runtime.value}"] for runtime in ALL)
+    print(f"  slowest simulation: {middle['reference'] / slowest:.1f} times faster than reference (goal: at least 8),")
+    print(f"    {slowest / middle['xnnpack']:.1f} times slower than xnnpack (goal: at most 6)")
+    print(f"  four runtimes' rounding / one: {middle['four, operator by operator'] / one:.2f} (goal: at most 1.5);")
+    print(f"    four chains, each on its own results: {middle['four whole chains'] / one:.2f}\n")
+
+
+if __name__ == "__main__":
+    main()

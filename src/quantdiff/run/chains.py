@@ -1,0 +1,160 @@
+"""Several runtimes at once: what they have in common is computed once.
+
+Accumulators do not depend on the runtime. So runtimes that hold the same bits share them: a chain until its first
+difference in rounding (``simulate_each``), every operator when all are fed alike (``compare_rounding``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantdiff.graph import Graph, Operator
+from quantdiff.quant import Array
+from quantdiff.run.resources import STATE, keeps_resources
+from quantdiff.run.simulator import Missing, Simulation, missing_inputs, run_operator_on_each, simulate
+from quantdiff.sim.node import NoKernel
+from quantdiff.sim.runtime import Runtime
+
+Outputs = tuple[Array, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundingResult:
+    """One operator on one input: how many elements each runtime gives otherwise than the first one."""
+
+    index: int
+    op: str
+    count: int
+    differing: Mapping[Runtime, int]
+
+
+def simulate_each(
+    graph: Graph, inputs: Sequence[Array], runtimes: Sequence[Runtime], subgraphs: Sequence[Graph] = ()
+) -> dict[Runtime, Simulation]:
+    """The whole chain on every runtime; equal tensors are one array, unless there are resource variables.
+
+    Shapes: each input (samples, *shape of the model's input). ``subgraphs`` are those of the model, for CALL_ONCE.
+    """
+    if keeps_resources(graph):
+        return {runtime: simulate(graph, inputs, runtime, subgraphs) for runtime in runtimes}
+    values = {runtime: dict(zip(graph.inputs, inputs, strict=True)) for runtime in runtimes}
+    missing: dict[Runtime, list[Missing]] = {runtime: [] for runtime in runtimes}
+    skipped: dict[Runtime, list[int]] = {runtime: [] for runtime in runtimes}
+    for operator in graph.operators:
+        for group in fed_alike(operator, values):
+            held = values[group[0]]
+            if missing_inputs(graph, operator, held):
+                for runtime in group:
+                    skipped[runtime].append(operator.index)
+                continue
+            for runtime, outcome in united(attempt(graph, operator, held, group)).items():
+                if isinstance(outcome, Missing):
+                    missing[runtime].append(outcome)
+                else:
+                    values[runtime].update(zip(operator.outputs, outcome, strict=True))
+    return {r: Simulation(r, values[r], tuple(missing[r]), tuple(skipped[r])) for r in runtimes}
+
+
+def fed_alike(operator: Operator, values: Mapping[Runtime, Mapping[int, Array]]) -> list[tuple[Runtime, ...]]:
+    """Runtimes in groups that hold the very same arrays for this operator."""
+    groups: dict[tuple[int, ...], list[Runtime]] = {}
+    for runtime, held in values.items():
+        groups.setdefault(tuple(id(held.get(i)) for i in operator.inputs), []).append(runtime)
+    return [tuple(group) for group in groups.values()]
+
+
+def attempt(
+    graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]
+) -> dict[Runtime, Outputs | Missing]:
+    """The outputs per runtime; one without a kernel does not stop the others."""
+    try:
+        return dict(run_operator_on_each(graph, operator, values, runtimes))
+    except NoKernel as error:
+        if len(runtimes) == 1:
+            return {runtimes[0]: Missing(operator.index, operator.op, str(error))}
+    alone = [attempt(graph, operator, values, (runtime,)) for runtime in runtimes]
+    return {runtime: outcome for outcomes in alone for runtime, outcome in outcomes.items()}
+
+
+def united(outputs: Mapping[Runtime, Outputs | Missing]) -> dict[Runtime, Outputs | Missing]:
+    """The same outputs, with one array for all that hold the same bits."""
+    seen: list[Array] = []
+
+    def first(array: Array) -> Array:
+        for earlier in seen:
+            if same_bits(earlier, array):
+                return earlier
+        seen.append(array)
+        return array
+
+    return {r: o if isinstance(o, Missing) else tuple(first(array) for array in o) for r, o in outputs.items()}
+
+
+def same_bits(a: Array, b: Array) -> bool:
+    """True when nothing can tell the two apart."""
+    if a is b:
+        return True
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    left, right = (np.ascontiguousarray(x).view(np.uint8) for x in (a, b))
+    return np.array_equal(left, right)
+
+
+def compare_rounding(
+    graph: Graph, inputs: Sequence[Array], runtimes: Sequence[Runtime], subgraphs: Sequence[Graph] = ()
+) -> tuple[tuple[RoundingResult, ...], Simulation]:
+    """Every operator on the tensors of the first runtime: where does rounding alone tell the runtimes apart?
+
+    Returns the results of the operators that every runtime has, and the first runtime's chain. What only keeps
+    a state rounds nothing, and has no result.
+    """
+    results: list[RoundingResult] = []
+    values, missing, skipped = dict(zip(graph.inputs, inputs, strict=True)), list[Missing](), list[int]()
+    if keeps_resources(graph):
+        chain = simulate(graph, inputs, runtimes[0], subgraphs)
+        values, missing = dict(chain.values), [item for item in chain.missing if item.op in STATE]
+    for operator in graph.operators:
+        if missing_inputs(graph, operator, values):
+            skipped.append(operator.index)
+            continue
+        if operator.op in STATE:
+            continue
+        outputs, found = compare_operator(graph, operator, values, runtimes)
+        values.update(zip(operator.outputs, outputs, strict=bool(outputs)))
+        if isinstance(found, Missing):
+            missing.append(found)
+        else:
+            results.append(found)
+    return tuple(results), Simulation(runtimes[0], values, tuple(missing), tuple(skipped))
+
+
+def compare_operator(
+    graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]
+) -> tuple[Outputs, RoundingResult | Missing]:
+    """The outputs of the first runtime, none where it has no kernel, and how the others differ from them."""
+    outcomes, first = attempt(graph, operator, values, runtimes), runtimes[0]
+    given = {runtime: outcome for runtime, outcome in outcomes.items() if not isinstance(outcome, Missing)}
+    lacking = [outcome for outcome in outcomes.values() if isinstance(outcome, Missing)]
+    if lacking:
+        return given.get(first, ()), lacking[0]
+    count = sum(y.size for y in given[first])
+    return given[first], RoundingResult(operator.index, operator.op, count, count_differing(given, first))
+
+
+def count_differing(outputs: Mapping[Runtime, Outputs], first: Runtime) -> dict[Runtime, int]:
+    """Elements that differ from those of ``first``; arrays that runtimes share are counted once."""
+    counts: dict[tuple[int, ...], int] = {tuple(map(id, outputs[first])): 0}
+    for arrays in outputs.values():
+        key = tuple(map(id, arrays))
+        if key not in counts:
+            counts[key] = sum(map(_differing, outputs[first], arrays))
+    return {runtime: counts[tuple(map(id, arrays))] for runtime, arrays in outputs.items()}
+
+
+def _differing(a: Array, b: Array) -> int:
+    """Elements that differ, counted in pieces that stay in the cache."""
+    a, b, step = a.reshape(-1), b.reshape(-1), 2**16
+    return sum(int(np.count_nonzero(a[i : i + step] != b[i : i + step])) for i in range(0, a.size, step))

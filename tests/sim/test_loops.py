@@ -1,0 +1,159 @@
+"""The compiled loops and the NumPy text give the same integers, whatever the multiplier."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from golden import RUNTIMES, Case, Dice, run_simulator
+from written_models import Op, T
+
+from quantdiff.quant import Array
+from quantdiff.sim import compiled, loops
+from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype
+from quantdiff.sim.fixed_point import Rounding
+from quantdiff.sim.rules import Requantization, round_sums
+from quantdiff.sim.runtime import Runtime
+
+RULES = (Rounding.GEMMLOWP, Rounding.RUY, Rounding.XNNPACK, Rounding.DOUBLE)
+INT32 = np.iinfo(np.int32)
+
+
+def near_ties(scale: Array, rng: np.random.Generator) -> Array:
+    """Sums, (rows, channels), that times ``scale`` are a half or the integers beside it, and both ends of int32."""
+    halves = rng.integers(-300, 300, (400, scale.size)) + 0.5
+    nearest = np.rint(halves / scale) + rng.integers(-1, 2, halves.shape)
+    ends = np.asarray([[INT32.min], [INT32.max], [0], [-1], [1], [2**24 + 1]]) * np.ones(scale.size)
+    return np.concatenate([nearest, ends]).clip(INT32.min, INT32.max).astype(np.int32)
+
+
+def both_ways(rule: Requantization, block: Array, offset: Array) -> tuple[Array, Array]:
+    results = []
+    for module in (loops, None):
+        y = np.empty(block.shape, rule.dtype)
+        with np.errstate(all="ignore"):
+            rule.stage(module)(block, offset, y)
+        results.append(y)
+    return results[0], results[1]
+
+
+@pytest.mark.parametrize("rounding", RULES)
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_near_ties_saturation_and_large_multipliers(rounding: Rounding, dtype: str) -> None:
+    rng, (low, high) = np.random.default_rng(0), (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    for tail in range(4):
+        powers, others = 2.0 ** rng.integers(-20, 3, 9), np.exp(rng.uniform(-14, 1.5, 12))  # up to 4
+        scale = np.concatenate([powers, others, [1.0, 0.5, 2.0**-40]])
+        block = near_ties(scale, rng)
+        offset = rng.integers(-3, 4, scale.size).astype(np.int32)
+        zero_point = int(rng.integers(low, high + 1))
+        clamp = (low, high) if tail % 2 else (zero_point, high)
+        rule = Requantization(rounding, tuple(scale.tolist()), zero_point, clamp, dtype, tail)
+        np.testing.assert_array_equal(*both_ways(rule, block, offset))
+        exact = np.abs(block).max(axis=1) < 2**24
+        np.testing.assert_array_equal(*both_ways(rule, block[exact].astype(np.float32), offset))
+
+
+def test_the_sum_wraps_as_int32() -> None:
+    rule = Requantization(Rounding.RUY, (2.0**-24,), 0, (-128, 127), "int8")
+    block, offset = np.asarray([[INT32.max]], np.int32), np.asarray([1], np.int32)
+    fast, slow = both_ways(rule, block, offset)
+    assert fast.tolist() == slow.tolist() == [[-128]]
+
+
+def test_ties_by_hand() -> None:
+    block, offset = np.asarray([[-6, -6], [6, 6], [-2, -2]], np.int32), np.zeros(2, np.int32)
+    rule = Requantization(Rounding.RUY, (0.25, 0.25), 0, (-128, 127), "int8", tail=1)
+    for y in both_ways(rule, block, offset):  # −1.5 up, and in the tail away from zero
+        assert y.tolist() == [[-1, -2], [2, 2], [0, -1]]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_whole_convolutions_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sim.ops.test_conv_2d import image
+
+    def simulated(case: Case, with_loops: bool) -> list[Array]:
+        chosen: Callable[[int], object] = lambda elements: loops if with_loops else None  # noqa: E731
+        monkeypatch.setattr("quantdiff.sim.rules.loops", chosen)
+        monkeypatch.setattr("quantdiff.sim.ops.depthwise_conv_2d.loops", chosen)
+        feeds = list(case.feeds.values())
+        results = (run_simulator(case.write(), feeds, runtime) for runtime in RUNTIMES)
+        return [simulation.values[graph.outputs[0]] for graph, simulation in results]
+
+    dice = Dice()
+    for turn in range(120):
+        case = image(dice, depthwise=turn % 2 == 0, dtype=dtype)
+        for fast, slow in zip(simulated(case, True), simulated(case, False), strict=True):
+            np.testing.assert_array_equal(fast, slow)
+
+
+def test_split_sums_are_exact_at_the_extremes() -> None:
+    depth = 5000
+    w = np.where(np.arange(2 * depth).reshape(1, 2, depth) % 3, 255, -254)
+    assert len(exact_parts(w, 255)) > 1
+    assert exact_parts(np.full((1, 1, 1024), -128), 128) == [slice(0, 1024)]  # 2**24 itself is exact
+    assert len(exact_parts(np.full((1, 1, 1025), -128), 128)) > 1
+    x = np.full((3, depth), 255, np.uint8)
+    x[1], x[2, ::2] = 0, 1
+    sums = gemm(x.reshape(1, 3, 1, 1, 1, depth), w, 7, np.asarray([5, -5], np.int32))
+    (block,) = sums.blocks
+    truth = (x.astype(np.int64) - 7) @ w[0].T + [5, -5]
+    assert (block.astype(np.int64) + sums.offset).tolist() == truth.tolist()
+
+
+def test_this_machine_multiplies_exactly() -> None:
+    assert product_dtype() is np.float32
+
+
+def test_a_product_that_is_not_exact_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    equal = np.array_equal
+    monkeypatch.setattr(np, "array_equal", lambda a, b: a.dtype != np.float32 and equal(a, b))
+    assert product_dtype.__wrapped__() is np.float64
+
+
+def test_small_work_stays_in_numpy() -> None:
+    code = (
+        "import sys; from quantdiff.sim.compiled import loops, WORTH\n"
+        "assert loops(WORTH - 1) is None and 'numba' not in sys.modules\n"
+        "assert loops(WORTH) is not None and loops(1) is not None"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_numba_numpy_does_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "MODULE", "quantdiff.sim.no_such_module")
+    compiled._load.cache_clear()
+    assert compiled.loops(compiled.WORTH) is None
+    compiled._load.cache_clear()
+
+
+@pytest.mark.parametrize("statement", ["import quantdiff.cli", "import quantdiff.api", "import quantdiff.run.chains"])
+def test_numba_is_loaded_by_the_simulator_alone(statement: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import sys; {statement}; assert 'numba' not in sys.modules"], check=True)
+
+
+def test_biases_that_do_not_fit_are_refused_before_any_loop() -> None:
+    rule = Requantization(Rounding.RUY, (1.0, 1.0), 0, (-128, 127), "int8")
+    with pytest.raises(ValueError, match="3 biases for 2 channels"):
+        round_sums(Sums(1, np.zeros(3, np.int32), [np.zeros((1, 3))]), [rule])
+    with pytest.raises(ValueError, match="2 biases for 3 channels"):
+        round_sums(Sums(1, np.zeros(2, np.int32), [np.zeros((1, 3))]), [rule])
+
+
+def test_channels_that_do_not_fit_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = [
+        T("x", (1, 4, 4, 3), scale=1.0),
+        T("w", (1, 3, 3, 8), scale=1.0, data=np.ones((1, 3, 3, 8))),
+        T("b", (8,), "int32", scale=1.0, data=np.zeros(8)),
+        T("y", (1, 4, 4, 8), scale=1.0),
+    ]
+    x = np.zeros((1, 4, 4, 3), np.int8)
+    model = Case(tensors, [Op("DEPTHWISE_CONV_2D", ["x", "w", "b"], ["y"], {"strideH": 1, "strideW": 1})], {"x": x})
+    monkeypatch.setattr("quantdiff.sim.ops.depthwise_conv_2d.loops", lambda elements: loops)
+    _, simulation = run_simulator(model.write(), [x], Runtime.BUILTIN)
+    (missing,) = simulation.missing
+    assert (missing.index, missing.op) == (0, "DEPTHWISE_CONV_2D")
+    assert missing.why.startswith("its tensors do not fit together here: 8 channels of weights for 3")
