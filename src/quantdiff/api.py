@@ -23,7 +23,7 @@ from quantdiff.explain.sides import Sides
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.datasets import load_dataset, locate
-from quantdiff.load.frameworks import frameworks, tfmot
+from quantdiff.load.frameworks import frameworks
 from quantdiff.load.keras import KerasModel, describe, is_keras, load_keras
 from quantdiff.load.layers import read_layers
 from quantdiff.load.tflite import load_tflite
@@ -71,7 +71,6 @@ def run(trial: Trial, out: Path, settings: Settings = DEFAULTS, progress: zoo.Pr
         reading = other.submit(load_dataset, trial.data)  # while TensorFlow is imported
         frameworks()
         data = reading.result()
-        other.submit(tfmot)  # while the float model trains
         models = [zoo.train(trial, data, progress)]
         models.append(zoo.quantize_aware(models[0], data, progress))
         progress("convert", 0, 1)
