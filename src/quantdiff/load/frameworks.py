@@ -53,6 +53,7 @@ def frameworks() -> Frameworks:
             loaded = Frameworks(require("tensorflow", extra="keras"), require("tf_keras", extra="keras"))
     finally:
         gc.freeze()
+        gc.set_threshold(100_000, 50, 100)  # tracing a model makes as many again, and hardly any garbage
         gc.enable()
     loaded.tf.get_logger().setLevel("ERROR")
     loaded.tf.autograph.set_verbosity(0)
