@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quantdiff import nudge
+from quantdiff.experiment.zoo import convert
 from quantdiff.load.frameworks import frameworks, quiet
 from quantdiff.load.tflite import load_tflite
 from quantdiff.nudge import Nudged, nudge_converter, nudge_fake_quant
@@ -257,3 +258,20 @@ def converted(
         np.array([p.scale[0] for p in params if p], np.float32),
         np.array([p.zero_point[0] for p in params if p]),
     )
+
+
+@pytest.mark.keras
+def test_the_symmetric_rule_is_the_converters_on_thousands_of_channels(tmp_path: Path) -> None:
+    keras = frameworks().keras
+    rng = np.random.default_rng(11)
+    kernel = rng.normal(size=(4, 3000)).astype(np.float32) * np.exp2(rng.uniform(-12, 6, 3000)).astype(np.float32)
+    model = keras.Sequential([keras.layers.InputLayer(input_shape=(4,)), keras.layers.Dense(3000, use_bias=False)])
+    model.layers[-1].set_weights([kernel])
+    path = tmp_path / "wide.tflite"
+    path.write_bytes(convert(model, rng.normal(size=(20, 4)).astype(np.float32)))
+    (stored,) = [t.quant for t in load_tflite(path).main.tensors if t.is_constant and t.dtype == "int8"]
+    assert stored is not None
+    assert len(stored.scale) == 3000
+    expected = nudge.nudge_symmetric(kernel.min(axis=0), kernel.max(axis=0))
+    np.testing.assert_array_equal(np.asarray(stored.scale, np.float32), expected.scale)
+    assert set(stored.zero_point) == {0}
