@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.experiment.zoo import Progress, TrainingFailed
+from quantdiff.experiment.zoo import TrainingFailed
 from quantdiff.load.frameworks import frameworks, quiet, tfmot
+from quantdiff.progress import Progress
 from quantdiff.quant import Array
 
 AT_ONCE = 1000  # samples; a range holds the same values however they are sliced

@@ -23,12 +23,13 @@ from quantdiff.load.frameworks import frameworks
 from quantdiff.load.keras import describe
 from quantdiff.load.layers import read_layers
 from quantdiff.load.tflite import load_tflite
+from quantdiff.progress import Progress
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.keras import trace_keras
 from quantdiff.run.tflite import trace_tflite
 
 
-def compare_parameters(trial: Trial, data: Dataset, process: RuntimeProcess, progress: zoo.Progress) -> Parameters:
+def compare_parameters(trial: Trial, data: Dataset, process: RuntimeProcess, progress: Progress) -> Parameters:
     """Parameters of both sides, observed on the training set that both were calibrated on.
 
     Raises:

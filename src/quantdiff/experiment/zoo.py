@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from quantdiff.errors import QuantdiffError
 from quantdiff.experiment.trial import Trial, depth
 from quantdiff.load.datasets import Dataset
 from quantdiff.load.frameworks import frameworks, quiet, tfmot
+from quantdiff.progress import Progress
 from quantdiff.quant import Array
-
-Progress = Callable[[str, int, int], None]
 
 IMAGE, CLASSES, FILTERS = (28, 28), 10, 12
 BATCH, HELD_OUT = 32, 0.1

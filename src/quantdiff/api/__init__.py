@@ -1,0 +1,30 @@
+"""The pipeline, one file per question; each function is imported when it is first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quantdiff.api.comparisons import diff
+    from quantdiff.api.experiments import run
+    from quantdiff.api.parameters import params, params_experiment
+    from quantdiff.api.settings import DEFAULTS, Settings
+
+__all__ = ["DEFAULTS", "Settings", "diff", "params", "params_experiment", "run"]
+
+HOMES = {
+    "DEFAULTS": "settings",
+    "Settings": "settings",
+    "diff": "comparisons",
+    "params": "parameters",
+    "params_experiment": "parameters",
+    "run": "experiments",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a stage when it is asked for: ``diff`` does not pay for what ``run`` needs."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'quantdiff.api' has no attribute {name!r}")
+    return getattr(import_module(f"quantdiff.api.{HOMES[name]}"), name)

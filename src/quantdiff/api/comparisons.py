@@ -1,0 +1,45 @@
+"""Two models on the same data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from quantdiff.api.engines import is_tflite, open_model, trace_everywhere, trace_first
+from quantdiff.api.settings import DEFAULTS, Settings, children
+from quantdiff.compare.outcome import Outcome, hold_together
+from quantdiff.load.data import Batch, load_batch
+from quantdiff.progress import Progress, silent
+from quantdiff.run.versions import versions
+
+
+def diff(
+    reference: str | Path,
+    candidate: str | Path,
+    data: str | Path | Batch,
+    settings: Settings = DEFAULTS,
+    progress: Progress = silent,
+) -> Outcome:
+    """Compare two models on the same data.
+
+    A ``.tflite`` candidate runs on every runtime of ``settings``, a ``.tflite`` reference on the first of them that
+    runs it.
+
+    Raises:
+        QuantdiffError: a model or the data cannot be read, do not fit each other, or the reference cannot run.
+            A runtime on which the candidate fails is a ``Failure`` in the result.
+    """
+    batch = data if isinstance(data, Batch) else load_batch(Path(data))
+    kinds = [is_tflite(Path(path)) for path in (reference, candidate)]
+    with children(settings if any(kinds) else replace(settings, runtimes=())) as processes:
+        left, right = (open_model(Path(path), settings) for path in (reference, candidate))
+        first, unfit = trace_first(left, batch, processes, progress)
+        candidates, failures = trace_everywhere(right, batch, processes, progress)
+    if first.engine in {trace.engine for trace in candidates}:
+        first = replace(first, engine=f"reference:{first.engine}")
+    return replace(
+        hold_together((first,), candidates, batch.labels, settings.tolerance),
+        failures=tuple(dict.fromkeys(unfit + failures)),
+        made_by={"command": "diff", "samples": len(batch), "versions": versions()},
+        artifacts={"reference": str(reference), "candidate": str(candidate), "data": batch.source},
+    )
