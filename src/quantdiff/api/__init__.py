@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from quantdiff.api.comparisons import diff
     from quantdiff.api.experiments import run
+    from quantdiff.api.explanations import Explanations, explain
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.settings import DEFAULTS, Settings
 
-__all__ = ["DEFAULTS", "Settings", "diff", "params", "params_experiment", "run"]
+__all__ = ["DEFAULTS", "Explanations", "Settings", "diff", "explain", "params", "params_experiment", "run"]
 
 HOMES = {
     "DEFAULTS": "settings",
+    "Explanations": "explanations",
     "Settings": "settings",
     "diff": "comparisons",
+    "explain": "explanations",
     "params": "parameters",
     "params_experiment": "parameters",
     "run": "experiments",
