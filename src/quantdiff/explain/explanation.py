@@ -59,7 +59,7 @@ class LayerLadder:
 
 @dataclass(frozen=True, slots=True)
 class WrongWeights:
-    """A stored kernel that rounding does not lead to: ``count`` of ``size`` weights are off, the worst by ``max_steps``.
+    """A stored kernel that rounding does not lead to: ``count`` of ``size`` weights are off, by up to ``max_steps``.
 
     A few that are far off were damaged or planted; where it is many, these are not the weights of this reference.
     """

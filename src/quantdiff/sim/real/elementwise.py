@@ -42,7 +42,7 @@ def div(node: Node, a: Array, b: Array) -> Array:
 def squared_difference(node: Node, a: Array, b: Array) -> Array:
     """``(a - b)²``. Shapes broadcast."""
     del node
-    return np.square(a - b)
+    return np.asarray(np.square(a - b))
 
 
 @real("QUANTIZE")
@@ -55,4 +55,4 @@ def quantize(node: Node, x: Array) -> Array:
 @real("CONCATENATION")
 def concatenation(node: Node, *parts: Array) -> Array:
     """The parts behind each other, each from its own grid."""
-    return np.concatenate(parts, axis=int(node.option("axis", 0)))
+    return np.asarray(np.concatenate(parts, axis=int(node.option("axis", 0))))
