@@ -14,7 +14,7 @@ from quantdiff.load.keras import KerasModel
 from quantdiff.progress import Progress
 from quantdiff.run.keras_flow import WatchedKeras
 from quantdiff.run.tflite import bound_inputs
-from quantdiff.run.tflite_flow import WatchedTflite
+from quantdiff.run.tflite_flow import Engine, WatchedTflite
 
 Opened = WatchedKeras | WatchedTflite
 
@@ -32,7 +32,7 @@ def watch(model: KerasModel | Model, runtime: str, settings: Settings) -> Opened
     """The model, ready to be watched; a context manager."""
     if isinstance(model, KerasModel):
         return WatchedKeras(model)
-    return WatchedTflite(model, runtime, settings.timeout)
+    return WatchedTflite(model, Engine(runtime, settings.timeout))
 
 
 def side_of(watched: Opened, batch: Batch) -> Side:

@@ -11,6 +11,7 @@ from quantdiff.load.frameworks import frameworks, quiet
 from quantdiff.load.keras import KerasModel, flat_layers
 from quantdiff.quant import Array
 from quantdiff.run.flow import Flow, Place
+from quantdiff.trace import Value
 
 
 @dataclass(slots=True)
@@ -122,7 +123,7 @@ class WatchedKeras:
         array: Array = self._tape.values[key].numpy()
         return array
 
-    def local(self, given: Mapping[int, Array]) -> dict[int, Array]:
+    def local(self, given: Mapping[int, Value]) -> dict[int, Array]:
         """Each value of ``given`` computed anew from the given ones before it, by the layers between them.
 
         What depends on no given value stays as it was.
@@ -130,7 +131,7 @@ class WatchedKeras:
         tf, tape = frameworks().tf, self._tape
         makers = {number: call for call in tape.calls for number in call.gives}
         memory: dict[int, Any] = {}
-        exchanged = {n: tf.reshape(tf.convert_to_tensor(a), tape.values[n].shape) for n, a in given.items()}
+        exchanged = {n: tf.reshape(tf.convert_to_tensor(v.real), tape.values[n].shape) for n, v in given.items()}
 
         def source(number: int) -> Any:
             if number in exchanged:

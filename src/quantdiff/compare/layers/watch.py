@@ -27,7 +27,7 @@ class Watched(Protocol):
     def value(self, key: int) -> Array:
         """A value of the last run."""
 
-    def local(self, given: Mapping[int, Array]) -> dict[int, Array]:
+    def local(self, given: Mapping[int, Value]) -> dict[int, Array]:
         """The same values computed anew, each from those before it; real ones are given."""
 
 
@@ -120,7 +120,7 @@ def _add_slice(
 ) -> None:
     pairs = pairing.places()
     theirs = [_value(candidate, place) for _, place in pairs]
-    local = reference.local({place.key: v.real for (place, _), v in zip(pairs, theirs, strict=True)})
+    local = reference.local({place.key: v for (place, _), v in zip(pairs, theirs, strict=True)})
     for i, ((place, _), value, grid) in enumerate(zip(pairs, theirs, pairing.grids(), strict=True)):
         ours = _value(reference, place)
         totals[i].accumulated.merge(measure(ours, value, grid, first))
