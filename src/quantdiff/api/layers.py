@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from quantdiff.align.watched import Pairing, pair_models
 from quantdiff.api.settings import Settings
 from quantdiff.compare.layers.decisions import Decisions
 from quantdiff.compare.layers.report import LayerReport, ends_of, report_of
-from quantdiff.compare.layers.watch import Pairing, Side, pair_models, watch_pairs
+from quantdiff.compare.layers.watch import watch_pairs
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.keras import KerasModel
@@ -15,6 +16,7 @@ from quantdiff.progress import Progress
 from quantdiff.run.keras_flow import WatchedKeras
 from quantdiff.run.tflite import bound_inputs
 from quantdiff.run.tflite_flow import Engine, WatchedTflite
+from quantdiff.run.watched import Side
 
 Opened = WatchedKeras | WatchedTflite
 

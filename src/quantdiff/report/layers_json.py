@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from quantdiff.align.flows import Leftover
+from quantdiff.align.matching import Leftover
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 
 
@@ -36,6 +36,8 @@ def _summary(report: LayerReport) -> dict[str, Any]:
     return {
         "reference": report.reference,
         "candidate": report.candidate,
+        "same_model": not report.strangers,
+        "strangers": report.strangers,
         "first_differing": _name(report, report.first_differing),
         "adds_most": _name(report, report.adds_most),
         "worst_samples": [asdict(each) for each in report.worst_samples],

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quantdiff.graph import Graph, Model, Operator, Tensor, is_float
+from quantdiff.load.layers import Layer
 from quantdiff.quant import QuantParams
 from quantdiff.trace import Grid
 
 GRIDS = ("int8", "uint8", "int16")
-INTO_FLOAT = "DEQUANTIZE"
+INTO_INTEGERS, INTO_FLOAT = "QUANTIZE", "DEQUANTIZE"
+BIAS_AT = {"FULLY_CONNECTED": 2, "CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "TRANSPOSE_CONV": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,8 @@ class Place:
     """One value: what one call of a Keras layer gives, or an operator of the file; ``Flow.inputs`` have no maker.
 
     ``key`` is the number of the value in a Keras model, the tensor's index in a ``.tflite``. ``op`` is the layer's
-    class or the operator. ``feeds`` are the places that it is computed from. ``grid`` are the integers it lies on.
+    class or the operator, whose number is ``operator``. ``feeds`` are the places that it is computed from. ``grid``
+    are the integers that it lies on. ``layer``, ``kernel`` and ``bias`` are where the weights are.
     """
 
     key: int
@@ -27,6 +30,14 @@ class Place:
     quant: QuantParams | None = None
     grid: Grid | None = None
     operator: int | None = None
+    layer: Layer | None = field(default=None, repr=False)
+    kernel: Tensor | None = field(default=None, repr=False)
+    bias: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether it is a sum of products with a kernel."""
+        return self.kernel is not None or (self.layer is not None and self.layer.kernel is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,21 @@ class Flow:
             known[place.key] = frozenset(place.feeds).union(*(known.get(key, frozenset()) for key in place.feeds))
         return known
 
+    def restating(self) -> frozenset[int]:
+        """Floats that only say again what integers say: inputs of which nothing but these is used, and DEQUANTIZE."""
+        users = {key: [place for place in self.places if key in place.feeds] for key in self.inputs}
+        into = {key for key, used in users.items() if used and all(place.op == INTO_INTEGERS for place in used)}
+        return frozenset(
+            place.key
+            for place in self.places
+            if place.quant is None and (place.key in into or (place.op == INTO_FLOAT and place.grid is not None))
+        )
+
+    def ends(self) -> frozenset[int]:
+        """The outputs; of one that restates integers, those integers."""
+        aside, places = self.restating(), self.by_key()
+        return frozenset(feed for key in self.outputs for feed in (places[key].feeds if key in aside else (key,)))
+
 
 def tflite_flow(model: Model, engine: str) -> Flow:
     """The floating-point and quantized values of the main subgraph that depend on its inputs."""
@@ -70,12 +96,22 @@ def tflite_flow(model: Model, engine: str) -> Flow:
 def _place(graph: Graph, index: int, operator: Operator | None, feeds: tuple[int, ...]) -> Place:
     """A float made from integers by DEQUANTIZE lies on their grid."""
     tensor, grid = graph.tensors[index], _own_grid(graph.tensors[index])
-    quant, op, number = tensor.quant if grid else None, "input", None
-    if operator is not None:
-        op, number = operator.op, operator.index
-        if op == INTO_FLOAT:
-            grid = _own_grid(graph.tensors[operator.inputs[0]])
-    return Place(index, tensor.name, op, feeds, quant, grid, number)
+    quant = tensor.quant if grid else None
+    if operator is None:
+        return Place(index, tensor.name, "input", feeds, quant, grid)
+    if operator.op == INTO_FLOAT:
+        grid = _own_grid(graph.tensors[operator.inputs[0]])
+    kernel, bias = _weights(graph, operator)
+    return Place(index, tensor.name, operator.op, feeds, quant, grid, operator.index, kernel=kernel, bias=bias)
+
+
+def _weights(graph: Graph, operator: Operator) -> tuple[Tensor | None, Tensor | None]:
+    """Kernel and bias of the operator, where the file holds them."""
+    if operator.op not in BIAS_AT:
+        return None, None
+    held = [graph.tensors[i] if i >= 0 else None for i in operator.inputs]
+    kernel, bias = held[1], held[BIAS_AT[operator.op]] if len(held) > BIAS_AT[operator.op] else None
+    return (kernel if kernel is not None and kernel.is_constant else None), bias
 
 
 def _own_grid(tensor: Tensor) -> Grid | None:

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from quantdiff.align.flows import Leftover, Match
+from quantdiff.align.matching import Leftover
+from quantdiff.align.segments import core, segments
+from quantdiff.align.watched import Pairing
 from quantdiff.compare.layers.decisions import Decisions, Flip, WorstSample
 from quantdiff.compare.layers.figures import LayerFigures, figures_of
-from quantdiff.compare.layers.watch import Pairing, PairSums
+from quantdiff.compare.layers.notes import notes_of
+from quantdiff.compare.layers.watch import PairSums
 from quantdiff.run.flow import Flow, Place
-
-FOLDED = {"BatchNormalization": "batch norm folded", "ReLU": "activation fused", "Activation": "activation fused"}
-VANISHED = ("Flatten", "Reshape", "Dropout", "QuantizeLayer", "InputLayer", "input", "Permute", "SpatialDropout2D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class LayerResult:
     """One pair: the value of a layer and the tensor that it became; ``inside`` are layers or operators within.
 
     ``figures`` are accumulated, as it happens; ``local`` those of this layer alone, fed with the candidate's own
-    input; None where the reference cannot be fed. ``notes`` say what was folded, fused, left out or split.
+    input; None where the reference cannot be fed. ``notes`` say what was folded, fused, left out or split;
+    ``found_by``, ``confirmed_by``, ``distance`` and ``kernel_agrees`` are those of ``align.matching.Match``.
     """
 
     reference: str
@@ -29,7 +30,9 @@ class LayerResult:
     layer: str
     op: str
     found_by: str
+    confirmed_by: str
     distance: float
+    kernel_agrees: bool | None
     notes: tuple[str, ...]
     figures: LayerFigures
     local: LayerFigures | None
@@ -42,7 +45,7 @@ class LayerReport:
     """All pairs of two engines in the reference's order, what has no partner, and where to look first.
 
     ``first_differing`` and ``adds_most`` are places in ``layers``: the first where anything differs, and the one with
-    the lowest SQNR of its own.
+    the lowest SQNR of its own. ``strangers`` says why the two are not the same model; empty where they are.
     """
 
     reference: str
@@ -50,6 +53,7 @@ class LayerReport:
     layers: tuple[LayerResult, ...]
     only_reference: tuple[Leftover, ...]
     only_candidate: tuple[Leftover, ...]
+    strangers: str = ""
     first_differing: int | None = None
     adds_most: int | None = None
     worst_samples: tuple[WorstSample, ...] = ()
@@ -68,7 +72,7 @@ def ends_of(pairing: Pairing) -> tuple[frozenset[int], tuple[str, ...]]:
         (pairing.reference, by_reference, "reference"),
         (pairing.candidate, by_candidate, "candidate"),
     ):
-        for key in flow.outputs:
+        for key in sorted(flow.ends()):
             end, passed = _last_paired(flow, key, paired)
             if end is not None:
                 found.add(end)
@@ -100,6 +104,7 @@ def report_of(
         layers,
         pairing.matching.only_reference,
         pairing.matching.only_candidate,
+        pairing.matching.strangers,
         next((i for i, layer in enumerate(layers) if _differs(layer)), None),
         _adds_most(layers),
         tuple(decisions.worst),
@@ -122,36 +127,21 @@ def _adds_most(layers: Sequence[LayerResult]) -> int | None:
 
 
 def _results(pairing: Pairing, sums: Sequence[PairSums]) -> Iterator[LayerResult]:
-    ours, theirs = pairing.reference.by_key(), pairing.candidate.by_key()
-    for match, (a, b), grid, total in zip(
-        pairing.matching.matches, pairing.places(), pairing.grids(), sums, strict=True
-    ):
+    places = pairing.reference.by_key(), pairing.candidate.by_key()
+    for match, grid, total in zip(pairing.matching.matches, pairing.grids(), sums, strict=True):
+        mine, other = segments(match, *places)
         yield LayerResult(
-            reference=a.name,
-            candidate=b.name,
-            layer=a.op,
-            op=b.op,
+            reference=mine[-1].name,
+            candidate=other[-1].name,
+            layer=mine[-1].op,
+            op=core(other).op,
             found_by=match.found_by,
+            confirmed_by=match.confirmed,
             distance=match.distance,
-            notes=tuple(
-                _notes([ours[k] for k in match.reference_inside], [theirs[k] for k in match.candidate_inside], b, match)
-            ),
+            kernel_agrees=match.kernel,
+            notes=notes_of(mine, other),
             figures=figures_of(total.accumulated, grid),
             local=figures_of(total.local, grid) if total.local.count else None,
-            reference_inside=tuple(ours[k].name for k in match.reference_inside),
-            candidate_inside=tuple(theirs[k].name for k in match.candidate_inside),
+            reference_inside=tuple(place.name for place in mine[:-1]),
+            candidate_inside=tuple(place.name for place in other[:-1]),
         )
-
-
-def _notes(ours: Sequence[Place], theirs: Sequence[Place], candidate: Place, match: Match) -> Iterator[str]:
-    for place in ours:
-        if place.op in FOLDED:
-            yield f"{FOLDED[place.op]}: {place.name}"
-        elif place.op in VANISHED:
-            yield f"vanished: {place.name}"
-        else:
-            yield f"together with {place.name}"
-    if theirs:
-        yield "split: " + " + ".join((*(place.op for place in theirs), candidate.op))
-    if match.flat:
-        yield "hardly varies: the values do not contradict, they cannot confirm"
