@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from quantdiff.align.agreement import Agreement, Sample, agreement
-from quantdiff.align.labels import END, MENTIONED, labels_of
+from quantdiff.align.labels import END, MENTIONED, SAME, labels_of
 from quantdiff.align.matching import Match
 from quantdiff.run.flow import Flow
 
 AGREES = 0.2  # largest distance of a pair by itself: an SQNR of 14 dB
-DOUBTFUL = 1.0  # largest distance of a pair that has a name or an end in common, if something else confirms it
+DOUBTFUL = 1.0  # largest distance of a pair that has a sign in common, but no name, if something else confirms it
 CLEARLY = 2.0  # a place this many times nearer is the better partner
 AS_NEAR = 0.02  # distances below this are all the same: rounding
 
@@ -40,7 +40,7 @@ def choose_pairs(reference: Flow, candidate: Flow, distances: Distances) -> list
     taken: set[int] = set()
     for a, b in sorted(eligible, key=rank):
         each, score = eligible[a, b], scores[a, b]
-        if a in chosen or b in taken or ((each.flat or each.distance > AGREES) and score < END):
+        if a in chosen or b in taken or score < _wanted(each):
             continue
         if any(_crosses((a, x), above, (b, other.candidate), below) for x, other in chosen.items()):
             continue
@@ -59,7 +59,7 @@ def distances_between(ours: Mapping[int, Sample], theirs: Mapping[int, Sample]) 
 
 
 def _eligible(distances: Distances) -> Distances:
-    """Pairs that agree, and of which neither side agrees clearly better with another place."""
+    """Pairs of which neither side agrees clearly better with another place."""
     nearest: dict[tuple[int, int], float] = {}
     for pair, each in distances.items():
         for side in enumerate(pair):
@@ -68,7 +68,14 @@ def _eligible(distances: Distances) -> Distances:
     def near(pair: tuple[int, int], distance: float) -> bool:
         return all(distance <= max(AS_NEAR, CLEARLY * nearest[side]) for side in enumerate(pair))
 
-    return {p: each for p, each in distances.items() if each.distance <= DOUBTFUL and near(p, each.distance)}
+    return {pair: each for pair, each in distances.items() if near(pair, each.distance)}
+
+
+def _wanted(found: Agreement) -> float:
+    """How much names and structure have to say for values that are this far apart."""
+    if found.distance > DOUBTFUL:
+        return SAME
+    return END if found.flat or found.distance > AGREES else 0.0
 
 
 def _crosses(

@@ -52,15 +52,15 @@ def _kernels(place: Place, segment: Sequence[Place]) -> list[Array]:
 
 def bias_moved(reference: Sequence[Place], candidate: Place) -> bool:
     """Whether the reference's layer adds a bias that the candidate's operator does not: a later one adds it."""
-    biases = [bias_of(place, reference) for place in reference if place.is_weighted]
-    if not candidate.is_weighted or len(biases) != 1 or biases[0] is None:
+    biases = [_bias(place, reference) for place in reference if place.is_weighted]
+    if candidate.kernel is None or len(biases) != 1 or biases[0] is None:
         return False
     own = np.zeros(1) if candidate.bias is None or candidate.bias.data is None else real_values(candidate.bias)
     largest = float(np.abs(biases[0]).max())
     return largest > 0 and float(np.abs(own).max()) < NONE * largest
 
 
-def bias_of(place: Place, segment: Sequence[Place]) -> Array | None:
+def _bias(place: Place, segment: Sequence[Place]) -> Array | None:
     """The bias in real units, the batch norms of the segment in it; None where there is none to be read."""
     if place.bias is not None:
         return real_values(place.bias) if place.bias.data is not None else None

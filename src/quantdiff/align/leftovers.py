@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from quantdiff.align.choice import AGREES, AS_NEAR, Distances
-from quantdiff.align.labels import MENTIONED, labels_of
+from quantdiff.align.labels import END, MENTIONED, labels_of
 from quantdiff.align.matching import Leftover, Match
 from quantdiff.align.segments import explained, segments
 from quantdiff.run.flow import Flow, Place
@@ -57,11 +57,14 @@ def _why(side: int, place: Place, flows: tuple[Flow, Flow], matches: Sequence[Ma
     for key, distance in near.items():
         if distance <= max(AS_NEAR, AGREES) and key in taken:
             return f"has the values of {others[key].name}, which has a nearer partner"
+    if place.key in flows[side].ends() and flows[1 - side].ends() <= taken:
+        return "the other side ends before it"
     labels = labels_of(*flows)
     for key, distance in near.items():
         pair = (place, others[key]) if side == 0 else (others[key], place)
-        if labels.score(*pair) >= MENTIONED:
-            return f"named like {others[key].name}, but their values do not agree (distance {distance:.2f})"
+        if (score := labels.score(*pair)) >= END:
+            how = "named like" if score >= MENTIONED else "stands where it stands:"
+            return f"{how} {others[key].name}, but their values do not agree (distance {distance:.2f})"
     if not near:
         return "the other side has no value of this size"
     key, distance = next(iter(near.items()))

@@ -45,7 +45,8 @@ class Leftover:
 class Matching:
     """All pairs in the reference's order, and what is left on both sides.
 
-    ``strangers`` says in words why the two are not made from each other; empty where they are.
+    ``strangers`` says in words why the two are not made from each other, empty where they are; of strangers only the
+    pairs that agree are kept, and nothing is listed.
     """
 
     matches: tuple[Match, ...]

@@ -65,11 +65,7 @@ def core(segment: Sequence[Place]) -> Place:
 
 
 def explained(mine: Sequence[Place], other: Sequence[Place]) -> set[int]:
-    """Which of ``mine`` the pair accounts for: all that one place of the other side does, else what goes unseen.
-
-    Of two sums of products in one segment one must have had a partner of its own.
-    """
+    """Which of ``mine`` the pair accounts for: all that one place of the other side does, else what goes unseen."""
     if all(place.op in QUIET or place is core(other) for place in other):
         return {place.key for place in mine}
-    alone = sum(place.is_weighted for place in mine) == 1
-    return {p.key for p in mine if p.op in QUIET or (p.is_weighted and alone)} | {mine[-1].key, core(mine).key}
+    return {place.key for place in mine if place.op in QUIET} | {mine[-1].key, core(mine).key}

@@ -8,26 +8,25 @@ from quantdiff.align.kernels import own_kernel, same_kernel
 from quantdiff.align.matching import Match
 from quantdiff.run.flow import Flow, Place
 
-AT_LEAST = 0.5  # of the kernels, or of the values with weights
+AT_LEAST = 0.5
 
 
 def strangers(reference: Flow, candidate: Flow, matches: Sequence[Match]) -> str:
-    """Why the two are not made from each other, in words; empty where half of the weights or of the pairs agree.
+    """Why the two are not made from each other, in words; empty where they are.
 
-    Batch norm changes kernels and a bad quantization changes values, so either is enough.
+    They are where an output agrees, or half of the kernels (batch norm changes these), or half of the values with
+    weights (a wrong kernel or a bad quantization changes those).
     """
+    agreeing = [match for match in matches if match.confirmed == "values"]
+    if {match.candidate for match in agreeing} & candidate.ends() - set(candidate.inputs):
+        return ""
     ours, theirs = ([p for p in flow.places if p.is_weighted] for flow in (reference, candidate))
     count = min(len(ours), len(theirs))
-    paired = {match.candidate for match in matches} | {key for match in matches for key in match.candidate_inside}
-    aligned = sum(place.key in paired for place in theirs)
-    if count == 0:
-        ends = {match.candidate for match in matches} & set(candidate.outputs)
-        return "" if ends or len(matches) > 1 else "no value of one is a value of the other"
-    alike = sum(match.kernel is True for match in matches)
-    alike = max(alike, _common(ours, theirs))
-    if (aligned >= AT_LEAST * count and alike > 0) or alike >= AT_LEAST * count:
+    alike = max(sum(match.kernel is True for match in matches), _common(ours, theirs))
+    aligned = sum(match.kernel is not None for match in agreeing)
+    if count and max(alike, aligned) >= AT_LEAST * count:
         return ""
-    return f"{alike} of {count} kernels and {aligned} of {len(theirs)} layers with weights agree"
+    return f"{alike} of {count} kernels agree, the values of {aligned} of {count} layers with weights, and no output"
 
 
 def _common(ours: Sequence[Place], theirs: Sequence[Place]) -> int:

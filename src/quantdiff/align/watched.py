@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from quantdiff.align.agreement import Sample, agreement, sample
-from quantdiff.align.choice import AGREES, choose_pairs, distances_between
+from quantdiff.align.agreement import Sample, sample
+from quantdiff.align.choice import choose_pairs, distances_between
+from quantdiff.align.confirmation import Local, confirmed
 from quantdiff.align.kernels import bias_moved, kernels_agree
 from quantdiff.align.leftovers import Refusals, leftovers
 from quantdiff.align.matching import Match, Matching
@@ -51,10 +52,14 @@ def pair_models(reference: Side, candidate: Side) -> Pairing:
     distances = distances_between(our_samples, their_samples)
     matches, refusals = choose_pairs(ours, theirs, distances), Refusals(distances)
     matches = _without_moved_biases(matches, ours, theirs, refusals)
-    matches = _confirmed(matches, (ours, theirs), (reference, candidate), their_samples, refusals)
+    local = Local((reference, candidate), (ours, theirs), their_samples)
+    matches = confirmed(matches, local, refusals)
     matches = [_with_kernel(match, ours, theirs) for match in with_insides(ours, theirs, matches)]
-    left = leftovers(ours, theirs, matches, refusals)
-    return Pairing(ours, theirs, Matching(tuple(matches), *left, strangers(ours, theirs, matches)), at_once)
+    if why := strangers(ours, theirs, matches):
+        matching = Matching(tuple(match for match in matches if match.confirmed == "values"), strangers=why)
+    else:
+        matching = Matching(tuple(matches), *leftovers(ours, theirs, matches, refusals))
+    return Pairing(ours, theirs, matching, at_once)
 
 
 def _probe(side: Side, count: int) -> tuple[Side, Flow]:
@@ -72,60 +77,6 @@ def _sampled(side: Side, count: int) -> tuple[Flow, dict[int, Sample]]:
     aside = flow.restating()
     values = ((place, side.watched.value(place.key)) for place in flow.places if place.key not in aside)
     return flow, {place.key: sample(place, array) for place, array in values if array.size}
-
-
-def _confirmed(
-    matches: list[Match],
-    flows: tuple[Flow, Flow],
-    sides: tuple[Side, Side],
-    theirs: Mapping[int, Sample],
-    refusals: Refusals,
-) -> list[Match]:
-    """Doubtful pairs go, unless the reference fed with the candidate's own values bears them out.
-
-    Either the pair's own local values agree, or those of a pair that is computed from it: then the candidate's
-    value does the work of the reference's, however much it differs.
-    """
-    while any(match.confirmed == "doubtful" for match in matches):
-        places = [flow.by_key() for flow in flows]
-        given = {match.reference: sides[1].value(places[1][match.candidate]) for match in matches}
-        local = sides[0].watched.local(given)
-        agreeing = set()
-        for match in matches:
-            if match.reference in local:
-                mine = sample(replace(places[0][match.reference]), local[match.reference])
-                found = agreement(mine, theirs[match.candidate])
-                if found is not None and found.distance <= AGREES and not found.flat:
-                    agreeing.add(match.reference)
-        followed = _fed_by(with_insides(*flows, matches), flows[0], agreeing)
-        settled = [_settled(match, agreeing, followed) for match in matches]
-        gone = [match for match in settled if match.confirmed == "doubtful"]
-        for match in gone:
-            refusals.add(match, "values do not agree")
-        matches = [match for match in settled if match.confirmed != "doubtful"]
-        if not gone:
-            break
-    return matches
-
-
-def _settled(match: Match, agreeing: set[int], followed: set[int]) -> Match:
-    if match.confirmed != "doubtful":
-        return match
-    if match.reference in agreeing:
-        return replace(match, confirmed="local")
-    return replace(match, confirmed="next") if match.reference in followed else match
-
-
-def _fed_by(matches: Sequence[Match], flow: Flow, agreeing: set[int]) -> set[int]:
-    """The pairs from which an agreeing pair is computed directly."""
-    places = flow.by_key()
-    return {
-        feed
-        for match in matches
-        if match.reference in agreeing
-        for key in (match.reference, *match.reference_inside)
-        for feed in places[key].feeds
-    }
 
 
 def _without_moved_biases(matches: list[Match], ours: Flow, theirs: Flow, refusals: Refusals) -> list[Match]:

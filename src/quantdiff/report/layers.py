@@ -21,6 +21,9 @@ LOCAL = ("differ", "max", "RMSE/scale", "SQNR dB")
 def print_layers(report: LayerReport, console: Console) -> None:
     """Print a line per pair, then what to look at first, then what has no partner."""
     console.print(Text(f"\n{report.reference} vs {report.candidate}, layer by layer".upper(), style="bold"))
+    if report.strangers:
+        console.print(Text(f"these are not the same model: {report.strangers}", style="red"), soft_wrap=True)
+        return
     console.print(_table(report))
     for line in (*_highlights(report), *_leftovers(report)):
         console.print(Text(printable(line)), soft_wrap=True)

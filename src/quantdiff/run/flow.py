@@ -10,6 +10,7 @@ from quantdiff.quant import QuantParams
 from quantdiff.trace import Grid
 
 GRIDS = ("int8", "uint8", "int16")
+UNSIGNED = 128  # between the integers of int8 and uint8
 INTO_INTEGERS, INTO_FLOAT = "QUANTIZE", "DEQUANTIZE"
 BIAS_AT = {"FULLY_CONNECTED": 2, "CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "TRANSPOSE_CONV": 3}
 
@@ -61,19 +62,37 @@ class Flow:
         return known
 
     def restating(self) -> frozenset[int]:
-        """Floats that only say again what integers say: inputs of which nothing but these is used, and DEQUANTIZE."""
+        """Places that only say again what others say.
+
+        Float inputs of which nothing but the integers is used, DEQUANTIZE, and the change from int8 to uint8 or back.
+        """
         users = {key: [place for place in self.places if key in place.feeds] for key in self.inputs}
         into = {key for key, used in users.items() if used and all(place.op == INTO_INTEGERS for place in used)}
-        return frozenset(
-            place.key
-            for place in self.places
-            if place.quant is None and (place.key in into or (place.op == INTO_FLOAT and place.grid is not None))
-        )
+        places = self.by_key()
+
+        def restates(place: Place) -> bool:
+            if place.key in self.inputs:
+                return place.grid is None and place.key in into
+            if place.op == INTO_FLOAT:
+                return place.grid is not None
+            return place.op == INTO_INTEGERS and _shifted(place, places[place.feeds[0]])
+
+        return frozenset(place.key for place in self.places if restates(place))
 
     def ends(self) -> frozenset[int]:
         """The outputs; of one that restates integers, those integers."""
         aside, places = self.restating(), self.by_key()
         return frozenset(feed for key in self.outputs for feed in (places[key].feeds if key in aside else (key,)))
+
+
+def _shifted(place: Place, source: Place) -> bool:
+    """The same real values with another zero point."""
+    if place.grid is None or source.grid is None:
+        return False
+    return {place.grid.dtype, source.grid.dtype} == {"int8", "uint8"} and (
+        abs(place.grid.params.zero_point[0] - source.grid.params.zero_point[0]) == UNSIGNED
+        and place.grid.params.scale == source.grid.params.scale
+    )
 
 
 def tflite_flow(model: Model, engine: str) -> Flow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from quantdiff.align.kernels import bias_of
+from quantdiff.align.kernels import bias_moved
 from quantdiff.align.segments import FOLDED, FUSED, RESCALED, VANISHED, core, explained
 from quantdiff.run.flow import Place
 
@@ -39,11 +39,10 @@ def _split(mine: Sequence[Place], other: Sequence[Place]) -> Iterator[str]:
 
 
 def _more_biases(mine: Sequence[Place], other: Sequence[Place]) -> Iterator[str]:
-    """The biases of layers before, where the operators before add none."""
-    if sum(place.is_weighted for place in other) > 1:
-        for place in mine:
-            if place.is_weighted and place is not core(mine) and bias_of(place, mine) is not None:
-                yield f"adds the bias of {place.name} too"
+    """The bias of a layer before, where the operator before adds none."""
+    earlier = [[p for p in side if p.is_weighted and p is not core(side)] for side in (mine, other)]
+    if len(earlier[0]) == len(earlier[1]) == 1 and bias_moved(earlier[0], earlier[1][0]):
+        yield f"adds the bias of {earlier[0][0].name} too"
 
 
 def _ends(other: Sequence[Place]) -> Iterator[str]:

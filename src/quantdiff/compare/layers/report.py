@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from quantdiff.align.matching import Leftover
-from quantdiff.align.segments import core, segments
+from quantdiff.align.segments import RESCALED, core, segments
 from quantdiff.align.watched import Pairing
 from quantdiff.compare.layers.decisions import Decisions, Flip, WorstSample
 from quantdiff.compare.layers.figures import LayerFigures, figures_of
@@ -64,22 +64,23 @@ class LayerReport:
 
 
 def ends_of(pairing: Pairing) -> tuple[frozenset[int], tuple[str, ...]]:
-    """The pairs at the ends of the models, by number, and a note for each end that only one side has."""
-    by_reference = {match.reference: i for i, match in enumerate(pairing.matching.matches)}
-    by_candidate = {match.candidate: i for i, match in enumerate(pairing.matching.matches)}
-    found, notes = set(), []
-    for flow, paired, side in (
-        (pairing.reference, by_reference, "reference"),
-        (pairing.candidate, by_candidate, "candidate"),
-    ):
-        for key in sorted(flow.ends()):
-            end, passed = _last_paired(flow, key, paired)
-            if end is not None:
-                found.add(end)
-                notes += [
-                    f"{place.op} ({place.name}) at the end of the {side} only: compared before it" for place in passed
-                ]
-    return frozenset(found), tuple(dict.fromkeys(notes))
+    """The pairs nearest to the models' outputs, by number, and a note for each output that is no pair itself."""
+    matches = pairing.matching.matches
+    paired = [{match.keys[side]: i for i, match in enumerate(matches)} for side in (0, 1)]
+    flows = pairing.reference, pairing.candidate
+    lasts = [
+        [_last_paired(flow, key, mine) for key in sorted(flow.ends())] for flow, mine in zip(flows, paired, strict=True)
+    ]
+    ends, notes = [{end for end, _ in side if end is not None} for side in lasts], []
+    for side, name in enumerate(("reference", "candidate")):
+        for end, passed in lasts[side]:
+            after = [place for place in passed if place.op not in RESCALED]
+            if end is None or not after:
+                continue
+            alone = any(other == end and not rest for other, rest in lasts[1 - side])
+            where = f"at the end of the {name} only" if alone else f"at the end of the {name} has no partner"
+            notes += [f"{place.op} ({place.name}) {where}: compared before it" for place in after]
+    return frozenset(ends[0] | ends[1]), tuple(notes)
 
 
 def _last_paired(flow: Flow, key: int, paired: dict[int, int]) -> tuple[int | None, list[Place]]:
