@@ -10,16 +10,19 @@ if TYPE_CHECKING:
     from quantdiff.api.experiments import run
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.settings import DEFAULTS, Settings
+    from quantdiff.api.sweeps import count_stored, sweep
 
-__all__ = ["DEFAULTS", "Settings", "diff", "params", "params_experiment", "run"]
+__all__ = ["DEFAULTS", "Settings", "count_stored", "diff", "params", "params_experiment", "run", "sweep"]
 
 HOMES = {
     "DEFAULTS": "settings",
     "Settings": "settings",
+    "count_stored": "sweeps",
     "diff": "comparisons",
     "params": "parameters",
     "params_experiment": "parameters",
     "run": "experiments",
+    "sweep": "sweeps",
 }
 
 
