@@ -10,9 +10,19 @@ if TYPE_CHECKING:
     from quantdiff.api.experiments import run
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.settings import DEFAULTS, Settings
-    from quantdiff.api.sweeps import count_stored, sweep
+    from quantdiff.api.sweeps import count_stored, report_study, sweep
 
-__all__ = ["DEFAULTS", "Settings", "count_stored", "diff", "params", "params_experiment", "run", "sweep"]
+__all__ = [
+    "DEFAULTS",
+    "Settings",
+    "count_stored",
+    "diff",
+    "params",
+    "params_experiment",
+    "report_study",
+    "run",
+    "sweep",
+]
 
 HOMES = {
     "DEFAULTS": "settings",
@@ -21,6 +31,7 @@ HOMES = {
     "diff": "comparisons",
     "params": "parameters",
     "params_experiment": "parameters",
+    "report_study": "sweeps",
     "run": "experiments",
     "sweep": "sweeps",
 }

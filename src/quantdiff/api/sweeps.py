@@ -9,6 +9,8 @@ from quantdiff.experiment.engine import carry_out
 from quantdiff.experiment.evaluate import Attempt, attempt_all
 from quantdiff.experiment.store import Stored, open_store
 from quantdiff.experiment.study import Study
+from quantdiff.experiment.summarize import summarize
+from quantdiff.experiment.summary import Summary
 from quantdiff.progress import Progress, silent
 from quantdiff.run.tflite import check_installed
 
@@ -38,6 +40,16 @@ def sweep(
             done += 1
             progress("trials", done, len(keys))
         return tuple(sorted(store.read(keys), key=lambda stored: keys[stored.trial.key]))
+
+
+def report_study(path: Path) -> Summary:
+    """Sum up all that the store in ``path`` has.
+
+    Raises:
+        QuantdiffError: no such store, or nothing in it.
+    """
+    with open_store(path, create=False) as store:
+        return summarize(store.read())
 
 
 def count_stored(study: Study, path: Path) -> tuple[int, int]:

@@ -26,7 +26,7 @@ CREATE TABLE trials (
     bias INTEGER, trial TEXT NOT NULL, error TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE scores (
-    key TEXT, engine TEXT, count INTEGER, wrong INTEGER, PRIMARY KEY (key, engine)
+    key TEXT, engine TEXT, count INTEGER, wrong INTEGER, place INTEGER, PRIMARY KEY (key, engine)
 ) WITHOUT ROWID;
 CREATE TABLE comparisons (
     key TEXT, reference TEXT, candidate TEXT, tolerance REAL, {", ".join(FIGURES)}, place INTEGER,
@@ -36,11 +36,11 @@ CREATE TABLE ranges (
     key TEXT, layer TEXT, role TEXT, low REAL, high REAL, scale REAL, zero_point INTEGER, place INTEGER,
     PRIMARY KEY (key, layer, role)
 ) WITHOUT ROWID;
-CREATE TABLE failures (key TEXT, runtime TEXT, error TEXT, PRIMARY KEY (key, runtime)) WITHOUT ROWID;
+CREATE TABLE failures (key TEXT, runtime TEXT, error TEXT, place INTEGER, PRIMARY KEY (key, runtime)) WITHOUT ROWID;
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """
-TABLES = ("trials", "scores", "comparisons", "ranges", "failures")
+PARTS = ("scores", "comparisons", "ranges", "failures")  # of a result; ``place`` keeps their order
 
 
 class BadStore(QuantdiffError):
@@ -74,7 +74,7 @@ class Store:
         key, trial = stored.trial.key, stored.trial
         with self.connection:
             self.connection.execute("BEGIN IMMEDIATE")
-            for table in TABLES:
+            for table in ("trials", *PARTS):
                 self.connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))
             training = trial.training
             row = (training.model.name, training.seed, trial.condition, trial.calibration, training.data.name)
@@ -84,11 +84,15 @@ class Store:
                 self._add_result(key, stored.result)
 
     def _add_result(self, key: str, result: SweepResult) -> None:
-        self._insert("scores", ((key, s.engine, s.count, s.wrong) for s in result.scores))
-        compared = ((key, c.reference, c.candidate, c.tolerance, *astuple(c.figures)) for c in result.comparisons)
-        self._insert("comparisons", ((*row, place) for place, row in enumerate(compared)))
-        self._insert("ranges", ((key, *astuple(r), place) for place, r in enumerate(result.ranges)))
-        self._insert("failures", ((key, *astuple(failure)) for failure in result.failures))
+        compared = ((c.reference, c.candidate, c.tolerance, *astuple(c.figures)) for c in result.comparisons)
+        rows: dict[str, Iterable[tuple[Any, ...]]] = {
+            "scores": map(astuple, result.scores),
+            "comparisons": compared,
+            "ranges": map(astuple, result.ranges),
+            "failures": map(astuple, result.failures),
+        }
+        for table in PARTS:
+            self._insert(table, ((key, *row, place) for place, row in enumerate(rows[table])))
 
     def _insert(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
         for row in rows:
@@ -96,7 +100,7 @@ class Store:
 
     def read(self, keys: Collection[str] | None = None) -> Iterator[Stored]:
         """Every stored trial, or those of ``keys``; models, seeds and conditions in order."""
-        found = {table: self._by_key(table) for table in TABLES[1:]}
+        found = {table: self._by_key(table) for table in PARTS}
         query = "SELECT key, trial, error FROM trials ORDER BY model, seed, condition, calibration, key"
         for key, text, error in self.connection.execute(query).fetchall():
             if keys is None or key in keys:
@@ -104,10 +108,9 @@ class Store:
                 yield Stored(_trial(json.loads(text)), result, error)
 
     def _by_key(self, table: str) -> dict[str, list[tuple[Any, ...]]]:
-        order = " ORDER BY place" if table in ("comparisons", "ranges") else ""
         rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-        for key, *row in self.connection.execute(f"SELECT * FROM {table}{order}"):
-            rows[key].append(tuple(row))
+        for key, *row in self.connection.execute(f"SELECT * FROM {table} ORDER BY key, place"):
+            rows[key].append(tuple(row[:-1]))
         return rows
 
 
@@ -154,12 +157,12 @@ def _result(rows: dict[str, list[tuple[Any, ...]]]) -> SweepResult:
     return SweepResult(
         tuple(Score(*row) for row in rows["scores"]),
         tuple(_comparison(*row) for row in rows["comparisons"]),
-        tuple(StoredRange(*row[:-1]) for row in rows["ranges"]),
+        tuple(StoredRange(*row) for row in rows["ranges"]),
         tuple(Failure(*row) for row in rows["failures"]),
     )
 
 
 def _comparison(reference: str, candidate: str, tolerance: float, *rest: Any) -> Comparison:
-    values = dict(zip(FIGURES, rest[:-1], strict=True))
+    values = dict(zip(FIGURES, rest, strict=True))
     figures = Figures(**{name: bool(value) if name in BOOLEANS else value for name, value in values.items()})
     return Comparison(reference, candidate, tolerance, figures, ())

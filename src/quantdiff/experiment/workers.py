@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable
@@ -107,14 +108,15 @@ def _serve(pipe: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
-            fn, args, kwargs = pipe.recv()
-        except EOFError:
+            call = pipe.recv_bytes()
+        except (EOFError, OSError):
             os._exit(0)
         try:
-            answer = True, fn(*args, **kwargs)
+            fn, args, kwargs = pickle.loads(call)
+            answer = pickle.dumps((True, fn(*args, **kwargs)))
         except Exception as error:
-            answer = False, error
-        pipe.send(answer)
+            answer = pickle.dumps((False, error))
+        pipe.send_bytes(answer)
 
 
 def _end_with_parent() -> None:
