@@ -11,9 +11,8 @@ from pathlib import Path
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.compare.outcome import Failure
 from quantdiff.experiment.engine import carry_out
-from quantdiff.experiment.evaluate import Attempt
 from quantdiff.experiment.store import Stored, open_store
-from quantdiff.experiment.sweep_trial import Score, Source, StoredRange, SweepResult, SweepTrial, Training
+from quantdiff.experiment.sweep_trial import Attempt, Score, Source, StoredRange, SweepResult, SweepTrial, Training
 from quantdiff.experiment.workers import Workers
 
 DATA = Source("digits.npz", "d" * 64, "/somewhere/digits.npz")

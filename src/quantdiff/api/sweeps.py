@@ -6,11 +6,12 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from quantdiff.experiment.engine import carry_out
-from quantdiff.experiment.evaluate import Attempt, attempt_all
+from quantdiff.experiment.evaluate import attempt_all
 from quantdiff.experiment.store import Stored, open_store
 from quantdiff.experiment.study import Study
 from quantdiff.experiment.summarize import summarize
 from quantdiff.experiment.summary import Summary
+from quantdiff.experiment.sweep_trial import Attempt
 from quantdiff.progress import Progress, silent
 from quantdiff.run.tflite import check_installed
 

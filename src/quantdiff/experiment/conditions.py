@@ -51,11 +51,21 @@ def trained(training: Training) -> Trained:
 
 
 def one_thread() -> None:
-    """Tell TensorFlow so, where it has not begun to work; a worker does nothing else before."""
+    """Tell TensorFlow so; a worker has done nothing else with it before.
+
+    Raises:
+        TrainingFailed: it is at work already, with more threads.
+    """
     threading = frameworks().tf.config.threading
     if threading.get_intra_op_parallelism_threads() != 1:
-        threading.set_intra_op_parallelism_threads(1)
-        threading.set_inter_op_parallelism_threads(1)
+        try:
+            threading.set_intra_op_parallelism_threads(1)
+            threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError as error:
+            raise zoo.TrainingFailed(
+                "TensorFlow works in this process already, with several threads, so that results would depend on "
+                "the machine; give sweep worker processes"
+            ) from error
 
 
 def source_of(condition: str, training: Training) -> KerasModel:

@@ -6,7 +6,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from quantdiff.align.alignment import align
@@ -15,7 +15,7 @@ from quantdiff.compare.metrics import accuracy
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import NotComparable, QuantdiffError, RuntimeFailed
 from quantdiff.experiment.conditions import data_of, file_of, source_of, trace_of
-from quantdiff.experiment.sweep_trial import Score, StoredRange, SweepResult, SweepTrial, Training
+from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepResult, SweepTrial, Training
 from quantdiff.explain.params import parameters
 from quantdiff.explain.quantizers import Observed
 from quantdiff.explain.sides import Sides
@@ -36,14 +36,6 @@ _one_at_a_time = threading.Lock()  # seeds belong to the process: on a cluster a
 
 class OtherVersions(QuantdiffError):
     """A worker whose packages are not those that the trial was made for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What came of evaluating a trial: a result, or the error that it ended with, on one line."""
-
-    result: SweepResult | None
-    error: str = ""
 
 
 def attempt_all(trials: Sequence[SweepTrial]) -> tuple[Attempt, ...]:

@@ -135,14 +135,24 @@ def open_store(path: Path, *, create: bool) -> Iterator[Store]:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if (application, version) == (APPLICATION, VERSION):
+    if _is_store(connection, path):
         return
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if not _is_store(connection, path):  # another process may have made it meanwhile
+            for statement in SCHEMA.split(";"):
+                connection.execute(statement)
+
+
+def _is_store(connection: sqlite3.Connection, path: Path) -> bool:
+    """True for a store, False for an empty file; raises ``BadStore`` for anything else."""
+    pragmas = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+    application, version, tables = (connection.execute(pragma).fetchone()[0] for pragma in pragmas)
+    if (application, version) == (APPLICATION, VERSION):
+        return True
     if application or version or tables:
         raise BadStore(f"{path}: not a store that this version of quantdiff sweep reads; choose another --store")
-    connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+    return False
 
 
 def _trial(value: dict[str, Any]) -> SweepTrial:

@@ -116,3 +116,11 @@ class SweepResult:
     comparisons: tuple[Comparison, ...] = ()
     ranges: tuple[StoredRange, ...] = ()
     failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of evaluating a trial: a result, or the error that it ended with, on one line."""
+
+    result: SweepResult | None
+    error: str = ""
