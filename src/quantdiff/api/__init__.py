@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from quantdiff.api.comparisons import diff
     from quantdiff.api.experiments import run
+    from quantdiff.api.explanations import Explanations, explain
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.settings import DEFAULTS, Settings
     from quantdiff.api.sweeps import count_stored, report_study, sweep
 
 __all__ = [
     "DEFAULTS",
+    "Explanations",
     "Settings",
     "count_stored",
     "diff",
+    "explain",
     "params",
     "params_experiment",
     "report_study",
@@ -26,9 +29,11 @@ __all__ = [
 
 HOMES = {
     "DEFAULTS": "settings",
+    "Explanations": "explanations",
     "Settings": "settings",
     "count_stored": "sweeps",
     "diff": "comparisons",
+    "explain": "explanations",
     "params": "parameters",
     "params_experiment": "parameters",
     "report_study": "sweeps",

@@ -9,6 +9,7 @@ from quantdiff.errors import QuantdiffError
 from quantdiff.experiment.trial import Trial, depth
 from quantdiff.load.datasets import Dataset
 from quantdiff.load.frameworks import frameworks, quiet, tfmot
+from quantdiff.load.tfmot import as_written
 from quantdiff.progress import Progress
 from quantdiff.quant import Array
 
@@ -65,8 +66,9 @@ def train_float(make: Callable[[], Any], seed: int, epochs: int, data: Dataset, 
 
 def quantize_aware(model: Any, data: Dataset, progress: Progress) -> Any:
     """A quantization-aware copy by TFMOT, tuned for one epoch on the first 1,000 images at batch 500."""
-    with quiet():
-        qat = tfmot().quantization.keras.quantize_model(model)
+    quantize_model = tfmot().quantization.keras.quantize_model
+    with quiet(), as_written():
+        qat = quantize_model(model)
     _fit(qat, data.x_train[:TUNED_ON], data.y_train[:TUNED_ON], TUNING_BATCH, 1, ("tune qat", progress))
     return qat
 

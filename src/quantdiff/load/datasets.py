@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,7 +112,7 @@ def _check_digits(images: Array, labels: Array, where: str) -> None:
 def _download() -> Path:
     try:
         keras = frameworks().keras
-        with quiet():
+        with quiet(), redirect_stdout(sys.stderr):  # Keras draws its bar on standard output
             keras.datasets.mnist.load_data()
     except MissingExtra:
         raise

@@ -66,10 +66,21 @@ def inputs_of(model: Model, batch: Batch) -> list[Array]:
     Raises:
         BadData: the data do not fit the model's inputs, or are too few for one invocation.
     """
-    tensors, names = [model.main.tensors[i] for i in model.main.inputs], _signature_names(model)
+    tensors = [model.main.tensors[i] for i in model.main.inputs]
     source = model.path.name if model.path else "the model"
-    bound = bind(batch, [_slot(tensor, names) for tensor in tensors], source)
+    bound = input_arrays(model, batch)
     return [_by_invocation(as_input(a, t, source), t, source) for a, t in zip(bound, tensors, strict=True)]
+
+
+def input_arrays(model: Model, batch: Batch) -> tuple[Array, ...]:
+    """The batch's array for each input of the model, in real units, samples along axis 0.
+
+    Raises:
+        BadData: the data do not fit the model's inputs.
+    """
+    names = _signature_names(model)
+    slots = [_slot(model.main.tensors[i], names) for i in model.main.inputs]
+    return bind(batch, slots, model.path.name if model.path else "the model")
 
 
 def _by_invocation(array: Array, tensor: Tensor, model: str) -> Array:

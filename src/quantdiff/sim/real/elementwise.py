@@ -1,0 +1,58 @@
+"""Functions of pairs, and what only moves to another grid."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantdiff.quant import Array
+from quantdiff.sim.node import Node
+from quantdiff.sim.real.registry import real
+
+
+@real("ADD")
+def add(node: Node, a: Array, b: Array) -> Array:
+    """``a + b``. Shapes broadcast."""
+    del node
+    return a + b
+
+
+@real("SUB")
+def sub(node: Node, a: Array, b: Array) -> Array:
+    """``a - b``. Shapes broadcast."""
+    del node
+    return a - b
+
+
+@real("MUL")
+def mul(node: Node, a: Array, b: Array) -> Array:
+    """``a b``. Shapes broadcast."""
+    del node
+    return a * b
+
+
+@real("DIV")
+def div(node: Node, a: Array, b: Array) -> Array:
+    """``a / b``. Shapes broadcast."""
+    del node
+    with np.errstate(all="ignore"):
+        return np.asarray(np.nan_to_num(a / b))
+
+
+@real("SQUARED_DIFFERENCE")
+def squared_difference(node: Node, a: Array, b: Array) -> Array:
+    """``(a - b)²``. Shapes broadcast."""
+    del node
+    return np.asarray(np.square(a - b))
+
+
+@real("QUANTIZE")
+def quantize(node: Node, x: Array) -> Array:
+    """``x`` itself, on another grid."""
+    del node
+    return np.asarray(x, np.float64)
+
+
+@real("CONCATENATION")
+def concatenation(node: Node, *parts: Array) -> Array:
+    """The parts behind each other, each from its own grid."""
+    return np.asarray(np.concatenate(parts, axis=int(node.option("axis", 0))))
