@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from quantdiff.errors import MissingExtra
@@ -35,6 +36,17 @@ def require(module: str, *, extra: str) -> Any:
         return import_module(module)
     except ModuleNotFoundError as error:
         raise MissingExtra(f"{error.name} is needed here: pip install 'quantdiff[{extra}]'") from error
+
+
+def check_extra() -> None:
+    """Refuse at once what a worker would only find out later.
+
+    Raises:
+        MissingExtra: the extra ``[keras]`` is not installed.
+    """
+    for module in ("tensorflow", "tf_keras", "tensorflow_model_optimization"):
+        if find_spec(module) is None:
+            raise MissingExtra(f"{module} is needed here: pip install 'quantdiff[keras]'")
 
 
 @cache
