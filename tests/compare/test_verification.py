@@ -14,7 +14,7 @@ from quantdiff.cli import main
 from quantdiff.compare import verification
 from quantdiff.compare.verification import differing, load_and_verify
 from quantdiff.quant import Array
-from quantdiff.run import simulator
+from quantdiff.run import operators
 from quantdiff.sim.runtime import Runtime
 
 pytestmark = pytest.mark.golden
@@ -55,7 +55,7 @@ def test_a_wrong_kernel_is_seen(model: Path, monkeypatch: pytest.MonkeyPatch) ->
     def off_by_one(*arguments: object) -> tuple[Array, ...]:
         return tuple(y ^ 1 for y in honest(*arguments))  # type: ignore[arg-type]
 
-    honest = simulator.run_operator
+    honest = operators.run_operator
     monkeypatch.setattr(verification, "run_operator", off_by_one)
     verdicts, _ = load_and_verify(model, ["reference"], samples=2)
     assert verdicts["reference"].status == "differs"

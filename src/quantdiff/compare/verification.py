@@ -17,9 +17,10 @@ from quantdiff.load.rewrite import with_outputs
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
+from quantdiff.run.operators import run_operator
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
 from quantdiff.run.resources import STATE, keeps_resources
-from quantdiff.run.simulator import Missing, Simulation, missing_inputs, replay, run_operator, simulate
+from quantdiff.run.simulator import Missing, Simulation, missing_inputs, replay, simulate
 from quantdiff.run.tflite import check_installed, inputs_of
 from quantdiff.run.versions import versions
 from quantdiff.sim.delegate import kernel_of

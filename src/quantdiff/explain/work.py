@@ -17,7 +17,7 @@ from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
-from quantdiff.run.simulator import run_operator
+from quantdiff.run.operators import run_operator
 from quantdiff.run.tflite import check_installed, inputs_of, may_batch
 from quantdiff.run.versions import versions
 from quantdiff.sim.delegate import kernel_of

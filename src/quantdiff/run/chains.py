@@ -13,12 +13,11 @@ import numpy as np
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
+from quantdiff.run.operators import Outputs, compare_operator_on_each, run_operator_on_each
 from quantdiff.run.resources import STATE, keeps_resources
-from quantdiff.run.simulator import Missing, Simulation, missing_inputs, run_operator_on_each, simulate
+from quantdiff.run.simulator import Missing, Simulation, missing_inputs, simulate
 from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
-
-Outputs = tuple[Array, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,26 +134,11 @@ def compare_operator(
     graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]
 ) -> tuple[Outputs, RoundingResult | Missing]:
     """The outputs of the first runtime, none where it has no kernel, and how the others differ from them."""
-    outcomes, first = attempt(graph, operator, values, runtimes), runtimes[0]
-    given = {runtime: outcome for runtime, outcome in outcomes.items() if not isinstance(outcome, Missing)}
-    lacking = [outcome for outcome in outcomes.values() if isinstance(outcome, Missing)]
-    if lacking:
-        return given.get(first, ()), lacking[0]
-    count = sum(y.size for y in given[first])
-    return given[first], RoundingResult(operator.index, operator.op, count, count_differing(given, first))
-
-
-def count_differing(outputs: Mapping[Runtime, Outputs], first: Runtime) -> dict[Runtime, int]:
-    """Elements that differ from those of ``first``; arrays that runtimes share are counted once."""
-    counts: dict[tuple[int, ...], int] = {tuple(map(id, outputs[first])): 0}
-    for arrays in outputs.values():
-        key = tuple(map(id, arrays))
-        if key not in counts:
-            counts[key] = sum(map(_differing, outputs[first], arrays))
-    return {runtime: counts[tuple(map(id, arrays))] for runtime, arrays in outputs.items()}
-
-
-def _differing(a: Array, b: Array) -> int:
-    """Elements that differ, counted in pieces that stay in the cache."""
-    a, b, step = a.reshape(-1), b.reshape(-1), 2**16
-    return sum(int(np.count_nonzero(a[i : i + step] != b[i : i + step])) for i in range(0, a.size, step))
+    try:
+        outputs, differing = compare_operator_on_each(graph, operator, values, runtimes)
+    except NoKernel:
+        outcomes = attempt(graph, operator, values, runtimes)
+        (lacking, *_) = (outcome for outcome in outcomes.values() if isinstance(outcome, Missing))
+        first = outcomes[runtimes[0]]
+        return () if isinstance(first, Missing) else first, lacking
+    return outputs, RoundingResult(operator.index, operator.op, sum(y.size for y in outputs), differing)
