@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from quantdiff.explain.explanation import CURVES, EXACT, ROUNDING
 from quantdiff.graph import Model, Operator
 from quantdiff.quant import Array
-from quantdiff.run.chains import same_bits
+from quantdiff.run.bits import same_bits
 from quantdiff.run.ideal import all_but_curves, curves_alone, everything, has_curves, run_ideal, simulate_ideal
+from quantdiff.run.operators import run_operator
 from quantdiff.run.resources import keeps_resources
-from quantdiff.run.simulator import Missing, Simulation, run_operator, simulate, simulate_by
+from quantdiff.run.simulator import Missing, Simulation, simulate, simulate_by
 from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
 

@@ -31,7 +31,7 @@ from quantdiff.load.keras import KerasModel
 from quantdiff.load.layers import read_layers
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array, dequantize
-from quantdiff.run.chains import same_bits
+from quantdiff.run.bits import same_bits
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner import Reading, read_tensors
 from quantdiff.run.keras import call_keras

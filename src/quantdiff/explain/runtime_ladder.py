@@ -14,11 +14,12 @@ from quantdiff.graph import Graph, Model, Operator
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
-from quantdiff.run.chains import same_bits
+from quantdiff.run.bits import same_bits
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner import Reading, read_tensors
+from quantdiff.run.operators import run_operator
 from quantdiff.run.resources import keeps_resources
-from quantdiff.run.simulator import Simulation, run_operator, simulate, simulate_by
+from quantdiff.run.simulator import Simulation, simulate, simulate_by
 from quantdiff.sim.node import NoKernel, node_of
 from quantdiff.sim.real.registry import real_of
 from quantdiff.sim.runtime import Runtime

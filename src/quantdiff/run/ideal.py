@@ -11,8 +11,9 @@ from functools import partial
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
+from quantdiff.run.operators import run_operator, run_operator_on_each
 from quantdiff.run.resources import keeps_resources
-from quantdiff.run.simulator import Simulation, run_operator, run_operator_on_each, simulate, simulate_by
+from quantdiff.run.simulator import Simulation, simulate, simulate_by
 from quantdiff.sim.node import node_of
 from quantdiff.sim.real.registry import Real, real_of
 from quantdiff.sim.registry import Kernel, kernels
