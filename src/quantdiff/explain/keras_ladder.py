@@ -24,7 +24,7 @@ from quantdiff.explain.quantizers import Observed
 from quantdiff.explain.reference_end import Passes, ReferenceEnd, Run, reference_end
 from quantdiff.explain.sides import Sides
 from quantdiff.explain.targets import Ends, ends_of_file, order_of_outputs, readable
-from quantdiff.explain.wrong_weights import wrong_weights
+from quantdiff.explain.wrong_weights import check_related, wrong_weights
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.keras import KerasModel
@@ -81,11 +81,12 @@ def explain_keras(
 
     Raises:
         BadData: the data do not fit a model's inputs.
-        NotComparable: the outputs do not fit each other.
+        NotComparable: the two are not the same model, or their outputs do not fit each other.
         RuntimeFailed: a model does not run.
     """
     layers = read_layers(keras)
     sides = Sides(layers, model.main, align(layers, model), Observed())
+    check_related(sides)
     ladder: Ladder | None = None
     sums = Sums(Account(()), {})
     for reading in read_tensors(model, readable(model.main), batch, process):
