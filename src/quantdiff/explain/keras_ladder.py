@@ -3,58 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quantdiff.align.alignment import align
-from quantdiff.align.pairs import Pair
 from quantdiff.errors import BadData
 from quantdiff.explain.account import Account, LayerAccount, Target
+from quantdiff.explain.advice import advise
 from quantdiff.explain.candidate_end import Chains, chains, local
 from quantdiff.explain.explanation import (
     CURVES,
-    EXACT,
     EXCHANGES,
-    MECHANISMS,
     REFERENCE,
     ROUNDING,
     RUNTIME,
     Explanation,
 )
+from quantdiff.explain.ladder import Ladder
 from quantdiff.explain.quantizers import Observed
-from quantdiff.explain.reference_end import Passes, ReferenceEnd, Run, reference_end
+from quantdiff.explain.reference_end import Passes, Run, reference_end
 from quantdiff.explain.sides import Sides
-from quantdiff.explain.targets import Ends, ends_of_file, order_of_outputs, readable
+from quantdiff.explain.targets import ends_of_file, order_of_outputs, readable
 from quantdiff.explain.wrong_weights import check_related, wrong_weights
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.keras import KerasModel
 from quantdiff.load.layers import read_layers
 from quantdiff.progress import Progress, silent
-from quantdiff.quant import Array, dequantize
+from quantdiff.quant import Array
 from quantdiff.run.bits import same_bits
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner import Reading, read_tensors
 from quantdiff.run.keras import call_keras
 from quantdiff.sim.runtime import Runtime
-
-
-@dataclass(frozen=True, slots=True)
-class Ladder:
-    """Everything that does not change from slice to slice."""
-
-    end: ReferenceEnd
-    sides: Sides
-    model: Model
-    runtime: Runtime
-    ends: Ends
-    pairs: Mapping[str, Pair]
-    missing: tuple[str, ...]
-    borrowed: tuple[str, ...]
-
-    @property
-    def mechanisms(self) -> tuple[str, ...]:
-        """The rungs; without the simulator's where it lacks an operator."""
-        return tuple(m for m in MECHANISMS if not (self.missing and m in (EXACT, CURVES, ROUNDING)))
 
 
 @dataclass(slots=True)
@@ -97,7 +77,8 @@ def explain_keras(
         progress(f"explain {process.runtime}", sums.samples, len(batch))
     if ladder is None:
         raise BadData(f"{batch.source}: no samples; nothing can be explained")
-    return _explanation(ladder, sums)
+    explanation = _explanation(ladder, sums)
+    return replace(explanation, advice=advise(ladder, explanation, batch))
 
 
 def _ladder(
@@ -157,7 +138,7 @@ def _alone(ladder: Ladder, account: Account, passes: Passes, targets: Sequence[T
 def _layers(ladder: Ladder, sums: Sums, reading: Reading, runs: Mapping[str, Run], chain: Chains | None) -> None:
     """Each layer as it comes, and fed with the runtime's own input."""
     graph, place = ladder.model.main, {m: r for r, m in enumerate(ladder.mechanisms)}
-    forced = _keras_rungs(Passes(ladder.end, reading.rows, _force(ladder, reading)))
+    forced = _keras_rungs(Passes(ladder.end, reading.rows, ladder.force(reading.values)))
     given = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}
     for name, pair in ladder.pairs.items():
         operator = None if pair.operator is None else graph.operators[pair.operator]
@@ -170,12 +151,6 @@ def _layers(ladder: Ladder, sums: Sums, reading: Reading, runs: Mapping[str, Run
             own |= local(ladder.model, operator, given, ladder.runtime) if operator else {}
         target = Target(reading.values[pair.tensor].reshape(-1))
         account.add(target, {place[m]: y for m, y in whole.items()}, {place[m]: y for m, y in own.items()})
-
-
-def _force(ladder: Ladder, reading: Reading) -> dict[str, Array]:
-    """The runtime's values of every layer that is paired, in real units."""
-    tensors = {name: ladder.model.main.tensors[pair.tensor] for name, pair in ladder.pairs.items()}
-    return {n: dequantize(reading.values[t.index], t.quant) for n, t in tensors.items() if t.quant is not None}
 
 
 def _explanation(ladder: Ladder, sums: Sums) -> Explanation:
