@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from quantdiff.load.mapped import release
 from quantdiff.quant import Array
 from quantdiff.run.flow import Flow, Place
 from quantdiff.trace import Value
@@ -44,7 +45,9 @@ class Side:
 
     def run(self, start: int, stop: int) -> Seen:
         """Run the samples from ``start`` to ``stop``."""
-        return self.watched.run([array[start:stop] for array in self.inputs])
+        seen = self.watched.run([array[start:stop] for array in self.inputs])
+        release(self.inputs)
+        return seen
 
 
 def value_at(seen: Seen, place: Place) -> Value:
