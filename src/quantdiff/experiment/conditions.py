@@ -97,5 +97,6 @@ def file_of(trial: SweepTrial, source: KerasModel) -> bytes:
     if not trial.calibration:
         return qat_file(trial.training)
     data = data_of(trial.training)
-    feed = zoo.one_by_one(data.x_train) if trial.calibration == "train" else in_slices(data.x_test)
-    return zoo.convert(source.model, feed)
+    if trial.calibration == "train":
+        return zoo.convert(source.model, data.x_train)
+    return zoo.convert(source.model, data.x_test, feed=in_slices)
