@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from quantdiff.explain.explanation import CURVES, EXACT, ROUNDING
 from quantdiff.graph import Model, Operator
 from quantdiff.quant import Array
+from quantdiff.run.chains import same_bits
 from quantdiff.run.ideal import all_but_curves, curves_alone, everything, has_curves, run_ideal, simulate_ideal
-from quantdiff.run.simulator import Simulation, simulate
+from quantdiff.run.resources import keeps_resources
+from quantdiff.run.simulator import Missing, Simulation, run_operator, simulate, simulate_by
 from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
 
@@ -23,17 +25,49 @@ class Chains:
     rungs: Mapping[str, Mapping[int, Array]]
     real_curves: Mapping[int, Array] | None
     missing: tuple[str, ...]
+    borrowed: tuple[str, ...] = ()
 
 
-def chains(model: Model, inputs: Sequence[Array], runtime: Runtime) -> Chains:
-    """The whole graph at each rung. Shapes: each input (samples, *shape of the model's input)."""
+def chains(
+    model: Model, inputs: Sequence[Array], runtime: Runtime, recorded: Mapping[int, Array] | None = None
+) -> Chains:
+    """The whole graph at each rung. Shapes: each input (samples, *shape of the model's input).
+
+    ``recorded`` are the runtime's own tensors. Where the simulator lacks an operator and its chain arrives there with
+    the runtime's own bits, what the runtime made of them is taken: the account goes on behind it.
+    """
     graph, subgraphs, curved = model.main, model.subgraphs, has_curves(model.main)
     exact = simulate_ideal(graph, inputs, runtime, everything, subgraphs)
     mixed = simulate_ideal(graph, inputs, runtime, all_but_curves, subgraphs) if curved else exact
-    whole = simulate(graph, inputs, runtime, subgraphs)
+    whole, borrowed = _whole(model, inputs, runtime, recorded or {})
     real_curves = simulate_ideal(graph, inputs, runtime, curves_alone, subgraphs).values if curved else None
+    missing = {item.index: item for chain in (exact, mixed, whole) for item in chain.missing}
+    complete = real_curves if real_curves is not None and all(i in real_curves for i in graph.outputs) else None
     rungs = {EXACT: exact.values, CURVES: mixed.values, ROUNDING: whole.values}
-    return Chains(rungs, real_curves, _missing(whole))
+    return Chains(rungs, complete, _named(missing.values()), borrowed)
+
+
+def _whole(
+    model: Model, inputs: Sequence[Array], runtime: Runtime, recorded: Mapping[int, Array]
+) -> tuple[Simulation, tuple[str, ...]]:
+    """The runtime's chain, and the operators whose results were taken from the runtime."""
+    graph, borrowed = model.main, list[str]()
+    if keeps_resources(graph):
+        return simulate(graph, inputs, runtime, model.subgraphs), ()
+    given = {**dict(zip(graph.inputs, inputs, strict=True)), **recorded}
+
+    def operate(operator: Operator, values: Mapping[int, Array]) -> tuple[Array, ...]:
+        try:
+            return run_operator(graph, operator, values, runtime)
+        except NoKernel:
+            fed = [i for i in operator.inputs if i in values]
+            known = all(i in given for i in (*fed, *operator.outputs))
+            if not (fed and known and all(same_bits(values[i], given[i]) for i in fed)):
+                raise
+            borrowed.append(f"operator {operator.index} {operator.op}")
+            return tuple(given[i] for i in operator.outputs)
+
+    return simulate_by(operate, graph, inputs, runtime), tuple(borrowed)
 
 
 def local(model: Model, operator: Operator, values: Mapping[int, Array], runtime: Runtime) -> dict[str, Array]:
@@ -47,5 +81,5 @@ def local(model: Model, operator: Operator, values: Mapping[int, Array], runtime
     return found
 
 
-def _missing(simulation: Simulation) -> tuple[str, ...]:
-    return tuple(f"operator {item.index} {item.op}: {item.why}" for item in simulation.missing)
+def _named(missing: Iterable[Missing]) -> tuple[str, ...]:
+    return tuple(f"operator {item.index} {item.op}: {item.why}" for item in missing)

@@ -49,6 +49,7 @@ class Ladder:
     ends: Ends
     pairs: Mapping[str, Pair]
     missing: tuple[str, ...]
+    borrowed: tuple[str, ...]
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
@@ -103,12 +104,13 @@ def _ladder(
 ) -> Ladder:
     """What the first slice tells: which output is which, and whether the simulator has every operator."""
     end = reference_end(keras, model, sides, reading.rows)
-    missing = chains(model, [array[:1] for array in reading.inputs], runtime).missing
+    one = {index: array[:1] for index, array in reading.values.items()}
+    first = chains(model, [array[:1] for array in reading.inputs], runtime, one)
     run = end.run(reading.rows, frozenset())
     outputs = [pair for pair in sides.alignment.pairs if pair.role == "output"]
     pairs = {pair.layer: pair for pair in outputs if _fits(run.layers.get(pair.layer), reading.values.get(pair.tensor))}
     ends = ends_of_file(model.main, order_of_outputs(keras, model, run.outputs, reading), tolerance)
-    return Ladder(end, sides, model, runtime, ends, pairs, missing)
+    return Ladder(end, sides, model, runtime, ends, pairs, first.missing, first.borrowed)
 
 
 def _fits(ours: Array | None, theirs: Array | None) -> bool:
@@ -123,7 +125,7 @@ def _add(ladder: Ladder, sums: Sums, reading: Reading) -> None:
     plain = call_keras(ladder.end.keras, reading.rows)
     sums.closed_reference &= all(map(same_bits, plain, runs[REFERENCE].outputs))
     found = {mechanism: ends.of_reference(run.outputs) for mechanism, run in runs.items()}
-    chain = None if ladder.missing else chains(ladder.model, reading.inputs, ladder.runtime)
+    chain = None if ladder.missing else chains(ladder.model, reading.inputs, ladder.runtime, reading.values)
     if chain is not None:
         found |= {mechanism: ends.of_file(graph, values) for mechanism, values in chain.rungs.items()}
         last = [chain.rungs[ROUNDING][i] for i in graph.outputs]
@@ -192,5 +194,12 @@ def _explanation(ladder: Ladder, sums: Sums) -> Explanation:
         layers=tuple(each.value() for each in sums.layers.values()),
         wrong_weights=tuple(wrong_weights(ladder.sides)),
         unsupported=ladder.missing,
-        notes=(*ladder.end.keras.notes, *((disturbed,) if sums.changed else ())),
+        notes=(*ladder.end.keras.notes, *_borrowed(ladder), *((disturbed,) if sums.changed else ())),
     )
+
+
+def _borrowed(ladder: Ladder) -> tuple[str, ...]:
+    if not ladder.borrowed:
+        return ()
+    names = ", ".join(ladder.borrowed)
+    return (f"{names}: added up in an order of the runtime's own, in floats; for its rung its own results were taken",)

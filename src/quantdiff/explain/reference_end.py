@@ -17,7 +17,7 @@ from quantdiff.load.data import Batch
 from quantdiff.load.keras import KerasModel, flat_layers
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.keras import call_keras, intercepted
-from quantdiff.run.tflite import input_arrays
+from quantdiff.run.tflite import bound_inputs
 from quantdiff.trace import Grid
 
 Force = Mapping[str, Array]
@@ -106,7 +106,7 @@ def reference_end(keras: KerasModel, model: Model, sides: Sides, rows: Batch) ->
 def _input_grids(model: Model, rows: Batch) -> dict[str, Grid]:
     """The grid of every input by the name of its array: of the input itself, or of what it is quantized to at once."""
     grids = {}
-    for index, array in zip(model.main.inputs, input_arrays(model, rows), strict=True):
+    for index, array in zip(model.main.inputs, bound_inputs(model, rows), strict=True):
         name = next((n for n, own in rows.arrays.items() if own is array or own.base is array.base is not None), None)
         grid = _quantized_at_once(model.main, index)
         if grid is not None and (name := name or _only(rows)) is not None:

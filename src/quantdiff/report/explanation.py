@@ -96,8 +96,8 @@ def _remarks(explanation: Explanation) -> Iterator[Text]:
     for each in explanation.wrong_weights:
         verdict = "wrong weights, not rounding" if each.planted else "the reference was trained further, or is another"
         yield Text(
-            f"{each.layer}: {each.count:,} of {each.size:,} stored weights are not the reference's rounded, off by up to "
-            f"{each.max_steps:.4g} steps at {list(each.worst)}: {verdict}",
+            f"{each.layer}: {each.count:,} of {each.size:,} stored weights are not the reference's rounded, "
+            f"off by up to {each.max_steps:.4g} steps at {list(each.worst)}: {verdict}",
             style="red",
         )
     for name in explanation.unsupported:

@@ -61,7 +61,8 @@ def run_ideal(
     real = real_of(node_of(graph, operator))
     if real is None or not choice(real):
         return run_operator(graph, operator, values, runtime)
-    kernel = Kernel(real, kernels()[operator.op].batched, shared=False)
+    own = kernels().get(operator.op)
+    kernel = Kernel(real, own.batched if own else False, shared=False)
     return run_operator_on_each(graph, operator, values, (runtime,), kernel)[runtime]
 
 

@@ -39,6 +39,7 @@ def exchange_ranges(sides: Sides, live: dict[str, Any], *, aware: bool) -> Excha
         if pair.role not in ("output", BEFORE) or (grid := grid_of_pair(sides, pair)) is None:
             continue
         layer = next(each for each in sides.layers if each.name == pair.layer)
+        changes += _twice(sides, pair, live[layer.name], layer)
         trained = layer.range_of(*(OUTPUT_RANGES if pair.role == "output" else (BEFORE,)))
         if trained is not None:
             changes += _moved(live[layer.name], layer, trained, grid)
@@ -86,6 +87,24 @@ def _before(keras: Any, layer: Layer, grid: Grid) -> Iterator[Change]:
         return
     tensor = frameworks().tf.convert_to_tensor
     yield replace(layer.name, keras, "activation", lambda x: activation(tensor(put_on(np.asarray(x), grid))))
+
+
+def _twice(sides: Sides, pair: Pair, keras: Any, layer: Layer) -> Iterator[Change]:
+    """The converter may round what a layer gives to its input's grid first: pooling cannot change the scale."""
+    operator = None if pair.operator is None else sides.graph.operators[pair.operator]
+    inner = getattr(keras, "layer", None)
+    if operator is None or operator.op != "QUANTIZE" or inner is None:
+        return
+    first = sides.graph.tensors[operator.inputs[0]]
+    makes = any(first.index in op.outputs for op in sides.graph.operators)
+    if makes and _on_grid(first) and first.quant is not None:
+        call, grid = inner.call, Grid(first.quant, first.dtype, first.name)
+        tensor = frameworks().tf.convert_to_tensor
+
+        def rounded(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            return tensor(put_on(np.asarray(call(inputs, *args, **kwargs)), grid))
+
+        yield replace(layer.name, inner, "call", rounded)
 
 
 def _is_copy(sides: Sides, pair: Pair) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node
-from quantdiff.sim.real.registry import real
+from quantdiff.quant import quantize as stored
+from quantdiff.sim.node import Node, quant_of
+from quantdiff.sim.real.registry import dequantized, real
 
 
 @real("ADD")
@@ -47,9 +48,13 @@ def squared_difference(node: Node, a: Array, b: Array) -> Array:
 
 @real("QUANTIZE")
 def quantize(node: Node, x: Array) -> Array:
-    """``x`` itself, on another grid."""
-    del node
-    return np.asarray(x, np.float64)
+    """``x`` itself, on another grid; floats by TensorFlow's float32 division, as a reference quantizes its input.
+
+    In double the ties of such a division, frequent for pixels, would go another way than on either side.
+    """
+    if x.dtype == np.float32:
+        return dequantized(node.y, stored(x, quant_of(node.y), node.y.dtype))
+    return x
 
 
 @real("CONCATENATION")

@@ -25,14 +25,15 @@ class Real:
     """
 
     function: Function
-    curve: bool
-    stored: bool
+    curve: bool = False
+    stored: bool = False
 
     def __call__(self, node: Node, *inputs: Array | None, runtime: Runtime) -> Array:
         """The output's integers: the real value, clamped by the fused activation, to the nearest step."""
         del runtime
         given = inputs if self.stored else [_real(t, x) for t, x in zip(node.inputs, inputs, strict=False)]
-        return nearest(clamped(node, self.function(node, *given)), node.y)
+        y = clamped(node, self.function(node, *given))
+        return y.astype(np.float32) if node.y.dtype == "float32" else nearest(y, node.y)
 
 
 REALS: Registry[Real] = Registry("quantdiff.sim.real")
@@ -55,9 +56,11 @@ def reals() -> Mapping[str, Real]:
 
 
 def real_of(node: Node) -> Real | None:
-    """The real function of the node's op, where its output is quantized and so is each input that varies."""
-    found = reals().get(node.operator.op)
+    """The real function of the node's op: all is quantized, or all is float and products are summed."""
     varying = [t for t in node.inputs if t is not None and not t.is_constant]
+    if node.y.dtype == "float32" and all(t.dtype == "float32" for t in varying):
+        return reals().get(f"{node.operator.op} float32")
+    found = reals().get(node.operator.op)
     fits = is_quantized(node.y, *INTEGERS) and all(is_quantized(t, *INTEGERS) or t.dtype == "float32" for t in varying)
     return found if fits else None
 
