@@ -119,7 +119,7 @@ def test_operands_by_table(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Case(tensors, [Op("SUB", ["a", "b"], ["y"])], {"a": a, "b": b}).write()
     for runtime in (Runtime.XNNPACK, Runtime.REFERENCE):
         results = []
-        for module, block in ((loops, 1000), (None, 1000), (loops, 2**17)):
+        for module, block in ((loops, 1000), (None, 1000), (loops, 2**18)):
             monkeypatch.setattr("quantdiff.sim.ops.add.loops", lambda elements, chosen=module: chosen)
             monkeypatch.setattr("quantdiff.sim.ops.add.BLOCK", block)
             graph, simulation = run_simulator(model, [a, b], runtime)
@@ -159,7 +159,7 @@ def test_whole_convolutions_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatc
 
     dice = Dice()
     for turn in range(120):
-        block = 2**17 if turn % 3 else 200  # a few lines at once, or a few images
+        block = 2**18 if turn % 3 else 200  # a few lines at once, or a few images
         monkeypatch.setattr("quantdiff.sim.ops.depthwise_conv_2d.BLOCK", block)
         monkeypatch.setattr("quantdiff.sim.accumulate.BLOCK", block)
         case = image(dice, depthwise=turn % 2 == 0, dtype=dtype)
