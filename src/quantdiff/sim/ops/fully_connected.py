@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim import float_products
 from quantdiff.sim.accumulate import centred, gemm, matmul, reach_of
 from quantdiff.sim.fixed_point import Rounding
 from quantdiff.sim.hybrid import dense, is_hybrid
@@ -39,8 +40,9 @@ def fully_connected(
     Shapes: x (…, depth) of any rank, w (units, depth), bias (units,) -> (batch, units), or (…, units)
     with keep_num_dims.
     """
-    if is_hybrid(node):
-        outputs = (dense(node, x.reshape(-1, w.shape[1]), w, bias, runtime) for runtime in runtimes)
+    if is_hybrid(node) or float_products.is_real(node):
+        layer = dense if is_hybrid(node) else float_products.dense
+        outputs = (layer(node, x.reshape(-1, w.shape[1]), w, bias, runtime) for runtime in runtimes)
         keep = node.option("keep_num_dims", False)
         return tuple(y.reshape(*x.shape[:-1], len(w)) if keep else y for y in outputs)
     if is_wide(node):
