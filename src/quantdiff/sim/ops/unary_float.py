@@ -22,6 +22,7 @@ ROUNDED_ONCE: dict[str, Callable[[Array], Any]] = {
     "FLOOR": np.floor,
     "NEG": np.negative,
     "ROUND": np.rint,
+    "SIGN": np.sign,
     "SQRT": np.sqrt,
     "SQUARE": np.square,
 }
