@@ -38,7 +38,7 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
 
     Shapes: x (rows, depth), w (units, depth), bias (units,) -> (rows, units).
     """
-    return clamped(node, row_products(x, w, bias, runtime, math.prod(node.x.shape) == x.shape[1]))
+    return clamped(node, row_products(x, w, bias, runtime, math.prod(node.x.shape) == x.shape[1]), runtime)
 
 
 def row_products(x: Array, w: Array, bias: Array | None, runtime: Runtime, alone: bool) -> Array:
@@ -60,7 +60,7 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, runtime: Run
         raise NoKernel(BLOCKED)
     seen, out = _windows(node, x, w.shape[1:3]), len(w) // groups
     if runtime is Runtime.XNNPACK and depth == out == 1:
-        return clamped(node, in_columns(seen, np.moveaxis(w[..., 0], 0, -1), offset))
+        return clamped(node, in_columns(seen, np.moveaxis(w[..., 0], 0, -1), offset), runtime)
     parts = []
     for g in range(groups):
         mine = w[g * out : (g + 1) * out]
@@ -68,7 +68,7 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, runtime: Run
         pairs = ((seen[:, :, :, i, j, g * depth + k, None], mine[:, i, j, k]) for i, j, k in taps)
         mine_too = offset[g * out : (g + 1) * out]
         parts.append(in_order(pairs, np.broadcast_to(mine_too, (*seen.shape[:3], out)), runtime))
-    return clamped(node, np.concatenate(parts, axis=-1))
+    return clamped(node, np.concatenate(parts, axis=-1), runtime)
 
 
 def depthwise(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) -> Array:
@@ -76,10 +76,10 @@ def depthwise(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runti
     channels, offset = w.shape[3], np.zeros(w.shape[3], np.float32) if bias is None else bias
     seen = _windows(node, np.repeat(x, channels // x.shape[3], axis=3), w.shape[1:3])
     if runtime is Runtime.XNNPACK and channels == x.shape[3]:
-        return clamped(node, in_columns(seen, w[0], offset))
+        return clamped(node, in_columns(seen, w[0], offset), runtime)
     pairs = ((seen[:, :, :, i, j], w[0, i, j]) for i, j in product(range(w.shape[1]), range(w.shape[2])))
     whole = np.broadcast_to(offset, (*seen.shape[:3], channels))
-    return clamped(node, in_order(pairs, whole, runtime, first=runtime is Runtime.BUILTIN))
+    return clamped(node, in_order(pairs, whole, runtime, first=runtime is Runtime.BUILTIN), runtime)
 
 
 def in_columns(seen: Array, w: Array, offset: Array) -> Array:
