@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,16 @@ from click.testing import CliRunner
 from written_models import Op, T, write_tflite
 
 from quantdiff.cli import main
-from quantdiff.compare import verification
-from quantdiff.compare.verification import differing, load_and_verify
+from quantdiff.compare.verification import load_and_verify
+from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
-from quantdiff.run import simulator
+from quantdiff.run import chains
+from quantdiff.run.bits import differing
+from quantdiff.run.operators import run_operator_on_each
 from quantdiff.sim.runtime import Runtime
 
+Values = Mapping[int, Array]
+Outcomes = dict[Runtime, tuple[Array, ...]]
 pytestmark = pytest.mark.golden
 SHAPE = (1, 5, 5, 3)
 
@@ -52,14 +57,44 @@ def test_every_tensor_of_every_runtime(model: Path) -> None:
 
 
 def test_a_wrong_kernel_is_seen(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def off_by_one(*arguments: object) -> tuple[Array, ...]:
-        return tuple(y ^ 1 for y in honest(*arguments))  # type: ignore[arg-type]
+    def off_by_one(*arguments: object) -> Outcomes:
+        outputs = honest(*arguments)  # type: ignore[arg-type]
+        return {runtime: tuple(y ^ 1 for y in given) for runtime, given in outputs.items()}
 
-    honest = simulator.run_operator
-    monkeypatch.setattr(verification, "run_operator", off_by_one)
+    honest = run_operator_on_each
+    monkeypatch.setattr(chains, "run_operator_on_each", off_by_one)
     verdicts, _ = load_and_verify(model, ["reference"], samples=2)
     assert verdicts["reference"].status == "differs"
     assert verdicts["reference"].mismatches == 400
+
+
+def test_a_chain_goes_on_from_its_own_results(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first operator is wrong: the second, on the runtime's input, is not; the chain must show it."""
+
+    def first_is_wrong(graph: Graph, operator: Operator, *rest: object) -> Outcomes:
+        outputs = run_operator_on_each(graph, operator, *rest)  # type: ignore[arg-type]
+        return outputs if operator.index else {runtime: (y[0] ^ 64,) for runtime, y in outputs.items()}
+
+    monkeypatch.setattr(chains, "run_operator_on_each", first_is_wrong)
+    verdicts, _ = load_and_verify(model, ["all"], samples=2)
+    for verdict in verdicts.values():
+        assert [operator.mismatches for operator in verdict.operators] == [200, 0]
+        assert verdict.chain_mismatches > 0
+
+
+def test_nothing_is_computed_twice(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One input for all runtimes; then ``reference`` and ``tflm`` still hold the same; the chains know it all."""
+    calls: list[tuple[int, tuple[Runtime, ...]]] = []
+
+    def counted(graph: Graph, operator: Operator, values: Values, group: tuple[Runtime, ...]) -> Outcomes:
+        calls.append((operator.index, group))
+        return run_operator_on_each(graph, operator, values, group)
+
+    monkeypatch.setattr(chains, "run_operator_on_each", counted)
+    verdicts, _ = load_and_verify(model, ["all"], samples=64)
+    assert {verdict.status for verdict in verdicts.values()} == {"exact"}
+    x, b, r, t = Runtime
+    assert calls == [(0, (x, b, r, t)), (1, (x,)), (1, (b,)), (1, (r, t))]
 
 
 def test_the_command_line(model: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from quantdiff.graph import Operator
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
+from quantdiff.run.every_tensor import Observed
 from quantdiff.sim.runtime import Runtime
 
 ON_A_TIE = {"xnnpack": -2, "builtin": -2, "reference": -3, "tflm": -3}
@@ -114,7 +115,7 @@ def test_what_is_not_there(tmp_path: Path, question: Question, error: type[Excep
 
 def test_an_element_outside_the_output_and_a_float_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {0: np.zeros((1, 1, models.DEPTH), np.float32), 3: np.zeros((1, 1, 1), np.float32)}
-    monkeypatch.setattr("quantdiff.explain.work.run_runtime", lambda *_: (given, True, ()))
+    monkeypatch.setattr("quantdiff.explain.work.run_runtime", lambda *_: Observed(given, True, []))
     model, data = saved(tmp_path, tie(), np.zeros((1, 2)))
     with pytest.raises(NoSuchElement, match=r"has shape \[1, 1\], no element \[0, 1\]"):
         load_and_work(model, data, Question(0, (0, 1)))
@@ -126,7 +127,7 @@ def test_an_element_outside_the_output_and_a_float_layer(tmp_path: Path, monkeyp
 def test_outputs_that_change_when_tensors_are_read_prove_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quantdiff.explain.work.run_runtime", lambda *_: ({}, False, ()))
+    monkeypatch.setattr("quantdiff.explain.work.run_runtime", lambda *_: Observed({}, False, []))
     model, data = saved(tmp_path, tie(), np.zeros((1, 2)))
     with pytest.raises(NotConfirmed, match="xnnpack gives other outputs"):
         load_and_work(model, data, Question(0, (0, 0)))

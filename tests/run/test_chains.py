@@ -8,7 +8,8 @@ from written_models import Op, T, write_tflite
 
 from quantdiff.graph import Graph
 from quantdiff.load.tflite import read_model
-from quantdiff.run.chains import compare_rounding, same_bits, simulate_each
+from quantdiff.run.bits import same_bits
+from quantdiff.run.chains import compare_rounding, simulate_each
 from quantdiff.run.random_input import random_inputs
 from quantdiff.run.simulator import simulate
 from quantdiff.sim.runtime import Runtime

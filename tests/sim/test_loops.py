@@ -15,10 +15,11 @@ from quantdiff.quant import Array
 from quantdiff.sim import compiled, loops
 from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype
 from quantdiff.sim.fixed_point import Rounding
-from quantdiff.sim.rules import Requantization, round_sums
+from quantdiff.sim.rounded import Rounded
+from quantdiff.sim.rules import Requantization
 from quantdiff.sim.runtime import Runtime
 
-RULES = (Rounding.GEMMLOWP, Rounding.RUY, Rounding.XNNPACK, Rounding.DOUBLE)
+RULES = (Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.XNNPACK, Rounding.DOUBLE)
 INT32 = np.iinfo(np.int32)
 
 
@@ -35,7 +36,7 @@ def both_ways(rule: Requantization, block: Array, offset: Array) -> tuple[Array,
     for module in (loops, None):
         y = np.empty(block.shape, rule.dtype)
         with np.errstate(all="ignore"):
-            rule.stage(module)(block, offset, y)
+            rule.stage(module)(block, offset, [y])
         results.append(y)
     return results[0], results[1]
 
@@ -77,7 +78,7 @@ def test_whole_convolutions_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatc
 
     def simulated(case: Case, with_loops: bool) -> list[Array]:
         chosen: Callable[[int], object] = lambda elements: loops if with_loops else None  # noqa: E731
-        monkeypatch.setattr("quantdiff.sim.rules.loops", chosen)
+        monkeypatch.setattr("quantdiff.sim.rounded.loops", chosen)
         monkeypatch.setattr("quantdiff.sim.ops.depthwise_conv_2d.loops", chosen)
         feeds = list(case.feeds.values())
         results = (run_simulator(case.write(), feeds, runtime) for runtime in RUNTIMES)
@@ -138,9 +139,9 @@ def test_numba_is_loaded_by_the_simulator_alone(statement: str) -> None:
 def test_biases_that_do_not_fit_are_refused_before_any_loop() -> None:
     rule = Requantization(Rounding.RUY, (1.0, 1.0), 0, (-128, 127), "int8")
     with pytest.raises(ValueError, match="3 biases for 2 channels"):
-        round_sums(Sums(1, np.zeros(3, np.int32), [np.zeros((1, 3))]), [rule])
+        Rounded(Sums(1, np.zeros(3, np.int32), [np.zeros((1, 3))]), (rule,), (1, 3))
     with pytest.raises(ValueError, match="2 biases for 3 channels"):
-        round_sums(Sums(1, np.zeros(2, np.int32), [np.zeros((1, 3))]), [rule])
+        Rounded(Sums(1, np.zeros(2, np.int32), [np.zeros((1, 3))]), (rule,), (1, 2)).whole()
 
 
 def test_channels_that_do_not_fit_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

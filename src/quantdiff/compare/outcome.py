@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quantdiff.compare.comparison import TOLERANCE, Comparison, compare
+from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.metrics import CLASSES_AT_LEAST, accuracy
 from quantdiff.quant import Array
 from quantdiff.trace import Trace
@@ -33,6 +34,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     made_by: Mapping[str, object] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    layers: tuple[LayerReport, ...] = ()
 
 
 def hold_together(

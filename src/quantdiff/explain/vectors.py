@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from quantdiff.compare.verification import OperatorResult, compare_operators, differing, run_runtime
+from quantdiff.compare.by_operator import compare_operators
+from quantdiff.compare.verdict import OperatorResult
 from quantdiff.errors import BadData, BadModel, NotConfirmed
 from quantdiff.graph import Graph, Model, Operator, Tensor, dense_values
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
+from quantdiff.run.bits import differing
 from quantdiff.run.child import TIMEOUT
+from quantdiff.run.every_tensor import run_runtime
 from quantdiff.run.random_input import samples_for
 from quantdiff.run.tflite import check_installed, inputs_of
 from quantdiff.run.versions import versions
@@ -91,11 +94,11 @@ def record(model: Model, batch: Batch, runtime: Runtime, samples: int, timeout: 
     inputs = [array[: samples_for(graph, samples)] for array in inputs_of(model, batch)]
     if not inputs:
         raise BadData("the model has no inputs, so there is nothing to feed the data to")
-    values, faithful, *_ = run_runtime(model, inputs, runtime, timeout)
-    if not faithful:
+    seen = run_runtime(model, inputs, runtime, timeout)
+    if not seen.faithful:
         raise NotConfirmed(f"{runtime.value} gives other outputs when the tensors between are read")
-    checked, _ = compare_operators(graph, values, runtime)
-    found = {result.index: result for result in checked}
+    values, (checked, _) = seen.values, compare_operators(graph, {runtime: seen.values})
+    found = {result.index: result for result in checked[runtime].operators}
     operators = tuple(_golden(graph, each, values, runtime, found.get(each.index)) for each in graph.operators)
     made_by = {"command": "vectors", "model": str(model.path), "data": batch.source, "versions": versions()}
     return GoldenVectors(runtime, len(inputs[0]), operators, made_by)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from quantdiff.compare.verification import differing, run_runtime
 from quantdiff.errors import BadModel, NoSuchElement, NotConfirmed, UnsupportedOp
 from quantdiff.explain.arithmetic.registry import Case, known
 from quantdiff.explain.working import Given, Number, Sheet, Working
@@ -16,8 +15,10 @@ from quantdiff.graph import Graph, Model, Operator, dense_values
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
+from quantdiff.run.bits import differing
 from quantdiff.run.child import TIMEOUT
-from quantdiff.run.simulator import run_operator
+from quantdiff.run.every_tensor import run_runtime
+from quantdiff.run.operators import run_operator
 from quantdiff.run.tflite import check_installed, inputs_of, may_batch
 from quantdiff.run.versions import versions
 from quantdiff.sim.delegate import kernel_of
@@ -107,10 +108,10 @@ def _tensors_of_sample(
         raise NoSuchElement(f"no sample {question.element[0]}: the data have {count}, counted from 0")
     first = sample if may_batch(model.main) else 0
     part = [array[first : sample + 1] for array in inputs]
-    values, faithful, *_ = run_runtime(model, part, question.runtime, timeout)
-    if not faithful:
+    seen = run_runtime(model, part, question.runtime, timeout)
+    if not seen.faithful:
         raise NotConfirmed(f"{question.runtime.value} gives other outputs when the tensors between are read")
-    return {index: array[-1] for index, array in values.items()}
+    return {index: array[-1] for index, array in seen.values.items()}
 
 
 def _arrays(graph: Graph, operator: Operator, values: dict[int, Array]) -> list[Array | None]:

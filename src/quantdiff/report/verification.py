@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from quantdiff.compare.verification import Verdict
+from quantdiff.compare.verdict import Verdict
 from quantdiff.report.plain import printable
 
 STYLE = {"exact": "green", "differs": "red", "unsupported": "yellow", "crashed": "red", "unavailable": "yellow"}

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from types import MappingProxyType
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
+from quantdiff.run.bits import shared
+from quantdiff.run.operators import Outputs, compare_operator_on_each, run_operator_on_each
 from quantdiff.run.resources import STATE, keeps_resources
-from quantdiff.run.simulator import Missing, Simulation, missing_inputs, run_operator_on_each, simulate
+from quantdiff.run.simulator import Missing, Simulation, missing_inputs, simulate
 from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
 
-Outputs = tuple[Array, ...]
+Outcome = Outputs | Missing
+Known = Mapping[tuple[int, Runtime], tuple[tuple[Array | None, ...], Outcome]]
+"""By operator and runtime: the very arrays that were fed, and what came out."""
+NOTHING: Known = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,16 @@ class RoundingResult:
 
 
 def simulate_each(
-    graph: Graph, inputs: Sequence[Array], runtimes: Sequence[Runtime], subgraphs: Sequence[Graph] = ()
+    graph: Graph,
+    inputs: Sequence[Array],
+    runtimes: Sequence[Runtime],
+    subgraphs: Sequence[Graph] = (),
+    known: Known = NOTHING,
 ) -> dict[Runtime, Simulation]:
     """The whole chain on every runtime; equal tensors are one array, unless there are resource variables.
 
     Shapes: each input (samples, *shape of the model's input). ``subgraphs`` are those of the model, for CALL_ONCE.
+    What is ``known`` for the very arrays that a chain holds is not computed again.
     """
     if keeps_resources(graph):
         return {runtime: simulate(graph, inputs, runtime, subgraphs) for runtime in runtimes}
@@ -50,7 +59,7 @@ def simulate_each(
                 for runtime in group:
                     skipped[runtime].append(operator.index)
                 continue
-            for runtime, outcome in united(attempt(graph, operator, held, group)).items():
+            for runtime, outcome in recalled(graph, operator, held, group, known).items():
                 if isinstance(outcome, Missing):
                     missing[runtime].append(outcome)
                 else:
@@ -62,13 +71,31 @@ def fed_alike(operator: Operator, values: Mapping[Runtime, Mapping[int, Array]])
     """Runtimes in groups that hold the very same arrays for this operator."""
     groups: dict[tuple[int, ...], list[Runtime]] = {}
     for runtime, held in values.items():
-        groups.setdefault(tuple(id(held.get(i)) for i in operator.inputs), []).append(runtime)
+        groups.setdefault(tuple(map(id, fed_to(operator, held))), []).append(runtime)
     return [tuple(group) for group in groups.values()]
+
+
+def fed_to(operator: Operator, held: Mapping[int, Array]) -> tuple[Array | None, ...]:
+    """The arrays that the operator reads, None where it reads no activation."""
+    return tuple(held.get(i) for i in operator.inputs)
+
+
+def recalled(
+    graph: Graph, operator: Operator, held: Mapping[int, Array], group: Sequence[Runtime], known: Known
+) -> dict[Runtime, Outcome]:
+    """The outputs per runtime, computed only where they are not known for these very arrays."""
+    fed, found = fed_to(operator, held), dict[Runtime, Outcome]()
+    for runtime in group:
+        before, outcome = known.get((operator.index, runtime), ((), None))
+        if outcome is not None and all(a is b for a, b in zip(before, fed, strict=True)):
+            found[runtime] = outcome
+    left = tuple(runtime for runtime in group if runtime not in found)
+    return found | (united(attempt(graph, operator, held, left)) if left else {})
 
 
 def attempt(
     graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]
-) -> dict[Runtime, Outputs | Missing]:
+) -> dict[Runtime, Outcome]:
     """The outputs per runtime; one without a kernel does not stop the others."""
     try:
         return dict(run_operator_on_each(graph, operator, values, runtimes))
@@ -79,28 +106,11 @@ def attempt(
     return {runtime: outcome for outcomes in alone for runtime, outcome in outcomes.items()}
 
 
-def united(outputs: Mapping[Runtime, Outputs | Missing]) -> dict[Runtime, Outputs | Missing]:
+def united(outcomes: Mapping[Runtime, Outcome]) -> dict[Runtime, Outcome]:
     """The same outputs, with one array for all that hold the same bits."""
-    seen: list[Array] = []
-
-    def first(array: Array) -> Array:
-        for earlier in seen:
-            if same_bits(earlier, array):
-                return earlier
-        seen.append(array)
-        return array
-
-    return {r: o if isinstance(o, Missing) else tuple(first(array) for array in o) for r, o in outputs.items()}
-
-
-def same_bits(a: Array, b: Array) -> bool:
-    """True when nothing can tell the two apart."""
-    if a is b:
-        return True
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return False
-    left, right = (np.ascontiguousarray(x).view(np.uint8) for x in (a, b))
-    return np.array_equal(left, right)
+    given = {runtime: outcome for runtime, outcome in outcomes.items() if not isinstance(outcome, Missing)}
+    arrays = iter(shared(y for outputs in given.values() for y in outputs))
+    return {**outcomes, **{runtime: tuple(next(arrays) for _ in outputs) for runtime, outputs in given.items()}}
 
 
 def compare_rounding(
@@ -135,26 +145,11 @@ def compare_operator(
     graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]
 ) -> tuple[Outputs, RoundingResult | Missing]:
     """The outputs of the first runtime, none where it has no kernel, and how the others differ from them."""
-    outcomes, first = attempt(graph, operator, values, runtimes), runtimes[0]
-    given = {runtime: outcome for runtime, outcome in outcomes.items() if not isinstance(outcome, Missing)}
-    lacking = [outcome for outcome in outcomes.values() if isinstance(outcome, Missing)]
-    if lacking:
-        return given.get(first, ()), lacking[0]
-    count = sum(y.size for y in given[first])
-    return given[first], RoundingResult(operator.index, operator.op, count, count_differing(given, first))
-
-
-def count_differing(outputs: Mapping[Runtime, Outputs], first: Runtime) -> dict[Runtime, int]:
-    """Elements that differ from those of ``first``; arrays that runtimes share are counted once."""
-    counts: dict[tuple[int, ...], int] = {tuple(map(id, outputs[first])): 0}
-    for arrays in outputs.values():
-        key = tuple(map(id, arrays))
-        if key not in counts:
-            counts[key] = sum(map(_differing, outputs[first], arrays))
-    return {runtime: counts[tuple(map(id, arrays))] for runtime, arrays in outputs.items()}
-
-
-def _differing(a: Array, b: Array) -> int:
-    """Elements that differ, counted in pieces that stay in the cache."""
-    a, b, step = a.reshape(-1), b.reshape(-1), 2**16
-    return sum(int(np.count_nonzero(a[i : i + step] != b[i : i + step])) for i in range(0, a.size, step))
+    try:
+        outputs, differing = compare_operator_on_each(graph, operator, values, runtimes)
+    except NoKernel:
+        outcomes = attempt(graph, operator, values, runtimes)
+        (lacking, *_) = (outcome for outcome in outcomes.values() if isinstance(outcome, Missing))
+        first = outcomes[runtimes[0]]
+        return () if isinstance(first, Missing) else first, lacking
+    return outputs, RoundingResult(operator.index, operator.op, sum(y.size for y in outputs), differing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,16 +10,12 @@ import numpy as np
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
+from quantdiff.run.operators import run_operator
 from quantdiff.run.resources import STATE, Resources, keeps_resources, one_by_one
-from quantdiff.sim.delegate import kernel_of
-from quantdiff.sim.node import Node, NoKernel, node_of
-from quantdiff.sim.registry import Kernel, kernels
+from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
 
 Operate = Callable[[Operator, Mapping[int, Array]], tuple[Array, ...]]
-ELEMENTS_AT_ONCE, BLOCKED_AT_ONCE = 2**19, 2**25
-"""Input and output elements of the samples that go through a kernel together; more where it works in blocks itself."""
-BLOCKED_TYPES = ("int8", "uint8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +46,14 @@ def simulate(graph: Graph, inputs: Sequence[Array], runtime: Runtime, subgraphs:
     Shapes: each input (samples, *shape of the model's input). ``subgraphs`` are those of the model, for CALL_ONCE.
     ``run/chains.py`` simulates several runtimes at once.
     """
-    values = dict(zip(graph.inputs, inputs, strict=True))
     if not keeps_resources(graph):
-        return _chain(graph.operators, values, runtime, partial(_stateless, graph, runtime), graph)
-    return _stream(graph, values, runtime, subgraphs, graph.operators)
+        return simulate_by(partial(_stateless, graph, runtime), graph, inputs, runtime)
+    return _stream(graph, dict(zip(graph.inputs, inputs, strict=True)), runtime, subgraphs, graph.operators)
+
+
+def simulate_by(operate: Operate, graph: Graph, inputs: Sequence[Array], runtime: Runtime) -> Simulation:
+    """The whole chain, each operator computed by ``operate``; for graphs without resource variables."""
+    return _chain(graph.operators, dict(zip(graph.inputs, inputs, strict=True)), runtime, operate, graph)
 
 
 def replay(graph: Graph, values: Mapping[int, Array], runtime: Runtime, subgraphs: Sequence[Graph] = ()) -> Simulation:
@@ -113,94 +112,3 @@ def missing_inputs(graph: Graph, operator: Operator, values: Mapping[int, Array]
     tensors = graph.tensors
     given = {i for i in operator.inputs if i < 0 or tensors[i].is_constant or tensors[i].is_variable}
     return [i for i in operator.inputs if i not in given and i not in values]
-
-
-def run_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime) -> tuple[Array, ...]:
-    """The outputs of one operator, given its input tensors with the samples along axis 0.
-
-    Raises:
-        NoKernel: the simulator has none for this op, these types or this runtime.
-    """
-    return run_operator_on_each(graph, operator, values, (runtime,))[runtime]
-
-
-def run_operator_on_each(
-    graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]
-) -> dict[Runtime, tuple[Array, ...]]:
-    """The same for several runtimes that get the same input: what they have in common is computed once.
-
-    Raises:
-        NoKernel: the simulator has none for this op, these types or one of the runtimes.
-    """
-    kernel = kernels().get(operator.op)
-    if kernel is None:
-        raise NoKernel("no kernel")
-    node = node_of(graph, operator)
-    feeds = [values.get(i) for i in operator.inputs]
-    count = max((len(array) for array in feeds if array is not None), default=1)
-    feeds = [None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in feeds]
-    merged = together(node, kernel, feeds)
-    ran_by, step = {runtime: kernel_of(node, runtime) for runtime in runtimes}, merged or 1
-    distinct = tuple(dict.fromkeys(ran_by.values()))
-    with np.errstate(all="ignore"):
-        parts = [
-            _call(node, kernel, [None if f is None else f[start : start + step] for f in feeds], distinct, merged > 0)
-            for start in range(0, count, step)
-        ]
-    stacks: dict[tuple[int, ...], Array] = {}  # what the runtimes share stays one array
-
-    def stacked(k: int, i: int) -> Array:
-        arrays = [part[k][i] for part in parts]
-        same = tuple(map(id, arrays))
-        if same not in stacks:
-            stacks[same] = _stack(arrays, node)
-        return stacks[same]
-
-    outputs = {r: tuple(stacked(k, i) for i in range(len(operator.outputs))) for k, r in enumerate(distinct)}
-    return {runtime: outputs[ran_by[runtime]] for runtime in runtimes}
-
-
-def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
-    """How many samples may share one call as a longer first axis; 0 when they must go one by one."""
-    arrays = [array for array in feeds if array is not None]
-    constants = [t for t, array in zip(node.inputs, feeds, strict=True) if t is not None and array is None]
-    batched = kernel.batched(node) if callable(kernel.batched) else kernel.batched
-    if not (batched and arrays):
-        return 0
-    rank = arrays[0].ndim - 1
-    alike = all(a.ndim - 1 == rank and rank > 0 and a.shape[1] == 1 for a in arrays)
-    fits = all(t.data is None or t.data.ndim <= rank for t in constants)
-    if not (alike and fits and all(t.shape[:1] == (1,) for t in node.outputs)):
-        return 0
-    elements: int = sum(array[0].size for array in arrays) + sum(math.prod(t.shape) for t in node.outputs)
-    blocked = kernel.shared and node.x.dtype in BLOCKED_TYPES
-    return max(1, (BLOCKED_AT_ONCE if blocked else ELEMENTS_AT_ONCE) // max(1, elements))
-
-
-def _call(
-    node: Node, kernel: Kernel, feeds: Sequence[Array | None], runtimes: tuple[Runtime, ...], merged: bool
-) -> list[tuple[Array, ...]]:
-    """Outputs per runtime for these samples, which are one unless ``merged``; samples along axis 0."""
-    arguments: list[Array | None] = []
-    for tensor, feed in zip(node.inputs, feeds, strict=True):
-        if feed is not None:
-            arguments.append(feed[:, 0] if merged else feed[0])
-        else:
-            arguments.append(None if tensor is None else tensor.data)
-    try:
-        if kernel.shared:
-            results = list(kernel.function(node, *arguments, runtimes=runtimes))
-        else:
-            results = [kernel.function(node, *arguments, runtime=runtime) for runtime in runtimes]
-    except (ValueError, IndexError, TypeError, ArithmeticError) as error:
-        raise NoKernel(f"its tensors do not fit together here: {error}") from error
-    outputs = [result if isinstance(result, tuple) else (result,) for result in results]
-    with_samples = {id(y): y[:, None] if merged else y[None] for ys in outputs for y in ys}
-    return [tuple(with_samples[id(y)] for y in ys) for ys in outputs]
-
-
-def _stack(parts: list[Array], node: Node) -> Array:
-    """The samples' arrays behind each other."""
-    if len({part.shape[1:] for part in parts}) > 1:
-        raise NoKernel(f"the shape of {node.y.name!r} depends on the data")
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from quantdiff.quant import Array
 from quantdiff.registry import Registry
 from quantdiff.sim.node import Node
+from quantdiff.sim.rounded import Rounded
 
-Function = Callable[..., Array | tuple[Array, ...]]
+Function = Callable[..., Array | tuple[Array, ...] | Rounded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ def kernel(
 
     ``batched=False`` when the first axis matters: an option names it, or the tail rounds otherwise; or a question to
     the node.
-    ``shared=True`` for a function ``(node, *inputs, runtimes) -> one output for each runtime``, which
-    accumulates once for all.
+    ``shared=True`` for a function ``(node, *inputs, runtimes) -> one output for each runtime``, or ``Rounded``,
+    which accumulates once for all.
     """
 
     def register(function: Function) -> Function:

@@ -1,23 +1,21 @@
-"""From sums to outputs, for several runtimes at once: each block is rounded by every rule while it is in the cache."""
+"""How sums become outputs: a rule for each runtime, and what computes it, compiled or in NumPy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Sums
-from quantdiff.sim.compiled import loops
-from quantdiff.sim.fixed_point import Rounding, quantize_multiplier, requantize
+from quantdiff.sim.fixed_point import ONE_HALF_Q31, Rounding, quantize_multiplier, requantize
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 
-Stage = Callable[[Array, Array, Array], None]
-"""Rounds one block: (block, offset, where to write)."""
+Stage = Callable[[Array, Array, Sequence[Array]], None]
+"""Rounds one block: (block, offset, where to write), one array for each of its rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +37,41 @@ class Requantization:
         output, scale = (self.zero_point, *self.clamp), np.asarray(self.scale)
         if compiled is not None and self.rounding is Rounding.XNNPACK and not self.tail:
             narrow = scale.astype(np.float32)
-            return lambda block, offset, y: compiled.by_float(block, offset, narrow, output, y)
-        if compiled is not None and self.rounding in (Rounding.GEMMLOWP, Rounding.RUY):
-            mantissa, shift = quantize_multiplier(scale)
-            multiplier = mantissa, np.maximum(shift, 0), np.maximum(-shift, 0), self._ties_away(shift)
-            enlarged = bool(np.any(shift > 0))
-            return lambda block, offset, y: compiled.by_shifts(block, offset, multiplier, enlarged, output, y)
-        return self._in_numpy
+            return lambda block, offset, ys: compiled.by_float(block, offset, narrow, output, ys[0])
+        if compiled is not None and self._fits_int32():
+            shifts = self._shifts()
+            return lambda block, offset, ys: compiled.by_shifts(block, offset, *shifts, output, ys[0])
+        return lambda block, offset, ys: self._in_numpy(block, offset, ys[0])
 
-    def _ties_away(self, shift: Array) -> Array:
-        """1 for each channel that shifts right by rule G, where ties go away from zero. Shape as ``shift``."""
-        by_g = np.arange(shift.size) >= shift.size - self.tail
-        return ((shift < 0) & (by_g | (self.rounding is Rounding.GEMMLOWP))).astype(np.int64)
+    def stage_with_ties_away(self, compiled: ModuleType) -> Stage:
+        """Rule R, and rule G on the same product, at once."""
+        output, shifts = (self.zero_point, *self.clamp), self._by_gemmlowp()._shifts()
+        return lambda block, offset, ys: compiled.by_shifts_twice(block, offset, *shifts, output, (ys[0], ys[1]))
+
+    def has_twin(self, other: Requantization) -> bool:
+        """True when the other is rule G where this one is rule R, and all else is the same."""
+        return self.rounding is Rounding.RUY and not self.tail and other == self._by_gemmlowp()
+
+    def _fits_int32(self) -> bool:
+        """True for the rules by shifts, as long as no scaled sum can leave an int32."""
+        return self.rounding in (Rounding.GEMMLOWP, Rounding.RUY) or (
+            self.rounding is Rounding.SINGLE and max(self.scale, default=0.0) < 1
+        )
+
+    def _by_gemmlowp(self) -> Requantization:
+        return replace(self, rounding=Rounding.GEMMLOWP)
+
+    def _shifts(self) -> tuple[tuple[Array, ...], bool]:
+        """The multiplier as ``loops.by_shifts`` takes it, and whether some sum is shifted left."""
+        mantissa, shift = quantize_multiplier(np.asarray(self.scale))
+        if self.rounding is Rounding.SINGLE:
+            half = (np.int64(1) << (30 - shift)) - ONE_HALF_Q31
+            return (mantissa, np.zeros_like(shift), half, 31 - shift, np.zeros_like(shift)), False
+        left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
+        by_g = (np.arange(shift.size) >= shift.size - self.tail) | (self.rounding is Rounding.GEMMLOWP)
+        ties = np.where(by_g & (right > 0), -(np.int64(1) << 31), np.int64(0))
+        half = ((np.int64(1) << right) >> 1) << 31
+        return (mantissa, left, half, right + 31, ties), bool(np.any(left))
 
     def _in_numpy(self, block: Array, offset: Array, y: Array) -> None:
         acc = block.astype(np.int32) + offset  # wraps as C++ does
@@ -68,19 +89,16 @@ def requantization(
     return Requantization(rounding, per_channel, zero_point_of(node.y), clamp_of(node, runtime), node.y.dtype, tail)
 
 
-def round_sums(sums: Sums, rules: Sequence[Requantization]) -> tuple[Array, ...]:
-    """An output per rule; equal rules share one array. Shapes: sums (rows, channels) -> the same each."""
-    shape = sums.rows, sums.offset.size
-    if any(len(rule.scale) != sums.offset.size for rule in rules):
-        raise ValueError(f"{sums.offset.size} biases for {len(rules[0].scale)} channels")
-    compiled = loops(sums.rows * sums.offset.size)
-    outputs = {rule: np.empty(shape, rule.dtype) for rule in rules}
-    work = [(rule.stage(compiled), y) for rule, y in outputs.items()]
-    row = 0
-    for block in sums.blocks:
-        if block.shape[1] != sums.offset.size:  # compiled loops do not look
-            raise ValueError(f"{sums.offset.size} biases for {block.shape[1]} channels")
-        for stage, y in work:
-            stage(block, sums.offset, y[row : row + len(block)])
-        row += len(block)
-    return tuple(outputs[rule] for rule in rules)
+def stages(rules: Sequence[Requantization], compiled: ModuleType | None) -> list[tuple[Stage, tuple[int, ...]]]:
+    """What rounds which of the rules: all of them, in pairs where two can share their product."""
+    work: list[tuple[Stage, tuple[int, ...]]] = []
+    left = list(range(len(rules)))
+    while left:
+        i = left.pop(0)
+        twins = [(a, b) for j in left for a, b in ((i, j), (j, i)) if rules[a].has_twin(rules[b])]
+        if compiled is not None and twins:
+            left.remove(next(k for k in twins[0] if k != i))
+            work.append((rules[twins[0][0]].stage_with_ties_away(compiled), twins[0]))
+        else:
+            work.append((rules[i].stage(compiled), (i,)))
+    return work

@@ -13,8 +13,8 @@ from quantdiff.explain.arithmetic.registry import Case, known
 from quantdiff.graph import Graph, dense_values
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array
+from quantdiff.run.operators import run_operator
 from quantdiff.run.random_input import random_inputs
-from quantdiff.run.simulator import run_operator
 from quantdiff.sim.delegate import kernel_of
 from quantdiff.sim.node import NoKernel, node_of
 from quantdiff.sim.runtime import Runtime

@@ -6,17 +6,16 @@ xnnpack: ``src/microparams-init.c`` (``xnn_init_qs8_add_minmax_scalar_params``),
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Sums, centred
+from quantdiff.sim.accumulate import BLOCK, Sums, centred
+from quantdiff.sim.compiled import loops
 from quantdiff.sim.fixed_point import (
-    INT32_MAX,
-    INT32_MIN,
     Rounding,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
@@ -27,7 +26,8 @@ from quantdiff.sim.fixed_point import (
 from quantdiff.sim.floats import clamped, computed, plain
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
-from quantdiff.sim.rules import Requantization, round_sums
+from quantdiff.sim.rounded import Rounded
+from quantdiff.sim.rules import requantization
 from quantdiff.sim.runtime import Runtime
 
 LEFT_SHIFT, NARROW_SHIFT = 20, 15
@@ -57,36 +57,70 @@ def add_or_subtract(node: Node, a: Array, b: Array, sign: int, runtimes: Sequenc
         raise NoKernel(f"type {node.x.dtype}")
     if node.x.dtype == "int16" and node.option("pot_scale_int16", True):
         raise NoKernel("16-bit operands whose scales must be powers of two")
-    operands = centred(a, zero_point_of(node.x)), centred(b, zero_point_of(node.at(1)))
     if node.x.dtype == "int16":
+        operands = centred(a, zero_point_of(node.x)), centred(b, zero_point_of(node.at(1)))
         return tuple(of_16_bits(node, *operands, sign, runtime) for runtime in runtimes)
     ways = [in_21_bits if runtime is Runtime.XNNPACK else in_three_steps for runtime in runtimes]
-    outputs = {way: way(node, *operands, sign) for way in dict.fromkeys(ways)}
+    outputs = {way: added(node, a, b, way(node, sign)) for way in dict.fromkeys(ways)}
     return tuple(outputs[way] for way in ways)
 
 
-def in_three_steps(node: Node, a: Array, b: Array, sign: int) -> Array:
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What each of the 256 values of an operand contributes to the sum, by its byte, and how the sum is rounded."""
+
+    left: Array
+    right: Array
+    scale: float
+    rounding: Rounding
+    runtime: Runtime
+
+
+def added(node: Node, a: Array, b: Array, terms: Terms) -> Array:
+    """The output for two operands of 8 bits. Shapes broadcast."""
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    left, right = (np.require(np.broadcast_to(x, shape), requirements=["C", "W"]).reshape(-1) for x in (a, b))
+    channels = max(1, shape[-1]) if shape else 1
+    rule = requantization(node, terms.runtime, terms.rounding, terms.scale, channels=channels)
+    blocks = looked_up(left.view(np.uint8), right.view(np.uint8), terms, channels)
+    (y,) = Rounded(Sums(left.size // channels, np.zeros(channels, np.int32), blocks), (rule,), shape).whole()
+    return y
+
+
+def looked_up(a: Array, b: Array, terms: Terms, channels: int) -> Iterator[Array]:
+    """The sums in blocks of rows. Shapes: a and b flat, as bytes -> (rows, channels) each."""
+    compiled, step = loops(a.size), max(1, BLOCK // channels) * channels
+    for start in range(0, a.size, step):
+        left, right = a[start : start + step], b[start : start + step]
+        if compiled is None:
+            sums = terms.left[left] + terms.right[right]
+        else:
+            sums = np.empty(left.size, np.int32)
+            compiled.look_up_and_add(left, right, terms.left, terms.right, sums)
+        yield sums.reshape(-1, channels)
+
+
+def values_of(node: Node, position: int) -> Array:
+    """Every value of an 8-bit operand without its zero point, in the order of its bytes."""
+    tensor = node.at(position)
+    return centred(np.arange(256, dtype=np.uint8).view(tensor.dtype), zero_point_of(tensor)).astype(np.int64)
+
+
+def in_three_steps(node: Node, sign: int) -> Terms:
     """Scale both operands to twice the larger scale, add, scale to the output; rule G each time."""
     scales = [np.float64(scale_of(t)) for t in (node.x, node.at(1))]
     twice = 2 * max(scales)
-    whole = partial(Requantization, Rounding.GEMMLOWP, zero_point=0, clamp=(INT32_MIN, INT32_MAX), dtype="int32")
-    left, right = (scaled(x << LEFT_SHIFT, s / twice, whole) for x, s in zip((a, b), scales, strict=True))
-    clamp = clamp_of(node, Runtime.REFERENCE)
-    last = partial(Requantization, Rounding.GEMMLOWP, zero_point=zero_point_of(node.y), clamp=clamp, dtype=node.y.dtype)
-    return scaled(left + sign * right, twice / (2.0**LEFT_SHIFT * np.float64(scale_of(node.y))), last)
-
-
-def scaled(x: Array, scale: float, rule: Callable[..., Requantization]) -> Array:
-    """``x * scale`` by the rule, for the int32 values of any shape."""
-    channels = x.shape[-1] if x.ndim else 1
-    sums = Sums(x.size // max(1, channels), np.zeros(channels, np.int32), [x.reshape(-1, channels)])
-    return round_sums(sums, [rule(scale=(float(scale),) * channels)])[0].reshape(x.shape)
+    left, right = (scaled_twice(values_of(node, i), s / twice, LEFT_SHIFT) for i, s in enumerate(scales))
+    last = float(twice / (2.0**LEFT_SHIFT * np.float64(scale_of(node.y))))
+    return Terms(left.astype(np.int32), (sign * right).astype(np.int32), last, Rounding.GEMMLOWP, Runtime.REFERENCE)
 
 
 def of_16_bits(node: Node, a: Array, b: Array, sign: int, runtime: Runtime) -> Array:
     """The same three steps with a shorter shift; the vectors of ``builtin``'s ADD round the operands once."""
     if runtime is Runtime.XNNPACK:
-        return in_21_bits(node, a, b, sign)
+        m_a, m_b, shift = multipliers_of_21_bits(node)
+        steps = (a.astype(np.int64) * m_a + sign * b.astype(np.int64) * m_b + (1 << (shift - 1))) >> shift
+        return (steps + zero_point_of(node.y)).clip(*clamp_of(node, Runtime.XNNPACK)).astype(node.y.dtype)
     y = in_three_wide_steps(node, a, b, sign, scaled_twice)
     if node.operator.op == "ADD" and runtime is Runtime.BUILTIN and a.shape == b.shape:
         size = math.prod(node.y.shape)
@@ -117,11 +151,17 @@ def scaled_once(x: Array, scale: ArrayLike, left_shift: int) -> Array:
     return saturating_rounding_doubling_high_mul(wrap_int32(x << whole), mantissa)
 
 
-def in_21_bits(node: Node, a: Array, b: Array, sign: int) -> Array:
+def in_21_bits(node: Node, sign: int) -> Terms:
     """Multipliers of at most 21 bits, one sum, one shift half up."""
+    m_a, m_b, shift = multipliers_of_21_bits(node)
+    left, right = values_of(node, 0) * m_a, values_of(node, 1) * (sign * m_b)
+    return Terms(left.astype(np.int32), right.astype(np.int32), 2.0**-shift, Rounding.SINGLE, Runtime.XNNPACK)
+
+
+def multipliers_of_21_bits(node: Node) -> tuple[int, int, int]:
+    """Of both operands, and the shift of the sum."""
     ratios = [scale_of(t) / scale_of(node.y) for t in (node.x, node.at(1))]
     _, exponent = np.frexp(max(ratios))
     shift = MULTIPLIER_BITS - (int(exponent) - 1)
     m_a, m_b = (int(rint(np.ldexp(ratio, shift))) for ratio in ratios)
-    steps = (a.astype(np.int64) * m_a + sign * b.astype(np.int64) * m_b + (1 << (shift - 1))) >> shift
-    return (steps + zero_point_of(node.y)).clip(*clamp_of(node, Runtime.XNNPACK)).astype(node.y.dtype)
+    return m_a, m_b, shift

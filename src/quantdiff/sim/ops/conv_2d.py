@@ -20,7 +20,8 @@ from quantdiff.sim.fixed_point import Rounding
 from quantdiff.sim.hybrid import convolution, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
-from quantdiff.sim.rules import Requantization, requantization, round_sums
+from quantdiff.sim.rounded import Rounded
+from quantdiff.sim.rules import Requantization, requantization
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
 from quantdiff.sim.wide import has_int64_sum, is_wide, refuse_weights_off_zero, round_sum
@@ -30,7 +31,7 @@ from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image, window
 @kernel("CONV_2D", shared=True)
 def conv_2d(
     node: Node, x: Array, w: Array, bias: Array | None = None, *, runtimes: Sequence[Runtime]
-) -> tuple[Array, ...]:
+) -> tuple[Array, ...] | Rounded:
     """Compute ``y = clamp(z_y + M_o * (sum over window of (x - z_x) * w_o + bias_o))``.
 
     Shapes: x (n, h, w, c), w (out, kh, kw, c / groups), bias (out,) -> (n, out_h, out_w, out).
@@ -48,8 +49,8 @@ def conv_2d(
     check_8_bit(node)
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
     rules = [rule_of(node, runtime, rounding_of(runtime, groups), w.shape[0]) for runtime in runtimes]
-    outputs = round_sums(sums_of(node, x, w, bias, axes), rules)
-    return tuple(y.reshape(x.shape[0], axes[0].out, axes[1].out, w.shape[0]) for y in outputs)
+    shape = x.shape[0], axes[0].out, axes[1].out, w.shape[0]
+    return Rounded(sums_of(node, x, w, bias, axes), tuple(rules), shape)
 
 
 def rule_of(node: Node, runtime: Runtime, rounding: Rounding, channels: int) -> Requantization:

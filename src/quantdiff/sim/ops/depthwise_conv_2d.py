@@ -23,7 +23,8 @@ from quantdiff.sim.fixed_point import Rounding, requantize
 from quantdiff.sim.hybrid import depthwise, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
-from quantdiff.sim.rules import Requantization, requantization, round_sums
+from quantdiff.sim.rounded import Rounded
+from quantdiff.sim.rules import Requantization, requantization
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
 from quantdiff.sim.wide import is_wide, refuse_weights_off_zero, round_sum
@@ -31,12 +32,14 @@ from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image
 
 VECTOR = 8
 """Channels that the vectorised loop of ``builtin`` rounds together."""
+TAPS_AT_ONCE = 3
+"""Taps that ``loops.depthwise`` adds up at once."""
 
 
 @kernel("DEPTHWISE_CONV_2D", shared=True)
 def depthwise_conv_2d(
     node: Node, x: Array, w: Array, bias: Array | None = None, *, runtimes: Sequence[Runtime]
-) -> tuple[Array, ...]:
+) -> tuple[Array, ...] | Rounded:
     """Compute ``y = clamp(z_y + M_o * (sum over window of (x - z_x) * w_o + bias_o))``, channel by channel.
 
     Shapes: x (n, h, w, c), w (1, kh, kw, c * m), bias (c * m,) -> (n, out_h, out_w, c * m).
@@ -54,8 +57,8 @@ def depthwise_conv_2d(
     check_8_bit(node)
     axes = axes_of(node, x.shape, w.shape[1:3])
     rules = [rule_of(node, runtime, w.shape[3]) for runtime in runtimes]
-    outputs = round_sums(sums_of(node, x, w, bias, axes), rules)
-    return tuple(y.reshape(x.shape[0], axes[0].out, axes[1].out, w.shape[3]) for y in outputs)
+    shape = x.shape[0], axes[0].out, axes[1].out, w.shape[3]
+    return Rounded(sums_of(node, x, w, bias, axes), tuple(rules), shape)
 
 
 def rule_of(node: Node, runtime: Runtime, channels: int) -> Requantization:
@@ -76,26 +79,43 @@ def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis
     if compiled is None:
         offset = np.zeros(channels, np.int32) if bias is None else bias.reshape(-1).astype(np.int32)
         return Sums(positions, offset, [accumulate(node, x, w).reshape(-1, channels)])
-    centred_w = centred(w[0], zero_point_of(node.at(1))).astype(np.int16)
-    total = centred_w.sum(axis=(0, 1), dtype=np.int64)
-    offset = (0 if bias is None else bias.reshape(-1).astype(np.int64)) - zero_point_of(node.x) * total
-    image = np.repeat(x, channels // x.shape[3], axis=3) if channels > x.shape[3] else x
-    padded = np.require(pad_image(image, axes, zero_point_of(node.x)), requirements=["C", "W"])
-    if padded.shape[3] != channels:
+    if channels % x.shape[3]:
         raise ValueError(f"{channels} channels of weights for {x.shape[3]} of the image")
-    return Sums(positions, offset.astype(np.int32), blocks_of(compiled, padded, centred_w, axes))
+    centred_w, zero_point = centred(w[0], zero_point_of(node.at(1))).astype(np.int16), zero_point_of(node.x)
+    total = centred_w.sum(axis=(0, 1), dtype=np.int64)
+    offset = (0 if bias is None else bias.reshape(-1).astype(np.int64)) - zero_point * total
+    return Sums(positions, offset.astype(np.int32), blocks_of(compiled, x, zero_point, centred_w, axes))
 
 
-def blocks_of(compiled: ModuleType, image: Array, w: Array, axes: tuple[Axis, Axis]) -> Iterator[Array]:
+def blocks_of(compiled: ModuleType, x: Array, zero_point: int, w: Array, axes: tuple[Axis, Axis]) -> Iterator[Array]:
     """Sums of products over raw activations, some output lines at a time."""
     (rows, columns), channels = axes, w.shape[2]
-    steps = rows.stride, columns.stride, rows.dilation, columns.dilation
-    lines, at_once = len(image) * rows.out, max(1, BLOCK // (columns.out * channels))
-    acc = np.empty((min(lines, at_once), columns.out, channels), np.int32)
-    for first in range(0, lines, at_once):
-        block = acc[: lines - first]
-        compiled.depthwise(image, w, steps, rows.out, first, block)
-        yield block.reshape(-1, channels)
+    taps, places = taps_of(w, axes)
+    at_once = max(1, BLOCK // (columns.out * channels))  # lines
+    images = min(len(x), max(1, at_once // rows.out))
+    padded = pad_image(np.full((images, *x.shape[1:3], channels), zero_point, x.dtype), axes, zero_point)
+    acc = np.empty((min(images * rows.out, at_once), columns.out, channels), np.int32)
+    for image in range(0, len(x), images):
+        some = x[image : image + images]  # what they leave of ``padded`` stays the zero point
+        inside = slice(rows.before, rows.before + x.shape[1]), slice(columns.before, columns.before + x.shape[2])
+        padded[: len(some), *inside] = some if channels == x.shape[3] else np.repeat(some, channels // x.shape[3], 3)
+        lines = len(some) * rows.out
+        for first in range(0, lines, at_once):
+            block = acc[: lines - first]
+            compiled.depthwise(padded, taps, places, (rows.stride, columns.stride, rows.out), first, block)
+            yield block.reshape(-1, channels)
+
+
+def taps_of(w: Array, axes: tuple[Axis, Axis]) -> tuple[Array, Array]:
+    """The taps one after another and where each lies in its window; taps of zero fill up the last three.
+
+    Shapes: w (kh, kw, c) -> (3k, c), (3k, 2).
+    """
+    rows, columns = axes
+    places = [(i * rows.dilation, j * columns.dilation) for i in range(rows.taps) for j in range(columns.taps)]
+    unused = -len(places) % TAPS_AT_ONCE
+    taps = np.concatenate([w.reshape(-1, w.shape[2]), np.zeros((unused, w.shape[2]), w.dtype)])
+    return taps, np.asarray(places + [(0, 0)] * unused)
 
 
 def round_channels(acc: Array, scale_of: Callable[[Rounding], Array], runtime: Runtime) -> Array:

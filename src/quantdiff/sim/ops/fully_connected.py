@@ -18,7 +18,8 @@ from quantdiff.sim.fixed_point import Rounding
 from quantdiff.sim.hybrid import dense, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
-from quantdiff.sim.rules import requantization, round_sums
+from quantdiff.sim.rounded import Rounded
+from quantdiff.sim.rules import requantization
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import check_8_bit, float_product_scale, product_scale
 from quantdiff.sim.wide import has_int64_sum, is_wide, round_sum, symmetric
@@ -34,7 +35,7 @@ ROUNDING = {
 @kernel("FULLY_CONNECTED", shared=True)
 def fully_connected(
     node: Node, x: Array, w: Array, bias: Array | None = None, *, runtimes: Sequence[Runtime]
-) -> tuple[Array, ...]:
+) -> tuple[Array, ...] | Rounded:
     """Compute ``y = clamp(z_y + M * ((x - z_x) @ (w - z_w).T + bias))``, M the effective scale.
 
     Shapes: x (…, depth) of any rank, w (units, depth), bias (units,) -> (batch, units), or (…, units)
@@ -57,7 +58,7 @@ def fully_connected(
         for runtime in runtimes
     ]
     shape = (*x.shape[:-1], units) if node.option("keep_num_dims", False) else (-1, units)
-    return tuple(y.reshape(shape) for y in round_sums(sums, rules))
+    return Rounded(sums, tuple(rules), shape)
 
 
 def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime) -> Array:

@@ -8,6 +8,7 @@ builtin with keep_dims over the image axes: ``internal/optimized/integer_ops/mea
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -27,21 +28,24 @@ def keeps_samples(node: Node) -> bool:
     return axes is not None and bool(node.x.shape) and not np.any(axes % len(node.x.shape) == 0)
 
 
-@kernel("MEAN", batched=keeps_samples)
-def mean(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
+@kernel("MEAN", batched=keeps_samples, shared=True)
+def mean(node: Node, x: Array, axes: Array, *, runtimes: Sequence[Runtime]) -> tuple[Array, ...]:
     """Compute ``y = clamp(z_y + (sum / n - z_x) s_x / s_y)`` over ``axes``, kept as size 1 with keep_dims."""
     if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
     over = tuple(sorted({int(axis) % x.ndim for axis in np.asarray(axes).reshape(-1)}))
     count = math.prod(x.shape[axis] for axis in over)
     total = x.sum(axis=over, keepdims=bool(node.option("keep_dims", False)), dtype=np.int64)
+    ways = [way_of(node, x, axes, runtime) for runtime in runtimes]
+    outputs = {way: way(node, total, count) for way in dict.fromkeys(ways)}
+    return tuple(outputs[way].clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype) for way in ways)
+
+
+def way_of(node: Node, x: Array, axes: Array, runtime: Runtime) -> Callable[[Node, Array, int], Array]:
+    """How a runtime divides the sum."""
     if runtime is Runtime.XNNPACK:
-        y = by_float(node, total, count)
-    elif runtime is Runtime.BUILTIN and is_image_mean(node, x, axes):
-        y = over_image(node, total, count)
-    else:
-        y = by_multiplier(node, total, count)
-    return y.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
+        return by_float
+    return over_image if runtime is Runtime.BUILTIN and is_image_mean(node, x, axes) else by_multiplier
 
 
 def is_image_mean(node: Node, x: Array, axes: Array) -> bool:

@@ -1,0 +1,102 @@
+"""Every operator on the runtime's own inputs, so that one difference does not hide the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantdiff.compare.verdict import OperatorResult
+from quantdiff.graph import Graph, Operator
+from quantdiff.quant import Array
+from quantdiff.run.bits import differing, same_bits
+from quantdiff.run.chains import Known, Outcome, attempt, fed_alike, fed_to
+from quantdiff.run.resources import STATE, keeps_resources
+from quantdiff.run.simulator import Missing, Simulation, missing_inputs, replay
+from quantdiff.sim.delegate import kernel_of
+from quantdiff.sim.node import node_of
+from quantdiff.sim.registry import kernels
+from quantdiff.sim.runtime import Runtime
+
+Values = Mapping[int, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The operators of one runtime that were computed, and those that could not be."""
+
+    operators: tuple[OperatorResult, ...]
+    unsupported: tuple[Missing, ...]
+
+
+def compare_operators(
+    graph: Graph, values: Mapping[Runtime, Values], subgraphs: Sequence[Graph] = ()
+) -> tuple[dict[Runtime, Compared], Known]:
+    """What each operator gives otherwise than the runtimes, and all outcomes for who needs them again.
+
+    Runtimes that hold the very same arrays are computed together.
+    """
+    states = {r: replay(graph, held, r, subgraphs) for r, held in values.items()} if keeps_resources(graph) else {}
+    found: dict[Runtime, list[OperatorResult | Missing]] = {runtime: [] for runtime in values}
+    known: dict[tuple[int, Runtime], tuple[tuple[Array | None, ...], Outcome]] = {}
+    for operator in graph.operators:
+        for group in fed_alike(operator, values):
+            for runtime, outcome in _outcomes(graph, operator, values[group[0]], group, states).items():
+                held = values[runtime]
+                found[runtime].append(_held_against(graph, operator, outcome, held, runtime))
+                known[operator.index, runtime] = fed_to(operator, held), _as_held(operator, outcome, held)
+    return {runtime: _sorted(entries) for runtime, entries in found.items()}, known
+
+
+def _sorted(entries: Sequence[OperatorResult | Missing]) -> Compared:
+    return Compared(
+        tuple(entry for entry in entries if isinstance(entry, OperatorResult)),
+        tuple(entry for entry in entries if isinstance(entry, Missing)),
+    )
+
+
+def _held_against(
+    graph: Graph, operator: Operator, outcome: Outcome, held: Values, runtime: Runtime
+) -> OperatorResult | Missing:
+    if isinstance(outcome, Missing):
+        return outcome
+    kernel = kernel_of(node_of(graph, operator), runtime)
+    pairs = [(y, held[i]) for i, y in zip(operator.outputs, outcome, strict=True) if i in held]
+    return OperatorResult(operator.index, operator.op, kernel.value, *tally(pairs))
+
+
+def _as_held(operator: Operator, outcome: Outcome, held: Values) -> Outcome:
+    """The runtime's own arrays where they are the same bits: a chain that arrives at them need not compute on."""
+    if isinstance(outcome, Missing):
+        return outcome
+    pairs = zip(operator.outputs, outcome, strict=True)
+    return tuple(held[i] if i in held and same_bits(held[i], y) else y for i, y in pairs)
+
+
+def _outcomes(
+    graph: Graph, operator: Operator, held: Values, group: Sequence[Runtime], states: Mapping[Runtime, Simulation]
+) -> Mapping[Runtime, Outcome]:
+    """What the operator gives on each runtime of the group for what they hold; operators on the state were replayed."""
+    if states and operator.op in STATE:
+        return {runtime: _replayed(operator, states[runtime]) for runtime in group}
+    absent = missing_inputs(graph, operator, held)
+    if absent and operator.op in kernels():
+        why = f"tensor {graph.tensors[absent[0]].name!r} cannot be read from the runtime"
+        return dict.fromkeys(group, Missing(operator.index, operator.op, why))
+    return attempt(graph, operator, held, group)
+
+
+def _replayed(operator: Operator, state: Simulation) -> Outcome:
+    for item in state.missing:
+        if item.index == operator.index:
+            return item
+    if operator.index in state.skipped:
+        return Missing(operator.index, operator.op, "it waits for a variable that cannot be simulated")
+    return tuple(state.values[i] for i in operator.outputs)
+
+
+def tally(pairs: Sequence[tuple[Array, Array]]) -> tuple[int, int]:
+    """Elements, and elements that differ; what depends on no input is there once for all samples."""
+    spread = [(np.repeat(m, len(t), axis=0) if len(m) == 1 else m, t) for m, t in pairs]
+    return sum(theirs.size for _, theirs in spread), sum(differing(mine, theirs) for mine, theirs in spread)

@@ -1,0 +1,54 @@
+"""What ``verify`` finds: a verdict for each runtime, and what each operator gave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quantdiff.run.simulator import Missing
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorResult:
+    """One operator, fed with the runtime's own input: elements compared, and how many differ.
+
+    ``kernel`` names the runtime whose kernel ran: ``builtin`` where XNNPACK declines the operator.
+    """
+
+    index: int
+    op: str
+    kernel: str
+    count: int
+    mismatches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one runtime gave: ``exact``, ``differs``, ``unsupported``, ``crashed`` or ``unavailable``.
+
+    ``count`` and ``mismatches`` add up the operators; ``chain_…`` are those of the final outputs when the
+    simulator runs on its own results; ``delegated_as_expected`` says that XNNPACK took the operators that the
+    rules say, by the interpreter's own report; ``faithful`` that reading the tensors between did not change the
+    final outputs. ``why`` is the runtime's own word where it failed, ``doubt`` says where its release is not one
+    that the rules were checked with.
+    """
+
+    status: str
+    operators: tuple[OperatorResult, ...] = ()
+    unsupported: tuple[Missing, ...] = ()
+    skipped: tuple[int, ...] = ()
+    chain_count: int = 0
+    chain_mismatches: int = 0
+    faithful: bool = True
+    delegated_as_expected: bool = True
+    why: str = ""
+    doubt: str = ""
+
+    @property
+    def count(self) -> int:
+        """Elements compared, over all operators."""
+        return sum(result.count for result in self.operators)
+
+    @property
+    def mismatches(self) -> int:
+        """Elements that differ, over all operators."""
+        return sum(result.mismatches for result in self.operators)
