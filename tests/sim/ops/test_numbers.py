@@ -27,7 +27,7 @@ def unary(op: str, low: float = -np.inf) -> Maker:
         shape = dice.shape()
         x = reals(dice, shape, low)
         if op in ("COS", "SIN"):
-            x = np.where(np.isfinite(x), np.fmod(x, np.float32(1e4)), np.float32(0))
+            x = np.fmod(np.where(np.isfinite(x), x, np.float32(0)), np.float32(1e4))
         return Case([T("x", shape, "float32"), T("y", shape, "float32")], [Op(op, ["x"], ["y"])], {"x": x})
 
     return make
