@@ -154,13 +154,13 @@ IN_TFLM = [
 def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
     if runtime is Runtime.XNNPACK and op in NOT_IN_XNNPACK:
         pytest.skip("this runtime unpacks it where nobody can read it")
-    exact(op, MAKERS[op], runtime, times=0.5, cases=30)
+    exact(op, MAKERS[op], runtime, times=0.5, cases=30, variant=True)
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("op", IN_TFLM)
 def test_golden_in_tflm(exact: Callable[..., None], op: str) -> None:
-    exact(op, MAKERS[op], Runtime.TFLM, times=0.5, cases=30)
+    exact(op, MAKERS[op], Runtime.TFLM, times=0.5, cases=30, variant=True)
 
 
 def test_what_xnnpack_unpacks_is_refused() -> None:
