@@ -108,8 +108,13 @@ def _ladder(
     one = {index: array[:1] for index, array in reading.values.items()}
     first = chains(model, [array[:1] for array in reading.inputs], runtime, one)
     run = end.run(reading.rows, frozenset())
+    end = end.without(run.shared)
     outputs = [pair for pair in sides.alignment.pairs if pair.role == "output"]
-    pairs = {pair.layer: pair for pair in outputs if _fits(run.layers.get(pair.layer), reading.values.get(pair.tensor))}
+    pairs = {
+        pair.layer: pair
+        for pair in outputs
+        if pair.layer in end.grids and _fits(run.layers.get(pair.layer), reading.values.get(pair.tensor))
+    }
     ends = ends_of_file(model.main, order_of_outputs(keras, model, run.outputs, reading), tolerance)
     return Ladder(end, sides, model, runtime, ends, pairs, first.missing, first.borrowed)
 
