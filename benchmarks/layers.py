@@ -6,7 +6,6 @@ uv run --group bench python benchmarks/layers.py [SAMPLES]
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import replace

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from quantdiff.errors import BadData
 from quantdiff.explain.account import Account, LayerAccount, Target
 from quantdiff.explain.advice import advise
 from quantdiff.explain.candidate_end import Chains, chains, local
-from quantdiff.explain.expected import expected_flips, free_share
+from quantdiff.explain.conclusion import concluded
 from quantdiff.explain.explanation import (
     CURVES,
     EXCHANGES,
@@ -20,15 +20,14 @@ from quantdiff.explain.explanation import (
     ROUNDING,
     RUNTIME,
     Explanation,
-    LayerLadder,
 )
-from quantdiff.explain.ladder import Ladder
+from quantdiff.explain.ladder import Ladder, Sums
 from quantdiff.explain.quantizers import Observed
 from quantdiff.explain.recalibration import unsettled
 from quantdiff.explain.reference_end import Passes, Run, reference_end
 from quantdiff.explain.sides import Sides
 from quantdiff.explain.targets import ends_of_file, order_of_outputs, readable
-from quantdiff.explain.wrong_weights import check_related, wrong_weights
+from quantdiff.explain.wrong_weights import check_related
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.keras import KerasModel
@@ -40,19 +39,6 @@ from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner import Reading, read_tensors, simulate_tensors
 from quantdiff.run.keras import call_keras
 from quantdiff.sim.runtime import Runtime
-
-
-@dataclass(slots=True)
-class Sums:
-    """What is added up while the data pass by."""
-
-    outputs: Account
-    layers: dict[str, LayerAccount]
-    closed_reference: bool = True
-    closed_candidate: bool = True
-    changed: int = 0
-    samples: int = 0
-    simulated: int = 0
 
 
 def explain_keras(
@@ -93,7 +79,7 @@ def explain_keras(
         progress(f"explain {runtime.value}", sums.samples, len(batch))
     if ladder is None:
         raise BadData(f"{batch.source}: no samples; nothing can be explained")
-    explanation = _explanation(ladder, sums)
+    explanation = concluded(ladder, sums)
     wide = unsettled(ladder, {name: account.histogram for name, account in sums.layers.items()})
     if isinstance(runs_on, Runtime):
         explanation = replace(explanation, candidate=f"simulator:{runtime.value}", closed_candidate=False)
@@ -108,8 +94,13 @@ def _ladder(
     one = {index: array[:1] for index, array in reading.values.items()}
     first = chains(model, [array[:1] for array in reading.inputs], runtime, one)
     run = end.run(reading.rows, frozenset())
+    end = end.without(run.shared)
     outputs = [pair for pair in sides.alignment.pairs if pair.role == "output"]
-    pairs = {pair.layer: pair for pair in outputs if _fits(run.layers.get(pair.layer), reading.values.get(pair.tensor))}
+    pairs = {
+        pair.layer: pair
+        for pair in outputs
+        if pair.layer in end.grids and _fits(run.layers.get(pair.layer), reading.values.get(pair.tensor))
+    }
     ends = ends_of_file(model.main, order_of_outputs(keras, model, run.outputs, reading), tolerance)
     return Ladder(end, sides, model, runtime, ends, pairs, first.missing, first.borrowed)
 
@@ -173,47 +164,3 @@ def _layers(ladder: Ladder, sums: Sums, reading: Reading, runs: Mapping[str, Run
         target = Target(reading.values[pair.tensor].reshape(-1))
         account.expect(runs[REFERENCE].layers[name], None if chain is None else whole.get(ROUNDING))
         account.add(target, {place[m]: y for m, y in whole.items()}, {place[m]: y for m, y in own.items()})
-
-
-def _expected(ladder: Ladder, sums: Sums) -> Iterator[LayerLadder]:
-    """The layers, with the share that the closed form expects where the reference is quantization-aware."""
-    graph = ladder.model.main
-    found = ((ladder.pairs[name], account.histogram) for name, account in sums.layers.items())
-    inside = {p.tensor: free_share(graph, p.operator, p.tensor, counts) for p, counts in found if counts is not None}
-    flips = expected_flips(ladder, inside) if ladder.end.keras.kind == "qat" else {}
-    for name, account in sums.layers.items():
-        each = flips.get(ladder.pairs[name].tensor)
-        yield replace(account.value(), expected=None if each is None else each.share)
-
-
-def _explanation(ladder: Ladder, sums: Sums) -> Explanation:
-    account, runtime = sums.outputs, ladder.runtime.value
-    layers = tuple(_expected(ladder, sums))
-    ends = {grid.tensor for grid in ladder.ends.grids if grid is not None}
-    last = [layer for layer in layers if layer.tensor in ends and layer.expected is not None]
-    disturbed = f"{sums.changed} outputs of the model changed when its inner tensors were made outputs"
-    return Explanation(
-        reference=ladder.end.keras.kind,
-        candidate=f"tflite:{runtime}",
-        runtime=runtime,
-        count=account.count,
-        samples=sums.samples,
-        differing=account.differing,
-        closed_reference=sums.closed_reference,
-        closed_candidate=sums.closed_candidate and not ladder.missing,
-        rungs=account.rungs(),
-        unexplained=account.resolved[-1],
-        expected_exactly=None if ladder.missing else sums.simulated / account.count,
-        expected=last[0].expected if len(last) == len(ladder.ends.grids) == 1 else None,
-        layers=layers,
-        wrong_weights=tuple(wrong_weights(ladder.sides)),
-        unsupported=ladder.missing,
-        notes=(*ladder.end.keras.notes, *_borrowed(ladder), *((disturbed,) if sums.changed else ())),
-    )
-
-
-def _borrowed(ladder: Ladder) -> tuple[str, ...]:
-    if not ladder.borrowed:
-        return ()
-    names = ", ".join(ladder.borrowed)
-    return (f"{names}: added up in an order of the runtime's own, in floats; for its rung its own results were taken",)
