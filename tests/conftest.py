@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from networks import make_network
 from quantized_models import Made, make
 
 from quantdiff import api
@@ -43,3 +44,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
         return make(build, tmp_path_factory.mktemp("made"), quantized=quantized)
 
     return make_once
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+    """A function from a name in ``networks.NETWORKS`` to the files of that trained and converted network."""
+    return cache(lambda name: make_network(name, tmp_path_factory.mktemp("network")))

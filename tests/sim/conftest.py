@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from golden import CASES, Maker, exact_on, versions
 
 from quantdiff.sim.runtime import Runtime
 
-ELEMENTS = 20_000
+ELEMENTS, VARIANT = 20_000, 0.1
 FIRST, LAST = "<!-- exactness: begin -->", "<!-- exactness: end -->"
-TABLE = pytest.StashKey[dict[tuple[str, str], tuple[int, int]]]()
+COMPARED = "compared"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,29 +22,65 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden-table", type=Path, default=None, help="Markdown file with a marked place for the table")
 
 
+class Tally:
+    """What the golden tests compared, gathered from their reports, so that tests may run in several processes."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            for name, value in report.user_properties:
+                if name == COMPARED:
+                    self.add(*cast("tuple[str, str, int, int]", value))
+
+    def add(self, op: str, runtime: str, count: int, wrong: int) -> None:
+        before = self.counts.get((op, runtime), (0, 0))
+        self.counts[op, runtime] = before[0] + count, before[1] + wrong
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        path: Path | None = session.config.getoption("--golden-table", None)
+        if path is not None and not hasattr(session.config, "workerinput"):
+            text = path.read_text(encoding="utf-8")
+            start, end = text.index(FIRST) + len(FIRST), text.index(LAST)
+            table = table_of(counts_in(text[start:end]) | self.counts)
+            path.write_text(f"{text[:start]}\n{table}{text[end:]}", encoding="utf-8")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Tally())
+
+
 @pytest.fixture
 def exact(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Assert that the simulator equals the runtime on every element, and note how many there were."""
     elements = request.config.getoption("--golden-elements", ELEMENTS)
-    table = request.config.stash.setdefault(TABLE, {})
 
-    def check(op: str, maker: Maker, runtime: Runtime, times: float = 1, cases: int = CASES) -> None:
-        # A larger share shows rare bits at the default size; when more is asked for, that alone is enough.
-        share = times if elements <= ELEMENTS else min(times, 1)
+    def check(
+        op: str, maker: Maker, runtime: Runtime, times: float = 1, cases: int = CASES, variant: bool = False
+    ) -> None:
+        # ``times`` fits the default size: more for rare bits, less for mere copies. Who asks for more gets all of
+        # it, but for a ``variant``, an op again on another type: there a tenth.
+        share = times if elements <= ELEMENTS else VARIANT if variant else 1
         count, wrong = exact_on(maker, runtime, int(elements * share), cases)
-        table[op, runtime.value] = count, wrong
+        request.node.user_properties.append((COMPARED, (op, runtime.value, count, wrong)))
         assert wrong == 0, f"{wrong} of {count} elements differ from {runtime.value}"
 
     return check
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    path: Path | None = session.config.getoption("--golden-table", None)
-    if path is not None:
-        text = path.read_text(encoding="utf-8")
-        before, after = text[: text.index(FIRST) + len(FIRST)], text[text.index(LAST) :]
-        table = table_of(session.config.stash.get(TABLE, {}))
-        path.write_text(f"{before}\n{table}{after}", encoding="utf-8")
+def counts_in(table: str) -> dict[tuple[str, str], tuple[int, int]]:
+    """What an earlier run wrote, so that a part may be measured anew; nothing where other versions did."""
+    if f"Versions: {versions()}." not in table:
+        return {}
+    found = {}
+    for line in table.splitlines():
+        op, *cells = (cell.strip() for cell in line.strip("| ").split(" | "))
+        for runtime, cell in zip(Runtime, cells, strict=False):
+            numbers = [int(word.replace(",", "")) for word in re.findall(r"\d[\d,]*", cell)]
+            if numbers:
+                found[op, runtime.value] = (numbers[-1], numbers[0] if len(numbers) > 1 else 0)
+    return found
 
 
 def table_of(results: dict[tuple[str, str], tuple[int, int]]) -> str:

@@ -147,7 +147,7 @@ def test_ties_by_hand() -> None:
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_whole_convolutions_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sim.ops.test_conv_2d import image
+    from weighted_ops import image
 
     def simulated(case: Case, with_loops: bool) -> list[Array]:
         chosen: Callable[[int], object] = lambda elements: loops if with_loops else None  # noqa: E731

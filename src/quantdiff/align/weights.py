@@ -61,11 +61,11 @@ def mismatch(layers: Sequence[Layer], layer: Layer, kernel: Tensor) -> tuple[flo
     """Relative error of a stored kernel against the layer's, and whether batch norm is folded into it."""
     assert layer.kernel is not None
     stored, own = real_values(kernel).ravel(), tflite_layout(layer, layer.kernel).astype(np.float64)
-    errors = [(_relative(stored, own.ravel()), False)]
+    errors = [(relative_error(stored, own.ravel()), False)]
     norms = [each.norm.factor for each in fused_chain(layers, layer) if each.norm is not None]
     if norms:
         shape = (-1,) if layer.kind == "DepthwiseConv2D" else (-1, *[1] * (own.ndim - 1))
-        errors.append((_relative(stored, (own * np.prod(norms, axis=0).reshape(shape)).ravel()), True))
+        errors.append((relative_error(stored, (own * np.prod(norms, axis=0).reshape(shape)).ravel()), True))
     error, folded = min(errors)
     return error, folded or not norms
 
@@ -99,6 +99,7 @@ def _fits(layer: Layer, kernel: Tensor) -> bool:
     return [n for n in own if n != 1] == [n for n in kernel.data.shape if n != 1]
 
 
-def _relative(stored: Array, own: Array) -> float:
+def relative_error(stored: Array, own: Array) -> float:
+    """Euclidean length of the difference over that of ``own``."""
     size = float(np.linalg.norm(own))
     return float(np.linalg.norm(stored - own)) / size if size else float(stored.any())

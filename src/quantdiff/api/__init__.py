@@ -8,18 +8,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from quantdiff.api.comparisons import diff
     from quantdiff.api.experiments import run
+    from quantdiff.api.explanations import Explanations, explain
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.settings import DEFAULTS, Settings
+    from quantdiff.api.shards import diff_shards
+    from quantdiff.api.sweeps import count_stored, report_study, sweep
 
-__all__ = ["DEFAULTS", "Settings", "diff", "params", "params_experiment", "run"]
+__all__ = [
+    "DEFAULTS",
+    "Explanations",
+    "Settings",
+    "count_stored",
+    "diff",
+    "diff_shards",
+    "explain",
+    "params",
+    "params_experiment",
+    "report_study",
+    "run",
+    "sweep",
+]
 
 HOMES = {
     "DEFAULTS": "settings",
+    "Explanations": "explanations",
     "Settings": "settings",
+    "count_stored": "sweeps",
     "diff": "comparisons",
+    "diff_shards": "shards",
+    "explain": "explanations",
     "params": "parameters",
     "params_experiment": "parameters",
+    "report_study": "sweeps",
     "run": "experiments",
+    "sweep": "sweeps",
 }
 
 

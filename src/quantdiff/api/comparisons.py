@@ -7,10 +7,12 @@ from pathlib import Path
 
 from quantdiff.api.engines import is_tflite, open_model, trace_everywhere, trace_first
 from quantdiff.api.settings import DEFAULTS, Settings, children
+from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome, hold_together
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.progress import Progress, silent
 from quantdiff.run.versions import versions
+from quantdiff.trace import Trace
 
 
 def diff(
@@ -19,8 +21,10 @@ def diff(
     data: str | Path | Batch,
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
+    *,
+    layers: bool = False,
 ) -> Outcome:
-    """Compare two models on the same data.
+    """Compare two models on the same data; with ``layers`` also layer by layer.
 
     A ``.tflite`` candidate runs on every runtime of ``settings``, a ``.tflite`` reference on the first of them that
     runs it.
@@ -35,11 +39,25 @@ def diff(
         left, right = (open_model(Path(path), settings) for path in (reference, candidate))
         first, unfit = trace_first(left, batch, processes, progress)
         candidates, failures = trace_everywhere(right, batch, processes, progress)
+    reports: tuple[LayerReport, ...] = ()
+    if layers and candidates:
+        from quantdiff.api.layers import layer_reports  # noqa: PLC0415 (plain diff does not pay for it)
+
+        engines = runtime_of(first), [runtime_of(trace) for trace in candidates]
+        reports, without = layer_reports(left, right, batch, engines, settings, progress)
+        failures += without
     if first.engine in {trace.engine for trace in candidates}:
         first = replace(first, engine=f"reference:{first.engine}")
+        reports = tuple(replace(report, reference=first.engine) for report in reports)
     return replace(
         hold_together((first,), candidates, batch.labels, settings.tolerance),
         failures=tuple(dict.fromkeys(unfit + failures)),
+        layers=reports,
         made_by={"command": "diff", "samples": len(batch), "versions": versions()},
         artifacts={"reference": str(reference), "candidate": str(candidate), "data": batch.source},
     )
+
+
+def runtime_of(trace: Trace) -> str:
+    """The runtime that a trace comes from: ``xnnpack`` of ``tflite:xnnpack``."""
+    return trace.engine.rpartition(":")[2]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
 
 from quantdiff.compare import metrics
 from quantdiff.compare.pairing import pair_outputs
+from quantdiff.compare.streaming import Tally, tally
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array, quantize
 from quantdiff.trace import Grid, Trace, Value
@@ -66,14 +67,72 @@ def compare(reference: Trace, candidate: Trace, tolerance: float = TOLERANCE, gr
     Raises:
         NotComparable: the outputs do not fit each other, or hold NaN or infinity.
     """
+    return settle(count(reference, candidate, tolerance, grids))
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One output for some of the samples: its name on both sides, the step of its grid, the tally."""
+
+    reference: str
+    candidate: str
+    step: float | None
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """A comparison in the making, of some of the samples; those of two parts of the data add up."""
+
+    reference: str
+    candidate: str
+    tolerance: float
+    outputs: tuple[Counted, ...]
+    notes: tuple[str, ...]
+
+    def __add__(self, other: Counts) -> Counts:
+        """Both parts together.
+
+        Raises:
+            NotComparable: in one part the outputs were paired otherwise than in the other.
+        """
+        ours, theirs = ([(o.reference, o.candidate, o.step) for o in part.outputs] for part in (self, other))
+        if ours != theirs:
+            raise NotComparable(
+                f"{self.reference} vs {self.candidate}: parts of the data pair the outputs differently; "
+                "give outputs names that both models use"
+            )
+        outputs = zip(self.outputs, other.outputs, strict=True)
+        return replace(
+            self,
+            outputs=tuple(replace(a, tally=a.tally + b.tally) for a, b in outputs),
+            notes=tuple(dict.fromkeys(self.notes + other.notes)),
+        )
+
+
+def count(reference: Trace, candidate: Trace, tolerance: float = TOLERANCE, grids: Trace | None = None) -> Counts:
+    """What ``compare`` makes its figures of.
+
+    Raises:
+        NotComparable: the outputs do not fit each other, or hold NaN or infinity.
+    """
     pairs, notes = pair_outputs(reference, candidate)
     lent = [b.grid for _, b in pair_outputs(reference, grids)[0]] if grids else [None] * len(pairs)
     arrays = [_arrays(a, b, grid) for (a, b), grid in zip(pairs, lent, strict=True)]
     outputs = tuple(
-        Output(a.name, b.name, _figures((arrays_of_one,), tolerance))
-        for (a, b), arrays_of_one in zip(pairs, arrays, strict=True)
+        Counted(a.name, b.name, each.step, tally(each.reference, each.candidate, tolerance, each.steps))
+        for (a, b), each in zip(pairs, arrays, strict=True)
     )
-    return Comparison(reference.engine, candidate.engine, tolerance, _figures(tuple(arrays), tolerance), outputs, notes)
+    return Counts(reference.engine, candidate.engine, tolerance, outputs, notes)
+
+
+def settle(counts: Counts) -> Comparison:
+    """The figures of what was counted: for each output, and for all together."""
+    outputs = tuple(Output(o.reference, o.candidate, figures_of(o.tally, o.step)) for o in counts.outputs)
+    whole = reduce(add, (o.tally for o in counts.outputs))
+    steps = {o.step for o in counts.outputs}
+    figures = figures_of(whole, steps.pop() if len(steps) == 1 else None)
+    return Comparison(counts.reference, counts.candidate, counts.tolerance, figures, outputs, counts.notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,34 +168,19 @@ def on_grid(value: Value, grid: Grid) -> Array:
     return quantize(value.real, grid.params, grid.dtype)
 
 
-def _figures(outputs: tuple[_Arrays, ...], tolerance: float) -> Figures:
-    a = np.concatenate([metrics.checked(o.reference, o.candidate)[0].ravel() for o in outputs])
-    b = np.concatenate([o.candidate.astype(np.float64).ravel() for o in outputs])
-    share = metrics.not_close(a, b, tolerance)
-    steps = [o.steps for o in outputs if o.steps is not None]
-    complete = len(steps) == len(outputs)
+def figures_of(seen: Tally, step: float | None) -> Figures:
+    """The figures of everything that a tally has seen."""
     return Figures(
-        count=a.size,
-        passed=share == 0,
-        max_abs_error=metrics.max_abs_error(a, b),
-        mean_abs_error=metrics.mean_abs_error(a, b),
-        max_relative_error=metrics.max_relative_error(a, b),
-        not_close=share,
-        step=outputs[0].step if len({o.step for o in outputs}) == 1 else None,
-        differing=sum(metrics.differing(*pair) for pair in steps) if complete else None,
-        max_steps=max(metrics.max_steps(*pair) for pair in steps) if complete else None,
-        sqnr_db=metrics.sqnr_db(a, b),
-        cosine=metrics.cosine(a, b),
-        top1_agreement=_agreement(outputs),
+        count=seen.count,
+        passed=seen.far == 0,
+        max_abs_error=seen.max_abs_error,
+        mean_abs_error=seen.errors.over(seen.count),
+        max_relative_error=seen.max_relative_error,
+        not_close=seen.far / seen.count,
+        step=step,
+        differing=seen.differing,
+        max_steps=seen.max_steps,
+        sqnr_db=metrics.decibels(float(seen.signal), float(seen.noise)),
+        cosine=metrics.cosine_of(*map(float, (seen.product, seen.signal, seen.power))),
+        top1_agreement=seen.agreeing / seen.decisions if seen.decisions else None,
     )
-
-
-def _agreement(outputs: tuple[_Arrays, ...]) -> float | None:
-    """Share of equal decisions over all outputs that decide, each decision counted once."""
-    shares = [
-        (share, o.reference.size // o.reference.shape[-1])
-        for o in outputs
-        if (share := metrics.top1_agreement(o.reference, o.candidate)) is not None
-    ]
-    decisions = sum(count for _, count in shares)
-    return sum(share * count for share, count in shares) / decisions if shares else None

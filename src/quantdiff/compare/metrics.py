@@ -1,13 +1,16 @@
 """How far two arrays lie apart: plain functions, units in their names; they refuse rather than repair.
 
 ``reference`` and ``candidate`` have the same shape and hold real values, or integer steps where the name says
-so. Sums run in float64.
+so. Sums are exact and rounded once, so that no figure depends on the order of the samples.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from quantdiff.compare.exact_sums import exact_sum
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array
 
@@ -39,7 +42,7 @@ def max_abs_error(reference: Array, candidate: Array) -> float:
 def mean_abs_error(reference: Array, candidate: Array) -> float:
     """Mean ``|reference − candidate|``, in real units."""
     reference, candidate = checked(reference, candidate)
-    return float(np.abs(reference - candidate).mean())
+    return exact_sum(np.abs(reference - candidate)).over(reference.size)
 
 
 def max_relative_error(reference: Array, candidate: Array) -> float | None:
@@ -63,27 +66,42 @@ def sqnr_db(reference: Array, candidate: Array) -> float:
     ``inf`` when the two are equal, ``-inf`` when the reference is 0 everywhere and the candidate is not.
     """
     reference, candidate = checked(reference, candidate)
-    signal, noise = np.square(reference).sum(), np.square(reference - candidate).sum()
+    return decibels(float(exact_sum(np.square(reference))), float(exact_sum(np.square(reference - candidate))))
+
+
+def decibels(signal: float, noise: float) -> float:
+    """``10·log10(signal / noise)`` with the two ends that ``sqnr_db`` names."""
     if noise == 0:
-        return float("inf")
-    return float(10 * np.log10(signal / noise)) if signal else float("-inf")
+        return math.inf
+    return 10 * (math.log10(signal) - math.log10(noise)) if signal else -math.inf
 
 
 def cosine(reference: Array, candidate: Array) -> float | None:
     """Cosine of the angle between the two, as long vectors; None where one of them is 0 everywhere."""
     reference, candidate = checked(reference, candidate)
-    lengths = np.linalg.norm(reference) * np.linalg.norm(candidate)
-    if lengths == 0:
-        return None
-    return min(1.0, float(np.vdot(reference, candidate) / lengths))
+    sums = (exact_sum(product) for product in (reference * candidate, np.square(reference), np.square(candidate)))
+    return cosine_of(*map(float, sums))
+
+
+def cosine_of(product: float, signal: float, power: float) -> float | None:
+    """The cosine from the sums of reference × candidate, reference² and candidate²."""
+    lengths = math.sqrt(signal) * math.sqrt(power)
+    return max(-1.0, min(1.0, product / lengths)) if lengths else None
 
 
 def top1_agreement(reference: Array, candidate: Array) -> float | None:
     """Share of equal decisions: argmax over the last axis, the first of equals; None below two classes."""
+    same = decisions(reference, candidate)
+    return None if same is None else float(same.mean())
+
+
+def decisions(reference: Array, candidate: Array) -> Array | None:
+    """Where both sides decide alike, one entry a decision; None below two classes."""
     reference, candidate = checked(reference, candidate)
     if reference.ndim < CLASSES_AT_LEAST or reference.shape[-1] < CLASSES_AT_LEAST:
         return None
-    return float((reference.argmax(axis=-1) == candidate.argmax(axis=-1)).mean())
+    same: Array = reference.argmax(axis=-1) == candidate.argmax(axis=-1)
+    return same
 
 
 def differing(reference: Array, candidate: Array) -> int:

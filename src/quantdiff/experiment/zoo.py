@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from quantdiff.errors import QuantdiffError
 from quantdiff.experiment.trial import Trial, depth
 from quantdiff.load.datasets import Dataset
 from quantdiff.load.frameworks import frameworks, quiet, tfmot
+from quantdiff.load.tfmot import as_written
 from quantdiff.progress import Progress
 from quantdiff.quant import Array
 
@@ -18,6 +19,9 @@ TUNED_ON, TUNING_BATCH = 1000, 500
 CALIBRATED_ON = 1000
 EAGER_STEPS = 8  # so few steps cost less than the graph that would run them
 STEPS_AT_ONCE = 100  # training steps per call into TensorFlow: the same steps, a third of the time
+
+
+Calibration = Callable[[], Iterator[list[Array]]]
 
 
 class TrainingFailed(QuantdiffError):
@@ -48,26 +52,48 @@ def seed_everything(seed: int) -> None:
 
 
 def train(trial: Trial, data: Dataset, progress: Progress) -> Any:
-    """The trained float model: Adam, cross-entropy from logits, batch 32."""
-    seed_everything(trial.seed)
-    model = build(trial)
-    _fit(model, data.x_train, data.y_train, BATCH, trial.epochs, ("train float", progress))
+    """The trained float model of the zoo; see ``train_float``."""
+    return train_float(lambda: build(trial), trial.seed, trial.epochs, data, progress)
+
+
+def train_float(make: Callable[[], Any], seed: int, epochs: int, data: Dataset, progress: Progress) -> Any:
+    """What ``make`` gives, trained: Adam, batch 32, cross-entropy from logits, or from shares behind a softmax."""
+    seed_everything(seed)
+    model = make()
+    _fit(model, data.x_train, data.y_train, BATCH, epochs, ("train float", progress))
     return model
 
 
 def quantize_aware(model: Any, data: Dataset, progress: Progress) -> Any:
     """A quantization-aware copy by TFMOT, tuned for one epoch on the first 1,000 images at batch 500."""
-    with quiet():
-        qat = tfmot().quantization.keras.quantize_model(model)
+    quantize_model = tfmot().quantization.keras.quantize_model
+    with quiet(), as_written():
+        qat = quantize_model(model)
     _fit(qat, data.x_train[:TUNED_ON], data.y_train[:TUNED_ON], TUNING_BATCH, 1, ("tune qat", progress))
     return qat
 
 
-def convert(model: Any, calibration: Array | None) -> bytes:
+def one_by_one(images: Array) -> Calibration:
+    """The first 1,000 images, each alone, as TensorFlow's guide to quantization after training feeds them."""
+
+    def representative() -> Iterator[list[Array]]:
+        for i in range(min(CALIBRATED_ON, len(images))):
+            yield [images[i : i + 1]]
+
+    return representative
+
+
+def convert(
+    model: Any,
+    calibration: Array | None,
+    *,
+    feed: Callable[[Array], Calibration] = one_by_one,
+    integer_ends: bool = False,
+) -> bytes:
     """The model as ``.tflite``: int8 throughout with ``calibration`` images, else by the converter's defaults.
 
     The defaults make a float model dynamic range (int8 weights alone); a quantization-aware one becomes int8
-    inside, from its trained ranges, with float input and output.
+    inside, from its trained ranges, with float input and output unless ``integer_ends``.
 
     Raises:
         TrainingFailed: the converter refuses the model.
@@ -76,14 +102,15 @@ def convert(model: Any, calibration: Array | None) -> bytes:
     converter = lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [lite.Optimize.DEFAULT]
     if calibration is not None:
-
-        def representative() -> Iterator[list[Array]]:
-            for i in range(min(CALIBRATED_ON, len(calibration))):
-                yield [calibration[i : i + 1]]
-
-        converter.representative_dataset = representative
+        converter.representative_dataset = feed(calibration)
         converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]
+    if calibration is not None or integer_ends:
         converter.inference_input_type = converter.inference_output_type = frameworks().tf.int8
+    return run_converter(converter)
+
+
+def run_converter(converter: Any) -> bytes:
+    """What the converter makes; raises ``TrainingFailed`` with the first line of its message."""
     try:
         with quiet():
             return bytes(converter.convert())
@@ -111,10 +138,18 @@ def _fit(model: Any, x: Array, y: Array, batch: int, epochs: int, stage: tuple[s
 
         epochs_done = 0
 
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not _ends_in_softmax(model))
     with quiet():
         if epochs * total <= EAGER_STEPS:
             model.compile(optimizer="adam", loss=loss, run_eagerly=True)
         else:
             model.compile(optimizer="adam", loss=loss, steps_per_execution=min(STEPS_AT_ONCE, total))
         model.fit(x[:kept], y[:kept], batch_size=batch, epochs=epochs, verbose=0, callbacks=[Report()])
+
+
+def _ends_in_softmax(model: Any) -> bool:
+    """Whether the model gives shares instead of logits; TFMOT wraps the layer, and its activation."""
+    last = getattr(model.layers[-1], "layer", model.layers[-1])
+    activation = getattr(last, "activation", None)
+    activation = getattr(activation, "activation", activation)
+    return type(last).__name__ == "Softmax" or getattr(activation, "__name__", "") == "softmax"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,8 +60,8 @@ def locate(name: str) -> Path:
     return Path(name)
 
 
-def load_dataset(name: str) -> Dataset:
-    """Read a data set and scale its pixels to [0, 1].
+def load_dataset(name: str, *, digits: bool = True) -> Dataset:
+    """Read a data set and scale bytes to [0, 1]; ``digits`` asks for what the models of the zoo take.
 
     Raises:
         BadData: not found, damaged, arrays missing, empty, of unequal length, or with NaN.
@@ -71,6 +73,8 @@ def load_dataset(name: str) -> Dataset:
         raise BadData(f"{path}: lacks {', '.join(missing)}; a data set to train on has {', '.join(KEYS)}")
     for part in ("train", "test"):
         _check_part(arrays[f"x_{part}"], arrays[f"y_{part}"], f"{path}, {part}")
+        if digits:
+            _check_digits(arrays[f"x_{part}"], arrays[f"y_{part}"], f"{path}, {part}")
     return Dataset(
         name,
         _scaled(arrays["x_train"]),
@@ -88,20 +92,27 @@ def _scaled(images: Array) -> Array:
 def _check_part(images: Array, labels: Array, where: str) -> None:
     if images.size == 0:
         raise BadData(f"{where}: no images; there is nothing to train on or to compare")
-    if images.shape[1:] != (28, 28) or images.dtype.kind not in "fu":
-        raise BadData(f"{where}: images of shape {images.shape[1:]} and type {images.dtype}; the models take 28×28")
+    if images.dtype.kind not in "fu":
+        raise BadData(f"{where}: images of type {images.dtype}; give bytes, or floats as the model takes them")
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         raise BadData(f"{where}: labels of shape {labels.shape} for {len(images)} images; give one integer an image")
-    if labels.min() < 0 or labels.max() > 9:  # noqa: PLR2004 (ten digits)
-        raise BadData(f"{where}: labels from {labels.min()} to {labels.max()}; the models tell the digits 0 to 9")
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         raise BadData(f"{where}: images hold NaN or infinity; clean the data first")
+    if labels.min() < 0:
+        raise BadData(f"{where}: labels from {labels.min()}; classes are counted from 0")
+
+
+def _check_digits(images: Array, labels: Array, where: str) -> None:
+    if images.shape[1:] != (28, 28):
+        raise BadData(f"{where}: images of shape {images.shape[1:]} and type {images.dtype}; the models take 28×28")
+    if labels.max() > 9:  # noqa: PLR2004 (ten digits)
+        raise BadData(f"{where}: labels from {labels.min()} to {labels.max()}; the models tell the digits 0 to 9")
 
 
 def _download() -> Path:
     try:
         keras = frameworks().keras
-        with quiet():
+        with quiet(), redirect_stdout(sys.stderr):  # Keras draws its bar on standard output
             keras.datasets.mnist.load_data()
     except MissingExtra:
         raise

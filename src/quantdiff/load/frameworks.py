@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from quantdiff.errors import MissingExtra
@@ -35,6 +36,17 @@ def require(module: str, *, extra: str) -> Any:
         return import_module(module)
     except ModuleNotFoundError as error:
         raise MissingExtra(f"{error.name} is needed here: pip install 'quantdiff[{extra}]'") from error
+
+
+def check_extra() -> None:
+    """Refuse at once what a worker would only find out later.
+
+    Raises:
+        MissingExtra: the extra ``[keras]`` is not installed.
+    """
+    for module in ("tensorflow", "tf_keras", "tensorflow_model_optimization"):
+        if find_spec(module) is None:
+            raise MissingExtra(f"{module} is needed here: pip install 'quantdiff[keras]'")
 
 
 @cache
@@ -61,14 +73,32 @@ def frameworks() -> Frameworks:
 
 
 def tfmot() -> Any:
-    """TFMOT, which brings quantization-aware training; its import takes another second.
+    """TFMOT, which brings quantization-aware training.
 
     Raises:
         MissingExtra: the extra ``[keras]`` is not installed.
     """
     frameworks()
-    with quiet():
+    with quiet(), _absent("keras"):
         return require("tensorflow_model_optimization", extra="keras")
+
+
+@contextmanager
+def _absent(module: str) -> Iterator[None]:
+    """Let an import of ``module`` fail at once while the block runs, unless it is loaded already.
+
+    TFMOT 0.8.1 (sparsity/keras/prune_registry.py) looks for ``keras.engine``, which Keras 3 does not have; finding
+    that out would import all of Keras 3, most of a second. None is what the import system documents for this.
+    """
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if sys.modules.get(module) is None:
+            del sys.modules[module]
 
 
 _lock = threading.Lock()

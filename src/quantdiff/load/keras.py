@@ -95,6 +95,16 @@ def flat_layers(model: Any) -> Iterator[Any]:
             yield from flat_layers(layer)
 
 
+def named_layers(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The layers that compute something, by their names; those of nested models as ``outer/inner``."""
+    for layer in getattr(model, "layers", ()):
+        name = f"{path}{layer.name}"
+        if hasattr(layer, "layers"):
+            yield from named_layers(layer, f"{name}/")
+        else:
+            yield name, layer
+
+
 def check_ranges(layers: tuple[Any, ...], name: str) -> None:
     """Refuse a model of which a range has min ≥ max throughout: fake-quant makes nonsense of it.
 

@@ -86,9 +86,18 @@ def read_layers(model: KerasModel) -> tuple[Layer, ...]:
     return tuple(_read(layer, known) for layer in layers)
 
 
+def unwrapped(layer: Any) -> Any:
+    """The layer inside TFMOT's wrapper, or the layer itself."""
+    return layer.layer if type(layer).__name__.startswith("QuantizeWrapper") else layer
+
+
+def read_layer(layer: Any) -> Layer:
+    """One layer by itself: its inputs are not told."""
+    return _read(layer, set())
+
+
 def _read(layer: Any, known: set[int]) -> Layer:
-    inner = getattr(layer, "layer", None) if type(layer).__name__.startswith("QuantizeWrapper") else layer
-    weights = _weights(layer)
+    inner, weights = unwrapped(layer), _weights(layer)
     return Layer(
         name=layer.name,
         kind=type(inner).__name__,

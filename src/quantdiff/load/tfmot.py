@@ -1,15 +1,17 @@
-"""TFMOT's layers as a ``.keras`` file needs them: tf-keras 2.21 writes such a file but cannot read it back.
+"""TFMOT's layers: as a ``.keras`` file needs them, and as they are built fast.
 
-Two things go wrong there. ``QuantizeLayer.build`` does not mark the layer as built, so loading builds it twice
-and expects each variable twice. ``QuantizeWrapperV2.build`` lists the wrapped layer's variables once more in front
-of its own if that layer was built before it, as in ``quantize_model``, but not while a file is loaded, so the stored
-list is longer by these repetitions at its front. The same classes with both mended follow; their names must stay,
-the paths inside the file are made from them.
+tf-keras 2.21 writes a ``.keras`` file with these layers but cannot read it back, for two reasons.
+``QuantizeLayer.build`` does not mark the layer as built, so loading builds it twice and expects each variable twice.
+``QuantizeWrapperV2.build`` lists the wrapped layer's variables once more in front of its own if that layer was built
+before it, as in ``quantize_model``, but not while a file is loaded, so the stored list is longer by these repetitions
+at its front. The same classes with both mended follow; their names must stay, the paths inside the file are made
+from them.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from quantdiff.errors import BadModel
@@ -26,9 +28,34 @@ def quantize_scope() -> AbstractContextManager[Any]:
     return stack
 
 
+@contextmanager
+def as_written() -> Iterator[None]:
+    """Trace TFMOT's layers as plain Python while the block runs.
+
+    AutoGraph would rewrite the source of every one of them, half of the time that ``quantize_model`` takes. TFMOT's
+    own quantizers have no ``if`` or ``while`` on a tensor, so there is nothing to rewrite; a person's might.
+    """
+    classes = _layer(), _wrapper()
+    calls = [each.call for each in classes]
+    try:
+        for each, call in zip(classes, calls, strict=True):
+            each.call = frameworks().tf.autograph.experimental.do_not_convert(call)
+        yield
+    finally:
+        for each, call in zip(classes, calls, strict=True):
+            each.call = call
+
+
+def _layer() -> Any:
+    return require(f"{PACKAGE}.quantize_layer", extra="keras").QuantizeLayer
+
+
+def _wrapper() -> Any:
+    return require(f"{PACKAGE}.quantize_wrapper", extra="keras").QuantizeWrapperV2
+
+
 def _mended() -> dict[str, type]:
-    layer = require(f"{PACKAGE}.quantize_layer", extra="keras").QuantizeLayer
-    wrapper = require(f"{PACKAGE}.quantize_wrapper", extra="keras").QuantizeWrapperV2
+    layer, wrapper = _layer(), _wrapper()
 
     class QuantizeLayer(layer):  # type: ignore[misc, valid-type]
         """TFMOT's layer, built at most once."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from quantdiff.compare.comparison import Comparison
 from quantdiff.compare.outcome import Outcome
+from quantdiff.report.layers_json import layers_document
 
 SCHEMA = "quantdiff/1"
 
@@ -21,6 +22,7 @@ def outcome_document(outcome: Outcome) -> dict[str, Any]:
         "failures": [asdict(failure) for failure in outcome.failures],
         "notes": list(outcome.notes),
         "artifacts": dict(outcome.artifacts),
+        **(layers_document(outcome.layers) if outcome.layers else {}),
     }
 
 

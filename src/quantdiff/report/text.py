@@ -11,6 +11,7 @@ from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.compare.outcome import Outcome
+from quantdiff.report.layers import print_layers
 
 NO_VALUE = "–"
 
@@ -24,6 +25,8 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         console.print(_block(comparison.figures))
         for output in comparison.outputs if len(comparison.outputs) > 1 else ():
             console.print(_line(f"  output {output.candidate}", output.figures))
+    for report in outcome.layers:
+        print_layers(report, console)
     for line in _footer(outcome):
         console.print(Text(line, style="dim"), soft_wrap=True)
 

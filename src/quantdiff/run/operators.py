@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from quantdiff.graph import Graph, Operator
+from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
 from quantdiff.quant import Array
 from quantdiff.sim.delegate import kernel_of
 from quantdiff.sim.node import Node, NoKernel, node_of
@@ -60,14 +60,20 @@ def run_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], 
 
 
 def run_operator_on_each(
-    graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]
+    graph: Graph,
+    operator: Operator,
+    values: Mapping[int, Array],
+    runtimes: Sequence[Runtime],
+    kernel: Kernel | None = None,
 ) -> dict[Runtime, Outputs]:
     """The same for several runtimes that get the same input: what they have in common is computed once.
+
+    ``kernel`` stands in for the op's own.
 
     Raises:
         NoKernel: the simulator has none for this op, these types or one of the runtimes.
     """
-    call = _prepared(graph, operator, values, runtimes)
+    call = _prepared(graph, operator, values, runtimes, kernel)
     parts = list(_calls(call, _whole))
     stacks: dict[tuple[int, ...], Array] = {}  # what the runtimes share stays one array
 
@@ -98,8 +104,14 @@ def compare_operator_on_each(
     return outputs, {runtime: totals[call.ran_by[runtime]] for runtime in runtimes}
 
 
-def _prepared(graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]) -> Call:
-    kernel = kernels().get(operator.op)
+def _prepared(
+    graph: Graph,
+    operator: Operator,
+    values: Mapping[int, Array],
+    runtimes: Sequence[Runtime],
+    kernel: Kernel | None = None,
+) -> Call:
+    kernel = kernel or kernels().get(operator.op)
     if kernel is None:
         raise NoKernel("no kernel")
     node = node_of(graph, operator)
@@ -136,13 +148,19 @@ def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
             if feed is not None:
                 arguments.append(feed[start : start + step, 0] if call.at_once else feed[start])
             else:
-                arguments.append(None if tensor is None else tensor.data)
+                arguments.append(None if tensor is None else _stored(tensor))
         try:
             with np.errstate(all="ignore"):
                 result = take(_results(call, arguments))
         except (ValueError, IndexError, TypeError, ArithmeticError) as error:
             raise NoKernel(f"its tensors do not fit together here: {error}") from error
         yield result
+
+
+def _stored(tensor: Tensor) -> Array | None:
+    """A constant as kernels take it: what the file packs below 8 bits as int8."""
+    packed = tensor.dtype in PACKED and tensor.data is not None and tensor.sparsity is None
+    return dense_values(tensor) if packed else tensor.data
 
 
 def _results(call: Call, arguments: Sequence[Array | None]) -> Results:

@@ -46,10 +46,14 @@ def simulate(graph: Graph, inputs: Sequence[Array], runtime: Runtime, subgraphs:
     Shapes: each input (samples, *shape of the model's input). ``subgraphs`` are those of the model, for CALL_ONCE.
     ``run/chains.py`` simulates several runtimes at once.
     """
-    values = dict(zip(graph.inputs, inputs, strict=True))
     if not keeps_resources(graph):
-        return _chain(graph.operators, values, runtime, partial(_stateless, graph, runtime), graph)
-    return _stream(graph, values, runtime, subgraphs, graph.operators)
+        return simulate_by(partial(_stateless, graph, runtime), graph, inputs, runtime)
+    return _stream(graph, dict(zip(graph.inputs, inputs, strict=True)), runtime, subgraphs, graph.operators)
+
+
+def simulate_by(operate: Operate, graph: Graph, inputs: Sequence[Array], runtime: Runtime) -> Simulation:
+    """The whole chain, each operator computed by ``operate``; for graphs without resource variables."""
+    return _chain(graph.operators, dict(zip(graph.inputs, inputs, strict=True)), runtime, operate, graph)
 
 
 def replay(graph: Graph, values: Mapping[int, Array], runtime: Runtime, subgraphs: Sequence[Graph] = ()) -> Simulation:

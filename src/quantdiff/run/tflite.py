@@ -12,12 +12,13 @@ import numpy as np
 from quantdiff.errors import BadData, RuntimeCrashed, RuntimeUnavailable
 from quantdiff.graph import Graph, Model, Tensor, is_float
 from quantdiff.load.data import Batch, Slot, bind
+from quantdiff.load.mapped import release
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.trace import Grid, Trace, Value
 
 RUNTIMES = ("xnnpack", "builtin", "reference", "tflm")
-BYTES_AT_ONCE = 2**26  # of input, in one message to the child
+BYTES_AT_ONCE = 2**24  # of input, in one message to the child
 # Nobody promises that these take a larger batch than the file's: SVDF's state, resized, corrupts LiteRT 2.3's heap.
 NEVER_BATCHED = ("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "CUSTOM")
 
@@ -48,12 +49,10 @@ def trace_tflite(
         BadData: the data do not fit the model's inputs.
         RuntimeFailed: the runtime refuses the model, crashes or hangs.
     """
-    graph, path = model.main, model.path
+    graph, path, names = model.main, model.path, _signature_names(model)
     assert path is not None
-    names = _signature_names(model)
-    tensors = [graph.tensors[i] for i in graph.inputs]
-    inputs = bind(batch, [_slot(tensor, names) for tensor in tensors], path.name)
-    feed = _Feed(path, tuple(inputs), tuple(tensors), len(graph.outputs), on_progress)
+    tensors = tuple(graph.tensors[i] for i in graph.inputs)
+    feed = _Feed(path, bound_inputs(model, batch), tensors, len(graph.outputs), on_progress)
     arrays, batched = _run(process, feed, may_batch(graph))
     values = tuple(_value(graph, i, names, array) for i, array in zip(graph.outputs, arrays, strict=True))
     alone = () if batched or len(batch) == 1 else (f"{process.runtime} ran the samples one by one",)
@@ -66,10 +65,23 @@ def inputs_of(model: Model, batch: Batch) -> list[Array]:
     Raises:
         BadData: the data do not fit the model's inputs, or are too few for one invocation.
     """
-    tensors, names = [model.main.tensors[i] for i in model.main.inputs], _signature_names(model)
-    source = model.path.name if model.path else "the model"
-    bound = bind(batch, [_slot(tensor, names) for tensor in tensors], source)
+    tensors, source = [model.main.tensors[i] for i in model.main.inputs], _source(model)
+    bound = bound_inputs(model, batch)
     return [_by_invocation(as_input(a, t, source), t, source) for a, t in zip(bound, tensors, strict=True)]
+
+
+def bound_inputs(model: Model, batch: Batch) -> tuple[Array, ...]:
+    """The batch in real units, one array per input of the model.
+
+    Raises:
+        BadData: the data do not fit the model's inputs.
+    """
+    names = _signature_names(model)
+    return bind(batch, [_slot(model.main.tensors[i], names) for i in model.main.inputs], _source(model))
+
+
+def _source(model: Model) -> str:
+    return model.path.name if model.path else "the model"
 
 
 def _by_invocation(array: Array, tensor: Tensor, model: str) -> Array:
@@ -115,6 +127,7 @@ def _stream(process: RuntimeProcess, feed: _Feed) -> tuple[list[Array], bool]:
         arrays, batched = process.run(rows, feed.outputs, lambda done, at=start: feed.on_progress(at + done))  # type: ignore[misc]
         parts.append(arrays)
         ways.add(batched)
+        release(feed.inputs)
     feed.on_progress(count)
     return [np.concatenate([part[i] for part in parts]) for i in range(feed.outputs)], ways == {True}
 

@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim import float_products
 from quantdiff.sim.accumulate import Sums, centred, gemm, matmul, reach_of
 from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.fixed_point import Rounding
@@ -38,6 +39,8 @@ def conv_2d(
     if is_hybrid(node):
         exact_sums = partial(sums, node, zero_point=0, reach=REACH)
         return tuple(convolution(node, x, w, bias, runtime=runtime, sums=exact_sums) for runtime in runtimes)
+    if float_products.is_real(node):
+        return tuple(float_products.convolution(node, x, w, bias, runtime) for runtime in runtimes)
     groups = x.shape[3] // w.shape[3]
     if is_wide(node):
         refuse_weights_off_zero(node)

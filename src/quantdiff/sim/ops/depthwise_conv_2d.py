@@ -15,6 +15,7 @@ from types import ModuleType
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim import float_products
 from quantdiff.sim.accumulate import BLOCK, Sums, centred, exact_dtype, reach_of
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.dynamic_input import REACH
@@ -46,6 +47,8 @@ def depthwise_conv_2d(
     if is_hybrid(node):
         exact_sums = partial(sums, node, zero_point=0, reach=REACH)
         return tuple(depthwise(node, x, w, bias, runtime=runtime, sums=exact_sums) for runtime in runtimes)
+    if float_products.is_real(node):
+        return tuple(float_products.depthwise(node, x, w, bias, runtime) for runtime in runtimes)
     if is_wide(node):
         refuse_weights_off_zero(node)
         wide_scale = product_scale(node, Rounding.GEMMLOWP)

@@ -1,0 +1,78 @@
+"""Do two values agree within what quantization can explain? Measured on a sample of their elements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from quantdiff.quant import INTEGER_RANGE, Array, dequantize, real_range
+from quantdiff.run.flow import Place
+from quantdiff.trace import Grid
+
+ELEMENTS_AT_MOST = 2**15  # of one value that are looked at
+FLAT = 2.0  # steps: what varies less than this cannot be told from a constant by its integers
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Some elements of a place's values in real units, and how many a sample has in all."""
+
+    place: Place
+    size: int
+    elements: Array
+
+
+def sample(place: Place, values: Array) -> Sample:
+    """Elements at places that depend on the shape alone, so that samples of equal size go together."""
+    rows = values.reshape(len(values), -1)
+    size = rows.shape[1]
+    step = max(1, prod(rows.shape) // ELEMENTS_AT_MOST)
+    chosen = rows.ravel()[:: step if step == 1 else step | 1]
+    real = dequantize(chosen, place.quant) if place.quant is not None else chosen.astype(np.float32)
+    return Sample(place, size, real)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """``distance``: RMS of the difference over the spread of the reference, 0 for equal, about 1.4 for strangers.
+
+    ``flat``: neither side varies by more than a few steps, so the values refute but cannot confirm.
+    """
+
+    distance: float
+    flat: bool
+
+
+def agreement(reference: Sample, candidate: Sample) -> Agreement | None:
+    """None for values of different size, or that are no numbers.
+
+    What the candidate's integers cannot hold is clipped on both sides: saturation is no sign of strangers.
+    """
+    if reference.size != candidate.size or reference.elements.size != candidate.elements.size:
+        return None
+    grid = candidate.place.grid or reference.place.grid
+    a, b = (clipped(each.elements, grid) for each in (reference, candidate))
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return None
+    error, spread = float(np.sqrt(np.mean(np.square(a - b)))), float(min(a.std(), b.std()))
+    step = grid.params.scale[0] if grid is not None else 0.0
+    if spread <= FLAT * step or spread == 0:
+        return Agreement(error / (4 * FLAT * step) if step else float(error > 0), flat=True)
+    return Agreement(error / spread, flat=False)
+
+
+def clipped(values: Array, grid: Grid | None) -> Array:
+    """Values moved into the range of the grid, double."""
+    values = values.astype(np.float64)
+    if grid is None or grid.dtype not in INTEGER_RANGE:
+        return values
+    (low,), (high,) = real_range(grid.params, grid.dtype)
+    return values.clip(low, high)
+
+
+def samples(places: Mapping[int, Place], values: Mapping[int, Array]) -> dict[int, Sample]:
+    """Samples by key."""
+    return {key: sample(places[key], array) for key, array in values.items() if array.size}

@@ -1,0 +1,96 @@
+"""Why two models differ: the ladder on every runtime asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from quantdiff.api.engines import is_tflite, open_model
+from quantdiff.api.settings import DEFAULTS, Settings, children
+from quantdiff.compare.outcome import Failure
+from quantdiff.errors import BadModel, RuntimeFailed
+from quantdiff.explain.explanation import Explanation
+from quantdiff.explain.keras_ladder import explain_keras
+from quantdiff.explain.runtime_ladder import explain_runtimes
+from quantdiff.graph import Model
+from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.keras import KerasModel
+from quantdiff.load.tflite import load_tflite
+from quantdiff.progress import Progress, silent
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.tflite import installed
+from quantdiff.run.versions import versions
+from quantdiff.sim.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Explanations:
+    """An explanation per runtime that runs the candidate, and the reason for each that does not."""
+
+    found: tuple[Explanation, ...]
+    failures: tuple[Failure, ...] = ()
+
+
+def explain(
+    reference: str | Path,
+    candidate: str | Path,
+    data: str | Path | Batch,
+    settings: Settings = DEFAULTS,
+    progress: Progress = silent,
+) -> Explanations:
+    """For every output of ``candidate`` that is not the reference's, the mechanism that makes it differ.
+
+    The reference is a Keras model, or the candidate itself: then its first runtime of ``settings`` is explained
+    against each of the others. A runtime that is not installed is simulated.
+
+    Raises:
+        QuantdiffError: a model or the data cannot be read or do not fit each other, the reference cannot run, or
+            is a ``.tflite`` other than the candidate. A runtime on which the candidate fails is a ``Failure``.
+    """
+    batch = data if isinstance(data, Batch) else load_batch(Path(data))
+    left, right = Path(reference), Path(candidate)
+    if not is_tflite(right):
+        raise BadModel(f"{right}: explain wants a .tflite as candidate; `quantdiff diff` compares Keras models")
+    model = load_tflite(right)
+    between = is_tflite(left)
+    if between:
+        _check_same(left, right, settings.runtimes)
+    keras = None if between else open_model(left, settings)
+    found, failures = [], []
+    here = tuple(name for name in settings.runtimes if between or name in installed())
+    with children(replace(settings, runtimes=here)) as processes:
+        if isinstance(keras, KerasModel):
+            absent = (Runtime(name) for name in settings.runtimes if name not in here)
+            found += [explain_keras(keras, model, batch, each, settings.tolerance, progress) for each in absent]
+        for process in processes[1:] if between else processes:
+            try:
+                found.append(_one(keras, model, batch, (processes[0], process), settings, progress))
+            except RuntimeFailed as error:
+                failures.append(Failure(process.runtime, str(error)))
+    made_by = {"command": "explain", "samples": len(batch), "versions": versions()}
+    artifacts = {"reference": str(reference), "candidate": str(candidate), "data": batch.source}
+    return Explanations(tuple(replace(each, made_by=made_by, artifacts=artifacts) for each in found), tuple(failures))
+
+
+def _one(
+    keras: KerasModel | Model | None,
+    model: Model,
+    batch: Batch,
+    processes: tuple[RuntimeProcess, RuntimeProcess],
+    settings: Settings,
+    progress: Progress,
+) -> Explanation:
+    if isinstance(keras, KerasModel):
+        return explain_keras(keras, model, batch, processes[1], settings.tolerance, progress)
+    return explain_runtimes(model, batch, processes, settings.tolerance, progress)
+
+
+def _check_same(left: Path, right: Path, runtimes: Sequence[str]) -> None:
+    if left.read_bytes() != right.read_bytes():
+        raise BadModel(
+            f"{left}: not the file {right.name}; explain wants the Keras model as reference, or the same .tflite "
+            "to tell two runtimes apart; `quantdiff diff --layers` compares any two files"
+        )
+    if len(runtimes) < 2:  # noqa: PLR2004 (a pair)
+        raise BadModel(f"{left}: the same file twice; name two runtimes: --runtime reference --runtime builtin")

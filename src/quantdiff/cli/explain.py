@@ -1,0 +1,58 @@
+"""``quantdiff explain``: which mechanism makes which output differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quantdiff.cli.command import (
+    TROUBLE,
+    command,
+    complain,
+    runtime_option,
+    settings_of,
+    timeout_option,
+    tolerance_option,
+)
+
+
+@command
+@click.argument("reference", type=click.Path(path_type=Path))
+@click.argument("candidate", type=click.Path(path_type=Path))
+@click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
+@click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")
+@runtime_option
+@tolerance_option
+@timeout_option
+def explain(as_json: bool, reference: Path, candidate: Path, data: Path, **options: Any) -> int:
+    """Account for every output that differs, one mechanism at a time.
+
+    REFERENCE is the Keras model, or the same .tflite to tell two runtimes apart: the first --runtime is explained
+    against the others.
+    """
+    from quantdiff import api
+    from quantdiff.report.progress import progress_bar
+
+    with progress_bar() as progress:
+        answer = api.explain(reference, candidate, data, settings_of(options), progress)
+    _show(answer, as_json)
+    for failure in answer.failures:
+        complain(failure.error)
+    return TROUBLE if answer.failures else 0
+
+
+def _show(answer: Any, as_json: bool) -> None:
+    if as_json:
+        from quantdiff.report.explanation_json import explanations_document
+        from quantdiff.report.plain import json_text
+
+        click.echo(json_text(explanations_document(answer.found, answer.failures)))
+        return
+    from rich.console import Console
+
+    from quantdiff.report.explanation import print_explanation
+
+    for each in answer.found:
+        print_explanation(each, Console())

@@ -1,0 +1,110 @@
+"""``quantdiff sweep``: repeated experiments."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quantdiff.cli.command import INTERRUPTED, RUNTIMES, TROUBLE, command, complain
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+STORE = "study.db"
+
+
+@command
+@click.argument("study", required=False, metavar="[STUDY.toml]", type=click.Path(path_type=Path))
+@click.option("--models", help="CNN, dense1, dense2, …, with commas between them.")
+@click.option(
+    "--model", multiple=True, metavar="FILE.py:BUILD", help="Your own: a function that returns a Keras model."
+)
+@click.option("--seeds", help="0-19, or 0,3,7; default 0.")
+@click.option("--conditions", help="float, qat, qat-tflite, qat-ptq, copied-ptq, ptq, qat-bias; default all.")
+@click.option("--calibration", help="Representative data: train, test or all; default train.")
+@click.option("--data", help="mnist, mnist-small or an .npz; default mnist where Keras has it, else mnist-small.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Default 1.")
+@click.option("--no-bias", is_flag=True, help="Dense layers without biases.")
+@click.option("--tolerance", type=click.FloatRange(min=0), help="How close is close, absolute; default 0.01.")
+@click.option(
+    "--runtime", "runtimes", multiple=True, type=click.Choice(RUNTIMES), help="Several times; default xnnpack."
+)
+@click.option("--store", type=click.Path(path_type=Path), help=f"Results, kept and found again; default {STORE}.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@click.option("--dask", metavar="ADDRESS", help="Send the trials to this scheduler instead: tcp://host:8786.")
+@click.option("--retry-failed", is_flag=True, help="Try trials again that are stored as failed.")
+def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_failed: bool, **options: Any) -> int:
+    """Train models with several seeds, evaluate them under several conditions: CSV, a row per run."""
+    from quantdiff import api
+    from quantdiff.experiment.study import make_study, read_study
+    from quantdiff.report.progress import progress_bar
+
+    asked = {**(read_study(study) if study else {}), **_given(options)}
+    store = Path(asked.pop("store", STORE))
+    wanted = make_study(_with_defaults(asked))
+    try:
+        with progress_bar() as progress, _executor(jobs, dask) as on:
+            trials = api.sweep(wanted, store, on, retry_failed=retry_failed, progress=progress)
+    except KeyboardInterrupt:
+        done, total = api.count_stored(wanted, store) if store.is_file() else (0, len(wanted.groups()))
+        complain(f"stopped; {done} of {total} trials are in {store}. The same command goes on from there")
+        return INTERRUPTED
+    _show(trials, store, as_json)
+    failed = [error for stored in trials if (error := _trouble(stored))]
+    for error in dict.fromkeys(failed):
+        complain(f"{failed.count(error)} of {len(trials)} trials: {error}")
+    return TROUBLE if failed else 0
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were used, under the names that a study file has for them."""
+    given = {name: value for name, value in options.items() if value not in (None, (), False) and name != "no_bias"}
+    return {**given, **({"bias": False} if options["no_bias"] else {})}
+
+
+def _with_defaults(asked: dict[str, Any]) -> dict[str, Any]:
+    from quantdiff.load.datasets import default_name
+    from quantdiff.run.tflite import installed
+
+    if "data" not in asked:
+        asked["data"] = default_name()
+        click.echo(f"data: {asked['data']}; --data takes mnist, mnist-small or an .npz", err=True)
+    if "all" in asked.get("runtimes", ()):
+        asked["runtimes"] = installed()
+    return asked
+
+
+def _executor(jobs: int, dask: str | None) -> AbstractContextManager[Executor]:
+    """Worker processes here, which need TensorFlow, or a cluster, which has its own."""
+    if dask:
+        from quantdiff.experiment.cluster import cluster
+
+        return cluster(dask)
+    from quantdiff.experiment.workers import Workers
+    from quantdiff.load.frameworks import check_extra
+
+    check_extra()
+    return Workers(jobs)
+
+
+def _show(trials: tuple[Any, ...], store: Path, as_json: bool) -> None:
+    if as_json:
+        from quantdiff.report.plain import json_text
+        from quantdiff.report.sweep_json import sweep_document
+
+        click.echo(json_text(sweep_document(trials, str(store))))
+    else:
+        from quantdiff.report.sweep_csv import sweep_csv
+
+        click.echo(sweep_csv(trials), nl=False)
+        click.echo(f"all {len(trials)} trials are in {store}; quantdiff report {store} sums them up", err=True)
+
+
+def _trouble(stored: Any) -> str:
+    """What went wrong in a trial, if anything did."""
+    return str(stored.error) or "; ".join(
+        failure.error for failure in (stored.result.failures if stored.result else ())
+    )

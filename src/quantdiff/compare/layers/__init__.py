@@ -1,0 +1,1 @@
+"""Layer by layer: figures of every aligned pair, streamed over the data."""

@@ -1,0 +1,54 @@
+"""What happened to the layers inside a pair, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from quantdiff.align.kernels import bias_moved
+from quantdiff.align.segments import FOLDED, FUSED, RESCALED, VANISHED, core, explained
+from quantdiff.run.flow import INTO_INTEGERS, Place
+
+
+def notes_of(mine: Sequence[Place], other: Sequence[Place]) -> tuple[str, ...]:
+    """``mine`` are the places of the reference, ``other`` those of the candidate, the pair's own last."""
+    kept = explained(mine, other)
+    inside = [place for place in mine if place.key in kept and place.op not in RESCALED]
+    merged = _merged(inside, {place.op for place in other}) if len(inside) > 1 else ()
+    return (*dict.fromkeys(merged), *_split(mine, other), *_more_biases(mine, other), *_ends(other))
+
+
+def _merged(inside: Sequence[Place], ops: set[str]) -> Iterator[str]:
+    weighted = next((place.name for place in inside if place.is_weighted), "")
+    for place in inside:
+        if place.op in FOLDED:
+            yield f"{place.name} folded into {weighted}" if weighted else f"{place.name} folded"
+        elif place.op in FUSED and place.op.upper() not in ops:
+            yield f"{place.name} fused"
+        elif place.op in VANISHED and place is not inside[-1]:
+            yield f"{place.name} vanished"
+        elif place is not inside[-1] and not place.is_weighted:
+            yield f"one operator with {place.name}"
+
+
+def _split(mine: Sequence[Place], other: Sequence[Place]) -> Iterator[str]:
+    """More operators than layers."""
+    kept = explained(other, mine)
+    ops = [place.op for place in other if place.key in kept and place.op not in RESCALED]
+    if len(ops) > 1 and sum(place.op not in RESCALED for place in mine) == 1:
+        yield "split into " + " + ".join(ops)
+
+
+def _more_biases(mine: Sequence[Place], other: Sequence[Place]) -> Iterator[str]:
+    """The bias of a layer before, where the operator before adds none."""
+    earlier = [[p for p in side if p.is_weighted and p is not core(side)] for side in (mine, other)]
+    if len(earlier[0]) == len(earlier[1]) == 1 and bias_moved(earlier[0], earlier[1][0]):
+        yield f"adds the bias of {earlier[0][0].name} too"
+
+
+def _ends(other: Sequence[Place]) -> Iterator[str]:
+    """Integers that a float operator does not make itself, or that are put on another grid on the way."""
+    if core(other) is not other[-1] and core(other).op != "input" and core(other).grid is None:
+        yield "computed in float, then quantized"
+    grids = {place.key: place.grid for place in other}
+    if any(place.op == INTO_INTEGERS and grids.get(place.feeds[0]) is not None for place in other):
+        yield "put on another grid first"

@@ -1,0 +1,147 @@
+"""What a sweep was asked for, from options or a TOML file, and the trials that this means."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from quantdiff.compare.comparison import TOLERANCE
+from quantdiff.errors import QuantdiffError
+from quantdiff.experiment.builders import data_source, model_source
+from quantdiff.experiment.sweep_trial import CALIBRATED, CALIBRATIONS, CONDITIONS, SweepTrial, Training
+from quantdiff.run.versions import versions
+
+KEYS = (
+    "models",
+    "model",
+    "seeds",
+    "conditions",
+    "calibration",
+    "data",
+    "runtimes",
+    "epochs",
+    "bias",
+    "tolerance",
+    "store",
+)
+T = TypeVar("T")
+SEEDS = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+class BadStudy(QuantdiffError):
+    """A study that cannot be carried out as it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Models × seeds × conditions on one data set; every combination is a trial."""
+
+    models: tuple[str, ...]
+    seeds: tuple[int, ...]
+    conditions: tuple[str, ...] = tuple(CONDITIONS)
+    calibrations: tuple[str, ...] = ("train",)
+    data: str = "mnist-small"
+    runtimes: tuple[str, ...] = ("xnnpack",)
+    epochs: int = 1
+    bias: bool = True
+    tolerance: float = TOLERANCE
+
+    def groups(self) -> tuple[tuple[SweepTrial, ...], ...]:
+        """All trials; those of one training stand together, and one seed of every model comes before the next.
+
+        Raises:
+            QuantdiffError: a model or the data set is not there.
+        """
+        data, found = data_source(self.data), tuple(versions().items())
+        models = tuple(map(model_source, self.models))
+        trainings = (
+            Training(model, seed, data, self.epochs, self.bias, found) for seed in self.seeds for model in models
+        )
+        return tuple(tuple(self._trials(training)) for training in trainings)
+
+    def _trials(self, training: Training) -> Iterator[SweepTrial]:
+        for condition in self.conditions:
+            runtimes = () if condition in ("float", "qat") else self.runtimes
+            for calibration in self.calibrations if condition in CALIBRATED else ("",):
+                yield SweepTrial(training, condition, calibration, runtimes, self.tolerance)
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """The options in a TOML file, by the names in ``KEYS``.
+
+    Raises:
+        BadStudy: no such file, no TOML, or a key that means nothing.
+    """
+    try:
+        options = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadStudy(f"{path}: cannot be read ({error}); give a TOML file with {', '.join(KEYS)}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadStudy(f"{path}: not TOML: {error}") from error
+    unknown = [key for key in options if key not in KEYS]
+    if unknown:
+        raise BadStudy(f"{path}: no key {', '.join(unknown)}; there are {', '.join(KEYS)}")
+    return options
+
+
+def make_study(options: Mapping[str, Any]) -> Study:
+    """A study from options as a person writes them: lists, or text with commas; ranges such as ``0-19``.
+
+    Raises:
+        BadStudy: nothing to train, a condition or a calibration that there is not, or a value of another kind.
+    """
+    models = (*_listed(options.get("models")), *_listed(options.get("model")))
+    if not models:
+        raise BadStudy("no models: add --models dense1,dense2 or --model FILE.py:build")
+    conditions = _chosen("conditions", options.get("conditions", "all"), tuple(CONDITIONS))
+    calibrations = _chosen("calibration", options.get("calibration", "train"), CALIBRATIONS)
+    plain: dict[str, tuple[type, ...]] = {"data": (str,), "epochs": (int,), "bias": (bool,), "tolerance": (float, int)}
+    chosen = {key: options[key] for key in plain if key in options}
+    for key, value in chosen.items():
+        if type(value) not in plain[key]:
+            raise BadStudy(f"{key} = {value!r}: {plain[key][0].__name__} wanted")
+    if chosen.get("epochs", 1) < 1 or chosen.get("tolerance", 0) < 0:
+        raise BadStudy("epochs is at least 1, tolerance at least 0")
+    if "runtimes" in options:
+        chosen["runtimes"] = _listed(options["runtimes"])
+    return Study(_unique(models), parse_seeds(options.get("seeds", "0")), conditions, calibrations, **chosen)
+
+
+def parse_seeds(value: Any) -> tuple[int, ...]:
+    """``0-3,7`` or a list of whole numbers → 0, 1, 2, 3, 7; raises ``BadStudy``."""
+    seeds: list[int] = []
+    for part in _listed(value):
+        match = SEEDS.fullmatch(part)
+        if match is None:
+            raise BadStudy(f"seeds {part!r}: write 0-19, or 0,3,7")
+        first = int(match[1])
+        seeds += range(first, int(match[2] or first) + 1)
+    if not seeds or max(seeds) >= 2**32:
+        raise BadStudy(f"seeds {value!r}: at least one is needed, all below 2**32")
+    return _unique(tuple(seeds))
+
+
+def _chosen(key: str, value: Any, known: tuple[str, ...]) -> tuple[str, ...]:
+    asked = _listed(value)
+    if "all" in asked:
+        return known
+    for name in asked:
+        if name not in known:
+            raise BadStudy(f"{key}: no {name!r}; there are {', '.join(known)}, all")
+    if not asked:
+        raise BadStudy(f"{key}: none given; there are {', '.join(known)}, all")
+    return _unique(asked)
+
+
+def _listed(value: Any) -> tuple[str, ...]:
+    """A list, or text with commas, as a tuple of words."""
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    return tuple(word for part in parts if part is not None and (word := str(part).strip()))
+
+
+def _unique(values: tuple[T, ...]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(values))

@@ -1,0 +1,143 @@
+"""An executor of worker processes that live long and are replaced when they die."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Never fork: TensorFlow's threads do not survive it.
+SPAWN = multiprocessing.get_context("spawn")
+CALLS_AT_MOST = 50  # TensorFlow keeps some 20 to 80 MB of every training; then a fresh process takes over
+
+
+class WorkerDied(Exception):
+    """A worker process ended before it answered."""
+
+
+class Workers(ThreadPoolExecutor):
+    """``jobs`` processes, each behind a thread of this one.
+
+    ``ProcessPoolExecutor`` gives up altogether when one of its processes dies; here only the call that the process
+    had fails, with ``WorkerDied``, and the next call of its thread starts another one. Leaving the block on an
+    error, Ctrl-C included, ends the processes at once. They also end when this process does, however it ends.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        super().__init__(jobs, thread_name_prefix="worker")
+        self._mine = threading.local()
+        self._lock, self._alive, self._closed = threading.Lock(), set[_Worker](), False
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """As ``Executor.submit``; function, arguments and result are pickled."""
+        return super().submit(self._in_worker, fn, args, kwargs)
+
+    def _in_worker(self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+        worker = getattr(self._mine, "worker", None) or self._hire()
+        try:
+            answer: T = worker.call(fn, args, kwargs)
+        except WorkerDied:
+            self._dismiss(worker)
+            raise
+        if worker.calls >= CALLS_AT_MOST:
+            self._dismiss(worker)
+        return answer
+
+    def _dismiss(self, worker: _Worker) -> None:
+        self._mine.worker = None
+        with self._lock:
+            self._alive.discard(worker)
+        worker.end()
+
+    def _hire(self) -> _Worker:
+        with self._lock:
+            if self._closed:
+                raise WorkerDied("stopped")
+            self._mine.worker = worker = _Worker()
+            self._alive.add(worker)
+        return worker
+
+    def __exit__(self, *error: object) -> bool | None:
+        if error[0] is not None:
+            self.shutdown(wait=False, cancel_futures=True)
+            self._end()
+        self.shutdown(wait=True)
+        self._end()
+        return None
+
+    def _end(self) -> None:
+        with self._lock:
+            self._closed = True
+            workers = tuple(self._alive)
+        for worker in workers:
+            worker.end()
+
+
+class _Worker:
+    """One process, and the pipe to it."""
+
+    def __init__(self) -> None:
+        self.pipe, theirs = SPAWN.Pipe()
+        self.process = SPAWN.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()  # so that its end is seen here when the process dies
+        self.calls = 0
+
+    def call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The answer of the process.
+
+        Raises:
+            WorkerDied: there will be none.
+        """
+        self.calls += 1
+        try:
+            self.pipe.send((fn, args, kwargs))
+            done, answer = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            raise WorkerDied(f"the worker process ended with {_ending(self.process.exitcode)}") from None
+        if not done:
+            raise answer
+        return answer
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        self.process.join()
+
+
+def _serve(pipe: Connection) -> None:
+    """Answer calls until the other side is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            call = pipe.recv_bytes()
+        except (EOFError, OSError):
+            os._exit(0)
+        try:
+            fn, args, kwargs = pickle.loads(call)
+            answer = pickle.dumps((True, fn(*args, **kwargs)))
+        except Exception as error:
+            answer = pickle.dumps((False, error))
+        pipe.send_bytes(answer)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _ending(code: int | None) -> str:
+    return signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"

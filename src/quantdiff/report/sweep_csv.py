@@ -1,0 +1,58 @@
+"""Trials of a sweep as CSV: one row per comparison, so one per run where a condition has one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields
+from typing import Any
+
+from quantdiff.compare.comparison import Comparison, Figures
+from quantdiff.experiment.store import Stored
+from quantdiff.experiment.sweep_trial import Score
+
+FIGURES = tuple(field.name for field in fields(Figures))
+TRIAL = ("model", "seed", "condition", "calibration", "data", "epochs", "bias")
+COLUMNS = (*TRIAL, "engine", "accuracy", "error_rate", "reference", "candidate", "tolerance", *FIGURES, "error")
+
+
+def sweep_csv(trials: Iterable[Stored]) -> str:
+    """All trials with a header; a figure without a value is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for stored in trials:
+        writer.writerows(_rows(stored))
+    return text.getvalue()
+
+
+def trial_fields(stored: Stored) -> dict[str, Any]:
+    """What was tried, by the names of the columns."""
+    trial, training = stored.trial, stored.trial.training
+    values = (training.model.name, training.seed, trial.condition, trial.calibration)
+    return dict(zip(TRIAL, (*values, training.data.name, training.epochs, training.bias), strict=True))
+
+
+def _rows(stored: Stored) -> Iterator[dict[str, Any]]:
+    what, result = trial_fields(stored), stored.result
+    if result is None:
+        yield {**what, "error": stored.error}
+        return
+    scores = {score.engine: score for score in result.scores}
+    for comparison in result.comparisons:
+        score = scores.get(comparison.candidate) or scores[comparison.reference]
+        yield {**what, **_score(score), **comparison_fields(comparison)}
+    compared = {name for c in result.comparisons for name in (c.candidate, c.reference)}
+    yield from ({**what, **_score(score)} for score in result.scores if score.engine not in compared)
+    yield from ({**what, "engine": f.runtime, "error": f.error} for f in result.failures)
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {"engine": score.engine, "accuracy": score.accuracy, "error_rate": score.error_rate}
+
+
+def comparison_fields(comparison: Comparison) -> dict[str, Any]:
+    """Both sides, the tolerance, and every figure by its name."""
+    sides = {name: getattr(comparison, name) for name in ("reference", "candidate", "tolerance")}
+    return {**sides, **asdict(comparison.figures)}

@@ -1,0 +1,59 @@
+"""Sums of products of floats, in double: what is left out is the order in which a runtime adds in float32."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantdiff.quant import Array
+from quantdiff.sim.node import Node
+from quantdiff.sim.real.registry import real
+from quantdiff.sim.window import axes_of, pad_image, windows
+
+
+@real("FULLY_CONNECTED float32")
+def fully_connected(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
+    """``x @ w.T + bias``. Shapes: x (…, depth), w (units, depth) -> (batch, units); (…, units) with keep_num_dims."""
+    y = x.reshape(-1, w.shape[1]).astype(np.float64) @ w.T.astype(np.float64)
+    y = _biased(y, bias)
+    return y.reshape(*x.shape[:-1], len(w)) if node.option("keep_num_dims", False) else y
+
+
+@real("CONV_2D float32")
+def conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
+    """A sum over each window. Shapes: x (n, h, w, c), w (out, kh, kw, c / groups) -> (n, out_h, out_w, out)."""
+    axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
+    columns = windows(pad_image(x.astype(np.float64), axes, 0), axes)
+    groups = x.shape[3] // w.shape[3]
+    inputs, kernels = np.split(columns, groups, axis=-1), np.split(w.astype(np.float64), groups)
+    parts = [np.einsum("nhwijc,oijc->nhwo", a, k, optimize=True) for a, k in zip(inputs, kernels, strict=True)]
+    return _biased(np.concatenate(parts, axis=-1), bias)
+
+
+@real("DEPTHWISE_CONV_2D float32")
+def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
+    """Each channel with its own windows. Shapes: x (n, h, w, c), w (1, kh, kw, c * m) -> (n, out_h, out_w, c * m)."""
+    axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
+    columns = windows(pad_image(x.astype(np.float64), axes, 0), axes)
+    kernel = w.astype(np.float64).reshape(*w.shape[1:3], x.shape[3], -1)
+    y = np.einsum("nhwijc,ijcm->nhwcm", columns, kernel, optimize=True)
+    return _biased(y.reshape(*y.shape[:3], -1), bias)
+
+
+@real("BATCH_MATMUL float32")
+def batch_matmul(node: Node, a: Array, b: Array) -> Array:
+    """``a @ b``, each side transposed on request."""
+    left = np.swapaxes(a, -1, -2) if node.option("adj_x", False) else a
+    right = np.swapaxes(b, -1, -2) if node.option("adj_y", False) else b
+    return np.asarray(left.astype(np.float64) @ right.astype(np.float64))
+
+
+@real("MEAN float32", "SUM float32")
+def mean_or_sum(node: Node, x: Array, axes: Array) -> Array:
+    """The mean or the sum over ``axes``."""
+    over = tuple(sorted({int(axis) % x.ndim for axis in np.asarray(axes).reshape(-1)}))
+    reduce = np.mean if node.operator.op == "MEAN" else np.sum
+    return np.asarray(reduce(x.astype(np.float64), axis=over, keepdims=bool(node.option("keep_dims", False))))
+
+
+def _biased(y: Array, bias: Array | None) -> Array:
+    return y if bias is None else y + bias.reshape(-1).astype(np.float64)

@@ -1,0 +1,76 @@
+"""Trials that cost nothing, for the engine and the store: results are made from the trial's value alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from quantdiff.compare.comparison import Comparison, Figures
+from quantdiff.compare.outcome import Failure
+from quantdiff.experiment.engine import carry_out
+from quantdiff.experiment.store import Stored, open_store
+from quantdiff.experiment.sweep_trial import Attempt, Score, Source, StoredRange, SweepResult, SweepTrial, Training
+from quantdiff.experiment.workers import Workers
+
+DATA = Source("digits.npz", "d" * 64, "/somewhere/digits.npz")
+
+
+def trial(seed: int, condition: str = "qat-tflite", model: str = "dense2", calibration: str = "") -> SweepTrial:
+    versions = (("python", "3.11"), ("numpy", "2.4"))
+    return SweepTrial(Training(Source(model), seed, DATA, versions=versions), condition, calibration)
+
+
+def groups(count: int, size: int = 2) -> list[tuple[SweepTrial, ...]]:
+    conditions = ("qat-tflite", "ptq", "qat-ptq")[:size]
+    return [tuple(trial(seed, condition) for condition in conditions) for seed in range(count)]
+
+
+def result(of: SweepTrial) -> SweepResult:
+    """Figures that tell one trial from another, infinity and a missing one among them."""
+    seed = of.training.seed
+    figures = Figures(10, False, seed / 3, seed / 7, None, 0.1, 0.047, seed, 1, float("inf"), 0.5, None)
+    return SweepResult(
+        (Score("tflite:xnnpack", 1000, seed), Score("tflite:reference", 1000, seed + 1)),
+        (Comparison("qat", "tflite:xnnpack", 0.01, figures, ()), Comparison("copied", "qat", 0.01, figures, ())),
+        (
+            StoredRange("dense", "output", -seed / 9, 6.0, 0.047, 3),
+            StoredRange("conv", "kernel", -1.0, 1.0, None, None),
+        ),
+        (Failure("tflm", "tflm failed"),) if seed % 5 == 0 else (),
+    )
+
+
+def double(numbers: Sequence[int]) -> list[int]:
+    return [2 * number for number in numbers]
+
+
+def attempt(trials: Sequence[SweepTrial]) -> tuple[Attempt, ...]:
+    """Takes some milliseconds, so that a kill falls in between."""
+    time.sleep(0.003 * len(trials))
+    return tuple(Attempt(result(each)) for each in trials)
+
+
+def attempt_and_tell(trials: Sequence[SweepTrial]) -> tuple[Attempt, ...]:
+    """As ``attempt``, and leaves this worker's process id where ``QUANTDIFF_PIDS`` says."""
+    (Path(os.environ["QUANTDIFF_PIDS"]) / str(os.getpid())).touch()
+    return attempt(trials)
+
+
+def deadly(trials: Sequence[SweepTrial]) -> tuple[Attempt, ...]:
+    """Seed 3 under ``ptq`` kills the process that tries it."""
+    if any((each.training.seed, each.condition) == (3, "ptq") for each in trials):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return attempt(trials)
+
+
+def study(store: Path, count: int, jobs: int) -> None:
+    """What ``api.sweep`` does, with cheap trials."""
+    with open_store(store, create=True) as opened, Workers(jobs) as on:
+        have = opened.keys()
+        waiting = [todo for group in groups(count) if (todo := tuple(t for t in group if t.key not in have))]
+        for finished in carry_out(attempt_and_tell, waiting, on):
+            done = finished.result or Attempt(None, finished.error)
+            opened.add(Stored(finished.trial, done.result, done.error))

@@ -1,0 +1,129 @@
+"""The store: what goes in comes out; kill -9 at random points loses nothing, doubles nothing, halves nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cheap_trials as cheap
+import pytest
+
+from quantdiff.experiment.store import BadStore, Stored, open_store
+
+COUNT = 60  # groups of two
+CODE = "import cheap_trials, pathlib, sys; cheap_trials.study(pathlib.Path(sys.argv[1]), {count}, 2)"
+
+
+def test_what_goes_in_comes_out(tmp_path: Path) -> None:
+    rows = [Stored(each, cheap.result(each)) for group in cheap.groups(7) for each in group]
+    rows.append(Stored(cheap.trial(9), None, "the converter failed"))
+    with open_store(tmp_path / "study.db", create=True) as store:
+        for row in rows:
+            store.add(row)
+    with open_store(tmp_path / "study.db", create=False) as store:
+        assert sorted(store.read(), key=lambda s: s.trial.key) == sorted(rows, key=lambda s: s.trial.key)
+        assert store.keys() == {row.trial.key for row in rows}
+        clean = {row.trial.key for row in rows if row.result and not row.result.failures}
+        assert store.keys(failed=False) == clean
+        assert [row.trial for row in store.read({rows[0].trial.key})] == [rows[0].trial]
+
+
+def test_a_trial_is_replaced_not_doubled(tmp_path: Path) -> None:
+    with open_store(tmp_path / "study.db", create=True) as store:
+        store.add(Stored(cheap.trial(1), None, "killed"))
+        store.add(Stored(cheap.trial(1), cheap.result(cheap.trial(1))))
+        assert list(store.read()) == [Stored(cheap.trial(1), cheap.result(cheap.trial(1)))]
+
+
+def test_the_key_is_the_value_not_the_place() -> None:
+    here = cheap.trial(1)
+    moved = replace(here, training=replace(here.training, data=replace(here.training.data, path="/elsewhere/d.npz")))
+    assert moved.key == here.key
+    changed = replace(here, training=replace(here.training, data=replace(here.training.data, sha256="e" * 64)))
+    others = [
+        changed,
+        cheap.trial(2),
+        cheap.trial(1, "ptq"),
+        replace(here, runtimes=("tflm",)),
+        replace(here, tolerance=0.1),
+    ]
+    assert len({here.key, *(other.key for other in others)}) == 1 + len(others)
+
+
+def test_files_that_are_no_store(tmp_path: Path) -> None:
+    with pytest.raises(BadStore, match="no such store"), open_store(tmp_path / "none.db", create=False):
+        pass
+    (tmp_path / "text.db").write_text("not a database, but long enough to look at" * 50)
+    with pytest.raises(BadStore, match="file is not a database"), open_store(tmp_path / "text.db", create=True):
+        pass
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute("CREATE TABLE mine (x)")
+    with pytest.raises(BadStore, match="choose another --store"), open_store(tmp_path / "other.db", create=True):
+        pass
+
+
+def check(path: Path) -> int:
+    """How many trials are stored; each of them whole, and its own."""
+    with open_store(path, create=True) as store:
+        (verdict,) = store.connection.execute("PRAGMA integrity_check").fetchone()
+        assert verdict == "ok"
+        rows = list(store.read())
+        assert all(row.result == cheap.result(row.trial) for row in rows)
+        for table in ("scores", "comparisons", "ranges"):
+            (each,) = store.connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+            assert each == 2 * len(rows)
+    return len(rows)
+
+
+def test_kill_9_at_random_points(tmp_path: Path) -> None:
+    """20 rounds with seeded delays, the parent killed in some and a worker in others, on one store after another."""
+    dice = random.Random(6)
+    path, killed = tmp_path / "study0.db", {"parent": 0, "worker": 0}
+    for turn in range(20):
+        if path.is_file() and check(path) == 2 * COUNT:
+            path = tmp_path / f"study{turn}.db"
+        before = check(path)
+        victim = dice.choice(["parent", "worker"])
+        pids = tmp_path / f"pids{turn}"
+        pids.mkdir()
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "QUANTDIFF_PIDS": str(pids)}
+        command = [sys.executable, "-c", CODE.format(count=COUNT), str(path)]
+        parent = subprocess.Popen(command, env=environment)
+        while not list(pids.iterdir()) and parent.poll() is None:
+            time.sleep(0.005)
+        time.sleep(dice.uniform(0, 0.25))
+        working = [int(each.name) for each in pids.iterdir()]
+        alive = parent.poll() is None
+        if victim == "parent":
+            parent.kill()
+        else:
+            kill(dice.choice(working))
+        assert parent.wait(60) == (-signal.SIGKILL if alive and victim == "parent" else 0)
+        killed[victim] += alive
+        after = check(path)
+        assert after >= before
+        assert victim == "parent" or after == 2 * COUNT
+        wait_for_the_end_of(working)
+    assert min(killed.values()) >= 4, killed
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def wait_for_the_end_of(pids: list[int]) -> None:
+    """Workers end with their parent, however it ends."""
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
