@@ -10,6 +10,7 @@ import numpy as np
 from quantdiff.quant import Array
 
 erf = np.vectorize(math.erf, otypes=[np.float64])
+SURE, NEGLIGIBLE, FAR = 1 - 1e-9, 1e-12, 30.0
 LARGEST = 2**24
 """Numbers that the chains of one tensor may take; beyond that they count as flips of their own."""
 
@@ -75,49 +76,41 @@ def through_sums(given: Flips, own: tuple[Array, Array], jumps: Array, inside: A
     return found if likely.sum() * inside.size <= LARGEST else found.alone
 
 
-def moved_each(up: Array, down: Array, jumps: Array) -> tuple[Array, Array]:
-    """``moved`` without a residue, for every event. Shapes: up, down (events, taps) -> (events, channels) each."""
-    rate = (up + down).sum(axis=1, keepdims=True)
-    safe = np.where(rate > 0, rate, 1)
-    none, one = np.exp(-rate), rate * np.exp(-rate)
-    higher = one * ((up / safe) @ np.clip(jumps, 0, 1) + (down / safe) @ np.clip(-jumps, 0, 1))
-    lower = one * ((up / safe) @ np.clip(-jumps, 0, 1) + (down / safe) @ np.clip(jumps, 0, 1))
-    more = np.maximum(1 - none - one, 0)
-    count = np.where(more > 0, (rate - one) / np.where(more > 0, more, 1), 0)
-    mean = count * ((up - down) / safe) @ jumps
-    spread = np.sqrt(count * ((up + down) / safe) @ np.square(jumps))
-    higher, lower = higher + more * positive_part(mean, spread), lower + more * positive_part(-mean, spread)
-    return np.minimum(higher, 1), np.minimum(lower, 1)
-
-
 def moved(residue: Array, up: Array, down: Array, jumps: Array) -> tuple[Array, Array]:
     """Share of roundings that a shift carries over to the next step, upwards and downwards.
 
-    ``E max(Δ, 0)`` and ``E max(-Δ, 0)`` of ``Δ = residue + Σ ± jump``, of none, one or more flips among the taps:
-    the first two summed exactly, the rest as a normal distribution. Shapes: residue (channels,), up and down (taps,),
-    jumps (taps, channels) -> (channels,) each.
+    ``E max(Δ, 0)`` and ``E max(-Δ, 0)`` of ``Δ = residue + Σ ± jump``, each tap flipping by itself. Shapes: residue
+    (channels,), up and down (taps,), jumps (taps, channels) -> (channels,) each.
     """
-    rate = float(up.sum() + down.sum())
-    none, one = math.exp(-rate), rate * math.exp(-rate)
-    higher, lower = none * np.maximum(residue, 0), none * np.maximum(-residue, 0)
-    if rate == 0:
-        return higher, lower
-    for weight, sign in ((up / rate, 1.0), (down / rate, -1.0)):
-        shift = residue + sign * jumps
-        higher = higher + one * weight @ np.clip(shift, 0, 1)
-        lower = lower + one * weight @ np.clip(-shift, 0, 1)
-    more = 1 - none - one
-    if more > 0:
-        count = (rate - one) / more
-        mean = residue + count * ((up - down) / rate) @ jumps
-        spread = np.sqrt(count * ((up + down) / rate) @ np.square(jumps))
-        higher, lower = higher + more * positive_part(mean, spread), lower + more * positive_part(-mean, spread)
+    higher, lower = moved_each(up[None], down[None], jumps, residue)
+    return higher[0], lower[0]
+
+
+def moved_each(up: Array, down: Array, jumps: Array, residue: Array | float = 0.0) -> tuple[Array, Array]:
+    """The same for several events. Shapes: up, down (events, taps) -> (events, channels) each.
+
+    No flip and one flip are summed exactly; more of them count as normal with the mean and the spread that are left.
+    """
+    any_ = np.minimum(up + down, SURE)
+    none = np.prod(1 - any_, axis=1, keepdims=True)
+    rise, fall = (none * p / (1 - any_) for p in (up, down))  # this one, and no other
+    shifts = residue + jumps, residue - jumps
+    higher = none * np.maximum(residue, 0) + rise @ np.clip(shifts[0], 0, 1) + fall @ np.clip(shifts[1], 0, 1)
+    lower = none * np.maximum(-residue, 0) + rise @ np.clip(-shifts[0], 0, 1) + fall @ np.clip(-shifts[1], 0, 1)
+    more = np.maximum(1 - none - (rise + fall).sum(axis=1, keepdims=True), 0)
+    scale = np.where(more > NEGLIGIBLE, more, 1)
+    squares, mean = np.square(jumps), (up - down) @ jumps
+    square = np.square(mean) + (up + down - np.square(up - down)) @ squares
+    mean, square = (mean - (rise - fall) @ jumps) / scale, (square - (rise + fall) @ squares) / scale
+    spread = np.sqrt(np.maximum(square - np.square(mean), 0))
+    weight = np.where(more > NEGLIGIBLE, more, 0)
+    higher = higher + weight * positive_part(residue + mean, spread)
+    lower = lower + weight * positive_part(-residue - mean, spread)
     return np.minimum(higher, 1), np.minimum(lower, 1)
 
 
 def positive_part(mean: Array, spread: Array) -> Array:
     """``E max(x, 0)`` of a normal distribution; shapes broadcast."""
-    safe = np.maximum(spread, 1e-300)
-    z = mean / safe
-    density = safe * np.exp(-np.minimum(z * z, 1400) / 2) / math.sqrt(2 * math.pi)
+    z = np.clip(mean / np.maximum(spread, NEGLIGIBLE), -FAR, FAR)
+    density = spread * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
     return np.asarray(mean * 0.5 * (1 + erf(z / math.sqrt(2))) + density)

@@ -24,6 +24,7 @@ from quantdiff.explain.explanation import (
 )
 from quantdiff.explain.ladder import Ladder
 from quantdiff.explain.quantizers import Observed
+from quantdiff.explain.recalibration import unsettled
 from quantdiff.explain.reference_end import Passes, Run, reference_end
 from quantdiff.explain.sides import Sides
 from quantdiff.explain.targets import ends_of_file, order_of_outputs, readable
@@ -93,9 +94,10 @@ def explain_keras(
     if ladder is None:
         raise BadData(f"{batch.source}: no samples; nothing can be explained")
     explanation = _explanation(ladder, sums)
+    wide = unsettled(ladder, {name: account.histogram for name, account in sums.layers.items()})
     if isinstance(runs_on, Runtime):
         explanation = replace(explanation, candidate=f"simulator:{runtime.value}", closed_candidate=False)
-    return replace(explanation, advice=advise(ladder, explanation, batch))
+    return replace(explanation, advice=advise(ladder, explanation, batch, wide))
 
 
 def _ladder(
