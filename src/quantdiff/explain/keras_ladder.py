@@ -2,59 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from quantdiff.align.alignment import align
-from quantdiff.align.pairs import Pair
 from quantdiff.errors import BadData
 from quantdiff.explain.account import Account, LayerAccount, Target
+from quantdiff.explain.advice import advise
 from quantdiff.explain.candidate_end import Chains, chains, local
+from quantdiff.explain.expected import expected_flips, free_share
 from quantdiff.explain.explanation import (
     CURVES,
-    EXACT,
     EXCHANGES,
-    MECHANISMS,
     REFERENCE,
     ROUNDING,
     RUNTIME,
     Explanation,
+    LayerLadder,
 )
+from quantdiff.explain.ladder import Ladder
 from quantdiff.explain.quantizers import Observed
-from quantdiff.explain.reference_end import Passes, ReferenceEnd, Run, reference_end
+from quantdiff.explain.reference_end import Passes, Run, reference_end
 from quantdiff.explain.sides import Sides
-from quantdiff.explain.targets import Ends, ends_of_file, order_of_outputs, readable
-from quantdiff.explain.wrong_weights import wrong_weights
+from quantdiff.explain.targets import ends_of_file, order_of_outputs, readable
+from quantdiff.explain.wrong_weights import check_related, wrong_weights
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.keras import KerasModel
 from quantdiff.load.layers import read_layers
 from quantdiff.progress import Progress, silent
-from quantdiff.quant import Array, dequantize
+from quantdiff.quant import Array
 from quantdiff.run.bits import same_bits
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.inner import Reading, read_tensors
+from quantdiff.run.inner import Reading, read_tensors, simulate_tensors
 from quantdiff.run.keras import call_keras
 from quantdiff.sim.runtime import Runtime
-
-
-@dataclass(frozen=True, slots=True)
-class Ladder:
-    """Everything that does not change from slice to slice."""
-
-    end: ReferenceEnd
-    sides: Sides
-    model: Model
-    runtime: Runtime
-    ends: Ends
-    pairs: Mapping[str, Pair]
-    missing: tuple[str, ...]
-    borrowed: tuple[str, ...]
-
-    @property
-    def mechanisms(self) -> tuple[str, ...]:
-        """The rungs; without the simulator's where it lacks an operator."""
-        return tuple(m for m in MECHANISMS if not (self.missing and m in (EXACT, CURVES, ROUNDING)))
 
 
 @dataclass(slots=True)
@@ -67,36 +51,51 @@ class Sums:
     closed_candidate: bool = True
     changed: int = 0
     samples: int = 0
+    simulated: int = 0
 
 
 def explain_keras(
     keras: KerasModel,
     model: Model,
     batch: Batch,
-    process: RuntimeProcess,
+    runs_on: RuntimeProcess | Runtime,
     tolerance: float,
     progress: Progress = silent,
 ) -> Explanation:
     """Account for every output of ``model`` that is not the one of ``keras``.
 
+    A ``Runtime`` instead of a process stands for one that is not installed: its simulator takes its place, and the
+    ladder stays open at that end.
+
     Raises:
         BadData: the data do not fit a model's inputs.
-        NotComparable: the outputs do not fit each other.
+        NotComparable: the two are not the same model, or their outputs do not fit each other.
         RuntimeFailed: a model does not run.
     """
     layers = read_layers(keras)
     sides = Sides(layers, model.main, align(layers, model), Observed())
+    check_related(sides)
     ladder: Ladder | None = None
     sums = Sums(Account(()), {})
-    for reading in read_tensors(model, readable(model.main), batch, process):
+    runtime = Runtime(runs_on.runtime) if isinstance(runs_on, RuntimeProcess) else runs_on
+    tensors = readable(model.main)
+    readings = (
+        read_tensors(model, tensors, batch, runs_on)
+        if isinstance(runs_on, RuntimeProcess)
+        else simulate_tensors(model, tensors, batch, runs_on)
+    )
+    for reading in readings:
         if ladder is None:
-            ladder = _ladder(keras, model, sides, reading, Runtime(process.runtime), tolerance)
+            ladder = _ladder(keras, model, sides, reading, runtime, tolerance)
             sums = Sums(Account(ladder.mechanisms), {})
         _add(ladder, sums, reading)
-        progress(f"explain {process.runtime}", sums.samples, len(batch))
+        progress(f"explain {runtime.value}", sums.samples, len(batch))
     if ladder is None:
         raise BadData(f"{batch.source}: no samples; nothing can be explained")
-    return _explanation(ladder, sums)
+    explanation = _explanation(ladder, sums)
+    if isinstance(runs_on, Runtime):
+        explanation = replace(explanation, candidate=f"simulator:{runtime.value}", closed_candidate=False)
+    return replace(explanation, advice=advise(ladder, explanation, batch))
 
 
 def _ladder(
@@ -128,6 +127,8 @@ def _add(ladder: Ladder, sums: Sums, reading: Reading) -> None:
     chain = None if ladder.missing else chains(ladder.model, reading.inputs, ladder.runtime, reading.values)
     if chain is not None:
         found |= {mechanism: ends.of_file(graph, values) for mechanism, values in chain.rungs.items()}
+        pairs = zip(targets, found[REFERENCE], found[ROUNDING], strict=True)
+        sums.simulated += sum(int(np.count_nonzero(Target(y, t.tolerance).wrong(x))) for t, x, y in pairs)
         last = [chain.rungs[ROUNDING][i] for i in graph.outputs]
         sums.closed_candidate &= all(map(same_bits, last, reading.outputs))
         if chain.real_curves is not None:
@@ -156,7 +157,7 @@ def _alone(ladder: Ladder, account: Account, passes: Passes, targets: Sequence[T
 def _layers(ladder: Ladder, sums: Sums, reading: Reading, runs: Mapping[str, Run], chain: Chains | None) -> None:
     """Each layer as it comes, and fed with the runtime's own input."""
     graph, place = ladder.model.main, {m: r for r, m in enumerate(ladder.mechanisms)}
-    forced = _keras_rungs(Passes(ladder.end, reading.rows, _force(ladder, reading)))
+    forced = _keras_rungs(Passes(ladder.end, reading.rows, ladder.force(reading.values)))
     given = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}
     for name, pair in ladder.pairs.items():
         operator = None if pair.operator is None else graph.operators[pair.operator]
@@ -168,17 +169,26 @@ def _layers(ladder: Ladder, sums: Sums, reading: Reading, runs: Mapping[str, Run
             whole |= {m: values[pair.tensor] for m, values in chain.rungs.items() if pair.tensor in values}
             own |= local(ladder.model, operator, given, ladder.runtime) if operator else {}
         target = Target(reading.values[pair.tensor].reshape(-1))
+        account.expect(runs[REFERENCE].layers[name], None if chain is None else whole.get(ROUNDING))
         account.add(target, {place[m]: y for m, y in whole.items()}, {place[m]: y for m, y in own.items()})
 
 
-def _force(ladder: Ladder, reading: Reading) -> dict[str, Array]:
-    """The runtime's values of every layer that is paired, in real units."""
-    tensors = {name: ladder.model.main.tensors[pair.tensor] for name, pair in ladder.pairs.items()}
-    return {n: dequantize(reading.values[t.index], t.quant) for n, t in tensors.items() if t.quant is not None}
+def _expected(ladder: Ladder, sums: Sums) -> Iterator[LayerLadder]:
+    """The layers, with the share that the closed form expects where the reference is quantization-aware."""
+    graph = ladder.model.main
+    found = ((ladder.pairs[name], account.histogram) for name, account in sums.layers.items())
+    inside = {p.tensor: free_share(graph, p.operator, p.tensor, counts) for p, counts in found if counts is not None}
+    flips = expected_flips(ladder, inside) if ladder.end.keras.kind == "qat" else {}
+    for name, account in sums.layers.items():
+        each = flips.get(ladder.pairs[name].tensor)
+        yield replace(account.value(), expected=None if each is None else each.share)
 
 
 def _explanation(ladder: Ladder, sums: Sums) -> Explanation:
     account, runtime = sums.outputs, ladder.runtime.value
+    layers = tuple(_expected(ladder, sums))
+    ends = {grid.tensor for grid in ladder.ends.grids if grid is not None}
+    last = [layer for layer in layers if layer.tensor in ends and layer.expected is not None]
     disturbed = f"{sums.changed} outputs of the model changed when its inner tensors were made outputs"
     return Explanation(
         reference=ladder.end.keras.kind,
@@ -191,7 +201,9 @@ def _explanation(ladder: Ladder, sums: Sums) -> Explanation:
         closed_candidate=sums.closed_candidate and not ladder.missing,
         rungs=account.rungs(),
         unexplained=account.resolved[-1],
-        layers=tuple(each.value() for each in sums.layers.values()),
+        expected_exactly=None if ladder.missing else sums.simulated / account.count,
+        expected=last[0].expected if len(last) == len(ladder.ends.grids) == 1 else None,
+        layers=layers,
         wrong_weights=tuple(wrong_weights(ladder.sides)),
         unsupported=ladder.missing,
         notes=(*ladder.end.keras.notes, *_borrowed(ladder), *((disturbed,) if sums.changed else ())),

@@ -6,12 +6,33 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from quantdiff.errors import NotComparable
 from quantdiff.explain.exchange.weights import residues
 from quantdiff.explain.explanation import WrongWeights
 from quantdiff.explain.sides import Sides
 
 ROUNDED = 1.0
 """Steps: half a one is rounding; a whole one is what another rounding, or a range a little off, may add."""
+
+
+RELATED = 0.5
+"""Share of the kernels that must be found in the file."""
+
+
+def check_related(sides: Sides) -> None:
+    """Refuse two models that are not made from each other.
+
+    Raises:
+        NotComparable: fewer than half of the reference's kernels are in the file.
+    """
+    kernels = [layer.name for layer in sides.layers if layer.kernel is not None]
+    pairs = [sides.alignment.find(name, "kernel") for name in kernels]
+    found = sum(pair is not None and bool(pair.confirmed) for pair in pairs)
+    if kernels and found < RELATED * len(kernels):
+        raise NotComparable(
+            f"these are not the same model: {found} of the {len(kernels)} kernels of the reference are in the .tflite; "
+            "give the model that it was converted from"
+        )
 
 
 def wrong_weights(sides: Sides) -> Iterator[WrongWeights]:

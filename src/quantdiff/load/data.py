@@ -15,6 +15,7 @@ from quantdiff.load.mapped import blocks, read_member
 from quantdiff.quant import Array
 
 SAMPLES, LABELS = ("x", "x_test"), ("y", "y_test")
+SUFFIXES = (".npz", ".npy")
 TRAINING = ("x_train", "y_train")
 NPY_MAGIC = b"\x93NUMPY"
 UNREADABLE = (OSError, EOFError, MemoryError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
@@ -56,6 +57,21 @@ def load_batch(path: Path) -> Batch:
             that are not one integer per sample.
     """
     return make_batch(read_arrays(path), str(path))
+
+
+def find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The data files of a data set in parts: those named, and those in a folder, in the order of their names.
+
+    Raises:
+        BadData: a folder without data files.
+    """
+    shards: list[Path] = []
+    for path in paths:
+        found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
+        if not found:
+            raise BadData(f"{path}: a folder without .npz or .npy files; put the parts of the data set there")
+        shards += found
+    return tuple(shards)
 
 
 def make_batch(arrays: Mapping[str, Array], source: str) -> Batch:

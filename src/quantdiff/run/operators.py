@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from quantdiff.graph import Graph, Operator
+from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
 from quantdiff.quant import Array
 from quantdiff.sim.delegate import kernel_of
 from quantdiff.sim.node import Node, NoKernel, node_of
@@ -148,13 +148,19 @@ def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
             if feed is not None:
                 arguments.append(feed[start : start + step, 0] if call.at_once else feed[start])
             else:
-                arguments.append(None if tensor is None else tensor.data)
+                arguments.append(None if tensor is None else _stored(tensor))
         try:
             with np.errstate(all="ignore"):
                 result = take(_results(call, arguments))
         except (ValueError, IndexError, TypeError, ArithmeticError) as error:
             raise NoKernel(f"its tensors do not fit together here: {error}") from error
         yield result
+
+
+def _stored(tensor: Tensor) -> Array | None:
+    """A constant as kernels take it: what the file packs below 8 bits as int8."""
+    packed = tensor.dtype in PACKED and tensor.data is not None and tensor.sparsity is None
+    return dense_values(tensor) if packed else tensor.data
 
 
 def _results(call: Call, arguments: Sequence[Array | None]) -> Results:

@@ -40,7 +40,7 @@ def depthwise(node: Node) -> bool:
 
 
 def fully_connected(node: Node) -> bool:
-    """``VisitFullyConnectedNode``: int8 weights with zero point 0; the bias may be left out."""
+    """``VisitFullyConnectedNode``: int8 weights with zero point 0, packed ones in whole bytes; perhaps no bias."""
     x, w, y = node.x, node.at(1), node.y
     b = node.inputs[2] if len(node.inputs) > 2 else None  # noqa: PLR2004 (the third input)
     if not (activation(x) and activation(y) and x.dtype == y.dtype and constant(w) and (b is None or bias(b))):
@@ -52,7 +52,8 @@ def fully_connected(node: Node) -> bool:
     narrow = w.dtype in ("int8", "int4", "int2") and x.dtype in ("int8", "float32")
     per_channel = w.quant is not None and w.quant.axis in (None, 0)
     symmetric = w.dtype != "int8" or x.dtype in FLOAT or not any(w.quant.zero_point if w.quant else ())
-    return narrow and per_channel and symmetric
+    whole_bytes = w.shape[-1] % {"int4": 2, "int2": 4}.get(w.dtype, 1) == 0
+    return narrow and per_channel and symmetric and whole_bytes
 
 
 def transpose_conv(node: Node) -> bool:

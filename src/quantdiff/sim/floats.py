@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel
+from quantdiff.sim.runtime import Runtime
 
 ORDER = "float sums depend on the order in which a runtime adds"
 """Why float matrix products have no exact simulation."""
 
 
-def clamped(node: Node, y: Array) -> Array:
-    """``y`` between the real bounds of the fused activation. Shape as ``y``."""
-    if node.activation == "NONE" or y.dtype.kind != "f":
+def clamped(node: Node, y: Array, runtime: Runtime) -> Array:
+    """``y`` between the real bounds of the fused activation; all but XNNPACK stop at finite numbers. Shape as ``y``."""
+    if y.dtype.kind != "f":
         return y
     if node.activation not in ACTIVATION_RANGE:
         raise NoKernel(f"fused activation {node.activation}")
-    low, high = ACTIVATION_RANGE[node.activation]
-    return np.clip(y, np.float32(low), np.float32(high))
+    end = np.inf if runtime is Runtime.XNNPACK else np.finfo(np.float32).max
+    low, high = (np.float32(np.clip(bound, -end, end)) for bound in ACTIVATION_RANGE[node.activation])
+    return np.clip(y, low, high)
+
+
+def computed(runtime: Runtime, function: Callable[..., Array], *x: Array) -> Array:
+    """A function that is rounded once; in XNNPACK nothing below the smallest normal float goes in or comes out."""
+    if runtime is not Runtime.XNNPACK or x[0].dtype != np.float32:
+        return function(*x)
+    return flushed(function(*map(flushed, x)))
 
 
 def plain(node: Node) -> bool:

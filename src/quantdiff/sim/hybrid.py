@@ -45,12 +45,12 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
     scale = _channel_scale(node, len(w), runtime, shared=True)
     if runtime is Runtime.XNNPACK:
         dynamic = xnnpack(x)
-        return clamped(node, _fused(_products(dynamic.centred, w), dynamic.scale, scale, bias))
+        return clamped(node, _fused(_products(dynamic.centred, w), dynamic.scale, scale, bias), runtime)
     dynamic = (asymmetric if node.option("asymmetric_quantize_inputs", False) else symmetric)(x)
     acc = _products(dynamic.centred, w) + sse_defect(_products, dynamic.q, w)
     real = acc.astype(np.float32) * (dynamic.scale * scale)
     y = np.where(zero_samples(node, x), np.float32(0) if bias is None else bias, plus(bias, real))
-    y = clamped(node, y)
+    y = clamped(node, y, runtime)
     return y + np.float32(0) if node.activation in ("RELU", "RELU6") else y  # where max(0, -0) is 0
 
 
@@ -76,7 +76,7 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: 
         pixels = groups == 1 and is_dense(node, w)
         dynamic = xnnpack(x.reshape(-1, x.shape[3])) if pixels else _of_samples(xnnpack, x)
         s_x = dynamic.scale.reshape(*x.shape[:3], 1) if pixels else _spread(dynamic)
-        return clamped(node, _fused(sums(dynamic.centred.reshape(x.shape), w), s_x, scale, bias))
+        return clamped(node, _fused(sums(dynamic.centred.reshape(x.shape), w), s_x, scale, bias), runtime)
     if bias is None:
         raise NoKernel("a hybrid convolution without a bias, which LiteRT requires")
     if groups == 1 and np.all(scale == scale[0]):
@@ -85,11 +85,11 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: 
         acc, s_x = sums(q, w), _spread(dynamic)
         if len(w) % GEMM_ROWS:
             acc = acc + sse_defect(sums, q, w)
-        return clamped(node, acc.astype(np.float32) * (s_x * scale[0]) + bias)
+        return clamped(node, acc.astype(np.float32) * (s_x * scale[0]) + bias, runtime)
     dynamic = _of_samples(asymmetric, x)
     real, s_x = sums(dynamic.centred.reshape(x.shape), w).astype(np.float32), _spread(dynamic)
     fast = runtime is Runtime.BUILTIN and groups == 1
-    return clamped(node, (real * (scale * s_x) if fast else real * scale * s_x) + bias)
+    return clamped(node, (real * (scale * s_x) if fast else real * scale * s_x) + bias, runtime)
 
 
 def is_dense(node: Node, w: Array) -> bool:
@@ -112,10 +112,10 @@ def depthwise(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: Ru
     dynamic = _of_samples(asymmetric, x)
     real, s_x = sums(dynamic.centred.reshape(x.shape), w).astype(np.float32), _spread(dynamic)
     if runtime is not Runtime.BUILTIN:
-        return clamped(node, plus(bias, real * (scale * s_x)))
+        return clamped(node, plus(bias, real * (scale * s_x)), runtime)
     body = len(scale) // DEPTHWISE_VECTOR * DEPTHWISE_VECTOR
     vectors, tail = (real * scale * s_x)[..., :body], (real * s_x * scale)[..., body:]
-    return clamped(node, plus(bias, np.concatenate([vectors, tail], axis=-1)))
+    return clamped(node, plus(bias, np.concatenate([vectors, tail], axis=-1)), runtime)
 
 
 def sse_defect(sums: Sums, q: Array, w: Array) -> Array:

@@ -15,15 +15,15 @@ Vector = Callable[[Array], Array]
 
 
 @cache
-def float_function(name: str) -> Callable[[float], float]:
+def float_function(name: str, arguments: int = 1) -> Callable[..., float]:
     """``expf``, ``tanhf``, … of the C library that the interpreter uses, else float64 rounded once."""
     try:
         function = getattr(ctypes.CDLL(None), name)
     except (OSError, TypeError, AttributeError):
-        double: Callable[[float], float] = getattr(math, name.removesuffix("f"))
+        double: Callable[..., float] = getattr(math, name.removesuffix("f"))
         return double
-    function.argtypes, function.restype = (ctypes.c_float,), ctypes.c_float
-    found: Callable[[float], float] = function
+    function.argtypes, function.restype = (ctypes.c_float,) * arguments, ctypes.c_float
+    found: Callable[..., float] = function
     return found
 
 
@@ -32,3 +32,10 @@ def apply(name: str, x: Array) -> Array:
     function = float_function(name)
     flat = [function(value) for value in x.astype(np.float32).reshape(-1).tolist()]
     return np.asarray(flat, np.float32).reshape(x.shape)
+
+
+def apply_pair(name: str, x: Array, y: Array) -> Array:
+    """The named float32 function of two values on every pair. Shapes agree."""
+    function = float_function(name, 2)
+    pairs = zip(x.astype(np.float32).reshape(-1).tolist(), y.astype(np.float32).reshape(-1).tolist(), strict=True)
+    return np.asarray([function(a, b) for a, b in pairs], np.float32).reshape(x.shape)

@@ -6,39 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from golden import LITERT, RUNTIMES, Case, Dice, run_simulator
+from golden import LITERT, RUNTIMES, Case, run_simulator
+from weighted_ops import dense
 from written_models import Op, T
 
 from quantdiff.sim.runtime import Runtime
-
-
-def dense(dice: Dice, per_channel: bool, dtype: str = "int8") -> Case:
-    batch, depth = dice.of(1, 1, 2, 5, 64, 300), dice.of(1, 7, 16, 33, 100, 1500)
-    units = dice.of(1, 7, 8, 9, 15, 16, 17, 33, 100)
-    s_x = dice.scale()
-    s_w = [dice.scale() for _ in range(units)] if per_channel and units > 1 else dice.scale()
-    z_x, x = dice.zero_point(dtype), dice.integers((batch, depth), dtype)
-    units_of = np.broadcast_to(np.float64(s_x) * np.asarray(s_w), (units,))
-    s_y = dice.near(np.mean(units_of) * depth**0.5 * 74 * 73 / dice.of(2, 30, 60, 200))
-    b = dice.rng.integers(-3000, 3000, units)
-    planted = dice.chance(0.6)
-    if planted:  # the bias alone lands next to a tie; the smaller the multiplier, the nearer
-        x = np.where(dice.rng.random((batch, 1)) < 0.8, np.asarray(z_x, dtype), x)
-        s_y = dice.at_tie(float(units_of[0]), 2.0 ** dice.size(6, 28))
-        b = dice.biases_at_ties(units_of, s_y)
-    z_w = 0 if per_channel or dice.chance(0.5) else dice.zero_point(dtype)
-    weights = dice.integers((units, depth), dtype, low=-127 if dtype == "int8" else None)
-    tensors = [
-        T("x", (batch, depth), dtype, s_x, z_x),
-        T("w", (units, depth), dtype, s_w, z_w, data=weights),
-        T("y", (batch, units), dtype, s_y, dice.zero_point(dtype)),
-    ]
-    names: list[str | None] = ["x", "w"]
-    if planted or dice.chance(0.8):
-        tensors.append(T("b", (units,), "int32", np.atleast_1d(np.float32(s_x) * np.asarray(s_w, np.float32)), data=b))
-        names.append("b")
-    op = Op("FULLY_CONNECTED", names, ["y"], {"fusedActivationFunction": dice.of(0, 0, 1, 2, 3)})
-    return Case(tensors, [op], {"x": x})
 
 
 @pytest.mark.golden

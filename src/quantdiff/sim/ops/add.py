@@ -23,7 +23,7 @@ from quantdiff.sim.fixed_point import (
     saturating_rounding_doubling_high_mul,
     wrap_int32,
 )
-from quantdiff.sim.floats import clamped, plain
+from quantdiff.sim.floats import clamped, computed, plain
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounded import Rounded
@@ -51,7 +51,8 @@ def sub(node: Node, a: Array, b: Array, *, runtimes: Sequence[Runtime]) -> tuple
 def add_or_subtract(node: Node, a: Array, b: Array, sign: int, runtimes: Sequence[Runtime]) -> tuple[Array, ...]:
     """Both ops, by each runtime's integers; plain numbers as they are."""
     if plain(node):
-        return (clamped(node, a + b if sign > 0 else a - b),) * len(runtimes)
+        function = np.add if sign > 0 else np.subtract
+        return tuple(clamped(node, computed(runtime, function, a, b), runtime) for runtime in runtimes)
     if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
     if node.x.dtype == "int16" and node.option("pot_scale_int16", True):

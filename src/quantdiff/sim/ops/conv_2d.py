@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim import float_products
 from quantdiff.sim.accumulate import Sums, centred, gemm, matmul, reach_of
 from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.fixed_point import Rounding
@@ -20,9 +21,9 @@ from quantdiff.sim.hybrid import convolution, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounded import Rounded
-from quantdiff.sim.rules import Requantization, requantization
+from quantdiff.sim.rules import convolution_rules
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
+from quantdiff.sim.scales import check_8_bit, product_scale
 from quantdiff.sim.wide import has_int64_sum, is_wide, refuse_weights_off_zero, round_sum
 from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image, windows
 
@@ -38,6 +39,8 @@ def conv_2d(
     if is_hybrid(node):
         exact_sums = partial(sums, node, zero_point=0, reach=REACH)
         return tuple(convolution(node, x, w, bias, runtime=runtime, sums=exact_sums) for runtime in runtimes)
+    if float_products.is_real(node):
+        return tuple(float_products.convolution(node, x, w, bias, runtime) for runtime in runtimes)
     groups = x.shape[3] // w.shape[3]
     if is_wide(node):
         refuse_weights_off_zero(node)
@@ -45,14 +48,8 @@ def conv_2d(
         return tuple(from_16_bits(node, acc, bias, runtime, rounding_of(runtime, groups)) for runtime in runtimes)
     check_8_bit(node)
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
-    rules = [rule_of(node, runtime, rounding_of(runtime, groups), w.shape[0]) for runtime in runtimes]
-    shape = x.shape[0], axes[0].out, axes[1].out, w.shape[0]
-    return Rounded(sums_of(node, x, w, bias, axes), tuple(rules), shape)
-
-
-def rule_of(node: Node, runtime: Runtime, rounding: Rounding, channels: int) -> Requantization:
-    """How one runtime rounds 8-bit outputs."""
-    return requantization(node, runtime, rounding, convolution_scale(node, rounding), channels=channels)
+    rules = convolution_rules(node, {r: rounding_of(r, groups) for r in runtimes}, w.shape[0])
+    return Rounded(sums_of(node, x, w, bias, axes), rules, (x.shape[0], axes[0].out, axes[1].out, w.shape[0]))
 
 
 def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis, Axis]) -> Sums:

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim import float_products
 from quantdiff.sim.accumulate import centred, gemm, matmul, reach_of
 from quantdiff.sim.fixed_point import Rounding
 from quantdiff.sim.hybrid import dense, is_hybrid
-from quantdiff.sim.node import Node, clamp_of, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, clamp_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounded import Rounded
 from quantdiff.sim.rules import requantization
@@ -29,6 +30,7 @@ ROUNDING = {
     Runtime.XNNPACK: Rounding.XNNPACK,
     Runtime.TFLM: Rounding.GEMMLOWP,
 }
+WRAPS_AT = 2**26
 
 
 @kernel("FULLY_CONNECTED", shared=True)
@@ -40,14 +42,17 @@ def fully_connected(
     Shapes: x (…, depth) of any rank, w (units, depth), bias (units,) -> (batch, units), or (…, units)
     with keep_num_dims.
     """
-    if is_hybrid(node):
-        outputs = (dense(node, x.reshape(-1, w.shape[1]), w, bias, runtime) for runtime in runtimes)
+    if is_hybrid(node) or float_products.is_real(node):
+        layer = dense if is_hybrid(node) else float_products.dense
+        outputs = (layer(node, x.reshape(-1, w.shape[1]), w, bias, runtime) for runtime in runtimes)
         keep = node.option("keep_num_dims", False)
         return tuple(y.reshape(*x.shape[:-1], len(w)) if keep else y for y in outputs)
     if is_wide(node):
         acc = accumulate(node, x, w)
         return tuple(from_16_bits(node, acc, bias, runtime) for runtime in runtimes)
     check_8_bit(node)
+    if Runtime.XNNPACK in runtimes:
+        refuse_wrapping_bias(node, bias)
     units, depth = w.shape[-2:]
     matrix = centred(w, zero_point_of(node.at(1))).reshape(1, units, depth)
     sums = gemm(x.reshape(1, -1, 1, 1, 1, depth), matrix, zero_point_of(node.x), bias)
@@ -57,6 +62,12 @@ def fully_connected(
     ]
     shape = (*x.shape[:-1], units) if node.option("keep_num_dims", False) else (-1, units)
     return Rounded(sums, tuple(rules), shape)
+
+
+def refuse_wrapping_bias(node: Node, bias: Array | None) -> None:
+    """XNNPACK's sums for 4-bit weights are 16 times as large, and wrap (``src/qs8-qc4w-gemm``)."""
+    if node.at(1).dtype == "int4" and bias is not None and np.any(np.abs(bias.astype(np.int64)) >= WRAPS_AT):
+        raise NoKernel("a bias of 2**26 or more on 4-bit weights, which XNNPACK's sums may not hold")
 
 
 def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime) -> Array:

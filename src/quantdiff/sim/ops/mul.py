@@ -10,7 +10,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.fixed_point import Rounding, requantize
-from quantdiff.sim.floats import clamped, plain
+from quantdiff.sim.floats import clamped, computed, plain
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -24,7 +24,7 @@ def mul(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     ``M = s_a s_b / s_y`` in float32 everywhere but in tflm, which takes float64.
     """
     if plain(node):
-        return clamped(node, a * b)
+        return clamped(node, computed(runtime, np.multiply, a, b), runtime)
     if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
     product = centred(a, zero_point_of(node.x)).astype(np.int64) * centred(b, zero_point_of(node.at(1)))

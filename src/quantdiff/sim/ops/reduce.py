@@ -35,11 +35,19 @@ def reduce(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
         return np.asarray(REDUCTIONS[node.operator.op].reduce(x, axis=over, keepdims=keep), x.dtype)
     if runtime is Runtime.XNNPACK:
         x = flushed(x)
+        refuse_zeros_of_both_signs(x, over)
     y = REDUCTIONS[node.operator.op].reduce(x, axis=over, keepdims=True)
     if runtime in KEEP_FIRST:  # they start from the last finite number, not from the first value
         y = np.maximum(y, -FLOAT_MAX) if node.operator.op == "REDUCE_MAX" else np.minimum(y, FLOAT_MAX)
     y = np.where(y == 0, zero_that_remains(x, over, runtime), y)
     return y if keep else y.reshape([n for i, n in enumerate(x.shape) if i not in over])
+
+
+def refuse_zeros_of_both_signs(x: Array, over: tuple[int, ...]) -> None:
+    """Which of them remains depends on the width of the CPU's vectors, where these lie along the last axis."""
+    positive, negative = ((x == 0) & (np.signbit(x) == sign) for sign in (False, True))
+    if x.ndim - 1 in over and np.any(positive.any(axis=over) & negative.any(axis=over)):
+        raise NoKernel("zeros of both signs, of which XNNPACK keeps the one or the other")
 
 
 def zero_that_remains(x: Array, over: tuple[int, ...], runtime: Runtime) -> Array:

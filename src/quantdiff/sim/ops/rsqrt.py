@@ -78,9 +78,12 @@ def root_of_integer(value: int) -> int:
 
 
 def inverse_root_multiplier(value: int) -> tuple[int, int]:
-    """Mantissa and left shift of ``1 / sqrt(value)`` for a value below 2**27."""
+    """Mantissa and left shift of ``1 / sqrt(value)`` (``GetInvSqrtQuantizedMultiplierExp``)."""
     if value <= 1:
         return (1 << 31) - 1, 0
+    top = TOP_SHIFT
+    while value >= 1 << 29:
+        value, top = value // 4, top + 1
     mul = saturating_rounding_doubling_high_mul
     pairs = (32 - value.bit_length() - 1) // 2 - 1
     scaled = np.asarray((value << 2 * pairs) >> 1, np.int64)
@@ -88,5 +91,5 @@ def inverse_root_multiplier(value: int) -> tuple[int, int]:
     for _ in range(NEWTON_STEPS):
         cube = rescale(mul(mul(x, x), x), 6)
         x = rescale(mul(x, ONE_AND_HALF_Q3) - mul(half, cube), 3)
-    mantissa, shift = int(mul(x, HALF_SQRT_2)), TOP_SHIFT - pairs
+    mantissa, shift = int(mul(x, HALF_SQRT_2)), top - pairs
     return (mantissa << -shift, 0) if shift < 0 else (mantissa, -shift)

@@ -30,7 +30,7 @@ DIFF_INTEGER_BITS, SUM_INTEGER_BITS = 5, 12
 def softmax(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``exp(beta * (x - max)) / sum`` along the last axis. Shape as ``x``."""
     if is_quantized(node.x, "int16"):
-        wide = softmax_int16(node, x.astype(np.int64) - x.max(axis=-1, keepdims=True))
+        wide = softmax_int16(node, x.astype(np.int64) - x.max(axis=-1, keepdims=True), runtime)
         return wide.astype(np.int16)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")

@@ -11,7 +11,7 @@ from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.fixed_point import Rounding, requantize
-from quantdiff.sim.floats import plain
+from quantdiff.sim.floats import computed, plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -23,8 +23,8 @@ LEFT_SHIFT = {"int8": 7, "int16": 0}
 def squared_difference(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     """Compute ``(a - b)**2``. Shapes broadcast."""
     if plain(node) and node.x.dtype in ("float32", "int32"):
-        difference = a - b
-        return np.asarray(difference * difference, a.dtype)
+        difference = computed(runtime, np.subtract, a, b)
+        return computed(runtime, np.square, difference)
     if not is_quantized(node.x, "int8", *(("int16",) if runtime is Runtime.TFLM else ())):
         raise NoKernel(f"type {node.x.dtype}")
     left = LEFT_SHIFT[node.x.dtype]

@@ -17,7 +17,7 @@ from quantdiff.sim.runtime import Runtime
 STATE = 4
 
 
-@kernel("SVDF", batched=False)
+@kernel("SVDF")
 def svdf(
     node: Node, x: Array, feature: Array, time: Array, bias: Array | None = None, *_: Array | None, runtime: Runtime
 ) -> Array:

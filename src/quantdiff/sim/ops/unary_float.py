@@ -11,7 +11,7 @@ from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim import libm
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.fixed_point import Rounding, requantize, stored
-from quantdiff.sim.floats import plain
+from quantdiff.sim.floats import computed, plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -22,6 +22,7 @@ ROUNDED_ONCE: dict[str, Callable[[Array], Any]] = {
     "FLOOR": np.floor,
     "NEG": np.negative,
     "ROUND": np.rint,
+    "SIGN": np.sign,
     "SQRT": np.sqrt,
     "SQUARE": np.square,
 }
@@ -37,7 +38,14 @@ def rounded_once(node: Node, x: Array, *, runtime: Runtime) -> Array:
         raise NoKernel(f"type {node.x.dtype}, quantized")
     if runtime is Runtime.XNNPACK and node.operator.op == "SQRT":
         raise NoKernel("XNNPACK refines an estimate and may miss the last bit")
-    return np.asarray(ROUNDED_ONCE[node.operator.op](x), x.dtype)
+    if node.operator.op == "ABS":  # a mask, in XNNPACK too
+        return np.abs(x)
+    y = np.asarray(computed(runtime, ROUNDED_ONCE[node.operator.op], x), x.dtype)
+    if node.operator.op == "NEG" and runtime is Runtime.XNNPACK:
+        return y + np.float32(0)  # it subtracts from 0
+    if node.operator.op == "ROUND" and runtime is not Runtime.XNNPACK:
+        return np.where((y == 0) & (x != 0), np.float32(0), y)  # -1 + 1, not -0
+    return y
 
 
 @kernel(*FROM_LIBM)

@@ -1,0 +1,145 @@
+"""Arithmetic on plain numbers, the smallest floats among them, and what a graph asks of shapes: bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from golden import LITERT, RUNTIMES, Case, Dice, Maker
+from written_models import Op, T
+
+from quantdiff.quant import Array
+from quantdiff.sim.runtime import Runtime
+
+TINY = np.float32(1e-39)  # below the smallest normal float
+ODD = np.asarray([0.0, -0.0, TINY, -TINY, 1e-30, 2.5, -2.5, 0.5, -1.5, 1e8, np.inf, -np.inf], np.float32)
+
+
+def reals(dice: Dice, shape: Sequence[int], low: float = -np.inf) -> Array:
+    x = (dice.rng.normal(size=shape) * np.exp(dice.rng.normal(0, 10, shape))).astype(np.float32)
+    odd = dice.rng.choice(ODD[low <= ODD], shape)
+    return np.where(dice.rng.random(shape) < 0.2, odd, np.maximum(x, np.float32(low)))
+
+
+def unary(op: str, low: float = -np.inf) -> Maker:
+    def make(dice: Dice) -> Case:
+        shape = dice.shape()
+        x = reals(dice, shape, low)
+        if op in ("COS", "SIN"):
+            x = np.fmod(np.where(np.isfinite(x), x, np.float32(0)), np.float32(1e4))
+        return Case([T("x", shape, "float32"), T("y", shape, "float32")], [Op(op, ["x"], ["y"])], {"x": x})
+
+    return make
+
+
+def pair(op: str, dtype: str = "float32", kind: str | None = None) -> Maker:
+    def make(dice: Dice) -> Case:
+        shape = dice.shape()
+        other = dice.of(shape, (1,) * (len(shape) - 1) + shape[-1:])
+        a, b = numbers(dice, shape, dtype), numbers(dice, other, dtype)
+        if op in ("DIV", "FLOOR_DIV", "FLOOR_MOD"):
+            b = np.where((b == 0) | ~np.isfinite(b), np.asarray(3, dtype), b)
+        if op.startswith("FLOOR"):
+            a = np.where(np.isfinite(a), a, np.asarray(7, dtype))
+        options = {"fusedActivationFunction": dice.of(0, 1, 2, 3)} if kind and dtype == "float32" else {}
+        tensors = [T("a", shape, dtype), T("b", other, dtype), T("y", shape, dtype)]
+        return Case(tensors, [Op(op, ["a", "b"], ["y"], options, kind)], {"a": a, "b": b})
+
+    return make
+
+
+def numbers(dice: Dice, shape: Sequence[int], dtype: str) -> Array:
+    return reals(dice, shape) if dtype == "float32" else dice.rng.integers(-1000, 1000, shape).astype(dtype)
+
+
+def shape_of(op: str) -> Maker:
+    def make(dice: Dice) -> Case:
+        shape = dice.shape()
+        tensors = [T("x", shape, "float32"), T("y", (len(shape),) if op == "SHAPE" else (), "int32")]
+        options = {"outType": 2} if op == "SHAPE" else {}
+        kind = {"SHAPE": "ShapeOptions", "RANK": "RankOptions"}[op]
+        return Case(tensors, [Op(op, ["x"], ["y"], options, kind)], {"x": reals(dice, shape)})
+
+    return make
+
+
+def turned(dice: Dice) -> Case:
+    shape = (dice.size(1, 4), dice.size(1, 5), dice.size(1, 9))
+    axes = dice.of([0], [1], [2], [-1], [1, 2], [0, 1, 2])
+    tensors = [T("x", shape, "float32"), T("a", (len(axes),), "int32", data=axes), T("y", shape, "float32")]
+    return Case(tensors, [Op("REVERSE_V2", ["x", "a"], ["y"])], {"x": reals(dice, shape)})
+
+
+def counted(dtype: str) -> Maker:
+    def make(dice: Dice) -> Case:
+        first, step = dice.size(-20, 20), dice.of(-3, -1, 1, 2, 7)
+        last, unit = first + step * dice.size(1, 40) + dice.of(0, 1), dice.of(1, 0.1) if dtype == "float32" else 1
+        values = {n: np.asarray(v * unit, dtype) for n, v in (("first", first), ("last", last), ("step", step))}
+        if (last - first) * step <= 0:
+            return make(dice)
+        size = int(np.ceil(np.abs((values["last"] - values["first"]) / values["step"])))
+        tensors = [T(name, (), dtype) for name in values] + [T("y", (size,), dtype)]
+        return Case(tensors, [Op("RANGE", list(values), ["y"], {}, "RangeOptions")], values)
+
+    return make
+
+
+def broadcast_shapes(dice: Dice) -> Case:
+    shape = [dice.size(2, 9) for _ in range(dice.size(1, 4))]
+    other = [dice.of(1, size) for size in shape][dice.size(0, len(shape) - 1) :]
+    feeds = {"a": np.asarray(shape, np.int32), "b": np.asarray(other, np.int32)}
+    tensors = [T(name, x.shape, "int32") for name, x in feeds.items()] + [T("y", (len(shape),), "int32")]
+    return Case(tensors, [Op("BROADCAST_ARGS", ["a", "b"], ["y"])], feeds)
+
+
+MAKERS: dict[str, Maker] = {
+    **{f"{op} float32": unary(op) for op in ("ABS", "CEIL", "FLOOR", "NEG", "ROUND", "SQUARE")},
+    "SQUARED_DIFFERENCE float32": pair("SQUARED_DIFFERENCE"),
+    **{f"{op} float32": pair(op, kind=f"{op.capitalize()}Options") for op in ("ADD", "SUB", "MUL", "DIV")},
+    "SHAPE": shape_of("SHAPE"),
+    "FLOOR_DIV int32": pair("FLOOR_DIV", "int32"),
+    "FLOOR_DIV float32": pair("FLOOR_DIV"),
+    "FLOOR_MOD int32": pair("FLOOR_MOD", "int32"),
+    "FLOOR_MOD float32": pair("FLOOR_MOD"),
+    "REVERSE_V2": turned,
+    "BROADCAST_ARGS": broadcast_shapes,
+}
+LITERT_ONLY: dict[str, Maker] = {
+    "RANK": shape_of("RANK"),
+    "RANGE float32": counted("float32"),
+    "RANGE int32": counted("int32"),
+    **{f"{op} int32": pair(op, "int32", f"{op.capitalize()}Options") for op in ("ADD", "SUB", "MUL", "DIV")},
+}
+NOT_IN_XNNPACK: dict[str, Maker] = {
+    "COS float32": unary("COS"),
+    "SIN float32": unary("SIN"),
+    "SQRT float32": unary("SQRT", low=0),
+}
+ABSENT = {
+    Runtime.TFLM: ("FLOOR_DIV int32", "FLOOR_MOD int32"),
+    Runtime.REFERENCE: ("CEIL float32", "ROUND float32"),
+}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("op", MAKERS)
+def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
+    if op in ABSENT.get(runtime, ()):
+        pytest.skip("this runtime has no such op")
+    exact(op, MAKERS[op], runtime, times=0.1)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+@pytest.mark.parametrize("op", LITERT_ONLY)
+def test_golden_where_tflm_has_none(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
+    exact(op, LITERT_ONLY[op], runtime, times=0.1)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", [runtime for runtime in RUNTIMES if runtime is not Runtime.XNNPACK])
+@pytest.mark.parametrize("op", NOT_IN_XNNPACK)
+def test_golden_of_libm(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
+    exact(op, NOT_IN_XNNPACK[op], runtime, times=0.1)

@@ -1,0 +1,78 @@
+"""The ops of older files: every int8 case again with uint8 tensors, bit for bit on LiteRT's runtimes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from golden import LITERT, Case, Dice, Maker, run_simulator
+from sim.ops import test_elementwise as elementwise
+from sim.ops import test_second_row as second_row
+from sim.ops import test_spatial as spatial
+from written_models import Op, T
+
+from quantdiff.sim.runtime import Runtime
+
+
+def unsigned(maker: Maker) -> Maker:
+    """The same case with its int8 tensors 128 higher."""
+
+    def make(dice: Dice) -> Case:
+        case = maker(dice)
+
+        def other(t: T) -> T:
+            if t.dtype != "int8":
+                return t
+            data = None if t.data is None else np.asarray(t.data, np.int64) + 128
+            return replace(t, dtype="uint8", zero_point=int(np.max(t.zero_point)) + 128, data=data)
+
+        feeds = {n: _higher(x) if np.asarray(x).dtype == np.int8 else x for n, x in case.feeds.items()}
+        return Case([other(t) for t in case.tensors], case.operators, feeds)
+
+    return make
+
+
+def _higher(x: np.ndarray[tuple[int, ...], np.dtype[np.int8]]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return (x.astype(np.int16) + 128).astype(np.uint8)
+
+
+def requantized(source: str, target: str) -> Maker:
+    """At the ends of a file: mostly a move by 128, now and then another scale."""
+
+    def make(dice: Dice) -> Case:
+        shape, scale = dice.shape(), dice.scale()
+        same = dice.chance()
+        zero_point = dice.zero_point(source)
+        moved = zero_point + (128 if target == "uint8" else -128)
+        y = T("y", shape, target, scale if same else dice.near(scale), moved if same else dice.zero_point(target))
+        x = dice.integers(shape, source)
+        return Case([T("x", shape, source, scale, zero_point), y], [Op("QUANTIZE", ["x"], ["y"])], {"x": x})
+
+    return make
+
+
+ABSENT = ("ABS", "BATCH_MATMUL", "LOG", "RSQRT", "SQUARED_DIFFERENCE")
+REFUSED = ("RESIZE_BILINEAR", "TRANSPOSE_CONV")
+OTHER_TYPES = ("int16", "uint8")
+MAKERS = {
+    op.replace("int8", "uint8") + ("" if "int8" in op else " uint8"): unsigned(maker)
+    for op, maker in {**elementwise.MAKERS, **second_row.MAKERS, **spatial.MAKERS}.items()
+    if not op.startswith((*ABSENT, *REFUSED)) and not any(dtype in op for dtype in OTHER_TYPES)
+}
+MAKERS |= {f"QUANTIZE {a} → {b}": requantized(a, b) for a, b in (("int8", "uint8"), ("uint8", "int8"))}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+@pytest.mark.parametrize("op", MAKERS)
+def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
+    exact(op, MAKERS[op], runtime, times=0.5, variant=True)
+
+
+@pytest.mark.parametrize("op", REFUSED)
+def test_what_has_no_kernel_says_so(op: str) -> None:
+    case = unsigned(second_row.MAKERS[op])(Dice())
+    _, simulation = run_simulator(case.write(), list(case.feeds.values()), Runtime.REFERENCE)
+    assert "uint8" in simulation.missing[0].why
