@@ -2,11 +2,11 @@
 
     uv run --group bench python benchmarks/layers.py [SAMPLES]
 
-Seconds per sample, the best of some rounds taken in turns; the ratio counts. ``bare`` runs both models in this process,
-one thread each, and reads every tensor. ``accumulated`` has all figures of every pair as it happens, ``all`` those of each
-layer alone too, for which the float model runs once more on the int8 model's values. ``compare_model`` is that of
-``litert-quantizer`` with all its metrics; ``QuantizationDebugger`` is TensorFlow's, on Keras' own MobileNetV2, its start
-apart, with ours on the same files.
+Seconds per sample, the best of some rounds taken in turns; the ratio counts. ``bare`` runs both models in this
+process, one thread each, and reads every tensor. ``accumulated`` has all figures of every pair as it happens, ``all``
+those of each layer alone too, for which the float model runs once more on the int8 model's values. ``compare_model``
+is that of ``litert-quantizer`` with all its metrics; ``QuantizationDebugger`` is TensorFlow's, on Keras' own
+MobileNetV2, its start apart, with ours on the same files.
 """
 
 from __future__ import annotations
