@@ -1,7 +1,7 @@
 """The peer of ``quantdiff run``: the same steps as anybody would write them, with Keras' defaults.
 
 One ``fit``, one ``evaluate`` and one ``predict`` per model, one ``invoke`` per image, twice over the test set:
-once for the accuracy, once for the outputs. Called as ``plain_script.py MNIST_NPZ``.
+once for the accuracy, once for the outputs. Called as ``plain_script.py MNIST_NPZ [LAYERS [SEED]]``.
 """
 
 import os
@@ -19,7 +19,8 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 warnings.simplefilter("ignore")
-SEED = 3
+LAYERS = int(sys.argv[2]) if len(sys.argv) > 2 else 4
+SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 3
 
 
 def outputs_of(interpreter, images):  # noqa: ANN001, ANN201 (a script as people write it)
@@ -47,7 +48,7 @@ compile_options = {
     "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     "metrics": ["accuracy"],
 }
-dense = [keras.layers.Dense(10) for _ in range(4)]
+dense = [keras.layers.Dense(10) for _ in range(LAYERS)]
 baseline = keras.Sequential([keras.layers.InputLayer(input_shape=(28, 28)), keras.layers.Flatten(), *dense])
 baseline.compile(**compile_options)
 baseline.fit(x_train, y_train, epochs=1, validation_split=0.1)

@@ -12,7 +12,7 @@ import numpy as np
 from quantized_models import Made
 
 from quantdiff.experiment.trial import Trial
-from quantdiff.experiment.zoo import build, convert, one_by_one, seed_everything
+from quantdiff.experiment.zoo import build, convert, seed_everything
 from quantdiff.load.datasets import load_dataset
 from quantdiff.load.frameworks import frameworks, quiet, tfmot
 from quantdiff.quant import Array
@@ -152,7 +152,7 @@ def make_network(name: str, folder: Path) -> Made:
                 _fit(model, loss, x, x if network.target == "itself" else y)
         made = Made(folder / "model.h5", folder / "model.tflite", folder / "data.npz")
         model.save(str(made.keras))
-    made.tflite.write_bytes(convert(_for_one(model), one_by_one(x[:200]) if network.int8_ends else None))
+    made.tflite.write_bytes(convert(_for_one(model), x[:200] if network.int8_ends else None))
     np.savez(made.data, allow_pickle=False, x=shaped(data.x_test, model.input_shape), y=data.y_test)
     return made
 

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quantdiff import nudge
-from quantdiff.experiment.zoo import convert, one_by_one
+from quantdiff.experiment.zoo import convert
 from quantdiff.load.frameworks import frameworks, quiet
 from quantdiff.load.tflite import load_tflite
 from quantdiff.nudge import Nudged, nudge_converter, nudge_fake_quant
@@ -268,7 +268,7 @@ def test_the_symmetric_rule_is_the_converters_on_thousands_of_channels(tmp_path:
     model = keras.Sequential([keras.layers.InputLayer(input_shape=(4,)), keras.layers.Dense(3000, use_bias=False)])
     model.layers[-1].set_weights([kernel])
     path = tmp_path / "wide.tflite"
-    path.write_bytes(convert(model, one_by_one(rng.normal(size=(20, 4)).astype(np.float32))))
+    path.write_bytes(convert(model, rng.normal(size=(20, 4)).astype(np.float32)))
     (stored,) = [t.quant for t in load_tflite(path).main.tensors if t.is_constant and t.dtype == "int8"]
     assert stored is not None
     assert len(stored.scale) == 3000

@@ -58,6 +58,13 @@ def test_a_worker_lives_on_between_calls_and_is_replaced_when_it_dies() -> None:
         assert on.submit(os.getpid).result() not in (first, os.getpid())
 
 
+def test_a_worker_makes_room_after_some_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quantdiff.experiment.workers.CALLS_AT_MOST", 2)
+    with Workers(1) as on:
+        pids = [on.submit(os.getpid).result() for _ in range(4)]
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
 def test_an_error_comes_back_as_it_was() -> None:
     with Workers(1) as on, pytest.raises(ZeroDivisionError):
         on.submit(divmod, 1, 0).result()

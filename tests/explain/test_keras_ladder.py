@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from quantdiff import api
 from quantdiff.errors import NotComparable
 from quantdiff.explain.explanation import BIAS, CURVES, EXACT, MECHANISMS, ROUNDING, WEIGHTS, Explanation
 from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.frameworks import frameworks, quiet
 from quantdiff.load.tflite import load_tflite
 from quantdiff.run.tflite import RUNTIMES
 
@@ -141,3 +143,40 @@ def test_rungs_below_the_biases_need_curves_and_sums(networks: Callable[[str], M
     assert curves is not None
     assert np.sign(curves.differing_after - exact.differing_after) == -1
     assert curves.without
+
+
+def several_ends() -> object:
+    """Two inputs, a layer that is called on both, a model inside, two outputs."""
+    layers, model = frameworks().keras.layers, frameworks().keras.Model
+    left, right = layers.Input((6,), name="left"), layers.Input((6,), name="right")
+    shared = layers.Dense(5, activation="relu", name="shared")
+    inner = layers.Input((10,))
+    nested = model(inner, layers.Dense(4, activation="tanh", name="deep")(inner), name="nested")
+    joined = nested(layers.Concatenate()([shared(left), shared(right)]))
+    return model([left, right], [layers.Dense(3, name="first")(joined), layers.Dense(2, name="second")(joined)])
+
+
+def test_several_inputs_and_outputs_shared_and_nested_layers(tmp_path: Path) -> None:
+    frameworks().keras.utils.set_random_seed(5)
+    model: Any = several_ends()
+    dice = np.random.default_rng(6)
+    x = {name: dice.normal(size=(60, 6)).astype(np.float32) for name in ("left", "right")}
+    for weight in model.weights:
+        if "bias" in weight.name:
+            weight.assign(dice.normal(size=weight.shape))
+    lite = frameworks().tf.lite
+    with quiet():
+        model.save(str(tmp_path / "model.h5"))
+        converter = lite.TFLiteConverter.from_keras_model(model)
+        converter.optimizations = [lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([x["left"][i : i + 1], x["right"][i : i + 1]] for i in range(60))
+        converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = frameworks().tf.int8
+        (tmp_path / "model.tflite").write_bytes(converter.convert())
+    np.savez(tmp_path / "data.npz", allow_pickle=False, **x)
+    files = tmp_path / "model.h5", tmp_path / "model.tflite", tmp_path / "data.npz"
+    answer = api.explain(*files, api.Settings(runtimes=("reference", "xnnpack")))
+    for explanation in answer.found:
+        check_account(explanation)
+        assert explanation.count == 60 * 5
+        assert "shared" not in {layer.layer for layer in explanation.layers}

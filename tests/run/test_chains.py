@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from golden import RUNTIMES
 from written_models import Op, T, write_tflite
 
@@ -67,6 +68,19 @@ def test_rounding_alone() -> None:
     assert results[0].differing[RUNTIMES[0]] == 0
     assert results[0].differing[Runtime.REFERENCE] == np.count_nonzero(xnnpack[4] != reference[4]) > 0
     np.testing.assert_array_equal(simulation.values[5], xnnpack[5])
+
+
+def test_rounding_alone_a_few_samples_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = graph_of(
+        Op("SOFTMAX", ["y"], ["s"], {"beta": 1.0}), tensors=(T("s", SHAPE, scale=1 / 256, zero_point=-128),)
+    )
+    inputs = random_inputs(graph, 5)
+    whole, _ = compare_rounding(graph, inputs, RUNTIMES)
+    for name in ("ELEMENTS_AT_ONCE", "BLOCKED_AT_ONCE"):
+        monkeypatch.setattr(f"quantdiff.run.operators.{name}", 6000)  # two samples
+    parts, _ = compare_rounding(graph, inputs, RUNTIMES)
+    assert parts == whole
+    assert any(result.differing[Runtime.REFERENCE] for result in whole)
 
 
 def test_what_is_missing_is_named_and_the_rest_runs() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,11 +16,14 @@ from quantdiff.quant import Array
 from quantdiff.sim import compiled, loops
 from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype
 from quantdiff.sim.fixed_point import Rounding
+from quantdiff.sim.ops.depthwise_conv_2d import blocks_of
 from quantdiff.sim.rounded import Rounded
-from quantdiff.sim.rules import Requantization
+from quantdiff.sim.rules import Requantization, stages
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.window import axis_of, pad_image, windows
 
 RULES = (Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.XNNPACK, Rounding.DOUBLE)
+OTHER = {Rounding.RUY: Rounding.GEMMLOWP, Rounding.GEMMLOWP: Rounding.RUY}
 INT32 = np.iinfo(np.int32)
 
 
@@ -48,6 +52,8 @@ def test_near_ties_saturation_and_large_multipliers(rounding: Rounding, dtype: s
     for tail in range(4):
         powers, others = 2.0 ** rng.integers(-20, 3, 9), np.exp(rng.uniform(-14, 1.5, 12))  # up to 4
         scale = np.concatenate([powers, others, [1.0, 0.5, 2.0**-40]])
+        if rounding is Rounding.SINGLE and tail % 2:
+            scale = scale[scale < 1]  # compiled only where no sum can leave an int32
         block = near_ties(scale, rng)
         offset = rng.integers(-3, 4, scale.size).astype(np.int32)
         zero_point = int(rng.integers(low, high + 1))
@@ -56,6 +62,73 @@ def test_near_ties_saturation_and_large_multipliers(rounding: Rounding, dtype: s
         np.testing.assert_array_equal(*both_ways(rule, block, offset))
         exact = np.abs(block).max(axis=1) < 2**24
         np.testing.assert_array_equal(*both_ways(rule, block[exact].astype(np.float32), offset))
+
+
+def in_blocks(rules: tuple[Requantization, ...], block: Array, offset: Array) -> Rounded:
+    return Rounded(Sums(len(block), offset, [block[:100], block[100:101], block[101:]]), rules, block.shape)
+
+
+@pytest.mark.parametrize("rounding", [Rounding.RUY, Rounding.GEMMLOWP])
+def test_two_rules_on_one_product(rounding: Rounding, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both orders, sums that shift left among them, and what is counted is what differs."""
+    rng = np.random.default_rng(1)
+    powers, others = 2.0 ** rng.integers(-20, 0, 40), np.exp(rng.uniform(-14, 0, 40))
+    for largest in (1.0, 4.0):
+        scale = np.append(np.concatenate([powers, others]), largest)
+        block, offset = near_ties(scale, rng), rng.integers(-3, 4, scale.size).astype(np.int32)
+        first = Requantization(rounding, tuple(scale.tolist()), 3, (-100, 90), "int8")
+        rules = first, replace(first, rounding=Rounding.XNNPACK), replace(first, rounding=OTHER[rounding]), first
+        assert [indices for _, indices in stages(rules[:3], loops)] == [
+            (0, 2) if rounding is Rounding.RUY else (2, 0),
+            (1,),
+        ]
+        results = []
+        for module in (loops, None):
+            monkeypatch.setattr("quantdiff.sim.rounded.loops", lambda elements, chosen=module: chosen)
+            whole = in_blocks(rules, block, offset).whole()
+            alone, counts = in_blocks(rules, block, offset).first_and_differing()
+            np.testing.assert_array_equal(alone, whole[0])
+            assert counts == tuple(np.count_nonzero(whole[0] != y) for y in whole)
+            assert counts[0] == counts[3] == 0
+            assert counts[1] > 100
+            assert counts[2] > 100
+            results.append(whole)
+        for fast, slow in zip(*results, strict=True):
+            np.testing.assert_array_equal(fast, slow)
+
+
+def test_a_tail_is_no_twin() -> None:
+    """Rule R whose tail rounds by G shares no product with rule G: it has ties of its own."""
+    r = Requantization(Rounding.RUY, (0.25, 0.25), 0, (-128, 127), "int8", tail=1)
+    g = Requantization(Rounding.GEMMLOWP, (0.25, 0.25), 0, (-128, 127), "int8", tail=1)
+    assert [indices for _, indices in stages([r, g], loops)] == [(0,), (1,)]
+    other = replace(r, tail=0), replace(g, tail=0, zero_point=1)
+    assert [indices for _, indices in stages(other, loops)] == [(0,), (1,)]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_operands_by_table(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pair of 8-bit operands, in blocks, one operand broadcast, the other another one in each row."""
+    tensors = [
+        T("a", (1, 256, 1), dtype, 0.25, 5),
+        T("b", (1, 256, 256), dtype, 0.3, 100),
+        T("y", (1, 256, 256), dtype, 0.4, 7),
+    ]
+    q = np.arange(256).astype(np.uint8).view(dtype)
+    a, b = q.reshape(1, 256, 1), np.stack([np.roll(q, i) for i in range(256)])[None]
+    model = Case(tensors, [Op("SUB", ["a", "b"], ["y"])], {"a": a, "b": b}).write()
+    for runtime in (Runtime.XNNPACK, Runtime.REFERENCE):
+        results = []
+        for module, block in ((loops, 1000), (None, 1000), (loops, 2**18)):
+            monkeypatch.setattr("quantdiff.sim.ops.add.loops", lambda elements, chosen=module: chosen)
+            monkeypatch.setattr("quantdiff.sim.ops.add.BLOCK", block)
+            graph, simulation = run_simulator(model, [a, b], runtime)
+            results.append(simulation.values[graph.outputs[0]][0])
+        for other in results[1:]:
+            np.testing.assert_array_equal(results[0], other)
+        real = 0.25 * (a.astype(float) - 5) - 0.3 * (b.astype(float) - 100)
+        nearest = np.clip(np.round(real / 0.4) + 7, np.iinfo(dtype).min, np.iinfo(dtype).max)
+        assert np.abs(results[0] - nearest).max() <= 1
 
 
 def test_the_sum_wraps_as_int32() -> None:
@@ -86,9 +159,21 @@ def test_whole_convolutions_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatc
 
     dice = Dice()
     for turn in range(120):
+        block = 2**18 if turn % 3 else 200  # a few lines at once, or a few images
+        monkeypatch.setattr("quantdiff.sim.ops.depthwise_conv_2d.BLOCK", block)
+        monkeypatch.setattr("quantdiff.sim.accumulate.BLOCK", block)
         case = image(dice, depthwise=turn % 2 == 0, dtype=dtype)
         for fast, slow in zip(simulated(case, True), simulated(case, False), strict=True):
             np.testing.assert_array_equal(fast, slow)
+
+
+def test_strides_and_dilations_that_differ_by_axis() -> None:
+    """Down and across each have their own; five taps are filled up to six."""
+    rng, axes = np.random.default_rng(2), (axis_of(9, 5, 1, 2, "SAME"), axis_of(11, 1, 3, 1, "VALID"))
+    x, w = rng.integers(-128, 128, (3, 9, 11, 4)).astype(np.int8), rng.integers(-127, 128, (5, 1, 4)).astype(np.int16)
+    found = np.concatenate(list(blocks_of(loops, x, 9, w, axes))).reshape(3, 9, 4, 4)
+    columns = windows(pad_image(x.astype(np.int64), axes, 9), axes)
+    np.testing.assert_array_equal(found, np.einsum("nhwijc,ijc->nhwc", columns, w))
 
 
 def test_split_sums_are_exact_at_the_extremes() -> None:

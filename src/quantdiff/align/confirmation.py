@@ -14,25 +14,29 @@ from quantdiff.align.leftovers import Refusals
 from quantdiff.align.matching import Match
 from quantdiff.align.segments import with_insides
 from quantdiff.run.flow import Flow
-from quantdiff.run.watched import Side
+from quantdiff.run.watched import Seen, value_at
 
 BETTER = 2.0  # times nearer does a value bring what is computed from it, where it does the work of the reference's
 
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """Both sides after a run, and the candidate's values."""
+    """A run of both sides, and samples of the candidate's values."""
 
-    sides: tuple[Side, Side]
-    flows: tuple[Flow, Flow]
+    seen: tuple[Seen, Seen]
     candidate: Mapping[int, Sample]
+
+    @property
+    def flows(self) -> tuple[Flow, Flow]:
+        """Reference and candidate."""
+        return self.seen[0].flow, self.seen[1].flow
 
     def distances(self, matches: Iterable[Match]) -> dict[int, float]:
         """Reference key → distance of its local value from the candidate's, for the pairs that can be told."""
         matches = tuple(matches)
         ours, theirs = (flow.by_key() for flow in self.flows)
-        given = {match.reference: self.sides[1].value(theirs[match.candidate]) for match in matches}
-        values = self.sides[0].watched.local(given)
+        given = {match.reference: value_at(self.seen[1], theirs[match.candidate]) for match in matches}
+        values = self.seen[0].local(given)
         found = {
             match.reference: agreement(
                 sample(ours[match.reference], values[match.reference]), self.candidate[match.candidate]

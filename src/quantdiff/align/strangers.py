@@ -15,13 +15,14 @@ def strangers(reference: Flow, candidate: Flow, matches: Sequence[Match]) -> str
     """Why the two are not made from each other, in words; empty where they are.
 
     They are where an output agrees, or half of the kernels (batch norm changes these), or half of the values with
-    weights (a wrong kernel or a bad quantization changes those).
+    weights (a wrong kernel or a bad quantization changes those). An output that hardly varies counts where nothing
+    has weights.
     """
-    agreeing = [match for match in matches if match.confirmed == "values"]
-    if {match.candidate for match in agreeing} & candidate.ends() - set(candidate.inputs):
-        return ""
     ours, theirs = ([p for p in flow.places if p.is_weighted] for flow in (reference, candidate))
     count = min(len(ours), len(theirs))
+    agreeing = [match for match in matches if match.confirmed == "values" or not count]
+    if {match.candidate for match in agreeing} & candidate.ends() - set(candidate.inputs):
+        return ""
     alike = max(sum(match.kernel is True for match in matches), _common(ours, theirs))
     aligned = sum(match.kernel is not None for match in agreeing)
     if count and max(alike, aligned) >= AT_LEAST * count:

@@ -14,11 +14,11 @@ from quantdiff.align.matching import Match, Matching
 from quantdiff.align.segments import segments, with_insides
 from quantdiff.align.strangers import strangers
 from quantdiff.run.flow import Flow, Place
-from quantdiff.run.watched import Side
+from quantdiff.run.watched import Seen, Side
 from quantdiff.trace import Grid
 
 PROBED, SAMPLES_AT_ONCE = 64, 1000  # that the alignment looks at; that run together
-BYTES_AT_ONCE = 2**26  # of inner values of both sides in memory
+BYTES_AT_ONCE = 2**25  # of inner values of both sides in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ def pair_models(reference: Side, candidate: Side) -> Pairing:
     Raises:
         RuntimeFailed: a model does not run.
     """
-    at_once = _samples_at_once([_probe(side, 1) for side in (reference, candidate)])
-    count = min(PROBED, at_once)
-    (ours, our_samples), (theirs, their_samples) = (_sampled(side, count) for side in (reference, candidate))
-    distances = distances_between(our_samples, their_samples)
+    at_once = _samples_at_once([side.run(0, 1) for side in (reference, candidate)])
+    seen = reference.run(0, min(PROBED, at_once)), candidate.run(0, min(PROBED, at_once))
+    ours, theirs = seen[0].flow, seen[1].flow
+    sampled = _sampled(seen[0]), _sampled(seen[1])
+    distances = distances_between(*sampled)
     matches, refusals = choose_pairs(ours, theirs, distances), Refusals(distances)
     matches = _without_moved_biases(matches, ours, theirs, refusals)
-    local = Local((reference, candidate), (ours, theirs), their_samples)
-    matches = confirmed(matches, local, refusals)
+    matches = confirmed(matches, Local(seen, sampled[1]), refusals)
     matches = [_with_kernel(match, ours, theirs) for match in with_insides(ours, theirs, matches)]
     if why := strangers(ours, theirs, matches):
         matching = Matching(tuple(match for match in matches if match.confirmed == "values"), strangers=why)
@@ -62,21 +62,16 @@ def pair_models(reference: Side, candidate: Side) -> Pairing:
     return Pairing(ours, theirs, matching, at_once)
 
 
-def _probe(side: Side, count: int) -> tuple[Side, Flow]:
-    return side, side.run(0, count)
-
-
-def _samples_at_once(probes: Sequence[tuple[Side, Flow]]) -> int:
-    bytes_each = sum(side.value(place).array.nbytes for side, flow in probes for place in flow.places)
+def _samples_at_once(probes: Sequence[Seen]) -> int:
+    bytes_each = sum(seen.value(place.key).nbytes for seen in probes for place in seen.flow.places)
     return max(1, min(SAMPLES_AT_ONCE, BYTES_AT_ONCE // max(1, bytes_each)))
 
 
-def _sampled(side: Side, count: int) -> tuple[Flow, dict[int, Sample]]:
+def _sampled(seen: Seen) -> dict[int, Sample]:
     """A model's values for the first samples. Floats that restate integers are left to these."""
-    flow = side.run(0, count)
-    aside = flow.restating()
-    values = ((place, side.watched.value(place.key)) for place in flow.places if place.key not in aside)
-    return flow, {place.key: sample(place, array) for place, array in values if array.size}
+    aside = seen.flow.restating()
+    values = ((place, seen.value(place.key)) for place in seen.flow.places if place.key not in aside)
+    return {place.key: sample(place, array) for place, array in values if array.size}
 
 
 def _without_moved_biases(matches: list[Match], ours: Flow, theirs: Flow, refusals: Refusals) -> list[Match]:

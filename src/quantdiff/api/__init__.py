@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from quantdiff.api.explanations import Explanations, explain
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.settings import DEFAULTS, Settings
+    from quantdiff.api.shards import diff_shards
     from quantdiff.api.sweeps import count_stored, report_study, sweep
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Settings",
     "count_stored",
     "diff",
+    "diff_shards",
     "explain",
     "params",
     "params_experiment",
@@ -33,6 +35,7 @@ HOMES = {
     "Settings": "settings",
     "count_stored": "sweeps",
     "diff": "comparisons",
+    "diff_shards": "shards",
     "explain": "explanations",
     "params": "parameters",
     "params_experiment": "parameters",

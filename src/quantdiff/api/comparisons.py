@@ -40,13 +40,15 @@ def diff(
         first, unfit = trace_first(left, batch, processes, progress)
         candidates, failures = trace_everywhere(right, batch, processes, progress)
     reports: tuple[LayerReport, ...] = ()
-    if layers:
+    if layers and candidates:
         from quantdiff.api.layers import layer_reports  # noqa: PLC0415 (plain diff does not pay for it)
 
         engines = runtime_of(first), [runtime_of(trace) for trace in candidates]
-        reports = layer_reports(left, right, batch, engines, settings, progress)
+        reports, without = layer_reports(left, right, batch, engines, settings, progress)
+        failures += without
     if first.engine in {trace.engine for trace in candidates}:
         first = replace(first, engine=f"reference:{first.engine}")
+        reports = tuple(replace(report, reference=first.engine) for report in reports)
     return replace(
         hold_together((first,), candidates, batch.labels, settings.tolerance),
         failures=tuple(dict.fromkeys(unfit + failures)),

@@ -41,7 +41,7 @@ def run(trial: Trial, out: Path, settings: Settings = DEFAULTS, progress: Progre
         models = [zoo.train(trial, data, progress)]
         models.append(zoo.quantize_aware(models[0], data, progress))
         progress("convert", 0, 1)
-        written = zoo.convert(models[1], zoo.one_by_one(data.x_train) if trial.quantize else None)
+        written = zoo.convert(models[1], data.x_train if trial.quantize else None)
         progress("convert", 1, 1)
         save_models(folder, dict(zip((FILES["float"], FILES["qat"]), models, strict=True)))
         (folder / FILES["tflite"]).write_bytes(written)

@@ -19,7 +19,9 @@ from quantdiff.load.keras import KerasModel
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.tflite import installed
 from quantdiff.run.versions import versions
+from quantdiff.sim.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def explain(
     """For every output of ``candidate`` that is not the reference's, the mechanism that makes it differ.
 
     The reference is a Keras model, or the candidate itself: then its first runtime of ``settings`` is explained
-    against each of the others.
+    against each of the others. A runtime that is not installed is simulated.
 
     Raises:
         QuantdiffError: a model or the data cannot be read or do not fit each other, the reference cannot run, or
@@ -56,7 +58,11 @@ def explain(
         _check_same(left, right, settings.runtimes)
     keras = None if between else open_model(left, settings)
     found, failures = [], []
-    with children(settings) as processes:
+    here = tuple(name for name in settings.runtimes if between or name in installed())
+    with children(replace(settings, runtimes=here)) as processes:
+        if isinstance(keras, KerasModel):
+            absent = (Runtime(name) for name in settings.runtimes if name not in here)
+            found += [explain_keras(keras, model, batch, each, settings.tolerance, progress) for each in absent]
         for process in processes[1:] if between else processes:
             try:
                 found.append(_one(keras, model, batch, (processes[0], process), settings, progress))

@@ -9,6 +9,8 @@ from quantdiff.api.settings import Settings
 from quantdiff.compare.layers.decisions import Decisions
 from quantdiff.compare.layers.report import LayerReport, ends_of, report_of
 from quantdiff.compare.layers.watch import watch_pairs
+from quantdiff.compare.outcome import Failure
+from quantdiff.errors import RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.keras import KerasModel
@@ -51,12 +53,21 @@ def layer_reports(
     engines: tuple[str, Sequence[str]],
     settings: Settings,
     progress: Progress,
-) -> tuple[LayerReport, ...]:
-    """A report per runtime of the candidate; ``engines`` are the reference's runtime and the candidate's."""
+) -> tuple[tuple[LayerReport, ...], tuple[Failure, ...]]:
+    """A report per runtime of the candidate, and why one has none.
+
+    ``engines`` are the reference's runtime and the candidate's.
+
+    Raises:
+        QuantdiffError: the data do not fit a model, or the reference does not run.
+    """
     first, others = engines
-    reports = []
+    reports, failures = list[LayerReport](), list[Failure]()
     with watch(reference, first, settings) as ours:
         for runtime in others:
-            with watch(candidate, runtime, settings) as theirs:
-                reports.append(compare_layers(side_of(ours, batch), side_of(theirs, batch), progress))
-    return tuple(reports)
+            try:
+                with watch(candidate, runtime, settings) as theirs:
+                    reports.append(compare_layers(side_of(ours, batch), side_of(theirs, batch), progress))
+            except RuntimeFailed as error:
+                failures.append(Failure(runtime, f"layer by layer: {error}"))
+    return tuple(reports), tuple(failures)

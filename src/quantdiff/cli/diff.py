@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from quantdiff.cli.command import (
     TROUBLE,
     command,
+    complain,
     runtime_option,
     settings_of,
     show_outcome,
@@ -17,18 +19,25 @@ from quantdiff.cli.command import (
     tolerance_option,
 )
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
 
 @command
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
-@click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x, labels y) or .npy.")
+@click.option(
+    "--data", required=True, multiple=True, type=click.Path(path_type=Path),
+    help=".npz (x, labels y) or .npy; parts of a data set: several times, or their folder.",
+)  # fmt: skip
+@click.option("--dask", metavar="ADDRESS", help="Send the parts to this scheduler: tcp://host:8786.")
 @click.option("--layers", is_flag=True, help="Layer by layer: where the difference begins, what each layer adds.")
 @click.option("--fail-on", multiple=True, metavar="EXPR", help="What counts as different, such as 'max_steps>1'.")
 @click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")
 @runtime_option
 @tolerance_option
 @timeout_option
-def diff(reference: Path, candidate: Path, data: Path, fail_on: tuple[str, ...], **options: Any) -> int:
+def diff(reference: Path, candidate: Path, data: tuple[Path, ...], fail_on: tuple[str, ...], **options: Any) -> int:
     """Compare two models on the same data: 0 same, 1 different, 2 trouble."""
     from quantdiff.compare.conditions import parse, reasons
 
@@ -36,11 +45,25 @@ def diff(reference: Path, candidate: Path, data: Path, fail_on: tuple[str, ...],
     from quantdiff import api
     from quantdiff.report.progress import progress_bar
 
-    as_json, layers = options.pop("as_json"), options.pop("layers")
-    with progress_bar() as progress:
-        outcome = api.diff(reference, candidate, data, settings_of(options), progress, layers=layers)
+    as_json, layers, dask = (options.pop(name) for name in ("as_json", "layers", "dask"))
+    parts = bool(dask) or len(data) > 1 or data[0].is_dir()
+    if parts and layers:
+        return complain("--layers takes one data file; give it without --dask")
+    with progress_bar() as progress, _executor(dask) as on:
+        if parts:
+            outcome = api.diff_shards(reference, candidate, data, settings_of(options), progress, on)
+        else:
+            outcome = api.diff(reference, candidate, data[0], settings_of(options), progress, layers=layers)
     different = [(c, reason) for c in outcome.comparisons for reason in reasons(c, conditions)]
     show_outcome(outcome, as_json)
     for comparison, reason in different:
         click.echo(f"different: {comparison.reference} vs {comparison.candidate}: {reason}", err=True)
     return TROUBLE if outcome.failures else 1 if different else 0
+
+
+def _executor(dask: str | None) -> AbstractContextManager[Executor | None]:
+    if not dask:
+        return nullcontext()
+    from quantdiff.experiment.cluster import cluster
+
+    return cluster(dask)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from quantdiff.compare.comparison import TOLERANCE, Comparison, compare
+from quantdiff.compare.comparison import TOLERANCE, Comparison, settle
 from quantdiff.compare.layers.report import LayerReport
-from quantdiff.compare.metrics import CLASSES_AT_LEAST, accuracy
+from quantdiff.compare.parts import Part, part_of
 from quantdiff.quant import Array
 from quantdiff.trace import Trace
 
@@ -48,22 +48,9 @@ def hold_together(
     Raises:
         NotComparable: outputs that do not fit each other, or hold NaN or infinity.
     """
-    grids = candidates[0] if candidates else None
-    first = [compare(references[0], other, tolerance, grids) for other in references[1:]]
-    rest = [compare(reference, candidate, tolerance) for reference in references for candidate in candidates]
-    traces = (*references, *candidates)
-    scores = {t.engine: score for t in traces if (score := _score(t, labels)) is not None}
-    comparisons = (*first, *rest)
-    notes = [note for trace in traces for note in trace.notes] + [n for c in comparisons for n in c.notes]
-    return Outcome(scores, comparisons, notes=tuple(dict.fromkeys(notes)))
+    return outcome_of(part_of(references, candidates, labels, tolerance))
 
 
-def _score(trace: Trace, labels: Array | None) -> float | None:
-    """Accuracy of the first output that decides between classes, one decision a sample."""
-    if labels is None:
-        return None
-    for value in trace.outputs:
-        per_sample = value.array.size // len(value.array)
-        if per_sample == value.array.shape[-1] >= max(CLASSES_AT_LEAST, int(labels.max()) + 1):
-            return accuracy(value.real, labels)
-    return None
+def outcome_of(whole: Part) -> Outcome:
+    """The figures of all that was counted."""
+    return Outcome(whole.accuracy, tuple(map(settle, whole.counts)), notes=whole.notes)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,16 +70,24 @@ def verify(
 
     Shapes: each input (samples, *shape of the model's input).
     """
-    seen = {runtime: _observed(model, inputs, runtime, timeout) for runtime in runtimes}
-    ran = {runtime: found for runtime, found in seen.items() if isinstance(found, Observed)}
-    values = _shared({runtime: observed.values for runtime, observed in ran.items()})
+    ran, failed = _observe(model, inputs, runtimes, timeout)
+    values = {runtime: observed.values for runtime, observed in ran.items()}
     compared, known = compare_operators(model.main, values, model.subgraphs)
     chains = simulate_each(model.main, inputs, tuple(values), model.subgraphs, known)
-    verdicts = {
-        runtime: _verdict(model.main, replace(observed, values=values[runtime]), compared[runtime], chains[runtime])
-        for runtime, observed in ran.items()
-    }
-    return {runtime: found if isinstance(found, Verdict) else verdicts[runtime] for runtime, found in seen.items()}
+    found = {r: _verdict(model.main, observed, compared[r], chains[r]) for r, observed in ran.items()}
+    return {runtime: failed[runtime] if runtime in failed else found[runtime] for runtime in runtimes}
+
+
+def _observe(
+    model: Model, inputs: Sequence[Array], runtimes: Sequence[Runtime], timeout: float
+) -> tuple[dict[Runtime, Observed], dict[Runtime, Verdict]]:
+    """What the runtimes gave, one array for all that gave the same bits, and verdicts on those that gave nothing."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # each waits for a process of its own
+        found = list(threads.map(lambda runtime: _observed(model, inputs, runtime, timeout), runtimes))
+    seen = {runtime: each for runtime, each in zip(runtimes, found, strict=True) if isinstance(each, Observed)}
+    failed = {runtime: each for runtime, each in zip(runtimes, found, strict=True) if isinstance(each, Verdict)}
+    values = _shared({runtime: observed.values for runtime, observed in seen.items()})
+    return {runtime: replace(observed, values=values[runtime]) for runtime, observed in seen.items()}, failed
 
 
 def _observed(model: Model, inputs: Sequence[Array], runtime: Runtime, timeout: float) -> Observed | Verdict:

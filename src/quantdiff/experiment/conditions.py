@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -45,6 +46,7 @@ def trained(training: Training) -> Trained:
     Sums in float depend on how many threads share them, so one thread does the work, on any machine.
     """
     one_thread()
+    gc.collect()  # models are cycles, and hold their data: those of the training before
     data = data_of(training)
     base = zoo.train_float(builder(training), training.seed, training.epochs, data, silent)
     return Trained(base, zoo.quantize_aware(base, data, silent))
@@ -97,5 +99,6 @@ def file_of(trial: SweepTrial, source: KerasModel) -> bytes:
     if not trial.calibration:
         return qat_file(trial.training)
     data = data_of(trial.training)
-    feed = zoo.one_by_one(data.x_train) if trial.calibration == "train" else in_slices(data.x_test)
-    return zoo.convert(source.model, feed)
+    if trial.calibration == "train":
+        return zoo.convert(source.model, data.x_train)
+    return zoo.convert(source.model, data.x_test, feed=in_slices)

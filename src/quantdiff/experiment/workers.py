@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 # Never fork: TensorFlow's threads do not survive it.
 SPAWN = multiprocessing.get_context("spawn")
+CALLS_AT_MOST = 50  # TensorFlow keeps some 20 to 80 MB of every training; then a fresh process takes over
 
 
 class WorkerDied(Exception):
@@ -45,11 +46,17 @@ class Workers(ThreadPoolExecutor):
         try:
             answer: T = worker.call(fn, args, kwargs)
         except WorkerDied:
-            self._mine.worker = None
-            with self._lock:
-                self._alive.discard(worker)
+            self._dismiss(worker)
             raise
+        if worker.calls >= CALLS_AT_MOST:
+            self._dismiss(worker)
         return answer
+
+    def _dismiss(self, worker: _Worker) -> None:
+        self._mine.worker = None
+        with self._lock:
+            self._alive.discard(worker)
+        worker.end()
 
     def _hire(self) -> _Worker:
         with self._lock:
@@ -72,8 +79,7 @@ class Workers(ThreadPoolExecutor):
             self._closed = True
             workers = tuple(self._alive)
         for worker in workers:
-            worker.process.kill()
-            worker.process.join()
+            worker.end()
 
 
 class _Worker:
@@ -84,6 +90,7 @@ class _Worker:
         self.process = SPAWN.Process(target=_serve, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()  # so that its end is seen here when the process dies
+        self.calls = 0
 
     def call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The answer of the process.
@@ -91,6 +98,7 @@ class _Worker:
         Raises:
             WorkerDied: there will be none.
         """
+        self.calls += 1
         try:
             self.pipe.send((fn, args, kwargs))
             done, answer = self.pipe.recv()
@@ -100,6 +108,11 @@ class _Worker:
         if not done:
             raise answer
         return answer
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        self.process.join()
 
 
 def _serve(pipe: Connection) -> None:

@@ -83,7 +83,13 @@ def one_by_one(images: Array) -> Calibration:
     return representative
 
 
-def convert(model: Any, calibration: Calibration | None, *, integer_ends: bool = False) -> bytes:
+def convert(
+    model: Any,
+    calibration: Array | None,
+    *,
+    feed: Callable[[Array], Calibration] = one_by_one,
+    integer_ends: bool = False,
+) -> bytes:
     """The model as ``.tflite``: int8 throughout with ``calibration`` images, else by the converter's defaults.
 
     The defaults make a float model dynamic range (int8 weights alone); a quantization-aware one becomes int8
@@ -96,7 +102,7 @@ def convert(model: Any, calibration: Calibration | None, *, integer_ends: bool =
     converter = lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [lite.Optimize.DEFAULT]
     if calibration is not None:
-        converter.representative_dataset = calibration
+        converter.representative_dataset = feed(calibration)
         converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]
     if calibration is not None or integer_ends:
         converter.inference_input_type = converter.inference_output_type = frameworks().tf.int8

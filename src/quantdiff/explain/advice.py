@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,10 +11,13 @@ import numpy as np
 from quantdiff.explain.account import Target
 from quantdiff.explain.explanation import BIAS, CURVES, RANGES, ROUNDING, WEIGHTS, Advice, Explanation, LayerLadder
 from quantdiff.explain.ladder import Ladder
+from quantdiff.explain.recalibration import converted_like, recalibrated
 from quantdiff.explain.reference_end import Passes
+from quantdiff.explain.targets import ends_of_file
 from quantdiff.graph import Operator
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array
+from quantdiff.run.keras import call_keras
 from quantdiff.run.operators import run_operator
 from quantdiff.run.resources import keeps_resources
 from quantdiff.run.simulator import simulate, simulate_by
@@ -34,10 +37,11 @@ SIMULATED = "tried in the simulator"
 Trial = Callable[[Passes], list[Array] | None]
 
 
-def advise(ladder: Ladder, explanation: Explanation, batch: Batch) -> tuple[Advice, ...]:
+def advise(ladder: Ladder, explanation: Explanation, batch: Batch, unsettled: Sequence[str] = ()) -> tuple[Advice, ...]:
     """What helps against the mechanisms that lead, the best first; nothing where no change helps.
 
-    The data are gone over once more only where a change has to be run.
+    The data are gone over once more only where a change has to be run. ``unsettled`` names layers whose trained range
+    is far wider than their values: then new ranges are tried too.
     """
     leading = [r.mechanism for r in explanation.rungs if r.resolved > WORTH * explanation.differing]
     found = [
@@ -47,6 +51,8 @@ def advise(ladder: Ladder, explanation: Explanation, batch: Batch) -> tuple[Advi
     ]
     trials = {} if explanation.unsupported or not leading else _trials(ladder, explanation, leading)
     found += _tried(ladder, explanation, trials, batch) if trials else []
+    if ladder.end.keras.kind == "qat" and leading and (unsettled or RANGES in leading):
+        found += _new_ranges(ladder, explanation, batch, unsettled)
     return tuple(sorted((each for each in found if each.after < each.before), key=lambda each: each.after))
 
 
@@ -79,6 +85,26 @@ def _tried(
                 continue
             after[key] += sum(int(np.count_nonzero(t.wrong(y))) for t, y in zip(targets, outputs, strict=True))
     return [Advice(m, change, explanation.differing, n, SIMULATED) for (m, change), n in after.items()]
+
+
+def _new_ranges(ladder: Ladder, explanation: Explanation, batch: Batch, unsettled: Sequence[str]) -> list[Advice]:
+    """Both sides made anew with the ranges of this data: the copy in Keras, its file in the simulator."""
+    copy = recalibrated(ladder.end.keras, batch)
+    model = converted_like(copy.model, ladder.model)
+    if model is None or len(model.main.outputs) != len(ladder.model.main.outputs):
+        return []
+    ends, after = ends_of_file(model.main, ladder.ends.order, ladder.ends.tolerance), 0
+    for passes in _slices(ladder, batch):
+        own = ends.of_reference(call_keras(copy, passes.rows))
+        chain = simulate(model.main, inputs_of(model, passes.rows), ladder.runtime)
+        if chain.missing:
+            return []
+        targets = [Target(y.ravel(), None if g else ends.tolerance) for y, g in zip(own, ends.grids, strict=True)]
+        outputs = ends.of_file(model.main, chain.values)
+        after += sum(int(np.count_nonzero(t.wrong(y))) for t, y in zip(targets, outputs, strict=True))
+    named = f"; ranges of {', '.join(unsettled[:3])} had not settled" if unsettled else ""
+    change = "activation ranges of this data (all values), file converted anew"
+    return [Advice(RANGES, change, explanation.differing, after, f"{SIMULATED}{named}")]
 
 
 def _slices(ladder: Ladder, batch: Batch) -> Iterator[Passes]:

@@ -45,7 +45,9 @@ class LayerLadder:
     """The same rungs for one layer: elements that differ from the runtime's, one figure per rung.
 
     ``local``: the layer is fed with the runtime's own input, so what differs was made in this layer.
-    ``max_steps`` is that of the layer's local error at the first rung.
+    ``local_max_steps`` is that of the layer's own error at the first rung. ``expected_exactly`` is the share of
+    elements that the simulator gives otherwise than the reference, ``expected`` the same in closed form: None where
+    none is known.
     """
 
     layer: str
@@ -55,6 +57,13 @@ class LayerLadder:
     differing_after: tuple[int, ...]
     local: tuple[int, ...]
     local_max_steps: int
+    expected_exactly: float | None = None
+    expected: float | None = None
+
+    @property
+    def measured(self) -> float:
+        """Share of elements that differ."""
+        return self.differing_after[0] / self.count if self.count else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,8 @@ class Explanation:
     ``closed_reference``: with nothing exchanged the ladder gave the reference's own output, bit for bit;
     ``closed_candidate``: with everything exchanged the simulator gave the runtime's, bit for bit. ``unexplained``
     outputs came right only at the runtime itself. ``unsupported`` are operators without a kernel in the simulator.
+    ``expected_exactly`` is the share of outputs that the simulator of the runtime gives otherwise than the reference,
+    ``expected`` that of the closed form; None where it knows none.
     """
 
     reference: str
@@ -114,6 +125,8 @@ class Explanation:
     closed_candidate: bool
     rungs: tuple[Rung, ...]
     unexplained: int
+    expected_exactly: float | None = None
+    expected: float | None = None
     layers: tuple[LayerLadder, ...] = ()
     wrong_weights: tuple[WrongWeights, ...] = ()
     advice: tuple[Advice, ...] = ()
@@ -121,6 +134,11 @@ class Explanation:
     notes: tuple[str, ...] = ()
     made_by: Mapping[str, object] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> float:
+        """Share of outputs that differ."""
+        return self.differing / self.count
 
     @property
     def leading(self) -> Rung | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+import numpy as np
 
 from quantdiff.align.alignment import align
 from quantdiff.errors import BadData
 from quantdiff.explain.account import Account, LayerAccount, Target
 from quantdiff.explain.advice import advise
 from quantdiff.explain.candidate_end import Chains, chains, local
+from quantdiff.explain.conclusion import concluded
 from quantdiff.explain.explanation import (
     CURVES,
     EXCHANGES,
@@ -18,12 +21,13 @@ from quantdiff.explain.explanation import (
     RUNTIME,
     Explanation,
 )
-from quantdiff.explain.ladder import Ladder
+from quantdiff.explain.ladder import Ladder, Sums
 from quantdiff.explain.quantizers import Observed
+from quantdiff.explain.recalibration import unsettled
 from quantdiff.explain.reference_end import Passes, Run, reference_end
 from quantdiff.explain.sides import Sides
 from quantdiff.explain.targets import ends_of_file, order_of_outputs, readable
-from quantdiff.explain.wrong_weights import check_related, wrong_weights
+from quantdiff.explain.wrong_weights import check_related
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.keras import KerasModel
@@ -32,32 +36,23 @@ from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.run.bits import same_bits
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.inner import Reading, read_tensors
+from quantdiff.run.inner import Reading, read_tensors, simulate_tensors
 from quantdiff.run.keras import call_keras
 from quantdiff.sim.runtime import Runtime
-
-
-@dataclass(slots=True)
-class Sums:
-    """What is added up while the data pass by."""
-
-    outputs: Account
-    layers: dict[str, LayerAccount]
-    closed_reference: bool = True
-    closed_candidate: bool = True
-    changed: int = 0
-    samples: int = 0
 
 
 def explain_keras(
     keras: KerasModel,
     model: Model,
     batch: Batch,
-    process: RuntimeProcess,
+    runs_on: RuntimeProcess | Runtime,
     tolerance: float,
     progress: Progress = silent,
 ) -> Explanation:
     """Account for every output of ``model`` that is not the one of ``keras``.
+
+    A ``Runtime`` instead of a process stands for one that is not installed: its simulator takes its place, and the
+    ladder stays open at that end.
 
     Raises:
         BadData: the data do not fit a model's inputs.
@@ -69,16 +64,26 @@ def explain_keras(
     check_related(sides)
     ladder: Ladder | None = None
     sums = Sums(Account(()), {})
-    for reading in read_tensors(model, readable(model.main), batch, process):
+    runtime = Runtime(runs_on.runtime) if isinstance(runs_on, RuntimeProcess) else runs_on
+    tensors = readable(model.main)
+    readings = (
+        read_tensors(model, tensors, batch, runs_on)
+        if isinstance(runs_on, RuntimeProcess)
+        else simulate_tensors(model, tensors, batch, runs_on)
+    )
+    for reading in readings:
         if ladder is None:
-            ladder = _ladder(keras, model, sides, reading, Runtime(process.runtime), tolerance)
+            ladder = _ladder(keras, model, sides, reading, runtime, tolerance)
             sums = Sums(Account(ladder.mechanisms), {})
         _add(ladder, sums, reading)
-        progress(f"explain {process.runtime}", sums.samples, len(batch))
+        progress(f"explain {runtime.value}", sums.samples, len(batch))
     if ladder is None:
         raise BadData(f"{batch.source}: no samples; nothing can be explained")
-    explanation = _explanation(ladder, sums)
-    return replace(explanation, advice=advise(ladder, explanation, batch))
+    explanation = concluded(ladder, sums)
+    wide = unsettled(ladder, {name: account.histogram for name, account in sums.layers.items()})
+    if isinstance(runs_on, Runtime):
+        explanation = replace(explanation, candidate=f"simulator:{runtime.value}", closed_candidate=False)
+    return replace(explanation, advice=advise(ladder, explanation, batch, wide))
 
 
 def _ladder(
@@ -89,8 +94,13 @@ def _ladder(
     one = {index: array[:1] for index, array in reading.values.items()}
     first = chains(model, [array[:1] for array in reading.inputs], runtime, one)
     run = end.run(reading.rows, frozenset())
+    end = end.without(run.shared)
     outputs = [pair for pair in sides.alignment.pairs if pair.role == "output"]
-    pairs = {pair.layer: pair for pair in outputs if _fits(run.layers.get(pair.layer), reading.values.get(pair.tensor))}
+    pairs = {
+        pair.layer: pair
+        for pair in outputs
+        if pair.layer in end.grids and _fits(run.layers.get(pair.layer), reading.values.get(pair.tensor))
+    }
     ends = ends_of_file(model.main, order_of_outputs(keras, model, run.outputs, reading), tolerance)
     return Ladder(end, sides, model, runtime, ends, pairs, first.missing, first.borrowed)
 
@@ -110,6 +120,8 @@ def _add(ladder: Ladder, sums: Sums, reading: Reading) -> None:
     chain = None if ladder.missing else chains(ladder.model, reading.inputs, ladder.runtime, reading.values)
     if chain is not None:
         found |= {mechanism: ends.of_file(graph, values) for mechanism, values in chain.rungs.items()}
+        pairs = zip(targets, found[REFERENCE], found[ROUNDING], strict=True)
+        sums.simulated += sum(int(np.count_nonzero(Target(y, t.tolerance).wrong(x))) for t, x, y in pairs)
         last = [chain.rungs[ROUNDING][i] for i in graph.outputs]
         sums.closed_candidate &= all(map(same_bits, last, reading.outputs))
         if chain.real_curves is not None:
@@ -150,32 +162,5 @@ def _layers(ladder: Ladder, sums: Sums, reading: Reading, runs: Mapping[str, Run
             whole |= {m: values[pair.tensor] for m, values in chain.rungs.items() if pair.tensor in values}
             own |= local(ladder.model, operator, given, ladder.runtime) if operator else {}
         target = Target(reading.values[pair.tensor].reshape(-1))
+        account.expect(runs[REFERENCE].layers[name], None if chain is None else whole.get(ROUNDING))
         account.add(target, {place[m]: y for m, y in whole.items()}, {place[m]: y for m, y in own.items()})
-
-
-def _explanation(ladder: Ladder, sums: Sums) -> Explanation:
-    account, runtime = sums.outputs, ladder.runtime.value
-    disturbed = f"{sums.changed} outputs of the model changed when its inner tensors were made outputs"
-    return Explanation(
-        reference=ladder.end.keras.kind,
-        candidate=f"tflite:{runtime}",
-        runtime=runtime,
-        count=account.count,
-        samples=sums.samples,
-        differing=account.differing,
-        closed_reference=sums.closed_reference,
-        closed_candidate=sums.closed_candidate and not ladder.missing,
-        rungs=account.rungs(),
-        unexplained=account.resolved[-1],
-        layers=tuple(each.value() for each in sums.layers.values()),
-        wrong_weights=tuple(wrong_weights(ladder.sides)),
-        unsupported=ladder.missing,
-        notes=(*ladder.end.keras.notes, *_borrowed(ladder), *((disturbed,) if sums.changed else ())),
-    )
-
-
-def _borrowed(ladder: Ladder) -> tuple[str, ...]:
-    if not ladder.borrowed:
-        return ()
-    names = ", ".join(ladder.borrowed)
-    return (f"{names}: added up in an order of the runtime's own, in floats; for its rung its own results were taken",)

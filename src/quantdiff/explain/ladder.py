@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quantdiff.align.pairs import Pair
+from quantdiff.explain.account import Account, LayerAccount
 from quantdiff.explain.explanation import CURVES, EXACT, MECHANISMS, ROUNDING
 from quantdiff.explain.reference_end import ReferenceEnd
 from quantdiff.explain.sides import Sides
@@ -37,3 +38,16 @@ class Ladder:
         """A runtime's values of every layer that is paired, in real units."""
         tensors = {name: self.model.main.tensors[pair.tensor] for name, pair in self.pairs.items()}
         return {n: dequantize(values[t.index], t.quant) for n, t in tensors.items() if t.quant is not None}
+
+
+@dataclass(slots=True)
+class Sums:
+    """What is added up while the data pass by."""
+
+    outputs: Account
+    layers: dict[str, LayerAccount]
+    closed_reference: bool = True
+    closed_candidate: bool = True
+    changed: int = 0
+    samples: int = 0
+    simulated: int = 0

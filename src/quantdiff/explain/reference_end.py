@@ -25,10 +25,14 @@ Force = Mapping[str, Array]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The model's outputs, float32, and those of the layers asked for as integers of their grids."""
+    """The model's outputs, float32, and those of the layers asked for as integers of their grids.
+
+    ``shared`` are the layers that were called more than once: they have no one output.
+    """
 
     outputs: Sequence[Array]
     layers: Mapping[str, Array]
+    shared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,14 @@ class ReferenceEnd:
             BadData, RuntimeFailed: as for any run of the model.
         """
         seen: dict[str, Array] = {}
+        called, shared = set[str](), set[str]()
         grids = self.exchanges[RANGES].grids if RANGES in mechanisms else {}
 
         def intercept(name: str, inputs: list[Array], output: Array) -> Array | None:
             del inputs
+            if name in called:
+                shared.add(name)
+            called.add(name)
             grid = self.grids.get(name)
             if grid is not None:
                 seen[name] = quantize(output, grid.params, grid.dtype)
@@ -66,7 +74,14 @@ class ReferenceEnd:
         chosen = [self.exchanges[m] for m in mechanisms if m in self.exchanges]
         with made(chosen), intercepted(self.keras, intercept):
             outputs = call_keras(self.keras, self._given(rows) if INPUT in mechanisms else rows)
-        return Run(outputs, seen)
+        return Run(outputs, seen, frozenset(shared))
+
+    def without(self, shared: frozenset[str]) -> ReferenceEnd:
+        """The same without grids for layers that are called more than once: each call would need its own."""
+        ranges = self.exchanges[RANGES]
+        kept = replace(ranges, grids={n: g for n, g in ranges.grids.items() if n not in shared})
+        grids = {n: g for n, g in self.grids.items() if n not in shared}
+        return replace(self, exchanges={**self.exchanges, RANGES: kept}, grids=grids)
 
     def _given(self, rows: Batch) -> Batch:
         arrays = {n: put_on(a, self.input_grids[n]) if n in self.input_grids else a for n, a in rows.arrays.items()}

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from quantdiff.errors import BadData
+from quantdiff.load.mapped import blocks, read_member
 from quantdiff.quant import Array
 
 SAMPLES, LABELS = ("x", "x_test"), ("y", "y_test")
+SUFFIXES = (".npz", ".npy")
 TRAINING = ("x_train", "y_train")
 NPY_MAGIC = b"\x93NUMPY"
 UNREADABLE = (OSError, EOFError, MemoryError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
@@ -57,6 +59,21 @@ def load_batch(path: Path) -> Batch:
     return make_batch(read_arrays(path), str(path))
 
 
+def find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The data files of a data set in parts: those named, and those in a folder, in the order of their names.
+
+    Raises:
+        BadData: a folder without data files.
+    """
+    shards: list[Path] = []
+    for path in paths:
+        found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
+        if not found:
+            raise BadData(f"{path}: a folder without .npz or .npy files; put the parts of the data set there")
+        shards += found
+    return tuple(shards)
+
+
 def make_batch(arrays: Mapping[str, Array], source: str) -> Batch:
     """Tell samples from labels and check both; see ``load_batch``.
 
@@ -94,10 +111,12 @@ def read_arrays(path: Path) -> dict[str, Array]:
             if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
                 return {"x": np.lib.format.open_memmap(path, mode="r")}
             file.seek(0)
-            with zipfile.ZipFile(file):  # NumPy would take anything else for a pickle
+            with zipfile.ZipFile(file) as members:  # NumPy would take anything else for a pickle
+                mapped = {name: read_member(path, members, name) for name in members.namelist()}
                 file.seek(0)
                 with np.load(file, allow_pickle=False) as archive:
-                    return {name: archive[name] for name in archive.files}
+                    left = {name: mapped.get(f"{name}.npy") for name in archive.files}
+                    return {name: archive[name] if array is None else array for name, array in left.items()}
     except UNREADABLE as error:
         if "Object arrays" in str(error) or "Python objects" in str(error):
             raise BadData(
@@ -160,12 +179,13 @@ def _check_samples(name: str, array: Array, source: str) -> None:
         raise BadData(f"{source}: `{name}` has type {array.dtype}; samples are numbers")
     if array.ndim == 0 or array.size == 0:
         raise BadData(f"{source}: `{name}` is empty (shape {_shape(array.shape)}); nothing can be compared")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        where = np.argwhere(~np.isfinite(array))[0]
-        raise BadData(
-            f"{source}: `{name}` holds NaN or infinity, first in sample {where[0]} "
-            f"at {_shape(tuple(int(i) for i in where[1:]))}; clean the data first"
-        )
+    for start, part in blocks(array) if array.dtype.kind == "f" else ():
+        if not np.isfinite(part).all():
+            where = np.argwhere(~np.isfinite(part))[0]
+            raise BadData(
+                f"{source}: `{name}` holds NaN or infinity, first in sample {start + where[0]} "
+                f"at {_shape(tuple(int(i) for i in where[1:]))}; clean the data first"
+            )
 
 
 def _check_labels(labels: Array, count: int, source: str) -> Array:

@@ -6,17 +6,21 @@ Unlike ``rewrite``, which appends to the file, this reads it into LiteRT's own o
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
 from quantdiff.errors import BadModel
+from quantdiff.trace import Grid
+
+VERSION = 3  # of DEQUANTIZE: takes int16 too
 
 
-def with_inputs(model: bytes, tensors: Sequence[int], outputs: Sequence[int]) -> bytes:
-    """The model with a copy of each of ``tensors`` as a further input of its main subgraph, after those it has.
+def with_inputs(model: bytes, given: Mapping[int, Grid | None], outputs: Sequence[int]) -> bytes:
+    """The model with a copy of each tensor of ``given`` as a further input of its main subgraph, after those it has.
 
-    Whatever reads one of ``tensors`` reads its copy instead. ``outputs`` become the outputs.
+    Whatever reads one of these tensors reads its copy instead. With a ``Grid`` the input holds integers of it, which
+    a DEQUANTIZE turns into the float copy. ``outputs`` become the outputs.
 
     Raises:
         BadModel: the bytes are no TFLite model that can be written anew.
@@ -26,7 +30,7 @@ def with_inputs(model: bytes, tensors: Sequence[int], outputs: Sequence[int]) ->
 
     try:
         whole = schema.ModelT.InitFromPackedBuf(model, 0)
-        _exchange(whole.subgraphs[0], tensors, outputs)
+        _exchange(schema, whole, given, outputs)
         builder = flatbuffers.Builder(len(model))
         builder.Finish(whole.Pack(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())
@@ -34,15 +38,48 @@ def with_inputs(model: bytes, tensors: Sequence[int], outputs: Sequence[int]) ->
         raise BadModel(f"the model cannot be written with other inputs: {error}") from error
 
 
-def _exchange(graph: Any, tensors: Sequence[int], outputs: Sequence[int]) -> None:
-    copies = {}
-    for index in tensors:
-        tensor = copy(graph.tensors[index])
-        tensor.name, tensor.buffer, tensor.isVariable = b"given/" + bytes(tensor.name or b""), 0, False
-        copies[index] = len(graph.tensors)
-        graph.tensors.append(tensor)
+def _exchange(schema: Any, model: Any, given: Mapping[int, Grid | None], outputs: Sequence[int]) -> None:
+    graph, copies, inputs, first = model.subgraphs[0], dict[int, int](), list[int](), list[Any]()
+    for index, grid in given.items():
+        copies[index] = _add(graph, _copy(graph.tensors[index]))
+        if grid is None:
+            inputs.append(copies[index])
+        else:
+            inputs.append(_add(graph, _integers(schema, graph.tensors[index], grid)))
+            first.append(_dequantize(schema, model, inputs[-1], copies[index]))
     for operator in graph.operators:
         if operator.inputs is not None:
             operator.inputs = [copies.get(int(i), int(i)) for i in operator.inputs]
-    graph.inputs = [*map(int, graph.inputs), *copies.values()]
+    graph.operators = first + list(graph.operators)
+    graph.inputs = [*map(int, graph.inputs), *inputs]
     graph.outputs = list(outputs)
+
+
+def _add(graph: Any, tensor: Any) -> int:
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def _copy(tensor: Any) -> Any:
+    made = copy(tensor)
+    made.name, made.buffer, made.isVariable = b"given/" + bytes(tensor.name or b""), 0, False
+    return made
+
+
+def _integers(schema: Any, tensor: Any, grid: Grid) -> Any:
+    made = _copy(tensor)
+    made.name = b"integers/" + bytes(tensor.name or b"")
+    made.type = getattr(schema.TensorType, grid.dtype.upper())
+    made.quantization = schema.QuantizationParametersT()
+    made.quantization.scale, made.quantization.zeroPoint = [*grid.params.scale], [*grid.params.zero_point]
+    return made
+
+
+def _dequantize(schema: Any, model: Any, source: int, target: int) -> Any:
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
+    code.version = VERSION
+    model.operatorCodes.append(code)
+    made = schema.OperatorT()
+    made.opcodeIndex, made.inputs, made.outputs = len(model.operatorCodes) - 1, [source], [target]
+    return made

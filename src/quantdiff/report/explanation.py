@@ -11,7 +11,7 @@ from rich.text import Text
 
 from quantdiff.explain.explanation import Explanation, LayerLadder
 
-BAR, NAME = 24, 28  # characters
+BAR, NAME = 22, 24  # characters
 WORDS = {
     "reference": "as trained",
     "input_quantized": "input rounded to its grid",
@@ -72,15 +72,15 @@ def _waterfall(explanation: Explanation) -> Table:
 def _layers(layers: Sequence[LayerLadder], mechanisms: Sequence[str]) -> Table:
     """Elements that differ, accumulated and made in the layer alone, and what brings the latter right."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("layer", "op"):
-        table.add_column(name, no_wrap=True, max_width=NAME)
-    for name in ("elements", "differ", "made here", "steps"):
-        table.add_column(name, justify="right")
-    table.add_column("right with")
+    table.add_column("layer", no_wrap=True, max_width=NAME)
+    for name in ("differ", "share", "expected", "made here"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("right with", no_wrap=True)
     different = [layer for layer in layers if any(layer.differing_after) or any(layer.local)]
     for layer in different:
-        figures = (layer.count, layer.differing_after[0], layer.local[0], layer.local_max_steps)
-        table.add_row(escape(layer.layer), layer.op, *(f"{n:,}" for n in figures), _cure(layer, mechanisms))
+        shares = f"{layer.measured:.3%}", "" if layer.expected is None else f"{layer.expected:.3%}"
+        name, differ, own = escape(layer.layer), f"{layer.differing_after[0]:,}", f"{layer.local[0]:,}"
+        table.add_row(name, differ, *shares, own, _cure(layer, mechanisms))
     if len(different) < len(layers):
         table.add_row(Text(f"{len(layers) - len(different)} more: equal throughout", style="dim"))
     return table
@@ -105,9 +105,16 @@ def _remarks(explanation: Explanation) -> Iterator[Text]:
     if explanation.advice:
         yield Text("\nTried on a copy:", style="bold")
         yield from (Text(f"  {each.text}") for each in explanation.advice)
+    exactly, expected = explanation.expected_exactly, explanation.expected
+    if exactly is not None:
+        closed_form = "" if expected is None else f", {expected:.3%} by the closed form"
+        yield Text(
+            f"\nexpected to differ before {explanation.runtime} runs: {exactly:.3%} by its simulator{closed_form}; "
+            f"measured {explanation.measured:.3%}"
+        )
     closed = explanation.closed_reference, explanation.closed_candidate
     ends = ("first rung = the reference's own output", "last = the runtime's, bit for bit")
     yield Text(
-        "\n" + ", ".join(f"{end}: {'yes' if yes else 'NO'}" for end, yes in zip(ends, closed, strict=True)), style="dim"
+        ", ".join(f"{end}: {'yes' if yes else 'NO'}" for end, yes in zip(ends, closed, strict=True)), style="dim"
     )
     yield from (Text(note, style="dim") for note in explanation.notes)

@@ -29,4 +29,14 @@ def explanation_document(explanation: Explanation) -> dict[str, Any]:
     closed = {"reference": document.pop("closed_reference"), "candidate": document.pop("closed_candidate")}
     advice = [{**asdict(each), "text": each.text} for each in explanation.advice]
     leading = explanation.leading.mechanism if explanation.leading else None
-    return {**made_by, **document, "closed": closed, "leading": leading, "advice": advice, "artifacts": artifacts}
+    exactly, closed_form = document.pop("expected_exactly"), document.pop("expected")
+    expected = {"simulator": exactly, "closed_form": closed_form, "measured": explanation.measured}
+    return {
+        **made_by,
+        **document,
+        "closed": closed,
+        "expected": expected,
+        "leading": leading,
+        "advice": advice,
+        "artifacts": artifacts,
+    }

@@ -24,7 +24,8 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     # A descriptor of its own: native code's noise on descriptor 2 is silenced while it works.
     with os.fdopen(os.dup(2), "w") as terminal:
         columns = TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=Console(file=terminal), transient=True) as bar:
+        # The rate of a whole hour: trials of a sweep come in bursts, minutes apart.
+        with Progress(*columns, console=Console(file=terminal), transient=True, speed_estimate_period=3600) as bar:
             tasks: dict[str, TaskID] = {}
 
             def show(stage: str, done: int, total: int) -> None:

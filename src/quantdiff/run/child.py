@@ -23,6 +23,8 @@ from quantdiff.quant import Array
 
 TIMEOUT = 120.0  # seconds without a word from the child
 START_UP = 60.0  # seconds that a busy machine may need to import the runtime, whatever the time limit
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
+"""For glibc: large arrays come and go with every sample, and memory fresh from the system has to be cleared."""
 CHATTER = ("INFO:", "WARNING: All log")  # lines of native code that explain nothing
 WORDS_AT_MOST = 300  # characters of a runtime's own message
 
@@ -40,6 +42,7 @@ class RuntimeProcess:
         shared = Path("/dev/shm")  # memory, where the system offers it as a folder
         self._folder = Path(tempfile.mkdtemp(prefix="quantdiff-", dir=shared if os.access(shared, os.W_OK) else None))
         self._shared: dict[int, Array] = {}
+        self._turn, self._views = 0, dict[Path, Array]()
         self._start()
 
     def _start(self) -> None:
@@ -51,6 +54,7 @@ class RuntimeProcess:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            env={**os.environ, **KEEP_MEMORY},
         )
         self._replies: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(self._child.stdout, self._replies), daemon=True).start()
@@ -71,6 +75,7 @@ class RuntimeProcess:
         """
         if self.model:
             self._end()
+            self._views.clear()
             self._start()
         self.model = model.name
         reply = self._ask({"call": "load", "runtime": self.runtime, "model": str(model), "batch": batch})
@@ -84,10 +89,30 @@ class RuntimeProcess:
         Raises:
             RuntimeFailed: the runtime reports an error, crashes or hangs.
         """
-        sent = [self._share(i, array) for i, array in enumerate(inputs)]
-        received = [str(self._folder / f"output{i}.npy") for i in range(outputs)]
-        reply = self._ask({"call": "run", "inputs": sent, "outputs": received}, on_progress)
+        received = [self._folder / f"output{i}.npy" for i in range(outputs)]
+        reply = self._run(inputs, received, on_progress)
         return [np.load(path) for path in received], reply["result"] == "batched"
+
+    def view(self, inputs: Sequence[Array], outputs: int) -> list[Array]:
+        """As ``run``, but the arrays are the child's memory: they hold until the call after the next one.
+
+        Raises:
+            RuntimeFailed: the runtime reports an error, crashes or hangs.
+        """
+        self._turn = 1 - self._turn
+        received = [self._folder / f"view{self._turn}-{i}.npy" for i in range(outputs)]
+        reply = self._run(inputs, received, lambda done: None)
+        for path, (shape, dtype) in zip(received, reply["shapes"], strict=True):
+            there = self._views.get(path)
+            if there is None or (there.shape, there.dtype.str) != (tuple(shape), dtype):
+                self._views[path] = np.load(path, mmap_mode="r")
+        return [self._views[path] for path in received]
+
+    def _run(
+        self, inputs: Sequence[Array], received: Sequence[Path], on_progress: Callable[[int], None]
+    ) -> dict[str, Any]:
+        sent = [self._share(i, array) for i, array in enumerate(inputs)]
+        return self._ask({"call": "run", "inputs": sent, "outputs": [*map(str, received)]}, on_progress)
 
     def _share(self, index: int, array: Array) -> str:
         """Put an array where the child sees it; the same memory again where the shape allows it."""
@@ -103,6 +128,7 @@ class RuntimeProcess:
         """End the child and remove its files."""
         self._end()
         self._shared.clear()
+        self._views.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _end(self) -> None:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.simulator import simulate
 from quantdiff.run.tflite import inputs_of, trace_tflite
+from quantdiff.sim.runtime import Runtime
 from quantdiff.trace import Trace
 
 Visit = Callable[[dict[int, Array]], None]
@@ -103,6 +106,25 @@ def read_tensors(model: Model, tensors: Sequence[int], batch: Batch, process: Ru
             pairs = zip(before, outputs, strict=True)
             changed = sum(int(np.count_nonzero(a.reshape(b.shape) != b)) for a, b in pairs)
             yield Reading(start, rows, tuple(inputs), values, outputs, changed)
+
+
+def simulate_tensors(model: Model, tensors: Sequence[int], batch: Batch, runtime: Runtime) -> Iterator[Reading]:
+    """What ``read_tensors`` would give on a runtime that is not at hand, by its simulator.
+
+    Raises:
+        BadData: the data do not fit the model's inputs.
+        UnsupportedOp: the simulator lacks an operator.
+    """
+    graph = model.main
+    for start, rows in _slices(model, tensors, batch):
+        inputs = inputs_of(model, rows)
+        chain = simulate(graph, inputs, runtime, model.subgraphs)
+        for item in chain.missing:
+            raise UnsupportedOp(
+                f"{runtime.value} is not installed, and the simulator lacks operator {item.index} {item.op}: {item.why}"
+            )
+        outputs = tuple(chain.values[i] for i in graph.outputs)
+        yield Reading(start, rows, tuple(inputs), {i: chain.values[i] for i in tensors}, outputs, 0)
 
 
 def _unheard(done: int) -> None:

@@ -12,6 +12,7 @@ from quantdiff.errors import RuntimeFailed
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.frameworks import frameworks, quiet
 from quantdiff.load.keras import KerasModel, flat_layers
+from quantdiff.load.mapped import release
 from quantdiff.quant import Array
 from quantdiff.trace import Trace, Value
 
@@ -102,10 +103,13 @@ def _bound(model: KerasModel, batch: Batch) -> list[Array]:
 
 def _slices(model: KerasModel, batch: Batch) -> Iterator[list[Array]]:
     """The data as the model's inputs, as many samples at once as memory bears."""
-    inputs = _bound(model, batch)
+    inputs = bind(batch, model.inputs, model.name)
     elements = max(1, sum(array[:1].size for array in inputs))
     size = max(1, min(SAMPLES_AT_ONCE, ELEMENTS_AT_ONCE // elements))
-    return ([array[start : start + size] for array in inputs] for start in range(0, len(batch), size))
+    for start in range(0, len(batch), size):
+        pairs = zip(inputs, model.inputs, strict=True)
+        yield [array[start : start + size].astype(slot.dtype, copy=False) for array, slot in pairs]
+        release(inputs)
 
 
 def _call(model: KerasModel, inputs: list[Array]) -> list[Array]:

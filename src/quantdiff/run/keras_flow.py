@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,11 +83,12 @@ class WatchedKeras:
     """A Keras model whose layers are watched while it is open; a context manager.
 
     Values are numbered as they are made: first the model's inputs, then the outputs of each call, so that a layer
-    called twice has two. Only the last run is kept.
+    called twice has two. One run at a time: threads wait for each other.
     """
 
     def __init__(self, model: KerasModel) -> None:
         self.model, self._tape, self._undo = model, Tape(), list[tuple[Any, str, Any]]()
+        self.lock = threading.Lock()
 
     def __enter__(self) -> WatchedKeras:
         for name, layer in named_layers(self.model.model):
@@ -129,35 +131,40 @@ class WatchedKeras:
 
         return recorded
 
-    def run(self, inputs: Sequence[Array]) -> Flow:
-        """Run the model; Flow tells which values there are, ``value`` gives them.
+    def run(self, inputs: Sequence[Array]) -> SeenKeras:
+        """Run the model on its inputs, samples along axis 0.
 
         Raises:
             RuntimeFailed: Keras raised an error.
         """
-        self._tape, tf = Tape(), frameworks().tf
-        slots = self.model.inputs
+        tf, slots, tape = frameworks().tf, self.model.inputs, Tape()
         given = [
             tf.convert_to_tensor(array.astype(slot.dtype, copy=False))
             for array, slot in zip(inputs, slots, strict=True)
         ]
         for tensor in given:
-            self._tape.add(tensor)
-        with _failing(self.model), quiet():
+            tape.add(tensor)
+        with self.lock, _failing(self.model), quiet():
+            self._tape = tape
             results = self.model.model(given[0] if len(given) == 1 else given, training=False)
         if isinstance(results, dict):
             results = [results[name] for name in self.model.outputs]
-        ends = tuple(self._end(tensor) for tensor in tensors(results))
-        return Flow(self.model.kind, tuple(_places(self.model, self._tape, ends)), tuple(range(len(slots))), ends)
+        ends = tuple(_end(tape, tensor) for tensor in tensors(results))
+        places = tuple(_places(self.model, tape, ends))
+        return SeenKeras(Flow(self.model.kind, places, tuple(range(len(slots))), ends), self, tape)
 
-    def _end(self, tensor: Any) -> int:
-        """The number of an output of the model; one that no layer gave gets a new one."""
-        number = self._tape.numbers.get(id(tensor))
-        return self._tape.add(tensor) if number is None else number
+
+@dataclass(frozen=True, slots=True)
+class SeenKeras:
+    """What one run of a Keras model showed."""
+
+    flow: Flow
+    owner: WatchedKeras
+    tape: Tape
 
     def value(self, key: int) -> Array:
-        """A value of the last run. Shape: (samples, …)."""
-        array: Array = self._tape.values[key].numpy()
+        """A value of this run. Shape: (samples, …)."""
+        array: Array = self.tape.values[key].numpy()
         return array
 
     def local(self, given: Mapping[int, Value]) -> dict[int, Array]:
@@ -165,11 +172,17 @@ class WatchedKeras:
 
         What depends on no given value stays as it was.
         """
-        tf, values = frameworks().tf, self._tape.values
+        tf, values = frameworks().tf, self.tape.values
         exchanged = {n: tf.reshape(tf.convert_to_tensor(v.real), values[n].shape) for n, v in given.items()}
-        with _failing(self.model), quiet():
-            again = _Again(self._tape, exchanged)
+        with self.owner.lock, _failing(self.owner.model), quiet():
+            again = _Again(self.tape, exchanged)
             return {number: again.compute(number).numpy() for number in given}
+
+
+def _end(tape: Tape, tensor: Any) -> int:
+    """The number of an output of the model; one that no layer gave gets a new one."""
+    number = tape.numbers.get(id(tensor))
+    return tape.add(tensor) if number is None else number
 
 
 class _Again:

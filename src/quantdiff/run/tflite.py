@@ -12,12 +12,13 @@ import numpy as np
 from quantdiff.errors import BadData, RuntimeCrashed, RuntimeUnavailable
 from quantdiff.graph import Graph, Model, Tensor, is_float
 from quantdiff.load.data import Batch, Slot, bind
+from quantdiff.load.mapped import release
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.trace import Grid, Trace, Value
 
 RUNTIMES = ("xnnpack", "builtin", "reference", "tflm")
-BYTES_AT_ONCE = 2**26  # of input, in one message to the child
+BYTES_AT_ONCE = 2**24  # of input, in one message to the child
 # Nobody promises that these take a larger batch than the file's: SVDF's state, resized, corrupts LiteRT 2.3's heap.
 NEVER_BATCHED = ("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "CUSTOM")
 
@@ -126,6 +127,7 @@ def _stream(process: RuntimeProcess, feed: _Feed) -> tuple[list[Array], bool]:
         arrays, batched = process.run(rows, feed.outputs, lambda done, at=start: feed.on_progress(at + done))  # type: ignore[misc]
         parts.append(arrays)
         ways.add(batched)
+        release(feed.inputs)
     feed.on_progress(count)
     return [np.concatenate([part[i] for part in parts]) for i in range(feed.outputs)], ways == {True}
 

@@ -16,7 +16,7 @@ from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
 from quantdiff.run.flow import Flow, Place, tflite_flow
 from quantdiff.run.tflite import as_input, may_batch
-from quantdiff.trace import Value
+from quantdiff.trace import Grid, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Exposed:
             if not self._loaded:
                 self._process.load(self._path, batch=self._batch)
                 self._loaded = True
-            arrays, _ = self._process.run(inputs, len(self.tensors), lambda done: None)
+            arrays = self._process.view(inputs, len(self.tensors))
         except RuntimeCrashed:
             if not self._batch:
                 raise
@@ -66,16 +66,15 @@ class Exposed:
 
 
 class WatchedTflite:
-    """A ``.tflite`` on a runtime, with its inner tensors; a context manager. Only the last run is kept."""
+    """A ``.tflite`` on a runtime, with its inner tensors; a context manager."""
 
     def __init__(self, model: Model, engine: Engine) -> None:
         assert model.path is not None
         self.model, self.flow, self._engine = model, tflite_flow(model, f"tflite:{engine.runtime}"), engine
-        self._places, self._file = self.flow.by_key(), model.path.read_bytes()
-        inner = [key for key in self._places if key not in model.main.inputs]
+        self.places, self._file = self.flow.by_key(), model.path.read_bytes()
+        inner = [key for key in self.places if key not in model.main.inputs]
         self._exposed = Exposed(with_outputs(self._file, inner), model, inner, engine)
-        self._values: dict[int, Array] = {}
-        self._exchanged: tuple[tuple[int, ...], Exposed] | None = None
+        self._exchanged: tuple[object, Exposed] | None = None
 
     def __enter__(self) -> WatchedTflite:
         return self
@@ -85,56 +84,73 @@ class WatchedTflite:
         if self._exchanged is not None:
             self._exchanged[1].__exit__()
 
-    def run(self, inputs: Sequence[Array]) -> Flow:
-        """Run the model on real inputs, in the order of its own; Flow tells which values there are.
+    def run(self, inputs: Sequence[Array]) -> SeenTflite:
+        """Run the model on real inputs, in the order of its own.
 
         Raises:
             BadData: fractions for an input that takes whole numbers.
             RuntimeFailed: the runtime refuses the model, crashes or hangs.
         """
         graph, name = self.model.main, self.model.path.name if self.model.path else ""
-        self._fed = [as_input(array, graph.tensors[i], name) for i, array in zip(graph.inputs, inputs, strict=True)]
-        self._values = dict(zip(graph.inputs, self._fed, strict=True)) | self._exposed.run(self._fed)
-        return self.flow
+        fed = [as_input(array, graph.tensors[i], name) for i, array in zip(graph.inputs, inputs, strict=True)]
+        values = dict(zip(graph.inputs, fed, strict=True)) | self._exposed.run(fed)
+        return SeenTflite(self.flow, self, values)
+
+    def exchanged(self, given: Mapping[int, Grid | None], wanted: Sequence[int]) -> Exposed:
+        """The model that takes the values ``given`` as inputs; the same one as long as it is asked for the same."""
+        asked = tuple(given.items()), tuple(wanted)
+        if self._exchanged is None or self._exchanged[0] != asked:
+            if self._exchanged is not None:
+                self._exchanged[1].__exit__()
+            exposed = Exposed(with_inputs(self._file, given, wanted), self.model, wanted, self._engine)
+            self._exchanged = asked, exposed
+        return self._exchanged[1]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenTflite:
+    """What one run of a ``.tflite`` showed, as the runtime has it."""
+
+    flow: Flow
+    owner: WatchedTflite
+    values: Mapping[int, Array]
 
     def value(self, key: int) -> Array:
-        """A tensor of the last run, as the runtime has it."""
-        return self._values[key]
+        """A tensor of this run."""
+        return self.values[key]
 
     def local(self, given: Mapping[int, Value]) -> dict[int, Array]:
         """Each tensor of ``given`` computed anew from the given ones before it, by the operators between them.
 
         Floats take any values, integers only those of their own grid: a tensor that depends on others is left out.
         """
-        fed = {key: array for key, value in given.items() if (array := _as(self._places[key], value)) is not None}
-        fed = {key: array.reshape(self._values[key].shape) for key, array in fed.items()}
-        wanted = tuple(key for key in given if self._depends(key, given.keys()) <= fed.keys())
-        own = {key: self._values[key] for key in wanted if key in self.model.main.inputs}
-        inner = tuple(key for key in wanted if key not in own)
+        inputs, places = self.owner.model.main.inputs, self.owner.places
+        fed = {key: value for key, value in given.items() if _fits(places[key], value)}
+        wanted = [key for key in given if self._depends(key, given.keys()) <= fed.keys()]
+        own, inner = {key: self.values[key] for key in wanted if key in inputs}, [k for k in wanted if k not in inputs]
         if not inner:
             return own
-        return own | self._exchange(tuple(fed), inner).run([*self._fed, *fed.values()])
+        grids = {key: value.grid if places[key].quant is None and value.quant else None for key, value in fed.items()}
+        arrays = [value.array.reshape(self.values[key].shape) for key, value in fed.items()]
+        return own | self.owner.exchanged(grids, inner).run([*(self.values[i] for i in inputs), *arrays])
 
     def _depends(self, key: int, given: AbstractSet[int]) -> set[int]:
         """The given places that ``key`` is computed from directly, others between them aside."""
-        found, waiting = set(), list(self._places[key].feeds)
+        places = self.owner.places
+        found, waiting = set(), list(places[key].feeds)
         for current in waiting:  # grows while it is walked
             if current in given:
                 found.add(current)
             else:
-                waiting += [feed for feed in self._places[current].feeds if feed not in waiting]
+                waiting += [feed for feed in places[current].feeds if feed not in waiting]
         return found
 
-    def _exchange(self, fed: tuple[int, ...], wanted: tuple[int, ...]) -> Exposed:
-        if self._exchanged is None or self._exchanged[0] != (*fed, *wanted):
-            exposed = Exposed(with_inputs(self._file, fed, wanted), self.model, wanted, self._engine)
-            self._exchanged = (*fed, *wanted), exposed
-        return self._exchanged[1]
 
-
-def _as(place: Place, value: Value) -> Array | None:
-    """The value as the place holds it, None where its integers cannot."""
-    if place.quant is None:
-        return value.real
-    alike = value.quant == place.quant and place.grid is not None and value.array.dtype.name == place.grid.dtype
-    return value.array if alike else None
+def _fits(place: Place, value: Value) -> bool:
+    """Whether the place can hold the value as it is: floats all, integers those of one grid."""
+    return place.quant is None or (
+        value.quant == place.quant
+        and value.grid is not None
+        and place.grid is not None
+        and value.array.dtype.name == place.grid.dtype
+    )

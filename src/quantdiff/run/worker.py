@@ -17,12 +17,16 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from quantdiff.quant import Array
+
+Room = Callable[[int, tuple[int, ...], Any], Array]
+"""Where output number i is to be written, given its shape and dtype."""
 
 ELEMENTS_AT_ONCE = 2**20  # input elements in one invocation: enough to fill the kernels, small in memory
 SAMPLES_AT_ONCE = 1024
@@ -38,19 +42,21 @@ class Engine:
         self.may_batch = batch
         self.single: Any = self.open()
         self.wide: Any = None
+        self.agreed = False
+        self.mapped: dict[str, Array] = {}
 
-    def run(self, inputs: list[Array], report: Callable[[int], None]) -> tuple[list[Array], bool]:
-        """All outputs, samples along axis 0, and whether they were computed in batches."""
+    def run(self, inputs: list[Array], report: Callable[[int], None], room: Room) -> bool:
+        """Write all outputs, samples along axis 0, where ``room`` says; tell whether they were computed in batches."""
         rows = _rows(self.single, inputs)
         self._fit(inputs, rows)
         size = min(_at_once(inputs), len(inputs[0]))
         has_axis = all(len(shape) == a.ndim for shape, a in zip(self.single.input_shapes, inputs, strict=True))
         if self.may_batch and has_axis and size > rows:
-            outputs = self._in_batches(inputs, size, report)
-            if outputs is not None:
-                return outputs, True
+            if self._in_batches(inputs, size, report, room):
+                return True
             self.may_batch = False
-        return self._one_by_one(inputs, rows, report), False
+        self._one_by_one(inputs, rows, report, room)
+        return False
 
     def _fit(self, inputs: list[Array], rows: int) -> None:
         """Give the sizes that the file leaves open the values that the data have."""
@@ -58,25 +64,27 @@ class Engine:
         if wanted != self.single.input_shapes and not self.single.resize(wanted):
             raise ValueError(f"the model refuses inputs of shape {wanted}")
 
-    def _in_batches(self, inputs: list[Array], size: int, report: Callable[[int], None]) -> list[Array] | None:
-        """Outputs computed ``size`` samples at a time, or None where that gives other values than single runs."""
+    def _in_batches(self, inputs: list[Array], size: int, report: Callable[[int], None], room: Room) -> bool:
+        """Outputs computed ``size`` samples at a time; False where that gives other values than single runs."""
         shapes = [(size, *shape[1:]) for shape in self.single.input_shapes]
         if self.wide is None or self.wide.input_shapes != shapes:
-            self.wide = self.open()
+            self.wide, self.agreed = self.open(), False
             if not self.wide.resize(shapes):
-                return None
+                return False
         collected: list[Array] = []
         for start in range(0, len(inputs[0]), size):
             rows = [_padded(array[start : start + size], size) for array in inputs]
-            results = _invoke(self.wide, rows)
+            _invoke(self.wide, rows)
             if start == 0:
-                if not self._agrees(rows, results):
-                    return None
-                collected = [np.empty((len(inputs[0]), *r.shape[1:]), r.dtype) for r in results]
-            for whole, part in zip(collected, results, strict=True):
-                whole[start : start + size] = part[: len(whole) - start]
+                self.agreed = self.agreed or self._agrees(rows, _copies(self.wide))
+                if not self.agreed:
+                    return False
+                kinds = [_kind(self.wide, i) for i in range(len(self.wide.outputs))]
+                collected = [room(i, (len(inputs[0]), *shape[1:]), dtype) for i, (shape, dtype) in enumerate(kinds)]
+            for i, whole in enumerate(collected):
+                whole[start : start + size] = self.wide.output(i)[: len(whole) - start]
             report(min(start + size, len(inputs[0])))
-        return collected
+        return True
 
     def _agrees(self, rows: list[Array], results: list[Array]) -> bool:
         """Whether first, middle and last sample come out the same when they are run alone.
@@ -88,21 +96,32 @@ class Engine:
         if any(result.shape[:1] != (count,) for result in results):
             return False
         for start in sorted({0, count // 2 // step * step, (count - step) // step * step}):
-            alone = _invoke(self.single, [array[start : start + step] for array in rows])
-            pairs = zip(alone, (result[start : start + step] for result in results), strict=True)
+            _invoke(self.single, [array[start : start + step] for array in rows])
+            pairs = zip(_copies(self.single), (result[start : start + step] for result in results), strict=True)
             if not all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs):
                 return False
         return True
 
-    def _one_by_one(self, inputs: list[Array], step: int, report: Callable[[int], None]) -> list[Array]:
+    def _one_by_one(self, inputs: list[Array], step: int, report: Callable[[int], None], room: Room) -> None:
         """Outputs at the batch size that the model has; an input without a sample axis takes a row a run."""
-        count = len(inputs[0])
-        parts: list[list[Array]] = []
+        count, collected = len(inputs[0]), list[Array]()
         for start in range(0, count, step):
-            parts.append(_invoke(self.single, [_padded(array[start : start + step], step) for array in inputs]))
+            _invoke(self.single, [_padded(array[start : start + step], step) for array in inputs])
+            kinds = [_kind(self.single, i) for i in range(len(self.single.outputs))]
+            if start == 0:
+                first, joined = kinds, [shape[:1] == (step,) for shape, _ in kinds]
+                collected = [
+                    room(i, (count, *(shape[1:] if alike else shape)), dtype)
+                    for i, ((shape, dtype), alike) in enumerate(zip(kinds, joined, strict=True))
+                ]
+            if kinds != first:
+                raise ValueError("the output's shape depends on the sample; such outputs cannot be compared")
+            for i, (whole, alike) in enumerate(zip(collected, joined, strict=True)):
+                part = self.single.output(i)
+                whole[start : start + step] = part[: count - start] if alike else part
+                del part  # or the interpreter refuses to run again
             if start % PROGRESS_EVERY < step:
                 report(start)
-        return [_joined([part[i] for part in parts], step)[:count] for i in range(len(parts[0]))]
 
 
 def _rows(model: Any, inputs: list[Array]) -> int:
@@ -118,16 +137,18 @@ def _shape(shape: tuple[int, ...], array: Array, rows: int) -> tuple[int, ...]:
     return (rows, *array.shape[1:]) if len(shape) == array.ndim else array.shape[1:]
 
 
-def _invoke(model: Any, rows: list[Array]) -> list[Array]:
-    fitted = [array.reshape(shape) for array, shape in zip(rows, model.input_shapes, strict=True)]
-    outputs: list[Array] = model.invoke(fitted)
-    return outputs
+def _invoke(model: Any, rows: list[Array]) -> None:
+    model.invoke([array.reshape(shape) for array, shape in zip(rows, model.input_shapes, strict=True)])
 
 
-def _joined(parts: list[Array], step: int) -> Array:
-    if len({part.shape for part in parts}) > 1:
-        raise ValueError("the output's shape depends on the sample; such outputs cannot be compared")
-    return np.concatenate(parts) if parts[0].shape[:1] == (step,) else np.stack(parts)
+def _copies(model: Any) -> list[Array]:
+    return [model.output(i).copy() for i in range(len(model.outputs))]
+
+
+def _kind(model: Any, i: int) -> tuple[tuple[int, ...], Any]:
+    """Shape and dtype of output number i."""
+    output = model.output(i)
+    return output.shape, output.dtype
 
 
 def _at_once(inputs: list[Array]) -> int:
@@ -148,11 +169,19 @@ def _answer(engine: Engine | None, request: dict[str, Any], say: Callable[[dict[
         return engine
     assert engine is not None
     inputs = [np.load(path, mmap_mode="r") for path in request["inputs"]]
-    outputs, batched = engine.run(inputs, lambda done: say({"done": done}))
-    for path, output in zip(request["outputs"], outputs, strict=True):
-        np.save(path, output)
-    say({"result": "batched" if batched else "single"})
+    room = partial(_room, engine.mapped, request["outputs"])
+    batched = engine.run(inputs, lambda done: say({"done": done}), room)
+    shapes = [[engine.mapped[path].shape, engine.mapped[path].dtype.str] for path in request["outputs"]]
+    say({"result": "batched" if batched else "single", "shapes": shapes})
     return engine
+
+
+def _room(mapped: dict[str, Array], paths: list[str], index: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    """A file in memory for one output; the one of the run before where it fits, since new memory has to be cleared."""
+    path = paths[index]
+    if path not in mapped or (mapped[path].shape, mapped[path].dtype) != (shape, dtype):
+        mapped[path] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    return mapped[path]
 
 
 def _requests() -> Iterator[dict[str, Any]]:

@@ -26,8 +26,8 @@ EXACT_FLOAT32, EXACT_FLOAT64 = 2**24, 2**53
 BESIDE_BIAS = 2**23
 """The same in float32 where a bias is to be added: one bit is left for it."""
 INT32_END = 2**31
-BLOCK = 2**17
-"""Floats of one block, operand and product together: half a megabyte."""
+BLOCK = 2**18
+"""Floats of one block, operand and product together: a megabyte, as much as stays in the cache."""
 LARGEST = {"int8": 128, "uint8": 255}
 """Magnitude that a stored activation can have."""
 
@@ -118,11 +118,15 @@ def _products(columns: Array, w: Array, parts: list[slice]) -> Iterator[Array]:
     groups, out, depth = w.shape
     c, dtype = columns.shape[5] // groups, product_dtype()
     matrix, whole = w.astype(dtype), len(parts) == groups == 1
-    for tile in tiles(columns.shape, depth + groups * out):
+    blocks = list(tiles(columns.shape, depth + groups * out))
+    most = max((math.prod(columns[tile].shape[:3]) for tile in blocks), default=0)
+    operands, sums = np.empty((most, depth), dtype), np.empty((most, groups * out), dtype if whole else np.int32)
+    for tile in blocks:
         view = columns[tile]
         rows = math.prod(view.shape[:3])
-        acc = np.empty((rows, out), dtype) if whole else np.zeros((rows, groups * out), np.int32)
-        operand = np.empty((rows, depth), dtype)
+        operand, acc = operands[:rows], sums[:rows]
+        if not whole:
+            acc[:] = 0
         for g in range(groups):
             np.copyto(operand.reshape(*view.shape[:5], c), view[..., g * c : (g + 1) * c], casting="unsafe")
             for part in parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 
@@ -13,6 +13,7 @@ from quantdiff.quant import Array
 from quantdiff.sim.fixed_point import ONE_HALF_Q31, Rounding, quantize_multiplier, requantize
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.scales import convolution_scale
 
 Stage = Callable[[Array, Array, Sequence[Array]], None]
 """Rounds one block: (block, offset, where to write), one array for each of its rules."""
@@ -82,11 +83,29 @@ class Requantization:
 
 
 def requantization(
-    node: Node, runtime: Runtime, rounding: Rounding, scale: ArrayLike, tail: int = 0, *, channels: int
+    node: Node, runtime: Runtime, rounding: Rounding, scale: ArrayLike, *, channels: int
 ) -> Requantization:
     """The rule with zero point, clamp and type of the node's output."""
     per_channel = tuple(np.broadcast_to(scale, (channels,)).tolist())
-    return Requantization(rounding, per_channel, zero_point_of(node.y), clamp_of(node, runtime), node.y.dtype, tail)
+    return Requantization(rounding, per_channel, zero_point_of(node.y), clamp_of(node, runtime), node.y.dtype)
+
+
+def convolution_rules(
+    node: Node, roundings: Mapping[Runtime, Rounding], channels: int, tail: int = 0
+) -> tuple[Requantization, ...]:
+    """The rule of each runtime; scale and clamp are XNNPACK's or those of all others.
+
+    ``tail`` channels are left over where rule R works on vectors.
+    """
+    made: dict[bool, Requantization] = {}
+    for runtime, rounding in roundings.items():
+        if (runtime is Runtime.XNNPACK) not in made:
+            scale = convolution_scale(node, rounding)
+            made[runtime is Runtime.XNNPACK] = requantization(node, runtime, rounding, scale, channels=channels)
+    return tuple(
+        replace(made[runtime is Runtime.XNNPACK], rounding=rounding, tail=tail if rounding is Rounding.RUY else 0)
+        for runtime, rounding in roundings.items()
+    )
 
 
 def stages(rules: Sequence[Requantization], compiled: ModuleType | None) -> list[tuple[Stage, tuple[int, ...]]]:

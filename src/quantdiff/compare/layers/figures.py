@@ -49,9 +49,9 @@ def figures_of(sums: Sums, grid: Grid | None) -> LayerFigures:
         count=n,
         differing=None if grid is None else sums.differing,
         max_steps=None if grid is None else sums.max_steps,
-        mean_steps=None if step is None else sums.error / n / step,
+        mean_steps=None if step is None else sums.error.over(n) / step,
         mean_abs_steps=None if grid is None else sums.abs_steps / n,
-        rmse_steps=None if step is None else math.sqrt(sums.squared_error / n) / step,
+        rmse_steps=None if step is None else math.sqrt(sums.squared_error.over(n)) / step,
         sqnr_db=_sqnr(sums),
         cosine=_cosine(sums),
         max_abs_error=sums.max_abs_error,
@@ -70,11 +70,12 @@ def figures_of(sums: Sums, grid: Grid | None) -> LayerFigures:
 
 def _sqnr(sums: Sums) -> float:
     """As ``metrics.sqnr_db``: inf when the two are equal, -inf when the reference is 0 everywhere."""
-    if sums.squared_error == 0:
+    noise, signal = float(sums.squared_error), float(sums.squared_reference)
+    if noise == 0:
         return math.inf
-    return 10 * math.log10(sums.squared_reference / sums.squared_error) if sums.squared_reference else -math.inf
+    return 10 * math.log10(signal / noise) if signal else -math.inf
 
 
 def _cosine(sums: Sums) -> float | None:
-    lengths = math.sqrt(sums.squared_reference) * math.sqrt(sums.squared_candidate)
-    return min(1.0, sums.product / lengths) if lengths else None
+    lengths = math.sqrt(float(sums.squared_reference)) * math.sqrt(float(sums.squared_candidate))
+    return min(1.0, float(sums.product) / lengths) if lengths else None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from quantdiff.align.kernels import bias_moved
 from quantdiff.align.segments import FOLDED, FUSED, RESCALED, VANISHED, core, explained
-from quantdiff.run.flow import Place
+from quantdiff.run.flow import INTO_INTEGERS, Place
 
 
 def notes_of(mine: Sequence[Place], other: Sequence[Place]) -> tuple[str, ...]:
@@ -46,6 +46,9 @@ def _more_biases(mine: Sequence[Place], other: Sequence[Place]) -> Iterator[str]
 
 
 def _ends(other: Sequence[Place]) -> Iterator[str]:
-    """Integers that a float operator does not make itself."""
+    """Integers that a float operator does not make itself, or that are put on another grid on the way."""
     if core(other) is not other[-1] and core(other).op != "input" and core(other).grid is None:
         yield "computed in float, then quantized"
+    grids = {place.key: place.grid for place in other}
+    if any(place.op == INTO_INTEGERS and grids.get(place.feeds[0]) is not None for place in other):
+        yield "put on another grid first"

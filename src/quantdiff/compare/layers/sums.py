@@ -1,116 +1,130 @@
-"""What is kept of a pair of values while the data stream by: sums and extremes, nothing that grows with the data."""
+"""What is kept of a pair of values while the data stream by: exact sums and extremes; it does not grow with them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
+from quantdiff.compare.exact_sums import BITS, UNIT, ExactSum, exact_sum
+from quantdiff.compare.layers.rows import RowSums, row_sums
 from quantdiff.errors import NotComparable
-from quantdiff.quant import INTEGER_RANGE, Array, dequantize, quantize
+from quantdiff.quant import Array
 from quantdiff.trace import Grid, Value
 
+FEW = 32
+NO_SUM, NOTHING = ExactSum(), (np.inf, -np.inf)
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class Sums:
-    """Over all elements so far. ``steps`` are differences of integers, candidate minus reference; squares are real.
+    """Over all elements so far; sums over parts of the data add up to those of the whole, to the last bit.
 
-    ``clipped`` counts reference values that the candidate's integers cannot hold, below and above; ``at_end`` counts
-    the candidate's integers at the ends of their range. ``worst`` is the sample with the largest squared error.
+    ``steps`` are differences of integers, candidate minus reference; errors and squares are in real units. ``clipped``
+    counts reference values that the candidate's integers cannot hold, below and above; ``at_end`` candidate integers
+    at the ends of their range. ``worst`` is the sample with the largest squared error, the first of equals: (error,
+    number).
     """
 
     count: int = 0
+    error: ExactSum = NO_SUM
+    squared_error: ExactSum = NO_SUM
+    squared_reference: ExactSum = NO_SUM
+    squared_candidate: ExactSum = NO_SUM
+    product: ExactSum = NO_SUM
+    max_abs_error: float = 0.0
+    reference_range: tuple[float, float] = NOTHING
+    candidate_range: tuple[float, float] = NOTHING
     differing: int = 0
     max_steps: int = 0
     steps: int = 0
     abs_steps: int = 0
-    error: float = 0.0
-    squared_error: float = 0.0
-    squared_reference: float = 0.0
-    squared_candidate: float = 0.0
-    product: float = 0.0
-    max_abs_error: float = 0.0
-    clipped: list[int] = field(default_factory=lambda: [0, 0])
-    at_end: list[int] = field(default_factory=lambda: [0, 0])
-    reference_range: tuple[float, float] = (np.inf, -np.inf)
-    candidate_range: tuple[float, float] = (np.inf, -np.inf)
+    clipped: tuple[int, int] = (0, 0)
+    at_end: tuple[int, int] = (0, 0)
     worst: tuple[float, int] = (-1.0, -1)
 
-    def merge(self, other: Sums) -> None:
-        """Add what another part of the data gave."""
-        self.count += other.count
-        self.differing += other.differing
-        self.max_steps = max(self.max_steps, other.max_steps)
-        self.steps += other.steps
-        self.abs_steps += other.abs_steps
-        self.error += other.error
-        self.squared_error += other.squared_error
-        self.squared_reference += other.squared_reference
-        self.squared_candidate += other.squared_candidate
-        self.product += other.product
-        self.max_abs_error = max(self.max_abs_error, other.max_abs_error)
-        self.clipped = [a + b for a, b in zip(self.clipped, other.clipped, strict=True)]
-        self.at_end = [a + b for a, b in zip(self.at_end, other.at_end, strict=True)]
-        self.reference_range = _joined(self.reference_range, other.reference_range)
-        self.candidate_range = _joined(self.candidate_range, other.candidate_range)
-        self.worst = max(self.worst, other.worst, key=lambda worst: (worst[0], -worst[1]))
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(
+            count=self.count + other.count,
+            error=self.error + other.error,
+            squared_error=self.squared_error + other.squared_error,
+            squared_reference=self.squared_reference + other.squared_reference,
+            squared_candidate=self.squared_candidate + other.squared_candidate,
+            product=self.product + other.product,
+            max_abs_error=max(self.max_abs_error, other.max_abs_error),
+            reference_range=_joined(self.reference_range, other.reference_range),
+            candidate_range=_joined(self.candidate_range, other.candidate_range),
+            differing=self.differing + other.differing,
+            max_steps=max(self.max_steps, other.max_steps),
+            steps=self.steps + other.steps,
+            abs_steps=self.abs_steps + other.abs_steps,
+            clipped=_added(self.clipped, other.clipped),
+            at_end=_added(self.at_end, other.at_end),
+            worst=max(self.worst, other.worst, key=lambda worst: (worst[0], -worst[1])),
+        )
 
 
 def _joined(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
     return min(a[0], b[0]), max(a[1], b[1])
 
 
+def _added(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return a[0] + b[0], a[1] + b[1]
+
+
 def measure(reference: Value, candidate: Value, grid: Grid | None, first: int) -> Sums:
-    """The sums of one slice, whose first sample has the number ``first``. Shapes: (samples, …), alike but for ones.
+    """The sums of one slice, whose first sample has the number ``first``.
+
+    Shapes: (samples, …) on both sides, with as many elements a sample. A sample is summed in double, in one pass;
+    over samples the sums are exact.
 
     Raises:
-        NotComparable: shapes differ, NaN or infinity.
+        NotComparable: sizes differ, nothing to compare, NaN or infinity.
     """
-    a, b = (_rows(value) for value in (reference, candidate))
-    if a.shape != b.shape:
+    if reference.array.size != candidate.array.size or len(reference.array) != len(candidate.array):
         raise NotComparable(f"shapes differ: {reference.array.shape} and {candidate.array.shape}")
-    error = b - a
-    squares = np.einsum("nk,nk->n", error, error)
-    if not np.isfinite(squares).all():
-        raise NotComparable(f"{reference.name} or {candidate.name} holds NaN or infinity")
-    worst = int(squares.argmax())
-    sums = Sums(
-        count=a.size,
-        error=float(error.sum()),
-        squared_error=float(squares.sum()),
-        squared_reference=float(np.vdot(a, a)),
-        squared_candidate=float(np.vdot(b, b)),
-        product=float(np.vdot(a, b)),
-        max_abs_error=float(np.abs(error).max()),
-        reference_range=(float(a.min()), float(a.max())),
-        candidate_range=(float(b.min()), float(b.max())),
-        worst=(float(squares[worst]), first + worst),
+    if reference.array.size == 0:
+        raise NotComparable(f"nothing to compare: {reference.name} is empty")
+    rows = row_sums(reference, candidate, grid)
+    if not np.isfinite(rows.sums).all():
+        raise NotComparable(
+            f"{reference.name} or {candidate.name} holds NaN or infinity; look for the layer that makes it"
+        )
+    return _over_samples(rows, reference.array.size, first)
+
+
+def _over_samples(rows: RowSums, count: int, first: int) -> Sums:
+    error, squared, ours, theirs, product = map(_exact_sum, rows.sums.T)
+    worst = int(rows.sums[:, 1].argmax())
+    counts, ends = [*map(int, rows.counts.sum(0))], rows.extremes
+    return Sums(
+        count,
+        error,
+        squared,
+        ours,
+        theirs,
+        product,
+        float(ends[:, 0].max()),
+        _range(ends[:, 1:3]),
+        _range(ends[:, 3:5]),
+        counts[0],
+        int(rows.counts[:, 1].max()),
+        counts[2],
+        counts[3],
+        (counts[4], counts[5]),
+        (counts[6], counts[7]),
+        (float(rows.sums[worst, 1]), first + worst),
     )
-    if grid is not None:
-        _count_steps(sums, a, reference, candidate, grid)
-    return sums
 
 
-def _rows(value: Value) -> Array:
-    real = value.array if value.quant is None else dequantize(value.array, value.quant)
-    rows: Array = real.reshape(len(real), -1).astype(np.float64)
-    return rows
+def _exact_sum(values: Array) -> ExactSum:
+    """The sum of one value a sample; for a few samples it is faster to take the doubles apart one by one."""
+    if len(values) > FEW:
+        return exact_sum(values)
+    parts = map(math.frexp, values.tolist())
+    return ExactSum(sum(int(math.ldexp(part, BITS)) << (exponent - BITS + UNIT) for part, exponent in parts))
 
 
-def _count_steps(sums: Sums, a: Array, reference: Value, candidate: Value, grid: Grid) -> None:
-    ours, theirs = (_integers(value, grid).reshape(len(a), -1).astype(np.int32) for value in (reference, candidate))
-    steps = theirs - ours
-    sums.differing, sums.steps = int(np.count_nonzero(steps)), int(steps.sum(dtype=np.int64))
-    sums.abs_steps = int(np.abs(steps).sum(dtype=np.int64))
-    sums.max_steps = int(np.abs(steps).max())
-    low, high = INTEGER_RANGE[grid.dtype]
-    sums.at_end = [int(np.count_nonzero(theirs == low)), int(np.count_nonzero(theirs == high))]
-    scale, zero_point = grid.params.scale[0], grid.params.zero_point[0]
-    ends = [(low - 0.5 - zero_point) * scale, (high + 0.5 - zero_point) * scale]
-    sums.clipped = [int(np.count_nonzero(a < ends[0])), int(np.count_nonzero(a > ends[1]))]
-
-
-def _integers(value: Value, grid: Grid) -> Array:
-    if value.quant == grid.params and value.array.dtype.name == grid.dtype:
-        return value.array
-    return quantize(value.real, grid.params, grid.dtype)
+def _range(ends: Array) -> tuple[float, float]:
+    return float(ends[:, 0].min()), float(ends[:, 1].max())

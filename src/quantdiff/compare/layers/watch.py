@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from quantdiff.align.watched import Pairing
 from quantdiff.compare.layers.decisions import Decisions
 from quantdiff.compare.layers.sums import Sums, measure
-from quantdiff.run.watched import Side
+from quantdiff.run.watched import Seen, Side, value_at
 from quantdiff.trace import Value
 
 
@@ -27,26 +29,44 @@ def watch_pairs(
     decisions: Decisions,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[PairSums, ...]:
-    """The sums of every pair over all samples, in the order of the matches."""
+    """The sums of every pair over all samples, in the order of the matches.
+
+    While one slice is counted the models already run the next one.
+    """
     totals = tuple(PairSums() for _ in pairing.matching.matches)
-    for start in range(0, len(reference), pairing.at_once):
-        stop = min(start + pairing.at_once, len(reference))
-        for side in (reference, candidate):
-            side.run(start, stop)
-        _add_slice(pairing, (reference, candidate), totals, decisions, start)
-        on_progress(stop)
+    bounds = [*range(0, len(reference), pairing.at_once), len(reference)]
+    slices = list(pairwise(bounds))
+    with ThreadPoolExecutor(3) as threads:
+
+        def begin(start: int, stop: int) -> list[Future[Seen]]:
+            return [threads.submit(side.run, start, stop) for side in (reference, candidate)]
+
+        running = begin(*slices[0])
+        for (start, stop), after in zip(slices, [*slices[1:], None], strict=True):
+            seen = running[0].result(), running[1].result()
+            running = begin(*after) if after else []
+            _add_slice(pairing, seen, totals, decisions, (start, threads))
+            on_progress(stop)
     return totals
 
 
 def _add_slice(
-    pairing: Pairing, sides: tuple[Side, Side], totals: Sequence[PairSums], decisions: Decisions, first: int
+    pairing: Pairing,
+    seen: tuple[Seen, Seen],
+    totals: Sequence[PairSums],
+    decisions: Decisions,
+    at: tuple[int, ThreadPoolExecutor],
 ) -> None:
-    pairs = pairing.places()
-    theirs = [sides[1].value(place) for _, place in pairs]
-    local = sides[0].watched.local({place.key: value for (place, _), value in zip(pairs, theirs, strict=True)})
-    for i, ((place, _), value, grid) in enumerate(zip(pairs, theirs, pairing.grids(), strict=True)):
-        ours = sides[0].value(place)
-        totals[i].accumulated.merge(measure(ours, value, grid, first))
-        decisions.add(i, ours, value, first)
+    first, threads = at
+    pairs, grids = pairing.places(), pairing.grids()
+    theirs = [value_at(seen[1], place) for _, place in pairs]
+    again = threads.submit(seen[0].local, {place.key: v for (place, _), v in zip(pairs, theirs, strict=True)})
+    for i, (place, _) in enumerate(pairs):
+        ours = value_at(seen[0], place)
+        totals[i].accumulated += measure(ours, theirs[i], grids[i], first)
+        decisions.add(i, ours, theirs[i], first)
+    local = again.result()
+    for i, (place, _) in enumerate(pairs):
         if place.key in local:
-            totals[i].local.merge(measure(Value(place.name, local[place.key], place.quant), value, grid, first))
+            ours = Value(place.name, local[place.key], place.quant, place.grid)
+            totals[i].local += measure(ours, theirs[i], grids[i], first)

@@ -21,9 +21,9 @@ from quantdiff.sim.hybrid import convolution, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounded import Rounded
-from quantdiff.sim.rules import Requantization, requantization
+from quantdiff.sim.rules import convolution_rules
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
+from quantdiff.sim.scales import check_8_bit, product_scale
 from quantdiff.sim.wide import has_int64_sum, is_wide, refuse_weights_off_zero, round_sum
 from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image, windows
 
@@ -48,14 +48,8 @@ def conv_2d(
         return tuple(from_16_bits(node, acc, bias, runtime, rounding_of(runtime, groups)) for runtime in runtimes)
     check_8_bit(node)
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
-    rules = [rule_of(node, runtime, rounding_of(runtime, groups), w.shape[0]) for runtime in runtimes]
-    shape = x.shape[0], axes[0].out, axes[1].out, w.shape[0]
-    return Rounded(sums_of(node, x, w, bias, axes), tuple(rules), shape)
-
-
-def rule_of(node: Node, runtime: Runtime, rounding: Rounding, channels: int) -> Requantization:
-    """How one runtime rounds 8-bit outputs."""
-    return requantization(node, runtime, rounding, convolution_scale(node, rounding), channels=channels)
+    rules = convolution_rules(node, {r: rounding_of(r, groups) for r in runtimes}, w.shape[0])
+    return Rounded(sums_of(node, x, w, bias, axes), rules, (x.shape[0], axes[0].out, axes[1].out, w.shape[0]))
 
 
 def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis, Axis]) -> Sums:

@@ -24,9 +24,9 @@ from quantdiff.sim.hybrid import depthwise, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounded import Rounded
-from quantdiff.sim.rules import Requantization, requantization
+from quantdiff.sim.rules import convolution_rules
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.scales import check_8_bit, convolution_scale, product_scale
+from quantdiff.sim.scales import check_8_bit, product_scale
 from quantdiff.sim.wide import is_wide, refuse_weights_off_zero, round_sum
 from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image
 
@@ -56,19 +56,17 @@ def depthwise_conv_2d(
         return tuple(y.clip(*clamp_of(node, runtime)).astype(np.int16) for runtime in runtimes)
     check_8_bit(node)
     axes = axes_of(node, x.shape, w.shape[1:3])
-    rules = [rule_of(node, runtime, w.shape[3]) for runtime in runtimes]
-    shape = x.shape[0], axes[0].out, axes[1].out, w.shape[3]
-    return Rounded(sums_of(node, x, w, bias, axes), tuple(rules), shape)
+    fast = node.x.dtype == "int8" and w.shape[3] >= VECTOR  # the uint8 kernel of builtin does as the reference
+    roundings = {r: rounding_of(r, fast) for r in runtimes}
+    rules = convolution_rules(node, roundings, w.shape[3], tail=w.shape[3] % VECTOR)
+    return Rounded(sums_of(node, x, w, bias, axes), rules, (x.shape[0], axes[0].out, axes[1].out, w.shape[3]))
 
 
-def rule_of(node: Node, runtime: Runtime, channels: int) -> Requantization:
-    """How one runtime rounds 8-bit outputs; the uint8 kernel of ``builtin`` does as the reference."""
-    ruy = runtime is Runtime.BUILTIN and node.x.dtype == "int8" and channels >= VECTOR
-    rounding = Rounding.RUY if ruy else Rounding.GEMMLOWP
+def rounding_of(runtime: Runtime, fast: bool) -> Rounding:
+    """The rule of each runtime's vectors; ``builtin`` has some where it is ``fast``."""
     if runtime is Runtime.XNNPACK:
-        rounding = Rounding.XNNPACK
-    tail = channels % VECTOR if ruy else 0
-    return requantization(node, runtime, rounding, convolution_scale(node, rounding), tail, channels=channels)
+        return Rounding.XNNPACK
+    return Rounding.RUY if fast and runtime is Runtime.BUILTIN else Rounding.GEMMLOWP
 
 
 def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis, Axis]) -> Sums:

@@ -1,0 +1,69 @@
+"""Sums of one pair, worked out by hand, and the compiled loops against the text in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from quantdiff.compare.layers import rows
+from quantdiff.compare.layers.rows import RowSums, by_numpy, cut, row_sums
+from quantdiff.quant import Array, QuantParams
+from quantdiff.trace import Grid, Value
+
+HALF = QuantParams((0.5,), (1,))
+GRID = Grid(HALF, "int8", "t")
+
+
+def test_by_hand() -> None:
+    reference = Value("r", np.array([[0.0, 0.3, -0.25, 70.0]], np.float32))
+    candidate = Value("c", np.array([[1, 1, 1, 127]], np.int8), HALF, GRID)  # 0, 0, 0, 63
+    for found in (
+        row_sums(reference, candidate, GRID),
+        by_numpy((reference.array, None), (candidate.array, HALF), GRID),
+    ):
+        third = float(np.float32(0.3))
+        assert found.sums[0] == pytest.approx(
+            [-third + 0.25 - 7, third**2 + 0.0625 + 49, third**2 + 0.0625 + 4900, 3969, 4410]
+        )
+        assert found.extremes[0].tolist() == [7, -0.25, 70, 0, 63]
+        # 0.3 is 0.6 steps: rounds to 1; -0.25 is half a step: away from zero; 70 is cut off to 127
+        assert found.counts[0].tolist() == [2, 1, 0, 2, 0, 1, 0, 1]
+
+
+def test_clipping_begins_half_a_step_beyond_the_end() -> None:
+    assert cut(GRID) == (-64.75, 63.25)
+    edges = np.array([[-64.75, np.nextafter(np.float32(-64.75), np.float32(-99)), 63.25, 63.5]], np.float32)
+    found = row_sums(Value("r", edges), Value("c", np.array([[-128, -128, 127, 127]], np.int8), HALF, GRID), GRID)
+    assert found.counts[0, 4:].tolist() == [1, 1, 2, 2]
+
+
+def values(dtype: str, seed: int) -> tuple[Array, QuantParams | None]:
+    dice = np.random.default_rng(seed)
+    if dtype == "float32":
+        real = dice.normal(0, 30, (3, 5000)).astype(np.float32)
+        real[:, ::7] = np.rint(real[:, ::7]) / 4  # ties
+        return real, None
+    ends = np.iinfo(dtype)
+    return dice.integers(ends.min, ends.max, (3, 5000), endpoint=True).astype(dtype), HALF
+
+
+@pytest.mark.parametrize("candidate", ["int8", "uint8", "int16", "float32"])
+@pytest.mark.parametrize("reference", ["float32", "int8"])
+def test_loops_give_what_the_text_says(reference: str, candidate: str) -> None:
+    assert rows.loops() is not None
+    ours, theirs = values(reference, 1), values(candidate, 2)
+    grid = Grid(HALF, candidate, "t") if theirs[1] else None
+    own = Grid(HALF, reference, "t") if ours[1] else None
+    found = row_sums(Value("r", *ours, own), Value("c", *theirs, grid), grid)
+    text = by_numpy(ours, theirs, grid)
+    assert np.array_equal(found.counts, text.counts)
+    assert np.array_equal(found.extremes, text.extremes)
+    assert found.sums == pytest.approx(text.sums, rel=1e-11)
+
+
+def test_without_numba_the_text_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "loops", lambda: None)
+    x = np.ones((2, 3), np.float32)
+    found: RowSums = row_sums(Value("r", x), Value("c", 2 * x), None)
+    assert found.sums[:, 1].tolist() == [3, 3]
+    assert not found.counts.any()

@@ -1,0 +1,60 @@
+"""A model that takes inner tensors as inputs, run on a real interpreter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from written_models import Op, T, write_tflite
+
+from quantdiff.errors import BadModel
+from quantdiff.load.exchange import with_inputs
+from quantdiff.load.tflite import load_tflite
+from quantdiff.quant import Array, QuantParams
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.trace import Grid
+
+NONE = {"fusedActivationFunction": 0}
+CHAIN = write_tflite(
+    [T(name, (1, 4), "float32", shape_signature=(-1, 4)) for name in ("x", "twice", "four")],
+    [Op("ADD", ["x", "x"], ["twice"], NONE), Op("ADD", ["twice", "twice"], ["four"], NONE)],
+    ["x"],
+    ["four"],
+)
+
+
+def run(model: bytes, folder: Path, *inputs: Array) -> list[Array]:
+    path = folder / "model.tflite"
+    path.write_bytes(model)
+    with RuntimeProcess("reference") as process:
+        process.load(path)
+        return process.run(inputs, len(load_tflite(path).main.outputs), lambda done: None)[0]
+
+
+@pytest.mark.golden
+def test_operators_read_what_is_given(tmp_path: Path) -> None:
+    x, given = np.ones((3, 4), np.float32), np.full((3, 4), 5, np.float32)
+    changed = with_inputs(CHAIN, {1: None}, [1, 2])
+    twice, four = run(changed, tmp_path, x, given)
+    assert (twice == 2).all()  # from x itself
+    assert (four == 10).all()  # from what was given instead
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(("dtype", "zero_point"), [("int8", 3), ("uint8", 130), ("int16", 0)])
+def test_integers_of_another_model_are_dequantized(tmp_path: Path, dtype: str, zero_point: int) -> None:
+    grid = Grid(QuantParams((0.5,), (zero_point,)), dtype, "t")
+    x, given = np.ones((3, 4), np.float32), (np.arange(12).reshape(3, 4) + zero_point).astype(dtype)
+    (four,) = run(with_inputs(CHAIN, {1: grid}, [2]), tmp_path, x, given)
+    assert np.array_equal(four, np.arange(12).reshape(3, 4))
+
+
+def test_the_file_names_the_copies() -> None:
+    model = with_inputs(CHAIN, {1: None}, [2])
+    assert b"given/twice" in model
+
+
+def test_what_is_no_model() -> None:
+    with pytest.raises(BadModel, match="cannot be written with other inputs"):
+        with_inputs(b"\x10\0\0\0TFL3" + bytes(3), {}, [])

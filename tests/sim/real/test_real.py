@@ -1,0 +1,131 @@
+"""Real arithmetic on stored integers: by hand where it is short, else within a step of every runtime's own answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from written_models import Op, T, write_tflite
+
+from quantdiff.graph import Graph
+from quantdiff.load.tflite import load_tflite
+from quantdiff.quant import Array
+from quantdiff.run.ideal import all_but_curves, curves_alone, everything, simulate_ideal
+from quantdiff.run.simulator import simulate
+from quantdiff.sim.real.registry import nearest, reals
+from quantdiff.sim.runtime import Runtime
+
+NONE = {"fusedActivationFunction": 0}
+DICE = np.random.default_rng(1)
+
+
+def weights(*shape: int) -> Array:
+    return DICE.integers(-127, 128, shape)
+
+
+def graph_of(tmp_path: Path, tensors: list[T], op: Op, inputs: list[str]) -> Graph:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(write_tflite(tensors, [op], inputs, ["y"]))
+    return load_tflite(path).main
+
+
+def x_of(*shape: int, scale: float = 0.05, zero_point: int = -5) -> T:
+    return T("x", shape, scale=scale, zero_point=zero_point)
+
+
+def y_of(*shape: int, scale: float = 0.07, zero_point: int = 9) -> T:
+    return T("y", shape, scale=scale, zero_point=zero_point)
+
+
+def pooled(op: str) -> tuple[list[T], Op]:
+    options = {"strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2, **NONE}
+    return [x_of(1, 4, 4, 3), y_of(1, 2, 2, 3, scale=0.05, zero_point=-5)], Op(op, ["x"], ["y"], options, version=2)
+
+
+def curve(op: str, scale: float = 1 / 256, zero_point: int = -128) -> tuple[list[T], Op]:
+    options = {"beta": 1.0} if op == "SOFTMAX" else {"alpha": 0.2} if op == "LEAKY_RELU" else {}
+    return [x_of(1, 12), y_of(1, 12, scale=scale, zero_point=zero_point)], Op(op, ["x"], ["y"], options, version=2)
+
+
+def pair(op: str) -> tuple[list[T], Op]:
+    other = T("b", (1, 12), scale=0.03, zero_point=4, data=weights(1, 12))
+    return [x_of(1, 12), other, y_of(1, 12, scale=0.1)], Op(op, ["x", "b"], ["y"], NONE, version=2)
+
+
+MODELS: dict[str, tuple[list[T], Op]] = {
+    "FULLY_CONNECTED": (
+        [
+            x_of(1, 12),
+            T("w", (5, 12), scale=0.01, data=weights(5, 12)),
+            T("b", (5,), "int32", 0.0005, data=weights(5)),
+            y_of(1, 5),
+        ],
+        Op("FULLY_CONNECTED", ["x", "w", "b"], ["y"], {"fusedActivationFunction": 1}, version=4),
+    ),
+    "CONV_2D": (
+        [x_of(1, 5, 5, 2), T("w", (3, 3, 3, 2), scale=0.01, data=weights(3, 3, 3, 2)), y_of(1, 5, 5, 3)],
+        Op("CONV_2D", ["x", "w"], ["y"], {"strideH": 1, "strideW": 1, **NONE}, version=3),
+    ),
+    "AVERAGE_POOL_2D": pooled("AVERAGE_POOL_2D"),
+    "SOFTMAX": curve("SOFTMAX"),
+    "LOGISTIC": curve("LOGISTIC"),
+    "TANH": curve("TANH", 1 / 128, 0),
+    "HARD_SWISH": curve("HARD_SWISH", 0.04, -9),
+    "LEAKY_RELU": curve("LEAKY_RELU", 0.05, -7),
+    "RELU6": curve("RELU6", 6 / 255),
+    "ADD": pair("ADD"),
+    "SUB": pair("SUB"),
+    "MUL": pair("MUL"),
+    "QUANTIZE": ([x_of(1, 12), y_of(1, 12)], Op("QUANTIZE", ["x"], ["y"], {})),
+}
+
+
+@pytest.mark.parametrize("op", MODELS)
+@pytest.mark.parametrize("runtime", Runtime)
+def test_every_runtime_is_within_a_step_of_the_real_function(tmp_path: Path, op: str, runtime: Runtime) -> None:
+    if (op, runtime) == ("RELU6", Runtime.TFLM):
+        pytest.skip("TFLM's RELU6 clamps and leaves the scale as it is")
+    tensors, operator = MODELS[op]
+    graph = graph_of(tmp_path, tensors, operator, ["x"])
+    x = DICE.integers(-128, 128, (200, *graph.tensors[graph.inputs[0]].shape)).astype(np.int8)
+    (y,) = graph.outputs
+    ideal = simulate_ideal(graph, [x], runtime, everything).values[y].astype(int)
+    actual = simulate(graph, [x], runtime).values[y].astype(int)
+    largest = 3 if (op, runtime) == ("LEAKY_RELU", Runtime.XNNPACK) else 1  # multipliers of eight bits
+    assert np.abs(ideal - actual).max() <= largest
+    assert np.ptp(ideal) > 50
+
+
+def test_a_dense_layer_by_hand(tmp_path: Path) -> None:
+    tensors, operator = MODELS["FULLY_CONNECTED"]
+    graph = graph_of(tmp_path, tensors, operator, ["x"])
+    x = DICE.integers(-128, 128, (50, 1, 12)).astype(np.int8)
+    w, b = (np.asarray(t.data, np.float64) for t in tensors[1:3])
+    s_x, s_w, s_b, s_y = (np.float64(np.float32(s)) for s in (0.05, 0.01, 0.0005, 0.07))
+    real = np.maximum((x[:, 0] + 5.0) @ w.T * (s_x * s_w) + b * s_b, 0)
+    want = np.clip(np.floor(real / s_y + 0.5) + 9, -128, 127)
+    got = simulate_ideal(graph, [x], Runtime.REFERENCE, everything).values[graph.outputs[0]]
+    np.testing.assert_array_equal(got[:, 0], want)
+
+
+def test_halves_go_up_as_in_fake_quant(tmp_path: Path) -> None:
+    graph = graph_of(tmp_path, [x_of(1, 4), y_of(1, 4, scale=0.5, zero_point=0)], Op("QUANTIZE", ["x"], ["y"]), ["x"])
+    y = graph.tensors[graph.outputs[0]]
+    assert nearest(np.array([0.25, -0.25, 0.75, 1e9]), y).tolist() == [1, 0, 2, 127]
+
+
+def test_curves_can_be_exchanged_alone(tmp_path: Path) -> None:
+    tensors, operator = MODELS["AVERAGE_POOL_2D"]
+    graph = graph_of(tmp_path, tensors, operator, ["x"])
+    x = DICE.integers(-128, 128, (100, 1, 4, 4, 3)).astype(np.int8)
+    (y,) = graph.outputs
+    real, own = (simulate_ideal(graph, [x], Runtime.REFERENCE, c).values[y] for c in (curves_alone, all_but_curves))
+    assert np.array_equal(own, simulate(graph, [x], Runtime.REFERENCE).values[y])
+    assert (real != own).any()  # ties: halves up against halves away from zero
+
+
+def test_curves_are_those_that_runtimes_approximate() -> None:
+    curves = {name for name, each in reals().items() if each.curve}
+    assert {"SOFTMAX", "LOGISTIC", "TANH", "MEAN", "AVERAGE_POOL_2D", "RESIZE_BILINEAR"} <= curves
+    assert not {"FULLY_CONNECTED", "CONV_2D", "ADD", "MUL", "QUANTIZE"} & curves
