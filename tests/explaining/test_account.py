@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.explaining.account import Account, LayerAccount, Target
+from quantdiff.explaining.explanation import Difference
 
 RUNGS = ("reference", "weights", "rounding", "runtime")
 
@@ -26,13 +27,21 @@ def test_an_output_comes_right_where_it_stays_right() -> None:
     assert account.steps == [3, 1, 9, 0]
 
 
+def test_each_differing_output_is_listed_with_its_place_and_rung() -> None:
+    truth, wrong = np.zeros(6, np.int8), np.array([0, 2, 0, 0, -1, 0], np.int8)
+    account = Account(RUNGS)
+    account.add([Target(truth)], [[wrong], [np.array([0, 0, 0, 0, 1, 0], np.int8)], [truth], [truth]], 10, 3)
+    assert account.listed == [Difference(10, 0, 1, 2, "weights"), Difference(12, 0, 0, -1, "rounding")]
+
+
 def test_parts_of_the_data_add_up() -> None:
     rng = np.random.default_rng(0)
     truth, rungs = rng.integers(-3, 3, 40), rng.integers(-3, 3, (3, 40))
     whole, parts = Account(RUNGS), Account(RUNGS)
-    whole.add([Target(truth)], [[r] for r in (*rungs, truth)])
+    whole.add([Target(truth)], [[r] for r in (*rungs, truth)], 0, 40)
     for some in (slice(0, 7), slice(7, 40)):
-        parts.add([Target(truth[some])], [[r[some]] for r in (*rungs, truth)])
+        count = some.stop - some.start
+        parts.add([Target(truth[some])], [[r[some]] for r in (*rungs, truth)], some.start, count)
     assert whole == parts
 
 

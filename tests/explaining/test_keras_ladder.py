@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -16,7 +17,7 @@ from quantized_models import Made, convolutions
 
 from quantdiff import api
 from quantdiff.errors import NotComparable
-from quantdiff.explaining.explanation import BIAS, CURVES, EXACT, MECHANISMS, ROUNDING, WEIGHTS, Explanation
+from quantdiff.explaining.explanation import BIAS, CURVES, EXACT, LISTED, MECHANISMS, ROUNDING, WEIGHTS, Explanation
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.frameworks import frameworks, quiet
 from quantdiff.load.tflite import load_tflite
@@ -43,6 +44,9 @@ def check_account(explanation: Explanation) -> None:
     assert sum(rung.resolved for rung in explanation.rungs) == explanation.differing
     assert explanation.rungs[0].differing_after == explanation.differing
     assert explanation.rungs[-1].differing_after == 0
+    listed = Counter(each.mechanism for each in explanation.differences)
+    if explanation.differing <= LISTED:
+        assert listed == {rung.mechanism: rung.resolved for rung in explanation.rungs if rung.resolved}
     for above, below in pairwise(explanation.rungs):
         assert abs(above.differing_after - below.differing_after) <= below.changed
     for layer in explanation.layers:

@@ -55,8 +55,10 @@ class Account:
         size = len(self.mechanisms)
         self.after, self.resolved, self.changed, self.steps = [0] * size, [0] * size, [0] * size, [0] * size
 
-    def add(self, targets: Sequence[Target], rungs: Sequence[Sequence[Array]]) -> None:
-        """Outputs at every rung, each a sequence in the order of ``targets``.
+    def add(
+        self, targets: Sequence[Target], rungs: Sequence[Sequence[Array]], start: int = 0, samples: int = 1
+    ) -> None:
+        """Outputs at every rung, each a sequence in the order of ``targets``, of ``samples`` beginning with ``start``.
 
         An output comes right at the first rung from which on it is the runtime's at every rung.
         """
@@ -66,6 +68,7 @@ class Account:
             self.differing += int(np.count_nonzero(wrong[0]))
             last_wrong = len(rungs) - 1 - np.argmax(wrong[::-1], axis=0)
             came_right = np.bincount(last_wrong[wrong[0]] + 1, minlength=len(rungs) + 1)
+            self._list(k, target, rungs[0][k], last_wrong + 1, (start, samples))
             for r, outputs in enumerate(rungs):
                 self.after[r] += int(np.count_nonzero(wrong[r]))
                 self.resolved[r] += int(came_right[r])

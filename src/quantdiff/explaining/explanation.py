@@ -17,6 +17,8 @@ MECHANISMS = (REFERENCE, INPUT, RANGES, WEIGHTS, BIAS, EXACT, CURVES, ROUNDING, 
 """The ladder from the model as it was trained to the runtime as it runs; each rung exchanges one thing more."""
 EXCHANGES = (INPUT, RANGES, WEIGHTS, BIAS)
 """Those that are exchanged in the reference itself."""
+LISTED = 1000
+"""Differing outputs that are listed one by one; all are counted."""
 FEW = 0.02
 """Share of a kernel: what is more cannot be an accident of single weights."""
 
@@ -38,6 +40,20 @@ class Rung:
     changed: int = 0
     alone: int | None = None
     without: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One output that differs: its place, by how many steps (None without a grid), and the rung that brings it right.
+
+    ``output`` counts the file's outputs, ``element`` the numbers of that output for one sample.
+    """
+
+    sample: int
+    output: int
+    element: int
+    steps: int | None
+    mechanism: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +128,8 @@ class Explanation:
     ``closed_candidate``: with everything exchanged the simulator gave the runtime's, bit for bit. ``unexplained``
     outputs came right only at the runtime itself. ``unsupported`` are operators without a kernel in the simulator.
     ``expected_exactly`` is the share of outputs that the simulator of the runtime gives otherwise than the reference,
-    ``expected`` that of the closed form; None where it knows none.
+    ``expected`` that of the closed form; None where it knows none. ``differences`` are the first outputs that differ,
+    each with its rung.
     """
 
     reference: str
@@ -127,6 +144,7 @@ class Explanation:
     unexplained: int
     expected_exactly: float | None = None
     expected: float | None = None
+    differences: tuple[Difference, ...] = ()
     layers: tuple[LayerLadder, ...] = ()
     wrong_weights: tuple[WrongWeights, ...] = ()
     advice: tuple[Advice, ...] = ()

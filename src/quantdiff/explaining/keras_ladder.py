@@ -128,7 +128,8 @@ def _add(ladder: Ladder, sums: Sums, reading: Reading) -> None:
             sums.outputs.also(sums.outputs.without, CURVES, targets, ends.of_file(graph, chain.real_curves))
         sums.outputs.also(sums.outputs.without, ROUNDING, targets, found[CURVES])
     found[RUNTIME] = [target.values for target in targets]
-    sums.outputs.add(targets, [found[mechanism] for mechanism in ladder.mechanisms])
+    rungs = [found[mechanism] for mechanism in ladder.mechanisms]
+    sums.outputs.add(targets, rungs, reading.start, len(reading.rows))
     _alone(ladder, sums.outputs, passes, targets)
     _layers(ladder, sums, reading, runs, chain)
     sums.changed += reading.changed

@@ -103,7 +103,8 @@ def _add(
         for name, chain, reading in (("closed_reference", REFERENCE, ours), ("closed_candidate", ROUNDING, theirs)):
             same = all(same_bits(chains[chain].values[i], reading.values[i]) for i in graph.outputs)
             setattr(sums, name, getattr(sums, name) and same)
-    sums.outputs.add(ends.targets(theirs.outputs), [found[m] for m in RUNGS])
+    targets = ends.targets(theirs.outputs)
+    sums.outputs.add(targets, [found[m] for m in RUNGS], theirs.start, len(theirs.rows))
     sums.changed += ours.changed + theirs.changed
     _layers(model, runtimes, sums, readings, chains)
 
