@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from quantdiff.explaining.explanation import LayerLadder, Rung
+from quantdiff.explaining.explanation import LISTED, Difference, LayerLadder, Rung
 from quantdiff.quant import Array
 
 CODES = 256
@@ -48,6 +48,7 @@ class Account:
     resolved: list[int] = field(default_factory=list)
     steps: list[int | None] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
+    listed: list[Difference] = field(default_factory=list)
     alone: dict[str, int] = field(default_factory=dict)
     without: dict[str, int] = field(default_factory=dict)
 
@@ -77,6 +78,16 @@ class Account:
                     self.changed[r] += int(
                         np.count_nonzero(Target(rungs[r - 1][k], target.tolerance).wrong(outputs[k]))
                     )
+
+    def _list(self, output: int, target: Target, first: Array, right: Array, samples: tuple[int, int]) -> None:
+        """Where the first differing outputs are, and the rung from which on each is right."""
+        start, count = samples
+        size = right.size // count
+        flat, truth = first.ravel(), target.values.ravel()
+        for i in np.flatnonzero(target.wrong(first).ravel())[: LISTED - len(self.listed)].tolist():
+            steps = None if target.tolerance is not None else int(flat[i]) - int(truth[i])
+            mechanism = self.mechanisms[right[i]]
+            self.listed.append(Difference(start + i // size, output, i % size, steps, mechanism))
 
     def also(
         self, results: dict[str, int], mechanism: str, targets: Sequence[Target], outputs: Sequence[Array]

@@ -42,6 +42,7 @@ def concluded(ladder: Ladder, sums: Sums) -> Explanation:
         unexplained=account.resolved[-1],
         expected_exactly=None if ladder.missing else sums.simulated / account.count,
         expected=last[0].expected if len(last) == len(ladder.ends.grids) == 1 else None,
+        differences=tuple(account.listed),
         layers=layers,
         wrong_weights=tuple(wrong_weights(ladder.sides)),
         unsupported=ladder.missing,

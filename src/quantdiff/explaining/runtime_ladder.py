@@ -74,6 +74,7 @@ def explain_runtimes(
         closed_candidate=sums.closed_candidate and not sums.missing,
         rungs=sums.outputs.rungs(),
         unexplained=sums.outputs.resolved[-1],
+        differences=tuple(sums.outputs.listed),
         layers=tuple(each.value() for each in sums.layers.values()),
         unsupported=sums.missing,
         notes=(disturbed,) if sums.changed else (),
