@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -71,12 +72,13 @@ def explain_keras(
         if isinstance(runs_on, RuntimeProcess)
         else simulate_tensors(model, tensors, batch, runs_on)
     )
-    for reading in readings:
-        if ladder is None:
-            ladder = _ladder(keras, model, sides, reading, runtime, tolerance)
-            sums = Sums(Account(ladder.mechanisms), {})
-        _add(ladder, sums, reading)
-        progress(f"explain {runtime.value}", sums.samples, len(batch))
+    with closing(readings):
+        for reading in readings:
+            if ladder is None:
+                ladder = _ladder(keras, model, sides, reading, runtime, tolerance)
+                sums = Sums(Account(ladder.mechanisms), {})
+            _add(ladder, sums, reading)
+            progress(f"explain {runtime.value}", sums.samples, len(batch))
     if ladder is None:
         raise BadData(f"{batch.source}: no samples; nothing can be explained")
     explanation = concluded(ladder, sums)

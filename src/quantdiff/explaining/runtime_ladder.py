@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -55,11 +56,12 @@ def explain_runtimes(
     first, second = (Runtime(process.runtime) for process in processes)
     sums, done = Sums(Account(RUNGS), {}), 0
     tensors = readable(model.main)
-    readings = (read_tensors(model, tensors, batch, process) for process in processes)
-    for ours, theirs in zip(*readings, strict=True):
-        _add(model, (first, second), sums, (ours, theirs), tolerance)
-        done += len(theirs.rows)
-        progress(f"explain {second.value}", done, len(batch))
+    left, right = (read_tensors(model, tensors, batch, process) for process in processes)
+    with closing(left), closing(right):
+        for ours, theirs in zip(left, right, strict=True):
+            _add(model, (first, second), sums, (ours, theirs), tolerance)
+            done += len(theirs.rows)
+            progress(f"explain {second.value}", done, len(batch))
     if not done:
         raise BadData(f"{batch.source}: no samples; nothing can be explained")
     disturbed = f"{sums.changed} outputs of the model changed when its inner tensors were made outputs"
