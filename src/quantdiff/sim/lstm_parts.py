@@ -1,4 +1,4 @@
-"""What an int8 LSTM may have besides its gates: peepholes, layer normalization, a projection.
+"""The parts of an int8 LSTM: its gates, and perhaps peepholes, layer normalization, a projection.
 
 Source: LiteRT ``tflite/kernels/lstm_eval.cc``, ``internal/reference/portable_tensor_utils.cc``
 (``PortableVectorBatchVectorCwiseProductAccumulate``, ``PortableApplyLayerNorm``).
@@ -60,6 +60,39 @@ class LayerNorm:
         mantissa, shift = quantize_multiplier(np.float64(self.scale))
         y = multiply_by_quantized_multiplier(whole, mantissa, shift + NORM_SHIFT, Rounding.GEMMLOWP)
         return y.clip(*INT16)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Weights (n, inputs) and (n, outputs) of one gate, the effective biases, and both multipliers.
+
+    ``apart``: the second product saturates before it is added, as in TFLM, not only the sum.
+    """
+
+    on_input: Array
+    on_state: Array
+    input_bias: Array
+    state_bias: Array
+    input_scale: Array
+    state_scale: Array
+    apart: bool = False
+    peephole: Peephole | None = None
+    norm: LayerNorm | None = None
+
+    def before_activation(self, x: Array, state: Array, cell: Array) -> Array:
+        """Q3.12, saturated after each product.
+
+        Shapes: x (b, inputs), state (b, outputs), cell (b, n) -> (b, n).
+        """
+        first = wrap_int32(matmul(x.astype(np.int64), self.on_input.T) + self.input_bias)
+        first = requantize(first, self.input_scale, Rounding.GEMMLOWP).clip(*INT16)
+        second = wrap_int32(matmul(state.astype(np.int64), self.on_state.T) + self.state_bias)
+        second = requantize(second, self.state_scale, Rounding.GEMMLOWP)
+        total: Array = first + (second.clip(*INT16) if self.apart else second)
+        total = total.clip(*INT16)
+        if self.peephole is not None:
+            total = (total + self.peephole.products(cell)).clip(*INT16)
+        return total if self.norm is None else self.norm.normalized(total)
 
 
 @dataclass(frozen=True, slots=True)

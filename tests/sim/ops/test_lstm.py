@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,17 @@ def lstm(dice: Dice, *kinds: str) -> Case:
     return Case(tensors, [op], {"x": dice.integers((batch, time, inputs))})
 
 
+def one_step(dice: Dice, *kinds: str) -> Case:
+    """The same cell as the op that takes one step."""
+    case = lstm(dice, *kinds)
+    old, x = case.operators[0], case.feeds["x"][:, 0]
+    options = {k: v for k, v in old.options.items() if k != "timeMajor"} | {"kernelType": 0}
+    shapes = {"x": x.shape, "y": next((1, t.shape[2]) for t in case.tensors if t.name == "y")}
+    tensors = [replace(t, shape=shapes.get(t.name, t.shape)) for t in case.tensors]
+    op = replace(old, op="LSTM", options=options, options_type="LSTMOptions")
+    return Case(tensors, [op], {"x": x})
+
+
 KINDS = [
     ("coupled",),
     ("peephole",),
@@ -92,6 +104,13 @@ KINDS = [
 def test_golden_of_rare_kinds(exact: Callable[..., None], runtime: Runtime, kinds: tuple[str, ...]) -> None:
     name = f"UNIDIRECTIONAL_SEQUENCE_LSTM, {', '.join(kinds)}"
     exact(name, lambda dice: lstm(dice, *kinds), runtime, times=0.1, cases=15)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+@pytest.mark.parametrize("kinds", [(), ("coupled", "peephole"), ("projection", "norm")])
+def test_golden_of_one_step(exact: Callable[..., None], runtime: Runtime, kinds: tuple[str, ...]) -> None:
+    exact("LSTM", lambda dice: one_step(dice, *kinds), runtime, times=0.03, cases=15)
 
 
 @pytest.mark.parametrize("kind", ["peephole", "projection", "norm"])

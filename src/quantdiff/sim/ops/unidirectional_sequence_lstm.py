@@ -7,16 +7,13 @@ xnnpack declines the op; tflm has neither peephole, projection nor layer normali
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import Array
 from quantdiff.sim import gemmlowp, lstm_tflm
-from quantdiff.sim.accumulate import matmul
-from quantdiff.sim.fixed_point import Rounding, requantize, rounding_divide_by_pot, wrap_int32
-from quantdiff.sim.lstm_parts import LayerNorm, Peephole, Projection
+from quantdiff.sim.fixed_point import Rounding, requantize, rounding_divide_by_pot
+from quantdiff.sim.lstm_parts import INT8, INT16, Gate, LayerNorm, Peephole, Projection
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -27,41 +24,7 @@ INPUT_WEIGHTS, RECURRENT_WEIGHTS, BIASES = 1, 5, 12
 PEEPHOLES = {INPUT_GATE: 9, FORGET_GATE: 10, OUTPUT_GATE: 11}
 PROJECTION, OUTPUT_STATE, CELL_STATE, LAYER_NORMS = (16, 17), 18, 19, (20, 21, 22, 23)
 HIDDEN = 4
-INT8, INT16 = (-128, 127), (-(1 << 15), (1 << 15) - 1)
 Q3_12 = np.float32(2.0**-12)
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """Weights (n, inputs) and (n, outputs) of one gate, the effective biases, and both multipliers.
-
-    ``apart``: the second product saturates before it is added, as in TFLM, not only the sum.
-    """
-
-    on_input: Array
-    on_state: Array
-    input_bias: Array
-    state_bias: Array
-    input_scale: Array
-    state_scale: Array
-    apart: bool = False
-    peephole: Peephole | None = None
-    norm: LayerNorm | None = None
-
-    def before_activation(self, x: Array, state: Array, cell: Array) -> Array:
-        """Q3.12, saturated after each product.
-
-        Shapes: x (b, inputs), state (b, outputs), cell (b, n) -> (b, n).
-        """
-        first = wrap_int32(matmul(x.astype(np.int64), self.on_input.T) + self.input_bias)
-        first = requantize(first, self.input_scale, Rounding.GEMMLOWP).clip(*INT16)
-        second = wrap_int32(matmul(state.astype(np.int64), self.on_state.T) + self.state_bias)
-        second = requantize(second, self.state_scale, Rounding.GEMMLOWP)
-        total: Array = first + (second.clip(*INT16) if self.apart else second)
-        total = total.clip(*INT16)
-        if self.peephole is not None:
-            total = (total + self.peephole.products(cell)).clip(*INT16)
-        return total if self.norm is None else self.norm.normalized(total)
 
 
 @kernel("UNIDIRECTIONAL_SEQUENCE_LSTM")
@@ -70,8 +33,21 @@ def lstm(node: Node, x: Array, *others: Array | None, runtime: Runtime) -> Array
 
     Shapes: x (batch, time, inputs), or (time, batch, inputs) with time_major -> (…, outputs).
     """
+    return run_cell(node, (x, *others), runtime)
+
+
+@kernel("LSTM")
+def single_step(node: Node, x: Array, *others: Array | None, runtime: Runtime) -> Array:
+    """The same for one step (``tflite/kernels/lstm.cc``). Shapes: x (batch, inputs) -> (batch, outputs)."""
+    if str(node.option("kernel_type", "FULL")) != "FULL":
+        raise NoKernel("the basic cell of five inputs")
+    return run_cell(node, (x[:, None], *others), runtime)[:, 0]
+
+
+def run_cell(node: Node, inputs: tuple[Array | None, ...], runtime: Runtime) -> Array:
+    """The outputs of all steps. Shapes: as ``lstm``."""
     check(node, runtime)
-    inputs = (x, *others)
+    x = stored(inputs, 0)
     gates = {k: gate_of(node, inputs, k, runtime) for k in range(4) if inputs[INPUT_WEIGHTS + k] is not None}
     steps = x if node.option("time_major", False) else np.swapaxes(x, 0, 1)
     state = np.full((steps.shape[1], gates[FORGET_GATE].on_state.shape[1]), zero_point_of(node.at(OUTPUT_STATE)))
