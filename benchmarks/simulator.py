@@ -5,6 +5,9 @@
 MobileNetV2 (224 × 224, int8) and a DS-CNN, made by ``networks.py``. Every runtime gets the same samples in one
 invocation. Times are CPU seconds of the process, medians over rounds taken in turns, so that a busy machine
 disturbs both sides alike. Each simulation is first held against the runtime: not one element may differ.
+
+"Operator by operator" rounds every operator's sums, on the chain of the first runtime, by the rules of all four and
+counts what differs; the whole chains share what is equal, until they part.
 """
 
 from __future__ import annotations
@@ -95,6 +98,10 @@ def check(graph: Graph, x: Array, real: dict[Runtime, Callable[[], Array]]) -> N
         dull = sum(bool(np.mean(y == 127) > 0.05 or y.std() < 1) for y in made)
         if wrong or dull:
             raise SystemExit(f"{runtime.value}: {wrong} elements differ, {dull} layers saturated or constant")
+    ours, theirs = together[Runtime.XNNPACK].values, together[Runtime.REFERENCE].values
+    apart = [float(np.mean(ours[op.outputs[0]] != theirs[op.outputs[0]])) for op in graph.operators]
+    print(f"elements that differ between the chains of xnnpack and reference: {apart[0]:.1%} after the first operator,")
+    print(f"  {statistics.median(apart):.0%} in the median of {len(apart)} operators")
 
 
 def in_turns(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import Runs
 from layered_models import (
     autoencoder,
@@ -26,6 +28,7 @@ from layered_models import (
 
 from quantdiff import api
 from quantdiff.align import watched
+from quantdiff.cli import main
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.load.data import Batch, make_batch
 from quantdiff.load.frameworks import frameworks, quiet
@@ -305,3 +308,16 @@ def test_slices_make_no_difference(files: Files, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(watched, "SAMPLES_AT_ONCE", 7)
     report = layers(made["int8"], made["int8_ends"], made["data"])
     assert [layer.figures for layer in report.layers] == [layer.figures for layer in whole.layers]
+
+
+def test_the_command(runs: Runs) -> None:
+    _, out = runs("dense2")
+    arguments = ["diff", str(out / "qat.h5"), str(out / "model.tflite"), "--data", str(out / "data.npz"), "--json"]
+    plain, deep = (CliRunner().invoke(main, [*arguments, *more]) for more in ((), ("--layers",)))
+    assert plain.exit_code == deep.exit_code
+    before, after = json.loads(plain.stdout), json.loads(deep.stdout)
+    assert "layers" not in before
+    assert {key: after[key] for key in before} == before
+    wanted = {"reference", "candidate", "op", "count", "differing", "max_steps", "local_differing", "local_max_steps"}
+    assert all(wanted <= layer.keys() for layer in after["layers"])
+    assert after["unaligned"] == {"reference": [], "candidate": []}

@@ -48,6 +48,18 @@ def test_a_near_value_does_not_win_over_the_nearest() -> None:
     assert pairs(ours, theirs) == [("in", "in", "values"), ("add", "sum", "values")]
 
 
+def test_a_name_does_not_help_a_value_that_is_clearly_farther() -> None:
+    step = noisy(A, 0.1)
+    ours = (("in", (), A), ("add", (0,), step), ("end", (1,), B))
+    theirs = (
+        ("in", (), noisy(A, 0.005)),
+        ("m/add/Add", (0,), noisy(A, 0.005)),
+        ("17", (1,), noisy(step, 0.005)),
+        ("z", (2,), B),
+    )
+    assert ("add", "17", "values") in pairs(ours, theirs)
+
+
 def test_equal_values_go_by_name_then_by_order() -> None:
     theirs: tuple[Row, ...]
     ours = (("in", (), A), ("x", (0,), B), ("drop", (1,), B), ("flat", (2,), B))

@@ -52,9 +52,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def exact(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Assert that the simulator equals the runtime on every element, and note how many there were."""
-    elements = request.config.getoption("--golden-elements", ELEMENTS)
+def elements(request: pytest.FixtureRequest) -> int:
+    """Elements to compare per op and runtime."""
+    return int(request.config.getoption("--golden-elements", ELEMENTS))
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Note how many elements were compared and how many differ, of which there must be none."""
+
+    def add(op: str, runtime: Runtime, count: int, wrong: int) -> None:
+        request.node.user_properties.append((COMPARED, (op, runtime.value, count, wrong)))
+        assert wrong == 0, f"{wrong} of {count} elements differ from {runtime.value}"
+
+    return add
+
+
+@pytest.fixture
+def exact(elements: int, note: Callable[..., None]) -> Callable[..., None]:
+    """Compare the simulator with the runtime on many elements."""
 
     def check(
         op: str, maker: Maker, runtime: Runtime, times: float = 1, cases: int = CASES, variant: bool = False
@@ -63,8 +79,7 @@ def exact(request: pytest.FixtureRequest) -> Callable[..., None]:
         # it, but for a ``variant``, an op again on another type: there a tenth.
         share = times if elements <= ELEMENTS else VARIANT if variant else 1
         count, wrong = exact_on(maker, runtime, int(elements * share), cases)
-        request.node.user_properties.append((COMPARED, (op, runtime.value, count, wrong)))
-        assert wrong == 0, f"{wrong} of {count} elements differ from {runtime.value}"
+        note(op, runtime, count, wrong)
 
     return check
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from quantdiff.align.matching import Leftover
+from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 
 
@@ -23,9 +24,10 @@ def layers_document(reports: Sequence[LayerReport]) -> dict[str, Any]:
 
 
 def _layer(layer: LayerResult) -> dict[str, Any]:
-    local = {} if layer.local is None else {f"local_{key}": value for key, value in asdict(layer.local).items()}
+    local = None if layer.local is None else asdict(layer.local)
+    alone = {f"local_{field.name}": local and local[field.name] for field in fields(LayerFigures)}
     rest = {key: value for key, value in asdict(layer).items() if key not in ("figures", "local")}
-    return {**rest, **asdict(layer.figures), **local}
+    return {**rest, **asdict(layer.figures), **alone}
 
 
 def _leftover(leftover: Leftover) -> dict[str, str]:

@@ -45,13 +45,17 @@ class LiteRT:
         self._describe()
         return True
 
-    def invoke(self, inputs: list[Array]) -> list[Array]:
-        """Outputs for one invocation; state that the model keeps starts afresh."""
+    def invoke(self, inputs: list[Array]) -> None:
+        """Run once; state that the model keeps starts afresh."""
         self.interpreter.reset_all_variables()
         for detail, array in zip(self.inputs, inputs, strict=True):
             self.interpreter.set_tensor(detail["index"], array)
         self.interpreter.invoke()
-        return [self.interpreter.get_tensor(detail["index"]) for detail in self.outputs]
+
+    def output(self, i: int) -> Array:
+        """Output number i: the interpreter's own memory, to be let go before anything else is asked of it."""
+        array: Array = self.interpreter.tensor(self.outputs[i]["index"])()
+        return array
 
 
 def open_model(model: str, runtime: str) -> LiteRT:

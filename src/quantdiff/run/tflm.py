@@ -25,21 +25,25 @@ class Micro:
         self.starts_afresh = not keeps_resources(graph) or any(tensor.is_variable for tensor in graph.tensors)
         self.delegated: list[list[list[int]]] = []
         self.input_shapes = _shapes(self.interpreter.get_input_details)
-        self.outputs = len(_shapes(self.interpreter.get_output_details))
+        self.outputs = range(len(_shapes(self.interpreter.get_output_details)))
 
     def resize(self, shapes: list[tuple[int, ...]]) -> bool:
         """TFLM plans its memory once, for the shapes in the file."""
         del shapes
         return False
 
-    def invoke(self, inputs: list[Array]) -> list[Array]:
-        """Outputs for one invocation; state starts afresh, but for resource variables, which go on."""
+    def invoke(self, inputs: list[Array]) -> None:
+        """Run once; state starts afresh, but for resource variables, which go on."""
         if self.starts_afresh:
             self.interpreter.reset()
         for index, array in enumerate(inputs):
             self.interpreter.set_input(array, index)
         self.interpreter.invoke()
-        return [self.interpreter.get_output(index) for index in range(self.outputs)]
+
+    def output(self, i: int) -> Array:
+        """Output number i."""
+        array: Array = self.interpreter.get_output(i)
+        return array
 
 
 def open_model(model: str, runtime: str) -> Micro:

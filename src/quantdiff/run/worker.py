@@ -74,14 +74,15 @@ class Engine:
         collected: list[Array] = []
         for start in range(0, len(inputs[0]), size):
             rows = [_padded(array[start : start + size], size) for array in inputs]
-            results = _invoke(self.wide, rows)
+            _invoke(self.wide, rows)
             if start == 0:
-                self.agreed = self.agreed or self._agrees(rows, results)
+                self.agreed = self.agreed or self._agrees(rows, _copies(self.wide))
                 if not self.agreed:
                     return False
-                collected = [room(i, (len(inputs[0]), *r.shape[1:]), r.dtype) for i, r in enumerate(results)]
-            for whole, part in zip(collected, results, strict=True):
-                whole[start : start + size] = part[: len(whole) - start]
+                kinds = [_kind(self.wide, i) for i in range(len(self.wide.outputs))]
+                collected = [room(i, (len(inputs[0]), *shape[1:]), dtype) for i, (shape, dtype) in enumerate(kinds)]
+            for i, whole in enumerate(collected):
+                whole[start : start + size] = self.wide.output(i)[: len(whole) - start]
             report(min(start + size, len(inputs[0])))
         return True
 
@@ -95,8 +96,8 @@ class Engine:
         if any(result.shape[:1] != (count,) for result in results):
             return False
         for start in sorted({0, count // 2 // step * step, (count - step) // step * step}):
-            alone = _invoke(self.single, [array[start : start + step] for array in rows])
-            pairs = zip(alone, (result[start : start + step] for result in results), strict=True)
+            _invoke(self.single, [array[start : start + step] for array in rows])
+            pairs = zip(_copies(self.single), (result[start : start + step] for result in results), strict=True)
             if not all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs):
                 return False
         return True
@@ -105,18 +106,20 @@ class Engine:
         """Outputs at the batch size that the model has; an input without a sample axis takes a row a run."""
         count, collected = len(inputs[0]), list[Array]()
         for start in range(0, count, step):
-            results = _invoke(self.single, [_padded(array[start : start + step], step) for array in inputs])
+            _invoke(self.single, [_padded(array[start : start + step], step) for array in inputs])
+            kinds = [_kind(self.single, i) for i in range(len(self.single.outputs))]
             if start == 0:
-                shapes = [r.shape for r in results]
-                joined = [r.shape[:1] == (step,) for r in results]
+                first, joined = kinds, [shape[:1] == (step,) for shape, _ in kinds]
                 collected = [
-                    room(i, (count, *(r.shape[1:] if alike else r.shape)), r.dtype)
-                    for i, (r, alike) in enumerate(zip(results, joined, strict=True))
+                    room(i, (count, *(shape[1:] if alike else shape)), dtype)
+                    for i, ((shape, dtype), alike) in enumerate(zip(kinds, joined, strict=True))
                 ]
-            if [r.shape for r in results] != shapes:
+            if kinds != first:
                 raise ValueError("the output's shape depends on the sample; such outputs cannot be compared")
-            for whole, part, alike in zip(collected, results, joined, strict=True):
+            for i, (whole, alike) in enumerate(zip(collected, joined, strict=True)):
+                part = self.single.output(i)
                 whole[start : start + step] = part[: count - start] if alike else part
+                del part  # or the interpreter refuses to run again
             if start % PROGRESS_EVERY < step:
                 report(start)
 
@@ -134,10 +137,18 @@ def _shape(shape: tuple[int, ...], array: Array, rows: int) -> tuple[int, ...]:
     return (rows, *array.shape[1:]) if len(shape) == array.ndim else array.shape[1:]
 
 
-def _invoke(model: Any, rows: list[Array]) -> list[Array]:
-    fitted = [array.reshape(shape) for array, shape in zip(rows, model.input_shapes, strict=True)]
-    outputs: list[Array] = model.invoke(fitted)
-    return outputs
+def _invoke(model: Any, rows: list[Array]) -> None:
+    model.invoke([array.reshape(shape) for array, shape in zip(rows, model.input_shapes, strict=True)])
+
+
+def _copies(model: Any) -> list[Array]:
+    return [model.output(i).copy() for i in range(len(model.outputs))]
+
+
+def _kind(model: Any, i: int) -> tuple[tuple[int, ...], Any]:
+    """Shape and dtype of output number i."""
+    output = model.output(i)
+    return output.shape, output.dtype
 
 
 def _at_once(inputs: list[Array]) -> int:

@@ -8,6 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from golden import LITERT, RUNTIMES, Case, Dice, Maker, run_simulator
+from sim.ops import test_elementwise as elementwise
+from sim.ops import test_second_row as second_row
+from sim.ops import test_spatial as spatial
 from written_models import Op, T
 
 from quantdiff.sim.runtime import Runtime
@@ -107,7 +110,35 @@ def softmax(dice: Dice) -> Case:
     return Case(tensors, [Op("SOFTMAX", ["x"], ["y"], {"beta": dice.of(1.0, 1.0, 0.5)})], {"x": x})
 
 
+def widened(maker: Maker) -> Maker:
+    """An int8 case with int16 tensors, zero points 0 and finer scales; a transposed convolution's bias has 64 bits."""
+
+    def make(dice: Dice) -> Case:
+        case = maker(dice)
+
+        def other(t: T) -> T:
+            if t.name == "b":
+                return replace(t, dtype="int64", scale=np.asarray(t.scale) / 64)
+            if t.dtype != "int8" or t.name == "w":
+                return t
+            return replace(t, dtype="int16", zero_point=0, scale=None if t.scale is None else np.asarray(t.scale) / 64)
+
+        feeds = {n: dice.integers(x.shape, "int16") if x.dtype == np.int8 else x for n, x in case.feeds.items()}
+        return Case([other(t) for t in case.tensors], case.operators, feeds)
+
+    return make
+
+
+ALIKE = ("ABS int8", "DEQUANTIZE", "QUANTIZE float32 → int8", "QUANTIZE int8 → int8", "RELU", "RELU6")
+WIDENED: dict[str, Maker] = {
+    **{op.replace("int8", "int16"): widened(elementwise.MAKERS[op]) for op in ALIKE},
+    "LEAKY_RELU": widened(second_row.MAKERS["LEAKY_RELU"]),
+    "TRANSPOSE_CONV": widened(second_row.MAKERS["TRANSPOSE_CONV"]),
+    **{op: widened(spatial.MAKERS[op]) for op in ("AVERAGE_POOL_2D", "MAX_POOL_2D", "PAD", "RESHAPE")},
+    "CONCATENATION": widened(spatial.MAKERS["CONCATENATION, equal scales"]),
+}
 MAKERS: dict[str, Maker] = {
+    **{op if "int16" in op else f"{op} int16": maker for op, maker in WIDENED.items()},
     "SOFTMAX int16": softmax,
     "ADD int16": pair("ADD"),
     "BATCH_MATMUL int16": lambda dice: matrices(dice, "int16"),
@@ -126,6 +157,12 @@ MAKERS: dict[str, Maker] = {
 @pytest.mark.parametrize("op", MAKERS)
 def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
     exact(op, MAKERS[op], runtime, times=5 if op.startswith(("ADD", "SUB", "MUL")) else 1)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+def test_golden_resize(exact: Callable[..., None], runtime: Runtime) -> None:
+    exact("RESIZE_BILINEAR int16", widened(second_row.MAKERS["RESIZE_BILINEAR"]), runtime)
 
 
 @pytest.mark.golden

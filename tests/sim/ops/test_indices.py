@@ -274,6 +274,16 @@ def unit_length(dtype: str) -> Maker:
     return make
 
 
+def log_probabilities(dice: Dice) -> Case:
+    shape, scale = dice.of(dice.shape(), (2, 255), (1, 1000)), dice.scale(-5, 0.5)
+    tensors = [
+        T("x", shape, scale=scale, zero_point=dice.zero_point()),
+        T("y", shape, scale=16 / 256, zero_point=127),
+    ]
+    x = dice.integers(shape) // dice.of(1, 1, 16)
+    return Case(tensors, [Op("LOG_SOFTMAX", ["x"], ["y"], {}, "LogSoftmaxOptions")], {"x": x})
+
+
 COMPARED = ("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL")
 MAKERS: dict[str, Maker] = {
     **{f"{op} {d}": comparison(op, d) for op in COMPARED for d in ("int8", "uint8", "int32", "int64", "float32")},
@@ -287,6 +297,7 @@ MAKERS: dict[str, Maker] = {
     **{f"GATHER_ND {d}": gathered(d) for d in ("int8", "float32", "int32")},
     **{f"SCATTER_ND {d}": scattered(d) for d in ("int8", "float32", "int32")},
     **{f"DYNAMIC_UPDATE_SLICE {d}": updated(d) for d in ("int8", "float32", "int32")},
+    "LOG_SOFTMAX int8": log_probabilities,
     "REVERSE_SEQUENCE": turned,
     "EMBEDDING_LOOKUP int8": looked_up("int8", "int8"),
     "EMBEDDING_LOOKUP int8 → float32": looked_up("int8", "float32"),
@@ -310,7 +321,7 @@ IN_TFLM = [
     ),
     *("DYNAMIC_UPDATE_SLICE int8", "DYNAMIC_UPDATE_SLICE float32", "EMBEDDING_LOOKUP int8 → float32"),
     *("EMBEDDING_LOOKUP float32", "ZEROS_LIKE float32", "ZEROS_LIKE int32", "ZEROS_LIKE int64", "ADD_N float32"),
-    *("L2_NORMALIZATION int8", "L2_NORMALIZATION float32"),
+    *("LOG_SOFTMAX int8", "L2_NORMALIZATION int8", "L2_NORMALIZATION float32"),
 ]
 
 

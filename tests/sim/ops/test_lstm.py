@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from golden import RUNTIMES, Case, Dice
+from golden import LITERT, RUNTIMES, Case, Dice, run_simulator
 from written_models import Op, T
 
 from quantdiff.sim.runtime import Runtime
@@ -14,28 +15,57 @@ from quantdiff.sim.runtime import Runtime
 GATES = ("i", "f", "c", "o")
 
 
-def lstm(dice: Dice) -> Case:
+def lstm(dice: Dice, *kinds: str) -> Case:
+    """A cell with what ``kinds`` name: ``coupled`` gates, ``peephole``, ``projection``, layer ``norm``."""
     batch, time, inputs, cells = 1, dice.size(2, 9), dice.of(1, 7, 16, 28), dice.of(1, 8, 20, 33)
     s_x, s_h, s_c = dice.scale(-6, -4), float(np.float32(1 / dice.of(128, 127.5, 100))), 2.0 ** dice.of(-12, -11, -10)
     wild = dice.of(0, 0, 3)  # gates far outside their range
     z_x, z_h = dice.zero_point(), dice.of(0, -3, 20)
+    outputs = dice.of(1, 5, 16) if "projection" in kinds else cells
+    gates = GATES[1:] if "coupled" in kinds else GATES
     tensors = [T("x", (batch, time, inputs), scale=s_x, zero_point=z_x)]
-    for prefix, width in (("w", inputs), ("r", cells)):
+    for prefix, width in (("w", inputs), ("r", outputs)):
         tensors += [
             T(prefix + g, (cells, width), scale=dice.scale(-6, -4 + wild), data=dice.integers((cells, width), low=-127))
-            for g in GATES
+            for g in gates
         ]
-    tensors += [T("b" + g, (cells,), "int32", 1e-4, data=dice.rng.integers(-3000, 3000, cells)) for g in GATES]
+    tensors += [T("b" + g, (cells,), "int32", 1e-4, data=dice.rng.integers(-3000, 3000, cells)) for g in gates]
     tensors += [
-        T("state", (batch, cells), "int8", s_h, z_h, is_variable=True),
+        T("state", (batch, outputs), "int8", s_h, z_h, is_variable=True),
         T("cell", (batch, cells), "int16", s_c, 0, is_variable=True),
-        T("y", (batch, time, cells), "int8", s_h, z_h),
-        *(T(f"between{k}", (0,), "float32") for k in range(4)),
-        T("hidden", (0,), "int8", s_h, z_h),
+        T("y", (batch, time, outputs), "int8", s_h, z_h),
+        *(
+            T(f"between{k}", (0,), *(("int16", dice.scale(-9, -6)) if "norm" in kinds else ("float32",)))
+            for k in range(4)
+        ),
+        T("hidden", (0,), "int8", s_h if "projection" not in kinds else 1 / 128, z_h),
     ]
-    names: list[str | None] = ["x", *("w" + g for g in GATES), *("r" + g for g in GATES)]
-    names += [None] * 3 + ["b" + g for g in GATES] + [None, None, "state", "cell"] + [None] * 4
-    options = {"fusedActivationFunction": 4, "cellClip": dice.of(0.0, 10.0, 1.0)}
+    if "peephole" in kinds:
+        tensors += [
+            T("p" + g, (cells,), "int16", dice.scale(-14, -10), data=dice.integers((cells,), "int16", low=-32767))
+            for g in gates
+            if g != "c"
+        ]
+    if "norm" in kinds:
+        tensors += [
+            T("n" + g, (cells,), "int16", dice.scale(-11, -9), data=dice.integers((cells,), "int16", low=-32767))
+            for g in gates
+        ]
+    if "projection" in kinds:
+        s_p = dice.scale(-6, -4)
+        weights = dice.integers((outputs, cells), low=-127)
+        tensors.append(T("project", (outputs, cells), scale=s_p, data=weights))
+        if dice.chance():
+            bias = dice.rng.integers(-3000, 3000, outputs)
+            tensors.append(T("project_b", (outputs,), "int32", s_p / 128, data=bias))
+    there = {t.name for t in tensors}
+
+    def named(*names: str) -> list[str | None]:
+        return [name if name in there else None for name in names]
+
+    names = named("x", *("w" + g for g in GATES), *("r" + g for g in GATES), "pi", "pf", "po")
+    names += named(*("b" + g for g in GATES), "project", "project_b", "state", "cell", *("n" + g for g in GATES))
+    options = {"fusedActivationFunction": 4, "cellClip": dice.of(0.0, 10.0, 1.0), "projClip": dice.of(0.0, 0.0, 0.5)}
     op = Op(
         "UNIDIRECTIONAL_SEQUENCE_LSTM",
         names,
@@ -45,6 +75,49 @@ def lstm(dice: Dice) -> Case:
         intermediates=[*(f"between{k}" for k in range(4)), "hidden"],
     )
     return Case(tensors, [op], {"x": dice.integers((batch, time, inputs))})
+
+
+def one_step(dice: Dice, *kinds: str) -> Case:
+    """The same cell as the op that takes one step."""
+    case = lstm(dice, *kinds)
+    old, x = case.operators[0], case.feeds["x"][:, 0]
+    options = {k: v for k, v in old.options.items() if k != "timeMajor"} | {"kernelType": 0}
+    shapes = {"x": x.shape, "y": next((1, t.shape[2]) for t in case.tensors if t.name == "y")}
+    tensors = [replace(t, shape=shapes.get(t.name, t.shape)) for t in case.tensors]
+    op = replace(old, op="LSTM", options=options, options_type="LSTMOptions")
+    return Case(tensors, [op], {"x": x})
+
+
+KINDS = [
+    ("coupled",),
+    ("peephole",),
+    ("projection",),
+    ("norm",),
+    ("coupled", "peephole", "norm"),
+    ("coupled", "projection", "norm"),
+]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+@pytest.mark.parametrize("kinds", KINDS)
+def test_golden_of_rare_kinds(exact: Callable[..., None], runtime: Runtime, kinds: tuple[str, ...]) -> None:
+    name = f"UNIDIRECTIONAL_SEQUENCE_LSTM, {', '.join(kinds)}"
+    exact(name, lambda dice: lstm(dice, *kinds), runtime, times=0.1, cases=15)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+@pytest.mark.parametrize("kinds", [(), ("coupled", "peephole"), ("projection", "norm")])
+def test_golden_of_one_step(exact: Callable[..., None], runtime: Runtime, kinds: tuple[str, ...]) -> None:
+    exact("LSTM", lambda dice: one_step(dice, *kinds), runtime, times=0.03, cases=15)
+
+
+@pytest.mark.parametrize("kind", ["peephole", "projection", "norm"])
+def test_what_tflm_does_not_have_is_refused(kind: str) -> None:
+    case = lstm(Dice(), kind)
+    (missing,) = run_simulator(case.write(), list(case.feeds.values()), Runtime.TFLM)[1].missing
+    assert "TFLM" in missing.why
 
 
 @pytest.mark.golden

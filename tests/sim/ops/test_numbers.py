@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from golden import LITERT, RUNTIMES, Case, Dice, Maker
+from golden import LITERT, RUNTIMES, Case, Dice, Maker, run_simulator
 from written_models import Op, T
 
 from quantdiff.quant import Array
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.window import axis_of
 
 TINY = np.float32(1e-39)  # below the smallest normal float
 ODD = np.asarray([0.0, -0.0, TINY, -TINY, 1e-30, 2.5, -2.5, 0.5, -1.5, 1e8, np.inf, -np.inf], np.float32)
@@ -22,13 +23,15 @@ def reals(dice: Dice, shape: Sequence[int], low: float = -np.inf) -> Array:
     return np.where(dice.rng.random(shape) < 0.2, odd, np.maximum(x, np.float32(low)))
 
 
-def unary(op: str, low: float = -np.inf) -> Maker:
+def unary(op: str, low: float = -np.inf, options: dict[str, float] | None = None) -> Maker:
     def make(dice: Dice) -> Case:
         shape = dice.shape()
         x = reals(dice, shape, low)
         if op in ("COS", "SIN"):
             x = np.fmod(np.where(np.isfinite(x), x, np.float32(0)), np.float32(1e4))
-        return Case([T("x", shape, "float32"), T("y", shape, "float32")], [Op(op, ["x"], ["y"])], {"x": x})
+        return Case(
+            [T("x", shape, "float32"), T("y", shape, "float32")], [Op(op, ["x"], ["y"], options or {})], {"x": x}
+        )
 
     return make
 
@@ -93,7 +96,48 @@ def broadcast_shapes(dice: Dice) -> Case:
     return Case(tensors, [Op("BROADCAST_ARGS", ["a", "b"], ["y"])], feeds)
 
 
+def pooled(op: str) -> Maker:
+    def make(dice: Dice) -> Case:
+        (h, w, taps), stride = (dice.size(3, 9), dice.size(3, 9), dice.size(1, 3)), dice.of(1, 2)
+        padding, c = dice.of("SAME", "VALID"), dice.of(1, 3, 8, 17)
+        rows, columns = (axis_of(size, taps, stride, 1, padding) for size in (h, w))
+        options = {"padding": int(padding == "VALID"), "strideH": stride, "strideW": stride}
+        options |= {"filterHeight": taps, "filterWidth": taps, "fusedActivationFunction": dice.of(0, 0, 1, 3)}
+        x = dice.rng.normal(0, 3, (1, h, w, c)).astype(np.float32)
+        tensors = [T("x", x.shape, "float32"), T("y", (1, rows.out, columns.out, c), "float32")]
+        return Case(tensors, [Op(op, ["x"], ["y"], options)], {"x": x})
+
+    return make
+
+
+def reduced(op: str, *choices: Sequence[int]) -> Maker:
+    def make(dice: Dice) -> Case:
+        shape, axes = (1, dice.size(1, 9), dice.size(1, 9), dice.of(2, 3, 8, 17)), dice.of(*choices)
+        keep = dice.chance()
+        out = np.any(np.empty(shape), axis=tuple(axes), keepdims=keep).shape
+        tensors = [T("x", shape, "float32"), T("a", (len(axes),), "int32", data=axes), T("y", out, "float32")]
+        x = dice.rng.normal(0, 3, shape).astype(np.float32)
+        return Case(tensors, [Op(op, ["x", "a"], ["y"], {"keepDims": keep}, "ReducerOptions")], {"x": x})
+
+    return make
+
+
+def curve(op: str, options: dict[str, float] | None = None) -> Maker:
+    def make(dice: Dice) -> Case:
+        shape = dice.shape()
+        x = dice.rng.normal(0, dice.of(1, 10), shape).astype(np.float32)
+        return Case(
+            [T("x", shape, "float32"), T("y", shape, "float32")], [Op(op, ["x"], ["y"], options or {})], {"x": x}
+        )
+
+    return make
+
+
+LEAKS = {"alpha": 0.3}
 MAKERS: dict[str, Maker] = {
+    **{f"{op} float32": unary(op) for op in ("RELU", "RELU6")},
+    "LEAKY_RELU float32": unary("LEAKY_RELU", options=LEAKS),
+    "MAX_POOL_2D float32": pooled("MAX_POOL_2D"),
     **{f"{op} float32": unary(op) for op in ("ABS", "CEIL", "FLOOR", "NEG", "ROUND", "SQUARE")},
     "SQUARED_DIFFERENCE float32": pair("SQUARED_DIFFERENCE"),
     **{f"{op} float32": pair(op, kind=f"{op.capitalize()}Options") for op in ("ADD", "SUB", "MUL", "DIV")},
@@ -106,15 +150,25 @@ MAKERS: dict[str, Maker] = {
     "BROADCAST_ARGS": broadcast_shapes,
 }
 LITERT_ONLY: dict[str, Maker] = {
+    "RELU_N1_TO_1 float32": unary("RELU_N1_TO_1"),
+    "RELU_0_TO_1 float32": unary("RELU_0_TO_1"),
     "RANK": shape_of("RANK"),
     "RANGE float32": counted("float32"),
     "RANGE int32": counted("int32"),
     **{f"{op} int32": pair(op, "int32", f"{op.capitalize()}Options") for op in ("ADD", "SUB", "MUL", "DIV")},
 }
 NOT_IN_XNNPACK: dict[str, Maker] = {
+    "MEAN float32": reduced("MEAN", [1], [1, 2], [2]),
+    "SUM float32": reduced("SUM", [1], [1, 2], [3], [2]),
     "COS float32": unary("COS"),
     "SIN float32": unary("SIN"),
     "SQRT float32": unary("SQRT", low=0),
+}
+BY_C_LIBRARY: dict[str, Maker] = {
+    "AVERAGE_POOL_2D float32": pooled("AVERAGE_POOL_2D"),
+    "LOGISTIC float32": curve("LOGISTIC"),
+    "SOFTMAX float32": curve("SOFTMAX", {"beta": 1.0}),
+    "TANH float32": curve("TANH"),
 }
 ABSENT = {
     Runtime.TFLM: ("FLOOR_DIV int32", "FLOOR_MOD int32"),
@@ -143,3 +197,23 @@ def test_golden_where_tflm_has_none(exact: Callable[..., None], runtime: Runtime
 @pytest.mark.parametrize("op", NOT_IN_XNNPACK)
 def test_golden_of_libm(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
     exact(op, NOT_IN_XNNPACK[op], runtime, times=0.1)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", [Runtime.REFERENCE, Runtime.TFLM])
+@pytest.mark.parametrize("op", BY_C_LIBRARY)
+def test_golden_where_others_have_polynomials(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
+    exact(op, BY_C_LIBRARY[op], runtime, times=0.1)
+
+
+def test_a_mean_along_the_last_axis_is_refused() -> None:
+    case = reduced("MEAN", [3])(Dice())
+    (missing,) = run_simulator(case.write(), list(case.feeds.values()), Runtime.BUILTIN)[1].missing
+    assert "order" in missing.why
+
+
+@pytest.mark.parametrize("op", BY_C_LIBRARY)
+def test_polynomials_and_vectors_are_refused(op: str) -> None:
+    case = BY_C_LIBRARY[op](Dice())
+    for runtime in (Runtime.XNNPACK, Runtime.BUILTIN):
+        assert run_simulator(case.write(), list(case.feeds.values()), runtime)[1].missing

@@ -21,6 +21,8 @@ def unsigned(maker: Maker) -> Maker:
 
     def make(dice: Dice) -> Case:
         case = maker(dice)
+        while any(isinstance(t.scale, list) and len(t.scale) > 1 for t in case.tensors):  # here a tensor has one scale
+            case = maker(dice)
 
         def other(t: T) -> T:
             if t.dtype != "int8":
@@ -54,12 +56,12 @@ def requantized(source: str, target: str) -> Maker:
 
 
 ABSENT = ("ABS", "BATCH_MATMUL", "LOG", "RSQRT", "SQUARED_DIFFERENCE")
-REFUSED = ("RESIZE_BILINEAR", "TRANSPOSE_CONV")
+REFUSED = {"RESIZE_BILINEAR uint8": Runtime.BUILTIN}
 OTHER_TYPES = ("int16", "uint8")
 MAKERS = {
     op.replace("int8", "uint8") + ("" if "int8" in op else " uint8"): unsigned(maker)
     for op, maker in {**elementwise.MAKERS, **second_row.MAKERS, **spatial.MAKERS}.items()
-    if not op.startswith((*ABSENT, *REFUSED)) and not any(dtype in op for dtype in OTHER_TYPES)
+    if not op.startswith(ABSENT) and not any(dtype in op for dtype in OTHER_TYPES)
 }
 MAKERS |= {f"QUANTIZE {a} → {b}": requantized(a, b) for a, b in (("int8", "uint8"), ("uint8", "int8"))}
 
@@ -68,11 +70,13 @@ MAKERS |= {f"QUANTIZE {a} → {b}": requantized(a, b) for a, b in (("int8", "uin
 @pytest.mark.parametrize("runtime", LITERT)
 @pytest.mark.parametrize("op", MAKERS)
 def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
+    if REFUSED.get(op) is runtime:
+        pytest.skip("this runtime interpolates in an order of its own")
     exact(op, MAKERS[op], runtime, times=0.5, variant=True)
 
 
 @pytest.mark.parametrize("op", REFUSED)
 def test_what_has_no_kernel_says_so(op: str) -> None:
-    case = unsigned(second_row.MAKERS[op])(Dice())
-    _, simulation = run_simulator(case.write(), list(case.feeds.values()), Runtime.REFERENCE)
-    assert "uint8" in simulation.missing[0].why
+    case = MAKERS[op](Dice())
+    _, simulation = run_simulator(case.write(), list(case.feeds.values()), REFUSED[op])
+    assert "an order of their own" in simulation.missing[0].why

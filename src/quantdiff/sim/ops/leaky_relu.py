@@ -10,6 +10,7 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.fixed_point import Rounding, requantize, rint, rounding_shift_right
+from quantdiff.sim.floats import flushed
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -20,6 +21,8 @@ def leaky_relu(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``x`` where it is positive, else ``alpha x``, on the output's grid. Shape as ``x``."""
     alpha = np.asarray(node.option("alpha", 0.0), np.float32)
     if node.x.dtype == "float32":
+        if runtime is Runtime.XNNPACK:  # what is too small to be normal does not count as negative
+            return np.where(flushed(x) < 0, flushed(x * alpha), x).astype(np.float32)
         return np.where(x > 0, x, x * alpha).astype(np.float32)
     if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")

@@ -11,11 +11,14 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim import gemmlowp, int16_table, libm
 from quantdiff.sim.fixed_point import rounding_divide_by_pot
+from quantdiff.sim.floats import by_c_library
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.table import float_table, look_up
 from quantdiff.sim.tflm_table import fixed_point_table
+
+FIRST_ONE, LAST_CURVED = np.float32(16.619047164916992188), np.float32(-9)
 
 
 @kernel("LOGISTIC")
@@ -23,11 +26,20 @@ def logistic(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``y = 1 / (1 + exp(-x))`` on the output's grid. Shape as ``x``."""
     if is_quantized(node.x, "int16") and node.y.dtype == "int16":
         return from_16_bits(node, x, runtime)
+    if node.x.dtype == "float32":
+        by_c_library(runtime)
+        return with_ends(x)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     if runtime is Runtime.TFLM:
         return look_up(x, fixed_point_table(node, from_q4))
     return look_up(x, float_table(node, double if runtime is Runtime.XNNPACK else single, runtime))
+
+
+def with_ends(x: Array) -> Array:
+    """Floats as ``internal/reference/logistic.h``: 1 from 16.619047 on, an exponential alone below -9."""
+    lowest = libm.apply("expf", np.minimum(x, LAST_CURVED))
+    return np.where(x > FIRST_ONE, np.float32(1), np.where(x < LAST_CURVED, lowest, single(x)))
 
 
 def single(x: Array) -> Array:

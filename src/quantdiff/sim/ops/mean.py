@@ -14,6 +14,7 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier, rint
+from quantdiff.sim.floats import ORDER, added_in_order
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -31,14 +32,26 @@ def keeps_samples(node: Node) -> bool:
 @kernel("MEAN", batched=keeps_samples, shared=True)
 def mean(node: Node, x: Array, axes: Array, *, runtimes: Sequence[Runtime]) -> tuple[Array, ...]:
     """Compute ``y = clamp(z_y + (sum / n - z_x) s_x / s_y)`` over ``axes``, kept as size 1 with keep_dims."""
-    if not is_quantized(node.x, "int8", "uint8", "int16"):
-        raise NoKernel(f"type {node.x.dtype}")
     over = tuple(sorted({int(axis) % x.ndim for axis in np.asarray(axes).reshape(-1)}))
     count = math.prod(x.shape[axis] for axis in over)
+    if node.x.dtype == "float32":
+        return tuple(of_floats(node, x, over, runtime) for runtime in runtimes)
+    if not is_quantized(node.x, "int8", "uint8", "int16"):
+        raise NoKernel(f"type {node.x.dtype}")
     total = x.sum(axis=over, keepdims=bool(node.option("keep_dims", False)), dtype=np.int64)
     ways = [way_of(node, x, axes, runtime) for runtime in runtimes]
     outputs = {way: way(node, total, count) for way in dict.fromkeys(ways)}
     return tuple(outputs[way].clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype) for way in ways)
+
+
+def of_floats(node: Node, x: Array, over: tuple[int, ...], runtime: Runtime) -> Array:
+    """Floats one after another, divided by their number; along the last axis ``builtin`` adds in vectors."""
+    innermost = math.prod(x.shape[max(over) + 1 :]) == 1
+    if runtime is Runtime.XNNPACK or (runtime is Runtime.BUILTIN and innermost):
+        raise NoKernel(ORDER)
+    total = added_in_order(x, over)
+    kept = [1 if i in over else n for i, n in enumerate(x.shape)] if node.option("keep_dims", False) else total.shape
+    return np.asarray(total / np.float32(math.prod(x.shape[axis] for axis in over)), np.float32).reshape(kept)
 
 
 def way_of(node: Node, x: Array, axes: Array, runtime: Runtime) -> Callable[[Node, Array, int], Array]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.fixed_point import divide_half_away
+from quantdiff.sim.floats import ORDER, added_in_order, clamped, flushed
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -15,8 +16,10 @@ from quantdiff.sim.window import Axis, axes_of, pad_image, windows
 @kernel("MAX_POOL_2D")
 def max_pool_2d(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute the largest value of each window, clamped. Shapes: (n, h, w, c) -> (n, out_h, out_w, c)."""
-    check(node)
     axes = axes_of(node, x.shape, filter_of(node))
+    if node.x.dtype == "float32":
+        return largest_float(node, x, axes, runtime)
+    check(node)
     low, _ = INTEGER_RANGE[node.x.dtype]
     largest: Array = windows(pad_image(x, axes, low), axes).max(axis=(3, 4))
     clamped: Array = largest.clip(*clamp_of(node, runtime))
@@ -29,11 +32,30 @@ def average_pool_2d(node: Node, x: Array, *, runtime: Runtime) -> Array:
 
     Shapes: (n, h, w, c) -> (n, out_h, out_w, c).
     """
-    check(node)
     axes = rows, columns = axes_of(node, x.shape, filter_of(node))
+    if node.x.dtype == "float32":
+        return mean_float(node, x, axes, runtime)
+    check(node)
     total = windows(pad_image(x.astype(np.int64), axes, 0), axes).sum(axis=(3, 4))
     count = (inside(rows)[:, None] * inside(columns))[..., None]
     return divide_half_away(total, count).clip(*clamp_of(node, runtime)).astype(x.dtype)
+
+
+def largest_float(node: Node, x: Array, axes: tuple[Axis, Axis], runtime: Runtime) -> Array:
+    """The same of floats; below the smallest normal one there is nothing in XNNPACK."""
+    x = flushed(x) if runtime is Runtime.XNNPACK else x
+    seen = windows(pad_image(x, axes, -np.inf), axes)
+    return clamped(node, seen.max(axis=(3, 4)), runtime)
+
+
+def mean_float(node: Node, x: Array, axes: tuple[Axis, Axis], runtime: Runtime) -> Array:
+    """The same of floats, line by line."""
+    if runtime not in (Runtime.REFERENCE, Runtime.TFLM):
+        raise NoKernel(ORDER)
+    seen = windows(pad_image(x, axes, 0.0), axes)
+    total = added_in_order(seen, (3, 4))
+    count = (inside(axes[0])[:, None] * inside(axes[1]))[..., None].astype(np.float32)
+    return clamped(node, total / count, runtime)
 
 
 def check(node: Node) -> None:

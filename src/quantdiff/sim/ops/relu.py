@@ -10,6 +10,7 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, quantize
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.floats import computed
 from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -22,7 +23,7 @@ def relu(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``y = clamp(z_y + (x - z_x) s_x / s_y)`` between the op's bounds. Shape as ``x``."""
     if node.x.dtype == "float32":
         low, high = BOUNDS[node.operator.op]
-        return np.clip(x, np.float32(low), np.float32(high))
+        return computed(runtime, lambda v: np.clip(v, np.float32(low), np.float32(high)), x)
     if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
     if runtime is Runtime.TFLM and node.operator.op == "RELU6":

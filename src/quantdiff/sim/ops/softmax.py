@@ -17,6 +17,7 @@ from quantdiff.sim.fixed_point import (
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
+from quantdiff.sim.floats import added_in_order, by_c_library
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -32,12 +33,22 @@ def softmax(node: Node, x: Array, *, runtime: Runtime) -> Array:
     if is_quantized(node.x, "int16"):
         wide = softmax_int16(node, x.astype(np.int64) - x.max(axis=-1, keepdims=True), runtime)
         return wide.astype(np.int16)
+    if node.x.dtype == "float32":
+        by_c_library(runtime)
+        return of_floats(node, x)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     difference = x.astype(np.int64) - x.max(axis=-1, keepdims=True)
     how = fixed_point if runtime in (Runtime.REFERENCE, Runtime.TFLM) else by_table
     q = how(node, difference)
     return q.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
+
+
+def of_floats(node: Node, x: Array) -> Array:
+    """Exponentials of the C library, summed from first to last."""
+    beta = np.float32(node.option("beta", 1.0))
+    terms = libm.apply("expf", (x - x.max(axis=-1, keepdims=True)) * beta)
+    return np.asarray(terms / added_in_order(terms, (x.ndim - 1,))[..., None])
 
 
 def by_table(node: Node, difference: Array) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
 from quantdiff.sim.fixed_point import Rounding, requantize, rint
-from quantdiff.sim.floats import ORDER
+from quantdiff.sim.floats import ORDER, added_in_order
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.ops.reduce import axes_of
 from quantdiff.sim.registry import kernel
@@ -25,6 +25,9 @@ def sum_(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
     over, keep = axes_of(x, axes), bool(node.option("keep_dims", False))
     if x.dtype.kind == "i" and node.x.quant is None:
         return np.asarray(x.sum(axis=over, keepdims=keep), x.dtype)
+    if node.x.dtype == "float32" and runtime is not Runtime.XNNPACK:
+        sums = added_in_order(x, over)
+        return sums.reshape([1 if i in over else n for i, n in enumerate(x.shape)]) if keep else sums
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(ORDER)
     as_bytes = runtime is Runtime.REFERENCE

@@ -11,6 +11,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim import gemmlowp, int16_table, libm
 from quantdiff.sim.fixed_point import rounding_divide_by_pot
+from quantdiff.sim.floats import by_c_library
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -23,6 +24,9 @@ def tanh(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute the hyperbolic tangent on the output's grid. Shape as ``x``."""
     if is_quantized(node.x, "int16") and node.y.dtype == "int16":
         return from_16_bits(node, x, runtime)
+    if node.x.dtype == "float32":
+        by_c_library(runtime)
+        return libm.apply("tanhf", x)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     if runtime is Runtime.TFLM:

@@ -14,11 +14,16 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, matmul
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, zero_point_of
+from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.ops.depthwise_conv_2d import round_channels
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import product_scale
+from quantdiff.sim.wide import refuse_weights_off_zero, round_sum
+
+VECTOR = 16
+TYPES = (("int8", "int8", "int8"), ("uint8", "uint8", "uint8"), ("int16", "int8", "int16"))
 
 
 @kernel("TRANSPOSE_CONV", batched=False)
@@ -29,11 +34,42 @@ def transpose_conv(
 
     Shapes: shape (4,), w (out, kh, kw, c), x (n, h, w, c), bias (out,) -> shape.
     """
-    if not (is_quantized(node.at(2), "int8") and node.at(1).dtype == "int8" and node.y.dtype == "int8"):
-        raise NoKernel(f"types {node.at(2).dtype} × {node.at(1).dtype} -> {node.y.dtype}")
-    acc = add_bias(accumulate(node, [int(size) for size in shape], w, x), bias)
-    y = round_channels(acc, partial(product_scale, node, factors=(2, 1)), runtime) + zero_point_of(node.y)
-    return y.clip(*clamp_of(node, runtime)).astype(np.int8)
+    types = (node.at(2).dtype, node.at(1).dtype, node.y.dtype)
+    if not is_quantized(node.at(2), "int8", "uint8", "int16") or types not in TYPES:
+        raise NoKernel(f"types {types[0]} × {types[1]} -> {types[2]}")
+    sums = accumulate(node, [int(size) for size in shape], w, x)
+    if types[0] == "int16":
+        return from_16_bits(node, sums, bias, runtime)
+    acc = add_bias(sums, bias)
+    unsigned = types[0] == "uint8" and runtime is Runtime.BUILTIN
+    steps = in_vectors(node, acc) if unsigned else round_channels(acc, partial(scale_for, node), runtime)
+    y = steps + zero_point_of(node.y)
+    return y.clip(*clamp_of(node, runtime)).astype(node.y.dtype)
+
+
+def in_vectors(node: Node, acc: Array) -> Array:
+    """uint8 in ``builtin``: blocks of 16 outputs by rule R, across channels (``Quantize``). Shape as ``acc``."""
+    flat, scale = acc.reshape(-1), scale_for(node, Rounding.GEMMLOWP)
+    body = flat.size // VECTOR * VECTOR
+    parts = [requantize(flat[:body], scale, Rounding.RUY), requantize(flat[body:], scale, Rounding.GEMMLOWP)]
+    return np.concatenate(parts).reshape(acc.shape)
+
+
+def scale_for(node: Node, rounding: Rounding) -> Array:
+    """The multiplier; of uint8 by way of a product in float32, as in other convolutions."""
+    if node.at(2).dtype == "uint8" and rounding is not Rounding.XNNPACK:
+        product = scale_of(node.at(2)) * scale_of(node.at(1))
+        return np.asarray(product, np.float64) / np.float64(scale_of(node.y))
+    return product_scale(node, rounding, (2, 1))
+
+
+def from_16_bits(node: Node, sums: Array, bias: Array | None, runtime: Runtime) -> Array:
+    """int16 × int8 summed in 64 bits (``EvalQuantizedPerChannel16x8``)."""
+    if bias is not None and bias.dtype != np.int64:
+        raise NoKernel("16-bit values with a bias of 32 bits")
+    refuse_weights_off_zero(node)
+    y = round_sum(sums, bias, product_scale(node, Rounding.GEMMLOWP, (2, 1)), Rounding.GEMMLOWP, int64_sum=True)
+    return y.clip(*clamp_of(node, runtime)).astype(np.int16)
 
 
 def accumulate(node: Node, shape: list[int], w: Array, x: Array) -> Array:

@@ -1,20 +1,19 @@
 """UNIDIRECTIONAL_SEQUENCE_LSTM, int8 with an int16 cell: LiteRT ``tflite/kernels/lstm_eval.cc``.
 
-``LstmStepInteger8x8_16``, ``CalculateLstmGateInteger8x8_16``, ``UpdateLstmCellInteger``; the helpers are
-those of ``internal/reference/portable_tensor_utils.cc``. xnnpack declines the op.
+``LstmStepInteger8x8_16``, ``CalculateLstmGateInteger8x8_16``, ``UpdateLstmCellInteger``,
+``CalculateLstmOutputInteger8x8_16``; the helpers are those of ``internal/reference/portable_tensor_utils.cc``.
+xnnpack declines the op; tflm has neither peephole, projection nor layer normalization (``sim/lstm_parts.py``).
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import Array
 from quantdiff.sim import gemmlowp, lstm_tflm
-from quantdiff.sim.accumulate import matmul
-from quantdiff.sim.fixed_point import Rounding, requantize, rounding_divide_by_pot, wrap_int32
+from quantdiff.sim.fixed_point import Rounding, requantize, rounding_divide_by_pot
+from quantdiff.sim.lstm_parts import INT8, INT16, Gate, LayerNorm, Peephole, Projection
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -22,35 +21,10 @@ from quantdiff.sim.runtime import Runtime
 INPUT_GATE, FORGET_GATE, CELL_GATE, OUTPUT_GATE = range(4)
 INPUT_WEIGHTS, RECURRENT_WEIGHTS, BIASES = 1, 5, 12
 """Positions of the first of four inputs of each kind."""
-PEEPHOLE_AND_PROJECTION, OUTPUT_STATE, CELL_STATE, LAYER_NORM = (9, 10, 11, 16, 17), 18, 19, (20, 21, 22, 23)
+PEEPHOLES = {INPUT_GATE: 9, FORGET_GATE: 10, OUTPUT_GATE: 11}
+PROJECTION, OUTPUT_STATE, CELL_STATE, LAYER_NORMS = (16, 17), 18, 19, (20, 21, 22, 23)
 HIDDEN = 4
-INT8, INT16 = (-128, 127), (-(1 << 15), (1 << 15) - 1)
 Q3_12 = np.float32(2.0**-12)
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """Weights (n, inputs) and (n, outputs) of one gate, the effective biases, and both multipliers.
-
-    ``apart``: the second product saturates before it is added, as in TFLM, not only the sum.
-    """
-
-    on_input: Array
-    on_state: Array
-    input_bias: Array
-    state_bias: Array
-    input_scale: Array
-    state_scale: Array
-    apart: bool = False
-
-    def before_activation(self, x: Array, state: Array) -> Array:
-        """Q3.12, saturated after each of both products. Shapes: x (b, inputs), state (b, outputs) -> (b, n)."""
-        first = wrap_int32(matmul(x.astype(np.int64), self.on_input.T) + self.input_bias)
-        first = requantize(first, self.input_scale, Rounding.GEMMLOWP).clip(*INT16)
-        second = wrap_int32(matmul(state.astype(np.int64), self.on_state.T) + self.state_bias)
-        second = requantize(second, self.state_scale, Rounding.GEMMLOWP)
-        total: Array = first + (second.clip(*INT16) if self.apart else second)
-        return total.clip(*INT16)
 
 
 @kernel("UNIDIRECTIONAL_SEQUENCE_LSTM")
@@ -59,16 +33,32 @@ def lstm(node: Node, x: Array, *others: Array | None, runtime: Runtime) -> Array
 
     Shapes: x (batch, time, inputs), or (time, batch, inputs) with time_major -> (…, outputs).
     """
+    return run_cell(node, (x, *others), runtime)
+
+
+@kernel("LSTM")
+def single_step(node: Node, x: Array, *others: Array | None, runtime: Runtime) -> Array:
+    """The same for one step (``tflite/kernels/lstm.cc``). Shapes: x (batch, inputs) -> (batch, outputs)."""
+    if str(node.option("kernel_type", "FULL")) != "FULL":
+        raise NoKernel("the basic cell of five inputs")
+    return run_cell(node, (x[:, None], *others), runtime)[:, 0]
+
+
+def run_cell(node: Node, inputs: tuple[Array | None, ...], runtime: Runtime) -> Array:
+    """The outputs of all steps. Shapes: as ``lstm``."""
     check(node, runtime)
-    inputs = (x, *others)
+    x = stored(inputs, 0)
     gates = {k: gate_of(node, inputs, k, runtime) for k in range(4) if inputs[INPUT_WEIGHTS + k] is not None}
     steps = x if node.option("time_major", False) else np.swapaxes(x, 0, 1)
     state = np.full((steps.shape[1], gates[FORGET_GATE].on_state.shape[1]), zero_point_of(node.at(OUTPUT_STATE)))
     cell = np.zeros((steps.shape[1], len(gates[FORGET_GATE].on_input)), np.int64)
-    forward = advance_tflm if runtime is Runtime.TFLM else advance
+    project = projection_of(node, inputs)
     outputs = []
     for step in steps:
-        cell, state = forward(node, gates, step, cell, state)
+        if runtime is Runtime.TFLM:
+            cell, state = advance_tflm(node, gates, step, cell, state)
+        else:
+            cell, state = advance(node, gates, project, step, (cell, state))
         outputs.append(state.astype(np.int8))
     return np.stack(outputs, axis=0 if node.option("time_major", False) else 1)
 
@@ -81,9 +71,16 @@ def check(node: Node, runtime: Runtime) -> None:
         is_quantized(node.x, "int8") and node.at(OUTPUT_STATE).dtype == "int8" and len(node.intermediates) > HIDDEN
     ):
         raise NoKernel(f"types {node.x.dtype}, state {node.at(OUTPUT_STATE).dtype}")
-    left_out = (*PEEPHOLE_AND_PROJECTION, *(k for k in LAYER_NORM if k < len(node.inputs)))
-    if any(node.inputs[k] is not None for k in left_out):
-        raise NoKernel("with peephole, projection or layer normalization")
+    left_out = (*PEEPHOLES.values(), *PROJECTION, *LAYER_NORMS)
+    if runtime is Runtime.TFLM and any(given(node, k) for k in left_out):
+        raise NoKernel("with peephole, projection or layer normalization, which TFLM does not have")
+    if given(node, PEEPHOLES[FORGET_GATE]) and given(node, PROJECTION[0]):
+        raise NoKernel("with peephole and projection at once")
+
+
+def given(node: Node, position: int) -> bool:
+    """True when an optional input is there."""
+    return position < len(node.inputs) and node.inputs[position] is not None
 
 
 def gate_of(node: Node, inputs: tuple[Array | None, ...], gate: int, runtime: Runtime) -> Gate:
@@ -92,22 +89,57 @@ def gate_of(node: Node, inputs: tuple[Array | None, ...], gate: int, runtime: Ru
     if w is None or r is None or bias is None:
         raise NoKernel("a gate without weights or bias")
     w, r = w.astype(np.int64), r.astype(np.int64)
-    state = node.at(OUTPUT_STATE)
+    state, norm, unit = node.at(OUTPUT_STATE), None, Q3_12
+    if given(node, LAYER_NORMS[gate]):
+        norm = LayerNorm(stored(inputs, LAYER_NORMS[gate]), bias, scale_of(node.at(LAYER_NORMS[gate])))
+        unit = np.float32(scale_of(node.intermediates[gate]))
     return Gate(
         w,
         r,
-        bias - zero_point_of(node.x) * w.sum(axis=1),
+        (bias if norm is None else 0) - zero_point_of(node.x) * w.sum(axis=1),
         -zero_point_of(state) * r.sum(axis=1),
-        effective_scale(node.at(INPUT_WEIGHTS + gate), node.x, runtime),
-        effective_scale(node.at(RECURRENT_WEIGHTS + gate), state, runtime),
-        apart=runtime is Runtime.TFLM,
+        effective_scale(node.at(INPUT_WEIGHTS + gate), node.x, unit, runtime),
+        effective_scale(node.at(RECURRENT_WEIGHTS + gate), state, unit, runtime),
+        runtime is Runtime.TFLM,
+        peephole_of(node, inputs, gate, unit),
+        norm,
     )
 
 
-def effective_scale(weights: Tensor, values: Tensor, runtime: Runtime) -> Array:
-    """Scale of the products over that of Q3.12: in float32, in TFLM in float64."""
+def peephole_of(node: Node, inputs: tuple[Array | None, ...], gate: int, unit: np.float32) -> Peephole | None:
+    """The weights on the cell, where the gate has them."""
+    position = PEEPHOLES.get(gate)
+    if position is None or not given(node, position):
+        return None
+    scale = np.float32(2.0 ** power_of(node.at(CELL_STATE)) * np.float64(scale_of(node.at(position))) / unit)
+    return Peephole(stored(inputs, position), np.asarray(scale, np.float64))
+
+
+def projection_of(node: Node, inputs: tuple[Array | None, ...]) -> Projection | None:
+    """The layer between what the cell shows and the output state, where there is one."""
+    weights, bias = PROJECTION
+    if not given(node, weights):
+        return None
+    state, hidden = node.at(OUTPUT_STATE), node.intermediates[HIDDEN]
+    scale = scale_of(node.at(weights)) * scale_of(hidden) / scale_of(state)
+    clip = float(node.option("proj_clip", 0.0))
+    limit = int(np.clip(np.float32(clip) / scale_of(node.y), *INT8)) if clip > 0 else 0
+    offset = inputs[bias] if given(node, bias) else None
+    return Projection(stored(inputs, weights), offset, scale, zero_point_of(hidden), zero_point_of(state), limit)
+
+
+def stored(inputs: tuple[Array | None, ...], position: int) -> Array:
+    """An input that is known to be there, in 64 bits."""
+    found = inputs[position]
+    if found is None:
+        raise NoKernel(f"input {position} is left out")
+    return found.astype(np.int64)
+
+
+def effective_scale(weights: Tensor, values: Tensor, unit: np.float32, runtime: Runtime) -> Array:
+    """Scale of the products over that of the gate: in float32, in TFLM in float64."""
     wide = np.float64 if runtime is Runtime.TFLM else np.float32
-    return np.asarray(wide(scale_of(weights)) * wide(scale_of(values)) / wide(Q3_12))
+    return np.asarray(wide(scale_of(weights)) * wide(scale_of(values)) / wide(unit))
 
 
 def power_of(tensor: Tensor) -> int:
@@ -124,7 +156,7 @@ def clipped(node: Node, cell: Array) -> Array:
 
 def advance_tflm(node: Node, gates: dict[int, Gate], x: Array, cell: Array, state: Array) -> tuple[Array, Array]:
     """TFLM's step; its output takes the state's own scale."""
-    gate = lstm_tflm.activations({k: g.before_activation(x, state) for k, g in gates.items()}, CELL_GATE)
+    gate = lstm_tflm.activations({k: g.before_activation(x, state, cell) for k, g in gates.items()}, CELL_GATE)
     unit = float(scale_of(node.at(CELL_STATE)))
     cell = lstm_tflm.next_cell(gate[FORGET_GATE], gate[INPUT_GATE], gate[CELL_GATE], cell, unit)
     cell, shown = clipped(node, cell), node.at(OUTPUT_STATE)
@@ -132,16 +164,21 @@ def advance_tflm(node: Node, gates: dict[int, Gate], x: Array, cell: Array, stat
     return cell, lstm_tflm.hidden(gate[OUTPUT_GATE], cell, power, scale, zero_point_of(shown))
 
 
-def advance(node: Node, gates: dict[int, Gate], x: Array, cell: Array, state: Array) -> tuple[Array, Array]:
+def advance(
+    node: Node, gates: dict[int, Gate], project: Projection | None, x: Array, before: tuple[Array, Array]
+) -> tuple[Array, Array]:
     """The next cell (int16, a power of two) and output state (int8)."""
-    power = power_of(node.at(CELL_STATE))
-    opened = {k: gate.before_activation(x, state) for k, gate in gates.items()}
-    forget, output = (gemmlowp.logistic(opened[k], 3, 16) for k in (FORGET_GATE, OUTPUT_GATE))
+    power, (cell, state) = power_of(node.at(CELL_STATE)), before
+    opened = {k: gate.before_activation(x, state, cell) for k, gate in gates.items() if k != OUTPUT_GATE}
+    forget = gemmlowp.logistic(opened[FORGET_GATE], 3, 16)
     update = gemmlowp.tanh(opened[CELL_GATE], 3, 16)
     enter = gemmlowp.logistic(opened[INPUT_GATE], 3, 16) if INPUT_GATE in opened else INT16[1] - forget
     kept = rounding_divide_by_pot(forget * cell, 15)
     cell = clipped(node, (kept + rounding_divide_by_pot(enter * update, 30 + power)).clip(*INT16))
+    output = gemmlowp.logistic(gates[OUTPUT_GATE].before_activation(x, state, cell), 3, 16)
     hidden = node.intermediates[HIDDEN]
     scale = np.float32(2.0**-15 / np.float64(scale_of(hidden)) * 2.0**-15)
     shown = requantize(output * gemmlowp.tanh(cell, 15 + power, 16), np.float64(scale), Rounding.GEMMLOWP)
+    if project is not None:
+        return cell, project.projected(shown)
     return cell, (shown + zero_point_of(hidden)).clip(*INT8)
