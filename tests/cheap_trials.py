@@ -34,7 +34,10 @@ def result(of: SweepTrial) -> SweepResult:
     figures = Figures(10, False, seed / 3, seed / 7, None, 0.1, 0.047, seed, 1, float("inf"), 0.5, None)
     return SweepResult(
         (Score("tflite:xnnpack", 1000, seed), Score("tflite:reference", 1000, seed + 1)),
-        (Comparison("qat", "tflite:xnnpack", 0.01, figures, ()), Comparison("copied", "qat", 0.01, figures, ())),
+        (
+            Comparison("qat", "tflite:xnnpack", 0.01, figures, ()),
+            Comparison("copied", "tflite:reference", 0.01, figures, ()),
+        ),
         (
             StoredRange("dense", "output", -seed / 9, 6.0, 0.047, 3),
             StoredRange("conv", "kernel", -1.0, 1.0, None, None),

@@ -10,7 +10,7 @@ import numpy as np
 import small_models as models
 from written_models import Op, T, write_tflite
 
-from quantdiff.explain.vectors import GoldenVectors, record
+from quantdiff.explaining.vectors import GoldenVectors, record
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.sim.runtime import Runtime

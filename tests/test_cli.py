@@ -271,3 +271,10 @@ def test_a_missing_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("quantdiff.run.tflite.importlib.util.find_spec", lambda name: None)
     pair = folder / "int8.tflite", folder / "int8.tflite", "--data", folder / "data.npz"
     trouble(invoke("diff", *pair, "--runtime", "tflm"), "runtime tflm is not installed", "quantdiff[tflm]")
+
+
+def test_explain_stays_a_function_after_it_was_used() -> None:
+    script = (
+        "import quantdiff, quantdiff.explaining.explanation as e; assert callable(quantdiff.explain), quantdiff.explain"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

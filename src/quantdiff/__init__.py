@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quantdiff.api import Settings, diff
+    from quantdiff.api import Settings, diff, explain
     from quantdiff.errors import QuantdiffError
     from quantdiff.experiment.trial import Trial
     from quantdiff.load.data import Batch, load_batch, make_batch
     from quantdiff.load.tflite import load_tflite
 
-__all__ = ["Batch", "QuantdiffError", "Settings", "Trial", "diff", "load_batch", "load_tflite", "make_batch"]
+__all__ = ["Batch", "QuantdiffError", "Settings", "Trial", "diff", "explain", "load_batch", "load_tflite", "make_batch"]
 
 HOMES = {
     "Batch": "load.data",
@@ -20,6 +20,7 @@ HOMES = {
     "Settings": "api",
     "Trial": "experiment.trial",
     "diff": "api",
+    "explain": "api",
     "load_batch": "load.data",
     "load_tflite": "load.tflite",
     "make_batch": "load.data",

@@ -14,7 +14,7 @@ from quantdiff.cli import main
 from quantdiff.experiment import zoo
 from quantdiff.experiment.calibrated import quantize_all_values
 from quantdiff.experiment.trial import Trial
-from quantdiff.explain.quantizers import Parameters
+from quantdiff.explaining.quantizers import Parameters
 from quantdiff.load.datasets import load_dataset
 from quantdiff.quant import Array
 

@@ -13,7 +13,7 @@ import pytest
 from load.models_of_all_kinds import MODELS
 
 from quantdiff.errors import BadModel
-from quantdiff.explain.inspection import inspect_model
+from quantdiff.explaining.inspection import inspect_model
 from quantdiff.load.tflite import load_tflite
 from quantdiff.report.inspection import inspection_text
 from quantdiff.report.inspection_json import inspection_json

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from explain.models_with_findings import chain, conv, dense, q
+from explaining.models_with_findings import chain, conv, dense, q
 from written_models import Op, write_tflite
 
 from quantdiff.cli import main
@@ -136,7 +136,7 @@ def test_the_list_of_tflm_ops_is_that_of_the_package() -> None:
     from importlib.metadata import version
 
     pytest.importorskip("tflite_micro")
-    listed = (ROOT / "src/quantdiff/explain/tflm_ops.txt").read_text()
+    listed = (ROOT / "src/quantdiff/explaining/tflm_ops.txt").read_text()
     if listed.splitlines()[0] != f"tflite-micro {version('tflite-micro')}":
         pytest.skip("written for another version of tflite-micro")
     assert listed == script("write_tflm_ops")

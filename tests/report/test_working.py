@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from quantdiff.explain.working import Given, Operand, Products, Sheet, Step, Term, Working
+from quantdiff.explaining.working import Given, Operand, Products, Sheet, Step, Term, Working
 from quantdiff.report.plain import json_text
 from quantdiff.report.working import working_document, working_text
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from layered_models import autoencoder, build, nested, shared, two_ends
+from quantized_models import Made, convolutions
 
 from quantdiff.errors import RuntimeFailed
 from quantdiff.load.frameworks import frameworks
-from quantdiff.load.keras import describe
+from quantdiff.load.keras import describe, load_keras
 from quantdiff.quant import Array
 from quantdiff.run.flow import Flow
 from quantdiff.run.keras_flow import WatchedKeras
@@ -95,6 +96,17 @@ def test_a_softmax_again_on_other_logits() -> None:
         local = seen.local({keys[0]: Value("t", logits), keys[1]: Value("t", logits)})
     assert local[keys[1]] == pytest.approx(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), abs=1e-6)
     assert np.array_equal(local[keys[0]], seen.value(keys[0]))
+
+
+def test_watching_leaves_a_quantized_softmax_alone(made: Callable[..., Made]) -> None:
+    files = made(convolutions)
+    model = load_keras(files.keras)
+    x = np.load(files.data)["x"][:20]
+    with WatchedKeras(model) as keras:
+        seen = keras.run([x])
+        (end,) = seen.flow.outputs
+        watched_output = seen.value(end)
+    assert np.array_equal(watched_output, model.model(x, training=False).numpy())
 
 
 def test_an_error_of_keras_is_one_of_ours() -> None:

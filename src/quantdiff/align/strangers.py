@@ -8,23 +8,23 @@ from quantdiff.align.kernels import own_kernel, same_kernel
 from quantdiff.align.matching import Match
 from quantdiff.run.flow import Flow, Place
 
-AT_LEAST = 0.5
+AT_LEAST, CLOSE = 0.5, 0.05  # the share that says they are; distance of values, an SQNR of 26 dB
 
 
 def strangers(reference: Flow, candidate: Flow, matches: Sequence[Match]) -> str:
     """Why the two are not made from each other, in words; empty where they are.
 
-    They are where an output agrees, or half of the kernels (batch norm changes these), or half of the values with
-    weights (a wrong kernel or a bad quantization changes those). An output that hardly varies counts where nothing
-    has weights.
+    They are where half of the kernels agree, or half of the values with weights (a reordering of channels changes
+    all kernels), or an output; values that come close, since two models trained on the same data come near. An output
+    that hardly varies counts where nothing has weights.
     """
     ours, theirs = ([p for p in flow.places if p.is_weighted] for flow in (reference, candidate))
     count = min(len(ours), len(theirs))
-    agreeing = [match for match in matches if match.confirmed == "values" or not count]
-    if {match.candidate for match in agreeing} & candidate.ends() - set(candidate.inputs):
+    near = [m for m in matches if (m.confirmed == "values" and m.distance <= CLOSE) or not count]
+    if {match.candidate for match in near} & candidate.ends() - set(candidate.inputs):
         return ""
     alike = max(sum(match.kernel is True for match in matches), _common(ours, theirs))
-    aligned = sum(match.kernel is not None for match in agreeing)
+    aligned = sum(match.kernel is not None for match in near)
     if count and max(alike, aligned) >= AT_LEAST * count:
         return ""
     return f"{alike} of {count} kernels agree, the values of {aligned} of {count} layers with weights, and no output"

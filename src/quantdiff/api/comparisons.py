@@ -12,7 +12,6 @@ from quantdiff.compare.outcome import Outcome, hold_together
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.progress import Progress, silent
 from quantdiff.run.versions import versions
-from quantdiff.trace import Trace
 
 
 def diff(
@@ -43,8 +42,7 @@ def diff(
     if layers and candidates:
         from quantdiff.api.layers import layer_reports  # noqa: PLC0415 (plain diff does not pay for it)
 
-        engines = runtime_of(first), [runtime_of(trace) for trace in candidates]
-        reports, without = layer_reports(left, right, batch, engines, settings, progress)
+        reports, without = layer_reports(left, right, batch, (first, candidates), settings, progress)
         failures += without
     if first.engine in {trace.engine for trace in candidates}:
         first = replace(first, engine=f"reference:{first.engine}")
@@ -56,8 +54,3 @@ def diff(
         made_by={"command": "diff", "samples": len(batch), "versions": versions()},
         artifacts={"reference": str(reference), "candidate": str(candidate), "data": batch.source},
     )
-
-
-def runtime_of(trace: Trace) -> str:
-    """The runtime that a trace comes from: ``xnnpack`` of ``tflite:xnnpack``."""
-    return trace.engine.rpartition(":")[2]

@@ -10,9 +10,9 @@ from quantdiff.api.engines import is_tflite, open_model
 from quantdiff.api.settings import DEFAULTS, Settings, children
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadModel, RuntimeFailed
-from quantdiff.explain.explanation import Explanation
-from quantdiff.explain.keras_ladder import explain_keras
-from quantdiff.explain.runtime_ladder import explain_runtimes
+from quantdiff.explaining.explanation import Explanation
+from quantdiff.explaining.keras_ladder import explain_keras
+from quantdiff.explaining.runtime_ladder import explain_runtimes
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.keras import KerasModel

@@ -19,6 +19,7 @@ from quantdiff.run.keras_flow import WatchedKeras
 from quantdiff.run.tflite import bound_inputs
 from quantdiff.run.tflite_flow import Engine, WatchedTflite
 from quantdiff.run.watched import Side
+from quantdiff.trace import Trace
 
 Opened = WatchedKeras | WatchedTflite
 
@@ -28,8 +29,14 @@ def compare_layers(reference: Side, candidate: Side, progress: Progress, pairing
     pairing = pairing or pair_models(reference, candidate)
     ends, notes = ends_of(pairing)
     decisions, count = Decisions(ends), len(reference.inputs[0])
-    sums = watch_pairs(pairing, reference, candidate, decisions, lambda done: progress("layers", done, count))
-    return report_of(pairing, sums, decisions, notes)
+    sums, changed = watch_pairs(pairing, reference, candidate, decisions, lambda done: progress("layers", done, count))
+    engines = pairing.reference.engine, pairing.candidate.engine
+    shaken = tuple(
+        f"{many} outputs of {engine} changed when its inner values were read: do not rely on these figures"
+        for engine, many in zip(engines, changed, strict=True)
+        if many
+    )
+    return report_of(pairing, sums, decisions, (*shaken, *notes))
 
 
 def watch(model: KerasModel | Model, runtime: str, settings: Settings) -> Opened:
@@ -39,35 +46,41 @@ def watch(model: KerasModel | Model, runtime: str, settings: Settings) -> Opened
     return WatchedTflite(model, Engine(runtime, settings.timeout))
 
 
-def side_of(watched: Opened, batch: Batch) -> Side:
-    """A watched model with the data bound to its inputs; raises ``BadData``."""
+def side_of(watched: Opened, batch: Batch, plain: Trace | None = None) -> Side:
+    """A watched model with the data bound to its inputs, and its outputs as nobody watched; raises ``BadData``."""
+    expected = tuple(value.array for value in plain.outputs) if plain is not None else ()
     if isinstance(watched, WatchedKeras):
-        return Side(watched, bind(batch, watched.model.inputs, watched.model.name))
-    return Side(watched, bound_inputs(watched.model, batch))
+        return Side(watched, bind(batch, watched.model.inputs, watched.model.name), expected)
+    return Side(watched, bound_inputs(watched.model, batch), expected)
 
 
 def layer_reports(
     reference: KerasModel | Model,
     candidate: KerasModel | Model,
     batch: Batch,
-    engines: tuple[str, Sequence[str]],
+    plain: tuple[Trace, Sequence[Trace]],
     settings: Settings,
     progress: Progress,
 ) -> tuple[tuple[LayerReport, ...], tuple[Failure, ...]]:
     """A report per runtime of the candidate, and why one has none.
 
-    ``engines`` are the reference's runtime and the candidate's.
+    ``plain`` are the traces of both as nobody watched: they say which runtimes, and what must not change.
 
     Raises:
         QuantdiffError: the data do not fit a model, or the reference does not run.
     """
-    first, others = engines
     reports, failures = list[LayerReport](), list[Failure]()
-    with watch(reference, first, settings) as ours:
-        for runtime in others:
+    with watch(reference, runtime_of(plain[0]), settings) as ours:
+        side = side_of(ours, batch, plain[0])
+        for trace in plain[1]:
             try:
-                with watch(candidate, runtime, settings) as theirs:
-                    reports.append(compare_layers(side_of(ours, batch), side_of(theirs, batch), progress))
+                with watch(candidate, runtime_of(trace), settings) as theirs:
+                    reports.append(compare_layers(side, side_of(theirs, batch, trace), progress))
             except RuntimeFailed as error:
-                failures.append(Failure(runtime, f"layer by layer: {error}"))
+                failures.append(Failure(runtime_of(trace), f"layer by layer: {error}"))
     return tuple(reports), tuple(failures)
+
+
+def runtime_of(trace: Trace) -> str:
+    """The runtime that a trace comes from: ``xnnpack`` of ``tflite:xnnpack``."""
+    return trace.engine.rpartition(":")[2]

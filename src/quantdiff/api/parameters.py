@@ -11,10 +11,10 @@ from quantdiff.api.settings import DEFAULTS, Settings, children
 from quantdiff.errors import BadModel
 from quantdiff.experiment.parameters import compare_parameters
 from quantdiff.experiment.trial import Trial
-from quantdiff.explain.observe import observe
-from quantdiff.explain.params import parameters
-from quantdiff.explain.quantizers import Observed, Parameters
-from quantdiff.explain.sides import Sides
+from quantdiff.explaining.observe import observe
+from quantdiff.explaining.params import parameters
+from quantdiff.explaining.quantizers import Observed, Parameters
+from quantdiff.explaining.sides import Sides
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.datasets import load_dataset
 from quantdiff.load.keras import KerasModel, load_keras

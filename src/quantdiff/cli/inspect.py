@@ -14,7 +14,7 @@ from quantdiff.cli.command import command
 @click.option("--tensor", "pattern", metavar="PATTERN", help="Part of a name, a shell pattern, or an index.")
 def inspect(as_json: bool, model: Path, pattern: str | None) -> int:
     """Show what a .tflite file holds: tensors, quantization as Netron shows it, operators."""
-    from quantdiff.explain.inspection import inspect_model
+    from quantdiff.explaining.inspection import inspect_model
     from quantdiff.load.tflite import load_tflite
 
     inspection = inspect_model(load_tflite(model), pattern)

@@ -27,7 +27,7 @@ def one_or_two(_: click.Context, __: click.Parameter, paths: tuple[Path, ...]) -
 @click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")
 def lint(as_json: bool, models: tuple[Path | None, Path], allow_lambda: bool) -> int:
     """Look for known trouble in a .tflite file, without data: 0 none, 1 warnings or errors, 2 trouble."""
-    from quantdiff.explain.lint import lint_model
+    from quantdiff.explaining.lint import lint_model
     from quantdiff.load.keras import load_keras
     from quantdiff.load.tflite import load_tflite
 

@@ -31,7 +31,7 @@ def indices(_: click.Context, option: click.Parameter, text: str) -> tuple[int, 
 @timeout_option
 def work(as_json: bool, model: Path, data: Path, op: int, element: tuple[int, ...], **options: Any) -> int:
     """Write out the arithmetic of one output element: products, sum, every rounding, what each runtime gives."""
-    from quantdiff.explain.work import Question, load_and_work
+    from quantdiff.explaining.work import Question, load_and_work
     from quantdiff.sim.runtime import Runtime
 
     working = load_and_work(model, data, Question(op, element, Runtime(options["runtime"])), options["timeout"])

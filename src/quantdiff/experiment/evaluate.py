@@ -16,10 +16,10 @@ from quantdiff.compare.outcome import Failure
 from quantdiff.errors import NotComparable, QuantdiffError, RuntimeFailed
 from quantdiff.experiment.conditions import data_of, file_of, source_of, trace_of
 from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepResult, SweepTrial, Training
-from quantdiff.explain.params import parameters
-from quantdiff.explain.quantizers import Observed
-from quantdiff.explain.sides import Sides
-from quantdiff.explain.snapping import snap_biases
+from quantdiff.explaining.params import parameters
+from quantdiff.explaining.quantizers import Observed
+from quantdiff.explaining.sides import Sides
+from quantdiff.explaining.snapping import snap_biases
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.keras import KerasModel

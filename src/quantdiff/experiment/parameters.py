@@ -13,10 +13,10 @@ from quantdiff.compare.outcome import hold_together
 from quantdiff.experiment import zoo
 from quantdiff.experiment.calibrated import convert_calibrated, quantize_all_values
 from quantdiff.experiment.trial import Trial
-from quantdiff.explain.observe import observe
-from quantdiff.explain.params import parameters
-from quantdiff.explain.quantizers import Parameters, Row, ZeroCheck
-from quantdiff.explain.sides import Sides
+from quantdiff.explaining.observe import observe
+from quantdiff.explaining.params import parameters
+from quantdiff.explaining.quantizers import Parameters, Row, ZeroCheck
+from quantdiff.explaining.sides import Sides
 from quantdiff.load.data import Batch
 from quantdiff.load.datasets import Dataset
 from quantdiff.load.frameworks import frameworks

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from quantdiff.explain.explanation import Explanation, LayerLadder
+from quantdiff.explaining.explanation import Explanation, LayerLadder
 
 BAR, NAME = 22, 24  # characters
 WORDS = {

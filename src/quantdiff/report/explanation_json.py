@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from quantdiff.compare.outcome import Failure
-from quantdiff.explain.explanation import Explanation
+from quantdiff.explaining.explanation import Explanation
 from quantdiff.report.json import SCHEMA
 
 

@@ -7,7 +7,7 @@ from itertools import islice, zip_longest
 
 import numpy as np
 
-from quantdiff.explain.inspection import InspectedGraph, Inspection, RangedTensor
+from quantdiff.explaining.inspection import InspectedGraph, Inspection, RangedTensor
 from quantdiff.graph import Model, Operator, Tensor
 from quantdiff.report.netron import js_number, quantization_lines
 from quantdiff.report.plain import printable

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.explain.inspection import InspectedGraph, Inspection, RangedTensor
+from quantdiff.explaining.inspection import InspectedGraph, Inspection, RangedTensor
 from quantdiff.graph import Operator, Sparsity
 from quantdiff.report.netron import quantization_text
 

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from quantdiff.explain.finding import Finding, Severity
-from quantdiff.explain.lint import LintReport
+from quantdiff.explaining.finding import Finding, Severity
+from quantdiff.explaining.lint import LintReport
 from quantdiff.report.plain import printable
 
 PLACES_SHOWN = 8

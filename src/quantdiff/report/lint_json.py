@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantdiff.explain.finding import Finding
-from quantdiff.explain.lint import LintReport
+from quantdiff.explaining.finding import Finding
+from quantdiff.explaining.lint import LintReport
 
 
 def lint_json(report: LintReport) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from quantdiff.explain.quantizers import Ends, Parameters, Row
+from quantdiff.explaining.quantizers import Ends, Parameters, Row
 from quantdiff.report.plain import printable
 
 WIDTH_IN_A_FILE = 400  # what explains a row stays on one line

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from quantdiff.explain.working import Given, Number, Operand, Products, Sheet, Step, Term, Working
+from quantdiff.explaining.working import Given, Number, Operand, Products, Sheet, Step, Term, Working
 from quantdiff.report.plain import printable
 
 FIRST, LAST = 5, 2

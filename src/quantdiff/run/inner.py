@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,9 @@ class Reading:
     changed: int
 
 
-def read_tensors(model: Model, tensors: Sequence[int], batch: Batch, process: RuntimeProcess) -> Iterator[Reading]:
+def read_tensors(
+    model: Model, tensors: Sequence[int], batch: Batch, process: RuntimeProcess
+) -> Generator[Reading, None, None]:
     """Run ``model`` and give inputs, outputs and ``tensors`` (indices), slice after slice, as the runtime has them.
 
     Sample by sample, as on a device: some kernels round by the place of an element in the whole array.
@@ -108,7 +110,9 @@ def read_tensors(model: Model, tensors: Sequence[int], batch: Batch, process: Ru
             yield Reading(start, rows, tuple(inputs), values, outputs, changed)
 
 
-def simulate_tensors(model: Model, tensors: Sequence[int], batch: Batch, runtime: Runtime) -> Iterator[Reading]:
+def simulate_tensors(
+    model: Model, tensors: Sequence[int], batch: Batch, runtime: Runtime
+) -> Generator[Reading, None, None]:
     """What ``read_tensors`` would give on a runtime that is not at hand, by its simulator.
 
     Raises:

@@ -22,11 +22,15 @@ CLAMPS = ("linear", "relu", "relu6", "NoOpActivation")
 
 @dataclass(slots=True)
 class Activation:
-    """Stands in for a layer's activation: remembers what it was given, and can be given something else instead."""
+    """Stands in for a layer's activation: remembers what it was given, and can be given something else instead.
+
+    It bears the activation's name, by which TFMOT decides whether to quantize in front of it.
+    """
 
     function: Callable[..., Any]
     seen: Any = None
     instead: Any = None
+    __name__: str = ""
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the activation."""
@@ -115,9 +119,9 @@ class WatchedKeras:
         if hasattr(getattr(owner, "activation", None), "activation"):  # TFMOT wraps the function
             owner = owner.activation
         function = getattr(owner, "activation", None)
-        if function is None or getattr(function, "__name__", type(function).__name__) in CLAMPS:
+        if function is None or _name_of(function) in CLAMPS:
             return None
-        self._replace(owner, "activation", watched := Activation(function))
+        self._replace(owner, "activation", watched := Activation(function, __name__=_name_of(function)))
         return watched
 
     def _recording(self, spied: Spied) -> Callable[..., Any]:
@@ -254,6 +258,10 @@ def _failing(model: KerasModel) -> Iterator[None]:
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RuntimeFailed(f"Keras failed on {model.name}: {first[:200]}") from error
+
+
+def _name_of(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def tensors(structure: Any) -> list[Any]:

@@ -15,6 +15,8 @@ from quantdiff.compare.layers.notes import notes_of
 from quantdiff.compare.layers.watch import PairSums
 from quantdiff.run.flow import Flow, Place
 
+WRONG_WEIGHTS = "its weights are not those of the reference"
+
 
 @dataclass(frozen=True, slots=True)
 class LayerResult:
@@ -140,7 +142,7 @@ def _results(pairing: Pairing, sums: Sequence[PairSums]) -> Iterator[LayerResult
             confirmed_by=match.confirmed,
             distance=match.distance,
             kernel_agrees=match.kernel,
-            notes=notes_of(mine, other),
+            notes=(*notes_of(mine, other), *([WRONG_WEIGHTS] if match.kernel is False else [])),
             figures=figures_of(total.accumulated, grid),
             local=figures_of(total.local, grid) if total.local.count else None,
             reference_inside=tuple(place.name for place in mine[:-1]),

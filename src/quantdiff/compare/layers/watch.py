@@ -10,7 +10,7 @@ from itertools import pairwise
 from quantdiff.align.watched import Pairing
 from quantdiff.compare.layers.decisions import Decisions
 from quantdiff.compare.layers.sums import Sums, measure
-from quantdiff.run.watched import Seen, Side, value_at
+from quantdiff.run.watched import Seen, Side, disturbed, value_at
 from quantdiff.trace import Value
 
 
@@ -28,12 +28,12 @@ def watch_pairs(
     candidate: Side,
     decisions: Decisions,
     on_progress: Callable[[int], None] = lambda done: None,
-) -> tuple[PairSums, ...]:
-    """The sums of every pair over all samples, in the order of the matches.
+) -> tuple[tuple[PairSums, ...], tuple[int, int]]:
+    """The sums of every pair over all samples, in the order of the matches, and how many outputs watching changed.
 
     While one slice is counted the models already run the next one.
     """
-    totals = tuple(PairSums() for _ in pairing.matching.matches)
+    totals, changed = tuple(PairSums() for _ in pairing.matching.matches), [0, 0]
     bounds = [*range(0, len(reference), pairing.at_once), len(reference)]
     slices = list(pairwise(bounds))
     with ThreadPoolExecutor(3) as threads:
@@ -46,8 +46,10 @@ def watch_pairs(
             seen = running[0].result(), running[1].result()
             running = begin(*after) if after else []
             _add_slice(pairing, seen, totals, decisions, (start, threads))
+            for i, side in enumerate((reference, candidate)):
+                changed[i] += disturbed(side, seen[i], start, stop)
             on_progress(stop)
-    return totals
+    return totals, (changed[0], changed[1])
 
 
 def _add_slice(

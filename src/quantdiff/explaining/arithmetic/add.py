@@ -1,0 +1,70 @@
+"""ADD and SUB: both operands on a common finer grid, the sum, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from quantdiff.explaining.arithmetic.elementwise import centred_steps, operands_of
+from quantdiff.explaining.arithmetic.registry import Case, Position, arithmetic
+from quantdiff.explaining.arithmetic.scaling import (
+    RULES,
+    channel_of,
+    final_steps,
+    multiplier_steps,
+    output_of,
+    scaled_steps,
+    signed,
+)
+from quantdiff.explaining.working import Sheet, Step
+from quantdiff.sim.fixed_point import Rounding, rint, rounding_shift_right
+from quantdiff.sim.node import Node, scale_of
+from quantdiff.sim.ops.add import LEFT_SHIFT, MULTIPLIER_BITS
+from quantdiff.sim.runtime import Runtime
+
+
+@arithmetic("ADD", "SUB")
+def add(case: Case, at: Position) -> Sheet:
+    """As ``sim/ops/add.py``, for one element."""
+    operands = operands_of(case, at, (0, 1))
+    centred = [*centred_steps(operands)]
+    a, b = (int(step.value) for step in centred)
+    sign = 1 if case.node.operator.op == "ADD" else -1
+    fine = case.runtime is Runtime.XNNPACK
+    steps = [*centred, *(_in_21_bits if fine else _in_three_steps)(case.node, a, b, sign)]
+    rule = "one sum with multipliers of 21 bits, one shift half up" if fine else RULES[Rounding.GEMMLOWP]
+    finish = final_steps(case.node, int(steps[-1].value), case.runtime)
+    return Sheet((*operands, output_of(case.node, at)), (*steps, *finish), rule=rule)
+
+
+def _in_three_steps(node: Node, a: int, b: int, sign: int) -> Iterator[Step]:
+    scales = {name: np.float64(scale_of(tensor)) for name, tensor in (("a", node.x), ("b", node.at(1)))}
+    twice = 2 * max(scales.values())
+    scaled: list[int] = []
+    for (name, scale), value in zip(scales.items(), (a, b), strict=True):
+        yield from multiplier_steps(channel_of(scale / twice, Rounding.GEMMLOWP), f"s_{name} / (2 · max(s_a, s_b))")
+        moved = value << LEFT_SHIFT
+        yield Step("shift left", f"{value} · 2^{LEFT_SHIFT}", moved)
+        rounded = [*scaled_steps(moved, channel_of(scale / twice, Rounding.GEMMLOWP))]
+        yield from rounded
+        scaled.append(int(rounded[-1].value))
+    total = scaled[0] + sign * scaled[1]
+    yield Step("sum", f"{scaled[0]} {'+' if sign > 0 else '−'} {signed(scaled[1])}", total)
+    back = channel_of(twice / (2.0**LEFT_SHIFT * np.float64(scale_of(node.y))), Rounding.GEMMLOWP)
+    yield from multiplier_steps(back, f"2 · max(s_a, s_b) / (2^{LEFT_SHIFT} · s_y)")
+    yield from scaled_steps(total, back)
+
+
+def _in_21_bits(node: Node, a: int, b: int, sign: int) -> Iterator[Step]:
+    ratios = [scale_of(t) / scale_of(node.y) for t in (node.x, node.at(1))]
+    _, exponent = np.frexp(max(ratios))
+    shift = MULTIPLIER_BITS - (int(exponent) - 1)
+    m_a, m_b = (int(rint(np.ldexp(ratio, shift))) for ratio in ratios)
+    for name, ratio, multiplier in zip("ab", ratios, (m_a, m_b), strict=True):
+        yield Step(f"ratio {name}", f"s_{name} / s_y in float32", float(ratio))
+        yield Step(f"multiplier {name}", f"ratio · 2^{shift}, to nearest", multiplier)
+    total = a * m_a + sign * b * m_b
+    yield Step("sum", f"{a} · {m_a} {'+' if sign > 0 else '−'} {signed(b)} · {m_b}", total)
+    rounded = int(rounding_shift_right(np.asarray(total), shift))
+    yield Step("shift right", f"{total} / 2^{shift}, half up", rounded, total / 2**shift)

@@ -1,0 +1,86 @@
+"""The lower rungs: the file in the simulator, from real arithmetic on its integers to the runtime's own rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from quantdiff.explaining.explanation import CURVES, EXACT, ROUNDING
+from quantdiff.graph import Model, Operator
+from quantdiff.quant import Array
+from quantdiff.run.bits import same_bits
+from quantdiff.run.ideal import all_but_curves, curves_alone, everything, has_curves, run_ideal, simulate_ideal
+from quantdiff.run.operators import run_operator
+from quantdiff.run.resources import keeps_resources
+from quantdiff.run.simulator import Missing, Simulation, simulate, simulate_by
+from quantdiff.sim.node import NoKernel
+from quantdiff.sim.runtime import Runtime
+
+CHOICES = {EXACT: everything, CURVES: all_but_curves}
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """Every tensor at each of the simulator's rungs, samples along axis 0, and with the curves alone made real."""
+
+    rungs: Mapping[str, Mapping[int, Array]]
+    real_curves: Mapping[int, Array] | None
+    missing: tuple[str, ...]
+    borrowed: tuple[str, ...] = ()
+
+
+def chains(
+    model: Model, inputs: Sequence[Array], runtime: Runtime, recorded: Mapping[int, Array] | None = None
+) -> Chains:
+    """The whole graph at each rung. Shapes: each input (samples, *shape of the model's input).
+
+    ``recorded`` are the runtime's own tensors. Where the simulator lacks an operator and its chain arrives there with
+    the runtime's own bits, what the runtime made of them is taken: the account goes on behind it.
+    """
+    graph, subgraphs, curved = model.main, model.subgraphs, has_curves(model.main)
+    exact = simulate_ideal(graph, inputs, runtime, everything, subgraphs)
+    mixed = simulate_ideal(graph, inputs, runtime, all_but_curves, subgraphs) if curved else exact
+    whole, borrowed = _whole(model, inputs, runtime, recorded or {})
+    real_curves = simulate_ideal(graph, inputs, runtime, curves_alone, subgraphs).values if curved else None
+    missing = {item.index: item for chain in (exact, mixed, whole) for item in chain.missing}
+    complete = real_curves if real_curves is not None and all(i in real_curves for i in graph.outputs) else None
+    rungs = {EXACT: exact.values, CURVES: mixed.values, ROUNDING: whole.values}
+    return Chains(rungs, complete, _named(missing.values()), borrowed)
+
+
+def _whole(
+    model: Model, inputs: Sequence[Array], runtime: Runtime, recorded: Mapping[int, Array]
+) -> tuple[Simulation, tuple[str, ...]]:
+    """The runtime's chain, and the operators whose results were taken from the runtime."""
+    graph, borrowed = model.main, list[str]()
+    if keeps_resources(graph):
+        return simulate(graph, inputs, runtime, model.subgraphs), ()
+    given = {**dict(zip(graph.inputs, inputs, strict=True)), **recorded}
+
+    def operate(operator: Operator, values: Mapping[int, Array]) -> tuple[Array, ...]:
+        try:
+            return run_operator(graph, operator, values, runtime)
+        except NoKernel:
+            fed = [i for i in operator.inputs if i in values]
+            known = all(i in given for i in (*fed, *operator.outputs))
+            if not (fed and known and all(same_bits(values[i], given[i]) for i in fed)):
+                raise
+            borrowed.append(f"operator {operator.index} {operator.op}")
+            return tuple(given[i] for i in operator.outputs)
+
+    return simulate_by(operate, graph, inputs, runtime), tuple(borrowed)
+
+
+def local(model: Model, operator: Operator, values: Mapping[int, Array], runtime: Runtime) -> dict[str, Array]:
+    """One operator's first output at the rungs above ``rounding``, fed with the runtime's own input."""
+    found = {}
+    for mechanism, choice in CHOICES.items():
+        try:
+            found[mechanism] = run_ideal(model.main, operator, values, runtime=runtime, choice=choice)[0]
+        except (NoKernel, KeyError):
+            break
+    return found
+
+
+def _named(missing: Iterable[Missing]) -> tuple[str, ...]:
+    return tuple(f"operator {item.index} {item.op}: {item.why}" for item in missing)

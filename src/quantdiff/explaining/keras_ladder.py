@@ -1,0 +1,169 @@
+"""The whole ladder, slice after slice of the data: the reference in Keras, the file simulated, the real runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+
+from quantdiff.align.alignment import align
+from quantdiff.errors import BadData
+from quantdiff.explaining.account import Account, LayerAccount, Target
+from quantdiff.explaining.advice import advise
+from quantdiff.explaining.candidate_end import Chains, chains, local
+from quantdiff.explaining.conclusion import concluded
+from quantdiff.explaining.explanation import (
+    CURVES,
+    EXCHANGES,
+    REFERENCE,
+    ROUNDING,
+    RUNTIME,
+    Explanation,
+)
+from quantdiff.explaining.ladder import Ladder, Sums
+from quantdiff.explaining.quantizers import Observed
+from quantdiff.explaining.recalibration import unsettled
+from quantdiff.explaining.reference_end import Passes, Run, reference_end
+from quantdiff.explaining.sides import Sides
+from quantdiff.explaining.targets import ends_of_file, order_of_outputs, readable
+from quantdiff.explaining.wrong_weights import check_related
+from quantdiff.graph import Model
+from quantdiff.load.data import Batch
+from quantdiff.load.keras import KerasModel
+from quantdiff.load.layers import read_layers
+from quantdiff.progress import Progress, silent
+from quantdiff.quant import Array
+from quantdiff.run.bits import same_bits
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.inner import Reading, read_tensors, simulate_tensors
+from quantdiff.run.keras import call_keras
+from quantdiff.sim.runtime import Runtime
+
+
+def explain_keras(
+    keras: KerasModel,
+    model: Model,
+    batch: Batch,
+    runs_on: RuntimeProcess | Runtime,
+    tolerance: float,
+    progress: Progress = silent,
+) -> Explanation:
+    """Account for every output of ``model`` that is not the one of ``keras``.
+
+    A ``Runtime`` instead of a process stands for one that is not installed: its simulator takes its place, and the
+    ladder stays open at that end.
+
+    Raises:
+        BadData: the data do not fit a model's inputs.
+        NotComparable: the two are not the same model, or their outputs do not fit each other.
+        RuntimeFailed: a model does not run.
+    """
+    layers = read_layers(keras)
+    sides = Sides(layers, model.main, align(layers, model), Observed())
+    check_related(sides)
+    ladder: Ladder | None = None
+    sums = Sums(Account(()), {})
+    runtime = Runtime(runs_on.runtime) if isinstance(runs_on, RuntimeProcess) else runs_on
+    tensors = readable(model.main)
+    readings = (
+        read_tensors(model, tensors, batch, runs_on)
+        if isinstance(runs_on, RuntimeProcess)
+        else simulate_tensors(model, tensors, batch, runs_on)
+    )
+    with closing(readings):
+        for reading in readings:
+            if ladder is None:
+                ladder = _ladder(keras, model, sides, reading, runtime, tolerance)
+                sums = Sums(Account(ladder.mechanisms), {})
+            _add(ladder, sums, reading)
+            progress(f"explain {runtime.value}", sums.samples, len(batch))
+    if ladder is None:
+        raise BadData(f"{batch.source}: no samples; nothing can be explained")
+    explanation = concluded(ladder, sums)
+    wide = unsettled(ladder, {name: account.histogram for name, account in sums.layers.items()})
+    if isinstance(runs_on, Runtime):
+        explanation = replace(explanation, candidate=f"simulator:{runtime.value}", closed_candidate=False)
+    return replace(explanation, advice=advise(ladder, explanation, batch, wide))
+
+
+def _ladder(
+    keras: KerasModel, model: Model, sides: Sides, reading: Reading, runtime: Runtime, tolerance: float
+) -> Ladder:
+    """What the first slice tells: which output is which, and whether the simulator has every operator."""
+    end = reference_end(keras, model, sides, reading.rows)
+    one = {index: array[:1] for index, array in reading.values.items()}
+    first = chains(model, [array[:1] for array in reading.inputs], runtime, one)
+    run = end.run(reading.rows, frozenset())
+    end = end.without(run.shared)
+    outputs = [pair for pair in sides.alignment.pairs if pair.role == "output"]
+    pairs = {
+        pair.layer: pair
+        for pair in outputs
+        if pair.layer in end.grids and _fits(run.layers.get(pair.layer), reading.values.get(pair.tensor))
+    }
+    ends = ends_of_file(model.main, order_of_outputs(keras, model, run.outputs, reading), tolerance)
+    return Ladder(end, sides, model, runtime, ends, pairs, first.missing, first.borrowed)
+
+
+def _fits(ours: Array | None, theirs: Array | None) -> bool:
+    return ours is not None and theirs is not None and ours.size == theirs.size
+
+
+def _add(ladder: Ladder, sums: Sums, reading: Reading) -> None:
+    """One slice: every rung's outputs, each mechanism alone, and the layers."""
+    graph, ends = ladder.model.main, ladder.ends
+    targets, passes = ends.targets(reading.outputs), Passes(ladder.end, reading.rows)
+    runs = _keras_rungs(passes)
+    plain = call_keras(ladder.end.keras, reading.rows)
+    sums.closed_reference &= all(map(same_bits, plain, runs[REFERENCE].outputs))
+    found = {mechanism: ends.of_reference(run.outputs) for mechanism, run in runs.items()}
+    chain = None if ladder.missing else chains(ladder.model, reading.inputs, ladder.runtime, reading.values)
+    if chain is not None:
+        found |= {mechanism: ends.of_file(graph, values) for mechanism, values in chain.rungs.items()}
+        pairs = zip(targets, found[REFERENCE], found[ROUNDING], strict=True)
+        sums.simulated += sum(int(np.count_nonzero(Target(y, t.tolerance).wrong(x))) for t, x, y in pairs)
+        last = [chain.rungs[ROUNDING][i] for i in graph.outputs]
+        sums.closed_candidate &= all(map(same_bits, last, reading.outputs))
+        if chain.real_curves is not None:
+            sums.outputs.also(sums.outputs.without, CURVES, targets, ends.of_file(graph, chain.real_curves))
+        sums.outputs.also(sums.outputs.without, ROUNDING, targets, found[CURVES])
+    found[RUNTIME] = [target.values for target in targets]
+    rungs = [found[mechanism] for mechanism in ladder.mechanisms]
+    sums.outputs.add(targets, rungs, reading.start, len(reading.rows))
+    _alone(ladder, sums.outputs, passes, targets)
+    _layers(ladder, sums, reading, runs, chain)
+    sums.changed += reading.changed
+    sums.samples += len(reading.rows)
+
+
+def _keras_rungs(passes: Passes) -> dict[str, Run]:
+    """The reference's rungs: each exchanges one mechanism more."""
+    rungs = [EXCHANGES[:k] for k in range(len(EXCHANGES) + 1)]
+    return {m: passes.run(so_far) for m, so_far in zip((REFERENCE, *EXCHANGES), rungs, strict=True)}
+
+
+def _alone(ladder: Ladder, account: Account, passes: Passes, targets: Sequence[Target]) -> None:
+    for mechanism in EXCHANGES:
+        outputs = passes.run((mechanism,)).outputs
+        account.also(account.alone, mechanism, targets, ladder.ends.of_reference(outputs))
+
+
+def _layers(ladder: Ladder, sums: Sums, reading: Reading, runs: Mapping[str, Run], chain: Chains | None) -> None:
+    """Each layer as it comes, and fed with the runtime's own input."""
+    graph, place = ladder.model.main, {m: r for r, m in enumerate(ladder.mechanisms)}
+    forced = _keras_rungs(Passes(ladder.end, reading.rows, ladder.force(reading.values)))
+    given = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}
+    for name, pair in ladder.pairs.items():
+        operator = None if pair.operator is None else graph.operators[pair.operator]
+        tensor, op = graph.tensors[pair.tensor].name, operator.op if operator else ""
+        account = sums.layers.setdefault(name, LayerAccount(name, tensor, op, len(place)))
+        whole = {m: run.layers[name] for m, run in runs.items()}
+        own = {m: run.layers[name] for m, run in forced.items()}
+        if chain is not None:
+            whole |= {m: values[pair.tensor] for m, values in chain.rungs.items() if pair.tensor in values}
+            own |= local(ladder.model, operator, given, ladder.runtime) if operator else {}
+        target = Target(reading.values[pair.tensor].reshape(-1))
+        account.expect(runs[REFERENCE].layers[name], None if chain is None else whole.get(ROUNDING))
+        account.add(target, {place[m]: y for m, y in whole.items()}, {place[m]: y for m, y in own.items()})

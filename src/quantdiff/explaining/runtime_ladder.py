@@ -1,0 +1,158 @@
+"""The ladder between two runtimes of one file: whose curves, whose rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+
+from quantdiff.errors import BadData
+from quantdiff.explaining.account import Account, LayerAccount, Target
+from quantdiff.explaining.explanation import CURVES, REFERENCE, ROUNDING, RUNTIME, Explanation
+from quantdiff.explaining.targets import ends_of_file, readable
+from quantdiff.graph import Graph, Model, Operator
+from quantdiff.load.data import Batch
+from quantdiff.progress import Progress, silent
+from quantdiff.quant import Array
+from quantdiff.run.bits import same_bits
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.inner import Reading, read_tensors
+from quantdiff.run.operators import run_operator
+from quantdiff.run.resources import keeps_resources
+from quantdiff.run.simulator import Simulation, simulate, simulate_by
+from quantdiff.sim.node import NoKernel, node_of
+from quantdiff.sim.real.registry import real_of
+from quantdiff.sim.runtime import Runtime
+
+RUNGS = (REFERENCE, CURVES, ROUNDING, RUNTIME)
+
+
+@dataclass(slots=True)
+class Sums:
+    """What is added up while the data pass by."""
+
+    outputs: Account
+    layers: dict[int, LayerAccount]
+    closed_reference: bool = True
+    closed_candidate: bool = True
+    changed: int = 0
+    missing: tuple[str, ...] = ()
+
+
+def explain_runtimes(
+    model: Model,
+    batch: Batch,
+    processes: tuple[RuntimeProcess, RuntimeProcess],
+    tolerance: float,
+    progress: Progress = silent,
+) -> Explanation:
+    """Account for every output that the second runtime gives otherwise than the first.
+
+    Raises:
+        BadData: the data do not fit the model's inputs.
+        RuntimeFailed: a runtime refuses the model, crashes or hangs.
+    """
+    first, second = (Runtime(process.runtime) for process in processes)
+    sums, done = Sums(Account(RUNGS), {}), 0
+    tensors = readable(model.main)
+    left, right = (read_tensors(model, tensors, batch, process) for process in processes)
+    with closing(left), closing(right):
+        for ours, theirs in zip(left, right, strict=True):
+            _add(model, (first, second), sums, (ours, theirs), tolerance)
+            done += len(theirs.rows)
+            progress(f"explain {second.value}", done, len(batch))
+    if not done:
+        raise BadData(f"{batch.source}: no samples; nothing can be explained")
+    disturbed = f"{sums.changed} outputs of the model changed when its inner tensors were made outputs"
+    return Explanation(
+        reference=f"tflite:{first.value}",
+        candidate=f"tflite:{second.value}",
+        runtime=second.value,
+        count=sums.outputs.count,
+        samples=done,
+        differing=sums.outputs.differing,
+        closed_reference=sums.closed_reference and not sums.missing,
+        closed_candidate=sums.closed_candidate and not sums.missing,
+        rungs=sums.outputs.rungs(),
+        unexplained=sums.outputs.resolved[-1],
+        differences=tuple(sums.outputs.listed),
+        layers=tuple(each.value() for each in sums.layers.values()),
+        unsupported=sums.missing,
+        notes=(disturbed,) if sums.changed else (),
+    )
+
+
+def _add(
+    model: Model,
+    runtimes: tuple[Runtime, Runtime],
+    sums: Sums,
+    readings: tuple[Reading, Reading],
+    tolerance: float,
+) -> None:
+    graph, (ours, theirs) = model.main, readings
+    ends = ends_of_file(graph, range(len(graph.outputs)), tolerance)
+    chains = {
+        REFERENCE: simulate(graph, ours.inputs, runtimes[0], model.subgraphs),
+        CURVES: _with_curves_of(model, ours.inputs, runtimes),
+        ROUNDING: simulate(graph, ours.inputs, runtimes[1], model.subgraphs),
+    }
+    missing = [item for chain in chains.values() for item in chain.missing]
+    sums.missing = tuple(dict.fromkeys(f"operator {item.index} {item.op}: {item.why}" for item in missing))
+    own, last = (ends.of_file(graph, r.values) for r in readings)
+    found = {REFERENCE: own, CURVES: own, ROUNDING: own, RUNTIME: last}
+    if not missing:
+        found |= {m: ends.of_file(graph, chain.values) for m, chain in chains.items()}
+        for name, chain, reading in (("closed_reference", REFERENCE, ours), ("closed_candidate", ROUNDING, theirs)):
+            same = all(same_bits(chains[chain].values[i], reading.values[i]) for i in graph.outputs)
+            setattr(sums, name, getattr(sums, name) and same)
+    targets = ends.targets(theirs.outputs)
+    sums.outputs.add(targets, [found[m] for m in RUNGS], theirs.start, len(theirs.rows))
+    sums.changed += ours.changed + theirs.changed
+    _layers(model, runtimes, sums, readings, chains)
+
+
+def _with_curves_of(model: Model, inputs: Sequence[Array], runtimes: tuple[Runtime, Runtime]) -> Simulation:
+    """The first runtime's chain with the second one's curves; state is left to the first."""
+    graph = model.main
+    if keeps_resources(graph):
+        return simulate(graph, inputs, runtimes[0], model.subgraphs)
+    return simulate_by(partial(_either, graph, runtimes), graph, inputs, runtimes[0])
+
+
+def _either(
+    graph: Graph, runtimes: tuple[Runtime, Runtime], operator: Operator, values: Mapping[int, Array]
+) -> tuple[Array, ...]:
+    real = real_of(node_of(graph, operator))
+    return run_operator(graph, operator, values, runtimes[real is not None and real.curve])
+
+
+def _layers(
+    model: Model,
+    runtimes: tuple[Runtime, Runtime],
+    sums: Sums,
+    readings: tuple[Reading, Reading],
+    chains: Mapping[str, Simulation],
+) -> None:
+    """Every operator with integers at its output: as it comes, and the first runtime's fed with the second's input."""
+    graph, (ours, theirs) = model.main, readings
+    given = {**dict(zip(graph.inputs, theirs.inputs, strict=True)), **theirs.values}
+    for operator in graph.operators:
+        index = operator.outputs[0]
+        if index not in theirs.values or theirs.values[index].dtype.kind not in "iu":
+            continue
+        tensor = graph.tensors[index]
+        account = sums.layers.setdefault(index, LayerAccount(tensor.name, tensor.name, operator.op, len(RUNGS)))
+        whole = {r: chains[m].values[index] for r, m in enumerate(RUNGS[:-1]) if index in chains[m].values}
+        whole[0] = ours.values[index]
+        account.add(Target(theirs.values[index].reshape(-1)), whole, _own(graph, operator, given, runtimes))
+
+
+def _own(
+    graph: Graph, operator: Operator, given: Mapping[int, Array], runtimes: tuple[Runtime, Runtime]
+) -> dict[int, Array]:
+    try:
+        y = run_operator(graph, operator, given, runtimes[0])[0]
+        return {0: y, 1: _either(graph, runtimes, operator, given)[0]}
+    except (NoKernel, KeyError):
+        return {}
