@@ -28,7 +28,7 @@ Worker = Callable[[Sequence[SweepTrial]], tuple[Attempt, ...]]
 pytestmark = [pytest.mark.keras, pytest.mark.golden]
 
 SWEEP = [str(Path(sys.executable).parent / "quantdiff"), "sweep"]
-OPTIONS = ["--models", "dense2", "--seeds", "0-1", "--data", "digits.npz", "--calibration", "test"]
+OPTIONS = ["--models", "dense1", "--seeds", "0-1", "--data", "digits.npz", "--calibration", "test"]
 TRIALS = 2 * len(CONDITIONS)
 BUILDER = """
 import tf_keras as keras
