@@ -68,7 +68,7 @@ def original(folder: Path, mnist: Path, peers: int) -> None:
 
 def growth(folder: Path) -> None:
     """(b): processor time of all workers and what they start, known once they have ended."""
-    empty = processor_seconds(lambda on: [future.result() for future in [on.submit(tfmot) for _ in range(JOBS)]])
+    empty = processor_seconds(lambda on: [future.result() for future in [on.submit(import_all) for _ in range(JOBS)]])
     few, many = (
         processor_seconds(lambda on, n=trials: api.sweep(study(n), folder / f"growth{n}.db", on))  # type: ignore[misc]
         for trials in (8, 64)
@@ -76,6 +76,11 @@ def growth(folder: Path) -> None:
     ratio = (many - empty) / (few - empty) / 8
     print(f"(b) processor time: 8 trials {few - empty:.1f} s, 64 trials {many - empty:.1f} s", end="; ")
     print(f"64 cost {ratio:.3f} times 8 × 8 (goal: 0.9 to 1.1)", flush=True)
+
+
+def import_all() -> None:
+    """What a worker pays once."""
+    tfmot()
 
 
 def study(trials: int) -> object:
