@@ -116,7 +116,11 @@ def test_killed_and_gone_on_with_it_has_every_row_once(folder: Path, worker: Wor
 
 def test_ctrl_c_says_how_to_go_on(folder: Path) -> None:
     command = [*SWEEP, *OPTIONS, "--store", "c.db"]
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background jobs ignore it, children too
     child = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     wait_for(folder / "c.db", 0)
     child.send_signal(signal.SIGINT)
     printed, said = child.communicate(timeout=120)
