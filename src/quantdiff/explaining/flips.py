@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.real.curves import erf
 
-erf = np.vectorize(math.erf, otypes=[np.float64])
 SURE, NEGLIGIBLE, FAR = 1 - 1e-9, 1e-12, 30.0
 LARGEST = 2**24
 """Numbers that the chains of one tensor may take; beyond that they count as flips of their own."""

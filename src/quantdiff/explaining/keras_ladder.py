@@ -27,7 +27,7 @@ from quantdiff.explaining.quantizers import Observed
 from quantdiff.explaining.recalibration import unsettled
 from quantdiff.explaining.reference_end import Passes, Run, reference_end
 from quantdiff.explaining.sides import Sides
-from quantdiff.explaining.targets import ends_of_file, order_of_outputs, readable
+from quantdiff.explaining.targets import ends_of_file, order_of_outputs
 from quantdiff.explaining.wrong_weights import check_related
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
@@ -37,6 +37,7 @@ from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.run.bits import same_bits
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.every_tensor import readable_tensors
 from quantdiff.run.inner import Reading, read_tensors, simulate_tensors
 from quantdiff.run.keras import call_keras
 from quantdiff.sim.runtime import Runtime
@@ -66,7 +67,7 @@ def explain_keras(
     ladder: Ladder | None = None
     sums = Sums(Account(()), {})
     runtime = Runtime(runs_on.runtime) if isinstance(runs_on, RuntimeProcess) else runs_on
-    tensors = readable(model.main)
+    tensors = readable_tensors(model.main, runtime)
     readings = (
         read_tensors(model, tensors, batch, runs_on)
         if isinstance(runs_on, RuntimeProcess)

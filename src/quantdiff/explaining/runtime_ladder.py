@@ -10,13 +10,14 @@ from functools import partial
 from quantdiff.errors import BadData
 from quantdiff.explaining.account import Account, LayerAccount, Target
 from quantdiff.explaining.explanation import CURVES, REFERENCE, ROUNDING, RUNTIME, Explanation
-from quantdiff.explaining.targets import ends_of_file, readable
+from quantdiff.explaining.targets import ends_of_file
 from quantdiff.graph import Graph, Model, Operator
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.run.bits import same_bits
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.every_tensor import readable_tensors
 from quantdiff.run.inner import Reading, read_tensors
 from quantdiff.run.operators import run_operator
 from quantdiff.run.resources import keeps_resources
@@ -55,8 +56,10 @@ def explain_runtimes(
     """
     first, second = (Runtime(process.runtime) for process in processes)
     sums, done = Sums(Account(RUNGS), {}), 0
-    tensors = readable(model.main)
-    left, right = (read_tensors(model, tensors, batch, process) for process in processes)
+    left, right = (
+        read_tensors(model, readable_tensors(model.main, Runtime(process.runtime)), batch, process)
+        for process in processes
+    )
     with closing(left), closing(right):
         for ours, theirs in zip(left, right, strict=True):
             _add(model, (first, second), sums, (ours, theirs), tolerance)
@@ -139,7 +142,7 @@ def _layers(
     given = {**dict(zip(graph.inputs, theirs.inputs, strict=True)), **theirs.values}
     for operator in graph.operators:
         index = operator.outputs[0]
-        if index not in theirs.values or theirs.values[index].dtype.kind not in "iu":
+        if index not in ours.values or index not in theirs.values or theirs.values[index].dtype.kind not in "iu":
             continue
         tensor = graph.tensors[index]
         account = sums.layers.setdefault(index, LayerAccount(tensor.name, tensor.name, operator.op, len(RUNGS)))

@@ -14,9 +14,6 @@ from quantdiff.run.inner import Reading
 from quantdiff.run.tflite import grid_of
 from quantdiff.trace import Grid, Trace, Value
 
-READABLE = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
-"""Types that every runtime's Python interface can give back."""
-
 
 @dataclass(frozen=True, slots=True)
 class Ends:
@@ -73,9 +70,3 @@ def order_of_outputs(keras: KerasModel, model: Model, ours: Sequence[Array], rea
     found, _ = pair_outputs(Trace(keras.kind, references), Trace("the .tflite", theirs))
     places = {id(b): next(k for k, a in enumerate(references) if a is own) for own, b in found}
     return tuple(places[id(value)] for value in theirs)
-
-
-def readable(graph: Graph) -> list[int]:
-    """Every tensor that an operator makes and a runtime can give back."""
-    made = dict.fromkeys(i for operator in graph.operators for i in operator.outputs)
-    return [i for i in made if graph.tensors[i].dtype in READABLE]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantdiff.graph import Model
+from quantdiff.graph import Graph, Model
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.quant import Array
 from quantdiff.run.bits import differing
@@ -39,22 +39,27 @@ def run_runtime(model: Model, inputs: Sequence[Array], runtime: Runtime, timeout
     """
     assert model.path is not None
     graph = model.main
-    hidden = "DENSIFY" if runtime is Runtime.XNNPACK else ""  # unpacked inside the delegate, never into the tensor
-    made = [i for operator in graph.operators if operator.op != hidden for i in operator.outputs]
-    readable = [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in READABLE]
+    tensors = readable_tensors(graph, runtime)
     with RuntimeProcess(runtime.value, timeout=timeout) as process, tempfile.TemporaryDirectory() as folder:
         process.load(model.path, batch=False)
         delegated = process.delegated
         final, _ = process.run(inputs, len(graph.outputs), lambda done: None)
         rewritten = Path(folder) / model.path.name
-        rewritten.write_bytes(with_outputs(model.path.read_bytes(), readable))
+        rewritten.write_bytes(with_outputs(model.path.read_bytes(), tensors))
         process.load(rewritten, batch=False)
-        arrays, _ = process.run(inputs, len(readable), lambda done: None)
+        arrays, _ = process.run(inputs, len(tensors), lambda done: None)
     values = dict(zip(graph.inputs, inputs, strict=True))
-    values |= {i: _by_sample(a, len(graph.tensors[i].shape)) for i, a in zip(readable, arrays, strict=True)}
+    values |= {i: _by_sample(a, len(graph.tensors[i].shape)) for i, a in zip(tensors, arrays, strict=True)}
     outputs = (_by_sample(a, len(graph.tensors[i].shape)) for i, a in zip(graph.outputs, final, strict=True))
     faithful = all(differing(values[i], y) == 0 for i, y in zip(graph.outputs, outputs, strict=True) if i in values)
     return Observed(values, faithful, delegated)
+
+
+def readable_tensors(graph: Graph, runtime: Runtime) -> list[int]:
+    """The outputs, and every tensor that an operator makes and the runtime can give back."""
+    hidden = "DENSIFY" if runtime is Runtime.XNNPACK else ""  # unpacked inside the delegate, never into the tensor
+    made = (i for operator in graph.operators if operator.op != hidden for i in operator.outputs)
+    return [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in READABLE]
 
 
 def _by_sample(array: Array, rank: int) -> Array:
