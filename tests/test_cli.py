@@ -278,3 +278,13 @@ def test_explain_stays_a_function_after_it_was_used() -> None:
         "import quantdiff, quantdiff.explaining.explanation as e; assert callable(quantdiff.explain), quantdiff.explain"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("run", "--model", "dense0"), ("sweep", "--models", "dense0", "--seeds", "0", "--conditions", "all")]
+)
+def test_a_model_that_is_none_is_one_line_even_without_data(arguments: tuple[str, ...]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "no model 'dense0' in the zoo" in result.stderr

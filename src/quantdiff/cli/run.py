@@ -36,12 +36,10 @@ def run(as_json: bool, no_bias: bool, data: str | None, out: Path | None, **opti
     from quantdiff.experiment.trial import Trial
     from quantdiff.load.datasets import default_name
 
-    if data is None:
-        data = default_name()
-        if data == "mnist-small":
-            click.echo("data: mnist-small (6,000 + 2,000 digits of MNIST); --data mnist takes the full set", err=True)
     settings = settings_of(options)
-    trial = Trial(bias=not no_bias, data=data, **options)
+    trial = Trial(bias=not no_bias, data=data or default_name(), **options)  # refuses before anything is said
+    if data is None and trial.data == "mnist-small":
+        click.echo("data: mnist-small (6,000 + 2,000 digits of MNIST); --data mnist takes the full set", err=True)
     from quantdiff import api
     from quantdiff.report.progress import progress_bar
 

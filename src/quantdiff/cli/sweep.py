@@ -43,8 +43,10 @@ def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_
     from quantdiff.report.progress import progress_bar
 
     asked = {**(read_study(study) if study else {}), **_given(options)}
-    store = Path(asked.pop("store", STORE))
+    store, given = Path(asked.pop("store", STORE)), frozenset(asked)
     wanted = make_study(_with_defaults(asked))
+    if "data" not in given:
+        click.echo(f"data: {asked['data']}; --data takes mnist, mnist-small or an .npz", err=True)
     try:
         with progress_bar() as progress, _executor(jobs, dask) as on:
             trials = api.sweep(wanted, store, on, retry_failed=retry_failed, progress=progress)
@@ -69,9 +71,7 @@ def _with_defaults(asked: dict[str, Any]) -> dict[str, Any]:
     from quantdiff.load.datasets import default_name
     from quantdiff.run.tflite import installed
 
-    if "data" not in asked:
-        asked["data"] = default_name()
-        click.echo(f"data: {asked['data']}; --data takes mnist, mnist-small or an .npz", err=True)
+    asked.setdefault("data", default_name())
     if "all" in asked.get("runtimes", ()):
         asked["runtimes"] = installed()
     return asked

@@ -96,7 +96,7 @@ def _gaps(summary: Summary) -> Table:
     columns = ("runs", "differ", "largest", "not close", "max error")
     table = _table("model", "condition", "reference", "candidate", *columns, left=4)
     for each in summary.gaps:
-        steps = NO_VALUE if each.max_steps is None else f"{each.max_steps} steps"
+        steps = NO_VALUE if each.max_steps is None else f"{each.max_steps} step" + "s" * (each.max_steps != 1)
         differ = NO_VALUE if each.differing is None else f"{each.differing:.3%}"
         names = printable(each.model), each.condition, each.reference, each.candidate
         table.add_row(*names, str(each.runs), differ, steps, f"{each.not_close:.3%}", f"{each.max_abs_error:.6g}")
