@@ -45,6 +45,7 @@ def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_
     asked = {**(read_study(study) if study else {}), **_given(options)}
     store, given = Path(asked.pop("store", STORE)), frozenset(asked)
     wanted = make_study(_with_defaults(asked))
+    wanted.groups()  # refuses what is not there, before anything is said
     if "data" not in given:
         click.echo(f"data: {asked['data']}; --data takes mnist, mnist-small or an .npz", err=True)
     try:
