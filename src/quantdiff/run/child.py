@@ -114,15 +114,16 @@ class RuntimeProcess:
         sent = [self._share(i, array) for i, array in enumerate(inputs)]
         return self._ask({"call": "run", "inputs": sent, "outputs": [*map(str, received)]}, on_progress)
 
-    def _share(self, index: int, array: Array) -> str:
-        """Put an array where the child sees it; the same memory again where the shape allows it."""
+    def _share(self, index: int, array: Array) -> tuple[str, bool]:
+        """Put an array where the child sees it, the same memory again where the shape allows it; tell if it is new."""
         path = self._folder / f"input{index}.npy"
         shared = self._shared.get(index)
-        if shared is None or (shared.shape, shared.dtype) != (array.shape, array.dtype):
+        is_new = shared is None or (shared.shape, shared.dtype) != (array.shape, array.dtype)
+        if shared is None or is_new:
             shared = np.lib.format.open_memmap(path, mode="w+", dtype=array.dtype, shape=array.shape)
             self._shared[index] = shared
         shared[...] = array
-        return str(path)
+        return str(path), is_new
 
     def close(self) -> None:
         """End the child and remove its files."""

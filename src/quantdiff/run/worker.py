@@ -4,9 +4,9 @@ Arrays travel as ``.npy`` files, which both sides map into memory. Replies go to
 the process began; whatever native code prints lands on standard error. A request is one of
 
     {"call": "load", "runtime": …, "model": PATH, "batch": true}   → {"result": "loaded", "delegated": …}
-    {"call": "run", "inputs": [PATH, …], "outputs": [PATH, …]}      → {"done": n} while it runs, then {"result": …}
+    {"call": "run", "inputs": [[PATH, NEW], …], "outputs": [PATH, …]} → {"done": n} while it runs, then {"result": …}
 
-and a failure is ``{"error": TEXT}``. End of input ends the process, also in the middle of a run.
+where NEW tells whether the file was made since the run before, and a failure is ``{"error": TEXT}``. End of input ends the process, also in the middle of a run.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Engine:
         self.single: Any = self.open()
         self.wide: Any = None
         self.agreed = False
+        self.given: dict[str, Array] = {}
         self.mapped: dict[str, Array] = {}
 
     def run(self, inputs: list[Array], report: Callable[[int], None], room: Room) -> bool:
@@ -168,12 +169,19 @@ def _answer(engine: Engine | None, request: dict[str, Any], say: Callable[[dict[
         say({"result": "loaded", "delegated": engine.single.delegated})
         return engine
     assert engine is not None
-    inputs = [np.load(path, mmap_mode="r") for path in request["inputs"]]
+    inputs = [_sent(engine.given, *sent) for sent in request["inputs"]]
     room = partial(_room, engine.mapped, request["outputs"])
     batched = engine.run(inputs, lambda done: say({"done": done}), room)
     shapes = [[engine.mapped[path].shape, engine.mapped[path].dtype.str] for path in request["outputs"]]
     say({"result": "batched" if batched else "single", "shapes": shapes})
     return engine
+
+
+def _sent(given: dict[str, Array], path: str, is_new: bool) -> Array:
+    """An input in memory that the other side writes; opened again where it made that anew."""
+    if is_new or path not in given:
+        given[path] = np.load(path, mmap_mode="r")
+    return given[path]
 
 
 def _room(mapped: dict[str, Array], paths: list[str], index: int, shape: tuple[int, ...], dtype: Any) -> Array:

@@ -15,52 +15,57 @@ from quantdiff.quant import Array
 
 Function = TypeVar("Function", bound=Callable[..., None])
 BLOCK, TOP = 2048, 2**31 - 1
+NEARLY_HALF = np.float32(0.49999997)  # the float below 0.5: adding 0.5 itself would carry 0.49999997 over to 1
 ANY_ORDER = {"reassoc", "nsz", "contract"}
 """Let sums run in several lanes at once; the order then depends on the processor, not on the data or their parts."""
 
 
-def compiled(function: Function) -> Function:
-    """The function as machine code on one thread, kept on disk where that is possible."""
-    try:
-        return cast(Function, njit(cache=True, nogil=True, fastmath=ANY_ORDER)(function))
-    except RuntimeError:  # no folder that a cache could be written to
-        return cast(Function, njit(nogil=True, fastmath=ANY_ORDER)(function))
+def compiled(flags: set[str] = ANY_ORDER) -> Callable[[Function], Function]:
+    """A function as machine code on one thread, kept on disk where that is possible."""
+
+    def compile_it(function: Function) -> Function:
+        try:
+            return cast(Function, njit(cache=True, nogil=True, fastmath=flags)(function))
+        except RuntimeError:  # no folder that a cache could be written to
+            return cast(Function, njit(nogil=True, fastmath=flags)(function))
+
+    return compile_it
 
 
-@compiled
-def real_block(x: Array, scale: float, zero_point: int, is_integer: bool, real: Array) -> None:  # pragma: no cover
-    """Real values, float32."""
+@compiled()
+def real_block(x: Array, scale: np.float32, zero_point: int, is_integer: bool, real: Array) -> None:  # pragma: no cover
+    """Real values, float32: an integer of up to 17 bits is exact in float32, so that the product is rounded once."""
     if is_integer:
+        offset = np.int32(zero_point)
         for j in range(x.shape[0]):
-            real[j] = np.float32(scale * np.float64(np.int32(x[j]) - zero_point))
+            real[j] = scale * np.float32(np.int32(np.int32(x[j]) - offset))
     else:
         for j in range(x.shape[0]):
             real[j] = np.float32(x[j])
 
 
-@compiled
+@compiled()
 def step_block(  # pragma: no cover
-    x: Array, real: Array, scale: float, integers: tuple[int, int, int], is_own: bool, steps: Array
+    x: Array, real: Array, scale: np.float32, integers: tuple[int, int, int], is_own: bool, steps: Array
 ) -> None:
     """Integers of the grid: the values themselves, or the nearest ones, halves away from zero, clipped.
 
-    ``integers``: zero point, lowest, highest.
+    ``integers``: zero point, lowest, highest. Clipping comes first: the ends are whole, so it changes nothing.
     """
-    zero_point = integers[0]
+    zero_point = np.int32(integers[0])
     if is_own:
         for j in range(x.shape[0]):
             steps[j] = np.int32(x[j])
     else:
-        low, high, size = np.float32(integers[1] - zero_point), np.float32(integers[2] - zero_point), np.float32(scale)
+        low, high = np.float32(integers[1] - zero_point), np.float32(integers[2] - zero_point)
         for j in range(x.shape[0]):
-            t = real[j] / size
-            whole = np.copysign(np.float32(np.floor(np.float64(abs(t)) + 0.5)), t)
-            whole = low if whole < low else whole
-            whole = high if whole > high else whole
-            steps[j] = np.int32(whole) + zero_point
+            t = real[j] / scale
+            t = low if t < low else t
+            t = high if t > high else t
+            steps[j] = np.int32(t + np.copysign(NEARLY_HALF, t)) + zero_point
 
 
-@compiled
+@compiled()
 def add_floats(a: Array, b: Array, sums: Array) -> None:  # pragma: no cover
     """Error, squared error, squares of both, product."""
     error, squared, ours, theirs, product = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -79,61 +84,60 @@ def add_floats(a: Array, b: Array, sums: Array) -> None:  # pragma: no cover
     sums[4] += product
 
 
-@compiled
-def widen(a: Array, b: Array, errors: Array, extremes: Array) -> None:  # pragma: no cover
+@compiled()
+def block_extremes(a: Array, b: Array) -> tuple[float, float, float, float, float]:  # pragma: no cover
     """Largest absolute error, smallest and largest of both.
 
     The bits of floats, the lower ones turned over where the sign is set, are integers in the same order: several
-    of these are compared at once. ``errors`` is room for a block.
+    of these are compared at once.
     """
+    worst, low_a, low_b, high_a, high_b = np.int32(0), np.int32(TOP), np.int32(TOP), np.int32(~TOP), np.int32(~TOP)
+    bits_a, bits_b = a.view(np.int32), b.view(np.int32)
     for j in range(a.shape[0]):
-        errors[j] = abs(b[j] - a[j])
-    worst, bits = np.int32(0), errors.view(np.int32)
-    for j in range(a.shape[0]):
-        worst = max(worst, bits[j])
-    bits[0] = worst
-    extremes[0] = max(extremes[0], errors[0])
-    for values, at in ((a, 1), (b, 3)):
-        low, high = np.int32(TOP), np.int32(-TOP - 1)
-        bits = values.view(np.int32)
-        for j in range(a.shape[0]):
-            key = bits[j] ^ ((bits[j] >> 31) & TOP)
-            low = min(low, key)
-            high = max(high, key)
-        ends = np.array([low ^ ((low >> 31) & TOP), high ^ ((high >> 31) & TOP)], np.int32).view(np.float32)
-        extremes[at], extremes[at + 1] = min(extremes[at], ends[0]), max(extremes[at + 1], ends[1])
+        worst = max(worst, np.float32(abs(b[j] - a[j])).view(np.int32))
+        key = np.int32(bits_a[j] ^ ((bits_a[j] >> 31) & TOP))
+        low_a, high_a = min(low_a, key), max(high_a, key)
+        key = np.int32(bits_b[j] ^ ((bits_b[j] >> 31) & TOP))
+        low_b, high_b = min(low_b, key), max(high_b, key)
+    keys = np.array([worst, low_a, high_a, low_b, high_b], np.int32)
+    ends = (keys ^ ((keys >> 31) & TOP)).astype(np.int32).view(np.float32)
+    return ends[0], ends[1], ends[2], ends[3], ends[4]
 
 
-@compiled
-def count(  # pragma: no cover
-    a: Array, ours: Array, theirs: Array, ends: tuple[int, int], bounds: tuple[float, float], counts: Array
-) -> None:
-    """Differing, largest, sum and absolute sum of steps; clipped below and above; at both ends."""
+@compiled()
+def count_steps(ours: Array, theirs: Array, ends: tuple[int, int], counts: Array) -> None:  # pragma: no cover
+    """Differing, largest, sum and absolute sum of steps; candidate integers at both ends."""
     differing, largest, total, absolute = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
-    below, above, at_low, at_high = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
-    low, high, lower, upper = np.int32(ends[0]), np.int32(ends[1]), np.float32(bounds[0]), np.float32(bounds[1])
-    for j in range(a.shape[0]):
-        d = theirs[j] - ours[j]
-        size = abs(d)
-        differing += np.int32(d != 0)
-        largest = size if size > largest else largest
-        total += d
-        absolute += size
-        below += np.int32(a[j] < lower)
-        above += np.int32(a[j] > upper)
-        at_low += np.int32(theirs[j] == low)
-        at_high += np.int32(theirs[j] == high)
+    at_low, at_high, low, high = np.int32(0), np.int32(0), np.int32(ends[0]), np.int32(ends[1])
+    for j in range(ours.shape[0]):
+        d = np.int32(theirs[j] - ours[j])
+        size = np.int32(abs(d))
+        differing = np.int32(differing + (d != 0))
+        largest = max(largest, size)
+        total = np.int32(total + d)
+        absolute = np.int32(absolute + size)
+        at_low = np.int32(at_low + (theirs[j] == low))
+        at_high = np.int32(at_high + (theirs[j] == high))
     counts[0] += differing
     counts[1] = max(counts[1], largest)
     counts[2] += total
     counts[3] += absolute
-    counts[4] += below
-    counts[5] += above
     counts[6] += at_low
     counts[7] += at_high
 
 
-@compiled
+@compiled()
+def count_clipped(a: Array, lower: np.float32, upper: np.float32, counts: Array) -> None:  # pragma: no cover
+    """Reference values that the grid cuts off below and above."""
+    below, above = np.int32(0), np.int32(0)
+    for j in range(a.shape[0]):
+        below = np.int32(below + (a[j] < lower))
+        above = np.int32(above + (a[j] > upper))
+    counts[4] += below
+    counts[5] += above
+
+
+@compiled()
 def add_rows(  # pragma: no cover
     sides: tuple[Array, Array],
     maps: tuple[tuple[float, int, bool, bool], tuple[float, int, bool, bool]],
@@ -146,20 +150,27 @@ def add_rows(  # pragma: no cover
     whether there is one, scale, zero point, lowest and highest integer, and the real values beyond which it clips.
     """
     x, y = sides
-    has_grid, scale, zero_point, low, high, lower, upper = grid
+    has_grid, whole, zero_point, low, high = grid[:5]
+    scale, lower, upper = np.float32(whole), np.float32(grid[5]), np.float32(grid[6])
+    scales = np.float32(maps[0][0]), np.float32(maps[1][0])
     real = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
-    steps, errors = (np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32)), np.empty(BLOCK, np.float32)
+    steps = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32)
     for i in range(x.shape[0]):
+        ends = results[1][i]
         for start in range(0, x.shape[1], BLOCK):
             ours, theirs = x[i, start : start + BLOCK], y[i, start : start + BLOCK]
             n = ours.shape[0]
             a, b = real[0][:n], real[1][:n]
-            real_block(ours, maps[0][0], maps[0][1], maps[0][2], a)
-            real_block(theirs, maps[1][0], maps[1][1], maps[1][2], b)
+            real_block(ours, scales[0], maps[0][1], maps[0][2], a)
+            real_block(theirs, scales[1], maps[1][1], maps[1][2], b)
             add_floats(a, b, results[0][i])
-            widen(a, b, errors[:n], results[1][i])
+            worst, low_a, high_a, low_b, high_b = block_extremes(a, b)
+            ends[0], ends[1], ends[2] = max(ends[0], worst), min(ends[1], low_a), max(ends[2], high_a)
+            ends[3], ends[4] = min(ends[3], low_b), max(ends[4], high_b)
             if has_grid:
                 p, q = steps[0][:n], steps[1][:n]
                 step_block(ours, a, scale, (zero_point, low, high), maps[0][3], p)
                 step_block(theirs, b, scale, (zero_point, low, high), maps[1][3], q)
-                count(a, p, q, (low, high), (lower, upper), results[2][i])
+                count_steps(p, q, (low, high), results[2][i])
+                if low_a < lower or high_a > upper:  # else there is nothing to count
+                    count_clipped(a, lower, upper, results[2][i])
