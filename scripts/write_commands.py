@@ -1,0 +1,58 @@
+"""Write ``docs/reference/commands.md``: every command and option, from the commands themselves.
+
+uv run python scripts/write_commands.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from quantdiff.cli import main
+
+TARGET = Path(__file__).parents[1] / "docs/reference/commands.md"
+HEAD = """\
+# Commands
+
+Written by `uv run python scripts/write_commands.py` from what `quantdiff COMMAND --help` prints; a test holds the two
+together. Exit status is that of Unix `diff`: 0 same or done, 1 different, 2 trouble, which is one line on standard
+error. With `--json` a command prints one document on standard output ([keys](json.md)), without rounding any number.
+"""
+SHARED = ("--json", "--debug", "--help")
+
+
+def text() -> str:
+    """The whole page."""
+    return HEAD + "".join(section(name, command) for name, command in sorted(main.commands.items()))
+
+
+def section(name: str, command: click.Command) -> str:
+    """One command: how it is called, what it does, its own options."""
+    context = click.Context(command, info_name=name, parent=click.Context(main, info_name="quantdiff"))
+    usage = " ".join(command.collect_usage_pieces(context))
+    parts = [f"\n## quantdiff {name}\n", f"```text\nquantdiff {name} {usage}\n```\n", f"{prose(command.help or '')}\n"]
+    rows = list(options(command, context))
+    if rows:
+        parts.append("| option | what it does |\n|---|---|\n" + "".join(rows))
+    return "\n".join(parts)
+
+
+def prose(help_text: str) -> str:
+    """The command's docstring as Markdown: paragraphs, without marks that steer a terminal."""
+    return "\n\n".join(" ".join(block.split()) for block in help_text.replace("\b", "").strip().split("\n\n"))
+
+
+def options(command: click.Command, context: click.Context) -> Iterator[str]:
+    """A row per option, as ``--help`` words it; those that every command has are left to the page's head."""
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
+        if record is not None and not record[0].endswith(SHARED):
+            name, what = (cell.replace("|", "\\|") for cell in record)
+            yield f"| `{name}` | {what} |\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text(), encoding="utf-8")
+    print(f"{TARGET.name}: {len(main.commands)} commands")
