@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 QUICK = ("golden-vectors.md", "read-a-model.md", "recompute-a-layer.md")
 """Pages whose models other tests train too; the others train their own, which takes minutes."""
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "--model dense1 --quantize --data mnist-small": {"model": "dense1"},
     "--model dense1 --no-bias --quantize --data mnist-small": {"model": "dense1", "bias": False},
     "--model dense2 --quantize --data mnist-small": {"model": "dense2"},
