@@ -26,7 +26,12 @@ from quantdiff.sim.runtime import Runtime
 
 @dataclass(frozen=True, slots=True)
 class Explanations:
-    """An explanation per runtime that runs the candidate, and the reason for each that does not."""
+    """What ``explain`` gives.
+
+    Attributes:
+        found: an explanation per runtime that runs the candidate, in the order of the settings.
+        failures: for each that does not, the reason.
+    """
 
     found: tuple[Explanation, ...]
     failures: tuple[Failure, ...] = ()
@@ -43,6 +48,16 @@ def explain(
 
     The reference is a Keras model, or the candidate itself: then its first runtime of ``settings`` is explained
     against each of the others. A runtime that is not installed is simulated.
+
+    Args:
+        reference: ``.keras``, ``.h5`` or a SavedModel folder, float or quantization-aware; or the candidate.
+        candidate: the ``.tflite`` made from it.
+        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
+        settings: the runtimes to explain; the tolerance counts where an output lies on no integer grid.
+        progress: called with what is done, how much of it, and how much there is.
+
+    Returns:
+        A ladder per runtime: for every rung how many outputs still differ, as counts of outputs and as steps.
 
     Raises:
         QuantdiffError: a model or the data cannot be read or do not fit each other, the reference cannot run, or
