@@ -6,6 +6,7 @@ project = "quantdiff"
 release = metadata.version("quantdiff")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
+smartquotes = False  # two hyphens begin an option
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 80

@@ -48,8 +48,7 @@ def explain(
     """For every output of ``candidate`` that is not the reference's, the mechanism that makes it differ.
 
     The reference is a Keras model, or the candidate itself: then its first runtime of ``settings`` is explained
-    against each of the others. A runtime that is not installed is simulated. ``tell`` hears what to expect of each
-    runtime before it runs.
+    against each of the others. A runtime that is not installed is simulated.
 
     Args:
         reference: ``.keras``, ``.h5`` or a SavedModel folder, float or quantization-aware; or the candidate.
@@ -57,6 +56,7 @@ def explain(
         data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
         settings: the runtimes to explain; the tolerance counts where an output lies on no integer grid.
         progress: called with what is done, how much of it, and how much there is.
+        tell: hears what to expect of each runtime, before it runs.
 
     Returns:
         A ladder per runtime: for every rung how many outputs still differ, as counts of outputs and as steps.
