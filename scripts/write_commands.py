@@ -17,8 +17,21 @@ HEAD = """\
 # Commands
 
 Written by `uv run python scripts/write_commands.py` from what `quantdiff COMMAND --help` prints; a test holds the two
-together. Exit status is that of Unix `diff`: 0 same or done, 1 different, 2 trouble, which is one line on standard
-error. With `--json` a command prints one document on standard output ([keys](json.md)), without rounding any number.
+together.
+
+**Models.** `REFERENCE` and `CANDIDATE` are `.keras`, `.h5`, a SavedModel folder or `.tflite`. A `.tflite` candidate
+runs on every `--runtime` given (`--runtime all`: every one installed), a `.tflite` reference on the first of them
+that runs it.
+
+**Data.** An `.npz` (samples `x`, labels `y`, or arrays named after several inputs) or an `.npy`, in the reference's
+float units; nothing is ever unpickled. A data set may come in parts: `--data` several times, or a folder; with
+`--dask tcp://host:8786` the parts go to a cluster, and the figures are the same to the last bit.
+
+**Status** is that of Unix `diff`: 0 same or done, 1 different, 2 trouble, which is one line on standard error;
+`--debug` shows the whole story. `--fail-on EXPR` says what counts as different: `max_steps>1`, `not_close>0.02`,
+`top1_agreement<0.999`, any metric of the JSON.
+
+**`--json`** prints one document on standard output, without rounding any number: [its keys](json.md).
 """
 SHARED = ("--json", "--debug", "--help")
 
