@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -43,9 +44,10 @@ def main() -> None:
         took = {name: seconds(command, folder, environment) for name, command in steps.items()}
     *first, _ = took.values()
     print(f"cache of packages: {'empty' if arguments.cold else 'warm'}; cores: {os.cpu_count()}; load {load()}")
-    for name, value in took.items():
-        print(f"{value:7.1f} s  {name}")
-    print(f"{sum(first):7.1f} s  from nothing to the first report (goal: under {GOAL:.0f} s)")
+    for name, (passed, busy) in took.items():
+        print(f"{passed:7.1f} s, {busy:6.1f} s of a core  {name}")
+    passed, busy = (sum(each) for each in zip(*first, strict=True))
+    print(f"{passed:7.1f} s, {busy:6.1f} s of a core  from nothing to the first report (goal: under {GOAL:.0f} s)")
 
 
 def fresh_environment(scratch: Path, *, cold: bool) -> dict[str, str]:
@@ -60,14 +62,20 @@ def commit_of(name: str) -> str:
     return done.stdout.strip()
 
 
-def seconds(command: list[str], folder: Path, environment: dict[str, str]) -> float:
-    """How long a step takes; its output is shown only if it fails."""
-    start = time.monotonic()
+def seconds(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[float, float]:
+    """How long a step takes, and for how long it kept a core busy; its output is shown only if it fails."""
+    start, before = time.monotonic(), busy_so_far()
     where = folder if folder.is_dir() else folder.parent
     done = subprocess.run(command, check=False, cwd=where, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")
-    return time.monotonic() - start
+    return time.monotonic() - start, busy_so_far() - before
+
+
+def busy_so_far() -> float:
+    """Seconds of a core that steps have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def load() -> str:

@@ -1,12 +1,13 @@
 """The site is built from these pages: ``uv run --group docs sphinx-build -W --keep-going docs site``."""
 
 from importlib import metadata
+from typing import Any
 
 project = "quantdiff"
 release = metadata.version("quantdiff")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
-smartquotes = False  # two hyphens begin an option
+smartquotes_action = "D"  # dashes, but the quotes that were typed
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 80
@@ -17,3 +18,10 @@ html_title = "quantdiff"
 html_show_copyright = False
 html_copy_source = False
 html_show_sourcelink = False
+
+
+def setup(app: Any) -> None:
+    """Have defaults that a factory makes shown as ``...``: else the whole signature is taken for text."""
+    app.connect(
+        "autodoc-process-signature", lambda *event: (event[-2] and event[-2].replace("<factory>", "..."), event[-1])
+    )

@@ -5,6 +5,7 @@ uv run python scripts/write_commands.py
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,7 +55,12 @@ def section(name: str, command: click.Command) -> str:
 
 def prose(help_text: str) -> str:
     """The command's docstring as Markdown: paragraphs, without marks that steer a terminal."""
-    return "\n\n".join(" ".join(block.split()) for block in help_text.replace("\b", "").strip().split("\n\n"))
+    return "\n\n".join(as_code(" ".join(block.split())) for block in help_text.replace("\b", "").strip().split("\n\n"))
+
+
+def as_code(words: str) -> str:
+    """Options as code, or two hyphens become a dash."""
+    return re.sub(r"(?<![\w`-])--[a-z][a-z-]*", r"`\g<0>`", words)
 
 
 def options(command: click.Command, context: click.Context) -> Iterator[str]:
@@ -63,7 +69,7 @@ def options(command: click.Command, context: click.Context) -> Iterator[str]:
         record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
         if record is not None and not record[0].endswith(SHARED):
             name, what = (cell.replace("|", "\\|") for cell in record)
-            yield f"| `{name}` | {what} |\n"
+            yield f"| `{name}` | {as_code(what)} |\n"
 
 
 if __name__ == "__main__":

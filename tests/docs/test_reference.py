@@ -152,7 +152,7 @@ CLASSES = [name for name in PUBLIC if inspect.isclass(find(name)) and is_datacla
 def test_a_function_says_what_it_takes_gives_and_raises(name: str) -> None:
     function = find(name)
     text = inspect.getdoc(function) or ""
-    assert "Returns:" in text
+    assert re.search(r"^Returns:\n +[^:]+$", text, re.M), "missing, or with a colon, before which a type would stand"
     for parameter in inspect.signature(function).parameters:
         assert re.search(rf"^ +{parameter}: ", text, re.M), parameter
     raises = "Raises:" in text

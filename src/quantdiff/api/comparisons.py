@@ -34,10 +34,10 @@ def diff(
         data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
         settings: runtimes, tolerance, time limit.
         progress: called with what is done, how much of it, and how much there is.
-        layers: compare every layer with its tensor as well; takes about as long again, or longer.
+        layers: compare every layer with its tensor as well.
 
     Returns:
-        Accuracies by engine, and a comparison per engine of the candidate: errors in real units and in steps.
+        Accuracies by engine, and a comparison per engine of the candidate, in real units and in steps.
 
     Raises:
         QuantdiffError: a model or the data cannot be read, do not fit each other, or the reference cannot run.

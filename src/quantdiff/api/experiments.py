@@ -37,7 +37,7 @@ def run(trial: Trial, out: Path, settings: Settings = DEFAULTS, progress: Progre
         progress: called with what is done, how much of it, and how much there is.
 
     Returns:
-        The float model against QAT, and both against the file on every runtime: in real units and in steps.
+        The float model against QAT, and both against the file on every runtime, in real units and in steps.
 
     Raises:
         QuantdiffError: the data set cannot be read, a step of the training fails, or ``out`` cannot be written.

@@ -59,7 +59,7 @@ def explain(
         tell: hears what to expect of each runtime, before it runs.
 
     Returns:
-        A ladder per runtime: for every rung how many outputs still differ, as counts of outputs and as steps.
+        A ladder per runtime, with every rung how many outputs still differ, as counts of outputs and as steps.
 
     Raises:
         QuantdiffError: a model or the data cannot be read or do not fit each other, the reference cannot run, or

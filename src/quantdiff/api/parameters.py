@@ -41,7 +41,7 @@ def params(
         settings: the first runtime shows what comes out of the file's layers.
 
     Returns:
-        A row per quantizer: ranges in real units, scales in real units per step, and what explains a difference.
+        A row per quantizer, ranges in real units, scales in real units per step, and what explains a difference.
 
     Raises:
         QuantdiffError: a model or the data cannot be read, do not fit each other, or cannot run.

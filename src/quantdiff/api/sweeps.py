@@ -31,7 +31,7 @@ def sweep(
         progress: called with ``trials``, how many are done, and how many there are.
 
     Returns:
-        The study's trials: error rates as shares, comparisons in real units and in steps.
+        The study's trials, error rates as shares, comparisons in real units and in steps.
 
     Raises:
         QuantdiffError: a model, the data set or a runtime is not there, or the store cannot be used. A trial that
