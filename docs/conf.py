@@ -5,8 +5,9 @@ from typing import Any
 
 project = "quantdiff"
 release = metadata.version("quantdiff")
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # the tests run the notebooks; here stands what they gave
 smartquotes_action = "D"  # dashes, but the quotes that were typed
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
