@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @timeout_option
 def diff(reference: Path, candidate: Path, data: tuple[Path, ...], fail_on: tuple[str, ...], **options: Any) -> int:
     """Compare two models on the same data: 0 same, 1 different, 2 trouble."""
-    from quantdiff.compare.conditions import parse, reasons
+    from quantdiff.compare.conditions import judge, parse, reasons
 
     conditions = tuple(parse(text) for text in fail_on)
     from quantdiff import api
@@ -54,7 +54,7 @@ def diff(reference: Path, candidate: Path, data: tuple[Path, ...], fail_on: tupl
             outcome = api.diff_shards(reference, candidate, data, settings_of(options), progress, on)
         else:
             outcome = api.diff(reference, candidate, data[0], settings_of(options), progress, layers=layers)
-    different = [(c, reason) for c in outcome.comparisons for reason in reasons(c, conditions)]
+    different = [(c, reason) for c in outcome.comparisons for reason in reasons(judge(c, conditions))]
     show_outcome(outcome, as_json)
     for comparison, reason in different:
         click.echo(f"different: {comparison.reference} vs {comparison.candidate}: {reason}", err=True)
