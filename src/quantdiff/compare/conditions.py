@@ -121,10 +121,11 @@ def _judge(comparison: Comparison, condition: Condition) -> Judgement:
     return Judgement(comparison, condition, value, bool(OPERATORS[condition.sign](value, condition.limit)))
 
 
-def reasons(judgements: tuple[Judgement, ...]) -> tuple[str, ...]:
-    """Why the two count as different, nothing where they count as the same."""
-    return tuple(
-        each.says if each.condition is CLOSE else f"{each.condition} ({each.says})"
-        for each in judgements
-        if each.different
-    )
+def reasons(comparison: Comparison, conditions: tuple[Condition, ...]) -> tuple[str, ...]:
+    """Why the two count as different, nothing where they count as the same.
+
+    They differ where a condition holds or, without conditions, where outputs are not close.
+    """
+    # Every condition is asked, so that none hides that another one cannot be answered.
+    judged = [each for each in judge(comparison, conditions) if each.different]
+    return tuple(each.says if each.condition is CLOSE else f"{each.condition} ({each.says})" for each in judged)

@@ -9,7 +9,7 @@ from quantdiff.compare.comparison import Figures
 from quantdiff.compare.outcome import Outcome
 from quantdiff.report.plain import printable
 
-MEANT = re.compile(r"([\\`*_{}\[\]<>|~#@&$:])")
+MEANT = re.compile(r"([\\`*_{}\[\]<>|~#@&$])")
 """What Markdown, HTML or mentions give a meaning; a backslash takes it away (CommonMark 0.31, section 2.4)."""
 NO_VALUE = "–"
 FIGURES: Mapping[str, Callable[[Figures], str]] = {
