@@ -37,8 +37,8 @@ def assert_parity(
     Args:
         reference: a path, a Keras model, a model that ``load_tflite`` read, or the bytes of a ``.tflite`` file.
         candidate: likewise.
-        data: an ``.npz`` or ``.npy`` file, an array (samples along axis 0), arrays by input name (labels in ``y``),
-            or a ``Batch``, in the reference's float units.
+        data: an ``.npz`` or ``.npy`` file, an array (samples along axis 0), ``(x, y)``, arrays by input name
+            (labels in ``y``), or a ``Batch``, in the reference's float units.
         runtime: ``xnnpack``, ``builtin``, ``reference``, ``tflm``, ``all`` of these, or several of them.
         tolerance: every output must be this close, in real units (0.01 where nothing else is asked).
         limits: metrics of ``diff`` by name: errors (``max_steps=1``, ``not_close=0.02``, ``differing``,
@@ -58,6 +58,7 @@ def assert_parity(
     __tracebackhide__ = True
     from quantdiff import api  # noqa: PLC0415 (pytest imports this module whether or not it is used)
     from quantdiff.compare.comparison import TOLERANCE  # noqa: PLC0415
+    from quantdiff.load.memory import as_batch  # noqa: PLC0415
     from quantdiff.report.parity import parity_text  # noqa: PLC0415
 
     conditions = _conditions(limits, tolerance)
@@ -67,7 +68,7 @@ def assert_parity(
             _source(reference, Path(folder) / "reference.tflite"),
             _source(candidate, Path(folder) / "candidate.tflite"),
         )
-        batch = _batch(data)
+        batch = as_batch(data)
         parity = api.check_parity(*sources, batch, settings, conditions)
         more = _report(parity, sources, batch, settings.runtimes)
     if parity.broken:
@@ -93,8 +94,9 @@ def _more(
     parity: Parity, sources: tuple[Source, Source], batch: Batch, folder: Path | None, runtimes: tuple[str, ...]
 ) -> str:
     """The command that shows more, on files that are there, or how to get them."""
+    from quantdiff.load.memory import MEMORY  # noqa: PLC0415
     from quantdiff.report.parity import more_text  # noqa: PLC0415
-    from quantdiff.report.parity_folder import MEMORY, keep  # noqa: PLC0415
+    from quantdiff.report.parity_folder import keep  # noqa: PLC0415
 
     in_files = batch.source != MEMORY and all(isinstance(source, str | Path) for source in sources)
     if in_files:
@@ -143,17 +145,3 @@ def _source(model: Any, file: Path) -> Source:
     if hasattr(model, "layers"):
         return describe(model, str(model.name))
     raise TypeError(f"a {type(model).__name__} is no model; give a path, a Keras model or the bytes of a .tflite file")
-
-
-def _batch(data: Any) -> Batch:
-    import numpy as np  # noqa: PLC0415
-
-    from quantdiff.load.data import Batch, load_batch, make_batch  # noqa: PLC0415
-    from quantdiff.report.parity_folder import MEMORY  # noqa: PLC0415
-
-    if isinstance(data, str | Path):
-        return load_batch(Path(data))
-    if isinstance(data, Batch):
-        return data
-    arrays = data if isinstance(data, Mapping) else {"x": data}
-    return make_batch({name: np.asarray(array) for name, array in arrays.items()}, MEMORY)

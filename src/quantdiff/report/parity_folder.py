@@ -11,12 +11,11 @@ from quantdiff.explaining.parity import Parity
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.keras import KerasModel
+from quantdiff.load.memory import MEMORY
 from quantdiff.report.folder import save_batch, save_models, staged
 from quantdiff.report.parity import parity_document, parity_markdown
 from quantdiff.report.plain import json_text
 
-MEMORY = "data in memory"
-"""The source of data that are in no file."""
 NAME_AT_MOST = 100  # characters; file systems take 255 bytes
 
 
