@@ -17,7 +17,7 @@ from quantdiff.report.ci.case import Case, Checked, Status
 from quantdiff.report.ci.github import AT_MOST, ROWS, in_workspace, summary, workflow_commands
 from quantdiff.report.ci.junit import junit_text
 
-NASTY = "a|b<i>\x1b[31m`c`*_\n::error::%0A,x:y]]>&\x00\ud800 ##[warning]"
+NASTY = "a|b<i>\x1b[31m`c`*_\n::error::%41 100%,x:y]]>&\x00\ud800 ##[warning]"
 CHILDREN = {"testsuites": {"testsuite"}, "testsuite": {"testcase"}, "testcase": {"error", "failure", "system-out"}}
 ATTRIBUTES = {
     "testsuites": {"name", "tests", "failures", "errors"},
