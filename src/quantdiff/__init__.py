@@ -7,15 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quantdiff.api import Settings, diff, explain
+    from quantdiff.callback import ParityCallback
     from quantdiff.errors import QuantdiffError
     from quantdiff.experiment.trial import Trial
     from quantdiff.load.data import Batch, load_batch, make_batch
     from quantdiff.load.tflite import load_tflite
 
-__all__ = ["Batch", "QuantdiffError", "Settings", "Trial", "diff", "explain", "load_batch", "load_tflite", "make_batch"]
+__all__ = [
+    "Batch",
+    "ParityCallback",
+    "QuantdiffError",
+    "Settings",
+    "Trial",
+    "diff",
+    "explain",
+    "load_batch",
+    "load_tflite",
+    "make_batch",
+]
 
 HOMES = {
     "Batch": "load.data",
+    "ParityCallback": "callback",
     "QuantdiffError": "errors",
     "Settings": "api",
     "Trial": "experiment.trial",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from quantdiff.api.experiments import run
     from quantdiff.api.explanations import Explanations, explain
     from quantdiff.api.parameters import params, params_experiment
+    from quantdiff.api.parity import check_parity
     from quantdiff.api.settings import DEFAULTS, Settings
     from quantdiff.api.shards import diff_shards
     from quantdiff.api.sweeps import count_stored, report_study, sweep
@@ -18,6 +19,7 @@ __all__ = [
     "DEFAULTS",
     "Explanations",
     "Settings",
+    "check_parity",
     "count_stored",
     "diff",
     "diff_shards",
@@ -33,6 +35,7 @@ HOMES = {
     "DEFAULTS": "settings",
     "Explanations": "explanations",
     "Settings": "settings",
+    "check_parity": "parity",
     "count_stored": "sweeps",
     "diff": "comparisons",
     "diff_shards": "shards",
