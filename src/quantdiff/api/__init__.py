@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from quantdiff.api.comparisons import diff
     from quantdiff.api.experiments import run
-    from quantdiff.api.explanations import Explanations, explain
+    from quantdiff.api.explanations import explain
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.settings import DEFAULTS, Settings
     from quantdiff.api.shards import diff_shards
     from quantdiff.api.sweeps import count_stored, report_study, sweep
+    from quantdiff.explaining.explanation import Explanations
 
 __all__ = [
     "DEFAULTS",
