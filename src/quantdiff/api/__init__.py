@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from quantdiff.api.comparisons import diff
     from quantdiff.api.experiments import run
     from quantdiff.api.explanations import explain
+    from quantdiff.api.overlays import Overlays, overlay
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.settings import DEFAULTS, Settings
     from quantdiff.api.shards import diff_shards
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULTS",
     "Explanations",
+    "Overlays",
     "Settings",
     "count_stored",
     "diff",
     "diff_shards",
     "explain",
+    "overlay",
     "params",
     "params_experiment",
     "report_study",
@@ -33,11 +36,13 @@ __all__ = [
 HOMES = {
     "DEFAULTS": "settings",
     "Explanations": "explanations",
+    "Overlays": "overlays",
     "Settings": "settings",
     "count_stored": "sweeps",
     "diff": "comparisons",
     "diff_shards": "shards",
     "explain": "explanations",
+    "overlay": "overlays",
     "params": "parameters",
     "params_experiment": "parameters",
     "report_study": "sweeps",
