@@ -64,7 +64,7 @@ def test_model_explorer_finds_every_node(made: tuple[Path, Result]) -> None:
     if find_spec("model_explorer") is None:
         pytest.skip("needs ai-edge-model-explorer: uv run --group overlay pytest tests/test_cli_overlay.py")
     files = sorted((made[0] / "made" / "out").iterdir())
-    command = [sys.executable, "-c", READ, made[0] / "model.tflite", *files]
+    command = [sys.executable, "-c", READ, str(made[0] / "model.tflite"), *map(str, files)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     read = json.loads(done.stdout)

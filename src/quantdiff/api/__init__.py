@@ -6,9 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from quantdiff.api.arithmetic import verify, work
     from quantdiff.api.comparisons import diff
     from quantdiff.api.experiments import run
     from quantdiff.api.explanations import explain
+    from quantdiff.api.files import inspect, lint
     from quantdiff.api.overlays import Overlays, overlay
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.settings import DEFAULTS, Settings
@@ -25,12 +27,16 @@ __all__ = [
     "diff",
     "diff_shards",
     "explain",
+    "inspect",
+    "lint",
     "overlay",
     "params",
     "params_experiment",
     "report_study",
     "run",
     "sweep",
+    "verify",
+    "work",
 ]
 
 HOMES = {
@@ -42,12 +48,16 @@ HOMES = {
     "diff": "comparisons",
     "diff_shards": "shards",
     "explain": "explanations",
+    "inspect": "files",
+    "lint": "files",
     "overlay": "overlays",
     "params": "parameters",
     "params_experiment": "parameters",
     "report_study": "sweeps",
     "run": "experiments",
     "sweep": "sweeps",
+    "verify": "arithmetic",
+    "work": "arithmetic",
 }
 
 
