@@ -47,15 +47,21 @@ def test_values_that_are_equal_are_said_in_words_and_the_worst_is_red() -> None:
     sqnr = json.loads(json_text(overlays(layer("x", EQUAL, None), layer("y", FIGURES, None))["sqnr_db"].document()))
     assert sqnr == {
         "results": {"x": {"value": "equal", "bgColor": "#a1d99b"}, "y": {"value": 41.5}},
-        "gradient": [{"stop": 0, "bgColor": "#d7301f"}, {"stop": 1, "bgColor": "#ffffff"}],
+        "gradient": [{"stop": 0, "bgColor": "#d7301f"}, {"stop": 1, "bgColor": "#fff7bc"}],
     }
     differing = overlays(layer("y", FIGURES, FIGURES))["local_differing"].document()
-    assert differing["gradient"] == [{"stop": 0, "bgColor": "#ffffff"}, {"stop": 1, "bgColor": "#d7301f"}]
+    assert differing["gradient"] == [{"stop": 0, "bgColor": "#fff7bc"}, {"stop": 1, "bgColor": "#d7301f"}]
 
 
-def test_no_signal_is_no_equality() -> None:
-    silent = overlays(layer("x", replace(FIGURES, sqnr_db=float("-inf")), None))
-    assert silent["sqnr_db"].values == {"x": "no signal"}
+def test_noise_without_a_signal_is_as_bad_as_it_gets() -> None:
+    silent = overlays(layer("x", replace(FIGURES, sqnr_db=float("-inf")), None))["sqnr_db"]
+    assert silent.document()["results"] == {"x": {"value": "noise only", "bgColor": "#d7301f"}}
+
+
+def test_no_error_is_green_and_0_db_is_not() -> None:
+    found = overlays(layer("x", replace(EQUAL, sqnr_db=0.0), None))
+    assert found["max_steps"].document()["results"] == {"x": {"value": 0, "bgColor": "#a1d99b"}}
+    assert found["sqnr_db"].document()["results"] == {"x": {"value": 0.0}}
 
 
 def test_what_has_no_meaning_has_no_file() -> None:
@@ -75,9 +81,9 @@ def test_all_rungs_share_one_scale() -> None:
     explanation = Explanation("qat", "tflite:tflm", "tflm", 90, 9, 9, True, True, rungs, 0, layers=ladders)
     found = {overlay.file: overlay.document()["results"] for overlay in rung_overlays(explanation, GRAPH)}
     assert found["tflm-rung0_reference.json"] == {"x": {"value": 0.1, "bgColor": "#d7301f"}}
-    assert found["tflm-rung1_rounding.json"] == {"x": {"value": 0.05, "bgColor": "#eb988f"}}
-    assert found["tflm-rung2_runtime.json"] == {"x": {"value": 0.0, "bgColor": "#ffffff"}}
-    assert found["tflm-local_rung1_rounding.json"] == {"x": {"value": 0.01, "bgColor": "#eb988f"}}
+    assert found["tflm-rung1_rounding.json"] == {"x": {"value": 0.05, "bgColor": "#eb946e"}}
+    assert found["tflm-rung2_runtime.json"] == {"x": {"value": 0.0, "bgColor": "#a1d99b"}}
+    assert found["tflm-local_rung1_rounding.json"] == {"x": {"value": 0.01, "bgColor": "#eb946e"}}
     assert len(found) == 6
 
 

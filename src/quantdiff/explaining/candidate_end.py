@@ -45,7 +45,7 @@ def chains(
     missing = {item.index: item for chain in (exact, mixed, whole) for item in chain.missing}
     complete = real_curves if real_curves is not None and all(i in real_curves for i in graph.outputs) else None
     rungs = {EXACT: exact.values, CURVES: mixed.values, ROUNDING: whole.values}
-    return Chains(rungs, complete, _named(missing.values()), borrowed)
+    return Chains(rungs, complete, named(missing.values()), borrowed)
 
 
 def _whole(
@@ -82,5 +82,6 @@ def local(model: Model, operator: Operator, values: Mapping[int, Array], runtime
     return found
 
 
-def _named(missing: Iterable[Missing]) -> tuple[str, ...]:
-    return tuple(f"operator {item.index} {item.op}: {item.why}" for item in missing)
+def named(missing: Iterable[Missing]) -> tuple[str, ...]:
+    """Operators without a kernel, each once, in words."""
+    return tuple(dict.fromkeys(f"operator {item.index} {item.op}: {item.why}" for item in missing))

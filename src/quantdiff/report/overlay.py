@@ -20,8 +20,8 @@ from quantdiff.explaining.finding import counted
 from quantdiff.graph import Graph
 from quantdiff.report.plain import printable
 
-NONE, MOST, EQUAL = (255, 255, 255), (215, 48, 31), "#a1d99b"
-"""No error, the largest error, and values that are equal throughout."""
+LEAST, MOST, EQUAL = (255, 247, 188), (215, 48, 31), "#a1d99b"
+"""The smallest error and the largest of a file, and no error at all; what is not compared stays white."""
 METRICS: Mapping[str, Callable[[LayerFigures], float | None]] = {
     "differing": lambda f: None if f.differing is None else f.differing / f.count,
     "max_steps": lambda f: f.max_steps,
@@ -32,7 +32,7 @@ METRICS: Mapping[str, Callable[[LayerFigures], float | None]] = {
 }
 """Named as in the JSON of ``diff``; ``differing`` and ``clipped`` are shares of the elements."""
 MORE_IS_BETTER = ("sqnr_db",)
-LOCAL = "local_"
+LOCAL, SAME, NOISE = "local_", "equal", "noise only"
 Value = float | str
 
 
@@ -53,14 +53,21 @@ class Overlay:
         """``xnnpack-local_max_steps.json``: the name under which Model Explorer lists it."""
         return f"{self.runtime}-{self.what}.json"
 
+    @property
+    def more_is_better(self) -> bool:
+        """Whether the smallest value is the largest error."""
+        return self.what.removeprefix(LOCAL) in MORE_IS_BETTER
+
     def document(self) -> dict[str, Any]:
         """What the file holds."""
-        ends = (MOST, NONE) if self.what.removeprefix(LOCAL) in MORE_IS_BETTER else (NONE, MOST)
+        ends = (MOST, LEAST) if self.more_is_better else (LEAST, MOST)
         gradient = [{"stop": stop, "bgColor": _hex(colour)} for stop, colour in enumerate(ends)]
         return {"results": {name: self._painted(value) for name, value in self.values.items()}, "gradient": gradient}
 
     def _painted(self, value: Value) -> dict[str, Value]:
-        if isinstance(value, str):
+        if value == NOISE:
+            return {"value": value, "bgColor": _hex(MOST)}
+        if isinstance(value, str) or (value == 0 and not self.more_is_better):
             return {"value": value, "bgColor": EQUAL}
         return {"value": value} if not self.largest else {"value": value, "bgColor": _shade(value / self.largest)}
 
@@ -111,12 +118,12 @@ def overlays_text(overlays: Iterable[Overlay], model: Path, out: Path) -> str:
 
 def _value(value: float) -> Value:
     """JSON has no infinity, and Model Explorer's gradient no place for it."""
-    return value if math.isfinite(value) else "equal" if value > 0 else "no signal"
+    return value if math.isfinite(value) else SAME if value > 0 else NOISE
 
 
 def _shade(share: float) -> str:
     """The colour ``share`` of the way from no error to the largest."""
-    return _hex(tuple(round(a + (b - a) * share) for a, b in zip(NONE, MOST, strict=True)))
+    return _hex(tuple(round(a + (b - a) * share) for a, b in zip(LEAST, MOST, strict=True)))
 
 
 def _hex(colour: Iterable[int]) -> str:
