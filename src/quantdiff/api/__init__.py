@@ -6,45 +6,61 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from quantdiff.api.arithmetic import verify, work
     from quantdiff.api.comparisons import diff
     from quantdiff.api.experiments import run
-    from quantdiff.api.explanations import Explanations, explain
+    from quantdiff.api.explanations import explain
+    from quantdiff.api.files import inspect, lint
+    from quantdiff.api.overlays import Overlays, overlay
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.parity import check_parity
     from quantdiff.api.settings import DEFAULTS, Settings
     from quantdiff.api.shards import diff_shards
     from quantdiff.api.sweeps import count_stored, report_study, sweep
+    from quantdiff.explaining.explanation import Explanations
 
 __all__ = [
     "DEFAULTS",
     "Explanations",
+    "Overlays",
     "Settings",
     "check_parity",
     "count_stored",
     "diff",
     "diff_shards",
     "explain",
+    "inspect",
+    "lint",
+    "overlay",
     "params",
     "params_experiment",
     "report_study",
     "run",
     "sweep",
+    "verify",
+    "work",
 ]
 
 HOMES = {
     "DEFAULTS": "settings",
     "Explanations": "explanations",
+    "Overlays": "overlays",
     "Settings": "settings",
     "check_parity": "parity",
     "count_stored": "sweeps",
     "diff": "comparisons",
     "diff_shards": "shards",
     "explain": "explanations",
+    "inspect": "files",
+    "lint": "files",
+    "overlay": "overlays",
     "params": "parameters",
     "params_experiment": "parameters",
     "report_study": "sweeps",
     "run": "experiments",
     "sweep": "sweeps",
+    "verify": "arithmetic",
+    "work": "arithmetic",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from quantdiff.api.engines import Source, is_tflite, name_of, open_model
@@ -11,7 +11,7 @@ from quantdiff.api.settings import DEFAULTS, Settings, children
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.explaining.expectation import Tell, unheard
-from quantdiff.explaining.explanation import Explanation
+from quantdiff.explaining.explanation import Explanation, Explanations
 from quantdiff.explaining.keras_ladder import explain_keras
 from quantdiff.explaining.ladder import Question
 from quantdiff.explaining.runtime_ladder import explain_runtimes
@@ -22,14 +22,6 @@ from quantdiff.progress import Progress, silent
 from quantdiff.run.tflite import installed
 from quantdiff.run.versions import versions
 from quantdiff.sim.runtime import Runtime
-
-
-@dataclass(frozen=True, slots=True)
-class Explanations:
-    """An explanation per runtime that runs the candidate, and the reason for each that does not."""
-
-    found: tuple[Explanation, ...]
-    failures: tuple[Failure, ...] = ()
 
 
 def explain(

@@ -7,11 +7,12 @@ from typing import TypeVar
 
 from quantdiff.api.comparisons import diff
 from quantdiff.api.engines import Source
-from quantdiff.api.explanations import Explanations, explain
+from quantdiff.api.explanations import explain
 from quantdiff.api.settings import Settings
 from quantdiff.compare.conditions import Condition, judge
 from quantdiff.compare.outcome import Outcome
 from quantdiff.errors import RuntimeFailed
+from quantdiff.explaining.explanation import Explanations
 from quantdiff.explaining.parity import Parity
 from quantdiff.load.data import Batch
 

@@ -26,18 +26,18 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
     from quantdiff.compare.verification import load_and_verify
     from quantdiff.report.verification import print_verification, verification_document
 
-    verdicts, made_by = load_and_verify(model, runtimes or ("xnnpack",), timeout, **options)
+    found = load_and_verify(model, runtimes or ("xnnpack",), timeout, **options)
     if form in FOR_CI:
         from quantdiff.report.ci.verify import verify_checked
 
-        show_for_ci(verify_checked(verdicts, made_by), form)
+        show_for_ci(verify_checked(found.verdicts, found.made_by), form)
     elif form == "json":
         from quantdiff.report.plain import json_text
 
-        click.echo(json_text(verification_document(verdicts, made_by)))
+        click.echo(json_text(verification_document(found)))
     else:
         from rich.console import Console
 
-        print_verification(verdicts, made_by, Console())
-    failed = any(verdict.status in ("crashed", "unavailable") for verdict in verdicts.values())
-    return TROUBLE if failed else int(any(verdict.status != "exact" for verdict in verdicts.values()))
+        print_verification(found, Console())
+    status = {verdict.status for verdict in found.verdicts.values()}
+    return TROUBLE if status & {"crashed", "unavailable"} else int(status != {"exact"})
