@@ -42,7 +42,7 @@ def test_a_failing_test_tells_figure_layer_and_why_not_the_mechanism(here: Path,
         def test_drift(assert_parity):
             assert_parity("shifted.tflite", "int8.tflite", "x.npy", max_steps=0, runtime="reference")
     """)
-    result = pytester.runpytest_inprocess("--quantdiff-report=made/reports")
+    result = pytester.runpytest_subprocess("--quantdiff-report=made/reports")  # in this process it forgets modules
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,11 +70,20 @@ def assert_parity(
             _source(candidate, Path(folder) / "candidate.tflite"),
         )
         batch = as_batch(data)
-        parity = api.check_parity(*sources, batch, settings, conditions)
+        parity = _named(api.check_parity(*sources, batch, settings, conditions), reference, candidate)
         more = _report(parity, sources, batch, settings.runtimes)
     if parity.broken:
         raise AssertionError(parity_text(parity, more))
     return parity.outcome
+
+
+def _named(parity: Parity, reference: Any, candidate: Any) -> Parity:
+    """Bytes go by a name; the path of the file that held them for a while means nothing."""
+    pair = {"reference": reference, "candidate": candidate}
+    bare = {side: f"{side}.tflite" for side, model in pair.items() if isinstance(model, bytes | bytearray)}
+    outcome = replace(parity.outcome, artifacts={**parity.outcome.artifacts, **bare})
+    found = tuple(replace(each, artifacts={**each.artifacts, **bare}) for each in parity.explanations)
+    return replace(parity, outcome=outcome, explanations=found)
 
 
 def _report(parity: Parity, sources: tuple[Source, Source], batch: Batch, runtimes: tuple[str, ...]) -> str:
