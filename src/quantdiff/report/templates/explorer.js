@@ -61,10 +61,12 @@ function bars(parent, layers, metric, picked, pick) {
   make(legend, "span", { class: "mark alone" }, "■ ");
   make(legend, "span", {}, "this layer alone");
   const svg = make(parent, "svg", { viewBox: `0 0 ${wide} ${height * layers.length + 4}`, width: wide, role: "listbox", tabindex: 0 });
+  svg.dataset.lmSuppressShortcuts = true; // or JupyterLab takes the arrow keys for its cells
   svg.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
+    event.stopPropagation();
     pick(Math.min(Math.max(picked + step, 0), layers.length - 1));
   });
   layers.forEach((layer, i) => {
