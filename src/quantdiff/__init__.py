@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quantdiff.api import Settings, diff, explain, inspect, lint, params, verify, work
+    from quantdiff.callback import ParityCallback
     from quantdiff.errors import QuantdiffError
     from quantdiff.experiment.trial import Trial
     from quantdiff.load.data import Batch, load_batch, make_batch
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "ParityCallback",
     "QuantdiffError",
     "Settings",
     "Trial",
@@ -33,6 +35,7 @@ __all__ = [
 
 HOMES = {
     "Batch": "load.data",
+    "ParityCallback": "callback",
     "QuantdiffError": "errors",
     "Settings": "api",
     "Trial": "experiment.trial",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from quantdiff.api.files import inspect, lint
     from quantdiff.api.overlays import Overlays, overlay
     from quantdiff.api.parameters import params, params_experiment
+    from quantdiff.api.parity import check_parity
     from quantdiff.api.settings import DEFAULTS, Settings
     from quantdiff.api.shards import diff_shards
     from quantdiff.api.sweeps import count_stored, report_study, sweep
@@ -23,6 +24,7 @@ __all__ = [
     "Explanations",
     "Overlays",
     "Settings",
+    "check_parity",
     "count_stored",
     "diff",
     "diff_shards",
@@ -44,6 +46,7 @@ HOMES = {
     "Explanations": "explanations",
     "Overlays": "overlays",
     "Settings": "settings",
+    "check_parity": "parity",
     "count_stored": "sweeps",
     "diff": "comparisons",
     "diff_shards": "shards",

@@ -45,5 +45,5 @@ def run(as_json: bool, no_bias: bool, data: str | None, out: Path | None, **opti
 
     with progress_bar() as progress:
         outcome = api.run(trial, out or Path("runs") / trial.name, settings, progress)
-    show_outcome(outcome, as_json)
+    show_outcome(outcome, "json" if as_json else "text")
     return TROUBLE if outcome.failures else 0

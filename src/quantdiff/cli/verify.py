@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import TROUBLE, command, runtime_option, timeout_option
+from quantdiff.cli.command import FOR_CI, TROUBLE, command, formats, runtime_option, show_for_ci, timeout_option
 
 
 @command
@@ -17,7 +17,8 @@ from quantdiff.cli.command import TROUBLE, command, runtime_option, timeout_opti
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random input.")
 @runtime_option
 @timeout_option
-def verify(as_json: bool, model: Path, runtimes: tuple[str, ...], timeout: float, **options: Any) -> int:
+@formats
+def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **options: Any) -> int:
     """Hold the simulator against real runtimes, operator by operator: 0 all exact, 1 something differs or is missing.
 
     2 where a runtime crashes or cannot run the model.
@@ -26,7 +27,11 @@ def verify(as_json: bool, model: Path, runtimes: tuple[str, ...], timeout: float
     from quantdiff.report.verification import print_verification, verification_document
 
     found = load_and_verify(model, runtimes or ("xnnpack",), timeout, **options)
-    if as_json:
+    if form in FOR_CI:
+        from quantdiff.report.ci.verify import verify_checked
+
+        show_for_ci(verify_checked(found.verdicts, found.made_by), form)
+    elif form == "json":
         from quantdiff.report.plain import json_text
 
         click.echo(json_text(verification_document(found)))

@@ -66,15 +66,18 @@ def _table(verdict: Verdict) -> Table:
 
 def _sentence(runtime: str, verdict: Verdict) -> str:
     head = f"[bold]{runtime}[/]: [{STYLE[verdict.status]}]{verdict.status}[/]"
+    return f"{head}: {escape(printable(verdict_text(verdict)))}" + ("" if verdict.why else "\n")
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """The verdict in words: why a runtime failed, or what differs."""
     if verdict.why:
-        return f"{head}: {escape(printable(verdict.why))}"
-    text = f"{head}: {verdict.mismatches:,} of {verdict.count:,} elements differ, each operator on the runtime's input"
+        return verdict.why
+    text = f"{verdict.mismatches:,} of {verdict.count:,} elements differ, each operator on the runtime's input"
     if verdict.chain_count:
         text += f"; {verdict.chain_mismatches:,} of {verdict.chain_count:,} outputs when the simulator runs alone"
     if not verdict.faithful:
         text += "; the final outputs changed when the tensors between were read, so the operators prove nothing"
     if not verdict.delegated_as_expected:
         text += "; XNNPACK took other operators than this version of its rules says"
-    if verdict.doubt:
-        text += f"; {verdict.doubt}"
-    return text + "\n"
+    return f"{text}; {verdict.doubt}" if verdict.doubt else text
