@@ -27,6 +27,5 @@ def test_what_a_file_and_its_arithmetic_say(tmp_path: Path) -> None:
     assert "the reference runtime gave" in working._repr_html_()
 
 
-def test_every_public_name_is_there() -> None:
-    assert all(getattr(quantdiff, name) is not None for name in quantdiff.__all__)
-    assert set(quantdiff.__all__) == set(quantdiff.HOMES)
+def test_every_public_name_has_a_home() -> None:
+    assert sorted(quantdiff.HOMES) == sorted(quantdiff.__all__)
