@@ -26,7 +26,18 @@ def diff(
     """Compare two models on the same data; with ``layers`` also layer by layer.
 
     A ``.tflite`` candidate runs on every runtime of ``settings``, a ``.tflite`` reference on the first of them that
-    runs it.
+    runs it. The formulas of all figures are those of ``quantdiff.compare.metrics``.
+
+    Args:
+        reference: ``.keras``, ``.h5``, a SavedModel folder or ``.tflite``: what the other is held against.
+        candidate: as ``reference``.
+        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
+        settings: runtimes, tolerance, time limit.
+        progress: called with what is done, how much of it, and how much there is.
+        layers: compare every layer with its tensor as well.
+
+    Returns:
+        Accuracies by engine, and a comparison per engine of the candidate, in real units and in steps.
 
     Raises:
         QuantdiffError: a model or the data cannot be read, do not fit each other, or the reference cannot run.
