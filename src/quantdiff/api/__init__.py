@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from quantdiff.api.comparisons import diff
     from quantdiff.api.experiments import run
     from quantdiff.api.explanations import Explanations, explain
+    from quantdiff.api.pages import diff_page, explain_page, run_page
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.settings import DEFAULTS, Settings
     from quantdiff.api.shards import diff_shards
@@ -20,12 +21,15 @@ __all__ = [
     "Settings",
     "count_stored",
     "diff",
+    "diff_page",
     "diff_shards",
     "explain",
+    "explain_page",
     "params",
     "params_experiment",
     "report_study",
     "run",
+    "run_page",
     "sweep",
 ]
 
@@ -35,12 +39,15 @@ HOMES = {
     "Settings": "settings",
     "count_stored": "sweeps",
     "diff": "comparisons",
+    "diff_page": "pages",
     "diff_shards": "shards",
     "explain": "explanations",
+    "explain_page": "pages",
     "params": "parameters",
     "params_experiment": "parameters",
     "report_study": "sweeps",
     "run": "experiments",
+    "run_page": "pages",
     "sweep": "sweeps",
 }
 

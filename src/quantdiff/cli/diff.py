@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,13 @@ from quantdiff.cli.command import (
     TROUBLE,
     command,
     complain,
+    html_option,
     runtime_option,
     settings_of,
     show_outcome,
     timeout_option,
     tolerance_option,
+    typed,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--layers", is_flag=True, help="Layer by layer: where the difference begins, what each layer adds.")
 @click.option("--fail-on", multiple=True, metavar="EXPR", help="What counts as different, such as 'max_steps>1'.")
 @click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")
+@html_option
 @runtime_option
 @tolerance_option
 @timeout_option
@@ -45,17 +49,21 @@ def diff(reference: Path, candidate: Path, data: tuple[Path, ...], fail_on: tupl
     from quantdiff import api
     from quantdiff.report.progress import progress_bar
 
-    as_json, layers, dask = (options.pop(name) for name in ("as_json", "layers", "dask"))
+    as_json, layers, dask, html = (options.pop(name) for name in ("as_json", "layers", "dask", "html"))
+    settings = settings_of(options)
     parts = bool(dask) or len(data) > 1 or data[0].is_dir()
     if parts and layers:
         return complain("--layers takes one data file; give it without --dask")
     with progress_bar() as progress, _executor(dask) as on:
         if parts:
-            outcome = api.diff_shards(reference, candidate, data, settings_of(options), progress, on)
+            outcome = api.diff_shards(reference, candidate, data, settings, progress, on)
         else:
-            outcome = api.diff(reference, candidate, data[0], settings_of(options), progress, layers=layers)
+            wanted = layers or html is not None
+            outcome = api.diff(reference, candidate, data[0], settings, progress, layers=wanted)
+        if html is not None:
+            api.diff_page(outcome, settings, typed()).save(html)
     different = [(c, reason) for c in outcome.comparisons for reason in reasons(c, conditions)]
-    show_outcome(outcome, as_json)
+    show_outcome(outcome if layers else replace(outcome, layers=()), as_json)
     for comparison, reason in different:
         click.echo(f"different: {comparison.reference} vs {comparison.candidate}: {reason}", err=True)
     return TROUBLE if outcome.failures else 1 if different else 0
