@@ -4,7 +4,7 @@
 
 (a) the 16 runs of the original, dense1 to dense4 with seeds 0 to 3 on full MNIST: one sweep with two workers against 16
 processes of ``plain_script.py``, one after the other as ``run.sh`` had them; ``--peers N`` runs only every 16/N-th;
-(b) processor time a trial, up to 8 trials and up to 64, without the first of every worker, which imports TensorFlow;
+(b) processor seconds a trial, of 8 trials and of 64, after the first of every worker, which imports TensorFlow;
 (c) 10,000 trials into one store.
 """
 
@@ -25,7 +25,7 @@ from pathlib import Path
 from quantdiff import api
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.experiment.store import Stored, open_store
-from quantdiff.experiment.study import make_study
+from quantdiff.experiment.study import Study, make_study
 from quantdiff.experiment.sweep_trial import Score, SweepResult, SweepTrial
 from quantdiff.experiment.workers import Workers
 from quantdiff.load.datasets import cache_path
@@ -33,7 +33,7 @@ from quantdiff.load.datasets import cache_path
 QUANTDIFF = str(Path(sys.executable).parent / "quantdiff")
 PLAIN = str(Path(__file__).parent / "plain_script.py")
 RUNS = [(layers, seed) for seed in range(4) for layers in range(1, 5)]
-JOBS = 2
+JOBS, FEW, MANY = 2, 8, 64
 
 
 def main() -> None:
@@ -66,33 +66,38 @@ def original(folder: Path, mnist: Path, peers: int) -> None:
 
 
 def growth(folder: Path) -> None:
-    """(b): processor time of all workers and what they start, known once they have ended."""
-    first, few, many = (
-        processor_seconds(lambda on, n=trials: api.sweep(study(n), folder / f"growth{n}.db", on))  # type: ignore[misc]
-        for trials in (JOBS, 8, 64)
-    )
-    each = [(few - first) / (8 - JOBS), (many - first) / (64 - JOBS)]
-    print(
-        f"(b) processor time a trial, once every worker has done one: {each[0]:.2f} s up to 8, {each[1]:.2f} s up to 64"
-    )
-    print(
-        f"    ratio {each[1] / each[0]:.3f} (goal: 0.9 to 1.1); {first:.1f} s for the first of each worker", flush=True
-    )
-
-
-def study(trials: int) -> object:
-    """One condition of dense1, a seed a trial, on the small data set."""
-    options = {"models": "dense1", "seeds": f"0-{trials - 1}", "conditions": "qat-tflite", "data": "mnist-small"}
-    return make_study(options)
-
-
-def processor_seconds(work: Callable[[Workers], object]) -> float:
-    """Seconds that worker processes and their children computed, import of the frameworks included."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    """(b): processor seconds a trial, children included, of the same two workers: 8 trials, then 64 others."""
     with Workers(JOBS) as on:
-        work(on)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+        def cost(first: int, trials: int) -> float:
+            before = used(on)
+            api.sweep(study(first, trials), folder / f"growth{first}.db", on)
+            return (used(on) - before) / trials
+
+        start = cost(0, JOBS)
+        few, many = cost(JOBS, FEW), cost(JOBS + FEW, MANY)
+    print(f"(b) a trial: {few:.2f} s of {FEW}, {many:.2f} s of {MANY}", end="; ")
+    print(f"ratio {many / few:.3f} (goal: 0.9 to 1.1); {start:.1f} s for the first of each worker", flush=True)
+
+
+def used(on: Workers) -> float:
+    """Processor seconds of all workers so far."""
+    told = dict(future.result() for future in [on.submit(used_here) for _ in range(JOBS)])
+    assert len(told) == JOBS, "one worker answered for another"
+    return sum(told.values())
+
+
+def used_here() -> tuple[int, float]:
+    """This process and the seconds that it and its children computed; slow enough for every worker to take a turn."""
+    time.sleep(1)
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return os.getpid(), sum(each.ru_utime + each.ru_stime for each in both)
+
+
+def study(first: int, trials: int) -> Study:
+    """One condition of dense1, a seed a trial, on the small data set."""
+    seeds = f"{first}-{first + trials - 1}"
+    return make_study({"models": "dense1", "seeds": seeds, "conditions": "qat-tflite", "data": "mnist-small"})
 
 
 def store_of_many(folder: Path) -> None:

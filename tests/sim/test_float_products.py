@@ -38,23 +38,23 @@ def dense(dice: Dice, rows: int = 1) -> Case:
 
 
 def image(dice: Dice, depthwise: bool, grouped: bool = False) -> Case:
-    n, h, w = dice.of(1, 1, 2), dice.size(3, 9), dice.size(3, 9)
-    taps, stride, padding = dice.size(1, 3), dice.of(1, 2), dice.of("SAME", "VALID")
-    rows, columns = (axis_of(size, taps, stride, 1, padding) for size in (h, w))
+    many, h, w = dice.of(1, 1, 2), dice.size(6, 9), dice.size(6, 9)
+    taps, stride, padding = (dice.size(1, 6), dice.size(1, 6)), dice.of(1, 2), dice.of("SAME", "VALID")
+    rows, columns = (axis_of(size, n, stride, 1, padding) for size, n in zip((h, w), taps, strict=True))
     groups = 2 if grouped else 1
     c = groups * dice.of(1, 3, 8, 17)
     out = c * dice.of(1, 2) if depthwise else groups * dice.of(1, 5, 8, 9)
-    shape = (1, taps, taps, out) if depthwise else (out, taps, taps, c // groups)
+    shape = (1, *taps, out) if depthwise else (out, *taps, c // groups)
     options = {"padding": int(padding == "VALID"), "strideH": stride, "strideW": stride}
     options |= {"fusedActivationFunction": dice.of(0, 0, 1, 3)} | ({"depthMultiplier": out // c} if depthwise else {})
     tensors = [
-        T("x", (n, h, w, c), "float32"),
+        T("x", (many, h, w, c), "float32"),
         T("w", shape, "float32", data=reals(dice, shape)),
         T("b", (out,), "float32", data=reals(dice, (out,))),
-        T("y", (n, rows.out, columns.out, out), "float32"),
+        T("y", (many, rows.out, columns.out, out), "float32"),
     ]
     op = Op("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", ["x", "w", "b"], ["y"], options)
-    return Case(tensors, [op], {"x": reals(dice, (n, h, w, c))})
+    return Case(tensors, [op], {"x": reals(dice, (many, h, w, c))})
 
 
 IN_ORDER = [runtime for runtime in RUNTIMES if runtime is not Runtime.BUILTIN]

@@ -6,7 +6,8 @@ the process began; whatever native code prints lands on standard error. A reques
     {"call": "load", "runtime": …, "model": PATH, "batch": true}   → {"result": "loaded", "delegated": …}
     {"call": "run", "inputs": [[PATH, NEW], …], "outputs": [PATH, …]} → {"done": n} while it runs, then {"result": …}
 
-where NEW tells whether the file was made since the run before, and a failure is ``{"error": TEXT}``. End of input ends the process, also in the middle of a run.
+where NEW tells whether the file was made since the run before, and a failure is ``{"error": TEXT}``. End of input
+ends the process, also in the middle of a run.
 """
 
 from __future__ import annotations

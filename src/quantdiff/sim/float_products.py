@@ -16,6 +16,7 @@ from itertools import product
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.dwconv_tile import TILES, unused_taps
 from quantdiff.sim.floats import clamped, flushed, fused_multiply_add
 from quantdiff.sim.node import Node, NoKernel
 from quantdiff.sim.runtime import Runtime
@@ -23,8 +24,6 @@ from quantdiff.sim.window import axes_of, pad_image, windows
 
 LANES = 4
 """Floats in a vector of Eigen's, as the wheel is built."""
-TILES = (3, 4, 9, 25)
-"""Taps that XNNPACK has a depthwise kernel for."""
 BLOCKED = "several rows of float products at once, which Eigen adds up block by block"
 
 
@@ -59,8 +58,8 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, runtime: Run
     if runtime is Runtime.BUILTIN and groups == 1:  # with groups it takes the reference kernel
         raise NoKernel(BLOCKED)
     seen, out = _windows(node, x, w.shape[1:3]), len(w) // groups
-    if runtime is Runtime.XNNPACK and depth == out == 1:
-        return clamped(node, in_columns(seen, np.moveaxis(w[..., 0], 0, -1), offset), runtime)
+    if runtime is Runtime.XNNPACK and depth == out == 1 and w[0].size <= TILES[-1]:
+        return clamped(node, in_columns(node, x, np.moveaxis(w[..., 0], 0, -1), offset), runtime)
     parts = []
     for g in range(groups):
         mine = w[g * out : (g + 1) * out]
@@ -74,22 +73,38 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, runtime: Run
 def depthwise(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) -> Array:
     """A float depthwise convolution. Shapes: see ``ops/depthwise_conv_2d.py``."""
     channels, offset = w.shape[3], np.zeros(w.shape[3], np.float32) if bias is None else bias
+    if runtime is Runtime.XNNPACK and channels == x.shape[3] and w[0, :, :, 0].size <= TILES[-1]:
+        return clamped(node, in_columns(node, x, w[0], offset), runtime)
     seen = _windows(node, np.repeat(x, channels // x.shape[3], axis=3), w.shape[1:3])
-    if runtime is Runtime.XNNPACK and channels == x.shape[3]:
-        return clamped(node, in_columns(seen, w[0], offset), runtime)
-    pairs = ((seen[:, :, :, i, j], w[0, i, j]) for i, j in product(range(w.shape[1]), range(w.shape[2])))
+    taps = [*product(range(w.shape[1]), range(w.shape[2]))]
+    pairs = ((seen[:, :, :, i, j], w[0, i, j]) for i, j in taps)
     whole = np.broadcast_to(offset, (*seen.shape[:3], channels))
-    return clamped(node, in_order(pairs, whole, runtime, first=runtime is Runtime.BUILTIN), runtime)
+    if runtime is Runtime.BUILTIN:
+        image = _windows(node, np.ones((1, *x.shape[1:3], 1), np.float32), w.shape[1:3]) > 0
+        return clamped(node, where_inside(pairs, (image[:, :, :, i, j] for i, j in taps), whole), runtime)
+    return clamped(node, in_order(pairs, whole, runtime), runtime)
 
 
-def in_columns(seen: Array, w: Array, offset: Array) -> Array:
-    """XNNPACK's kernel for one product a tap: down the columns of a window, then zeros until its tile is full.
+def in_columns(node: Node, x: Array, w: Array, offset: Array) -> Array:
+    """XNNPACK's kernel for one product a tap: down the columns of a window, then the taps that it has too many.
 
-    Shapes: seen (n, h, w, kh, kw, c), w (kh, kw, c), offset (c,) -> (n, h, w, c).
+    For windows of up to 25 taps; larger ones go to the kernel that all other convolutions have.
+
+    Shapes: x (n, h, w, c), w (kh, kw, c), offset (c,) -> (n, out_h, out_w, c).
     """
-    pairs = ((seen[:, :, :, i, j], w[i, j]) for j, i in product(range(w.shape[1]), range(w.shape[0])))
-    total = in_order(pairs, np.broadcast_to(offset, (*seen.shape[:3], w.shape[2])), Runtime.XNNPACK)
-    return total if w.shape[0] * w.shape[1] in TILES else total + np.float32(0)
+    axes = axes_of(node, x.shape, (w.shape[0], w.shape[1]))
+    image = pad_image(x, axes, 0.0)
+    seen, none = windows(image, axes), np.zeros_like(offset)
+    pairs = [(seen[:, :, :, i, j], w[i, j]) for j, i in product(range(w.shape[1]), range(w.shape[0]))]
+    pairs += [(read, none) for read in unused_taps(image, axes)]
+    return in_order(pairs, np.broadcast_to(offset, (*seen.shape[:3], len(offset))), Runtime.XNNPACK)
+
+
+def where_inside(pairs: Iterable[tuple[Array, Array]], inside: Iterable[Array], total: Array) -> Array:
+    """The products of the pairs onto ``total``; a tap beyond the image adds nothing, where 0 would turn -0 into 0."""
+    for (a, b), here in zip(pairs, inside, strict=True):
+        total = np.where(here, total + a * b, total)
+    return total
 
 
 def _windows(node: Node, x: Array, taps: tuple[int, ...]) -> Array:
@@ -97,17 +112,17 @@ def _windows(node: Node, x: Array, taps: tuple[int, ...]) -> Array:
     return windows(pad_image(x, axes, 0.0), axes)
 
 
-def in_order(pairs: Iterable[tuple[Array, Array]], offset: Array, runtime: Runtime, first: bool = False) -> Array:
-    """The products of the pairs one after another, onto ``offset`` (``first``, and XNNPACK) or before it."""
+def in_order(pairs: Iterable[tuple[Array, Array]], offset: Array, runtime: Runtime) -> Array:
+    """The products of the pairs one after another, onto ``offset`` (XNNPACK) or before it."""
     if runtime is Runtime.XNNPACK:
         total = flushed(offset)
         for a, b in pairs:
             total = flushed(fused_multiply_add(flushed(a), flushed(b), total))
         return total
-    total = offset if first else np.zeros(offset.shape, np.float32)
+    total = np.zeros(offset.shape, np.float32)
     for a, b in pairs:
         total = total + a * b
-    return total if first else total + offset
+    return total + offset
 
 
 def in_four_sums(x: Array, w: Array) -> Array:

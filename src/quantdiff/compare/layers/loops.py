@@ -13,26 +13,22 @@ from numba import njit
 
 from quantdiff.quant import Array
 
-Function = TypeVar("Function", bound=Callable[..., None])
+Function = TypeVar("Function", bound=Callable[..., object])
 BLOCK, TOP = 2048, 2**31 - 1
 NEARLY_HALF = np.float32(0.49999997)  # the float below 0.5: adding 0.5 itself would carry 0.49999997 over to 1
 ANY_ORDER = {"reassoc", "nsz", "contract"}
 """Let sums run in several lanes at once; the order then depends on the processor, not on the data or their parts."""
 
 
-def compiled(flags: set[str] = ANY_ORDER) -> Callable[[Function], Function]:
-    """A function as machine code on one thread, kept on disk where that is possible."""
-
-    def compile_it(function: Function) -> Function:
-        try:
-            return cast(Function, njit(cache=True, nogil=True, fastmath=flags)(function))
-        except RuntimeError:  # no folder that a cache could be written to
-            return cast(Function, njit(nogil=True, fastmath=flags)(function))
-
-    return compile_it
+def compiled(function: Function) -> Function:
+    """The function as machine code on one thread, kept on disk where that is possible."""
+    try:
+        return cast(Function, njit(cache=True, nogil=True, fastmath=ANY_ORDER)(function))
+    except RuntimeError:  # no folder that a cache could be written to
+        return cast(Function, njit(nogil=True, fastmath=ANY_ORDER)(function))
 
 
-@compiled()
+@compiled
 def real_block(x: Array, scale: np.float32, zero_point: int, is_integer: bool, real: Array) -> None:  # pragma: no cover
     """Real values, float32: an integer of up to 17 bits is exact in float32, so that the product is rounded once."""
     if is_integer:
@@ -44,7 +40,7 @@ def real_block(x: Array, scale: np.float32, zero_point: int, is_integer: bool, r
             real[j] = np.float32(x[j])
 
 
-@compiled()
+@compiled
 def step_block(  # pragma: no cover
     x: Array, real: Array, scale: np.float32, integers: tuple[int, int, int], is_own: bool, steps: Array
 ) -> None:
@@ -65,7 +61,7 @@ def step_block(  # pragma: no cover
             steps[j] = np.int32(t + np.copysign(NEARLY_HALF, t)) + zero_point
 
 
-@compiled()
+@compiled
 def add_floats(a: Array, b: Array, sums: Array) -> None:  # pragma: no cover
     """Error, squared error, squares of both, product."""
     error, squared, ours, theirs, product = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -84,7 +80,7 @@ def add_floats(a: Array, b: Array, sums: Array) -> None:  # pragma: no cover
     sums[4] += product
 
 
-@compiled()
+@compiled
 def block_extremes(a: Array, b: Array) -> tuple[float, float, float, float, float]:  # pragma: no cover
     """Largest absolute error, smallest and largest of both.
 
@@ -104,7 +100,7 @@ def block_extremes(a: Array, b: Array) -> tuple[float, float, float, float, floa
     return ends[0], ends[1], ends[2], ends[3], ends[4]
 
 
-@compiled()
+@compiled
 def count_steps(ours: Array, theirs: Array, ends: tuple[int, int], counts: Array) -> None:  # pragma: no cover
     """Differing, largest, sum and absolute sum of steps; candidate integers at both ends."""
     differing, largest, total, absolute = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
@@ -126,7 +122,7 @@ def count_steps(ours: Array, theirs: Array, ends: tuple[int, int], counts: Array
     counts[7] += at_high
 
 
-@compiled()
+@compiled
 def count_clipped(a: Array, lower: np.float32, upper: np.float32, counts: Array) -> None:  # pragma: no cover
     """Reference values that the grid cuts off below and above."""
     below, above = np.int32(0), np.int32(0)
@@ -137,7 +133,7 @@ def count_clipped(a: Array, lower: np.float32, upper: np.float32, counts: Array)
     counts[5] += above
 
 
-@compiled()
+@compiled
 def add_rows(  # pragma: no cover
     sides: tuple[Array, Array],
     maps: tuple[tuple[float, int, bool, bool], tuple[float, int, bool, bool]],
