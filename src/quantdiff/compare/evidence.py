@@ -58,12 +58,12 @@ def evidence_of(reference: Trace, candidate: Trace, batch: Batch) -> tuple[Evide
 
 def _evidence(reference: str, candidate: str, pair: tuple[Value, Value], batch: Batch) -> Evidence:
     ours, theirs = pair
-    a, b = (value.real.reshape(theirs.array.shape).astype(np.float64) for value in pair)
+    both: list[Array] = [value.real.reshape(theirs.array.shape).astype(np.float64) for value in pair]
+    a, b = both
     grid = theirs.grid or ours.grid
     scale = () if grid is None else grid.params.scale
     mine, other = decisions_of(a), decisions_of(b)
-    classes = int(a.shape[-1])
-    confusion = None if mine is None or other is None else confusion_of(mine, other, classes)
+    confusion = None if mine is None or other is None else confusion_of(mine, other, a.shape[-1])
     histogram = step_histogram(b - a, scale[0]) if len(scale) == 1 else None
     return Evidence(reference, candidate, theirs.name, histogram, confusion, _worst(a, b, batch))
 
