@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
 from bokeh.resources import Resources
@@ -19,7 +20,7 @@ from quantdiff.report.html.histogram import histogram_section
 from quantdiff.report.html.layers import layers_section
 from quantdiff.report.html.page import Page
 from quantdiff.report.html.parameters import parameters_section
-from quantdiff.report.html.provenance import Provenance, provenance_section
+from quantdiff.report.html.provenance import Provenance, about, provenance_section
 from quantdiff.report.html.rendering import asset, render, script_json, source_of
 from quantdiff.report.html.samples import samples_section
 from quantdiff.report.html.section import Section
@@ -52,7 +53,7 @@ def assemble(lead: Lead, sections: Sequence[Section], provenance: Provenance | N
     scripts = [*([bokeh_script()] if plots else []), asset("page.js")]
     html = render(
         "page.html",
-        lead=lead,
+        lead=replace(lead, about=about(provenance)) if provenance else lead,
         sections=sections,
         failures=provenance.failures if provenance else (),
         style=asset("style.css"),

@@ -11,12 +11,13 @@ from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.report.html.plots import Plot, item, line, new_plot, quads, tip
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
-from quantdiff.report.layers import ALONE, FIGURES, highlights, leftovers, short
+from quantdiff.report.layers import FIGURES, highlights, leftovers, short
 from quantdiff.report.plain import printable
 
 HEIGHT, HALF = 320, 0.4  # pixels; width of a bar, in layers
 RMSE = "RMSE/scale"
 SHOWN = ("differ", "max", "mean", "RMSE/scale", "SQNR dB", "clipped low", "high")
+ALONE = ("differ", "RMSE/scale", "SQNR dB")
 NO_VALUE = "–"
 
 
@@ -61,15 +62,15 @@ def layers_plot(report: LayerReport, name: str) -> Plot:
     line(plot, YARDSTICK, "width", "text", "dashed")
     fields = {"layer": "@place @layer", "op": "@op", "RMSE": "@happens", "alone": "@alone", "differ": "@differ"}
     plot.add_tools(tip(*fields.items(), renderers=[area]), TapTool(renderers=[area]))
-    plot.xaxis.ticker = BasicTicker(min_interval=1)
-    plot.xaxis.minor_tick_line_color = plot.xgrid.grid_line_color = None
+    plot.xaxis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0)
+    plot.xgrid.visible = False
     return plot
 
 
 def layers_table(report: LayerReport, anchor: str) -> Table:
     """A row a layer: its place, names, figures as it happens and alone, what was folded or fused."""
-    alone = tuple(f"{name}, alone" for name in ALONE if name in SHOWN)
-    columns = ("", "layer", "op", *(_heading(name) for name in SHOWN), *alone, "notes")
+    alone = tuple(f"{name}, alone" for name in ALONE)
+    columns = ("layer", "#", "op", *(_heading(name) for name in SHOWN), *alone, "notes")
     rows = tuple(_row(place, layer) for place, layer in enumerate(report.layers, start=1))
     title = f"{report.reference} → {report.candidate}: every layer as it happens, and alone"
     return Table(anchor, title, columns, rows, plot=anchor)
@@ -81,11 +82,11 @@ def _heading(name: str) -> str:
 
 def _row(place: int, layer: LayerResult) -> tuple[Cell, ...]:
     return (
-        Cell(str(place), place),
         Cell(short(layer.reference)),
+        Cell(str(place), place),
         Cell(layer.op),
         *(_cell(layer.figures, name) for name in SHOWN),
-        *(_cell(layer.local, name) for name in ALONE if name in SHOWN),
+        *(_cell(layer.local, name) for name in ALONE),
         Cell(", ".join(layer.notes)),
     )
 

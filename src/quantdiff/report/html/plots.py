@@ -15,12 +15,13 @@ from bokeh.plotting import figure
 from quantdiff.report.plain import printable
 
 Plot = figure
+FONT = "system-ui, sans-serif"
 FADED = 0.35  # of what is not chosen while something is
 
 
 def new_plot(height: int, **options: Any) -> Plot:
     """An empty plot as wide as the page, without tools; its script colours it for the reader's theme."""
-    return figure(
+    plot = figure(
         height=height,
         sizing_mode="stretch_width",
         toolbar_location=None,
@@ -30,6 +31,10 @@ def new_plot(height: int, **options: Any) -> Plot:
         outline_line_color=None,
         **options,
     )
+    plot.axis.axis_label_text_font_style = "normal"
+    plot.axis.axis_label_text_font = plot.axis.major_label_text_font = FONT
+    plot.axis.axis_label_text_font_size = plot.axis.major_label_text_font_size = "13px"
+    return plot
 
 
 def quads(plot: Plot, source: ColumnDataSource, colour: str, ends: tuple[Any, Any, Any, Any]) -> GlyphRenderer[Any]:

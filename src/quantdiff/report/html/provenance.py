@@ -21,6 +21,17 @@ class Provenance:
     command: str = ""
 
 
+def about(provenance: Provenance) -> tuple[str, ...]:
+    """The experiment in a few words: model, seed, samples."""
+    made_by = provenance.made_by
+    samples = made_by.get("samples")
+    return (
+        *([str(made_by["model"])] if "model" in made_by else []),
+        *([f"seed {made_by['seed']}"] if "seed" in made_by else []),
+        *([f"{samples:,} samples"] if isinstance(samples, int) else []),
+    )
+
+
 def provenance_section(provenance: Provenance) -> Section:
     """Everything that another person needs to get the same numbers."""
     versions = provenance.made_by.get("versions")

@@ -22,11 +22,12 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """What stands on top of a page."""
+    """What stands on top of a page; ``about`` are a few words on the experiment."""
 
     title: str
     sentence: str
     numbers: tuple[Number, ...]
+    about: tuple[str, ...] = ()
 
 
 def comparison_lead(comparison: Comparison, explanations: Sequence[Explanation] = ()) -> Lead:

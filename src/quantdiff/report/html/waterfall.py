@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from bokeh.models import ColumnDataSource, DataRange1d, FactorRange, NumeralTickFormatter
+from bokeh.models import BasicTicker, ColumnDataSource, DataRange1d, FactorRange, NumeralTickFormatter
 
 from quantdiff.explaining.explanation import Explanation, Rung
 from quantdiff.report.explanation import WORDS, sentence
@@ -56,6 +56,7 @@ def waterfall(rungs: Sequence[Rung]) -> Plot:
         if drawn is not None:
             drawn.glyph.tags = [f"fill_color:{colour}"]
     _add_tips(plot, rungs)
+    plot.xaxis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0)
     plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
     plot.ygrid.visible = False
     return plot
