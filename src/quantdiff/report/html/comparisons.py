@@ -21,7 +21,9 @@ def comparisons_section(comparisons: Sequence[Comparison], accuracy: Mapping[str
     ]
     named = [dict(_rows(figures)) for _, figures in columns]
     rows = tuple((Cell(name), *(Cell(each[name]) for each in named)) for name in (named[0] if named else ()))
-    table = Table("figures-table", "Figures of every comparison", ("", *(name for name, _ in columns)), rows)
+    table = Table(
+        "figures-table", "Figures of every comparison", ("", *(name for name, _ in columns)), rows, sorts=False
+    )
     tolerance = comparisons[0].tolerance if comparisons else None
     html = render("comparisons.html", table=table, accuracy=accuracy, tolerance=tolerance)
     return Section("figures", "Figures", html)

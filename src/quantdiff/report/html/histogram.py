@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bokeh.models import ColumnDataSource, DataRange1d, LogTicker, NumeralTickFormatter, Range1d
+from bokeh.models import ColumnDataSource, DataRange1d, NumeralTickFormatter, Range1d
 
 from quantdiff.compare.evidence import Evidence
 from quantdiff.compare.layers.figures import YARDSTICK
@@ -56,6 +56,6 @@ def histogram_plot(histogram: StepHistogram) -> Plot:
         for end in (-place, place):
             line(plot, end, "height", colour, dash)
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0")
-    plot.yaxis.ticker = LogTicker(num_minor_ticks=0)
+    plot.yaxis.ticker = [10**power for power in range(len(str(max(count for _, count in bars))))]
     plot.xgrid.visible = False
     return plot

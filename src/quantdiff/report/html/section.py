@@ -34,10 +34,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under named columns; the first column names its row. ``plot`` is the name of a plot with a mark a row."""
+    """Rows under named columns; the first column names its row. ``plot`` is the name of a plot with a mark a row.
+
+    ``sorts`` is False where the rows have an order that means something, and no other.
+    """
 
     anchor: str
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     plot: str = ""
+    sorts: bool = True
