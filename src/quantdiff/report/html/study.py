@@ -169,7 +169,7 @@ def _engine(engine: Engine) -> Iterator[Cell]:
 
 
 def _words(engine: Engine, *more: str) -> str:
-    return " ".join(part for part in (engine.model, engine.condition, engine.engine, *more) if part)
+    return " ".join(dict.fromkeys(part for part in (engine.model, engine.condition, engine.engine, *more) if part))
 
 
 def _count(value: int) -> Cell:

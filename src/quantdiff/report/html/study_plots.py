@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bokeh.models import ColumnDataSource, DataRange1d, FactorRange, NumeralTickFormatter
+from bokeh.models import BasicTicker, ColumnDataSource, DataRange1d, FactorRange, NumeralTickFormatter
 from bokeh.models.annotations.arrows import TeeHead
 from bokeh.models.annotations.geometry import Whisker
-from bokeh.palettes import Category20_20
+from bokeh.palettes import Category10_10
 
 from quantdiff.experiment.summary import Rates
 from quantdiff.report.html.plots import Plot, label, new_plot, tip
@@ -28,8 +28,10 @@ def box_plot(rates: Sequence[Rates]) -> Plot:
     boxes = {name: [getattr(each.box, name) for each in rates] for name in ("low", "lower", "median", "upper", "high")}
     texts = {f"{name}_text": [f"{value:.2%}" for value in values] for name, values in boxes.items()}
     source = ColumnDataSource({"name": names, **boxes, **texts})
-    heads = {"lower_head": TeeHead(size=8), "upper_head": TeeHead(size=8)}
-    plot.add_layout(Whisker(base="name", lower="low", upper="high", dimension="width", source=source, **heads))
+    dark = ["line_color:text"]
+    heads = {f"{end}_head": TeeHead(size=8, tags=dark) for end in ("lower", "upper")}
+    ends = {"base": "name", "lower": "low", "upper": "high", "dimension": "width"}
+    plot.add_layout(Whisker(**ends, **heads, source=source, tags=dark))
     drawn = []
     for left, right in (("lower", "median"), ("median", "upper")):
         drawn.append(plot.hbar("name", THICK, right, left, source=source))
@@ -40,6 +42,7 @@ def box_plot(rates: Sequence[Rates]) -> Plot:
     dots.glyph.tags = ["fill_color:accent"]
     fields = {"": "@name", "lowest": "@low_text", "median": "@median_text", "highest": "@high_text"}
     plot.add_tools(tip(*fields.items(), renderers=drawn))
+    plot.xaxis.ticker = BasicTicker(desired_num_ticks=4)
     plot.xaxis.formatter = NumeralTickFormatter(format="0.[00]%")
     plot.ygrid.visible = False
     return plot
@@ -49,7 +52,7 @@ def depth_plot(rates: Sequence[Rates]) -> Plot:
     """Mean error rates over the number of dense layers, a line for each condition, whiskers for the intervals."""
     plot = new_plot(DEPTH_HEIGHT, x_axis_label="dense layers", y_axis_label=RATE)
     drawn = []
-    for colour, (name, line) in zip(Category20_20 * 5, _lines(rates), strict=False):
+    for colour, (name, line) in zip(Category10_10 * 9, _lines(rates), strict=False):
         columns = {
             "depth": [each.depth for each in line],
             "mean": [each.interval.mean for each in line],
@@ -67,7 +70,7 @@ def depth_plot(rates: Sequence[Rates]) -> Plot:
     plot.xaxis.ticker = sorted({each.depth for each in rates if each.depth})
     plot.add_layout(plot.legend[0], "below")
     plot.legend.click_policy = "hide"
-    plot.legend.ncols = "auto"
+    plot.legend.ncols, plot.legend.location = 2, "bottom_left"
     return plot
 
 

@@ -10,8 +10,6 @@
     Grid: { grid_line_color: "line" },
     Title: { text_color: "text" },
     Legend: { label_text_color: "text", background_fill_color: "page", border_line_color: "line" },
-    Whisker: { line_color: "text" },
-    TeeHead: { line_color: "text" },
   };
   const paint = () => {
     if (typeof Bokeh === "undefined") return;
