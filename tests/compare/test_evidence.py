@@ -107,6 +107,12 @@ def test_the_worst_samples_come_first_and_equal_ones_not_at_all() -> None:
     assert found.confusion.changed == 2
 
 
+def test_rows_that_are_no_samples_have_neither_label_nor_picture() -> None:
+    batch = Batch({"x": np.zeros((6, 8, 8))}, np.arange(6))
+    (found,) = evidence_of(trace("a", np.eye(3)), trace("b", 1 - np.eye(3)), batch)
+    assert [(sample.label, sample.picture) for sample in found.worst] == [(None, None)] * 3
+
+
 def test_an_output_without_a_grid_or_classes_has_neither() -> None:
     plain = Trace("float", (Value("y", np.ones((3, 1), np.float32)),))
     (found,) = evidence_of(plain, plain, Batch({"x": np.zeros((3, 2))}))

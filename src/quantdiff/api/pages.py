@@ -83,7 +83,7 @@ def run_page(folder: str | Path, progress: Progress = silent, command: str = "")
     settings = _settings_of(recorded)
     outcome = _measure(home, settings, progress)
     facts = {key: value for key, value in recorded.items() if key in RECORDED}
-    notes = outcome.notes if _same_figures(outcome, recorded) else (*outcome.notes, OTHER)
+    notes = outcome.notes if same_figures(outcome, recorded) else (*outcome.notes, OTHER)
     outcome = replace(outcome, made_by={**facts, "versions": versions()}, notes=notes)
     answer = explain(home / FILES["qat"], home / FILES["tflite"], home / FILES["data"], settings, progress)
     return diff_page(_with_failures(outcome, answer), settings, command, answer.found)
@@ -117,7 +117,8 @@ def _read_results(path: Path) -> Mapping[str, Any]:
         raise BadData(f"{path}: {error.strerror}; give the folder that `quantdiff run` made") from error
     except ValueError as error:
         raise BadData(f"{path}: not a JSON document; make the run again") from error
-    if not isinstance(document, dict) or not isinstance(document.get("comparisons"), list):
+    comparisons = document.get("comparisons") if isinstance(document, dict) else None
+    if not comparisons or not all("candidate" in each and "tolerance" in each for each in comparisons):
         raise BadData(f"{path}: not the results of a `quantdiff run`; give the folder that it made")
     return document
 
@@ -130,7 +131,8 @@ def _settings_of(recorded: Mapping[str, Any]) -> Settings:
     return Settings(runtimes or DEFAULTS.runtimes, recorded["comparisons"][0]["tolerance"])
 
 
-def _same_figures(outcome: Outcome, recorded: Mapping[str, Any]) -> bool:
+def same_figures(outcome: Outcome, recorded: Mapping[str, Any]) -> bool:
+    """Whether the run wrote the same accuracies and comparisons."""
     now: Mapping[str, Any] = json.loads(json_text(outcome_document(outcome)))
     return all(now[key] == recorded.get(key) for key in ("accuracy", "comparisons"))
 

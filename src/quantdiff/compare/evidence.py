@@ -11,8 +11,8 @@ from quantdiff.compare.pairing import pair_outputs
 from quantdiff.compare.pictures import Picture, pictures_of
 from quantdiff.compare.step_histogram import StepHistogram, step_histogram
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array
-from quantdiff.trace import Trace, Value
+from quantdiff.quant import Array, quantize
+from quantdiff.trace import Grid, Trace, Value
 
 WORST = 12
 
@@ -35,7 +35,7 @@ class Sample:
 class Evidence:
     """One output of two engines; None where it lies on no integer grid, or decides nothing.
 
-    ``worst`` are the samples with the largest errors, the largest first; equal ones are left out.
+    ``worst`` are the samples with the largest errors, the largest first; those that are the same integers are left out.
     """
 
     reference: str
@@ -65,7 +65,7 @@ def _evidence(reference: str, candidate: str, pair: tuple[Value, Value], batch: 
     mine, other = decisions_of(a), decisions_of(b)
     confusion = None if mine is None or other is None else confusion_of(mine, other, a.shape[-1])
     histogram = step_histogram(b - a, scale[0]) if len(scale) == 1 else None
-    return Evidence(reference, candidate, theirs.name, histogram, confusion, _worst(a, b, batch))
+    return Evidence(reference, candidate, theirs.name, histogram, confusion, _worst((a, b), (mine, other), grid, batch))
 
 
 def decisions_of(values: Array) -> Array | None:
@@ -76,18 +76,25 @@ def decisions_of(values: Array) -> Array | None:
     return decided
 
 
-def _worst(a: Array, b: Array, batch: Batch) -> tuple[Sample, ...]:
-    errors = np.abs(a - b).reshape(len(a), -1).max(axis=1)
-    found = [int(i) for i in np.argsort(-errors, kind="stable")[:WORST] if errors[i] > 0]
-    pictures = pictures_of(next(iter(batch.arrays.values())), found) or (None,) * len(found)
-    ours, theirs = decisions_of(a[found]), decisions_of(b[found])
+def _worst(
+    both: tuple[Array, Array], decided: tuple[Array | None, Array | None], grid: Grid | None, batch: Batch
+) -> tuple[Sample, ...]:
+    ends = both if grid is None else tuple(quantize(side.astype(np.float32), grid.params, grid.dtype) for side in both)
+    differs = (ends[0] != ends[1]).reshape(len(both[0]), -1).any(axis=1)
+    errors = np.abs(both[0] - both[1]).reshape(len(both[0]), -1).max(axis=1)
+    first = np.argsort(np.where(differs, -errors, 1), kind="stable")[:WORST]
+    found = [int(i) for i in first if differs[i]]
+    matched = len(batch) == len(both[0])  # not where one invocation takes several samples
+    pictures = (pictures_of(next(iter(batch.arrays.values())), found) if matched else ()) or (None,) * len(found)
+    labels = batch.labels if matched else None
+    ours, theirs = decided
     return tuple(
         Sample(
             number,
             float(errors[number]),
-            None if ours is None or theirs is None else (int(ours[i]), int(theirs[i])),
-            None if batch.labels is None else int(batch.labels[number]),
-            pictures[i],
+            None if ours is None or theirs is None else (int(ours[number]), int(theirs[number])),
+            None if labels is None else int(labels[number]),
+            picture,
         )
-        for i, number in enumerate(found)
+        for number, picture in zip(found, pictures, strict=True)
     )

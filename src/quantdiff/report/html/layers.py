@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bokeh.models import BasicTicker, ColumnDataSource, DataRange1d, TapTool
+from bokeh.models import BasicTicker, ColumnDataSource, Range1d, TapTool
 
 from quantdiff.compare.layers.figures import YARDSTICK, LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
@@ -15,6 +15,7 @@ from quantdiff.report.layers import FIGURES, highlights, leftovers, short
 from quantdiff.report.plain import printable
 
 HEIGHT, HALF = 320, 0.4  # pixels; width of a bar, in layers
+AIR, LOWEST_TOP = 1.06, 0.01  # above the highest bar; steps: what is far below looks as small as it is
 RMSE = "RMSE/scale"
 SHOWN = ("differ", "max", "mean", "RMSE/scale", "SQNR dB", "clipped low", "high")
 ALONE = ("differ", "RMSE/scale", "SQNR dB")
@@ -54,11 +55,12 @@ def layers_plot(report: LayerReport, name: str) -> Plot:
         "alone": [_text(each, RMSE) for _, each in figures],
     }
     source = ColumnDataSource(columns, name=name)
-    plot = new_plot(HEIGHT, y_range=DataRange1d(start=0), x_axis_label="layer", y_axis_label="RMSE, in steps")
+    highest = max((value for side in rmse for value in side if value is not None), default=0.0)
+    top = max(highest * AIR, LOWEST_TOP)
+    plot = new_plot(HEIGHT, y_range=Range1d(start=0, end=top), x_axis_label="layer", y_axis_label="RMSE, in steps")
     quads(plot, source, "accent", ("left", "place", "rmse", 0))
     quads(plot, source, "second", ("place", "right", "rmse_alone", 0))
-    highest = max((value for side in rmse for value in side if value is not None), default=0) or YARDSTICK
-    area = plot.vbar("place", 1, highest, 0, source=source, alpha=0, nonselection_alpha=0)
+    area = plot.vbar("place", 1, top, 0, source=source, alpha=0, nonselection_alpha=0)
     line(plot, YARDSTICK, "width", "text", "dashed")
     fields = {"layer": "@place @layer", "op": "@op", "RMSE": "@happens", "alone": "@alone", "differ": "@differ"}
     plot.add_tools(tip(*fields.items(), renderers=[area]), TapTool(renderers=[area]))

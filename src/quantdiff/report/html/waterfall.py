@@ -28,7 +28,8 @@ def waterfall_section(explanations: Sequence[Explanation]) -> Section:
         }
         for i, each in enumerate(explanations)
     ]
-    plots = tuple(item(waterfall(each.rungs), f"waterfall-{i}") for i, each in enumerate(explanations))
+    drawn = [(i, each.rungs) for i, each in enumerate(explanations) if each.differing]
+    plots = tuple(item(waterfall(rungs), f"waterfall-{i}") for i, rungs in drawn)
     return Section("why", "Why: one mechanism at a time", render("waterfall.html", entries=entries), plots)
 
 
