@@ -112,7 +112,7 @@ def _measure(home: Path, settings: Settings, progress: Progress) -> Outcome:
 
 def _read_results(path: Path) -> Mapping[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadData(f"{path}: {error.strerror}; give the folder that `quantdiff run` made") from error
     except ValueError as error:
@@ -120,7 +120,7 @@ def _read_results(path: Path) -> Mapping[str, Any]:
     comparisons = document.get("comparisons") if isinstance(document, dict) else None
     if not comparisons or not all("candidate" in each and "tolerance" in each for each in comparisons):
         raise BadData(f"{path}: not the results of a `quantdiff run`; give the folder that it made")
-    return document
+    return dict(document)
 
 
 def _settings_of(recorded: Mapping[str, Any]) -> Settings:

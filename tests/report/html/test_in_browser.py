@@ -68,9 +68,15 @@ def show(browser: Chrome, file: str, width: int = 1280, scheme: str = "light") -
 
 def requests(browser: Chrome) -> set[str]:
     """Addresses asked for since the last call, but data that stand in the page itself."""
-    sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]  # type: ignore[no-untyped-call]
     urls = {each["params"]["request"]["url"] for each in sent if each["method"] == "Network.requestWillBeSent"}
     return {url for url in urls if not url.startswith("data:")}
+
+
+def messages(browser: Chrome) -> list[dict[str, str]]:
+    """What the console said since the last call."""
+    said: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    return said
 
 
 def rows(browser: Chrome, table: str) -> list[list[str]]:
@@ -84,7 +90,7 @@ def rows(browser: Chrome, table: str) -> list[list[str]]:
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_it_draws_without_an_error_or_a_request(browser: Chrome, file: str, width: int, scheme: str) -> None:
     show(browser, file, width, scheme)
-    assert not [entry for entry in browser.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
+    assert not [entry for entry in messages(browser) if entry["level"] in ("WARNING", "SEVERE")]
     assert requests(browser) == {file}
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     drawn = browser.execute_script("return [...document.querySelectorAll('.plot')].map((each) => each.offsetHeight)")
@@ -127,7 +133,7 @@ def test_a_script_that_got_in_would_not_run(browser: Chrome, file: str) -> None:
         "const done = arguments[0]; fetch('http://127.0.0.1:9/').then(() => done('sent'), (error) => done('refused'))"
     )
     assert fetched == "refused"
-    assert any("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
+    assert any("Content Security Policy" in entry["message"] for entry in messages(browser))
 
 
 def test_the_pointer_is_answered(browser: Chrome, file: str) -> None:
@@ -213,4 +219,4 @@ def test_the_pages_of_one_value_each_draw(browser: Chrome, tmp_path: Path) -> No
     path = tmp_path / "page.html"
     page_of(explanations=(values.explanation(),)).save(path)
     show(browser, path.as_uri())
-    assert not [entry for entry in browser.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
+    assert not [entry for entry in messages(browser) if entry["level"] in ("WARNING", "SEVERE")]

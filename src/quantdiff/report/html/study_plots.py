@@ -29,9 +29,10 @@ def box_plot(rates: Sequence[Rates]) -> Plot:
     texts = {f"{name}_text": [f"{value:.2%}" for value in values] for name, values in boxes.items()}
     source = ColumnDataSource({"name": names, **boxes, **texts})
     dark = ["line_color:text"]
-    heads = {f"{end}_head": TeeHead(size=8, tags=dark) for end in ("lower", "upper")}
-    ends = {"base": "name", "lower": "low", "upper": "high", "dimension": "width"}
-    plot.add_layout(Whisker(**ends, **heads, source=source, tags=dark))
+    low, high = TeeHead(size=8, tags=dark), TeeHead(size=8, tags=dark)
+    whisker = Whisker(base="name", lower="low", upper="high", dimension="width", source=source, tags=dark)
+    whisker.lower_head, whisker.upper_head = low, high
+    plot.add_layout(whisker)
     drawn = []
     for left, right in (("lower", "median"), ("median", "upper")):
         drawn.append(plot.hbar("name", THICK, right, left, source=source))
