@@ -16,7 +16,8 @@ OTHERS = "others"
 class Confusion:
     """``counts[i][j]``: samples that the reference puts into class ``names[i]`` and the candidate into ``names[j]``.
 
-    Of many classes only those with most changes have a name of their own; the last row and column are the others.
+    Of more than 20 classes only those with most changes have a name of their own; the last row and column are the
+    others.
     ``changed`` counts the samples, of ``samples``, whose decision is another one, whatever their classes are called.
     """
 
@@ -30,11 +31,11 @@ def confusion_of(reference: Array, candidate: Array, classes: int) -> Confusion:
     """Count pairs of decisions. Shapes: (samples,) each, class numbers below ``classes``."""
     changed = reference != candidate
     moved = np.bincount(reference[changed], minlength=classes) + np.bincount(candidate[changed], minlength=classes)
-    most = np.argsort(-moved, kind="stable")[: SHOWN - 1 if classes > SHOWN else SHOWN]
-    named = np.sort(most)
+    most = np.argsort(-moved, kind="stable")[: SHOWN - 1]
+    named = np.arange(classes) if classes <= SHOWN else np.sort(most[moved[most] > 0])
     places = np.full(classes, len(named))
     places[named] = np.arange(len(named))
-    size = min(classes, SHOWN)
+    size = len(named) + (classes > SHOWN)
     counts = np.bincount(places[reference] * size + places[candidate], minlength=size * size).reshape(size, size)
     names = (*map(str, named.tolist()), *((OTHERS,) if classes > SHOWN else ()))
     return Confusion(names, tuple(map(tuple, counts.tolist())), int(np.count_nonzero(changed)), len(reference))
