@@ -57,7 +57,8 @@ def layers_plot(report: LayerReport, name: str) -> Plot:
     source = ColumnDataSource(columns, name=name)
     highest = max((value for side in rmse for value in side if value is not None), default=0.0)
     top = max(highest * AIR, LOWEST_TOP)
-    plot = new_plot(HEIGHT, y_range=Range1d(start=0, end=top), x_axis_label="layer", y_axis_label="RMSE, in steps")
+    ranges = {"x_range": Range1d(start=HALF, end=len(places) + 1 - HALF), "y_range": Range1d(start=0, end=top)}
+    plot = new_plot(HEIGHT, **ranges, x_axis_label="layer", y_axis_label="RMSE, in steps")
     quads(plot, source, "accent", ("left", "place", "rmse", 0))
     quads(plot, source, "second", ("place", "right", "rmse_alone", 0))
     area = plot.vbar("place", 1, top, 0, source=source, alpha=0, nonselection_alpha=0)
