@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,16 @@ def reals(dice: Dice, shape: Sequence[int]) -> Array:
     x = dice.rng.normal(size=shape) * np.exp(dice.rng.uniform(-3, 3, shape))
     planted = dice.rng.choice([0.0, -0.0, 1e-39, -1e-20, 1e-25], shape)
     return np.where(dice.rng.random(shape) < dice.of(0, 0.1, 0.9), planted, x).astype(np.float32)
+
+
+def of_zeros(case: Case, dice: Dice) -> Case:
+    """The same with nothing but zeros of both signs, and what is too small to stay: only the signs are left to tell."""
+
+    def zeros(array: Array) -> Array:
+        return dice.rng.choice(np.asarray([0.0, -0.0, -0.0, 1e-30, -1e-30], np.float32), array.shape)
+
+    tensors = [t if t.data is None else replace(t, data=zeros(np.asarray(t.data))) for t in case.tensors]
+    return replace(case, tensors=tensors, feeds={name: zeros(array) for name, array in case.feeds.items()})
 
 
 def dense(dice: Dice, rows: int = 1) -> Case:
@@ -62,7 +73,10 @@ CASES: list[tuple[str, Maker, Sequence[Runtime]]] = [
     ("CONV_2D float32", lambda dice: image(dice, False), IN_ORDER),
     ("CONV_2D float32, groups", lambda dice: image(dice, False, True), RUNTIMES),
     ("DEPTHWISE_CONV_2D float32", lambda dice: image(dice, True), RUNTIMES),
+    ("CONV_2D float32, zeros", lambda dice: of_zeros(image(dice, False), dice), IN_ORDER),
+    ("DEPTHWISE_CONV_2D float32, zeros", lambda dice: of_zeros(image(dice, True), dice), RUNTIMES),
     ("FULLY_CONNECTED float32", dense, RUNTIMES),
+    ("FULLY_CONNECTED float32, zeros", lambda dice: of_zeros(dense(dice), dice), RUNTIMES),
     ("FULLY_CONNECTED float32, rows", lambda dice: dense(dice, dice.of(2, 5, 30)), IN_ORDER),
 ]
 

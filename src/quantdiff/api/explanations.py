@@ -10,15 +10,15 @@ from quantdiff.api.engines import is_tflite, open_model
 from quantdiff.api.settings import DEFAULTS, Settings, children
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadModel, RuntimeFailed
+from quantdiff.explaining.expectation import Tell, unheard
 from quantdiff.explaining.explanation import Explanation
 from quantdiff.explaining.keras_ladder import explain_keras
+from quantdiff.explaining.ladder import Question
 from quantdiff.explaining.runtime_ladder import explain_runtimes
-from quantdiff.graph import Model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.keras import KerasModel
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
-from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import installed
 from quantdiff.run.versions import versions
 from quantdiff.sim.runtime import Runtime
@@ -38,11 +38,13 @@ def explain(
     data: str | Path | Batch,
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
+    tell: Tell = unheard,
 ) -> Explanations:
     """For every output of ``candidate`` that is not the reference's, the mechanism that makes it differ.
 
     The reference is a Keras model, or the candidate itself: then its first runtime of ``settings`` is explained
-    against each of the others. A runtime that is not installed is simulated.
+    against each of the others. A runtime that is not installed is simulated. ``tell`` hears what to expect of each
+    runtime before it runs.
 
     Raises:
         QuantdiffError: a model or the data cannot be read or do not fit each other, the reference cannot run, or
@@ -57,33 +59,25 @@ def explain(
     if between:
         _check_same(left, right, settings.runtimes)
     keras = None if between else open_model(left, settings)
-    found, failures = [], []
+    question = Question(keras, model, batch, settings.tolerance) if isinstance(keras, KerasModel) else None
+    found, failures = list[Explanation](), list[Failure]()
     here = tuple(name for name in settings.runtimes if between or name in installed())
     with children(replace(settings, runtimes=here)) as processes:
-        if isinstance(keras, KerasModel):
+        if question is not None:
             absent = (Runtime(name) for name in settings.runtimes if name not in here)
-            found += [explain_keras(keras, model, batch, each, settings.tolerance, progress) for each in absent]
+            found += [explain_keras(question, each, progress, tell) for each in absent]
         for process in processes[1:] if between else processes:
             try:
-                found.append(_one(keras, model, batch, (processes[0], process), settings, progress))
+                if question is not None:
+                    found.append(explain_keras(question, process, progress, tell))
+                else:
+                    pair = processes[0], process
+                    found.append(explain_runtimes(model, batch, pair, settings.tolerance, progress))
             except RuntimeFailed as error:
                 failures.append(Failure(process.runtime, str(error)))
     made_by = {"command": "explain", "samples": len(batch), "versions": versions()}
     artifacts = {"reference": str(reference), "candidate": str(candidate), "data": batch.source}
     return Explanations(tuple(replace(each, made_by=made_by, artifacts=artifacts) for each in found), tuple(failures))
-
-
-def _one(
-    keras: KerasModel | Model | None,
-    model: Model,
-    batch: Batch,
-    processes: tuple[RuntimeProcess, RuntimeProcess],
-    settings: Settings,
-    progress: Progress,
-) -> Explanation:
-    if isinstance(keras, KerasModel):
-        return explain_keras(keras, model, batch, processes[1], settings.tolerance, progress)
-    return explain_runtimes(model, batch, processes, settings.tolerance, progress)
 
 
 def _check_same(left: Path, right: Path, runtimes: Sequence[str]) -> None:

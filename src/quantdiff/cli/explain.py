@@ -40,13 +40,23 @@ def explain(as_json: bool, reference: Path, candidate: Path, data: Path, html: P
 
     settings = settings_of(options)
     with progress_bar() as progress:
-        answer = api.explain(reference, candidate, data, settings, progress)
+        tell = (lambda expected: None) if as_json else _expect
+        answer = api.explain(reference, candidate, data, settings, progress, tell)
         if html is not None:
             api.explain_page(answer, (reference, candidate, data), settings, progress, typed()).save(html)
     _show(answer, as_json)
     for failure in answer.failures:
         complain(failure.error)
     return TROUBLE if answer.failures else 0
+
+
+def _expect(expected: Any) -> None:
+    """Before the runtime runs."""
+    from rich.console import Console
+
+    from quantdiff.report.explanation import print_expectation
+
+    print_expectation(expected, Console())
 
 
 def _show(answer: Any, as_json: bool) -> None:

@@ -10,8 +10,6 @@ import numpy as np
 from quantdiff.explaining.explanation import LISTED, Difference, LayerLadder, Rung
 from quantdiff.quant import Array
 
-CODES = 256
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -114,22 +112,9 @@ class LayerAccount:
     after: list[int] = field(default_factory=list)
     local: list[int] = field(default_factory=list)
     local_steps: int = 0
-    simulated: int = 0
-    histogram: Array | None = None
 
     def __post_init__(self) -> None:
         self.after, self.local = [0] * self.rungs, [0] * self.rungs
-
-    def expect(self, reference: Array, simulated: Array | None) -> None:
-        """Of the reference's integers (samples, …, channels): how often which, how many the simulator has otherwise."""
-        channels = reference.shape[-1] if reference.ndim > 1 else 1
-        if reference.dtype.itemsize == 1:
-            codes = reference.reshape(-1, channels).astype(np.int64) - np.iinfo(reference.dtype).min
-            counts = np.bincount((codes + CODES * np.arange(channels)).ravel(), minlength=CODES * channels)
-            shaped = counts.reshape(channels, CODES)
-            self.histogram = shaped if self.histogram is None else self.histogram + shaped
-        if simulated is not None:
-            self.simulated += int(np.count_nonzero(simulated.reshape(reference.shape) != reference))
 
     def add(self, target: Target, whole: Mapping[int, Array], local: Mapping[int, Array]) -> None:
         """The layer's output by rung; a rung that is left out differs nowhere."""
@@ -151,7 +136,6 @@ class LayerAccount:
             tuple(self.after),
             tuple(self.local),
             self.local_steps,
-            self.simulated / self.count if self.count else None,
         )
 
 

@@ -5,30 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from quantdiff.explaining.expected import expected_flips, free_share
+from quantdiff.explaining.expectation import Expectation
 from quantdiff.explaining.explanation import Explanation, LayerLadder
 from quantdiff.explaining.ladder import Ladder, Sums
 from quantdiff.explaining.wrong_weights import wrong_weights
+from quantdiff.run.inner import disturbed
 
 
-def _expected(ladder: Ladder, sums: Sums) -> Iterator[LayerLadder]:
-    """The layers, with the share that the closed form expects where the reference is quantization-aware."""
-    graph = ladder.model.main
-    found = ((ladder.pairs[name], account.histogram) for name, account in sums.layers.items())
-    inside = {p.tensor: free_share(graph, p.operator, p.tensor, counts) for p, counts in found if counts is not None}
-    flips = expected_flips(ladder, inside) if ladder.end.keras.kind == "qat" else {}
-    for name, account in sums.layers.items():
-        each = flips.get(ladder.pairs[name].tensor)
-        yield replace(account.value(), expected=None if each is None else each.share)
-
-
-def concluded(ladder: Ladder, sums: Sums) -> Explanation:
-    """The explanation as a value, without advice."""
+def concluded(ladder: Ladder, sums: Sums, expected: Expectation | None) -> Explanation:
+    """The explanation as a value, without advice; what was expected stands beside what was measured."""
     account, runtime = sums.outputs, ladder.runtime.value
-    layers = tuple(_expected(ladder, sums))
-    ends = {grid.tensor for grid in ladder.ends.grids if grid is not None}
-    last = [layer for layer in layers if layer.tensor in ends and layer.expected is not None]
-    disturbed = f"{sums.changed} outputs of the model changed when its inner tensors were made outputs"
     return Explanation(
         reference=ladder.end.keras.kind,
         candidate=f"tflite:{runtime}",
@@ -40,14 +26,23 @@ def concluded(ladder: Ladder, sums: Sums) -> Explanation:
         closed_candidate=sums.closed_candidate and not ladder.missing,
         rungs=account.rungs(),
         unexplained=account.resolved[-1],
-        expected_exactly=None if ladder.missing else sums.simulated / account.count,
-        expected=last[0].expected if len(last) == len(ladder.ends.grids) == 1 else None,
+        expected_exactly=expected.exactly if expected else None,
+        expected=expected.closed_form if expected else None,
         differences=tuple(account.listed),
-        layers=layers,
+        layers=tuple(_layers(sums, expected)),
         wrong_weights=tuple(wrong_weights(ladder.sides)),
         unsupported=ladder.missing,
-        notes=(*ladder.end.keras.notes, *_borrowed(ladder), *((disturbed,) if sums.changed else ())),
+        notes=(*ladder.end.keras.notes, *_borrowed(ladder), *disturbed(sums.changed)),
     )
+
+
+def _layers(sums: Sums, expected: Expectation | None) -> Iterator[LayerLadder]:
+    shares = {each.layer: each for each in expected.layers} if expected else {}
+    for account in sums.layers.values():
+        layer = account.value()
+        if each := shares.get(account.layer):
+            layer = replace(layer, expected_exactly=each.exactly, expected=each.closed_form)
+        yield layer
 
 
 def _borrowed(ladder: Ladder) -> tuple[str, ...]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-
-import numpy as np
 
 from quantdiff.align.alignment import align
 from quantdiff.errors import BadData
 from quantdiff.explaining.account import Account, LayerAccount, Target
 from quantdiff.explaining.advice import advise
-from quantdiff.explaining.candidate_end import Chains, chains, local
+from quantdiff.explaining.candidate_end import Chains, chains, local, operators_between
 from quantdiff.explaining.conclusion import concluded
+from quantdiff.explaining.expectation import Tell, expect, unheard
 from quantdiff.explaining.explanation import (
     CURVES,
     EXCHANGES,
@@ -22,19 +21,16 @@ from quantdiff.explaining.explanation import (
     RUNTIME,
     Explanation,
 )
-from quantdiff.explaining.ladder import Ladder, Sums
+from quantdiff.explaining.ladder import Ladder, Question, Sums, set_up
 from quantdiff.explaining.quantizers import Observed
 from quantdiff.explaining.recalibration import unsettled
-from quantdiff.explaining.reference_end import Passes, Run, reference_end
+from quantdiff.explaining.reference_end import Passes, Run
 from quantdiff.explaining.sides import Sides
-from quantdiff.explaining.targets import ends_of_file, order_of_outputs
 from quantdiff.explaining.wrong_weights import check_related
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
-from quantdiff.load.keras import KerasModel
 from quantdiff.load.layers import read_layers
 from quantdiff.progress import Progress, silent
-from quantdiff.quant import Array
 from quantdiff.run.bits import same_bits
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.every_tensor import readable_tensors
@@ -44,14 +40,9 @@ from quantdiff.sim.runtime import Runtime
 
 
 def explain_keras(
-    keras: KerasModel,
-    model: Model,
-    batch: Batch,
-    runs_on: RuntimeProcess | Runtime,
-    tolerance: float,
-    progress: Progress = silent,
+    question: Question, runs_on: RuntimeProcess | Runtime, progress: Progress = silent, tell: Tell = unheard
 ) -> Explanation:
-    """Account for every output of ``model`` that is not the one of ``keras``.
+    """Account for every output of the file that is not the one of the Keras model; ``tell`` first what to expect.
 
     A ``Runtime`` instead of a process stands for one that is not installed: its simulator takes its place, and the
     ladder stays open at that end.
@@ -61,55 +52,34 @@ def explain_keras(
         NotComparable: the two are not the same model, or their outputs do not fit each other.
         RuntimeFailed: a model does not run.
     """
-    layers = read_layers(keras)
+    model, batch, layers = question.model, question.batch, read_layers(question.keras)
     sides = Sides(layers, model.main, align(layers, model), Observed())
     check_related(sides)
+    runtime = Runtime(runs_on.runtime) if isinstance(runs_on, RuntimeProcess) else runs_on
+    expected = expect(question, sides, runtime)
+    if expected is not None:
+        tell(expected)
     ladder: Ladder | None = None
     sums = Sums(Account(()), {})
-    runtime = Runtime(runs_on.runtime) if isinstance(runs_on, RuntimeProcess) else runs_on
-    tensors = readable_tensors(model.main, runtime)
-    readings = (
-        read_tensors(model, tensors, batch, runs_on)
-        if isinstance(runs_on, RuntimeProcess)
-        else simulate_tensors(model, tensors, batch, runs_on)
-    )
-    with closing(readings):
+    with closing(_readings(model, batch, runs_on)) as readings:
         for reading in readings:
             if ladder is None:
-                ladder = _ladder(keras, model, sides, reading, runtime, tolerance)
+                ladder = set_up(question, sides, reading, runtime)
                 sums = Sums(Account(ladder.mechanisms), {})
             _add(ladder, sums, reading)
             progress(f"explain {runtime.value}", sums.samples, len(batch))
     if ladder is None:
         raise BadData(f"{batch.source}: no samples; nothing can be explained")
-    explanation = concluded(ladder, sums)
-    wide = unsettled(ladder, {name: account.histogram for name, account in sums.layers.items()})
+    explanation = concluded(ladder, sums, expected)
     if isinstance(runs_on, Runtime):
         explanation = replace(explanation, candidate=f"simulator:{runtime.value}", closed_candidate=False)
-    return replace(explanation, advice=advise(ladder, explanation, batch, wide))
+    return replace(explanation, advice=advise(ladder, explanation, batch, unsettled(expected)))
 
 
-def _ladder(
-    keras: KerasModel, model: Model, sides: Sides, reading: Reading, runtime: Runtime, tolerance: float
-) -> Ladder:
-    """What the first slice tells: which output is which, and whether the simulator has every operator."""
-    end = reference_end(keras, model, sides, reading.rows)
-    one = {index: array[:1] for index, array in reading.values.items()}
-    first = chains(model, [array[:1] for array in reading.inputs], runtime, one)
-    run = end.run(reading.rows, frozenset())
-    end = end.without(run.shared)
-    outputs = [pair for pair in sides.alignment.pairs if pair.role == "output"]
-    pairs = {
-        pair.layer: pair
-        for pair in outputs
-        if pair.layer in end.grids and _fits(run.layers.get(pair.layer), reading.values.get(pair.tensor))
-    }
-    ends = ends_of_file(model.main, order_of_outputs(keras, model, run.outputs, reading), tolerance)
-    return Ladder(end, sides, model, runtime, ends, pairs, first.missing, first.borrowed)
-
-
-def _fits(ours: Array | None, theirs: Array | None) -> bool:
-    return ours is not None and theirs is not None and ours.size == theirs.size
+def _readings(model: Model, batch: Batch, runs_on: RuntimeProcess | Runtime) -> Generator[Reading, None, None]:
+    if isinstance(runs_on, RuntimeProcess):
+        return read_tensors(model, readable_tensors(model.main, Runtime(runs_on.runtime)), batch, runs_on)
+    return simulate_tensors(model, readable_tensors(model.main, runs_on), batch, runs_on)
 
 
 def _add(ladder: Ladder, sums: Sums, reading: Reading) -> None:
@@ -123,8 +93,6 @@ def _add(ladder: Ladder, sums: Sums, reading: Reading) -> None:
     chain = None if ladder.missing else chains(ladder.model, reading.inputs, ladder.runtime, reading.values)
     if chain is not None:
         found |= {mechanism: ends.of_file(graph, values) for mechanism, values in chain.rungs.items()}
-        pairs = zip(targets, found[REFERENCE], found[ROUNDING], strict=True)
-        sums.simulated += sum(int(np.count_nonzero(Target(y, t.tolerance).wrong(x))) for t, x, y in pairs)
         last = [chain.rungs[ROUNDING][i] for i in graph.outputs]
         sums.closed_candidate &= all(map(same_bits, last, reading.outputs))
         if chain.real_curves is not None:
@@ -156,6 +124,7 @@ def _layers(ladder: Ladder, sums: Sums, reading: Reading, runs: Mapping[str, Run
     graph, place = ladder.model.main, {m: r for r, m in enumerate(ladder.mechanisms)}
     forced = _keras_rungs(Passes(ladder.end, reading.rows, ladder.force(reading.values)))
     given = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}
+    known = {pair.tensor for pair in ladder.pairs.values()}
     for name, pair in ladder.pairs.items():
         operator = None if pair.operator is None else graph.operators[pair.operator]
         tensor, op = graph.tensors[pair.tensor].name, operator.op if operator else ""
@@ -164,7 +133,7 @@ def _layers(ladder: Ladder, sums: Sums, reading: Reading, runs: Mapping[str, Run
         own = {m: run.layers[name] for m, run in forced.items()}
         if chain is not None:
             whole |= {m: values[pair.tensor] for m, values in chain.rungs.items() if pair.tensor in values}
-            own |= local(ladder.model, operator, given, ladder.runtime) if operator else {}
+            operators = operators_between(graph, known - {pair.tensor}, pair.tensor)
+            own |= local(ladder.model, operators, given, ladder.runtime) if operators else {}
         target = Target(reading.values[pair.tensor].reshape(-1))
-        account.expect(runs[REFERENCE].layers[name], None if chain is None else whole.get(ROUNDING))
         account.add(target, {place[m]: y for m, y in whole.items()}, {place[m]: y for m, y in own.items()})

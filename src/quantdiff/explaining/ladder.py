@@ -7,13 +7,30 @@ from dataclasses import dataclass
 
 from quantdiff.align.pairs import Pair
 from quantdiff.explaining.account import Account, LayerAccount
+from quantdiff.explaining.candidate_end import chains
 from quantdiff.explaining.explanation import CURVES, EXACT, MECHANISMS, ROUNDING
-from quantdiff.explaining.reference_end import ReferenceEnd
+from quantdiff.explaining.reference_end import ReferenceEnd, reference_end
 from quantdiff.explaining.sides import Sides
-from quantdiff.explaining.targets import Ends
+from quantdiff.explaining.targets import Ends, ends_of_file, order_of_outputs
 from quantdiff.graph import Model
+from quantdiff.load.data import Batch
+from quantdiff.load.keras import KerasModel
 from quantdiff.quant import Array, dequantize
+from quantdiff.run.inner import Reading
 from quantdiff.sim.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Why ``model`` gives other outputs than ``keras`` on these data.
+
+    Outputs without a grid count as equal within ``tolerance``, in real units.
+    """
+
+    keras: KerasModel
+    model: Model
+    batch: Batch
+    tolerance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +59,37 @@ class Ladder:
 
 @dataclass(slots=True)
 class Sums:
-    """What is added up while the data pass by."""
+    """What is added up while the data pass by; ``changed`` outputs are others because inner values were read."""
 
     outputs: Account
-    layers: dict[str, LayerAccount]
+    layers: dict[str | int, LayerAccount]
     closed_reference: bool = True
     closed_candidate: bool = True
     changed: int = 0
     samples: int = 0
-    simulated: int = 0
+
+
+def set_up(question: Question, sides: Sides, reading: Reading, runtime: Runtime) -> Ladder:
+    """What the first slice tells: which output is which, and whether the simulator has every operator.
+
+    Raises:
+        NotComparable: the outputs of the two models do not fit each other.
+    """
+    keras, model = question.keras, question.model
+    end = reference_end(keras, model, sides, reading.rows)
+    one = {index: array[:1] for index, array in reading.values.items()}
+    first = chains(model, [array[:1] for array in reading.inputs], runtime, one)
+    run = end.run(reading.rows, frozenset())
+    end = end.without(run.shared)
+    outputs = [pair for pair in sides.alignment.pairs if pair.role == "output"]
+    pairs = {
+        pair.layer: pair
+        for pair in outputs
+        if pair.layer in end.grids and _fits(run.layers.get(pair.layer), reading.values.get(pair.tensor))
+    }
+    ends = ends_of_file(model.main, order_of_outputs(keras, model, run.outputs, reading), question.tolerance)
+    return Ladder(end, sides, model, runtime, ends, pairs, first.missing, first.borrowed)
+
+
+def _fits(ours: Array | None, theirs: Array | None) -> bool:
+    return ours is not None and theirs is not None and ours.size == theirs.size

@@ -10,26 +10,30 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.explaining.ladder import Ladder
+from quantdiff.explaining.expectation import Expectation
 from quantdiff.graph import Model, is_float
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.frameworks import frameworks, quiet, require
 from quantdiff.load.keras import KerasModel, describe, flat_layers
 from quantdiff.load.tflite import load_tflite
 from quantdiff.load.tfmot import PACKAGE, quantize_scope
+from quantdiff.quant import Array
 
 AT_ONCE = 500  # samples
 UNUSED = 0.5
 """Share of its integers that an activation may leave unused before its range counts as unsettled."""
 
 
-def unsettled(ladder: Ladder, histograms: dict[str, Any]) -> tuple[str, ...]:
-    """Layers whose range in the file is more than twice as wide as their values on the data."""
-    return tuple(
-        name
-        for name, counts in histograms.items()
-        if counts is not None and name in ladder.pairs and np.ptp(np.flatnonzero(counts.sum(axis=0))) < UNUSED * 255
-    )
+def unsettled(expected: Expectation | None) -> tuple[str, ...]:
+    """Layers whose range in the file is more than twice as wide as the reference's values on the data."""
+    layers = expected.layers if expected else ()
+    return tuple(each.layer for each in layers if each.codes is not None and _used(each.codes) < UNUSED)
+
+
+def _used(codes: Array) -> float:
+    """Share of the 255 steps between the lowest and the highest integer."""
+    met = np.flatnonzero(codes.sum(axis=0))
+    return int(met[-1] - met[0]) / (len(codes[0]) - 1)
 
 
 def recalibrated(keras: KerasModel, batch: Batch) -> KerasModel:

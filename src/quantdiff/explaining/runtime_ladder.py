@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 
 from quantdiff.errors import BadData
 from quantdiff.explaining.account import Account, LayerAccount, Target
+from quantdiff.explaining.candidate_end import named
 from quantdiff.explaining.explanation import CURVES, REFERENCE, ROUNDING, RUNTIME, Explanation
+from quantdiff.explaining.ladder import Sums
 from quantdiff.explaining.targets import ends_of_file
 from quantdiff.graph import Graph, Model, Operator
 from quantdiff.load.data import Batch
@@ -18,7 +19,7 @@ from quantdiff.quant import Array
 from quantdiff.run.bits import same_bits
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.every_tensor import readable_tensors
-from quantdiff.run.inner import Reading, read_tensors
+from quantdiff.run.inner import Reading, disturbed, read_tensors
 from quantdiff.run.operators import run_operator
 from quantdiff.run.resources import keeps_resources
 from quantdiff.run.simulator import Simulation, simulate, simulate_by
@@ -27,18 +28,6 @@ from quantdiff.sim.real.registry import real_of
 from quantdiff.sim.runtime import Runtime
 
 RUNGS = (REFERENCE, CURVES, ROUNDING, RUNTIME)
-
-
-@dataclass(slots=True)
-class Sums:
-    """What is added up while the data pass by."""
-
-    outputs: Account
-    layers: dict[int, LayerAccount]
-    closed_reference: bool = True
-    closed_candidate: bool = True
-    changed: int = 0
-    missing: tuple[str, ...] = ()
 
 
 def explain_runtimes(
@@ -55,34 +44,32 @@ def explain_runtimes(
         RuntimeFailed: a runtime refuses the model, crashes or hangs.
     """
     first, second = (Runtime(process.runtime) for process in processes)
-    sums, done = Sums(Account(RUNGS), {}), 0
+    sums, missing = Sums(Account(RUNGS), {}), tuple[str, ...]()
     left, right = (
         read_tensors(model, readable_tensors(model.main, Runtime(process.runtime)), batch, process)
         for process in processes
     )
     with closing(left), closing(right):
         for ours, theirs in zip(left, right, strict=True):
-            _add(model, (first, second), sums, (ours, theirs), tolerance)
-            done += len(theirs.rows)
-            progress(f"explain {second.value}", done, len(batch))
-    if not done:
+            missing = _add(model, (first, second), sums, (ours, theirs), tolerance)
+            progress(f"explain {second.value}", sums.samples, len(batch))
+    if not sums.samples:
         raise BadData(f"{batch.source}: no samples; nothing can be explained")
-    disturbed = f"{sums.changed} outputs of the model changed when its inner tensors were made outputs"
     return Explanation(
         reference=f"tflite:{first.value}",
         candidate=f"tflite:{second.value}",
         runtime=second.value,
         count=sums.outputs.count,
-        samples=done,
+        samples=sums.samples,
         differing=sums.outputs.differing,
-        closed_reference=sums.closed_reference and not sums.missing,
-        closed_candidate=sums.closed_candidate and not sums.missing,
+        closed_reference=sums.closed_reference and not missing,
+        closed_candidate=sums.closed_candidate and not missing,
         rungs=sums.outputs.rungs(),
         unexplained=sums.outputs.resolved[-1],
         differences=tuple(sums.outputs.listed),
         layers=tuple(each.value() for each in sums.layers.values()),
-        unsupported=sums.missing,
-        notes=(disturbed,) if sums.changed else (),
+        unsupported=missing,
+        notes=disturbed(sums.changed),
     )
 
 
@@ -92,7 +79,8 @@ def _add(
     sums: Sums,
     readings: tuple[Reading, Reading],
     tolerance: float,
-) -> None:
+) -> tuple[str, ...]:
+    """One slice; gives the operators that the simulator lacks."""
     graph, (ours, theirs) = model.main, readings
     ends = ends_of_file(graph, range(len(graph.outputs)), tolerance)
     chains = {
@@ -101,7 +89,6 @@ def _add(
         ROUNDING: simulate(graph, ours.inputs, runtimes[1], model.subgraphs),
     }
     missing = [item for chain in chains.values() for item in chain.missing]
-    sums.missing = tuple(dict.fromkeys(f"operator {item.index} {item.op}: {item.why}" for item in missing))
     own, last = (ends.of_file(graph, r.values) for r in readings)
     found = {REFERENCE: own, CURVES: own, ROUNDING: own, RUNTIME: last}
     if not missing:
@@ -112,7 +99,9 @@ def _add(
     targets = ends.targets(theirs.outputs)
     sums.outputs.add(targets, [found[m] for m in RUNGS], theirs.start, len(theirs.rows))
     sums.changed += ours.changed + theirs.changed
+    sums.samples += len(theirs.rows)
     _layers(model, runtimes, sums, readings, chains)
+    return named(missing)
 
 
 def _with_curves_of(model: Model, inputs: Sequence[Array], runtimes: tuple[Runtime, Runtime]) -> Simulation:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from quantdiff.explaining.expectation import Expectation
 from quantdiff.explaining.explanation import Explanation, LayerLadder
 
 BAR, NAME = 22, 24  # characters
@@ -23,6 +24,21 @@ WORDS = {
     "rounding": "the runtime's rounding",
     "runtime": "the runtime itself",
 }
+
+
+def print_expectation(expected: Expectation, console: Console) -> None:
+    """Print what is to be expected before the runtime runs."""
+    title = f"\n{expected.reference} → {expected.runtime}, expected to differ".upper()
+    console.print(Text.assemble((title, "bold"), f"   before {expected.runtime} runs"))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("layer", no_wrap=True, max_width=NAME)
+    for name in ("simulator", "closed form"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for layer in expected.layers:
+        if layer.exactly or layer.closed_form:
+            table.add_row(escape(layer.layer), f"{layer.exactly:.3%}", _share(layer.closed_form))
+    table.add_row(Text("outputs", style="bold"), f"{expected.exactly:.3%}", _share(expected.closed_form))
+    console.print(table)
 
 
 def print_explanation(explanation: Explanation, console: Console) -> None:
@@ -78,12 +94,16 @@ def _layers(layers: Sequence[LayerLadder], mechanisms: Sequence[str]) -> Table:
     table.add_column("right with", no_wrap=True)
     different = [layer for layer in layers if any(layer.differing_after) or any(layer.local)]
     for layer in different:
-        shares = f"{layer.measured:.3%}", "" if layer.expected is None else f"{layer.expected:.3%}"
+        shares = f"{layer.measured:.3%}", _share(layer.expected)
         name, differ, own = escape(layer.layer), f"{layer.differing_after[0]:,}", f"{layer.local[0]:,}"
         table.add_row(name, differ, *shares, own, _cure(layer, mechanisms))
     if len(different) < len(layers):
         table.add_row(Text(f"{len(layers) - len(different)} more: equal throughout", style="dim"))
     return table
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:.3%}"
 
 
 def _cure(layer: LayerLadder, mechanisms: Sequence[str]) -> str:
@@ -109,7 +129,7 @@ def _remarks(explanation: Explanation) -> Iterator[Text]:
     if exactly is not None:
         closed_form = "" if expected is None else f", {expected:.3%} by the closed form"
         yield Text(
-            f"\nexpected to differ before {explanation.runtime} runs: {exactly:.3%} by its simulator{closed_form}; "
+            f"\nexpected before {explanation.runtime} ran: {exactly:.3%} by its simulator{closed_form}; "
             f"measured {explanation.measured:.3%}"
         )
     closed = explanation.closed_reference, explanation.closed_candidate

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from quantdiff.errors import RuntimeCrashed
 from quantdiff.graph import Model
-from quantdiff.load.exchange import with_inputs
+from quantdiff.load.rewire import with_inputs
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT, RuntimeProcess

@@ -24,6 +24,9 @@ from quantdiff.sim.window import axes_of, pad_image, windows
 
 LANES = 4
 """Floats in a vector of Eigen's, as the wheel is built."""
+ACCUMULATORS = 4832
+"""Sums that ``builtin`` keeps while it goes through the taps (``kAccBufferMaxSize``)."""
+CLAMPED_AT_ZERO = ("RELU", "RELU6")
 BLOCKED = "several rows of float products at once, which Eigen adds up block by block"
 
 
@@ -48,7 +51,8 @@ def row_products(x: Array, w: Array, bias: Array | None, runtime: Runtime, alone
         return in_order(pairs, np.broadcast_to(offset, (len(x), len(w))), runtime)
     if not alone:
         raise NoKernel(BLOCKED)
-    return (in_one_sum(x, w) if len(w) == 1 else in_four_sums(x, w)) + offset
+    zero = np.float32(0)  # which a single sum is added to, so that it is never -0
+    return (zero + in_one_sum(x, w) if len(w) == 1 else in_four_sums(x, w)) + offset
 
 
 def convolution(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) -> Array:
@@ -81,7 +85,8 @@ def depthwise(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runti
     whole = np.broadcast_to(offset, (*seen.shape[:3], channels))
     if runtime is Runtime.BUILTIN:
         image = _windows(node, np.ones((1, *x.shape[1:3], 1), np.float32), w.shape[1:3]) > 0
-        return clamped(node, where_inside(pairs, (image[:, :, :, i, j] for i, j in taps), whole), runtime)
+        y = clamped(node, where_inside(pairs, (image[:, :, :, i, j] for i, j in taps), whole), runtime)
+        return _without_minus_behind_vectors(node, y)
     return clamped(node, in_order(pairs, whole, runtime), runtime)
 
 
@@ -98,6 +103,24 @@ def in_columns(node: Node, x: Array, w: Array, offset: Array) -> Array:
     pairs = [(seen[:, :, :, i, j], w[i, j]) for j, i in product(range(w.shape[1]), range(w.shape[0]))]
     pairs += [(read, none) for read in unused_taps(image, axes)]
     return in_order(pairs, np.broadcast_to(offset, (*seen.shape[:3], len(offset))), Runtime.XNNPACK)
+
+
+def _without_minus_behind_vectors(node: Node, y: Array) -> Array:
+    """``builtin`` clamps a part of a row by vectors, which keep -0, and what is left over one by one, to 0.
+
+    ``internal/optimized/depthwiseconv_float.h``: ``max(0, acc)`` of two zeros is the first. Shape: (n, h, w, c).
+    """
+    if node.activation not in CLAMPED_AT_ZERO:
+        return y
+    _, _, width, channels = y.shape
+    part = max(1, ACCUMULATORS // channels)
+    for start in range(0, width, part):
+        values = y[:, :, start : start + part].reshape(*y.shape[:2], -1)
+        body = values.shape[2] // LANES * LANES
+        left = values[..., body:]
+        values[..., body:] = np.where(left == 0, np.float32(0), left)
+        y[:, :, start : start + part] = values.reshape(*y.shape[:2], -1, channels)
+    return y
 
 
 def where_inside(pairs: Iterable[tuple[Array, Array]], inside: Iterable[Array], total: Array) -> Array:
