@@ -54,7 +54,9 @@ def evidence() -> Evidence:
     decided = rng.integers(0, 10, (2, 500))
     pictures = pictures_of(rng.uniform(size=(12, 200, 200, 3)), range(12))
     samples = tuple(Sample(i, 0.1, (3, 5), 3, picture) for i, picture in enumerate(pictures))
-    return Evidence(*ENGINES, NAME, step_histogram(errors, 0.047), confusion_of(decided[0], decided[1], 10), samples)
+    return Evidence(
+        *ENGINES, NAME, step_histogram(lambda: [errors], 0.047), confusion_of(decided[0], decided[1], 10), samples
+    )
 
 
 def outcome() -> Outcome:

@@ -130,6 +130,7 @@ def test_the_page_of_a_run_from_its_folder(runs: Callable[..., tuple[Outcome, Pa
     assert "dense2 · seed 3 · 2,000 samples" in page.read_text()
     assert OTHER not in page.read_text()
 
+    assert json.loads(invoke("report", folder, "--json").stdout) == recorded
     outcome, recorded = runs()[0], json.loads((out / "results.json").read_text())
     assert same_figures(outcome, recorded)
     recorded["comparisons"][0]["max_abs_error"] *= 1 + 1e-15

@@ -24,9 +24,17 @@ from quantdiff.trace import Grid, Trace, Value
 PARAMS = QuantParams((0.5,), (0,))
 
 
+def histogram_of(errors: Array, step: float) -> StepHistogram:
+    """In one part; in two parts it is the same."""
+    whole = step_histogram(lambda: [errors], step)
+    if len(errors) > 1:
+        assert step_histogram(lambda: np.array_split(errors, 2), step) == whole
+    return whole
+
+
 def test_a_histogram_by_hand() -> None:
     errors = np.array([0.0, 0.0, 0.5, -1.0, 0.03125, 0.03])  # at 0.5 a step: 0, 0, 1, -2, and around the end of a bin
-    histogram = step_histogram(errors, 0.5)
+    histogram = histogram_of(errors, 0.5)
     assert (histogram.width, histogram.first, len(histogram.counts)) == (1 / 8, -2.0, 25)
     assert {c: n for c, n in zip(histogram.centres, histogram.counts, strict=True) if n} == {
         -2.0: 1,
@@ -38,12 +46,12 @@ def test_a_histogram_by_hand() -> None:
 
 
 def test_a_histogram_of_nothing_but_zeros() -> None:
-    assert step_histogram(np.zeros(3), 0.5) == StepHistogram(0.5, 1 / 8, 0.0, (3,), 0.0)
+    assert histogram_of(np.zeros(3), 0.5) == StepHistogram(0.5, 1 / 8, 0.0, (3,), 0.0)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1), st.floats(1e-6, 1e6))
 def test_a_histogram_counts_everything_in_few_bins(errors: list[float], step: float) -> None:
-    histogram = step_histogram(np.array(errors), step)
+    histogram = histogram_of(np.array(errors), step)
     assert sum(histogram.counts) == len(errors)
     assert len(histogram.counts) <= BINS + 1
     assert histogram.counts[0] > 0 < histogram.counts[-1]
@@ -52,7 +60,7 @@ def test_a_histogram_counts_everything_in_few_bins(errors: list[float], step: fl
 
 def test_the_rounding_of_many_numbers_has_the_yardstick_as_root_mean_square() -> None:
     values = np.random.default_rng(0).uniform(-100, 100, 200_000)
-    assert step_histogram(np.rint(values) - values, 1.0).rmse == pytest.approx(1 / math.sqrt(12), abs=1e-3)
+    assert histogram_of(np.rint(values) - values, 1.0).rmse == pytest.approx(1 / math.sqrt(12), abs=1e-3)
 
 
 def test_confusion_by_hand() -> None:
@@ -110,6 +118,15 @@ def test_rows_that_are_no_samples_have_neither_label_nor_picture() -> None:
     batch = Batch({"x": np.zeros((6, 8, 8))}, np.arange(6))
     (found,) = evidence_of(trace("a", np.eye(3)), trace("b", 1 - np.eye(3)), batch)
     assert [(sample.label, sample.picture) for sample in found.worst] == [(None, None)] * 3
+
+
+def test_much_data_is_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    sides = (trace(engine, rng.integers(-9, 9, (50, 4))) for engine in "ab")
+    a, b, batch = *sides, Batch({"x": np.zeros((50, 2))})
+    whole = evidence_of(a, b, batch)
+    monkeypatch.setattr("quantdiff.compare.evidence.ELEMENTS_AT_ONCE", 30)
+    assert evidence_of(a, b, batch) == whole
 
 
 def test_an_output_without_a_grid_or_classes_has_neither() -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from quantdiff.api.comparisons import diff
     from quantdiff.api.experiments import run
     from quantdiff.api.explanations import Explanations, explain
-    from quantdiff.api.pages import diff_page, explain_page, run_page
+    from quantdiff.api.pages import diff_page, explain_page, read_run, run_page
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.settings import DEFAULTS, Settings
     from quantdiff.api.shards import diff_shards
@@ -27,6 +27,7 @@ __all__ = [
     "explain_page",
     "params",
     "params_experiment",
+    "read_run",
     "report_study",
     "run",
     "run_page",
@@ -45,6 +46,7 @@ HOMES = {
     "explain_page": "pages",
     "params": "parameters",
     "params_experiment": "parameters",
+    "read_run": "pages",
     "report_study": "sweeps",
     "run": "experiments",
     "run_page": "pages",

@@ -79,7 +79,7 @@ def run_page(folder: str | Path, progress: Progress = silent, command: str = "")
         QuantdiffError: not the folder of a run, or what ``diff`` and ``explain`` raise.
     """
     home = Path(folder)
-    recorded = _read_results(home / RESULTS)
+    recorded = read_run(home)
     settings = _settings_of(recorded)
     outcome = _measure(home, settings, progress)
     facts = {key: value for key, value in recorded.items() if key in RECORDED}
@@ -110,7 +110,13 @@ def _measure(home: Path, settings: Settings, progress: Progress) -> Outcome:
     )
 
 
-def _read_results(path: Path) -> Mapping[str, Any]:
+def read_run(folder: str | Path) -> Mapping[str, Any]:
+    """What a run wrote as its results.
+
+    Raises:
+        BadData: not the folder of a run.
+    """
+    path = Path(folder) / RESULTS
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -13,11 +13,11 @@ from quantdiff.cli.command import command, complain, html_option, typed
 @click.argument("source", metavar="STUDY.db|RUN_DIR", type=click.Path(path_type=Path))
 @html_option
 def report(as_json: bool, source: Path, html: Path | None) -> int:
-    """Sum a sweep up: error rates, paired differences, ranges. Of the folder of a run, write the page."""
+    """Sum a sweep up: error rates, paired differences, ranges. Of the folder of a run, write the page (--html)."""
     from quantdiff import api
 
     if source.is_dir():
-        return _report_run(source, html)
+        return _report_run(source, html, as_json)
     summary = api.report_study(source)
     if html is not None:
         from quantdiff.report.html.study import study_page
@@ -35,12 +35,17 @@ def report(as_json: bool, source: Path, html: Path | None) -> int:
     return 0
 
 
-def _report_run(folder: Path, html: Path | None) -> int:
-    if html is None:
+def _report_run(folder: Path, html: Path | None, as_json: bool) -> int:
+    if html is None and not as_json:
         return complain(f"{folder}: of a run's folder there is a page; add --html FILE")
     from quantdiff import api
     from quantdiff.report.progress import progress_bar
 
-    with progress_bar() as progress:
-        api.run_page(folder, progress, typed()).save(html)
+    if html is not None:
+        with progress_bar() as progress:
+            api.run_page(folder, progress, typed()).save(html)
+    if as_json:
+        from quantdiff.report.plain import json_text
+
+        click.echo(json_text(api.read_run(folder)))
     return 0

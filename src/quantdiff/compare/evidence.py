@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from quantdiff.compare.confusion import Confusion, confusion_of
+from quantdiff.compare.metrics import CLASSES_AT_LEAST
 from quantdiff.compare.pairing import pair_outputs
 from quantdiff.compare.pictures import Picture, pictures_of
 from quantdiff.compare.step_histogram import StepHistogram, step_histogram
@@ -14,7 +17,7 @@ from quantdiff.load.data import Batch
 from quantdiff.quant import Array, quantize
 from quantdiff.trace import Grid, Trace, Value
 
-WORST = 12
+WORST, ELEMENTS_AT_ONCE = 12, 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +61,47 @@ def evidence_of(reference: Trace, candidate: Trace, batch: Batch) -> tuple[Evide
 
 def _evidence(reference: str, candidate: str, pair: tuple[Value, Value], batch: Batch) -> Evidence:
     ours, theirs = pair
-    both: list[Array] = [value.real.reshape(theirs.array.shape).astype(np.float64) for value in pair]
-    a, b = both
     grid = theirs.grid or ours.grid
+    real: list[Array] = [value.real.reshape(theirs.array.shape) for value in pair]
+    parts = partial(_parts, real[0], real[1])
+    seen = [_look(a, b, grid) for a, b in parts()]
+    errors, differs = (np.concatenate([each[i] for each in seen]) for i in (0, 1))
+    mine, other = map(decisions_of, real)
     scale = () if grid is None else grid.params.scale
-    mine, other = decisions_of(a), decisions_of(b)
-    confusion = None if mine is None or other is None else confusion_of(mine, other, a.shape[-1])
-    histogram = step_histogram(b - a, scale[0]) if len(scale) == 1 else None
-    return Evidence(reference, candidate, theirs.name, histogram, confusion, _worst((a, b), (mine, other), grid, batch))
+    histogram = step_histogram(lambda: (b - a for a, b in parts()), scale[0]) if len(scale) == 1 else None
+    confusion = None if mine is None or other is None else confusion_of(mine, other, real[0].shape[-1])
+    worst = _worst(errors, differs, (mine, other), batch)
+    return Evidence(reference, candidate, theirs.name, histogram, confusion, worst)
+
+
+def _parts(reference: Array, candidate: Array) -> Iterator[tuple[Array, Array]]:
+    """Both sides as float64, some samples at once."""
+    at_once = max(1, ELEMENTS_AT_ONCE // max(1, reference[:1].size))
+    for start in range(0, len(reference), at_once):
+        rows = slice(start, start + at_once)
+        yield reference[rows].astype(np.float64), candidate[rows].astype(np.float64)
+
+
+def _look(a: Array, b: Array, grid: Grid | None) -> tuple[Array, Array]:
+    """For each sample its largest error, and whether anything differs: as integers where there is a grid."""
+    ends = (a, b) if grid is None else tuple(quantize(side, grid.params, grid.dtype) for side in (a, b))
+    return np.abs(a - b).reshape(len(a), -1).max(axis=1), (ends[0] != ends[1]).reshape(len(a), -1).any(axis=1)
 
 
 def decisions_of(values: Array) -> Array | None:
     """The class of each sample, the first of equals; None where a sample is not one row of classes."""
-    if values.size != len(values) * values.shape[-1] or values.shape[-1] < 2 or values.ndim < 2:  # noqa: PLR2004 (classes)
+    if values.ndim < 2 or values.shape[-1] < CLASSES_AT_LEAST or values.size != len(values) * values.shape[-1]:  # noqa: PLR2004 (samples, classes)
         return None
     decided: Array = values.reshape(len(values), -1).argmax(axis=1)
     return decided
 
 
 def _worst(
-    both: tuple[Array, Array], decided: tuple[Array | None, Array | None], grid: Grid | None, batch: Batch
+    errors: Array, differs: Array, decided: tuple[Array | None, Array | None], batch: Batch
 ) -> tuple[Sample, ...]:
-    ends = both if grid is None else tuple(quantize(side.astype(np.float32), grid.params, grid.dtype) for side in both)
-    differs = (ends[0] != ends[1]).reshape(len(both[0]), -1).any(axis=1)
-    errors = np.abs(both[0] - both[1]).reshape(len(both[0]), -1).max(axis=1)
     first = np.argsort(np.where(differs, -errors, 1), kind="stable")[:WORST]
     found = [int(i) for i in first if differs[i]]
-    matched = len(batch) == len(both[0])  # not where one invocation takes several samples
+    matched = len(batch) == len(errors)  # not where one invocation takes several samples
     pictures = (pictures_of(next(iter(batch.arrays.values())), found) if matched else ()) or (None,) * len(found)
     labels = batch.labels if matched else None
     ours, theirs = decided

@@ -6,9 +6,11 @@ import base64
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cheap_trials as cheap
 import page_values as values
 import pytest
 from selenium.webdriver import ActionChains, Chrome
@@ -18,7 +20,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
+from quantdiff.experiment.store import Stored
+from quantdiff.experiment.summarize import summarize
+from quantdiff.experiment.sweep_trial import Score
 from quantdiff.report.html.document import page_of
+from quantdiff.report.html.study import study_page
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium and chromedriver here")
@@ -215,6 +221,21 @@ def colours(browser: Chrome, script: str) -> list[Any]:
     """A colour in a plot, and the page's own for text."""
     own = "return getComputedStyle(document.documentElement).getPropertyValue('--text').trim()"
     return [browser.execute_script(script), browser.execute_script(own)]
+
+
+def test_the_page_of_a_study_draws(browser: Chrome, tmp_path: Path) -> None:
+    trials = [cheap.trial(seed, "float", model) for seed in range(3) for model in ("dense1", "dense2")]
+    scores = (Score("tflite:$$x$$", 100, 7),)  # no formula, for which Bokeh would ask a server
+    rows = [Stored(trial, replace(cheap.result(trial), scores=scores, failures=()), "") for trial in trials]
+    path = tmp_path / "study.html"
+    study_page(summarize([*rows, Stored(cheap.trial(9), None, values.NAME)]), "quantdiff report study.db").save(path)
+    requests(browser)
+    show(browser, path.as_uri(), 390)
+    assert not [entry for entry in messages(browser) if entry["level"] in ("WARNING", "SEVERE")]
+    assert requests(browser) == {path.as_uri()}
+    assert browser.execute_script("return document.querySelectorAll('.plot').length") == 3
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    assert ink(browser, "boxes-0") > 0.01
 
 
 def test_the_pages_of_one_value_each_draw(browser: Chrome, tmp_path: Path) -> None:

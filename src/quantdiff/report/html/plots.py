@@ -12,8 +12,6 @@ from bokeh.models.glyphs import Quad
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 
-from quantdiff.report.plain import printable
-
 Plot = figure
 FONT = "system-ui, sans-serif"
 FADED = 0.35  # of what is not chosen while something is
@@ -63,8 +61,3 @@ def item(plot: Plot, target: str) -> Mapping[str, Any]:
     """The plot as JSON, to be drawn in the element ``target``."""
     made: Mapping[str, Any] = json_item(plot, target=target)  # type: ignore[arg-type]
     return made
-
-
-def label(text: str) -> str:
-    """Text for the canvas: Bokeh would fetch a program from the network to set what stands between two ``$$``."""
-    return printable(text).replace("$$", "$ $")

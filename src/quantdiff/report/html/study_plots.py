@@ -10,7 +10,8 @@ from bokeh.models.annotations.geometry import Whisker
 from bokeh.palettes import Category10_10
 
 from quantdiff.experiment.summary import Rates
-from quantdiff.report.html.plots import Plot, label, new_plot, tip
+from quantdiff.report.html.plots import Plot, new_plot, tip
+from quantdiff.report.plain import printable
 
 ROW, AROUND, DEPTH_HEIGHT, THICK = 26, 70, 420, 0.6  # pixels, and the share of a row that a box takes
 RATE = "error rate on the test set"
@@ -78,7 +79,7 @@ def depth_plot(rates: Sequence[Rates]) -> Plot:
 def name_of(rates: Rates) -> str:
     """``ptq (train), xnnpack``; what runs in Keras is named by its condition alone."""
     runtime = rates.engine.engine.partition(":")[2]
-    return label(f"{rates.engine.condition}, {runtime}" if runtime else rates.engine.condition)
+    return printable(f"{rates.engine.condition}, {runtime}" if runtime else rates.engine.condition)
 
 
 def _lines(rates: Sequence[Rates]) -> Iterator[tuple[str, list[Rates]]]:

@@ -80,8 +80,8 @@ def numbers(figures: Figures) -> Iterator[Number]:
     else:
         state = "bad" if figures.differing else "good"
         yield Number(f"{figures.differing:,}", "outputs differ as integers", f"of {figures.count:,}", state)
-        units = f"{figures.max_abs_error:.4g} in real units"
-        yield Number(f"{figures.max_steps:,}", "steps at most", units)
+        units = f"largest error {figures.max_abs_error:.4g} in real units"
+        yield Number(f"{figures.max_steps:,}", "step at most" if figures.max_steps == 1 else "steps at most", units)
     if figures.top1_agreement is None:
         yield Number(f"{figures.sqnr_db:.1f} dB", "signal to noise")
     else:
