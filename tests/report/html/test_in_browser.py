@@ -210,11 +210,18 @@ def test_plots_follow_the_theme_and_paper_is_white(browser: Chrome, file: str) -
     script = """return Bokeh.documents.map((each) => [...each._all_models.values()])
       .flat().filter((each) => each.type === 'LinearAxis')[0].major_label_text_color"""
     assert colours(browser, script) == ["#e7ebef", "#e7ebef"]
-    dark = {"features": [{"name": "prefers-color-scheme", "value": "light"}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
-    WebDriverWait(browser, 10).until(lambda _: colours(browser, script) == ["#1b222a", "#1b222a"])
+    browser.execute_script("""
+      window.printed = [];
+      matchMedia('print').addEventListener('change', (event) => event.matches && printed.push(
+        getComputedStyle(document.querySelector('.plot')).filter,
+        getComputedStyle(document.documentElement).getPropertyValue('--text').trim()));""")
     paper = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
     assert paper.startswith(b"%PDF")
+    assert browser.execute_script("return printed") == ["invert(1) hue-rotate(180deg)", "#000000"]
+    assert colours(browser, script) == ["#e7ebef", "#e7ebef"]
+    light = {"features": [{"name": "prefers-color-scheme", "value": "light"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", light)
+    WebDriverWait(browser, 10).until(lambda _: colours(browser, script) == ["#1b222a", "#1b222a"])
 
 
 def colours(browser: Chrome, script: str) -> list[Any]:

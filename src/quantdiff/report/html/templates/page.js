@@ -2,6 +2,7 @@
 (() => {
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const paper = matchMedia("print");
   const colour = (name) => getComputedStyle(root).getPropertyValue("--" + name).trim();
 
   // A tag "fill_color:accent" says which colour of the page a model's property takes; axes and grids need no tag.
@@ -12,7 +13,7 @@
     Legend: { label_text_color: "text", background_fill_color: "page", border_line_color: "line" },
   };
   const paint = () => {
-    if (typeof Bokeh === "undefined") return;
+    if (typeof Bokeh === "undefined" || paper.matches) return;
     for (const document of Bokeh.documents) {
       for (const model of document._all_models.values()) {
         const wanted = {};
@@ -108,6 +109,7 @@
     root.dataset.ready = "yes";
   });
   dark.addEventListener("change", paint);
-  addEventListener("beforeprint", paint);
-  addEventListener("afterprint", paint);
+  // A plot cannot be drawn anew while a page is printed: what was drawn for a dark page is turned round by the style.
+  addEventListener("beforeprint", () => root.classList.toggle("was-dark", dark.matches));
+  addEventListener("afterprint", () => { root.classList.remove("was-dark"); paint(); });
 })();
