@@ -3,7 +3,8 @@
     uv run python scripts/refresh_docs.py [FILE.md …]
 
 In every block fenced as ``console`` the lines that begin with ``$ `` are commands; what stands below each is replaced
-by what it prints. The commands of one file share a scratch folder, and see the data that a fresh machine has.
+by what it prints. The commands of one file share a scratch folder, and see the data that a fresh machine has. A block
+with a title (```python title="test_parity.py") is a file, which is there before they run.
 """
 
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```console\n(.*?)```", re.S)
+FILE = re.compile(r"```\w+ title=\"([^\"]+)\"\n(.*?)```", re.S)
 DONE = "--- done ---"
 
 
@@ -24,6 +26,10 @@ def main() -> None:
     for path in named or [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         text = path.read_text()
         with tempfile.TemporaryDirectory() as folder:
+            for name, content in FILE.findall(text):
+                file = Path(folder, name)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(content)
             fresh = BLOCK.sub(lambda block, at=folder: refreshed(block, at), text)
         if fresh != text:
             path.write_text(fresh)

@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 from quantdiff.api.comparisons import diff
 from quantdiff.api.engines import is_tflite, trace_everywhere, trace_one
 from quantdiff.api.experiments import FILES, RESULTS
-from quantdiff.api.explanations import Explanations, explain
+from quantdiff.api.explanations import explain
+from quantdiff.api.files import lint
 from quantdiff.api.layers import layer_reports
 from quantdiff.api.parameters import params
 from quantdiff.api.settings import DEFAULTS, Settings, children
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.errors import BadData, QuantdiffError
-from quantdiff.explaining.explanation import Explanation
-from quantdiff.explaining.lint import LintReport, lint_model
+from quantdiff.explaining.explanation import Explanation, Explanations
 from quantdiff.load.data import load_batch
 from quantdiff.load.keras import load_keras
 from quantdiff.load.tflite import load_tflite
@@ -51,7 +51,7 @@ def diff_page(
     if is_tflite(candidate):
         one_file = Path(data).is_file()
         parameters = _tried("params", failures, lambda: params(*files, data if one_file else None, settings))
-        findings = _tried("lint", failures, lambda: _lint(*files, settings))
+        findings = _tried("lint", failures, lambda: lint(candidate, files[0], settings))
     provenance = Provenance(outcome.made_by, outcome.artifacts, outcome.notes, tuple(dict.fromkeys(failures)), command)
     return page_of(outcome, explanations, parameters, findings, provenance)
 
@@ -141,11 +141,6 @@ def same_figures(outcome: Outcome, recorded: Mapping[str, Any]) -> bool:
     """Whether the run wrote the same accuracies and comparisons."""
     now: Mapping[str, Any] = json.loads(json_text(outcome_document(outcome)))
     return all(now[key] == recorded.get(key) for key in ("accuracy", "comparisons"))
-
-
-def _lint(reference: Path | None, model: Path, settings: Settings) -> LintReport:
-    keras = None if reference is None else load_keras(reference, allow_lambda=settings.allow_lambda)
-    return lint_model(load_tflite(model), keras)
 
 
 def _with_failures(outcome: Outcome, answer: Explanations) -> Outcome:

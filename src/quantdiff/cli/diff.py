@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quantdiff.cli.command import (
+    FOR_CI,
     TROUBLE,
     command,
     complain,
+    formats,
     html_option,
     runtime_option,
     settings_of,
+    show_for_ci,
     show_outcome,
     timeout_option,
     tolerance_option,
@@ -41,15 +44,16 @@ if TYPE_CHECKING:
 @runtime_option
 @tolerance_option
 @timeout_option
+@formats
 def diff(reference: Path, candidate: Path, data: tuple[Path, ...], fail_on: tuple[str, ...], **options: Any) -> int:
     """Compare two models on the same data: 0 same, 1 different, 2 trouble."""
-    from quantdiff.compare.conditions import parse, reasons
+    from quantdiff.compare.conditions import judge, parse, reasons
 
     conditions = tuple(parse(text) for text in fail_on)
     from quantdiff import api
     from quantdiff.report.progress import progress_bar
 
-    as_json, layers, dask, html = (options.pop(name) for name in ("as_json", "layers", "dask", "html"))
+    form, layers, dask, html = (options.pop(name) for name in ("form", "layers", "dask", "html"))
     settings = settings_of(options)
     parts = bool(dask) or len(data) > 1 or data[0].is_dir()
     if parts and layers:
@@ -63,7 +67,12 @@ def diff(reference: Path, candidate: Path, data: tuple[Path, ...], fail_on: tupl
         if html is not None:
             api.diff_page(outcome, settings, typed()).save(html)
     different = [(c, reason) for c in outcome.comparisons for reason in reasons(c, conditions)]
-    show_outcome(outcome if layers else replace(outcome, layers=()), as_json)
+    if form in FOR_CI:
+        from quantdiff.report.ci.diff import diff_checked
+
+        judgements = [each for c in outcome.comparisons for each in judge(c, conditions)]
+        show_for_ci(diff_checked(outcome, judgements), form)
+    show_outcome(outcome if layers else replace(outcome, layers=()), form)
     for comparison, reason in different:
         click.echo(f"different: {comparison.reference} vs {comparison.candidate}: {reason}", err=True)
     return TROUBLE if outcome.failures else 1 if different else 0

@@ -51,5 +51,5 @@ def run(as_json: bool, no_bias: bool, data: str | None, out: Path | None, html: 
         outcome = api.run(trial, out, settings, progress)
         if html is not None:
             api.run_page(out, progress, typed()).save(html)
-    show_outcome(outcome, as_json)
+    show_outcome(outcome, "json" if as_json else "text")
     return TROUBLE if outcome.failures else 0

@@ -10,6 +10,7 @@ from quantdiff.compare.evidence import Evidence
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.parts import Part, part_of
 from quantdiff.quant import Array
+from quantdiff.shown import Shown
 from quantdiff.trace import Trace
 
 
@@ -22,7 +23,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Shown):
     """Accuracies by engine, comparisons by pair, and what went wrong or deserves a word.
 
     ``made_by`` is how the numbers came about: versions, command, seed, data; ``artifacts`` are paths by what

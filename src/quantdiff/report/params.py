@@ -39,12 +39,16 @@ def print_parameters(parameters: Parameters, *, channels: bool = False) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_IN_A_FILE
+    for part in parameters_parts(parameters, channels=channels):
+        console.print(part, soft_wrap=isinstance(part, Text))
+
+
+def parameters_parts(parameters: Parameters, *, channels: bool = False) -> Iterator[Text | Table]:
+    """What is printed, line by line and table by table."""
     if parameters.accuracy:
-        for line in _experiment(parameters):
-            console.print(Text(line), soft_wrap=True)
-    console.print(_table(parameters, channels=channels))
-    for line in _footer(parameters):
-        console.print(Text(line, style="dim"), soft_wrap=True)
+        yield from map(Text, _experiment(parameters))
+    yield _table(parameters, channels=channels)
+    yield from (Text(line, style="dim") for line in _footer(parameters))
 
 
 def _experiment(parameters: Parameters) -> Iterator[str]:
