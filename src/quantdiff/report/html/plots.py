@@ -39,10 +39,11 @@ def quads(plot: Plot, source: ColumnDataSource, colour: str, ends: tuple[Any, An
     """Filled rectangles, ``ends`` left, right, top and bottom, in a colour of the page."""
     left, right, top, bottom = ends
     tags = [f"fill_color:{colour}"]
-    drawn = plot.quad(left, right, top, bottom, source=source, line_color=None, nonselection_fill_alpha=FADED)
-    drawn.glyph.tags = tags
-    if isinstance(drawn.nonselection_glyph, Quad):
-        drawn.nonselection_glyph.tags = tags
+    alphas = {"selection_fill_alpha": 1.0, "nonselection_fill_alpha": FADED}
+    drawn = plot.quad(left, right, top, bottom, source=source, line_color=None, **alphas)
+    for glyph in (drawn.glyph, drawn.selection_glyph, drawn.nonselection_glyph):
+        if isinstance(glyph, Quad):
+            glyph.tags = tags
     return drawn
 
 
