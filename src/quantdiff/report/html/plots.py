@@ -14,6 +14,8 @@ from bokeh.plotting import figure
 
 Plot = figure
 FONT = "system-ui, sans-serif"
+VALUE = "bk-tooltip-row-value"
+HEADING = "color:#55606c"  # on white: the tip of Bokeh has one theme, and a paler blue
 FADED = 0.35  # of what is not chosen while something is
 
 
@@ -55,7 +57,10 @@ def line(plot: Plot, place: float, dimension: Literal["width", "height"], colour
 
 def tip(*lines: tuple[str, str], **options: Any) -> HoverTool:
     """A hover tool; a line is a heading and a field, whose text Bokeh escapes."""
-    return HoverTool(tooltips=list(lines), **options)
+    rows = (
+        f'<div><span style="{HEADING}">{name}</span> <span class="{VALUE}">{text}</span></div>' for name, text in lines
+    )
+    return HoverTool(tooltips="".join(rows), **options)
 
 
 def item(plot: Plot, target: str) -> Mapping[str, Any]:
