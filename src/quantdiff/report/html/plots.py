@@ -41,8 +41,9 @@ def quads(plot: Plot, source: ColumnDataSource, colour: str, ends: tuple[Any, An
     """Filled rectangles, ``ends`` left, right, top and bottom, in a colour of the page."""
     left, right, top, bottom = ends
     tags = [f"fill_color:{colour}"]
-    alphas = {"selection_fill_alpha": 1.0, "nonselection_fill_alpha": FADED}
-    drawn = plot.quad(left, right, top, bottom, source=source, line_color=None, **alphas)
+    drawn = plot.quad(
+        left, right, top, bottom, source=source, line_color=None, selection_fill_alpha=1, nonselection_fill_alpha=FADED
+    )
     for glyph in (drawn.glyph, drawn.selection_glyph, drawn.nonselection_glyph):
         if isinstance(glyph, Quad):
             glyph.tags = tags
