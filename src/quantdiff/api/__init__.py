@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from quantdiff.api.explanations import explain
     from quantdiff.api.files import inspect, lint
     from quantdiff.api.overlays import Overlays, overlay
+    from quantdiff.api.pages import diff_page, explain_page, read_run, run_page
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.parity import check_parity
     from quantdiff.api.settings import DEFAULTS, Settings
@@ -27,15 +28,19 @@ __all__ = [
     "check_parity",
     "count_stored",
     "diff",
+    "diff_page",
     "diff_shards",
     "explain",
+    "explain_page",
     "inspect",
     "lint",
     "overlay",
     "params",
     "params_experiment",
+    "read_run",
     "report_study",
     "run",
+    "run_page",
     "sweep",
     "verify",
     "work",
@@ -49,15 +54,19 @@ HOMES = {
     "check_parity": "parity",
     "count_stored": "sweeps",
     "diff": "comparisons",
+    "diff_page": "pages",
     "diff_shards": "shards",
     "explain": "explanations",
+    "explain_page": "pages",
     "inspect": "files",
     "lint": "files",
     "overlay": "overlays",
     "params": "parameters",
     "params_experiment": "parameters",
+    "read_run": "pages",
     "report_study": "sweeps",
     "run": "experiments",
+    "run_page": "pages",
     "sweep": "sweeps",
     "verify": "arithmetic",
     "work": "arithmetic",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from quantdiff.api.engines import Source, is_tflite, name_of, open_model, trace_everywhere, trace_first
 from quantdiff.api.settings import DEFAULTS, Settings, children
+from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome, hold_together
 from quantdiff.load.data import Batch, load_batch
@@ -23,10 +24,21 @@ def diff(
     *,
     layers: bool = False,
 ) -> Outcome:
-    """Compare two models on the same data; with ``layers`` also layer by layer.
+    """Compare two models on the same data; with ``layers`` also layer by layer, and with what a page shows besides.
 
     A ``.tflite`` candidate runs on every runtime of ``settings``, a ``.tflite`` reference on the first of them that
-    runs it.
+    runs it. The formulas of all figures are those of ``quantdiff.compare.metrics``.
+
+    Args:
+        reference: ``.keras``, ``.h5``, a SavedModel folder or ``.tflite``: what the other is held against.
+        candidate: as ``reference``.
+        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
+        settings: runtimes, tolerance, time limit.
+        progress: called with what is done, how much of it, and how much there is.
+        layers: compare every layer with its tensor as well.
+
+    Returns:
+        Accuracies by engine, and a comparison per engine of the candidate, in real units and in steps.
 
     Raises:
         QuantdiffError: a model or the data cannot be read, do not fit each other, or the reference cannot run.
@@ -47,10 +59,12 @@ def diff(
     if first.engine in {trace.engine for trace in candidates}:
         first = replace(first, engine=f"reference:{first.engine}")
         reports = tuple(replace(report, reference=first.engine) for report in reports)
+    seen = [each for trace in candidates if layers for each in evidence_of(first, trace, batch)]
     return replace(
         hold_together((first,), candidates, batch.labels, settings.tolerance),
         failures=tuple(dict.fromkeys(unfit + failures)),
         layers=reports,
+        evidence=tuple(seen),
         made_by={"command": "diff", "samples": len(batch), "versions": versions()},
         artifacts={"reference": name_of(reference), "candidate": name_of(candidate), "data": batch.source},
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -78,6 +80,16 @@ timeout_option = click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), default=120.0, show_default=True,
     help="Seconds that a runtime may be silent.",
 )  # fmt: skip
+
+html_option = click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Also write everything to this file: one page that needs no network.",
+)  # fmt: skip
+
+
+def typed() -> str:
+    """The command as it was typed."""
+    return shlex.join(["quantdiff", *sys.argv[1:]])
 
 
 def one_form(context: click.Context, _: click.Parameter, form: str | None) -> str:

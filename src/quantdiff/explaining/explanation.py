@@ -174,7 +174,12 @@ class Explanation(Shown):
 
 @dataclass(frozen=True, slots=True)
 class Explanations(Shown):
-    """An explanation per runtime that runs the candidate, and the reason for each that does not."""
+    """What ``explain`` gives.
+
+    Attributes:
+        found: an explanation per runtime that runs the candidate, in the order of the settings.
+        failures: for each that does not, the reason.
+    """
 
     found: tuple[Explanation, ...]
     failures: tuple[Failure, ...] = ()

@@ -61,10 +61,12 @@ function bars(parent, layers, metric, picked, pick) {
   make(legend, "span", { class: "mark alone" }, "■ ");
   make(legend, "span", {}, "this layer alone");
   const svg = make(parent, "svg", { viewBox: `0 0 ${wide} ${height * layers.length + 4}`, width: wide, role: "listbox", tabindex: 0 });
+  svg.dataset.lmSuppressShortcuts = true; // or JupyterLab takes the arrow keys for its cells
   svg.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
+    event.stopPropagation();
     pick(Math.min(Math.max(picked + step, 0), layers.length - 1));
   });
   layers.forEach((layer, i) => {
@@ -121,7 +123,8 @@ function render({ model, el }) {
     model.save_changes();
   };
   const draw = () => {
-    const focused = el.querySelector("svg[role=listbox]") === document.activeElement && el.contains(document.activeElement);
+    const before = el.querySelector("svg[role=listbox]"), focused = before !== null && before === el.getRootNode().activeElement;
+    const top = el.querySelector(".bars")?.scrollTop ?? 0;
     const report = reports[model.get("report")], metric = model.get("metric");
     const layer = Math.min(model.get("layer"), report.layers.length - 1);
     const said = make(document.createElement("div"), "div", { class: "quantdiff-explorer" });
@@ -130,10 +133,13 @@ function render({ model, el }) {
     picker(pickers, "layer", report.layers.map((l, i) => [i, short(l.reference, 60)]), layer, (v) => pick("layer", Number(v)));
     picker(pickers, "figure", Object.entries(METRICS).map(([name, [title]]) => [name, title]), metric, (v) => pick("metric", v));
     const plots = make(said, "div", { class: "plots" });
-    bars(make(plots, "div"), report.layers, metric, layer, (i) => pick("layer", i));
+    bars(make(plots, "div", { class: "bars" }), report.layers, metric, layer, (i) => pick("layer", i));
     details(make(plots, "div", { class: "details" }), report.layers[layer]);
     el.replaceChildren(said);
-    if (focused) el.querySelector("svg[role=listbox]").focus();
+    el.querySelector(".bars").scrollTop = top;
+    if (!focused) return;
+    el.querySelector("svg[role=listbox]").focus({ preventScroll: true });
+    el.querySelector(".picked").scrollIntoView({ block: "nearest" });
   };
   for (const name of ["report", "layer", "metric"]) model.on(`change:${name}`, draw);
   draw();
