@@ -5,7 +5,8 @@
 In a block fenced as ``console`` the lines that begin with ``$ `` are commands; what stands below each is replaced by
 what it prints. Blocks ``sh`` and ``python`` are run for their effect; where the word "prints" and a block ``text``
 follow, that is replaced, too. ``<!-- not run: REASON -->`` before a block leaves it alone. The blocks of one page share
-a scratch folder, in their order, and see the data that a fresh machine has. A training whose output goes to ``run.txt``
+a scratch folder, in their order, and see the data that a fresh machine has. A block with a title, such as
+```python title="test_parity.py", is a file, which is there before they run. A training whose output goes to ``run.txt``
 is done once for all pages.
 """
 
@@ -23,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>[^>]+) -->\n\s*)?"
-    r"^(?P<indent> *)```(?P<kind>\S*)[^\n]*\n(?P<body>.*?)^(?P=indent)```$",
+    r"^(?P<indent> *)```(?P<kind>\S*)(?: title=\"(?P<file>[^\"\n]+)\")?[^\n]*\n(?P<body>.*?)^(?P=indent)```$",
     re.S | re.M,
 )
 KINDS = ("console", "sh", "python")
@@ -33,17 +34,20 @@ DONE = "--- done ---"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: what it is called, what it holds, from where to where; and why it is not run, if so."""
+    """A fenced block: what it is called, what it holds, from where to where; why it is not run; which file it is."""
 
     kind: str
     body: str
     start: int
     end: int
     reason: str | None = None
+    file: str | None = None
 
     @property
     def is_command(self) -> bool:
         """True for what is run or needs a reason why not: also text that shows a prompt."""
+        if self.file is not None:
+            return False
         return self.kind in KINDS or (self.kind == "text" and bool(re.search(r"^\$ ", self.body, re.M)))
 
 
@@ -67,7 +71,7 @@ def pages() -> list[Path]:
 def blocks(text: str) -> list[Block]:
     """All fenced blocks of a page, in order."""
     return [
-        Block(found["kind"], found["body"], found.start("body"), found.end("body"), found["reason"])
+        Block(found["kind"], found["body"], found.start("body"), found.end("body"), found["reason"], found["file"])
         for found in BLOCK.finditer(text)
     ]
 
@@ -78,11 +82,12 @@ def refreshed(text: str, folder: Path, models: Path, told: Callable[[str], objec
     Raises:
         CalledProcessError: a block ``sh`` or ``python`` fails.
     """
+    write_files(text, folder)
     parts, last, printed = [], 0, ""
     for block in blocks(text):
         between = text[last : block.start]
         body = block.body
-        if block.reason is None and block.kind in KINDS:
+        if block.reason is None and block.kind in KINDS and block.file is None:
             told(body.strip().splitlines()[0])
             printed = output_of(block, folder, models)
             body = printed if block.kind == "console" else body
@@ -91,6 +96,15 @@ def refreshed(text: str, folder: Path, models: Path, told: Callable[[str], objec
         parts += [between, body]
         last = block.end
     return "".join([*parts, text[last:]])
+
+
+def write_files(text: str, folder: Path) -> None:
+    """The files that the page shows whole."""
+    for block in blocks(text):
+        if block.file is not None:
+            file = folder / block.file
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.body)
 
 
 def output_of(block: Block, folder: Path, models: Path) -> str:

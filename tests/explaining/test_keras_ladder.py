@@ -54,7 +54,7 @@ def check_account(explanation: Explanation) -> None:
 
 
 TIES = {"quant_average_pooling2d": "means of four lie on ties, which float32 breaks either way"}
-NOT_REAL = {"lstm_ptq": "an LSTM has no real version; its own rounding arrives at the next layer"}
+NOT_REAL = {"lstm ptq": "an LSTM has no real version; its own rounding arrives at the next layer"}
 
 
 def check_exchanged(explanation: Explanation) -> None:

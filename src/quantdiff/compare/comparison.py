@@ -11,6 +11,7 @@ from quantdiff.compare.pairing import pair_outputs
 from quantdiff.compare.streaming import Tally, tally
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array, quantize
+from quantdiff.shown import Shown
 from quantdiff.trace import Grid, Trace, Value
 
 TOLERANCE = 0.01  # of the original experiment: absolute, in real units
@@ -59,7 +60,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Shown):
     """Two engines on the same samples. ``figures`` are those of all outputs taken together."""
 
     reference: str
