@@ -38,6 +38,17 @@ def explain(
     against each of the others. A runtime that is not installed is simulated. ``tell`` hears what to expect of each
     runtime before it runs.
 
+    Args:
+        reference: ``.keras``, ``.h5`` or a SavedModel folder, float or quantization-aware; or the candidate.
+        candidate: the ``.tflite`` made from it.
+        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
+        settings: the runtimes to explain; the tolerance counts where an output lies on no integer grid.
+        progress: called with what is done, how much of it, and how much there is.
+        tell: hears what to expect of each runtime, before it runs.
+
+    Returns:
+        A ladder per runtime, with every rung how many outputs still differ, as counts of outputs and as steps.
+
     Raises:
         QuantdiffError: a model or the data cannot be read or do not fit each other, the reference cannot run, or
             is a ``.tflite`` other than the candidate. A runtime on which the candidate fails is a ``Failure``.
