@@ -148,18 +148,7 @@ FUNCTIONS = [name for name in PUBLIC if inspect.isfunction(find(name))]
 CLASSES = [name for name in PUBLIC if inspect.isclass(find(name)) and is_dataclass(find(name))]
 
 
-OWED = {f"quantdiff.{name}" for name in ("inspect", "lint", "verify", "work", "explore")}
-OWED |= {f"quantdiff.api.{name}" for name in ("check_parity", "overlay", "Overlays")}
-OWED |= {f"quantdiff.api.{name}" for name in ("diff_page", "explain_page", "run_page", "read_run")}
-"""Whose docstrings do not say all of it yet; whoever completes one takes it off."""
-
-
-def owing(names: list[str]) -> list[Any]:
-    still = pytest.mark.xfail(reason="its docstring does not say all of it yet", strict=True)
-    return [pytest.param(name, marks=still if name in OWED else ()) for name in names]
-
-
-@pytest.mark.parametrize("name", owing(FUNCTIONS))
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_says_what_it_takes_gives_and_raises(name: str) -> None:
     function = find(name)
     text = inspect.getdoc(function) or ""
@@ -174,7 +163,7 @@ def test_a_function_says_what_it_takes_gives_and_raises(name: str) -> None:
     }
 
 
-@pytest.mark.parametrize("name", owing(CLASSES))
+@pytest.mark.parametrize("name", CLASSES)
 def test_a_class_says_what_its_fields_hold(name: str) -> None:
     text = inspect.getdoc(find(name)) or ""
     for field in fields(find(name)):

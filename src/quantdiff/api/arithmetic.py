@@ -15,6 +15,16 @@ from quantdiff.sim.runtime import Runtime
 def verify(model: str | Path, data: str | Path | None = None, settings: Settings = DEFAULTS) -> Verification:
     """Hold the simulator against every runtime of ``settings``, operator by operator; without data, on random input.
 
+    The rules of each kernel and where they come from stand in ``docs/numerics.md``.
+
+    Args:
+        model: the ``.tflite`` file.
+        data: samples along axis 0, in real units; seeded random input over the whole range when left out.
+        settings: the runtimes and the time limit, in seconds.
+
+    Returns:
+        A verdict per runtime, with elements compared and mismatches of every operator.
+
     Raises:
         QuantdiffError: the model or the data cannot be read, or do not fit each other. A runtime that fails has
             that as its verdict.
@@ -26,6 +36,18 @@ def work(
     model: str | Path, data: str | Path, op: int, element: tuple[int, ...], settings: Settings = DEFAULTS
 ) -> Working:
     """The arithmetic of one output element (sample first) of operator ``op``, on the first runtime of ``settings``.
+
+    The sum is split as in Jacob et al., arXiv 1712.05877, section 2.3; the roundings are those of the runtime.
+
+    Args:
+        model: the ``.tflite`` file.
+        data: samples along axis 0, in real units.
+        op: the operator's index in the file.
+        element: the place in its output, the sample first.
+        settings: the runtime, its first one, and the time limit, in seconds.
+
+    Returns:
+        Every step with its integers, the result, and what the other runtimes would have given.
 
     Raises:
         QuantdiffError: no such element, an op that cannot be written out, a runtime that gave something else, or a

@@ -14,6 +14,15 @@ from quantdiff.load.tflite import load_tflite
 def inspect(model: str | Path, pattern: str | None = None) -> Inspection:
     """Tensors, quantization and operators of a ``.tflite``; of those that ``pattern`` names, where it is given.
 
+    Scales and bounds are in real units, zero points in integers.
+
+    Args:
+        model: the ``.tflite`` file.
+        pattern: part of a tensor's name, or a shell pattern such as ``*/kernel``.
+
+    Returns:
+        What the file stores, and the bounds that follow from scale and zero point beside the stored ones.
+
     Raises:
         BadModel: no such file, or none that can be read.
         NoSuchTensor: ``pattern`` names none.
@@ -23,6 +32,14 @@ def inspect(model: str | Path, pattern: str | None = None) -> Inspection:
 
 def lint(model: str | Path, reference: str | Path | None = None, settings: Settings = DEFAULTS) -> LintReport:
     """Known trouble in a ``.tflite``, and in the Keras model that it was made from; needs no data.
+
+    Args:
+        model: the ``.tflite`` file.
+        reference: the Keras model, for the checks that want both.
+        settings: whether Lambda layers of the reference may run.
+
+    Returns:
+        The findings, each with its code, place and evidence; ``docs/reference/lint-codes.md`` explains the codes.
 
     Raises:
         BadModel: a model cannot be read.

@@ -24,7 +24,13 @@ from quantdiff.report.plain import json_text
 
 @dataclass(frozen=True, slots=True)
 class Overlays:
-    """The files that were written, and the runtimes that gave none."""
+    """What ``overlay`` gives.
+
+    Attributes:
+        written: the files, a value per painted tensor of the graph.
+        failures: the runtimes that gave none, with the reason.
+        outcome: the comparison that the values come from.
+    """
 
     written: tuple[Overlay, ...]
     failures: tuple[Failure, ...]
@@ -40,6 +46,19 @@ def overlay(
     progress: Progress = silent,
 ) -> Overlays:
     """Write a file for every metric of ``diff`` and, with a Keras reference, for every rung of ``explain``.
+
+    The format is the node data of Model Explorer: ``{"results": {name: {"value": …}}, "gradient": …}``.
+
+    Args:
+        reference: a Keras model or a ``.tflite``.
+        candidate: the ``.tflite`` whose graph is painted.
+        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
+        out: the folder for the files; made where it is missing.
+        settings: runtimes, tolerance, time limit.
+        progress: called with what is done, how much of it, and how much there is.
+
+    Returns:
+        What was written, and what could not be.
 
     Raises:
         QuantdiffError: as ``diff`` and ``explain``; the candidate is no ``.tflite``, or no layer has a partner; or

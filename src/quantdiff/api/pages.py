@@ -42,6 +42,18 @@ def diff_page(
     """The page of a ``diff`` that was made with ``layers``; reads the files again for the rest.
 
     What cannot be read or run for the parameters or for lint is said on the page.
+
+    Args:
+        outcome: the comparison; its ``artifacts`` say where the files are.
+        settings: as the comparison was made.
+        command: the command that asked for it, to be shown.
+        explanations: ladders to be shown above the layers.
+
+    Returns:
+        One HTML document that needs no network.
+
+    Raises:
+        KeyError: ``outcome.artifacts`` names no files.
     """
     names = ("reference", "candidate") if "candidate" in outcome.artifacts else ("qat", "tflite")
     reference, candidate = (Path(outcome.artifacts[name]) for name in names)
@@ -65,6 +77,16 @@ def explain_page(
 ) -> Page:
     """The page of an ``explain``: its ladders, and what ``diff`` finds on the same reference, candidate and data.
 
+    Args:
+        answer: what ``explain`` gave.
+        files: reference, candidate and data.
+        settings: as the explanation was made.
+        progress: called with what is done, how much of it, and how much there is.
+        command: the command that asked for it, to be shown.
+
+    Returns:
+        One HTML document that needs no network.
+
     Raises:
         QuantdiffError: as ``diff``.
     """
@@ -74,6 +96,14 @@ def explain_page(
 
 def run_page(folder: str | Path, progress: Progress = silent, command: str = "") -> Page:
     """The page of a run, from its folder: models and data are there, so everything is measured anew.
+
+    Args:
+        folder: what ``quantdiff run --out`` made.
+        progress: called with what is done, how much of it, and how much there is.
+        command: the command that asked for it, to be shown.
+
+    Returns:
+        One HTML document that needs no network; it says so where the figures are not those that the run wrote.
 
     Raises:
         QuantdiffError: not the folder of a run, or what ``diff`` and ``explain`` raise.
@@ -112,6 +142,12 @@ def _measure(home: Path, settings: Settings, progress: Progress) -> Outcome:
 
 def read_run(folder: str | Path) -> Mapping[str, Any]:
     """What a run wrote as its results.
+
+    Args:
+        folder: what ``quantdiff run --out`` made.
+
+    Returns:
+        The document of ``quantdiff run --json``; ``docs/reference/json.md`` explains the keys.
 
     Raises:
         BadData: not the folder of a run.

@@ -24,6 +24,16 @@ def check_parity(
 ) -> Parity:
     """Compare and judge; only where a limit is broken ask layer by layer, and for the mechanisms.
 
+    Args:
+        reference: a Keras model or a ``.tflite``: a path, or opened.
+        candidate: as ``reference``.
+        batch: samples along axis 0, in the reference's float units.
+        settings: runtimes, tolerance, time limit.
+        conditions: limits that are broken where they hold, such as ``max_steps>1``.
+
+    Returns:
+        The comparison, what became of each limit and, where one is broken, the layers and the ladder.
+
     Raises:
         QuantdiffError: a model or the data cannot be used, a limit cannot be judged, or a runtime gave no result:
             nothing was compared on it, which must not pass.

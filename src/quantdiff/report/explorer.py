@@ -37,6 +37,12 @@ render({{ el, model: {{
 def explore(outcome: Outcome) -> Explorer:
     """A widget for what ``diff(..., layers=True)`` gave: pick a layer, and every plot shows it.
 
+    Args:
+        outcome: a comparison with layers; figures in steps of each layer's scale, or in dB.
+
+    Returns:
+        An anywidget; ``.picked`` is the layer that is shown.
+
     Raises:
         NotComparable: the comparison was made without layers, or no layer has a partner.
         MissingExtra: the extra ``[notebook]`` is not installed.
