@@ -63,6 +63,8 @@ def test_a_failing_test_tells_figure_layer_and_why_not_the_mechanism(here: Path,
     assert document["limits"][0]["metric"] == "max_steps"
     assert document["layers"]
     assert "no parity" in (drift / "report.md").read_text()
+    assert (drift / "report.html").read_text().count("<h1") == 1
+    assert not (same / "report.html").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_refused_at_once(pytester: pytest.Pytester) -> None:

@@ -20,7 +20,7 @@ OPTION = "--quantdiff-report"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--quantdiff-report DIR``."""
     group = parser.getgroup("quantdiff", "parity of a quantized model with its reference")
-    group.addoption(OPTION, metavar="DIR", help="a folder per assert_parity: report.json, report.md, models in memory")
+    group.addoption(OPTION, metavar="DIR", help="reports per assert_parity: JSON, Markdown, of a failure HTML")
 
 
 def pytest_configure(config: pytest.Config) -> None:

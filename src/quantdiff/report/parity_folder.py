@@ -7,12 +7,14 @@ import re
 from pathlib import Path
 from shutil import copyfile
 
+from quantdiff.compare.outcome import Failure
 from quantdiff.explaining.parity import Parity
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.keras import KerasModel
 from quantdiff.load.memory import MEMORY
 from quantdiff.report.folder import save_batch, save_models, staged
+from quantdiff.report.html.page import Page
 from quantdiff.report.parity import parity_document, parity_markdown
 from quantdiff.report.plain import json_text
 
@@ -26,7 +28,7 @@ def folder_name(test: str) -> str:
 
 
 def write_parity(folder: Path, parity: Parity, title: str, more: str) -> None:
-    """``report.json`` and ``report.md`` in ``folder``.
+    """``report.json`` and ``report.md`` in ``folder``; where a limit is broken, the page too.
 
     Raises:
         CannotWrite: the system refuses.
@@ -34,6 +36,19 @@ def write_parity(folder: Path, parity: Parity, title: str, more: str) -> None:
     with staged(folder) as unfinished:
         (unfinished / "report.json").write_text(json_text(parity_document(parity)) + "\n", encoding="utf-8")
         (unfinished / "report.md").write_text(parity_markdown(parity, title, more), encoding="utf-8")
+        if parity.broken:
+            _page(parity).save(unfinished / "report.html")
+
+
+def _page(parity: Parity) -> Page:
+    """What ``explain --html`` shows, of what the assertion found."""
+    from quantdiff.report.html.document import page_of  # noqa: PLC0415 (Bokeh takes a second)
+    from quantdiff.report.html.provenance import Provenance  # noqa: PLC0415
+
+    outcome = parity.outcome
+    missing = tuple(Failure("assert_parity", line) for line in parity.left_out)
+    provenance = Provenance(outcome.made_by, outcome.artifacts, outcome.notes, missing)
+    return page_of(outcome, parity.explanations, provenance=provenance)
 
 
 def keep(
