@@ -11,7 +11,7 @@ from quantdiff.compare.layers.figures import YARDSTICK
 from quantdiff.compare.step_histogram import StepHistogram
 from quantdiff.report.html.plots import Plot, item, line, new_plot, quads, tip
 from quantdiff.report.html.rendering import render
-from quantdiff.report.html.section import Section
+from quantdiff.report.html.section import Cell, Section, Table
 
 HEIGHT, FLOOR = 300, 0.5  # pixels; a logarithm has no 0: a bar begins at half an output
 
@@ -22,7 +22,12 @@ def histogram_section(evidence: Sequence[Evidence]) -> Section | None:
     if not found:
         return None
     entries = [
-        {"evidence": each, "histogram": histogram, "target": f"histogram-{i}"}
+        {
+            "evidence": each,
+            "histogram": histogram,
+            "target": f"histogram-{i}",
+            "table": histogram_table(histogram, f"bars-{i}"),
+        }
         for i, (each, histogram) in enumerate(found)
     ]
     html = render("histogram.html", entries=entries, yardstick=YARDSTICK)
@@ -30,9 +35,20 @@ def histogram_section(evidence: Sequence[Evidence]) -> Section | None:
     return Section("errors", "How large: errors in steps", html, plots)
 
 
+def histogram_table(histogram: StepHistogram, anchor: str) -> Table:
+    """The same figures for who cannot see or point."""
+    rows = tuple((Cell(f"{c:.4g}"), Cell(f"{n:,}", n)) for c, n in _bars(histogram))
+    return Table(anchor, "Errors by size", ("middle of the bar, steps", "outputs"), rows, sorts=False)
+
+
+def _bars(histogram: StepHistogram) -> list[tuple[float, int]]:
+    """Where there is something: the middle of each bin and its count."""
+    return [(centre, count) for centre, count in zip(histogram.centres, histogram.counts, strict=True) if count]
+
+
 def histogram_plot(histogram: StepHistogram) -> Plot:
     """A bar a bin on a logarithmic axis, with lines at ±1/√12 and at the measured root mean square."""
-    bars = [(centre, count) for centre, count in zip(histogram.centres, histogram.counts, strict=True) if count]
+    bars = _bars(histogram)
     half = histogram.width / 2
     columns = {
         "centre": [centre for centre, _ in bars],
