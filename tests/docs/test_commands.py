@@ -20,7 +20,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "--model dense1 --no-bias --quantize --data mnist-small": {"model": "dense1", "bias": False},
     "--model dense2 --quantize --data mnist-small": {"model": "dense2"},
 }
-VOLATILE = re.compile(r"^python \d.*$|\b\d+(\.\d+)? s\b|/tmp/\S+", re.M)
+VOLATILE = re.compile(r"^python \d.*$|\b\d+(\.\d+)? s\b|\bin \d+\.\d+s\b|/tmp/\S+", re.M)
 """Versions, times and scratch folders."""
 
 
