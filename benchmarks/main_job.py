@@ -10,8 +10,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras_home import with_mnist
 
 from quantdiff.load.datasets import cache_path, load_dataset
 from quantdiff.load.tflite import load_tflite
@@ -40,10 +39,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        keras_home = Path(folder) / "keras"
-        (keras_home / "datasets").mkdir(parents=True)
-        shutil.copy(arguments.mnist, keras_home / "datasets" / "mnist.npz")
-        os.environ["KERAS_HOME"] = str(keras_home)
+        with_mnist(Path(folder), arguments.mnist)
         out = Path(folder) / "run"
         whole_job(out, arguments.mnist, arguments.rounds)
         start_up(out, arguments.rounds)

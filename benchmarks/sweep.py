@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+
+from keras_home import with_mnist
 
 from quantdiff import api
 from quantdiff.compare.comparison import Comparison, Figures
@@ -43,10 +44,7 @@ def main() -> None:
     parser.add_argument("--peers", type=int, default=len(RUNS), choices=(4, 8, 16))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder) / "keras"
-        (home / "datasets").mkdir(parents=True)
-        shutil.copy(arguments.mnist, home / "datasets" / "mnist.npz")
-        os.environ["KERAS_HOME"] = str(home)
+        with_mnist(Path(folder), arguments.mnist)
         store_of_many(Path(folder))
         original(Path(folder), arguments.mnist, arguments.peers)
         growth(Path(folder))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pickle
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
@@ -20,6 +24,21 @@ settings.register_profile("unhurried", deadline=None)  # a busy machine is no fa
 settings.load_profile("unhurried")
 
 Runs = Callable[..., tuple[Outcome, Path]]
+T = TypeVar("T")
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) -> T:
+    """What ``make`` gives for a folder of its own; of several test processes the first one makes it for all."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, value = shared / name, shared / f"{name}.pickle"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not value.exists():
+            folder.mkdir()
+            value.write_bytes(pickle.dumps(make(folder)))
+    made: T = pickle.loads(value.read_bytes())
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +47,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
     @cache
     def run_once(model: str = "dense2", quantize: bool = True, bias: bool = True) -> tuple[Outcome, Path]:
-        out = tmp_path_factory.mktemp("run") / "out"
         trial = Trial(model=model, quantize=quantize, bias=bias)
-        return api.run(trial, out, api.Settings(runtimes=RUNTIMES)), out
+
+        def train(folder: Path) -> tuple[Outcome, Path]:
+            return api.run(trial, folder / "out", api.Settings(runtimes=RUNTIMES)), folder / "out"
+
+        return once(tmp_path_factory, f"run-{model}-{quantize}-{bias}", train)
 
     return run_once
 
@@ -41,7 +63,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
 
     @cache
     def make_once(build: Callable[[], object], *, quantized: bool = True) -> Made:
-        return make(build, tmp_path_factory.mktemp("made"), quantized=quantized)
+        name = f"made-{build.__module__}-{build.__qualname__}-{quantized}"
+        return once(tmp_path_factory, name, lambda folder: make(build, folder, quantized=quantized))
 
     return make_once
 
@@ -49,4 +72,4 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
 @pytest.fixture(scope="session")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
     """A function from a name in ``networks.NETWORKS`` to the files of that trained and converted network."""
-    return cache(lambda name: make_network(name, tmp_path_factory.mktemp("network")))
+    return cache(lambda name: once(tmp_path_factory, f"network-{name}", lambda folder: make_network(name, folder)))

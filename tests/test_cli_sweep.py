@@ -65,6 +65,15 @@ def test_options_win_over_the_file(folder: Path) -> None:
     assert not (folder / "toml.db").exists()
 
 
+def test_html_writes_the_page_of_the_store(folder: Path) -> None:
+    first, again = sweep("study.toml"), sweep("study.toml", "--html", "page.html")
+    assert (again.exit_code, again.stdout) == (0, first.stdout)
+    page = (folder / "page.html").read_text()
+    assert "<title>quantdiff: Study</title>" in page
+    assert '<section id="depth"' in page  # dense1 and dense2
+    assert "qat-tflite, xnnpack" in page
+
+
 def test_trials_that_fail_are_trouble_and_the_others_are_there() -> None:
     result = sweep("study.toml", "--models", "dense1", "--seeds", "6-7")
     assert result.exit_code == 2

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.keras, pytest.mark.golden]
 @pytest.mark.parametrize("name", NETWORKS)
 def test_network_is_exact_on_every_runtime(networks: Callable[[str], Made], name: str) -> None:
     made = networks(name)
-    verdicts, _ = load_and_verify(made.tflite, ["all"], data=made.data, samples=SAMPLES)
+    verdicts = load_and_verify(made.tflite, ["all"], data=made.data, samples=SAMPLES).verdicts
     for runtime, verdict in verdicts.items():
         assert verdict.status == "exact", runtime
         assert verdict.faithful

@@ -6,24 +6,50 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quantdiff.api import Settings, diff, explain
+    from quantdiff.api import Settings, diff, explain, inspect, lint, params, verify, work
+    from quantdiff.callback import ParityCallback
     from quantdiff.errors import QuantdiffError
     from quantdiff.experiment.trial import Trial
     from quantdiff.load.data import Batch, load_batch, make_batch
     from quantdiff.load.tflite import load_tflite
+    from quantdiff.report.explorer import explore
 
-__all__ = ["Batch", "QuantdiffError", "Settings", "Trial", "diff", "explain", "load_batch", "load_tflite", "make_batch"]
+__all__ = [
+    "Batch",
+    "ParityCallback",
+    "QuantdiffError",
+    "Settings",
+    "Trial",
+    "diff",
+    "explain",
+    "explore",
+    "inspect",
+    "lint",
+    "load_batch",
+    "load_tflite",
+    "make_batch",
+    "params",
+    "verify",
+    "work",
+]
 
 HOMES = {
     "Batch": "load.data",
+    "ParityCallback": "callback",
     "QuantdiffError": "errors",
     "Settings": "api",
     "Trial": "experiment.trial",
     "diff": "api",
     "explain": "api",
+    "explore": "report.explorer",
+    "inspect": "api",
+    "lint": "api",
     "load_batch": "load.data",
     "load_tflite": "load.tflite",
     "make_batch": "load.data",
+    "params": "api",
+    "verify": "api",
+    "work": "api",
 }
 
 

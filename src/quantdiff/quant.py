@@ -29,9 +29,12 @@ INTEGER_RANGE = {
 
 @dataclass(frozen=True, slots=True)
 class QuantParams:
-    """Affine map ``real = scale * (q - zero_point)``; ``scale`` is real units per step.
+    """Affine map ``real = scale * (q - zero_point)``: arXiv:1712.05877, equation 1.
 
-    One entry per tensor (``axis is None``) or one per slice along ``axis``.
+    Attributes:
+        scale: real units per step; one entry per tensor (``axis is None``) or one per slice along ``axis``.
+        zero_point: the integer of 0.0, one entry per scale.
+        axis: along which scales differ, or None.
     """
 
     scale: tuple[float, ...]
@@ -63,7 +66,15 @@ def real_range(params: QuantParams, dtype: str, *, narrow: bool = False) -> tupl
     """Smallest and largest real value of ``dtype``, per scale: ``scale * (low - zero_point)``, … ``high``.
 
     The scale is the file's float32, the product is a double: exact for all dtypes up to 16 bits, rounded once
-    for int32. ``narrow`` leaves the lowest code out, as symmetric weights do.
+    for int32.
+
+    Args:
+        params: scales and zero points.
+        dtype: the integers' type, as TFLite names it in lower case.
+        narrow: leave the lowest code out, as symmetric weights do.
+
+    Returns:
+        Lows and highs in real units, one entry per scale.
     """
     low, high = INTEGER_RANGE[dtype]
     pairs = tuple(zip(params.scale, params.zero_point, strict=True))
@@ -72,7 +83,14 @@ def real_range(params: QuantParams, dtype: str, *, narrow: bool = False) -> tupl
 
 
 def round_half_away(x: Array) -> Array:
-    """Round to the nearest integer, ties away from zero, as C's ``round`` does; exact in x's own dtype."""
+    """Round to the nearest integer, ties away from zero, as C's ``round`` does; exact in x's own dtype.
+
+    Args:
+        x: floats of any shape.
+
+    Returns:
+        Whole numbers, shape and dtype as ``x``.
+    """
     whole: Array = np.trunc(x)
     nearest: Array = whole + np.copysign(np.abs(x - whole) >= 0.5, x)  # noqa: PLR2004 (a half is a half)
     return nearest
@@ -82,7 +100,15 @@ def quantize(x: Array, params: QuantParams, dtype: str) -> Array:
     """Integers nearest to ``x``, ties away from zero, clipped to the range of ``dtype``.
 
     The rule of TFLite's reference kernel (``reference/quantize.h``, ``AffineQuantize``): a float32
-    division, C ``round``, then the zero point. Shape as ``x``.
+    division, C ``round``, then the zero point.
+
+    Args:
+        x: real values of any shape.
+        params: one scale, or one per slice along its axis.
+        dtype: the integers' type, as TFLite names it in lower case.
+
+    Returns:
+        Integers of ``dtype``, shape as ``x``.
 
     Raises:
         NotComparable: ``x`` holds NaN, which has no integer.
@@ -98,6 +124,14 @@ def quantize(x: Array, params: QuantParams, dtype: str) -> Array:
 
 
 def dequantize(q: Array, params: QuantParams) -> Array:
-    """Real values ``scale * (q - zero_point)`` as float32. Shape as ``q``."""
+    """Real values ``scale * (q - zero_point)``: computed in double, rounded once to float32.
+
+    Args:
+        q: stored integers of any shape.
+        params: one scale, or one per slice along its axis.
+
+    Returns:
+        Real units, float32, shape as ``q``.
+    """
     scale, zero_point = params.along(q.ndim)
     return ((q.astype(np.int64) - zero_point) * scale.astype(np.float64)).astype(np.float32)

@@ -45,7 +45,8 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_every_tensor_of_every_runtime(model: Path) -> None:
-    verdicts, made_by = load_and_verify(model, ["all"], samples=5)
+    found = load_and_verify(model, ["all"], samples=5)
+    verdicts, made_by = found.verdicts, found.made_by
     assert {name: verdict.status for name, verdict in verdicts.items()} == {r.value: "exact" for r in Runtime}
     verdict = verdicts["xnnpack"]
     assert [(o.op, o.kernel, o.count) for o in verdict.operators] == [
@@ -63,7 +64,7 @@ def test_a_wrong_kernel_is_seen(model: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     honest = run_operator_on_each
     monkeypatch.setattr(chains, "run_operator_on_each", off_by_one)
-    verdicts, _ = load_and_verify(model, ["reference"], samples=2)
+    verdicts = load_and_verify(model, ["reference"], samples=2).verdicts
     assert verdicts["reference"].status == "differs"
     assert verdicts["reference"].mismatches == 400
 
@@ -76,7 +77,7 @@ def test_a_chain_goes_on_from_its_own_results(model: Path, monkeypatch: pytest.M
         return outputs if operator.index else {runtime: (y[0] ^ 64,) for runtime, y in outputs.items()}
 
     monkeypatch.setattr(chains, "run_operator_on_each", first_is_wrong)
-    verdicts, _ = load_and_verify(model, ["all"], samples=2)
+    verdicts = load_and_verify(model, ["all"], samples=2).verdicts
     for verdict in verdicts.values():
         assert [operator.mismatches for operator in verdict.operators] == [200, 0]
         assert verdict.chain_mismatches > 0
@@ -91,7 +92,7 @@ def test_nothing_is_computed_twice(model: Path, monkeypatch: pytest.MonkeyPatch)
         return run_operator_on_each(graph, operator, values, group)
 
     monkeypatch.setattr(chains, "run_operator_on_each", counted)
-    verdicts, _ = load_and_verify(model, ["all"], samples=64)
+    verdicts = load_and_verify(model, ["all"], samples=64).verdicts
     assert {verdict.status for verdict in verdicts.values()} == {"exact"}
     x, b, r, t = Runtime
     assert calls == [(0, (x, b, r, t)), (1, (x,)), (1, (b,)), (1, (r, t))]

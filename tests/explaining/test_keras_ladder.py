@@ -53,6 +53,18 @@ def check_account(explanation: Explanation) -> None:
         assert layer.local[-2:] == layer.differing_after[-2:] == (0, 0)
 
 
+TIES = {"quant_average_pooling2d": "means of four lie on ties, which float32 breaks either way"}
+NOT_REAL = {"lstm ptq": "an LSTM has no real version; its own rounding arrives at the next layer"}
+
+
+def check_exchanged(explanation: Explanation) -> None:
+    """With all that the reference has exchanged, each of its layers gives what exact sums give, but for a near-tie."""
+    bias, exact = MECHANISMS.index(BIAS), MECHANISMS.index(EXACT)
+    for layer in explanation.layers:
+        if layer.layer not in TIES:
+            assert abs(layer.local[bias] - layer.local[exact]) <= 2, layer
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_output_of_every_network_is_accounted_for(networks: Callable[[str], Made], name: str) -> None:
     made = networks(name)
@@ -61,6 +73,8 @@ def test_every_output_of_every_network_is_accounted_for(networks: Callable[[str]
     assert [each.runtime for each in answer.found] == list(RUNTIMES)
     for explanation in answer.found:
         check_account(explanation)
+        if name not in NOT_REAL:
+            check_exchanged(explanation)
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -70,7 +70,7 @@ def sliding(dice: Dice, first: bool = True, dtype: str = "int8") -> bytes:
 
 def verified(path: Path, model: bytes, runtimes: Sequence[str], samples: int = 20) -> dict[str, str]:
     path.write_bytes(model)
-    verdicts, _ = load_and_verify(path, runtimes, samples=samples)
+    verdicts = load_and_verify(path, runtimes, samples=samples).verdicts
     for verdict in verdicts.values():
         if verdict.status == "exact":
             assert verdict.chain_count == samples * STATE[2] * CHANNELS

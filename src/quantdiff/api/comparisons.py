@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from quantdiff.api.engines import is_tflite, open_model, trace_everywhere, trace_first
+from quantdiff.api.engines import Source, is_tflite, name_of, open_model, trace_everywhere, trace_first
 from quantdiff.api.settings import DEFAULTS, Settings, children
+from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome, hold_together
 from quantdiff.load.data import Batch, load_batch
@@ -15,27 +16,38 @@ from quantdiff.run.versions import versions
 
 
 def diff(
-    reference: str | Path,
-    candidate: str | Path,
+    reference: Source,
+    candidate: Source,
     data: str | Path | Batch,
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
     *,
     layers: bool = False,
 ) -> Outcome:
-    """Compare two models on the same data; with ``layers`` also layer by layer.
+    """Compare two models on the same data; with ``layers`` also layer by layer, and with what a page shows besides.
 
     A ``.tflite`` candidate runs on every runtime of ``settings``, a ``.tflite`` reference on the first of them that
-    runs it.
+    runs it. The formulas of all figures are those of ``quantdiff.compare.metrics``.
+
+    Args:
+        reference: ``.keras``, ``.h5``, a SavedModel folder or ``.tflite``: what the other is held against.
+        candidate: as ``reference``.
+        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
+        settings: runtimes, tolerance, time limit.
+        progress: called with what is done, how much of it, and how much there is.
+        layers: compare every layer with its tensor as well.
+
+    Returns:
+        Accuracies by engine, and a comparison per engine of the candidate, in real units and in steps.
 
     Raises:
         QuantdiffError: a model or the data cannot be read, do not fit each other, or the reference cannot run.
             A runtime on which the candidate fails is a ``Failure`` in the result.
     """
     batch = data if isinstance(data, Batch) else load_batch(Path(data))
-    kinds = [is_tflite(Path(path)) for path in (reference, candidate)]
+    kinds = [is_tflite(source) for source in (reference, candidate)]
     with children(settings if any(kinds) else replace(settings, runtimes=())) as processes:
-        left, right = (open_model(Path(path), settings) for path in (reference, candidate))
+        left, right = (open_model(source, settings) for source in (reference, candidate))
         first, unfit = trace_first(left, batch, processes, progress)
         candidates, failures = trace_everywhere(right, batch, processes, progress)
     reports: tuple[LayerReport, ...] = ()
@@ -47,10 +59,12 @@ def diff(
     if first.engine in {trace.engine for trace in candidates}:
         first = replace(first, engine=f"reference:{first.engine}")
         reports = tuple(replace(report, reference=first.engine) for report in reports)
+    seen = [each for trace in candidates if layers for each in evidence_of(first, trace, batch)]
     return replace(
         hold_together((first,), candidates, batch.labels, settings.tolerance),
         failures=tuple(dict.fromkeys(unfit + failures)),
         layers=reports,
+        evidence=tuple(seen),
         made_by={"command": "diff", "samples": len(batch), "versions": versions()},
-        artifacts={"reference": str(reference), "candidate": str(candidate), "data": batch.source},
+        artifacts={"reference": name_of(reference), "candidate": name_of(candidate), "data": batch.source},
     )

@@ -19,17 +19,33 @@ from quantdiff.run.keras import trace_keras
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.trace import Trace
 
+Source = str | Path | KerasModel | Model
+"""A model by its path, or one that is open."""
 
-def is_tflite(path: Path) -> bool:
-    """Whether the existing ``path`` is a file for TFLite; raises ``BadModel`` where there is none."""
+
+def is_tflite(source: Source) -> bool:
+    """Whether this is a model for TFLite; raises ``BadModel`` where there is no such file."""
+    if isinstance(source, KerasModel | Model):
+        return isinstance(source, Model)
+    path = Path(source)
     if not path.exists():
         raise BadModel(f"{path}: no such model; give a .keras, .h5 or .tflite file or a SavedModel folder")
     return not is_keras(path)
 
 
-def open_model(path: Path, settings: Settings) -> KerasModel | Model:
-    """The model in ``path``, whichever kind it is; raises ``BadModel``."""
+def open_model(source: Source, settings: Settings) -> KerasModel | Model:
+    """The model, whichever kind it is, opened where it is a path; raises ``BadModel``."""
+    if isinstance(source, KerasModel | Model):
+        return source
+    path = Path(source)
     return load_tflite(path) if is_tflite(path) else load_keras(path, allow_lambda=settings.allow_lambda)
+
+
+def name_of(source: Source) -> str:
+    """The path of a model, or the name of one that has none."""
+    if isinstance(source, Model):
+        return str(source.path)
+    return source.name if isinstance(source, KerasModel) else str(source)
 
 
 def trace_one(

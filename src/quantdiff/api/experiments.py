@@ -29,6 +29,16 @@ RESULTS = "results.json"
 def run(trial: Trial, out: Path, settings: Settings = DEFAULTS, progress: Progress = silent) -> Outcome:
     """Train, quantize, convert and compare; all that was made is in the folder ``out``.
 
+    Args:
+        trial: what to train, and how.
+        out: a folder, made whole or not at all: ``float.keras``, ``qat.h5``, ``model.tflite``, ``data.npz`` (test
+            images, float32 in [0, 1], shape (samples, 28, 28)), ``results.json``, ``summary.csv``.
+        settings: runtimes, tolerance, time limit.
+        progress: called with what is done, how much of it, and how much there is.
+
+    Returns:
+        The float model against QAT, and both against the file on every runtime, in real units and in steps.
+
     Raises:
         QuantdiffError: the data set cannot be read, a step of the training fails, or ``out`` cannot be written.
             A runtime that fails is a ``Failure`` in the result.

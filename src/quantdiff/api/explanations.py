@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from quantdiff.api.engines import is_tflite, open_model
+from quantdiff.api.engines import Source, is_tflite, name_of, open_model
 from quantdiff.api.settings import DEFAULTS, Settings, children
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.explaining.expectation import Tell, unheard
-from quantdiff.explaining.explanation import Explanation
+from quantdiff.explaining.explanation import Explanation, Explanations
 from quantdiff.explaining.keras_ladder import explain_keras
 from quantdiff.explaining.ladder import Question
 from quantdiff.explaining.runtime_ladder import explain_runtimes
+from quantdiff.graph import Model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.keras import KerasModel
-from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
 from quantdiff.run.tflite import installed
 from quantdiff.run.versions import versions
 from quantdiff.sim.runtime import Runtime
 
 
-@dataclass(frozen=True, slots=True)
-class Explanations:
-    """An explanation per runtime that runs the candidate, and the reason for each that does not."""
-
-    found: tuple[Explanation, ...]
-    failures: tuple[Failure, ...] = ()
-
-
 def explain(
-    reference: str | Path,
-    candidate: str | Path,
+    reference: Source,
+    candidate: Source,
     data: str | Path | Batch,
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
@@ -46,19 +38,32 @@ def explain(
     against each of the others. A runtime that is not installed is simulated. ``tell`` hears what to expect of each
     runtime before it runs.
 
+    Args:
+        reference: ``.keras``, ``.h5`` or a SavedModel folder, float or quantization-aware; or the candidate.
+        candidate: the ``.tflite`` made from it.
+        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
+        settings: the runtimes to explain; the tolerance counts where an output lies on no integer grid.
+        progress: called with what is done, how much of it, and how much there is.
+        tell: hears what to expect of each runtime, before it runs.
+
+    Returns:
+        A ladder per runtime, with every rung how many outputs still differ, as counts of outputs and as steps.
+
     Raises:
         QuantdiffError: a model or the data cannot be read or do not fit each other, the reference cannot run, or
             is a ``.tflite`` other than the candidate. A runtime on which the candidate fails is a ``Failure``.
     """
     batch = data if isinstance(data, Batch) else load_batch(Path(data))
-    left, right = Path(reference), Path(candidate)
-    if not is_tflite(right):
-        raise BadModel(f"{right}: explain wants a .tflite as candidate; `quantdiff diff` compares Keras models")
-    model = load_tflite(right)
-    between = is_tflite(left)
+    if not is_tflite(candidate):
+        raise BadModel(
+            f"{name_of(candidate)}: explain wants a .tflite as candidate; `quantdiff diff` compares Keras models"
+        )
+    model = open_model(candidate, settings)
+    assert isinstance(model, Model)
+    between = is_tflite(reference)
     if between:
-        _check_same(left, right, settings.runtimes)
-    keras = None if between else open_model(left, settings)
+        _check_same(Path(name_of(reference)), Path(name_of(candidate)), settings.runtimes)
+    keras = None if between else open_model(reference, settings)
     question = Question(keras, model, batch, settings.tolerance) if isinstance(keras, KerasModel) else None
     found, failures = list[Explanation](), list[Failure]()
     here = tuple(name for name in settings.runtimes if between or name in installed())
@@ -76,7 +81,7 @@ def explain(
             except RuntimeFailed as error:
                 failures.append(Failure(process.runtime, str(error)))
     made_by = {"command": "explain", "samples": len(batch), "versions": versions()}
-    artifacts = {"reference": str(reference), "candidate": str(candidate), "data": batch.source}
+    artifacts = {"reference": name_of(reference), "candidate": name_of(candidate), "data": batch.source}
     return Explanations(tuple(replace(each, made_by=made_by, artifacts=artifacts) for each in found), tuple(failures))
 
 

@@ -32,6 +32,17 @@ def params(
 ) -> Parameters:
     """Min, max, scale and zero point of every quantizer on both sides; observed values where there is data.
 
+    The rules that make a scale of a range are the functions of ``quantdiff.nudge``, each with its source.
+
+    Args:
+        reference: the Keras model, or None: then the file stands alone.
+        model: the ``.tflite``.
+        data: an ``.npz`` or ``.npy`` file or a ``Batch``, samples along axis 0; or None.
+        settings: the first runtime shows what comes out of the file's layers.
+
+    Returns:
+        A row per quantizer, ranges in real units, scales in real units per step, and what explains a difference.
+
     Raises:
         QuantdiffError: a model or the data cannot be read, do not fit each other, or cannot run.
     """
@@ -52,6 +63,14 @@ def params(
 
 def params_experiment(trial: Trial, settings: Settings = DEFAULTS, progress: Progress = silent) -> Parameters:
     """Train a model, calibrate QAT and TFLite on the whole training set, and compare their parameters.
+
+    Args:
+        trial: what to train, and how.
+        settings: the first runtime shows what comes out of the file's layers.
+        progress: called with what is done, how much of it, and how much there is.
+
+    Returns:
+        As ``params``, with accuracies (shares) and how fake-quant treats 0.0 here.
 
     Raises:
         QuantdiffError: the data set cannot be read, a step of the training fails, or a model does not run.

@@ -13,7 +13,14 @@ from quantdiff.run.tflite import check_installed
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to compare: on which runtimes, how close is close, how long a runtime may be silent (seconds)."""
+    """How to compare.
+
+    Attributes:
+        runtimes: of ``xnnpack``, ``builtin``, ``reference`` and ``tflm``, in the order of the results.
+        tolerance: how close is close: absolute, in real units of the outputs.
+        timeout: seconds that a runtime may say nothing before it is ended.
+        allow_lambda: whether Lambda layers may run; they hold code.
+    """
 
     runtimes: tuple[str, ...] = ("xnnpack",)
     tolerance: float = TOLERANCE
@@ -22,6 +29,7 @@ class Settings:
 
 
 DEFAULTS = Settings()
+"""XNNPACK, a tolerance of 0.01, two minutes of silence."""
 
 
 @contextmanager

@@ -41,6 +41,17 @@ def diff_shards(
     Counts and sums of the shards are exact, so that the outcome does not depend on who examined which. The workers
     of ``on`` read models and shards under the same paths.
 
+    Args:
+        reference: ``.keras``, ``.h5``, a SavedModel folder or ``.tflite``.
+        candidate: as ``reference``.
+        data: ``.npz`` and ``.npy`` files and folders of such; samples along axis 0.
+        settings: runtimes, tolerance, time limit.
+        progress: called with ``shards``, how many are done, and how many there are.
+        on: any executor; without one the shards are examined here, one after the other.
+
+    Returns:
+        As ``diff``, of all samples taken together.
+
     Raises:
         QuantdiffError: as ``diff``; or workers with other versions than each other.
     """

@@ -23,6 +23,16 @@ def sweep(
 
     Whatever ends this process, what is stored stays, and the next call goes on from there.
 
+    Args:
+        study: models, seeds, conditions, data.
+        path: the store, an SQLite file; made if it is not there.
+        on: any executor: ``experiment.workers.Workers``, or a cluster's.
+        retry_failed: try trials again that are stored as failed.
+        progress: called with ``trials``, how many are done, and how many there are.
+
+    Returns:
+        The study's trials, error rates as shares, comparisons in real units and in steps.
+
     Raises:
         QuantdiffError: a model, the data set or a runtime is not there, or the store cannot be used. A trial that
             fails is stored with its error.
@@ -46,6 +56,14 @@ def sweep(
 def report_study(path: Path) -> Summary:
     """Sum up all that the store in ``path`` has.
 
+    Intervals are percentile bootstraps of the mean over seeds, tests exact sign tests (``experiment/statistics.py``).
+
+    Args:
+        path: a store that ``sweep`` made.
+
+    Returns:
+        Error rates (shares) with intervals, paired differences, outputs that differ, ranges in real units.
+
     Raises:
         QuantdiffError: no such store, or nothing in it.
     """
@@ -54,7 +72,18 @@ def report_study(path: Path) -> Summary:
 
 
 def count_stored(study: Study, path: Path) -> tuple[int, int]:
-    """How many trials of the study are stored, and how many it has."""
+    """How many trials of the study are stored, and how many it has.
+
+    Args:
+        study: models, seeds, conditions, data.
+        path: its store.
+
+    Returns:
+        Both counts; those that were stored as failed are among the first.
+
+    Raises:
+        QuantdiffError: no such store, or it cannot be read.
+    """
     keys: set[str] = {trial.key for group in study.groups() for trial in group}
     with open_store(path, create=False) as store:
         return len(keys & store.keys()), len(keys)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +15,8 @@ import click
 from quantdiff.errors import QuantdiffError
 
 RUNTIMES = ("xnnpack", "builtin", "reference", "tflm", "all")
+FOR_CI = ("junit", "github")
+FORMS = ("text", "json", *FOR_CI)
 TROUBLE = 2
 INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 
@@ -29,6 +34,7 @@ def command(function: Handler) -> click.Command:
             if debug:
                 raise
             status = complain(str(error))
+            _tell_ci(function.__name__, str(error), options.get("form"))
         except KeyboardInterrupt:
             complain("interrupted; nothing half-written remains")
             status = INTERRUPTED
@@ -36,10 +42,13 @@ def command(function: Handler) -> click.Command:
             if debug:
                 raise
             status = complain(f"unexpected {type(error).__name__}: {error} (add --debug for the whole story)")
+            _tell_ci(function.__name__, f"unexpected {type(error).__name__}: {error}", options.get("form"))
         sys.exit(status)
 
     decorated = click.option("--debug", is_flag=True, help="Show tracebacks.")(guarded)
-    decorated = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(decorated)
+    decorated = click.option(
+        "--json", "as_json", is_flag=True, is_eager=True, help="One JSON document on standard output."
+    )(decorated)
     return main.command()(decorated)
 
 
@@ -72,6 +81,58 @@ timeout_option = click.option(
     help="Seconds that a runtime may be silent.",
 )  # fmt: skip
 
+html_option = click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Also write everything to this file: one page that needs no network.",
+)  # fmt: skip
+
+
+def typed() -> str:
+    """The command as it was typed."""
+    return shlex.join(["quantdiff", *sys.argv[1:]])
+
+
+def one_form(context: click.Context, _: click.Parameter, form: str | None) -> str:
+    """The form asked for; ``--json`` is short for one of them."""
+    if not context.params.pop("as_json"):
+        return form or "text"
+    if form not in (None, "json"):
+        raise click.BadParameter(f"--json and --format {form} are two forms; give one")
+    return "json"
+
+
+def formats(function: Handler) -> Handler:
+    """Give a command ``--format``; its handler takes ``form`` in place of ``as_json``."""
+    option = click.option(
+        "--format", "form", type=click.Choice(FORMS), callback=one_form,
+        help="Default text. junit: XML for GitLab, Jenkins and others; github: annotations and a step summary.",
+    )  # fmt: skip
+    return option(function)
+
+
+def show_for_ci(checked: Any, form: str) -> None:
+    """Print what was checked as ``junit`` or ``github`` wants it; a step summary goes where GitHub says."""
+    if form == "junit":
+        from quantdiff.report.ci.junit import junit_text
+
+        click.echo(junit_text(checked))
+        return
+    from quantdiff.report.ci.github import add_summary, summary, workflow_commands
+
+    for line in workflow_commands(checked):
+        click.echo(line)
+    if not add_summary(summary(checked)):
+        click.echo("\n" + summary(checked))
+
+
+def _tell_ci(command: str, message: str, form: str | None) -> None:
+    """A CI server is told of trouble in its own form, too: an empty report looks like no tests at all."""
+    if form in FOR_CI:
+        from quantdiff.report.ci.case import trouble
+
+        with contextlib.suppress(QuantdiffError):  # the trouble may be that the summary cannot be written
+            show_for_ci(trouble(command, message), form)
+
 
 def settings_of(options: dict[str, Any]) -> Any:
     """The options that say how to compare, taken out of ``options``."""
@@ -85,14 +146,14 @@ def settings_of(options: dict[str, Any]) -> Any:
     return api.Settings(tuple(dict.fromkeys(runtimes)), **chosen)
 
 
-def show_outcome(outcome: Any, as_json: bool) -> None:
-    """Print what ``run`` and ``diff`` found, and the runtimes that failed."""
-    if as_json:
+def show_outcome(outcome: Any, form: str) -> None:
+    """Print what ``run`` and ``diff`` found as text or JSON, and the runtimes that failed."""
+    if form == "json":
         from quantdiff.report.json import outcome_document
         from quantdiff.report.plain import json_text
 
         click.echo(json_text(outcome_document(outcome)))
-    else:
+    if form == "text":
         from rich.console import Console
 
         from quantdiff.report.text import print_outcome

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from quantdiff.cli.command import (
+    FOR_CI,
     TROUBLE,
     command,
     complain,
+    formats,
+    html_option,
     runtime_option,
     settings_of,
+    show_for_ci,
     show_outcome,
     timeout_option,
     tolerance_option,
+    typed,
 )
 
 if TYPE_CHECKING:
@@ -34,28 +40,39 @@ if TYPE_CHECKING:
 @click.option("--layers", is_flag=True, help="Layer by layer: where the difference begins, what each layer adds.")
 @click.option("--fail-on", multiple=True, metavar="EXPR", help="What counts as different, such as 'max_steps>1'.")
 @click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")
+@html_option
 @runtime_option
 @tolerance_option
 @timeout_option
+@formats
 def diff(reference: Path, candidate: Path, data: tuple[Path, ...], fail_on: tuple[str, ...], **options: Any) -> int:
     """Compare two models on the same data: 0 same, 1 different, 2 trouble."""
-    from quantdiff.compare.conditions import parse, reasons
+    from quantdiff.compare.conditions import judge, parse, reasons
 
     conditions = tuple(parse(text) for text in fail_on)
     from quantdiff import api
     from quantdiff.report.progress import progress_bar
 
-    as_json, layers, dask = (options.pop(name) for name in ("as_json", "layers", "dask"))
+    form, layers, dask, html = (options.pop(name) for name in ("form", "layers", "dask", "html"))
+    settings = settings_of(options)
     parts = bool(dask) or len(data) > 1 or data[0].is_dir()
     if parts and layers:
         return complain("--layers takes one data file; give it without --dask")
     with progress_bar() as progress, _executor(dask) as on:
         if parts:
-            outcome = api.diff_shards(reference, candidate, data, settings_of(options), progress, on)
+            outcome = api.diff_shards(reference, candidate, data, settings, progress, on)
         else:
-            outcome = api.diff(reference, candidate, data[0], settings_of(options), progress, layers=layers)
+            wanted = layers or html is not None
+            outcome = api.diff(reference, candidate, data[0], settings, progress, layers=wanted)
+        if html is not None:
+            api.diff_page(outcome, settings, typed()).save(html)
     different = [(c, reason) for c in outcome.comparisons for reason in reasons(c, conditions)]
-    show_outcome(outcome, as_json)
+    if form in FOR_CI:
+        from quantdiff.report.ci.diff import diff_checked
+
+        judgements = [each for c in outcome.comparisons for each in judge(c, conditions)]
+        show_for_ci(diff_checked(outcome, judgements), form)
+    show_outcome(outcome if layers else replace(outcome, layers=()), form)
     for comparison, reason in different:
         click.echo(f"different: {comparison.reference} vs {comparison.candidate}: {reason}", err=True)
     return TROUBLE if outcome.failures else 1 if different else 0

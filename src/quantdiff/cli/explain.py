@@ -11,10 +11,12 @@ from quantdiff.cli.command import (
     TROUBLE,
     command,
     complain,
+    html_option,
     runtime_option,
     settings_of,
     timeout_option,
     tolerance_option,
+    typed,
 )
 
 
@@ -23,10 +25,11 @@ from quantdiff.cli.command import (
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
 @click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")
+@html_option
 @runtime_option
 @tolerance_option
 @timeout_option
-def explain(as_json: bool, reference: Path, candidate: Path, data: Path, **options: Any) -> int:
+def explain(as_json: bool, reference: Path, candidate: Path, data: Path, html: Path | None, **options: Any) -> int:
     """Account for every output that differs, one mechanism at a time.
 
     REFERENCE is the Keras model, or the same .tflite to tell two runtimes apart: the first --runtime is explained
@@ -35,9 +38,12 @@ def explain(as_json: bool, reference: Path, candidate: Path, data: Path, **optio
     from quantdiff import api
     from quantdiff.report.progress import progress_bar
 
+    settings = settings_of(options)
     with progress_bar() as progress:
         tell = (lambda expected: None) if as_json else _expect
-        answer = api.explain(reference, candidate, data, settings_of(options), progress, tell)
+        answer = api.explain(reference, candidate, data, settings, progress, tell)
+        if html is not None:
+            api.explain_page(answer, (reference, candidate, data), settings, progress, typed()).save(html)
     _show(answer, as_json)
     for failure in answer.failures:
         complain(failure.error)

@@ -3,44 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from quantdiff.cli.command import command
+from quantdiff.cli.command import FOR_CI, command, formats, show_for_ci
+
+if TYPE_CHECKING:
+    from quantdiff.explaining.lint import LintReport
 
 
-def one_or_two(_: click.Context, __: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path | None, Path]:
-    """``[REFERENCE] MODEL.tflite``: a reference or None, and the model."""
-    if len(paths) > 2:  # noqa: PLR2004 (reference and model)
-        raise click.BadParameter("give one model, or a reference and a model")
-    reference = paths[0] if len(paths) > 1 else None
-    if reference and reference.suffix == ".tflite":
-        raise click.BadParameter("the reference is the Keras model that was trained; lint two .tflite files one by one")
-    return reference, paths[-1]
+def with_reference(
+    _: click.Context, __: click.Parameter, paths: tuple[Path, ...]
+) -> tuple[Path | None, tuple[Path, ...]]:
+    """``[REFERENCE] MODEL.tflite`` or several models: a reference or None, and the models."""
+    if all(path.suffix == ".tflite" for path in paths) or len(paths) == 1:
+        return None, paths
+    if len(paths) > 2 or paths[0].suffix == ".tflite":  # noqa: PLR2004 (reference and model)
+        raise click.BadParameter("give .tflite files, or the Keras model that was trained and one .tflite file")
+    return paths[0], paths[1:]
 
 
 @command
 @click.argument(
-    "models", nargs=-1, required=True, metavar="[REFERENCE] MODEL.tflite", callback=one_or_two,
+    "models", nargs=-1, required=True, metavar="[REFERENCE] MODEL.tflite…", callback=with_reference,
     type=click.Path(path_type=Path),
 )  # fmt: skip
 @click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")
-def lint(as_json: bool, models: tuple[Path | None, Path], allow_lambda: bool) -> int:
-    """Look for known trouble in a .tflite file, without data: 0 none, 1 warnings or errors, 2 trouble."""
+@formats
+def lint(form: str, models: tuple[Path | None, tuple[Path, ...]], allow_lambda: bool) -> int:
+    """Look for known trouble in .tflite files, without data: 0 none, 1 warnings or errors, 2 trouble."""
     from quantdiff.explaining.lint import lint_model
     from quantdiff.load.keras import load_keras
     from quantdiff.load.tflite import load_tflite
 
-    reference, model = models
-    loaded = load_tflite(model)
-    report = lint_model(loaded, load_keras(reference, allow_lambda=allow_lambda) if reference else None)
-    if as_json:
-        from quantdiff.report.lint_json import lint_json
+    path, files = models
+    loaded = [load_tflite(file) for file in files]
+    reference = load_keras(path, allow_lambda=allow_lambda) if path else None
+    reports = [lint_model(model, reference) for model in loaded]
+    _show(reports, form)
+    return 0 if all(report.is_clean for report in reports) else 1
+
+
+def _show(reports: list[LintReport], form: str) -> None:
+    if form in FOR_CI:
+        from quantdiff.report.ci.lint import lint_checked
+
+        show_for_ci(lint_checked(reports), form)
+    elif form == "json":
+        from quantdiff.report.lint_json import lint_document
         from quantdiff.report.plain import json_text
 
-        click.echo(json_text(lint_json(report)))
+        click.echo(json_text(lint_document(reports)))
     else:
         from quantdiff.report.lint import print_lint
 
-        print_lint(report)
-    return 0 if report.is_clean else 1
+        for report in reports:
+            print_lint(report)

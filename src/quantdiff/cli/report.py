@@ -1,4 +1,4 @@
-"""``quantdiff report``: what a store of trials says."""
+"""``quantdiff report``: what a store of trials says, or the page of a run."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from pathlib import Path
 
 import click
 
-from quantdiff.cli.command import command
+from quantdiff.cli.command import command, complain, html_option, typed
 
 
 @command
-@click.argument("store", metavar="STUDY.db", type=click.Path(path_type=Path))
-@click.option("--html", type=click.Path(path_type=Path), help="Also write plots to this file, which needs no network.")
-def report(as_json: bool, store: Path, html: Path | None) -> int:
-    """Sum a sweep up: error rates, paired differences, ranges."""
+@click.argument("source", metavar="STUDY.db|RUN_DIR", type=click.Path(path_type=Path))
+@html_option
+def report(as_json: bool, source: Path, html: Path | None) -> int:
+    """Sum a sweep up: error rates, paired differences, ranges. Of the folder of a run, write the page (--html)."""
     from quantdiff import api
 
-    summary = api.report_study(store)
+    if source.is_dir():
+        return _report_run(source, html, as_json)
+    summary = api.report_study(source)
     if html is not None:
-        from quantdiff.report.folder import staged
-        from quantdiff.report.study_html import study_page
+        from quantdiff.report.html.study import study_page
 
-        with staged(html.parent) as folder:
-            (folder / html.name).write_text(study_page(summary), encoding="utf-8")
+        study_page(summary, typed()).save(html)
     if as_json:
         from quantdiff.report.plain import json_text
         from quantdiff.report.study import summary_document
@@ -32,4 +32,20 @@ def report(as_json: bool, store: Path, html: Path | None) -> int:
         from quantdiff.report.study import print_summary
 
         print_summary(summary)
+    return 0
+
+
+def _report_run(folder: Path, html: Path | None, as_json: bool) -> int:
+    if html is None and not as_json:
+        return complain(f"{folder}: of a run's folder there is a page; add --html FILE")
+    from quantdiff import api
+    from quantdiff.report.progress import progress_bar
+
+    if html is not None:
+        with progress_bar() as progress:
+            api.run_page(folder, progress, typed()).save(html)
+    if as_json:
+        from quantdiff.report.plain import json_text
+
+        click.echo(json_text(api.read_run(folder)))
     return 0

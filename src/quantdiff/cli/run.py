@@ -10,11 +10,13 @@ import click
 from quantdiff.cli.command import (
     TROUBLE,
     command,
+    html_option,
     runtime_option,
     settings_of,
     show_outcome,
     timeout_option,
     tolerance_option,
+    typed,
 )
 
 
@@ -28,10 +30,11 @@ from quantdiff.cli.command import (
 @click.option("--epochs", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--data", help="mnist, mnist-small or an .npz; default mnist where Keras has it, else mnist-small.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for models, data and results.")
+@html_option
 @runtime_option
 @tolerance_option
 @timeout_option
-def run(as_json: bool, no_bias: bool, data: str | None, out: Path | None, **options: Any) -> int:
+def run(as_json: bool, no_bias: bool, data: str | None, out: Path | None, html: Path | None, **options: Any) -> int:
     """Train a digit classifier, quantize it, convert it to TFLite, and print what differs."""
     from quantdiff.experiment.trial import Trial
     from quantdiff.load.datasets import default_name
@@ -43,7 +46,10 @@ def run(as_json: bool, no_bias: bool, data: str | None, out: Path | None, **opti
     from quantdiff import api
     from quantdiff.report.progress import progress_bar
 
+    out = out or Path("runs") / trial.name
     with progress_bar() as progress:
-        outcome = api.run(trial, out or Path("runs") / trial.name, settings, progress)
-    show_outcome(outcome, as_json)
+        outcome = api.run(trial, out, settings, progress)
+        if html is not None:
+            api.run_page(out, progress, typed()).save(html)
+    show_outcome(outcome, "json" if as_json else "text")
     return TROUBLE if outcome.failures else 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantdiff.cli.command import INTERRUPTED, RUNTIMES, TROUBLE, command, complain
+from quantdiff.cli.command import INTERRUPTED, RUNTIMES, TROUBLE, command, complain, html_option, typed
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -36,12 +36,14 @@ STORE = "study.db"
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
 @click.option("--dask", metavar="ADDRESS", help="Send the trials to this scheduler instead: tcp://host:8786.")
 @click.option("--retry-failed", is_flag=True, help="Try trials again that are stored as failed.")
+@html_option
 def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_failed: bool, **options: Any) -> int:
     """Train models with several seeds, evaluate them under several conditions: CSV, a row per run."""
     from quantdiff import api
     from quantdiff.experiment.study import make_study, read_study
     from quantdiff.report.progress import progress_bar
 
+    html = options.pop("html")
     asked = {**(read_study(study) if study else {}), **_given(options)}
     store, given = Path(asked.pop("store", STORE)), frozenset(asked)
     wanted = make_study(_with_defaults(asked))
@@ -56,6 +58,10 @@ def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_
         complain(f"stopped; {done} of {total} trials are in {store}. The same command goes on from there")
         return INTERRUPTED
     _show(trials, store, as_json)
+    if html is not None:
+        from quantdiff.report.html.study import study_page
+
+        study_page(api.report_study(store), typed()).save(html)
     failed = [error for stored in trials if (error := _trouble(stored))]
     for error in dict.fromkeys(failed):
         complain(f"{failed.count(error)} of {len(trials)} trials: {error}")

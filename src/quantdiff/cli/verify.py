@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import TROUBLE, command, runtime_option, timeout_option
+from quantdiff.cli.command import FOR_CI, TROUBLE, command, formats, runtime_option, show_for_ci, timeout_option
 
 
 @command
@@ -17,7 +17,8 @@ from quantdiff.cli.command import TROUBLE, command, runtime_option, timeout_opti
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random input.")
 @runtime_option
 @timeout_option
-def verify(as_json: bool, model: Path, runtimes: tuple[str, ...], timeout: float, **options: Any) -> int:
+@formats
+def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **options: Any) -> int:
     """Hold the simulator against real runtimes, operator by operator: 0 all exact, 1 something differs or is missing.
 
     2 where a runtime crashes or cannot run the model.
@@ -25,14 +26,18 @@ def verify(as_json: bool, model: Path, runtimes: tuple[str, ...], timeout: float
     from quantdiff.compare.verification import load_and_verify
     from quantdiff.report.verification import print_verification, verification_document
 
-    verdicts, made_by = load_and_verify(model, runtimes or ("xnnpack",), timeout, **options)
-    if as_json:
+    found = load_and_verify(model, runtimes or ("xnnpack",), timeout, **options)
+    if form in FOR_CI:
+        from quantdiff.report.ci.verify import verify_checked
+
+        show_for_ci(verify_checked(found.verdicts, found.made_by), form)
+    elif form == "json":
         from quantdiff.report.plain import json_text
 
-        click.echo(json_text(verification_document(verdicts, made_by)))
+        click.echo(json_text(verification_document(found)))
     else:
         from rich.console import Console
 
-        print_verification(verdicts, made_by, Console())
-    failed = any(verdict.status in ("crashed", "unavailable") for verdict in verdicts.values())
-    return TROUBLE if failed else int(any(verdict.status != "exact" for verdict in verdicts.values()))
+        print_verification(found, Console())
+    status = {verdict.status for verdict in found.verdicts.values()}
+    return TROUBLE if status & {"crashed", "unavailable"} else int(status != {"exact"})

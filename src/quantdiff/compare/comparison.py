@@ -11,6 +11,7 @@ from quantdiff.compare.pairing import pair_outputs
 from quantdiff.compare.streaming import Tally, tally
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array, quantize
+from quantdiff.shown import Shown
 from quantdiff.trace import Grid, Trace, Value
 
 TOLERANCE = 0.01  # of the original experiment: absolute, in real units
@@ -18,9 +19,21 @@ TOLERANCE = 0.01  # of the original experiment: absolute, in real units
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one pair of arrays; None where one has no meaning.
+    """The figures of one pair of arrays, by the formulas of ``compare.metrics``; None where one has no meaning.
 
-    ``differing`` and ``max_steps`` count on the integer grid of the output, ``step`` is its scale in real units.
+    Attributes:
+        count: numbers compared, all samples and outputs.
+        passed: no error is larger than the tolerance.
+        max_abs_error: real units.
+        mean_abs_error: real units.
+        max_relative_error: of the reference's value; None where that is 0 everywhere.
+        not_close: share of errors larger than the tolerance.
+        step: the scale of the output's integer grid, real units; None without one, or with several.
+        differing: how many are not the same integer of the grid.
+        max_steps: largest difference on the grid.
+        sqnr_db: dB; infinite where both are equal.
+        cosine: of the angle between both as long vectors.
+        top1_agreement: share of equal decisions; None below two classes.
     """
 
     count: int
@@ -47,7 +60,7 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Shown):
     """Two engines on the same samples. ``figures`` are those of all outputs taken together."""
 
     reference: str

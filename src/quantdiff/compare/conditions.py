@@ -1,10 +1,11 @@
-"""What counts as different: ``--fail-on 'max_steps>1'``."""
+"""What counts as different: ``--fail-on 'max_steps>1'``, or ``max_steps=1`` in a test."""
 
 from __future__ import annotations
 
 import operator
 import re
 from dataclasses import dataclass, fields
+from math import inf
 
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.errors import BadExpression
@@ -18,6 +19,18 @@ OPERATORS = {
     "<": operator.lt,
 }
 METRICS = tuple(field.name for field in fields(Figures) if field.name != "passed")
+BOUNDS = {
+    "differing": (">", inf),
+    "max_steps": (">", inf),
+    "not_close": (">", 1.0),
+    "max_abs_error": (">", inf),
+    "mean_abs_error": (">", inf),
+    "max_relative_error": (">", inf),
+    "sqnr_db": ("<", -inf),
+    "cosine": ("<", -1.0),
+    "top1_agreement": ("<", 0.0),
+}
+"""The metrics that say how good a candidate is: on which side of a limit it is different, and the end of the scale."""
 PATTERN = re.compile(
     r"\s*(\w+)\s*(>=|<=|==|!=|>|<)\s*([-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|inf))\s*", re.I
 )
@@ -34,19 +47,9 @@ class Condition:
     def __str__(self) -> str:
         return f"{self.metric}{self.sign}{self.limit:g}"
 
-    def holds(self, comparison: Comparison) -> bool:
-        """Whether the comparison differs in the sense of this condition.
 
-        Raises:
-            BadExpression: the metric has no value here (no integer grid, no classes).
-        """
-        value = getattr(comparison.figures, self.metric)
-        if value is None:
-            raise BadExpression(
-                f"--fail-on {self}: {self.metric} has no value for {comparison.reference} vs {comparison.candidate}; "
-                "choose another metric"
-            )
-        return bool(OPERATORS[self.sign](value, self.limit))
+CLOSE = Condition("not_close", ">", 0.0)
+"""What counts as different where nothing is asked: any output beyond the tolerance."""
 
 
 def parse(text: str) -> Condition:
@@ -63,16 +66,66 @@ def parse(text: str) -> Condition:
     return Condition(match[1], match[2], float(match[3]))
 
 
+def limit(metric: str, value: float) -> Condition:
+    """The condition that ``metric`` is beyond ``value``: above it for errors, below it for ``sqnr_db`` and the like.
+
+    Raises:
+        TypeError: no such metric; the message lists them.
+        ValueError: a limit that nothing can break: it would assert nothing.
+    """
+    if metric not in BOUNDS:
+        raise TypeError(f"no metric {metric!r} to set a limit on; there are {', '.join(BOUNDS)}")
+    sign, bound = BOUNDS[metric]
+    if not OPERATORS[sign](bound, value):
+        raise ValueError(f"{metric}={value}: nothing can break this limit; its scale ends at {bound:g}")
+    return Condition(metric, sign, float(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one condition says of one comparison: the ``value`` of its metric, and whether that makes them different."""
+
+    comparison: Comparison
+    condition: Condition
+    value: float
+    different: bool
+
+    @property
+    def says(self) -> str:
+        """``max_steps is 3``."""
+        tolerance = f" at tolerance {self.comparison.tolerance:g}" if self.condition.metric == "not_close" else ""
+        return f"{self.condition.metric} is {self.value:g}{tolerance}"
+
+    @property
+    def beyond(self) -> float:
+        """How far the value lies from the limit."""
+        return abs(self.value - self.condition.limit)
+
+
+def judge(comparison: Comparison, conditions: tuple[Condition, ...]) -> tuple[Judgement, ...]:
+    """Every condition asked of the comparison; without conditions, whether outputs are close.
+
+    Raises:
+        BadExpression: a metric has no value here (no integer grid, no classes).
+    """
+    return tuple(_judge(comparison, condition) for condition in conditions or (CLOSE,))
+
+
+def _judge(comparison: Comparison, condition: Condition) -> Judgement:
+    value = getattr(comparison.figures, condition.metric)
+    if value is None:
+        raise BadExpression(
+            f"{condition}: {condition.metric} has no value for {comparison.reference} vs {comparison.candidate}; "
+            "choose another metric"
+        )
+    return Judgement(comparison, condition, value, bool(OPERATORS[condition.sign](value, condition.limit)))
+
+
 def reasons(comparison: Comparison, conditions: tuple[Condition, ...]) -> tuple[str, ...]:
     """Why the two count as different, nothing where they count as the same.
 
     They differ where a condition holds or, without conditions, where outputs are not close.
     """
-    if not conditions:
-        figures = comparison.figures
-        return () if figures.passed else (f"not_close is {figures.not_close:g} at tolerance {comparison.tolerance:g}",)
     # Every condition is asked, so that none hides that another one cannot be answered.
-    held = [condition for condition in conditions if condition.holds(comparison)]
-    return tuple(
-        f"{condition} ({condition.metric} is {getattr(comparison.figures, condition.metric):g})" for condition in held
-    )
+    judged = [each for each in judge(comparison, conditions) if each.different]
+    return tuple(each.says if each.condition is CLOSE else f"{each.condition} ({each.says})" for each in judged)

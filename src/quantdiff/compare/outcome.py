@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quantdiff.compare.comparison import TOLERANCE, Comparison, settle
+from quantdiff.compare.evidence import Evidence
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.parts import Part, part_of
 from quantdiff.quant import Array
+from quantdiff.shown import Shown
 from quantdiff.trace import Trace
 
 
@@ -21,11 +23,11 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Shown):
     """Accuracies by engine, comparisons by pair, and what went wrong or deserves a word.
 
     ``made_by`` is how the numbers came about: versions, command, seed, data; ``artifacts`` are paths by what
-    they hold.
+    they hold; ``evidence`` comes with ``layers``.
     """
 
     accuracy: Mapping[str, float]
@@ -35,6 +37,7 @@ class Outcome:
     made_by: Mapping[str, object] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[LayerReport, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
 
 
 def hold_together(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from quantdiff.run.simulator import Missing
+from quantdiff.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +55,11 @@ class Verdict:
     def mismatches(self) -> int:
         """Elements that differ, over all operators."""
         return sum(result.mismatches for result in self.operators)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification(Shown):
+    """A verdict per runtime, and what they were made from."""
+
+    verdicts: Mapping[str, Verdict]
+    made_by: Mapping[str, Any] = field(default_factory=dict)

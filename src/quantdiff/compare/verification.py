@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from quantdiff.compare.by_operator import Compared, compare_operators, tally
-from quantdiff.compare.verdict import Verdict
+from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Graph, Model
 from quantdiff.load.data import load_batch
@@ -36,7 +35,7 @@ def load_and_verify(
     data: Path | None = None,
     samples: int | None = None,
     seed: int = SEED,
-) -> tuple[dict[str, Verdict], dict[str, Any]]:
+) -> Verification:
     """A verdict per runtime (``all`` stands for each), and what they were made from.
 
     Raises:
@@ -60,7 +59,7 @@ def load_and_verify(
         "samples": len(inputs[0]) if inputs else 0,
         "versions": installed,
     }
-    return verdicts, made_by
+    return Verification(verdicts, made_by)
 
 
 def verify(

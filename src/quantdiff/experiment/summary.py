@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quantdiff.experiment.statistics import Box, Interval
+from quantdiff.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Shown):
     """Everything that ``report`` shows of a study."""
 
     trials: int

@@ -17,6 +17,17 @@ class Trial:
     ``quantize`` makes the TFLite model int8 throughout, input and output included. Without it the converter gets
     its default options, as in TensorFlow's example of quantization-aware training: the trained ranges make the
     model int8 inside, input and output stay float.
+
+    Attributes:
+        model: ``CNN``, or ``denseN``: N linear layers of 10 units on 28 × 28 pixels.
+        seed: of weights and order of the data.
+        data: ``mnist-small``, ``mnist`` or an ``.npz`` with ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
+        quantize: int8 input and output, too.
+        bias: whether dense layers have biases.
+        epochs: of the float training; tuning takes one more, on the first 1,000 images.
+
+    Raises:
+        BadModel: a model that the zoo does not have.
     """
 
     model: str = "dense4"

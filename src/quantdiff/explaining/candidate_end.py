@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from quantdiff.explaining.explanation import CURVES, EXACT, ROUNDING
-from quantdiff.graph import Model, Operator
+from quantdiff.graph import Graph, Model, Operator
 from quantdiff.quant import Array
 from quantdiff.run.bits import same_bits
 from quantdiff.run.ideal import all_but_curves, curves_alone, everything, has_curves, run_ideal, simulate_ideal
@@ -71,14 +72,30 @@ def _whole(
     return simulate_by(operate, graph, inputs, runtime), tuple(borrowed)
 
 
-def local(model: Model, operator: Operator, values: Mapping[int, Array], runtime: Runtime) -> dict[str, Array]:
-    """One operator's first output at the rungs above ``rounding``, fed with the runtime's own input."""
+def local(
+    model: Model, operators: Sequence[Operator], values: Mapping[int, Array], runtime: Runtime
+) -> dict[str, Array]:
+    """What a layer's operators give in the end at the rungs above ``rounding``, fed with the runtime's own input."""
     found = {}
     for mechanism, choice in CHOICES.items():
+        seen = dict(values)
         try:
-            found[mechanism] = run_ideal(model.main, operator, values, runtime=runtime, choice=choice)[0]
+            for operator in operators:
+                made = run_ideal(model.main, operator, seen, runtime=runtime, choice=choice)
+                seen.update(zip(operator.outputs, made, strict=True))
         except (NoKernel, KeyError):
             break
+        found[mechanism] = seen[operators[-1].outputs[0]]
+    return found
+
+
+def operators_between(graph: Graph, known: AbstractSet[int], tensor: int) -> list[Operator]:
+    """The operators that make ``tensor`` out of tensors that are ``known``, in their order; itself aside."""
+    wanted, found = {tensor}, list[Operator]()
+    for operator in reversed(graph.operators):
+        if wanted & set(operator.outputs):
+            found.insert(0, operator)
+            wanted |= set(operator.inputs) - known
     return found
 
 

@@ -9,6 +9,7 @@ from quantdiff.explaining.expectation import Expectation
 from quantdiff.explaining.explanation import Explanation, LayerLadder
 from quantdiff.explaining.ladder import Ladder, Sums
 from quantdiff.explaining.wrong_weights import wrong_weights
+from quantdiff.run.inner import disturbed
 
 
 def concluded(ladder: Ladder, sums: Sums, expected: Expectation | None) -> Explanation:
@@ -31,7 +32,7 @@ def concluded(ladder: Ladder, sums: Sums, expected: Expectation | None) -> Expla
         layers=tuple(_layers(sums, expected)),
         wrong_weights=tuple(wrong_weights(ladder.sides)),
         unsupported=ladder.missing,
-        notes=(*ladder.end.keras.notes, *_borrowed(ladder), *sums.disturbed),
+        notes=(*ladder.end.keras.notes, *_borrowed(ladder), *disturbed(sums.changed)),
     )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from quantdiff.compare.outcome import Failure
+from quantdiff.shown import Shown
+
 REFERENCE, INPUT, RANGES, WEIGHTS, BIAS = (
     "reference",
     "input_quantized",
@@ -121,7 +124,7 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Shown):
     """Every differing output accounted for.
 
     ``closed_reference``: with nothing exchanged the ladder gave the reference's own output, bit for bit;
@@ -167,3 +170,16 @@ class Explanation:
     def find(self, mechanism: str) -> Rung | None:
         """The rung of a mechanism, if the ladder has it."""
         return next((rung for rung in self.rungs if rung.mechanism == mechanism), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanations(Shown):
+    """What ``explain`` gives.
+
+    Attributes:
+        found: an explanation per runtime that runs the candidate, in the order of the settings.
+        failures: for each that does not, the reason.
+    """
+
+    found: tuple[Explanation, ...]
+    failures: tuple[Failure, ...] = ()

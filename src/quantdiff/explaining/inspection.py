@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from quantdiff.errors import NoSuchTensor
 from quantdiff.graph import Graph, Model, Operator, Tensor
 from quantdiff.quant import INTEGER_RANGE, real_range
+from quantdiff.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class InspectedGraph:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(Shown):
     """A model and its subgraphs, the main one first."""
 
     model: Model

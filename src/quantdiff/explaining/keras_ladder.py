@@ -10,7 +10,7 @@ from quantdiff.align.alignment import align
 from quantdiff.errors import BadData
 from quantdiff.explaining.account import Account, LayerAccount, Target
 from quantdiff.explaining.advice import advise
-from quantdiff.explaining.candidate_end import Chains, chains, local
+from quantdiff.explaining.candidate_end import Chains, chains, local, operators_between
 from quantdiff.explaining.conclusion import concluded
 from quantdiff.explaining.expectation import Tell, expect, unheard
 from quantdiff.explaining.explanation import (
@@ -124,6 +124,7 @@ def _layers(ladder: Ladder, sums: Sums, reading: Reading, runs: Mapping[str, Run
     graph, place = ladder.model.main, {m: r for r, m in enumerate(ladder.mechanisms)}
     forced = _keras_rungs(Passes(ladder.end, reading.rows, ladder.force(reading.values)))
     given = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}
+    known = {pair.tensor for pair in ladder.pairs.values()}
     for name, pair in ladder.pairs.items():
         operator = None if pair.operator is None else graph.operators[pair.operator]
         tensor, op = graph.tensors[pair.tensor].name, operator.op if operator else ""
@@ -132,6 +133,7 @@ def _layers(ladder: Ladder, sums: Sums, reading: Reading, runs: Mapping[str, Run
         own = {m: run.layers[name] for m, run in forced.items()}
         if chain is not None:
             whole |= {m: values[pair.tensor] for m, values in chain.rungs.items() if pair.tensor in values}
-            own |= local(ladder.model, operator, given, ladder.runtime) if operator else {}
+            operators = operators_between(graph, known - {pair.tensor}, pair.tensor)
+            own |= local(ladder.model, operators, given, ladder.runtime) if operators else {}
         target = Target(reading.values[pair.tensor].reshape(-1))
         account.add(target, {place[m]: y for m, y in whole.items()}, {place[m]: y for m, y in own.items()})

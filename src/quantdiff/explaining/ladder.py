@@ -68,13 +68,6 @@ class Sums:
     changed: int = 0
     samples: int = 0
 
-    @property
-    def disturbed(self) -> tuple[str, ...]:
-        """A note where reading changed what was read."""
-        if not self.changed:
-            return ()
-        return (f"{self.changed} outputs of the model changed when its inner tensors were made outputs",)
-
 
 def set_up(question: Question, sides: Sides, reading: Reading, runtime: Runtime) -> Ladder:
     """What the first slice tells: which output is which, and whether the simulator has every operator.

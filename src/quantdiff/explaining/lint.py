@@ -12,12 +12,13 @@ from quantdiff.explaining.registry import Check, checks
 from quantdiff.explaining.wiring import wirings
 from quantdiff.graph import Model
 from quantdiff.load.keras import KerasModel
+from quantdiff.shown import Shown
 
 ORDER = tuple(Severity)
 
 
 @dataclass(frozen=True, slots=True)
-class LintReport:
+class LintReport(Shown):
     """What all checks found, the worst first, then by code and place."""
 
     model: Model

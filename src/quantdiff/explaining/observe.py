@@ -16,7 +16,7 @@ from quantdiff.load.keras import KerasModel
 from quantdiff.load.layers import Layer
 from quantdiff.quant import INTEGER_RANGE, Array, dequantize
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.inner import Watched, watch_tensors
+from quantdiff.run.inner import Watched, disturbed, watch_tensors
 from quantdiff.run.keras import watch_layers
 
 
@@ -31,8 +31,7 @@ def observe(
     """
     first = Observed() if keras is None else observe_keras(keras, layers, batch)
     tensors, watched = observe_tflite(model, batch, process)
-    disturbed = f"{watched.changed} outputs of the model changed when its inner tensors were made outputs"
-    notes = (*watched.trace.notes, *((disturbed,) if watched.changed else ()))
+    notes = (*watched.trace.notes, *disturbed(watched.changed))
     return replace(first, tensors=tensors, engines=(*first.engines, watched.trace.engine), notes=(*first.notes, *notes))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class ZeroCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(Shown):
     """The whole answer of ``params``: the rows, what found no partner on each side, and how it came about.
 
     ``accuracy`` (by engine), ``zero_checks`` and ``devices`` belong to the experiment, ``params --model``.

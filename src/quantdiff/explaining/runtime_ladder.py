@@ -19,7 +19,7 @@ from quantdiff.quant import Array
 from quantdiff.run.bits import same_bits
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.every_tensor import readable_tensors
-from quantdiff.run.inner import Reading, read_tensors
+from quantdiff.run.inner import Reading, disturbed, read_tensors
 from quantdiff.run.operators import run_operator
 from quantdiff.run.resources import keeps_resources
 from quantdiff.run.simulator import Simulation, simulate, simulate_by
@@ -69,7 +69,7 @@ def explain_runtimes(
         differences=tuple(sums.outputs.listed),
         layers=tuple(each.value() for each in sums.layers.values()),
         unsupported=missing,
-        notes=sums.disturbed,
+        notes=disturbed(sums.changed),
     )
 
 

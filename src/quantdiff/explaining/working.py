@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from quantdiff.shown import Shown
+
 Number = int | float
 
 
@@ -102,7 +104,7 @@ class Sheet:
 
 
 @dataclass(frozen=True, slots=True)
-class Working:
+class Working(Shown):
     """One element of one operator's output on one runtime, and what that runtime really gave there.
 
     ``element`` is as it was asked for, ``at`` the place in the output tensor of that sample; ``real`` is the

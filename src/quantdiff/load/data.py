@@ -26,6 +26,11 @@ class Batch:
     """Samples in the reference's float units, named as in the file, and the labels where it has them.
 
     Every array has the samples along axis 0.
+
+    Attributes:
+        arrays: by name, each of shape (samples, …): one per input of the model; two batches are equal without them.
+        labels: int64 of shape (samples,): the right class of each; None where the file has none.
+        source: where they come from, for messages.
     """
 
     arrays: Mapping[str, Array] = field(compare=False, repr=False)
@@ -51,6 +56,12 @@ class Slot:
 
 def load_batch(path: Path) -> Batch:
     """Read samples and labels: key ``x`` (or ``x_test``) and ``y`` (or ``y_test``), else by order.
+
+    Args:
+        path: an ``.npz``, or an ``.npy`` with samples alone. What is not compressed stays in the file.
+
+    Returns:
+        Samples of shape (samples, …) in the model's float units, and labels of shape (samples,).
 
     Raises:
         BadData: no such file, not an array file, pickled objects, an empty set, NaN or infinity, labels
@@ -78,6 +89,17 @@ def make_batch(arrays: Mapping[str, Array], source: str) -> Batch:
     """Tell samples from labels and check both; see ``load_batch``.
 
     Where the samples are called ``x``, other arrays count as further inputs only if they have a row a sample.
+
+    Args:
+        arrays: by name, each of shape (samples, …), numbers in the model's float units.
+        source: where they come from, for messages.
+
+    Returns:
+        The same arrays, nothing copied; labels as int64 of shape (samples,).
+
+    Raises:
+        BadData: no samples, none that are numbers, lengths that differ, NaN or infinity, labels that are not one
+            integer per sample.
     """
     labels = next((arrays[key] for key in LABELS if key in arrays), None)
     samples = {name: array for name, array in arrays.items() if name not in (*LABELS, *TRAINING)}

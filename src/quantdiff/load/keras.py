@@ -80,11 +80,15 @@ def describe(model: Any, name: str) -> KerasModel:
         notes = (f"{name}: annotated for quantization, but quantize_apply was never called: this model is float",)
     if is_qat:
         check_ranges(layers, name)
-    slots = tuple(
+    return KerasModel(name, "qat" if is_qat else "float", slots_of(model), _names(model, "output"), model, notes)
+
+
+def slots_of(model: Any) -> tuple[Slot, ...]:
+    """What a built Keras model takes."""
+    return tuple(
         Slot(given, tuple(tensor.shape), np.dtype(_dtype(tensor)).name)
         for given, tensor in zip(_names(model, "input"), model.inputs, strict=True)
     )
-    return KerasModel(name, "qat" if is_qat else "float", slots, _names(model, "output"), model, notes)
 
 
 def flat_layers(model: Any) -> Iterator[Any]:

@@ -34,6 +34,12 @@ HOW_TO_GO_ON = "take a fresh copy of the file, or convert the model again"
 def load_tflite(path: str | Path) -> Model:
     """The model in the file at ``path``; its constants stay in the file until they are read.
 
+    Args:
+        path: a ``.tflite`` file; it must stay as it is while the model is in use.
+
+    Returns:
+        Every subgraph with its tensors and operators; scales are real units per step, as stored (float32).
+
     Raises:
         BadModel: there is no such file, it is no TFLite model, or it is damaged.
     """

@@ -21,7 +21,7 @@ def inspection_text(inspection: Inspection) -> str:
     Of a tensor with many channels the first ones are shown, unless it was asked for by name.
     """
     channels = None if inspection.pattern is not None else CHANNELS_SHOWN
-    lines = [*_heading(inspection.model)]
+    lines = [*heading(inspection.model)]
     for graph in inspection.graphs:
         if graph.tensors or inspection.pattern is None:
             lines += ["", f"subgraph {graph.index}: {printable(graph.name) or 'unnamed'}"]
@@ -30,7 +30,8 @@ def inspection_text(inspection: Inspection) -> str:
     return "\n".join(lines)
 
 
-def _heading(model: Model) -> Iterator[str]:
+def heading(model: Model) -> Iterator[str]:
+    """The file, its signatures and its metadata."""
     yield f"{printable(str(model.path or 'model'))}: TFLite version {model.version}"
     if model.description:
         yield f"description: {printable(model.description)}"
@@ -51,11 +52,12 @@ def _tensors(graph: InspectedGraph, channels: int | None) -> Iterator[str]:
     for ranged in graph.tensors:
         tensor = ranged.tensor
         name = printable(tensor.name) or "unnamed"
-        yield "  ".join([f"{tensor.index:>{width}}", name, *_facts(graph, tensor)])
-        yield from (f"{'':{width}}    {line}" for line in _quantization(ranged, channels))
+        yield "  ".join([f"{tensor.index:>{width}}", name, *facts(graph, tensor)])
+        yield from (f"{'':{width}}    {line}" for line in quantization(ranged, channels))
 
 
-def _facts(graph: InspectedGraph, tensor: Tensor) -> Iterator[str]:
+def facts(graph: InspectedGraph, tensor: Tensor) -> Iterator[str]:
+    """Type and shape, and what is special about a tensor."""
     yield f"{tensor.dtype}{list(tensor.shape)}"
     if tensor.shape_signature not in {None, tensor.shape}:
         yield f"signature {list(tensor.shape_signature or ())}"
@@ -75,8 +77,8 @@ def _words(graph: InspectedGraph, tensor: Tensor) -> tuple[tuple[str, bool], ...
     )
 
 
-def _quantization(ranged: RangedTensor, channels: int | None) -> Iterator[str]:
-    """Netron's lines, each with the range that scale and zero point give."""
+def quantization(ranged: RangedTensor, channels: int | None) -> Iterator[str]:
+    """Netron's lines, each with the range that scale and zero point give; ``channels`` of them, None for all."""
     yield from _blocks(ranged.tensor)
     count = max(len(ranged.min), len(ranged.tensor.stored_min), len(ranged.tensor.stored_max))
     shown = count if channels is None or count <= channels + 1 else channels
@@ -101,11 +103,12 @@ def _operators(graph: InspectedGraph) -> Iterator[str]:
     longest = max((len(printable(op.op)) for op in graph.operators), default=0)
     for op in graph.operators:
         ends = " → ".join(", ".join(map(str, side)) for side in (op.inputs, op.outputs))
-        line = f"{op.index:>{width}}  {printable(op.op):{longest}}  {ends}  {_options(op)}"
+        line = f"{op.index:>{width}}  {printable(op.op):{longest}}  {ends}  {options(op)}"
         yield line.rstrip()
 
 
-def _options(op: Operator) -> str:
+def options(op: Operator) -> str:
+    """``name=value`` of every option that the operator has."""
     custom = [] if op.custom_options is None else [f"{op.custom_options.size} bytes of options"]
     return printable(", ".join(custom + [f"{name}={_shown(value)}" for name, value in op.options.items()]))
 

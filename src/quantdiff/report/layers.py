@@ -44,7 +44,7 @@ def print_layers(report: LayerReport, console: Console) -> None:
         console.print()
         console.print(_table(report, "each layer alone", ALONE, lambda layer: layer.local))
     console.print()
-    for line in (*_highlights(report), *_notes(report), *_leftovers(report)):
+    for line in (*highlights(report), *_notes(report), *leftovers(report)):
         console.print(Text(printable(line)), soft_wrap=True)
 
 
@@ -72,7 +72,8 @@ def _cell(value: float | None, form: str) -> str:
     return NO_VALUE if value is None else format(value, form)
 
 
-def _highlights(report: LayerReport) -> Iterator[str]:
+def highlights(report: LayerReport) -> Iterator[str]:
+    """What to look at first, a line each."""
     yield f"max, mean and RMSE in steps (of the scale); an error of rounding alone has RMSE/scale {YARDSTICK:.4f}"
     yield from report.notes
     if report.first_differing is not None:
@@ -94,7 +95,8 @@ def _notes(report: LayerReport) -> Iterator[str]:
             yield f"{short(layer.reference)}: {', '.join(layer.notes)}"
 
 
-def _leftovers(report: LayerReport) -> Iterator[str]:
+def leftovers(report: LayerReport) -> Iterator[str]:
+    """What has no partner, and why, a line each."""
     for side, leftovers in (("reference", report.only_reference), ("candidate", report.only_candidate)):
         for each in leftovers:
             yield f"no partner ({side}): {short(each.name)} ({each.op}): {each.why}"

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from quantdiff.explaining.finding import Finding
 from quantdiff.explaining.lint import LintReport
+
+
+def lint_document(reports: Sequence[LintReport]) -> dict[str, Any]:
+    """The document of one model, or those of several under ``models`` with the counts of all."""
+    if len(reports) == 1:
+        return lint_json(reports[0])
+    counts = {severity: sum(report.counts[severity] for report in reports) for severity in reports[0].counts}
+    return {"schema": "quantdiff/1", "models": [lint_json(report) for report in reports], "counts": counts}
 
 
 def lint_json(report: LintReport) -> dict[str, Any]:

@@ -39,12 +39,16 @@ def print_parameters(parameters: Parameters, *, channels: bool = False) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_IN_A_FILE
+    for part in parameters_parts(parameters, channels=channels):
+        console.print(part, soft_wrap=isinstance(part, Text))
+
+
+def parameters_parts(parameters: Parameters, *, channels: bool = False) -> Iterator[Text | Table]:
+    """What is printed, line by line and table by table."""
     if parameters.accuracy:
-        for line in _experiment(parameters):
-            console.print(Text(line), soft_wrap=True)
-    console.print(_table(parameters, channels=channels))
-    for line in _footer(parameters):
-        console.print(Text(line, style="dim"), soft_wrap=True)
+        yield from map(Text, _experiment(parameters))
+    yield _table(parameters, channels=channels)
+    yield from (Text(line, style="dim") for line in _footer(parameters))
 
 
 def _experiment(parameters: Parameters) -> Iterator[str]:
@@ -88,7 +92,7 @@ def _table(parameters: Parameters, *, channels: bool) -> Table:
     for row in chain.from_iterable((row, *(_channels(row) if channels else ())) for row in parameters.rows):
         ends = [_two(getattr(row, name)) for name in shown]
         words = "; ".join(reason.text for reason in row.reasons)
-        table.add_row(f"{printable(row.name)}_min", *(low for low, _ in ends), *_map(row), printable(words))
+        table.add_row(f"{printable(row.name)}_min", *(low for low, _ in ends), *as_map(row), printable(words))
         table.add_row(f"{printable(row.name)}_max", *(high for _, high in ends), "", "", "")
     return table
 
@@ -112,7 +116,8 @@ def _two(ends: Ends | None) -> tuple[str, str]:
     return (NO_VALUE, NO_VALUE) if ends is None else (f"{min(ends.low):.6f}", f"{max(ends.high):.6f}")
 
 
-def _map(row: Row) -> tuple[str, str]:
+def as_map(row: Row) -> tuple[str, str]:
+    """Scale and zero point of the file as text; of several channels how many they are."""
     if row.file is None or not row.file.scale:
         return NO_VALUE, NO_VALUE
     points = ", ".join(map(str, sorted(set(row.file.zero_point))))

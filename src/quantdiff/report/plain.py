@@ -15,7 +15,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def json_text(document: Mapping[str, Any]) -> str:
+def json_text(document: Mapping[str, Any] | list[Any]) -> str:
     """One JSON document in ASCII: numbers never rounded, NaN and infinity as strings."""
     try:
         return json.dumps(document, allow_nan=False)

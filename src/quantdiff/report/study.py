@@ -25,19 +25,24 @@ def print_summary(summary: Summary) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_IN_A_FILE
-    parts = (
+    for part in summary_parts(summary):
+        console.print(part, soft_wrap=isinstance(part, Text) and part.style == "dim")
+
+
+def summary_parts(summary: Summary) -> Iterator[Text | Table]:
+    """What is printed: each table below its title, then how the numbers came about."""
+    tables = (
         ("ERROR RATE, all seeds", _rates(summary.rates)),
         ("ERROR RATE AGAINST DEPTH, means", _depths(summary.rates)),
         ("PAIRED DIFFERENCES of the error rate, seed by seed", _differences(summary)),
         ("OUTPUTS THAT DIFFER", _gaps(summary)),
         ("RANGES in the files of qat-tflite and copied-ptq, means", _ranges(summary)),
     )
-    for title, table in parts:
+    for title, table in tables:
         if table.row_count:
-            console.print(Text(f"\n{title}", style="bold"))
-            console.print(table)
-    for line in _footer(summary):
-        console.print(Text(line, style="dim"), soft_wrap=True)
+            yield Text(f"\n{title}", style="bold")
+            yield table
+    yield from (Text(line, style="dim") for line in _footer(summary))
 
 
 def summary_document(summary: Summary) -> dict[str, Any]:

@@ -56,12 +56,13 @@ def _block(figures: Figures) -> Table:
     for _ in range(2):
         table.add_column()
         table.add_column(justify="right")
-    for left, right in zip(_in_units(figures), _in_steps(figures), strict=True):
+    for left, right in zip(in_units(figures), in_steps(figures), strict=True):
         table.add_row(*left, *right)
     return table
 
 
-def _in_units(figures: Figures) -> Iterator[tuple[str, str]]:
+def in_units(figures: Figures) -> Iterator[tuple[str, str]]:
+    """Names and texts of the figures in real units."""
     yield "max error", f"{figures.max_abs_error:.6g}"
     yield "max relative error", _number(figures.max_relative_error, ".6g")
     yield "mean error", f"{figures.mean_abs_error:.6g}"
@@ -69,7 +70,8 @@ def _in_units(figures: Figures) -> Iterator[tuple[str, str]]:
     yield "same top-1 decision", _number(figures.top1_agreement, ".3%")
 
 
-def _in_steps(figures: Figures) -> Iterator[tuple[str, str]]:
+def in_steps(figures: Figures) -> Iterator[tuple[str, str]]:
+    """Names and texts of the figures on the integer grid, and of the ratios."""
     yield "differ as integers", _number(figures.differing, ",")
     yield "largest difference", "–" if figures.max_steps is None else _steps(figures.max_steps)
     yield "one step", _number(figures.step, ".6g")

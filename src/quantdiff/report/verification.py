@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from quantdiff.compare.verdict import Verdict
+from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.report.plain import printable
 
 STYLE = {"exact": "green", "differs": "red", "unsupported": "yellow", "crashed": "red", "unavailable": "yellow"}
 
 
-def verification_document(verdicts: Mapping[str, Verdict], made_by: Mapping[str, Any]) -> dict[str, Any]:
+def verification_document(found: Verification) -> dict[str, Any]:
     """The document that ``verify --json`` prints."""
     return {
         "schema": "quantdiff/1",
-        **made_by,
-        "runtimes": {runtime: _verdict(verdict) for runtime, verdict in verdicts.items()},
+        **found.made_by,
+        "runtimes": {runtime: _verdict(verdict) for runtime, verdict in found.verdicts.items()},
     }
 
 
@@ -43,16 +42,16 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def print_verification(verdicts: Mapping[str, Verdict], made_by: Mapping[str, Any], console: Console) -> None:
+def print_verification(found: Verification, console: Console) -> None:
     """A table of operators per runtime, and the verdict."""
-    for runtime, verdict in verdicts.items():
+    for runtime, verdict in found.verdicts.items():
         if verdict.operators:
             console.print(_table(verdict))
         for missing in verdict.unsupported:
             console.print(f"[yellow]not simulated:[/] #{missing.index} {escape(printable(missing.op))}: "
                           f"{escape(printable(missing.why))}", soft_wrap=True)  # fmt: skip
         console.print(_sentence(runtime, verdict), soft_wrap=True)
-    console.print(f"{made_by['samples']} samples of {made_by['data']}", style="dim", soft_wrap=True)
+    console.print(f"{found.made_by['samples']} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
 
 
 def _table(verdict: Verdict) -> Table:
@@ -67,15 +66,18 @@ def _table(verdict: Verdict) -> Table:
 
 def _sentence(runtime: str, verdict: Verdict) -> str:
     head = f"[bold]{runtime}[/]: [{STYLE[verdict.status]}]{verdict.status}[/]"
+    return f"{head}: {escape(printable(verdict_text(verdict)))}" + ("" if verdict.why else "\n")
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """The verdict in words: why a runtime failed, or what differs."""
     if verdict.why:
-        return f"{head}: {escape(printable(verdict.why))}"
-    text = f"{head}: {verdict.mismatches:,} of {verdict.count:,} elements differ, each operator on the runtime's input"
+        return verdict.why
+    text = f"{verdict.mismatches:,} of {verdict.count:,} elements differ, each operator on the runtime's input"
     if verdict.chain_count:
         text += f"; {verdict.chain_mismatches:,} of {verdict.chain_count:,} outputs when the simulator runs alone"
     if not verdict.faithful:
         text += "; the final outputs changed when the tensors between were read, so the operators prove nothing"
     if not verdict.delegated_as_expected:
         text += "; XNNPACK took other operators than this version of its rules says"
-    if verdict.doubt:
-        text += f"; {verdict.doubt}"
-    return text + "\n"
+    return f"{text}; {verdict.doubt}" if verdict.doubt else text

@@ -131,6 +131,13 @@ def simulate_tensors(
         yield Reading(start, rows, tuple(inputs), {i: chain.values[i] for i in tensors}, outputs, 0)
 
 
+def disturbed(changed: int) -> tuple[str, ...]:
+    """A note where reading inner tensors changed what was read; none where it did not."""
+    if not changed:
+        return ()
+    return (f"{changed} outputs of the model changed when its inner tensors were made outputs",)
+
+
 def _unheard(done: int) -> None:
     del done
 

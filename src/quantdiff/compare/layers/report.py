@@ -14,6 +14,7 @@ from quantdiff.compare.layers.figures import LayerFigures, figures_of
 from quantdiff.compare.layers.notes import notes_of
 from quantdiff.compare.layers.watch import PairSums
 from quantdiff.run.flow import Flow, Place
+from quantdiff.shown import Shown
 
 WRONG_WEIGHTS = "its weights are not those of the reference"
 
@@ -43,7 +44,7 @@ class LayerResult:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerReport:
+class LayerReport(Shown):
     """All pairs of two engines in the reference's order, what has no partner, and where to look first.
 
     ``first_differing`` and ``adds_most`` are places in ``layers``: the first where anything differs, and the one with

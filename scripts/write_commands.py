@@ -1,0 +1,77 @@
+"""Write ``docs/reference/commands.md``: every command and option, from the commands themselves.
+
+uv run python scripts/write_commands.py
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from quantdiff.cli import main
+
+TARGET = Path(__file__).parents[1] / "docs/reference/commands.md"
+HEAD = """\
+# Commands
+
+Written by `uv run python scripts/write_commands.py` from what `quantdiff COMMAND --help` prints; a test holds the two
+together.
+
+**Models.** `REFERENCE` and `CANDIDATE` are `.keras`, `.h5`, a SavedModel folder or `.tflite`. A `.tflite` candidate
+runs on every `--runtime` given (`--runtime all`: every one installed), a `.tflite` reference on the first of them
+that runs it.
+
+**Data.** An `.npz` (samples `x`, labels `y`, or arrays named after several inputs) or an `.npy`, in the reference's
+float units; nothing is ever unpickled. A data set may come in parts: `--data` several times, or a folder; with
+`--dask tcp://host:8786` the parts go to a cluster, and the figures are the same to the last bit.
+
+**Status** is that of Unix `diff`: 0 same or done, 1 different, 2 trouble, which is one line on standard error;
+`--debug` shows the whole story. `--fail-on EXPR` says what counts as different: `max_steps>1`, `not_close>0.02`,
+`top1_agreement<0.999`, any metric of the JSON.
+
+**`--json`** prints one document on standard output, without rounding any number: [its keys](json.md).
+"""
+SHARED = ("--json", "--debug", "--help")
+
+
+def text() -> str:
+    """The whole page."""
+    return HEAD + "".join(section(name, command) for name, command in sorted(main.commands.items()))
+
+
+def section(name: str, command: click.Command) -> str:
+    """One command: how it is called, what it does, its own options."""
+    context = click.Context(command, info_name=name, parent=click.Context(main, info_name="quantdiff"))
+    usage = " ".join(command.collect_usage_pieces(context))
+    parts = [f"\n## quantdiff {name}\n", f"```text\nquantdiff {name} {usage}\n```\n", f"{prose(command.help or '')}\n"]
+    rows = list(options(command, context))
+    if rows:
+        parts.append("| option | what it does |\n|---|---|\n" + "".join(rows))
+    return "\n".join(parts)
+
+
+def prose(help_text: str) -> str:
+    """The command's docstring as Markdown: paragraphs, without marks that steer a terminal."""
+    return "\n\n".join(as_code(" ".join(block.split())) for block in help_text.replace("\b", "").strip().split("\n\n"))
+
+
+def as_code(words: str) -> str:
+    """Options as code, or two hyphens become a dash."""
+    return re.sub(r"(?<![\w`-])--[a-z][a-z-]*", r"`\g<0>`", words)
+
+
+def options(command: click.Command, context: click.Context) -> Iterator[str]:
+    """A row per option, as ``--help`` words it; those that every command has are left to the page's head."""
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
+        if record is not None and not record[0].endswith(SHARED):
+            name, what = (cell.replace("|", "\\|") for cell in record)
+            yield f"| `{name}` | {as_code(what)} |\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text(), encoding="utf-8")
+    print(f"{TARGET.name}: {len(main.commands)} commands")

@@ -1,0 +1,35 @@
+"""A model's arithmetic: held against the runtimes, or written out for one element."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quantdiff.api.settings import DEFAULTS, Settings
+from quantdiff.compare.verdict import Verification
+from quantdiff.compare.verification import load_and_verify
+from quantdiff.explaining.work import Question, load_and_work
+from quantdiff.explaining.working import Working
+from quantdiff.sim.runtime import Runtime
+
+
+def verify(model: str | Path, data: str | Path | None = None, settings: Settings = DEFAULTS) -> Verification:
+    """Hold the simulator against every runtime of ``settings``, operator by operator; without data, on random input.
+
+    Raises:
+        QuantdiffError: the model or the data cannot be read, or do not fit each other. A runtime that fails has
+            that as its verdict.
+    """
+    return load_and_verify(Path(model), settings.runtimes, settings.timeout, None if data is None else Path(data))
+
+
+def work(
+    model: str | Path, data: str | Path, op: int, element: tuple[int, ...], settings: Settings = DEFAULTS
+) -> Working:
+    """The arithmetic of one output element (sample first) of operator ``op``, on the first runtime of ``settings``.
+
+    Raises:
+        QuantdiffError: no such element, an op that cannot be written out, a runtime that gave something else, or a
+            model or data that cannot be read.
+    """
+    question = Question(op, element, Runtime(settings.runtimes[0]))
+    return load_and_work(Path(model), Path(data), question, settings.timeout)

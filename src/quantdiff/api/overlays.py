@@ -1,0 +1,70 @@
+"""The error of every layer, as files that paint a graph in Model Explorer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantdiff.api.comparisons import diff
+from quantdiff.api.engines import is_tflite
+from quantdiff.api.explanations import explain
+from quantdiff.api.settings import DEFAULTS, Settings
+from quantdiff.compare.outcome import Failure, Outcome
+from quantdiff.errors import BadModel, NotComparable
+from quantdiff.explaining.explanation import Explanation
+from quantdiff.graph import Graph
+from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.tflite import load_tflite
+from quantdiff.progress import Progress, silent
+from quantdiff.report.folder import staged
+from quantdiff.report.overlay import Overlay, layer_overlays, rung_overlays
+from quantdiff.report.plain import json_text
+
+
+@dataclass(frozen=True, slots=True)
+class Overlays:
+    """The files that were written, and the runtimes that gave none."""
+
+    written: tuple[Overlay, ...]
+    failures: tuple[Failure, ...]
+    outcome: Outcome
+
+
+def overlay(
+    reference: str | Path,
+    candidate: str | Path,
+    data: str | Path | Batch,
+    out: Path,
+    settings: Settings = DEFAULTS,
+    progress: Progress = silent,
+) -> Overlays:
+    """Write a file for every metric of ``diff`` and, with a Keras reference, for every rung of ``explain``.
+
+    Raises:
+        QuantdiffError: as ``diff`` and ``explain``; the candidate is no ``.tflite``, or no layer has a partner; or
+            ``out`` cannot be written.
+    """
+    if not is_tflite(Path(candidate)):
+        raise BadModel(f"{candidate}: overlay wants a .tflite as candidate: that is the graph which is painted")
+    batch = data if isinstance(data, Batch) else load_batch(Path(data))
+    graph = load_tflite(candidate).main
+    with staged(out) as folder:
+        outcome = diff(reference, candidate, batch, settings, progress, layers=True)
+        found, failures = tuple[Explanation, ...](), outcome.failures
+        if not is_tflite(Path(reference)):
+            answer = explain(reference, candidate, batch, settings, progress)
+            found, failures = answer.found, tuple(dict.fromkeys(failures + answer.failures))
+        written = tuple(_overlays(outcome, found, graph))
+        if not written and not failures:
+            raise NotComparable(f"{candidate}: no layer of it has a partner in {reference}: nothing to paint")
+        for each in written:
+            (folder / each.file).write_text(json_text(each.document()) + "\n")
+    return Overlays(written, failures, outcome)
+
+
+def _overlays(outcome: Outcome, found: tuple[Explanation, ...], graph: Graph) -> Iterator[Overlay]:
+    for report in outcome.layers:
+        yield from layer_overlays(report, graph)
+    for explanation in found:
+        yield from rung_overlays(explanation, graph)

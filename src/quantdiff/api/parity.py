@@ -1,0 +1,54 @@
+"""Whether a candidate keeps within limits and, where it does not, where and why: what ``assert_parity`` asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from quantdiff.api.comparisons import diff
+from quantdiff.api.engines import Source
+from quantdiff.api.explanations import explain
+from quantdiff.api.settings import Settings
+from quantdiff.compare.conditions import Condition, judge
+from quantdiff.compare.outcome import Outcome
+from quantdiff.errors import RuntimeFailed
+from quantdiff.explaining.explanation import Explanations
+from quantdiff.explaining.parity import Parity
+from quantdiff.load.data import Batch
+
+Found = TypeVar("Found")
+
+
+def check_parity(
+    reference: Source, candidate: Source, batch: Batch, settings: Settings, conditions: tuple[Condition, ...]
+) -> Parity:
+    """Compare and judge; only where a limit is broken ask layer by layer, and for the mechanisms.
+
+    Raises:
+        QuantdiffError: a model or the data cannot be used, a limit cannot be judged, or a runtime gave no result:
+            nothing was compared on it, which must not pass.
+    """
+    outcome = diff(reference, candidate, batch, settings)
+    if outcome.failures:
+        raise RuntimeFailed(outcome.failures[0].error)
+    parity = Parity(outcome, tuple(each for c in outcome.comparisons for each in judge(c, conditions)))
+    return _explained(parity, (reference, candidate, batch, settings)) if parity.broken else parity
+
+
+def _explained(parity: Parity, asked: tuple[Source, Source, Batch, Settings]) -> Parity:
+    reference, candidate, batch, settings = asked
+    layers, no_layers = _tried("first layer", lambda: diff(reference, candidate, batch, settings, layers=True))
+    found, no_ladder = _tried("mechanism", lambda: explain(reference, candidate, batch, settings))
+    outcome: Outcome = layers or parity.outcome
+    answer = found or Explanations(())
+    failed = (*no_layers, *(f.error for f in outcome.failures), *no_ladder, *(f.error for f in answer.failures))
+    return Parity(outcome, parity.judgements, answer.found, failed)
+
+
+def _tried(what: str, ask: Callable[[], Found]) -> tuple[Found | None, tuple[str, ...]]:
+    """The answer or, whatever goes wrong, why there is none: the limit is broken all the same."""
+    try:
+        return ask(), ()
+    except Exception as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return None, (f"{what}: not told: {first}",)

@@ -1,0 +1,134 @@
+"""A Keras callback that watches the gap between the model in training and the ``.tflite`` file made from it.
+
+Importing this imports TensorFlow: ``quantdiff.ParityCallback`` does so when it is first used.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from quantdiff.api.gaps import Gap, measure_gap, settled
+from quantdiff.api.settings import Settings
+from quantdiff.load.data import bind
+from quantdiff.load.frameworks import frameworks
+from quantdiff.load.keras import slots_of
+from quantdiff.load.memory import as_batch
+from quantdiff.run.tflite import RUNTIMES, check_installed
+
+DATA_CLASS_SCALAR = 1  # in tensorflow/core/framework/summary.proto
+
+
+class ParityCallback(frameworks().keras.callbacks.Callback):  # type: ignore[misc]
+    """Convert every so many epochs and log how far the ``.tflite`` file is from the model.
+
+    Adds ``parity_differing`` (share of outputs that differ as integers), ``parity_max_steps`` and, with labels,
+    ``parity_accuracy_keras`` and ``parity_accuracy_tflite`` to ``logs``, NaN after epochs that are not measured, so
+    that ``History``, ``CSVLogger`` and ``TensorBoard`` have them; callbacks see what stands before them in the list.
+    The training is not disturbed: weights, optimizer and random numbers are the same with and without it. A
+    measurement that fails is a warning, and the training goes on.
+
+    Args:
+        data: what both sides are compared on: a file, an array, ``(x, y)``, or arrays by input name (labels in ``y``).
+        every: epochs between measurements; the last epoch is always measured.
+        calibration: representative data for the converter, in the same forms; ``data`` where there is none. The ranges
+            of a quantization-aware model come from its training, those of a float model from here.
+        runtime: ``xnnpack``, ``builtin``, ``reference`` or ``tflm``.
+        log_dir: a folder for TensorBoard, where the four figures are written as scalars.
+        patience: stop the training when the gap has settled: when the last ``patience + 1`` measurements of
+            ``parity_differing`` lie within ``min_delta`` of each other. None never stops it.
+        min_delta: a share of outputs.
+
+    ``gaps`` holds the measurements by epoch, counted from 0 as Keras does.
+
+    Raises:
+        QuantdiffError: the data cannot be used, do not fit the model, or the runtime is not installed.
+        ValueError: ``every``, ``patience``, ``min_delta`` or ``runtime`` has no meaning.
+    """
+
+    def __init__(  # noqa: PLR0913 (how Keras' callbacks are set up)
+        self,
+        data: Any,
+        every: int = 1,
+        *,
+        calibration: Any = None,
+        runtime: str = "xnnpack",
+        log_dir: str | Path | None = None,
+        patience: int | None = None,
+        min_delta: float = 0.001,
+    ) -> None:
+        super().__init__()
+        _check(every, runtime, patience, min_delta)
+        check_installed((runtime,))
+        self.batch = as_batch(data)
+        self.calibration = self.batch if calibration is None else as_batch(calibration)
+        self.every, self.patience, self.min_delta = every, patience, min_delta
+        self.settings = Settings(runtimes=(runtime,))
+        self.log_dir = log_dir
+        self.writer: Any = None
+        self.gaps: dict[int, Gap] = {}
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Refuse data that do not fit, before hours of training; forget the training before."""
+        del logs
+        self.gaps = {}
+        if getattr(self.model, "inputs", None):
+            for batch in (self.batch, self.calibration):
+                bind(batch, slots_of(self.model), str(self.model.name))
+        if self.log_dir is not None:
+            self.writer = frameworks().tf.summary.create_file_writer(str(self.log_dir))
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Close the file for TensorBoard."""
+        del logs
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Measure where it is time to, log, and stop the training where the gap has settled."""
+        due = (epoch + 1) % self.every == 0 or epoch + 1 == (self.params or {}).get("epochs")
+        gap = self._measured(epoch) if due else Gap()
+        figures = gap.logs(labels=self.batch.labels is not None)
+        if logs is not None:
+            logs.update(figures)
+        if due:
+            self._keep(epoch, gap, figures)
+
+    def _measured(self, epoch: int) -> Gap:
+        try:
+            return measure_gap(self.model, self.batch, self.calibration, self.settings)
+        except Exception as error:  # hours of training are worth more than one figure
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            warnings.warn(f"epoch {epoch + 1}: the gap could not be measured: {first}", stacklevel=2)
+            return Gap()
+
+    def _keep(self, epoch: int, gap: Gap, figures: dict[str, float]) -> None:
+        self.gaps[epoch] = gap
+        if self.writer is not None:
+            write_scalars(self.writer, figures, epoch)
+        shares = [each.differing for each in self.gaps.values()]
+        if self.patience is not None and settled(shares, self.patience, self.min_delta):
+            self.model.stop_training = True
+
+
+def write_scalars(writer: Any, figures: dict[str, float], step: int) -> None:
+    """Write figures as TensorBoard's ``scalar`` does, which is another package.
+
+    The metadata that makes a tensor a scalar: ``create_summary_metadata`` in tensorboard/plugins/scalar/metadata.py.
+    """
+    tf = frameworks().tf
+    plugin = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+    metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin, data_class=DATA_CLASS_SCALAR)
+    with writer.as_default(step=step):
+        for name, value in figures.items():
+            tf.summary.write(name, tf.constant(value, tf.float32), metadata=metadata)
+    writer.flush()
+
+
+def _check(every: int, runtime: str, patience: int | None, min_delta: float) -> None:
+    if every < 1 or (patience is not None and patience < 1) or not min_delta >= 0:
+        raise ValueError(f"every={every}, patience={patience}, min_delta={min_delta}: 1 or more, 1 or more, 0 or more")
+    if runtime not in RUNTIMES:
+        raise ValueError(f"runtime={runtime!r}: there are {', '.join(RUNTIMES)}")

@@ -1,0 +1,48 @@
+"""``quantdiff overlay``: the error, painted on the graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quantdiff.cli.command import (
+    TROUBLE,
+    command,
+    complain,
+    runtime_option,
+    settings_of,
+    timeout_option,
+    tolerance_option,
+)
+
+
+@command
+@click.argument("reference", type=click.Path(path_type=Path))
+@click.argument("candidate", type=click.Path(path_type=Path))
+@click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the files.")
+@click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")
+@runtime_option
+@tolerance_option
+@timeout_option
+def overlay(as_json: bool, reference: Path, candidate: Path, data: Path, out: Path, **options: Any) -> int:
+    """Write each layer's error as node data, which Model Explorer paints on the graph of CANDIDATE.
+
+    A file per metric, and per rung of explain where REFERENCE is a Keras model.
+    """
+    from quantdiff import api
+    from quantdiff.report.overlay import overlays_document, overlays_text
+    from quantdiff.report.plain import json_text
+    from quantdiff.report.progress import progress_bar
+
+    with progress_bar() as progress:
+        made = api.overlay(reference, candidate, data, out, settings_of(options), progress)
+    if as_json:
+        click.echo(json_text(overlays_document(made.written, {**made.outcome.made_by, "command": "overlay"})))
+    else:
+        click.echo(overlays_text(made.written, candidate, out))
+    for failure in made.failures:
+        complain(failure.error)
+    return TROUBLE if made.failures else 0

@@ -1,0 +1,35 @@
+"""All figures of all comparisons, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from quantdiff.compare.comparison import Comparison, Figures
+from quantdiff.report.html.rendering import render
+from quantdiff.report.html.section import Cell, Section, Table
+from quantdiff.report.text import in_steps, in_units
+
+
+def comparisons_section(comparisons: Sequence[Comparison], accuracy: Mapping[str, float]) -> Section:
+    """A column a comparison, a row a figure; of several outputs each has a column too."""
+    columns = [(f"{c.reference} → {c.candidate}", c.figures) for c in comparisons]
+    columns += [
+        (f"{c.reference} → {c.candidate}, output {output.candidate}", output.figures)
+        for c in comparisons
+        for output in c.outputs
+        if len(c.outputs) > 1
+    ]
+    named = [dict(_rows(figures)) for _, figures in columns]
+    rows = tuple((Cell(name), *(Cell(each[name]) for each in named)) for name in (named[0] if named else ()))
+    table = Table(
+        "figures-table", "Figures of every comparison", ("", *(name for name, _ in columns)), rows, sorts=False
+    )
+    tolerance = comparisons[0].tolerance if comparisons else None
+    html = render("comparisons.html", table=table, accuracy=accuracy, tolerance=tolerance)
+    return Section("figures", "Figures", html)
+
+
+def _rows(figures: Figures) -> Iterator[tuple[str, str]]:
+    yield "within the tolerance", "yes" if figures.passed else "no"
+    yield from in_steps(figures)
+    yield from in_units(figures)

@@ -1,0 +1,89 @@
+"""Values → the page: every section that there is a value for, in the order in which people ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+
+from bokeh.resources import Resources
+from markupsafe import Markup
+
+from quantdiff.compare.outcome import Outcome
+from quantdiff.explaining.explanation import Explanation
+from quantdiff.explaining.lint import LintReport
+from quantdiff.explaining.quantizers import Parameters
+from quantdiff.report.html.comparisons import comparisons_section
+from quantdiff.report.html.confusion import confusion_section
+from quantdiff.report.html.findings import findings_section
+from quantdiff.report.html.histogram import histogram_section
+from quantdiff.report.html.layers import layers_section
+from quantdiff.report.html.page import Page
+from quantdiff.report.html.parameters import parameters_section
+from quantdiff.report.html.provenance import Provenance, about, provenance_section
+from quantdiff.report.html.rendering import asset, render, script_json, source_of
+from quantdiff.report.html.samples import samples_section
+from quantdiff.report.html.section import Section
+from quantdiff.report.html.verdict import Lead, comparison_lead, explanation_lead
+from quantdiff.report.html.waterfall import waterfall_section
+
+
+def page_of(
+    outcome: Outcome | None = None,
+    explanations: Sequence[Explanation] = (),
+    parameters: Parameters | None = None,
+    findings: LintReport | None = None,
+    provenance: Provenance | None = None,
+) -> Page:
+    """One page of all that is known; what has no value has no section."""
+    sections = [
+        *(_of_outcome(outcome) if outcome else ()),
+        *([parameters_section(parameters)] if parameters else []),
+        *([findings_section(findings)] if findings else []),
+        *([provenance_section(provenance)] if provenance else []),
+    ]
+    if explanations:
+        sections.insert(0, waterfall_section(explanations))
+    return assemble(_lead(outcome, explanations), [each for each in sections if each is not None], provenance)
+
+
+def assemble(lead: Lead, sections: Sequence[Section], provenance: Provenance | None = None) -> Page:
+    """The document around the sections. Its policy lets no script run but its own two, and no request leave."""
+    plots = [plot for section in sections for plot in section.plots]
+    scripts = [*([bokeh_script()] if plots else []), asset("page.js")]
+    html = render(
+        "page.html",
+        lead=replace(lead, about=about(provenance)) if provenance else lead,
+        sections=sections,
+        failures=provenance.failures if provenance else (),
+        style=asset("style.css"),
+        scripts=scripts,
+        script_sources=" ".join(map(source_of, scripts)),
+        plots=script_json(plots),
+    )
+    return Page(str(html))
+
+
+@cache
+def bokeh_script() -> Markup:
+    """Bokeh itself, without widgets, tables and formulas."""
+    (script, *_) = Resources(mode="inline", components=["bokeh"]).js_raw
+    return Markup(script)
+
+
+def _of_outcome(outcome: Outcome) -> Iterator[Section | None]:
+    yield layers_section(outcome.layers) if outcome.layers else None
+    yield histogram_section(outcome.evidence)
+    yield confusion_section(outcome.evidence)
+    yield samples_section(outcome.evidence)
+    yield comparisons_section(outcome.comparisons, outcome.accuracy) if outcome.comparisons else None
+
+
+def _lead(outcome: Outcome | None, explanations: Sequence[Explanation]) -> Lead:
+    """About the last reference, the quantization-aware one of a run, and the first runtime."""
+    if outcome is not None and outcome.comparisons:
+        last = outcome.comparisons[-1].reference
+        return comparison_lead(next(c for c in outcome.comparisons if c.reference == last), explanations)
+    if explanations:
+        return explanation_lead(explanations[0])
+    return Lead("No result", "No runtime gave a result.", ())

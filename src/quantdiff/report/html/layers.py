@@ -1,0 +1,106 @@
+"""Error per layer: a plot of all layers, and the table that it is linked to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bokeh.models import BasicTicker, ColumnDataSource, Range1d, TapTool
+
+from quantdiff.compare.layers.figures import YARDSTICK, LayerFigures
+from quantdiff.compare.layers.report import LayerReport, LayerResult
+from quantdiff.report.html.plots import Plot, item, line, new_plot, quads, tip
+from quantdiff.report.html.rendering import render
+from quantdiff.report.html.section import Cell, Section, Table
+from quantdiff.report.layers import FIGURES, highlights, leftovers, short
+from quantdiff.report.plain import printable
+
+HEIGHT, HALF = 320, 0.4  # pixels; width of a bar, in layers
+AIR, LOWEST_TOP = 1.06, 0.01  # above the highest bar; steps: what is far below looks as small as it is
+RMSE = "RMSE/scale"
+SHOWN = ("differ", "max", "mean", "RMSE/scale", "SQNR dB", "clipped low", "high")
+ALONE = ("differ", "RMSE/scale", "SQNR dB")
+NO_VALUE = "–"
+
+
+def layers_section(reports: Sequence[LayerReport]) -> Section:
+    """Where: for each pair of engines a plot, what to look at first, the table, and what found no partner."""
+    entries = [
+        {
+            "report": report,
+            "target": f"layers-{i}",
+            "remarks": [*highlights(report), *leftovers(report)],
+            "table": layers_table(report, f"layers-{i}"),
+        }
+        for i, report in enumerate(reports)
+    ]
+    known = [(i, report) for i, report in enumerate(reports) if report.layers and not report.strangers]
+    plots = tuple(item(layers_plot(report, f"layers-{i}"), f"layers-{i}") for i, report in known)
+    return Section("where", "Where: layer by layer", render("layers.html", entries=entries), plots)
+
+
+def layers_plot(report: LayerReport, name: str) -> Plot:
+    """Two bars a layer, as it happens and alone: the root of the mean squared error, in steps."""
+    figures = [(layer.figures, layer.local) for layer in report.layers]
+    rmse = [[None if each is None else each.rmse_steps for each in side] for side in zip(*figures, strict=True)]
+    places = range(1, len(report.layers) + 1)
+    columns = {
+        "place": list(places),
+        "left": [place - HALF for place in places],
+        "right": [place + HALF for place in places],
+        "rmse": rmse[0],
+        "rmse_alone": rmse[1],
+        "layer": [short(layer.reference) for layer in report.layers],
+        "op": [printable(layer.op) for layer in report.layers],
+        **{name: [_text(each, key) for each, _ in figures] for name, key in (("happens", RMSE), ("differ", "differ"))},
+        "alone": [_text(each, RMSE) for _, each in figures],
+    }
+    source = ColumnDataSource(columns, name=name)
+    highest = max((value for side in rmse for value in side if value is not None), default=0.0)
+    top = max(highest * AIR, LOWEST_TOP)
+    ranges = {"x_range": Range1d(start=HALF, end=len(places) + 1 - HALF), "y_range": Range1d(start=0, end=top)}
+    plot = new_plot(HEIGHT, **ranges, x_axis_label="layer", y_axis_label="RMSE, in steps")
+    quads(plot, source, "accent", ("left", "place", "rmse", 0))
+    quads(plot, source, "second", ("place", "right", "rmse_alone", 0))
+    area = plot.vbar("place", 1, top, 0, source=source, alpha=0, nonselection_alpha=0)
+    line(plot, YARDSTICK, "width", "text", "dashed")
+    fields = {"layer": "@place @layer", "op": "@op", "RMSE": "@happens", "alone": "@alone", "differ": "@differ"}
+    plot.add_tools(tip(*fields.items(), renderers=[area]), TapTool(renderers=[area]))
+    plot.xaxis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0)
+    plot.xgrid.visible = False
+    return plot
+
+
+def layers_table(report: LayerReport, anchor: str) -> Table:
+    """A row a layer: its place, names, figures as it happens and alone, what was folded or fused."""
+    alone = tuple(f"{name}, alone" for name in ALONE)
+    columns = ("layer", "#", "op", *(_heading(name) for name in SHOWN), *alone, "notes")
+    rows = tuple(_row(place, layer) for place, layer in enumerate(report.layers, start=1))
+    title = f"{report.reference} → {report.candidate}: every layer as it happens, and alone"
+    return Table(anchor, title, columns, rows, plot=anchor)
+
+
+def _heading(name: str) -> str:
+    return {"high": "clipped high", "max": "max, steps", "mean": "mean, steps"}.get(name, name)
+
+
+def _row(place: int, layer: LayerResult) -> tuple[Cell, ...]:
+    return (
+        Cell(short(layer.reference)),
+        Cell(str(place), place),
+        Cell(layer.op),
+        *(_cell(layer.figures, name) for name in SHOWN),
+        *(_cell(layer.local, name) for name in ALONE),
+        Cell(", ".join(layer.notes)),
+    )
+
+
+def _cell(figures: LayerFigures | None, name: str) -> Cell:
+    value = None if figures is None else FIGURES[name](figures)[0]
+    return Cell(_text(figures, name), float("-inf") if value is None else value)
+
+
+def _text(figures: LayerFigures | None, name: str) -> str:
+    if figures is None:
+        return NO_VALUE
+    value, form = FIGURES[name](figures)
+    return NO_VALUE if value is None else format(value, form)

@@ -1,0 +1,57 @@
+"""Templates → markup: everything that is put in is escaped, and control characters are shown, not obeyed."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from quantdiff.report.plain import printable
+
+PACKAGE = "quantdiff.report.html"
+
+
+def render(template: str, **values: Any) -> Markup:
+    """The template of that name, filled."""
+    return Markup(_environment().get_template(template).render(**values))
+
+
+def asset(name: str) -> Markup:
+    """A file that stands beside the templates, as it is: our own style and script."""
+    return Markup(files(PACKAGE).joinpath("templates", name).read_text(encoding="utf-8"))
+
+
+def script_json(value: Mapping[str, Any] | Sequence[Any]) -> Markup:
+    """JSON for the inside of a script element, where nothing in it can end the element or begin another."""
+    text = json.dumps(value, allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def source_of(script: str) -> str:
+    """What a Content-Security-Policy calls this very script."""
+    return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader(PACKAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+
+
+def _shown(value: Any) -> Any:
+    return value if isinstance(value, Markup) else printable(str(value))

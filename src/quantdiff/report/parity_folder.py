@@ -1,0 +1,66 @@
+"""The report of one assertion: a folder of its own, complete or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from shutil import copyfile
+
+from quantdiff.explaining.parity import Parity
+from quantdiff.graph import Model
+from quantdiff.load.data import Batch
+from quantdiff.load.keras import KerasModel
+from quantdiff.load.memory import MEMORY
+from quantdiff.report.folder import save_batch, save_models, staged
+from quantdiff.report.parity import parity_document, parity_markdown
+from quantdiff.report.plain import json_text
+
+NAME_AT_MOST = 100  # characters; file systems take 255 bytes
+
+
+def folder_name(test: str) -> str:
+    """A folder for the test of this name: readable, and another one for every other name."""
+    readable = re.sub(r"[^A-Za-z0-9._]+", "-", test).strip("-.")[-NAME_AT_MOST:]
+    return f"{readable}-{hashlib.sha256(test.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def write_parity(folder: Path, parity: Parity, title: str, more: str) -> None:
+    """``report.json`` and ``report.md`` in ``folder``.
+
+    Raises:
+        CannotWrite: the system refuses.
+    """
+    with staged(folder) as unfinished:
+        (unfinished / "report.json").write_text(json_text(parity_document(parity)) + "\n", encoding="utf-8")
+        (unfinished / "report.md").write_text(parity_markdown(parity, title, more), encoding="utf-8")
+
+
+def keep(
+    folder: Path, pair: tuple[str | Path | KerasModel | Model, str | Path | KerasModel | Model], batch: Batch
+) -> tuple[str, str, str]:
+    """Put into ``folder`` what is in memory only, so that commands can be used on it; gives all three paths.
+
+    Raises:
+        CannotWrite: the system refuses.
+    """
+    kept: list[str] = []
+    with staged(folder) as unfinished:
+        for model, side in zip(pair, ("reference", "candidate"), strict=True):
+            path = model if isinstance(model, str | Path) else folder / _save(model, unfinished / side)
+            kept.append(str(path))
+        if batch.source == MEMORY:
+            save_batch(unfinished / "data.npz", batch)
+    reference, candidate = kept
+    return reference, candidate, str(folder / "data.npz") if batch.source == MEMORY else batch.source
+
+
+def _save(model: KerasModel | Model, path: Path) -> str:
+    """The name of the file; TFMOT models go to ``.h5``, Keras 3 writes ``.keras`` only."""
+    if isinstance(model, Model):
+        assert model.path is not None
+        return copyfile(model.path, path.with_suffix(".tflite")).name
+    is_keras_3 = type(model.model).__module__.partition(".")[0] == "keras"
+    file = path.with_suffix(".keras" if is_keras_3 else ".h5")
+    save_models(file.parent, {file.name: model.model})
+    return file.name

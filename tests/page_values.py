@@ -1,0 +1,93 @@
+"""Everything that a page can show, made by hand: sixty layers, and names that would like to be more than text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import small_models as models
+
+from quantdiff.align.matching import Leftover
+from quantdiff.compare.comparison import Comparison, Figures
+from quantdiff.compare.confusion import confusion_of
+from quantdiff.compare.evidence import Evidence, Sample
+from quantdiff.compare.layers.decisions import WorstSample
+from quantdiff.compare.layers.figures import LayerFigures
+from quantdiff.compare.layers.report import LayerReport, LayerResult
+from quantdiff.compare.outcome import Failure, Outcome
+from quantdiff.compare.pictures import pictures_of
+from quantdiff.compare.step_histogram import step_histogram
+from quantdiff.explaining.explanation import MECHANISMS, Advice, Explanation, Rung
+from quantdiff.explaining.finding import Finding, Place, Severity
+from quantdiff.explaining.lint import LintReport
+from quantdiff.explaining.quantizers import Ends, Parameters, Reason, Row
+from quantdiff.load.tflite import read_model
+from quantdiff.report.html.provenance import Provenance
+
+NAME = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2>🦊 $$x^2$$ {{ 7*7 }}"
+LAYERS = 60
+ENGINES = "qat", "tflite:xnnpack"
+FIGURES = Figures(20_000, False, 0.14, 5e-4, None, 0.0114, 0.047, 228, 3, 53.3, 0.99, 0.985)
+LAYER = LayerFigures(
+    1200, 7, 2, -0.01, 0.006, 0.3, 41.5, 0.9999, 0.7, 0.1, 0.0, 0.05, 0.5, 0.2, -1.0, 3.0, -1.0, 3.5, 4
+)  # fmt: skip
+
+
+def layer(place: int) -> LayerResult:
+    """Layer ``place``; its figures grow with it, and one has no figures of its own."""
+    figures = replace(LAYER, differing=place, rmse_steps=place / 100)
+    name = NAME if place == 7 else f"layer_{place}"
+    local = None if place == 3 else replace(figures, differing=LAYERS - place)
+    return LayerResult(name, "t", "Conv2D", "CONV_2D", "name", "values", 0.01, True, (), figures, local)
+
+
+def report() -> LayerReport:
+    layers = tuple(layer(place) for place in range(LAYERS))
+    alone = (Leftover(9, NAME, "Softmax", "the other side ends before it"),)
+    return LayerReport(*ENGINES, layers, alone, (), worst_samples=(WorstSample(17, 1.5),), decided=100)
+
+
+def evidence() -> Evidence:
+    rng = np.random.default_rng(0)
+    errors = rng.normal(scale=0.03, size=2000)
+    decided = rng.integers(0, 10, (2, 500))
+    pictures = pictures_of(rng.uniform(size=(12, 200, 200, 3)), range(12))
+    samples = tuple(Sample(i, 0.1, (3, 5), 3, picture) for i, picture in enumerate(pictures))
+    return Evidence(
+        *ENGINES, NAME, step_histogram(lambda: [errors], 0.047), confusion_of(decided[0], decided[1], 10), samples
+    )
+
+
+def outcome() -> Outcome:
+    return Outcome(
+        {"qat": 0.9, "tflite:xnnpack": 0.9},
+        (Comparison(*ENGINES, 0.01, FIGURES, ()),),
+        made_by={"command": "diff", "samples": 2000, "versions": {"python": "3.11"}},
+        artifacts={"reference": NAME},
+        layers=(report(),),
+        evidence=(evidence(),),
+    )
+
+
+def explanation() -> Explanation:
+    after = (228, 228, 228, 228, 300, 5, 5, 0, 0)
+    resolved = (0, 0, 0, 0, 0, 223, 0, 5, 0)
+    rungs = tuple(Rung(*each, 3) for each in zip(MECHANISMS, after, resolved, strict=True))
+    advice = (Advice("bias_to_int32", NAME, 228, 5),)
+    return Explanation(*ENGINES, "xnnpack", 20_000, 2000, 228, True, True, rungs, 0, advice=advice)
+
+
+def parameters() -> Parameters:
+    ends = Ends((-1.0,), (1.0,), (0.01,), (0,))
+    return Parameters((Row(NAME, "kernel", "kernel", direct=ends, file=ends, reasons=(Reason("equal", "equal"),)),))
+
+
+def findings() -> LintReport:
+    found = Finding("QAT02", Severity.WARNING, Place(NAME), NAME, "A range.", "Train longer.")
+    return LintReport(read_model(memoryview(models.dense()), Path(NAME)), (found,))
+
+
+def provenance() -> Provenance:
+    made = outcome()
+    return Provenance(made.made_by, made.artifacts, (NAME,), (Failure("tflm", NAME),), f"quantdiff diff {NAME}")

@@ -1,0 +1,171 @@
+"""The page as text: what it shows, what it leaves out, and that nothing in a name becomes markup or a program."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from hashlib import sha256
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import page_values as values
+import pytest
+
+from quantdiff.compare.outcome import Outcome
+from quantdiff.report.folder import CannotWrite
+from quantdiff.report.html.document import page_of
+from quantdiff.report.html.page import Page
+from quantdiff.report.html.rendering import asset
+
+WHOLE = page_of(
+    values.outcome(), (values.explanation(),), values.parameters(), values.findings(), values.provenance()
+).html
+ANCHORS = ["why", "where", "errors", "decisions", "samples", "figures", "parameters", "findings", "made"]
+VOID = {"meta", "img", "br", "input"}
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, scripts with what they hold; raises where one is not closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.scripts[-1] += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+ELEMENTS = Elements(WHOLE)
+
+
+def test_every_section_that_has_a_value() -> None:
+    assert [each["id"] for each in ELEMENTS.all("section")] == ANCHORS
+    assert [link["href"] for link in ELEMENTS.all("a")][1:] == [f"#{anchor}" for anchor in ANCHORS]
+    assert "Different: 228 of 20,000 outputs are not the same integer, by up to 3 steps." in WHOLE
+    assert "223 of 228 come right with exact sums instead of float32; none is left unexplained." in WHOLE
+
+
+def test_what_has_no_value_has_no_section() -> None:
+    figures_only = Outcome({}, values.outcome().comparisons)
+    assert [each["id"] for each in Elements(page_of(figures_only).html).all("section")] == ["figures"]
+    assert len(page_of(figures_only).html) < 50_000  # nothing to draw, so Bokeh stays away
+    assert [each["id"] for each in Elements(page_of(explanations=[values.explanation()]).html).all("section")] == [
+        "why"
+    ]
+    assert "No runtime gave a result." in page_of(Outcome({}, ())).html
+
+
+def test_a_page_of_sixty_layers_is_small() -> None:
+    assert 1_000_000 < len(WHOLE.encode()) < 2_500_000
+
+
+def test_names_are_text_everywhere() -> None:
+    assert len(ELEMENTS.scripts) == 3
+    assert not [attributes for attributes in ELEMENTS.all("img") if attributes["src"] == "x"]
+    assert not [name for _, attributes in ELEMENTS.found for name in attributes if name.startswith("on")]
+    assert "{{ 7*7 }}" in WHOLE
+    assert WHOLE.count("window.hacked=1") >= 8
+    plots = json.loads(ELEMENTS.scripts[0])
+    assert values.NAME in json.dumps(plots, ensure_ascii=False)
+    assert "<" not in ELEMENTS.scripts[0]
+
+
+def test_only_these_scripts_run_and_nothing_is_fetched() -> None:
+    (policy,) = [each["content"] or "" for each in ELEMENTS.all("meta") if "http-equiv" in each]
+    hashes = [f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in ELEMENTS.scripts[1:]]
+    assert f"default-src 'none'; script-src {' '.join(hashes)};" in policy
+    assert "unsafe-eval" not in policy
+    assert all((each["src"] or "").startswith("data:image/png;base64,") for each in ELEMENTS.all("img"))
+    assert not ELEMENTS.all("link")
+    assert not any("src" in each for each in ELEMENTS.all("script"))
+
+
+def test_headings_landmarks_and_names_for_people_who_do_not_see_it() -> None:
+    levels = [int(tag[1]) for tag, _ in ELEMENTS.found if re.fullmatch("h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert [len(ELEMENTS.all(tag)) for tag in ("header", "nav", "main")] == [1, 1, 1]
+    assert all(each["alt"] for each in ELEMENTS.all("img"))
+    assert len(ELEMENTS.all("caption")) == len(ELEMENTS.all("table"))
+    assert all(each.get("scope") in ("row", "col") for each in ELEMENTS.all("th"))
+    plots = [each for each in ELEMENTS.all("div") if each.get("class") == "plot"]
+    assert all(each["role"] == "img" and each["aria-label"] for each in plots)
+    assert [each["id"] for each in plots] == [each["target_id"] for each in json.loads(ELEMENTS.scripts[0])]
+    ids = [attributes["id"] for _, attributes in ELEMENTS.found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert (ELEMENTS.all("html")[0]["lang"], ELEMENTS.all("title")) == ("en", [{}])
+
+
+TEXT = [("text", "page"), ("text", "panel"), ("text", "same"), ("muted", "page"), ("muted", "panel"), ("muted", "same")]
+TEXT += [(text, "page") for text in ("accent", "good", "bad", "warn")] + [("bad", "panel"), ("accent", "same")]
+TEXT += [("on-shade", f"shade-{i}") for i in range(1, 6)]
+MARKS = [(mark, back) for mark in ("accent", "second", "good", "bad", "quiet") for back in ("page", "panel")]
+
+
+def palettes() -> list[dict[str, str]]:
+    """The colours of each theme: light, dark, print."""
+    blocks = re.findall(r":root \{(.*?)\}", asset("style.css"), re.S)
+    return [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in blocks]
+
+
+PAIRS = [(*pair, 4.5) for pair in TEXT] + [(*pair, 3.0) for pair in MARKS]
+
+
+@pytest.mark.parametrize("theme", range(3))
+@pytest.mark.parametrize("pair", PAIRS)
+def test_contrast_is_enough_in_every_theme(theme: int, pair: tuple[str, str, float]) -> None:
+    """WCAG 2.2, criteria 1.4.3 (text, 4.5 : 1) and 1.4.11 (marks, 3 : 1)."""
+    front, back, least = pair
+    colours = palettes()[theme]
+    light, dark = sorted((luminance(colours[front]), luminance(colours[back])), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= least
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance as WCAG defines it; white is 1, black 0."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_luminance_is_that_of_the_standard() -> None:
+    assert luminance("#ffffff") == pytest.approx(1)
+    assert luminance("#000000") == 0
+    assert 1.05 / (luminance("#767676") + 0.05) == pytest.approx(4.54, abs=0.01)
+
+
+def test_a_page_is_saved_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    Page("<p>é 🦊</p>").save(tmp_path / "new" / "page.html")
+    assert (tmp_path / "new" / "page.html").read_bytes() == "<p>é 🦊</p>".encode()
+    assert [each.name for each in (tmp_path / "new").iterdir()] == ["page.html"]
+    with pytest.raises(CannotWrite, match="is a folder"):
+        Page("").save(tmp_path / "new")
+    with pytest.raises(UnicodeEncodeError):
+        Page("lone \ud800").save(tmp_path / "new" / "other.html")
+    assert [each.name for each in (tmp_path / "new").iterdir()] == ["page.html"]
+
+
+def test_a_notebook_shows_the_page_in_a_frame() -> None:
+    shown = Page('<p title="x">')._repr_html_()
+    assert 'srcdoc="&lt;p title=&quot;x&quot;&gt;"' in shown
+    assert 'sandbox="allow-scripts"' in shown

@@ -1,0 +1,252 @@
+"""The page in a real browser: it draws, sorts, filters and answers the pointer, asks nobody for anything."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cheap_trials as cheap
+import page_values as values
+import pytest
+from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
+
+from quantdiff.experiment.store import Stored
+from quantdiff.experiment.summarize import summarize
+from quantdiff.experiment.sweep_trial import Score
+from quantdiff.report.html.document import page_of
+from quantdiff.report.html.study import study_page
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium and chromedriver here")
+OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
+READY = "return document.documentElement.dataset.ready === 'yes'"
+TIPS = """
+const found = [], look = (root) => root.querySelectorAll('*').forEach((each) => {
+  if (each.shadowRoot) look(each.shadowRoot);
+  if (each.classList.contains('bk-tooltip-row-value')) found.push(each.textContent.trim());
+});
+look(document);
+return found;
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    options = Options()
+    options.binary_location = str(BROWSER)
+    for option in OPTIONS:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options, Service(str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    page_of(
+        values.outcome(), (values.explanation(),), values.parameters(), values.findings(), values.provenance()
+    ).save(path)
+    return path.as_uri()
+
+
+def show(browser: Chrome, file: str, width: int = 1280, scheme: str = "light") -> None:
+    """Open the page anew in a window of ``width`` pixels and wait until everything is drawn."""
+    prefers = {"color-scheme": scheme, "reduced-motion": "reduce"}  # nothing scrolls by itself while it is looked at
+    features = [{"name": f"prefers-{name}", "value": value} for name, value in prefers.items()]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get(file)
+    WebDriverWait(browser, 60).until(lambda _: browser.execute_script(READY))
+
+
+def requests(browser: Chrome) -> set[str]:
+    """Addresses asked for since the last call, but data that stand in the page itself."""
+    sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]  # type: ignore[no-untyped-call]
+    urls = {each["params"]["request"]["url"] for each in sent if each["method"] == "Network.requestWillBeSent"}
+    return {url for url in urls if not url.startswith("data:")}
+
+
+def messages(browser: Chrome) -> list[dict[str, str]]:
+    """What the console said since the last call."""
+    said: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    return said
+
+
+def rows(browser: Chrome, table: str) -> list[list[str]]:
+    """The cells of the rows that can be seen, in their order."""
+    script = """return [...document.querySelectorAll(`#${arguments[0]} tbody tr`)].filter((row) => !row.hidden)
+      .map((row) => [...row.children].map((cell) => cell.textContent.trim()))"""
+    found: list[list[str]] = browser.execute_script(script, table)
+    return found
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_it_draws_without_an_error_or_a_request(browser: Chrome, file: str, width: int, scheme: str) -> None:
+    show(browser, file, width, scheme)
+    assert not [entry for entry in messages(browser) if entry["level"] in ("WARNING", "SEVERE")]
+    assert requests(browser) == {file}
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    drawn = browser.execute_script("return [...document.querySelectorAll('.plot')].map((each) => each.offsetHeight)")
+    assert len(drawn) == 3
+    assert min(drawn) > 200
+    assert ink(browser, "waterfall-0") > 0.05
+
+
+def ink(browser: Chrome, target: str) -> float:
+    """The share of a plot's pixels that are not its background."""
+    script = """
+    const found = [], look = (root) => root.querySelectorAll('*').forEach((each) => {
+      if (each.shadowRoot) look(each.shadowRoot);
+      if (each.tagName === 'CANVAS') found.push(each);
+    });
+    look(document.getElementById(arguments[0]).firstChild.shadowRoot);
+    const {width, height} = found[0];
+    const data = found[0].getContext('2d').getImageData(0, 0, width, height).data;
+    return data.filter((value, i) => i % 4 === 3 && value > 0).length / (width * height);
+    """
+    share: float = browser.execute_script(script, target)
+    return share
+
+
+def test_names_stay_text(browser: Chrome, file: str) -> None:
+    show(browser, file)
+    assert browser.execute_script("return [typeof window.hacked, document.scripts.length]") == ["undefined", 3]
+    assert rows(browser, "layers-0-table")[7][0] == values.NAME
+    assert "🦊" in browser.find_element(By.CSS_SELECTOR, "#parameters-table-table tbody th").text
+
+
+def test_a_script_that_got_in_would_not_run(browser: Chrome, file: str) -> None:
+    show(browser, file)
+    browser.execute_script("""
+      const script = document.createElement('script');
+      script.textContent = 'window.hacked = 3';
+      document.body.append(script);""")
+    assert browser.execute_script("return typeof window.hacked") == "undefined"
+    fetched = browser.execute_async_script(
+        "const done = arguments[0]; fetch('http://127.0.0.1:9/').then(() => done('sent'), (error) => done('refused'))"
+    )
+    assert fetched == "refused"
+    assert any("Content Security Policy" in entry["message"] for entry in messages(browser))
+
+
+def test_the_pointer_is_answered(browser: Chrome, file: str) -> None:
+    show(browser, file)
+    plot = browser.find_element(By.ID, "waterfall-0")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", plot)
+    height = plot.size["height"]
+    ActionChains(browser).move_to_element_with_offset(plot, 0, int(height * 0.05)).perform()
+    tips = WebDriverWait(browser, 10).until(lambda _: browser.execute_script(TIPS))
+    assert tips == ["exact sums instead of float32", "5", "223", "–"]
+
+    plot = browser.find_element(By.ID, "layers-0")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", plot)
+    script = """
+      const view = [...Bokeh.index.roots].find((each) => arguments[0].contains(each.el));
+      return Math.round(view.frame.x_scale.compute(8));"""
+    place = browser.execute_script(script, plot) - plot.size["width"] // 2
+    ActionChains(browser).move_to_element_with_offset(plot, place, 0).perform()
+    WebDriverWait(browser, 10).until(lambda _: values.NAME in str(browser.execute_script(TIPS)))
+    tips = browser.execute_script(TIPS)
+    assert tips == [f"8 {values.NAME}", "CONV_2D", "0.0700", "0.0700", "7"]
+    assert browser.execute_script("return typeof window.hacked") == "undefined"
+
+
+def test_tables_sort_by_their_numbers_and_say_so(browser: Chrome, file: str) -> None:
+    show(browser, file)
+    heads = browser.find_elements(By.CSS_SELECTOR, "#layers-0-table thead th")
+    differ = next(head for head in heads if head.text.startswith("differ"))
+    assert differ.get_attribute("aria-sort") == "none"
+    button = differ.find_element(By.TAG_NAME, "button")
+    browser.execute_script("arguments[0].focus()", button)
+    for key, state, first in ((Keys.ENTER, "descending", 59), (Keys.SPACE, "ascending", 0)):
+        ActionChains(browser).send_keys(key).perform()
+        assert differ.get_attribute("aria-sort") == state
+        column = [int(row[3]) for row in rows(browser, "layers-0-table")]
+        assert column[0] == first
+        assert column == sorted(column, reverse=state == "descending")
+    heads[0].find_element(By.TAG_NAME, "button").click()
+    assert [head.get_attribute("aria-sort") for head in heads[:4]] == ["ascending", "none", "none", "none"]
+    names = [row[0] for row in rows(browser, "layers-0-table") if row[0].startswith("layer_")]
+    assert names[:3] == ["layer_0", "layer_1", "layer_2"]  # not layer_1, layer_10
+
+
+def test_tables_filter(browser: Chrome, file: str) -> None:
+    show(browser, file)
+    box = browser.find_element(By.CSS_SELECTOR, "#layers-0-table input")
+    assert browser.find_element(By.CSS_SELECTOR, "#layers-0-table label").text.strip() == "Filter"
+    box.send_keys("LAYER_5 conv")
+    assert len(rows(browser, "layers-0-table")) == 11
+    assert browser.find_element(By.CSS_SELECTOR, "#layers-0-table output").text == "11 of 60 rows"
+
+
+def test_a_row_and_its_bar_are_chosen_together(browser: Chrome, file: str) -> None:
+    show(browser, file)
+    browser.execute_script("""
+      window.source = Bokeh.documents.map((each) => each.get_model_by_name('layers-0')).find(Boolean);""")
+    button = browser.find_elements(By.CSS_SELECTOR, "#layers-0-table .mark")[4]
+    browser.execute_script("arguments[0].click()", button)
+    assert browser.execute_script("return source.selected.indices") == [4]
+    browser.execute_script("source.selected.indices = [40]")
+    chosen = browser.find_elements(By.CSS_SELECTOR, "#layers-0-table tr.chosen .mark")
+    assert [each.text for each in chosen] == ["layer_40"]
+    assert browser.execute_script("return document.querySelector('#layers-0-table .scroll').scrollTop") > 300
+
+
+def test_plots_follow_the_theme_and_paper_is_white(browser: Chrome, file: str) -> None:
+    show(browser, file, scheme="dark")
+    script = """return Bokeh.documents.map((each) => [...each._all_models.values()])
+      .flat().filter((each) => each.type === 'LinearAxis')[0].major_label_text_color"""
+    assert colours(browser, script) == ["#e7ebef", "#e7ebef"]
+    browser.execute_script("""
+      window.printed = [];
+      matchMedia('print').addEventListener('change', (event) => event.matches && printed.push(
+        getComputedStyle(document.querySelector('.plot')).filter,
+        getComputedStyle(document.documentElement).getPropertyValue('--text').trim()));""")
+    paper = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
+    assert paper.startswith(b"%PDF")
+    assert browser.execute_script("return printed") == ["invert(1) hue-rotate(180deg)", "#000000"]
+    assert colours(browser, script) == ["#e7ebef", "#e7ebef"]
+    light = {"features": [{"name": "prefers-color-scheme", "value": "light"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", light)
+    WebDriverWait(browser, 10).until(lambda _: colours(browser, script) == ["#1b222a", "#1b222a"])
+
+
+def colours(browser: Chrome, script: str) -> list[Any]:
+    """A colour in a plot, and the page's own for text."""
+    own = "return getComputedStyle(document.documentElement).getPropertyValue('--text').trim()"
+    return [browser.execute_script(script), browser.execute_script(own)]
+
+
+def test_the_page_of_a_study_draws(browser: Chrome, tmp_path: Path) -> None:
+    trials = [cheap.trial(seed, "float", model) for seed in range(3) for model in ("dense1", "dense2")]
+    scores = (Score("tflite:$$x$$", 100, 7),)  # no formula, for which Bokeh would ask a server
+    rows = [Stored(trial, replace(cheap.result(trial), scores=scores, failures=()), "") for trial in trials]
+    path = tmp_path / "study.html"
+    study_page(summarize([*rows, Stored(cheap.trial(9), None, values.NAME)]), "quantdiff report study.db").save(path)
+    requests(browser)
+    show(browser, path.as_uri(), 390)
+    assert not [entry for entry in messages(browser) if entry["level"] in ("WARNING", "SEVERE")]
+    assert requests(browser) == {path.as_uri()}
+    assert browser.execute_script("return document.querySelectorAll('.plot').length") == 3
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    assert ink(browser, "boxes-0") > 0.01
+
+
+def test_the_pages_of_one_value_each_draw(browser: Chrome, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    page_of(explanations=(values.explanation(),)).save(path)
+    show(browser, path.as_uri())
+    assert not [entry for entry in messages(browser) if entry["level"] in ("WARNING", "SEVERE")]
