@@ -114,7 +114,7 @@ def test_a_model_in_memory_is_explained_and_kept(
     with pytest.raises(AssertionError) as failed:
         assert_parity(qat, files.tflite.read_bytes(), x, differing=0, runtime="builtin")
     lines = str(failed.value).splitlines()
-    assert lines[0] == "no parity: model and candidate.tflite on data in memory"
+    assert lines[0] == f"no parity: {qat.name} and candidate.tflite on data in memory"
     assert lines[3].startswith("  first layer that differs: ")
     assert lines[4].startswith("  leading mechanism: ")
     command = shlex.split(lines[5].removeprefix("more: quantdiff "))
