@@ -37,7 +37,7 @@ from quantdiff.load.frameworks import frameworks, quiet
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import silent
 from quantdiff.quant import Array
-from quantdiff.run.tflite_flow import SeenTflite
+from quantdiff.run.tflite_flow import WatchedTflite
 
 ROUNDS = 5
 
@@ -118,7 +118,7 @@ def ours(paths: tuple[Path, Path], images: Array) -> Iterator[tuple[Callable[[],
             return compare_layers(*sides, silent, pairing)
 
         def accumulated() -> object:
-            with patch.object(SeenTflite, "local", lambda self, given: {}):
+            with patch.object(WatchedTflite, "computable", lambda self, given: []):
                 return compare_layers(*sides, silent, pairing)
 
         everything()

@@ -25,8 +25,8 @@ from keras_home import with_mnist
 from quantdiff.load.datasets import cache_path, load_dataset
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import quantize
+from quantdiff.run.batches import Engine
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.worker import Engine
 
 QUANTDIFF = [str(Path(sys.executable).parent / "quantdiff")]
 PEER = [sys.executable, str(Path(__file__).parent / "plain_script.py")]
@@ -78,17 +78,24 @@ def child_process(out: Path) -> None:
         engine = Engine(runtime, str(path), batch=True)
         with RuntimeProcess(runtime) as process:
             process.load(path)
-            here: Callable[[], object] = lambda: engine.run([quantize(digits, quant, dtype)], lambda done: None, fresh)  # noqa: B023, E731
+            here: Callable[[], object] = lambda: in_process(engine, quantize(digits, quant, dtype))  # noqa: B023, E731
             there: Callable[[], object] = lambda: process.run([quantize(digits, quant, dtype)], 1, lambda done: None)  # noqa: E731
             here(), there()
             times = [(seconds(there), seconds(here)) for _ in range(15)]
         show(f"(c) child process, {runtime}", "in-process", *zip(*times, strict=True), goal="ratio under 1.1")
 
 
-def fresh(index: int, shape: tuple[int, ...], dtype: Any) -> Any:
-    """Memory for one output of the engine in this process."""
-    del index
-    return np.empty(shape, dtype)
+def in_process(engine: Engine, inputs: Any) -> dict[int, Any]:
+    """The engine's outputs, by number, without a child."""
+    outputs: dict[int, Any] = {}
+
+    def take(output: int, count: int, start: int, values: Any) -> None:
+        if start == 0:
+            outputs[output] = np.empty((count, *values.shape[1:]), values.dtype)
+        outputs[output][start : start + len(values)] = values
+
+    engine.run([inputs], lambda done: None, take)
+    return outputs
 
 
 def show(name: str, peer: str, ours: tuple[float, ...], theirs: tuple[float, ...], goal: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import queue
 import shutil
@@ -13,13 +14,17 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
-from quantdiff.quant import Array
+from quantdiff.quant import Array, QuantParams
+from quantdiff.run.outputs import sent_grid, sent_quant
+from quantdiff.tally.rows import RowSums
+from quantdiff.trace import Grid, Value
 
 TIMEOUT = 120.0  # seconds without a word from the child
 START_UP = 60.0  # seconds that a busy machine may need to import the runtime, whatever the time limit
@@ -27,6 +32,16 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": s
 """For glibc: large arrays come and go with every sample, and memory fresh from the system has to be cleared."""
 CHATTER = ("INFO:", "WARNING: All log")  # lines of native code that explain nothing
 WORDS_AT_MOST = 300  # characters of a runtime's own message
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An output by number and how it is to be read, what it is held against, and the integers that count."""
+
+    output: int
+    theirs: Value
+    quant: QuantParams | None = None
+    grid: Grid | None = None
 
 
 class RuntimeProcess:
@@ -41,7 +56,7 @@ class RuntimeProcess:
         self.runtime, self.timeout, self.model = runtime, timeout, ""
         shared = Path("/dev/shm")  # memory, where the system offers it as a folder
         self._folder = Path(tempfile.mkdtemp(prefix="quantdiff-", dir=shared if os.access(shared, os.W_OK) else None))
-        self._shared: dict[int, Array] = {}
+        self._shared: dict[str, np.memmap[Any, Any]] = {}
         self._turn, self._views = 0, dict[Path, Array]()
         self._start()
 
@@ -90,7 +105,7 @@ class RuntimeProcess:
             RuntimeFailed: the runtime reports an error, crashes or hangs.
         """
         received = [self._folder / f"output{i}.npy" for i in range(outputs)]
-        reply = self._run(inputs, received, on_progress)
+        reply = self._run(inputs, {"outputs": [*map(str, received)]}, on_progress)
         return [np.load(path) for path in received], reply["result"] == "batched"
 
     def view(self, inputs: Sequence[Array], outputs: int) -> list[Array]:
@@ -101,29 +116,57 @@ class RuntimeProcess:
         """
         self._turn = 1 - self._turn
         received = [self._folder / f"view{self._turn}-{i}.npy" for i in range(outputs)]
-        reply = self._run(inputs, received, lambda done: None)
+        reply = self._run(inputs, {"outputs": [*map(str, received)]})
         for path, (shape, dtype) in zip(received, reply["shapes"], strict=True):
             there = self._views.get(path)
             if there is None or (there.shape, there.dtype.str) != (tuple(shape), dtype):
                 self._views[path] = np.load(path, mmap_mode="r")
         return [self._views[path] for path in received]
 
-    def _run(
-        self, inputs: Sequence[Array], received: Sequence[Path], on_progress: Callable[[int], None]
-    ) -> dict[str, Any]:
-        sent = [self._share(i, array) for i, array in enumerate(inputs)]
-        return self._ask({"call": "run", "inputs": sent, "outputs": [*map(str, received)]}, on_progress)
+    def measure(
+        self, inputs: Sequence[Array], kept: Sequence[bool], pairs: Sequence[Measured]
+    ) -> tuple[list[Array], list[RowSums]]:
+        """Hold outputs against other values where they are: the outputs ``kept`` of all, and the sums of each pair.
 
-    def _share(self, index: int, array: Array) -> tuple[str, bool]:
-        """Put an array where the child sees it, the same memory again where the shape allows it; tell if it is new."""
-        path = self._folder / f"input{index}.npy"
-        shared = self._shared.get(index)
-        is_new = shared is None or (shared.shape, shared.dtype) != (array.shape, array.dtype)
-        if shared is None or is_new:
+        Raises:
+            RuntimeFailed: the runtime reports an error, crashes or hangs, or a pair has two sizes.
+        """
+        rows = self._folder / "rows.npy"
+        received = {i: self._folder / f"output{i}.npy" for i, wanted in enumerate(kept) if wanted}
+        asked = {
+            "outputs": [str(received[i]) if i in received else None for i in range(len(kept))],
+            "pairs": [self._pair(number, pair) for number, pair in enumerate(pairs)],
+            "rows": str(rows),
+        }
+        self._run(inputs, asked)
+        sums = np.load(rows) if pairs else ()
+        return [np.load(path) for path in received.values()], [RowSums.unpacked(each) for each in sums]
+
+    def _pair(self, number: int, pair: Measured) -> list[Any]:
+        theirs = self._file(f"theirs{number}", pair.theirs.array)
+        return [pair.output, sent_quant(pair.quant), theirs, sent_quant(pair.theirs.quant), sent_grid(pair.grid)]
+
+    def _run(
+        self, inputs: Sequence[Array], asked: dict[str, Any], on_progress: Callable[[int], None] = lambda done: None
+    ) -> dict[str, Any]:
+        sent = [self._file(f"input{i}", array) for i, array in enumerate(inputs)]
+        return self._ask({"call": "run", "pairs": [], "rows": None, "inputs": sent, **asked}, on_progress)
+
+    def _file(self, name: str, array: Array) -> tuple[str, tuple[int, ...], str]:
+        """Put an array where the child sees it, in the same memory as the last of this name where the shape allows it.
+
+        One that another child made is there already.
+        """
+        there = _file_of(array)
+        if there is not None:
+            return there, array.shape, array.dtype.str
+        shared = self._shared.get(name)
+        if shared is None or (shared.shape, shared.dtype) != (array.shape, array.dtype):
+            path = self._folder / f"{name}.npy"
             shared = np.lib.format.open_memmap(path, mode="w+", dtype=array.dtype, shape=array.shape)
-            self._shared[index] = shared
+            self._shared[name] = shared
         shared[...] = array
-        return str(path), is_new
+        return str(shared.filename), array.shape, array.dtype.str
 
     def close(self) -> None:
         """End the child and remove its files."""
@@ -196,3 +239,12 @@ def _listen(stream: Any, replies: queue.SimpleQueue[str]) -> None:
         for line in stream:
             replies.put(line)
     replies.put("")
+
+
+def _file_of(array: Array) -> str | None:
+    """The ``.npy`` file in memory that holds just this array; None for a part of one, or any other array."""
+    base: Any = array.base
+    if not isinstance(array, np.memmap) or not isinstance(base, mmap.mmap) or not array.flags.c_contiguous:
+        return None
+    path = str(array.filename)
+    return path if path.endswith(".npy") else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from quantdiff.load.keras import KerasModel, named_layers
 from quantdiff.load.layers import Layer, read_layer, unwrapped
 from quantdiff.quant import Array
 from quantdiff.run.flow import Flow, Place
+from quantdiff.run.watched import Against, Apart, measured
 from quantdiff.trace import Value
 
 CLAMPS = ("linear", "relu", "relu6", "NoOpActivation")
@@ -156,6 +158,14 @@ class WatchedKeras:
         ends = tuple(_end(tape, tensor) for tensor in tensors(results))
         places = tuple(_places(self.model, tape, ends))
         return SeenKeras(Flow(self.model.kind, places, tuple(range(len(slots))), ends), self, tape)
+
+    def measure(self, inputs: Sequence[Array], pairs: Sequence[Against], wanted: AbstractSet[int]) -> Apart:
+        """Run the model and count.
+
+        Raises:
+            RuntimeFailed: Keras raised an error.
+        """
+        return measured(self.run(inputs), pairs, wanted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from quantdiff.errors import RuntimeCrashed
 from quantdiff.graph import Model
 from quantdiff.load.rewire import with_inputs
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.quant import Array
-from quantdiff.run.child import TIMEOUT, RuntimeProcess
+from quantdiff.run.child import TIMEOUT, Measured, RuntimeProcess
 from quantdiff.run.flow import Flow, Place, tflite_flow
 from quantdiff.run.tflite import as_input, may_batch
-from quantdiff.trace import Grid, Value
+from quantdiff.run.watched import Against, Apart
+from quantdiff.tally.rows import RowSums, row_sums
+from quantdiff.trace import Value
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +58,35 @@ class Exposed:
         Raises:
             RuntimeFailed: the runtime refuses the model, crashes or hangs; a crash in batches leads to single samples.
         """
+        arrays = self._loaded_first(lambda: self._process.view(inputs, len(self.tensors)))
+        return dict(zip(self.tensors, arrays, strict=True))
+
+    def measure(
+        self, inputs: Sequence[Array], pairs: Sequence[Measured], wanted: AbstractSet[int] = frozenset()
+    ) -> tuple[dict[int, Array], list[RowSums]]:
+        """The tensors ``wanted``, and the sums of pairs, whose ``output`` is a tensor.
+
+        Raises:
+            RuntimeFailed: as ``run``.
+        """
+        number = {tensor: i for i, tensor in enumerate(self.tensors)}
+        asked = [replace(pair, output=number[pair.output]) for pair in pairs]
+        kept = [tensor for tensor in self.tensors if tensor in wanted]
+        chosen = [tensor in wanted for tensor in self.tensors]
+        arrays, sums = self._loaded_first(lambda: self._process.measure(inputs, chosen, asked))
+        return dict(zip(kept, arrays, strict=True)), sums
+
+    def _loaded_first(self, ask: Callable[[], T]) -> T:
         try:
             if not self._loaded:
                 self._process.load(self._path, batch=self._batch)
                 self._loaded = True
-            arrays = self._process.view(inputs, len(self.tensors))
+            return ask()
         except RuntimeCrashed:
             if not self._batch:
                 raise
             self._batch = self._loaded = False
-            return self.run(inputs)
-        return dict(zip(self.tensors, arrays, strict=True))
+            return self._loaded_first(ask)
 
 
 class WatchedTflite:
@@ -75,6 +99,7 @@ class WatchedTflite:
         inner = [key for key in self.places if key not in model.main.inputs]
         self._exposed = Exposed(with_outputs(self._file, inner), model, inner, engine)
         self._exchanged: tuple[object, Exposed] | None = None
+        self._shapes: dict[int, tuple[int, ...]] = {}
 
     def __enter__(self) -> WatchedTflite:
         return self
@@ -94,17 +119,78 @@ class WatchedTflite:
         graph, name = self.model.main, self.model.path.name if self.model.path else ""
         fed = [as_input(array, graph.tensors[i], name) for i, array in zip(graph.inputs, inputs, strict=True)]
         values = dict(zip(graph.inputs, fed, strict=True)) | self._exposed.run(fed)
+        self._shapes = {key: array.shape[1:] for key, array in values.items()}
         return SeenTflite(self.flow, self, values)
 
-    def exchanged(self, given: Mapping[int, Grid | None], wanted: Sequence[int]) -> Exposed:
-        """The model that takes the values ``given`` as inputs; the same one as long as it is asked for the same."""
-        asked = tuple(given.items()), tuple(wanted)
+    def measure(self, inputs: Sequence[Array], pairs: Sequence[Against], wanted: AbstractSet[int]) -> Apart:
+        """Run the model, and at the same time each operator on the values it is held against; count in the children.
+
+        Raises:
+            BadData, RuntimeFailed: as ``run``.
+        """
+        graph, name = self.model.main, self.model.path.name if self.model.path else ""
+        fed = [as_input(array, graph.tensors[i], name) for i, array in zip(graph.inputs, inputs, strict=True)]
+        own = dict(zip(graph.inputs, fed, strict=True))
+        given = {pair.key: pair.theirs for pair in pairs}
+        inner = [pair for pair in pairs if pair.key not in own]
+        alone = [pair for pair in inner if pair.key in self.computable(given)]
+        with ThreadPoolExecutor(1) as beside:
+            again = beside.submit(self._measure_again, fed, given, alone) if alone else None
+            values, sums = self._exposed.measure(fed, [self._measured(pair) for pair in inner], wanted - own.keys())
+            local = again.result() if again else []
+        whole = {p.key: row_sums(self._value(p.key, own[p.key]), p.theirs, p.grid) for p in pairs if p.key in own}
+        return Apart(
+            {**{key: own[key] for key in wanted if key in own}, **values},
+            {**whole, **{pair.key: each for pair, each in zip(inner, sums, strict=True)}},
+            {**whole, **{pair.key: each for pair, each in zip(alone, local, strict=True)}},
+        )
+
+    def _measure_again(
+        self, fed: Sequence[Array], given: Mapping[int, Value], pairs: Sequence[Against]
+    ) -> list[RowSums]:
+        exposed, arrays = self.exchanged(given, [pair.key for pair in pairs])
+        return exposed.measure([*fed, *arrays], [self._measured(pair) for pair in pairs])[1]
+
+    def _measured(self, pair: Against) -> Measured:
+        return Measured(pair.key, pair.theirs, self.places[pair.key].quant, pair.grid)
+
+    def _value(self, key: int, array: Array) -> Value:
+        place = self.places[key]
+        return Value(place.name, array, place.quant, place.grid)
+
+    def computable(self, given: Mapping[int, Value]) -> list[int]:
+        """Of the given places those that can be computed anew from the given ones before them.
+
+        Floats take any values, integers only those of their own grid: a tensor that depends on others is left out.
+        """
+        fitting = {key for key, value in given.items() if _fits(self.places[key], value)}
+        return [key for key in given if self._depends(key, given.keys()) <= fitting]
+
+    def _depends(self, key: int, given: AbstractSet[int]) -> set[int]:
+        """The given places that ``key`` is computed from directly, others between them aside."""
+        found, waiting = set(), list(self.places[key].feeds)
+        for current in waiting:  # grows while it is walked
+            if current in given:
+                found.add(current)
+            else:
+                waiting += [feed for feed in self.places[current].feeds if feed not in waiting]
+        return found
+
+    def exchanged(self, given: Mapping[int, Value], wanted: Sequence[int]) -> tuple[Exposed, list[Array]]:
+        """The model that takes given values, as far as they fit, as inputs after its own; and these values.
+
+        The model is the same one as long as it is asked for the same.
+        """
+        fed = {key: value for key, value in given.items() if _fits(self.places[key], value)}
+        grids = {k: value.grid if self.places[k].quant is None and value.quant else None for k, value in fed.items()}
+        asked = tuple(grids.items()), tuple(wanted)
         if self._exchanged is None or self._exchanged[0] != asked:
             if self._exchanged is not None:
                 self._exchanged[1].__exit__()
-            exposed = Exposed(with_inputs(self._file, given, wanted), self.model, wanted, self._engine)
+            exposed = Exposed(with_inputs(self._file, grids, wanted), self.model, wanted, self._engine)
             self._exchanged = asked, exposed
-        return self._exchanged[1]
+        arrays = [value.array.reshape(len(value.array), *self._shapes[key]) for key, value in fed.items()]
+        return self._exchanged[1], arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,28 +208,14 @@ class SeenTflite:
     def local(self, given: Mapping[int, Value]) -> dict[int, Array]:
         """Each tensor of ``given`` computed anew from the given ones before it, by the operators between them.
 
-        Floats take any values, integers only those of their own grid: a tensor that depends on others is left out.
+        Those that cannot be are left out, see ``computable``.
         """
-        inputs, places = self.owner.model.main.inputs, self.owner.places
-        fed = {key: value for key, value in given.items() if _fits(places[key], value)}
-        wanted = [key for key in given if self._depends(key, given.keys()) <= fed.keys()]
+        inputs, wanted = self.owner.model.main.inputs, self.owner.computable(given)
         own, inner = {key: self.values[key] for key in wanted if key in inputs}, [k for k in wanted if k not in inputs]
         if not inner:
             return own
-        grids = {key: value.grid if places[key].quant is None and value.quant else None for key, value in fed.items()}
-        arrays = [value.array.reshape(self.values[key].shape) for key, value in fed.items()]
-        return own | self.owner.exchanged(grids, inner).run([*(self.values[i] for i in inputs), *arrays])
-
-    def _depends(self, key: int, given: AbstractSet[int]) -> set[int]:
-        """The given places that ``key`` is computed from directly, others between them aside."""
-        places = self.owner.places
-        found, waiting = set(), list(places[key].feeds)
-        for current in waiting:  # grows while it is walked
-            if current in given:
-                found.add(current)
-            else:
-                waiting += [feed for feed in places[current].feeds if feed not in waiting]
-        return found
+        exposed, arrays = self.owner.exchanged(given, inner)
+        return own | exposed.run([*(self.values[i] for i in inputs), *arrays])
 
 
 def _fits(place: Place, value: Value) -> bool:

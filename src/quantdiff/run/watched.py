@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,7 +12,8 @@ import numpy as np
 from quantdiff.load.mapped import release
 from quantdiff.quant import Array
 from quantdiff.run.flow import Flow, Place
-from quantdiff.trace import Value
+from quantdiff.tally.rows import RowSums, row_sums
+from quantdiff.trace import Grid, Value
 
 ROUNDING = 1e-4  # of the largest output
 
@@ -30,11 +32,38 @@ class Seen(Protocol):
         """The values of ``given`` computed anew, each from the given ones before it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Against:
+    """A value of this model by key, what another model has there, and the integers that both are counted on."""
+
+    key: int
+    theirs: Value
+    grid: Grid | None
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """How far values of one run are from others, by key: as they are, and each ``local``, computed anew from others.
+
+    ``values`` are those that were asked for themselves.
+    """
+
+    values: Mapping[int, Array]
+    whole: Mapping[int, RowSums]
+    local: Mapping[int, RowSums]
+
+
 class Watched(Protocol):
     """A model that shows its inner values."""
 
     def run(self, inputs: Sequence[Array]) -> Seen:
         """Run it on real inputs, samples along axis 0."""
+
+    def measure(self, inputs: Sequence[Array], pairs: Sequence[Against], wanted: AbstractSet[int]) -> Apart:
+        """Run it, and count where the values are; ``wanted`` are keys of values to see besides.
+
+        It must have been ``run`` before.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +83,33 @@ class Side:
         release(self.inputs)
         return seen
 
+    def measure(self, span: tuple[int, int], pairs: Sequence[Against], wanted: AbstractSet[int]) -> Apart:
+        """Run the same and count where the values are."""
+        apart = self.watched.measure([array[slice(*span)] for array in self.inputs], pairs, wanted)
+        release(self.inputs)
+        return apart
 
-def disturbed(side: Side, seen: Seen, start: int, stop: int) -> int:
+
+def measured(seen: Seen, pairs: Sequence[Against], wanted: AbstractSet[int]) -> Apart:
+    """The same of a run whose values are in this process."""
+    places = seen.flow.by_key()
+
+    def beside(pair: Against, array: Array) -> RowSums:
+        place = places[pair.key]
+        return row_sums(Value(place.name, array, place.quant, place.grid), pair.theirs, pair.grid)
+
+    whole = {pair.key: beside(pair, seen.value(pair.key)) for pair in pairs}
+    again = seen.local({pair.key: pair.theirs for pair in pairs})
+    local = {pair.key: beside(pair, again[pair.key]) for pair in pairs if pair.key in again}
+    return Apart({key: seen.value(key) for key in wanted}, whole, local)
+
+
+def disturbed(side: Side, flow: Flow, values: Mapping[int, Array], start: int, stop: int) -> int:
     """How many outputs the watching changed: integers at all, floats by more than another order of sums does."""
-    ends = seen.flow.outputs
-    if len(ends) != len(side.expected):
+    if len(flow.outputs) != len(side.expected):
         return 0
-    return sum(_changed(seen.value(key), plain[start:stop]) for key, plain in zip(ends, side.expected, strict=True))
+    pairs = zip(flow.outputs, side.expected, strict=True)
+    return sum(_changed(values[key], plain[start:stop]) for key, plain in pairs)
 
 
 def _changed(watched: Array, plain: Array) -> int:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from quantdiff.compare.layers.figures import YARDSTICK, figures_of
-from quantdiff.compare.layers.sums import Sums, measure
+from quantdiff.compare.layers.sums import Sums, sums_of
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array, QuantParams, quantize
+from quantdiff.tally.rows import row_sums
 from quantdiff.trace import Grid, Value
 
 STEPS = QuantParams((0.5,), (0,))
@@ -20,6 +21,11 @@ GRID = Grid(STEPS, "int8", "t")
 
 def pair(reference: Array, candidate: Array) -> tuple[Value, Value]:
     return Value("r", reference.astype(np.float32)), Value("c", candidate.astype(np.int8), STEPS, GRID)
+
+
+def measure(reference: Value, candidate: Value, grid: Grid | None, first: int) -> Sums:
+    names = reference.name, candidate.name
+    return sums_of(row_sums(reference, candidate, grid), candidate.array.size, first, names)
 
 
 def test_figures_by_hand() -> None:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.compare.exact_sums import BITS, UNIT, ExactSum, exact_sum
-from quantdiff.compare.layers.rows import RowSums, row_sums
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array
-from quantdiff.trace import Grid, Value
+from quantdiff.tally.rows import RowSums
 
 FEW = 32
 NO_SUM, NOTHING = ExactSum(), (np.inf, -np.inf)
@@ -73,25 +72,17 @@ def _added(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
     return a[0] + b[0], a[1] + b[1]
 
 
-def measure(reference: Value, candidate: Value, grid: Grid | None, first: int) -> Sums:
-    """The sums of one slice, whose first sample has the number ``first``.
+def sums_of(rows: RowSums, count: int, first: int, names: tuple[str, str]) -> Sums:
+    """The sums of one slice of ``count`` elements, whose first sample has the number ``first``.
 
-    Shapes: (samples, …) on both sides, with as many elements a sample. A sample is summed in double, in one pass;
-    over samples the sums are exact.
+    A sample is summed in double, in one pass; over samples the sums are exact.
 
     Raises:
-        NotComparable: sizes differ, nothing to compare, NaN or infinity.
+        NotComparable: NaN or infinity.
     """
-    if reference.array.size != candidate.array.size or len(reference.array) != len(candidate.array):
-        raise NotComparable(f"shapes differ: {reference.array.shape} and {candidate.array.shape}")
-    if reference.array.size == 0:
-        raise NotComparable(f"nothing to compare: {reference.name} is empty")
-    rows = row_sums(reference, candidate, grid)
     if not np.isfinite(rows.sums).all():
-        raise NotComparable(
-            f"{reference.name} or {candidate.name} holds NaN or infinity; look for the layer that makes it"
-        )
-    return _over_samples(rows, reference.array.size, first)
+        raise NotComparable(f"{names[0]} or {names[1]} holds NaN or infinity; look for the layer that makes it")
+    return _over_samples(rows, count, first)
 
 
 def _over_samples(rows: RowSums, count: int, first: int) -> Sums:

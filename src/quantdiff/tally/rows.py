@@ -9,8 +9,11 @@ from types import ModuleType
 
 import numpy as np
 
+from quantdiff.errors import NotComparable
 from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, dequantize, quantize
 from quantdiff.trace import Grid, Value
+
+WIDTH = 18  # of a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,23 @@ class RowSums:
     extremes: Array
     counts: Array
 
+    def packed(self) -> Array:
+        """All of it as doubles, (rows, ``WIDTH``); counts stay whole numbers below 2**53."""
+        return np.concatenate([self.sums, self.extremes, self.counts], axis=1)
+
+    @staticmethod
+    def unpacked(packed: Array) -> RowSums:
+        """What ``packed`` gave, in memory of its own."""
+        return RowSums(packed[:, :5].copy(), packed[:, 5:10].copy(), packed[:, 10:].astype(np.int64))
+
 
 def row_sums(reference: Value, candidate: Value, grid: Grid | None) -> RowSums:
-    """Both values as (samples, elements), any type; in real units as float32, the sums in double."""
+    """Both values as (samples, elements), any type; in real units as float32, the sums in double.
+
+    Raises:
+        NotComparable: sizes differ, or there is nothing to compare.
+    """
+    _check_sizes(reference.array, candidate.array, reference.name)
     a, b = (value.array.reshape(len(value.array), -1) for value in (reference, candidate))
     compiled = loops()
     if compiled is None:
@@ -43,11 +60,18 @@ def row_sums(reference: Value, candidate: Value, grid: Grid | None) -> RowSums:
     return rows
 
 
+def _check_sizes(reference: Array, candidate: Array, name: str) -> None:
+    if reference.size != candidate.size or len(reference) != len(candidate):
+        raise NotComparable(f"shapes differ: {reference.shape} and {candidate.shape}")
+    if reference.size == 0:
+        raise NotComparable(f"nothing to compare: {name} is empty")
+
+
 @cache
 def loops() -> ModuleType | None:
     """The compiled loops, or None where numba cannot be had."""
     try:
-        return import_module("quantdiff.compare.layers.loops")
+        return import_module("quantdiff.tally.loops")
     except ImportError:
         return None
 

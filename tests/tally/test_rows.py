@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantdiff.compare.layers import rows
-from quantdiff.compare.layers.rows import RowSums, by_numpy, cut, row_sums
 from quantdiff.quant import Array, QuantParams
+from quantdiff.tally import rows
+from quantdiff.tally.rows import RowSums, by_numpy, cut, row_sums
 from quantdiff.trace import Grid, Value
 
 HALF = QuantParams((0.5,), (1,))

@@ -1,0 +1,144 @@
+"""One model on one runtime, many samples at once where that gives what single runs give; runs in the child process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from quantdiff.quant import Array
+
+Take = Callable[[int, int, int, Array], None]
+"""What becomes of an output: its number, samples in all, the first of those that come, these along axis 0.
+
+The array is the interpreter's own memory: it is to be let go before ``Take`` returns.
+"""
+Kind = tuple[tuple[int, ...], Any]
+"""Shape and dtype."""
+
+ELEMENTS_AT_ONCE = 2**20  # input elements in one invocation: enough to fill the kernels, small in memory
+SAMPLES_AT_ONCE = 1024
+PROGRESS_EVERY = 256  # samples, where they run one by one
+
+
+class Engine:
+    """One model on one runtime, at its own batch size and, where it allows that, at a larger one."""
+
+    def __init__(self, runtime: str, model: str, batch: bool) -> None:
+        adapter = import_module("quantdiff.run.tflm" if runtime == "tflm" else "quantdiff.run.litert")
+        self.open: Callable[[], Any] = lambda: adapter.open_model(model, runtime)
+        self.may_batch = batch
+        self.single: Any = self.open()
+        self.wide: Any = None
+        self.agreed = False
+
+    def run(self, inputs: list[Array], report: Callable[[int], None], take: Take) -> bool:
+        """Give all outputs to ``take``; tell whether they were computed in batches."""
+        rows = _rows(self.single, inputs)
+        self._fit(inputs, rows)
+        size = min(_at_once(inputs), len(inputs[0]))
+        has_axis = all(len(shape) == a.ndim for shape, a in zip(self.single.input_shapes, inputs, strict=True))
+        if self.may_batch and has_axis and size > rows:
+            if self._in_batches(inputs, size, report, take):
+                return True
+            self.may_batch = False
+        self._one_by_one(inputs, rows, report, take)
+        return False
+
+    def _fit(self, inputs: list[Array], rows: int) -> None:
+        """Give the sizes that the file leaves open the values that the data have."""
+        wanted = [_shape(shape, array, rows) for shape, array in zip(self.single.input_shapes, inputs, strict=True)]
+        if wanted != self.single.input_shapes and not self.single.resize(wanted):
+            raise ValueError(f"the model refuses inputs of shape {wanted}")
+
+    def _in_batches(self, inputs: list[Array], size: int, report: Callable[[int], None], take: Take) -> bool:
+        """Outputs computed ``size`` samples at a time; False where that gives other values than single runs."""
+        shapes = [(size, *shape[1:]) for shape in self.single.input_shapes]
+        if self.wide is None or self.wide.input_shapes != shapes:
+            self.wide, self.agreed = self.open(), False
+            if not self.wide.resize(shapes):
+                return False
+        count = len(inputs[0])
+        for start in range(0, count, size):
+            rows = [_padded(array[start : start + size], size) for array in inputs]
+            _invoke(self.wide, rows)
+            if start == 0:
+                self.agreed = self.agreed or self._agrees(rows, _copies(self.wide))
+                if not self.agreed:
+                    return False
+            for i in range(len(self.wide.outputs)):
+                take(i, count, start, self.wide.output(i)[: count - start])
+            report(min(start + size, count))
+        return True
+
+    def _agrees(self, rows: list[Array], results: list[Array]) -> bool:
+        """Whether first, middle and last sample come out the same when they are run alone.
+
+        A model may mix samples (a reshape that folds the batch away), and a runtime may take another kernel at
+        batch 1. The model as it ships runs one sample, so that is what counts.
+        """
+        count, step = len(rows[0]), _rows(self.single, rows)
+        if any(result.shape[:1] != (count,) for result in results):
+            return False
+        for start in sorted({0, count // 2 // step * step, (count - step) // step * step}):
+            _invoke(self.single, [array[start : start + step] for array in rows])
+            pairs = zip(_copies(self.single), (result[start : start + step] for result in results), strict=True)
+            if not all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs):
+                return False
+        return True
+
+    def _one_by_one(self, inputs: list[Array], step: int, report: Callable[[int], None], take: Take) -> None:
+        """Outputs at the batch size that the model has; an input without a sample axis takes a row a run."""
+        count, first = len(inputs[0]), list[Kind]()
+        for start in range(0, count, step):
+            _invoke(self.single, [_padded(array[start : start + step], step) for array in inputs])
+            kinds = [_kind(self.single, i) for i in range(len(self.single.outputs))]
+            first = first or kinds
+            if kinds != first:
+                raise ValueError("the output's shape depends on the sample; such outputs cannot be compared")
+            for i, (shape, _) in enumerate(kinds):
+                part = self.single.output(i)
+                take(i, count, start, part[: count - start] if shape[:1] == (step,) else part[None])
+                del part  # or the interpreter refuses to run again
+            if start % PROGRESS_EVERY < step:
+                report(start)
+
+
+def _rows(model: Any, inputs: list[Array]) -> int:
+    """Samples that one invocation takes: 1 where an input has no axis for samples."""
+    shapes = zip(model.input_shapes, inputs, strict=True)
+    sizes = {shape[0] if len(shape) == array.ndim else 1 for shape, array in shapes}
+    if len(sizes) > 1:
+        raise ValueError(f"the inputs take different numbers of samples at once: {sorted(sizes)}")
+    return int(sizes.pop())
+
+
+def _shape(shape: tuple[int, ...], array: Array, rows: int) -> tuple[int, ...]:
+    return (rows, *array.shape[1:]) if len(shape) == array.ndim else array.shape[1:]
+
+
+def _invoke(model: Any, rows: list[Array]) -> None:
+    model.invoke([array.reshape(shape) for array, shape in zip(rows, model.input_shapes, strict=True)])
+
+
+def _copies(model: Any) -> list[Array]:
+    return [model.output(i).copy() for i in range(len(model.outputs))]
+
+
+def _kind(model: Any, i: int) -> Kind:
+    """Shape and dtype of output number i."""
+    output = model.output(i)
+    return output.shape, output.dtype
+
+
+def _at_once(inputs: list[Array]) -> int:
+    elements = sum(array[:1].size for array in inputs)
+    return max(1, min(SAMPLES_AT_ONCE, ELEMENTS_AT_ONCE // max(1, elements)))
+
+
+def _padded(rows: Array, size: int) -> Array:
+    """``size`` rows: the last one repeated where the data end early."""
+    missing = size - len(rows)
+    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
