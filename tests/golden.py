@@ -24,8 +24,11 @@ RUNTIMES = tuple(Runtime)
 LITERT = tuple(runtime for runtime in Runtime if runtime is not Runtime.TFLM)
 CASES = 30
 """Models per op and runtime, at least: one multiplier each, so that near-ties are hit from many sides."""
-MODELS, ROUNDS = 400, 2000
-"""Models per op and runtime, about, where many elements are asked for, and inputs that one of them gets at most."""
+TOGETHER, ELEMENTS, ROUNDS = 64, 20_000, 2
+"""Where many elements are asked for, so many cases go into one model, or as many as have so many elements in all, and
+each of them gets so many inputs."""
+GROWN = 5
+"""Sizes may then be so many times larger; every other case stays small."""
 ARENA, EVERY = 2**24, 256
 
 
@@ -53,9 +56,13 @@ Maker = Callable[["Dice"], Case]
 
 @dataclass
 class Dice:
-    """Seeded choices that favour trouble: powers of two, odd sizes, zero points far from 0, ends of the range."""
+    """Seeded choices that favour trouble: powers of two, odd sizes, zero points far from 0, ends of the range.
+
+    ``grown``: how many times larger sizes without a meaning of their own may be, see ``side``.
+    """
 
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    grown: int = 1
 
     def of(self, *choices: Any) -> Any:
         return choices[int(self.rng.integers(len(choices)))]
@@ -65,6 +72,10 @@ class Dice:
 
     def size(self, low: int, high: int) -> int:
         return int(self.rng.integers(low, high + 1))
+
+    def side(self, low: int, high: int) -> int:
+        """A size of which only the number of elements depends."""
+        return self.size(low, high * self.grown)
 
     def scale(self, low: float = -6.0, high: float = -1.0) -> float:
         """A float32 scale; every third is a power of two, where ties are."""
@@ -109,7 +120,7 @@ class Dice:
     def shape(self) -> tuple[int, ...]:
         """Ranks 1 to 4, sizes around multiples of 8 and 16, batch mostly 1."""
         last = self.of(1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 100)
-        middle = [self.size(1, 9) for _ in range(self.size(0, 2))]
+        middle = [self.of(self.side, self.size)(1, 9), self.size(1, 9)][: self.size(0, 2)]
         return (self.of(1, 1, 1, 2, 3), *middle, last)
 
 
@@ -202,7 +213,7 @@ def drawn_again(case: Case, rounds: int) -> list[list[Array]]:
 
 
 def _redrawn(array: Array, rng: np.random.Generator, whole: bool) -> Array:
-    if not whole and array.ndim > 1:
+    if array.ndim > 1 and (not whole or array.dtype.name in ("int32", "int64")):  # rows of indices stay rows
         return rng.permutation(array.reshape(-1, array.shape[-1])).reshape(array.shape)
     if array.dtype.name in ("int8", "uint8", "int16") and array.size and spans(array):
         return Dice(rng).integers(array.shape, array.dtype.name)
@@ -228,19 +239,44 @@ def same(a: Array, b: Array) -> Array:
     return np.asarray(((a == b) & (np.signbit(a) == np.signbit(b))) | (np.isnan(a) & np.isnan(b)))
 
 
-def exact_on(maker: Maker, runtime: Runtime, elements: int, least: int = CASES) -> tuple[int, int]:
+def exact_on(
+    maker: Maker, runtime: Runtime, elements: int, least: int = CASES, rounds: int = ROUNDS
+) -> tuple[int, int]:
     """Elements compared and elements that differ, over cases drawn until both are enough.
 
-    Where many elements are asked for, each model runs several rounds: writing and loading it costs most.
+    The first ``least`` cases are models of their own. Those beyond share a model, since writing and loading it costs
+    most, and run ``rounds`` times.
     """
     dice = Dice()
-    count = wrong = cases = 0
-    while count < elements or cases < least:
-        case = maker(dice)
-        rounds = 1 if exhausted(case) else max(1, elements // MODELS // max(1, size_of(case)))
-        more, bad = differences(case, runtime, min(rounds, ROUNDS))
-        count, wrong, cases = count + more, wrong + bad, cases + 1
+    count = wrong = 0
+    for _ in range(least):
+        more, bad = differences(maker(dice), runtime)
+        count, wrong = count + more, wrong + bad
+    while count < elements:
+        cases = list[Case]()
+        while len(cases) < TOGETHER and sum(map(size_of, cases)) < ELEMENTS:
+            dice.grown = GROWN if len(cases) % 2 else 1
+            cases.append(maker(dice))
+        more, bad = differences(together(cases), runtime, 1 if all(map(exhausted, cases)) else rounds)
+        count, wrong = count + more, wrong + bad
     return count, wrong
+
+
+def together(cases: Sequence[Case]) -> Case:
+    """One model of all cases, side by side."""
+    tensors, operators, feeds = list[T](), list[Op](), dict[str, Array]()
+    for number, case in enumerate(cases):
+
+        def own(names: Sequence[str | None], number: int = number) -> list[Any]:
+            return [name if name is None else f"{name}/{number}" for name in names]
+
+        tensors += [replace(t, name=f"{t.name}/{number}") for t in case.tensors]
+        operators += [
+            replace(op, inputs=own(op.inputs), outputs=own(op.outputs), intermediates=own(op.intermediates))
+            for op in case.operators
+        ]
+        feeds |= {f"{name}/{number}": x for name, x in case.feeds.items()}
+    return Case(tensors, operators, feeds)
 
 
 def size_of(case: Case) -> int:

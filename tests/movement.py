@@ -46,12 +46,12 @@ class Moved:
 
 def image(dice: Dice) -> tuple[int, int, int, int]:
     side = dice.of(5, 7, 7, 20)
-    return dice.of(1, 1, 2), dice.size(2, side), dice.size(2, side), dice.of(1, 3, 8, 16, 17)
+    return dice.of(1, 1, 2), dice.side(2, side), dice.size(2, side), dice.of(1, 3, 8, 16, 17)
 
 
 def strided_slice(dice: Dice) -> Case:
     shape = image(dice)
-    begin = [dice.size(-size, size - 1) for size in shape]
+    begin = [dice.of(-size, 0) + dice.size(0, (size - 1) // dice.grown) for size in shape]
     end = [dice.size(b % size + 1, size) for b, size in zip(begin, shape, strict=True)]
     strides = [dice.of(1, 1, 2) for _ in shape] if dice.chance() else [1] * 4
     masks = {"beginMask": dice.size(0, 15), "endMask": dice.size(0, 15), "shrinkAxisMask": dice.of(0, 0, 1, 2, 8)}
@@ -60,7 +60,7 @@ def strided_slice(dice: Dice) -> Case:
 
 def slice_(dice: Dice) -> Case:
     shape = image(dice)
-    begin = [dice.size(0, size - 1) for size in shape]
+    begin = [dice.size(0, (size - 1) // dice.grown) for size in shape]
     sizes = [dice.of(-1, dice.size(1, size - b)) for b, size in zip(begin, shape, strict=True)]
     return Moved(dice, "SLICE", {}, "SliceOptions").x(shape).constant(begin).constant(sizes).case()
 

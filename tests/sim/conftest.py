@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from golden import CASES, Maker, exact_on, versions
+from golden import CASES, ROUNDS, Maker, exact_on, versions
 
 from quantdiff.sim.runtime import Runtime
 
-ELEMENTS, VARIANT = 20_000, 0.1
+ELEMENTS = 20_000
 FIRST, LAST = "<!-- exactness: begin -->", "<!-- exactness: end -->"
 COMPARED = "compared"
 
@@ -73,12 +73,11 @@ def exact(elements: int, note: Callable[..., None]) -> Callable[..., None]:
     """Compare the simulator with the runtime on many elements."""
 
     def check(
-        op: str, maker: Maker, runtime: Runtime, times: float = 1, cases: int = CASES, variant: bool = False
+        op: str, maker: Maker, runtime: Runtime, times: float = 1, cases: int = CASES, rounds: int = ROUNDS
     ) -> None:
-        # ``times`` fits the default size: more for rare bits, less for mere copies. Who asks for more gets all of
-        # it, but for a ``variant``, an op again on another type: there a tenth.
-        share = times if elements <= ELEMENTS else VARIANT if variant else 1
-        count, wrong = exact_on(maker, runtime, int(elements * share), cases)
+        # ``times`` fits the default size: more for rare bits, less for mere copies. Who asks for more gets all of it.
+        share = times if elements <= ELEMENTS else 1
+        count, wrong = exact_on(maker, runtime, int(elements * share), cases, rounds)
         note(op, runtime, count, wrong)
 
     return check

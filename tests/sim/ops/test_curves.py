@@ -114,7 +114,7 @@ def product(dtype: str) -> Maker:
     """Factors near 1 most of the time; several axes, and axes of size 1."""
 
     def make(dice: Dice) -> Case:
-        shape = (dice.of(1, 2), dice.size(1, 4), dice.size(1, 4), dice.of(1, 7, 16, 17))
+        shape = (dice.of(1, 2), dice.side(1, 4), dice.size(1, 4), dice.of(1, 7, 16, 17))
         axes, keep = dice.of([1], [1, 2], [2, 1], [0], [-4, 2], [3]), dice.chance()
         reduced = {axis % 4 for axis in axes}
         out = tuple(1 if i in reduced else size for i, size in enumerate(shape) if keep or i not in reduced)

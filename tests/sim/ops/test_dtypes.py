@@ -85,7 +85,7 @@ def test_golden(exact: Callable[..., None], runtime: Runtime, op: str, dtype: st
     maker = retyped(MAKERS[op], dtype)
     if runtime is Runtime.XNNPACK and op.startswith("REDUCE"):
         maker = without_negative_zeros(maker)
-    exact(f"{op} {dtype}", maker, runtime, times=0.1, cases=8, variant=True)
+    exact(f"{op} {dtype}", maker, runtime, times=0.1, cases=8)
 
 
 def without_negative_zeros(maker: Maker) -> Maker:
@@ -108,7 +108,7 @@ def test_zeros_of_both_signs_are_refused() -> None:
 @pytest.mark.golden
 @pytest.mark.parametrize(("op", "dtype"), TFLM_CASES)
 def test_golden_in_tflm(exact: Callable[..., None], op: str, dtype: str) -> None:
-    exact(f"{op} {dtype}", retyped(MAKERS[op], dtype), Runtime.TFLM, times=0.1, cases=8, variant=True)
+    exact(f"{op} {dtype}", retyped(MAKERS[op], dtype), Runtime.TFLM, times=0.1, cases=8)
 
 
 def narrow_pair(op: str) -> Maker:
@@ -130,4 +130,4 @@ def narrow_pair(op: str) -> Maker:
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("op", ["MAXIMUM", "MINIMUM"])
 def test_golden_of_zeros(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
-    exact(f"{op} float32", narrow_pair(op), runtime, cases=200, variant=True)
+    exact(f"{op} float32", narrow_pair(op), runtime, cases=200)

@@ -52,7 +52,7 @@ def sparse(dtype: str) -> Maker:
     """A matrix stored row by row, its zeros left out, then spread; an input of its own keeps the model alive."""
 
     def make(dice: Dice) -> Case:
-        shape = (dice.size(1, 30), dice.of(7, 16, 33))
+        shape = (dice.side(1, 30), dice.of(7, 16, 33))
         dense = np.where(dice.rng.random(shape) < 0.3, dice.integers(shape), 0).astype(dtype)
         dense[0, 0] = dense[0, 0] or 1  # an empty buffer is no constant
         rows, columns = np.nonzero(dense)
@@ -84,7 +84,7 @@ def chosen(op: str, dtype: str) -> Maker:
     """Few distinct values, so that many are equal."""
 
     def make(dice: Dice) -> Case:
-        shape = (dice.of(1, 2), dice.size(1, 9), dice.of(7, 8, 16, 17, 33))
+        shape = (dice.of(1, 2), dice.side(1, 9), dice.of(7, 8, 16, 17, 33))
         axis = dice.of(0, 1, 2, -1)
         out = tuple(n for i, n in enumerate(shape) if i != axis % 3)
         quant = (dice.scale(), dice.zero_point(dtype)) if dtype.endswith("int8") else (None, 0)
@@ -100,7 +100,7 @@ def chosen(op: str, dtype: str) -> Maker:
 def prelu(dtype: str) -> Maker:
     def make(dice: Dice) -> Case:
         c = dice.of(3, 8, 16, 17)
-        shape, alpha = (1, dice.size(1, 9), dice.size(1, 9), c), (1, 1, c)
+        shape, alpha = (1, dice.side(1, 9), dice.size(1, 9), c), (1, 1, c)
         if dtype == "float32":
             x = dice.rng.normal(0, 9, shape).astype(np.float32)
             x = np.where(dice.rng.random(shape) < 0.1, np.float32(-0.0), x)
@@ -154,13 +154,13 @@ IN_TFLM = [
 def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
     if runtime is Runtime.XNNPACK and op in NOT_IN_XNNPACK:
         pytest.skip("this runtime unpacks it where nobody can read it")
-    exact(op, MAKERS[op], runtime, times=0.5, cases=30, variant=True)
+    exact(op, MAKERS[op], runtime, times=0.5, cases=30)
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("op", IN_TFLM)
 def test_golden_in_tflm(exact: Callable[..., None], op: str) -> None:
-    exact(op, MAKERS[op], Runtime.TFLM, times=0.5, cases=30, variant=True)
+    exact(op, MAKERS[op], Runtime.TFLM, times=0.5, cases=30)
 
 
 def test_what_xnnpack_unpacks_is_refused() -> None:

@@ -13,6 +13,8 @@ from written_models import Op, T
 from quantdiff.quant import Array
 from quantdiff.sim.runtime import Runtime
 
+LARGEST = float(np.nextafter(np.float32(1), np.float32(0)))
+"""Scale of a comparison: from 1 on LiteRT and TFLM stop the process."""
 Feed = tuple[Array, bool]
 """Values, and whether the file holds them."""
 
@@ -56,7 +58,7 @@ def comparison(op: str, dtype: str) -> Maker:
         s_a, wide = dice.scale(), dice.scale()
         tensors = [
             T("a", shape, dtype, s_a, dice.zero_point(dtype)),
-            T("b", other, dtype, dice.of(s_a, s_a * 2, wide), dice.zero_point(dtype)),
+            T("b", other, dtype, dice.of(s_a, min(s_a * 2, LARGEST), wide), dice.zero_point(dtype)),
             T("y", shape, "bool"),
         ]
         feeds = {"a": dice.integers(shape, dtype), "b": dice.integers(other, dtype)}
@@ -92,7 +94,7 @@ def chosen(op: str, dtype: str) -> Maker:
 def quantifier(op: str) -> Maker:
     def make(dice: Dice) -> Case:
         shape, axes, keep = (
-            (dice.size(1, 3), dice.size(1, 4), dice.size(1, 5)),
+            (dice.side(1, 9), dice.size(1, 4), dice.side(1, 5)),
             dice.of([0], [1, 2], [-1]),
             dice.chance(),
         )
@@ -148,7 +150,7 @@ def one_hot(dtype: str) -> Maker:
 def gathered(dtype: str) -> Maker:
     def make(dice: Dice) -> Case:
         shape, depth = (dice.size(1, 4), dice.size(1, 4), dice.size(1, 9)), dice.size(1, 3)
-        count = dice.shape()
+        count = dice.shape()[-2:]
         indices = np.stack([dice.rng.integers(0, shape[axis], count) for axis in range(depth)], axis=-1)
         inputs = [(dice.integers(shape).astype(dtype), False), (indices.astype(np.int32), dice.chance())]
         quant = (dice.scale(), dice.zero_point())
@@ -159,7 +161,7 @@ def gathered(dtype: str) -> Maker:
 
 def scattered(dtype: str) -> Maker:
     def make(dice: Dice) -> Case:
-        shape, depth, count = (4, 3, dice.size(1, 9)), dice.size(1, 3), dice.size(1, 7)
+        shape, depth, count = (dice.side(1, 4), 3, dice.side(1, 9)), dice.size(1, 3), dice.size(1, 7)
         indices = np.stack([dice.rng.integers(0, shape[axis], count) for axis in range(depth)], axis=-1)
         inputs = [
             (indices.astype(np.int32), True),
@@ -174,7 +176,7 @@ def scattered(dtype: str) -> Maker:
 
 def updated(dtype: str) -> Maker:
     def make(dice: Dice) -> Case:
-        shape = (dice.size(1, 5), dice.size(1, 5), dice.size(1, 17))
+        shape = (dice.side(1, 5), dice.size(1, 5), dice.side(1, 17))
         part = tuple(dice.size(1, size) for size in shape)
         start = np.asarray([dice.size(-2, size + 1) for size in shape], np.int32)
         inputs = [
@@ -191,7 +193,7 @@ def updated(dtype: str) -> Maker:
 
 
 def turned(dice: Dice) -> Case:
-    shape = (dice.size(1, 4), dice.size(1, 6), dice.size(1, 5))
+    shape = (dice.side(1, 4), dice.side(1, 6), dice.side(1, 5))
     batch, along = dice.of((0, 1), (1, 0), (0, 2))
     lengths = dice.rng.integers(0, shape[along] + 1, shape[batch]).astype(np.int32)
     options = {"batchDim": batch, "seqDim": along}
@@ -203,7 +205,7 @@ def looked_up(dtype: str, out: str) -> Maker:
     """A table of one scale, or one a row, that becomes float; or one that stays what it is."""
 
     def make(dice: Dice) -> Case:
-        rows, width, count = dice.size(1, 9), dice.of(1, 7, 16), dice.of(1, 5, 20)
+        rows, width, count = dice.side(1, 9), dice.of(1, 7, 16), dice.of(1, 5, 20) * dice.grown
         table = dice.integers((rows, width)).astype(dtype)
         scales = [dice.scale() for _ in range(rows)] if out != dtype and dice.chance() and rows > 1 else dice.scale()
         quantized = dtype == "int8"

@@ -98,7 +98,7 @@ def broadcast_shapes(dice: Dice) -> Case:
 
 def pooled(op: str) -> Maker:
     def make(dice: Dice) -> Case:
-        (h, w, taps), stride = (dice.size(3, 9), dice.size(3, 9), dice.size(1, 3)), dice.of(1, 2)
+        (h, w, taps), stride = (dice.side(3, 9), dice.size(3, 9), dice.size(1, 3)), dice.of(1, 2)
         padding, c = dice.of("SAME", "VALID"), dice.of(1, 3, 8, 17)
         rows, columns = (axis_of(size, taps, stride, 1, padding) for size in (h, w))
         options = {"padding": int(padding == "VALID"), "strideH": stride, "strideW": stride}
@@ -112,7 +112,7 @@ def pooled(op: str) -> Maker:
 
 def reduced(op: str, *choices: Sequence[int]) -> Maker:
     def make(dice: Dice) -> Case:
-        shape, axes = (1, dice.size(1, 9), dice.size(1, 9), dice.of(2, 3, 8, 17)), dice.of(*choices)
+        shape, axes = (dice.side(1, 1), dice.side(1, 9), dice.size(1, 9), dice.of(2, 3, 8, 17)), dice.of(*choices)
         keep = dice.chance()
         out = np.any(np.empty(shape), axis=tuple(axes), keepdims=keep).shape
         tensors = [T("x", shape, "float32"), T("a", (len(axes),), "int32", data=axes), T("y", out, "float32")]

@@ -15,7 +15,7 @@ from quantdiff.sim.window import axis_of
 
 def pool(op: str) -> Maker:
     def make(dice: Dice) -> Case:
-        n, h, w, c = dice.of(1, 1, 2), dice.size(3, 12), dice.size(3, 12), dice.of(1, 3, 8, 16, 17, 40)
+        n, h, w, c = dice.of(1, 1, 2), dice.side(3, 12), dice.size(3, 12), dice.of(1, 3, 8, 16, 17, 40)
         taps_h, taps_w, stride = dice.size(1, 3), dice.size(1, 3), dice.of(1, 2, 3)
         padding = dice.of("SAME", "VALID")
         rows, columns = (axis_of(*side, stride, 1, padding) for side in ((h, taps_h), (w, taps_w)))
@@ -36,7 +36,7 @@ def pool(op: str) -> Maker:
 
 
 def mean(dice: Dice, dtype: str = "int8") -> Case:
-    shape = (dice.of(1, 2), dice.size(2, 12), dice.size(2, 12), dice.of(1, 3, 8, 15, 16, 17, 40, 64))
+    shape = (dice.of(1, 2), dice.side(2, 12), dice.size(2, 12), dice.of(1, 3, 8, 15, 16, 17, 40, 64))
     axes, keep = dice.of([1, 2], [1, 2], [2, 1], [3], [1], [-1], [1, 2, 3]), dice.chance()
     reduced = {axis % 4 for axis in axes}
     out = tuple(1 if i in reduced else size for i, size in enumerate(shape) if keep or i not in reduced)

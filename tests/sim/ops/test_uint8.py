@@ -72,7 +72,7 @@ MAKERS |= {f"QUANTIZE {a} → {b}": requantized(a, b) for a, b in (("int8", "uin
 def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
     if REFUSED.get(op) is runtime:
         pytest.skip("this runtime interpolates in an order of its own")
-    exact(op, MAKERS[op], runtime, times=0.5, variant=True)
+    exact(op, MAKERS[op], runtime, times=0.5)
 
 
 @pytest.mark.parametrize("op", REFUSED)
