@@ -39,18 +39,22 @@ def with_inputs(model: bytes, given: Mapping[int, Grid | None], outputs: Sequenc
 
 
 def _exchange(schema: Any, model: Any, given: Mapping[int, Grid | None], outputs: Sequence[int]) -> None:
-    graph, copies, inputs, first = model.subgraphs[0], dict[int, int](), list[int](), list[Any]()
+    graph, copies, inputs, into_float = model.subgraphs[0], dict[int, int](), list[int](), dict[int, Any]()
     for index, grid in given.items():
         copies[index] = _add(graph, _copy(graph.tensors[index]))
         if grid is None:
             inputs.append(copies[index])
         else:
             inputs.append(_add(graph, _integers(schema, graph.tensors[index], grid)))
-            first.append(_dequantize(schema, model, inputs[-1], copies[index]))
+            into_float[copies[index]] = _dequantize(schema, model, inputs[-1], copies[index])
+    operators = []
     for operator in graph.operators:
         if operator.inputs is not None:
             operator.inputs = [copies.get(int(i), int(i)) for i in operator.inputs]
-    graph.operators = first + list(graph.operators)
+            # made floats just before they are read, they are still in the cache, and their memory serves again
+            operators += [into_float.pop(i) for i in operator.inputs if i in into_float]
+        operators.append(operator)
+    graph.operators = operators
     graph.inputs = [*map(int, graph.inputs), *inputs]
     graph.outputs = list(outputs)
 

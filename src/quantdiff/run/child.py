@@ -140,7 +140,7 @@ class RuntimeProcess:
         }
         self._run(inputs, asked)
         sums = np.load(rows) if pairs else ()
-        return [np.load(path) for path in received.values()], [RowSums.unpacked(each) for each in sums]
+        return [np.load(path) for path in received.values()], [*map(RowSums, sums)]
 
     def _pair(self, number: int, pair: Measured) -> list[Any]:
         theirs = self._file(f"theirs{number}", pair.theirs.array)

@@ -26,7 +26,7 @@ class Files:
     def there(self, path: str, shape: Sequence[int], dtype: str) -> Array:
         """A file that another process writes; opened again where that one gave it another size."""
         if path not in self.read or not _is(self.read[path], shape, dtype):
-            self.read[path] = np.load(path, mmap_mode="r")
+            self.read[path] = np.asarray(np.load(path, mmap_mode="r"))  # parts of a memmap are slow to make
         return self.read[path]
 
     def room(self, path: str, shape: Sequence[int], dtype: Any) -> Array:
@@ -71,7 +71,7 @@ class Outputs:
             ours = Value("", values, pair.quant)
             theirs = Value("", pair.theirs.array[start:stop], pair.theirs.quant)
             room = self._files.room(self._rows, (self._count, count, WIDTH), np.float64)
-            room[pair.number, start:stop] = row_sums(ours, theirs, pair.grid).packed()
+            room[pair.number, start:stop] = row_sums(ours, theirs, pair.grid).packed
 
     def shapes(self) -> list[tuple[tuple[int, ...], str]]:
         """Shape and dtype of what was kept, in order."""

@@ -134,39 +134,33 @@ def count_clipped(a: Array, lower: np.float32, upper: np.float32, counts: Array)
 
 
 @compiled
-def add_rows(  # pragma: no cover
-    sides: tuple[Array, Array],
-    maps: tuple[tuple[float, int, bool, bool], tuple[float, int, bool, bool]],
-    grid: tuple[bool, float, int, int, int, float, float],
-    results: tuple[Array, Array, Array],
-) -> None:
-    """All of it for every row; see ``rows.RowSums``.
+def add_rows(x: Array, y: Array, facts: Array, rows: Array) -> None:  # pragma: no cover
+    """All of it for every row, see ``rows.RowSums``.
 
-    ``maps``: scale, zero point, whether the side holds integers, and whether these are the grid's own. ``grid``:
-    whether there is one, scale, zero point, lowest and highest integer, and the real values beyond which it clips.
+    ``facts`` of each side: scale, zero point, whether it holds integers, and whether these are the grid's own. Then of
+    the grid: whether there is one, scale, zero point, lowest and highest integer, and the real values where it clips.
     """
-    x, y = sides
-    has_grid, whole, zero_point, low, high = grid[:5]
-    scale, lower, upper = np.float32(whole), np.float32(grid[5]), np.float32(grid[6])
-    scales = np.float32(maps[0][0]), np.float32(maps[1][0])
+    has_grid, zero_point, low, high = facts[8] > 0, int(facts[10]), int(facts[11]), int(facts[12])
+    scale, lower, upper = np.float32(facts[9]), np.float32(facts[13]), np.float32(facts[14])
+    scales, zero_points = (np.float32(facts[0]), np.float32(facts[4])), (int(facts[1]), int(facts[5]))
     real = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     steps = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32)
     for i in range(x.shape[0]):
-        ends = results[1][i]
+        sums, ends, counts = rows[i, :5], rows[i, 5:10], rows[i, 10:]
         for start in range(0, x.shape[1], BLOCK):
             ours, theirs = x[i, start : start + BLOCK], y[i, start : start + BLOCK]
             n = ours.shape[0]
             a, b = real[0][:n], real[1][:n]
-            real_block(ours, scales[0], maps[0][1], maps[0][2], a)
-            real_block(theirs, scales[1], maps[1][1], maps[1][2], b)
-            add_floats(a, b, results[0][i])
+            real_block(ours, scales[0], zero_points[0], facts[2] > 0, a)
+            real_block(theirs, scales[1], zero_points[1], facts[6] > 0, b)
+            add_floats(a, b, sums)
             worst, low_a, high_a, low_b, high_b = block_extremes(a, b)
             ends[0], ends[1], ends[2] = max(ends[0], worst), min(ends[1], low_a), max(ends[2], high_a)
             ends[3], ends[4] = min(ends[3], low_b), max(ends[4], high_b)
             if has_grid:
                 p, q = steps[0][:n], steps[1][:n]
-                step_block(ours, a, scale, (zero_point, low, high), maps[0][3], p)
-                step_block(theirs, b, scale, (zero_point, low, high), maps[1][3], q)
-                count_steps(p, q, (low, high), results[2][i])
+                step_block(ours, a, scale, (zero_point, low, high), facts[3] > 0, p)
+                step_block(theirs, b, scale, (zero_point, low, high), facts[7] > 0, q)
+                count_steps(p, q, (low, high), counts)
                 if low_a < lower or high_a > upper:  # else there is nothing to count
-                    count_clipped(a, lower, upper, results[2][i])
+                    count_clipped(a, lower, upper, counts)

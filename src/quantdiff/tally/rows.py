@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -18,26 +19,32 @@ WIDTH = 18  # of a row
 
 @dataclass(frozen=True, slots=True)
 class RowSums:
-    """One row a sample, double or int64.
+    """One row a sample, ``WIDTH`` doubles each; whole numbers among them stay exact up to 2**53."""
 
-    ``sums``: error (candidate − reference), its square, squares of reference and candidate, their product.
-    ``extremes``: largest absolute error, smallest and largest of the reference, of the candidate. ``counts``, on a
-    grid: integers that differ, largest difference, its sum and absolute sum; reference values that the grid cuts off
-    below and above; candidate integers at its lower and upper end.
-    """
+    packed: Array
 
-    sums: Array
-    extremes: Array
-    counts: Array
+    @property
+    def sums(self) -> Array:
+        """Error (candidate − reference), its square, squares of reference and candidate, their product."""
+        return self.packed[:, :5]
 
-    def packed(self) -> Array:
-        """All of it as doubles, (rows, ``WIDTH``); counts stay whole numbers below 2**53."""
-        return np.concatenate([self.sums, self.extremes, self.counts], axis=1)
+    @property
+    def extremes(self) -> Array:
+        """Largest absolute error, smallest and largest of the reference, of the candidate."""
+        return self.packed[:, 5:10]
 
-    @staticmethod
-    def unpacked(packed: Array) -> RowSums:
-        """What ``packed`` gave, in memory of its own."""
-        return RowSums(packed[:, :5].copy(), packed[:, 5:10].copy(), packed[:, 10:].astype(np.int64))
+    @property
+    def counts(self) -> Array:
+        """What is counted on a grid, int64.
+
+        Integers that differ, largest difference, its sum and absolute sum; reference values that the grid cuts off
+        below and above; candidate integers at its lower and upper end.
+        """
+        return self.packed[:, 10:].astype(np.int64)
+
+
+NOTHING = np.asarray([[0.0] * 6 + [np.inf, -np.inf, np.inf, -np.inf] + [0.0] * 8])
+"""A row before anything is added."""
 
 
 def row_sums(reference: Value, candidate: Value, grid: Grid | None) -> RowSums:
@@ -51,13 +58,10 @@ def row_sums(reference: Value, candidate: Value, grid: Grid | None) -> RowSums:
     compiled = loops()
     if compiled is None:
         return by_numpy((a, reference.quant), (b, candidate.quant), grid)
-    n = len(a)
-    extremes = np.tile([0.0, np.inf, -np.inf, np.inf, -np.inf], (n, 1))
-    rows = RowSums(np.zeros((n, 5)), extremes, np.zeros((n, 8), np.int64))
-    arrays = tuple(np.ascontiguousarray(x) for x in (a, b))
-    maps = _map(reference, grid), _map(candidate, grid)
-    compiled.add_rows(arrays, maps, _grid(grid), (rows.sums, rows.extremes, rows.counts))
-    return rows
+    rows = NOTHING.repeat(len(a), axis=0)
+    facts = _facts((reference.quant, a.dtype), (candidate.quant, b.dtype), grid)
+    compiled.add_rows(np.ascontiguousarray(a), np.ascontiguousarray(b), facts, rows)
+    return RowSums(rows)
 
 
 def _check_sizes(reference: Array, candidate: Array, name: str) -> None:
@@ -76,28 +80,36 @@ def loops() -> ModuleType | None:
         return None
 
 
-def _map(value: Value, grid: Grid | None) -> tuple[float, int, bool, bool]:
+Kind = tuple[QuantParams | None, np.dtype[Any]]
+"""How an array is to be read: its quantization, None for floats, and its dtype."""
+
+
+@lru_cache(maxsize=4096)
+def _facts(reference: Kind, candidate: Kind, grid: Grid | None) -> Array:
+    """What ``loops.add_rows`` is told: both sides, then the grid."""
+    facts = np.asarray([*_map(reference, grid), *_map(candidate, grid), *_grid(grid)], np.float64)
+    facts.flags.writeable = False
+    return facts
+
+
+def _map(kind: Kind, grid: Grid | None) -> tuple[float, int, bool, bool]:
     """Scale, zero point, whether the array holds integers, whether these are the grid's own."""
-    if value.quant is None:
+    quant = kind[0]
+    if quant is None:
         return 1.0, 0, False, False
-    return float(np.float32(value.quant.scale[0])), value.quant.zero_point[0], True, is_own(value, grid)
+    return float(np.float32(quant.scale[0])), quant.zero_point[0], True, is_own(kind, grid)
 
 
-def is_own(value: Value, grid: Grid | None) -> bool:
-    """Whether the array holds integers of the grid."""
-    return grid is not None and value.quant == grid.params and value.array.dtype.name == grid.dtype
+def is_own(kind: Kind, grid: Grid | None) -> bool:
+    """Whether these are integers of the grid."""
+    return grid is not None and kind[0] == grid.params and kind[1] == np.dtype(grid.dtype)
 
 
-def _grid(grid: Grid | None) -> tuple[bool, float, int, int, int, float, float]:
+def _grid(grid: Grid | None) -> tuple[float, ...]:
     if grid is None:
-        return False, 1.0, 0, 0, 0, 0.0, 0.0
-    return (
-        True,
-        float(np.float32(grid.params.scale[0])),
-        grid.params.zero_point[0],
-        *INTEGER_RANGE[grid.dtype],
-        *cut(grid),
-    )
+        return (False, 1.0, 0, 0, 0, 0.0, 0.0)
+    scale = float(np.float32(grid.params.scale[0]))
+    return (True, scale, grid.params.zero_point[0], *INTEGER_RANGE[grid.dtype], *cut(grid))
 
 
 def cut(grid: Grid) -> tuple[float, float]:
@@ -123,7 +135,8 @@ def by_numpy(
         steps = theirs - ours
         facts = (steps != 0, np.abs(steps), steps, np.abs(steps), a < lower, a > upper, theirs == low, theirs == high)
         counts = np.stack([fact.max(1) if i == 1 else fact.sum(1) for i, fact in enumerate(facts)], 1)
-    return RowSums(np.stack([x.sum(1) for x in products], 1), np.stack(ends, 1).astype(np.float64), counts)
+    sums = np.stack([x.sum(1) for x in products], 1)
+    return RowSums(np.concatenate([sums, np.stack(ends, 1), counts], axis=1, dtype=np.float64))
 
 
 def _real(array: Array, quant: QuantParams | None) -> Array:
@@ -131,6 +144,5 @@ def _real(array: Array, quant: QuantParams | None) -> Array:
 
 
 def _steps(real: Array, array: Array, quant: QuantParams | None, grid: Grid) -> Array:
-    own = quant == grid.params and array.dtype.name == grid.dtype
-    integers = array if own else quantize(real, grid.params, grid.dtype)
+    integers = array if is_own((quant, array.dtype), grid) else quantize(real, grid.params, grid.dtype)
     return integers.astype(np.int64)

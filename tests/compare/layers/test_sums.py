@@ -24,8 +24,7 @@ def pair(reference: Array, candidate: Array) -> tuple[Value, Value]:
 
 
 def measure(reference: Value, candidate: Value, grid: Grid | None, first: int) -> Sums:
-    names = reference.name, candidate.name
-    return sums_of(row_sums(reference, candidate, grid), candidate.array.size, first, names)
+    return sums_of(row_sums(reference, candidate, grid), candidate.array.size, first, "r or c")
 
 
 def test_figures_by_hand() -> None:

@@ -72,7 +72,7 @@ def _added(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
     return a[0] + b[0], a[1] + b[1]
 
 
-def sums_of(rows: RowSums, count: int, first: int, names: tuple[str, str]) -> Sums:
+def sums_of(rows: RowSums, count: int, first: int, name: str) -> Sums:
     """The sums of one slice of ``count`` elements, whose first sample has the number ``first``.
 
     A sample is summed in double, in one pass; over samples the sums are exact.
@@ -81,7 +81,7 @@ def sums_of(rows: RowSums, count: int, first: int, names: tuple[str, str]) -> Su
         NotComparable: NaN or infinity.
     """
     if not np.isfinite(rows.sums).all():
-        raise NotComparable(f"{names[0]} or {names[1]} holds NaN or infinity; look for the layer that makes it")
+        raise NotComparable(f"{name} holds NaN or infinity; look for the layer that makes it")
     return _over_samples(rows, count, first)
 
 

@@ -2,24 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+
+import numpy as np
 
 from quantdiff.align.watched import Pairing
 from quantdiff.compare.layers.decisions import Decisions
 from quantdiff.compare.layers.sums import Sums, sums_of
+from quantdiff.quant import Array
 from quantdiff.run.watched import Against, Apart, Seen, Side, disturbed, value_at
+from quantdiff.tally.rows import RowSums
 from quantdiff.trace import Value
+
+FLUSHED_AT = 64
+"""Rows that are kept before they are added up: exact sums take longer to make than rows to keep."""
 
 
 @dataclass(slots=True)
+class Gathered:
+    """The sums of one account of one pair, in the order of the samples."""
+
+    name: str
+    sums: Sums = field(default_factory=Sums)
+    rows: list[Array] = field(default_factory=list)
+    first: int = 0
+    size: int = 0
+
+    def add(self, rows: RowSums, size: int, first: int) -> None:
+        """The rows of one slice, ``size`` elements each, whose first sample has the number ``first``."""
+        if not self.rows:
+            self.first, self.size = first, size
+        self.rows.append(rows.packed)
+        if sum(map(len, self.rows)) >= FLUSHED_AT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Add up what waits.
+
+        Raises:
+            NotComparable: NaN or infinity.
+        """
+        if self.rows:
+            rows = np.concatenate(self.rows)
+            self.sums += sums_of(RowSums(rows), len(rows) * self.size, self.first, self.name)
+            self.rows.clear()
+
+
+@dataclass(frozen=True, slots=True)
 class PairSums:
     """Both accounts of one pair: as it happens, and of this layer alone."""
 
-    accumulated: Sums = field(default_factory=Sums)
-    local: Sums = field(default_factory=Sums)
+    accumulated: Sums
+    local: Sums
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What is kept of the candidate while the reference is measured against one slice of the data.
+
+    ``sizes``: elements a sample, pair by pair. ``values``: those that decisions are looked up in, by pair; ``outputs``:
+    the model's, by key.
+    """
+
+    span: tuple[int, int]
+    sizes: tuple[int, ...]
+    values: Mapping[int, Value]
+    outputs: Mapping[int, Array]
+
+
+class Watch:
+    """The pairs of two models, and what was gathered of them so far."""
+
+    def __init__(self, pairing: Pairing, reference: Side, candidate: Side, decisions: Decisions) -> None:
+        self.pairing, self.sides, self.decisions = pairing, (reference, candidate), decisions
+        self.places, self.grids, self.changed = pairing.places(), pairing.grids(), [0, 0]
+        names = [f"{ours.name} or {theirs.name}" for ours, theirs in self.places]
+        self.accumulated, self.local = ([Gathered(name) for name in names] for _ in range(2))
+
+    def begin(self, seen: Seen, span: tuple[int, int]) -> tuple[list[Against], Slice]:
+        """What the reference is to be held against, and what has to be kept of it, since its memory is used again."""
+        theirs = [value_at(seen, place) for _, place in self.places]
+        pairs = zip(self.places, theirs, self.grids, strict=True)
+        looked_at = {i: replace(theirs[i], array=np.array(theirs[i].array)) for i in self.decisions.ends}
+        outputs = {key: np.array(seen.value(key)) for key in self.pairing.candidate.outputs}
+        sizes = tuple(value.array.size // len(value.array) for value in theirs)
+        return [Against(ours.key, value, grid) for (ours, _), value, grid in pairs], Slice(
+            span, sizes, looked_at, outputs
+        )
+
+    def measure(self, pairs: Sequence[Against], span: tuple[int, int]) -> Apart:
+        """Run the reference."""
+        wanted = {self.places[i][0].key for i in self.decisions.ends}
+        return self.sides[0].measure(span, pairs, wanted.union(self.pairing.reference.outputs))
+
+    def add(self, kept: Slice, apart: Apart) -> None:
+        """One slice of everything."""
+        first = kept.span[0]
+        for i, (ours, _) in enumerate(self.places):
+            self.accumulated[i].add(apart.whole[ours.key], kept.sizes[i], first)
+            if ours.key in apart.local:
+                self.local[i].add(apart.local[ours.key], kept.sizes[i], first)
+            if i in kept.values:
+                value = Value(ours.name, apart.values[ours.key], ours.quant, ours.grid)
+                self.decisions.add(i, value, kept.values[i], first)
+        flows = self.pairing.reference, self.pairing.candidate
+        for i, values in enumerate((apart.values, kept.outputs)):
+            self.changed[i] += disturbed(self.sides[i], flows[i], values, *kept.span)
+
+    def sums(self) -> tuple[PairSums, ...]:
+        """Both accounts of every pair, in the order of the matches."""
+        for each in (*self.accumulated, *self.local):
+            each.flush()
+        return tuple(PairSums(a.sums, b.sums) for a, b in zip(self.accumulated, self.local, strict=True))
 
 
 def watch_pairs(
@@ -31,44 +128,25 @@ def watch_pairs(
 ) -> tuple[tuple[PairSums, ...], tuple[int, int]]:
     """The sums of every pair over all samples, in the order of the matches, and how many outputs watching changed.
 
-    While the reference is held against one slice the candidate already runs the next one.
+    While the reference is held against one slice, the candidate runs the next one, and the one before is added up.
     """
-    totals, changed = tuple(PairSums() for _ in pairing.matching.matches), [0, 0]
-    bounds = [*range(0, len(reference), pairing.at_once), len(reference)]
-    slices = list(pairwise(bounds))
-    ends = pairing.candidate.outputs
-    with ThreadPoolExecutor(1) as ahead:
-        running = ahead.submit(candidate.run, *slices[0])
+    watch, bounds = Watch(pairing, reference, candidate, decisions), [*range(0, len(reference), pairing.at_once)]
+    slices = list(pairwise([*bounds, len(reference)]))
+    with ThreadPoolExecutor(2) as threads:
+        running, measuring = threads.submit(candidate.run, *slices[0]), list[tuple[Slice, Future[Apart]]]()
+
+        def finish(kept: Slice, apart: Apart) -> None:
+            watch.add(kept, apart)
+            on_progress(kept.span[1])
+
         for span, after in zip(slices, [*slices[1:], None], strict=True):
-            seen = running.result()
+            pairs, kept = watch.begin(running.result(), span)
+            before = [(earlier, apart.result()) for earlier, apart in measuring]
+            measuring = [(kept, threads.submit(watch.measure, pairs, span))]
             if after:
-                running = ahead.submit(candidate.run, *after)
-            apart = _add_slice(pairing, reference, seen, (totals, decisions), span)
-            changed[0] += disturbed(reference, pairing.reference, apart.values, *span)
-            changed[1] += disturbed(candidate, pairing.candidate, {key: seen.value(key) for key in ends}, *span)
-            on_progress(span[1])
-    return totals, (changed[0], changed[1])
-
-
-def _add_slice(
-    pairing: Pairing,
-    reference: Side,
-    seen: Seen,
-    into: tuple[Sequence[PairSums], Decisions],
-    span: tuple[int, int],
-) -> Apart:
-    places, (totals, decisions) = pairing.places(), into
-    theirs = [value_at(seen, place) for _, place in places]
-    pairs = [
-        Against(ours.key, value, grid) for (ours, _), value, grid in zip(places, theirs, pairing.grids(), strict=True)
-    ]
-    looked_at = {places[i][0].key for i in decisions.ends}
-    apart = reference.measure(span, pairs, looked_at.union(pairing.reference.outputs))
-    for i, ((ours, _), value) in enumerate(zip(places, theirs, strict=True)):
-        about = value.array.size, span[0], (ours.name, value.name)
-        totals[i].accumulated += sums_of(apart.whole[ours.key], *about)
-        if ours.key in apart.local:
-            totals[i].local += sums_of(apart.local[ours.key], *about)
-        if i in decisions.ends:
-            decisions.add(i, Value(ours.name, apart.values[ours.key], ours.quant, ours.grid), value, span[0])
-    return apart
+                running = threads.submit(candidate.run, *after)
+            for each in before:
+                finish(*each)
+        for earlier, apart in measuring:
+            finish(earlier, apart.result())
+    return watch.sums(), (watch.changed[0], watch.changed[1])
