@@ -213,8 +213,11 @@ def drawn_again(case: Case, rounds: int) -> list[list[Array]]:
 
 
 def _redrawn(array: Array, rng: np.random.Generator, whole: bool) -> Array:
-    if array.ndim > 1 and (not whole or array.dtype.name in ("int32", "int64")):  # rows of indices stay rows
+    indices = array.dtype.name in ("int32", "int64")  # rows of which stay rows, and a shape a shape
+    if array.ndim > 1 and (indices or not whole):
         return rng.permutation(array.reshape(-1, array.shape[-1])).reshape(array.shape)
+    if indices:
+        return array
     if array.dtype.name in ("int8", "uint8", "int16") and array.size and spans(array):
         return Dice(rng).integers(array.shape, array.dtype.name)
     return rng.permutation(array.reshape(-1)).reshape(array.shape)

@@ -14,6 +14,8 @@ from written_models import Op, T
 from quantdiff.quant import Array
 from quantdiff.sim.runtime import Runtime
 
+TINY = 1e-39  # below the smallest normal float
+
 
 def fill(dtype: str) -> Maker:
     def make(dice: Dice) -> Case:
@@ -103,7 +105,8 @@ def prelu(dtype: str) -> Maker:
         shape, alpha = (1, dice.side(1, 9), dice.size(1, 9), c), (1, 1, c)
         if dtype == "float32":
             x = dice.rng.normal(0, 9, shape).astype(np.float32)
-            x = np.where(dice.rng.random(shape) < 0.1, np.float32(-0.0), x)
+            odd = np.asarray([-0.0, 0.0, TINY, -TINY, np.inf, -np.inf], np.float32)
+            x = np.where(dice.rng.random(shape) < 0.1, dice.rng.choice(odd, shape), x)
             slopes = dice.rng.normal(0, 1, alpha).astype(np.float32)
             tensors = [T("x", shape, dtype), T("a", alpha, dtype, data=slopes), T("y", shape, dtype)]
             return Case(tensors, [Op("PRELU", ["x", "a"], ["y"])], {"x": x})
@@ -167,3 +170,14 @@ def test_what_xnnpack_unpacks_is_refused() -> None:
     case = sparse("int8")(Dice())
     _, simulation = run_simulator(case.write(), list(case.feeds.values()), Runtime.XNNPACK)
     assert "nobody can read it" in simulation.missing[0].why
+
+
+@pytest.mark.parametrize(("avx512", "zero"), [(False, 0.0), (True, -0.0)])
+def test_minus_zero_is_negative_to_some_processors(monkeypatch: pytest.MonkeyPatch, avx512: bool, zero: float) -> None:
+    monkeypatch.setattr("quantdiff.sim.ops.leaky_relu.has_avx512", lambda: avx512)
+    tensors = [T("x", (1, 3), "float32"), T("a", (3,), "float32", data=[-2.0] * 3), T("y", (1, 3), "float32")]
+    case = Case(tensors, [Op("PRELU", ["x", "a"], ["y"])], {"x": np.asarray([[-0.0, -3.0, 5.0]], np.float32)})
+    graph, simulation = run_simulator(case.write(), list(case.feeds.values()), Runtime.XNNPACK)
+    y = simulation.values[graph.outputs[0]]
+    assert y.ravel().tolist() == [zero, 6.0, 5.0]
+    assert np.signbit(y.ravel()[0]) == np.signbit(zero)

@@ -95,7 +95,7 @@ def quantifier(op: str) -> Maker:
     def make(dice: Dice) -> Case:
         shape, axes, keep = (
             (dice.side(1, 9), dice.size(1, 4), dice.side(1, 5)),
-            dice.of([0], [1, 2], [-1]),
+            dice.of([0], [1, 2], [-1], [1]),
             dice.chance(),
         )
         out = np.any(np.empty(shape), axis=tuple(axes), keepdims=keep).shape

@@ -1,6 +1,7 @@
 """LEAKY_RELU and PRELU: LiteRT ``tflite/kernels/activations.cc``, ``internal/reference/{leaky_relu,prelu}.h``.
 
-xnnpack: ``src/qs8-vlrelu/avx2.c.in``, multipliers of eight bits; it declines the quantized PRELU.
+xnnpack: ``src/qs8-vlrelu/avx2.c.in``, multipliers of eight bits; it declines the quantized PRELU. Of floats it goes by
+the sign bit in ``src/f32-{vlrelu,vprelu}/avx.c.in``, by a comparison with 0 in ``avx512f.c.in``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from quantdiff.sim.accumulate import centred
 from quantdiff.sim.fixed_point import Rounding, requantize, rint, rounding_shift_right
 from quantdiff.sim.floats import flushed
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.processor import has_avx512
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
@@ -21,8 +23,8 @@ def leaky_relu(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``x`` where it is positive, else ``alpha x``, on the output's grid. Shape as ``x``."""
     alpha = np.asarray(node.option("alpha", 0.0), np.float32)
     if node.x.dtype == "float32":
-        if runtime is Runtime.XNNPACK:  # what is too small to be normal does not count as negative
-            return np.where(flushed(x) < 0, flushed(x * alpha), x).astype(np.float32)
+        if runtime is Runtime.XNNPACK:
+            return bent_by_xnnpack(x, alpha)
         return np.where(x > 0, x, x * alpha).astype(np.float32)
     if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
@@ -44,6 +46,15 @@ def slopes(node: Node, alpha: Array, runtime: Runtime) -> tuple[Array, Array]:
     return np.asarray(x / y), np.asarray(x * wide(alpha) / y)
 
 
+def bent_by_xnnpack(x: Array, alpha: Array) -> Array:
+    """``alpha x`` of negative floats, others untouched, and nothing below the smallest normal float comes out of it.
+
+    The two zeros, and negatives too small to be normal, are negative by their sign, but not less than 0.
+    """
+    negative = flushed(x) < 0 if has_avx512() else np.signbit(x)
+    return np.where(negative, flushed(flushed(x) * flushed(alpha)), x).astype(np.float32)
+
+
 def negative_side(steps: Array, slope: Array) -> Array:
     """``steps * slope`` by rule G on the magnitude of the slope."""
     scaled = requantize(steps, np.abs(slope), Rounding.GEMMLOWP)
@@ -57,7 +68,7 @@ def prelu(node: Node, x: Array, alpha: Array, *, runtime: Runtime) -> Array:
     Shapes: alpha broadcasts against x.
     """
     if node.x.dtype == "float32":
-        return np.where(x >= 0, x, x * alpha)
+        return bent_by_xnnpack(x, alpha) if runtime is Runtime.XNNPACK else np.where(x >= 0, x, x * alpha)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     wide = np.float64 if runtime is Runtime.TFLM else np.float32
