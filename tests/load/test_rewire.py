@@ -55,6 +55,14 @@ def test_the_file_names_the_copies() -> None:
     assert b"given/twice" in model
 
 
+def test_floats_are_made_just_before_they_are_read(tmp_path: Path) -> None:
+    grid = Grid(QuantParams((0.5,), (3,)), "int8", "t")
+    path = tmp_path / "model.tflite"
+    path.write_bytes(with_inputs(CHAIN, {0: grid, 1: grid, 2: grid}, [1, 2]))
+    operators = [operator.op for operator in load_tflite(path).main.operators]
+    assert operators == ["DEQUANTIZE", "ADD", "DEQUANTIZE", "ADD"]  # nothing reads what was given for the last one
+
+
 def test_what_is_no_model() -> None:
     with pytest.raises(BadModel, match="cannot be written with other inputs"):
         with_inputs(b"\x10\0\0\0TFL3" + bytes(3), {}, [])

@@ -9,7 +9,10 @@ import pytest
 import small_models as models
 
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.quant import QuantParams
+from quantdiff.run.child import Measured, RuntimeProcess
+from quantdiff.tally.rows import row_sums
+from quantdiff.trace import Grid, Value
 
 pytestmark = pytest.mark.golden
 
@@ -47,6 +50,35 @@ def test_after_a_failure_the_same_process_takes_another_model(tmp_path: Path, ru
         process.load(models.save(tmp_path, models.add(), "good.tflite"))
         outputs, _ = process.run([np.full((2, 4), 3, np.int8), np.full((2, 4), 4, np.int8)], 1, ignore)
     assert outputs[0].tolist() == [[7] * 4] * 2
+
+
+def test_outputs_are_counted_where_they_are(tmp_path: Path) -> None:
+    halves = QuantParams((0.5,), (1,))
+    grid = Grid(halves, "int8", "y")
+    x, other = np.full((3, 4), 3, np.int8), np.arange(12, dtype=np.int8).reshape(3, 4)
+    theirs = Value("t", np.arange(12, dtype=np.float32).reshape(3, 4))
+    with RuntimeProcess("reference") as process:
+        process.load(models.save(tmp_path, models.add()))
+        (sums,) = process.run([x, other], 1, ignore)[0]
+        for kept in (True, False):
+            pairs = [Measured(0, theirs, halves, grid), Measured(0, Value("t", sums, halves, grid), halves, grid)]
+            outputs, (apart, same) = process.measure([x, other], [kept], pairs)
+            assert [array.tolist() for array in outputs] == [sums.tolist()] * kept
+            assert np.array_equal(apart.packed, row_sums(Value("y", sums, halves, grid), theirs, grid).packed)
+            assert not same.counts[:, :6].any()
+        with pytest.raises(RuntimeFailed, match="shapes differ"):
+            process.measure([x, other], [False], [Measured(0, Value("t", theirs.array[:, :3]), halves, grid)])
+
+
+def test_a_child_reads_what_another_one_wrote(tmp_path: Path) -> None:
+    with RuntimeProcess("reference") as one, RuntimeProcess("reference") as other:
+        for process in (one, other):
+            process.load(models.save(tmp_path, models.add()))
+        for value in (3, 5):  # two turns use memory of their own
+            (seen,) = one.view([np.full((2, 4), value, np.int8), np.zeros((2, 4), np.int8)], 1)
+            (sums,), _ = other.run([seen, seen], 1, ignore)
+            assert np.array_equal(sums, 2 * np.asarray(seen))
+        assert not list(other._folder.glob("input*"))
 
 
 def test_nothing_stays_behind(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import QuantParams
 from quantdiff.run.flow import Flow, tflite_flow
 from quantdiff.run.tflite_flow import Engine, WatchedTflite
+from quantdiff.run.watched import Against, measured
 from quantdiff.trace import Grid, Value
 
 NONE = {"fusedActivationFunction": 0}
@@ -119,3 +120,21 @@ def test_integers_are_taken_only_on_their_own_grid(tmp_path: Path) -> None:
         seen = watched.run([np.ones((3, 4), np.float32)])
         assert (seen.local({1: fits, 2: fits})[2] == 14).all()
         assert 2 not in seen.local({1: foreign, 2: fits})
+
+
+@pytest.mark.golden
+def test_children_count_what_this_process_would(tmp_path: Path) -> None:
+    steps = QuantParams((0.5,), (0,))
+    grid = Grid(steps, "int8", "t")
+    theirs = [Value("t", np.full((3, 4), n, np.int8), steps, grid) for n in (2, 7, 9)]
+    pairs = [Against(key, value, grid) for key, value in enumerate(theirs)]
+    for dtype in ("float32", "int8"):
+        with WatchedTflite(load_tflite(sums(tmp_path, dtype)), Engine("reference")) as watched:
+            x = [np.ones((3, 4), np.float32)]
+            here, there = measured(watched.run(x), pairs, {0, 2}), watched.measure(x, pairs, {0, 2})
+        assert here.values.keys() == there.values.keys() == {0, 2}
+        assert here.local.keys() == there.local.keys() == {0, 1, 2}
+        for mine, other in ((here.whole, there.whole), (here.local, there.local)):
+            for key in range(3):
+                assert np.array_equal(mine[key].packed, other[key].packed)
+        assert here.local[2].counts[0, 3] == 4 * abs(9 - 2 * 7)

@@ -10,6 +10,7 @@ import pytest
 
 from quantdiff.compare.layers.figures import YARDSTICK, figures_of
 from quantdiff.compare.layers.sums import Sums, sums_of
+from quantdiff.compare.layers.watch import Gathered
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array, QuantParams, quantize
 from quantdiff.tally.rows import row_sums
@@ -64,6 +65,19 @@ def test_parts_add_up_to_the_last_bit() -> None:
         bounds = [0, *cuts, 97]
         parts = [measure(*pair(x[a:b], q[a:b]), GRID, a) for a, b in pairwise(bounds)]
         assert sum(reversed(parts), Sums()) == whole
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 64, 97])
+def test_rows_that_wait_add_up_to_the_same(at_once: int) -> None:
+    dice = np.random.default_rng(4)
+    x = dice.normal(0, 20, (97, 13))
+    reference, candidate = pair(x, quantize(x + dice.normal(0, 0.3, x.shape), STEPS, "int8"))
+    gathered = Gathered("r or c")
+    for start in range(0, 97, at_once):
+        a, b = (Value(v.name, v.array[start : start + at_once], v.quant, v.grid) for v in (reference, candidate))
+        gathered.add(row_sums(a, b, GRID), 13, start)
+    gathered.flush()
+    assert gathered.sums == measure(reference, candidate, GRID, 0)
 
 
 def test_of_equal_errors_the_first_sample_is_the_worst() -> None:

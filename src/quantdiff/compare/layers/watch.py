@@ -73,8 +73,8 @@ class Slice:
     outputs: Mapping[int, Array]
 
 
-class Watch:
-    """The pairs of two models, and what was gathered of them so far."""
+class Accounts:
+    """What was gathered of the pairs of two models so far."""
 
     def __init__(self, pairing: Pairing, reference: Side, candidate: Side, decisions: Decisions) -> None:
         self.pairing, self.sides, self.decisions = pairing, (reference, candidate), decisions
@@ -130,23 +130,23 @@ def watch_pairs(
 
     While the reference is held against one slice, the candidate runs the next one, and the one before is added up.
     """
-    watch, bounds = Watch(pairing, reference, candidate, decisions), [*range(0, len(reference), pairing.at_once)]
+    accounts, bounds = Accounts(pairing, reference, candidate, decisions), [*range(0, len(reference), pairing.at_once)]
     slices = list(pairwise([*bounds, len(reference)]))
     with ThreadPoolExecutor(2) as threads:
         running, measuring = threads.submit(candidate.run, *slices[0]), list[tuple[Slice, Future[Apart]]]()
 
         def finish(kept: Slice, apart: Apart) -> None:
-            watch.add(kept, apart)
+            accounts.add(kept, apart)
             on_progress(kept.span[1])
 
         for span, after in zip(slices, [*slices[1:], None], strict=True):
-            pairs, kept = watch.begin(running.result(), span)
+            pairs, kept = accounts.begin(running.result(), span)
             before = [(earlier, apart.result()) for earlier, apart in measuring]
-            measuring = [(kept, threads.submit(watch.measure, pairs, span))]
+            measuring = [(kept, threads.submit(accounts.measure, pairs, span))]
             if after:
                 running = threads.submit(candidate.run, *after)
             for each in before:
                 finish(*each)
         for earlier, apart in measuring:
             finish(earlier, apart.result())
-    return watch.sums(), (watch.changed[0], watch.changed[1])
+    return accounts.sums(), (accounts.changed[0], accounts.changed[1])
