@@ -68,12 +68,16 @@ def _reached(tree: ast.Module, function: str) -> list[ast.FunctionDef]:
 
 
 def _points(functions: list[ast.FunctionDef]) -> list[ast.AST]:
-    """What can be changed: arithmetic first, then numbers, then the order of arguments; in each the last line first."""
+    """What can be changed, in each kind the last line first.
+
+    Arithmetic, then numbers, then the order of arguments, then that of what is returned.
+    """
     kinds: tuple[Callable[[ast.AST], bool], ...] = (
         lambda node: isinstance(node, ast.BinOp) and type(node.op) in SWAPS,
         lambda node: isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS,
         lambda node: isinstance(node, ast.Constant) and type(node.value) in (int, bool),
         lambda node: isinstance(node, ast.Call) and len(node.args) > 1,
+        lambda node: isinstance(node, ast.Return) and node.value is not None,
     )
     nodes = [node for each in functions for line in reversed(each.body) for node in ast.walk(line)]
     return [node for kind in kinds for node in nodes if kind(node)]
@@ -89,6 +93,8 @@ def _change(node: ast.AST) -> str:
         node.value = not node.value if isinstance(node.value, bool) else node.value + 1  # type: ignore[operator]
     elif isinstance(node, ast.Call):
         node.args[0], node.args[1] = node.args[1], node.args[0]
+    elif isinstance(node, ast.Return) and node.value is not None:
+        node.value = ast.parse(f"({ast.unparse(node.value)})[..., ::-1]", mode="eval").body
     return f"{before} → {ast.unparse(node)}"
 
 

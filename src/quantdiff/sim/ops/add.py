@@ -1,6 +1,8 @@
 """ADD and SUB: LiteRT ``tflite/kernels/{add,sub}.cc``, ``internal/reference/integer_ops/add.h``.
 
-xnnpack: ``src/microparams-init.c`` (``xnn_init_qs8_add_minmax_scalar_params``), multipliers of 21 bits.
+builtin's vectors for ADD: ``internal/optimized/integer_ops/add.h`` and ``internal/optimized/optimized_ops.h``
+(``AddElementwise``, ``AddScalarBroadcast``). xnnpack: ``src/microparams-init.c``
+(``xnn_init_qs8_add_minmax_scalar_params``), multipliers of 21 bits.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from numpy.typing import ArrayLike
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import BLOCK, Sums, centred
 from quantdiff.sim.compiled import loops
+from quantdiff.sim.fivefold import section_of
 from quantdiff.sim.fixed_point import (
     Rounding,
     multiply_by_quantized_multiplier,
@@ -31,8 +34,10 @@ from quantdiff.sim.rules import requantization
 from quantdiff.sim.runtime import Runtime
 
 LEFT_SHIFT, NARROW_SHIFT = 20, 15
-VECTOR = 16
-"""16-bit elements that ``builtin`` scales together."""
+VECTOR = WIDE = 16
+"""16-bit elements, and 8-bit ones, that ``builtin`` adds together."""
+NARROW = 8
+"""The same of uint8, or where one operand is a single value."""
 MULTIPLIER_BITS = 20
 
 
@@ -62,7 +67,54 @@ def add_or_subtract(node: Node, a: Array, b: Array, sign: int, runtimes: Sequenc
         return tuple(of_16_bits(node, *operands, sign, runtime) for runtime in runtimes)
     ways = [in_21_bits if runtime is Runtime.XNNPACK else in_three_steps for runtime in runtimes]
     outputs = {way: added(node, a, b, way(node, sign)) for way in dict.fromkeys(ways)}
-    return tuple(outputs[way] for way in ways)
+    return tuple(
+        with_vectors(node, a, b, outputs[way]) if sign > 0 and runtime is Runtime.BUILTIN else outputs[way]
+        for way, runtime in zip(ways, runtimes, strict=True)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Which elements ``builtin`` adds in vectors, and how it scales their operands there.
+
+    Of every ``length`` elements in a row the first ``whole``.
+    """
+
+    length: int
+    whole: int
+    scaled: Callable[[Array, ArrayLike, int], Array]
+
+    def hold(self, elements: Array) -> Array:
+        """Whether elements, counted in the output of one sample or of many, are among them. Shape as ``elements``."""
+        return np.asarray(elements % self.length < self.whole)
+
+
+def vectors_of(node: Node) -> Vectors | None:
+    """The vectors of an 8-bit ADD; None where there are none.
+
+    Elements of int8 go by sixteen, and their operands are rounded once; those of uint8, and a single value with many,
+    by eight, and what is left of the shift drops bits.
+    """
+    section = section_of(node.x.shape, node.at(1).shape)
+    if section is None:
+        return None
+    width, scaled = (WIDE, scaled_once) if node.x.dtype == "int8" and not section.is_scalar else (NARROW, scaled_down)
+    whole = section.length // width * width
+    return Vectors(section.length, whole, scaled) if whole else None
+
+
+def with_vectors(node: Node, a: Array, b: Array, y: Array) -> Array:
+    """``y`` with what falls into vectors as these have it. Shape as ``y``."""
+    vectors = vectors_of(node)
+    if vectors is None:
+        return y
+    plain, own = (in_three_steps(node, 1, scaled) for scaled in (scaled_twice, vectors.scaled))
+    if np.array_equal(plain.left, own.left) and np.array_equal(plain.right, own.right):
+        return y
+    inside = added(node, a, b, own)
+    if vectors.whole == vectors.length:
+        return inside
+    return np.where(vectors.hold(np.arange(y.size)).reshape(y.shape), inside, y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +158,12 @@ def values_of(node: Node, position: int) -> Array:
     return centred(np.arange(256, dtype=np.uint8).view(tensor.dtype), zero_point_of(tensor)).astype(np.int64)
 
 
-def in_three_steps(node: Node, sign: int) -> Terms:
-    """Scale both operands to twice the larger scale, add, scale to the output; rule G each time."""
+def in_three_steps(node: Node, sign: int, scaled: Callable[..., Array] | None = None) -> Terms:
+    """Scale both operands to twice the larger scale, by rule G or as ``scaled``, add, scale to the output by rule G."""
     scales = [np.float64(scale_of(t)) for t in (node.x, node.at(1))]
     twice = 2 * max(scales)
-    left, right = (scaled_twice(values_of(node, i), s / twice, LEFT_SHIFT) for i, s in enumerate(scales))
+    how = scaled or scaled_twice
+    left, right = (how(values_of(node, i), s / twice, LEFT_SHIFT) for i, s in enumerate(scales))
     last = float(twice / (2.0**LEFT_SHIFT * np.float64(scale_of(node.y))))
     return Terms(left.astype(np.int32), (sign * right).astype(np.int32), last, Rounding.GEMMLOWP, Runtime.REFERENCE)
 
@@ -147,8 +200,14 @@ def scaled_once(x: Array, scale: ArrayLike, left_shift: int) -> Array:
     mantissa, shift = quantize_multiplier(scale)
     whole = int(shift) + left_shift
     if whole < 0:
-        raise NoKernel("operands whose scales differ by more than 15 bits")
+        raise NoKernel(f"operands whose scales differ by more than {left_shift} bits")
     return saturating_rounding_doubling_high_mul(wrap_int32(x << whole), mantissa)
+
+
+def scaled_down(x: Array, scale: ArrayLike, left_shift: int) -> Array:
+    """The same by two steps, the second of which drops bits instead of rounding."""
+    mantissa, shift = quantize_multiplier(scale)
+    return saturating_rounding_doubling_high_mul(wrap_int32(x << left_shift), mantissa) >> -min(int(shift), 0)
 
 
 def in_21_bits(node: Node, sign: int) -> Terms:

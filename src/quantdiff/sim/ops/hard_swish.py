@@ -1,6 +1,6 @@
 """HARD_SWISH: LiteRT ``tflite/kernels/activations.cc`` (``HardSwishPrepare``), ``internal/reference/hard_swish.h``.
 
-All runtimes agree: xnnpack declines the quantized op.
+xnnpack declines the quantized op. tflm divides the scales in float64 (``micro/kernels/hard_swish_common.cc``).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ INT16 = (-(1 << 15), (1 << 15) - 1)
 @kernel("HARD_SWISH")
 def hard_swish(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``x · relu6(x + 3) / 6`` in 16-bit fixed point. Shape as ``x``."""
-    del runtime
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
-    fine = scale_of(node.x) * np.float32(1 / 128)
+    wider = np.float64 if runtime is Runtime.TFLM else np.float32
+    fine: Array = wider(scale_of(node.x) * np.float32(1 / 128))  # type: ignore[assignment]
     out_mantissa, out_shift = to_16_bits(fine / scale_of(node.y))
     mantissa, shift = to_16_bits(fine / (np.float32(3) / np.float32(32768)))
     wide = centred(x, zero_point_of(node.x)).astype(np.int64) << 7

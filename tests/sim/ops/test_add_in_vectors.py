@@ -1,0 +1,110 @@
+"""ADD where the operands' own rounding shows: ``builtin``'s vectors, their rests, and every way to broadcast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from golden import LITERT, RUNTIMES, Case, Dice, Maker
+from written_models import Op, T
+
+from quantdiff.quant import Array
+from quantdiff.sim.fivefold import Section, section_of
+from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.ops.add import LEFT_SHIFT, scaled_down, scaled_once, scaled_twice
+from quantdiff.sim.runtime import Runtime
+
+WAYS = (scaled_twice, scaled_once, scaled_down)
+SHAPES = (
+    ((1, 37), (1, 37)),
+    ((3, 5, 16), (3, 1, 16)),
+    ((1, 4, 5, 9), (1, 1, 1, 9)),
+    ((1, 4, 5, 9), (1, 4, 5, 1)),
+    ((1, 4, 5, 9), (1,)),
+    ((4, 1, 9), (1, 5, 9)),
+    ((4, 1, 9), (1, 5, 1)),
+    ((1, 1), (1, 23)),
+    ((2, 19), (2, 19)),
+)
+
+
+def outputs(values: Array, zero_points: tuple[int, int], scales: tuple[float, float, float]) -> list[Array]:
+    """Every pair of values by each way to scale the operands, before zero point and clamp. Shape (256, 256) each."""
+    twice = 2 * np.float64(max(scales[:2]))
+    found = []
+    for way in WAYS:
+        left, right = (
+            way(values - z, np.float64(s) / twice, LEFT_SHIFT) for z, s in zip(zero_points, scales[:2], strict=True)
+        )
+        last = twice / (2.0**LEFT_SHIFT * np.float64(scales[2]))
+        found.append(requantize(left[:, None] + right[None, :], last, Rounding.GEMMLOWP))
+    return found
+
+
+def apart(dtype: str) -> Maker:
+    """Scales on which the ways give some pair of values another sum, and tensors full of that pair, or of all pairs."""
+    info = np.iinfo(dtype)
+    values = np.arange(info.min, info.max + 1)
+
+    def make(dice: Dice) -> Case:
+        while True:
+            s_a = dice.scale(-6, -1)
+            s_b = float(np.float32(s_a * np.exp(dice.rng.uniform(-4, 4))))
+            s_y = dice.at_tie(max(s_a, s_b), dice.size(1, 255))
+            z_a, z_b, z_y = (dice.size(info.min, info.max) for _ in range(3))
+            plain, *others = (y + z_y for y in outputs(values, (z_a, z_b), (s_a, s_b, s_y)))
+            inside = (plain > info.min) & (plain < info.max)
+            places = np.argwhere(inside & ((plain != others[0]) | (plain != others[1])))
+            if len(places) and 1e-4 < s_y < 10:
+                break
+        i, j = places[int(dice.rng.integers(len(places)))]
+        if dice.chance():
+            a, b = (np.broadcast_to(x, (256, 256)) for x in (values[:, None], values))
+        else:
+            a, b = (np.full(shape, values[k]) for shape, k in zip(dice.of(*SHAPES), (i, j), strict=True))
+        tensors = [
+            T("a", a.shape, dtype, s_a, z_a),
+            T("b", b.shape, dtype, s_b, z_b),
+            T("y", np.broadcast_shapes(a.shape, b.shape), dtype, s_y, z_y),
+        ]
+        feeds = {"a": a.astype(dtype), "b": b.astype(dtype)}
+        return Case(tensors, [Op("ADD", ["a", "b"], ["y"], {"fusedActivationFunction": 0})], feeds)
+
+    return make
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_golden(exact: Callable[..., None], runtime: Runtime) -> None:
+    exact("ADD, operands near ties", apart("int8"), runtime, times=0.1, cases=20)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+def test_golden_of_uint8(exact: Callable[..., None], runtime: Runtime) -> None:
+    exact("ADD uint8, operands near ties", apart("uint8"), runtime, times=0.1, cases=20)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "section"),
+    [
+        ((1, 4, 4, 8), (1, 4, 4, 8), Section(128, False)),
+        ((1, 4, 4, 8), (8,), Section(8, False)),
+        ((8,), (1, 4, 4, 8), Section(8, False)),
+        ((1, 4, 4, 8), (1, 4, 4, 1), Section(8, True)),
+        ((1, 4, 4, 8), (), Section(128, True)),
+        ((2, 1, 3), (1, 5, 3), Section(3, False)),
+        ((4, 1, 9), (1, 5, 1), None),
+        ((2, 3, 1, 1), (2, 1, 5, 1), Section(5, True)),
+    ],
+)
+def test_inner_loops_by_hand(a: tuple[int, ...], b: tuple[int, ...], section: Section | None) -> None:
+    assert section_of(a, b) == section
+
+
+def test_three_ways_to_scale_by_hand() -> None:
+    # 3 · 0.75 · 2^-1 with a shift of 1 to the left: 2.25; twice: 4.5 → 5 → 2.5 → 3, down: 5 → 2, once: 2.25 → 2
+    x = np.asarray([3])
+    assert [int(way(x, 0.375, 1)[0]) for way in WAYS] == [3, 2, 2]
+    assert [int(way(x, 0.75, 1)[0]) for way in WAYS] == [5, 5, 5]
