@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -58,16 +59,22 @@ def real(op: str, low: float = -20) -> Maker:
     """Floats, zeros of both signs and the ends of the range among them."""
 
     def make(dice: Dice) -> Case:
-        x = np.concatenate([dice.rng.uniform(low, 20, 500), np.exp(dice.rng.normal(0, 20, 200)), [0.0, 1.0]])
+        wide = np.exp(np.minimum(dice.rng.normal(0, 20, 200), 88))
+        x = np.concatenate([dice.rng.uniform(low, 20, 500), wide, [0.0, 1.0]])
         x = (x if low >= 0 else np.concatenate([x, -x])).astype(np.float32)
         return Case([T("x", x.shape, "float32"), T("y", x.shape, "float32")], [Op(op, ["x"], ["y"])], {"x": x})
 
     return make
 
 
+@cache
+def roots_of_integers() -> Array:
+    return np.asarray([root_of_integer(v) for v in range(1, 256)])
+
+
 def root_apart(dice: Dice) -> Case:
     """Scales whose product in float32 and in float64 takes some root to different integers."""
-    x, roots = np.arange(-127, 128, dtype=np.int8), np.asarray([root_of_integer(v) for v in range(1, 256)])
+    x, roots = np.arange(-127, 128, dtype=np.int8), roots_of_integers()
     while True:
         s_x, value, steps = np.float32(dice.scale(-6, 0.5)), dice.size(1, 255), dice.size(0, 119) + 0.5
         s_y = np.float32(1 / np.sqrt(float(s_x) * value) / steps)
