@@ -13,7 +13,7 @@ from quantdiff.sim.runtime import Runtime
 
 
 def svdf(dice: Dice, state: str = "int16") -> Case:
-    inputs, rank, units, memory = dice.of(1, 8, 33), dice.of(1, 2), dice.of(1, 8, 17), dice.size(1, 9)
+    inputs, rank, units, memory = dice.of(1, 8, 33), dice.of(1, 2), dice.of(1, 8, 17) * dice.grown**2, dice.size(1, 9)
     s_x, s_f, s_t = dice.scale(-6, -4), dice.scale(-6, -4), dice.scale(-12, -9)
     s_state = dice.near(s_x * s_f * inputs**0.5 * 80 * 75 / (30000 if state == "int16" else 100))
     s_y = dice.near(s_state * s_t * 10000 * 300 if state == "int16" else s_state * s_t * 100)
