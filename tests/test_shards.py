@@ -66,7 +66,7 @@ def test_parts_give_what_the_whole_gives(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None) as local:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=":0") as local:
         yield local.scheduler_address
 
 

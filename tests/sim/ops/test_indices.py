@@ -98,7 +98,7 @@ def quantifier(op: str) -> Maker:
             dice.of([0], [1, 2], [-1], [1]),
             dice.chance(),
         )
-        out = np.any(np.empty(shape), axis=tuple(axes), keepdims=keep).shape
+        out = np.any(np.zeros(shape), axis=tuple(axes), keepdims=keep).shape
         x = dice.rng.random(shape) < dice.of(0.1, 0.9)
         inputs = [(x, False), (np.asarray(axes, np.int32), True)]
         return case(Op(op, [], [], {"keepDims": keep}, "ReducerOptions"), inputs, [(out, "bool")])

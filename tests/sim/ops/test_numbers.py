@@ -115,7 +115,7 @@ def reduced(op: str, *choices: Sequence[int]) -> Maker:
     def make(dice: Dice) -> Case:
         shape, axes = (dice.side(1, 1), dice.side(1, 9), dice.size(1, 9), dice.of(2, 3, 8, 17)), dice.of(*choices)
         keep = dice.chance()
-        out = np.any(np.empty(shape), axis=tuple(axes), keepdims=keep).shape
+        out = np.any(np.zeros(shape), axis=tuple(axes), keepdims=keep).shape
         tensors = [T("x", shape, "float32"), T("a", (len(axes),), "int32", data=axes), T("y", out, "float32")]
         x = dice.rng.normal(0, 3, shape).astype(np.float32)
         return Case(tensors, [Op(op, ["x", "a"], ["y"], {"keepDims": keep}, "ReducerOptions")], {"x": x})
