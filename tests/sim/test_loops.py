@@ -49,11 +49,14 @@ def both_ways(rule: Requantization, block: Array, offset: Array) -> tuple[Array,
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_near_ties_saturation_and_large_multipliers(rounding: Rounding, dtype: str) -> None:
     rng, (low, high) = np.random.default_rng(0), (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    for tail in range(4):
-        powers, others = 2.0 ** rng.integers(-20, 3, 9), np.exp(rng.uniform(-14, 1.5, 12))  # up to 4
-        scale = np.concatenate([powers, others, [1.0, 0.5, 2.0**-40]])
-        if rounding is Rounding.SINGLE and tail % 2:
-            scale = scale[scale < 1]  # compiled only where no sum can leave an int32
+    for turn in range(8):
+        tail, most = turn % 4, 1.5 if turn % 2 else -1.5  # scales up to 4, or all below a half
+        powers, others = 2.0 ** rng.integers(-20, int(most) + 2, 9), np.exp(rng.uniform(-14, most, 12))
+        scale = np.concatenate(
+            [powers[powers < np.exp(most)], others, [1.0, 0.5, 2.0**-40] if most > 0 else [2.0**-31]]
+        )
+        if rounding is Rounding.SINGLE and turn % 4 == 1:
+            tail, scale = 0, scale[scale < 1]  # compiled only where no sum can leave an int32
         block = near_ties(scale, rng)
         offset = rng.integers(-3, 4, scale.size).astype(np.int32)
         zero_point = int(rng.integers(low, high + 1))
@@ -69,32 +72,30 @@ def in_blocks(rules: tuple[Requantization, ...], block: Array, offset: Array) ->
 
 
 @pytest.mark.parametrize("rounding", [Rounding.RUY, Rounding.GEMMLOWP])
-def test_two_rules_on_one_product(rounding: Rounding, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both orders, sums that shift left among them, and what is counted is what differs."""
+@pytest.mark.parametrize("largest", [0.2, 0.4, 4.0])
+def test_two_rules_on_one_product(rounding: Rounding, largest: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both orders, and what is counted is what differs; where some sum shifts left, each has its own product."""
     rng = np.random.default_rng(1)
-    powers, others = 2.0 ** rng.integers(-20, 0, 40), np.exp(rng.uniform(-14, 0, 40))
-    for largest in (1.0, 4.0):
-        scale = np.append(np.concatenate([powers, others]), largest)
-        block, offset = near_ties(scale, rng), rng.integers(-3, 4, scale.size).astype(np.int32)
-        first = Requantization(rounding, tuple(scale.tolist()), 3, (-100, 90), "int8")
-        rules = first, replace(first, rounding=Rounding.XNNPACK), replace(first, rounding=OTHER[rounding]), first
-        assert [indices for _, indices in stages(rules[:3], loops)] == [
-            (0, 2) if rounding is Rounding.RUY else (2, 0),
-            (1,),
-        ]
-        results = []
-        for module in (loops, None):
-            monkeypatch.setattr("quantdiff.sim.rounded.loops", lambda elements, chosen=module: chosen)
-            whole = in_blocks(rules, block, offset).whole()
-            alone, counts = in_blocks(rules, block, offset).first_and_differing()
-            np.testing.assert_array_equal(alone, whole[0])
-            assert counts == tuple(np.count_nonzero(whole[0] != y) for y in whole)
-            assert counts[0] == counts[3] == 0
-            assert counts[1] > 100
-            assert counts[2] > 100
-            results.append(whole)
-        for fast, slow in zip(*results, strict=True):
-            np.testing.assert_array_equal(fast, slow)
+    powers, others = 2.0 ** rng.integers(-20, -2, 40), np.exp(rng.uniform(-13, np.log(largest), 40))
+    scale = np.append(np.concatenate([powers, others]), largest)
+    block, offset = near_ties(scale, rng), rng.integers(-3, 4, scale.size).astype(np.int32)
+    first = Requantization(rounding, tuple(scale.tolist()), 3, (-100, 90), "int8")
+    rules = first, replace(first, rounding=Rounding.XNNPACK), replace(first, rounding=OTHER[rounding]), first
+    together = [(0, 2) if rounding is Rounding.RUY else (2, 0), (1,)]
+    assert [indices for _, indices in stages(rules[:3], loops)] == (together if largest < 1 else [(0,), (1,), (2,)])
+    results = []
+    for module in (loops, None):
+        monkeypatch.setattr("quantdiff.sim.rounded.loops", lambda elements, chosen=module: chosen)
+        whole = in_blocks(rules, block, offset).whole()
+        alone, counts = in_blocks(rules, block, offset).first_and_differing()
+        np.testing.assert_array_equal(alone, whole[0])
+        assert counts == tuple(np.count_nonzero(whole[0] != y) for y in whole)
+        assert counts[0] == counts[3] == 0
+        assert counts[1] > 100
+        assert counts[2] > 100
+        results.append(whole)
+    for fast, slow in zip(*results, strict=True):
+        np.testing.assert_array_equal(fast, slow)
 
 
 def test_a_tail_is_no_twin() -> None:
@@ -178,16 +179,28 @@ def test_strides_and_dilations_that_differ_by_axis() -> None:
 
 def test_split_sums_are_exact_at_the_extremes() -> None:
     depth = 5000
-    w = np.where(np.arange(2 * depth).reshape(1, 2, depth) % 3, 255, -254)
-    assert len(exact_parts(w, 255)) > 1
-    assert exact_parts(np.full((1, 1, 1024), -128), 128) == [slice(0, 1024)]  # 2**24 itself is exact
-    assert len(exact_parts(np.full((1, 1, 1025), -128), 128)) > 1
+    w = np.where(np.arange(2 * depth).reshape(1, 2, depth) % 3, 255, -254).astype(np.int16)
+    assert len(exact_parts(w.astype(np.float32), 255)) > 1
+    assert exact_parts(np.full((1, 1, 1024), -128.0), 128) == [slice(0, 1024)]  # 2**24 itself is exact
+    assert len(exact_parts(np.full((1, 1, 1025), -128.0), 128)) > 1
     x = np.full((3, depth), 255, np.uint8)
     x[1], x[2, ::2] = 0, 1
-    sums = gemm(x.reshape(1, 3, 1, 1, 1, depth), w, 7, np.asarray([5, -5], np.int32))
+    sums = gemm(x.reshape(1, 3, 1, 1, 1, depth), w, (7, 0), np.asarray([5, -5], np.int32))
     (block,) = sums.blocks
     truth = (x.astype(np.int64) - 7) @ w[0].T + [5, -5]
     assert (block.astype(np.int64) + sums.offset).tolist() == truth.tolist()
+
+
+@pytest.mark.parametrize("depth", [1024, 1025, 65_793, 65_794, 200_000])
+def test_weights_at_one_end_sum_up_exactly(depth: int) -> None:
+    """Around the depths at which the type alone no longer promises it, and float32 no longer holds the sum."""
+    w = np.full((1, 2, depth), -128, np.int8)
+    w[0, 1, ::2] = 127
+    x = np.full((1, depth), -128, np.int8)
+    sums = gemm(x.reshape(1, 1, 1, 1, 1, depth), w, (-5, 3), None)
+    (block,) = sums.blocks
+    truth = (x.astype(np.int64) + 5) @ (w[0].T.astype(np.int64) - 3)
+    assert (block.astype(np.int64) + sums.offset).astype(np.int32).tolist() == truth.astype(np.int32).tolist()
 
 
 def test_this_machine_multiplies_exactly() -> None:

@@ -85,39 +85,48 @@ def add_bias(acc: Array, bias: Array | None) -> Array:
     return wrap_int32(acc)
 
 
-def gemm(columns: Array, w: Array, zero_point: int, bias: Array | None) -> Sums:
-    """Sums over raw activations; the zero point is settled once per channel instead of once per element.
+def gemm(columns: Array, w: Array, zero_points: tuple[int, int], bias: Array | None) -> Sums:
+    """Sums over raw activations; their zero point is settled once per channel instead of once per element.
 
     Shapes: columns (n, out_h, out_w, kh, kw, groups * c) as ``windows`` gives them, padded with the zero
-    point; w (groups, out, kh * kw * c), minus its own zero point.
+    point; w (groups, out, kh * kw * c) as stored. ``zero_points`` are those of both.
     """
-    total = w.sum(axis=2, dtype=np.int64).reshape(-1)
-    offset = (0 if bias is None else bias.reshape(-1).astype(np.int64)) - zero_point * total
-    rows = math.prod(columns.shape[:3])
-    return Sums(rows, offset.astype(np.int32), _products(columns, w, exact_parts(w, LARGEST[columns.dtype.name])))
+    x_point, w_point = zero_points
+    matrix = np.empty(w.shape, product_dtype())
+    np.copyto(matrix, w, casting="unsafe")
+    if w_point:
+        matrix -= w_point
+    offset = (0 if bias is None else bias.reshape(-1).astype(np.int64)) - x_point * sums_of_rows(matrix).reshape(-1)
+    largest, ends = LARGEST[columns.dtype.name], np.iinfo(w.dtype)
+    bound = largest * max(ends.max - w_point, w_point - ends.min) * w.shape[2]
+    parts = [slice(0, w.shape[2])] if bound <= EXACT_FLOAT32 else exact_parts(matrix, largest)
+    return Sums(math.prod(columns.shape[:3]), offset.astype(np.int32), _products(columns, matrix, parts))
 
 
-def exact_parts(w: Array, largest: int) -> list[slice]:
+def sums_of_rows(matrix: Array) -> Array:
+    """Exact sums along the last axis, as int64, of numbers that 8-bit weights can be."""
+    if matrix.shape[-1] * LARGEST["uint8"] <= EXACT_FLOAT32:
+        return np.asarray(matrix @ np.ones(matrix.shape[-1], matrix.dtype)).astype(np.int64)
+    return np.asarray(matrix.sum(axis=-1, dtype=np.float64)).astype(np.int64)
+
+
+def exact_parts(matrix: Array, largest: int) -> list[slice]:
     """Slices of the last axis, few, in which no sum of products with ``±largest`` passes 2**24."""
-    depth = w.shape[-1]
-    if largest * max(int(w.max(initial=0)), -int(w.min(initial=0))) * depth <= EXACT_FLOAT32:
-        return [slice(0, depth)]
-    magnitude = np.abs(w)
-    if largest * int(magnitude.sum(axis=-1, dtype=np.int64).max()) <= EXACT_FLOAT32:
+    depth, magnitude = matrix.shape[-1], np.abs(matrix)
+    if largest * int(sums_of_rows(magnitude).max()) <= EXACT_FLOAT32:
         return [slice(0, depth)]
     for count in range(2, depth + 1):
         edges = np.arange(count + 1) * depth // count
-        sums = np.add.reduceat(magnitude, edges[:-1], axis=-1, dtype=np.int64)
+        sums = np.add.reduceat(magnitude, edges[:-1], axis=-1, dtype=np.float64)
         if largest * int(sums.max()) <= EXACT_FLOAT32:
             return [slice(a, b) for a, b in pairwise(edges.tolist())]
     raise OverflowError("one product passes 2**24: these cannot be 8-bit operands")
 
 
-def _products(columns: Array, w: Array, parts: list[slice]) -> Iterator[Array]:
+def _products(columns: Array, matrix: Array, parts: list[slice]) -> Iterator[Array]:
     """Blocks of the products; one group in one part stays float32, else the parts add up in int32."""
-    groups, out, depth = w.shape
-    c, dtype = columns.shape[5] // groups, product_dtype()
-    matrix, whole = w.astype(dtype), len(parts) == groups == 1
+    groups, out, depth = matrix.shape
+    c, dtype, whole = columns.shape[5] // groups, matrix.dtype, len(parts) == groups == 1
     blocks = list(tiles(columns.shape, depth + groups * out))
     most = max((math.prod(columns[tile].shape[:3]) for tile in blocks), default=0)
     operands, sums = np.empty((most, depth), dtype), np.empty((most, groups * out), dtype if whole else np.int32)

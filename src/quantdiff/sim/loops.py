@@ -8,7 +8,7 @@ wrapping as int32 does. Shapes are not looked at: the callers do.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -16,9 +16,14 @@ from numba import njit
 from quantdiff.quant import Array
 from quantdiff.sim.fixed_point import ONE_HALF_Q31
 
-Function = TypeVar("Function", bound=Callable[..., int | None])
+Function = TypeVar("Function", bound=Callable[..., Any])
 MAGIC = np.float32(1.5 * 2**23)
-"""Added and taken away again, it rounds a small float32 half to even."""
+"""Added to a small float32, it rounds it half to even; its own lowest 22 bits are 0."""
+BEYOND = np.int32(2**30)
+"""Shifted right by ``rules.FAR`` at most, it is still beyond all 8-bit numbers."""
+INT8_MIN, INT8_MAX = np.int32(-128), np.int32(127)
+FITS_INT16 = 2**14
+"""So many are counted in 16 bits, which go twice as many at a time."""
 
 
 def compiled(function: Function) -> Function:
@@ -58,43 +63,73 @@ def by_shifts(  # pragma: no cover (compiled)
 
 
 @compiled
-def by_shifts_twice(  # pragma: no cover (compiled)
-    block: Array,
-    offset: Array,
-    multiplier: tuple[Array, Array, Array, Array, Array],
-    enlarged: bool,
-    output: tuple[int, int, int],
-    ys: tuple[Array, Array],
+def to_int8(steps: Any) -> Any:  # pragma: no cover (compiled)
+    """Clamped to int8: with bounds that are constants it is one instruction."""
+    return min(max(steps, INT8_MIN), INT8_MAX)
+
+
+@compiled
+def by_halving(  # pragma: no cover (compiled)
+    block: Array, offset: Array, multiplier: Array, ties: tuple[bool, int], output: tuple[int, int, int], y: Array
 ) -> None:
-    """Rules R and G at once from one product: what makes ties go away from zero is left out for the first."""
-    mantissa, left, half, right, ties = multiplier
-    zero_point, low, high = output
-    least, most, zero = np.int32(low - zero_point), np.int32(high - zero_point), np.int32(zero_point)
+    """Rules G and R where every sum is shifted right, in 32 bits: half the width of ``by_shifts``.
+
+    ``multiplier`` is int32, (2, channels): mantissa, and right shift less 1. ``ties`` says whether some shift is 1,
+    and of how many of the last channels ties go away from zero. The second rounding is
+    floor((floor(x / 2**(r - 1)) + 1) / 2); the zero point z goes in as 2z, for which x is bounded where r is 1.
+    """
+    mantissa, right, (bounded, away), channels = multiplier[0], multiplier[1], ties, block.shape[1]
+    zero_point, low, high = np.int32(2 * output[0] + 1), np.int32(output[1]), np.int32(output[2])
+    saturating = low == INT8_MIN and high == INT8_MAX
+    for i in range(block.shape[0]):
+        for c in range(channels):
+            acc = np.int32(np.int32(block[i, c]) + offset[c])
+            scaled = np.int32((np.int64(acc) * np.int64(mantissa[c]) + ONE_HALF_Q31) >> 31)
+            if bounded:
+                scaled = np.int32(min(max(scaled, -BEYOND), BEYOND))
+            if away == channels:
+                scaled += acc >> 31
+            elif away > 0:
+                scaled += (acc >> 31) & -np.int32(c >= channels - away)
+            steps = np.int32((np.int32(scaled >> right[c]) + zero_point) >> 1)
+            y[i, c] = to_int8(steps) if saturating else min(max(steps, low), high)
+
+
+@compiled
+def by_halving_twice(  # pragma: no cover (compiled)
+    block: Array, offset: Array, multiplier: Array, bounded: bool, output: tuple[int, int, int], ys: tuple[Array, Array]
+) -> None:
+    """Rules R and G at once from one product, the ties of the second away from zero."""
+    mantissa, right = multiplier[0], multiplier[1]
+    zero_point, low, high = np.int32(2 * output[0] + 1), np.int32(output[1]), np.int32(output[2])
+    saturating = low == INT8_MIN and high == INT8_MAX
     up, away = ys
     for i in range(block.shape[0]):
         for c in range(block.shape[1]):
             acc = np.int32(np.int32(block[i, c]) + offset[c])
-            if enlarged:
-                acc = np.int32(np.int64(acc) << left[c])
-            product = np.int64(acc) * mantissa[c] + ONE_HALF_Q31
-            total = product + half[c]
-            first, second = np.int32(total >> right[c]), np.int32((total + ((product >> 63) & ties[c])) >> right[c])
-            up[i, c] = np.int32(min(max(first, least), most) + zero)
-            away[i, c] = np.int32(min(max(second, least), most) + zero)
+            scaled = np.int32((np.int64(acc) * np.int64(mantissa[c]) + ONE_HALF_Q31) >> 31)
+            if bounded:
+                scaled = np.int32(min(max(scaled, -BEYOND), BEYOND))
+            first = np.int32((np.int32(scaled >> right[c]) + zero_point) >> 1)
+            second = np.int32((np.int32(np.int32(scaled + (acc >> 31)) >> right[c]) + zero_point) >> 1)
+            if saturating:
+                up[i, c], away[i, c] = to_int8(first), to_int8(second)
+            else:
+                up[i, c], away[i, c] = min(max(first, low), high), min(max(second, low), high)
 
 
 @compiled
 def by_float(  # pragma: no cover (compiled)
     block: Array, offset: Array, scale: Array, output: tuple[int, int, int], y: Array
 ) -> None:
-    """Rule X. ``scale`` is float32 per channel; clamped first, so that MAGIC rounds."""
+    """Rule X. ``scale`` is float32 per channel; clamped first, so that MAGIC rounds and leaves the steps as bits."""
     zero_point, low, high = output
     least, most, zero = np.float32(low - zero_point), np.float32(high - zero_point), np.int32(zero_point)
     for i in range(block.shape[0]):
         for c in range(block.shape[1]):
             acc = np.int32(np.int32(block[i, c]) + offset[c])
             steps = min(max(np.float32(acc) * scale[c], least), most)
-            y[i, c] = np.int32((steps + MAGIC) - MAGIC) + zero
+            y[i, c] = np.float32(steps + MAGIC).view(np.int32) + zero  # of which ``y`` takes the lowest 8 bits
 
 
 @compiled
@@ -123,6 +158,28 @@ def depthwise(  # pragma: no cover (compiled)
 
 
 @compiled
+def depthwise_of_bytes(  # pragma: no cover (compiled)
+    image: Array, taps: Array, places: Array, steps: tuple[int, int, int], first: int, acc: Array
+) -> None:
+    """The same for an int8 image and taps within ±127: two products fit 16 bits, which go twice as many at a time."""
+    down, across, lines = steps
+    for line in range(acc.shape[0]):
+        seen, top = image[(first + line) // lines], (first + line) % lines * down
+        for k in range(0, taps.shape[0], 3):
+            (y0, x0), (y1, x1), (y2, x2) = places[k], places[k + 1], places[k + 2]
+            row0, row1, row2 = seen[top + y0], seen[top + y1], seen[top + y2]
+            w0, w1, w2 = taps[k], taps[k + 1], taps[k + 2]
+            so_far = np.int32(-1 if k else 0)
+            for j in range(acc.shape[1]):
+                sums, left = acc[line, j], j * across
+                q0, q1, q2 = row0[left + x0], row1[left + x1], row2[left + x2]
+                for c in range(sums.size):
+                    two = np.int16(np.int16(q0[c]) * w0[c] + np.int16(q1[c]) * w1[c])
+                    third = np.int16(np.int16(q2[c]) * w2[c])
+                    sums[c] = (sums[c] & so_far) + np.int32(two) + np.int32(third)
+
+
+@compiled
 def look_up_and_add(  # pragma: no cover (compiled)
     a: Array, b: Array, left: Array, right: Array, sums: Array
 ) -> None:
@@ -135,6 +192,9 @@ def look_up_and_add(  # pragma: no cover (compiled)
 def count_differing(a: Array, b: Array) -> int:  # pragma: no cover (compiled)
     """How many elements of two flat arrays of integers are not equal."""
     count = 0
-    for i in range(a.size):
-        count += a[i] != b[i]
+    for start in range(0, a.size, FITS_INT16):
+        x, y, part = a[start : start + FITS_INT16], b[start : start + FITS_INT16], np.int16(0)
+        for i in range(x.size):
+            part = np.int16(part + np.int16(x[i] != y[i]))
+        count += int(part)
     return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -106,13 +107,16 @@ def clamp_of(node: Node, runtime: Runtime) -> tuple[int, int]:
     if node.activation not in ACTIVATION_RANGE:
         raise NoKernel(f"fused activation {node.activation}")
     bounds = ACTIVATION_RANGE[node.activation]
-    first, last = (_bound(node.y, real, runtime) if np.isfinite(real) else None for real in bounds)
+    quant, xnnpack = quant_of(node.y), runtime is Runtime.XNNPACK
+    first, last = (_bound(quant, node.y.dtype, real, xnnpack) if np.isfinite(real) else None for real in bounds)
     return low if first is None else max(low, first), high if last is None else min(high, last)
 
 
-def _bound(tensor: Tensor, real: float, runtime: Runtime) -> int:
-    """One real bound in the tensor's integers, clipped to its dtype."""
-    if runtime is Runtime.XNNPACK:
-        steps = np.float32(real) / scale_of(tensor) + np.float32(zero_point_of(tensor))
-        return int(np.clip(np.rint(steps), *INTEGER_RANGE[tensor.dtype]))
-    return int(quantize(np.asarray(real, np.float32), quant_of(tensor), tensor.dtype))
+@lru_cache
+def _bound(params: QuantParams, dtype: str, real: float, by_xnnpack: bool) -> int:
+    """One real bound in the integers of ``dtype``, clipped to its range."""
+    if by_xnnpack:
+        (scale,), (zero_point,) = params.scale, params.zero_point
+        steps = np.float32(real) / np.float32(scale) + np.float32(zero_point)
+        return int(np.clip(np.rint(steps), *INTEGER_RANGE[dtype]))
+    return int(quantize(np.asarray(real, np.float32), params, dtype))

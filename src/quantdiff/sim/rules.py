@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import ModuleType
 
 import numpy as np
@@ -15,6 +16,8 @@ from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.scales import convolution_scale
 
+FAR = 20
+"""Right shift up to which ``loops.BEYOND`` stays beyond 8 bits."""
 Stage = Callable[[Array, Array, Sequence[Array]], None]
 """Rounds one block: (block, offset, where to write), one array for each of its rules."""
 
@@ -35,10 +38,13 @@ class Requantization:
 
     def stage(self, compiled: ModuleType | None) -> Stage:
         """The rounding with all that does not depend on the block worked out."""
-        output, scale = (self.zero_point, *self.clamp), np.asarray(self.scale)
+        output = (self.zero_point, *self.clamp)
         if compiled is not None and self.rounding is Rounding.XNNPACK and not self.tail:
-            narrow = scale.astype(np.float32)
+            narrow = np.asarray(self.scale, np.float32)
             return lambda block, offset, ys: compiled.by_float(block, offset, narrow, output, ys[0])
+        halving = self.halving()
+        if compiled is not None and halving is not None:
+            return lambda block, offset, ys: compiled.by_halving(block, offset, *halving, output, ys[0])
         if compiled is not None and self._fits_int32():
             shifts = self._shifts()
             return lambda block, offset, ys: compiled.by_shifts(block, offset, *shifts, output, ys[0])
@@ -46,21 +52,32 @@ class Requantization:
 
     def stage_with_ties_away(self, compiled: ModuleType) -> Stage:
         """Rule R, and rule G on the same product, at once."""
-        output, shifts = (self.zero_point, *self.clamp), self._by_gemmlowp()._shifts()
-        return lambda block, offset, ys: compiled.by_shifts_twice(block, offset, *shifts, output, (ys[0], ys[1]))
+        output, halving = (self.zero_point, *self.clamp), self.halving()
+        assert halving is not None
+        multiplier, (bounded, _) = halving
+        return lambda block, offset, ys: compiled.by_halving_twice(
+            block, offset, multiplier, bounded, output, (ys[0], ys[1])
+        )
 
     def has_twin(self, other: Requantization) -> bool:
-        """True when the other is rule G where this one is rule R, and all else is the same."""
-        return self.rounding is Rounding.RUY and not self.tail and other == self._by_gemmlowp()
+        """True when the other is rule G where this one is rule R, all else is the same, and both can be had at once."""
+        if (self.rounding, self.tail, other.rounding) != (Rounding.RUY, 0, Rounding.GEMMLOWP):
+            return False
+        return other == replace(self, rounding=Rounding.GEMMLOWP) and self.halving() is not None
+
+    def halving(self) -> tuple[Array, tuple[bool, int]] | None:
+        """What ``loops.by_halving`` takes, or None where it cannot do this."""
+        if self.rounding not in (Rounding.GEMMLOWP, Rounding.RUY):
+            return None
+        multiplier = _halving(self.scale)
+        away = self.tail if self.rounding is Rounding.RUY else len(self.scale)
+        return None if multiplier is None else (multiplier[0], (multiplier[1], away))
 
     def _fits_int32(self) -> bool:
         """True for the rules by shifts, as long as no scaled sum can leave an int32."""
         return self.rounding in (Rounding.GEMMLOWP, Rounding.RUY) or (
-            self.rounding is Rounding.SINGLE and max(self.scale, default=0.0) < 1
+            self.rounding is Rounding.SINGLE and not self.tail and max(self.scale, default=0.0) < 1
         )
-
-    def _by_gemmlowp(self) -> Requantization:
-        return replace(self, rounding=Rounding.GEMMLOWP)
 
     def _shifts(self) -> tuple[tuple[Array, ...], bool]:
         """The multiplier as ``loops.by_shifts`` takes it, and whether some sum is shifted left."""
@@ -80,6 +97,19 @@ class Requantization:
         for part, rounding in ((slice(0, body), self.rounding), (slice(body, None), Rounding.GEMMLOWP)):
             steps = requantize(acc[:, part], scale[part], rounding) + self.zero_point
             y[:, part] = steps.clip(*self.clamp)
+
+
+@lru_cache(maxsize=512)
+def _halving(scale: tuple[float, ...]) -> tuple[Array, bool] | None:
+    """Mantissas and right shifts less 1, and whether some shift is 1; None where one is 0, or 1 beside one too far.
+
+    Kept, since the samples of one model come in parts.
+    """
+    mantissa, shift = quantize_multiplier(np.asarray(scale))
+    bounded = bool(np.any(shift == -1))
+    if np.any((shift >= 0) | (mantissa == 0)) or (bounded and np.any(shift < -FAR)):
+        return None
+    return np.stack([mantissa, -shift - 1]).astype(np.int32), bounded
 
 
 def requantization(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -65,12 +66,31 @@ def add_or_subtract(node: Node, a: Array, b: Array, sign: int, runtimes: Sequenc
     if node.x.dtype == "int16":
         operands = centred(a, zero_point_of(node.x)), centred(b, zero_point_of(node.at(1)))
         return tuple(of_16_bits(node, *operands, sign, runtime) for runtime in runtimes)
-    ways = [in_21_bits if runtime is Runtime.XNNPACK else in_three_steps for runtime in runtimes]
-    outputs = {way: added(node, a, b, way(node, sign)) for way in dict.fromkeys(ways)}
-    return tuple(
-        with_vectors(node, a, b, outputs[way]) if sign > 0 and runtime is Runtime.BUILTIN else outputs[way]
-        for way, runtime in zip(ways, runtimes, strict=True)
-    )
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    flat = flattened(a, shape), flattened(b, shape)
+    outputs: dict[object, Array] = {}
+
+    def by(terms: Terms) -> Array:
+        key = terms.key()
+        if key not in outputs:
+            outputs[key] = added(node, flat, shape, terms)
+        return outputs[key]
+
+    return tuple(in_8_bits(node, sign, runtime, by) for runtime in runtimes)
+
+
+def in_8_bits(node: Node, sign: int, runtime: Runtime, by: Callable[[Terms], Array]) -> Array:
+    """The output of one runtime; ``by`` computes it for all elements by the same terms."""
+    if runtime is Runtime.XNNPACK:
+        return by(in_21_bits(node, sign))
+    vectors = vectors_of(node) if sign > 0 and runtime is Runtime.BUILTIN else None
+    if vectors is None:
+        return by(in_three_steps(node, sign))
+    inside = by(in_three_steps(node, sign, vectors.scaled))
+    if vectors.whole == vectors.length:
+        return inside
+    held = vectors.hold(np.arange(inside.size)).reshape(inside.shape)
+    return np.where(held, inside, by(in_three_steps(node, sign)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +123,6 @@ def vectors_of(node: Node) -> Vectors | None:
     return Vectors(section.length, whole, scaled) if whole else None
 
 
-def with_vectors(node: Node, a: Array, b: Array, y: Array) -> Array:
-    """``y`` with what falls into vectors as these have it. Shape as ``y``."""
-    vectors = vectors_of(node)
-    if vectors is None:
-        return y
-    plain, own = (in_three_steps(node, 1, scaled) for scaled in (scaled_twice, vectors.scaled))
-    if np.array_equal(plain.left, own.left) and np.array_equal(plain.right, own.right):
-        return y
-    inside = added(node, a, b, own)
-    if vectors.whole == vectors.length:
-        return inside
-    return np.where(vectors.hold(np.arange(y.size)).reshape(y.shape), inside, y)
-
-
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What each of the 256 values of an operand contributes to the sum, by its byte, and how the sum is rounded."""
@@ -127,44 +133,59 @@ class Terms:
     rounding: Rounding
     runtime: Runtime
 
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal terms, which give equal outputs."""
+        return self.left.tobytes(), self.right.tobytes(), self.scale, self.rounding, self.runtime
 
-def added(node: Node, a: Array, b: Array, terms: Terms) -> Array:
-    """The output for two operands of 8 bits. Shapes broadcast."""
-    shape = np.broadcast_shapes(a.shape, b.shape)
-    left, right = (np.require(np.broadcast_to(x, shape), requirements=["C", "W"]).reshape(-1) for x in (a, b))
+
+def flattened(x: Array, shape: tuple[int, ...]) -> Array:
+    """The bytes of an operand broadcast to ``shape``, one after another, as the compiled loops take them."""
+    whole = x if x.shape == shape else np.broadcast_to(x, shape)
+    return np.require(whole, requirements=["C", "W"]).reshape(-1).view(np.uint8)
+
+
+def added(node: Node, operands: tuple[Array, Array], shape: tuple[int, ...], terms: Terms) -> Array:
+    """The output, of ``shape``, for two operands of 8 bits that are ``flattened``."""
     channels = max(1, shape[-1]) if shape else 1
     rule = requantization(node, terms.runtime, terms.rounding, terms.scale, channels=channels)
-    blocks = looked_up(left.view(np.uint8), right.view(np.uint8), terms, channels)
-    (y,) = Rounded(Sums(left.size // channels, np.zeros(channels, np.int32), blocks), (rule,), shape).whole()
+    count, blocks = operands[0].size // channels, looked_up(*operands, terms, channels)
+    (y,) = Rounded(Sums(count, np.zeros(channels, np.int32), blocks), (rule,), shape).whole()
     return y
 
 
 def looked_up(a: Array, b: Array, terms: Terms, channels: int) -> Iterator[Array]:
     """The sums in blocks of rows. Shapes: a and b flat, as bytes -> (rows, channels) each."""
     compiled, step = loops(a.size), max(1, BLOCK // channels) * channels
+    held = np.empty(min(step, a.size), np.int32)
     for start in range(0, a.size, step):
         left, right = a[start : start + step], b[start : start + step]
+        sums = held[: left.size]
         if compiled is None:
-            sums = terms.left[left] + terms.right[right]
+            np.add(terms.left[left], terms.right[right], out=sums)
         else:
-            sums = np.empty(left.size, np.int32)
             compiled.look_up_and_add(left, right, terms.left, terms.right, sums)
         yield sums.reshape(-1, channels)
 
 
-def values_of(node: Node, position: int) -> Array:
+def values_of(dtype: str, zero_point: int) -> Array:
     """Every value of an 8-bit operand without its zero point, in the order of its bytes."""
-    tensor = node.at(position)
-    return centred(np.arange(256, dtype=np.uint8).view(tensor.dtype), zero_point_of(tensor)).astype(np.int64)
+    return centred(np.arange(256, dtype=np.uint8).view(dtype), zero_point).astype(np.int64)
 
 
 def in_three_steps(node: Node, sign: int, scaled: Callable[..., Array] | None = None) -> Terms:
     """Scale both operands to twice the larger scale, by rule G or as ``scaled``, add, scale to the output by rule G."""
-    scales = [np.float64(scale_of(t)) for t in (node.x, node.at(1))]
-    twice = 2 * max(scales)
-    how = scaled or scaled_twice
-    left, right = (how(values_of(node, i), s / twice, LEFT_SHIFT) for i, s in enumerate(scales))
-    last = float(twice / (2.0**LEFT_SHIFT * np.float64(scale_of(node.y))))
+    a, b = ((node.at(i).dtype, float(scale_of(node.at(i))), zero_point_of(node.at(i))) for i in (0, 1))
+    return _in_three_steps(a, b, float(scale_of(node.y)), sign, scaled or scaled_twice)
+
+
+@lru_cache(maxsize=256)
+def _in_three_steps(
+    a: tuple[str, float, int], b: tuple[str, float, int], scale: float, sign: int, scaled: Callable[..., Array]
+) -> Terms:
+    """The same for operands given as type, scale and zero point; kept, since samples come in parts."""
+    twice = 2 * max(a[1], b[1])
+    left, right = (scaled(values_of(dtype, point), own / twice, LEFT_SHIFT) for dtype, own, point in (a, b))
+    last = twice / (2.0**LEFT_SHIFT * scale)
     return Terms(left.astype(np.int32), (sign * right).astype(np.int32), last, Rounding.GEMMLOWP, Runtime.REFERENCE)
 
 
@@ -213,7 +234,8 @@ def scaled_down(x: Array, scale: ArrayLike, left_shift: int) -> Array:
 def in_21_bits(node: Node, sign: int) -> Terms:
     """Multipliers of at most 21 bits, one sum, one shift half up."""
     m_a, m_b, shift = multipliers_of_21_bits(node)
-    left, right = values_of(node, 0) * m_a, values_of(node, 1) * (sign * m_b)
+    a, b = (values_of(node.at(i).dtype, zero_point_of(node.at(i))) for i in (0, 1))
+    left, right = a * m_a, b * (sign * m_b)
     return Terms(left.astype(np.int32), right.astype(np.int32), 2.0**-shift, Rounding.SINGLE, Runtime.XNNPACK)
 
 

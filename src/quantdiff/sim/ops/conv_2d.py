@@ -58,8 +58,8 @@ def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis
     columns = windows(pad_image(x, axes, zero_point), axes)
     if columns.shape[1:] == (*x.shape[1:3], 1, 1, x.shape[3]):  # one tap: every pixel is a row
         columns = columns.reshape(1, -1, 1, 1, 1, x.shape[3])
-    grouped = centred(w, zero_point_of(node.at(1))).reshape(x.shape[3] // depth, -1, w[0].size)
-    return gemm(columns, grouped, zero_point, bias)
+    grouped = w.reshape(x.shape[3] // depth, -1, w[0].size)
+    return gemm(columns, grouped, (zero_point, zero_point_of(node.at(1))), bias)
 
 
 def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime, rounding: Rounding) -> Array:

@@ -34,6 +34,8 @@ VECTOR = 8
 """Channels that the vectorised loop of ``builtin`` rounds together."""
 TAPS_AT_ONCE = 3
 """Taps that ``loops.depthwise`` adds up at once."""
+PAIR_FITS = 127
+"""The largest tap of which two products with an int8 fit an int16."""
 
 
 @kernel("DEPTHWISE_CONV_2D", shared=True)
@@ -89,6 +91,8 @@ def blocks_of(compiled: ModuleType, x: Array, zero_point: int, w: Array, axes: t
     """Sums of products over raw activations, some output lines at a time."""
     (rows, columns), channels = axes, w.shape[2]
     taps, places = taps_of(w, axes)
+    narrow = x.dtype == np.int8 and int(np.abs(taps).max(initial=0)) <= PAIR_FITS
+    multiply = compiled.depthwise_of_bytes if narrow else compiled.depthwise
     at_once = max(1, BLOCK // (columns.out * channels))  # lines
     images = min(len(x), max(1, at_once // rows.out))
     padded = pad_image(np.full((images, *x.shape[1:3], channels), zero_point, x.dtype), axes, zero_point)
@@ -100,7 +104,7 @@ def blocks_of(compiled: ModuleType, x: Array, zero_point: int, w: Array, axes: t
         lines = len(some) * rows.out
         for first in range(0, lines, at_once):
             block = acc[: lines - first]
-            compiled.depthwise(padded, taps, places, (rows.stride, columns.stride, rows.out), first, block)
+            multiply(padded, taps, places, (rows.stride, columns.stride, rows.out), first, block)
             yield block.reshape(-1, channels)
 
 

@@ -54,8 +54,8 @@ def fully_connected(
     if Runtime.XNNPACK in runtimes:
         refuse_wrapping_bias(node, bias)
     units, depth = w.shape[-2:]
-    matrix = centred(w, zero_point_of(node.at(1))).reshape(1, units, depth)
-    sums = gemm(x.reshape(1, -1, 1, 1, 1, depth), matrix, zero_point_of(node.x), bias)
+    zero_points = zero_point_of(node.x), zero_point_of(node.at(1))
+    sums = gemm(x.reshape(1, -1, 1, 1, 1, depth), w.reshape(1, units, depth), zero_points, bias)
     rules = [
         requantization(node, runtime, ROUNDING[runtime], effective_scale(node, runtime), channels=units)
         for runtime in runtimes
