@@ -6,6 +6,9 @@ of type Q(i) on ``bits`` bits is an integer that stands for ``raw / 2**(bits - 1
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import numpy as np
 
 from quantdiff.quant import Array
@@ -25,6 +28,8 @@ EXP_MINUS_ONE_EIGHTH, ONE_THIRD = 1895147668, 715827883
 FORTY_EIGHT_OVER_17, MINUS_32_OVER_17 = 1515870810, -1010580540
 WIDE = 5
 """With more integer bits than this, exp is cut to 0 below -32."""
+NARROW = 16
+"""Bits of which there is a table of all values."""
 
 
 def constant(q31: int, bits: int) -> int:
@@ -98,16 +103,37 @@ def one_over_one_plus_x(a: Array, bits: int = 32) -> Array:
 
 def logistic(a: Array, integer_bits: int, bits: int = 32) -> Array:
     """``1 / (1 + exp(-a))`` in Q0 for ``a`` in Q(integer_bits). Shape as ``a``."""
+    return _looked_up(_logistic, a, integer_bits) if bits == NARROW else _logistic(a, integer_bits, bits)
+
+
+def tanh(a: Array, integer_bits: int, bits: int = 32) -> Array:
+    """``tanh(a)`` in Q0 for ``a`` in Q(integer_bits). Shape as ``a``."""
+    return _looked_up(_tanh, a, integer_bits) if bits == NARROW else _tanh(a, integer_bits, bits)
+
+
+def _logistic(a: Array, integer_bits: int, bits: int) -> Array:
     a = np.asarray(a, np.int64)
     positive = one_over_one_plus_x(exp_on_negative_values(wrap(-np.abs(a), bits), integer_bits, bits), bits)
     result = np.where(a > 0, positive, one(bits) - positive)
     return np.where(a == 0, 1 << (bits - 2), result)
 
 
-def tanh(a: Array, integer_bits: int, bits: int = 32) -> Array:
-    """``tanh(a)`` in Q0 for ``a`` in Q(integer_bits). Shape as ``a``."""
+def _tanh(a: Array, integer_bits: int, bits: int) -> Array:
     a = np.asarray(a, np.int64)
     # ExactMulByPot<1> doubles by reading the same bits with one integer bit more.
     e = exp_on_negative_values(wrap(-np.abs(a), bits), integer_bits + 1, bits)
     t = rescale(_reciprocal(e, bits) - (1 << (bits - 3)), 2, bits)
     return np.where(a == 0, 0, np.where(a < 0, -t, t))
+
+
+def _looked_up(function: Callable[[Array, int, int], Array], a: Array, integer_bits: int) -> Array:
+    found: Array = _of_every_int16(function, integer_bits)[np.asarray(a, np.int64) + (1 << (NARROW - 1))]
+    return found
+
+
+@lru_cache
+def _of_every_int16(function: Callable[[Array, int, int], Array], integer_bits: int) -> Array:
+    """A recurrent cell asks some hundred times, step by step; there are 65,536 answers."""
+    values = function(np.arange(-(1 << (NARROW - 1)), 1 << (NARROW - 1)), integer_bits, NARROW)
+    values.flags.writeable = False
+    return values

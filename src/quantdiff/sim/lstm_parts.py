@@ -19,7 +19,7 @@ from quantdiff.sim.fixed_point import (
     requantize,
     wrap_int32,
 )
-from quantdiff.sim.ops.rsqrt import inverse_root_multiplier
+from quantdiff.sim.inverse_root import inverse_root_multiplier
 
 INT8, INT16 = (-128, 127), (-(1 << 15), (1 << 15) - 1)
 ONE, HALF, GUARD, NORM_SHIFT = 1 << 10, 1 << 9, 10_000, 12
@@ -52,9 +52,9 @@ class LayerNorm:
         variance = np.square(gate).sum(axis=1) * (ONE * ONE // count) - mean * mean
         spread = wrap_int32(truncated(variance, ONE * ONE))
         spread = np.where(spread < 1, max(1, int(np.float32(GUARD) * np.float32(self.scale))), spread)
-        roots = np.asarray([inverse_root_multiplier(int(value)) for value in spread], np.int64)
+        mantissas, shifts = inverse_root_multiplier(spread[:, None])
         apart = wrap_int32(ONE * gate - mean[:, None])
-        scaled = multiply_by_quantized_multiplier(apart, roots[:, :1], roots[:, 1:], Rounding.GEMMLOWP)
+        scaled = multiply_by_quantized_multiplier(apart, mantissas, shifts, Rounding.GEMMLOWP)
         weighted = wrap_int32(scaled * self.weights + self.bias)
         whole = truncated(weighted + np.where(weighted > 0, HALF, -HALF), ONE)
         mantissa, shift = quantize_multiplier(np.float64(self.scale))

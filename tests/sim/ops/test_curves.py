@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from written_models import Op, T
 
 from quantdiff.quant import Array
 from quantdiff.sim.fixed_point import Rounding, requantize
-from quantdiff.sim.ops.rsqrt import root_of_integer
+from quantdiff.sim.ops.rsqrt import roots_of_integers
 from quantdiff.sim.runtime import Runtime
 
 
@@ -67,22 +66,19 @@ def real(op: str, low: float = -20) -> Maker:
     return make
 
 
-@cache
-def roots_of_integers() -> Array:
-    return np.asarray([root_of_integer(v) for v in range(1, 256)])
-
-
 def root_apart(dice: Dice) -> Case:
     """Scales whose product in float32 and in float64 takes some root to different integers."""
-    x, roots = np.arange(-127, 128, dtype=np.int8), roots_of_integers()
-    while True:
-        s_x, value, steps = np.float32(dice.scale(-6, 0.5)), dice.size(1, 255), dice.size(0, 119) + 0.5
-        s_y = np.float32(1 / np.sqrt(float(s_x) * value) / steps)
-        narrow, wide = np.float64(np.sqrt(s_x) * s_y), np.sqrt(np.float64(s_x)) * np.float64(s_y)
+    x, draws, found = np.arange(-127, 128, dtype=np.int8), 2**14, np.zeros(0, np.int64)
+    while not found.size:
+        s_x = np.exp(dice.rng.uniform(-6, 0.5, draws)).astype(np.float32)
+        value, steps = dice.rng.integers(1, 256, draws), dice.rng.integers(0, 120, draws) + 0.5
+        s_y = (1 / np.sqrt(s_x.astype(np.float64) * value) / steps).astype(np.float32)
+        narrow, wide = (np.sqrt(s_x) * s_y).astype(np.float64), np.sqrt(s_x.astype(np.float64)) * s_y
+        roots = roots_of_integers(value)
         one, other = (requantize(roots, 2.0**-20 / scale, Rounding.GEMMLOWP) for scale in (narrow, wide))
-        if np.any((one != other) & (one < 250)):
-            break
-    tensors = [T("x", x.shape, scale=float(s_x), zero_point=-128), T("y", x.shape, scale=float(s_y), zero_point=-128)]
+        found = np.flatnonzero((one != other) & (one < 250))
+    scales = float(s_x[found[0]]), float(s_y[found[0]])
+    tensors = [T(name, x.shape, scale=scale, zero_point=-128) for name, scale in zip("xy", scales, strict=True)]
     return Case(tensors, [Op("RSQRT", ["x"], ["y"])], {"x": x})
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.fixed_point import Rounding, multiply_by_quantized_multiplier
+from quantdiff.sim.inverse_root import inverse_root_multiplier
 from quantdiff.sim.node import Node, NoKernel, is_quantized, zero_point_of
-from quantdiff.sim.ops.rsqrt import inverse_root_multiplier
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
@@ -29,8 +29,7 @@ def l2_normalization(node: Node, x: Array, *, runtime: Runtime) -> Array:
         raise NoKernel(f"type {node.x.dtype}")
     steps = centred(x, zero_point_of(node.x)).astype(np.int64)
     squares = np.square(steps).sum(axis=-1, keepdims=True)
-    found = np.asarray([inverse_root_multiplier(int(value)) for value in squares.reshape(-1)], np.int64)
-    mantissa, shift = (found[:, k].reshape(squares.shape) for k in (0, 1))
+    mantissa, shift = inverse_root_multiplier(squares)
     if node.x.dtype == "int8":
         y = multiply_by_quantized_multiplier(steps, mantissa, shift + OUTPUT_BITS, Rounding.GEMMLOWP)
     else:

@@ -1,12 +1,9 @@
 """RSQRT: LiteRT ``tflite/kernels/elementwise.cc`` (``RsqrtEvalQuantizedInt8``), tflm ``elementwise.cc`` alike.
 
-The inverse root of an integer is Newton's in fixed point: ``internal/common.h``
-(``GetInvSqrtQuantizedMultiplierExp``). Both runtimes stop at a negative value.
+Both runtimes stop at a negative value.
 """
 
 from __future__ import annotations
-
-from functools import cache
 
 import numpy as np
 
@@ -16,11 +13,9 @@ from quantdiff.sim.fixed_point import (
     Rounding,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
-    rounding_divide_by_pot,
-    saturating_rounding_doubling_high_mul,
 )
 from quantdiff.sim.floats import plain
-from quantdiff.sim.gemmlowp import rescale
+from quantdiff.sim.inverse_root import inverse_root_multiplier
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -28,8 +23,6 @@ from quantdiff.sim.table import every_value, look_up
 
 EXTRA_BITS = 20
 """Bits that the root of an integer keeps behind the point."""
-ONE_Q3, ONE_AND_HALF_Q3, HALF_SQRT_2 = 1 << 28, (1 << 28) + (1 << 27), 1518500250
-NEWTON_STEPS, TOP_SHIFT = 5, 11
 
 
 @kernel("RSQRT")
@@ -63,33 +56,15 @@ def table(node: Node, runtime: Runtime) -> Array:
     scale = 1.0 / np.float64(np.sqrt(wide(scale_of(node.x))) * wide(scale_of(node.y)))
     mantissa, shift = quantize_multiplier(scale)
     steps = every_value(node.x.dtype) - zero_point_of(node.x)
-    roots = np.asarray([root_of_integer(max(int(value), 1)) for value in steps])
-    y = multiply_by_quantized_multiplier(roots, mantissa, shift - EXTRA_BITS, Rounding.GEMMLOWP)
+    y = multiply_by_quantized_multiplier(
+        roots_of_integers(np.maximum(steps, 1)), mantissa, shift - EXTRA_BITS, Rounding.GEMMLOWP
+    )
     y = np.where(steps == 0, high, y + zero_point_of(node.y))
     return y.clip(low, high).astype(node.y.dtype)
 
 
-@cache
-def root_of_integer(value: int) -> int:
-    """``1 / sqrt(value)`` in units of 2**-20, for 1 and above."""
-    mantissa, shift = inverse_root_multiplier(value)
-    one = np.asarray(1, np.int64)
-    return int(multiply_by_quantized_multiplier(one, mantissa, shift + EXTRA_BITS, Rounding.GEMMLOWP))
-
-
-def inverse_root_multiplier(value: int) -> tuple[int, int]:
-    """Mantissa and left shift of ``1 / sqrt(value)`` (``GetInvSqrtQuantizedMultiplierExp``)."""
-    if value <= 1:
-        return (1 << 31) - 1, 0
-    top = TOP_SHIFT
-    while value >= 1 << 29:
-        value, top = value // 4, top + 1
-    mul = saturating_rounding_doubling_high_mul
-    pairs = (32 - value.bit_length() - 1) // 2 - 1
-    scaled = np.asarray((value << 2 * pairs) >> 1, np.int64)
-    half, x = rounding_divide_by_pot(scaled, 1), np.asarray(ONE_Q3, np.int64)
-    for _ in range(NEWTON_STEPS):
-        cube = rescale(mul(mul(x, x), x), 6)
-        x = rescale(mul(x, ONE_AND_HALF_Q3) - mul(half, cube), 3)
-    mantissa, shift = int(mul(x, HALF_SQRT_2)), top - pairs
-    return (mantissa << -shift, 0) if shift < 0 else (mantissa, -shift)
+def roots_of_integers(values: Array) -> Array:
+    """``1 / sqrt(value)`` in units of 2**-20, for 1 and above. Shape as ``values``."""
+    mantissa, shift = inverse_root_multiplier(values)
+    one = np.ones(values.shape, np.int64)
+    return multiply_by_quantized_multiplier(one, mantissa, shift + EXTRA_BITS, Rounding.GEMMLOWP)

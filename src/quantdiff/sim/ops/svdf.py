@@ -33,7 +33,7 @@ def svdf(
         raise NoKernel("LiteRT writes an int16 state over the int8 one of this file")
     zero = zero_point_of(state) if state.dtype == "int8" else 0
     sums = wrap_int32(matmul(centred(x, zero_point_of(node.x)), feature.astype(np.int64).T))
-    inner, outer = (factor(node, k) for k in (1, 2))
+    inner, outer = (factor(node, k, runtime) for k in (1, 2))
     newest = (requantize(sums, inner, Rounding.GEMMLOWP) + zero).clip(*INTEGER_RANGE[state.dtype]) - zero
     weighted = newest * time.astype(np.int64)[:, -1]
     total = weighted.reshape(len(x), -1, int(node.option("rank", 1))).sum(axis=2)
@@ -42,8 +42,9 @@ def svdf(
     return y.clip(-128, 127).astype(np.int8)
 
 
-def factor(node: Node, which: int) -> Array:
-    """Both multipliers, in float32: input to state by the features, state to output by time."""
+def factor(node: Node, which: int, runtime: Runtime) -> Array:
+    """Both multipliers, in float32, in TFLM in float64: input to state by the features, state to output by time."""
+    wide = np.float64 if runtime is Runtime.TFLM else np.float32
     before, after = (node.x, node.at(STATE)) if which == 1 else (node.at(STATE), node.y)
-    weights = node.at(which)
-    return np.asarray(scale_of(before) * scale_of(weights) / scale_of(after), np.float64)
+    s_before, s_weights, s_after = (wide(scale_of(tensor)) for tensor in (before, node.at(which), after))
+    return np.asarray(s_before * s_weights / s_after, np.float64)
