@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -12,9 +12,10 @@ from written_models import Op, T
 from quantdiff.quant import Array
 from quantdiff.sim.fivefold import Section, section_of
 from quantdiff.sim.fixed_point import Rounding, requantize
-from quantdiff.sim.ops.add import LEFT_SHIFT, scaled_down, scaled_once, scaled_twice
+from quantdiff.sim.ops.add import LEFT_SHIFT, NARROW_SHIFT, scaled_down, scaled_once, scaled_twice
 from quantdiff.sim.runtime import Runtime
 
+INSIDE = 32_000
 WAYS = (scaled_twice, scaled_once, scaled_down)
 SHAPES = (
     ((1, 37), (1, 37)),
@@ -29,15 +30,13 @@ SHAPES = (
 )
 
 
-def outputs(values: Array, zero_points: tuple[int, int], scales: tuple[float, float, float]) -> list[Array]:
-    """Every pair of values by each way to scale the operands, before zero point and clamp. Shape (256, 256) each."""
+def outputs(steps: Sequence[Array], scales: tuple[float, float, float], shift: int) -> list[Array]:
+    """Every pair of operands by each way to scale them, before zero point and clamp. Shapes: (n,) twice -> (n, n)."""
     twice = 2 * np.float64(max(scales[:2]))
     found = []
     for way in WAYS:
-        left, right = (
-            way(values - z, np.float64(s) / twice, LEFT_SHIFT) for z, s in zip(zero_points, scales[:2], strict=True)
-        )
-        last = twice / (2.0**LEFT_SHIFT * np.float64(scales[2]))
+        left, right = (way(x, np.float64(s) / twice, shift) for x, s in zip(steps, scales[:2], strict=True))
+        last = twice / (2.0**shift * np.float64(scales[2]))
         found.append(requantize(left[:, None] + right[None, :], last, Rounding.GEMMLOWP))
     return found
 
@@ -53,7 +52,7 @@ def apart(dtype: str) -> Maker:
             s_b = float(np.float32(s_a * np.exp(dice.rng.uniform(-4, 4))))
             s_y = dice.at_tie(max(s_a, s_b), dice.size(1, 255))
             z_a, z_b, z_y = (dice.size(info.min, info.max) for _ in range(3))
-            plain, *others = (y + z_y for y in outputs(values, (z_a, z_b), (s_a, s_b, s_y)))
+            plain, *others = (y + z_y for y in outputs((values - z_a, values - z_b), (s_a, s_b, s_y), LEFT_SHIFT))
             inside = (plain > info.min) & (plain < info.max)
             places = np.argwhere(inside & ((plain != others[0]) | (plain != others[1])))
             if len(places) and 1e-4 < s_y < 10:
@@ -72,6 +71,31 @@ def apart(dtype: str) -> Maker:
         return Case(tensors, [Op("ADD", ["a", "b"], ["y"], {"fusedActivationFunction": 0})], feeds)
 
     return make
+
+
+def apart_in_16_bits(dice: Dice) -> Case:
+    """The same in 16 bits, for some of the values."""
+    while True:
+        s_a = dice.scale(-9, -4)
+        s_b = float(np.float32(s_a * np.exp(dice.rng.uniform(-4, 4))))
+        s_y = dice.at_tie(max(s_a, s_b), dice.size(1, 30_000))
+        values = [dice.rng.integers(-(2**15), 2**15, 300) for _ in range(2)]
+        plain, *others = outputs(values, (s_a, s_b, s_y), NARROW_SHIFT)
+        places = np.argwhere((np.abs(plain) < INSIDE) & ((plain != others[0]) | (plain != others[1])))
+        if len(places):
+            break
+    pair = zip(values, places[int(dice.rng.integers(len(places)))], strict=True)
+    a, b = (np.full(shape, x[k], np.int16) for shape, (x, k) in zip(dice.of(*SHAPES), pair, strict=True))
+    tensors = [T("a", a.shape, "int16", s_a), T("b", b.shape, "int16", s_b)]
+    tensors.append(T("y", np.broadcast_shapes(a.shape, b.shape), "int16", s_y))
+    options = {"fusedActivationFunction": 0, "potScaleInt16": False}
+    return Case(tensors, [Op("ADD", ["a", "b"], ["y"], options, version=3)], {"a": a, "b": b})
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_golden_of_16_bits(exact: Callable[..., None], runtime: Runtime) -> None:
+    exact("ADD int16, operands near ties", apart_in_16_bits, runtime, times=0.05, cases=40)
 
 
 @pytest.mark.golden
