@@ -1,7 +1,8 @@
 """The parts of an int8 LSTM: its gates, and perhaps peepholes, layer normalization, a projection.
 
 Source: LiteRT ``tflite/kernels/lstm_eval.cc``, ``internal/reference/portable_tensor_utils.cc``
-(``PortableVectorBatchVectorCwiseProductAccumulate``, ``PortableApplyLayerNorm``).
+(``PortableVectorBatchVectorCwiseProductAccumulate``, ``PortableApplyLayerNorm``), and for whole vectors
+``internal/optimized/neon_tensor_utils.cc`` (``NeonVectorBatchVectorCwiseProductAccumulate``), which x86 has too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from quantdiff.sim.inverse_root import inverse_root_multiplier
 
 INT8, INT16 = (-128, 127), (-(1 << 15), (1 << 15) - 1)
 ONE, HALF, GUARD, NORM_SHIFT = 1 << 10, 1 << 9, 10_000, 12
+VECTOR = 16
+"""Cells that a peephole multiplies together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,10 @@ class Peephole:
     scale: Array
 
     def products(self, cell: Array) -> Array:
-        """Cell times weights in the gate's units. Shapes: (b, n) -> (b, n)."""
-        return requantize(wrap_int32(self.weights * cell), self.scale, Rounding.GEMMLOWP)
+        """Cell times weights in the gate's units: vectors by rule R, the rest by rule G. Shapes: (b, n) -> (b, n)."""
+        products, body = wrap_int32(self.weights * cell), cell.shape[1] // VECTOR * VECTOR
+        parts = ((products[:, :body], Rounding.RUY), (products[:, body:], Rounding.GEMMLOWP))
+        return np.concatenate([requantize(part, self.scale, rounding) for part, rounding in parts], axis=1)
 
 
 @dataclass(frozen=True, slots=True)

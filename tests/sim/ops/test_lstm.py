@@ -10,13 +10,17 @@ import pytest
 from golden import LITERT, RUNTIMES, Case, Dice, run_simulator
 from written_models import Op, T
 
+from quantdiff.quant import Array
 from quantdiff.sim.runtime import Runtime
 
 GATES = ("i", "f", "c", "o")
 
 
 def lstm(dice: Dice, *kinds: str) -> Case:
-    """A cell with what ``kinds`` name: ``coupled`` gates, ``peephole``, ``projection``, layer ``norm``."""
+    """A cell with what ``kinds`` name: ``coupled`` gates, ``peephole``, ``projection``, layer ``norm``.
+
+    With ``ties`` every other product of a peephole lies half way between two integers.
+    """
     batch, time = dice.size(1, 2) * dice.grown**3, dice.size(2, 9)
     inputs, cells = dice.of(1, 7, 16, 28), dice.of(1, 8, 20, 33)
     s_x, s_h, s_c = dice.scale(-6, -4), float(np.float32(1 / dice.of(128, 127.5, 100))), 2.0 ** dice.of(-12, -11, -10)
@@ -43,7 +47,7 @@ def lstm(dice: Dice, *kinds: str) -> Case:
     ]
     if "peephole" in kinds:
         tensors += [
-            T("p" + g, (cells,), "int16", dice.scale(-14, -10), data=dice.integers((cells,), "int16", low=-32767))
+            T("p" + g, (cells,), "int16", *peephole(dice, cells, s_c if "ties" in kinds else None))
             for g in gates
             if g != "c"
         ]
@@ -78,6 +82,13 @@ def lstm(dice: Dice, *kinds: str) -> Case:
     return Case(tensors, [op], {"x": dice.integers((batch, time, inputs))})
 
 
+def peephole(dice: Dice, cells: int, s_c: float | None) -> tuple[float, int, int, Array]:
+    """Scale, zero point, axis and weights; ``s_c`` is that of a cell of which every odd value makes a tie."""
+    if s_c is None:
+        return dice.scale(-14, -10), 0, 0, dice.integers((cells,), "int16", low=-32767)
+    return 2.0**-15, 0, 0, np.round(2.0**2 / s_c * dice.rng.choice([-1, 1], cells)).astype(np.int16)
+
+
 def one_step(dice: Dice, *kinds: str) -> Case:
     """The same cell as the op that takes one step."""
     case = lstm(dice, *kinds)
@@ -92,6 +103,7 @@ def one_step(dice: Dice, *kinds: str) -> Case:
 KINDS = [
     ("coupled",),
     ("peephole",),
+    ("peephole", "ties"),
     ("projection",),
     ("norm",),
     ("coupled", "peephole", "norm"),
