@@ -84,8 +84,11 @@ def apart_in_16_bits(dice: Dice) -> Case:
         places = np.argwhere((np.abs(plain) < INSIDE) & ((plain != others[0]) | (plain != others[1])))
         if len(places):
             break
-    pair = zip(values, places[int(dice.rng.integers(len(places)))], strict=True)
-    a, b = (np.full(shape, x[k], np.int16) for shape, (x, k) in zip(dice.of(*SHAPES), pair, strict=True))
+    if dice.chance():
+        a, b = (np.broadcast_to(x, plain.shape).astype(np.int16) for x in (values[0][:, None], values[1]))
+    else:
+        pair = zip(values, places[int(dice.rng.integers(len(places)))], strict=True)
+        a, b = (np.full(shape, x[k], np.int16) for shape, (x, k) in zip(dice.of(*SHAPES), pair, strict=True))
     tensors = [T("a", a.shape, "int16", s_a), T("b", b.shape, "int16", s_b)]
     tensors.append(T("y", np.broadcast_shapes(a.shape, b.shape), "int16", s_y))
     options = {"fusedActivationFunction": 0, "potScaleInt16": False}
