@@ -18,7 +18,7 @@ from quantdiff.run.watched import Seen, Side
 from quantdiff.trace import Grid
 
 PROBED, SAMPLES_AT_ONCE = 64, 1000  # that the alignment looks at; that run together
-BYTES_AT_ONCE = 2**25  # of inner values of both sides in memory
+BYTES_AT_ONCE = 2**28  # of inner values of both sides in memory
 
 
 @dataclass(frozen=True, slots=True)

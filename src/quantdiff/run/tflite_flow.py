@@ -133,7 +133,8 @@ class WatchedTflite:
         own = dict(zip(graph.inputs, fed, strict=True))
         given = {pair.key: pair.theirs for pair in pairs}
         inner = [pair for pair in pairs if pair.key not in own]
-        alone = [pair for pair in inner if pair.key in self.computable(given)]
+        computable = set(self.computable(given))
+        alone = [pair for pair in inner if pair.key in computable]
         with ThreadPoolExecutor(1) as beside:
             again = beside.submit(self._measure_again, fed, given, alone) if alone else None
             values, sums = self._exposed.measure(fed, [self._measured(pair) for pair in inner], wanted - own.keys())
@@ -189,8 +190,7 @@ class WatchedTflite:
                 self._exchanged[1].__exit__()
             exposed = Exposed(with_inputs(self._file, grids, wanted), self.model, wanted, self._engine)
             self._exchanged = asked, exposed
-        arrays = [value.array.reshape(len(value.array), *self._shapes[key]) for key, value in fed.items()]
-        return self._exchanged[1], arrays
+        return self._exchanged[1], [_shaped(value.array, self._shapes[key]) for key, value in fed.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +216,11 @@ class SeenTflite:
             return own
         exposed, arrays = self.owner.exchanged(given, inner)
         return own | exposed.run([*(self.values[i] for i in inputs), *arrays])
+
+
+def _shaped(array: Array, shape: tuple[int, ...]) -> Array:
+    """Samples of this shape; an array that has it stays itself, so that it is known as the file that it lies in."""
+    return array if array.shape[1:] == shape else array.reshape(len(array), *shape)
 
 
 def _fits(place: Place, value: Value) -> bool:

@@ -6,7 +6,7 @@ Nothing but ``rows.py`` imports this module, since numba takes a second to load.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -81,6 +81,12 @@ def add_floats(a: Array, b: Array, sums: Array) -> None:  # pragma: no cover
 
 
 @compiled
+def float_of(key: Any) -> Any:  # pragma: no cover
+    """The float whose place in the order is ``key``."""
+    return np.int32(key ^ ((key >> 31) & TOP)).view(np.float32)
+
+
+@compiled
 def block_extremes(a: Array, b: Array) -> tuple[float, float, float, float, float]:  # pragma: no cover
     """Largest absolute error, smallest and largest of both.
 
@@ -95,9 +101,7 @@ def block_extremes(a: Array, b: Array) -> tuple[float, float, float, float, floa
         low_a, high_a = min(low_a, key), max(high_a, key)
         key = np.int32(bits_b[j] ^ ((bits_b[j] >> 31) & TOP))
         low_b, high_b = min(low_b, key), max(high_b, key)
-    keys = np.array([worst, low_a, high_a, low_b, high_b], np.int32)
-    ends = (keys ^ ((keys >> 31) & TOP)).astype(np.int32).view(np.float32)
-    return ends[0], ends[1], ends[2], ends[3], ends[4]
+    return float_of(worst), float_of(low_a), float_of(high_a), float_of(low_b), float_of(high_b)
 
 
 @compiled
