@@ -19,11 +19,13 @@ GATES = ("i", "f", "c", "o")
 def lstm(dice: Dice, *kinds: str) -> Case:
     """A cell with what ``kinds`` name: ``coupled`` gates, ``peephole``, ``projection``, layer ``norm``.
 
-    With ``ties`` every other product of a peephole lies half way between two integers.
+    With ``ties`` every other product of a peephole lies half way between two integers; with ``half`` input and output
+    gate stay at a half, and the state's scale is a power of two, so that what they multiply often does.
     """
     batch, time = dice.size(1, 2) * dice.grown**3, dice.size(2, 9)
     inputs, cells = dice.of(1, 7, 16, 28), dice.of(1, 8, 20, 33)
     s_x, s_h, s_c = dice.scale(-6, -4), float(np.float32(1 / dice.of(128, 127.5, 100))), 2.0 ** dice.of(-12, -11, -10)
+    s_h, still = (1 / 128, ("i", "o")) if "half" in kinds else (s_h, ())
     wild = dice.of(0, 0, 3)  # gates far outside their range
     z_x, z_h = dice.zero_point(), dice.of(0, -3, 20)
     outputs = dice.of(1, 5, 16) if "projection" in kinds else cells
@@ -31,10 +33,14 @@ def lstm(dice: Dice, *kinds: str) -> Case:
     tensors = [T("x", (batch, time, inputs), scale=s_x, zero_point=z_x)]
     for prefix, width in (("w", inputs), ("r", outputs)):
         tensors += [
-            T(prefix + g, (cells, width), scale=dice.scale(-6, -4 + wild), data=dice.integers((cells, width), low=-127))
+            T(prefix + g, (cells, width), scale=dice.scale(-6, -4 + wild), data=weights * (g not in still))
             for g in gates
+            for weights in [dice.integers((cells, width), low=-127)]
         ]
-    tensors += [T("b" + g, (cells,), "int32", 1e-4, data=dice.rng.integers(-3000, 3000, cells)) for g in gates]
+    tensors += [
+        T("b" + g, (cells,), "int32", 1e-4, data=dice.rng.integers(-3000, 3000, cells) * (g not in still))
+        for g in gates
+    ]
     tensors += [
         T("state", (batch, outputs), "int8", s_h, z_h, is_variable=True),
         T("cell", (batch, cells), "int16", s_c, 0, is_variable=True),
@@ -104,6 +110,7 @@ KINDS = [
     ("coupled",),
     ("peephole",),
     ("peephole", "ties"),
+    ("half",),
     ("projection",),
     ("norm",),
     ("coupled", "peephole", "norm"),
@@ -137,3 +144,9 @@ def test_what_tflm_does_not_have_is_refused(kind: str) -> None:
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_golden(exact: Callable[..., None], runtime: Runtime) -> None:
     exact("UNIDIRECTIONAL_SEQUENCE_LSTM", lstm, runtime, times=0.1, cases=30)
+
+
+@pytest.mark.golden
+def test_golden_of_ties_in_tflm(exact: Callable[..., None]) -> None:
+    name = "UNIDIRECTIONAL_SEQUENCE_LSTM, half"
+    exact(name, lambda dice: lstm(dice, "half"), Runtime.TFLM, times=0.05, cases=15)
