@@ -19,6 +19,8 @@ from quantdiff.trace import Value
 
 FLUSHED_AT = 64
 """Rows that are kept before they are added up: exact sums take longer to make than rows to keep."""
+SMALLEST = 8
+"""The first slice is so many times smaller than later ones."""
 
 
 @dataclass(slots=True)
@@ -119,6 +121,15 @@ class Accounts:
         return tuple(PairSums(a.sums, b.sums) for a, b in zip(self.accumulated, self.local, strict=True))
 
 
+def slices_of(samples: int, at_once: int) -> list[tuple[int, int]]:
+    """Slices of the data, small ones first: the reference waits for the candidate's first one."""
+    bounds, size = [0], max(1, at_once // SMALLEST)
+    while bounds[-1] < samples:
+        bounds.append(min(bounds[-1] + size, samples))
+        size = min(2 * size, at_once)
+    return [*pairwise(bounds)]
+
+
 def watch_pairs(
     pairing: Pairing,
     reference: Side,
@@ -130,8 +141,7 @@ def watch_pairs(
 
     While the reference is held against one slice, the candidate runs the next one, and the one before is added up.
     """
-    accounts, bounds = Accounts(pairing, reference, candidate, decisions), [*range(0, len(reference), pairing.at_once)]
-    slices = list(pairwise([*bounds, len(reference)]))
+    accounts, slices = Accounts(pairing, reference, candidate, decisions), slices_of(len(reference), pairing.at_once)
     with ThreadPoolExecutor(2) as threads:
         running, measuring = threads.submit(candidate.run, *slices[0]), list[tuple[Slice, Future[Apart]]]()
 
