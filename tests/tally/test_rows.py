@@ -61,6 +61,25 @@ def test_loops_give_what_the_text_says(reference: str, candidate: str) -> None:
     assert found.sums == pytest.approx(text.sums, rel=1e-11)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "int64", "bool", "uint8"])
+def test_plain_numbers_of_any_type(dtype: str) -> None:
+    """Without a quantization they are what they say, in float32; whole numbers beyond int32 too."""
+    dice = np.random.default_rng(3)
+    plain = dice.integers(0, {"int64": 2**40, "uint8": 256}.get(dtype, 2), (2, 3000)).astype(dtype)
+    theirs = values("int8", 2)[0][:2, :3000]
+    found = row_sums(Value("r", plain), Value("c", theirs, HALF, GRID), GRID)
+    text = by_numpy((plain, None), (theirs, HALF), GRID)
+    assert np.array_equal(found.counts, text.counts)
+    assert np.array_equal(found.extremes, text.extremes)
+    assert found.sums == pytest.approx(text.sums, rel=1e-11)
+
+
+def test_floats_that_carry_a_quantization_are_read_by_it() -> None:
+    x = np.array([[3.0, 1.0, -2.0]], np.float32)
+    found = row_sums(Value("r", x, HALF), Value("c", x.astype(np.int8), HALF, GRID), GRID)
+    assert found.extremes[0].tolist() == [0, -1.5, 1, -1.5, 1]
+
+
 def test_without_numba_the_text_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "loops", lambda: None)
     x = np.ones((2, 3), np.float32)

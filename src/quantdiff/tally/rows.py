@@ -54,10 +54,11 @@ def row_sums(reference: Value, candidate: Value, grid: Grid | None) -> RowSums:
         NotComparable: sizes differ, or there is nothing to compare.
     """
     _check_sizes(reference.array, candidate.array, reference.name)
-    a, b = (value.array.reshape(len(value.array), -1) for value in (reference, candidate))
+    ours, theirs = ((v.array.reshape(len(v.array), -1), v.quant) for v in (reference, candidate))
     compiled = loops()
-    if compiled is None:
-        return by_numpy((a, reference.quant), (b, candidate.quant), grid)
+    if compiled is None or any(quant is not None and x.dtype.kind == "f" for x, quant in (ours, theirs)):
+        return by_numpy(ours, theirs, grid)
+    a, b = (x if quant is not None else x.astype(np.float32, copy=False) for x, quant in (ours, theirs))
     rows = NOTHING.repeat(len(a), axis=0)
     facts = _facts((reference.quant, a.dtype), (candidate.quant, b.dtype), grid)
     compiled.add_rows(np.ascontiguousarray(a), np.ascontiguousarray(b), facts, rows)
@@ -92,12 +93,12 @@ def _facts(reference: Kind, candidate: Kind, grid: Grid | None) -> Array:
     return facts
 
 
-def _map(kind: Kind, grid: Grid | None) -> tuple[float, int, bool, bool]:
-    """Scale, zero point, whether the array holds integers, whether these are the grid's own."""
+def _map(kind: Kind, grid: Grid | None) -> tuple[float, int, bool]:
+    """Scale, zero point, whether the array holds integers of the grid."""
     quant = kind[0]
     if quant is None:
-        return 1.0, 0, False, False
-    return float(np.float32(quant.scale[0])), quant.zero_point[0], True, is_own(kind, grid)
+        return 1.0, 0, False
+    return float(np.float32(quant.scale[0])), quant.zero_point[0], is_own(kind, grid)
 
 
 def is_own(kind: Kind, grid: Grid | None) -> bool:
