@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -19,8 +18,8 @@ from quantdiff.trace import Value
 
 FLUSHED_AT = 64
 """Rows that are kept before they are added up: exact sums take longer to make than rows to keep."""
-SMALLEST = 8
-"""The first slice is so many times smaller than later ones."""
+SLICES = 8
+"""Of the data, or more where memory does not allow it."""
 
 
 @dataclass(slots=True)
@@ -122,12 +121,9 @@ class Accounts:
 
 
 def slices_of(samples: int, at_once: int) -> list[tuple[int, int]]:
-    """Slices of the data, small ones first: the reference waits for the candidate's first one."""
-    bounds, size = [0], max(1, at_once // SMALLEST)
-    while bounds[-1] < samples:
-        bounds.append(min(bounds[-1] + size, samples))
-        size = min(2 * size, at_once)
-    return [*pairwise(bounds)]
+    """Slices of one size, since another one needs new memory, and some of them: the reference waits for the first."""
+    size = min(at_once, -(-samples // SLICES)) or 1
+    return [(start, min(start + size, samples)) for start in range(0, samples, size)]
 
 
 def watch_pairs(
