@@ -25,6 +25,8 @@ from quantdiff.sim.window import axis_of, pad_image, windows
 RULES = (Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.XNNPACK, Rounding.DOUBLE)
 OTHER = {Rounding.RUY: Rounding.GEMMLOWP, Rounding.GEMMLOWP: Rounding.RUY}
 INT32 = np.iinfo(np.int32)
+MOST_BELOW_HALF = (2**31 - 1) / 2**32
+"""The scale of the largest mantissa whose right shift is still 1: an int32 scaled by it leaves no room for anything."""
 
 
 def near_ties(scale: Array, rng: np.random.Generator) -> Array:
@@ -52,9 +54,9 @@ def test_near_ties_saturation_and_large_multipliers(rounding: Rounding, dtype: s
     for turn in range(8):
         tail, most = turn % 4, 1.5 if turn % 2 else -1.5  # scales up to 4, or all below a half
         powers, others = 2.0 ** rng.integers(-20, int(most) + 2, 9), np.exp(rng.uniform(-14, most, 12))
-        scale = np.concatenate(
-            [powers[powers < np.exp(most)], others, [1.0, 0.5, 2.0**-40] if most > 0 else [2.0**-31]]
-        )
+        far = [MOST_BELOW_HALF] * 6 + [2.0**-21] if turn % 4 else [np.nextafter(0.25, 0), 2.0**-22, 2.0**-31]
+        ends = [1.0, 0.5, 2.0**-40] if most > 0 else far
+        scale = np.concatenate([powers[powers < np.exp(most)], others, ends])
         if rounding is Rounding.SINGLE and turn % 4 == 1:
             tail, scale = 0, scale[scale < 1]  # compiled only where no sum can leave an int32
         block = near_ties(scale, rng)
@@ -72,12 +74,12 @@ def in_blocks(rules: tuple[Requantization, ...], block: Array, offset: Array) ->
 
 
 @pytest.mark.parametrize("rounding", [Rounding.RUY, Rounding.GEMMLOWP])
-@pytest.mark.parametrize("largest", [0.2, 0.4, 4.0])
+@pytest.mark.parametrize("largest", [0.2, MOST_BELOW_HALF, 4.0])
 def test_two_rules_on_one_product(rounding: Rounding, largest: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both orders, and what is counted is what differs; where some sum shifts left, each has its own product."""
     rng = np.random.default_rng(1)
-    powers, others = 2.0 ** rng.integers(-20, -2, 40), np.exp(rng.uniform(-13, np.log(largest), 40))
-    scale = np.append(np.concatenate([powers, others]), largest)
+    powers, others = 2.0 ** rng.integers(-20, -2, 40), np.exp(rng.uniform(-13, min(np.log(largest), -0.7), 40))
+    scale = np.concatenate([powers, others, [largest] * 6])
     block, offset = near_ties(scale, rng), rng.integers(-3, 4, scale.size).astype(np.int32)
     first = Requantization(rounding, tuple(scale.tolist()), 3, (-100, 90), "int8")
     rules = first, replace(first, rounding=Rounding.XNNPACK), replace(first, rounding=OTHER[rounding]), first
@@ -175,6 +177,15 @@ def test_strides_and_dilations_that_differ_by_axis() -> None:
     found = np.concatenate(list(blocks_of(loops, x, 9, w, axes))).reshape(3, 9, 4, 4)
     columns = windows(pad_image(x.astype(np.int64), axes, 9), axes)
     np.testing.assert_array_equal(found, np.einsum("nhwijc,ijc->nhwc", columns, w))
+
+
+@pytest.mark.parametrize("tap", [-128, -127, 127])
+def test_depthwise_sums_at_the_ends_of_int8(tap: int) -> None:
+    """Two products with −128 leave 16 bits."""
+    axes = (axis_of(4, 3, 1, 1, "VALID"), axis_of(4, 3, 1, 1, "VALID"))
+    x, w = np.full((1, 4, 4, 40), -128, np.int8), np.full((3, 3, 40), tap, np.int16)
+    (found,) = blocks_of(loops, x, 0, w, axes)
+    assert found.tolist() == [[9 * -128 * tap] * 40] * 4
 
 
 def test_split_sums_are_exact_at_the_extremes() -> None:

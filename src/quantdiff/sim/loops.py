@@ -88,10 +88,10 @@ def by_halving(  # pragma: no cover (compiled)
             if bounded:
                 scaled = np.int32(min(max(scaled, -BEYOND), BEYOND))
             if away == channels:
-                scaled += acc >> 31
+                scaled = np.int32(scaled + (acc >> 31))
             elif away > 0:
-                scaled += (acc >> 31) & -np.int32(c >= channels - away)
-            steps = np.int32((np.int32(scaled >> right[c]) + zero_point) >> 1)
+                scaled = np.int32(scaled + ((acc >> 31) & -np.int32(c >= channels - away)))
+            steps = np.int32(np.int32(np.int32(scaled >> right[c]) + zero_point) >> 1)
             y[i, c] = to_int8(steps) if saturating else min(max(steps, low), high)
 
 
@@ -110,8 +110,8 @@ def by_halving_twice(  # pragma: no cover (compiled)
             scaled = np.int32((np.int64(acc) * np.int64(mantissa[c]) + ONE_HALF_Q31) >> 31)
             if bounded:
                 scaled = np.int32(min(max(scaled, -BEYOND), BEYOND))
-            first = np.int32((np.int32(scaled >> right[c]) + zero_point) >> 1)
-            second = np.int32((np.int32(np.int32(scaled + (acc >> 31)) >> right[c]) + zero_point) >> 1)
+            first = np.int32(np.int32(np.int32(scaled >> right[c]) + zero_point) >> 1)
+            second = np.int32(np.int32(np.int32(np.int32(scaled + (acc >> 31)) >> right[c]) + zero_point) >> 1)
             if saturating:
                 up[i, c], away[i, c] = to_int8(first), to_int8(second)
             else:
