@@ -57,6 +57,15 @@ def test_every_tensor_of_every_runtime(model: Path) -> None:
     assert made_by["samples"] == 5
 
 
+def test_a_shape_that_the_file_leaves_open(tmp_path: Path) -> None:
+    """LiteRT gives the tensor its shape while it runs; the file says rank 0."""
+    tensors = [T("x", (1, 6), scale=0.5, zero_point=3), T("y", (), scale=0.5, zero_point=3)]
+    path = tmp_path / "open.tflite"
+    path.write_bytes(write_tflite(tensors, [Op("RELU", ["x"], ["y"])], ["x"], ["y"]))
+    verdicts = load_and_verify(path, ["reference", "builtin"], samples=5).verdicts
+    assert [(v.status, v.count, v.mismatches) for v in verdicts.values()] == [("exact", 30, 0)] * 2
+
+
 def test_a_wrong_kernel_is_seen(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def off_by_one(*arguments: object) -> Outcomes:
         outputs = honest(*arguments)  # type: ignore[arg-type]

@@ -63,5 +63,8 @@ def readable_tensors(graph: Graph, runtime: Runtime) -> list[int]:
 
 
 def _by_sample(array: Array, rank: int) -> Array:
-    """The runs along an axis of their own: a child joins runs along an axis of size 1 where there is one."""
-    return array[:, None] if array.ndim == rank else array
+    """The runs along an axis of their own: a child joins runs along an axis of size 1 where there is one.
+
+    A file that leaves a shape open may say rank 0 for more than a number: then there was one.
+    """
+    return array[:, None] if array.ndim == rank or (rank == 0 and array.ndim > 1) else array
