@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 from quantdiff.quant import Array
 from quantdiff.sim.fixed_point import ONE_HALF_Q31
@@ -132,11 +133,35 @@ def by_float(  # pragma: no cover (compiled)
             y[i, c] = np.float32(steps + MAGIC).view(np.int32) + zero  # of which ``y`` takes the lowest 8 bits
 
 
+def products(q: Any, w: Any) -> Any:
+    """The sum of the first two products, and the third, as int32.
+
+    For taps of int16 as int16, which go twice as many at a time: two products of an int8 and a tap within ±127 fit.
+    """
+    raise NotImplementedError  # compiled only, by the type of the taps
+
+
+@overload(products, strict=False)
+def _products(q: Any, w: Any) -> Any:  # pragma: no cover
+    del q
+    if w.dtype == types.int16:
+        return lambda q, w: (
+            np.int16(np.int16(q[0]) * w[0] + np.int16(q[1]) * w[1]),
+            np.int16(np.int16(q[2]) * w[2]),
+        )
+    return lambda q, w: (
+        np.int32(q[0]) * np.int32(w[0]) + np.int32(q[1]) * np.int32(w[1]),
+        np.int32(q[2]) * np.int32(w[2]),
+    )
+
+
 @compiled
 def depthwise(  # pragma: no cover (compiled)
     image: Array, taps: Array, places: Array, steps: tuple[int, int, int], first: int, acc: Array
 ) -> None:
     """Sums of products of a depthwise convolution, for output lines from ``first`` on, three taps at a time.
+
+    Taps come as int32, or as int16 where ``products`` may be narrow.
 
     Shapes: image (n, h, w, c) padded, taps (3k, c), places (3k, 2) of each tap in its window, acc (lines at
     once, out_w, c); ``steps`` are the two strides and out_h.
@@ -153,29 +178,7 @@ def depthwise(  # pragma: no cover (compiled)
                 sums, left = acc[line, j], j * across
                 q0, q1, q2 = row0[left + x0], row1[left + x1], row2[left + x2]
                 for c in range(sums.size):
-                    total = np.int32(q0[c]) * np.int32(w0[c]) + np.int32(q1[c]) * np.int32(w1[c])
-                    sums[c] = (sums[c] & so_far) + total + np.int32(q2[c]) * np.int32(w2[c])
-
-
-@compiled
-def depthwise_of_bytes(  # pragma: no cover (compiled)
-    image: Array, taps: Array, places: Array, steps: tuple[int, int, int], first: int, acc: Array
-) -> None:
-    """The same for an int8 image and taps within ±127: two products fit 16 bits, which go twice as many at a time."""
-    down, across, lines = steps
-    for line in range(acc.shape[0]):
-        seen, top = image[(first + line) // lines], (first + line) % lines * down
-        for k in range(0, taps.shape[0], 3):
-            (y0, x0), (y1, x1), (y2, x2) = places[k], places[k + 1], places[k + 2]
-            row0, row1, row2 = seen[top + y0], seen[top + y1], seen[top + y2]
-            w0, w1, w2 = taps[k], taps[k + 1], taps[k + 2]
-            so_far = np.int32(-1 if k else 0)
-            for j in range(acc.shape[1]):
-                sums, left = acc[line, j], j * across
-                q0, q1, q2 = row0[left + x0], row1[left + x1], row2[left + x2]
-                for c in range(sums.size):
-                    two = np.int16(np.int16(q0[c]) * w0[c] + np.int16(q1[c]) * w1[c])
-                    third = np.int16(np.int16(q2[c]) * w2[c])
+                    two, third = products((q0[c], q1[c], q2[c]), (w0[c], w1[c], w2[c]))
                     sums[c] = (sums[c] & so_far) + np.int32(two) + np.int32(third)
 
 

@@ -92,7 +92,7 @@ def blocks_of(compiled: ModuleType, x: Array, zero_point: int, w: Array, axes: t
     (rows, columns), channels = axes, w.shape[2]
     taps, places = taps_of(w, axes)
     narrow = x.dtype == np.int8 and int(np.abs(taps).max(initial=0)) <= PAIR_FITS
-    multiply = compiled.depthwise_of_bytes if narrow else compiled.depthwise
+    taps = taps.astype(np.int16 if narrow else np.int32)
     at_once = max(1, BLOCK // (columns.out * channels))  # lines
     images = min(len(x), max(1, at_once // rows.out))
     padded = pad_image(np.full((images, *x.shape[1:3], channels), zero_point, x.dtype), axes, zero_point)
@@ -104,7 +104,7 @@ def blocks_of(compiled: ModuleType, x: Array, zero_point: int, w: Array, axes: t
         lines = len(some) * rows.out
         for first in range(0, lines, at_once):
             block = acc[: lines - first]
-            multiply(padded, taps, places, (rows.stride, columns.stride, rows.out), first, block)
+            compiled.depthwise(padded, taps, places, (rows.stride, columns.stride, rows.out), first, block)
             yield block.reshape(-1, channels)
 
 
