@@ -18,7 +18,7 @@ The array is the interpreter's own memory: it is to be let go before ``Take`` re
 Kind = tuple[tuple[int, ...], Any]
 """Shape and dtype."""
 
-ELEMENTS_AT_ONCE = 2**18  # input elements in one invocation: fills the kernels; of large inputs one, whose outputs stay near
+ELEMENTS_AT_ONCE = 2**18  # input elements in one invocation: fills the kernels, and large outputs stay near
 SAMPLES_AT_ONCE = 1024
 PROGRESS_EVERY = 256  # samples, where they run one by one
 
