@@ -25,6 +25,8 @@ INTEGER_RANGE = {
     "uint32": (0, 2**32 - 1),
     "int64": (-(2**63), 2**63 - 1),
 }
+EXACT = 2**22  # below it float32 holds halves, so that a tie is seen as one
+NEARLY_HALF = np.float32(0.49999997)  # the float below 0.5: adding 0.5 itself would carry 0.49999997 over to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +116,18 @@ def quantize(x: Array, params: QuantParams, dtype: str) -> Array:
         NotComparable: ``x`` holds NaN, which has no integer.
     """
     scale, zero_point = params.along(x.ndim)
-    steps = round_half_away(x.astype(np.float32, copy=False) / scale)
-    if np.isnan(steps).any():
+    steps = np.asarray(x.astype(np.float32, copy=False) / scale)
+    if x.size and np.isnan(steps.max()):
         raise NotComparable("NaN cannot be quantized: look for the layer that makes it")
-    low, high = INTEGER_RANGE[dtype]
+    lowest, highest = INTEGER_RANGE[dtype]
     # Clipping around the zero point first keeps the sum inside int64 whatever the division gave.
-    moved = np.clip(steps.astype(np.float64), low - zero_point, high - zero_point) + zero_point
-    return moved.astype(dtype)
+    low, high = lowest - zero_point, highest - zero_point
+    if max(np.abs(low).max(), np.abs(high).max()) >= EXACT:
+        moved = np.clip(round_half_away(steps).astype(np.float64), low, high) + zero_point
+        return moved.astype(dtype)
+    np.clip(steps, low.astype(np.float32), high.astype(np.float32), out=steps)
+    steps += np.copysign(NEARLY_HALF, steps)
+    return (steps.astype(np.int32) + zero_point.astype(np.int32)).astype(dtype)  # the first of which truncates
 
 
 def dequantize(q: Array, params: QuantParams) -> Array:

@@ -10,7 +10,7 @@ import small_models as models
 
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.quant import QuantParams
-from quantdiff.run.child import Measured, RuntimeProcess
+from quantdiff.run.child import VIEWS, Measured, RuntimeProcess
 from quantdiff.tally.rows import row_sums
 from quantdiff.trace import Grid, Value
 
@@ -79,6 +79,19 @@ def test_a_child_reads_what_another_one_wrote(tmp_path: Path) -> None:
             (sums,), _ = other.run([seen, seen], 1, ignore)
             assert np.array_equal(sums, 2 * np.asarray(seen))
         assert not list(other._folder.glob("input*"))
+
+
+def test_views_hold_while_later_ones_are_made(tmp_path: Path) -> None:
+    """As many as ``diff --layers`` has in use: two slices that are measured, and the next one that runs."""
+    with RuntimeProcess("reference") as process:
+        process.load(models.save(tmp_path, models.add()))
+        zeros = np.zeros((2, 4), np.int8)
+        (first,) = process.view([zeros, zeros], 1)
+        before = np.array(first)
+        later = [process.view([np.full((2, 4), value, np.int8), zeros], 1)[0] for value in range(3, 3 + VIEWS)]
+        assert not any(np.array_equal(before, array) for array in later)
+        assert not np.array_equal(before, first)  # whose memory serves again by now
+        assert len({array.tobytes() for array in later}) == VIEWS
 
 
 def test_nothing_stays_behind(tmp_path: Path) -> None:

@@ -61,6 +61,31 @@ def test_loops_give_what_the_text_says(reference: str, candidate: str) -> None:
     assert found.sums == pytest.approx(text.sums, rel=1e-11)
 
 
+@pytest.mark.parametrize("spread", [1.0, 30.0])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_floats_counted_on_a_grid(dtype: str, spread: float) -> None:
+    """Neither side holds integers, as where a DEQUANTIZE stands behind them; some blocks of elements reach no end."""
+    dice, grid = np.random.default_rng(5), Grid(QuantParams((0.25,), (3,)), dtype, "t")
+    ours, theirs = (np.rint(4 * dice.normal(0, spread, (2, 5000))).astype(np.float32) / 4 for _ in range(2))
+    ours += np.float32(0.125)  # ties
+    theirs[1, 4000] = 1e9
+    found = row_sums(Value("r", ours), Value("c", theirs), grid)
+    text = by_numpy((ours, None), (theirs, None), grid)
+    assert np.array_equal(found.counts, text.counts)
+    assert np.array_equal(found.extremes, text.extremes)
+    assert found.sums == pytest.approx(text.sums, rel=1e-11)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("side", [0, 1])
+def test_what_is_no_number_shows_in_the_sums(side: int, wrong: float) -> None:
+    arrays = [np.ones((2, 3000), np.float32) for _ in range(2)]
+    arrays[side][1, 2500] = wrong
+    found = row_sums(Value("r", arrays[0]), Value("c", arrays[1]), GRID)
+    assert np.isfinite(found.sums).all(axis=1).tolist() == [True, False]
+    assert found.counts[0].tolist() == by_numpy((arrays[0][:1], None), (arrays[1][:1], None), GRID).counts[0].tolist()
+
+
 @pytest.mark.parametrize("dtype", ["float64", "int64", "bool", "uint8"])
 def test_plain_numbers_of_any_type(dtype: str) -> None:
     """Without a quantization they are what they say, in float32; whole numbers beyond int32 too."""

@@ -94,13 +94,13 @@ class Engine:
         count, first = len(inputs[0]), list[Kind]()
         for start in range(0, count, step):
             _invoke(self.single, [_padded(array[start : start + step], step) for array in inputs])
-            kinds = [_kind(self.single, i) for i in range(len(self.single.outputs))]
-            first = first or kinds
-            if kinds != first:
-                raise ValueError("the output's shape depends on the sample; such outputs cannot be compared")
-            for i, (shape, _) in enumerate(kinds):
+            for i in range(len(self.single.outputs)):
                 part = self.single.output(i)
-                take(i, count, start, part[: count - start] if shape[:1] == (step,) else part[None])
+                if start == 0:
+                    first.append((part.shape, part.dtype))
+                if (part.shape, part.dtype) != first[i]:
+                    raise ValueError("the output's shape depends on the sample; such outputs cannot be compared")
+                take(i, count, start, part[: count - start] if part.shape[:1] == (step,) else part[None])
                 del part  # or the interpreter refuses to run again
             if start % PROGRESS_EVERY < step:
                 report(start)
@@ -125,12 +125,6 @@ def _invoke(model: Any, rows: list[Array]) -> None:
 
 def _copies(model: Any) -> list[Array]:
     return [model.output(i).copy() for i in range(len(model.outputs))]
-
-
-def _kind(model: Any, i: int) -> Kind:
-    """Shape and dtype of output number i."""
-    output = model.output(i)
-    return output.shape, output.dtype
 
 
 def _at_once(inputs: list[Array]) -> int:

@@ -26,10 +26,13 @@ from quantdiff.run.outputs import sent_grid, sent_quant
 from quantdiff.tally.rows import RowSums
 from quantdiff.trace import Grid, Value
 
+VIEWS = 3  # calls of ``view`` whose arrays hold: one that is being measured, one that waits, one that is made
 TIMEOUT = 120.0  # seconds without a word from the child
 START_UP = 60.0  # seconds that a busy machine may need to import the runtime, whatever the time limit
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
 """For glibc: large arrays come and go with every sample, and memory fresh from the system has to be cleared."""
+LARGE_PAGES = "glibc.malloc.hugetlb=1"
+"""For glibc: ask for memory in pages of 2 MB, where the system has them; tensors lie in many of the small ones."""
 CHATTER = ("INFO:", "WARNING: All log")  # lines of native code that explain nothing
 WORDS_AT_MOST = 300  # characters of a runtime's own message
 
@@ -69,7 +72,7 @@ class RuntimeProcess:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env={**os.environ, **KEEP_MEMORY},
+            env=_surroundings(),
         )
         self._replies: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(self._child.stdout, self._replies), daemon=True).start()
@@ -109,12 +112,12 @@ class RuntimeProcess:
         return [np.load(path) for path in received], reply["result"] == "batched"
 
     def view(self, inputs: Sequence[Array], outputs: int) -> list[Array]:
-        """As ``run``, but the arrays are the child's memory: they hold until the call after the next one.
+        """As ``run``, but the arrays are the child's memory: they hold until the call after ``VIEWS`` - 1 others.
 
         Raises:
             RuntimeFailed: the runtime reports an error, crashes or hangs.
         """
-        self._turn = 1 - self._turn
+        self._turn = (self._turn + 1) % VIEWS
         received = [self._folder / f"view{self._turn}-{i}.npy" for i in range(outputs)]
         reply = self._run(inputs, {"outputs": [*map(str, received)]})
         for path, (shape, dtype) in zip(received, reply["shapes"], strict=True):
@@ -232,6 +235,12 @@ class RuntimeProcess:
         """A native message on one line, without characters that steer a terminal."""
         line = " ".join(message.split())
         return "".join(c if c.isprintable() else "?" for c in line)[:WORDS_AT_MOST]
+
+
+def _surroundings() -> dict[str, str]:
+    """The environment of a child."""
+    tuned = [os.environ[name] for name in ("GLIBC_TUNABLES",) if name in os.environ]
+    return {**os.environ, **KEEP_MEMORY, "GLIBC_TUNABLES": ":".join([*tuned, LARGE_PAGES])}
 
 
 def _listen(stream: Any, replies: queue.SimpleQueue[str]) -> None:

@@ -18,7 +18,7 @@ Quant = tuple[float, int]
 
 @dataclass(slots=True)
 class Files:
-    """The ``.npy`` files in memory that this process has open, by path."""
+    """The ``.npy`` files in memory that this process has open, by path; plain arrays, whose parts are made fast."""
 
     read: dict[str, Array] = field(default_factory=dict)
     written: dict[str, Array] = field(default_factory=dict)
@@ -26,13 +26,14 @@ class Files:
     def there(self, path: str, shape: Sequence[int], dtype: str) -> Array:
         """A file that another process writes; opened again where that one gave it another size."""
         if path not in self.read or not _is(self.read[path], shape, dtype):
-            self.read[path] = np.asarray(np.load(path, mmap_mode="r"))  # parts of a memmap are slow to make
+            self.read[path] = np.asarray(np.load(path, mmap_mode="r"))
         return self.read[path]
 
     def room(self, path: str, shape: Sequence[int], dtype: Any) -> Array:
         """A file to write to: the one of the run before where it fits, since new memory has to be cleared."""
         if path not in self.written or not _is(self.written[path], shape, dtype):
-            self.written[path] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
+            made = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
+            self.written[path] = np.asarray(made)
         return self.written[path]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,10 @@ class Engine:
 
 
 class Exposed:
-    """A model of which chosen tensors are the outputs, loaded in a child of its own; a context manager."""
+    """A model of which chosen tensors are the outputs, loaded in a child of its own; a context manager.
+
+    One run at a time: threads wait for each other.
+    """
 
     def __init__(self, data: bytes, model: Model, tensors: Sequence[int], engine: Engine) -> None:
         assert model.path is not None
@@ -43,7 +47,7 @@ class Exposed:
         self._path.write_bytes(data)
         self._process = RuntimeProcess(engine.runtime, timeout=engine.timeout)
         self._batch = may_batch(model.main)
-        self._loaded = False
+        self._loaded, self._lock = False, threading.Lock()
 
     def __enter__(self) -> Exposed:
         return self
@@ -58,7 +62,8 @@ class Exposed:
         Raises:
             RuntimeFailed: the runtime refuses the model, crashes or hangs; a crash in batches leads to single samples.
         """
-        arrays = self._loaded_first(lambda: self._process.view(inputs, len(self.tensors)))
+        with self._lock:
+            arrays = self._loaded_first(lambda: self._process.view(inputs, len(self.tensors)))
         return dict(zip(self.tensors, arrays, strict=True))
 
     def measure(
@@ -73,7 +78,8 @@ class Exposed:
         asked = [replace(pair, output=number[pair.output]) for pair in pairs]
         kept = [tensor for tensor in self.tensors if tensor in wanted]
         chosen = [tensor in wanted for tensor in self.tensors]
-        arrays, sums = self._loaded_first(lambda: self._process.measure(inputs, chosen, asked))
+        with self._lock:
+            arrays, sums = self._loaded_first(lambda: self._process.measure(inputs, chosen, asked))
         return dict(zip(kept, arrays, strict=True)), sums
 
     def _loaded_first(self, ask: Callable[[], T]) -> T:
@@ -99,6 +105,7 @@ class WatchedTflite:
         inner = [key for key in self.places if key not in model.main.inputs]
         self._exposed = Exposed(with_outputs(self._file, inner), model, inner, engine)
         self._exchanged: tuple[object, Exposed] | None = None
+        self._exchanging = threading.Lock()
         self._shapes: dict[int, tuple[int, ...]] = {}
 
     def __enter__(self) -> WatchedTflite:
@@ -185,12 +192,14 @@ class WatchedTflite:
         fed = {key: value for key, value in given.items() if _fits(self.places[key], value)}
         grids = {k: value.grid if self.places[k].quant is None and value.quant else None for k, value in fed.items()}
         asked = tuple(grids.items()), tuple(wanted)
-        if self._exchanged is None or self._exchanged[0] != asked:
-            if self._exchanged is not None:
-                self._exchanged[1].__exit__()
-            exposed = Exposed(with_inputs(self._file, grids, wanted), self.model, wanted, self._engine)
-            self._exchanged = asked, exposed
-        return self._exchanged[1], [_shaped(value.array, self._shapes[key]) for key, value in fed.items()]
+        with self._exchanging:
+            if self._exchanged is None or self._exchanged[0] != asked:
+                if self._exchanged is not None:
+                    self._exchanged[1].__exit__()
+                exposed = Exposed(with_inputs(self._file, grids, wanted), self.model, wanted, self._engine)
+                self._exchanged = asked, exposed
+            exposed = self._exchanged[1]
+        return exposed, [_shaped(value.array, self._shapes[key]) for key, value in fed.items()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The sums of a pair in one pass over the data, compiled by numba; ``rows.py`` is the text that they must equal.
 
-Nothing but ``rows.py`` imports this module, since numba takes a second to load. Blocks stay in the first cache.
+Nothing but ``rows.py`` imports this module, since numba takes a second to load. Blocks stay in the first cache, and
+while one is counted the next one is fetched.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from quantdiff.quant import Array
+from quantdiff.quant import NEARLY_HALF, Array
+from quantdiff.tally.lanes import fetch, lower, upper
 
 Function = TypeVar("Function", bound=Callable[..., object])
-BLOCK, TOP = 2048, 2**31 - 1
-NEARLY_HALF = np.float32(0.49999997)  # the float below 0.5: adding 0.5 itself would carry 0.49999997 over to 1
+BLOCK = 1024
+AT_ONCE = 64  # bytes that memory gives at once
+LARGE = np.float32(np.inf)
 ANY_ORDER = {"reassoc", "nsz", "contract"}
 """Let sums run in several lanes at once; the order then depends on the processor, not on the data or their parts."""
 
@@ -94,69 +97,83 @@ def add_floats(x: Array, y: Array, maps: tuple[Any, Any, Any, Any], sums: Array)
 
 
 @compiled
-def key_of(real: Any) -> Any:  # pragma: no cover
-    """An integer in the order of the floats: their bits, the lower ones turned over where the sign is set."""
-    bits = np.float32(real).view(np.int32)
-    return np.int32(bits ^ ((bits >> 31) & TOP))
-
-
-@compiled
-def float_of(key: Any) -> Any:  # pragma: no cover
-    """The float whose place in the order is ``key``."""
-    return np.int32(key ^ ((key >> 31) & TOP)).view(np.float32)
-
-
-@compiled
-def block_extremes(x: Array, y: Array, maps: tuple[Any, Any, Any, Any]) -> tuple[Any, ...]:  # pragma: no cover
-    """Largest absolute error, smallest and largest of both."""
-    worst, low_a, low_b, high_a, high_b = np.int32(0), np.int32(TOP), np.int32(TOP), np.int32(~TOP), np.int32(~TOP)
-    for j in range(x.shape[0]):
-        r, c = real_of(x[j], maps[0], maps[1]), real_of(y[j], maps[2], maps[3])
-        worst = max(worst, np.float32(abs(c - r)).view(np.int32))
-        ours, theirs = key_of(r), key_of(c)
-        low_a, high_a = min(low_a, ours), max(high_a, ours)
-        low_b, high_b = min(low_b, theirs), max(high_b, theirs)
-    return float_of(worst), float_of(low_a), float_of(high_a), float_of(low_b), float_of(high_b)
-
-
-@compiled
-def count_steps(  # pragma: no cover
+def add_steps(  # pragma: no cover
     x: Array, y: Array, maps: tuple[Any, Any, Any, Any], own: tuple[bool, bool], grid: tuple[Any, ...], counts: Array
-) -> None:
-    """Differing, largest, sum and absolute sum of steps; candidate integers at both ends."""
+) -> tuple[Any, ...]:
+    """Differing, largest, sum and absolute sum of steps; gives the largest absolute error, and the ends of ours."""
+    worst, low, high = np.float32(0), LARGE, -LARGE
     differing, largest, total, absolute = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
-    at_low, at_high, low, high = np.int32(0), np.int32(0), np.int32(grid[2]), np.int32(grid[3])
     for j in range(x.shape[0]):
         r, c = real_of(x[j], maps[0], maps[1]), real_of(y[j], maps[2], maps[3])
-        theirs = step_of(y[j], c, own[1], grid)
-        d = np.int32(theirs - step_of(x[j], r, own[0], grid))
+        worst = upper(np.float32(abs(c - r)), worst)
+        low, high = lower(r, low), upper(r, high)
+        d = np.int32(step_of(y[j], c, own[1], grid) - step_of(x[j], r, own[0], grid))
         size = np.int32(abs(d))
-        differing = np.int32(differing + (d != 0))
+        differing = np.int32(differing + min(size, np.int32(1)))
         largest = max(largest, size)
         total = np.int32(total + d)
         absolute = np.int32(absolute + size)
-        at_low = np.int32(at_low + (theirs == low))
-        at_high = np.int32(at_high + (theirs == high))
     counts[0] += differing
     counts[1] = max(counts[1], largest)
     counts[2] += total
     counts[3] += absolute
-    counts[6] += at_low
-    counts[7] += at_high
+    return worst, low, high
+
+
+def ends_of(x: Any, scale: Any, zero_point: Any) -> Any:
+    """The smallest and the largest real value of some."""
+    raise NotImplementedError  # compiled only, by the type of ``x``
+
+
+@overload(ends_of, strict=False)
+def _ends_of(x: Any, scale: Any, zero_point: Any) -> Any:  # pragma: no cover
+    del scale, zero_point
+
+    def of_floats(x: Any, scale: Any, zero_point: Any) -> Any:
+        low, high = LARGE, -LARGE
+        for j in range(x.shape[0]):
+            low, high = lower(np.float32(x[j]), low), upper(np.float32(x[j]), high)
+        return low, high
+
+    def of_integers(x: Any, scale: Any, zero_point: Any) -> Any:
+        low, high = x[0], x[0]
+        for j in range(x.shape[0]):
+            low, high = min(low, x[j]), max(high, x[j])
+        return real_of(low, scale, zero_point), real_of(high, scale, zero_point)
+
+    return of_floats if isinstance(x.dtype, types.Float) else of_integers
+
+
+@compiled
+def count_of(  # pragma: no cover
+    y: Array, maps: tuple[Any, Any, Any, Any], own: tuple[bool, bool], grid: tuple[Any, ...], wanted: Any
+) -> Any:
+    """How many candidate integers are this one, less the zero point."""
+    count = np.int32(0)
+    for j in range(y.shape[0]):
+        count = np.int32(count + (step_of(y[j], real_of(y[j], maps[2], maps[3]), own[1], grid) == wanted))
+    return count
 
 
 @compiled
 def count_clipped(  # pragma: no cover
-    x: Array, maps: tuple[Any, Any, Any, Any], lower: Any, upper: Any, counts: Array
+    x: Array, maps: tuple[Any, Any, Any, Any], cut_low: Any, cut_high: Any, counts: Array
 ) -> None:
     """Reference values that the grid cuts off below and above."""
     below, above = np.int32(0), np.int32(0)
     for j in range(x.shape[0]):
         r = real_of(x[j], maps[0], maps[1])
-        below = np.int32(below + (r < lower))
-        above = np.int32(above + (r > upper))
+        below = np.int32(below + (r < cut_low))
+        above = np.int32(above + (r > cut_high))
     counts[4] += below
     counts[5] += above
+
+
+@compiled
+def fetch_part(x: Array, start: Any, stop: Any) -> None:  # pragma: no cover
+    """Ask for a part of a row, where there is one."""
+    for j in range(start, min(stop, x.shape[0]), AT_ONCE // x.itemsize):
+        fetch(x, j)
 
 
 @compiled
@@ -169,16 +186,25 @@ def add_rows(x: Array, y: Array, facts: Array, rows: Array) -> None:  # pragma: 
     maps = np.float32(facts[0]), np.int32(facts[1]), np.float32(facts[3]), np.int32(facts[4])
     own, has_grid, zero_point = (facts[2] > 0, facts[5] > 0), facts[6] > 0, np.int32(facts[8])
     grid = np.float32(facts[7]), zero_point, np.float32(facts[9] - zero_point), np.float32(facts[10] - zero_point)
-    lower, upper = np.float32(facts[11]), np.float32(facts[12])
+    cut_low, cut_high = np.float32(facts[11]), np.float32(facts[12])
+    unused = np.zeros(8)
     for i in range(x.shape[0]):
-        sums, ends, counts = rows[i, :5], rows[i, 5:10], rows[i, 10:]
+        sums, ends, counts = rows[i, :5], rows[i, 5:10], rows[i, 10:] if has_grid else unused
         for start in range(0, x.shape[1], BLOCK):
             ours, theirs = x[i, start : start + BLOCK], y[i, start : start + BLOCK]
+            half, stop = start + BLOCK + BLOCK // 2, start + 2 * BLOCK
+            fetch_part(x[i], start + BLOCK, half)  # of the next block; more than a few at once have to wait
             add_floats(ours, theirs, maps, sums)
-            worst, low_a, high_a, low_b, high_b = block_extremes(ours, theirs, maps)
-            ends[0], ends[1], ends[2] = max(ends[0], worst), min(ends[1], low_a), max(ends[2], high_a)
-            ends[3], ends[4] = min(ends[3], low_b), max(ends[4], high_b)
-            if has_grid:
-                count_steps(ours, theirs, maps, own, grid, counts)
-                if low_a < lower or high_a > upper:  # else there is nothing to count
-                    count_clipped(ours, maps, lower, upper, counts)
+            fetch_part(x[i], half, stop)
+            fetch_part(y[i], start + BLOCK, stop)
+            worst, low, high = add_steps(ours, theirs, maps, own, grid, counts)
+            ends[0], ends[1], ends[2] = max(ends[0], worst), min(ends[1], low), max(ends[2], high)
+            if low < cut_low or high > cut_high:  # else there is nothing to count
+                count_clipped(ours, maps, cut_low, cut_high, counts)
+            low, high = ends_of(theirs, maps[2], maps[3])
+            ends[3], ends[4] = min(ends[3], low), max(ends[4], high)
+            first, last = nearest(low, grid[0], grid[2], grid[3]), nearest(high, grid[0], grid[2], grid[3])
+            if first == grid[2]:
+                counts[6] += count_of(theirs, maps, own, grid, first)
+            if last == grid[3]:
+                counts[7] += count_of(theirs, maps, own, grid, last)

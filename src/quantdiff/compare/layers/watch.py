@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -12,12 +13,15 @@ from quantdiff.align.watched import Pairing
 from quantdiff.compare.layers.decisions import Decisions
 from quantdiff.compare.layers.sums import Sums, sums_of
 from quantdiff.quant import Array
+from quantdiff.run.child import VIEWS
 from quantdiff.run.watched import Against, Apart, Seen, Side, disturbed, value_at
 from quantdiff.tally.rows import RowSums
 from quantdiff.trace import Value
 
 FLUSHED_AT = 64
 """Rows that are kept before they are added up: exact sums take longer to make than rows to keep."""
+IN_FLIGHT = VIEWS - 1
+"""Slices that the reference is measured against at once, so that none of its processes waits for another one."""
 SLICES = 8
 """Of the data, or more where memory does not allow it."""
 
@@ -135,24 +139,26 @@ def watch_pairs(
 ) -> tuple[tuple[PairSums, ...], tuple[int, int]]:
     """The sums of every pair over all samples, in the order of the matches, and how many outputs watching changed.
 
-    While the reference is held against one slice, the candidate runs the next one, and the one before is added up.
+    While the reference is held against a slice or two, the candidate runs the next one, and those before are added up.
     """
     accounts, slices = Accounts(pairing, reference, candidate, decisions), slices_of(len(reference), pairing.at_once)
-    with ThreadPoolExecutor(2) as threads:
-        running, measuring = threads.submit(candidate.run, *slices[0]), list[tuple[Slice, Future[Apart]]]()
+    with ThreadPoolExecutor(IN_FLIGHT + 1) as threads:
+        running, measuring = threads.submit(candidate.run, *slices[0]), deque[tuple[Slice, Future[Apart]]]()
 
-        def finish(kept: Slice, apart: Apart) -> None:
-            accounts.add(kept, apart)
+        def finish(kept: Slice, apart: Future[Apart]) -> None:
+            accounts.add(kept, apart.result())
             on_progress(kept.span[1])
 
         for span, after in zip(slices, [*slices[1:], None], strict=True):
             pairs, kept = accounts.begin(running.result(), span)
-            before = [(earlier, apart.result()) for earlier, apart in measuring]
-            measuring = [(kept, threads.submit(accounts.measure, pairs, span))]
+            measuring.append((kept, threads.submit(accounts.measure, pairs, span)))
+            before = [measuring.popleft()] if len(measuring) > IN_FLIGHT else []
+            for _, apart in before:
+                apart.result()  # before the candidate runs: it uses that memory again
             if after:
                 running = threads.submit(candidate.run, *after)
             for each in before:
                 finish(*each)
-        for earlier, apart in measuring:
-            finish(earlier, apart.result())
+        for each in measuring:
+            finish(*each)
     return accounts.sums(), (accounts.changed[0], accounts.changed[1])
