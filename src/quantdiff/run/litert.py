@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -32,6 +33,7 @@ class LiteRT:
     def _describe(self) -> None:
         self.inputs = self.interpreter.get_input_details()
         self.outputs = self.interpreter.get_output_details()
+        self._outputs: list[Callable[[], Array]] = [self.interpreter.tensor(each["index"]) for each in self.outputs]
         self.input_shapes = [tuple(int(n) for n in detail["shape"]) for detail in self.inputs]
 
     def resize(self, shapes: list[tuple[int, ...]]) -> bool:
@@ -54,8 +56,7 @@ class LiteRT:
 
     def output(self, i: int) -> Array:
         """Output number i: the interpreter's own memory, to be let go before anything else is asked of it."""
-        array: Array = self.interpreter.tensor(self.outputs[i]["index"])()
-        return array
+        return self._outputs[i]()
 
 
 def open_model(model: str, runtime: str) -> LiteRT:

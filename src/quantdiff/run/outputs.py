@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from quantdiff.quant import Array, QuantParams
-from quantdiff.tally.rows import WIDTH, row_sums
-from quantdiff.trace import Grid, Value
+from quantdiff.tally.rows import WIDTH, Write, check_sizes, writer
+from quantdiff.trace import Grid
 
 Quant = tuple[float, int]
 """Scale and zero point, as they travel."""
@@ -41,14 +41,22 @@ def _is(array: Array, shape: Sequence[int], dtype: Any) -> bool:
     return array.shape == tuple(shape) and array.dtype == np.dtype(dtype)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pair:
-    """Values of another model, how an output is to be read, and the integers that both are counted on."""
+    """Values of another model, how both are to be read, and the integers that they are counted on."""
 
     number: int
-    theirs: Value
-    quant: QuantParams | None
+    theirs: Array
+    quants: tuple[QuantParams | None, QuantParams | None]
     grid: Grid | None
+    write: Write | None = None
+
+    def begin(self, ours: Array) -> Write:
+        """What writes the rows of arrays like ``ours``; decided once, since it takes as long as a small array."""
+        check_sizes(ours, self.theirs[: len(ours)], "an output")
+        self.theirs = self.theirs.reshape(len(self.theirs), -1)
+        self.write = writer((self.quants[0], ours.dtype), (self.quants[1], self.theirs.dtype), self.grid)
+        return self.write
 
 
 class Outputs:
@@ -58,9 +66,10 @@ class Outputs:
         self._files, self._rows, self._pairs = files, rows, dict[int, list[Pair]]()
         self._kept = {i: path for i, path in enumerate(kept) if path is not None}
         self._count = len(pairs)
+        self._sums: Array | None = None
         for number, (output, ours, file, theirs, grid) in enumerate(pairs):
-            value = Value("", files.there(*file), quant_of(theirs))
-            self._pairs.setdefault(output, []).append(Pair(number, value, quant_of(ours), grid_of(grid)))
+            quants = quant_of(ours), quant_of(theirs)
+            self._pairs.setdefault(output, []).append(Pair(number, files.there(*file), quants, grid_of(grid)))
 
     def take(self, output: int, count: int, start: int, values: Array) -> None:
         """Keep values, and count how far they are from others; see ``batches.Take``."""
@@ -68,11 +77,16 @@ class Outputs:
         if output in self._kept:
             self._files.room(self._kept[output], (count, *values.shape[1:]), values.dtype)[start:stop] = values
         for pair in self._pairs.get(output, ()):
+            rows = self._room(count)[pair.number]
+            write = pair.write or pair.begin(values)
+            write(values.reshape(len(values), -1), pair.theirs[start:stop], rows[start:stop])
+
+    def _room(self, count: int) -> Array:
+        """Where the rows of ``count`` samples go."""
+        if self._sums is None:
             assert self._rows is not None
-            ours = Value("", values, pair.quant)
-            theirs = Value("", pair.theirs.array[start:stop], pair.theirs.quant)
-            room = self._files.room(self._rows, (self._count, count, WIDTH), np.float64)
-            room[pair.number, start:stop] = row_sums(ours, theirs, pair.grid).packed
+            self._sums = self._files.room(self._rows, (self._count, count, WIDTH), np.float64)
+        return self._sums
 
     def shapes(self) -> list[tuple[tuple[int, ...], str]]:
         """Shape and dtype of what was kept, in order."""

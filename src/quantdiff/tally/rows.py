@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
@@ -15,6 +16,12 @@ from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, dequantize, quant
 from quantdiff.trace import Grid, Value
 
 WIDTH = 18  # of a row
+FLOAT = np.dtype(np.float32)
+
+Kind = tuple[QuantParams | None, np.dtype[Any]]
+"""How an array is to be read: its quantization, None for plain numbers, and its dtype."""
+Write = Callable[[Array, Array, Array], None]
+"""Writes the rows of two arrays, reference and candidate, (samples, elements), over what its third argument holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +60,47 @@ def row_sums(reference: Value, candidate: Value, grid: Grid | None) -> RowSums:
     Raises:
         NotComparable: sizes differ, or there is nothing to compare.
     """
-    _check_sizes(reference.array, candidate.array, reference.name)
-    ours, theirs = ((v.array.reshape(len(v.array), -1), v.quant) for v in (reference, candidate))
-    compiled = loops()
-    if compiled is None or any(quant is not None and x.dtype.kind == "f" for x, quant in (ours, theirs)):
-        return by_numpy(ours, theirs, grid)
-    a, b = (x if quant is not None else x.astype(np.float32, copy=False) for x, quant in (ours, theirs))
-    rows = NOTHING.repeat(len(a), axis=0)
-    facts = _facts((reference.quant, a.dtype), (candidate.quant, b.dtype), grid)
-    compiled.add_rows(np.ascontiguousarray(a), np.ascontiguousarray(b), facts, rows)
+    check_sizes(reference.array, candidate.array, reference.name)
+    rows = np.empty((len(reference.array), WIDTH))
+    write = writer((reference.quant, reference.array.dtype), (candidate.quant, candidate.array.dtype), grid)
+    ours, theirs = (value.array.reshape(len(rows), -1) for value in (reference, candidate))
+    write(ours, theirs, rows)
     return RowSums(rows)
 
 
-def _check_sizes(reference: Array, candidate: Array, name: str) -> None:
+def check_sizes(reference: Array, candidate: Array, name: str) -> None:
+    """Refuse what has no rows; raises ``NotComparable``."""
     if reference.size != candidate.size or len(reference) != len(candidate):
         raise NotComparable(f"shapes differ: {reference.shape} and {candidate.shape}")
     if reference.size == 0:
         raise NotComparable(f"nothing to compare: {name} is empty")
+
+
+def writer(reference: Kind, candidate: Kind, grid: Grid | None) -> Write:
+    """What writes the rows of arrays of these kinds, (samples, elements) of one size."""
+    (quant, dtype), (their_quant, their_dtype), compiled = reference, candidate, loops()
+    if compiled is None or _is_read_float(reference) or _is_read_float(candidate):
+        return lambda ours, theirs, rows: _write_by_numpy((ours, quant), (theirs, their_quant), grid, rows)
+    plain, their_plain = FLOAT if quant is None else dtype, FLOAT if their_quant is None else their_dtype
+    facts, add_rows = _facts((quant, plain), (their_quant, their_plain), grid), compiled.add_rows
+
+    def write(ours: Array, theirs: Array, rows: Array) -> None:
+        if not ours.shape == theirs.shape == (len(rows), ours.shape[1]):  # the loops would read what is not there
+            raise NotComparable(f"shapes differ: {ours.shape} and {theirs.shape}")
+        rows[...] = NOTHING
+        add_rows(np.ascontiguousarray(ours, plain), np.ascontiguousarray(theirs, their_plain), facts, rows)
+
+    return write
+
+
+def _is_read_float(kind: Kind) -> bool:
+    return kind[0] is not None and kind[1].kind == "f"
+
+
+def _write_by_numpy(
+    ours: tuple[Array, QuantParams | None], theirs: tuple[Array, QuantParams | None], grid: Grid | None, rows: Array
+) -> None:
+    rows[...] = by_numpy(ours, theirs, grid).packed
 
 
 @cache
@@ -79,10 +110,6 @@ def loops() -> ModuleType | None:
         return import_module("quantdiff.tally.loops")
     except ImportError:
         return None
-
-
-Kind = tuple[QuantParams | None, np.dtype[Any]]
-"""How an array is to be read: its quantization, None for floats, and its dtype."""
 
 
 @lru_cache(maxsize=4096)
