@@ -92,6 +92,8 @@ class WatchedKeras:
     called twice has two. One run at a time: threads wait for each other.
     """
 
+    in_flight = 1
+
     def __init__(self, model: KerasModel) -> None:
         self.model, self._tape, self._undo = model, Tape(), list[tuple[Any, str, Any]]()
         self.lock = threading.Lock()

@@ -16,7 +16,7 @@ from quantdiff.graph import Model
 from quantdiff.load.rewire import with_inputs
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.quant import Array
-from quantdiff.run.child import TIMEOUT, Measured, RuntimeProcess
+from quantdiff.run.child import TIMEOUT, VIEWS, Measured, RuntimeProcess
 from quantdiff.run.flow import Flow, Place, tflite_flow
 from quantdiff.run.tflite import as_input, may_batch
 from quantdiff.run.watched import Against, Apart
@@ -96,7 +96,12 @@ class Exposed:
 
 
 class WatchedTflite:
-    """A ``.tflite`` on a runtime, with its inner tensors; a context manager."""
+    """A ``.tflite`` on a runtime, with its inner tensors; a context manager.
+
+    Its two children, one of which runs each operator on given values, need not wait for each other.
+    """
+
+    in_flight = VIEWS - 1
 
     def __init__(self, model: Model, engine: Engine) -> None:
         assert model.path is not None

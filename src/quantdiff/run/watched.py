@@ -54,7 +54,12 @@ class Apart:
 
 
 class Watched(Protocol):
-    """A model that shows its inner values."""
+    """A model that shows its inner values.
+
+    ``in_flight``: how many slices it is worth measuring at once; one that runs in this process has one.
+    """
+
+    in_flight: int
 
     def run(self, inputs: Sequence[Array]) -> Seen:
         """Run it on real inputs, samples along axis 0."""

@@ -13,15 +13,12 @@ from quantdiff.align.watched import Pairing
 from quantdiff.compare.layers.decisions import Decisions
 from quantdiff.compare.layers.sums import Sums, sums_of
 from quantdiff.quant import Array
-from quantdiff.run.child import VIEWS
 from quantdiff.run.watched import Against, Apart, Seen, Side, disturbed, value_at
 from quantdiff.tally.rows import RowSums
 from quantdiff.trace import Value
 
 FLUSHED_AT = 64
 """Rows that are kept before they are added up: exact sums take longer to make than rows to keep."""
-IN_FLIGHT = VIEWS - 1
-"""Slices that the reference is measured against at once, so that none of its processes waits for another one."""
 SLICES = 8
 """Of the data, or more where memory does not allow it."""
 
@@ -142,8 +139,9 @@ def watch_pairs(
     While the reference is held against a slice or two, the candidate runs the next one, and those before are added up.
     """
     accounts, slices = Accounts(pairing, reference, candidate, decisions), slices_of(len(reference), pairing.at_once)
-    with ThreadPoolExecutor(IN_FLIGHT + 1) as threads:
-        running, measuring = threads.submit(candidate.run, *slices[0]), deque[tuple[Slice, Future[Apart]]]()
+    in_flight = reference.watched.in_flight
+    with ThreadPoolExecutor(1) as runs, ThreadPoolExecutor(in_flight) as measures:
+        running, measuring = runs.submit(candidate.run, *slices[0]), deque[tuple[Slice, Future[Apart]]]()
 
         def finish(kept: Slice, apart: Future[Apart]) -> None:
             accounts.add(kept, apart.result())
@@ -151,12 +149,12 @@ def watch_pairs(
 
         for span, after in zip(slices, [*slices[1:], None], strict=True):
             pairs, kept = accounts.begin(running.result(), span)
-            measuring.append((kept, threads.submit(accounts.measure, pairs, span)))
-            before = [measuring.popleft()] if len(measuring) > IN_FLIGHT else []
+            measuring.append((kept, measures.submit(accounts.measure, pairs, span)))
+            before = [measuring.popleft()] if len(measuring) > in_flight else []
             for _, apart in before:
                 apart.result()  # before the candidate runs: it uses that memory again
             if after:
-                running = threads.submit(candidate.run, *after)
+                running = runs.submit(candidate.run, *after)
             for each in before:
                 finish(*each)
         for each in measuring:
