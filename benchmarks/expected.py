@@ -1,9 +1,10 @@
 """The closed form of the expected error against what is measured, on the zoo's models.
 
-uv run python benchmarks/expected.py [MNIST_NPZ] [--seed N]
+uv run python benchmarks/expected.py [MNIST_NPZ] [--models NAME …] [--seeds N …]
 
-A row is printed as soon as it is known; what is being done stands on standard error, with the memory used so far. With
-10,000 digits all of it takes seven minutes of one core, most of them for the CNN, and 2.9 GB.
+Shares are means over the seeds. A row is printed as soon as it is known; what is being done stands on standard error,
+with the memory used so far. With 10,000 digits all of it takes seven minutes of one core, most of them for the CNN, and
+2.9 GB.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from quantdiff import api
@@ -28,11 +29,13 @@ RUNTIMES = ("reference", "builtin", "xnnpack", "tflm")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mnist", nargs="?", type=Path, default=cache_path())
-    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[3])
     arguments = parser.parse_args()
-    print("| model | runtime | measured | expected | ratio |\n|---|---|---:|---:|---:|", flush=True)
-    for name in MODELS:
-        for each in explanations(Trial(name, arguments.seed, str(arguments.mnist), quantize=True)):
+    print("| model | runtime | outputs | differing | expected | ratio |\n|---|---|---:|---:|---:|---:|", flush=True)
+    for name in arguments.models:
+        trials = [Trial(name, seed, str(arguments.mnist), quantize=True) for seed in arguments.seeds]
+        for each in zip(*(explanations(trial) for trial in trials), strict=True):
             print(row(name, each), flush=True)
 
 
@@ -58,11 +61,14 @@ def tell(line: str) -> None:
     print(f"{line} (at most {used:,.0f} MB)", file=sys.stderr, flush=True)
 
 
-def row(name: str, each: Explanation) -> str:
-    closed = each.expected
-    ratio = "" if closed is None or not each.differing else f"{closed / each.measured:.2f}"
-    shown = "" if closed is None else f"{closed:.3%}"
-    return f"| {name} | {each.runtime} | {each.measured:.3%} | {shown} | {ratio} |"
+def row(name: str, seeds: Sequence[Explanation]) -> str:
+    """What the seeds of one model give together on one runtime."""
+    count, differing = sum(each.count for each in seeds), sum(each.differing for each in seeds)
+    closed = [each.expected * each.count for each in seeds if each.expected is not None]
+    known = len(closed) == len(seeds)
+    ratio = f"{sum(closed) / differing:.2f}" if known and differing else ""
+    shown = f"{sum(closed) / count:.3%}" if known else ""
+    return f"| {name} | {seeds[0].runtime} | {count:,} | {differing / count:.3%} | {shown} | {ratio} |"
 
 
 if __name__ == "__main__":

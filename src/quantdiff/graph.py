@@ -92,6 +92,11 @@ class Tensor:
     sparsity: Sparsity | None = None
 
     @property
+    def label(self) -> str:
+        """Its name, or its number where the file has none."""
+        return self.name or f"tensor {self.index}"
+
+    @property
     def is_constant(self) -> bool:
         """True for weights and other values that the file holds."""
         return self.data is not None

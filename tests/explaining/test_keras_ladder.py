@@ -78,7 +78,7 @@ def test_every_output_of_every_network_is_accounted_for(networks: Callable[[str]
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("model", ["dense2", "CNN"])
+@pytest.mark.parametrize("model", ["dense1", "dense2", "dense3", "dense4", "CNN"])
 def test_zoo_with_and_without_bias(runs: Runs, model: str, bias: bool) -> None:
     _, out = runs(model=model, bias=bias)
     answer = api.explain(out / "qat.h5", out / "model.tflite", some(out / "data.npz", 400), ALL)

@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from quantdiff.align.matching import Leftover
@@ -75,6 +76,22 @@ def test_text() -> None:
     assert "first: n folded into c" in said
     third = next(line for line in said.splitlines() if line.startswith("third"))
     assert third.split()[3:7] == ["–"] * 4
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 130, 160])
+def test_no_figure_is_cut_off(width: int) -> None:
+    """Names give way, and columns move to a table of their own, before a number loses a digit."""
+    many = replace(FIGURES, count=12_345_678, differing=2_345_678, reference_min=-1.25e-5)
+    path = "model/block_{}/sub_block/conv2d/BiasAdd;model/block_{}/batch_norm"
+    layers = tuple(layer(path.format(i, i), many, many) for i in range(3))
+    written = io.StringIO()
+    print_layers(replace(REPORT, layers=layers), Console(file=written, width=width, force_terminal=True, no_color=True))
+    said = written.getvalue()
+    for figure in ("12,345,678", "2,345,678", "-0.0100", "0.3000", "41.50", "0.999900", "10.00%", "0.00%", "-1", "3.5"):
+        assert said.count(f" {figure}") >= 3, figure
+    assert said.count("CONV_2D") == {60: 0, 80: 3}.get(width, 6)
+    assert "block_1/sub_block/conv2d/BiasAdd" in said or "…" in said
+    assert "conv2d/BiasAdd" in said  # the end of a path tells it from its neighbours
 
 
 def test_strangers_get_one_line() -> None:

@@ -127,7 +127,7 @@ def _layers(ladder: Ladder, sums: Sums, reading: Reading, runs: Mapping[str, Run
     known = {pair.tensor for pair in ladder.pairs.values()}
     for name, pair in ladder.pairs.items():
         operator = None if pair.operator is None else graph.operators[pair.operator]
-        tensor, op = graph.tensors[pair.tensor].name, operator.op if operator else ""
+        tensor, op = graph.tensors[pair.tensor].label, operator.op if operator else ""
         account = sums.layers.setdefault(name, LayerAccount(name, tensor, op, len(place)))
         whole = {m: run.layers[name] for m, run in runs.items()}
         own = {m: run.layers[name] for m, run in forced.items()}

@@ -134,7 +134,7 @@ def _layers(
         if index not in ours.values or index not in theirs.values or theirs.values[index].dtype.kind not in "iu":
             continue
         tensor = graph.tensors[index]
-        account = sums.layers.setdefault(index, LayerAccount(tensor.name, tensor.name, operator.op, len(RUNGS)))
+        account = sums.layers.setdefault(index, LayerAccount(tensor.label, tensor.label, operator.op, len(RUNGS)))
         whole = {r: chains[m].values[index] for r, m in enumerate(RUNGS[:-1]) if index in chains[m].values}
         whole[0] = ours.values[index]
         account.add(Target(theirs.values[index].reshape(-1)), whole, _own(graph, operator, given, runtimes))

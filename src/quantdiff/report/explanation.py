@@ -11,8 +11,11 @@ from rich.text import Text
 
 from quantdiff.explaining.expectation import Expectation
 from quantdiff.explaining.explanation import Explanation, LayerLadder
+from quantdiff.report.names import cropped, short
+from quantdiff.report.plain import printable
 
-BAR, NAME = 22, 24  # characters
+BAR, NAME, GAP = 22, 24, 2  # characters: of a bar, of a layer's name at least, between columns
+EXPECTED = 24  # characters of two shares and the gaps beside them
 WORDS = {
     "reference": "as trained",
     "input_quantized": "input rounded to its grid",
@@ -31,12 +34,13 @@ def print_expectation(expected: Expectation, console: Console) -> None:
     title = f"\n{expected.reference} → {expected.runtime}, expected to differ".upper()
     console.print(Text.assemble((title, "bold"), f"   before {expected.runtime} runs"))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("layer", no_wrap=True, max_width=NAME)
+    table.add_column("layer", no_wrap=True)
     for name in ("simulator", "closed form"):
         table.add_column(name, justify="right", no_wrap=True)
     for layer in expected.layers:
         if layer.exactly or layer.closed_form:
-            table.add_row(escape(layer.layer), f"{layer.exactly:.3%}", _share(layer.closed_form))
+            name = escape(cropped(short(layer.layer), console.width - EXPECTED))
+            table.add_row(name, f"{layer.exactly:.3%}", _share(layer.closed_form))
     table.add_row(Text("outputs", style="bold"), f"{expected.exactly:.3%}", _share(expected.closed_form))
     console.print(table)
 
@@ -47,7 +51,7 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
     console.print(Text(sentence(explanation)))
     console.print(_waterfall(explanation))
     if explanation.layers:
-        console.print(_layers(explanation.layers, [rung.mechanism for rung in explanation.rungs]))
+        _print_layers(explanation.layers, [rung.mechanism for rung in explanation.rungs], console)
     for line in _remarks(explanation):
         console.print(line, soft_wrap=True)
 
@@ -73,33 +77,42 @@ def _title(explanation: Explanation) -> Text:
 def _waterfall(explanation: Explanation) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("exchanged", no_wrap=True)
-    for name in ("still differ", "come right", "alone"):
-        table.add_column(name, justify="right")
+    told = any(rung.alone is not None for rung in explanation.rungs)
+    for name in ("still differ", "come right", *(["alone"] if told else [])):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     largest = max((rung.differing_after for rung in explanation.rungs), default=0)
     for rung in explanation.rungs:
-        alone = "" if rung.alone is None else f"{rung.alone:,}"
+        alone = ["" if rung.alone is None else f"{rung.alone:,}"] if told else []
         right = f"{rung.resolved:,}" if rung.resolved else ""
         bar = "█" * -(-rung.differing_after * BAR // largest) if largest else ""
-        table.add_row(rung.mechanism, f"{rung.differing_after:,}", right, alone, bar)
+        table.add_row(rung.mechanism, f"{rung.differing_after:,}", right, *alone, bar)
     return table
 
 
-def _layers(layers: Sequence[LayerLadder], mechanisms: Sequence[str]) -> Table:
+def _print_layers(layers: Sequence[LayerLadder], mechanisms: Sequence[str], console: Console) -> None:
     """Elements that differ, accumulated and made in the layer alone, and what brings the latter right."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("layer", no_wrap=True, max_width=NAME)
-    for name in ("differ", "share", "expected", "made here"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("right with", no_wrap=True)
     different = [layer for layer in layers if any(layer.differing_after) or any(layer.local)]
-    for layer in different:
-        shares = f"{layer.measured:.3%}", _share(layer.expected)
-        name, differ, own = escape(layer.layer), f"{layer.differing_after[0]:,}", f"{layer.local[0]:,}"
-        table.add_row(name, differ, *shares, own, _cure(layer, mechanisms))
+    columns = {
+        "differ": [f"{layer.differing_after[0]:,}" for layer in different],
+        "share": [f"{layer.measured:.3%}" for layer in different],
+        "expected": [_share(layer.expected) for layer in different],
+        "made here": [f"{layer.local[0]:,}" for layer in different],
+        "right with": [_cure(layer, mechanisms) for layer in different],
+    }
+    columns = {name: column for name, column in columns.items() if any(column)}
+    room = console.width - sum(GAP + max(map(len, (name, *column))) for name, column in columns.items())
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("layer", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="left" if name == "right with" else "right", no_wrap=True)
+    for layer, *row in zip(different, *columns.values(), strict=True):
+        table.add_row(escape(cropped(short(layer.layer), max(room, NAME))), *row)
+    if different:
+        console.print(table)
     if len(different) < len(layers):
-        table.add_row(Text(f"{len(layers) - len(different)} more: equal throughout", style="dim"))
-    return table
+        more = "more" if different else "layers"
+        console.print(Text(f"{len(layers) - len(different)} {more}: equal throughout", style="dim"))
 
 
 def _share(share: float | None) -> str:
@@ -115,16 +128,16 @@ def _cure(layer: LayerLadder, mechanisms: Sequence[str]) -> str:
 def _remarks(explanation: Explanation) -> Iterator[Text]:
     for each in explanation.wrong_weights:
         verdict = "wrong weights, not rounding" if each.planted else "the reference was trained further, or is another"
-        yield Text(
+        yield _line(
             f"{each.layer}: {each.count:,} of {each.size:,} stored weights are not the reference's rounded, "
             f"off by up to {each.max_steps:.4g} steps at {list(each.worst)}: {verdict}",
-            style="red",
+            "red",
         )
     for name in explanation.unsupported:
-        yield Text(f"the simulator lacks {name}; the rungs below the biases are left out", style="yellow")
+        yield _line(f"the simulator lacks {name}; the rungs below the biases are left out", "yellow")
     if explanation.advice:
         yield Text("\nTried on a copy:", style="bold")
-        yield from (Text(f"  {each.text}") for each in explanation.advice)
+        yield from (_line(f"  {each.text}") for each in explanation.advice)
     exactly, expected = explanation.expected_exactly, explanation.expected
     if exactly is not None:
         closed_form = "" if expected is None else f", {expected:.3%} by the closed form"
@@ -137,4 +150,9 @@ def _remarks(explanation: Explanation) -> Iterator[Text]:
     yield Text(
         ", ".join(f"{end}: {'yes' if yes else 'NO'}" for end, yes in zip(ends, closed, strict=True)), style="dim"
     )
-    yield from (Text(note, style="dim") for note in explanation.notes)
+    yield from (_line(note, "dim") for note in explanation.notes)
+
+
+def _line(text: str, style: str = "") -> Text:
+    """A line in which names of layers stand, which may hold anything."""
+    return Text(printable(text), style=style)

@@ -11,9 +11,12 @@ from rich.text import Text
 
 from quantdiff.compare.layers.figures import YARDSTICK, LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
+from quantdiff.report.names import cropped, short
 from quantdiff.report.plain import printable
 
 NO_VALUE, WIDTH_IN_A_FILE = "–", 160
+NAME_AT_LEAST, NAME_AT_ALL = 20, 8  # characters of a layer's name: before columns go to a table of their own, and there
+GAP = 2  # between columns
 Column = Callable[[LayerFigures], tuple[float | None, str]]
 FIGURES: Mapping[str, Column] = {
     "count": lambda f: (f.count, ","),
@@ -28,7 +31,15 @@ FIGURES: Mapping[str, Column] = {
     "min": lambda f: (f.candidate_min, ".4g"),
     "max ": lambda f: (f.candidate_max, ".4g"),
 }
+STEPS, REALS = ("count", "differ", "max", "mean", "RMSE/scale"), (
+    "SQNR dB", "cosine", "clipped low", "high", "min", "max "
+)  # fmt: skip
 ALONE = ("differ", "max", "mean", "RMSE/scale", "SQNR dB", "cosine")
+OP = ("op",)
+Which = Callable[[LayerResult], LayerFigures | None]
+Ways = tuple[tuple[tuple[str, ...], ...], ...]
+"""Ways to divide columns among tables: for each the columns of its tables."""
+Cells = Mapping[str, list[str]]
 
 
 def print_layers(report: LayerReport, console: Console) -> None:
@@ -39,33 +50,44 @@ def print_layers(report: LayerReport, console: Console) -> None:
     if report.strangers:
         console.print(Text(f"these are not the same model: {report.strangers}", style="red"), soft_wrap=True)
         return
-    console.print(_table(report, "layer", tuple(FIGURES), lambda layer: layer.figures))
+    ways: Ways = ((OP + STEPS + REALS,), (OP + STEPS, REALS), (STEPS, REALS))
+    _print_tables(console, "layer", _cells(report, lambda layer: layer.figures), ways)
     if any(layer.local is not None for layer in report.layers):
-        console.print()
-        console.print(_table(report, "each layer alone", ALONE, lambda layer: layer.local))
-    console.print()
+        ways = (OP + ALONE,), (ALONE,), (ALONE[:4], ALONE[4:])
+        _print_tables(console, "each layer alone", _cells(report, lambda layer: layer.local), ways)
     for line in (*highlights(report), *_notes(report), *leftovers(report)):
         console.print(Text(printable(line)), soft_wrap=True)
 
 
-def _table(
-    report: LayerReport, title: str, names: tuple[str, ...], which: Callable[[LayerResult], LayerFigures | None]
-) -> Table:
+def _cells(report: LayerReport, which: Which) -> Cells:
+    """Every column as text; the names of the layers stand in the one without a heading."""
+    cells = {"": [short(layer.reference) for layer in report.layers]}
+    cells["op"] = [printable(layer.op) for layer in report.layers]
+    for name, column in FIGURES.items():
+        found = (which(layer) for layer in report.layers)
+        cells[name] = [NO_VALUE if figures is None else _cell(*column(figures)) for figures in found]
+    return cells
+
+
+def _print_tables(console: Console, title: str, cells: Cells, ways: Ways) -> None:
+    """The first way to divide the columns in which no figure is cut off, or the last one."""
+    widths = {name: GAP + max(len(name.strip()), *map(len, column)) for name, column in cells.items()}
+    room = console.width - min(widths[""] - GAP, NAME_AT_LEAST)
+    fitting = (way for way in ways if max(sum(widths[name] for name in names) for names in way) <= room)
+    for names in next(fitting, ways[-1]):
+        console.print(_table(title, names, cells, console.width - sum(widths[name] for name in names)))
+        console.print()
+
+
+def _table(title: str, names: tuple[str, ...], cells: Cells, room: int) -> Table:
+    """These columns; the names of the layers get the ``room`` that is left."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(title, overflow="ellipsis", no_wrap=True)
-    table.add_column("op", overflow="ellipsis", no_wrap=True)
+    table.add_column(title, no_wrap=True)
     for name in names:
-        table.add_column(name.strip(), justify="right", no_wrap=True)
-    for layer in report.layers:
-        figures = which(layer)
-        cells = [NO_VALUE if figures is None else _cell(*FIGURES[name](figures)) for name in names]
-        table.add_row(escape(short(layer.reference)), escape(printable(layer.op)), *cells)
+        table.add_column(name.strip(), justify="left" if name == "op" else "right", no_wrap=True)
+    for layer, *row in zip(*(cells[name] for name in ("", *names)), strict=True):
+        table.add_row(*map(escape, (cropped(layer, max(room, NAME_AT_ALL)), *row)))
     return table
-
-
-def short(name: str) -> str:
-    """The first path of a tensor's name, which names the last layer in it; a layer's name as it is."""
-    return printable(name.partition(";")[0])
 
 
 def _cell(value: float | None, form: str) -> str:

@@ -13,8 +13,8 @@ from quantdiff.explaining.parity import Parity
 from quantdiff.report.explanation import sentence
 from quantdiff.report.explanation_json import explanation_document
 from quantdiff.report.json import outcome_document
-from quantdiff.report.layers import short
 from quantdiff.report.markdown import escaped, fenced, figures_table, table
+from quantdiff.report.names import short
 from quantdiff.report.plain import printable
 
 ALLOWED = {">": "at most", "<": "at least"}

@@ -43,15 +43,17 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def print_verification(found: Verification, console: Console) -> None:
-    """A table of operators per runtime, and the verdict."""
+    """The verdicts, then a table of operators per runtime."""
+    for runtime, verdict in found.verdicts.items():
+        console.print(_sentence(runtime, verdict), soft_wrap=True)
+        for missing in verdict.unsupported:
+            console.print(f"  [yellow]not simulated:[/] #{missing.index} {escape(printable(missing.op))}: "
+                          f"{escape(printable(missing.why))}", soft_wrap=True)  # fmt: skip
+    console.print(f"{found.made_by['samples']} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
     for runtime, verdict in found.verdicts.items():
         if verdict.operators:
+            console.print(f"\n[bold]{runtime}[/], operator by operator")
             console.print(_table(verdict))
-        for missing in verdict.unsupported:
-            console.print(f"[yellow]not simulated:[/] #{missing.index} {escape(printable(missing.op))}: "
-                          f"{escape(printable(missing.why))}", soft_wrap=True)  # fmt: skip
-        console.print(_sentence(runtime, verdict), soft_wrap=True)
-    console.print(f"{found.made_by['samples']} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
 
 
 def _table(verdict: Verdict) -> Table:
@@ -66,7 +68,7 @@ def _table(verdict: Verdict) -> Table:
 
 def _sentence(runtime: str, verdict: Verdict) -> str:
     head = f"[bold]{runtime}[/]: [{STYLE[verdict.status]}]{verdict.status}[/]"
-    return f"{head}: {escape(printable(verdict_text(verdict)))}" + ("" if verdict.why else "\n")
+    return f"{head}: {escape(printable(verdict_text(verdict)))}"
 
 
 def verdict_text(verdict: Verdict) -> str:

@@ -117,11 +117,11 @@ def _place(graph: Graph, index: int, operator: Operator | None, feeds: tuple[int
     tensor, grid = graph.tensors[index], _own_grid(graph.tensors[index])
     quant = tensor.quant if grid else None
     if operator is None:
-        return Place(index, tensor.name, "input", feeds, quant, grid)
+        return Place(index, tensor.label, "input", feeds, quant, grid)
     if operator.op == INTO_FLOAT:
         grid = _own_grid(graph.tensors[operator.inputs[0]])
     kernel, bias = _weights(graph, operator)
-    return Place(index, tensor.name, operator.op, feeds, quant, grid, operator.index, kernel=kernel, bias=bias)
+    return Place(index, tensor.label, operator.op, feeds, quant, grid, operator.index, kernel=kernel, bias=bias)
 
 
 def _weights(graph: Graph, operator: Operator) -> tuple[Tensor | None, Tensor | None]:

@@ -180,7 +180,7 @@ def _value(graph: Graph, index: int, names: dict[int, str], array: Array) -> Val
     tensor = graph.tensors[index]
     quant = tensor.quant if array.dtype.name in INTEGER_RANGE else None
     grid = grid_of(graph, index) if quant is not None or is_float(tensor.dtype) else None
-    return Value(names.get(index, tensor.name), array, quant, grid)
+    return Value(names.get(index, tensor.label), array, quant, grid)
 
 
 def _signature_names(model: Model) -> dict[int, str]:

@@ -11,7 +11,8 @@ from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.report.html.plots import Plot, item, line, new_plot, quads, tip
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
-from quantdiff.report.layers import FIGURES, highlights, leftovers, short
+from quantdiff.report.layers import FIGURES, highlights, leftovers
+from quantdiff.report.names import short
 from quantdiff.report.plain import printable
 
 HEIGHT, HALF = 320, 0.4  # pixels; width of a bar, in layers
