@@ -10,8 +10,9 @@ from written_models import Op, T, write_tflite
 
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import QuantParams
+from quantdiff.run.exposed import Engine
 from quantdiff.run.flow import Flow, tflite_flow
-from quantdiff.run.tflite_flow import Engine, WatchedTflite
+from quantdiff.run.tflite_flow import WatchedTflite
 from quantdiff.run.watched import Against, measured
 from quantdiff.trace import Grid, Value
 

@@ -15,9 +15,10 @@ from quantdiff.graph import Model
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.keras import KerasModel
 from quantdiff.progress import Progress
+from quantdiff.run.exposed import Engine
 from quantdiff.run.keras_flow import WatchedKeras
 from quantdiff.run.tflite import bound_inputs
-from quantdiff.run.tflite_flow import Engine, WatchedTflite
+from quantdiff.run.tflite_flow import WatchedTflite
 from quantdiff.run.watched import Side
 from quantdiff.trace import Trace
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import mmap
 import os
 import queue
 import shutil
@@ -23,16 +22,13 @@ import numpy as np
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.quant import Array, QuantParams
 from quantdiff.run.outputs import sent_grid, sent_quant
+from quantdiff.run.sent import SentFiles, surroundings
 from quantdiff.tally.rows import RowSums
 from quantdiff.trace import Grid, Value
 
 VIEWS = 3  # calls of ``view`` whose arrays hold: one that is being measured, one that waits, one that is made
 TIMEOUT = 120.0  # seconds without a word from the child
 START_UP = 60.0  # seconds that a busy machine may need to import the runtime, whatever the time limit
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
-"""For glibc: large arrays come and go with every sample, and memory fresh from the system has to be cleared."""
-LARGE_PAGES = "glibc.malloc.hugetlb=1"
-"""For glibc: ask for memory in pages of 2 MB, where the system has them; tensors lie in many of the small ones."""
 CHATTER = ("INFO:", "WARNING: All log")  # lines of native code that explain nothing
 WORDS_AT_MOST = 300  # characters of a runtime's own message
 
@@ -59,7 +55,7 @@ class RuntimeProcess:
         self.runtime, self.timeout, self.model = runtime, timeout, ""
         shared = Path("/dev/shm")  # memory, where the system offers it as a folder
         self._folder = Path(tempfile.mkdtemp(prefix="quantdiff-", dir=shared if os.access(shared, os.W_OK) else None))
-        self._shared: dict[str, np.memmap[Any, Any]] = {}
+        self._sent = SentFiles(self._folder)
         self._turn, self._views = 0, dict[Path, Array]()
         self._start()
 
@@ -72,7 +68,7 @@ class RuntimeProcess:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env=_surroundings(),
+            env=surroundings(),
         )
         self._replies: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(self._child.stdout, self._replies), daemon=True).start()
@@ -146,35 +142,19 @@ class RuntimeProcess:
         return [np.load(path) for path in received.values()], [*map(RowSums, sums)]
 
     def _pair(self, number: int, pair: Measured) -> list[Any]:
-        theirs = self._file(f"theirs{number}", pair.theirs.array)
+        theirs = self._sent.file(f"theirs{number}", pair.theirs.array)
         return [pair.output, sent_quant(pair.quant), theirs, sent_quant(pair.theirs.quant), sent_grid(pair.grid)]
 
     def _run(
         self, inputs: Sequence[Array], asked: dict[str, Any], on_progress: Callable[[int], None] = lambda done: None
     ) -> dict[str, Any]:
-        sent = [self._file(f"input{i}", array) for i, array in enumerate(inputs)]
+        sent = [self._sent.file(f"input{i}", array) for i, array in enumerate(inputs)]
         return self._ask({"call": "run", "pairs": [], "rows": None, "inputs": sent, **asked}, on_progress)
-
-    def _file(self, name: str, array: Array) -> tuple[str, tuple[int, ...], str]:
-        """Put an array where the child sees it, in the same memory as the last of this name where the shape allows it.
-
-        One that another child made is there already.
-        """
-        there = _file_of(array)
-        if there is not None:
-            return there, array.shape, array.dtype.str
-        shared = self._shared.get(name)
-        if shared is None or (shared.shape, shared.dtype) != (array.shape, array.dtype):
-            path = self._folder / f"{name}.npy"
-            shared = np.lib.format.open_memmap(path, mode="w+", dtype=array.dtype, shape=array.shape)
-            self._shared[name] = shared
-        shared[...] = array
-        return str(shared.filename), array.shape, array.dtype.str
 
     def close(self) -> None:
         """End the child and remove its files."""
         self._end()
-        self._shared.clear()
+        self._sent.clear()
         self._views.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -237,23 +217,8 @@ class RuntimeProcess:
         return "".join(c if c.isprintable() else "?" for c in line)[:WORDS_AT_MOST]
 
 
-def _surroundings() -> dict[str, str]:
-    """The environment of a child."""
-    tuned = [os.environ[name] for name in ("GLIBC_TUNABLES",) if name in os.environ]
-    return {**os.environ, **KEEP_MEMORY, "GLIBC_TUNABLES": ":".join([*tuned, LARGE_PAGES])}
-
-
 def _listen(stream: Any, replies: queue.SimpleQueue[str]) -> None:
     with contextlib.suppress(ValueError):  # closed under us
         for line in stream:
             replies.put(line)
     replies.put("")
-
-
-def _file_of(array: Array) -> str | None:
-    """The ``.npy`` file in memory that holds just this array; None for a part of one, or any other array."""
-    base: Any = array.base
-    if not isinstance(array, np.memmap) or not isinstance(base, mmap.mmap) or not array.flags.c_contiguous:
-        return None
-    path = str(array.filename)
-    return path if path.endswith(".npy") else None
