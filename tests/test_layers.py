@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import astuple
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from layered_models import (
 from quantdiff import api
 from quantdiff.align import watched
 from quantdiff.cli import main
+from quantdiff.compare.layers import watch
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.load.data import Batch, make_batch
 from quantdiff.load.frameworks import frameworks, quiet
@@ -53,6 +55,23 @@ def layers(reference: Path, candidate: Path, data: Path | Batch, runtime: str = 
     outcome = api.diff(reference, candidate, data, api.Settings(runtimes=(runtime,)), layers=True)
     assert not outcome.failures
     return outcome.layers[0]
+
+
+def test_compiled_loops_count_what_numpy_counts(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little is counted by NumPy, much by compiled loops: in the children of a ``.tflite``, or beside Keras."""
+    made = files(residual, "int8", "float")
+    for reference in (made["keras"], made["float"]):
+        found = []
+        for many in (0, 2**40):
+            monkeypatch.setattr(watch, "MANY", many)
+            found.append(layers(reference, made["int8"], made["data"]).layers)
+        assert len(found[0]) == len(found[1]) > 3
+        for ours, theirs in zip(*found, strict=True):
+            for a, b in ((ours.figures, theirs.figures), (ours.local, theirs.local)):
+                assert a is not None
+                assert b is not None
+                assert astuple(a) == pytest.approx(astuple(b), rel=1e-9, abs=1e-12)
+                assert (a.differing, a.max_steps) == (b.differing, b.max_steps)
 
 
 def pairs(report: LayerReport) -> dict[str, str]:

@@ -35,12 +35,13 @@ WORDS_AT_MOST = 300  # characters of a runtime's own message
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An output by number and how it is to be read, what it is held against, and the integers that count."""
+    """An output by number and how it is to be read, what it is held against, the integers that count, and by what."""
 
     output: int
     theirs: Value
     quant: QuantParams | None = None
     grid: Grid | None = None
+    compiled: bool = True
 
 
 class RuntimeProcess:
@@ -143,7 +144,8 @@ class RuntimeProcess:
 
     def _pair(self, number: int, pair: Measured) -> list[Any]:
         theirs = self._sent.file(f"theirs{number}", pair.theirs.array)
-        return [pair.output, sent_quant(pair.quant), theirs, sent_quant(pair.theirs.quant), sent_grid(pair.grid)]
+        quants = sent_quant(pair.quant), sent_quant(pair.theirs.quant)
+        return [pair.output, quants[0], theirs, quants[1], sent_grid(pair.grid), pair.compiled]
 
     def _run(
         self, inputs: Sequence[Array], asked: dict[str, Any], on_progress: Callable[[int], None] = lambda done: None

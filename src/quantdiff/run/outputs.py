@@ -49,13 +49,16 @@ class Pair:
     theirs: Array
     quants: tuple[QuantParams | None, QuantParams | None]
     grid: Grid | None
+    compiled: bool
     write: Write | None = None
 
     def begin(self, ours: Array) -> Write:
         """What writes the rows of arrays like ``ours``; decided once, since it takes as long as a small array."""
         check_sizes(ours, self.theirs[: len(ours)], "an output")
         self.theirs = self.theirs.reshape(len(self.theirs), -1)
-        self.write = writer((self.quants[0], ours.dtype), (self.quants[1], self.theirs.dtype), self.grid)
+        self.write = writer(
+            (self.quants[0], ours.dtype), (self.quants[1], self.theirs.dtype), self.grid, compiled=self.compiled
+        )
         return self.write
 
 
@@ -67,9 +70,10 @@ class Outputs:
         self._kept = {i: path for i, path in enumerate(kept) if path is not None}
         self._count = len(pairs)
         self._sums: Array | None = None
-        for number, (output, ours, file, theirs, grid) in enumerate(pairs):
+        for number, (output, ours, file, theirs, grid, compiled) in enumerate(pairs):
             quants = quant_of(ours), quant_of(theirs)
-            self._pairs.setdefault(output, []).append(Pair(number, files.there(*file), quants, grid_of(grid)))
+            pair = Pair(number, files.there(*file), quants, grid_of(grid), compiled)
+            self._pairs.setdefault(output, []).append(pair)
 
     def take(self, output: int, count: int, start: int, values: Array) -> None:
         """Keep values, and count how far they are from others; see ``batches.Take``."""

@@ -77,7 +77,7 @@ class WatchedTflite:
             again = beside.submit(self._measure_again, fed, given, alone) if alone else None
             values, sums = self._exposed.measure(fed, [self._measured(pair) for pair in inner], wanted - own.keys())
             local = again.result() if again else []
-        whole = {p.key: row_sums(self._value(p.key, own[p.key]), p.theirs, p.grid) for p in pairs if p.key in own}
+        whole = {pair.key: self._beside(pair, own[pair.key]) for pair in pairs if pair.key in own}
         return Apart(
             {**{key: own[key] for key in wanted if key in own}, **values},
             {**whole, **{pair.key: each for pair, each in zip(inner, sums, strict=True)}},
@@ -91,11 +91,12 @@ class WatchedTflite:
         return exposed.measure([*fed, *arrays], [self._measured(pair) for pair in pairs])[1]
 
     def _measured(self, pair: Against) -> Measured:
-        return Measured(pair.key, pair.theirs, self.places[pair.key].quant, pair.grid)
+        return Measured(pair.key, pair.theirs, self.places[pair.key].quant, pair.grid, pair.compiled)
 
-    def _value(self, key: int, array: Array) -> Value:
-        place = self.places[key]
-        return Value(place.name, array, place.quant, place.grid)
+    def _beside(self, pair: Against, array: Array) -> RowSums:
+        place = self.places[pair.key]
+        ours = Value(place.name, array, place.quant, place.grid)
+        return row_sums(ours, pair.theirs, pair.grid, compiled=pair.compiled)
 
     def computable(self, given: Mapping[int, Value]) -> list[int]:
         """Of the given places those that can be computed anew from the given ones before them.

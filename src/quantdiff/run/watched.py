@@ -34,11 +34,15 @@ class Seen(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """A value of this model by key, what another model has there, and the integers that both are counted on."""
+    """A value of this model by key, what another model has there, and the integers that both are counted on.
+
+    ``compiled``: whether there is enough to count for compiled loops to pay.
+    """
 
     key: int
     theirs: Value
     grid: Grid | None
+    compiled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,9 @@ def measured(seen: Seen, pairs: Sequence[Against], wanted: AbstractSet[int]) -> 
 
     def beside(pair: Against, array: Array) -> RowSums:
         place = places[pair.key]
-        return row_sums(Value(place.name, array, place.quant, place.grid), pair.theirs, pair.grid)
+        return row_sums(
+            Value(place.name, array, place.quant, place.grid), pair.theirs, pair.grid, compiled=pair.compiled
+        )
 
     whole = {pair.key: beside(pair, seen.value(pair.key)) for pair in pairs}
     again = seen.local({pair.key: pair.theirs for pair in pairs})

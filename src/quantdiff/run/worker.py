@@ -8,8 +8,8 @@ the process began; whatever native code prints lands on standard error. A reques
      "pairs": [PAIR, …], "rows": PATH}                               {"result": …, "shapes": [[SHAPE, DTYPE], …]}
 
 where FILE is [PATH, SHAPE, DTYPE], an output without a path is not kept, and a failure is ``{"error": TEXT}``. A PAIR
-is [OUTPUT, ITS QUANTIZATION, FILE, ITS QUANTIZATION, GRID]: that output is held against the file's values, and what
-``RowSums.packed`` makes of it stands in ``rows``. End of input ends the process, also in the middle of a run.
+is [OUTPUT, ITS QUANTIZATION, FILE, ITS QUANTIZATION, GRID, COMPILED]: that output is held against the file's values,
+and what ``RowSums.packed`` makes of it stands in ``rows``. End of input ends the process, also in the middle of a run.
 """
 
 from __future__ import annotations

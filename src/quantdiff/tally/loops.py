@@ -6,7 +6,7 @@ while one is counted the next one is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -20,16 +20,23 @@ Function = TypeVar("Function", bound=Callable[..., object])
 BLOCK = 1024
 AT_ONCE = 64  # bytes that memory gives at once
 LARGE = np.float32(np.inf)
-ANY_ORDER = {"reassoc", "nsz", "contract"}
+ANY_ORDER = {"reassoc", "nsz"}
 """Let sums run in several lanes at once; the order then depends on the processor, not on the data or their parts."""
+FUSED = ANY_ORDER | {"contract"}
+"""A product that is added need not be rounded before. A real value must: so it is, wherever it is stored."""
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Function, freedom: Collection[str] = ANY_ORDER) -> Function:
     """The function as machine code on one thread, kept on disk where that is possible."""
     try:
-        return cast(Function, njit(cache=True, nogil=True, fastmath=ANY_ORDER)(function))
+        return cast(Function, njit(cache=True, nogil=True, fastmath=set(freedom))(function))
     except RuntimeError:  # no folder that a cache could be written to
-        return cast(Function, njit(nogil=True, fastmath=ANY_ORDER)(function))
+        return cast(Function, njit(nogil=True, fastmath=set(freedom))(function))
+
+
+def fused(function: Function) -> Function:
+    """The same, for sums of products of doubles."""
+    return compiled(function, FUSED)
 
 
 def real_of(x: Any, scale: Any, zero_point: Any) -> Any:
@@ -77,7 +84,7 @@ def _step_of(x: Any, real: Any, is_own: Any, grid: Any) -> Any:  # pragma: no co
     return of_integer
 
 
-@compiled
+@fused
 def add_floats(x: Array, y: Array, maps: tuple[Any, Any, Any, Any], sums: Array) -> None:  # pragma: no cover
     """Error, squared error, squares of both, product; ``maps``: scale and zero point of both."""
     error, squared, ours, theirs, product = 0.0, 0.0, 0.0, 0.0, 0.0

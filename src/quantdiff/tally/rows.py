@@ -17,6 +17,7 @@ from quantdiff.trace import Grid, Value
 
 WIDTH = 18  # of a row
 FLOAT = np.dtype(np.float32)
+AT_ONCE = 2**16  # elements that NumPy takes at once: its intermediate arrays stay in the cache
 
 Kind = tuple[QuantParams | None, np.dtype[Any]]
 """How an array is to be read: its quantization, None for plain numbers, and its dtype."""
@@ -54,7 +55,7 @@ NOTHING = np.asarray([[0.0] * 6 + [np.inf, -np.inf, np.inf, -np.inf] + [0.0] * 8
 """A row before anything is added."""
 
 
-def row_sums(reference: Value, candidate: Value, grid: Grid | None) -> RowSums:
+def row_sums(reference: Value, candidate: Value, grid: Grid | None, *, compiled: bool = True) -> RowSums:
     """Both values as (samples, elements), any type; in real units as float32, the sums in double.
 
     Raises:
@@ -62,7 +63,8 @@ def row_sums(reference: Value, candidate: Value, grid: Grid | None) -> RowSums:
     """
     check_sizes(reference.array, candidate.array, reference.name)
     rows = np.empty((len(reference.array), WIDTH))
-    write = writer((reference.quant, reference.array.dtype), (candidate.quant, candidate.array.dtype), grid)
+    ours_kind, theirs_kind = ((value.quant, value.array.dtype) for value in (reference, candidate))
+    write = writer(ours_kind, theirs_kind, grid, compiled=compiled)
     ours, theirs = (value.array.reshape(len(rows), -1) for value in (reference, candidate))
     write(ours, theirs, rows)
     return RowSums(rows)
@@ -76,13 +78,16 @@ def check_sizes(reference: Array, candidate: Array, name: str) -> None:
         raise NotComparable(f"nothing to compare: {name} is empty")
 
 
-def writer(reference: Kind, candidate: Kind, grid: Grid | None) -> Write:
-    """What writes the rows of arrays of these kinds, (samples, elements) of one size."""
-    (quant, dtype), (their_quant, their_dtype), compiled = reference, candidate, loops()
-    if compiled is None or _is_read_float(reference) or _is_read_float(candidate):
+def writer(reference: Kind, candidate: Kind, grid: Grid | None, *, compiled: bool = True) -> Write:
+    """What writes the rows of arrays of these kinds, (samples, elements) of one size.
+
+    ``compiled``: by the loops, where they can be had; they are fifty times as fast, and take seconds to load.
+    """
+    (quant, dtype), (their_quant, their_dtype), module = reference, candidate, loops() if compiled else None
+    if module is None or _is_read_float(reference) or _is_read_float(candidate):
         return lambda ours, theirs, rows: _write_by_numpy((ours, quant), (theirs, their_quant), grid, rows)
     plain, their_plain = FLOAT if quant is None else dtype, FLOAT if their_quant is None else their_dtype
-    facts, add_rows = _facts((quant, plain), (their_quant, their_plain), grid), compiled.add_rows
+    facts, add_rows = _facts((quant, plain), (their_quant, their_plain), grid), module.add_rows
 
     def write(ours: Array, theirs: Array, rows: Array) -> None:
         if not ours.shape == theirs.shape == (len(rows), ours.shape[1]):  # the loops would read what is not there
@@ -100,7 +105,10 @@ def _is_read_float(kind: Kind) -> bool:
 def _write_by_numpy(
     ours: tuple[Array, QuantParams | None], theirs: tuple[Array, QuantParams | None], grid: Grid | None, rows: Array
 ) -> None:
-    rows[...] = by_numpy(ours, theirs, grid).packed
+    step = max(1, AT_ONCE // max(1, ours[0].shape[1]))
+    for start in range(0, len(rows), step):
+        a, b = ((x[start : start + step], quant) for x, quant in (ours, theirs))
+        rows[start : start + step] = by_numpy(a, b, grid).packed
 
 
 @cache
@@ -150,7 +158,14 @@ def cut(grid: Grid) -> tuple[float, float]:
 def by_numpy(
     reference: tuple[Array, QuantParams | None], candidate: tuple[Array, QuantParams | None], grid: Grid | None
 ) -> RowSums:
-    """The same in NumPy, an array a step."""
+    """The same in NumPy, an array a step. What is no number shows in the sums; its counts mean nothing."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return _by_numpy(reference, candidate, grid)
+
+
+def _by_numpy(
+    reference: tuple[Array, QuantParams | None], candidate: tuple[Array, QuantParams | None], grid: Grid | None
+) -> RowSums:
     a, b = (_real(*side) for side in (reference, candidate))
     wide = a.astype(np.float64), b.astype(np.float64)
     error = wide[1] - wide[0]
@@ -172,5 +187,6 @@ def _real(array: Array, quant: QuantParams | None) -> Array:
 
 
 def _steps(real: Array, array: Array, quant: QuantParams | None, grid: Grid) -> Array:
-    integers = array if is_own((quant, array.dtype), grid) else quantize(real, grid.params, grid.dtype)
-    return integers.astype(np.int64)
+    if is_own((quant, array.dtype), grid):
+        return array.astype(np.int64)
+    return quantize(np.where(np.isnan(real), 0, real), grid.params, grid.dtype).astype(np.int64)

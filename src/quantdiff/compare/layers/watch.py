@@ -19,6 +19,8 @@ from quantdiff.trace import Value
 
 FLUSHED_AT = 64
 """Rows that are kept before they are added up: exact sums take longer to make than rows to keep."""
+MANY = 2**24
+"""Elements, all pairs and samples together, from which on compiled loops pay for being loaded."""
 SLICES = 8
 """Of the data, or more where memory does not allow it."""
 
@@ -91,7 +93,8 @@ class Accounts:
         looked_at = {i: replace(theirs[i], array=np.array(theirs[i].array)) for i in self.decisions.ends}
         outputs = {key: np.array(seen.value(key)) for key in self.pairing.candidate.outputs}
         sizes = tuple(value.array.size // len(value.array) for value in theirs)
-        return [Against(ours.key, value, grid) for (ours, _), value, grid in pairs], Slice(
+        compiled = sum(sizes) * len(self.sides[0]) >= MANY
+        return [Against(ours.key, value, grid, compiled) for (ours, _), value, grid in pairs], Slice(
             span, sizes, looked_at, outputs
         )
 
