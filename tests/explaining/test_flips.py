@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from written_models import Op, T, write_tflite
 
-from quantdiff.explaining.expected import free_share
+from quantdiff.explaining.expected import free_share, of_largest
 from quantdiff.explaining.flips import Flips, moved, moved_each, positive_part, through_sums
 from quantdiff.graph import Graph, Tensor
+from quantdiff.load.tflite import load_tflite
+from quantdiff.sim.node import node_of
 
 DRAWN = 400_000
 
@@ -74,3 +79,27 @@ def test_constant_background_and_clipped_ends_are_not_free() -> None:
     histogram[1, 0], histogram[1, 120], histogram[1, 121:131] = 50, 1010, 10  # clipped, background, spread
     free = free_share(graph, None, 0, histogram)
     assert free.tolist() == [1.0, pytest.approx((1010 - 1000 + 100) / 1160)]
+
+
+def test_of_a_window_the_largest_is_seldom_clipped(tmp_path: Path) -> None:
+    """What a ReLU clipped is clipped behind the pool too; of the rest there is more, and it flips as often."""
+    shapes = (1, 4, 4, 2), (1, 4, 4, 2), (1, 2, 2, 2)
+    tensors = [T(name, shape, scale=0.5, zero_point=-10) for name, shape in zip("xyz", shapes, strict=True)]
+    window = {"strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2}
+    operators = [
+        Op("ADD", ["x", "x"], ["y"], {"fusedActivationFunction": 1}),
+        Op("MAX_POOL_2D", ["y"], ["z"], window),
+    ]
+    (tmp_path / "pool.tflite").write_bytes(write_tflite(tensors, operators, ["x"], ["z"]))
+    graph = load_tflite(tmp_path / "pool.tflite").main
+    before, after = np.zeros((2, 256)), np.zeros((2, 256))
+    before[:, 118], before[:, 120:140] = 800, 10  # zero, where the ReLU clips, and the rest
+    after[:, 118], after[:, 120:140] = 400, 30
+    after[1, 125] += 100  # the background of an image: constant, so that it seldom moves
+    shares = free_share(graph, 0, 1, before), free_share(graph, 1, 2, after)
+    assert shares[0].tolist() == [0.2, 0.2]
+    assert shares[1].tolist() == [0.6, pytest.approx(600 / 1100)]
+    given = Flips(np.full(shapes[1], 0.002), np.zeros(shapes[1]))
+    found = of_largest(node_of(graph, graph.operators[1]), given, shares)
+    assert found.up[0, 0, 0].tolist() == pytest.approx([0.006, 0.01 * 600 / 1100])
+    assert not found.down.any()

@@ -28,6 +28,7 @@ from quantdiff.sim.requantization import channels_of
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of, windows
 
+SELDOM = 1e-9  # a share of elements too small to divide by
 SAME_SHAPE = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 
@@ -43,8 +44,8 @@ def expected_flips(ladder: Ladder, inside: Mapping[int, Array]) -> dict[int, Fli
         data = operator.inputs[:1] if operator.op in SAME_SHAPE else operator.inputs
         if given is None or any(_unknown(ladder, i, flips) for i in data):
             continue
-        share = inside.get(operator.outputs[0], np.ones(()))
-        found = _of_operator(ladder, node, [flips[i] for i in operator.inputs if i in flips], share)
+        shares = inside.get(operator.inputs[0], np.ones(())), inside.get(operator.outputs[0], np.ones(()))
+        found = _of_operator(ladder, node, [flips[i] for i in operator.inputs if i in flips], shares)
         if found is not None:
             flips[operator.outputs[0]] = found
     return flips
@@ -56,12 +57,8 @@ def free_share(graph: Graph, operator: int | None, tensor: int, histogram: Array
     A value that stands out from those beside it is a constant, such as the background of an image: its accumulator
     has no spread, so a small shift seldom moves it. Shapes: histogram (channels, codes) -> (channels,).
     """
-    dtype = graph.tensors[tensor].dtype
-    low, high = INTEGER_RANGE[dtype]
-    node = None if operator is None else node_of(graph, graph.operators[operator])
-    clamp = (low, high)
-    if node is not None and "fused_activation_function" in node.operator.options:
-        clamp = clamp_of(node, Runtime.REFERENCE)
+    low, high = INTEGER_RANGE[graph.tensors[tensor].dtype]
+    clamp = (low, high) if operator is None else _clamp(graph, graph.operators[operator], (low, high))
     free = histogram.astype(np.float64)
     free[:, : clamp[0] - low + 1] = 0
     free[:, clamp[1] - low :] = 0
@@ -71,18 +68,29 @@ def free_share(graph: Graph, operator: int | None, tensor: int, histogram: Array
     return np.asarray((free.sum(axis=1) - np.maximum(excess[:, 0], 0)) / histogram.sum(axis=1))
 
 
+def _clamp(graph: Graph, operator: Operator, ends: tuple[int, int]) -> tuple[int, int]:
+    """Where values end; what only chooses among values, or shapes them anew, hands on where they were clipped."""
+    if operator.op in (*SAME_SHAPE, "MAX_POOL_2D"):
+        makers = (each for each in graph.operators if operator.inputs[0] in each.outputs)
+        return next((_clamp(graph, maker, ends) for maker in makers), ends)
+    if "fused_activation_function" in operator.options:
+        return clamp_of(node_of(graph, operator), Runtime.REFERENCE)
+    return ends
+
+
 def _unknown(ladder: Ladder, index: int, flips: Mapping[int, Flips]) -> bool:
     return index >= 0 and index not in flips and not ladder.model.main.tensors[index].is_constant
 
 
-def _of_operator(ladder: Ladder, node: Node, given: list[Flips], inside: Array) -> Flips | None:
-    op, shape = node.operator.op, node.y.shape
+def _of_operator(ladder: Ladder, node: Node, given: list[Flips], shares: tuple[Array, Array]) -> Flips | None:
+    """``shares``: of the first input's and the output's elements that are free to move."""
+    op, shape, inside = node.operator.op, node.y.shape, shares[1]
     if op in ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"):
         return _of_sums(ladder, node, given[0], inside)
     if op in SAME_SHAPE:
         return given[0].reshaped(shape)
     if op == "MAX_POOL_2D":
-        return _of_largest(node, given[0].alone, inside)
+        return of_largest(node, given[0].alone, shares)
     if op in ("ADD", "QUANTIZE") and node.y.dtype in INTEGER_RANGE and node.x.dtype in INTEGER_RANGE:
         return _of_addends(node, [flips.alone for flips in given], inside)
     return None
@@ -154,12 +162,16 @@ def _second_rounding(rounding: Rounding, shift: int) -> float:
     return 0.5 * 2.0**shift if rounding in (Rounding.GEMMLOWP, Rounding.RUY) and shift < 0 else 0.0
 
 
-def _of_largest(node: Node, given: Flips, inside: Array) -> Flips:
-    """Of each window the element that is chosen: seldom one that is clipped, unless all are."""
-    _, height, width, _ = given.up.shape
-    axes = axes_of(node, (1, height, width, given.up.shape[3]), filter_of(node))
+def of_largest(node: Node, given: Flips, shares: tuple[Array, Array]) -> Flips:
+    """Of each window the element that is chosen: seldom one that is clipped, unless all are.
+
+    An element that is free to move flips as often after the choice as before; there are more of them.
+    """
+    _, height, width, channels = given.up.shape
+    axes = axes_of(node, (1, height, width, channels), filter_of(node))
     chosen = [np.max(windows(np.ascontiguousarray(p), axes), axis=(3, 4)) for p in (given.up, given.down)]
-    return Flips(*(np.minimum(p, inside) for p in chosen))
+    free = np.maximum(shares[0], SELDOM)
+    return Flips(*(np.minimum(p / free, 1) * shares[1] for p in chosen))
 
 
 def _of_addends(node: Node, given: list[Flips], inside: Array) -> Flips:
