@@ -1,0 +1,41 @@
+"""Quantization of real values: the fast way for narrow integers against the text, ties and their neighbours included."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from quantdiff.errors import NotComparable
+from quantdiff.quant import INTEGER_RANGE, QuantParams, quantize, round_half_away
+
+SCALES = (1.0, 0.5, 1 / 3, 0.0235, 1e-20, 3e10)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32"])
+@pytest.mark.parametrize("scale", SCALES)
+def test_ties_and_their_neighbours(scale: float, dtype: str) -> None:
+    low, high = INTEGER_RANGE[dtype]
+    dice = np.random.default_rng(0)
+    params = QuantParams((float(np.float32(scale)),), (int(dice.integers(max(low, -70_000), min(high, 70_000))),))
+    halves = (dice.integers(-70_000, 70_000, 20_000) + 0.5) * np.float32(scale)
+    x = np.concatenate([halves, dice.normal(0, 200, 20_000) * scale, [0, -0.0, np.inf, -np.inf]]).astype(np.float32)
+    x = np.concatenate([x, np.nextafter(x, np.float32(-np.inf)), np.nextafter(x, np.float32(np.inf))])
+    with np.errstate(over="ignore"):
+        steps = round_half_away(x / np.float32(params.scale[0])).astype(np.float64)
+        found = quantize(x, params, dtype)
+    assert np.array_equal(
+        found, np.clip(steps, low - params.zero_point[0], high - params.zero_point[0]) + params.zero_point[0]
+    )
+    assert found.dtype.name == dtype
+
+
+def test_a_scale_per_channel_and_no_values() -> None:
+    params = QuantParams((0.5, 0.25), (0, 1), axis=1)
+    assert quantize(np.array([[0.75, 0.125]]), params, "int8").tolist() == [[2, 2]]
+    assert quantize(np.zeros((0, 2), np.float32), params, "int8").shape == (0, 2)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32"])
+def test_nan_has_no_integer(dtype: str) -> None:
+    with pytest.raises(NotComparable, match="NaN"):
+        quantize(np.array([1.0, np.nan, 2.0]), QuantParams((0.5,), (0,)), dtype)
