@@ -64,7 +64,8 @@ def text(report: LayerReport) -> str:
 def test_text() -> None:
     said = text(REPORT)
     assert "QAT VS TFLITE:XNNPACK, LAYER BY LAYER" in said
-    second = next(line for line in said.splitlines() if "second" in line)
+    assert said.strip().splitlines()[1] == "first difference: [red]second\\x1b"  # the answer, before any table
+    second = next(line for line in said.splitlines() if line.startswith("[red]second"))
     assert second.split()[:12] == [
         "[red]second\\x1b", "CONV_2D", "1,200", "7", "2", "-0.0100", "0.3000", "41.50", "0.999900", "10.00%", "0.00%",
         "-1",

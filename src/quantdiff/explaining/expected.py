@@ -71,7 +71,7 @@ def free_share(graph: Graph, operator: int | None, tensor: int, histogram: Array
 def _clamp(graph: Graph, operator: Operator, ends: tuple[int, int]) -> tuple[int, int]:
     """Where values end; what only chooses among values, or shapes them anew, hands on where they were clipped."""
     if operator.op in (*SAME_SHAPE, "MAX_POOL_2D"):
-        makers = (each for each in graph.operators if operator.inputs[0] in each.outputs)
+        makers = (each for each in graph.operators[: operator.index] if operator.inputs[0] in each.outputs)
         return next((_clamp(graph, maker, ends) for maker in makers), ends)
     if "fused_activation_function" in operator.options:
         return clamp_of(node_of(graph, operator), Runtime.REFERENCE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from rich.console import Console
 from rich.markup import escape
@@ -43,19 +43,25 @@ Cells = Mapping[str, list[str]]
 
 
 def print_layers(report: LayerReport, console: Console) -> None:
-    """Print every pair as it happens and alone, then what to look at first and what has no partner."""
+    """Print what to look at first, every pair as it happens and alone, and what has no partner."""
     if not console.is_terminal:
         console.width = max(console.width, WIDTH_IN_A_FILE)
     console.print(Text(f"\n{report.reference} vs {report.candidate}, layer by layer".upper(), style="bold"))
     if report.strangers:
         console.print(Text(f"these are not the same model: {report.strangers}", style="red"), soft_wrap=True)
         return
+    _print_lines(highlights(report), console)
+    console.print()
     ways: Ways = ((OP + STEPS + REALS,), (OP + STEPS, REALS), (STEPS, REALS))
     _print_tables(console, "layer", _cells(report, lambda layer: layer.figures), ways)
     if any(layer.local is not None for layer in report.layers):
         ways = (OP + ALONE,), (ALONE,), (ALONE[:4], ALONE[4:])
         _print_tables(console, "each layer alone", _cells(report, lambda layer: layer.local), ways)
-    for line in (*highlights(report), *_notes(report), *leftovers(report)):
+    _print_lines((*_notes(report), *leftovers(report)), console)
+
+
+def _print_lines(lines: Iterable[str], console: Console) -> None:
+    for line in lines:
         console.print(Text(printable(line)), soft_wrap=True)
 
 
@@ -96,7 +102,6 @@ def _cell(value: float | None, form: str) -> str:
 
 def highlights(report: LayerReport) -> Iterator[str]:
     """What to look at first, a line each."""
-    yield f"max, mean and RMSE in steps (of the scale); an error of rounding alone has RMSE/scale {YARDSTICK:.4f}"
     yield from report.notes
     if report.first_differing is not None:
         yield f"first difference: {short(report.layers[report.first_differing].reference)}"
@@ -109,6 +114,7 @@ def highlights(report: LayerReport) -> Iterator[str]:
         yield f"decisions that flipped: {report.flipped:,} of {report.decided:,}"
     for flip in report.flips:
         yield f"  sample {flip.sample}: {flip.reference} → {flip.candidate}, margin {flip.margin:.4g}"
+    yield f"max, mean and RMSE in steps (of the scale); an error of rounding alone has RMSE/scale {YARDSTICK:.4f}"
 
 
 def _notes(report: LayerReport) -> Iterator[str]:
