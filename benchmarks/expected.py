@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from quantdiff import api
+from quantdiff.experiment.datasets import cache_path
 from quantdiff.experiment.trial import Trial
-from quantdiff.explaining.explanation import Explanation
-from quantdiff.load.datasets import cache_path
+from quantdiff.ladder.explanation import Explanation
 
 MODELS = ("dense1", "dense2", "dense3", "dense4", "CNN")
 RUNTIMES = ("reference", "builtin", "xnnpack", "tflm")

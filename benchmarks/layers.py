@@ -33,11 +33,11 @@ from quantdiff.align.watched import pair_models
 from quantdiff.api.layers import compare_layers, side_of, watch
 from quantdiff.api.settings import DEFAULTS
 from quantdiff.load.data import make_batch
-from quantdiff.load.frameworks import frameworks, quiet
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import silent
 from quantdiff.quant import Array
-from quantdiff.run.tflite_flow import WatchedTflite
+from quantdiff.references.keras.frameworks import frameworks, quiet
+from quantdiff.run.tflite_recorder import TfliteRecorder
 
 ROUNDS = 5
 
@@ -118,7 +118,7 @@ def ours(paths: tuple[Path, Path], images: Array) -> Iterator[tuple[Callable[[],
             return compare_layers(*sides, silent, pairing)
 
         def accumulated() -> object:
-            with patch.object(WatchedTflite, "computable", lambda self, given: []):
+            with patch.object(TfliteRecorder, "computable", lambda self, given: []):
                 return compare_layers(*sides, silent, pairing)
 
         everything()

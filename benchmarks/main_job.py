@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from keras_home import with_mnist
 
-from quantdiff.load.datasets import cache_path, load_dataset
+from quantdiff.experiment.datasets import cache_path, load_dataset
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import quantize
 from quantdiff.run.batches import Engine

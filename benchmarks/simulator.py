@@ -31,9 +31,9 @@ from networks import Network, ds_cnn, mobilenet_v2, quantized, smooth_images
 from quantdiff.graph import Graph
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
-from quantdiff.run.chains import compare_rounding, simulate_each
 from quantdiff.run.litert import RESOLVERS
-from quantdiff.run.simulator import simulate
+from quantdiff.sim.graph.chains import compare_rounding, simulate_each
+from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 
 SIMULATED = (Runtime.XNNPACK, Runtime.BUILTIN, Runtime.REFERENCE)

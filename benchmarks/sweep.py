@@ -25,11 +25,11 @@ from keras_home import with_mnist
 
 from quantdiff import api
 from quantdiff.compare.comparison import Comparison, Figures
+from quantdiff.experiment.datasets import cache_path
 from quantdiff.experiment.store import Stored, open_store
 from quantdiff.experiment.study import Study, make_study
 from quantdiff.experiment.sweep_trial import Score, SweepResult, SweepTrial
 from quantdiff.experiment.workers import Workers
-from quantdiff.load.datasets import cache_path
 
 QUANTDIFF = str(Path(sys.executable).parent / "quantdiff")
 PLAIN = str(Path(__file__).parent / "plain_script.py")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantdiff.explaining.reference import Reference
-from quantdiff.explaining.registry import Check, checks
+from quantdiff.linting.reference import Reference
+from quantdiff.linting.registry import Check, checks
 
 TARGET = Path(__file__).parents[1] / "docs/reference/lint-codes.md"
 HEAD = """\

@@ -1,4 +1,4 @@
-"""Write ``src/quantdiff/explaining/tflm_ops.txt``: the ops that the installed ``tflite-micro`` has.
+"""Write ``src/quantdiff/linting/tflm_ops.txt``: the ops that the installed ``tflite-micro`` has.
 
     uv run python scripts/write_tflm_ops.py
 
@@ -22,7 +22,7 @@ from written_models import Op, T, write_tflite
 
 from quantdiff.load import schema
 
-TARGET = Path(__file__).parents[1] / "src/quantdiff/explaining/tflm_ops.txt"
+TARGET = Path(__file__).parents[1] / "src/quantdiff/linting/tflm_ops.txt"
 SIGNAL = (
     *("Delay", "Energy", "FftAutoScale", "FilterBank", "FilterBankLog", "FilterBankSpectralSubtraction"),
     *("FilterBankSquareRoot", "Framer", "Irfft", "OverlapAdd", "PCAN", "Rfft", "Stacker", "Window"),

@@ -15,10 +15,10 @@ from written_models import Op, T, write_tflite
 from quantdiff.graph import Graph
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array
-from quantdiff.run.simulator import Simulation, simulate
-from quantdiff.sim.delegate import taken
+from quantdiff.sim.graph.simulator import Simulation, simulate
 from quantdiff.sim.node import node_of
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.xnnpack.delegate import taken
 
 RUNTIMES = tuple(Runtime)
 LITERT = tuple(runtime for runtime in Runtime if runtime is not Runtime.TFLM)

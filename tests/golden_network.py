@@ -10,9 +10,9 @@ import numpy as np
 import small_models as models
 from written_models import Op, T, write_tflite
 
-from quantdiff.explaining.vectors import GoldenVectors, record
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
+from quantdiff.paper.vectors import GoldenVectors, record
 from quantdiff.sim.runtime import Runtime
 
 CHANNELS, FLAT, UNITS = 9, 54, 12

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.load.frameworks import frameworks, quiet
 from quantdiff.quant import Array
+from quantdiff.references.keras.frameworks import frameworks, quiet
 
 
 def residual() -> Any:

@@ -11,11 +11,11 @@ from unittest.mock import patch
 import numpy as np
 from quantized_models import Made
 
+from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.trial import Trial
 from quantdiff.experiment.zoo import build, convert, seed_everything
-from quantdiff.load.datasets import load_dataset
-from quantdiff.load.frameworks import frameworks, quiet, tfmot
 from quantdiff.quant import Array
+from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
 
 SIDE, BATCH, STEPS = 14, 32, 60
 DECAY = 0.9

@@ -18,11 +18,11 @@ from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.outcome import Failure, Outcome
 from quantdiff.compare.pictures import pictures_of
 from quantdiff.compare.step_histogram import step_histogram
-from quantdiff.explaining.explanation import MECHANISMS, Advice, Explanation, Rung
-from quantdiff.explaining.finding import Finding, Place, Severity
-from quantdiff.explaining.lint import LintReport
-from quantdiff.explaining.quantizers import Ends, Parameters, Reason, Row
+from quantdiff.ladder.explanation import MECHANISMS, Advice, Explanation, Rung
+from quantdiff.linting.finding import Finding, Location, Severity
+from quantdiff.linting.lint import LintReport
 from quantdiff.load.tflite import read_model
+from quantdiff.parameters.quantizers import Parameters, Range, Reason, Row
 from quantdiff.report.html.provenance import Provenance
 
 NAME = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2>🦊 $$x^2$$ {{ 7*7 }}"
@@ -79,12 +79,12 @@ def explanation() -> Explanation:
 
 
 def parameters() -> Parameters:
-    ends = Ends((-1.0,), (1.0,), (0.01,), (0,))
+    ends = Range((-1.0,), (1.0,), (0.01,), (0,))
     return Parameters((Row(NAME, "kernel", "kernel", direct=ends, file=ends, reasons=(Reason("equal", "equal"),)),))
 
 
 def findings() -> LintReport:
-    found = Finding("QAT02", Severity.WARNING, Place(NAME), NAME, "A range.", "Train longer.")
+    found = Finding("QAT02", Severity.WARNING, Location(NAME), NAME, "A range.", "Train longer.")
     return LintReport(read_model(memoryview(models.dense()), Path(NAME)), (found,))
 
 

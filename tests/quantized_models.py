@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.load.frameworks import frameworks, quiet, tfmot
 from quantdiff.quant import Array
+from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from quantdiff.compare.outcome import Outcome
 from quantdiff.experiment.trial import Trial
 from quantdiff.experiment.zoo import convert
 from quantdiff.load.data import make_batch
-from quantdiff.load.frameworks import frameworks, quiet
-from quantdiff.load.keras import describe, load_keras
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.keras import trace_keras
+from quantdiff.references.keras.frameworks import frameworks, quiet
+from quantdiff.references.keras.model import describe, load_keras
+from quantdiff.references.keras.run import trace_keras
 from quantdiff.run.tflite import RUNTIMES
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]

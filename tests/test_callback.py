@@ -15,7 +15,7 @@ import pytest
 from quantdiff import Settings, api
 from quantdiff.api.gaps import Gap, settled
 from quantdiff.errors import BadData
-from quantdiff.load.frameworks import frameworks, quiet, tfmot
+from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
 from quantdiff.report.folder import save_models
 
 DATA = np.random.default_rng(0)

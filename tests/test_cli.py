@@ -275,7 +275,7 @@ def test_a_missing_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_explain_stays_a_function_after_it_was_used() -> None:
     script = (
-        "import quantdiff, quantdiff.explaining.explanation as e; assert callable(quantdiff.explain), quantdiff.explain"
+        "import quantdiff, quantdiff.ladder.explanation as e; assert callable(quantdiff.explain), quantdiff.explain"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from conftest import Runs
 
 from quantdiff.cli import main
-from quantdiff.explaining.explanation import MECHANISMS
+from quantdiff.ladder.explanation import MECHANISMS
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]
 

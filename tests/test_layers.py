@@ -33,7 +33,7 @@ from quantdiff.cli import main
 from quantdiff.compare.layers import watch
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.load.data import Batch, make_batch
-from quantdiff.load.frameworks import frameworks, quiet
+from quantdiff.references.keras.frameworks import frameworks, quiet
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from quantdiff import nudge
 from quantdiff.experiment.zoo import convert
-from quantdiff.load.frameworks import frameworks, quiet
 from quantdiff.load.tflite import load_tflite
 from quantdiff.nudge import Nudged, nudge_converter, nudge_fake_quant
 from quantdiff.quant import Array, QuantParams, real_range
+from quantdiff.references.keras.frameworks import frameworks, quiet
 
 FAR = np.float32(1e30)
 RULES: dict[str, Callable[[Array, Array], Nudged]] = {

@@ -16,8 +16,8 @@ from quantized_models import Made, denses
 from quantdiff import load_batch, load_tflite
 from quantdiff.compare.outcome import Outcome
 from quantdiff.errors import BadData, BadExpression, BadModel, RuntimeFailed
-from quantdiff.load.keras import load_keras
 from quantdiff.quant import Array
+from quantdiff.references.keras.model import load_keras
 from quantdiff.testing import REPORT, assert_parity
 
 INT8, SHIFTED = models.dense(), models.dense(zero_point=5)

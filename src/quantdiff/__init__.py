@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from quantdiff.experiment.trial import Trial
     from quantdiff.load.data import Batch, load_batch, make_batch
     from quantdiff.load.tflite import load_tflite
-    from quantdiff.report.explorer import explore
+    from quantdiff.report.notebook.explorer import explore
 
 __all__ = [
     "Batch",
@@ -41,7 +41,7 @@ HOMES = {
     "Trial": "experiment.trial",
     "diff": "api",
     "explain": "api",
-    "explore": "report.explorer",
+    "explore": "report.notebook.explorer",
     "inspect": "api",
     "lint": "api",
     "load_batch": "load.data",

@@ -12,9 +12,9 @@ from typing import Any
 from quantdiff.api.gaps import Gap, measure_gap, settled
 from quantdiff.api.settings import Settings
 from quantdiff.load.data import bind
-from quantdiff.load.frameworks import frameworks
-from quantdiff.load.keras import slots_of
 from quantdiff.load.memory import as_batch
+from quantdiff.references.keras.frameworks import frameworks
+from quantdiff.references.keras.model import slots_of
 from quantdiff.run.tflite import RUNTIMES, check_installed
 
 DATA_CLASS_SCALAR = 1  # in tensorflow/core/framework/summary.proto

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from quantdiff.errors import BadModel
-from quantdiff.quant import Array, QuantParams, unpack_integers
+from quantdiff.ops import INTO_FLOAT, RECODES, traits
+from quantdiff.quant import Array, Grid, QuantParams, unpack_integers
 
 PACKED = {"int4": 4, "uint4": 4, "int2": 2}  # bits per value
+GRID_TYPES = ("int8", "uint8", "int16")  # of activations
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,14 @@ class Tensor:
         return self.name or f"tensor {self.index}"
 
     @property
+    def grid(self) -> Grid | None:
+        """Its integers as a grid; None for what has a scale per channel, none at all, or counts in other types."""
+        quant = self.quant
+        if quant is None or quant.axis is not None or len(quant.scale) != 1 or self.dtype not in GRID_TYPES:
+            return None
+        return Grid(quant, self.dtype, self.name)
+
+    @property
     def is_constant(self) -> bool:
         """True for weights and other values that the file holds."""
         return self.data is not None
@@ -139,6 +149,55 @@ class Graph:
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    _makers: Mapping[int, Operator] = field(init=False, compare=False, repr=False)
+    _users: Mapping[int, tuple[Operator, ...]] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        makers = {index: op for op in self.operators for index in op.outputs if index >= 0}
+        users: dict[int, list[Operator]] = {}
+        for op in self.operators:
+            for index in dict.fromkeys(i for i in op.inputs if i >= 0):
+                users.setdefault(index, []).append(op)
+        object.__setattr__(self, "_makers", makers)
+        object.__setattr__(self, "_users", {index: tuple(ops) for index, ops in users.items()})
+
+    def producer(self, tensor: int) -> Operator | None:
+        """The operator that writes a tensor; None for inputs and constants."""
+        return self._makers.get(tensor)
+
+    def readers(self, tensor: int) -> tuple[Operator, ...]:
+        """The operators that read a tensor, in their order."""
+        return self._users.get(tensor, ())
+
+    def stored(self, tensor: int) -> Tensor | None:
+        """The constant that a tensor is, or that it restates behind DEQUANTIZE, DENSIFY and the like; else None."""
+        for _ in self.operators:  # no more steps than operators, whatever a damaged file says
+            found, maker = self.tensors[tensor], self.producer(tensor)
+            if found.is_constant or maker is None or maker.op not in RECODES:
+                return found if found.is_constant else None
+            tensor = maker.inputs[0]
+        return self.tensors[tensor] if self.tensors[tensor].is_constant else None
+
+    def grid(self, tensor: int) -> Grid | None:
+        """The integers that a tensor's values lie on: its own, or those that it restates as floats."""
+        for _ in range(len(self.operators) + 1):
+            own, maker = self.tensors[tensor].grid, self.producer(tensor)
+            if own is not None or maker is None or not is_float(self.tensors[tensor].dtype):
+                return own
+            if maker.op != INTO_FLOAT and not (traits(maker.op).moves and not traits(maker.op).joins):
+                return None
+            tensor = maker.inputs[traits(maker.op).x]
+        return None
+
+    def grid_before(self, tensor: int) -> Grid | None:
+        """The grid of a tensor or, where it has none, of the nearest one before it: the step of a float output."""
+        waiting = [tensor]
+        for current in waiting:  # grows while it is walked
+            if (own := self.tensors[current].grid) is not None and not self.tensors[current].is_constant:
+                return own
+            maker = self.producer(current)
+            waiting += [i for i in (maker.inputs if maker else ()) if i >= 0 and i not in waiting]
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +270,20 @@ def _coordinates(shape: tuple[int, ...], sparsity: Sparsity) -> tuple[tuple[Arra
     for block, axis in enumerate(sparsity.block_map, start=len(shape)):
         found[axis] = found[axis] * sizes[block].size + found[block]
     return tuple(found[axis] for axis in range(len(shape))), node
+
+
+def real_values(tensor: Tensor) -> Array:
+    """A constant in real units, double, in the tensor's shape.
+
+    Raises:
+        BadModel: as ``dense_values``.
+    """
+    values = dense_values(tensor)
+    if tensor.quant is None or not tensor.quant.scale:
+        return values.astype(np.float64)
+    scale, zero_point = tensor.quant.along(values.ndim)
+    real: Array = (values.astype(np.int64) - zero_point) * scale.astype(np.float64)
+    return real
 
 
 def is_float(dtype: str) -> bool:

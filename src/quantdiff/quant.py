@@ -54,6 +54,15 @@ class QuantParams:
         return scale.reshape(shape), zero_point.reshape(shape)
 
 
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The integers that a tensor can hold, and the tensor of the file that says so."""
+
+    params: QuantParams
+    dtype: str
+    tensor: str
+
+
 def unpack_integers(packed: Array, dtype: str, shape: tuple[int, ...]) -> Array:
     """``int4``, ``uint4`` or ``int2`` as TFLite packs them, lowest bits first, as int8 of ``shape``."""
     bits = int(dtype[-1])

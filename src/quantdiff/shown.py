@@ -14,4 +14,4 @@ class Shown:
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        return str(import_module("quantdiff.report.notebook").html_of(self))
+        return str(import_module("quantdiff.report.notebook.results").html_of(self))

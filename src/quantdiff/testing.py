@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from quantdiff.api.engines import Source
     from quantdiff.compare.conditions import Condition
     from quantdiff.compare.outcome import Outcome
-    from quantdiff.explaining.parity import Parity
+    from quantdiff.ladder.parity import Parity
     from quantdiff.load.data import Batch
 
 REPORT = "QUANTDIFF_REPORT"
@@ -60,7 +60,7 @@ def assert_parity(
     from quantdiff import api  # noqa: PLC0415 (pytest imports this module whether or not it is used)
     from quantdiff.compare.comparison import TOLERANCE  # noqa: PLC0415
     from quantdiff.load.memory import as_batch  # noqa: PLC0415
-    from quantdiff.report.parity import parity_text  # noqa: PLC0415
+    from quantdiff.report.text.parity import parity_text  # noqa: PLC0415
 
     conditions = _conditions(limits, tolerance)
     settings = api.Settings(_runtimes(runtime), TOLERANCE if tolerance is None else tolerance)
@@ -105,8 +105,8 @@ def _more(
 ) -> str:
     """The command that shows more, on files that are there, or how to get them."""
     from quantdiff.load.memory import MEMORY  # noqa: PLC0415
-    from quantdiff.report.parity import more_text  # noqa: PLC0415
     from quantdiff.report.parity_folder import keep  # noqa: PLC0415
+    from quantdiff.report.text.parity import more_text  # noqa: PLC0415
 
     in_files = batch.source != MEMORY and all(isinstance(source, str | Path) for source in sources)
     if in_files:
@@ -144,8 +144,8 @@ def _runtimes(runtime: str | Sequence[str]) -> tuple[str, ...]:
 def _source(model: Any, file: Path) -> Source:
     """A model as ``api`` takes it: bytes go to ``file``, where runtimes find them."""
     from quantdiff.graph import Model  # noqa: PLC0415
-    from quantdiff.load.keras import KerasModel, describe  # noqa: PLC0415
     from quantdiff.load.tflite import load_tflite  # noqa: PLC0415
+    from quantdiff.references.keras.model import KerasModel, describe  # noqa: PLC0415
 
     if isinstance(model, str | Path | KerasModel | Model):
         return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from quantdiff.quant import Array, QuantParams, dequantize
+from quantdiff.quant import Array, Grid, QuantParams, dequantize
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +24,6 @@ class Value:
     def real(self) -> Array:
         """The values in real units, float32 (integers without a scale stay as they are)."""
         return self.array if self.quant is None else dequantize(self.array, self.quant)
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """The integers that a tensor can hold, and the tensor of the file that says so."""
-
-    params: QuantParams
-    dtype: str
-    tensor: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from quantdiff.align.agreement import Agreement, agreement, sample
-from quantdiff.quant import Array, QuantParams, quantize
-from quantdiff.run.flow import Place
-from quantdiff.trace import Grid
+from quantdiff.flow import FlowValue
+from quantdiff.quant import Array, Grid, QuantParams, quantize
 
 DICE = np.random.default_rng(0)
 STEPS = QuantParams((0.05,), (3,))
@@ -17,9 +16,9 @@ X = DICE.normal(0, 1.5, (40, 30)).astype(np.float32)
 
 
 def of(reference: Array, candidate: Array, *, quantized: bool = True) -> Agreement:
-    theirs = Place(1, "t", "ADD", quant=STEPS, grid=GRID) if quantized else Place(1, "t", "ADD")
+    theirs = FlowValue(1, "t", "ADD", quant=STEPS, grid=GRID) if quantized else FlowValue(1, "t", "ADD")
     array = quantize(candidate, STEPS, "int8") if quantized else candidate
-    found = agreement(sample(Place(0, "x", "Add"), reference), sample(theirs, array))
+    found = agreement(sample(FlowValue(0, "x", "Add"), reference), sample(theirs, array))
     assert found is not None
     return found
 
@@ -51,11 +50,11 @@ def test_what_hardly_varies_can_only_be_contradicted(offset: float, agrees: bool
 
 
 def test_other_sizes_and_nan_are_no_answer() -> None:
-    place = Place(0, "x", "Add")
+    place = FlowValue(0, "x", "Add")
     assert agreement(sample(place, X), sample(place, X[:, :10])) is None
     assert agreement(sample(place, X), sample(place, X * np.float32("nan"))) is None
 
 
 def test_large_values_are_looked_at_in_part() -> None:
     large = np.zeros((4, 2**16), np.float32)
-    assert sample(Place(0, "x", "Add"), large).elements.size < 2**16
+    assert sample(FlowValue(0, "x", "Add"), large).elements.size < 2**16

@@ -13,7 +13,7 @@ from quantdiff.align.alignment import align
 from quantdiff.align.chains import fused_chain
 from quantdiff.align.weights import tflite_layout
 from quantdiff.graph import Model
-from quantdiff.load.layers import BatchNorm, Layer, TrainedRange
+from quantdiff.layer import BatchNorm, Layer, TrainedRange
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 

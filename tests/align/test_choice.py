@@ -7,8 +7,8 @@ import numpy as np
 from quantdiff.align.agreement import Sample, sample
 from quantdiff.align.choice import choose_pairs, distances_between
 from quantdiff.align.matching import Match
+from quantdiff.flow import Flow, FlowValue
 from quantdiff.quant import Array
-from quantdiff.run.flow import Flow, Place
 
 DICE = np.random.default_rng(1)
 A, B, C = (DICE.normal(size=(20, 8)).astype(np.float32) for _ in range(3))
@@ -17,7 +17,7 @@ Row = tuple[str, tuple[int, ...], Array]
 
 
 def flow(*rows: Row) -> tuple[Flow, dict[int, Sample]]:
-    places = tuple(Place(i, name, "Op", feeds) for i, (name, feeds, _) in enumerate(rows))
+    places = tuple(FlowValue(i, name, "Op", feeds) for i, (name, feeds, _) in enumerate(rows))
     return Flow("x", places, (0,), (len(rows) - 1,)), {
         p.key: sample(p, r[2]) for p, r in zip(places, rows, strict=True)
     }

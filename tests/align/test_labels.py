@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from quantdiff.align.labels import ALIKE, END, MENTIONED, SAME, labels_of, mentions, path_of
-from quantdiff.quant import QuantParams
-from quantdiff.run.flow import Flow, Place
-from quantdiff.trace import Grid
+from quantdiff.flow import Flow, FlowValue
+from quantdiff.quant import Grid, QuantParams
 
 GRID = Grid(QuantParams((0.1,), (0,)), "int8", "t")
 
@@ -21,9 +20,9 @@ def test_paths_are_whole_pieces() -> None:
 
 def test_the_last_layer_mentioned_counts_most() -> None:
     layers = tuple(
-        Place(i, name, op) for i, (name, op) in enumerate([("in", "input"), ("conv", "Conv2D"), ("act", "ReLU")])
+        FlowValue(i, name, op) for i, (name, op) in enumerate([("in", "input"), ("conv", "Conv2D"), ("act", "ReLU")])
     )
-    tensors = (Place(0, "x", "input"), Place(1, "m/act/Relu;m/conv/Conv2D", "CONV_2D"))
+    tensors = (FlowValue(0, "x", "input"), FlowValue(1, "m/act/Relu;m/conv/Conv2D", "CONV_2D"))
     labels = labels_of(Flow("a", layers, (0,), (2,)), Flow("b", tensors, (0,), (1,)))
     assert labels.score(layers[2], tensors[1]) == SAME + END
     assert labels.score(layers[1], tensors[1]) == MENTIONED + ALIKE
@@ -32,7 +31,7 @@ def test_the_last_layer_mentioned_counts_most() -> None:
 
 
 def test_a_quantizer_belongs_to_integers() -> None:
-    layers = (Place(0, "x", "input"), Place(1, "quantize_layer", "QuantizeLayer", (0,)))
-    tensors = (Place(0, "serving", "input"), Place(1, "tfl.quantize", "QUANTIZE", (0,), grid=GRID))
+    layers = (FlowValue(0, "x", "input"), FlowValue(1, "quantize_layer", "QuantizeLayer", (0,)))
+    tensors = (FlowValue(0, "serving", "input"), FlowValue(1, "tfl.quantize", "QUANTIZE", (0,), grid=GRID))
     labels = labels_of(Flow("a", layers, (0,), (1,)), Flow("b", tensors, (0,), (1,)))
     assert labels.score(layers[1], tensors[1]) > labels.score(layers[0], tensors[1])

@@ -10,8 +10,8 @@ from quantdiff.compare.conditions import parse, reasons
 from quantdiff.compare.outcome import hold_together
 from quantdiff.compare.pairing import pair_outputs
 from quantdiff.errors import BadExpression, NotComparable
-from quantdiff.quant import Array, QuantParams
-from quantdiff.trace import Grid, Trace, Value
+from quantdiff.quant import Array, Grid, QuantParams
+from quantdiff.trace import Trace, Value
 
 STEP = QuantParams((0.5,), (10,))
 GRID = Grid(STEP, "int8", "y")

@@ -17,9 +17,9 @@ from quantdiff.compare.evidence import decisions_of, evidence_of
 from quantdiff.compare.pictures import pictures_of
 from quantdiff.compare.step_histogram import BINS, StepHistogram, step_histogram
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array, QuantParams
+from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.report.html.png import png
-from quantdiff.trace import Grid, Trace, Value
+from quantdiff.trace import Trace, Value
 
 PARAMS = QuantParams((0.5,), (0,))
 

@@ -13,8 +13,8 @@ from quantdiff.compare import metrics
 from quantdiff.compare.comparison import compare, count, settle
 from quantdiff.compare.streaming import tally
 from quantdiff.errors import NotComparable
-from quantdiff.quant import Array, QuantParams
-from quantdiff.trace import Grid, Trace, Value
+from quantdiff.quant import Array, Grid, QuantParams
+from quantdiff.trace import Trace, Value
 
 STEP = QuantParams((0.043,), (7,))
 GRID = Grid(STEP, "int8", "y")

@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner
 from written_models import Op, T, write_tflite
 
+from quantdiff.bitwise import differing
 from quantdiff.cli import main
 from quantdiff.compare.verification import load_and_verify
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
-from quantdiff.run import chains
-from quantdiff.run.bits import differing
-from quantdiff.run.operators import run_operator_on_each
+from quantdiff.sim.graph import chains
+from quantdiff.sim.graph.operators import run_operator_on_each
 from quantdiff.sim.runtime import Runtime
 
 Values = Mapping[int, Array]

@@ -25,8 +25,8 @@ from quantdiff import api
 from quantdiff.cli import main
 from quantdiff.experiment.store import Stored
 from quantdiff.experiment.summarize import summarize
-from quantdiff.report.study import summary_document
-from quantdiff.report.sweep_json import sweep_document
+from quantdiff.report.json.sweep import sweep_document
+from quantdiff.report.text.study import summary_document
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 SECTION = re.compile(r"^## (.*?)\n(.*?)(?=^## |\Z)", re.S | re.M)

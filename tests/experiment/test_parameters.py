@@ -13,9 +13,9 @@ from quantdiff import api
 from quantdiff.cli import main
 from quantdiff.experiment import zoo
 from quantdiff.experiment.calibrated import quantize_all_values
+from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.trial import Trial
-from quantdiff.explaining.quantizers import Parameters
-from quantdiff.load.datasets import load_dataset
+from quantdiff.parameters.quantizers import Parameters
 from quantdiff.quant import Array
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]

@@ -20,7 +20,7 @@ from quantdiff.experiment.store import Stored, open_store
 from quantdiff.experiment.study import make_study
 from quantdiff.experiment.summarize import summarize
 from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepResult, SweepTrial
-from quantdiff.report.box_plot import box_line
+from quantdiff.report.text.box_plot import box_line
 
 STUDY = make_study({"models": "dense1,dense2", "seeds": "0-2", "conditions": "qat,ptq", "data": "mnist-small"})
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from quantdiff.errors import BadData
+from quantdiff.experiment.datasets import default_name, load_dataset, locate
 from quantdiff.load.data import Slot, bind, load_batch, make_batch
-from quantdiff.load.datasets import default_name, load_dataset, locate
 from quantdiff.quant import Array
 
 X, Y = np.arange(12.0).reshape(3, 4), np.array([0, 1, 2])

@@ -13,11 +13,11 @@ import pytest
 from load.models_of_all_kinds import MODELS
 
 from quantdiff.errors import BadModel
-from quantdiff.explaining.inspection import inspect_model
 from quantdiff.load.tflite import load_tflite
-from quantdiff.report.inspection import inspection_text
-from quantdiff.report.inspection_json import inspection_json
+from quantdiff.parameters.inspection import inspect_model
+from quantdiff.report.json.inspection import inspection_json
 from quantdiff.report.plain import json_text
+from quantdiff.report.text.inspection import inspection_text
 
 MUTATIONS = 20_000
 SECONDS_AT_MOST = 2.0

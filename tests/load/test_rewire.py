@@ -11,9 +11,8 @@ from written_models import Op, T, write_tflite
 from quantdiff.errors import BadModel
 from quantdiff.load.rewire import with_inputs
 from quantdiff.load.tflite import load_tflite
-from quantdiff.quant import Array, QuantParams
+from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.trace import Grid
 
 NONE = {"fusedActivationFunction": 0}
 CHAIN = write_tflite(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
-from quantdiff.explaining.explanation import Explanation, LayerLadder, Rung
 from quantdiff.graph import Graph, Tensor
+from quantdiff.ladder.explanation import Explanation, LayerLadder, Rung
 from quantdiff.report.overlay import Overlay, layer_overlays, overlays_text, rung_overlays
 from quantdiff.report.plain import json_text
 

@@ -9,10 +9,10 @@ import pytest
 import small_models as models
 
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
-from quantdiff.quant import QuantParams
+from quantdiff.quant import Grid, QuantParams
 from quantdiff.run.child import VIEWS, Measured, RuntimeProcess
 from quantdiff.tally.rows import row_sums
-from quantdiff.trace import Grid, Value
+from quantdiff.trace import Value
 
 pytestmark = pytest.mark.golden
 

@@ -14,7 +14,7 @@ from quantdiff.load.data import Batch, make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array, QuantParams, quantize
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.tflite import RUNTIMES, grid_of, installed, may_batch, trace_tflite
+from quantdiff.run.tflite import RUNTIMES, installed, may_batch, trace_tflite
 from quantdiff.trace import Trace
 
 pytestmark = pytest.mark.golden
@@ -108,14 +108,14 @@ def test_open_sizes_take_the_sizes_of_the_data(tmp_path: Path) -> None:
 
 def test_float_output_lies_on_the_grid_of_the_last_quantized_tensor(tmp_path: Path) -> None:
     graph = load_tflite(models.save(tmp_path, models.dense(out="float32"))).main
-    grid = grid_of(graph, graph.outputs[0])
+    grid = graph.grid_before(graph.outputs[0])
     assert grid is not None
     assert (grid.tensor, grid.dtype, grid.params) == ("y", "int8", QuantParams((float(np.float32(0.05)),), (-1,)))
 
 
 def test_a_float_model_has_no_grid(tmp_path: Path) -> None:
     graph = load_tflite(models.save(tmp_path, models.float_dense())).main
-    assert grid_of(graph, graph.outputs[0]) is None
+    assert graph.grid_before(graph.outputs[0]) is None
 
 
 def test_a_crash_in_batches_is_tried_sample_by_sample_once(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from golden import LITERT, run_real, run_simulator
 
 from quantdiff.experiment.zoo import convert
-from quantdiff.load.frameworks import frameworks, quiet
 from quantdiff.load.tflite import read_model
+from quantdiff.references.keras.frameworks import frameworks, quiet
 from quantdiff.sim.runtime import Runtime
 
 

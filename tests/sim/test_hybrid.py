@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import fused_multiply_add
+from quantdiff.sim.floats.elementwise import fused_multiply_add
 from quantdiff.sim.hybrid import sse_defect
 
 

@@ -15,10 +15,10 @@ from written_models import Op, T
 from quantdiff.quant import Array
 from quantdiff.sim import compiled, loops
 from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype
-from quantdiff.sim.fixed_point import Rounding
 from quantdiff.sim.ops.depthwise_conv_2d import blocks_of
-from quantdiff.sim.rounded import Rounded
-from quantdiff.sim.rules import Requantization, stages
+from quantdiff.sim.rounding.fixed_point import Rounding
+from quantdiff.sim.rounding.rounded import Rounded
+from quantdiff.sim.rounding.rules import Requantization, stages
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axis_of, pad_image, windows
 
@@ -87,7 +87,7 @@ def test_two_rules_on_one_product(rounding: Rounding, largest: float, monkeypatc
     assert [indices for _, indices in stages(rules[:3], loops)] == (together if largest < 1 else [(0,), (1,), (2,)])
     results = []
     for module in (loops, None):
-        monkeypatch.setattr("quantdiff.sim.rounded.loops", lambda elements, chosen=module: chosen)
+        monkeypatch.setattr("quantdiff.sim.rounding.rounded.loops", lambda elements, chosen=module: chosen)
         whole = in_blocks(rules, block, offset).whole()
         alone, counts = in_blocks(rules, block, offset).first_and_differing()
         np.testing.assert_array_equal(alone, whole[0])
@@ -154,7 +154,7 @@ def test_whole_convolutions_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatc
 
     def simulated(case: Case, with_loops: bool) -> list[Array]:
         chosen: Callable[[int], object] = lambda elements: loops if with_loops else None  # noqa: E731
-        monkeypatch.setattr("quantdiff.sim.rounded.loops", chosen)
+        monkeypatch.setattr("quantdiff.sim.rounding.rounded.loops", chosen)
         monkeypatch.setattr("quantdiff.sim.ops.depthwise_conv_2d.loops", chosen)
         feeds = list(case.feeds.values())
         results = (run_simulator(case.write(), feeds, runtime) for runtime in RUNTIMES)
@@ -240,7 +240,9 @@ def test_without_numba_numpy_does_it_all(monkeypatch: pytest.MonkeyPatch) -> Non
     compiled._load.cache_clear()
 
 
-@pytest.mark.parametrize("statement", ["import quantdiff.cli", "import quantdiff.api", "import quantdiff.run.chains"])
+@pytest.mark.parametrize(
+    "statement", ["import quantdiff.cli", "import quantdiff.api", "import quantdiff.sim.graph.chains"]
+)
 def test_numba_is_loaded_by_the_simulator_alone(statement: str) -> None:
     subprocess.run([sys.executable, "-c", f"import sys; {statement}; assert 'numba' not in sys.modules"], check=True)
 

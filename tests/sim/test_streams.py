@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from golden import RUNTIMES, Dice, run_rounds, same
-from run.test_resources import STATE, sliding
+from sim.graph.test_resources import STATE, sliding
 
 from quantdiff.load.tflite import read_model
-from quantdiff.run.simulator import simulate
+from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 
 SAMPLES = 50

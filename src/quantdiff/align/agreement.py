@@ -8,9 +8,8 @@ from math import prod
 
 import numpy as np
 
-from quantdiff.quant import INTEGER_RANGE, Array, dequantize, real_range
-from quantdiff.run.flow import Place
-from quantdiff.trace import Grid
+from quantdiff.flow import FlowValue
+from quantdiff.quant import INTEGER_RANGE, Array, Grid, dequantize, real_range
 
 ELEMENTS_AT_MOST = 2**15  # of one value that are looked at
 FLAT = 2.0  # steps: what varies less than this cannot be told from a constant by its integers
@@ -20,12 +19,12 @@ FLAT = 2.0  # steps: what varies less than this cannot be told from a constant b
 class Sample:
     """Some elements of a place's values in real units, and how many a sample has in all."""
 
-    place: Place
+    place: FlowValue
     size: int
     elements: Array
 
 
-def sample(place: Place, values: Array) -> Sample:
+def sample(place: FlowValue, values: Array) -> Sample:
     """Elements at places that depend on the shape alone, so that samples of equal size go together."""
     rows = values.reshape(len(values), -1)
     size = rows.shape[1]
@@ -73,6 +72,6 @@ def clipped(values: Array, grid: Grid | None) -> Array:
     return values.clip(low, high)
 
 
-def samples(places: Mapping[int, Place], values: Mapping[int, Array]) -> dict[int, Sample]:
+def samples(places: Mapping[int, FlowValue], values: Mapping[int, Array]) -> dict[int, Sample]:
     """Samples by key."""
     return {key: sample(places[key], array) for key, array in values.items() if array.size}

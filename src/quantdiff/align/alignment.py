@@ -13,7 +13,7 @@ from quantdiff.align.outputs import output_pairs
 from quantdiff.align.pairs import Alignment
 from quantdiff.align.weights import weight_pairs
 from quantdiff.graph import Graph, Model, Tensor
-from quantdiff.load.layers import Layer
+from quantdiff.layer import Layer
 
 
 def align(layers: Sequence[Layer], model: Model) -> Alignment:

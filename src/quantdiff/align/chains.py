@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from quantdiff.load.layers import KERNEL_RANGES, Layer
+from quantdiff.layer import KERNEL_RANGES, Layer
 
 FUSED = ("BatchNormalization", "ReLU", "Activation")
 

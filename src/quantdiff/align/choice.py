@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from quantdiff.align.agreement import Agreement, Sample, agreement
 from quantdiff.align.labels import END, MENTIONED, SAME, labels_of
 from quantdiff.align.matching import Match
-from quantdiff.run.flow import Flow
+from quantdiff.flow import Flow
 
 AGREES = 0.2  # largest distance of a pair by itself: an SQNR of 14 dB
 DOUBTFUL = 1.0  # largest distance of a pair that has a sign in common, but no name, if something else confirms it

@@ -13,8 +13,8 @@ from quantdiff.align.choice import AGREES
 from quantdiff.align.leftovers import Refusals
 from quantdiff.align.matching import Match
 from quantdiff.align.segments import with_insides
-from quantdiff.run.flow import Flow
-from quantdiff.run.watched import Seen, value_at
+from quantdiff.flow import Flow
+from quantdiff.recording import Recording, value_at
 
 BETTER = 2.0  # times nearer does a value bring what is computed from it, where it does the work of the reference's
 
@@ -23,7 +23,7 @@ BETTER = 2.0  # times nearer does a value bring what is computed from it, where 
 class Local:
     """A run of both sides, and samples of the candidate's values."""
 
-    seen: tuple[Seen, Seen]
+    seen: tuple[Recording, Recording]
     candidate: Mapping[int, Sample]
 
     @property

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from quantdiff.align.weights import SAME_WEIGHTS, real_values, relative_error, tflite_layout
-from quantdiff.load.layers import Layer
+from quantdiff.flow import FlowValue
+from quantdiff.layer import Layer
 from quantdiff.quant import Array
-from quantdiff.run.flow import Place
 
 NONE = 1e-3  # of the larger bias: as good as no bias
 
 
-def kernels_agree(reference: Sequence[Place], candidate: Sequence[Place]) -> bool | None:
+def kernels_agree(reference: Sequence[FlowValue], candidate: Sequence[FlowValue]) -> bool | None:
     """Whether the one kernel on each side is the same, batch norm folded in or not; None without one on each."""
     ours, theirs = ([p for p in side if p.is_weighted] for side in (reference, candidate))
     if len(ours) != 1 or len(theirs) != 1:
@@ -29,7 +29,7 @@ def same_kernel(a: Array, b: Array) -> bool:
     return len({tuple(shape) for shape in shapes}) == 1 and relative_error(b.ravel(), a.ravel()) < SAME_WEIGHTS
 
 
-def own_kernel(place: Place) -> Array | None:
+def own_kernel(place: FlowValue) -> Array | None:
     """The kernel in real units, in TFLite's order of axes."""
     if place.kernel is not None and place.kernel.data is not None and place.kernel.data.shape == place.kernel.shape:
         return real_values(place.kernel)
@@ -38,7 +38,7 @@ def own_kernel(place: Place) -> Array | None:
     return None
 
 
-def _kernels(place: Place, segment: Sequence[Place]) -> list[Array]:
+def _kernels(place: FlowValue, segment: Sequence[FlowValue]) -> list[Array]:
     """The kernel as it is, and with the batch norms of the segment folded in."""
     kernel = own_kernel(place)
     if kernel is None:
@@ -50,7 +50,7 @@ def _kernels(place: Place, segment: Sequence[Place]) -> list[Array]:
     return [kernel, kernel * np.prod(factors, axis=0).reshape(shape)]
 
 
-def bias_moved(reference: Sequence[Place], candidate: Place) -> bool:
+def bias_moved(reference: Sequence[FlowValue], candidate: FlowValue) -> bool:
     """Whether the reference's layer adds a bias that the candidate's operator does not: a later one adds it."""
     biases = [_bias(place, reference) for place in reference if place.is_weighted]
     if candidate.kernel is None or len(biases) != 1 or biases[0] is None:
@@ -60,7 +60,7 @@ def bias_moved(reference: Sequence[Place], candidate: Place) -> bool:
     return largest > 0 and float(np.abs(own).max()) < NONE * largest
 
 
-def _bias(place: Place, segment: Sequence[Place]) -> Array | None:
+def _bias(place: FlowValue, segment: Sequence[FlowValue]) -> Array | None:
     """The bias in real units, the batch norms of the segment in it; None where there is none to be read."""
     if place.bias is not None:
         return real_values(place.bias) if place.bias.data is not None else None

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from quantdiff.run.flow import INTO_INTEGERS, Flow, Place
+from quantdiff.flow import Flow, FlowValue
+from quantdiff.ops import INTO_INTEGERS
 
 SAME, MENTIONED, END, ALIKE = 2.0, 1.0, 0.5, 0.25
 KINDS = {
@@ -33,11 +34,11 @@ class Labels:
     ends: tuple[frozenset[int], frozenset[int]]
     last_mentioned: tuple[dict[int, str], dict[int, str]]
 
-    def score(self, ours: Place, theirs: Place) -> float:
+    def score(self, ours: FlowValue, theirs: FlowValue) -> float:
         """``SAME``: one name, or the last layer that the other's name mentions; less for weaker signs; 0 for none."""
         return self._by_name(ours, theirs) + ALIKE * (_kind(ours.op) == _kind(theirs.op)) + self._by_end(ours, theirs)
 
-    def _by_name(self, ours: Place, theirs: Place) -> float:
+    def _by_name(self, ours: FlowValue, theirs: FlowValue) -> float:
         a, b = path_of(ours.name), path_of(theirs.name)
         if a == b or a == self.last_mentioned[1].get(theirs.key) or b == self.last_mentioned[0].get(ours.key):
             return SAME
@@ -46,7 +47,7 @@ class Labels:
         either = parts(ours.name) | parts(theirs.name)
         return 0.9 * len(parts(ours.name) & parts(theirs.name)) / len(either) if either else 0.0
 
-    def _by_end(self, ours: Place, theirs: Place) -> float:
+    def _by_end(self, ours: FlowValue, theirs: FlowValue) -> float:
         if ours.op == "QuantizeLayer" and theirs.key in self.begins[1] and theirs.grid is not None:
             return MENTIONED
         both = any(ours.key in mine and theirs.key in other for mine, other in (self.begins, self.ends))
@@ -107,6 +108,6 @@ def _kind(op: str) -> str:
     return KINDS.get(small, small)
 
 
-def owners(name: str, flow: Flow) -> Iterator[Place]:
+def owners(name: str, flow: Flow) -> Iterator[FlowValue]:
     """The places of ``flow`` that a tensor's name mentions, in the order of computation."""
     return (place for place in flow.places if mentions(name, path_of(place.name)))

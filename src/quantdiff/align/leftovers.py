@@ -8,7 +8,7 @@ from quantdiff.align.choice import AGREES, AS_NEAR, Distances
 from quantdiff.align.labels import END, MENTIONED, labels_of
 from quantdiff.align.matching import Leftover, Match
 from quantdiff.align.segments import explained, segments
-from quantdiff.run.flow import Flow, Place
+from quantdiff.flow import Flow, FlowValue
 
 
 class Refusals:
@@ -47,7 +47,7 @@ def leftovers(
     )  # type: ignore[return-value]
 
 
-def _why(side: int, place: Place, flows: tuple[Flow, Flow], matches: Sequence[Match], refusals: Refusals) -> str:
+def _why(side: int, place: FlowValue, flows: tuple[Flow, Flow], matches: Sequence[Match], refusals: Refusals) -> str:
     others = flows[1 - side].by_key()
     if (refused := refusals.of(side, place.key)) is not None:
         partner, why = refused

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from quantdiff.align.chains import by_name, owners
 from quantdiff.align.pairs import Pair
 from quantdiff.graph import Graph, Model, Operator
-from quantdiff.load.layers import Layer
+from quantdiff.layer import Layer
 
 INTO_FLOAT = "DEQUANTIZE"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from quantdiff.align.matching import Match
-from quantdiff.run.flow import Flow, Place
+from quantdiff.flow import Flow, FlowValue
 
 FOLDED, FUSED = ("BatchNormalization",), ("ReLU", "Activation", "RELU", "RELU6")
 VANISHED = (
@@ -38,7 +38,7 @@ def with_insides(reference: Flow, candidate: Flow, matches: Sequence[Match]) -> 
     ]
 
 
-def _inside(places: Mapping[int, Place], key: int, ends: set[int]) -> tuple[int, ...]:
+def _inside(places: Mapping[int, FlowValue], key: int, ends: set[int]) -> tuple[int, ...]:
     """The places that lead to ``key`` and to no pair before it."""
     found: list[int] = []
     waiting = list(places[key].feeds)
@@ -49,7 +49,9 @@ def _inside(places: Mapping[int, Place], key: int, ends: set[int]) -> tuple[int,
     return tuple(sorted(found))
 
 
-def segments(match: Match, ours: Mapping[int, Place], theirs: Mapping[int, Place]) -> tuple[list[Place], list[Place]]:
+def segments(
+    match: Match, ours: Mapping[int, FlowValue], theirs: Mapping[int, FlowValue]
+) -> tuple[list[FlowValue], list[FlowValue]]:
     """The places of both sides that the pair stands for, its own last."""
     return (
         [ours[key] for key in (*match.reference_inside, match.reference)],
@@ -57,14 +59,14 @@ def segments(match: Match, ours: Mapping[int, Place], theirs: Mapping[int, Place
     )
 
 
-def core(segment: Sequence[Place]) -> Place:
+def core(segment: Sequence[FlowValue]) -> FlowValue:
     """The place that a segment is about: its last one, or the one before it where that only changes the type."""
     last = segment[-1]
     before = [place for place in segment if place.key in last.feeds and place.op != "input"]
     return core([*segment[:-1], before[0]]) if last.op in RESCALED and len(before) == 1 else last
 
 
-def explained(mine: Sequence[Place], other: Sequence[Place]) -> set[int]:
+def explained(mine: Sequence[FlowValue], other: Sequence[FlowValue]) -> set[int]:
     """Which of ``mine`` the pair accounts for: all that one place of the other side does, else what goes unseen."""
     if all(place.op in QUIET or place is core(other) for place in other):
         return {place.key for place in mine}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from quantdiff.align.kernels import own_kernel, same_kernel
 from quantdiff.align.matching import Match
-from quantdiff.run.flow import Flow, Place
+from quantdiff.flow import Flow, FlowValue
 
 AT_LEAST, CLOSE = 0.5, 0.05  # the share that says they are; distance of values, an SQNR of 26 dB
 
@@ -30,7 +30,7 @@ def strangers(reference: Flow, candidate: Flow, matches: Sequence[Match]) -> str
     return f"{alike} of {count} kernels agree, the values of {aligned} of {count} layers with weights, and no output"
 
 
-def _common(ours: Sequence[Place], theirs: Sequence[Place]) -> int:
+def _common(ours: Sequence[FlowValue], theirs: Sequence[FlowValue]) -> int:
     """How many kernels of one side the other has too, wherever; a kernel that is used twice counts once."""
     kernels = [[k for place in side if (k := own_kernel(place)) is not None] for side in (ours, theirs)]
     return sum(any(same_kernel(a, b) for a in kernels[0]) for b in kernels[1])

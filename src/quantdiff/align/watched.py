@@ -13,9 +13,9 @@ from quantdiff.align.leftovers import Refusals, leftovers
 from quantdiff.align.matching import Match, Matching
 from quantdiff.align.segments import segments, with_insides
 from quantdiff.align.strangers import strangers
-from quantdiff.run.flow import Flow, Place
-from quantdiff.run.watched import Seen, Side
-from quantdiff.trace import Grid
+from quantdiff.flow import Flow, FlowValue
+from quantdiff.quant import Grid
+from quantdiff.recording import BoundModel, Recording
 
 PROBED, SAMPLES_AT_ONCE = 64, 1000  # that the alignment looks at; that run together
 BYTES_AT_ONCE = 2**28  # of inner values of both sides in memory
@@ -30,7 +30,7 @@ class Pairing:
     matching: Matching
     at_once: int
 
-    def places(self) -> list[tuple[Place, Place]]:
+    def places(self) -> list[tuple[FlowValue, FlowValue]]:
         """The pairs, in the order of the matches."""
         ours, theirs = self.reference.by_key(), self.candidate.by_key()
         return [(ours[match.reference], theirs[match.candidate]) for match in self.matching.matches]
@@ -40,7 +40,7 @@ class Pairing:
         return [theirs.grid or ours.grid for ours, theirs in self.places()]
 
 
-def pair_models(reference: Side, candidate: Side) -> Pairing:
+def pair_models(reference: BoundModel, candidate: BoundModel) -> Pairing:
     """Run both on the first samples, and align every value that has a partner.
 
     Raises:
@@ -62,12 +62,12 @@ def pair_models(reference: Side, candidate: Side) -> Pairing:
     return Pairing(ours, theirs, matching, at_once)
 
 
-def _samples_at_once(probes: Sequence[Seen]) -> int:
+def _samples_at_once(probes: Sequence[Recording]) -> int:
     bytes_each = sum(seen.value(place.key).nbytes for seen in probes for place in seen.flow.places)
     return max(1, min(SAMPLES_AT_ONCE, BYTES_AT_ONCE // max(1, bytes_each)))
 
 
-def _sampled(seen: Seen) -> dict[int, Sample]:
+def _sampled(seen: Recording) -> dict[int, Sample]:
     """A model's values for the first samples. Floats that restate integers are left to these."""
     aside = seen.flow.restating()
     values = ((place, seen.value(place.key)) for place in seen.flow.places if place.key not in aside)

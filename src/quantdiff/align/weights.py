@@ -9,7 +9,7 @@ import numpy as np
 from quantdiff.align.chains import by_name, fused_chain, owners
 from quantdiff.align.pairs import Pair
 from quantdiff.graph import Graph, Operator, Tensor
-from quantdiff.load.layers import Layer
+from quantdiff.layer import Layer
 from quantdiff.quant import Array
 
 BIAS_AT = {"FULLY_CONNECTED": 2, "CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "TRANSPOSE_CONV": 3}

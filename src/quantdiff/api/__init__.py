@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from quantdiff.api.settings import DEFAULTS, Settings
     from quantdiff.api.shards import diff_shards
     from quantdiff.api.sweeps import count_stored, report_study, sweep
-    from quantdiff.explaining.explanation import Explanations
+    from quantdiff.ladder.explanation import Explanations
 
 __all__ = [
     "DEFAULTS",

@@ -7,8 +7,8 @@ from pathlib import Path
 from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.compare.verdict import Verification
 from quantdiff.compare.verification import load_and_verify
-from quantdiff.explaining.work import Question, load_and_work
-from quantdiff.explaining.working import Working
+from quantdiff.paper.work import Question, load_and_work
+from quantdiff.paper.working import Working
 from quantdiff.sim.runtime import Runtime
 
 

@@ -11,11 +11,11 @@ from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
-from quantdiff.load.keras import KerasModel, is_keras, load_keras
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress
+from quantdiff.references.keras.model import KerasModel, is_keras, load_keras
+from quantdiff.references.keras.run import trace_keras
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.keras import trace_keras
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.trace import Trace
 

@@ -10,15 +10,15 @@ from quantdiff.api.engines import trace_everywhere, trace_one
 from quantdiff.api.settings import DEFAULTS, Settings, children
 from quantdiff.compare.outcome import Outcome, hold_together
 from quantdiff.experiment import zoo
+from quantdiff.experiment.datasets import load_dataset, locate
 from quantdiff.experiment.trial import Trial
-from quantdiff.load.datasets import load_dataset, locate
-from quantdiff.load.frameworks import frameworks
-from quantdiff.load.keras import describe
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
-from quantdiff.report.csv import header, summary_rows
+from quantdiff.references.keras.frameworks import frameworks
+from quantdiff.references.keras.model import describe
+from quantdiff.report.csv.outcome import header, summary_rows
 from quantdiff.report.folder import add_to_summary, save_batch, save_models, staged
-from quantdiff.report.json import outcome_document
+from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.plain import json_text
 from quantdiff.run.versions import versions
 

@@ -10,15 +10,15 @@ from quantdiff.api.engines import Source, is_tflite, name_of, open_model
 from quantdiff.api.settings import DEFAULTS, Settings, children
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadModel, RuntimeFailed
-from quantdiff.explaining.expectation import Tell, unheard
-from quantdiff.explaining.explanation import Explanation, Explanations
-from quantdiff.explaining.keras_ladder import explain_keras
-from quantdiff.explaining.ladder import Question
-from quantdiff.explaining.runtime_ladder import explain_runtimes
 from quantdiff.graph import Model
+from quantdiff.ladder.expectation import Tell, unheard
+from quantdiff.ladder.explanation import Explanation, Explanations
+from quantdiff.ladder.keras_ladder import explain_keras
+from quantdiff.ladder.ladder import Question
+from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.load.data import Batch, load_batch
-from quantdiff.load.keras import KerasModel
 from quantdiff.progress import Progress, silent
+from quantdiff.references.keras.model import KerasModel
 from quantdiff.run.tflite import installed
 from quantdiff.run.versions import versions
 from quantdiff.sim.runtime import Runtime

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantdiff.api.settings import DEFAULTS, Settings
-from quantdiff.explaining.inspection import Inspection, inspect_model
-from quantdiff.explaining.lint import LintReport, lint_model
-from quantdiff.load.keras import load_keras
+from quantdiff.linting.lint import LintReport, lint_model
 from quantdiff.load.tflite import load_tflite
+from quantdiff.parameters.inspection import Inspection, inspect_model
+from quantdiff.references.keras.model import load_keras
 
 
 def inspect(model: str | Path, pattern: str | None = None) -> Inspection:

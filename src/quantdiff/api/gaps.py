@@ -16,10 +16,10 @@ from quantdiff.api.settings import Settings, children
 from quantdiff.compare.outcome import hold_together
 from quantdiff.experiment.zoo import CALIBRATED_ON, Calibration, convert
 from quantdiff.load.data import Batch, bind
-from quantdiff.load.keras import KerasModel, describe
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import silent
 from quantdiff.quant import Array
+from quantdiff.references.keras.model import KerasModel, describe
 
 
 @dataclass(frozen=True, slots=True)

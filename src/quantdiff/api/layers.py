@@ -13,19 +13,21 @@ from quantdiff.compare.outcome import Failure
 from quantdiff.errors import RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, bind
-from quantdiff.load.keras import KerasModel
 from quantdiff.progress import Progress
+from quantdiff.recording import BoundModel
+from quantdiff.references.keras.model import KerasModel
+from quantdiff.references.keras.recorder import KerasRecorder
 from quantdiff.run.exposed import Engine
-from quantdiff.run.keras_flow import WatchedKeras
 from quantdiff.run.tflite import bound_inputs
-from quantdiff.run.tflite_flow import WatchedTflite
-from quantdiff.run.watched import Side
+from quantdiff.run.tflite_recorder import TfliteRecorder
 from quantdiff.trace import Trace
 
-Opened = WatchedKeras | WatchedTflite
+Opened = KerasRecorder | TfliteRecorder
 
 
-def compare_layers(reference: Side, candidate: Side, progress: Progress, pairing: Pairing | None = None) -> LayerReport:
+def compare_layers(
+    reference: BoundModel, candidate: BoundModel, progress: Progress, pairing: Pairing | None = None
+) -> LayerReport:
     """Every aligned pair of two watched models."""
     pairing = pairing or pair_models(reference, candidate)
     ends, notes = ends_of(pairing)
@@ -43,16 +45,16 @@ def compare_layers(reference: Side, candidate: Side, progress: Progress, pairing
 def watch(model: KerasModel | Model, runtime: str, settings: Settings) -> Opened:
     """The model, ready to be watched; a context manager."""
     if isinstance(model, KerasModel):
-        return WatchedKeras(model)
-    return WatchedTflite(model, Engine(runtime, settings.timeout))
+        return KerasRecorder(model)
+    return TfliteRecorder(model, Engine(runtime, settings.timeout))
 
 
-def side_of(watched: Opened, batch: Batch, plain: Trace | None = None) -> Side:
+def side_of(watched: Opened, batch: Batch, plain: Trace | None = None) -> BoundModel:
     """A watched model with the data bound to its inputs, and its outputs as nobody watched; raises ``BadData``."""
     expected = tuple(value.array for value in plain.outputs) if plain is not None else ()
-    if isinstance(watched, WatchedKeras):
-        return Side(watched, bind(batch, watched.model.inputs, watched.model.name), expected)
-    return Side(watched, bound_inputs(watched.model, batch), expected)
+    if isinstance(watched, KerasRecorder):
+        return BoundModel(watched, bind(batch, watched.model.inputs, watched.model.name), expected)
+    return BoundModel(watched, bound_inputs(watched.model, batch), expected)
 
 
 def layer_reports(

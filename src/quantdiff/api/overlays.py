@@ -12,8 +12,8 @@ from quantdiff.api.explanations import explain
 from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.compare.outcome import Failure, Outcome
 from quantdiff.errors import BadModel, NotComparable
-from quantdiff.explaining.explanation import Explanation
 from quantdiff.graph import Graph
+from quantdiff.ladder.explanation import Explanation
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent

@@ -19,15 +19,15 @@ from quantdiff.api.settings import DEFAULTS, Settings, children
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.errors import BadData, QuantdiffError
-from quantdiff.explaining.explanation import Explanation, Explanations
+from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.load.data import load_batch
-from quantdiff.load.keras import load_keras
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
+from quantdiff.references.keras.model import load_keras
 from quantdiff.report.html.document import page_of
 from quantdiff.report.html.page import Page
 from quantdiff.report.html.provenance import Provenance
-from quantdiff.report.json import outcome_document
+from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.plain import json_text
 from quantdiff.run.versions import versions
 

@@ -9,18 +9,18 @@ from quantdiff.align.alignment import align
 from quantdiff.api.engines import is_tflite
 from quantdiff.api.settings import DEFAULTS, Settings, children
 from quantdiff.errors import BadModel
+from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.parameters import compare_parameters
 from quantdiff.experiment.trial import Trial
-from quantdiff.explaining.observe import observe
-from quantdiff.explaining.params import parameters
-from quantdiff.explaining.quantizers import Observed, Parameters
-from quantdiff.explaining.sides import Sides
 from quantdiff.load.data import Batch, load_batch
-from quantdiff.load.datasets import load_dataset
-from quantdiff.load.keras import KerasModel, load_keras
-from quantdiff.load.layers import read_layers
 from quantdiff.load.tflite import load_tflite
+from quantdiff.parameters.observe import observe
+from quantdiff.parameters.params import parameters
+from quantdiff.parameters.quantizers import Observed, Parameters
+from quantdiff.parameters.sides import ModelPair
 from quantdiff.progress import Progress, silent
+from quantdiff.references.keras.layers import read_layers
+from quantdiff.references.keras.model import KerasModel, load_keras
 from quantdiff.run.versions import versions
 
 
@@ -55,7 +55,7 @@ def params(
     made_by = {"command": "params", "samples": 0 if batch is None else len(batch), "versions": versions()}
     artifacts = {"reference": reference, "model": model, "data": batch.source if batch else None}
     return replace(
-        parameters(Sides(layers, converted.main, align(layers, converted), seen)),
+        parameters(ModelPair(layers, converted.main, align(layers, converted), seen)),
         made_by=made_by,
         artifacts={name: str(value) for name, value in artifacts.items() if value is not None},
     )

@@ -12,8 +12,8 @@ from quantdiff.api.settings import Settings
 from quantdiff.compare.conditions import Condition, judge
 from quantdiff.compare.outcome import Outcome
 from quantdiff.errors import RuntimeFailed
-from quantdiff.explaining.explanation import Explanations
-from quantdiff.explaining.parity import Parity
+from quantdiff.ladder.explanation import Explanations
+from quantdiff.ladder.parity import Parity
 from quantdiff.load.data import Batch
 
 Found = TypeVar("Found")

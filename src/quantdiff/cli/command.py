@@ -149,14 +149,14 @@ def settings_of(options: dict[str, Any]) -> Any:
 def show_outcome(outcome: Any, form: str) -> None:
     """Print what ``run`` and ``diff`` found as text or JSON, and the runtimes that failed."""
     if form == "json":
-        from quantdiff.report.json import outcome_document
+        from quantdiff.report.json.outcome import outcome_document
         from quantdiff.report.plain import json_text
 
         click.echo(json_text(outcome_document(outcome)))
     if form == "text":
         from rich.console import Console
 
-        from quantdiff.report.text import print_outcome
+        from quantdiff.report.text.outcome import print_outcome
 
         print_outcome(outcome, Console())
     for failure in outcome.failures:

@@ -51,7 +51,7 @@ def diff(reference: Path, candidate: Path, data: tuple[Path, ...], fail_on: tupl
 
     conditions = tuple(parse(text) for text in fail_on)
     from quantdiff import api
-    from quantdiff.report.progress import progress_bar
+    from quantdiff.report.text.progress import progress_bar
 
     form, layers, dask, html = (options.pop(name) for name in ("form", "layers", "dask", "html"))
     settings = settings_of(options)

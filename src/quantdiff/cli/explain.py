@@ -36,7 +36,7 @@ def explain(as_json: bool, reference: Path, candidate: Path, data: Path, html: P
     against the others.
     """
     from quantdiff import api
-    from quantdiff.report.progress import progress_bar
+    from quantdiff.report.text.progress import progress_bar
 
     settings = settings_of(options)
     with progress_bar() as progress:
@@ -54,21 +54,21 @@ def _expect(expected: Any) -> None:
     """Before the runtime runs."""
     from rich.console import Console
 
-    from quantdiff.report.explanation import print_expectation
+    from quantdiff.report.text.explanation import print_expectation
 
     print_expectation(expected, Console())
 
 
 def _show(answer: Any, as_json: bool) -> None:
     if as_json:
-        from quantdiff.report.explanation_json import explanations_document
+        from quantdiff.report.json.explanation import explanations_document
         from quantdiff.report.plain import json_text
 
         click.echo(json_text(explanations_document(answer.found, answer.failures)))
         return
     from rich.console import Console
 
-    from quantdiff.report.explanation import print_explanation
+    from quantdiff.report.text.explanation import print_explanation
 
     for each in answer.found:
         print_explanation(each, Console())

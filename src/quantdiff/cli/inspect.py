@@ -14,17 +14,17 @@ from quantdiff.cli.command import command
 @click.option("--tensor", "pattern", metavar="PATTERN", help="Part of a name, a shell pattern, or an index.")
 def inspect(as_json: bool, model: Path, pattern: str | None) -> int:
     """Show what a .tflite file holds: tensors, quantization as Netron shows it, operators."""
-    from quantdiff.explaining.inspection import inspect_model
     from quantdiff.load.tflite import load_tflite
+    from quantdiff.parameters.inspection import inspect_model
 
     inspection = inspect_model(load_tflite(model), pattern)
     if as_json:
-        from quantdiff.report.inspection_json import inspection_json
+        from quantdiff.report.json.inspection import inspection_json
         from quantdiff.report.plain import json_text
 
         click.echo(json_text(inspection_json(inspection)))
     else:
-        from quantdiff.report.inspection import inspection_text
+        from quantdiff.report.text.inspection import inspection_text
 
         click.echo(inspection_text(inspection))
     return 0

@@ -10,7 +10,7 @@ import click
 from quantdiff.cli.command import FOR_CI, command, formats, show_for_ci
 
 if TYPE_CHECKING:
-    from quantdiff.explaining.lint import LintReport
+    from quantdiff.linting.lint import LintReport
 
 
 def with_reference(
@@ -33,9 +33,9 @@ def with_reference(
 @formats
 def lint(form: str, models: tuple[Path | None, tuple[Path, ...]], allow_lambda: bool) -> int:
     """Look for known trouble in .tflite files, without data: 0 none, 1 warnings or errors, 2 trouble."""
-    from quantdiff.explaining.lint import lint_model
-    from quantdiff.load.keras import load_keras
+    from quantdiff.linting.lint import lint_model
     from quantdiff.load.tflite import load_tflite
+    from quantdiff.references.keras.model import load_keras
 
     path, files = models
     loaded = [load_tflite(file) for file in files]
@@ -51,12 +51,12 @@ def _show(reports: list[LintReport], form: str) -> None:
 
         show_for_ci(lint_checked(reports), form)
     elif form == "json":
-        from quantdiff.report.lint_json import lint_document
+        from quantdiff.report.json.lint import lint_document
         from quantdiff.report.plain import json_text
 
         click.echo(json_text(lint_document(reports)))
     else:
-        from quantdiff.report.lint import print_lint
+        from quantdiff.report.text.lint import print_lint
 
         for report in reports:
             print_lint(report)

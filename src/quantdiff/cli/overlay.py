@@ -35,7 +35,7 @@ def overlay(as_json: bool, reference: Path, candidate: Path, data: Path, out: Pa
     from quantdiff import api
     from quantdiff.report.overlay import overlays_document, overlays_text
     from quantdiff.report.plain import json_text
-    from quantdiff.report.progress import progress_bar
+    from quantdiff.report.text.progress import progress_bar
 
     with progress_bar() as progress:
         made = api.overlay(reference, candidate, data, out, settings_of(options), progress)

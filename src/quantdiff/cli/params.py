@@ -26,12 +26,12 @@ def params(
     if len(models) != 0 if model else len(models) not in (1, 2):
         return complain("give MODEL.tflite, REFERENCE MODEL.tflite, or --model dense4 without files")
     from quantdiff import api
-    from quantdiff.report.progress import progress_bar
+    from quantdiff.report.text.progress import progress_bar
 
     seed, bias, settings = options.pop("seed"), not options.pop("no_bias"), settings_of(options)
     if model:
+        from quantdiff.experiment.datasets import default_name
         from quantdiff.experiment.trial import Trial
-        from quantdiff.load.datasets import default_name
 
         trial = Trial(model, seed, data or default_name(), quantize=True, bias=bias)
         with progress_bar() as progress:
@@ -43,7 +43,7 @@ def params(
 
 
 def _show(answer: Any, as_json: bool, channels: bool) -> None:
-    from quantdiff.report.params import parameters_document, print_parameters
+    from quantdiff.report.text.params import parameters_document, print_parameters
 
     if as_json:
         from quantdiff.report.plain import json_text

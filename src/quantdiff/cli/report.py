@@ -25,11 +25,11 @@ def report(as_json: bool, source: Path, html: Path | None) -> int:
         study_page(summary, typed()).save(html)
     if as_json:
         from quantdiff.report.plain import json_text
-        from quantdiff.report.study import summary_document
+        from quantdiff.report.text.study import summary_document
 
         click.echo(json_text(summary_document(summary)))
     else:
-        from quantdiff.report.study import print_summary
+        from quantdiff.report.text.study import print_summary
 
         print_summary(summary)
     return 0
@@ -39,7 +39,7 @@ def _report_run(folder: Path, html: Path | None, as_json: bool) -> int:
     if html is None and not as_json:
         return complain(f"{folder}: of a run's folder there is a page; add --html FILE")
     from quantdiff import api
-    from quantdiff.report.progress import progress_bar
+    from quantdiff.report.text.progress import progress_bar
 
     if html is not None:
         with progress_bar() as progress:

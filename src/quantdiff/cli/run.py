@@ -36,15 +36,15 @@ from quantdiff.cli.command import (
 @timeout_option
 def run(as_json: bool, no_bias: bool, data: str | None, out: Path | None, html: Path | None, **options: Any) -> int:
     """Train a digit classifier, quantize it, convert it to TFLite, and print what differs."""
+    from quantdiff.experiment.datasets import default_name
     from quantdiff.experiment.trial import Trial
-    from quantdiff.load.datasets import default_name
 
     settings = settings_of(options)
     trial = Trial(bias=not no_bias, data=data or default_name(), **options)  # refuses before anything is said
     if data is None and trial.data == "mnist-small":
         click.echo("data: mnist-small (6,000 + 2,000 digits of MNIST); --data mnist takes the full set", err=True)
     from quantdiff import api
-    from quantdiff.report.progress import progress_bar
+    from quantdiff.report.text.progress import progress_bar
 
     out = out or Path("runs") / trial.name
     with progress_bar() as progress:

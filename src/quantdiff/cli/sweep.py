@@ -41,7 +41,7 @@ def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_
     """Train models with several seeds, evaluate them under several conditions: CSV, a row per run."""
     from quantdiff import api
     from quantdiff.experiment.study import make_study, read_study
-    from quantdiff.report.progress import progress_bar
+    from quantdiff.report.text.progress import progress_bar
 
     html = options.pop("html")
     asked = {**(read_study(study) if study else {}), **_given(options)}
@@ -75,7 +75,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_defaults(asked: dict[str, Any]) -> dict[str, Any]:
-    from quantdiff.load.datasets import default_name
+    from quantdiff.experiment.datasets import default_name
     from quantdiff.run.tflite import installed
 
     asked.setdefault("data", default_name())
@@ -91,7 +91,7 @@ def _executor(jobs: int, dask: str | None) -> AbstractContextManager[Executor]:
 
         return cluster(dask)
     from quantdiff.experiment.workers import Workers
-    from quantdiff.load.frameworks import check_extra
+    from quantdiff.references.keras.frameworks import check_extra
 
     check_extra()
     return Workers(jobs)
@@ -99,12 +99,12 @@ def _executor(jobs: int, dask: str | None) -> AbstractContextManager[Executor]:
 
 def _show(trials: tuple[Any, ...], store: Path, as_json: bool) -> None:
     if as_json:
+        from quantdiff.report.json.sweep import sweep_document
         from quantdiff.report.plain import json_text
-        from quantdiff.report.sweep_json import sweep_document
 
         click.echo(json_text(sweep_document(trials, str(store))))
     else:
-        from quantdiff.report.sweep_csv import sweep_csv
+        from quantdiff.report.csv.sweep import sweep_csv
 
         click.echo(sweep_csv(trials), nl=False)
         click.echo(f"all {len(trials)} trials are in {store}; quantdiff report {store} sums them up", err=True)

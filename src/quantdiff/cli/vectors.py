@@ -20,7 +20,7 @@ from quantdiff.cli.command import RUNTIMES, command, timeout_option
 @timeout_option
 def vectors(as_json: bool, model: Path, data: Path, out: Path, form: str, **options: Any) -> int:
     """Golden vectors per operator, for whoever implements the kernels: inputs, weights, accumulators, outputs."""
-    from quantdiff.explaining.vectors import load_and_record
+    from quantdiff.paper.vectors import load_and_record
     from quantdiff.report.plain import json_text
     from quantdiff.report.vectors.write import summary, write_vectors
     from quantdiff.sim.runtime import Runtime

@@ -24,7 +24,7 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
     2 where a runtime crashes or cannot run the model.
     """
     from quantdiff.compare.verification import load_and_verify
-    from quantdiff.report.verification import print_verification, verification_document
+    from quantdiff.report.text.verification import print_verification, verification_document
 
     found = load_and_verify(model, runtimes or ("xnnpack",), timeout, **options)
     if form in FOR_CI:

@@ -31,17 +31,17 @@ def indices(_: click.Context, option: click.Parameter, text: str) -> tuple[int, 
 @timeout_option
 def work(as_json: bool, model: Path, data: Path, op: int, element: tuple[int, ...], **options: Any) -> int:
     """Write out the arithmetic of one output element: products, sum, every rounding, what each runtime gives."""
-    from quantdiff.explaining.work import Question, load_and_work
+    from quantdiff.paper.work import Question, load_and_work
     from quantdiff.sim.runtime import Runtime
 
     working = load_and_work(model, data, Question(op, element, Runtime(options["runtime"])), options["timeout"])
     if as_json:
         from quantdiff.report.plain import json_text
-        from quantdiff.report.working import working_document
+        from quantdiff.report.text.working import working_document
 
         click.echo(json_text(working_document(working)))
     else:
-        from quantdiff.report.working import working_text
+        from quantdiff.report.text.working import working_text
 
         click.echo(working_text(working))
     return 0

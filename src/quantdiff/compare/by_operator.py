@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quantdiff.bitwise import differing, same_bits
 from quantdiff.compare.verdict import OperatorResult
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
-from quantdiff.run.bits import differing, same_bits
-from quantdiff.run.chains import Known, Outcome, attempt, fed_alike, fed_to
-from quantdiff.run.resources import STATE, keeps_resources
-from quantdiff.run.simulator import Missing, Simulation, missing_inputs, replay
-from quantdiff.sim.delegate import kernel_of
+from quantdiff.sim.graph.chains import Known, Outcome, attempt, fed_alike, fed_to
+from quantdiff.sim.graph.resources import STATE, keeps_resources
+from quantdiff.sim.graph.simulator import Missing, Simulation, missing_inputs, replay
 from quantdiff.sim.node import node_of
 from quantdiff.sim.registry import kernels
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.xnnpack.delegate import kernel_of
 
 Values = Mapping[int, Array]
 

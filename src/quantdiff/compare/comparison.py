@@ -10,9 +10,9 @@ from quantdiff.compare import metrics
 from quantdiff.compare.pairing import pair_outputs
 from quantdiff.compare.streaming import Tally, tally
 from quantdiff.errors import NotComparable
-from quantdiff.quant import Array, quantize
+from quantdiff.quant import Array, Grid, quantize
 from quantdiff.shown import Shown
-from quantdiff.trace import Grid, Trace, Value
+from quantdiff.trace import Trace, Value
 
 TOLERANCE = 0.01  # of the original experiment: absolute, in real units
 

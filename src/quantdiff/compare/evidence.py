@@ -14,8 +14,8 @@ from quantdiff.compare.pairing import pair_outputs
 from quantdiff.compare.pictures import Picture, pictures_of
 from quantdiff.compare.step_histogram import StepHistogram, step_histogram
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array, quantize
-from quantdiff.trace import Grid, Trace, Value
+from quantdiff.quant import Array, Grid, quantize
+from quantdiff.trace import Trace, Value
 
 WORST, ELEMENTS_AT_ONCE = 12, 2**20
 

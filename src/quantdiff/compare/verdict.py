@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from quantdiff.run.simulator import Missing
 from quantdiff.shown import Shown
+from quantdiff.sim.graph.simulator import Missing
 
 
 @dataclass(frozen=True, slots=True)

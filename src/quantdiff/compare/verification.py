@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from quantdiff.bitwise import shared
 from quantdiff.compare.by_operator import Compared, compare_operators, tally
 from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
@@ -15,17 +16,16 @@ from quantdiff.graph import Graph, Model
 from quantdiff.load.data import load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
-from quantdiff.run.bits import shared
-from quantdiff.run.chains import simulate_each
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.every_tensor import Observed, run_runtime
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
-from quantdiff.run.simulator import Simulation
 from quantdiff.run.tflite import check_installed, inputs_of
 from quantdiff.run.versions import versions
-from quantdiff.sim.partition import agrees
+from quantdiff.sim.graph.chains import simulate_each
+from quantdiff.sim.graph.simulator import Simulation
 from quantdiff.sim.releases import doubt
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.xnnpack.partition import agrees
 
 
 def load_and_verify(

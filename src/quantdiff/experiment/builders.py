@@ -10,10 +10,10 @@ from typing import Any
 
 from quantdiff.errors import BadData, BadModel
 from quantdiff.experiment import zoo
+from quantdiff.experiment.datasets import Dataset, load_dataset, locate
 from quantdiff.experiment.sweep_trial import Source, Training
 from quantdiff.experiment.trial import Trial, depth
-from quantdiff.load.datasets import Dataset, load_dataset, locate
-from quantdiff.load.frameworks import frameworks
+from quantdiff.references.keras.frameworks import frameworks
 
 NAMED = ("mnist", "mnist-small")
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from quantdiff.experiment.zoo import Calibration, run_converter
-from quantdiff.load.frameworks import frameworks, quiet, tfmot
 from quantdiff.progress import Progress
 from quantdiff.quant import Array
+from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
 
 AT_ONCE = 1000  # samples; a range holds the same values however they are sliced
 

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 
 from quantdiff.errors import QuantdiffError
-from quantdiff.load.frameworks import require
+from quantdiff.extras import require
 
 SECONDS = 20  # to find the scheduler
 

@@ -11,12 +11,12 @@ from quantdiff.experiment import zoo
 from quantdiff.experiment.builders import builder, open_data
 from quantdiff.experiment.calibrated import in_slices
 from quantdiff.experiment.copying import with_copied_weights
+from quantdiff.experiment.datasets import Dataset
 from quantdiff.experiment.sweep_trial import Source, SweepTrial, Training
-from quantdiff.load.datasets import Dataset
-from quantdiff.load.frameworks import frameworks
-from quantdiff.load.keras import KerasModel, describe
 from quantdiff.progress import silent
-from quantdiff.run.keras import trace_keras
+from quantdiff.references.keras.frameworks import frameworks
+from quantdiff.references.keras.model import KerasModel, describe
+from quantdiff.references.keras.run import trace_keras
 from quantdiff.trace import Trace
 
 

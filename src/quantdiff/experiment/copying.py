@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.experiment.zoo import TrainingFailed
-from quantdiff.load.frameworks import frameworks
+from quantdiff.references.keras.frameworks import frameworks
 
 
 def with_copied_weights(base: Any, qat: Any) -> Any:

@@ -16,18 +16,18 @@ from quantdiff.compare.outcome import Failure
 from quantdiff.errors import NotComparable, QuantdiffError, RuntimeFailed
 from quantdiff.experiment.conditions import data_of, file_of, source_of, trace_of
 from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepResult, SweepTrial, Training
-from quantdiff.explaining.params import parameters
-from quantdiff.explaining.quantizers import Observed
-from quantdiff.explaining.sides import Sides
-from quantdiff.explaining.snapping import snap_biases
 from quantdiff.graph import Model
+from quantdiff.ladder.snapping import snap_biases
 from quantdiff.load.data import Batch
-from quantdiff.load.keras import KerasModel
-from quantdiff.load.layers import read_layers
 from quantdiff.load.tflite import load_tflite
+from quantdiff.parameters.params import parameters
+from quantdiff.parameters.quantizers import Observed
+from quantdiff.parameters.sides import ModelPair
+from quantdiff.references.keras.layers import read_layers
+from quantdiff.references.keras.model import KerasModel
+from quantdiff.references.keras.run import trace_keras
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.keras import trace_keras
-from quantdiff.run.tflite import grid_of, trace_tflite
+from quantdiff.run.tflite import trace_tflite
 from quantdiff.run.versions import versions
 from quantdiff.trace import Trace
 
@@ -140,7 +140,7 @@ def _named(engine: str, trace: Trace) -> Trace:
 
 def _grid(file: Model, like: Trace) -> Trace:
     """The integer grid of the file's output, as something that ``compare`` can lend from."""
-    grid = grid_of(file.main, file.main.outputs[0])
+    grid = file.main.grid_before(file.main.outputs[0])
     return Trace("grid", tuple(replace(value, grid=grid) for value in like.outputs))
 
 
@@ -155,7 +155,7 @@ def _score(trace: Trace, trial: SweepTrial) -> Score:
 def _ranges(source: KerasModel, file: Model) -> Iterator[StoredRange]:
     """What ``params`` reads in the file, under the names that layers have before ``quantize_model``."""
     layers = read_layers(source)
-    for row in parameters(Sides(layers, file.main, align(layers, file), Observed())).rows:
+    for row in parameters(ModelPair(layers, file.main, align(layers, file), Observed())).rows:
         if row.file is not None:
             alone = len(row.file.scale) == 1
             yield StoredRange(

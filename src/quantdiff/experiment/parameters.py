@@ -12,20 +12,20 @@ from quantdiff.align.alignment import align
 from quantdiff.compare.outcome import hold_together
 from quantdiff.experiment import zoo
 from quantdiff.experiment.calibrated import convert_calibrated, quantize_all_values
+from quantdiff.experiment.datasets import Dataset
 from quantdiff.experiment.trial import Trial
-from quantdiff.explaining.observe import observe
-from quantdiff.explaining.params import parameters
-from quantdiff.explaining.quantizers import Parameters, Row, ZeroCheck
-from quantdiff.explaining.sides import Sides
 from quantdiff.load.data import Batch
-from quantdiff.load.datasets import Dataset
-from quantdiff.load.frameworks import frameworks
-from quantdiff.load.keras import describe
-from quantdiff.load.layers import read_layers
 from quantdiff.load.tflite import load_tflite
+from quantdiff.parameters.observe import observe
+from quantdiff.parameters.params import parameters
+from quantdiff.parameters.quantizers import Parameters, Row, ZeroCheck
+from quantdiff.parameters.sides import ModelPair
 from quantdiff.progress import Progress
+from quantdiff.references.keras.frameworks import frameworks
+from quantdiff.references.keras.layers import read_layers
+from quantdiff.references.keras.model import describe
+from quantdiff.references.keras.run import trace_keras
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.keras import trace_keras
 from quantdiff.run.tflite import trace_tflite
 
 
@@ -44,7 +44,7 @@ def compare_parameters(trial: Trial, data: Dataset, process: RuntimeProcess, pro
         progress("convert", 1, 1)
         model, layers = load_tflite(path), read_layers(qat)
         seen = observe(qat, layers, model, Batch({"x": data.x_train}, None, data.name), process)
-        answer = parameters(Sides(layers, model.main, align(layers, model), seen))
+        answer = parameters(ModelPair(layers, model.main, align(layers, model), seen))
         references = (trace_keras(describe(base, trial.name), data.test), trace_keras(qat, data.test))
         scores = hold_together(references, (trace_tflite(model, data.test, process),), data.test.labels)
     return replace(

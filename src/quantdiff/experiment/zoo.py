@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from quantdiff.errors import QuantdiffError
+from quantdiff.experiment.datasets import Dataset
 from quantdiff.experiment.trial import Trial, depth
-from quantdiff.load.datasets import Dataset
-from quantdiff.load.frameworks import frameworks, quiet, tfmot
-from quantdiff.load.tfmot import as_written
 from quantdiff.progress import Progress
 from quantdiff.quant import Array
+from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
+from quantdiff.references.keras.tfmot import as_written
 
 IMAGE, CLASSES, FILTERS = (28, 28), 10, 12
 BATCH, HELD_OUT = 32, 0.1

@@ -11,7 +11,7 @@ from copy import copy
 from typing import Any
 
 from quantdiff.errors import BadModel
-from quantdiff.trace import Grid
+from quantdiff.quant import Grid
 
 VERSION = 3  # of DEQUANTIZE: takes int16 too
 

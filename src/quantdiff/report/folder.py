@@ -13,7 +13,7 @@ import numpy as np
 
 from quantdiff.errors import QuantdiffError
 from quantdiff.load.data import Batch
-from quantdiff.load.frameworks import quiet
+from quantdiff.references.keras.frameworks import quiet
 
 SUMMARY = "summary.csv"
 

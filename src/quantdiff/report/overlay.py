@@ -15,9 +15,9 @@ from typing import Any
 
 from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.compare.layers.report import LayerReport
-from quantdiff.explaining.explanation import Explanation
-from quantdiff.explaining.finding import counted
 from quantdiff.graph import Graph
+from quantdiff.ladder.explanation import Explanation
+from quantdiff.linting.finding import counted
 from quantdiff.report.plain import printable
 
 LEAST, MOST, EQUAL = (255, 247, 188), (215, 48, 31), "#a1d99b"

@@ -8,15 +8,15 @@ from pathlib import Path
 from shutil import copyfile
 
 from quantdiff.compare.outcome import Failure
-from quantdiff.explaining.parity import Parity
 from quantdiff.graph import Model
+from quantdiff.ladder.parity import Parity
 from quantdiff.load.data import Batch
-from quantdiff.load.keras import KerasModel
 from quantdiff.load.memory import MEMORY
+from quantdiff.references.keras.model import KerasModel
 from quantdiff.report.folder import save_batch, save_models, staged
 from quantdiff.report.html.page import Page
-from quantdiff.report.parity import parity_document, parity_markdown
 from quantdiff.report.plain import json_text
+from quantdiff.report.text.parity import parity_document, parity_markdown
 
 NAME_AT_MOST = 100  # characters; file systems take 255 bytes
 

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
-from quantdiff.quant import Array, QuantParams
+from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.run.outputs import sent_grid, sent_quant
-from quantdiff.run.sent import SentFiles, surroundings
+from quantdiff.run.shared_memory import SentFiles, surroundings
 from quantdiff.tally.rows import RowSums
-from quantdiff.trace import Grid, Value
+from quantdiff.trace import Value
 
 VIEWS = 3  # calls of ``view`` whose arrays hold: one that is being measured, one that waits, one that is made
 TIMEOUT = 120.0  # seconds without a word from the child

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from quantdiff.bitwise import differing
 from quantdiff.graph import Graph, Model
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.quant import Array
-from quantdiff.run.bits import differing
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.sim.runtime import Runtime
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.quant import Array, QuantParams
+from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.tally.rows import WIDTH, Write, check_sizes, writer
-from quantdiff.trace import Grid
 
 Quant = tuple[float, int]
 """Scale and zero point, as they travel."""

@@ -15,7 +15,7 @@ from quantdiff.load.data import Batch, Slot, bind
 from quantdiff.load.mapped import release
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.trace import Grid, Trace, Value
+from quantdiff.trace import Trace, Value
 
 RUNTIMES = ("xnnpack", "builtin", "reference", "tflm")
 BYTES_AT_ONCE = 2**24  # of input, in one message to the child
@@ -155,21 +155,6 @@ def as_input(array: Array, tensor: Tensor, model: str) -> Array:
     return values
 
 
-def grid_of(graph: Graph, index: int) -> Grid | None:
-    """The integer grid on which a tensor's values lie: its own, or that of the nearest quantized one before it."""
-    producers = {output: op for op in graph.operators for output in op.outputs}
-    waiting, seen = [index], {index}
-    for current in waiting:
-        tensor = graph.tensors[current]
-        if tensor.quant and tensor.quant.axis is None and tensor.dtype in INTEGER_RANGE and not tensor.is_constant:
-            return Grid(tensor.quant, tensor.dtype, tensor.name)
-        before = producers[current].inputs if current in producers else ()
-        new = [i for i in before if i >= 0 and i not in seen]
-        seen.update(new)
-        waiting.extend(new)
-    return None
-
-
 def _slot(tensor: Tensor, names: dict[int, str]) -> Slot:
     shape = tuple(tensor.shape_signature or tensor.shape)
     plain = tensor.name.removesuffix(":0").removeprefix("serving_default_")
@@ -179,7 +164,7 @@ def _slot(tensor: Tensor, names: dict[int, str]) -> Slot:
 def _value(graph: Graph, index: int, names: dict[int, str], array: Array) -> Value:
     tensor = graph.tensors[index]
     quant = tensor.quant if array.dtype.name in INTEGER_RANGE else None
-    grid = grid_of(graph, index) if quant is not None or is_float(tensor.dtype) else None
+    grid = graph.grid_before(index) if quant is not None or is_float(tensor.dtype) else None
     return Value(names.get(index, tensor.label), array, quant, grid)
 
 

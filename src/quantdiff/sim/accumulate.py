@@ -18,8 +18,8 @@ from numpy.typing import DTypeLike
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.fixed_point import wrap_int32
 from quantdiff.sim.node import zero_point_of
+from quantdiff.sim.rounding.fixed_point import wrap_int32
 
 EXACT_FLOAT32, EXACT_FLOAT64 = 2**24, 2**53
 """Bounds of a sum of products."""

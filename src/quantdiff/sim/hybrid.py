@@ -18,7 +18,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import matmul
 from quantdiff.sim.dynamic_input import REACH, DynamicInput, asymmetric, symmetric, xnnpack
-from quantdiff.sim.floats import clamped, fused_multiply_add
+from quantdiff.sim.floats.elementwise import clamped, fused_multiply_add
 from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 

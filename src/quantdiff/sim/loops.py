@@ -15,7 +15,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from quantdiff.quant import Array
-from quantdiff.sim.fixed_point import ONE_HALF_Q31
+from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 MAGIC = np.float32(1.5 * 2**23)

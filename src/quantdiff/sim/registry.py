@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from quantdiff.quant import Array
 from quantdiff.registry import Registry
 from quantdiff.sim.node import Node
-from quantdiff.sim.rounded import Rounded
+from quantdiff.sim.rounding.rounded import Rounded
 
 Function = Callable[..., Array | tuple[Array, ...] | Rounded]
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import NotComparable
-from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, dequantize, quantize
-from quantdiff.trace import Grid, Value
+from quantdiff.quant import INTEGER_RANGE, Array, Grid, QuantParams, dequantize, quantize
+from quantdiff.trace import Value
 
 WIDTH = 18  # of a row
 FLOAT = np.dtype(np.float32)

@@ -12,9 +12,9 @@ from quantdiff.compare.layers.figures import YARDSTICK, figures_of
 from quantdiff.compare.layers.sums import Sums, sums_of
 from quantdiff.compare.layers.watch import Gathered
 from quantdiff.errors import NotComparable
-from quantdiff.quant import Array, QuantParams, quantize
+from quantdiff.quant import Array, Grid, QuantParams, quantize
 from quantdiff.tally.rows import row_sums
-from quantdiff.trace import Grid, Value
+from quantdiff.trace import Value
 
 STEPS = QuantParams((0.5,), (0,))
 GRID = Grid(STEPS, "int8", "t")

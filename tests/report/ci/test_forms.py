@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import small_models as models
 from click.testing import CliRunner, Result
-from explaining.models_with_findings import chain, dense, q
+from linting.models_with_findings import chain, dense, q
 
 from quantdiff.cli import main
 from quantdiff.report.ci.case import Case, Checked, Status

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from golden_network import recorded
 
-from quantdiff.explaining.vectors import GoldenVectors
+from quantdiff.paper.vectors import GoldenVectors
 from quantdiff.report.vectors.c import _comment, _float
 from quantdiff.report.vectors.write import summary, write_vectors
 from quantdiff.sim.runtime import Runtime

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from golden_network import recorded
 
-from quantdiff.explaining.vectors import GoldenVectors
+from quantdiff.paper.vectors import GoldenVectors
 from quantdiff.report.folder import CannotWrite
 from quantdiff.report.vectors.hex import words
 from quantdiff.report.vectors.write import write_vectors

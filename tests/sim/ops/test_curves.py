@@ -12,8 +12,8 @@ from golden import LITERT, RUNTIMES, Case, Dice, Maker, run_simulator
 from written_models import Op, T
 
 from quantdiff.quant import Array
-from quantdiff.sim.fixed_point import Rounding, requantize
 from quantdiff.sim.ops.rsqrt import roots_of_integers
+from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.runtime import Runtime
 
 

@@ -9,7 +9,7 @@ import pytest
 from golden import LITERT, RUNTIMES, Case, Dice, exact_on, run_simulator
 from written_models import Op, T
 
-from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.runtime import Runtime
 
 DRAWS = 2**16

@@ -11,8 +11,8 @@ from written_models import Op, T, write_tflite
 from quantdiff.graph import Graph
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
-from quantdiff.run.ideal import all_but_curves, curves_alone, everything, simulate_ideal
-from quantdiff.run.simulator import simulate
+from quantdiff.sim.graph.real_arithmetic import all_but_curves, curves_alone, everything, simulate_ideal
+from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.real.registry import nearest, reals
 from quantdiff.sim.runtime import Runtime
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from quantdiff.compare.layers.sums import Sums
-from quantdiff.trace import Grid
+from quantdiff.quant import Grid
 
 YARDSTICK = 1 / math.sqrt(12)  # RMSE ÷ scale of rounding alone: an error spread evenly over one step
 

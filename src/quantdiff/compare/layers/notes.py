@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from quantdiff.align.kernels import bias_moved
 from quantdiff.align.segments import FOLDED, FUSED, RESCALED, VANISHED, core, explained
-from quantdiff.run.flow import INTO_INTEGERS, Place
+from quantdiff.flow import FlowValue
+from quantdiff.ops import INTO_INTEGERS
 
 
-def notes_of(mine: Sequence[Place], other: Sequence[Place]) -> tuple[str, ...]:
+def notes_of(mine: Sequence[FlowValue], other: Sequence[FlowValue]) -> tuple[str, ...]:
     """``mine`` are the places of the reference, ``other`` those of the candidate, the pair's own last."""
     kept = explained(mine, other)
     inside = [place for place in mine if place.key in kept and place.op not in RESCALED]
@@ -17,7 +18,7 @@ def notes_of(mine: Sequence[Place], other: Sequence[Place]) -> tuple[str, ...]:
     return (*dict.fromkeys(merged), *_split(mine, other), *_more_biases(mine, other), *_ends(other))
 
 
-def _merged(inside: Sequence[Place], ops: set[str]) -> Iterator[str]:
+def _merged(inside: Sequence[FlowValue], ops: set[str]) -> Iterator[str]:
     weighted = next((place.name for place in inside if place.is_weighted), "")
     for place in inside:
         if place.op in FOLDED:
@@ -30,7 +31,7 @@ def _merged(inside: Sequence[Place], ops: set[str]) -> Iterator[str]:
             yield f"one operator with {place.name}"
 
 
-def _split(mine: Sequence[Place], other: Sequence[Place]) -> Iterator[str]:
+def _split(mine: Sequence[FlowValue], other: Sequence[FlowValue]) -> Iterator[str]:
     """More operators than layers."""
     kept = explained(other, mine)
     ops = [place.op for place in other if place.key in kept and place.op not in RESCALED]
@@ -38,14 +39,14 @@ def _split(mine: Sequence[Place], other: Sequence[Place]) -> Iterator[str]:
         yield "split into " + " + ".join(ops)
 
 
-def _more_biases(mine: Sequence[Place], other: Sequence[Place]) -> Iterator[str]:
+def _more_biases(mine: Sequence[FlowValue], other: Sequence[FlowValue]) -> Iterator[str]:
     """The bias of a layer before, where the operator before adds none."""
     earlier = [[p for p in side if p.is_weighted and p is not core(side)] for side in (mine, other)]
     if len(earlier[0]) == len(earlier[1]) == 1 and bias_moved(earlier[0], earlier[1][0]):
         yield f"adds the bias of {earlier[0][0].name} too"
 
 
-def _ends(other: Sequence[Place]) -> Iterator[str]:
+def _ends(other: Sequence[FlowValue]) -> Iterator[str]:
     """Integers that a float operator does not make itself, or that are put on another grid on the way."""
     if core(other) is not other[-1] and core(other).op != "input" and core(other).grid is None:
         yield "computed in float, then quantized"

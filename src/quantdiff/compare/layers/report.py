@@ -13,7 +13,7 @@ from quantdiff.compare.layers.decisions import Decisions, Flip, WorstSample
 from quantdiff.compare.layers.figures import LayerFigures, figures_of
 from quantdiff.compare.layers.notes import notes_of
 from quantdiff.compare.layers.watch import PairSums
-from quantdiff.run.flow import Flow, Place
+from quantdiff.flow import Flow, FlowValue
 from quantdiff.shown import Shown
 
 WRONG_WEIGHTS = "its weights are not those of the reference"
@@ -86,9 +86,9 @@ def ends_of(pairing: Pairing) -> tuple[frozenset[int], tuple[str, ...]]:
     return frozenset(ends[0] | ends[1]), tuple(notes)
 
 
-def _last_paired(flow: Flow, key: int, paired: dict[int, int]) -> tuple[int | None, list[Place]]:
+def _last_paired(flow: Flow, key: int, paired: dict[int, int]) -> tuple[int | None, list[FlowValue]]:
     """The pair that an output comes from, and the places after it, the last first."""
-    places, passed = flow.by_key(), list[Place]()
+    places, passed = flow.by_key(), list[FlowValue]()
     while key not in paired:
         passed.append(places[key])
         if len(places[key].feeds) != 1:

@@ -13,7 +13,7 @@ from quantdiff.align.watched import Pairing
 from quantdiff.compare.layers.decisions import Decisions
 from quantdiff.compare.layers.sums import Sums, sums_of
 from quantdiff.quant import Array
-from quantdiff.run.watched import Against, Apart, Seen, Side, disturbed, value_at
+from quantdiff.recording import BoundModel, Comparand, ErrorStats, Recording, disturbed, value_at
 from quantdiff.tally.rows import RowSums
 from quantdiff.trace import Value
 
@@ -80,13 +80,13 @@ class Slice:
 class Accounts:
     """What was gathered of the pairs of two models so far."""
 
-    def __init__(self, pairing: Pairing, reference: Side, candidate: Side, decisions: Decisions) -> None:
+    def __init__(self, pairing: Pairing, reference: BoundModel, candidate: BoundModel, decisions: Decisions) -> None:
         self.pairing, self.sides, self.decisions = pairing, (reference, candidate), decisions
         self.places, self.grids, self.changed = pairing.places(), pairing.grids(), [0, 0]
         names = [f"{ours.name} or {theirs.name}" for ours, theirs in self.places]
         self.accumulated, self.local = ([Gathered(name) for name in names] for _ in range(2))
 
-    def begin(self, seen: Seen, span: tuple[int, int]) -> tuple[list[Against], Slice]:
+    def begin(self, seen: Recording, span: tuple[int, int]) -> tuple[list[Comparand], Slice]:
         """What the reference is to be held against, and what has to be kept of it, since its memory is used again."""
         theirs = [value_at(seen, place) for _, place in self.places]
         pairs = zip(self.places, theirs, self.grids, strict=True)
@@ -94,16 +94,16 @@ class Accounts:
         outputs = {key: np.array(seen.value(key)) for key in self.pairing.candidate.outputs}
         sizes = tuple(value.array.size // len(value.array) for value in theirs)
         compiled = sum(sizes) * len(self.sides[0]) >= MANY
-        return [Against(ours.key, value, grid, compiled) for (ours, _), value, grid in pairs], Slice(
+        return [Comparand(ours.key, value, grid, compiled) for (ours, _), value, grid in pairs], Slice(
             span, sizes, looked_at, outputs
         )
 
-    def measure(self, pairs: Sequence[Against], span: tuple[int, int]) -> Apart:
+    def measure(self, pairs: Sequence[Comparand], span: tuple[int, int]) -> ErrorStats:
         """Run the reference."""
         wanted = {self.places[i][0].key for i in self.decisions.ends}
         return self.sides[0].measure(span, pairs, wanted.union(self.pairing.reference.outputs))
 
-    def add(self, kept: Slice, apart: Apart) -> None:
+    def add(self, kept: Slice, apart: ErrorStats) -> None:
         """One slice of everything."""
         first = kept.span[0]
         for i, (ours, _) in enumerate(self.places):
@@ -132,8 +132,8 @@ def slices_of(samples: int, at_once: int) -> list[tuple[int, int]]:
 
 def watch_pairs(
     pairing: Pairing,
-    reference: Side,
-    candidate: Side,
+    reference: BoundModel,
+    candidate: BoundModel,
     decisions: Decisions,
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[tuple[PairSums, ...], tuple[int, int]]:
@@ -144,9 +144,9 @@ def watch_pairs(
     accounts, slices = Accounts(pairing, reference, candidate, decisions), slices_of(len(reference), pairing.at_once)
     in_flight = reference.watched.in_flight
     with ThreadPoolExecutor(1) as runs, ThreadPoolExecutor(in_flight) as measures:
-        running, measuring = runs.submit(candidate.run, *slices[0]), deque[tuple[Slice, Future[Apart]]]()
+        running, measuring = runs.submit(candidate.run, *slices[0]), deque[tuple[Slice, Future[ErrorStats]]]()
 
-        def finish(kept: Slice, apart: Future[Apart]) -> None:
+        def finish(kept: Slice, apart: Future[ErrorStats]) -> None:
             accounts.add(kept, apart.result())
             on_progress(kept.span[1])
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from quantdiff.compare.conditions import CLOSE, Judgement
 from quantdiff.compare.outcome import Outcome
 from quantdiff.report.ci.case import Case, Checked, Status
-from quantdiff.report.markdown import figures_table
-from quantdiff.report.parity import first_layer
+from quantdiff.report.ci.markdown import figures_table
+from quantdiff.report.text.parity import first_layer
 
 
 def diff_checked(outcome: Outcome, judgements: Sequence[Judgement]) -> Checked:

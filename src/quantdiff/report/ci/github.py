@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from quantdiff.report.ci.case import Case, Checked, Status
+from quantdiff.report.ci.markdown import escaped, table
 from quantdiff.report.folder import CannotWrite
-from quantdiff.report.markdown import escaped, table
 from quantdiff.report.plain import printable
 
 LEVELS = {Status.TROUBLE: "error", Status.FAILED: "error", Status.WARNING: "warning", Status.NOTED: "notice"}

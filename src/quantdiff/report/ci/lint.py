@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from quantdiff.explaining.finding import Severity
-from quantdiff.explaining.lint import LintReport
+from quantdiff.linting.finding import Severity
+from quantdiff.linting.lint import LintReport
 from quantdiff.report.ci.case import Case, Checked, Status
-from quantdiff.report.lint import summary
+from quantdiff.report.text.lint import summary
 
 STATUS = {Severity.ERROR: Status.FAILED, Severity.WARNING: Status.WARNING, Severity.INFO: Status.NOTED}
 

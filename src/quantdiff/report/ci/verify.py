@@ -7,7 +7,7 @@ from typing import Any
 
 from quantdiff.compare.verdict import Verdict
 from quantdiff.report.ci.case import Case, Checked, Status
-from quantdiff.report.verification import verdict_text
+from quantdiff.report.text.verification import verdict_text
 
 STATUS = {
     "exact": Status.PASSED,

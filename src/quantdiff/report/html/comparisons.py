@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
-from quantdiff.report.text import in_steps, in_units
+from quantdiff.report.text.outcome import in_steps, in_units
 
 
 def comparisons_section(comparisons: Sequence[Comparison], accuracy: Mapping[str, float]) -> Section:

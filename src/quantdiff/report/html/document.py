@@ -10,9 +10,9 @@ from bokeh.resources import Resources
 from markupsafe import Markup
 
 from quantdiff.compare.outcome import Outcome
-from quantdiff.explaining.explanation import Explanation
-from quantdiff.explaining.lint import LintReport
-from quantdiff.explaining.quantizers import Parameters
+from quantdiff.ladder.explanation import Explanation
+from quantdiff.linting.lint import LintReport
+from quantdiff.parameters.quantizers import Parameters
 from quantdiff.report.html.comparisons import comparisons_section
 from quantdiff.report.html.confusion import confusion_section
 from quantdiff.report.html.findings import findings_section

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 from operator import attrgetter
 
-from quantdiff.explaining.lint import LintReport
+from quantdiff.linting.lint import LintReport
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Section
-from quantdiff.report.lint import summary
+from quantdiff.report.text.lint import summary
 
 
 def findings_section(report: LintReport) -> Section:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from quantdiff.explaining.quantizers import Ends, Parameters, Row
+from quantdiff.parameters.quantizers import Parameters, Range, Row
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
-from quantdiff.report.params import COLUMNS, as_map
+from quantdiff.report.text.params import COLUMNS, as_map
 
 NO_VALUE = "–"
 
@@ -33,7 +33,7 @@ def _row(row: Row, shown: tuple[str, ...]) -> tuple[Cell, ...]:
     return Cell(row.name), *ends, Cell(scale_text, scale), Cell(zero_point), Cell(reasons)
 
 
-def _ends(ends: Ends | None) -> tuple[Cell, Cell]:
+def _ends(ends: Range | None) -> tuple[Cell, Cell]:
     """The outermost ends of all channels."""
     if ends is None:
         return Cell(NO_VALUE, float("-inf")), Cell(NO_VALUE, float("-inf"))

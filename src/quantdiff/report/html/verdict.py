@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from quantdiff.compare.comparison import Comparison, Figures
-from quantdiff.explaining.explanation import Explanation
-from quantdiff.report.explanation import WORDS
+from quantdiff.ladder.explanation import Explanation
+from quantdiff.report.text.explanation import WORDS
 
 
 @dataclass(frozen=True, slots=True)

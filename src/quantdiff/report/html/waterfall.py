@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from bokeh.models import BasicTicker, ColumnDataSource, DataRange1d, FactorRange, NumeralTickFormatter
 
-from quantdiff.explaining.explanation import Explanation, Rung
-from quantdiff.report.explanation import WORDS, sentence
+from quantdiff.ladder.explanation import Explanation, Rung
 from quantdiff.report.html.plots import Plot, item, new_plot, tip
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
+from quantdiff.report.text.explanation import WORDS, sentence
 
 ROW, AROUND, THICK = 34, 60, 0.62  # pixels, pixels, share of a row
 NO_VALUE = "–"

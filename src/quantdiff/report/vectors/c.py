@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from quantdiff.explaining.vectors import GoldenOperator, Vector
+from quantdiff.paper.vectors import GoldenOperator, Vector
 from quantdiff.quant import Array
 from quantdiff.report.vectors.names import stem_of
 from quantdiff.sim.window import axes_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantdiff.explaining.vectors import GoldenOperator
+from quantdiff.paper.vectors import GoldenOperator
 from quantdiff.quant import Array
 from quantdiff.report.vectors.names import stem_of
 

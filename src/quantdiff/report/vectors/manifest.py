@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.explaining.vectors import GoldenOperator, GoldenVectors, Vector
+from quantdiff.paper.vectors import GoldenOperator, GoldenVectors, Vector
 
 
 def manifest(vectors: GoldenVectors, form: str, sha256: str, files: Sequence[Mapping[str, str]]) -> dict[str, Any]:

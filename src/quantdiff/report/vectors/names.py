@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from quantdiff.explaining.vectors import GoldenOperator
+from quantdiff.paper.vectors import GoldenOperator
 
 LONGEST = 40
 

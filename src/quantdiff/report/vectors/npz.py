@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from quantdiff.explaining.vectors import GoldenOperator
+from quantdiff.paper.vectors import GoldenOperator
 from quantdiff.report.vectors.names import stem_of
 
 

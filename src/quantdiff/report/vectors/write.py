@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from quantdiff.explaining.vectors import GoldenVectors
+from quantdiff.paper.vectors import GoldenVectors
 from quantdiff.report.folder import staged
 from quantdiff.report.plain import json_text
 from quantdiff.report.vectors.c import write_c, write_program

@@ -18,8 +18,11 @@ from numpy.typing import ArrayLike
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import BLOCK, Sums, centred
 from quantdiff.sim.compiled import loops
-from quantdiff.sim.fivefold import section_of
-from quantdiff.sim.fixed_point import (
+from quantdiff.sim.floats.elementwise import clamped, computed, plain
+from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fivefold import section_of
+from quantdiff.sim.rounding.fixed_point import (
     Rounding,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
@@ -27,11 +30,8 @@ from quantdiff.sim.fixed_point import (
     saturating_rounding_doubling_high_mul,
     wrap_int32,
 )
-from quantdiff.sim.floats import clamped, computed, plain
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
-from quantdiff.sim.rounded import Rounded
-from quantdiff.sim.rules import requantization
+from quantdiff.sim.rounding.rounded import Rounded
+from quantdiff.sim.rounding.rules import requantization
 from quantdiff.sim.runtime import Runtime
 
 LEFT_SHIFT, NARROW_SHIFT = 20, 15

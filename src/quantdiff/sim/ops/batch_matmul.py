@@ -10,18 +10,18 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred, matmul
-from quantdiff.sim.fixed_point import (
+from quantdiff.sim.floats.elementwise import ORDER
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fixed_point import (
     Rounding,
     multiply_int64_by_quantized_multiplier,
     quantize_multiplier,
     requantize,
     wrap_int32,
 )
-from quantdiff.sim.floats import ORDER
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.scales import float_product_scale, product_scale
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.scales import float_product_scale, product_scale
 
 
 @kernel("BATCH_MATMUL", batched=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import plain
+from quantdiff.sim.floats.elementwise import plain
 from quantdiff.sim.node import Node, NoKernel
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime

@@ -15,19 +15,19 @@ from types import ModuleType
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim import float_products
 from quantdiff.sim.accumulate import BLOCK, Sums, centred, exact_dtype, reach_of
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.dynamic_input import REACH
-from quantdiff.sim.fixed_point import Rounding, requantize
+from quantdiff.sim.floats import products as float_products
 from quantdiff.sim.hybrid import depthwise, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
-from quantdiff.sim.rounded import Rounded
-from quantdiff.sim.rules import convolution_rules
+from quantdiff.sim.rounding.fixed_point import Rounding, requantize
+from quantdiff.sim.rounding.rounded import Rounded
+from quantdiff.sim.rounding.rules import convolution_rules
+from quantdiff.sim.rounding.scales import check_8_bit, product_scale
+from quantdiff.sim.rounding.wide import is_wide, refuse_weights_off_zero, round_sum
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.scales import check_8_bit, product_scale
-from quantdiff.sim.wide import is_wide, refuse_weights_off_zero, round_sum
 from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image
 
 VECTOR = 8

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim import libm
-from quantdiff.sim.floats import plain
+from quantdiff.sim.floats import libm
+from quantdiff.sim.floats.elementwise import plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.table import float_table, look_up
+from quantdiff.sim.tables.table import float_table, look_up
 
 
 @kernel("ELU")

@@ -12,17 +12,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim import float_products
 from quantdiff.sim.accumulate import centred, gemm, matmul, reach_of
-from quantdiff.sim.fixed_point import Rounding
+from quantdiff.sim.floats import products as float_products
 from quantdiff.sim.hybrid import dense, is_hybrid
 from quantdiff.sim.node import Node, NoKernel, clamp_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
-from quantdiff.sim.rounded import Rounded
-from quantdiff.sim.rules import requantization
+from quantdiff.sim.rounding.fixed_point import Rounding
+from quantdiff.sim.rounding.rounded import Rounded
+from quantdiff.sim.rounding.rules import requantization
+from quantdiff.sim.rounding.scales import check_8_bit, float_product_scale, product_scale
+from quantdiff.sim.rounding.wide import has_int64_sum, is_wide, round_sum, symmetric
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.scales import check_8_bit, float_product_scale, product_scale
-from quantdiff.sim.wide import has_int64_sum, is_wide, round_sum, symmetric
 
 ROUNDING = {
     Runtime.REFERENCE: Rounding.DOUBLE,

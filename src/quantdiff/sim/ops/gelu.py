@@ -8,11 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim import libm, lut_int16
+from quantdiff.sim.floats import libm
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.table import float_table, look_up
+from quantdiff.sim.tables import lut_int16
+from quantdiff.sim.tables.table import float_table, look_up
 
 HALF, ONE, CUBIC = np.float32(0.5), np.float32(1), np.float32(0.044715)
 MINUS_SQRT_HALF = np.float32(-np.sqrt(0.5))

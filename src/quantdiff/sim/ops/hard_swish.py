@@ -9,13 +9,13 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred
-from quantdiff.sim.fixed_point import (
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fixed_point import (
     quantize_multiplier,
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
 INT16 = (-(1 << 15), (1 << 15) - 1)

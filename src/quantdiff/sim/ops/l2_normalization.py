@@ -8,11 +8,11 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred
-from quantdiff.sim.fixed_point import Rounding, multiply_by_quantized_multiplier
-from quantdiff.sim.inverse_root import inverse_root_multiplier
 from quantdiff.sim.node import Node, NoKernel, is_quantized, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_multiplier
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.tables.inverse_root import inverse_root_multiplier
 
 OUTPUT_BITS, MIDDLE = 7, 128
 SMALLEST = np.float32(1e-6)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim import libm, lut_int16
-from quantdiff.sim.floats import plain
+from quantdiff.sim.floats import libm
+from quantdiff.sim.floats.elementwise import plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.table import float_table, look_up
+from quantdiff.sim.tables import lut_int16
+from quantdiff.sim.tables.table import float_table, look_up
 
 
 @kernel("LOG")

@@ -10,8 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim import gemmlowp, libm
-from quantdiff.sim.fixed_point import (
+from quantdiff.sim.floats import libm
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding import gemmlowp
+from quantdiff.sim.rounding.fixed_point import (
     INT32_MIN,
     Rounding,
     multiply_by_quantized_multiplier,
@@ -20,10 +23,8 @@ from quantdiff.sim.fixed_point import (
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.tflm_table import input_radius
+from quantdiff.sim.tables.tflm_table import input_radius
 
 DIFF_BITS, SUM_BITS, ACCUM_BITS, OUTPUT_BITS = 5, 12, 6, 4
 LOG_2, SQRT_SQRT_HALF, SQRT_HALF, QUARTER = 1488522236, 1805811301, 1518500250, 1 << 29

@@ -9,14 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim import gemmlowp, int16_table, libm
-from quantdiff.sim.fixed_point import rounding_divide_by_pot
-from quantdiff.sim.floats import by_c_library
+from quantdiff.sim.floats import libm
+from quantdiff.sim.floats.elementwise import by_c_library
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding import gemmlowp
+from quantdiff.sim.rounding.fixed_point import rounding_divide_by_pot
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.table import float_table, look_up
-from quantdiff.sim.tflm_table import fixed_point_table
+from quantdiff.sim.tables import int16_table
+from quantdiff.sim.tables.table import float_table, look_up
+from quantdiff.sim.tables.tflm_table import fixed_point_table
 
 FIRST_ONE, LAST_CURVED = np.float32(16.619047164916992188), np.float32(-9)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import flushed
+from quantdiff.sim.floats.elementwise import flushed
 from quantdiff.sim.node import Node
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier, rint
-from quantdiff.sim.floats import ORDER, added_in_order
+from quantdiff.sim.floats.elementwise import ORDER, added_in_order
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier, rint
 from quantdiff.sim.runtime import Runtime
 
 VECTOR = 16

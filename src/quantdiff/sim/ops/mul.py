@@ -9,12 +9,12 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import centred
-from quantdiff.sim.fixed_point import Rounding, requantize
-from quantdiff.sim.floats import clamped, computed, plain
+from quantdiff.sim.floats.elementwise import clamped, computed, plain
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fixed_point import Rounding, requantize
+from quantdiff.sim.rounding.scales import product_scale
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.scales import product_scale
 
 
 @kernel("MUL")

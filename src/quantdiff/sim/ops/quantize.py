@@ -11,9 +11,9 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
 from quantdiff.sim.accumulate import centred
-from quantdiff.sim.fixed_point import Rounding, requantize, rint, rounding_shift_right
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fixed_point import Rounding, requantize, rint, rounding_shift_right
 from quantdiff.sim.runtime import Runtime
 
 FLOAT_VECTOR, INTEGER_VECTOR = 8, 16

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import flushed
+from quantdiff.sim.floats.elementwise import flushed
 from quantdiff.sim.node import Node, NoKernel
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime

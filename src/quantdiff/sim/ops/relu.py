@@ -9,10 +9,10 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, quantize
 from quantdiff.sim.accumulate import centred
-from quantdiff.sim.fixed_point import Rounding, requantize
-from quantdiff.sim.floats import computed
+from quantdiff.sim.floats.elementwise import computed
 from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.runtime import Runtime
 
 BOUNDS = {"RELU": (0.0, np.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0), "RELU_0_TO_1": (0.0, 1.0)}

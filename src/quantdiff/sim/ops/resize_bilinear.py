@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.fixed_point import divide_half_away, rint, rounding_shift_right
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fixed_point import divide_half_away, rint, rounding_shift_right
 from quantdiff.sim.runtime import Runtime
 
 BITS, XNNPACK_BITS = 10, 11

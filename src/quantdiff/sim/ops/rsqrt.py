@@ -8,18 +8,18 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim import lut_int16
-from quantdiff.sim.fixed_point import (
+from quantdiff.sim.floats.elementwise import plain
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fixed_point import (
     Rounding,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
 )
-from quantdiff.sim.floats import plain
-from quantdiff.sim.inverse_root import inverse_root_multiplier
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.table import every_value, look_up
+from quantdiff.sim.tables import lut_int16
+from quantdiff.sim.tables.inverse_root import inverse_root_multiplier
+from quantdiff.sim.tables.table import every_value, look_up
 
 EXTRA_BITS = 20
 """Bits that the root of an integer keeps behind the point."""

@@ -9,20 +9,21 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
-from quantdiff.sim import gemmlowp, libm
-from quantdiff.sim.fixed_point import (
+from quantdiff.sim.floats import libm
+from quantdiff.sim.floats.elementwise import added_in_order, by_c_library
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding import gemmlowp
+from quantdiff.sim.rounding.fixed_point import (
     Rounding,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
-from quantdiff.sim.floats import added_in_order, by_c_library
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.softmax_int16 import softmax_int16
-from quantdiff.sim.tflm_table import input_radius
+from quantdiff.sim.tables.softmax_int16 import softmax_int16
+from quantdiff.sim.tables.tflm_table import input_radius
 
 DIFF_INTEGER_BITS, SUM_INTEGER_BITS = 5, 12
 

@@ -10,10 +10,10 @@ import numpy as np
 from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred
-from quantdiff.sim.fixed_point import Rounding, requantize
-from quantdiff.sim.floats import computed, plain
+from quantdiff.sim.floats.elementwise import computed, plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.runtime import Runtime
 
 LEFT_SHIFT = {"int8": 7, "int16": 0}

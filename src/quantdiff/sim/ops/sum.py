@@ -11,11 +11,11 @@ import math
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
-from quantdiff.sim.fixed_point import Rounding, requantize, rint
-from quantdiff.sim.floats import ORDER, added_in_order
+from quantdiff.sim.floats.elementwise import ORDER, added_in_order
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.ops.reduce import axes_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fixed_point import Rounding, requantize, rint
 from quantdiff.sim.runtime import Runtime
 
 

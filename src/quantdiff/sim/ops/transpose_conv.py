@@ -14,13 +14,13 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, matmul
-from quantdiff.sim.fixed_point import Rounding, requantize
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.ops.depthwise_conv_2d import round_channels
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fixed_point import Rounding, requantize
+from quantdiff.sim.rounding.scales import product_scale
+from quantdiff.sim.rounding.wide import refuse_weights_off_zero, round_sum
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.scales import product_scale
-from quantdiff.sim.wide import refuse_weights_off_zero, round_sum
 
 VECTOR = 16
 TYPES = (("int8", "int8", "int8"), ("uint8", "uint8", "uint8"), ("int16", "int8", "int16"))

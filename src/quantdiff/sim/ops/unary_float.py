@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim import libm
 from quantdiff.sim.accumulate import centred
-from quantdiff.sim.fixed_point import Rounding, requantize, stored
-from quantdiff.sim.floats import computed, plain
+from quantdiff.sim.floats import libm
+from quantdiff.sim.floats.elementwise import computed, plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding.fixed_point import Rounding, requantize, stored
 from quantdiff.sim.runtime import Runtime
 
 ROUNDED_ONCE: dict[str, Callable[[Array], Any]] = {

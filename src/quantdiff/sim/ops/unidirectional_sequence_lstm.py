@@ -2,7 +2,7 @@
 
 ``LstmStepInteger8x8_16``, ``CalculateLstmGateInteger8x8_16``, ``UpdateLstmCellInteger``,
 ``CalculateLstmOutputInteger8x8_16``; the helpers are those of ``internal/reference/portable_tensor_utils.cc``.
-xnnpack declines the op; tflm has neither peephole, projection nor layer normalization (``sim/lstm_parts.py``).
+xnnpack declines the op; tflm has neither peephole, projection nor layer normalization (``sim/lstm/parts.py``).
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import numpy as np
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import Array
-from quantdiff.sim import gemmlowp, lstm_tflm
-from quantdiff.sim.fixed_point import Rounding, requantize, rounding_divide_by_pot
-from quantdiff.sim.lstm_parts import INT8, INT16, Gate, LayerNorm, Peephole, Projection
+from quantdiff.sim.lstm import tflm as lstm_tflm
+from quantdiff.sim.lstm.parts import INT8, INT16, Gate, LayerNorm, Peephole, Projection
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding import gemmlowp
+from quantdiff.sim.rounding.fixed_point import Rounding, requantize, rounding_divide_by_pot
 from quantdiff.sim.runtime import Runtime
 
 INPUT_GATE, FORGET_GATE, CELL_GATE, OUTPUT_GATE = range(4)

@@ -8,7 +8,7 @@ from quantdiff.quant import Array
 from quantdiff.sim.node import Node, NoKernel, quant_of, scale_of
 from quantdiff.sim.ops import transpose_conv
 from quantdiff.sim.real.registry import real
-from quantdiff.sim.requantization import ACCUMULATE
+from quantdiff.sim.rounding.requantization import ACCUMULATE
 
 BIAS = 2
 

@@ -1,0 +1,135 @@
+"""Flow: every value that a model computes on its way, who feeds whom; the same for a Keras model and a ``.tflite``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from quantdiff.graph import Graph, Model, Operator, Tensor, is_float
+from quantdiff.layer import Layer
+from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS, traits
+from quantdiff.quant import Grid, QuantParams
+
+UNSIGNED = 128  # between the integers of int8 and uint8
+
+
+@dataclass(frozen=True, slots=True)
+class FlowValue:
+    """One value: what one call of a Keras layer gives, or an operator of the file; ``Flow.inputs`` have no maker.
+
+    ``key`` is the number of the value in a Keras model, the tensor's index in a ``.tflite``. ``op`` is the layer's
+    class or the operator, whose number is ``operator``. ``feeds`` are the places that it is computed from. ``grid``
+    are the integers that it lies on. ``layer``, ``kernel`` and ``bias`` are where the weights are.
+    """
+
+    key: int
+    name: str
+    op: str
+    feeds: tuple[int, ...] = ()
+    quant: QuantParams | None = None
+    grid: Grid | None = None
+    operator: int | None = None
+    layer: Layer | None = field(default=None, repr=False)
+    kernel: Tensor | None = field(default=None, repr=False)
+    bias: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether it is a sum of products with a kernel."""
+        return self.kernel is not None or (self.layer is not None and self.layer.kernel is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The places of a model in the order of computation. ``inputs`` and ``outputs`` are keys, in the model's order."""
+
+    engine: str
+    places: tuple[FlowValue, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def by_key(self) -> dict[int, FlowValue]:
+        """Key → place."""
+        return {place.key: place for place in self.places}
+
+    def ancestors(self) -> dict[int, frozenset[int]]:
+        """Key → all places that the place is computed from."""
+        known: dict[int, frozenset[int]] = {}
+        for place in self.places:
+            known[place.key] = frozenset(place.feeds).union(*(known.get(key, frozenset()) for key in place.feeds))
+        return known
+
+    def restating(self) -> frozenset[int]:
+        """Places that only say again what others say.
+
+        Float inputs of which nothing but the integers is used, DEQUANTIZE, and the change from int8 to uint8 or back.
+        """
+        users = {key: [place for place in self.places if key in place.feeds] for key in self.inputs}
+        into = {key for key, used in users.items() if used and all(place.op == INTO_INTEGERS for place in used)}
+        places = self.by_key()
+
+        def restates(place: FlowValue) -> bool:
+            if place.key in self.inputs:
+                return place.grid is None and place.key in into
+            if place.op == INTO_FLOAT:
+                return place.grid is not None
+            return place.op == INTO_INTEGERS and _shifted(place, places[place.feeds[0]])
+
+        return frozenset(place.key for place in self.places if restates(place))
+
+    def ends(self) -> frozenset[int]:
+        """The outputs; of one that restates integers, those integers."""
+        aside, places = self.restating(), self.by_key()
+        return frozenset(feed for key in self.outputs for feed in (places[key].feeds if key in aside else (key,)))
+
+
+def _shifted(place: FlowValue, source: FlowValue) -> bool:
+    """The same real values with another zero point."""
+    if place.grid is None or source.grid is None:
+        return False
+    return {place.grid.dtype, source.grid.dtype} == {"int8", "uint8"} and (
+        abs(place.grid.params.zero_point[0] - source.grid.params.zero_point[0]) == UNSIGNED
+        and place.grid.params.scale == source.grid.params.scale
+    )
+
+
+def tflite_flow(model: Model, engine: str) -> Flow:
+    """The floating-point and quantized values of the main subgraph that depend on its inputs."""
+    graph = model.main
+    places = {i: _place(graph, i, None, ()) for i in graph.inputs if _counts(graph.tensors[i])}
+    behind: dict[int, tuple[int, ...]] = {i: (i,) if i in places else () for i in graph.inputs}
+    for operator in graph.operators:
+        fed = [i for i in operator.inputs if i in behind]
+        feeds = tuple(dict.fromkeys(key for i in fed for key in behind[i]))
+        for index in operator.outputs if fed else ():
+            counts = _counts(graph.tensors[index])
+            behind[index] = (index,) if counts else feeds
+            if counts:
+                places[index] = _place(graph, index, operator, feeds)
+    ends = (tuple(i for i in side if i in places) for side in (graph.inputs, graph.outputs))
+    return Flow(engine, tuple(places.values()), *ends)
+
+
+def _place(graph: Graph, index: int, operator: Operator | None, feeds: tuple[int, ...]) -> FlowValue:
+    """A float that restates integers lies on their grid; an output counts on that of the nearest integers before it."""
+    tensor = graph.tensors[index]
+    grid = graph.grid_before(index) if index in graph.outputs else graph.grid(index)
+    quant = tensor.quant if tensor.grid else None
+    if operator is None:
+        return FlowValue(index, tensor.label, "input", feeds, quant, grid)
+    kernel, bias = _weights(graph, operator)
+    return FlowValue(index, tensor.label, operator.op, feeds, quant, grid, operator.index, kernel=kernel, bias=bias)
+
+
+def _weights(graph: Graph, operator: Operator) -> tuple[Tensor | None, Tensor | None]:
+    """Kernel and bias of the operator, where the file holds them: as they are, or behind DEQUANTIZE."""
+    known = traits(operator.op)
+    held = (
+        operator.inputs[at] if at is not None and at < len(operator.inputs) else -1
+        for at in (known.weights, known.bias)
+    )
+    kernel, bias = (graph.stored(index) if index >= 0 else None for index in held)
+    return kernel, bias
+
+
+def _counts(tensor: Tensor) -> bool:
+    return not tensor.is_constant and (is_float(tensor.dtype) or tensor.grid is not None)

@@ -1,0 +1,183 @@
+"""The error to expect, in closed form: from scales, bias residues, roundings and the spread of the accumulators.
+
+A bias that lies ``δ`` accumulator units from its place on the int32 grid moves every output by ``δ M`` steps, ``M``
+the multiplier; so that share of the roundings falls on the other side, as far as outputs are not clamped. Two roundings
+in place of one take what the first puts on a tie up (or away from zero), as if all were moved by half of ``2**-n``
+steps, ``n`` the right shift. And an input that is a step off moves an output by ``w M`` steps. Flips are taken as rare;
+those that one flip causes in a dense layer stay together behind it, elsewhere they count as independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from quantdiff.align.weights import real_values
+from quantdiff.graph import Graph, Operator
+from quantdiff.ladder.exchange.biases import stored_bias
+from quantdiff.ladder.flips import Flips, moved, through_sums
+from quantdiff.ladder.ladder import Ladder
+from quantdiff.parameters.folding import folded_bias
+from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim.node import Node, NoKernel, clamp_of, node_of, scale_of, zero_point_of
+from quantdiff.sim.ops.pool_2d import filter_of
+from quantdiff.sim.rounding.fixed_point import Rounding
+from quantdiff.sim.rounding.requantization import channels_of
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.window import axes_of, windows
+from quantdiff.sim.xnnpack.delegate import kernel_of
+
+SELDOM = 1e-9  # a share of elements too small to divide by
+SAME_SHAPE = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+
+
+def expected_flips(ladder: Ladder, inside: Mapping[int, Array]) -> dict[int, Flips]:
+    """Flips of every tensor, by index, up to the first operator on each path of which nothing is known.
+
+    ``inside``: by tensor, per channel, the share of elements that are free to move (``free_share``).
+    """
+    graph = ladder.model.main
+    flips = {i: Flips(np.zeros(shape := graph.tensors[i].shape), np.zeros(shape)) for i in graph.inputs}
+    for operator in graph.operators:
+        node, given = node_of(graph, operator), flips.get(next((i for i in operator.inputs if i in flips), -1))
+        data = operator.inputs[:1] if operator.op in SAME_SHAPE else operator.inputs
+        if given is None or any(_unknown(ladder, i, flips) for i in data):
+            continue
+        shares = inside.get(operator.inputs[0], np.ones(())), inside.get(operator.outputs[0], np.ones(()))
+        found = _of_operator(ladder, node, [flips[i] for i in operator.inputs if i in flips], shares)
+        if found is not None:
+            flips[operator.outputs[0]] = found
+    return flips
+
+
+def free_share(graph: Graph, operator: int | None, tensor: int, histogram: Array) -> Array:
+    """Share of elements, per channel, that lie inside what clips them and vary with the data.
+
+    A value that stands out from those beside it is a constant, such as the background of an image: its accumulator
+    has no spread, so a small shift seldom moves it. Shapes: histogram (channels, codes) -> (channels,).
+    """
+    low, high = INTEGER_RANGE[graph.tensors[tensor].dtype]
+    clamp = (low, high) if operator is None else _clamp(graph, graph.operators[operator], (low, high))
+    free = histogram.astype(np.float64)
+    free[:, : clamp[0] - low + 1] = 0
+    free[:, clamp[1] - low :] = 0
+    beside = np.maximum(np.roll(free, 1, axis=1), np.roll(free, -1, axis=1))
+    mode = np.argmax(free, axis=1)[:, None]
+    excess = np.take_along_axis(free, mode, 1) - np.take_along_axis(beside, mode, 1)
+    return np.asarray((free.sum(axis=1) - np.maximum(excess[:, 0], 0)) / histogram.sum(axis=1))
+
+
+def _clamp(graph: Graph, operator: Operator, ends: tuple[int, int]) -> tuple[int, int]:
+    """Where values end; what only chooses among values, or shapes them anew, hands on where they were clipped."""
+    if operator.op in (*SAME_SHAPE, "MAX_POOL_2D"):
+        makers = (each for each in graph.operators[: operator.index] if operator.inputs[0] in each.outputs)
+        return next((_clamp(graph, maker, ends) for maker in makers), ends)
+    if "fused_activation_function" in operator.options:
+        return clamp_of(node_of(graph, operator), Runtime.REFERENCE)
+    return ends
+
+
+def _unknown(ladder: Ladder, index: int, flips: Mapping[int, Flips]) -> bool:
+    return index >= 0 and index not in flips and not ladder.model.main.tensors[index].is_constant
+
+
+def _of_operator(ladder: Ladder, node: Node, given: list[Flips], shares: tuple[Array, Array]) -> Flips | None:
+    """``shares``: of the first input's and the output's elements that are free to move."""
+    op, shape, inside = node.operator.op, node.y.shape, shares[1]
+    if op in ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"):
+        return _of_sums(ladder, node, given[0], inside)
+    if op in SAME_SHAPE:
+        return given[0].reshaped(shape)
+    if op == "MAX_POOL_2D":
+        return of_largest(node, given[0].alone, shares)
+    if op in ("ADD", "QUANTIZE") and node.y.dtype in INTEGER_RANGE and node.x.dtype in INTEGER_RANGE:
+        return _of_addends(node, [flips.alone for flips in given], inside)
+    return None
+
+
+def _of_sums(ladder: Ladder, node: Node, given: Flips, inside: Array) -> Flips | None:
+    """Bias residue, the runtime's second rounding, and the inputs' flips times the weights."""
+    try:
+        channels = channels_of(node, kernel_of(node, ladder.runtime))
+    except NoKernel:
+        return None
+    multiplier = np.array([channel.scale for channel in channels])
+    residue = _residue(ladder, node.operator, len(channels))
+    late = np.array([_second_rounding(channel.rounding, channel.shift) for channel in channels])
+    away = np.array([channel.rounding is Rounding.GEMMLOWP for channel in channels])
+    below = 0.5 * away * (clamp_of(node, ladder.runtime)[0] < zero_point_of(node.y))  # share of negative outputs
+    if node.operator.op == "FULLY_CONNECTED" and given.up.size == node.at(1).shape[-1]:
+        shifts = residue + late, residue - late
+        own = [(1 - below) * np.maximum(s * shifts[0], 0) + below * np.maximum(s * shifts[1], 0) for s in (1, -1)]
+        jumps = _steps_per_weight(node).reshape(node.at(1).shape[-2:]).T * multiplier
+        return through_sums(given, (own[0], own[1]), jumps, np.broadcast_to(inside, node.y.shape).ravel())
+    rates, jumps = _jumps(node, given.alone, multiplier)
+    positive, negative = moved(residue + late, *rates, jumps), moved(residue - late, *rates, jumps)
+    both = [(1 - below) * p + below * n for p, n in zip(positive, negative, strict=True)]
+    shape = np.broadcast_shapes(node.y.shape, inside.shape)
+    return Flips(*(np.broadcast_to(p * inside, shape) for p in both))
+
+
+def _residue(ladder: Ladder, operator: Operator, channels: int) -> Array:
+    """Stored minus own bias in steps of the output."""
+    pair = next((p for p in ladder.sides.alignment.pairs if p.role == "kernel" and p.operator == operator.index), None)
+    layer = next((each for each in ladder.sides.layers if pair and each.name == pair.layer), None)
+    if pair is None or layer is None:
+        return np.zeros(channels)
+    stored, own = stored_bias(ladder.sides, layer), folded_bias(ladder.sides.chain(layer, pair))
+    if stored is None or own is None:
+        return np.zeros(channels)
+    step = float(scale_of(ladder.model.main.tensors[operator.outputs[0]]))
+    return np.asarray((stored - own) / step)
+
+
+def _jumps(node: Node, given: Flips, multiplier: Array) -> tuple[tuple[Array, Array], Array]:
+    """Rates of the inputs' flips, up and down, and what each does to each channel, in steps: (taps, channels)."""
+    weights, kernel = _steps_per_weight(node), node.at(1).shape
+    up, down = (p.reshape(-1, p.shape[-1]).mean(axis=0) for p in (given.up, given.down))
+    if node.operator.op == "DEPTHWISE_CONV_2D":
+        taps = kernel[1] * kernel[2]
+        rates = np.full(taps, up.mean()), np.full(taps, down.mean())
+        return rates, weights.reshape(taps, -1) * multiplier
+    taps, depth = (1, kernel[-1]) if node.operator.op == "FULLY_CONNECTED" else (kernel[1] * kernel[2], kernel[3])
+    rates = np.tile(up[:depth], taps), np.tile(down[:depth], taps)
+    return rates, weights.reshape(-1, taps * depth).T * multiplier
+
+
+def _steps_per_weight(node: Node) -> Array:
+    """The stored weights as integers about their zero point, double."""
+    kernel = node.at(1)
+    return np.asarray(real_values(kernel) / np.broadcast_to(_kernel_scale(node), kernel.shape))
+
+
+def _kernel_scale(node: Node) -> Array:
+    kernel = node.at(1)
+    assert kernel.quant is not None
+    return np.asarray(kernel.quant.along(len(kernel.shape))[0], np.float64)
+
+
+def _second_rounding(rounding: Rounding, shift: int) -> float:
+    """Steps by which two roundings carry further than one: half a unit of the first."""
+    return 0.5 * 2.0**shift if rounding in (Rounding.GEMMLOWP, Rounding.RUY) and shift < 0 else 0.0
+
+
+def of_largest(node: Node, given: Flips, shares: tuple[Array, Array]) -> Flips:
+    """Of each window the element that is chosen: seldom one that is clipped, unless all are.
+
+    An element that is free to move flips as often after the choice as before; there are more of them.
+    """
+    _, height, width, channels = given.up.shape
+    axes = axes_of(node, (1, height, width, channels), filter_of(node))
+    chosen = [np.max(windows(np.ascontiguousarray(p), axes), axis=(3, 4)) for p in (given.up, given.down)]
+    free = np.maximum(shares[0], SELDOM)
+    return Flips(*(np.minimum(p / free, 1) * shares[1] for p in chosen))
+
+
+def _of_addends(node: Node, given: list[Flips], inside: Array) -> Flips:
+    """Each addend's flips on the output's grid."""
+    tensors = [t for t in node.inputs if t is not None and not t.is_constant]
+    jumps = np.array([[float(scale_of(t) / scale_of(node.y))] for t in tensors])
+    means = [(float(np.mean(f.up)), float(np.mean(f.down))) for f in given]
+    up, down = moved(np.zeros(1), np.array([m[0] for m in means]), np.array([m[1] for m in means]), jumps)
+    return Flips(*(np.broadcast_to(p[0] * inside, node.y.shape) for p in (up, down)))

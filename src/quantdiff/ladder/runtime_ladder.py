@@ -1,0 +1,150 @@
+"""The ladder between two runtimes of one file: whose curves, whose rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import partial
+
+from quantdiff.bitwise import same_bits
+from quantdiff.errors import BadData
+from quantdiff.graph import Graph, Model, Operator
+from quantdiff.ladder.account import Account, LayerAccount, Target
+from quantdiff.ladder.candidate_end import named
+from quantdiff.ladder.explanation import CURVES, REFERENCE, ROUNDING, RUNTIME, Explanation
+from quantdiff.ladder.ladder import Sums
+from quantdiff.ladder.targets import ends_of_file
+from quantdiff.load.data import Batch
+from quantdiff.progress import Progress, silent
+from quantdiff.quant import Array
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.every_tensor import readable_tensors
+from quantdiff.run.inner_tensors import Reading, disturbed, read_tensors
+from quantdiff.sim.graph.operators import run_operator
+from quantdiff.sim.graph.resources import keeps_resources
+from quantdiff.sim.graph.simulator import Simulation, simulate, simulate_by
+from quantdiff.sim.node import NoKernel, node_of
+from quantdiff.sim.real.registry import real_of
+from quantdiff.sim.runtime import Runtime
+
+RUNGS = (REFERENCE, CURVES, ROUNDING, RUNTIME)
+
+
+def explain_runtimes(
+    model: Model,
+    batch: Batch,
+    processes: tuple[RuntimeProcess, RuntimeProcess],
+    tolerance: float,
+    progress: Progress = silent,
+) -> Explanation:
+    """Account for every output that the second runtime gives otherwise than the first.
+
+    Raises:
+        BadData: the data do not fit the model's inputs.
+        RuntimeFailed: a runtime refuses the model, crashes or hangs.
+    """
+    first, second = (Runtime(process.runtime) for process in processes)
+    sums, missing = Sums(Account(RUNGS), {}), tuple[str, ...]()
+    left, right = (
+        read_tensors(model, readable_tensors(model.main, Runtime(process.runtime)), batch, process)
+        for process in processes
+    )
+    with closing(left), closing(right):
+        for ours, theirs in zip(left, right, strict=True):
+            missing = _add(model, (first, second), sums, (ours, theirs), tolerance)
+            progress(f"explain {second.value}", sums.samples, len(batch))
+    if not sums.samples:
+        raise BadData(f"{batch.source}: no samples; nothing can be explained")
+    return Explanation(
+        reference=f"tflite:{first.value}",
+        candidate=f"tflite:{second.value}",
+        runtime=second.value,
+        count=sums.outputs.count,
+        samples=sums.samples,
+        differing=sums.outputs.differing,
+        closed_reference=sums.closed_reference and not missing,
+        closed_candidate=sums.closed_candidate and not missing,
+        rungs=sums.outputs.rungs(),
+        unexplained=sums.outputs.resolved[-1],
+        differences=tuple(sums.outputs.listed),
+        layers=tuple(each.value() for each in sums.layers.values()),
+        unsupported=missing,
+        notes=disturbed(sums.changed),
+    )
+
+
+def _add(
+    model: Model,
+    runtimes: tuple[Runtime, Runtime],
+    sums: Sums,
+    readings: tuple[Reading, Reading],
+    tolerance: float,
+) -> tuple[str, ...]:
+    """One slice; gives the operators that the simulator lacks."""
+    graph, (ours, theirs) = model.main, readings
+    ends = ends_of_file(graph, range(len(graph.outputs)), tolerance)
+    chains = {
+        REFERENCE: simulate(graph, ours.inputs, runtimes[0], model.subgraphs),
+        CURVES: _with_curves_of(model, ours.inputs, runtimes),
+        ROUNDING: simulate(graph, ours.inputs, runtimes[1], model.subgraphs),
+    }
+    missing = [item for chain in chains.values() for item in chain.missing]
+    own, last = (ends.of_file(graph, r.values) for r in readings)
+    found = {REFERENCE: own, CURVES: own, ROUNDING: own, RUNTIME: last}
+    if not missing:
+        found |= {m: ends.of_file(graph, chain.values) for m, chain in chains.items()}
+        for name, chain, reading in (("closed_reference", REFERENCE, ours), ("closed_candidate", ROUNDING, theirs)):
+            same = all(same_bits(chains[chain].values[i], reading.values[i]) for i in graph.outputs)
+            setattr(sums, name, getattr(sums, name) and same)
+    targets = ends.targets(theirs.outputs)
+    sums.outputs.add(targets, [found[m] for m in RUNGS], theirs.start, len(theirs.rows))
+    sums.changed += ours.changed + theirs.changed
+    sums.samples += len(theirs.rows)
+    _layers(model, runtimes, sums, readings, chains)
+    return named(missing)
+
+
+def _with_curves_of(model: Model, inputs: Sequence[Array], runtimes: tuple[Runtime, Runtime]) -> Simulation:
+    """The first runtime's chain with the second one's curves; state is left to the first."""
+    graph = model.main
+    if keeps_resources(graph):
+        return simulate(graph, inputs, runtimes[0], model.subgraphs)
+    return simulate_by(partial(_either, graph, runtimes), graph, inputs, runtimes[0])
+
+
+def _either(
+    graph: Graph, runtimes: tuple[Runtime, Runtime], operator: Operator, values: Mapping[int, Array]
+) -> tuple[Array, ...]:
+    real = real_of(node_of(graph, operator))
+    return run_operator(graph, operator, values, runtimes[real is not None and real.curve])
+
+
+def _layers(
+    model: Model,
+    runtimes: tuple[Runtime, Runtime],
+    sums: Sums,
+    readings: tuple[Reading, Reading],
+    chains: Mapping[str, Simulation],
+) -> None:
+    """Every operator with integers at its output: as it comes, and the first runtime's fed with the second's input."""
+    graph, (ours, theirs) = model.main, readings
+    given = {**dict(zip(graph.inputs, theirs.inputs, strict=True)), **theirs.values}
+    for operator in graph.operators:
+        index = operator.outputs[0]
+        if index not in ours.values or index not in theirs.values or theirs.values[index].dtype.kind not in "iu":
+            continue
+        tensor = graph.tensors[index]
+        account = sums.layers.setdefault(index, LayerAccount(tensor.label, tensor.label, operator.op, len(RUNGS)))
+        whole = {r: chains[m].values[index] for r, m in enumerate(RUNGS[:-1]) if index in chains[m].values}
+        whole[0] = ours.values[index]
+        account.add(Target(theirs.values[index].reshape(-1)), whole, _own(graph, operator, given, runtimes))
+
+
+def _own(
+    graph: Graph, operator: Operator, given: Mapping[int, Array], runtimes: tuple[Runtime, Runtime]
+) -> dict[int, Array]:
+    try:
+        y = run_operator(graph, operator, given, runtimes[0])[0]
+        return {0: y, 1: _either(graph, runtimes, operator, given)[0]}
+    except (NoKernel, KeyError):
+        return {}

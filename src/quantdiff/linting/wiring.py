@@ -1,0 +1,128 @@
+"""A subgraph with its connections: who makes a tensor, who reads it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantdiff.graph import Graph, Model, Operator, Tensor, is_float
+from quantdiff.linting.finding import Location
+from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim.node import Node
+
+LONGEST_NAME = 60  # characters; the converter joins the names of all ops that it fused
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """One subgraph of ``model``; ``nodes`` in running order."""
+
+    model: Model
+    index: int
+    nodes: tuple[Node, ...]
+    producers: dict[int, Node]
+    consumers: dict[int, tuple[Node, ...]]
+
+    @property
+    def graph(self) -> Graph:
+        """The subgraph itself."""
+        return self.model.subgraphs[self.index]
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors that the caller fills."""
+        return tuple(self.graph.tensors[i] for i in self.graph.inputs if i >= 0)
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The tensors that the caller reads."""
+        return tuple(self.graph.tensors[i] for i in self.graph.outputs if i >= 0)
+
+    def producer(self, tensor: Tensor | None) -> Node | None:
+        """The operator that writes ``tensor``; None for inputs and constants."""
+        return None if tensor is None else self.producers.get(tensor.index)
+
+    def readers(self, tensor: Tensor) -> tuple[Node, ...]:
+        """The operators that read ``tensor``."""
+        return self.consumers.get(tensor.index, ())
+
+    def only_reader(self, tensor: Tensor) -> Node | None:
+        """The one operator that reads ``tensor``, if nothing else does, the caller included."""
+        readers = self.readers(tensor)
+        return readers[0] if len(readers) == 1 and tensor.index not in self.graph.outputs else None
+
+    def operator(self, node: Node) -> Location:
+        """``operator 3 CONV_2D name``, by the name of what it writes."""
+        name = short_name(node.outputs[0]) if node.outputs else ""
+        text = f"{self._prefix}operator {node.operator.index} {node.operator.op} {name}".strip()
+        return Location(text, self.index, node.operator.index)
+
+    def tensor(self, tensor: Tensor, role: str = "tensor") -> Location:
+        """``tensor 5 name``."""
+        return Location(f"{self._prefix}{role} {tensor.index} {short_name(tensor)}".strip(), self.index)
+
+    @property
+    def _prefix(self) -> str:
+        return f"subgraph {self.index}: " if len(self.model.subgraphs) > 1 else ""
+
+
+def wirings(model: Model) -> Iterator[Wiring]:
+    """Every subgraph of the model."""
+    for index, graph in enumerate(model.subgraphs):
+        nodes = tuple(_node(graph, operator) for operator in graph.operators)
+        readers: defaultdict[int, list[Node]] = defaultdict(list)
+        for node in nodes:
+            for tensor in dict.fromkeys(i for i in node.operator.inputs if i >= 0):
+                readers[tensor].append(node)
+        producers = {tensor.index: node for node in nodes for tensor in node.outputs}
+        yield Wiring(model, index, nodes, producers, {i: tuple(each) for i, each in readers.items()})
+
+
+def _node(graph: Graph, operator: Operator) -> Node:
+    """As ``node_of``, but an output left out (-1) is left out."""
+    inputs = tuple(graph.tensors[i] if i >= 0 else None for i in operator.inputs)
+    return Node(operator, inputs, tuple(graph.tensors[i] for i in operator.outputs if i >= 0))
+
+
+def short_name(tensor: Tensor) -> str:
+    """The first of the joined names, cut where it is very long."""
+    name = tensor.name.partition(";")[0]
+    return name if len(name) <= LONGEST_NAME else "…" + name[1 - LONGEST_NAME :]
+
+
+def scales(tensor: Tensor | None) -> Array | None:
+    """The scales as float64 values of the file's float32; None unless all are positive and finite."""
+    if tensor is None or tensor.quant is None or not tensor.quant.scale:
+        return None
+    scale = np.asarray(tensor.quant.scale, np.float64)
+    return scale if bool(np.all(np.isfinite(scale) & (scale > 0))) else None
+
+
+def scale(tensor: Tensor | None) -> float | None:
+    """The scale of a tensor quantized as a whole; None when there is no such sane number."""
+    found = scales(tensor)
+    return float(found[0]) if found is not None and found.size == 1 else None
+
+
+def zero_point(tensor: Tensor) -> int:
+    """The zero point of a tensor quantized as a whole; 0 where none is stored."""
+    return tensor.quant.zero_point[0] if tensor.quant and tensor.quant.zero_point else 0
+
+
+def is_quantized(tensor: Tensor | None) -> bool:
+    """True for integers with a scale."""
+    return tensor is not None and tensor.dtype in INTEGER_RANGE and tensor.quant is not None
+
+
+def is_float_value(tensor: Tensor | None) -> bool:
+    """True for floats that are computed, or given by the caller."""
+    return tensor is not None and is_float(tensor.dtype) and not tensor.is_constant
+
+
+def is_integer_value(tensor: Tensor | None) -> bool:
+    """True for quantized values of up to 16 bits that are computed, or given by the caller."""
+    narrow = tensor is not None and tensor.dtype in {"int4", "int8", "uint8", "int16"}
+    return narrow and is_quantized(tensor) and tensor is not None and not tensor.is_constant

@@ -1,0 +1,1 @@
+"""The arithmetic of one element as on paper, and golden vectors for whole operators."""

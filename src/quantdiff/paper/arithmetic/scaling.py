@@ -1,0 +1,104 @@
+"""From a sum to a stored integer: multiplier, every rounding, zero point, clamp, each as a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from quantdiff.paper.working import Number, Operand, Step
+from quantdiff.quant import round_half_away
+from quantdiff.sim.node import Node, clamp_of, scale_of, zero_point_of
+from quantdiff.sim.rounding import fixed_point
+from quantdiff.sim.rounding.fixed_point import Rounding
+from quantdiff.sim.rounding.requantization import Channel
+from quantdiff.sim.runtime import Runtime
+
+RULES = {
+    Rounding.GEMMLOWP: "G: two integer roundings, half up and then half away from zero",
+    Rounding.RUY: "R: two integer roundings, both half up",
+    Rounding.SINGLE: "S: one integer rounding, half up",
+    Rounding.XNNPACK: "X: a float32 product, rounded half to even",
+    Rounding.DOUBLE: "D: a float64 product, rounded half away from zero",
+}
+
+
+def channel_of(scale: Number, rounding: Rounding) -> Channel:
+    """A multiplier with its mantissa and shift."""
+    mantissa, shift = fixed_point.quantize_multiplier(scale)
+    return Channel(rounding, float(scale), int(mantissa), int(shift))
+
+
+def multiplier_steps(channel: Channel, formula: str) -> Iterator[Step]:
+    """The real multiplier and the two integers that stand for it."""
+    unused = ", not used by this rule" if channel.rounding in (Rounding.XNNPACK, Rounding.DOUBLE) else ""
+    yield Step("multiplier", formula, channel.scale)
+    yield Step("mantissa", f"of multiplier = mantissa · 2^(shift − 31){unused}", channel.mantissa)
+    yield Step("shift", "", channel.shift)
+
+
+def scaled_steps(value: int, channel: Channel) -> Iterator[Step]:
+    """``value`` times the multiplier, rounding by rounding; the last step holds the integer."""
+    if channel.rounding is Rounding.XNNPACK:
+        return _by_float(value, np.float32(value), np.float32(channel.scale))
+    if channel.rounding is Rounding.DOUBLE:
+        return _by_float(value, np.float64(value), np.float64(channel.scale))
+    return _by_integers(value, channel)
+
+
+def _by_float(value: int, x: np.floating, scale: np.floating) -> Iterator[Step]:
+    product = x * scale
+    single = isinstance(x, np.float32)
+    rounded = np.rint(product) if single else round_half_away(np.asarray(product))
+    yield Step("product", f"{value} · multiplier in {x.dtype}", float(product))
+    ties = "half to even" if single else "half away from zero"
+    yield Step("round", f"to nearest, {ties}", int(rounded), float(product))
+
+
+def _by_integers(value: int, channel: Channel) -> Iterator[Step]:
+    mantissa, shift = channel.mantissa, channel.shift
+    if channel.rounding is Rounding.SINGLE:
+        rounded = fixed_point.multiply_by_quantized_multiplier(np.asarray(value), mantissa, shift, Rounding.SINGLE)
+        formula = f"({value} · mantissa + 2^{30 - shift}) >> {31 - shift}, half up"
+        yield Step("multiply and shift", formula, int(rounded), value * mantissa / 2 ** (31 - shift))
+        return
+    if shift > 0:
+        moved = int(fixed_point.wrap_int32(np.asarray(value) << shift))
+        yield Step("shift left", f"{value} · 2^{shift}, in 32 bits", moved)
+        value = moved
+    high = int(fixed_point.saturating_rounding_doubling_high_mul(np.asarray(value), mantissa))
+    yield Step("high multiply", f"({value} · mantissa + 2^30) >> 31, half up", high, value * mantissa / 2**31)
+    if shift < 0:
+        yield _right(high, -shift, channel.rounding)
+
+
+def _right(high: int, shift: int, rounding: Rounding) -> Step:
+    away = rounding is Rounding.GEMMLOWP
+    divide = fixed_point.rounding_divide_by_pot if away else fixed_point.rounding_shift_right
+    ties = "half away from zero" if away else "half up"
+    return Step("shift right", f"{high} / 2^{shift}, {ties}", int(divide(np.asarray(high), shift)), high / 2**shift)
+
+
+def final_steps(node: Node, value: int, runtime: Runtime) -> Iterator[Step]:
+    """Zero point and clamp."""
+    zero_point, (low, high) = zero_point_of(node.y), clamp_of(node, runtime)
+    moved = value + zero_point
+    yield Step("add zero point", f"{value} + {signed(zero_point)}", moved)
+    fused = "" if node.activation == "NONE" else f" ({node.activation})"
+    yield Step("clamp", f"to {low} … {high}{fused}", min(max(moved, low), high))
+
+
+def requantized(node: Node, value: int, channel: Channel, formula: str, runtime: Runtime) -> tuple[Step, ...]:
+    """All steps from a sum to the stored integer."""
+    steps = [*multiplier_steps(channel, formula), *scaled_steps(value, channel)]
+    return (*steps, *final_steps(node, int(steps[-1].value), runtime))
+
+
+def signed(value: Number) -> str:
+    """A number that stands behind an operator: in brackets where it is negative."""
+    return f"({value})" if value < 0 else str(value)
+
+
+def output_of(node: Node, at: tuple[int, ...]) -> Operand:
+    """The output tensor; its value is what is asked for."""
+    return Operand("y", node.y.name, node.y.dtype, float(scale_of(node.y)), zero_point_of(node.y), at)

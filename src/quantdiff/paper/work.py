@@ -1,0 +1,165 @@
+"""Work out one output element as a person would on paper, and hold it against the real runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from quantdiff.bitwise import differing
+from quantdiff.errors import BadModel, NoSuchElement, NotConfirmed, UnsupportedOp
+from quantdiff.graph import Graph, Model, Operator, dense_values
+from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.tflite import load_tflite
+from quantdiff.paper.arithmetic.registry import Case, known
+from quantdiff.paper.working import Given, Number, Sheet, Working
+from quantdiff.quant import Array
+from quantdiff.run.child import TIMEOUT
+from quantdiff.run.every_tensor import run_runtime
+from quantdiff.run.tflite import check_installed, inputs_of, may_batch
+from quantdiff.run.versions import versions
+from quantdiff.sim.graph.operators import run_operator
+from quantdiff.sim.node import NoKernel, node_of
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.xnnpack.delegate import kernel_of
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which element of which operator, on which runtime. The first index of ``element`` is the sample."""
+
+    op: int
+    element: tuple[int, ...]
+    runtime: Runtime = Runtime.XNNPACK
+
+
+def load_and_work(model: Path, data: Path, question: Question, timeout: float = TIMEOUT) -> Working:
+    """As ``work``, from files."""
+    return work(load_tflite(model), load_batch(data), question, timeout)
+
+
+def work(model: Model, batch: Batch, question: Question, timeout: float = TIMEOUT) -> Working:
+    """The arithmetic of one element, on the tensors that the runtime itself computed up to there.
+
+    Raises:
+        UnsupportedOp: this op, or these types, cannot be written out.
+        NoSuchElement: no such operator, sample or element.
+        NotConfirmed: the runtime gave another value than this arithmetic.
+        RuntimeFailed, BadModel, BadData: the runtime refuses, or model and data do not fit.
+    """
+    graph, runtime = model.main, question.runtime
+    operator = _operator(graph, question.op)
+    check_installed([runtime.value])
+    sample, at = place(graph, operator, question.element)
+    values = _tensors_of_sample(model, inputs_of(model, batch), sample, question, timeout)
+    arrays = _arrays(graph, operator, values)
+    given = values[operator.outputs[0]]
+    _check_place(operator, at, given.shape)
+    node = node_of(graph, operator)
+    sheet = _sheet(operator, Case(node, arrays, kernel_of(node, runtime)), at)
+    others = tuple(_given(graph, operator, values, other, at) for other in Runtime)
+    gave = given[at].item()
+    confirm(operator, sheet, [gave, *(each.value for each in others if each.runtime == runtime.value)], runtime)
+    return Working(
+        question.op, operator.op, question.element, at, runtime.value, kernel_of(node, runtime).value,
+        sheet, gave, _real(sheet, gave), others, _made_by(model, batch),
+    )  # fmt: skip
+
+
+def _operator(graph: Graph, index: int) -> Operator:
+    if not 0 <= index < len(graph.operators):
+        raise NoSuchElement(f"no operator #{index}: the model has {len(graph.operators)}; quantdiff inspect lists them")
+    operator = graph.operators[index]
+    if operator.op not in known():
+        raise UnsupportedOp(f"{_name(operator)} cannot be written out; these can: {', '.join(known())}")
+    return operator
+
+
+def _name(operator: Operator) -> str:
+    return f"{operator.op} #{operator.index}"
+
+
+def place(graph: Graph, operator: Operator, element: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+    """Invocation and place in the output tensor: the sample in front, or in place of the tensor's first index."""
+    shape = graph.tensors[operator.outputs[0]].shape
+    rows = next(iter(graph.tensors[graph.inputs[0]].shape), 1) if graph.inputs else 1
+    if len(element) == len(shape) and max(1, shape[0]) == max(1, rows):
+        invocation, row = divmod(element[0], max(1, rows))
+        return invocation, (row, *element[1:])
+    return element[0], element[1:]
+
+
+def _check_place(operator: Operator, at: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    if len(at) != len(shape) or any(not 0 <= i < size for i, size in zip(at, shape, strict=True)):
+        raise NoSuchElement(
+            f"{_name(operator)}: its output has shape {list(shape)}, no element {list(at)}; give the sample and then "
+            f"{len(shape)} indices, or {len(shape)} in all where the first of these counts samples"
+        )
+
+
+def _tensors_of_sample(
+    model: Model, inputs: Sequence[Array], sample: int, question: Question, timeout: float
+) -> dict[int, Array]:
+    """Every tensor as the runtime gave it for one sample; a model with a state sees the samples before it too."""
+    count = min((len(array) for array in inputs), default=1)
+    if not 0 <= sample < count:
+        raise NoSuchElement(f"no sample {question.element[0]}: the data have {count}, counted from 0")
+    first = sample if may_batch(model.main) else 0
+    part = [array[first : sample + 1] for array in inputs]
+    seen = run_runtime(model, part, question.runtime, timeout)
+    if not seen.faithful:
+        raise NotConfirmed(f"{question.runtime.value} gives other outputs when the tensors between are read")
+    return {index: array[-1] for index, array in seen.values.items()}
+
+
+def _arrays(graph: Graph, operator: Operator, values: dict[int, Array]) -> list[Array | None]:
+    if operator.outputs[0] not in values:
+        raise UnsupportedOp(f"{_name(operator)}: its output cannot be read from the runtime")
+    return [None if i < 0 else values[i] if i in values else _constant(graph, operator, i) for i in operator.inputs]
+
+
+def _constant(graph: Graph, operator: Operator, index: int) -> Array:
+    tensor = graph.tensors[index]
+    if not tensor.is_constant:
+        raise UnsupportedOp(f"{_name(operator)}: tensor {tensor.name!r} cannot be read from the runtime")
+    return dense_values(tensor)
+
+
+def _sheet(operator: Operator, case: Case, at: tuple[int, ...]) -> Sheet:
+    try:
+        return known()[operator.op](case, at)
+    except NoKernel as error:
+        raise UnsupportedOp(f"{_name(operator)} cannot be written out: {error}") from error
+    except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+        raise BadModel(f"{_name(operator)}: its tensors do not fit together ({error})") from error
+
+
+def _given(graph: Graph, operator: Operator, values: dict[int, Array], runtime: Runtime, at: tuple[int, ...]) -> Given:
+    """What the simulator of ``runtime`` gives on the same inputs."""
+    kernel = kernel_of(node_of(graph, operator), runtime).value
+    feeds = {i: values[i][None] for i in operator.inputs if i in values}
+    try:
+        (y, *_) = run_operator(graph, operator, feeds, runtime)
+    except NoKernel as error:
+        return Given(runtime.value, kernel, None, str(error))
+    return Given(runtime.value, kernel, y[0][at].item())
+
+
+def confirm(operator: Operator, sheet: Sheet, claims: Sequence[Number | None], runtime: Runtime) -> None:
+    """The steps, the simulator and the runtime must give the same bits."""
+    if any(claim is None or differing(np.asarray(claim), np.asarray(sheet.result)) for claim in claims):
+        raise NotConfirmed(
+            f"{_name(operator)}: on paper {sheet.result}, {runtime.value} gave {claims[0]}; "
+            "quantdiff verify shows which operators differ with these versions"
+        )
+
+
+def _real(sheet: Sheet, gave: Number) -> float:
+    y = sheet.operands[-1]
+    return float(gave) if y.scale is None or y.zero_point is None else y.scale * (gave - y.zero_point)
+
+
+def _made_by(model: Model, batch: Batch) -> dict[str, object]:
+    return {"command": "work", "model": str(model.path), "data": batch.source, "versions": versions()}

@@ -1,0 +1,1 @@
+"""Quantization parameters of both sides, and why they differ."""

@@ -1,0 +1,99 @@
+"""Min, max, scale and zero point of every quantizer: in the QAT variables, nudged, in the file, as observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from quantdiff.graph import Graph, Tensor
+from quantdiff.layer import KERNEL_RANGES, OUTPUT_RANGES, Layer, TrainedRange
+from quantdiff.nudge import nudge_calibrated, nudge_converter, nudge_fake_quant
+from quantdiff.parameters.constants import bias_row, kernel_row
+from quantdiff.parameters.quantizers import Parameters, Range, Reason, Row
+from quantdiff.parameters.reasons import LOST, range_reasons
+from quantdiff.parameters.sides import ModelPair, as_ends, is_bias, with_file
+
+BEFORE = "pre_activation"
+
+
+def parameters(sides: ModelPair) -> Parameters:
+    """A row for every quantizer of either side, the layers in their order, and by name what found no partner."""
+    lone = [sides.graph.tensors[index] for index in sides.alignment.only_tflite]
+    lost = tuple(f"{layer}/{role}" for layer, role in sides.alignment.only_keras)
+    rows = [row for layer in sides.layers for row in _rows(sides, layer)]
+    rows += [_lone(sides, tensor) for tensor in lone]
+    names = tuple(tensor.name for tensor in lone) if sides.layers else ()
+    return Parameters(tuple(rows), lost, names, sides.observed.engines, sides.observed.notes)
+
+
+def _rows(sides: ModelPair, layer: Layer) -> Iterator[Row]:
+    find = sides.alignment.find
+    if layer.range_of(*KERNEL_RANGES) or find(layer.name, "kernel"):
+        yield kernel_row(sides, layer)
+    if layer.bias is not None or find(layer.name, "bias"):
+        yield bias_row(sides, layer)
+    before = layer.range_of(BEFORE)
+    if before is not None or find(layer.name, BEFORE):
+        yield _output_row(sides, layer, BEFORE, before)
+    after = next((r for r in layer.ranges if r.name in OUTPUT_RANGES), None)
+    if after is not None or find(layer.name, "output"):
+        yield _output_row(sides, layer, "output", after)
+
+
+def _output_row(sides: ModelPair, layer: Layer, role: str, trained: TrainedRange | None) -> Row:
+    pair = sides.alignment.find(layer.name, role)
+    row = Row(layer.name, trained.name if trained else role, "output")
+    tensor = None if pair is None else sides.graph.tensors[pair.tensor]
+    if tensor is not None:
+        row = with_file(row, sides, tensor)
+    if role == "output":
+        extents = sides.observed.layers.get(layer.name), sides.observed.by_hand.get(layer.name)
+        keras, by_hand = (None if extent is None else extent.ends for extent in extents)
+        row = replace(row, keras=keras, by_hand=by_hand)
+    if trained is None:
+        return replace(row, reasons=(_without_range(sides.graph, tensor),))
+    row = _with_trained(row, trained)
+    activation = "relu" if layer.kind == "ReLU" else layer.activation if role == "output" else "linear"
+    shared = None if tensor is None else _shares_scale(sides.graph, tensor)
+    return replace(row, reasons=tuple(range_reasons(row, trained, activation, shared)))
+
+
+def _with_trained(row: Row, trained: TrainedRange) -> Row:
+    """The variables, and what the rules make of them: of the converter's two the one that the file follows."""
+    low, high = np.array(trained.low), np.array(trained.high)
+    nudged = nudge_fake_quant(low, high, bits=trained.bits, narrow=trained.narrow)
+    stored = as_ends(nudge_converter(low, high, bits=trained.bits, narrow=trained.narrow))
+    if row.file is not None and row.file.zero_point != stored.zero_point:
+        calibrated = as_ends(nudge_calibrated(low, high))
+        stored = calibrated if row.file.zero_point == calibrated.zero_point else stored
+    return replace(row, direct=Range(trained.low, trained.high), nudged=as_ends(nudged), converter=stored)
+
+
+def _without_range(graph: Graph, tensor: Tensor | None) -> Reason:
+    """For a layer without a quantizer of its own: where the file's range comes from."""
+    if tensor is None:
+        return LOST
+    if tensor.quant is None:
+        return Reason("no counterpart", "no quantizer on either side")
+    makers = [op for op in graph.operators if tensor.index in op.outputs]
+    if any(graph.tensors[i].quant == tensor.quant for op in makers for i in op.inputs if i >= 0):
+        return Reason("no counterpart", "no quantizer in the reference: the range of its input")
+    return Reason("no counterpart", "no quantizer in the reference: the converter's choice")
+
+
+def _shares_scale(graph: Graph, tensor: Tensor) -> str | None:
+    """The operator that forces its own scale on its input, such as CONCATENATION, if there is one."""
+    for op in graph.operators:
+        if tensor.index in op.inputs and any(graph.tensors[i].quant == tensor.quant for i in op.outputs):
+            return op.op
+    return None
+
+
+def _lone(sides: ModelPair, tensor: Tensor) -> Row:
+    """A tensor that no layer claims, under its own name."""
+    role = "bias" if is_bias(tensor) else "kernel" if tensor.is_constant else "output"
+    quantizer = "input" if tensor.index in sides.graph.inputs else role
+    reasons = (Reason("no counterpart", "no counterpart in the reference"),) if sides.layers else ()
+    return replace(with_file(Row(tensor.name, quantizer, role), sides, tensor), reasons=reasons)

@@ -1,0 +1,98 @@
+"""Reference: a trained model, whoever trained it, as all that the rest of the house may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import numpy as np
+
+from quantdiff.graph import Model
+from quantdiff.layer import Layer
+from quantdiff.load.data import Batch, Slot, bind
+from quantdiff.load.mapped import release
+from quantdiff.quant import Array
+from quantdiff.recording import Recorder
+from quantdiff.trace import Trace, Value
+
+ELEMENTS_AT_ONCE, SAMPLES_AT_ONCE = 2**22, 1000
+
+Count = Callable[[int], None]
+
+
+def unheard(done: int) -> None:
+    """Nobody asked how far it is."""
+    del done
+
+
+class Reference(Protocol):
+    """A model on the engine that runs it. Arrays and frozen values go in and out, so that it may live in a child."""
+
+    @property
+    def name(self) -> str:
+        """The file's name, for messages."""
+
+    @property
+    def kind(self) -> str:
+        """The engine as results name it: ``float``, ``qat``, ``tflite:xnnpack``."""
+
+    @property
+    def inputs(self) -> tuple[Slot, ...]:
+        """What it takes, in its own order."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs, in its own order."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of it."""
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Its layers in their order, () where the format has none."""
+
+    def trace(self, batch: Batch, on_progress: Count = unheard) -> Trace:
+        """Its outputs for all samples.
+
+        Raises:
+            BadData: the data do not fit its inputs.
+            RuntimeFailed: it does not run.
+        """
+
+    def recorder(self) -> AbstractContextManager[Recorder]:
+        """It with its inner values; they are watched while the context is open."""
+
+    def lower(self) -> Model | None:
+        """The same as a float graph of TFLite operators, its own grids as QUANTIZE and DEQUANTIZE; None: cannot be had.
+
+        Raises:
+            BadModel: it can be had for this format, but not for this model.
+        """
+
+
+def trace_slices(
+    reference: Reference, batch: Batch, run: Callable[[Sequence[Array]], Sequence[Array]], on_progress: Count = unheard
+) -> Trace:
+    """What ``run`` gives for the data, slice by slice, for formats whose outputs are plain floats.
+
+    Raises:
+        BadData: the data do not fit the inputs; and what ``run`` raises.
+    """
+    parts: list[Sequence[Array]] = []
+    for rows in slices(bind(batch, reference.inputs, reference.name), reference.inputs):
+        parts.append(run(rows))
+        on_progress(sum(len(part[0]) for part in parts))
+    outputs = [np.concatenate([part[i] for part in parts]) for i in range(len(parts[0]))]
+    values = tuple(Value(name, array) for name, array in zip(reference.outputs, outputs, strict=True))
+    return Trace(reference.kind, values, reference.notes)
+
+
+def slices(inputs: Sequence[Array], slots: Sequence[Slot]) -> Iterator[list[Array]]:
+    """The data as the model's inputs, as many samples at once as memory bears."""
+    elements = max(1, sum(array[:1].size for array in inputs))
+    size = max(1, min(SAMPLES_AT_ONCE, ELEMENTS_AT_ONCE // elements))
+    for start in range(0, len(inputs[0]), size):
+        pairs = zip(inputs, slots, strict=True)
+        yield [array[start : start + size].astype(slot.dtype, copy=False) for array, slot in pairs]
+        release(inputs)

@@ -1,0 +1,93 @@
+"""An ``Inspection`` as the values of the JSON document."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from quantdiff.graph import Operator, Sparsity
+from quantdiff.parameters.inspection import InspectedGraph, Inspection, RangedTensor
+from quantdiff.report.text.netron import quantization_text
+
+
+def inspection_json(inspection: Inspection) -> dict[str, Any]:
+    """The keys that scripts rely on: those of the main subgraph on top, the other subgraphs in a list."""
+    main, *others = (_graph_json(graph) for graph in inspection.graphs)
+    model = inspection.model
+    return {
+        "schema": "quantdiff/1",
+        "model": {"path": str(model.path or ""), "version": model.version, "description": model.description},
+        **main,
+        "subgraphs": others,
+        "signatures": [
+            {"key": s.key, "subgraph": s.subgraph, "inputs": dict(s.inputs), "outputs": dict(s.outputs)}
+            for s in model.signatures
+        ],
+        "metadata": [{"name": entry.name, "size": entry.size} for entry in model.metadata],
+    }
+
+
+def _graph_json(graph: InspectedGraph) -> dict[str, Any]:
+    return {
+        "index": graph.index,
+        "name": graph.name,
+        "inputs": list(graph.inputs),
+        "outputs": list(graph.outputs),
+        "tensors": [_tensor_json(ranged) for ranged in graph.tensors],
+        "operators": [_operator_json(op) for op in graph.operators],
+    }
+
+
+def _tensor_json(ranged: RangedTensor) -> dict[str, Any]:
+    tensor, quant = ranged.tensor, ranged.tensor.quant
+    return {
+        "index": tensor.index,
+        "name": tensor.name,
+        "shape": tensor.shape,
+        "shape_signature": tensor.shape_signature,
+        "dtype": tensor.dtype,
+        "scale": quant.scale if quant else (),
+        "zero_point": quant.zero_point if quant else tensor.stored_zero_point,
+        "axis": quant.axis if quant else None,
+        "min": ranged.min,
+        "max": ranged.max,
+        "stored_min": tensor.stored_min,
+        "stored_max": tensor.stored_max,
+        "quantization": quantization_text(tensor),
+        "constant": tensor.is_constant,
+        "variable": tensor.is_variable,
+        "buffer": tensor.buffer,
+        "buffer_size": tensor.buffer_size,
+        "blocks": tensor.blocks and asdict(tensor.blocks),
+        "sparsity": tensor.sparsity and _sparsity_json(tensor.sparsity),
+    }
+
+
+def _sparsity_json(sparsity: Sparsity) -> dict[str, Any]:
+    levels = [{"format": level.format, "size": level.size} for level in sparsity.dimensions]
+    return {
+        "traversal_order": sparsity.traversal_order,
+        "block_map": sparsity.block_map,
+        "dimensions": levels,
+    }
+
+
+def _operator_json(op: Operator) -> dict[str, Any]:
+    return {
+        "index": op.index,
+        "op": op.op,
+        "version": op.version,
+        "inputs": op.inputs,
+        "outputs": op.outputs,
+        "intermediates": op.intermediates,
+        "fused_activation": op.options.get("fused_activation_function"),
+        "options": {name: _plain(value) for name, value in op.options.items()},
+        "custom_options_size": 0 if op.custom_options is None else op.custom_options.size,
+    }
+
+
+def _plain(value: object) -> object:
+    """An option that is bytes is told by its size."""
+    return {"bytes": value.size} if isinstance(value, np.ndarray) else value

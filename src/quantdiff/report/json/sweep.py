@@ -1,0 +1,31 @@
+"""Trials of a sweep as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from quantdiff.experiment.store import Stored
+from quantdiff.report.csv.sweep import comparison_fields, trial_fields
+from quantdiff.report.json.outcome import SCHEMA
+
+
+def sweep_document(trials: Sequence[Stored], store: str) -> dict[str, Any]:
+    """Every trial with all that it found."""
+    return {"schema": SCHEMA, "command": "sweep", "store": store, "trials": [_document(each) for each in trials]}
+
+
+def _document(stored: Stored) -> dict[str, Any]:
+    document = {**trial_fields(stored), "key": stored.trial.key, "versions": dict(stored.trial.training.versions)}
+    if stored.result is None:
+        return {**document, "error": stored.error}
+    result = stored.result
+    scores = {s.engine: {"accuracy": s.accuracy, "error_rate": s.error_rate, "count": s.count} for s in result.scores}
+    return {
+        **document,
+        "scores": scores,
+        "comparisons": [comparison_fields(comparison) for comparison in result.comparisons],
+        "ranges": [asdict(each) for each in result.ranges],
+        "failures": [asdict(failure) for failure in result.failures],
+    }

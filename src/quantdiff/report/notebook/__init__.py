@@ -1,0 +1,1 @@
+"""Results that show themselves in a notebook, and the widget to walk through layers."""

@@ -1,0 +1,121 @@
+"""Results → the page that a notebook shows: the tables and lines of the terminal, as HTML.
+
+One description serves both, so that a figure cannot read one way here and another there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import singledispatch
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from quantdiff.compare.comparison import Comparison
+from quantdiff.compare.layers.report import LayerReport
+from quantdiff.compare.outcome import Failure, Outcome
+from quantdiff.compare.verdict import Verification
+from quantdiff.experiment.summary import Summary
+from quantdiff.ladder.explanation import Explanation, Explanations
+from quantdiff.linting.lint import LintReport
+from quantdiff.paper.working import Working
+from quantdiff.parameters.inspection import Inspection
+from quantdiff.parameters.quantizers import Parameters
+from quantdiff.report.notebook.inspection import inspection_parts
+from quantdiff.report.notebook.page import page
+from quantdiff.report.text.explanation import print_explanation
+from quantdiff.report.text.layers import print_layers
+from quantdiff.report.text.lint import lint_text
+from quantdiff.report.text.outcome import print_outcome
+from quantdiff.report.text.params import parameters_parts
+from quantdiff.report.text.study import summary_parts
+from quantdiff.report.text.verification import print_verification
+from quantdiff.report.text.working import working_text
+
+
+def html_of(value: object) -> str:
+    """What a notebook shows for a result of this package; names in it stay text."""
+    return page(parts_of(value))
+
+
+@singledispatch
+def parts_of(value: object) -> Iterable[RenderableType]:
+    """The tables and lines of a result, as the terminal has them."""
+    raise TypeError(f"no page for {type(value).__name__}")
+
+
+class _Collector(Console):
+    """A console that keeps what it is given to print."""
+
+    def __init__(self) -> None:
+        super().__init__(force_terminal=False, width=1)
+        self.parts: list[RenderableType] = []
+
+    def print(self, *parts: Any, **_: Any) -> None:
+        self.parts += parts
+
+
+def _printed(show: Callable[[Any, Console], None], value: object) -> list[RenderableType]:
+    collector = _Collector()
+    show(value, collector)
+    return collector.parts
+
+
+@parts_of.register
+def _(value: Outcome) -> Iterable[RenderableType]:
+    return [*_printed(print_outcome, value), *map(_failure, value.failures)]
+
+
+@parts_of.register
+def _(value: Comparison) -> Iterable[RenderableType]:
+    return _printed(print_outcome, Outcome({}, (value,), notes=value.notes))
+
+
+@parts_of.register
+def _(value: LayerReport) -> Iterable[RenderableType]:
+    return _printed(print_layers, value)
+
+
+@parts_of.register
+def _(value: Explanation) -> Iterable[RenderableType]:
+    return _printed(print_explanation, value)
+
+
+@parts_of.register
+def _(value: Explanations) -> Iterable[RenderableType]:
+    return [*(part for each in value.found for part in parts_of(each)), *map(_failure, value.failures)]
+
+
+@parts_of.register
+def _(value: Verification) -> Iterable[RenderableType]:
+    return _printed(print_verification, value)
+
+
+@parts_of.register
+def _(value: Parameters) -> Iterable[RenderableType]:
+    return parameters_parts(value)
+
+
+@parts_of.register
+def _(value: Summary) -> Iterable[RenderableType]:
+    return summary_parts(value)
+
+
+@parts_of.register
+def _(value: LintReport) -> Iterable[RenderableType]:
+    return [lint_text(value)]
+
+
+@parts_of.register
+def _(value: Inspection) -> Iterable[RenderableType]:
+    return inspection_parts(value)
+
+
+@parts_of.register
+def _(value: Working) -> Iterable[RenderableType]:
+    return [Text(working_text(value))]
+
+
+def _failure(failure: Failure) -> Text:
+    return Text(failure.error, style="red")

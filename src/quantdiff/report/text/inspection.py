@@ -1,0 +1,117 @@
+"""An ``Inspection`` as text for the terminal: plain lines, so that names can hold no markup and grep finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice, zip_longest
+
+import numpy as np
+
+from quantdiff.graph import Model, Operator, Tensor
+from quantdiff.parameters.inspection import InspectedGraph, Inspection, RangedTensor
+from quantdiff.report.plain import printable
+from quantdiff.report.text.netron import js_number, quantization_lines
+
+CHANNELS_SHOWN = 4
+
+
+def inspection_text(inspection: Inspection) -> str:
+    """The model, then tensors and operators of each subgraph.
+
+    Of a tensor with many channels the first ones are shown, unless it was asked for by name.
+    """
+    channels = None if inspection.pattern is not None else CHANNELS_SHOWN
+    lines = [*heading(inspection.model)]
+    for graph in inspection.graphs:
+        if graph.tensors or inspection.pattern is None:
+            lines += ["", f"subgraph {graph.index}: {printable(graph.name) or 'unnamed'}"]
+            lines += _tensors(graph, channels)
+            lines += ["operators", *_operators(graph)] if graph.operators else []
+    return "\n".join(lines)
+
+
+def heading(model: Model) -> Iterator[str]:
+    """The file, its signatures and its metadata."""
+    yield f"{printable(str(model.path or 'model'))}: TFLite version {model.version}"
+    if model.description:
+        yield f"description: {printable(model.description)}"
+    for signature in model.signatures:
+        inputs, outputs = (_named(ends) for ends in (signature.inputs, signature.outputs))
+        where = f"subgraph {signature.subgraph}"
+        yield f"signature {printable(signature.key)}: {inputs} → {outputs} ({where})"
+    for entry in model.metadata:
+        yield f"metadata {printable(entry.name)}: {entry.size} bytes"
+
+
+def _named(ends: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{printable(name)} = {index}" for name, index in ends)
+
+
+def _tensors(graph: InspectedGraph, channels: int | None) -> Iterator[str]:
+    width = max((len(str(each.tensor.index)) for each in graph.tensors), default=0)
+    for ranged in graph.tensors:
+        tensor = ranged.tensor
+        name = printable(tensor.name) or "unnamed"
+        yield "  ".join([f"{tensor.index:>{width}}", name, *facts(graph, tensor)])
+        yield from (f"{'':{width}}    {line}" for line in quantization(ranged, channels))
+
+
+def facts(graph: InspectedGraph, tensor: Tensor) -> Iterator[str]:
+    """Type and shape, and what is special about a tensor."""
+    yield f"{tensor.dtype}{list(tensor.shape)}"
+    if tensor.shape_signature not in {None, tensor.shape}:
+        yield f"signature {list(tensor.shape_signature or ())}"
+    if tensor.is_constant:
+        yield f"{tensor.buffer_size} bytes"
+    if tensor.quant and tensor.quant.axis is not None:
+        yield f"axis {tensor.quant.axis}"
+    yield from (word for word, is_so in _words(graph, tensor) if is_so)
+
+
+def _words(graph: InspectedGraph, tensor: Tensor) -> tuple[tuple[str, bool], ...]:
+    return (
+        ("variable", tensor.is_variable),
+        ("sparse", tensor.sparsity is not None),
+        ("input", tensor.index in graph.inputs),
+        ("output", tensor.index in graph.outputs),
+    )
+
+
+def quantization(ranged: RangedTensor, channels: int | None) -> Iterator[str]:
+    """Netron's lines, each with the range that scale and zero point give; ``channels`` of them, None for all."""
+    yield from _blocks(ranged.tensor)
+    count = max(len(ranged.min), len(ranged.tensor.stored_min), len(ranged.tensor.stored_max))
+    shown = count if channels is None or count <= channels + 1 else channels
+    lines = [*islice(quantization_lines(ranged.tensor), shown)]
+    width = max(map(len, lines), default=0)
+    ranges = zip(ranged.min[:shown], ranged.max[:shown], strict=True)
+    computed = (f"   computed {js_number(low)} … {js_number(high)}" for low, high in ranges)
+    yield from (f"{line:{width}}{extra}" for line, extra in zip_longest(lines, computed, fillvalue=""))
+    if shown < count:
+        yield f"… {count - shown} more: --tensor {ranged.tensor.index} shows all"
+
+
+def _blocks(tensor: Tensor) -> Iterator[str]:
+    if (blocks := tensor.blocks) is not None:
+        extent = f"of {blocks.block_size}" if blocks.block_size else f"of shape {list(blocks.block_shape)}"
+        along = f" along axes {list(blocks.axes)}" if blocks.axes else ""
+        yield f"blocks {extent}{along}: scales in tensor {blocks.scales}, zero points in {blocks.zero_points}"
+
+
+def _operators(graph: InspectedGraph) -> Iterator[str]:
+    width = max((len(str(op.index)) for op in graph.operators), default=0)
+    longest = max((len(printable(op.op)) for op in graph.operators), default=0)
+    for op in graph.operators:
+        ends = " → ".join(", ".join(map(str, side)) for side in (op.inputs, op.outputs))
+        line = f"{op.index:>{width}}  {printable(op.op):{longest}}  {ends}  {options(op)}"
+        yield line.rstrip()
+
+
+def options(op: Operator) -> str:
+    """``name=value`` of every option that the operator has."""
+    custom = [] if op.custom_options is None else [f"{op.custom_options.size} bytes of options"]
+    return printable(", ".join(custom + [f"{name}={_shown(value)}" for name, value in op.options.items()]))
+
+
+def _shown(value: object) -> object:
+    return f"{value.size} bytes" if isinstance(value, np.ndarray) else value

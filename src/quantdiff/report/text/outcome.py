@@ -1,0 +1,105 @@
+"""Values → text for a person: a table on a terminal, the same lines in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from quantdiff.compare.comparison import Comparison, Figures
+from quantdiff.compare.outcome import Outcome
+from quantdiff.report.text.layers import print_layers
+
+NO_VALUE = "–"
+
+
+def print_outcome(outcome: Outcome, console: Console) -> None:
+    """Print accuracies, a block per comparison, and how the numbers came about."""
+    if outcome.accuracy:
+        console.print(_accuracies(outcome.accuracy))
+    for comparison in outcome.comparisons:
+        console.print(_title(comparison, outcome.made_by))
+        console.print(_block(comparison.figures))
+        for output in comparison.outputs if len(comparison.outputs) > 1 else ():
+            console.print(_line(f"  output {output.candidate}", output.figures))
+    for report in outcome.layers:
+        print_layers(report, console)
+    for line in _footer(outcome):
+        console.print(Text(line, style="dim"), soft_wrap=True)
+
+
+def _accuracies(accuracy: Mapping[str, float]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("accuracy")
+    for engine in accuracy:
+        table.add_column(escape(engine), justify="right")
+    table.add_row("", *(f"{value:.4f}" for value in accuracy.values()))
+    return table
+
+
+def _title(comparison: Comparison, made_by: Mapping[str, object]) -> Text:
+    passed = comparison.figures.passed
+    what = "".join(f"{made_by[key]}, " for key in ("model",) if key in made_by)
+    seed = f"seed {made_by['seed']}, " if "seed" in made_by else ""
+    return Text.assemble(
+        ("\n" + f"{comparison.reference} vs {comparison.candidate}".upper(), "bold"),
+        f"   {what}{seed}tolerance {comparison.tolerance:g}: ",
+        ("passed", "green") if passed else ("failed", "red"),
+    )
+
+
+def _block(figures: Figures) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2))
+    for _ in range(2):
+        table.add_column()
+        table.add_column(justify="right")
+    for left, right in zip(in_units(figures), in_steps(figures), strict=True):
+        table.add_row(*left, *right)
+    return table
+
+
+def in_units(figures: Figures) -> Iterator[tuple[str, str]]:
+    """Names and texts of the figures in real units."""
+    yield "max error", f"{figures.max_abs_error:.6g}"
+    yield "max relative error", _number(figures.max_relative_error, ".6g")
+    yield "mean error", f"{figures.mean_abs_error:.6g}"
+    yield "outputs not close", f"{figures.not_close:.3%} of {figures.count:,}"
+    yield "same top-1 decision", _number(figures.top1_agreement, ".3%")
+
+
+def in_steps(figures: Figures) -> Iterator[tuple[str, str]]:
+    """Names and texts of the figures on the integer grid, and of the ratios."""
+    yield "differ as integers", _number(figures.differing, ",")
+    yield "largest difference", "–" if figures.max_steps is None else _steps(figures.max_steps)
+    yield "one step", _number(figures.step, ".6g")
+    yield "SQNR", f"{figures.sqnr_db:.2f} dB"
+    yield "cosine", _number(figures.cosine, ".6f")
+
+
+def _line(name: str, figures: Figures) -> Text:
+    steps = "" if figures.differing is None else f", {figures.differing:,} differ, at most {_steps(figures.max_steps)}"
+    return Text(f"{name}: max error {figures.max_abs_error:.6g}, not close {figures.not_close:.3%}{steps}")
+
+
+def _steps(count: int | None) -> str:
+    return NO_VALUE if count is None else f"{count:,} step" + ("" if count == 1 else "s")
+
+
+def _number(value: float | None, form: str) -> str:
+    return NO_VALUE if value is None else format(value, form)
+
+
+def _footer(outcome: Outcome) -> Iterator[str]:
+    yield ""
+    if outcome.comparisons and all(c.figures.differing is None for c in outcome.comparisons):
+        yield "no integer grid at the output (float or dynamic range): nothing is counted in steps"
+    yield from outcome.notes
+    made_by = outcome.made_by
+    if "data" in made_by:
+        yield f"data {made_by['data']}, {made_by['samples']:,} test samples"
+    versions = made_by.get("versions")
+    if isinstance(versions, Mapping):
+        yield ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -1,0 +1,134 @@
+"""A ``Working`` as lines for a person, and as the document that ``work --json`` prints; every number is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from quantdiff.paper.working import Given, Number, Operand, Products, Sheet, Step, Term, Working
+from quantdiff.report.plain import printable
+
+FIRST, LAST = 5, 2
+"""Of a long sum the terminal shows this many terms at each end; JSON has them all."""
+
+
+def working_document(working: Working) -> dict[str, Any]:
+    """Everything, no term left out, no number rounded."""
+    sheet = working.sheet
+    return {
+        "schema": "quantdiff/1",
+        **working.made_by,
+        "operator": {"index": working.index, "op": working.op},
+        "element": list(working.element),
+        "at": list(working.at),
+        "runtime": working.runtime,
+        "kernel": working.kernel,
+        "operands": [asdict(operand) for operand in sheet.operands],
+        "products": None if sheet.products is None else asdict(sheet.products),
+        "rule": sheet.rule,
+        "steps": [asdict(step) for step in sheet.steps],
+        "result": sheet.result,
+        "real": working.real,
+        "runtime_gave": working.runtime_gave,
+        "others": [asdict(given) for given in working.others],
+    }
+
+
+def working_text(working: Working) -> str:
+    """Operands, products, sum, rounding, result, and what each runtime gives."""
+    sheet = working.sheet
+    lines = [*_heading(working), "", *_operands(sheet.operands)]
+    if sheet.products is not None:
+        lines += ["", "products of stored integers", *_terms(sheet.products), "", "sum", *_sum(sheet.products)]
+    lines += ["", f"steps ({sheet.rule})", *_steps(sheet), "", *_verdict(working)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _heading(working: Working) -> Iterator[str]:
+    where = f"{working.op} #{working.index}, sample {working.element[0]}, element {list(working.at)}"
+    kernel = "" if working.kernel == working.runtime else f" (which leaves it to the {working.kernel} kernel)"
+    yield f"{where}, on {working.runtime}{kernel}"
+
+
+def _operands(operands: Sequence[Operand]) -> Iterator[str]:
+    for operand in operands:
+        value = "" if operand.value is None else f" = {operand.value!r}"
+        place = "" if operand.at is None or operand.role == "y" else list(operand.at)
+        scale = "" if operand.scale is None else f", scale {operand.scale!r}, zero point {operand.zero_point}"
+        yield f"  {operand.role}{place}{value}: {operand.dtype}{scale}   {printable(operand.name)}"
+
+
+def _terms(products: Products) -> Iterator[str]:
+    terms = products.terms
+    if len(terms) <= FIRST + LAST + 1:
+        yield from _aligned(terms)
+    else:
+        both = [*_aligned([*terms[:FIRST], *terms[-LAST:]])]
+        yield from both[:FIRST]
+        yield f"  … {len(terms) - FIRST - LAST} more (--json has them all) …"
+        yield from both[FIRST:]
+    if products.padded:
+        yield f"  {products.padded} more lie in the padding, which stands for 0 and adds nothing"
+
+
+def _aligned(terms: Sequence[Term]) -> Iterator[str]:
+    rows = [(f"x{list(t.x_at)} · w{list(t.w_at)}", f"{t.x} · {t.w}", str(t.product)) for t in terms]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for places, factors, product in rows:
+        yield f"  {places:{widths[0]}}   {factors:>{widths[1]}} = {product:>{widths[2]}}"
+
+
+def _sum(p: Products) -> Iterator[str]:
+    rows = [
+        ("Σ q_x·q_w", f"{p.count} products", p.sum_xw),
+        ("− z_w·Σ q_x", f"−{_factor(p.z_w)} · {_factor(p.sum_x)}", p.for_z_w),
+        ("− z_x·Σ q_w", f"−{_factor(p.z_x)} · {_factor(p.sum_w)}", p.for_z_x),
+        ("+ K·z_x·z_w", f"{p.count} · {_factor(p.z_x)} · {_factor(p.z_w)}", p.for_both),
+        ("= accumulator", "", p.accumulator),
+    ]
+    if p.bias is not None:
+        rows += [("+ bias", "", p.bias), ("= accumulator with bias", "in 32 bits", p.total)]
+    return _columns(rows, ">")
+
+
+def _factor(value: int) -> str:
+    return f"({value})" if value < 0 else str(value)
+
+
+def _steps(sheet: Sheet) -> Iterator[str]:
+    rows: list[tuple[str, str, Number]] = []
+    for step in sheet.steps:
+        rows.append((step.name, step.formula + _values(step), step.value))
+        if step.exact is not None and step.exact != step.value:
+            rows[-1] = (step.name, f"{rows[-1][1]}: {step.exact!r}", step.value)
+    return _columns(rows)
+
+
+def _values(step: Step) -> str:
+    if not step.terms:
+        return ""
+    shown = [str(term) for term in step.terms]
+    if len(shown) > FIRST + LAST + 1:
+        shown = [*shown[:FIRST], "…", *shown[-LAST:]]
+    return ": " + ", ".join(shown)
+
+
+def _columns(rows: Sequence[tuple[str, str, Number]], align: str = "<") -> Iterator[str]:
+    texts = [(name, formula, repr(value)) for name, formula, value in rows]
+    first, second, third = (max(map(len, column)) for column in zip(*texts, strict=True))
+    for name, formula, value in texts:
+        yield f"  {name:{first}}   {formula:{second}}   {value:{align}{third}}"
+
+
+def _verdict(working: Working) -> Iterator[str]:
+    real = "" if working.sheet.operands[-1].scale is None else f" (in real units {working.real!r})"
+    yield f"result {working.sheet.result!r}{real}"
+    yield f"the {working.runtime} runtime gave {working.runtime_gave!r}: equal"
+    yield f"by each runtime's rule on the same inputs: {', '.join(_given(each) for each in working.others)}"
+
+
+def _given(each: Given) -> str:
+    if each.value is None:
+        return f"{each.runtime} unknown ({printable(each.why)})"
+    return f"{each.runtime} {each.value!r}"

@@ -1,0 +1,186 @@
+"""Sums of float32 products, each runtime adding in an order of its own.
+
+reference: LiteRT ``internal/reference/fully_connected.h``, ``conv.h``, ``depthwiseconv_float.h``: one after another,
+the bias last; tflm: the same. builtin on x86: ``cpu_backend_gemm_eigen.cc`` for one row, Eigen
+``src/Core/products/GeneralMatrixVector.h`` and ``src/Core/InnerProduct.h`` with vectors of four; ``internal/optimized/
+depthwiseconv_float.h``: bias first. xnnpack: ``src/f32-gemm``, ``src/f32-igemm``, ``src/f32-dwconv``: bias first, each
+product added without rounding it, floats below the smallest normal one as zeros; on a CPU with FMA.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import product
+
+import numpy as np
+
+from quantdiff.quant import Array
+from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add
+from quantdiff.sim.node import Node, NoKernel
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.window import axes_of, pad_image, windows
+from quantdiff.sim.xnnpack.dwconv_tile import TILES, unused_taps
+
+LANES = 4
+"""Floats in a vector of Eigen's, as the wheel is built."""
+ACCUMULATORS = 4832
+"""Sums that ``builtin`` keeps while it goes through the taps (``kAccBufferMaxSize``)."""
+CLAMPED_AT_ZERO = ("RELU", "RELU6")
+BLOCKED = "several rows of float products at once, which Eigen adds up block by block"
+
+
+def is_real(node: Node) -> bool:
+    """True for float32 × float32 → float32."""
+    return node.x.dtype == node.at(1).dtype == node.y.dtype == "float32"
+
+
+def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) -> Array:
+    """Compute ``clamp(x @ w.T + bias)`` in float32.
+
+    Shapes: x (rows, depth), w (units, depth), bias (units,) -> (rows, units).
+    """
+    return clamped(node, row_products(x, w, bias, runtime, math.prod(node.x.shape) == x.shape[1]), runtime)
+
+
+def row_products(x: Array, w: Array, bias: Array | None, runtime: Runtime, alone: bool) -> Array:
+    """The same without a clamp; ``alone`` when a call of the kernel sees one row."""
+    offset = np.zeros(len(w), np.float32) if bias is None else bias
+    if runtime is not Runtime.BUILTIN:
+        pairs = ((x[:, k, None], w[:, k]) for k in range(x.shape[1]))
+        return in_order(pairs, np.broadcast_to(offset, (len(x), len(w))), runtime)
+    if not alone:
+        raise NoKernel(BLOCKED)
+    zero = np.float32(0)  # which a single sum is added to, so that it is never -0
+    return (zero + in_one_sum(x, w) if len(w) == 1 else in_four_sums(x, w)) + offset
+
+
+def convolution(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) -> Array:
+    """A float convolution, group by group. Shapes: see ``ops/conv_2d.py``."""
+    depth, offset = w.shape[3], np.zeros(len(w), np.float32) if bias is None else bias
+    groups = x.shape[3] // depth
+    if runtime is Runtime.BUILTIN and groups == 1:  # with groups it takes the reference kernel
+        raise NoKernel(BLOCKED)
+    seen, out = _windows(node, x, w.shape[1:3]), len(w) // groups
+    if runtime is Runtime.XNNPACK and depth == out == 1 and w[0].size <= TILES[-1]:
+        return clamped(node, in_columns(node, x, np.moveaxis(w[..., 0], 0, -1), offset), runtime)
+    parts = []
+    for g in range(groups):
+        mine = w[g * out : (g + 1) * out]
+        taps = product(range(w.shape[1]), range(w.shape[2]), range(depth))
+        pairs = ((seen[:, :, :, i, j, g * depth + k, None], mine[:, i, j, k]) for i, j, k in taps)
+        mine_too = offset[g * out : (g + 1) * out]
+        parts.append(in_order(pairs, np.broadcast_to(mine_too, (*seen.shape[:3], out)), runtime))
+    return clamped(node, np.concatenate(parts, axis=-1), runtime)
+
+
+def depthwise(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) -> Array:
+    """A float depthwise convolution. Shapes: see ``ops/depthwise_conv_2d.py``."""
+    channels, offset = w.shape[3], np.zeros(w.shape[3], np.float32) if bias is None else bias
+    if runtime is Runtime.XNNPACK and channels == x.shape[3] and w[0, :, :, 0].size <= TILES[-1]:
+        return clamped(node, in_columns(node, x, w[0], offset), runtime)
+    seen = _windows(node, np.repeat(x, channels // x.shape[3], axis=3), w.shape[1:3])
+    taps = [*product(range(w.shape[1]), range(w.shape[2]))]
+    pairs = ((seen[:, :, :, i, j], w[0, i, j]) for i, j in taps)
+    whole = np.broadcast_to(offset, (*seen.shape[:3], channels))
+    if runtime is Runtime.BUILTIN:
+        image = _windows(node, np.ones((1, *x.shape[1:3], 1), np.float32), w.shape[1:3]) > 0
+        y = clamped(node, where_inside(pairs, (image[:, :, :, i, j] for i, j in taps), whole), runtime)
+        return _without_minus_behind_vectors(node, y)
+    return clamped(node, in_order(pairs, whole, runtime), runtime)
+
+
+def in_columns(node: Node, x: Array, w: Array, offset: Array) -> Array:
+    """XNNPACK's kernel for one product a tap: down the columns of a window, then the taps that it has too many.
+
+    For windows of up to 25 taps; larger ones go to the kernel that all other convolutions have.
+
+    Shapes: x (n, h, w, c), w (kh, kw, c), offset (c,) -> (n, out_h, out_w, c).
+    """
+    axes = axes_of(node, x.shape, (w.shape[0], w.shape[1]))
+    image = pad_image(x, axes, 0.0)
+    seen, none = windows(image, axes), np.zeros_like(offset)
+    pairs = [(seen[:, :, :, i, j], w[i, j]) for j, i in product(range(w.shape[1]), range(w.shape[0]))]
+    pairs += [(read, none) for read in unused_taps(image, axes)]
+    return in_order(pairs, np.broadcast_to(offset, (*seen.shape[:3], len(offset))), Runtime.XNNPACK)
+
+
+def _without_minus_behind_vectors(node: Node, y: Array) -> Array:
+    """``builtin`` clamps a part of a row by vectors, which keep -0, and what is left over one by one, to 0.
+
+    ``internal/optimized/depthwiseconv_float.h``: ``max(0, acc)`` of two zeros is the first. Shape: (n, h, w, c).
+    """
+    if node.activation not in CLAMPED_AT_ZERO:
+        return y
+    _, _, width, channels = y.shape
+    part = max(1, ACCUMULATORS // channels)
+    for start in range(0, width, part):
+        values = y[:, :, start : start + part].reshape(*y.shape[:2], -1)
+        body = values.shape[2] // LANES * LANES
+        left = values[..., body:]
+        values[..., body:] = np.where(left == 0, np.float32(0), left)
+        y[:, :, start : start + part] = values.reshape(*y.shape[:2], -1, channels)
+    return y
+
+
+def where_inside(pairs: Iterable[tuple[Array, Array]], inside: Iterable[Array], total: Array) -> Array:
+    """The products of the pairs onto ``total``; a tap beyond the image adds nothing, where 0 would turn -0 into 0."""
+    for (a, b), here in zip(pairs, inside, strict=True):
+        total = np.where(here, total + a * b, total)
+    return total
+
+
+def _windows(node: Node, x: Array, taps: tuple[int, ...]) -> Array:
+    axes = axes_of(node, x.shape, (taps[0], taps[1]))
+    return windows(pad_image(x, axes, 0.0), axes)
+
+
+def in_order(pairs: Iterable[tuple[Array, Array]], offset: Array, runtime: Runtime) -> Array:
+    """The products of the pairs one after another, onto ``offset`` (XNNPACK) or before it."""
+    if runtime is Runtime.XNNPACK:
+        total = flushed(offset)
+        for a, b in pairs:
+            total = flushed(fused_multiply_add(flushed(a), flushed(b), total))
+        return total
+    total = np.zeros(offset.shape, np.float32)
+    for a, b in pairs:
+        total = total + a * b
+    return total + offset
+
+
+def in_four_sums(x: Array, w: Array) -> Array:
+    """Every fourth product joins the same partial sum; what does not fill a vector comes after."""
+    body = x.shape[1] // LANES * LANES
+    sums = np.zeros((len(x), len(w), LANES), np.float32)
+    for k in range(0, body, LANES):
+        sums = sums + x[:, None, k : k + LANES] * w[:, k : k + LANES]
+    total = joined(sums)
+    for k in range(body, x.shape[1]):
+        total = total + x[:, k, None] * w[:, k]
+    return total
+
+
+def in_one_sum(x: Array, w: Array) -> Array:
+    """A single unit: up to four vectors of partial sums, joined from the last to the first."""
+    products, body = x * w[0], x.shape[1] // LANES * LANES
+    if not body:
+        return _one_by_one(products[:, 0], products[:, 1:])[:, None]
+    vectors = [products[:, k : k + LANES] for k in range(0, body, LANES)]
+    sums = vectors[:LANES]
+    for index, vector in enumerate(vectors[LANES:]):
+        sums[index % LANES] = sums[index % LANES] + vector
+    whole = sums[-1]
+    for earlier in reversed(sums[:-1]):
+        whole = earlier + whole
+    return _one_by_one(joined(whole), products[:, body:])[:, None]
+
+
+def joined(sums: Array) -> Array:
+    """The four partial sums of a vector as one (Eigen's ``predux``). Shapes: (…, 4) -> (…)."""
+    return np.asarray((sums[..., 0] + sums[..., 2]) + (sums[..., 1] + sums[..., 3]))
+
+
+def _one_by_one(total: Array, others: Array) -> Array:
+    for k in range(others.shape[1]):
+        total = total + others[:, k]
+    return total

@@ -1,0 +1,199 @@
+"""One operator on the simulator: many samples and several runtimes, in as few calls as its kernel allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
+from quantdiff.quant import Array
+from quantdiff.sim.node import Node, NoKernel, node_of
+from quantdiff.sim.registry import Kernel, kernels
+from quantdiff.sim.rounding.rounded import Rounded
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.xnnpack.delegate import kernel_of
+
+Outputs = tuple[Array, ...]
+Results = Rounded | Sequence[Outputs]
+Result = TypeVar("Result")
+ELEMENTS_AT_ONCE, BLOCKED_AT_ONCE = 2**19, 2**25
+"""Input and output elements of the samples that go through a kernel together; more where it works in blocks itself."""
+BLOCKED_TYPES = ("int8", "uint8")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operator about to be computed: its kernel, what is fed, and the runtimes whose kernels run.
+
+    Shapes: each feed (``count``, *shape of the tensor). ``at_once`` samples share one call of the kernel as a longer
+    first axis; 0 when they must go one by one.
+    """
+
+    node: Node
+    kernel: Kernel
+    feeds: tuple[Array | None, ...]
+    ran_by: Mapping[Runtime, Runtime]
+    count: int
+    at_once: int
+
+    @property
+    def runtimes(self) -> tuple[Runtime, ...]:
+        """Each kernel once."""
+        return tuple(dict.fromkeys(self.ran_by.values()))
+
+    def sampled(self, y: Array) -> Array:
+        """An output of the kernel with the samples along axis 0."""
+        return y[:, None] if self.at_once else y[None]
+
+
+def run_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime) -> Outputs:
+    """The outputs of one operator, given its input tensors with the samples along axis 0.
+
+    Raises:
+        NoKernel: the simulator has none for this op, these types or this runtime.
+    """
+    return run_operator_on_each(graph, operator, values, (runtime,))[runtime]
+
+
+def run_operator_on_each(
+    graph: Graph,
+    operator: Operator,
+    values: Mapping[int, Array],
+    runtimes: Sequence[Runtime],
+    kernel: Kernel | None = None,
+) -> dict[Runtime, Outputs]:
+    """The same for several runtimes that get the same input: what they have in common is computed once.
+
+    ``kernel`` stands in for the op's own.
+
+    Raises:
+        NoKernel: the simulator has none for this op, these types or one of the runtimes.
+    """
+    call = _prepared(graph, operator, values, runtimes, kernel)
+    parts = list(_calls(call, _whole))
+    stacks: dict[tuple[int, ...], Array] = {}  # what the runtimes share stays one array
+
+    def stacked(k: int, i: int) -> Array:
+        arrays = [part[k][i] for part in parts]
+        same = tuple(map(id, arrays))
+        if same not in stacks:
+            stacks[same] = _stack([call.sampled(array) for array in arrays], call.node)
+        return stacks[same]
+
+    outputs = {r: tuple(stacked(k, i) for i in range(len(operator.outputs))) for k, r in enumerate(call.runtimes)}
+    return {runtime: outputs[call.ran_by[runtime]] for runtime in runtimes}
+
+
+def compare_operator_on_each(
+    graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]
+) -> tuple[Outputs, dict[Runtime, int]]:
+    """The outputs of the first runtime, and how many elements each gives otherwise; its results are not kept.
+
+    Raises:
+        NoKernel: the simulator has none for this op, these types or one of the runtimes.
+    """
+    call = _prepared(graph, operator, values, runtimes)
+    parts = list(_calls(call, _first_and_differing))
+    firsts = zip(*(first for first, _ in parts), strict=True)
+    outputs = tuple(_stack([call.sampled(array) for array in arrays], call.node) for arrays in firsts)
+    totals = dict(zip(call.runtimes, map(sum, zip(*(counts for _, counts in parts), strict=True)), strict=True))
+    return outputs, {runtime: totals[call.ran_by[runtime]] for runtime in runtimes}
+
+
+def _prepared(
+    graph: Graph,
+    operator: Operator,
+    values: Mapping[int, Array],
+    runtimes: Sequence[Runtime],
+    kernel: Kernel | None = None,
+) -> Call:
+    kernel = kernel or kernels().get(operator.op)
+    if kernel is None:
+        raise NoKernel("no kernel")
+    node = node_of(graph, operator)
+    held = [values.get(i) for i in operator.inputs]
+    count = max((len(array) for array in held if array is not None), default=1)
+    feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
+    ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
+    return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
+
+
+def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
+    """How many samples may share one call as a longer first axis; 0 when they must go one by one."""
+    arrays = [array for array in feeds if array is not None]
+    constants = [t for t, array in zip(node.inputs, feeds, strict=True) if t is not None and array is None]
+    batched = kernel.batched(node) if callable(kernel.batched) else kernel.batched
+    if not (batched and arrays):
+        return 0
+    rank = arrays[0].ndim - 1
+    alike = all(a.ndim - 1 == rank and rank > 0 and a.shape[1] == 1 for a in arrays)
+    fits = all(t.data is None or t.data.ndim <= rank for t in constants)
+    if not (alike and fits and all(t.shape[:1] == (1,) for t in node.outputs)):
+        return 0
+    elements: int = sum(array[0].size for array in arrays) + sum(math.prod(t.shape) for t in node.outputs)
+    blocked = kernel.shared and node.x.dtype in BLOCKED_TYPES
+    return max(1, (BLOCKED_AT_ONCE if blocked else ELEMENTS_AT_ONCE) // max(1, elements))
+
+
+def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
+    """What ``take`` makes of the kernel's results, an entry per runtime, for some samples after the others."""
+    step = call.at_once or 1
+    for start in range(0, call.count, step):
+        arguments: list[Array | None] = []
+        for tensor, feed in zip(call.node.inputs, call.feeds, strict=True):
+            if feed is not None:
+                arguments.append(feed[start : start + step, 0] if call.at_once else feed[start])
+            else:
+                arguments.append(None if tensor is None else _stored(tensor))
+        try:
+            with np.errstate(all="ignore"):
+                result = take(_results(call, arguments))
+        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+            raise NoKernel(f"its tensors do not fit together here: {error}") from error
+        yield result
+
+
+def _stored(tensor: Tensor) -> Array | None:
+    """A constant as kernels take it: what the file packs below 8 bits as int8."""
+    packed = tensor.dtype in PACKED and tensor.data is not None and tensor.sparsity is None
+    return dense_values(tensor) if packed else tensor.data
+
+
+def _results(call: Call, arguments: Sequence[Array | None]) -> Results:
+    function = call.kernel.function
+    if not call.kernel.shared:
+        return [_outputs(function(call.node, *arguments, runtime=runtime)) for runtime in call.runtimes]
+    results = function(call.node, *arguments, runtimes=call.runtimes)
+    return results if isinstance(results, Rounded) else [_outputs(result) for result in results]
+
+
+def _outputs(result: Array | Outputs | Rounded) -> Outputs:
+    assert not isinstance(result, Rounded)
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _whole(results: Results) -> Sequence[Outputs]:
+    return [(y,) for y in results.whole()] if isinstance(results, Rounded) else results
+
+
+def _first_and_differing(results: Results) -> tuple[Outputs, Sequence[int]]:
+    """The outputs of the first runtime, and how many elements each gives otherwise."""
+    if isinstance(results, Rounded):
+        first, counts = results.first_and_differing()
+        return (first,), counts
+    return results[0], [sum(map(_differing, results[0], ys)) for ys in results]
+
+
+def _differing(a: Array, b: Array) -> int:
+    return 0 if a is b else int(np.count_nonzero(a != b))
+
+
+def _stack(parts: list[Array], node: Node) -> Array:
+    """The samples' arrays behind each other."""
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise NoKernel(f"the shape of {node.y.name!r} depends on the data")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

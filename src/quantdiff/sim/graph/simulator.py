@@ -1,0 +1,114 @@
+"""Run a graph on the simulator: the same integers as a runtime gives, from the file alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from quantdiff.graph import Graph, Operator
+from quantdiff.quant import Array
+from quantdiff.sim.graph.operators import run_operator
+from quantdiff.sim.graph.resources import STATE, Resources, keeps_resources, one_by_one
+from quantdiff.sim.node import NoKernel
+from quantdiff.sim.runtime import Runtime
+
+Operate = Callable[[Operator, Mapping[int, Array]], tuple[Array, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An operator that the simulator cannot compute, and why."""
+
+    index: int
+    op: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """Every tensor that could be computed, samples along axis 0, and every operator that could not.
+
+    ``skipped`` are the operators that wait for a tensor of a missing one.
+    """
+
+    runtime: Runtime
+    values: Mapping[int, Array] = field(repr=False)
+    missing: tuple[Missing, ...] = ()
+    skipped: tuple[int, ...] = ()
+
+
+def simulate(graph: Graph, inputs: Sequence[Array], runtime: Runtime, subgraphs: Sequence[Graph] = ()) -> Simulation:
+    """The whole chain: each operator fed with what the ones before it gave.
+
+    Shapes: each input (samples, *shape of the model's input). ``subgraphs`` are those of the model, for CALL_ONCE.
+    ``sim/graph/chains.py`` simulates several runtimes at once.
+    """
+    if not keeps_resources(graph):
+        return simulate_by(partial(_stateless, graph, runtime), graph, inputs, runtime)
+    return _stream(graph, dict(zip(graph.inputs, inputs, strict=True)), runtime, subgraphs, graph.operators)
+
+
+def simulate_by(operate: Operate, graph: Graph, inputs: Sequence[Array], runtime: Runtime) -> Simulation:
+    """The whole chain, each operator computed by ``operate``; for graphs without resource variables."""
+    return _chain(graph.operators, dict(zip(graph.inputs, inputs, strict=True)), runtime, operate, graph)
+
+
+def replay(graph: Graph, values: Mapping[int, Array], runtime: Runtime, subgraphs: Sequence[Graph] = ()) -> Simulation:
+    """The operators on the state alone, which find all that they store among ``values``."""
+    return _stream(graph, values, runtime, subgraphs, [step for step in graph.operators if step.op in STATE])
+
+
+def _stateless(graph: Graph, runtime: Runtime, operator: Operator, values: Mapping[int, Array]) -> tuple[Array, ...]:
+    return run_operator(graph, operator, values, runtime)
+
+
+def _stream(
+    graph: Graph,
+    values: Mapping[int, Array],
+    runtime: Runtime,
+    subgraphs: Sequence[Graph],
+    operators: Sequence[Operator],
+) -> Simulation:
+    """The samples in their order, each finding the state that the one before it left."""
+    resources = Resources(subgraphs, runtime, run_operator)
+    operate = partial(resources.operate, graph)
+    parts = [_chain(operators, sample, runtime, operate, graph) for sample in one_by_one(values)]
+    made = set.intersection(*(set(part.values) for part in parts))
+    joined = {index: np.concatenate([part.values[index] for part in parts]) for index in made}
+    missing = {item.index: item for part in parts for item in part.missing}
+    skipped = {index for part in parts for index in part.skipped} - missing.keys()
+    return Simulation(runtime, joined, tuple(missing.values()), tuple(sorted(skipped)))
+
+
+def _chain(
+    operators: Sequence[Operator], values: dict[int, Array], runtime: Runtime, operate: Operate, graph: Graph
+) -> Simulation:
+    """The operators one after another; ``values`` takes what they give."""
+    missing: list[Missing] = []
+    skipped: list[int] = []
+    for operator in operators:
+        if not known(graph, operator, values):
+            skipped.append(operator.index)
+            continue
+        try:
+            outputs = operate(operator, values)
+        except NoKernel as error:
+            missing.append(Missing(operator.index, operator.op, str(error)))
+            continue
+        values.update(zip(operator.outputs, outputs, strict=True))
+    return Simulation(runtime, values, tuple(missing), tuple(skipped))
+
+
+def known(graph: Graph, operator: Operator, values: Mapping[int, Array]) -> bool:
+    """True when every input of the operator is there; a state starts afresh with each sample."""
+    return not missing_inputs(graph, operator, values)
+
+
+def missing_inputs(graph: Graph, operator: Operator, values: Mapping[int, Array]) -> list[int]:
+    """The inputs that are no constants, no state, and not among ``values``."""
+    tensors = graph.tensors
+    given = {i for i in operator.inputs if i < 0 or tensors[i].is_constant or tensors[i].is_variable}
+    return [i for i in operator.inputs if i not in given and i not in values]

@@ -1,0 +1,1 @@
+"""How an accumulator becomes an output: fixed point, multipliers, and each runtime's rule."""

@@ -1,0 +1,56 @@
+"""16-bit activations on 8-bit weights: wider sums, and rules of their own.
+
+Sources: LiteRT ``tflite/kernels/conv.cc`` (``EvalQuantizedPerChannel16x8``), ``fully_connected.cc``
+(``FullyConnectedInt16``), ``internal/reference/integer_ops/{conv,depthwise_conv}.h``; tflm:
+``tensorflow/lite/micro/kernels/{conv,depthwise_conv,fully_connected}.cc``.
+"""
+
+from __future__ import annotations
+
+from quantdiff.quant import Array
+from quantdiff.sim.node import Node, NoKernel, is_quantized, zero_point_of
+from quantdiff.sim.rounding.fixed_point import (
+    Rounding,
+    multiply_int64_by_quantized_multiplier,
+    quantize_multiplier,
+    requantize,
+    wrap_int32,
+)
+
+
+def is_wide(node: Node) -> bool:
+    """True for int16 × int8 → int16."""
+    return is_quantized(node.x, "int16") and node.at(1).dtype == "int8" and node.y.dtype == "int16"
+
+
+def has_int64_sum(node: Node, position: int) -> bool:
+    """True where the sum has 64 bits: the option ``quantized_bias_type`` says so, or nothing does."""
+    bias = node.inputs[position] if position < len(node.inputs) else None
+    kind = str(node.option("quantized_bias_type", "FLOAT32")).lower()
+    if bias is not None and bias.dtype == "int32" and kind == "float32":
+        raise NoKernel("an int32 bias without quantized_bias_type, which LiteRT reads as int64")
+    return kind != "int32"
+
+
+def symmetric(node: Node) -> bool:
+    """True where no zero point stands in the way of the fast kernels."""
+    return not any(zero_point_of(tensor) for tensor in (node.x, node.at(1), node.y))
+
+
+def round_sum(acc: Array, bias: Array | None, scale: Array, rounding: Rounding, int64_sum: bool) -> Array:
+    """The sum of products and bias, scaled: one rounding from 64 bits, the rule asked for from 32.
+
+    Shapes: acc (…, n), bias (n,), scale () or (n,).
+    """
+    total = acc if bias is None else acc + bias
+    if not int64_sum:
+        return requantize(wrap_int32(total), scale, rounding)
+    if rounding is Rounding.DOUBLE:
+        return requantize(total, scale, rounding)
+    return multiply_int64_by_quantized_multiplier(total, *quantize_multiplier(scale))
+
+
+def refuse_weights_off_zero(node: Node) -> None:
+    """The 16-bit kernels know no zero point of the weights."""
+    if zero_point_of(node.at(1)):
+        raise NoKernel("16-bit activations on weights whose zero point is not 0")

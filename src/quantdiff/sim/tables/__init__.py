@@ -1,0 +1,1 @@
+"""Curves by table, as each runtime builds and reads it."""

@@ -1,0 +1,57 @@
+"""Functions of one 8-bit value as tables of 256 entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
+from quantdiff.sim.node import Node, scale_of, zero_point_of
+from quantdiff.sim.rounding.fixed_point import rint
+from quantdiff.sim.runtime import Runtime
+
+Function = Callable[[Array], Array]
+OUTSIDE_INT32 = np.float32(2**31)
+
+
+def every_value(dtype: str) -> Array:
+    """All values of an 8-bit type, in ascending order, as int64."""
+    low, high = INTEGER_RANGE[dtype]
+    return np.arange(low, high + 1, dtype=np.int64)
+
+
+def look_up(x: Array, table: Array) -> Array:
+    """``table`` at each value of ``x``; the table starts at the lowest value of x's type. Shape as ``x``."""
+    low, _ = INTEGER_RANGE[x.dtype.name]
+    return table[x.astype(np.int64) - low]
+
+
+def float_table(node: Node, function: Function, runtime: Runtime) -> Array:
+    """A float function from the input's integers to the output's, in float32.
+
+    LiteRT ``internal/common.h`` (``LUTPopulateInt8``): half away, then the zero point. XNNPACK
+    ``src/reference/unary-elementwise.cc`` and ``reference-utils.h``: the zero point, then half to even.
+    """
+    x, y = node.x, node.y
+    real = scale_of(x) * (every_value(x.dtype) - zero_point_of(x)).astype(np.float32)
+    inverse = np.float32(1) / scale_of(y)
+    with np.errstate(over="ignore"):
+        steps = function(real).astype(np.float32) * inverse
+    zero_point = np.float32(zero_point_of(y))
+    if runtime is Runtime.XNNPACK:
+        q = rint(steps + zero_point)
+    else:
+        q = integers_of(round_half_away(steps) + zero_point, y.dtype, runtime)
+    return q.clip(*INTEGER_RANGE[y.dtype]).astype(y.dtype)
+
+
+def integers_of(q: Array, dtype: str, runtime: Runtime) -> Array:
+    """Whole floats as integers: what no int32 can hold is low in TFLM and in uint8, and saturates in LiteRT's int8.
+
+    C++ leaves that case open; so x86 and the compilers of these wheels decide.
+    """
+    if dtype == "int8" and runtime is not Runtime.TFLM:
+        return q.clip(*INTEGER_RANGE[dtype]).astype(np.int64)
+    low, _ = INTEGER_RANGE[dtype]
+    return np.where(np.abs(q) < OUTSIDE_INT32, q, low).astype(np.int64)

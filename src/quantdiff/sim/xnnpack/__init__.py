@@ -1,0 +1,1 @@
+"""Which operators XNNPACK takes, and how it cuts a graph."""

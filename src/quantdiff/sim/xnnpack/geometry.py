@@ -1,0 +1,125 @@
+"""The delegate's rules for ops whose shapes, options or constants decide.
+
+Source: LiteRT ``tflite/delegates/xnnpack/xnnpack_delegate.cc`` (``Visit…Node``).
+"""
+
+from __future__ import annotations
+
+from quantdiff.sim.node import Node
+from quantdiff.sim.xnnpack.checks import (
+    FLOAT,
+    activation,
+    all_activations,
+    bias,
+    constant,
+    eight_bit,
+    in_and_out,
+    same_quantization,
+    weights,
+)
+
+MAX_DIMS, MAX_SPLITS = 6, 4
+"""``XNN_MAX_TENSOR_DIMS``, and the parts that SPLIT may have."""
+POOL_SIDES = (("h", "height"), ("w", "width"))
+
+
+def convolution(node: Node, axis: int) -> bool:
+    """``VisitConv2DNode``, ``VisitDepthwiseConv2DNode``: a bias is required."""
+    if len(node.inputs) != 3 or not bias(node.inputs[2]):  # noqa: PLR2004 (x, weights, bias)
+        return False
+    x, w, y = node.x, node.at(1), node.y
+    typed = x.dtype == y.dtype and (w.dtype == x.dtype or (w.dtype, x.dtype) == ("int8", "float32"))
+    return activation(x) and activation(y) and constant(w) and weights(w, axis) and typed
+
+
+def depthwise(node: Node) -> bool:
+    """``VisitDepthwiseConv2DNode``: a depth multiplier is written, and divides the channels; one type for all."""
+    multiplier = int(node.option("depth_multiplier", 0))
+    divides = multiplier > 0 and node.at(1).shape[3] % multiplier == 0
+    return node.at(1).dtype == node.x.dtype and divides and convolution(node, 3)
+
+
+def fully_connected(node: Node) -> bool:
+    """``VisitFullyConnectedNode``: int8 weights with zero point 0, packed ones in whole bytes; perhaps no bias."""
+    x, w, y = node.x, node.at(1), node.y
+    b = node.inputs[2] if len(node.inputs) > 2 else None  # noqa: PLR2004 (the third input)
+    if not (activation(x) and activation(y) and x.dtype == y.dtype and constant(w) and (b is None or bias(b))):
+        return False
+    if w.dtype == x.dtype and w.dtype in FLOAT:
+        return True
+    if w.dtype == "uint8":
+        return x.dtype == "uint8" and eight_bit(w)
+    narrow = w.dtype in ("int8", "int4", "int2") and x.dtype in ("int8", "float32")
+    per_channel = w.quant is not None and w.quant.axis in (None, 0)
+    symmetric = w.dtype != "int8" or x.dtype in FLOAT or not any(w.quant.zero_point if w.quant else ())
+    whole_bytes = w.shape[-1] % {"int4": 2, "int2": 4}.get(w.dtype, 1) == 0
+    return narrow and per_channel and symmetric and whole_bytes
+
+
+def transpose_conv(node: Node) -> bool:
+    """``VisitTransposeConvNode``: inputs are the output shape, weights, x and perhaps a bias."""
+    shape, w, x = node.at(0), node.at(1), node.at(2)
+    b = node.inputs[3] if len(node.inputs) > 3 else None  # noqa: PLR2004 (the fourth input)
+    typed = x.dtype == node.y.dtype and (w.dtype == x.dtype or (w.dtype, x.dtype) == ("int8", "float32"))
+    stored = constant(shape) and constant(w) and weights(w, 0) and (b is None or bias(b))
+    return stored and typed and activation(x) and all(fits_transposed(node, axis) for axis in (1, 2))
+
+
+def fits_transposed(node: Node, axis: int) -> bool:
+    """One image axis of ``CalculateTransposeConvPaddings``."""
+    shape, taps, have = node.at(0).data, node.at(1).shape[axis], node.at(2).shape[axis]
+    stride, want = int(node.option(f"stride_{' hw'[axis]}", 1)), 0 if shape is None else int(shape[axis])
+    if node.option("padding") == "SAME":
+        return -(-want // stride) == have and taps >= stride
+    return taps <= want
+
+
+def max_pool(node: Node) -> bool:
+    """``CheckPoolingParams``: no stride beyond the window."""
+    inside = all(int(node.option(f"stride_{s}", 1)) <= int(node.option(f"filter_{f}", 1)) for s, f in POOL_SIDES)
+    return all_activations(node) and inside
+
+
+def reshape(node: Node) -> bool:
+    """``VisitReshapeNode``: equal quantization, a constant shape, and not the legacy shape of one unknown."""
+    if not (activation(node.x) and activation(node.y) and same_quantization(node)):
+        return False
+    if len(node.x.shape) > MAX_DIMS or len(node.y.shape) > MAX_DIMS:
+        return False
+    if len(node.inputs) > 1:
+        shape = node.at(1)
+        if shape.data is None or shape.dtype != "int32":
+            return False
+        wanted = shape.data.reshape(-1).tolist()
+    else:
+        wanted = list(node.option("new_shape", ()))
+    return bool(wanted) and wanted not in ([-1], [0])
+
+
+def strided_slice(node: Node) -> bool:
+    """``VisitStridedSliceNode``: every stride 1, and no mask but begin and end."""
+    masks = any(int(node.option(f"{name}_mask", 0)) for name in ("ellipsis", "new_axis", "shrink_axis"))
+    strides = node.at(3).data
+    if masks or strides is None or not in_and_out(node):
+        return False
+    return bool((strides == 1).all()) and strides.size == len(node.x.shape)
+
+
+def slice_(node: Node) -> bool:
+    """``VisitSliceNode``: begins from 0 up, sizes from 1 up."""
+    begin, size = node.at(1).data, node.at(2).data
+    if begin is None or size is None or not in_and_out(node):
+        return False
+    return bool((begin >= 0).all() and (size > 0).all())
+
+
+def split(node: Node) -> bool:
+    """``VisitSplitNode``: two to four outputs along a constant axis."""
+    held = activation(node.inputs[1]) and all(map(activation, node.outputs))
+    return held and constant(node.inputs[0]) and 2 <= len(node.outputs) <= MAX_SPLITS  # noqa: PLR2004
+
+
+def space_to_depth(node: Node) -> bool:
+    """``VisitSpaceToDepthNode``: whole blocks."""
+    block = int(node.option("block_size", 1))
+    return all_activations(node) and block > 1 and all(size % block == 0 for size in node.x.shape[1:3])

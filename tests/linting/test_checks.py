@@ -1,0 +1,104 @@
+"""Each check of a file fires where it should, and nowhere near."""
+
+from __future__ import annotations
+
+import pytest
+from linting.models_with_findings import EACH, FIRES, SILENT, dense, q, requantized_concat
+from written_models import Op, Sub, write_model
+
+from quantdiff.linting.finding import Finding, Severity
+from quantdiff.linting.lint import lint_model
+from quantdiff.linting.registry import Check, check, checks
+from quantdiff.linting.wiring import Wiring
+from quantdiff.load.tflite import read_model
+
+
+def cases(models: dict[str, dict[str, bytes]]) -> list[object]:
+    return [
+        pytest.param(code, data, id=f"{code} {name}") for code, group in models.items() for name, data in group.items()
+    ]
+
+
+def codes(data: bytes) -> set[str]:
+    return {finding.code for finding in lint_model(read_model(memoryview(data))).findings}
+
+
+@pytest.mark.parametrize(("code", "data"), cases(FIRES))
+def test_fires(code: str, data: bytes) -> None:
+    assert code in codes(data)
+
+
+@pytest.mark.parametrize(("code", "data"), cases(SILENT))
+def test_is_silent(code: str, data: bytes) -> None:
+    assert code not in codes(data)
+
+
+def test_every_check_of_a_file_has_both() -> None:
+    wanted = {check.code for check in checks() if check.subject is Wiring}
+    assert set(FIRES) == set(SILENT) == wanted
+
+
+@pytest.mark.parametrize("check", checks(), ids=lambda check: check.code)
+def test_every_check_says_what_it_means_and_what_to_do(check: Check) -> None:
+    assert check.message.endswith(".")
+    assert len(check.advice) > 40
+
+
+@pytest.mark.parametrize("model", [dense(), dense(s_w=EACH), dense(bias=77, s_w=EACH)])
+def test_a_sane_model_has_no_finding(model: bytes) -> None:
+    assert codes(model) == set()
+
+
+def only(code: str, data: bytes) -> Finding:
+    (finding,) = [f for f in lint_model(read_model(memoryview(data))).findings if f.code == code]
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("code", "case", "where", "evidence"),
+    [
+        ("BIAS01", "upper end", "operator 0 FULLY_CONNECTED y", "1 of 4 channels (1) at 2147483647"),
+        ("BIAS02", "one channel", "operator 0 FULLY_CONNECTED y",
+         "stored 0.126, product 0.125; moves the output by up to 0.0035 steps"),
+        ("CHAN04", "dense", "operator 0 FULLY_CONNECTED y", "channel 0 reaches 127 steps, the median of 4 channels 9"),
+        ("FLOAT01", "two ops", "operator 1 ELU g",
+         "2 float operators: DEQUANTIZE #0 → ELU #1 → ELU #2 → QUANTIZE #3"),
+        ("QUANT01", "twice", "operator 1 QUANTIZE y", "QUANTIZE #0 → QUANTIZE #1"),
+        ("RANGE01", "channel", "operator 0 FULLY_CONNECTED y", "1 of 4 channels (1): 3.9% of the codes"),
+        ("RANGE02", "relu", "operator 0 FULLY_CONNECTED y", "11.0% of the codes: range -56 to 454"),
+        ("SCALE03", "QUANTIZE", "operator 1 CONCATENATION y",
+         "output 0.5, zero point 0; 1 of 2 inputs 0.125, zero point 0"),
+        ("SCALE04", "add", "operator 0 ADD y", "scales 0.5 and 0.02, a factor of 25"),
+        ("MULT01", "channel", "operator 0 FULLY_CONNECTED y", "1 of 4 channels (1), multiplier 2.5e-13"),
+    ],
+)  # fmt: skip
+def test_says_where_and_with_which_number(code: str, case: str, where: str, evidence: str) -> None:
+    finding = only(code, FIRES[code][case])
+    assert (finding.place.text, finding.evidence) == (where, evidence)
+
+
+def test_a_concatenation_that_loses_less_than_a_bit_is_for_information() -> None:
+    assert only("SCALE03", requantized_concat(0.3)).severity is Severity.INFO
+    assert only("SCALE03", requantized_concat(0.25)).severity is Severity.WARNING
+    assert only("SCALE03", requantized_concat(0.25, "int16")).severity is Severity.INFO
+
+
+def test_subgraphs_are_told_apart() -> None:
+    ends = [q("x"), q("y")]
+    subgraphs = [
+        Sub(ends, [Op("TANH", ["x"], ["y"])], ["x"], ["y"]),
+        Sub(ends, [Op("QUANTIZE", ["x"], ["y"])], ["x"], ["y"]),
+    ]
+    finding = only("QUANT01", write_model(subgraphs))
+    assert (finding.place.text, finding.place.subgraph) == ("subgraph 1: operator 0 QUANTIZE y", 1)
+
+
+def test_the_worst_comes_first() -> None:
+    found = lint_model(read_model(memoryview(dense(bias=2**31 - 1, b_scale=0.25, w_zero=3)))).findings
+    assert [finding.severity for finding in found] == sorted((f.severity for f in found), key=list(Severity).index)
+    assert {finding.code for finding in found} >= {"BIAS01", "BIAS02", "ZERO02", "XNN01"}
+
+
+def test_a_code_names_one_check() -> None:
+    with pytest.raises(ValueError, match=r"two entries of quantdiff.linting.checks are called BIAS01"):
+        check("BIAS01", Severity.INFO, Wiring)(lambda wiring: ())

@@ -1,0 +1,133 @@
+"""One element on real runtimes: a tie on which their rules part, samples, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_models as models
+from written_models import Op, T, write_tflite
+
+from quantdiff.errors import NoSuchElement, NotConfirmed, UnsupportedOp
+from quantdiff.graph import Operator
+from quantdiff.load.data import make_batch
+from quantdiff.load.tflite import load_tflite
+from quantdiff.paper.arithmetic.registry import Case, known
+from quantdiff.paper.work import Question, confirm, load_and_work, place, work
+from quantdiff.paper.working import Sheet, Step
+from quantdiff.quant import Array
+from quantdiff.run.every_tensor import Observed
+from quantdiff.sim.runtime import Runtime
+
+ON_A_TIE = {"xnnpack": -2, "builtin": -2, "reference": -3, "tflm": -3}
+"""-10 · 0.25 by each runtime's rule: half to even, half up, half away, half away."""
+
+
+def tie() -> bytes:
+    """(2 · 1) + (-3 · 6) + 6 = -10, with a multiplier of a quarter."""
+    tensors = [
+        T("x", (1, 2), scale=0.5, zero_point=-1, shape_signature=(-1, 2)),
+        T("w", (1, 2), scale=0.5, data=[[2, -3]]),
+        T("b", (1,), "int32", 0.25, data=[6]),
+        T("y", (1, 1), scale=1.0, shape_signature=(-1, 1)),
+    ]
+    operators = [Op("FULLY_CONNECTED", ["x", "w", "b"], ["y"], models.NONE, version=4)]
+    return write_tflite(tensors, operators, ["x"], ["y"])
+
+
+def saved(folder: Path, content: bytes, x: Array) -> tuple[Path, Path]:
+    np.save(folder / "x.npy", x.astype(np.float32))
+    return models.save(folder, content), folder / "x.npy"
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", Runtime)
+def test_a_tie_falls_as_the_runtime_rounds(tmp_path: Path, runtime: Runtime) -> None:
+    model, data = saved(tmp_path, tie(), np.asarray([[0, 0], [0.5, 3]]))
+    working = load_and_work(model, data, Question(0, (1, 0), runtime))
+    assert working.sheet.products is not None
+    assert working.sheet.products.total == -10
+    assert working.sheet.result == working.runtime_gave == working.real == ON_A_TIE[runtime.value]
+    assert {given.runtime: given.value for given in working.others} == ON_A_TIE
+
+
+@pytest.mark.golden
+def test_a_layer_in_the_middle_is_fed_with_what_came_before(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).uniform(-2, 2, (3, 2, 4))
+    model, data = saved(tmp_path, models.fixed_reshape(), x)
+    working = load_and_work(model, data, Question(1, (2, 1), Runtime.REFERENCE))
+    assert working.sheet.products is not None
+    stored = np.round(x[2] / 0.5).reshape(-1).astype(int)
+    assert [term.x for term in working.sheet.products.terms] == stored.tolist()
+    assert working.at == (0, 1)
+
+
+@pytest.mark.golden
+def test_several_samples_in_one_invocation(tmp_path: Path) -> None:
+    """A file of batch 2: sample 3 is row 1 of invocation 1; with one index more the invocation is named."""
+    tensors = [T("a", (2, 3), scale=1.0), T("b", (2, 3), scale=1.0), T("y", (2, 3), scale=1.0)]
+    content = write_tflite(tensors, [Op("ADD", ["a", "b"], ["y"], models.NONE)], ["a", "b"], ["y"])
+    model, a = load_tflite(models.save(tmp_path, content)), np.arange(12, dtype=np.float32).reshape(4, 3)
+    batch = make_batch({"a": a, "b": 2 * a}, "memory")
+    by_sample = work(model, batch, Question(0, (3, 2), Runtime.REFERENCE))
+    assert (by_sample.at, by_sample.sheet.result) == ((1, 2), 33)
+    assert place(model.main, model.main.operators[0], (1, 1, 2)) == (1, (1, 2))
+
+
+@pytest.mark.golden
+def test_a_claim_that_the_runtime_contradicts_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = saved(tmp_path, tie(), np.asarray([[0.5, 3]]))
+    honest = known()["FULLY_CONNECTED"]
+
+    def wrong(case: Case, at: tuple[int, ...]) -> Sheet:
+        sheet = honest(case, at)
+        return replace(sheet, steps=(*sheet.steps, replace(sheet.steps[-1], value=5)))
+
+    monkeypatch.setattr("quantdiff.paper.work.known", lambda: {"FULLY_CONNECTED": wrong})
+    with pytest.raises(NotConfirmed, match=r"on paper 5, reference gave -3"):
+        load_and_work(model, data, Question(0, (0, 0), Runtime.REFERENCE))
+
+
+def test_steps_simulator_and_runtime_must_all_agree() -> None:
+    operator, sheet = Operator(4, "ADD", (), ()), Sheet((), (Step("clamp", "", 7),))
+    confirm(operator, sheet, [7, 7], Runtime.TFLM)
+    for claims in ([7, 8], [8, 7], [7, None]):
+        with pytest.raises(NotConfirmed, match="ADD #4: on paper 7"):
+            confirm(operator, sheet, claims, Runtime.TFLM)
+
+
+@pytest.mark.parametrize(
+    ("question", "error", "words"),
+    [
+        (Question(2, (0, 0)), NoSuchElement, "no operator #2: the model has 2"),
+        (Question(-1, (0, 0)), NoSuchElement, "no operator #-1"),
+        (Question(1, (3, 0)), NoSuchElement, "no sample 3: the data have 3"),
+        (Question(0, (0, 0)), UnsupportedOp, "RESHAPE #0 cannot be written out; these can: ADD"),
+    ],
+)
+def test_what_is_not_there(tmp_path: Path, question: Question, error: type[Exception], words: str) -> None:
+    model, data = saved(tmp_path, models.fixed_reshape(), np.zeros((3, 2, 4)))
+    with pytest.raises(error, match=words):
+        load_and_work(model, data, question)
+
+
+def test_an_element_outside_the_output_and_a_float_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {0: np.zeros((1, 1, models.DEPTH), np.float32), 3: np.zeros((1, 1, 1), np.float32)}
+    monkeypatch.setattr("quantdiff.paper.work.run_runtime", lambda *_: Observed(given, True, []))
+    model, data = saved(tmp_path, tie(), np.zeros((1, 2)))
+    with pytest.raises(NoSuchElement, match=r"has shape \[1, 1\], no element \[0, 1\]"):
+        load_and_work(model, data, Question(0, (0, 1)))
+    model, data = saved(tmp_path, models.float_dense(), np.zeros((1, models.DEPTH)))
+    with pytest.raises(UnsupportedOp, match=r"FULLY_CONNECTED #0 cannot be written out: types float32"):
+        load_and_work(model, data, Question(0, (0, 0)))
+
+
+def test_outputs_that_change_when_tensors_are_read_prove_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quantdiff.paper.work.run_runtime", lambda *_: Observed({}, False, []))
+    model, data = saved(tmp_path, tie(), np.zeros((1, 2)))
+    with pytest.raises(NotConfirmed, match="xnnpack gives other outputs"):
+        load_and_work(model, data, Question(0, (0, 0)))

@@ -1,0 +1,86 @@
+"""The chain and the single operator: what is missing is named, the rest still runs."""
+
+from __future__ import annotations
+
+import numpy as np
+from written_models import Op, T, write_tflite
+
+from quantdiff.graph import Graph
+from quantdiff.load.tflite import read_model
+from quantdiff.run.random_input import random_inputs, samples_for
+from quantdiff.sim.graph.simulator import simulate
+from quantdiff.sim.runtime import Runtime
+
+SHAPE = (1, 4, 4, 2)
+
+
+def graph_of(*operators: Op, tensors: tuple[T, ...] = (), outputs: tuple[str, ...] = ("y",)) -> Graph:
+    standard = (T("x", SHAPE, scale=0.5, zero_point=3), T("m", SHAPE, scale=0.5), T("y", SHAPE, scale=0.25))
+    data = write_tflite([*standard, *tensors], operators, ["x"], outputs)
+    return read_model(memoryview(data)).main
+
+
+def test_samples_together_equal_samples_alone() -> None:
+    w = np.random.default_rng(0).integers(-9, 9, (2, 3, 3, 2))
+    graph = graph_of(
+        Op("CONV_2D", ["x", "w", "b"], ["m"], {"strideH": 1, "strideW": 1}),
+        Op("SOFTMAX", ["m"], ["y"], {"beta": 1.0}),
+        tensors=(
+            T("w", (2, 3, 3, 2), scale=0.5, data=w),
+            T("b", (2,), "int32", scale=0.25, data=[5, -5]),
+        ),
+    )
+    (x,) = random_inputs(graph, 7)
+    whole = simulate(graph, [x], Runtime.XNNPACK)
+    parts = [simulate(graph, [row[None]], Runtime.XNNPACK) for row in x]
+    assert whole.values[2].shape == (7, *SHAPE)
+    np.testing.assert_array_equal(whole.values[2], np.concatenate([part.values[2] for part in parts]))
+
+
+def test_what_is_missing_is_named_and_the_rest_runs() -> None:
+    graph = graph_of(
+        Op("QUANTIZE", ["x"], ["m"]),
+        Op("FancyNorm", ["m"], ["f"], custom=True),
+        Op("QUANTIZE", ["f"], ["g"]),
+        Op("QUANTIZE", ["m"], ["y"]),
+        tensors=(T("f", SHAPE, scale=0.5), T("g", SHAPE, scale=0.5)),
+    )
+    simulation = simulate(graph, random_inputs(graph, 2), Runtime.REFERENCE)
+    assert [(m.index, m.op) for m in simulation.missing] == [(1, "CUSTOM:FancyNorm")]
+    assert simulation.skipped == (2,)
+    assert simulation.values[2].shape == (2, *SHAPE)
+
+
+def test_tensors_that_do_not_fit_are_named() -> None:
+    graph = graph_of(
+        Op("CONV_2D", ["x", "w", "b"], ["y"], {"strideH": 1, "strideW": 1}),
+        tensors=(
+            T("w", (2, 3, 3, 7), scale=0.5, data=np.ones((2, 3, 3, 7))),
+            T("b", (2,), "int32", scale=0.25, data=[0, 0]),
+        ),
+    )
+    (missing,) = simulate(graph, random_inputs(graph, 1), Runtime.REFERENCE).missing
+    assert (missing.op, missing.index) == ("CONV_2D", 0)
+    assert "do not fit" in missing.why
+
+
+def test_random_input_covers_its_range_and_grows_no_larger_than_memory() -> None:
+    graph = graph_of(Op("QUANTIZE", ["x"], ["y"]))
+    (x,) = random_inputs(graph, 300)
+    assert [int(x.min()), int(x.max()), x.dtype.name] == [-128, 127, "int8"]
+    np.testing.assert_array_equal(x, random_inputs(graph, 300)[0])
+    huge = graph_of(Op("QUANTIZE", ["x"], ["h"]), tensors=(T("h", (1, 3000, 3000, 2), scale=1.0),))
+    assert samples_for(huge) == 1
+    assert samples_for(graph) == 64
+
+
+def test_random_floats_reach_beyond_the_grid_that_they_are_quantized_to() -> None:
+    data = write_tflite(
+        [T("x", (1, 5000), "float32"), T("y", (1, 5000), scale=0.5, zero_point=28)],
+        [Op("QUANTIZE", ["x"], ["y"])],
+        ["x"],
+        ["y"],
+    )
+    (x,) = random_inputs(read_model(memoryview(data)).main, 1)
+    assert -85 < x.min() < -78
+    assert 49.5 < x.max() < 56

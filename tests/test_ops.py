@@ -1,0 +1,22 @@
+"""Every operator that the simulator knows has its row of traits."""
+
+from __future__ import annotations
+
+from quantdiff.ops import TRAITS, traits
+from quantdiff.sim.real.registry import reals
+from quantdiff.sim.registry import kernels
+from quantdiff.sim.rounding.requantization import ACCUMULATE
+
+
+def test_every_op_of_the_simulator_has_a_row() -> None:
+    named = {*kernels(), *(name.partition(" ")[0] for name in reals())}
+    assert sorted(named - set(TRAITS)) == [], "add a row to src/quantdiff/ops.py"
+
+
+def test_what_sums_products_has_weights() -> None:
+    assert {op for op in ACCUMULATE if traits(op).weights is None} <= {"BATCH_MATMUL"}
+
+
+def test_what_keeps_the_order_moves_and_what_joins_is_on_one_grid() -> None:
+    assert all(each.moves for each in TRAITS.values() if each.keeps_order)
+    assert all(each.one_grid for each in TRAITS.values() if each.joins)
