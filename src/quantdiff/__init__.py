@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quantdiff.api import Settings, diff, explain, inspect, lint, params, verify, work
-    from quantdiff.callback import ParityCallback
     from quantdiff.errors import QuantdiffError
+    from quantdiff.experiment.callback import ParityCallback
     from quantdiff.experiment.trial import Trial
     from quantdiff.load.data import Batch, load_batch, make_batch
     from quantdiff.load.tflite import load_tflite
@@ -35,7 +35,7 @@ __all__ = [
 
 HOMES = {
     "Batch": "load.data",
-    "ParityCallback": "callback",
+    "ParityCallback": "experiment.callback",
     "QuantdiffError": "errors",
     "Settings": "api",
     "Trial": "experiment.trial",

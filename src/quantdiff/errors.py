@@ -1,5 +1,16 @@
 """Every error that a user can meet: each message says what, where and how to go on."""
 
+from __future__ import annotations
+
+LONGEST = 300  # characters of somebody else's message
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong in one line: the first line of a message, cut between two words where it is very long."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    first = lines[0].strip()
+    return first if len(first) <= LONGEST else first[:LONGEST].rpartition(" ")[0].rstrip(",;:. ") + " …"
+
 
 class QuantdiffError(Exception):
     """Root of the tree: whoever catches this catches all that ``quantdiff`` raises on purpose."""

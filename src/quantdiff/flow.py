@@ -18,7 +18,10 @@ class FlowValue:
 
     ``key`` is the number of the value in a Keras model, the tensor's index in a ``.tflite``. ``op`` is the layer's
     class or the operator, whose number is ``operator``. ``feeds`` are the places that it is computed from. ``grid``
-    are the integers that it lies on. ``layer``, ``kernel`` and ``bias`` are where the weights are.
+    are the integers that it lies on. ``layers`` (one for
+    each operator that a converter makes of it), ``kernel`` and ``bias`` are where the weights are. ``kind`` is the op
+    in the model's own words. ``in_float`` says that a float operator with float32 constants made it: nothing is
+    rounded.
     """
 
     key: int
@@ -28,14 +31,21 @@ class FlowValue:
     quant: QuantParams | None = None
     grid: Grid | None = None
     operator: int | None = None
-    layer: Layer | None = field(default=None, repr=False)
+    layers: tuple[Layer, ...] = field(default=(), repr=False)
     kernel: Tensor | None = field(default=None, repr=False)
     bias: Tensor | None = field(default=None, repr=False)
+    kind: str = ""
+    in_float: bool = False
+
+    @property
+    def path(self) -> str:
+        """The name of the layer: without the number of a repeated call, of an output, or what stands behind it."""
+        return self.name.partition("#")[0].partition(":")[0].removesuffix("/pre_activation")
 
     @property
     def is_weighted(self) -> bool:
         """Whether it is a sum of products with a kernel."""
-        return self.kernel is not None or (self.layer is not None and self.layer.kernel is not None)
+        return self.kernel is not None or any(layer.kernel is not None for layer in self.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,7 @@ def _shifted(place: FlowValue, source: FlowValue) -> bool:
 def tflite_flow(model: Model, engine: str) -> Flow:
     """The floating-point and quantized values of the main subgraph that depend on its inputs."""
     graph = model.main
-    places = {i: _place(graph, i, None, ()) for i in graph.inputs if _counts(graph.tensors[i])}
+    places = {i: _place(graph, i, None, ()) for i in graph.inputs}
     behind: dict[int, tuple[int, ...]] = {i: (i,) if i in places else () for i in graph.inputs}
     for operator in graph.operators:
         fed = [i for i in operator.inputs if i in behind]
@@ -117,7 +127,25 @@ def _place(graph: Graph, index: int, operator: Operator | None, feeds: tuple[int
     if operator is None:
         return FlowValue(index, tensor.label, "input", feeds, quant, grid)
     kernel, bias = _weights(graph, operator)
-    return FlowValue(index, tensor.label, operator.op, feeds, quant, grid, operator.index, kernel=kernel, bias=bias)
+    in_float = tensor.dtype == "float32" and operator.op != INTO_FLOAT and _constants_in_float(graph, operator)
+    return FlowValue(
+        index,
+        tensor.label,
+        operator.op,
+        feeds,
+        quant,
+        grid,
+        operator.index,
+        kernel=kernel,
+        bias=bias,
+        kind=operator.op,
+        in_float=in_float,
+    )
+
+
+def _constants_in_float(graph: Graph, operator: Operator) -> bool:
+    stored = (graph.stored(index) for index in operator.inputs if index >= 0)
+    return all(t is None or (t.dtype in ("float32", "int32", "int64", "bool") and t.quant is None) for t in stored)
 
 
 def _weights(graph: Graph, operator: Operator) -> tuple[Tensor | None, Tensor | None]:

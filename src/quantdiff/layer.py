@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from quantdiff.ops import traits
 from quantdiff.quant import Array
 
 KERNEL_RANGES = ("kernel", "depthwise_kernel")
@@ -49,10 +50,19 @@ class BatchNorm:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer, TFMOT's wrapper taken off: ``kind`` is the class inside, ``name`` the wrapper's name.
+    """One layer of a trained model, whoever trained it.
 
-    ``inputs`` are the names of the layers that feed it. ``kernel`` and ``bias`` are the float variables.
-    ``options`` are strides, padding and the like, as Keras has them.
+    Attributes:
+        name: its path, ``early/dense`` for a layer of a submodel: no two layers share one.
+        kind: its class, in the words of its own framework; without the wrapper of quantization-aware training.
+        inputs: the names of the layers that feed it.
+        op: TFLite's word for what it computes, empty where there is no single one.
+        activation: the activation inside the layer; ``linear`` for none.
+        ranges: what quantizers learned.
+        kernel: float weights in TFLite's axes: (units, depth); (out, height, width, in); depthwise (1, h, w, out).
+        bias: float, one per output channel.
+        norm: batch normalization.
+        options: strides, padding and the like.
     """
 
     name: str
@@ -64,12 +74,27 @@ class Layer:
     bias: Array | None = field(default=None, compare=False, repr=False)
     norm: BatchNorm | None = field(default=None, compare=False, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    op: str = ""
 
     @property
     def plain(self) -> str:
-        """The name that the layer had before ``quantize_model``."""
-        return self.name.removeprefix("quant_")
+        """The path that the layer had before ``quantize_model``."""
+        head, _, last = self.name.rpartition("/")
+        return f"{head}/{last.removeprefix('quant_')}".removeprefix("/")
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the kernel that runs along the output channels."""
+        return traits(self.op).channel_axis
 
     def range_of(self, *names: str) -> TrainedRange | None:
         """The first range called one of ``names``."""
         return next((r for r in self.ranges if r.name in names), None)
+
+
+def along_channels(layer: Layer, values: Array) -> Array:
+    """One value per output channel, shaped to broadcast over the layer's kernel."""
+    assert layer.kernel is not None
+    shape = [1] * layer.kernel.ndim
+    shape[layer.channel_axis] = -1
+    return values.reshape(shape)

@@ -166,6 +166,8 @@ TRAITS: dict[str, Traits] = {
 CLAMPS = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")
 """Activations that do nothing but cut values off: behind an op that ``fuses`` a converter makes them a part of it."""
 INTO_INTEGERS, INTO_FLOAT = "QUANTIZE", "DEQUANTIZE"
+BATCH_NORM = "BATCH_NORM"
+"""No operator of TFLite, but of every framework: folded, or MUL and ADD."""
 RECODES = (INTO_INTEGERS, INTO_FLOAT, "DENSIFY")
 """Ops that say the same values in another type."""
 

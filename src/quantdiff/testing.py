@@ -104,6 +104,7 @@ def _more(
     parity: Parity, sources: tuple[Source, Source], batch: Batch, folder: Path | None, runtimes: tuple[str, ...]
 ) -> str:
     """The command that shows more, on files that are there, or how to get them."""
+    from quantdiff.errors import reason_of  # noqa: PLC0415
     from quantdiff.load.memory import MEMORY  # noqa: PLC0415
     from quantdiff.report.parity_folder import keep  # noqa: PLC0415
     from quantdiff.report.text.parity import more_text  # noqa: PLC0415
@@ -117,7 +118,7 @@ def _more(
     try:
         files = keep(folder, sources, batch)
     except Exception as error:  # a model that cannot be saved; what the test says matters more
-        return f"more: these are in memory and cannot be saved: {str(error).splitlines()[0]}"
+        return f"more: these are in memory and cannot be saved: {reason_of(error)}"
     return more_text(files, runtimes, explained=bool(parity.explanations))
 
 
@@ -143,15 +144,12 @@ def _runtimes(runtime: str | Sequence[str]) -> tuple[str, ...]:
 
 def _source(model: Any, file: Path) -> Source:
     """A model as ``api`` takes it: bytes go to ``file``, where runtimes find them."""
-    from quantdiff.graph import Model  # noqa: PLC0415
     from quantdiff.load.tflite import load_tflite  # noqa: PLC0415
-    from quantdiff.references.keras.model import KerasModel, describe  # noqa: PLC0415
+    from quantdiff.references.registry import format_of  # noqa: PLC0415
 
-    if isinstance(model, str | Path | KerasModel | Model):
-        return model
     if isinstance(model, bytes | bytearray):
         file.write_bytes(model)
         return load_tflite(file)
-    if hasattr(model, "layers"):
-        return describe(model, str(model.name))
-    raise TypeError(f"a {type(model).__name__} is no model; give a path, a Keras model or the bytes of a .tflite file")
+    if not isinstance(model, str | Path):
+        format_of(model)  # refuses what is no model
+    return model

@@ -36,13 +36,15 @@ def sample(place: FlowValue, values: Array) -> Sample:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """``distance``: RMS of the difference over the spread of the reference, 0 for equal, about 1.4 for strangers.
+    """``distance``: RMS of the difference over the spread of the reference, 0 for equal, about 1.4 for others.
 
-    ``flat``: neither side varies by more than a few steps, so the values refute but cannot confirm.
+    ``flat``: neither side varies by more than a few steps, so the values refute but cannot confirm. ``unclipped``: the
+    distance of values as they are, those beyond the candidate's integers too: of two that agree alike the nearer is it.
     """
 
     distance: float
     flat: bool
+    unclipped: float = 0.0
 
 
 def agreement(reference: Sample, candidate: Sample) -> Agreement | None:
@@ -56,11 +58,17 @@ def agreement(reference: Sample, candidate: Sample) -> Agreement | None:
     a, b = (clipped(each.elements, grid) for each in (reference, candidate))
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return None
-    error, spread = float(np.sqrt(np.mean(np.square(a - b)))), float(min(a.std(), b.std()))
+    error, spread = _rms(a - b), float(min(a.std(), b.std()))
+    whole = _rms(reference.elements.astype(np.float64) - candidate.elements)
     step = grid.params.scale[0] if grid is not None else 0.0
     if spread <= FLAT * step or spread == 0:
-        return Agreement(error / (4 * FLAT * step) if step else float(error > 0), flat=True)
-    return Agreement(error / spread, flat=False)
+        yardstick = 4 * FLAT * step
+        return Agreement(error / yardstick if step else float(error > 0), True, whole / yardstick if step else whole)
+    return Agreement(error / spread, False, whole / spread)
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
 
 
 def clipped(values: Array, grid: Grid | None) -> Array:

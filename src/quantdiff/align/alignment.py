@@ -1,46 +1,126 @@
-"""Which Keras layer is which tensor of the ``.tflite``: by names, by how the graphs hang together, by values.
-
-Never by an index. The converter keeps a tensor's history in its name, ``model/quant_re_lu/Relu;model/bn/…``: every
-layer that was fused into the operator is a part of the path. Of the layers named, the last one in the Keras model
-is the one whose output the tensor is. Outputs of the model lose their names; there the graph and the signature help.
-"""
+"""Alignment: who belongs to whom, as values. Every command shows these pairs, by these names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from quantdiff.align.outputs import output_pairs
-from quantdiff.align.pairs import Alignment
-from quantdiff.align.weights import weight_pairs
-from quantdiff.graph import Graph, Model, Tensor
-from quantdiff.layer import Layer
+from quantdiff.flow import Flow, FlowValue
+from quantdiff.quant import Grid
 
-
-def align(layers: Sequence[Layer], model: Model) -> Alignment:
-    """Pairs of layers and tensors of the main subgraph, and the leftovers of both sides."""
-    graph = model.main
-    weights = tuple(weight_pairs(layers, graph))
-    kernels = {p.operator: p for p in weights if p.role == "kernel" and p.operator is not None}
-    outputs = tuple(output_pairs(layers, model, kernels))
-    taken = {pair.tensor for pair in (*weights, *outputs)}
-    inside = {(name, "output") for pair in outputs for name in pair.fused[:-1]}  # no tensor of their own
-    found = {(pair.layer, pair.role) for pair in (*weights, *outputs)} | inside
-    return Alignment(
-        (*weights, *outputs),
-        tuple(place for layer in layers for place in _places(layer) if place not in found),
-        tuple(tensor.index for tensor in _used(graph) if tensor.quant is not None and tensor.index not in taken),
-    )
+BEFORE = "pre_activation"
 
 
-def _places(layer: Layer) -> Iterator[tuple[str, str]]:
-    if layer.kernel is not None:
-        yield layer.name, "kernel"
-    if layer.bias is not None:
-        yield layer.name, "bias"
-    if layer.kind != "InputLayer":
-        yield layer.name, "output"
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A value of the reference and one of the candidate, by their keys.
+
+    Attributes:
+        reference: the key of the one.
+        candidate: the key of the other.
+        found_by: ``name``, ``structure`` or ``values``.
+        distance: that of the values (see ``Agreement``).
+        confirmed: by what: ``values`` as they are; ``local`` values, the reference fed with the candidate's input; the
+            ``next`` pair's local values; ``place``: an input or output, which belongs to the other by its place; or
+            ``flat``: they hardly vary, so they do not contradict and cannot confirm.
+        kernel: whether the weights agree, None where there are none to compare.
+        reference_inside: the values that were computed on the way from the matches before.
+        candidate_inside: the same on the other side.
+    """
+
+    reference: int
+    candidate: int
+    found_by: str
+    distance: float
+    confirmed: str = "values"
+    kernel: bool | None = None
+    reference_inside: tuple[int, ...] = ()
+    candidate_inside: tuple[int, ...] = ()
+
+    @property
+    def keys(self) -> tuple[int, int]:
+        """Reference and candidate."""
+        return self.reference, self.candidate
 
 
-def _used(graph: Graph) -> Iterator[Tensor]:
-    used = {*graph.inputs, *(i for op in graph.operators for i in (*op.inputs, *op.outputs))}
-    return (tensor for tensor in graph.tensors if tensor.index in used)
+@dataclass(frozen=True, slots=True)
+class TensorPair:
+    """What a layer has and the tensor of the file that it became.
+
+    Attributes:
+        layer: the layer's path.
+        role: ``kernel``, ``bias``, ``output``, or ``pre_activation`` where an activation is an operator of its own.
+        tensor: the tensor's index; of a kernel behind DEQUANTIZE the stored one.
+        operator: makes the tensor or takes the weights; None for an input of the file.
+        found_by: as in ``Match``.
+        fused: the layers that one operator computes together, the one with the kernel first.
+        confirmed: whether weights agree, None where there are none to compare.
+    """
+
+    layer: str
+    role: str
+    tensor: int
+    operator: int | None
+    found_by: str
+    fused: tuple[str, ...] = ()
+    confirmed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A value without a partner, and why."""
+
+    key: int
+    name: str
+    op: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Both models as flows, how they go together, and what is left on both sides.
+
+    Attributes:
+        reference: the one flow.
+        candidate: the other.
+        matches: pairs of values, in the reference's order.
+        pairs: the same by layer and tensor, with kernels and biases.
+        only_reference: values without a partner.
+        only_candidate: likewise.
+        unrelated: why the two are not made from each other, in words; empty where they are. Of unrelated models only
+            the matches that agree are kept.
+        at_once: how many samples fit into memory with all inner values.
+    """
+
+    reference: Flow
+    candidate: Flow
+    matches: tuple[Match, ...] = ()
+    pairs: tuple[TensorPair, ...] = ()
+    only_reference: tuple[Leftover, ...] = ()
+    only_candidate: tuple[Leftover, ...] = ()
+    unrelated: str = ""
+    at_once: int = 1
+
+    def values(self) -> list[tuple[FlowValue, FlowValue]]:
+        """The matched values, in the order of the matches."""
+        ours, theirs = self.reference.by_key(), self.candidate.by_key()
+        return [(ours[match.reference], theirs[match.candidate]) for match in self.matches]
+
+    def grids(self) -> list[Grid | None]:
+        """The integers that each match is counted on: the candidate's, else the reference's."""
+        return [theirs.grid or ours.grid for ours, theirs in self.values()]
+
+    def find(self, layer: str, role: str) -> TensorPair | None:
+        """The pair of a layer's kernel, bias or output; of a layer that is called twice that of the first call."""
+        return next((pair for pair in self.pairs if (pair.layer, pair.role) == (layer, role)), None)
+
+
+def output_pairs(flows: tuple[Flow, Flow], matches: tuple[Match, ...]) -> Iterator[TensorPair]:
+    """The matches by layer and tensor."""
+    ours, theirs = (flow.by_key() for flow in flows)
+    for match in matches:
+        mine, other = ours[match.reference], theirs[match.candidate]
+        inside = (ours[key].path for key in match.reference_inside if ours[key].layers)
+        fused = tuple(dict.fromkeys((*inside, mine.path))) if other.is_weighted else ()
+        role = BEFORE if mine.name.endswith(f"/{BEFORE}") else "output"
+        yield TensorPair(mine.path, role, other.key, other.operator, match.found_by, fused)

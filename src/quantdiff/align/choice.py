@@ -1,4 +1,4 @@
-"""Choose pairs of places: by names and structure, and always by values.
+"""Choose matches: by names and structure, and always by values.
 
 A wrong pair is worse than none. Two places may be a pair where their values agree within what quantization can
 explain, and where no other place agrees clearly better. Among those that agree alike (a reshape repeats its input)
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from quantdiff.align.agreement import Agreement, Sample, agreement
+from quantdiff.align.alignment import Match
 from quantdiff.align.labels import END, MENTIONED, SAME, labels_of
-from quantdiff.align.matching import Match
 from quantdiff.flow import Flow
 
 AGREES = 0.2  # largest distance of a pair by itself: an SQNR of 14 dB
@@ -22,33 +22,41 @@ AS_NEAR = 0.02  # distances below this are all the same: rounding
 Distances = dict[tuple[int, int], Agreement]
 
 
-def choose_pairs(reference: Flow, candidate: Flow, distances: Distances) -> list[Match]:
+def choose_matches(
+    reference: Flow, candidate: Flow, distances: Distances, placed: Mapping[tuple[int, int], str]
+) -> list[Match]:
     """One partner each, the best evidence first; in the reference's order.
 
-    A pair farther apart than ``AGREES`` is ``doubtful``: nothing has confirmed it yet.
+    ``placed`` belong together by their place: inputs always, outputs where their values come near. A match farther
+    apart than ``AGREES`` is ``doubtful``: nothing has confirmed it yet.
     """
     ours, theirs, labels = reference.by_key(), candidate.by_key(), labels_of(reference, candidate)
-    eligible = _eligible(distances)
+    eligible = _eligible(distances, placed)
     scores = {pair: labels.score(ours[pair[0]], theirs[pair[1]]) for pair in eligible}
     above, below = reference.ancestors(), candidate.ancestors()
 
-    def rank(pair: tuple[int, int]) -> tuple[bool, float, float, int, int]:
-        distance = eligible[pair].distance
-        return distance > AGREES, -scores[pair], distance, *pair
+    def rank(pair: tuple[int, int]) -> tuple[bool, bool, float, float, float, int, int]:
+        each = eligible[pair]
+        return pair not in placed, each.distance > AGREES, -scores[pair], each.distance, each.unclipped, *pair
 
     chosen: dict[int, Match] = {}
     taken: set[int] = set()
     for a, b in sorted(eligible, key=rank):
         each, score = eligible[a, b], scores[a, b]
-        if a in chosen or b in taken or score < _wanted(each):
+        if a in chosen or b in taken or ((a, b) not in placed and score < _wanted(each)):
             continue
         if any(_crosses((a, x), above, (b, other.candidate), below) for x, other in chosen.items()):
             continue
-        found_by = "name" if score >= MENTIONED else "structure" if score >= END else "values"
-        state = "doubtful" if each.distance > AGREES else "flat" if each.flat else "values"
-        chosen[a] = Match(a, b, found_by, each.distance, state)
+        found_by = "name" if score >= MENTIONED else "structure" if score >= END or (a, b) in placed else "values"
+        chosen[a] = Match(a, b, found_by, each.distance, _state((a, b), each, placed))
         taken.add(b)
     return [chosen[place.key] for place in reference.places if place.key in chosen]
+
+
+def _state(pair: tuple[int, int], found: Agreement, placed: Mapping[tuple[int, int], str]) -> str:
+    if pair in placed and (placed[pair] == "input" or found.flat):
+        return "place" if found.distance > AGREES or found.flat else "values"
+    return "doubtful" if found.distance > AGREES else "flat" if found.flat else "values"
 
 
 def distances_between(ours: Mapping[int, Sample], theirs: Mapping[int, Sample]) -> Distances:
@@ -58,8 +66,8 @@ def distances_between(ours: Mapping[int, Sample], theirs: Mapping[int, Sample]) 
     return {(a, b): each for a, b, each in found if each is not None}
 
 
-def _eligible(distances: Distances) -> Distances:
-    """Pairs of which neither side agrees clearly better with another place."""
+def _eligible(distances: Distances, placed: Mapping[tuple[int, int], str]) -> Distances:
+    """Pairs of which neither side agrees clearly better with another place, and those that belong by their place."""
     nearest: dict[tuple[int, int], float] = {}
     for pair, each in distances.items():
         for side in enumerate(pair):
@@ -68,7 +76,7 @@ def _eligible(distances: Distances) -> Distances:
     def near(pair: tuple[int, int], distance: float) -> bool:
         return all(distance <= max(AS_NEAR, CLEARLY * nearest[side]) for side in enumerate(pair))
 
-    return {pair: each for pair, each in distances.items() if near(pair, each.distance)}
+    return {pair: each for pair, each in distances.items() if pair in placed or near(pair, each.distance)}
 
 
 def _wanted(found: Agreement) -> float:

@@ -6,45 +6,99 @@ The reference is fed with the candidate's own values, and what comes out decides
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from quantdiff.align.agreement import Sample, agreement, sample
+from quantdiff.align.alignment import Match
 from quantdiff.align.choice import AGREES
 from quantdiff.align.leftovers import Refusals
-from quantdiff.align.matching import Match
 from quantdiff.align.segments import with_insides
 from quantdiff.flow import Flow
+from quantdiff.ops import RECODES
 from quantdiff.recording import Recording, value_at
 
+IN_FLOAT = 1e-5  # of the size of a value: sums of float32 in another order differ by less, another formula by more
 BETTER = 2.0  # times nearer does a value bring what is computed from it, where it does the work of the reference's
 
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A run of both sides, and samples of the candidate's values."""
+    """A run of both sides, and samples of the candidate's values; ``placed`` are pairs that belong by their place."""
 
     seen: tuple[Recording, Recording]
     candidate: Mapping[int, Sample]
+    placed: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
     @property
     def flows(self) -> tuple[Flow, Flow]:
         """Reference and candidate."""
         return self.seen[0].flow, self.seen[1].flow
 
-    def distances(self, matches: Iterable[Match]) -> dict[int, float]:
-        """Reference key → distance of its local value from the candidate's, for the pairs that can be told."""
+    def values(self, matches: Iterable[Match]) -> dict[int, tuple[Sample, Sample]]:
+        """Reference key → its local value and the candidate's, for the matches that can be told."""
         matches = tuple(matches)
         ours, theirs = (flow.by_key() for flow in self.flows)
         given = {match.reference: value_at(self.seen[1], theirs[match.candidate]) for match in matches}
-        values = self.seen[0].local(given)
-        found = {
-            match.reference: agreement(
-                sample(ours[match.reference], values[match.reference]), self.candidate[match.candidate]
-            )
+        found = self.seen[0].local(given)
+        return {
+            match.reference: (sample(ours[match.reference], found[match.reference]), self.candidate[match.candidate])
             for match in matches
-            if match.reference in values
+            if match.reference in found
         }
+
+    def distances(self, matches: Iterable[Match]) -> dict[int, float]:
+        """Reference key → distance of its local value from the candidate's; values that hardly vary say nothing."""
+        found = {key: agreement(*pair) for key, pair in self.values(matches).items()}
         return {key: each.distance for key, each in found.items() if each is not None and not each.flat}
+
+
+def contradicted(matches: Sequence[Match], local: Local) -> list[Match]:
+    """Matches that are none: the reference, fed with the candidate's own input, gives something else.
+
+    A float operator with float32 constants rounds nothing, so what it gives has to be the same. An output that is far
+    from the other's is no match by its place where the layers before it do not explain that.
+    """
+    inside = with_insides(*local.flows, matches)
+    asked = {m.reference for m in inside if _in_float(m, local.flows[1]) or (_is_placed(m, local) and _far(m))}
+    if not asked:
+        return []
+    values = local.values(inside)
+    wrong = []
+    for match in inside:
+        pair = values.get(match.reference) if match.reference in asked else None
+        if pair is None:
+            continue
+        found = agreement(*pair)
+        if _in_float(match, local.flows[1]):
+            apart = _apart(*pair) > IN_FLOAT
+        else:
+            apart = found is not None and not found.flat and found.distance > AGREES
+        wrong += [match] * apart
+    return wrong
+
+
+def _is_placed(match: Match, local: Local) -> bool:
+    return local.placed.get(match.keys) == "output"
+
+
+def _far(match: Match) -> bool:
+    return match.confirmed == "doubtful"
+
+
+def _in_float(match: Match, candidate: Flow) -> bool:
+    """Whether all that leads from the matches before to this value is float with float32 constants."""
+    places = candidate.by_key()
+    segment = [places[key] for key in (*match.candidate_inside, match.candidate)]
+    return all(place.in_float or place.op in RECODES for place in segment) and segment[-1].in_float
+
+
+def _apart(ours: Sample, theirs: Sample) -> float:
+    """The difference of two values over their size, Euclidean."""
+    a, b = (each.elements.astype(np.float64) for each in (ours, theirs))
+    size = float(np.linalg.norm(b))
+    return float(np.linalg.norm(a - b)) / size if size else float(a.any())
 
 
 def confirmed(matches: Sequence[Match], local: Local, refusals: Refusals) -> list[Match]:
@@ -88,6 +142,8 @@ def _settled(match: Match, matches: Sequence[Match], found: Mapping[int, float],
         return match
     if found.get(match.reference, AGREES + 1) <= AGREES:
         return replace(match, confirmed="local")
+    if _is_placed(match, local) and match.reference not in found:
+        return replace(match, confirmed="place")  # hardly varies, so nothing speaks against it
     feeding = _feeding(matches, local.flows)
     users = [key for key, fed in feeding.items() if match.reference in fed and found.get(key, AGREES + 1) <= AGREES]
     if users:

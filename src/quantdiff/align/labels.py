@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,20 +9,6 @@ from quantdiff.flow import Flow, FlowValue
 from quantdiff.ops import INTO_INTEGERS
 
 SAME, MENTIONED, END, ALIKE = 2.0, 1.0, 0.5, 0.25
-KINDS = {
-    "dense": "fullyconnected",
-    "flatten": "reshape",
-    "maxpooling2d": "maxpool2d",
-    "averagepooling2d": "averagepool2d",
-    "concatenate": "concatenation",
-    "multiply": "mul",
-    "subtract": "sub",
-    "zeropadding2d": "pad",
-    "conv2dtranspose": "transposeconv",
-    "globalaveragepooling2d": "mean",
-    "sigmoid": "logistic",
-}
-"""A layer's class as the operator is called, both in small letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +21,7 @@ class Labels:
 
     def score(self, ours: FlowValue, theirs: FlowValue) -> float:
         """``SAME``: one name, or the last layer that the other's name mentions; less for weaker signs; 0 for none."""
-        return self._by_name(ours, theirs) + ALIKE * (_kind(ours.op) == _kind(theirs.op)) + self._by_end(ours, theirs)
+        return self._by_name(ours, theirs) + ALIKE * (ours.op == theirs.op) + self._by_end(ours, theirs)
 
     def _by_name(self, ours: FlowValue, theirs: FlowValue) -> float:
         a, b = path_of(ours.name), path_of(theirs.name)
@@ -48,7 +33,7 @@ class Labels:
         return 0.9 * len(parts(ours.name) & parts(theirs.name)) / len(either) if either else 0.0
 
     def _by_end(self, ours: FlowValue, theirs: FlowValue) -> float:
-        if ours.op == "QuantizeLayer" and theirs.key in self.begins[1] and theirs.grid is not None:
+        if ours.op == INTO_INTEGERS and theirs.key in self.begins[1] and theirs.grid is not None:
             return MENTIONED
         both = any(ours.key in mine and theirs.key in other for mine, other in (self.begins, self.ends))
         return END * both
@@ -101,13 +86,3 @@ def path_of(name: str) -> str:
 @cache
 def _paths(name: str) -> tuple[str, ...]:
     return tuple(f"/{path_of(path)}/" for path in name.split(";"))
-
-
-def _kind(op: str) -> str:
-    small = op.replace("_", "").lower()
-    return KINDS.get(small, small)
-
-
-def owners(name: str, flow: Flow) -> Iterator[FlowValue]:
-    """The places of ``flow`` that a tensor's name mentions, in the order of computation."""
-    return (place for place in flow.places if mentions(name, path_of(place.name)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from quantdiff.align.alignment import Leftover, Match
 from quantdiff.align.choice import AGREES, AS_NEAR, Distances
 from quantdiff.align.labels import END, MENTIONED, labels_of
-from quantdiff.align.matching import Leftover, Match
 from quantdiff.align.segments import explained, segments
 from quantdiff.flow import Flow, FlowValue
 
@@ -20,6 +20,10 @@ class Refusals:
     def add(self, match: Match, why: str) -> None:
         """Say why a pair was given up."""
         self._why[match.keys] = why
+
+    def left(self) -> Distances:
+        """The distances of the pairs that were not given up."""
+        return {pair: each for pair, each in self.distances.items() if pair not in self._why}
 
     def of(self, side: int, key: int) -> tuple[int, str] | None:
         """The partner that was given up, and why."""

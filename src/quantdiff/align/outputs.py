@@ -1,83 +1,85 @@
-"""Outputs of layers and activations of the file: by name, by the operator that has the layer's kernel, by signature."""
+"""Which output of the reference belongs to which output of the candidate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from itertools import permutations
 
-from quantdiff.align.chains import by_name, owners
-from quantdiff.align.pairs import Pair
-from quantdiff.graph import Graph, Model, Operator
-from quantdiff.layer import Layer
+import numpy as np
 
-INTO_FLOAT = "DEQUANTIZE"
+from quantdiff.errors import NotComparable
+from quantdiff.quant import Array
+from quantdiff.trace import Trace, Value
+
+TRIED_AT_MOST = 6  # outputs; 720 orders
+
+Pairs = tuple[tuple[Value, Value], ...]
 
 
-def output_pairs(layers: Sequence[Layer], model: Model, kernels: Mapping[int, Pair]) -> Iterator[Pair]:
-    """One tensor per layer, and the sum before an activation that is an operator of its own.
+def pair_outputs(reference: Trace, candidate: Trace) -> tuple[Pairs, tuple[str, ...]]:
+    """Pairs in the reference's order, and what a reader should know about how they were found.
 
-    Of several tensors of one layer the quantized one made last counts. ``kernels`` are the pairs by operator.
+    Raises:
+        NotComparable: another number of outputs, or no order in which the shapes fit.
     """
-    order = {layer.name: i for i, layer in enumerate(layers)}
-    found = {pair.layer: pair for pair in _inputs(layers, model.main)}
-    names, ends = by_name(layers), _ends(layers, model)
-    for op in model.main.operators:
-        kernel = kernels.get(op.index)
-        for index in op.outputs:
-            tensor = model.main.tensors[index]
-            named = owners(tensor.name, names)
-            if named:
-                name, found_by = max((layer.name for layer in named), key=order.__getitem__), "name"
-            elif index in ends or kernel is not None:
-                name, found_by = _end(ends.get(index), kernel), "structure"
-            else:
-                continue
-            if name not in found or tensor.quant is not None:
-                fused = kernel.fused if kernel is not None and name in kernel.fused else ()
-                found[name] = Pair(name, "output", index, op.index, found_by, fused)
-    yield from found.values()
-    yield from _sums(model.main, kernels, {pair.tensor for pair in found.values()})
+    ours, theirs = reference.outputs, candidate.outputs
+    if len(ours) != len(theirs):
+        raise NotComparable(
+            f"{reference.engine} has {len(ours)} output(s), {candidate.engine} has {len(theirs)}; "
+            "these models are not made from each other"
+        )
+    sides = (([value.name for value in each], [value.real for value in each]) for each in (ours, theirs))
+    order = order_of_outputs(*sides)
+    if order is None:
+        raise NotComparable(
+            f"output shapes differ: {reference.engine} gives {_shapes(ours)}, "
+            f"{candidate.engine} gives {_shapes(theirs)}"
+        )
+    named = {plain(value.name) for value in ours} == {plain(value.name) for value in theirs}
+    alike = len({_squeezed(value.array) for value in ours}) < len(ours)
+    note = "outputs have the same shapes and other names; paired by the smallest difference of values"
+    return tuple((value, theirs[at]) for value, at in zip(ours, order, strict=True)), (note,) * (alike and not named)
 
 
-def _end(named: str | None, kernel: Pair | None) -> str:
-    if named is not None:
-        return named
-    assert kernel is not None
-    return kernel.fused[-1]
+Side = tuple[Sequence[str], Sequence[Array]]
 
 
-def _sums(graph: Graph, kernels: Mapping[int, Pair], taken: set[int]) -> Iterator[Pair]:
-    """What an operator with weights gives where the layer's output is that of a later operator (softmax)."""
-    for index, kernel in kernels.items():
-        tensor = graph.operators[index].outputs[0]
-        if tensor not in taken:
-            yield Pair(kernel.layer, "pre_activation", tensor, index, "structure", kernel.fused)
+def order_of_outputs(ours: Side, theirs: Side) -> tuple[int, ...] | None:
+    """For each output of the one side (names, real values) the number of the other's; None where no order fits.
 
-
-def _inputs(layers: Sequence[Layer], graph: Graph) -> Iterator[Pair]:
-    """Quantizers of the model's inputs, in order; a float input counts by the operator that quantizes it."""
-    places = [layer for layer in layers if layer.kind == "QuantizeLayer"]
-    if len(places) == len(graph.inputs):
-        for layer, index in zip(places, graph.inputs, strict=True):
-            op = _quantizing(graph, index)
-            yield Pair(layer.name, "output", op.outputs[0] if op else index, op.index if op else None, "structure")
-
-
-def _quantizing(graph: Graph, index: int) -> Operator | None:
-    return next((op for op in graph.operators if op.op == "QUANTIZE" and op.inputs[0] == index), None)
-
-
-def _ends(layers: Sequence[Layer], model: Model) -> dict[int, str]:
-    """Outputs of the file → layer: by the signature's names, or where each side has one output.
-
-    A float output counts by the quantized tensor before it.
+    By name where both sides use the same names (TFMOT's ``quant_`` aside), else by shape. Converters reorder
+    outputs, so where several orders fit the shapes the one with the smallest difference of values is taken.
     """
-    names = by_name(layers)
-    signature = next((s for s in model.signatures if s.subgraph == 0), None)
-    ends = {index: names[name].name for name, index in (signature.outputs if signature else ()) if name in names}
-    used = {name for layer in layers for name in layer.inputs}
-    last = [layer.name for layer in layers if layer.name not in used]
-    if not ends and len(last) == len(model.main.outputs) == 1:
-        ends = {model.main.outputs[0]: last[0]}
-    makers = {output: op for op in model.main.operators for output in op.outputs}
-    before = {i: makers[i].inputs[0] for i in ends if i in makers and makers[i].op == INTO_FLOAT}
-    return {before.get(index, index): name for index, name in ends.items()}
+    (names, values), (others, those) = ours, theirs
+    named = {plain(name): i for i, name in enumerate(others)}
+    if len(named) == len(others) and {plain(name) for name in names} == set(named):
+        by_name = tuple(named[plain(name)] for name in names)
+        if all(fits(a, those[i]) for a, i in zip(values, by_name, strict=True)):
+            return by_name
+    orders = permutations(range(len(others))) if len(others) <= TRIED_AT_MOST else iter([tuple(range(len(others)))])
+    fitting = [order for order in orders if all(fits(a, those[i]) for a, i in zip(values, order, strict=True))]
+    if len(fitting) < 2:  # noqa: PLR2004 (nothing to choose)
+        return fitting[0] if fitting else None
+    return min(fitting, key=lambda order: sum(_distance(a, those[i]) for a, i in zip(values, order, strict=True)))
+
+
+def plain(name: str) -> str:
+    """An output's name without what tools add to it: TFMOT's ``quant_``, TensorFlow's ``:0``."""
+    return name.removesuffix(":0").removeprefix("quant_")
+
+
+def fits(a: Array, b: Array) -> bool:
+    """Same number of samples, same shape apart from axes of size 1."""
+    return a.shape[:1] == b.shape[:1] and _squeezed(a) == _squeezed(b)
+
+
+def _squeezed(array: Array) -> tuple[int, ...]:
+    return tuple(n for n in array.shape[1:] if n != 1)
+
+
+def _distance(a: Array, b: Array) -> float:
+    return float(np.abs(a.ravel().astype(np.float64) - b.ravel()).mean())
+
+
+def _shapes(values: tuple[Value, ...]) -> str:
+    return ", ".join(f"{value.name} {value.array.shape}" for value in values)

@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from quantdiff.align.matching import Match
+from quantdiff.align.alignment import Match
 from quantdiff.flow import Flow, FlowValue
+from quantdiff.ops import BATCH_NORM, CLAMPS, RECODES, TRAITS
 
-FOLDED, FUSED = ("BatchNormalization",), ("ReLU", "Activation", "RELU", "RELU6")
-VANISHED = (
-    "Flatten",
-    "Reshape",
-    "Dropout",
-    "SpatialDropout2D",
-    "GaussianNoise",
-    "Permute",
-    "RESHAPE",
-    "SQUEEZE",
-    "EXPAND_DIMS",
-)
-RESCALED = ("QuantizeLayer", "QUANTIZE", "DEQUANTIZE", "input")
-QUIET = (*FOLDED, *FUSED, *VANISHED, *RESCALED, "PAD", "ZeroPadding2D")
+VANISHED = ("IDENTITY", *(op for op, known in TRAITS.items() if known.keeps_order))
+"""What a converter leaves out: layers without effect at inference, and other shapes of the same values."""
+RESCALED = (*RECODES, "input")
+QUIET = (BATCH_NORM, *CLAMPS, *VANISHED, *RESCALED, "PAD")
 
 
 def with_insides(reference: Flow, candidate: Flow, matches: Sequence[Match]) -> list[Match]:

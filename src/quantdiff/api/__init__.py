@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from quantdiff.api.explanations import explain
     from quantdiff.api.files import inspect, lint
     from quantdiff.api.overlays import Overlays, overlay
-    from quantdiff.api.pages import diff_page, explain_page, read_run, run_page
+    from quantdiff.api.pages import diff_page, diff_with_page, explain_with_page, read_run, run_page
     from quantdiff.api.parameters import params, params_experiment
     from quantdiff.api.parity import check_parity
     from quantdiff.api.settings import DEFAULTS, Settings
@@ -30,8 +30,9 @@ __all__ = [
     "diff",
     "diff_page",
     "diff_shards",
+    "diff_with_page",
     "explain",
-    "explain_page",
+    "explain_with_page",
     "inspect",
     "lint",
     "overlay",
@@ -56,8 +57,9 @@ HOMES = {
     "diff": "comparisons",
     "diff_page": "pages",
     "diff_shards": "shards",
+    "diff_with_page": "pages",
     "explain": "explanations",
-    "explain_page": "pages",
+    "explain_with_page": "pages",
     "inspect": "files",
     "lint": "files",
     "overlay": "overlays",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from quantdiff.api.engines import Source, is_tflite, name_of, open_model, trace_everywhere, trace_first
-from quantdiff.api.settings import DEFAULTS, Settings, children
+from quantdiff.api.engines import OpenedPair, Source, open_pair, trace_everywhere, trace_first
+from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome, hold_together
@@ -30,7 +30,8 @@ def diff(
     runs it. The formulas of all figures are those of ``quantdiff.compare.metrics``.
 
     Args:
-        reference: ``.keras``, ``.h5``, a SavedModel folder or ``.tflite``: what the other is held against.
+        reference: ``.keras``, ``.h5``, a SavedModel folder or ``.tflite``, or a model in memory: what the other is
+            compared with.
         candidate: as ``reference``.
         data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
         settings: runtimes, tolerance, time limit.
@@ -45,16 +46,22 @@ def diff(
             A runtime on which the candidate fails is a ``Failure`` in the result.
     """
     batch = data if isinstance(data, Batch) else load_batch(Path(data))
-    kinds = [is_tflite(source) for source in (reference, candidate)]
-    with children(settings if any(kinds) else replace(settings, runtimes=())) as processes:
-        left, right = (open_model(source, settings) for source in (reference, candidate))
-        first, unfit = trace_first(left, batch, processes, progress)
-        candidates, failures = trace_everywhere(right, batch, processes, progress)
+    with open_pair(reference, candidate, settings) as pair:
+        return diff_opened(pair, batch, settings, progress, layers=layers)
+
+
+def diff_opened(
+    pair: OpenedPair, batch: Batch, settings: Settings, progress: Progress = silent, *, layers: bool = False
+) -> Outcome:
+    """As ``diff``, of models that are open."""
+    engine, first, unfit = trace_first(pair.reference, batch, progress)
+    ran, failures = trace_everywhere(pair.candidate, batch, progress)
+    candidates = tuple(trace for _, trace in ran)
     reports: tuple[LayerReport, ...] = ()
-    if layers and candidates:
+    if layers and ran:
         from quantdiff.api.layers import layer_reports  # noqa: PLC0415 (plain diff does not pay for it)
 
-        reports, without = layer_reports(left, right, batch, (first, candidates), settings, progress)
+        reports, without = layer_reports((engine, first), ran, batch, progress)
         failures += without
     if first.engine in {trace.engine for trace in candidates}:
         first = replace(first, engine=f"reference:{first.engine}")
@@ -66,5 +73,5 @@ def diff(
         layers=reports,
         evidence=tuple(seen),
         made_by={"command": "diff", "samples": len(batch), "versions": versions()},
-        artifacts={"reference": name_of(reference), "candidate": name_of(candidate), "data": batch.source},
+        artifacts={**pair.artifacts, "data": batch.source},
     )

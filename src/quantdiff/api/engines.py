@@ -1,89 +1,137 @@
-"""Which engine a file needs, and its traces."""
+"""Models that are open: each once, with every engine that can run it; and their traces."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from quantdiff.api.settings import Settings
+from quantdiff.api.settings import Settings, children
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
-from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress
-from quantdiff.references.keras.model import KerasModel, is_keras, load_keras
-from quantdiff.references.keras.run import trace_keras
+from quantdiff.references.reference import Reference
+from quantdiff.references.registry import Options, format_of, open_references
+from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.tflite import trace_tflite
 from quantdiff.trace import Trace
 
-Source = str | Path | KerasModel | Model
-"""A model by its path, or one that is open."""
+Source = Any
+"""A model by its path, or one that is in memory."""
 
 
-def is_tflite(source: Source) -> bool:
-    """Whether this is a model for TFLite; raises ``BadModel`` where there is no such file."""
-    if isinstance(source, KerasModel | Model):
-        return isinstance(source, Model)
-    path = Path(source)
-    if not path.exists():
-        raise BadModel(f"{path}: no such model; give a .keras, .h5 or .tflite file or a SavedModel folder")
-    return not is_keras(path)
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model, once for each engine that can run it; ``source`` is its path, or the name of one that has none."""
+
+    source: str
+    engines: tuple[Reference, ...]
+
+    @property
+    def file(self) -> Model | None:
+        """What it is as a ``.tflite``; None for other formats."""
+        first = self.engines[0]
+        return first.model if isinstance(first, TfliteReference) else None
+
+    def wanted(self, what: str) -> Model:
+        """The ``.tflite``.
+
+        Raises:
+            BadModel: it is none, and ``what`` wants one.
+        """
+        if self.file is None:
+            raise BadModel(
+                f"{self.source}: {what} wants a .tflite as candidate; `quantdiff diff` compares any two models"
+            )
+        return self.file
 
 
-def open_model(source: Source, settings: Settings) -> KerasModel | Model:
-    """The model, whichever kind it is, opened where it is a path; raises ``BadModel``."""
-    if isinstance(source, KerasModel | Model):
-        return source
-    path = Path(source)
-    return load_tflite(path) if is_tflite(path) else load_keras(path, allow_lambda=settings.allow_lambda)
+@dataclass(frozen=True, slots=True)
+class OpenedPair:
+    """Two models that are open, and the runtimes that were started for them."""
+
+    reference: Opened
+    candidate: Opened
+    processes: tuple[RuntimeProcess, ...] = ()
+
+    @property
+    def artifacts(self) -> dict[str, str]:
+        """Where the models are."""
+        return {"reference": self.reference.source, "candidate": self.candidate.source}
+
+
+@contextmanager
+def open_pair(reference: Source, candidate: Source, settings: Settings) -> Iterator[OpenedPair]:
+    """Both models, opened once; runtimes start where one of the two needs them.
+
+    Raises:
+        BadModel: there is no such model, or it cannot be read.
+        MissingExtra: a package that a format needs is not installed.
+    """
+    needed = "tflite" in (format_of(reference), format_of(candidate))
+    with children(settings if needed else replace(settings, runtimes=())) as processes:
+        first, second = (open_model(source, settings, processes) for source in (reference, candidate))
+        yield OpenedPair(first, second, tuple(processes))
+
+
+def open_model(source: Source, settings: Settings, processes: list[RuntimeProcess] | None = None) -> Opened:
+    """One model, for each of the runtimes that were started; raises as ``open_pair``."""
+    options = Options(settings.allow_lambda, settings.custom_objects, tuple(processes or ()))
+    return Opened(name_of(source), open_references(source, options))
 
 
 def name_of(source: Source) -> str:
     """The path of a model, or the name of one that has none."""
     if isinstance(source, Model):
         return str(source.path)
-    return source.name if isinstance(source, KerasModel) else str(source)
+    return str(source) if isinstance(source, str | Path) else str(source.name)
 
 
-def trace_one(
-    model: KerasModel | Model, batch: Batch, progress: Progress, process: RuntimeProcess | None = None
-) -> Trace:
-    """What the model gives for ``batch``: a Keras model in this process, a TFLite model in ``process``."""
-    if isinstance(model, KerasModel):
-        return trace_keras(model, batch, partial(_tell, progress, model.kind, len(batch)))
-    assert process is not None
-    return trace_tflite(model, batch, process, partial(_tell, progress, process.runtime, len(batch)))
+def trace_one(reference: Reference, batch: Batch, progress: Progress) -> Trace:
+    """What the model gives for ``batch``."""
+    return reference.trace(batch, partial(_tell, progress, reference.kind.removeprefix("tflite:"), len(batch)))
 
 
-def trace_first(
-    model: KerasModel | Model, batch: Batch, processes: Sequence[RuntimeProcess], progress: Progress
-) -> tuple[Trace, tuple[Failure, ...]]:
-    """A trace from the first runtime that works, and the reasons of those before it."""
+def trace_first(opened: Opened, batch: Batch, progress: Progress) -> tuple[Reference, Trace, tuple[Failure, ...]]:
+    """The first engine that works, its trace, and the reasons of those before it."""
     failures: list[Failure] = []
-    for process in processes[:-1]:
+    for engine in opened.engines[:-1]:
         try:
-            return trace_one(model, batch, progress, process), tuple(failures)
+            return engine, trace_one(engine, batch, progress), tuple(failures)
         except RuntimeFailed as error:
-            failures.append(Failure(process.runtime, str(error)))
-    return trace_one(model, batch, progress, processes[-1] if processes else None), tuple(failures)
+            failures.append(failure_of(engine, error))
+    last = opened.engines[-1]
+    return last, trace_one(last, batch, progress), tuple(failures)
 
 
-def trace_everywhere(
-    model: KerasModel | Model, batch: Batch, processes: Sequence[RuntimeProcess], progress: Progress
-) -> tuple[tuple[Trace, ...], tuple[Failure, ...]]:
-    """A trace for every runtime that works, and the reason for every one that does not."""
-    if isinstance(model, KerasModel):
-        return (trace_one(model, batch, progress),), ()
+Ran = tuple[tuple[Reference, Trace], ...]
+
+
+def trace_everywhere(opened: Opened, batch: Batch, progress: Progress) -> tuple[Ran, tuple[Failure, ...]]:
+    """A trace for every engine that works, and the reason for every one that does not.
+
+    Raises:
+        RuntimeFailed: a model that one engine alone can run does not run there.
+    """
     traces, failures = [], []
-    for process in processes:
+    for engine in opened.engines:
         try:
-            traces.append(trace_one(model, batch, progress, process))
+            traces.append((engine, trace_one(engine, batch, progress)))
         except RuntimeFailed as error:
-            failures.append(Failure(process.runtime, str(error)))
+            if opened.file is None:
+                raise
+            failures.append(failure_of(engine, error))
     return tuple(traces), tuple(failures)
+
+
+def failure_of(engine: Reference, error: Exception, before: str = "") -> Failure:
+    """Why an engine gave nothing."""
+    return Failure(engine.kind.removeprefix("tflite:"), f"{before}{error}")
 
 
 def _tell(progress: Progress, stage: str, total: int, done: int) -> None:

@@ -6,18 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from quantdiff.api.engines import trace_everywhere, trace_one
+from quantdiff.api.engines import open_model, trace_everywhere, trace_one
 from quantdiff.api.settings import DEFAULTS, Settings, children
 from quantdiff.compare.outcome import Outcome, hold_together
 from quantdiff.experiment import zoo
 from quantdiff.experiment.datasets import load_dataset, locate
 from quantdiff.experiment.trial import Trial
-from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
-from quantdiff.references.keras.frameworks import frameworks
-from quantdiff.references.keras.model import describe
 from quantdiff.report.csv.outcome import header, summary_rows
-from quantdiff.report.folder import add_to_summary, save_batch, save_models, staged
+from quantdiff.report.folder import add_to_summary, save_batch, staged
 from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.plain import json_text
 from quantdiff.run.versions import versions
@@ -46,21 +43,21 @@ def run(trial: Trial, out: Path, settings: Settings = DEFAULTS, progress: Progre
     locate(trial.data)
     with children(settings) as processes, ThreadPoolExecutor(1) as other, staged(out) as folder:
         reading = other.submit(load_dataset, trial.data)  # while TensorFlow is imported
-        frameworks()
+        zoo.prepare()
         data = reading.result()
         models = [zoo.train(trial, data, progress)]
         models.append(zoo.quantize_aware(models[0], data, progress))
         progress("convert", 0, 1)
         written = zoo.convert(models[1], data.x_train if trial.quantize else None)
         progress("convert", 1, 1)
-        save_models(folder, dict(zip((FILES["float"], FILES["qat"]), models, strict=True)))
+        zoo.save_models(folder, dict(zip((FILES["float"], FILES["qat"]), models, strict=True)))
         (folder / FILES["tflite"]).write_bytes(written)
         save_batch(folder / FILES["data"], data.test)
-        references = tuple(trace_one(describe(m, trial.name), data.test, progress) for m in models)
-        converted = load_tflite(folder / FILES["tflite"])
-        candidates, failures = trace_everywhere(converted, data.test, processes, progress)
+        references = tuple(trace_one(open_model(m, settings).engines[0], data.test, progress) for m in models)
+        converted = open_model(folder / FILES["tflite"], settings, processes)
+        ran, failures = trace_everywhere(converted, data.test, progress)
         outcome = replace(
-            hold_together(references, candidates, data.test.labels, settings.tolerance),
+            hold_together(references, tuple(trace for _, trace in ran), data.test.labels, settings.tolerance),
             failures=failures,
             made_by={"command": "run", **asdict(trial), "samples": len(data.test), "versions": versions()},
             artifacts={name: str(out / file) for name, file in FILES.items()},

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from quantdiff.api.engines import Source, is_tflite, name_of, open_model
-from quantdiff.api.settings import DEFAULTS, Settings, children
+from quantdiff.api.engines import OpenedPair, Source, open_pair
+from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadModel, RuntimeFailed
-from quantdiff.graph import Model
 from quantdiff.ladder.expectation import Tell, unheard
 from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.ladder.keras_ladder import explain_keras
@@ -18,7 +18,6 @@ from quantdiff.ladder.ladder import Question
 from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.progress import Progress, silent
-from quantdiff.references.keras.model import KerasModel
 from quantdiff.run.tflite import installed
 from quantdiff.run.versions import versions
 from quantdiff.sim.runtime import Runtime
@@ -54,34 +53,36 @@ def explain(
             is a ``.tflite`` other than the candidate. A runtime on which the candidate fails is a ``Failure``.
     """
     batch = data if isinstance(data, Batch) else load_batch(Path(data))
-    if not is_tflite(candidate):
-        raise BadModel(
-            f"{name_of(candidate)}: explain wants a .tflite as candidate; `quantdiff diff` compares Keras models"
-        )
-    model = open_model(candidate, settings)
-    assert isinstance(model, Model)
-    between = is_tflite(reference)
+    here = tuple(name for name in settings.runtimes if name in installed())
+    with open_pair(reference, candidate, replace(settings, runtimes=here)) as pair:
+        return explain_opened(pair, batch, settings, progress, tell)
+
+
+def explain_opened(
+    opened: OpenedPair, batch: Batch, settings: Settings, progress: Progress = silent, tell: Tell = unheard
+) -> Explanations:
+    """As ``explain``, of models that are open."""
+    model, between = opened.candidate.wanted("explain"), opened.reference.file is not None
     if between:
-        _check_same(Path(name_of(reference)), Path(name_of(candidate)), settings.runtimes)
-    keras = None if between else open_model(reference, settings)
-    question = Question(keras, model, batch, settings.tolerance) if isinstance(keras, KerasModel) else None
+        _check_same(Path(opened.reference.source), Path(opened.candidate.source), settings.runtimes)
+    keras: Any = None if between else opened.reference.engines[0]
+    question = None if between else Question(keras, model, batch, settings.tolerance)
     found, failures = list[Explanation](), list[Failure]()
-    here = tuple(name for name in settings.runtimes if between or name in installed())
-    with children(replace(settings, runtimes=here)) as processes:
-        if question is not None:
-            absent = (Runtime(name) for name in settings.runtimes if name not in here)
-            found += [explain_keras(question, each, progress, tell) for each in absent]
-        for process in processes[1:] if between else processes:
-            try:
-                if question is not None:
-                    found.append(explain_keras(question, process, progress, tell))
-                else:
-                    pair = processes[0], process
-                    found.append(explain_runtimes(model, batch, pair, settings.tolerance, progress))
-            except RuntimeFailed as error:
-                failures.append(Failure(process.runtime, str(error)))
+    if question is not None:
+        here = {process.runtime for process in opened.processes}
+        absent = (Runtime(name) for name in settings.runtimes if name not in here)
+        found += [explain_keras(question, each, progress, tell) for each in absent]
+    for process in opened.processes[1:] if between else opened.processes:
+        try:
+            if question is not None:
+                found.append(explain_keras(question, process, progress, tell))
+            else:
+                pair = opened.processes[0], process
+                found.append(explain_runtimes(model, batch, pair, settings.tolerance, progress))
+        except RuntimeFailed as error:
+            failures.append(Failure(process.runtime, str(error)))
     made_by = {"command": "explain", "samples": len(batch), "versions": versions()}
-    artifacts = {"reference": name_of(reference), "candidate": name_of(candidate), "data": batch.source}
+    artifacts = {**opened.artifacts, "data": batch.source}
     return Explanations(tuple(replace(each, made_by=made_by, artifacts=artifacts) for each in found), tuple(failures))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from quantdiff.api.engines import open_model
 from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.linting.lint import LintReport, lint_model
 from quantdiff.load.tflite import load_tflite
 from quantdiff.parameters.inspection import Inspection, inspect_model
-from quantdiff.references.keras.model import load_keras
 
 
 def inspect(model: str | Path, pattern: str | None = None) -> Inspection:
@@ -35,7 +35,7 @@ def lint(model: str | Path, reference: str | Path | None = None, settings: Setti
 
     Args:
         model: the ``.tflite`` file.
-        reference: the Keras model, for the checks that want both.
+        reference: the trained model, for the checks that want both.
         settings: whether Lambda layers of the reference may run.
 
     Returns:
@@ -44,5 +44,5 @@ def lint(model: str | Path, reference: str | Path | None = None, settings: Setti
     Raises:
         BadModel: a model cannot be read.
     """
-    keras = None if reference is None else load_keras(Path(reference), allow_lambda=settings.allow_lambda)
-    return lint_model(load_tflite(model), keras)
+    opened = None if reference is None else open_model(reference, settings).engines[0]
+    return lint_model(load_tflite(model), opened)

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantdiff.api.comparisons import diff
-from quantdiff.api.engines import is_tflite
-from quantdiff.api.explanations import explain
+from quantdiff.api.comparisons import diff_opened
+from quantdiff.api.engines import open_pair
+from quantdiff.api.explanations import explain_opened
 from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.compare.outcome import Failure, Outcome
-from quantdiff.errors import BadModel, NotComparable
+from quantdiff.errors import NotComparable
 from quantdiff.graph import Graph
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.load.data import Batch, load_batch
-from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
 from quantdiff.report.folder import staged
 from quantdiff.report.overlay import Overlay, layer_overlays, rung_overlays
@@ -64,15 +63,13 @@ def overlay(
         QuantdiffError: as ``diff`` and ``explain``; the candidate is no ``.tflite``, or no layer has a partner; or
             ``out`` cannot be written.
     """
-    if not is_tflite(Path(candidate)):
-        raise BadModel(f"{candidate}: overlay wants a .tflite as candidate: that is the graph which is painted")
     batch = data if isinstance(data, Batch) else load_batch(Path(data))
-    graph = load_tflite(candidate).main
-    with staged(out) as folder:
-        outcome = diff(reference, candidate, batch, settings, progress, layers=True)
+    with open_pair(reference, candidate, settings) as pair, staged(out) as folder:
+        graph = pair.candidate.wanted("overlay").main
+        outcome = diff_opened(pair, batch, settings, progress, layers=True)
         found, failures = tuple[Explanation, ...](), outcome.failures
-        if not is_tflite(Path(reference)):
-            answer = explain(reference, candidate, batch, settings, progress)
+        if pair.reference.file is None:
+            answer = explain_opened(pair, batch, settings, progress)
             found, failures = answer.found, tuple(dict.fromkeys(failures + answer.failures))
         written = tuple(_overlays(outcome, found, graph))
         if not written and not failures:

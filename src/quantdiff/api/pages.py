@@ -8,22 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from quantdiff.api.comparisons import diff
-from quantdiff.api.engines import is_tflite, trace_everywhere, trace_one
+from quantdiff.api.comparisons import diff_opened
+from quantdiff.api.engines import OpenedPair, Source, open_model, open_pair, trace_everywhere, trace_first, trace_one
 from quantdiff.api.experiments import FILES, RESULTS
-from quantdiff.api.explanations import explain
-from quantdiff.api.files import lint
+from quantdiff.api.explanations import explain_opened
 from quantdiff.api.layers import layer_reports
-from quantdiff.api.parameters import params
-from quantdiff.api.settings import DEFAULTS, Settings, children
+from quantdiff.api.parameters import params_opened
+from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.errors import BadData, QuantdiffError
+from quantdiff.ladder.expectation import Tell, unheard
 from quantdiff.ladder.explanation import Explanation, Explanations
-from quantdiff.load.data import load_batch
-from quantdiff.load.tflite import load_tflite
+from quantdiff.linting.lint import lint_model
+from quantdiff.load.data import Batch, load_batch
 from quantdiff.progress import Progress, silent
-from quantdiff.references.keras.model import load_keras
 from quantdiff.report.html.document import page_of
 from quantdiff.report.html.page import Page
 from quantdiff.report.html.provenance import Provenance
@@ -56,42 +55,86 @@ def diff_page(
         KeyError: ``outcome.artifacts`` names no files.
     """
     names = ("reference", "candidate") if "candidate" in outcome.artifacts else ("qat", "tflite")
-    reference, candidate = (Path(outcome.artifacts[name]) for name in names)
-    data = outcome.artifacts["data"]
-    files = (None if is_tflite(reference) else reference), candidate
+    files = [outcome.artifacts[name] for name in names]
+    data = Path(outcome.artifacts["data"])
+    with open_pair(files[0], files[1], settings) as pair:
+        return page_opened(pair, outcome, load_batch(data) if data.is_file() else None, command, explanations)
+
+
+def page_opened(
+    pair: OpenedPair,
+    outcome: Outcome,
+    batch: Batch | None,
+    command: str = "",
+    explanations: Sequence[Explanation] = (),
+) -> Page:
+    """As ``diff_page``, of models that are open; ``batch`` is None where the data are in parts."""
     failures, parameters, findings = list(outcome.failures), None, None
-    if is_tflite(candidate):
-        one_file = Path(data).is_file()
-        parameters = _tried("params", failures, lambda: params(*files, data if one_file else None, settings))
-        findings = _tried("lint", failures, lambda: lint(candidate, files[0], settings))
+    model = pair.candidate.file
+    if model is not None:
+        parameters = _tried("params", failures, lambda: params_opened(pair, batch))
+        findings = _tried("lint", failures, lambda: lint_model(model, pair.reference.engines[0]))
     provenance = Provenance(outcome.made_by, outcome.artifacts, outcome.notes, tuple(dict.fromkeys(failures)), command)
     return page_of(outcome, explanations, parameters, findings, provenance)
 
 
-def explain_page(
-    answer: Explanations,
-    files: tuple[Path, Path, Path],
+def diff_with_page(
+    reference: Source,
+    candidate: Source,
+    data: str | Path,
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
     command: str = "",
-) -> Page:
-    """The page of an ``explain``: its ladders, and what ``diff`` finds on the same reference, candidate and data.
+) -> tuple[Outcome, Page]:
+    """``diff`` layer by layer and its page; each model is opened once.
 
     Args:
-        answer: what ``explain`` gave.
-        files: reference, candidate and data.
-        settings: as the explanation was made.
+        reference: as in ``diff``.
+        candidate: as in ``diff``.
+        data: the data file.
+        settings: runtimes, tolerance, time limit.
         progress: called with what is done, how much of it, and how much there is.
         command: the command that asked for it, to be shown.
 
     Returns:
-        One HTML document that needs no network.
+        What ``diff`` gives, and one HTML document that needs no network.
 
     Raises:
         QuantdiffError: as ``diff``.
     """
-    outcome = diff(*files, settings, progress, layers=True)
-    return diff_page(_with_failures(outcome, answer), settings, command, answer.found)
+    batch = load_batch(Path(data))
+    with open_pair(reference, candidate, settings) as pair:
+        outcome = diff_opened(pair, batch, settings, progress, layers=True)
+        return outcome, page_opened(pair, outcome, batch, command)
+
+
+def explain_with_page(
+    files: tuple[Source, Source, str | Path],
+    settings: Settings = DEFAULTS,
+    progress: Progress = silent,
+    command: str = "",
+    tell: Tell = unheard,
+) -> tuple[Explanations, Page]:
+    """``explain``, and a page with its ladders and what ``diff`` finds; each model is opened once.
+
+    Args:
+        files: reference, candidate and data.
+        settings: runtimes, tolerance, time limit.
+        progress: called with what is done, how much of it, and how much there is.
+        command: the command that asked for it, to be shown.
+        tell: as in ``explain``.
+
+    Returns:
+        What ``explain`` gives, and one HTML document that needs no network.
+
+    Raises:
+        QuantdiffError: as ``diff`` and ``explain``.
+    """
+    batch = load_batch(Path(files[2]))
+    with open_pair(*files[:2], settings) as pair:
+        answer = explain_opened(pair, batch, settings, progress, tell)
+        outcome = diff_opened(pair, batch, settings, progress, layers=True)
+        return answer, page_opened(pair, _with_failures(outcome, answer), batch, command, answer.found)
 
 
 def run_page(folder: str | Path, progress: Progress = silent, command: str = "") -> Page:
@@ -111,32 +154,34 @@ def run_page(folder: str | Path, progress: Progress = silent, command: str = "")
     home = Path(folder)
     recorded = read_run(home)
     settings = _settings_of(recorded)
-    outcome = _measure(home, settings, progress)
-    facts = {key: value for key, value in recorded.items() if key in RECORDED}
-    notes = outcome.notes if same_figures(outcome, recorded) else (*outcome.notes, OTHER)
-    outcome = replace(outcome, made_by={**facts, "versions": versions()}, notes=notes)
-    answer = explain(home / FILES["qat"], home / FILES["tflite"], home / FILES["data"], settings, progress)
-    return diff_page(_with_failures(outcome, answer), settings, command, answer.found)
+    batch = load_batch(home / FILES["data"])
+    with open_pair(home / FILES["qat"], home / FILES["tflite"], settings) as pair:
+        outcome = _measure(home, pair, batch, settings, progress)
+        facts = {key: value for key, value in recorded.items() if key in RECORDED}
+        notes = outcome.notes if same_figures(outcome, recorded) else (*outcome.notes, OTHER)
+        outcome = replace(outcome, made_by={**facts, "versions": versions()}, notes=notes)
+        answer = explain_opened(pair, batch, settings, progress)
+        return page_opened(pair, _with_failures(outcome, answer), batch, command, answer.found)
 
 
 RECORDED = ("model", "seed", "data", "quantize", "bias", "epochs", "samples")
 """What the folder of a run says of itself, and is not measured."""
 
 
-def _measure(home: Path, settings: Settings, progress: Progress) -> Outcome:
+def _measure(home: Path, pair: OpenedPair, batch: Batch, settings: Settings, progress: Progress) -> Outcome:
     """Both Keras models against the file, as ``run`` compares them; layer by layer the one that was converted."""
-    batch, converted = load_batch(home / FILES["data"]), load_tflite(home / FILES["tflite"])
-    models = [load_keras(home / FILES[name]) for name in ("float", "qat")]
-    with children(settings) as processes:
-        references = tuple(trace_one(model, batch, progress) for model in models)
-        candidates, failures = trace_everywhere(converted, batch, processes, progress)
-    reports, without = layer_reports(models[1], converted, batch, (references[1], candidates), settings, progress)
+    engine, trained, _ = trace_first(pair.reference, batch, progress)
+    (base,) = open_model(home / FILES["float"], settings).engines
+    references = trace_one(base, batch, progress), trained
+    ran, failures = trace_everywhere(pair.candidate, batch, progress)
+    reports, without = layer_reports((engine, trained), ran, batch, progress)
+    candidates = tuple(trace for _, trace in ran)
     return replace(
         hold_together(references, candidates, batch.labels, settings.tolerance),
         failures=(*failures, *without),
         artifacts={name: str(home / file) for name, file in FILES.items()},
         layers=reports,
-        evidence=tuple(each for trace in candidates for each in evidence_of(references[1], trace, batch)),
+        evidence=tuple(each for trace in candidates for each in evidence_of(trained, trace, batch)),
     )
 
 

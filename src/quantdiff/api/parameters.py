@@ -5,22 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from quantdiff.align.alignment import align
-from quantdiff.api.engines import is_tflite
+from quantdiff.align.models import align_pair, align_weights
+from quantdiff.api.engines import Opened, OpenedPair, open_model, open_pair
 from quantdiff.api.settings import DEFAULTS, Settings, children
-from quantdiff.errors import BadModel
+from quantdiff.errors import NotComparable
 from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.parameters import compare_parameters
 from quantdiff.experiment.trial import Trial
+from quantdiff.flow import tflite_flow
 from quantdiff.load.data import Batch, load_batch
-from quantdiff.load.tflite import load_tflite
 from quantdiff.parameters.observe import observe
 from quantdiff.parameters.params import parameters
 from quantdiff.parameters.quantizers import Observed, Parameters
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.progress import Progress, silent
-from quantdiff.references.keras.layers import read_layers
-from quantdiff.references.keras.model import KerasModel, load_keras
+from quantdiff.references.reference import bound
+from quantdiff.references.tflite.reference import TfliteReference
+from quantdiff.run.random_input import random_batch
 from quantdiff.run.versions import versions
 
 
@@ -35,7 +36,7 @@ def params(
     The rules that make a scale of a range are the functions of ``quantdiff.nudge``, each with its source.
 
     Args:
-        reference: the Keras model, or None: then the file stands alone.
+        reference: the trained model, or None: then the file stands alone.
         model: the ``.tflite``.
         data: an ``.npz`` or ``.npy`` file or a ``Batch``, samples along axis 0; or None.
         settings: the first runtime shows what comes out of the file's layers.
@@ -47,18 +48,48 @@ def params(
         QuantdiffError: a model or the data cannot be read, do not fit each other, or cannot run.
     """
     batch = load_batch(Path(data)) if isinstance(data, str | Path) else data
-    converted = load_tflite(model)
-    keras = None if reference is None else _open_reference(Path(reference), settings)
-    layers = () if keras is None else read_layers(keras)
-    with children(settings if batch is not None else replace(settings, runtimes=())) as processes:
-        seen = Observed() if batch is None else observe(keras, layers, converted, batch, processes[0])
-    made_by = {"command": "params", "samples": 0 if batch is None else len(batch), "versions": versions()}
+    if reference is None:
+        with children(settings if batch is not None else replace(settings, runtimes=())) as processes:
+            opened = open_model(model, settings, processes)
+            answer = file_parameters(opened, batch)
+    else:
+        with open_pair(reference, model, settings) as pair:
+            answer = params_opened(pair, batch)
     artifacts = {"reference": reference, "model": model, "data": batch.source if batch else None}
-    return replace(
-        parameters(ModelPair(layers, converted.main, align(layers, converted), seen)),
-        made_by=made_by,
-        artifacts={name: str(value) for name, value in artifacts.items() if value is not None},
-    )
+    return replace(answer, artifacts={name: str(value) for name, value in artifacts.items() if value is not None})
+
+
+def file_parameters(opened: Opened, batch: Batch | None) -> Parameters:
+    """What a file holds by itself, and what is observed of it on data."""
+    model, engine = opened.wanted("params"), opened.engines[0]
+    pair = ModelPair((), model.main, align_weights((), tflite_flow(model, "tflite")), Observed())
+    process = engine.process if isinstance(engine, TfliteReference) else None
+    if batch is not None and process is not None:
+        pair = replace(pair, observed=observe(pair, None, model, batch, process))
+    return replace(parameters(pair), made_by=_made_by(batch))
+
+
+def params_opened(opened: OpenedPair, batch: Batch | None) -> Parameters:
+    """Both sides; without data, seeded random input tells which layer is which tensor, and nothing else.
+
+    Raises:
+        NotComparable: the two are not made from each other.
+        QuantdiffError: a model cannot run.
+    """
+    model, reference = opened.candidate.wanted("params"), opened.reference.engines[0]
+    engine, process = opened.candidate.engines[0], opened.processes[0]
+    alignment = align_pair(reference, engine, batch or random_batch(model, reference.inputs))
+    if alignment.unrelated:
+        raise NotComparable(f"these are not the same model: {alignment.unrelated}; give the one that it was made from")
+    pair = ModelPair(reference.layers(), model.main, alignment, Observed())
+    if batch is not None:
+        with reference.recorder() as recorder:
+            pair = replace(pair, observed=observe(pair, bound(reference, recorder, batch), model, batch, process))
+    return replace(parameters(pair), made_by=_made_by(batch))
+
+
+def _made_by(batch: Batch | None) -> dict[str, object]:
+    return {"command": "params", "samples": 0 if batch is None else len(batch), "versions": versions()}
 
 
 def params_experiment(trial: Trial, settings: Settings = DEFAULTS, progress: Progress = silent) -> Parameters:
@@ -79,11 +110,3 @@ def params_experiment(trial: Trial, settings: Settings = DEFAULTS, progress: Pro
     with children(settings) as processes:
         answer = compare_parameters(trial, data, processes[0], progress)
     return replace(answer, made_by={**answer.made_by, "versions": versions()})
-
-
-def _open_reference(path: Path, settings: Settings) -> KerasModel:
-    if is_tflite(path):
-        raise BadModel(
-            f"{path}: params wants the Keras model as reference: a .keras or .h5 file or a SavedModel folder"
-        )
-    return load_keras(path, allow_lambda=settings.allow_lambda)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from quantdiff.api.comparisons import diff
-from quantdiff.api.engines import Source
-from quantdiff.api.explanations import explain
+from quantdiff.api.comparisons import diff_opened
+from quantdiff.api.engines import OpenedPair, Source, open_pair
+from quantdiff.api.explanations import explain_opened
 from quantdiff.api.settings import Settings
 from quantdiff.compare.conditions import Condition, judge
 from quantdiff.compare.outcome import Outcome
-from quantdiff.errors import RuntimeFailed
+from quantdiff.errors import RuntimeFailed, reason_of
 from quantdiff.ladder.explanation import Explanations
 from quantdiff.ladder.parity import Parity
 from quantdiff.load.data import Batch
@@ -38,17 +38,17 @@ def check_parity(
         QuantdiffError: a model or the data cannot be used, a limit cannot be judged, or a runtime gave no result:
             nothing was compared on it, which must not pass.
     """
-    outcome = diff(reference, candidate, batch, settings)
-    if outcome.failures:
-        raise RuntimeFailed(outcome.failures[0].error)
-    parity = Parity(outcome, tuple(each for c in outcome.comparisons for each in judge(c, conditions)))
-    return _explained(parity, (reference, candidate, batch, settings)) if parity.broken else parity
+    with open_pair(reference, candidate, settings) as pair:
+        outcome = diff_opened(pair, batch, settings)
+        if outcome.failures:
+            raise RuntimeFailed(outcome.failures[0].error)
+        parity = Parity(outcome, tuple(each for c in outcome.comparisons for each in judge(c, conditions)))
+        return _explained(parity, pair, batch, settings) if parity.broken else parity
 
 
-def _explained(parity: Parity, asked: tuple[Source, Source, Batch, Settings]) -> Parity:
-    reference, candidate, batch, settings = asked
-    layers, no_layers = _tried("first layer", lambda: diff(reference, candidate, batch, settings, layers=True))
-    found, no_ladder = _tried("mechanism", lambda: explain(reference, candidate, batch, settings))
+def _explained(parity: Parity, pair: OpenedPair, batch: Batch, settings: Settings) -> Parity:
+    layers, no_layers = _tried("first layer", lambda: diff_opened(pair, batch, settings, layers=True))
+    found, no_ladder = _tried("mechanism", lambda: explain_opened(pair, batch, settings))
     outcome: Outcome = layers or parity.outcome
     answer = found or Explanations(())
     failed = (*no_layers, *(f.error for f in outcome.failures), *no_ladder, *(f.error for f in answer.failures))
@@ -60,5 +60,4 @@ def _tried(what: str, ask: Callable[[], Found]) -> tuple[Found | None, tuple[str
     try:
         return ask(), ()
     except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return None, (f"{what}: not told: {first}",)
+        return None, (f"{what}: not told: {reason_of(error)}",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from quantdiff.compare.comparison import TOLERANCE
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
@@ -20,12 +21,14 @@ class Settings:
         tolerance: how close is close: absolute, in real units of the outputs.
         timeout: seconds that a runtime may say nothing before it is ended.
         allow_lambda: whether Lambda layers may run; they hold code.
+        custom_objects: a Python file with the classes that a Keras model needs; it runs.
     """
 
     runtimes: tuple[str, ...] = ("xnnpack",)
     tolerance: float = TOLERANCE
     timeout: float = TIMEOUT
     allow_lambda: bool = False
+    custom_objects: Path | None = None
 
 
 DEFAULTS = Settings()

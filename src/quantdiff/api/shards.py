@@ -9,8 +9,8 @@ from functools import partial, reduce
 from operator import add
 from pathlib import Path
 
-from quantdiff.api.engines import is_tflite, open_model, trace_everywhere, trace_first
-from quantdiff.api.settings import DEFAULTS, Settings, children
+from quantdiff.api.engines import open_pair, trace_everywhere, trace_first
+from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.compare.outcome import Failure, Outcome, outcome_of
 from quantdiff.compare.parts import Part, part_of
 from quantdiff.errors import NotComparable
@@ -81,13 +81,12 @@ def examine(reference: Path, candidate: Path, shards: Iterable[Path], settings: 
     Raises:
         QuantdiffError: a model or a shard cannot be read, do not fit each other, or the reference cannot run.
     """
-    kinds = [is_tflite(path) for path in (reference, candidate)]
-    left, right = (open_model(path, settings) for path in (reference, candidate))
-    with children(settings if any(kinds) else replace(settings, runtimes=())) as processes:
+    with open_pair(reference, candidate, settings) as pair:
         for shard in shards:
             batch = load_batch(shard)
-            first, unfit = trace_first(left, batch, processes, silent)
-            candidates, failures = trace_everywhere(right, batch, processes, silent)
+            _, first, unfit = trace_first(pair.reference, batch, silent)
+            ran, failures = trace_everywhere(pair.candidate, batch, silent)
+            candidates = tuple(trace for _, trace in ran)
             if first.engine in {trace.engine for trace in candidates}:
                 first = replace(first, engine=f"reference:{first.engine}")
             part = part_of((first,), candidates, batch.labels, settings.tolerance)

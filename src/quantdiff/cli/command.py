@@ -81,6 +81,16 @@ timeout_option = click.option(
     help="Seconds that a runtime may be silent.",
 )  # fmt: skip
 
+
+def reference_options(function: Handler) -> Handler:
+    """The options that say how a trained model may be opened."""
+    function = click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")(function)
+    return click.option(
+        "--custom-objects", metavar="FILE.py", type=click.Path(path_type=Path, dir_okay=False),
+        help="The classes that the trained model names; this file runs, nothing else does.",
+    )(function)  # fmt: skip
+
+
 html_option = click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="Also write everything to this file: one page that needs no network.",
@@ -142,7 +152,11 @@ def settings_of(options: dict[str, Any]) -> Any:
     runtimes = options.pop("runtimes") or ("xnnpack",)
     if "all" in runtimes:
         runtimes = installed()
-    chosen = {name: options.pop(name) for name in ("tolerance", "timeout", "allow_lambda") if name in options}
+    chosen = {
+        name: options.pop(name)
+        for name in ("tolerance", "timeout", "allow_lambda", "custom_objects")
+        if name in options
+    }
     return api.Settings(tuple(dict.fromkeys(runtimes)), **chosen)
 
 

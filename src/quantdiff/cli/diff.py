@@ -16,6 +16,7 @@ from quantdiff.cli.command import (
     complain,
     formats,
     html_option,
+    reference_options,
     runtime_option,
     settings_of,
     show_for_ci,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--dask", metavar="ADDRESS", help="Send the parts to this scheduler: tcp://host:8786.")
 @click.option("--layers", is_flag=True, help="Layer by layer: where the difference begins, what each layer adds.")
 @click.option("--fail-on", multiple=True, metavar="EXPR", help="What counts as different, such as 'max_steps>1'.")
-@click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")
+@reference_options
 @html_option
 @runtime_option
 @tolerance_option
@@ -61,11 +62,13 @@ def diff(reference: Path, candidate: Path, data: tuple[Path, ...], fail_on: tupl
     with progress_bar() as progress, _executor(dask) as on:
         if parts:
             outcome = api.diff_shards(reference, candidate, data, settings, progress, on)
+            if html is not None:
+                api.diff_page(outcome, settings, typed()).save(html)
+        elif html is not None:
+            outcome, page = api.diff_with_page(reference, candidate, data[0], settings, progress, typed())
+            page.save(html)
         else:
-            wanted = layers or html is not None
-            outcome = api.diff(reference, candidate, data[0], settings, progress, layers=wanted)
-        if html is not None:
-            api.diff_page(outcome, settings, typed()).save(html)
+            outcome = api.diff(reference, candidate, data[0], settings, progress, layers=layers)
     different = [(c, reason) for c in outcome.comparisons for reason in reasons(c, conditions)]
     if form in FOR_CI:
         from quantdiff.report.ci.diff import diff_checked

@@ -12,6 +12,7 @@ from quantdiff.cli.command import (
     command,
     complain,
     html_option,
+    reference_options,
     runtime_option,
     settings_of,
     timeout_option,
@@ -24,7 +25,7 @@ from quantdiff.cli.command import (
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
-@click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")
+@reference_options
 @html_option
 @runtime_option
 @tolerance_option
@@ -32,7 +33,7 @@ from quantdiff.cli.command import (
 def explain(as_json: bool, reference: Path, candidate: Path, data: Path, html: Path | None, **options: Any) -> int:
     """Account for every output that differs, one mechanism at a time.
 
-    REFERENCE is the Keras model, or the same .tflite to tell two runtimes apart: the first --runtime is explained
+    REFERENCE is the trained model, or the same .tflite to tell two runtimes apart: the first --runtime is explained
     against the others.
     """
     from quantdiff import api
@@ -41,9 +42,12 @@ def explain(as_json: bool, reference: Path, candidate: Path, data: Path, html: P
     settings = settings_of(options)
     with progress_bar() as progress:
         tell = (lambda expected: None) if as_json else _expect
-        answer = api.explain(reference, candidate, data, settings, progress, tell)
-        if html is not None:
-            api.explain_page(answer, (reference, candidate, data), settings, progress, typed()).save(html)
+        if html is None:
+            answer = api.explain(reference, candidate, data, settings, progress, tell)
+        else:
+            files = reference, candidate, data
+            answer, page = api.explain_with_page(files, settings, progress, typed(), tell)
+            page.save(html)
     _show(answer, as_json)
     for failure in answer.failures:
         complain(failure.error)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantdiff.cli.command import FOR_CI, command, formats, show_for_ci
+from quantdiff.cli.command import FOR_CI, command, formats, reference_options, show_for_ci
 
 if TYPE_CHECKING:
     from quantdiff.linting.lint import LintReport
@@ -29,17 +29,17 @@ def with_reference(
     "models", nargs=-1, required=True, metavar="[REFERENCE] MODEL.tflite…", callback=with_reference,
     type=click.Path(path_type=Path),
 )  # fmt: skip
-@click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")
+@reference_options
 @formats
-def lint(form: str, models: tuple[Path | None, tuple[Path, ...]], allow_lambda: bool) -> int:
+def lint(form: str, models: tuple[Path | None, tuple[Path, ...]], **options: Any) -> int:
     """Look for known trouble in .tflite files, without data: 0 none, 1 warnings or errors, 2 trouble."""
     from quantdiff.linting.lint import lint_model
     from quantdiff.load.tflite import load_tflite
-    from quantdiff.references.keras.model import load_keras
+    from quantdiff.references.registry import Options, open_references
 
     path, files = models
     loaded = [load_tflite(file) for file in files]
-    reference = load_keras(path, allow_lambda=allow_lambda) if path else None
+    reference = open_references(path, Options(**options))[0] if path else None
     reports = [lint_model(model, reference) for model in loaded]
     _show(reports, form)
     return 0 if all(report.is_clean for report in reports) else 1

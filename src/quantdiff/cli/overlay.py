@@ -11,6 +11,7 @@ from quantdiff.cli.command import (
     TROUBLE,
     command,
     complain,
+    reference_options,
     runtime_option,
     settings_of,
     timeout_option,
@@ -23,7 +24,7 @@ from quantdiff.cli.command import (
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the files.")
-@click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")
+@reference_options
 @runtime_option
 @tolerance_option
 @timeout_option

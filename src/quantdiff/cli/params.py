@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command, complain, runtime_option, settings_of, timeout_option
+from quantdiff.cli.command import command, complain, reference_options, runtime_option, settings_of, timeout_option
 
 
 @command
@@ -17,6 +17,7 @@ from quantdiff.cli.command import command, complain, runtime_option, settings_of
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="With --model.")
 @click.option("--no-bias", is_flag=True, help="With --model: dense layers without biases.")
 @click.option("--channels", is_flag=True, help="One line per channel in the table; --json always has them all.")
+@reference_options
 @runtime_option
 @timeout_option
 def params(

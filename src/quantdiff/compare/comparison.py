@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 
+from quantdiff.align.outputs import pair_outputs
 from quantdiff.compare import metrics
-from quantdiff.compare.pairing import pair_outputs
 from quantdiff.compare.streaming import Tally, tally
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array, Grid, quantize

@@ -8,9 +8,9 @@ from functools import partial
 
 import numpy as np
 
+from quantdiff.align.outputs import pair_outputs
 from quantdiff.compare.confusion import Confusion, confusion_of
 from quantdiff.compare.metrics import CLASSES_AT_LEAST
-from quantdiff.compare.pairing import pair_outputs
 from quantdiff.compare.pictures import Picture, pictures_of
 from quantdiff.compare.step_histogram import StepHistogram, step_histogram
 from quantdiff.load.data import Batch

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 
-from quantdiff.errors import QuantdiffError
+from quantdiff.errors import QuantdiffError, reason_of
 from quantdiff.extras import require
 
 SECONDS = 20  # to find the scheduler
@@ -28,7 +28,7 @@ def cluster(address: str) -> Iterator[Executor]:
     try:
         client = distributed.Client(address, timeout=SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise NoCluster(f"{address}: no scheduler of dask.distributed answers there ({reason})") from error
     with client, client.get_executor() as executor:
         yield executor

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from quantdiff.align.alignment import align
+from quantdiff.align.alignment import Alignment
+from quantdiff.align.models import align_pair
 from quantdiff.compare.comparison import Comparison, compare
 from quantdiff.compare.metrics import accuracy
 from quantdiff.compare.outcome import Failure
@@ -25,7 +26,9 @@ from quantdiff.parameters.quantizers import Observed
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.model import KerasModel
+from quantdiff.references.keras.reference import open_keras
 from quantdiff.references.keras.run import trace_keras
+from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.run.versions import versions
@@ -73,8 +76,12 @@ def evaluate(trial: SweepTrial) -> SweepResult:
         if trial.condition == "qat":
             return _qat(trial, file)
         traces, failures = _everywhere(file, data_of(trial.training).test, processes)
-    result = _snapped(trial, file, source, traces) if trial.condition == "qat-bias" else _tflite(trial, source, traces)
-    return replace(result, ranges=tuple(_ranges(source, file)), failures=failures)
+        alignment = align_pair(open_keras(source), TfliteReference(file), data_of(trial.training).test)
+    if trial.condition == "qat-bias":
+        result = _snapped(trial, file, snap_biases(source, file, alignment), traces)
+    else:
+        result = _tflite(trial, source, traces)
+    return replace(result, ranges=tuple(_ranges(source, file, alignment)), failures=failures)
 
 
 def check_versions(training: Training) -> None:
@@ -96,10 +103,10 @@ def _qat(trial: SweepTrial, file: Model) -> SweepResult:
     return SweepResult((_score(tuned, trial),), (_compare(trial, baseline, tuned, _grid(file, tuned)),))
 
 
-def _snapped(trial: SweepTrial, file: Model, source: KerasModel, traces: Sequence[Trace]) -> SweepResult:
+def _snapped(trial: SweepTrial, file: Model, model: KerasModel, traces: Sequence[Trace]) -> SweepResult:
     """The snapped model against the one as trained, and the file against the snapped model."""
     tuned = trace_of(trial.training, "qat")
-    snapped = _named("qat-bias", trace_keras(snap_biases(source, file), data_of(trial.training).test))
+    snapped = _named("qat-bias", trace_keras(model, data_of(trial.training).test))
     comparisons = [_compare(trial, tuned, snapped, _grid(file, tuned))]
     comparisons += [_compare(trial, snapped, trace) for trace in traces]
     return SweepResult((_score(snapped, trial),), tuple(comparisons))
@@ -152,10 +159,9 @@ def _score(trace: Trace, trial: SweepTrial) -> Score:
     return Score(trace.engine, len(labels), round((1 - accuracy(output.real, labels)) * len(labels)))
 
 
-def _ranges(source: KerasModel, file: Model) -> Iterator[StoredRange]:
+def _ranges(source: KerasModel, file: Model, alignment: Alignment) -> Iterator[StoredRange]:
     """What ``params`` reads in the file, under the names that layers have before ``quantize_model``."""
-    layers = read_layers(source)
-    for row in parameters(ModelPair(layers, file.main, align(layers, file), Observed())).rows:
+    for row in parameters(ModelPair(read_layers(source), file.main, alignment, Observed())).rows:
         if row.file is not None:
             alone = len(row.file.scale) == 1
             yield StoredRange(

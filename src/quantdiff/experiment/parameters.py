@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from quantdiff.align.alignment import align
+from quantdiff.align.models import align_pair
 from quantdiff.compare.outcome import hold_together
 from quantdiff.experiment import zoo
 from quantdiff.experiment.calibrated import convert_calibrated, quantize_all_values
@@ -18,13 +18,16 @@ from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.parameters.observe import observe
 from quantdiff.parameters.params import parameters
-from quantdiff.parameters.quantizers import Parameters, Row, ZeroCheck
+from quantdiff.parameters.quantizers import Observed, Parameters, Row, ZeroCheck
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.progress import Progress
 from quantdiff.references.keras.frameworks import frameworks
 from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.model import describe
+from quantdiff.references.keras.reference import open_keras
 from quantdiff.references.keras.run import trace_keras
+from quantdiff.references.reference import bound
+from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import trace_tflite
 
@@ -43,8 +46,13 @@ def compare_parameters(trial: Trial, data: Dataset, process: RuntimeProcess, pro
         path.write_bytes(convert_calibrated(base, data.x_train))
         progress("convert", 1, 1)
         model, layers = load_tflite(path), read_layers(qat)
-        seen = observe(qat, layers, model, Batch({"x": data.x_train}, None, data.name), process)
-        answer = parameters(ModelPair(layers, model.main, align(layers, model), seen))
+        batch = Batch({"x": data.x_train}, None, data.name)
+        pair = ModelPair(
+            layers, model.main, align_pair(open_keras(qat), TfliteReference(model, process), batch), Observed()
+        )
+        with open_keras(qat).recorder() as recorder:
+            seen = observe(pair, bound(open_keras(qat), recorder, batch), model, batch, process)
+        answer = parameters(replace(pair, observed=seen))
         references = (trace_keras(describe(base, trial.name), data.test), trace_keras(qat, data.test))
         scores = hold_together(references, (trace_tflite(model, data.test, process),), data.test.labels)
     return replace(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from quantdiff.errors import QuantdiffError
+from quantdiff.errors import QuantdiffError, reason_of
 from quantdiff.experiment.datasets import Dataset
 from quantdiff.experiment.trial import Trial, depth
 from quantdiff.progress import Progress
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
+from quantdiff.references.keras.model import save_keras
 from quantdiff.references.keras.tfmot import as_written
 
 IMAGE, CLASSES, FILTERS = (28, 28), 10, 12
@@ -115,7 +117,7 @@ def run_converter(converter: Any) -> bytes:
         with quiet():
             return bytes(converter.convert())
     except Exception as error:
-        raise TrainingFailed(f"the TFLite converter failed: {str(error).splitlines()[0][:200]}") from error
+        raise TrainingFailed(f"the TFLite converter failed: {reason_of(error)}") from error
 
 
 def _fit(model: Any, x: Array, y: Array, batch: int, epochs: int, stage: tuple[str, Progress]) -> None:
@@ -153,3 +155,14 @@ def _ends_in_softmax(model: Any) -> bool:
     activation = getattr(last, "activation", None)
     activation = getattr(activation, "activation", activation)
     return type(last).__name__ == "Softmax" or getattr(activation, "__name__", "") == "softmax"
+
+
+def prepare() -> None:
+    """Import the frameworks now, beside other work."""
+    frameworks()
+
+
+def save_models(folder: Path, models: Mapping[str, Any]) -> None:
+    """Keras models by file name. A TFMOT model goes to ``.h5``: plain tf-keras cannot read its ``.keras`` file."""
+    for name, model in models.items():
+        save_keras(model, folder / name)

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from quantdiff.align.weights import real_values
-from quantdiff.graph import Graph, Operator
+from quantdiff.graph import Graph, Operator, real_values
 from quantdiff.ladder.exchange.biases import stored_bias
 from quantdiff.ladder.flips import Flips, moved, through_sums
 from quantdiff.ladder.ladder import Ladder

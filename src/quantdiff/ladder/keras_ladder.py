@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from quantdiff.align.alignment import align
+from quantdiff.align.models import align_pair
 from quantdiff.bitwise import same_bits
 from quantdiff.errors import BadData
 from quantdiff.graph import Model
@@ -31,8 +31,8 @@ from quantdiff.load.data import Batch
 from quantdiff.parameters.quantizers import Observed
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.progress import Progress, silent
-from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.run import call_keras
+from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.every_tensor import readable_tensors
 from quantdiff.run.inner_tensors import Reading, read_tensors, simulate_tensors
@@ -52,8 +52,9 @@ def explain_keras(
         NotComparable: the two are not the same model, or their outputs do not fit each other.
         RuntimeFailed: a model does not run.
     """
-    model, batch, layers = question.model, question.batch, read_layers(question.keras)
-    sides = ModelPair(layers, model.main, align(layers, model), Observed())
+    model, batch, layers = question.model, question.batch, question.keras.layers()
+    file = TfliteReference(model, runs_on if isinstance(runs_on, RuntimeProcess) else None)
+    sides = ModelPair(layers, model.main, align_pair(question.keras, file, batch), Observed())
     check_related(sides)
     runtime = Runtime(runs_on.runtime) if isinstance(runs_on, RuntimeProcess) else runs_on
     expected = expect(question, sides, runtime)

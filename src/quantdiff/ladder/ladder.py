@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from quantdiff.align.pairs import Pair
+from quantdiff.align.alignment import TensorPair
 from quantdiff.graph import Model
 from quantdiff.ladder.account import Account, LayerAccount
 from quantdiff.ladder.candidate_end import chains
@@ -15,7 +15,7 @@ from quantdiff.ladder.targets import OutputGrids, ends_of_file, order_of_outputs
 from quantdiff.load.data import Batch
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.quant import Array, dequantize
-from quantdiff.references.keras.model import KerasModel
+from quantdiff.references.keras.reference import KerasReference
 from quantdiff.run.inner_tensors import Reading
 from quantdiff.sim.runtime import Runtime
 
@@ -27,7 +27,7 @@ class Question:
     Outputs without a grid count as equal within ``tolerance``, in real units.
     """
 
-    keras: KerasModel
+    keras: KerasReference
     model: Model
     batch: Batch
     tolerance: float
@@ -42,7 +42,7 @@ class Ladder:
     model: Model
     runtime: Runtime
     ends: OutputGrids
-    pairs: Mapping[str, Pair]
+    pairs: Mapping[str, TensorPair]
     missing: tuple[str, ...]
     borrowed: tuple[str, ...]
 

@@ -15,7 +15,7 @@ from quantdiff.ladder.explanation import BIAS, INPUT, RANGES, WEIGHTS
 from quantdiff.load.data import Batch
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.quant import INTEGER_RANGE, Array, Grid, quantize
-from quantdiff.references.keras.model import KerasModel, flat_layers
+from quantdiff.references.keras.model import KerasModel, named_layers
 from quantdiff.references.keras.run import call_keras, intercepted
 from quantdiff.run.tflite import bound_inputs
 
@@ -106,7 +106,7 @@ class Passes:
 
 def reference_end(keras: KerasModel, model: Model, sides: ModelPair, rows: Batch) -> ReferenceEnd:
     """What differs between the live model and the file; ``rows`` tell which array is which input."""
-    live: dict[str, Any] = {layer.name: layer for layer in flat_layers(keras.model)}
+    live: dict[str, Any] = dict(named_layers(keras.model))
     exchanges = {
         RANGES: exchange_ranges(sides, live, aware=keras.kind == "qat"),
         WEIGHTS: exchange_weights(sides, live),

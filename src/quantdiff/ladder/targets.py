@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from quantdiff.compare.pairing import pair_outputs
+from quantdiff.align.outputs import pair_outputs
 from quantdiff.graph import Graph, Model
 from quantdiff.ladder.account import Target
 from quantdiff.quant import Array, Grid, quantize

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from quantdiff.errors import BadData
+from quantdiff.errors import BadData, reason_of
 from quantdiff.load.mapped import blocks, read_member
 from quantdiff.quant import Array
 
@@ -144,7 +144,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
             raise BadData(
                 f"{path}: holds pickled Python objects, which are never loaded; save plain arrays instead"
             ) from error
-        raise BadData(f"{path}: not a readable .npz or .npy file ({_first_line(error)}); save it again") from error
+        raise BadData(f"{path}: not a readable .npz or .npy file ({reason_of(error)}); save it again") from error
 
 
 def bind(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[Array, ...]:
@@ -219,7 +219,3 @@ def _check_labels(labels: Array, count: int, source: str) -> Array:
             "give one integer per sample"
         )
     return labels.astype(np.int64)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

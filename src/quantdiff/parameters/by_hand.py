@@ -11,17 +11,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from quantdiff.quant import Array
 
+LINEAR = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
 CLAMPS = {"linear": (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """What a dense or convolution layer needs, with kernel and bias as Keras orders them.
+    """What a dense or convolution layer needs, the kernel in TFLite's axes; ``clamp`` is the fused activation."""
 
-    ``kind`` is ``Dense``, ``Conv2D`` or ``DepthwiseConv2D``; ``clamp`` is the fused activation.
-    """
-
-    kind: str
+    op: str
     kernel: Array = field(compare=False)
     bias: Array | None = field(default=None, compare=False)
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -31,7 +29,7 @@ class Linear:
 def by_hand(layer: Linear, x: Array) -> Array:
     """The output of ``layer`` for ``x``, samples along axis 0."""
     x = x.astype(np.float64)
-    y = x @ layer.kernel if layer.kind == "Dense" else _convolve(layer, x)
+    y = x @ layer.kernel.T if layer.op == "FULLY_CONNECTED" else _convolve(layer, x)
     if layer.bias is not None:
         y = y + layer.bias
     clamped: Array = np.clip(y, *layer.clamp)
@@ -39,17 +37,18 @@ def by_hand(layer: Linear, x: Array) -> Array:
 
 
 def _convolve(layer: Linear, x: Array) -> Array:
-    """(n, h, w, c) and a kernel (kh, kw, c, out) → (n, h', w', out); depthwise (kh, kw, c, m) → c·m channels."""
+    """(n, h, w, c) and a kernel (out, kh, kw, c) → (n, h', w', out); depthwise (1, kh, kw, c·m) → c·m channels."""
     kernel, (sh, sw), (dh, dw) = layer.kernel, layer.options["strides"], layer.options["dilation_rate"]
-    spans = [(n - 1) * d + 1 for n, d in zip(kernel.shape, (dh, dw), strict=False)]
+    spans = [(n - 1) * d + 1 for n, d in zip(kernel.shape[1:3], (dh, dw), strict=True)]
     if str(layer.options["padding"]).lower() == "same":
         pads = [_same(n, span, s) for n, span, s in zip(x.shape[1:], spans, (sh, sw), strict=False)]
         x = np.pad(x, ((0, 0), *pads, (0, 0)))
     windows = sliding_window_view(x, spans, axis=(1, 2))[:, ::sh, ::sw, :, ::dh, ::dw]
-    if layer.kind == "DepthwiseConv2D":
-        y = np.einsum("nhwcij,ijcm->nhwcm", windows, kernel)
+    if layer.op == "DEPTHWISE_CONV_2D":
+        taps = kernel[0].reshape(*kernel.shape[1:3], x.shape[3], -1)
+        y = np.einsum("nhwcij,ijcm->nhwcm", windows, taps)
         return np.asarray(y.reshape(*y.shape[:3], -1))
-    y = np.tensordot(windows, kernel, axes=([4, 5, 3], [0, 1, 2]))
+    y = np.tensordot(windows, kernel, axes=([4, 5, 3], [1, 2, 3]))
     return np.asarray(y)
 
 

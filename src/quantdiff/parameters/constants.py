@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from quantdiff.align.weights import real_values, tflite_layout
-from quantdiff.graph import Tensor
-from quantdiff.layer import KERNEL_RANGES, Layer, TrainedRange
+from quantdiff.graph import Tensor, real_values
+from quantdiff.layer import KERNEL_RANGES, Layer, TrainedRange, along_channels
 from quantdiff.nudge import Nudged, nudge_converter, nudge_fake_quant, nudge_symmetric
 from quantdiff.parameters.folding import factor, folded_bias, quantized_kernel
 from quantdiff.parameters.quantizers import Range, Reason, Row, range_of
@@ -29,7 +28,9 @@ def kernel_row(sides: ModelPair, layer: Layer) -> Row:
         row = with_file(row, sides, tensor)
     chain = sides.chain(layer, pair)
     kernel = quantized_kernel(layer, trained)
-    row = replace(row, keras=range_of(kernel, -1 if trained is not None and len(trained.low) > 1 else None))
+    row = replace(
+        row, keras=range_of(kernel, layer.channel_axis if trained is not None and len(trained.low) > 1 else None)
+    )
     if trained is not None:
         row = _with_trained(row, trained, factor(chain))
     own = None if tensor is None or tensor.quant is None else _own_range(layer, kernel, factor(chain), tensor)
@@ -61,11 +62,10 @@ def _with_trained(row: Row, trained: TrainedRange, scaled: Array | None) -> Row:
 def _own_range(layer: Layer, kernel: Array, scaled: Array | None, tensor: Tensor) -> Range:
     """What the converter stores for the weights themselves, folded, as after training: from their largest value."""
     assert tensor.quant is not None
-    values = tflite_layout(layer, kernel).astype(np.float64)
-    axis = values.ndim - 1 if layer.kind == "DepthwiseConv2D" else 0
+    values = kernel.astype(np.float64)
     if scaled is not None:
-        values = values * scaled.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
-    ends = range_of(values, None if tensor.quant.axis is None else axis)
+        values = values * along_channels(layer, scaled)
+    ends = range_of(values, None if tensor.quant.axis is None else layer.channel_axis)
     return as_ends(nudge_symmetric(np.array(ends.low), np.array(ends.high)))
 
 
@@ -87,8 +87,13 @@ def bias_row(sides: ModelPair, layer: Layer) -> Row:
     wanted = np.zeros(tensor.shape) if folded is None else folded
     reason = bias_reason(wanted, stored, scale, folded=is_folded)
     before = _bias_before(sides, layer)
-    if reason.code == "range differs" and before is not None and layer.kind == "Dense" and layer.kernel is not None:
-        moved = bias_reason(wanted + before[1] @ layer.kernel.astype(np.float64), stored, scale, folded=is_folded)
+    if (
+        reason.code == "range differs"
+        and before is not None
+        and layer.op == "FULLY_CONNECTED"
+        and layer.kernel is not None
+    ):
+        moved = bias_reason(wanted + layer.kernel.astype(np.float64) @ before[1], stored, scale, folded=is_folded)
         if moved.code != "range differs":
             reason = Reason(MOVED, f"holds the bias of {before[0].name} too, {moved.text}")
     return replace(row, reasons=(reason,))
@@ -96,7 +101,7 @@ def bias_row(sides: ModelPair, layer: Layer) -> Row:
 
 def _bias_before(sides: ModelPair, layer: Layer) -> tuple[Layer, Array] | None:
     """The layer in front, where its bias found no place in the file."""
-    lost = {name for name, role in sides.alignment.only_keras if role == "bias"}
+    lost = {name for name, role in sides.lost if role == "bias"}
     feeders = [each for each in sides.layers if each.name in layer.inputs and each.name in lost]
     return (feeders[0], feeders[0].bias.astype(np.float64)) if feeders and feeders[0].bias is not None else None
 
@@ -104,7 +109,7 @@ def _bias_before(sides: ModelPair, layer: Layer) -> tuple[Layer, Array] | None:
 def _moved_away(sides: ModelPair, layer: Layer) -> Reason | None:
     """The converter adds a bias to the one after it where nothing but a dense layer stands between."""
     users: Sequence[Layer] = [each for each in sides.layers if layer.name in each.inputs]
-    if len(users) == 1 and users[0].kind == "Dense" and sides.alignment.find(users[0].name, "bias"):
+    if len(users) == 1 and users[0].op == "FULLY_CONNECTED" and sides.alignment.find(users[0].name, "bias"):
         (reason,) = bias_row(sides, users[0]).reasons
         if reason.code == MOVED:
             return Reason(MOVED, f"no counterpart in the file: the converter adds it to the bias of {users[0].name}")

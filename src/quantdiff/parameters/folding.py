@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantdiff.layer import KERNEL_RANGES, Layer, TrainedRange
+from quantdiff.align.constants import with_norms
+from quantdiff.layer import KERNEL_RANGES, Layer, TrainedRange, along_channels
 from quantdiff.nudge import fake_quant, nudge_fake_quant
-from quantdiff.parameters.by_hand import CLAMPS, Linear
+from quantdiff.parameters.by_hand import CLAMPS, LINEAR, Linear
 from quantdiff.quant import Array
-
-LINEAR = ("Dense", "Conv2D", "DepthwiseConv2D")
 
 
 def factor(chain: Sequence[Layer]) -> Array | None:
@@ -21,11 +20,8 @@ def factor(chain: Sequence[Layer]) -> Array | None:
 
 
 def folded_bias(chain: Sequence[Layer]) -> Array | None:
-    """The bias with batch norm in it, ``(bias - mean) * factor + beta``, in double; None where there is none at all."""
-    bias = None if chain[0].bias is None else chain[0].bias.astype(np.float64)
-    for norm in (layer.norm for layer in chain if layer.norm is not None):
-        bias = ((0.0 if bias is None else bias) - norm.mean) * norm.factor + norm.beta
-    return bias
+    """The bias with batch norm in it, in double; None where there is none at all."""
+    return with_norms(chain[0].bias, chain)
 
 
 def quantized_kernel(layer: Layer, trained: TrainedRange | None) -> Array:
@@ -33,21 +29,25 @@ def quantized_kernel(layer: Layer, trained: TrainedRange | None) -> Array:
     assert layer.kernel is not None
     if trained is None:
         return layer.kernel
-    nudged = nudge_fake_quant(np.array(trained.low), np.array(trained.high), bits=trained.bits, narrow=trained.narrow)
-    return fake_quant(layer.kernel, nudged, bits=trained.bits, narrow=trained.narrow)
+    low, high = np.array(trained.low), np.array(trained.high)
+    last: Array = np.moveaxis(layer.kernel, layer.channel_axis, -1)
+    if low.size > 1:  # of a depthwise kernel with several outputs a channel the ranges belong to these
+        low, high = (np.tile(ends, last.shape[-1] // ends.size) for ends in (low, high))
+    nudged = nudge_fake_quant(low, high, bits=trained.bits, narrow=trained.narrow)
+    return np.moveaxis(fake_quant(last, nudged, bits=trained.bits, narrow=trained.narrow), -1, layer.channel_axis)
 
 
 def linear(chain: Sequence[Layer]) -> Linear | None:
     """The chain as one linear layer with a clamp; None for a kind that is not computed by hand."""
     first, clamp = chain[0], _clamp(chain)
     plain = first.options.get("groups", 1) == 1 and first.options.get("data_format") != "channels_first"
-    if first.kind not in LINEAR or first.kernel is None or clamp is None or not plain:
+    if first.op not in LINEAR or first.kernel is None or clamp is None or not plain:
         return None
     kernel = quantized_kernel(first, first.range_of(*KERNEL_RANGES)).astype(np.float64)
     scale = factor(chain)
     if scale is not None:
-        kernel = kernel * (scale.reshape(kernel.shape[2:]) if first.kind == "DepthwiseConv2D" else scale)
-    return Linear(first.kind, kernel, folded_bias(chain), first.options, clamp)
+        kernel = kernel * along_channels(first, scale)
+    return Linear(first.op, kernel, folded_bias(chain), first.options, clamp)
 
 
 def _clamp(chain: Sequence[Layer]) -> tuple[float, float] | None:

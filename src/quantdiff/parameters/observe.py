@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from quantdiff.align.chains import fused_chain
+from quantdiff.align.constants import fused_chain
 from quantdiff.graph import Model
-from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
-from quantdiff.parameters.by_hand import by_hand
+from quantdiff.parameters.by_hand import Linear, by_hand
 from quantdiff.parameters.folding import linear
 from quantdiff.parameters.quantizers import Extent, Observed
+from quantdiff.parameters.sides import ModelPair
 from quantdiff.quant import INTEGER_RANGE, Array, dequantize
-from quantdiff.references.keras.model import KerasModel
-from quantdiff.references.keras.run import watch_layers
+from quantdiff.recording import BoundModel
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import Watched, disturbed, watch_tensors
 
+SAMPLES_AT_ONCE = 256
+
 
 def observe(
-    keras: KerasModel | None, layers: Sequence[Layer], model: Model, batch: Batch, process: RuntimeProcess
+    pair: ModelPair, reference: BoundModel | None, model: Model, batch: Batch, process: RuntimeProcess
 ) -> Observed:
     """Run both models on the data, or the ``.tflite`` alone.
 
@@ -29,27 +30,35 @@ def observe(
         BadData: the data do not fit a model's inputs.
         RuntimeFailed: a model does not run.
     """
-    first = Observed() if keras is None else observe_keras(keras, layers, batch)
+    first = Observed() if reference is None else observe_reference(pair, reference)
     tensors, watched = observe_tflite(model, batch, process)
     notes = (*watched.trace.notes, *disturbed(watched.changed))
     return replace(first, tensors=tensors, engines=(*first.engines, watched.trace.engine), notes=(*first.notes, *notes))
 
 
-def observe_keras(model: KerasModel, layers: Sequence[Layer], batch: Batch) -> Observed:
+def observe_reference(pair: ModelPair, reference: BoundModel) -> Observed:
     """Extents of every layer's output and, before any output quantizer, of every chain computed by hand."""
     seen: dict[str, Extent] = defaultdict(Extent)
     by_chain: dict[str, Extent] = defaultdict(Extent)
-    chains = {layer.name: fused_chain(layers, layer) for layer in layers if layer.kernel is not None}
-    known = {name: (chain[-1].name, spec) for name, chain in chains.items() if (spec := linear(chain)) is not None}
+    known = dict(_linear(pair))
+    flow = pair.alignment.reference
+    for start in range(0, len(reference), SAMPLES_AT_ONCE):
+        recording = reference.run(start, min(start + SAMPLES_AT_ONCE, len(reference)))
+        for place in recording.flow.places:
+            if place.name == place.path and place.op != "input":
+                seen[place.path].add(recording.value(place.key))
+            for end, spec in known.get(place.name, ()):
+                by_chain[end].add(by_hand(spec, recording.value(place.feeds[0])))
+    return Observed(layers=seen, by_hand=by_chain, engines=(flow.engine,))
 
-    def visit(name: str, inputs: list[Array], output: Array) -> None:
-        seen[name].add(output)
-        if name in known:
-            end, spec = known[name]
-            by_chain[end].add(by_hand(spec, inputs[0]))
 
-    watch_layers(model, batch, visit)
-    return Observed(layers=seen, by_hand=by_chain, engines=(model.kind,), notes=model.notes)
+def _linear(pair: ModelPair) -> Iterator[tuple[str, list[tuple[str, Linear]]]]:
+    """The value that a linear layer gives → the end of its chain, and the chain as one layer."""
+    for layer in pair.layers:
+        chain = fused_chain(pair.layers, layer)
+        spec = linear(chain) if layer.kernel is not None and "/depthwise" not in layer.name else None
+        if spec is not None:
+            yield layer.name, [(chain[-1].name, spec)]
 
 
 def observe_tflite(model: Model, batch: Batch, process: RuntimeProcess) -> tuple[Mapping[int, Extent], Watched]:

@@ -20,8 +20,8 @@ BEFORE = "pre_activation"
 
 def parameters(sides: ModelPair) -> Parameters:
     """A row for every quantizer of either side, the layers in their order, and by name what found no partner."""
-    lone = [sides.graph.tensors[index] for index in sides.alignment.only_tflite]
-    lost = tuple(f"{layer}/{role}" for layer, role in sides.alignment.only_keras)
+    lone = sides.lone
+    lost = tuple(f"{layer}/{role}" for layer, role in sides.lost)
     rows = [row for layer in sides.layers for row in _rows(sides, layer)]
     rows += [_lone(sides, tensor) for tensor in lone]
     names = tuple(tensor.name for tensor in lone) if sides.layers else ()
@@ -55,7 +55,7 @@ def _output_row(sides: ModelPair, layer: Layer, role: str, trained: TrainedRange
     if trained is None:
         return replace(row, reasons=(_without_range(sides.graph, tensor),))
     row = _with_trained(row, trained)
-    activation = "relu" if layer.kind == "ReLU" else layer.activation if role == "output" else "linear"
+    activation = "relu" if layer.op == "RELU" else layer.activation if role == "output" else "linear"
     shared = None if tensor is None else _shares_scale(sides.graph, tensor)
     return replace(row, reasons=tuple(range_reasons(row, trained, activation, shared)))
 
@@ -77,18 +77,16 @@ def _without_range(graph: Graph, tensor: Tensor | None) -> Reason:
         return LOST
     if tensor.quant is None:
         return Reason("no counterpart", "no quantizer on either side")
-    makers = [op for op in graph.operators if tensor.index in op.outputs]
-    if any(graph.tensors[i].quant == tensor.quant for op in makers for i in op.inputs if i >= 0):
+    maker = graph.producer(tensor.index)
+    if maker and any(graph.tensors[i].quant == tensor.quant for i in maker.inputs if i >= 0):
         return Reason("no counterpart", "no quantizer in the reference: the range of its input")
     return Reason("no counterpart", "no quantizer in the reference: the converter's choice")
 
 
 def _shares_scale(graph: Graph, tensor: Tensor) -> str | None:
     """The operator that forces its own scale on its input, such as CONCATENATION, if there is one."""
-    for op in graph.operators:
-        if tensor.index in op.inputs and any(graph.tensors[i].quant == tensor.quant for i in op.outputs):
-            return op.op
-    return None
+    readers = graph.readers(tensor.index)
+    return next((op.op for op in readers if any(graph.tensors[i].quant == tensor.quant for i in op.outputs)), None)
 
 
 def _lone(sides: ModelPair, tensor: Tensor) -> Row:

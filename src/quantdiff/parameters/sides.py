@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quantdiff.align.pairs import Alignment, Pair
-from quantdiff.align.weights import real_values
-from quantdiff.graph import Graph, Tensor
+from quantdiff.align.alignment import Alignment, TensorPair
+from quantdiff.graph import Graph, Tensor, real_values
 from quantdiff.layer import Layer
 from quantdiff.nudge import Nudged
 from quantdiff.parameters.inspection import is_symmetric_weight
@@ -28,10 +27,36 @@ class ModelPair:
     alignment: Alignment
     observed: Observed
 
-    def chain(self, layer: Layer, pair: Pair | None) -> tuple[Layer, ...]:
+    @property
+    def lost(self) -> tuple[tuple[str, str], ...]:
+        """What of the layers has no tensor in the file: (layer, role)."""
+        pairs = self.alignment.pairs
+        found = {(pair.layer, pair.role) for pair in pairs} | {(name, "output") for p in pairs for name in p.fused[:-1]}
+        places = self.alignment.reference.by_key()
+        inside = (places[key].path for match in self.alignment.matches for key in match.reference_inside)
+        found |= {(name, "output") for name in inside}
+        return tuple(place for layer in self.layers for place in _places(layer) if place not in found)
+
+    @property
+    def lone(self) -> tuple[Tensor, ...]:
+        """The quantized tensors of the file that no layer claims."""
+        taken = {pair.tensor for pair in self.alignment.pairs}
+        used = {*self.graph.inputs, *(i for op in self.graph.operators for i in (*op.inputs, *op.outputs))}
+        return tuple(t for t in self.graph.tensors if t.index in used - taken and t.quant is not None)
+
+    def chain(self, layer: Layer, pair: TensorPair | None) -> tuple[Layer, ...]:
         """The layers that the pair's operator computes together; without a pair the layer alone."""
         names = () if pair is None else pair.fused
         return tuple(each for each in self.layers if each.name in names) or (layer,)
+
+
+def _places(layer: Layer) -> Iterator[tuple[str, str]]:
+    if layer.kernel is not None:
+        yield layer.name, "kernel"
+    if layer.bias is not None:
+        yield layer.name, "bias"
+    if layer.kind != "InputLayer":
+        yield layer.name, "output"
 
 
 def with_file(row: Row, sides: ModelPair, tensor: Tensor) -> Row:

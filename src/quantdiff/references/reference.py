@@ -13,7 +13,7 @@ from quantdiff.layer import Layer
 from quantdiff.load.data import Batch, Slot, bind
 from quantdiff.load.mapped import release
 from quantdiff.quant import Array
-from quantdiff.recording import Recorder
+from quantdiff.recording import BoundModel, Recorder
 from quantdiff.trace import Trace, Value
 
 ELEMENTS_AT_ONCE, SAMPLES_AT_ONCE = 2**22, 1000
@@ -71,8 +71,32 @@ class Reference(Protocol):
         """
 
 
+class Named(Protocol):
+    """What a trace needs to know of a model."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def kind(self) -> str:
+        """The engine."""
+
+    @property
+    def inputs(self) -> tuple[Slot, ...]:
+        """What it takes."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What it gives."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know."""
+
+
 def trace_slices(
-    reference: Reference, batch: Batch, run: Callable[[Sequence[Array]], Sequence[Array]], on_progress: Count = unheard
+    reference: Named, batch: Batch, run: Callable[[Sequence[Array]], Sequence[Array]], on_progress: Count = unheard
 ) -> Trace:
     """What ``run`` gives for the data, slice by slice, for formats whose outputs are plain floats.
 
@@ -86,6 +110,16 @@ def trace_slices(
     outputs = [np.concatenate([part[i] for part in parts]) for i in range(len(parts[0]))]
     values = tuple(Value(name, array) for name, array in zip(reference.outputs, outputs, strict=True))
     return Trace(reference.kind, values, reference.notes)
+
+
+def bound(reference: Reference, recorder: Recorder, batch: Batch, plain: Trace | None = None) -> BoundModel:
+    """A model that is watched with the data bound to its inputs, and its outputs when nobody watches, where known.
+
+    Raises:
+        BadData: the data do not fit its inputs.
+    """
+    expected = tuple(value.array for value in plain.outputs) if plain is not None else ()
+    return BoundModel(recorder, bind(batch, reference.inputs, reference.name), expected)
 
 
 def slices(inputs: Sequence[Array], slots: Sequence[Slot]) -> Iterator[list[Array]]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from quantdiff.errors import QuantdiffError
 from quantdiff.load.data import Batch
-from quantdiff.references.keras.frameworks import quiet
 
 SUMMARY = "summary.csv"
 
@@ -46,13 +44,6 @@ def staged(out: Path) -> Iterator[Path]:
         if not finished:
             for parent in made:
                 parent.rmdir()
-
-
-def save_models(folder: Path, models: Mapping[str, Any]) -> None:
-    """Keras models by file name. A TFMOT model goes to ``.h5``: plain tf-keras cannot read its ``.keras`` file."""
-    with quiet():
-        for name, model in models.items():
-            model.save(folder / name)
 
 
 def save_batch(path: Path, batch: Batch) -> None:

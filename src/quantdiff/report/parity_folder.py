@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from shutil import copyfile
+from typing import Any
 
 from quantdiff.compare.outcome import Failure
-from quantdiff.graph import Model
 from quantdiff.ladder.parity import Parity
 from quantdiff.load.data import Batch
 from quantdiff.load.memory import MEMORY
-from quantdiff.references.keras.model import KerasModel
-from quantdiff.report.folder import save_batch, save_models, staged
+from quantdiff.references.registry import save_reference
+from quantdiff.report.folder import save_batch, staged
 from quantdiff.report.html.page import Page
 from quantdiff.report.plain import json_text
 from quantdiff.report.text.parity import parity_document, parity_markdown
@@ -51,9 +50,7 @@ def _page(parity: Parity) -> Page:
     return page_of(outcome, parity.explanations, provenance=provenance)
 
 
-def keep(
-    folder: Path, pair: tuple[str | Path | KerasModel | Model, str | Path | KerasModel | Model], batch: Batch
-) -> tuple[str, str, str]:
+def keep(folder: Path, pair: tuple[Any, Any], batch: Batch) -> tuple[str, str, str]:
     """Put into ``folder`` what is in memory only, so that commands can be used on it; gives all three paths.
 
     Raises:
@@ -62,20 +59,9 @@ def keep(
     kept: list[str] = []
     with staged(folder) as unfinished:
         for model, side in zip(pair, ("reference", "candidate"), strict=True):
-            path = model if isinstance(model, str | Path) else folder / _save(model, unfinished / side)
-            kept.append(str(path))
+            in_file = isinstance(model, str | Path)
+            kept.append(str(model if in_file else folder / save_reference(model, unfinished / side).name))
         if batch.source == MEMORY:
             save_batch(unfinished / "data.npz", batch)
     reference, candidate = kept
     return reference, candidate, str(folder / "data.npz") if batch.source == MEMORY else batch.source
-
-
-def _save(model: KerasModel | Model, path: Path) -> str:
-    """The name of the file; TFMOT models go to ``.h5``, Keras 3 writes ``.keras`` only."""
-    if isinstance(model, Model):
-        assert model.path is not None
-        return copyfile(model.path, path.with_suffix(".tflite")).name
-    is_keras_3 = type(model.model).__module__.partition(".")[0] == "keras"
-    file = path.with_suffix(".keras" if is_keras_3 else ".h5")
-    save_models(file.parent, {file.name: model.model})
-    return file.name

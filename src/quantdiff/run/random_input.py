@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from quantdiff.graph import Graph, Tensor, is_float
-from quantdiff.quant import INTEGER_RANGE, Array, QuantParams
+from quantdiff.errors import BadData
+from quantdiff.graph import Graph, Model, Tensor, is_float
+from quantdiff.load.data import Batch, Slot
+from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, dequantize
 
-SAMPLES, SEED = 64, 0
+SAMPLES, SEED, FEW = 64, 0, 16
 ELEMENTS_AT_MOST = 2**25
 """Activations of all samples together, so that a large model is verified on fewer."""
 
@@ -24,6 +27,25 @@ def random_inputs(graph: Graph, samples: int, seed: int = SEED) -> list[Array]:
     """One array per input. Shapes: (samples, *shape of the input)."""
     rng = np.random.default_rng(seed)
     return [_random(graph, graph.tensors[i], samples, rng) for i in graph.inputs]
+
+
+def random_batch(model: Model, slots: Sequence[Slot], samples: int = FEW) -> Batch:
+    """Seeded random input for two models, in real units, named as the one that takes ``slots`` names its inputs.
+
+    Raises:
+        BadData: the two take another number of inputs.
+    """
+    graph = model.main
+    arrays = random_inputs(graph, samples)
+    if len(slots) != len(arrays):
+        raise BadData(f"one model has {len(slots)} inputs, the other {len(arrays)}; give --data with an array for each")
+    real = [_real(graph.tensors[i], array) for i, array in zip(graph.inputs, arrays, strict=True)]
+    named = {slot.name: array.reshape(len(array), *array.shape[2:]) for slot, array in zip(slots, real, strict=True)}
+    return Batch(named, None, "seeded random input")
+
+
+def _real(tensor: Tensor, array: Array) -> Array:
+    return array if tensor.quant is None else dequantize(array, tensor.quant)
 
 
 def _random(graph: Graph, tensor: Tensor, samples: int, rng: np.random.Generator) -> Array:

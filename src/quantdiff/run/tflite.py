@@ -76,8 +76,19 @@ def bound_inputs(model: Model, batch: Batch) -> tuple[Array, ...]:
     Raises:
         BadData: the data do not fit the model's inputs.
     """
+    return bind(batch, slots_of(model), _source(model))
+
+
+def slots_of(model: Model) -> tuple[Slot, ...]:
+    """What the main graph takes, by the names of its signature where it has one."""
     names = _signature_names(model)
-    return bind(batch, [_slot(model.main.tensors[i], names) for i in model.main.inputs], _source(model))
+    return tuple(_slot(model.main.tensors[i], names) for i in model.main.inputs)
+
+
+def output_names(model: Model) -> tuple[str, ...]:
+    """What the main graph gives, by the names of its signature where it has one."""
+    names = _signature_names(model)
+    return tuple(names.get(i, model.main.tensors[i].label) for i in model.main.outputs)
 
 
 def _source(model: Model) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from quantdiff.align.kernels import bias_moved
-from quantdiff.align.segments import FOLDED, FUSED, RESCALED, VANISHED, core, explained
+from quantdiff.align.constants import bias_moved
+from quantdiff.align.segments import RESCALED, VANISHED, core, explained
 from quantdiff.flow import FlowValue
-from quantdiff.ops import INTO_INTEGERS
+from quantdiff.ops import BATCH_NORM, CLAMPS, INTO_INTEGERS
 
 
 def notes_of(mine: Sequence[FlowValue], other: Sequence[FlowValue]) -> tuple[str, ...]:
@@ -21,9 +21,9 @@ def notes_of(mine: Sequence[FlowValue], other: Sequence[FlowValue]) -> tuple[str
 def _merged(inside: Sequence[FlowValue], ops: set[str]) -> Iterator[str]:
     weighted = next((place.name for place in inside if place.is_weighted), "")
     for place in inside:
-        if place.op in FOLDED:
+        if place.op == BATCH_NORM:
             yield f"{place.name} folded into {weighted}" if weighted else f"{place.name} folded"
-        elif place.op in FUSED and place.op.upper() not in ops:
+        elif place.op in CLAMPS and place.op not in ops:
             yield f"{place.name} fused"
         elif place.op in VANISHED and place is not inside[-1]:
             yield f"{place.name} vanished"

@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from quantdiff.align.matching import Leftover
+from quantdiff.align.alignment import Alignment, Leftover
 from quantdiff.align.segments import RESCALED, core, segments
-from quantdiff.align.watched import Pairing
 from quantdiff.compare.layers.decisions import Decisions, Flip, WorstSample
 from quantdiff.compare.layers.figures import LayerFigures, figures_of
 from quantdiff.compare.layers.notes import notes_of
@@ -25,7 +24,7 @@ class LayerResult:
 
     ``figures`` are accumulated, as it happens; ``local`` those of this layer alone, fed with the candidate's own
     input; None where the reference cannot be fed. ``notes`` say what was folded, fused, left out or split;
-    ``found_by``, ``confirmed_by``, ``distance`` and ``kernel_agrees`` are those of ``align.matching.Match``.
+    ``found_by``, ``confirmed_by``, ``distance`` and ``kernel_agrees`` are those of ``align.alignment.Match``.
     """
 
     reference: str
@@ -48,7 +47,7 @@ class LayerReport(Shown):
     """All pairs of two engines in the reference's order, what has no partner, and where to look first.
 
     ``first_differing`` and ``adds_most`` are places in ``layers``: the first where anything differs, and the one with
-    the lowest SQNR of its own. ``strangers`` says why the two are not the same model; empty where they are.
+    the lowest SQNR of its own. ``unrelated`` says why the two are not the same model; empty where they are.
     """
 
     reference: str
@@ -56,7 +55,7 @@ class LayerReport(Shown):
     layers: tuple[LayerResult, ...]
     only_reference: tuple[Leftover, ...]
     only_candidate: tuple[Leftover, ...]
-    strangers: str = ""
+    unrelated: str = ""
     first_differing: int | None = None
     adds_most: int | None = None
     worst_samples: tuple[WorstSample, ...] = ()
@@ -66,11 +65,11 @@ class LayerReport(Shown):
     notes: tuple[str, ...] = ()
 
 
-def ends_of(pairing: Pairing) -> tuple[frozenset[int], tuple[str, ...]]:
+def ends_of(alignment: Alignment) -> tuple[frozenset[int], tuple[str, ...]]:
     """The pairs nearest to the models' outputs, by number, and a note for each output that is no pair itself."""
-    matches = pairing.matching.matches
+    matches = alignment.matches
     paired = [{match.keys[side]: i for i, match in enumerate(matches)} for side in (0, 1)]
-    flows = pairing.reference, pairing.candidate
+    flows = alignment.reference, alignment.candidate
     lasts = [
         [_last_paired(flow, key, mine) for key in sorted(flow.ends())] for flow, mine in zip(flows, paired, strict=True)
     ]
@@ -98,17 +97,17 @@ def _last_paired(flow: Flow, key: int, paired: dict[int, int]) -> tuple[int | No
 
 
 def report_of(
-    pairing: Pairing, sums: Sequence[PairSums], decisions: Decisions, notes: tuple[str, ...] = ()
+    alignment: Alignment, sums: Sequence[PairSums], decisions: Decisions, notes: tuple[str, ...] = ()
 ) -> LayerReport:
     """Everything after the last sample."""
-    layers = tuple(_results(pairing, sums))
+    layers = tuple(_results(alignment, sums))
     return LayerReport(
-        pairing.reference.engine,
-        pairing.candidate.engine,
+        alignment.reference.engine,
+        alignment.candidate.engine,
         layers,
-        pairing.matching.only_reference,
-        pairing.matching.only_candidate,
-        pairing.matching.strangers,
+        alignment.only_reference,
+        alignment.only_candidate,
+        alignment.unrelated,
         next((i for i, layer in enumerate(layers) if _differs(layer)), None),
         _adds_most(layers),
         tuple(decisions.worst),
@@ -130,14 +129,14 @@ def _adds_most(layers: Sequence[LayerResult]) -> int | None:
     return None if worst is None or own[worst] == math.inf else worst
 
 
-def _results(pairing: Pairing, sums: Sequence[PairSums]) -> Iterator[LayerResult]:
-    places = pairing.reference.by_key(), pairing.candidate.by_key()
-    for match, grid, total in zip(pairing.matching.matches, pairing.grids(), sums, strict=True):
+def _results(alignment: Alignment, sums: Sequence[PairSums]) -> Iterator[LayerResult]:
+    places = alignment.reference.by_key(), alignment.candidate.by_key()
+    for match, grid, total in zip(alignment.matches, alignment.grids(), sums, strict=True):
         mine, other = segments(match, *places)
         yield LayerResult(
             reference=mine[-1].name,
             candidate=other[-1].name,
-            layer=mine[-1].op,
+            layer=mine[-1].kind or mine[-1].op,
             op=core(other).op,
             found_by=match.found_by,
             confirmed_by=match.confirmed,

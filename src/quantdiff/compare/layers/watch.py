@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from quantdiff.align.watched import Pairing
+from quantdiff.align.alignment import Alignment
 from quantdiff.compare.layers.decisions import Decisions
 from quantdiff.compare.layers.sums import Sums, sums_of
 from quantdiff.quant import Array
@@ -80,9 +80,11 @@ class Slice:
 class Accounts:
     """What was gathered of the pairs of two models so far."""
 
-    def __init__(self, pairing: Pairing, reference: BoundModel, candidate: BoundModel, decisions: Decisions) -> None:
-        self.pairing, self.sides, self.decisions = pairing, (reference, candidate), decisions
-        self.places, self.grids, self.changed = pairing.places(), pairing.grids(), [0, 0]
+    def __init__(
+        self, alignment: Alignment, reference: BoundModel, candidate: BoundModel, decisions: Decisions
+    ) -> None:
+        self.alignment, self.sides, self.decisions = alignment, (reference, candidate), decisions
+        self.places, self.grids, self.changed = alignment.values(), alignment.grids(), [0, 0]
         names = [f"{ours.name} or {theirs.name}" for ours, theirs in self.places]
         self.accumulated, self.local = ([Gathered(name) for name in names] for _ in range(2))
 
@@ -91,7 +93,7 @@ class Accounts:
         theirs = [value_at(seen, place) for _, place in self.places]
         pairs = zip(self.places, theirs, self.grids, strict=True)
         looked_at = {i: replace(theirs[i], array=np.array(theirs[i].array)) for i in self.decisions.ends}
-        outputs = {key: np.array(seen.value(key)) for key in self.pairing.candidate.outputs}
+        outputs = {key: np.array(seen.value(key)) for key in self.alignment.candidate.outputs}
         sizes = tuple(value.array.size // len(value.array) for value in theirs)
         compiled = sum(sizes) * len(self.sides[0]) >= MANY
         return [Comparand(ours.key, value, grid, compiled) for (ours, _), value, grid in pairs], Slice(
@@ -101,7 +103,7 @@ class Accounts:
     def measure(self, pairs: Sequence[Comparand], span: tuple[int, int]) -> ErrorStats:
         """Run the reference."""
         wanted = {self.places[i][0].key for i in self.decisions.ends}
-        return self.sides[0].measure(span, pairs, wanted.union(self.pairing.reference.outputs))
+        return self.sides[0].measure(span, pairs, wanted.union(self.alignment.reference.outputs))
 
     def add(self, kept: Slice, apart: ErrorStats) -> None:
         """One slice of everything."""
@@ -113,7 +115,7 @@ class Accounts:
             if i in kept.values:
                 value = Value(ours.name, apart.values[ours.key], ours.quant, ours.grid)
                 self.decisions.add(i, value, kept.values[i], first)
-        flows = self.pairing.reference, self.pairing.candidate
+        flows = self.alignment.reference, self.alignment.candidate
         for i, values in enumerate((apart.values, kept.outputs)):
             self.changed[i] += disturbed(self.sides[i], flows[i], values, *kept.span)
 
@@ -131,7 +133,7 @@ def slices_of(samples: int, at_once: int) -> list[tuple[int, int]]:
 
 
 def watch_pairs(
-    pairing: Pairing,
+    alignment: Alignment,
     reference: BoundModel,
     candidate: BoundModel,
     decisions: Decisions,
@@ -141,7 +143,10 @@ def watch_pairs(
 
     While the reference is held against a slice or two, the candidate runs the next one, and those before are added up.
     """
-    accounts, slices = Accounts(pairing, reference, candidate, decisions), slices_of(len(reference), pairing.at_once)
+    accounts, slices = (
+        Accounts(alignment, reference, candidate, decisions),
+        slices_of(len(reference), alignment.at_once),
+    )
     in_flight = reference.watched.in_flight
     with ThreadPoolExecutor(1) as runs, ThreadPoolExecutor(in_flight) as measures:
         running, measuring = runs.submit(candidate.run, *slices[0]), deque[tuple[Slice, Future[ErrorStats]]]()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.align.weights import real_values
+from quantdiff.graph import real_values
 from quantdiff.ladder.exchange.changes import Change, Exchange, assign
 from quantdiff.ladder.exchange.variables import variable_of
 from quantdiff.layer import Layer

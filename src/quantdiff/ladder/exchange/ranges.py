@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.align.pairs import Pair
+from quantdiff.align.alignment import TensorPair
 from quantdiff.graph import Tensor
 from quantdiff.ladder.exchange.changes import Change, Exchange, assign, replace
 from quantdiff.ladder.exchange.variables import variable_of
@@ -49,7 +49,7 @@ def exchange_ranges(sides: ModelPair, live: dict[str, Any], *, aware: bool) -> E
     return Exchange(tuple(changes), grids)
 
 
-def grid_of_pair(sides: ModelPair, pair: Pair) -> Grid | None:
+def grid_of_pair(sides: ModelPair, pair: TensorPair) -> Grid | None:
     """The grid of the pair's tensor; None where it is no quantized activation."""
     tensor = sides.graph.tensors[pair.tensor]
     return Grid(tensor.quant, tensor.dtype, tensor.name) if _on_grid(tensor) and tensor.quant is not None else None
@@ -88,7 +88,7 @@ def _before(keras: Any, layer: Layer, grid: Grid) -> Iterator[Change]:
     yield replace(layer.name, keras, "activation", lambda x: activation(tensor(put_on(np.asarray(x), grid))))
 
 
-def _twice(sides: ModelPair, pair: Pair, keras: Any, layer: Layer) -> Iterator[Change]:
+def _twice(sides: ModelPair, pair: TensorPair, keras: Any, layer: Layer) -> Iterator[Change]:
     """The converter may round what a layer gives to its input's grid first: pooling cannot change the scale."""
     operator = None if pair.operator is None else sides.graph.operators[pair.operator]
     inner = getattr(keras, "layer", None)
@@ -106,7 +106,7 @@ def _twice(sides: ModelPair, pair: Pair, keras: Any, layer: Layer) -> Iterator[C
         yield replace(layer.name, inner, "call", rounded)
 
 
-def _is_copy(sides: ModelPair, pair: Pair) -> bool:
+def _is_copy(sides: ModelPair, pair: TensorPair) -> bool:
     if pair.operator is None:
         return True
     operator = sides.graph.operators[pair.operator]

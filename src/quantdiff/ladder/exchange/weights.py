@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.align.pairs import Pair
-from quantdiff.align.weights import real_values, tflite_layout
-from quantdiff.graph import Tensor
+from quantdiff.align.alignment import TensorPair
+from quantdiff.graph import Tensor, real_values
 from quantdiff.ladder.exchange.changes import Change, Exchange, assign, replace
 from quantdiff.ladder.exchange.variables import variable_of
-from quantdiff.layer import KERNEL_RANGES, Layer
+from quantdiff.layer import KERNEL_RANGES, Layer, along_channels
 from quantdiff.parameters.folding import factor, quantized_kernel
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.quant import Array
@@ -26,7 +25,7 @@ def exchange_weights(sides: ModelPair, live: dict[str, Any]) -> Exchange:
     return Exchange(tuple(change for layer in sides.layers for change in _of_layer(sides, live, layer)))
 
 
-def residues(sides: ModelPair, layer: Layer, pair: Pair) -> Array | None:
+def residues(sides: ModelPair, layer: Layer, pair: TensorPair) -> Array | None:
     """How far the stored integers lie from the kernel that the reference uses, in steps; None without integers.
 
     Shape: that of the stored kernel. A quantization-aware kernel lies on its integers, a float one within half a step.
@@ -49,36 +48,29 @@ def _of_layer(sides: ModelPair, live: dict[str, Any], layer: Layer) -> Iterator[
     variable = variable_of(keras, *KERNEL_RANGES)
     if variable is None or tensor.data is None or (steps is not None and np.abs(steps).max(initial=0) < SAME):
         return
-    yield assign(layer.name, variable, _in_keras(sides, layer, pair, tensor))
+    yield assign(layer.name, variable, _in_keras(sides, layer, pair, tensor).reshape(variable.shape))
     if getattr(keras, "_weight_vars", None):  # TFMOT's fake-quant would move what is on its grid already
         as_is = [(weight, _as_is, variables) for weight, _, variables in keras._weight_vars]
         yield replace(layer.name, keras, "_weight_vars", as_is)
 
 
-def _own(sides: ModelPair, layer: Layer, pair: Pair) -> Array:
+def _own(sides: ModelPair, layer: Layer, pair: TensorPair) -> Array:
     """The kernel as the reference uses it, folded, in TFLite's order of axes, double."""
-    own = quantized_kernel(layer, layer.range_of(*KERNEL_RANGES))
-    values = tflite_layout(layer, own).astype(np.float64)
-    return values * _along(layer, factor(sides.chain(layer, pair)), values.ndim)
+    own: Array = quantized_kernel(layer, layer.range_of(*KERNEL_RANGES)).astype(np.float64)
+    scale = factor(sides.chain(layer, pair))
+    return own if scale is None else own * along_channels(layer, scale)
 
 
-def _in_keras(sides: ModelPair, layer: Layer, pair: Pair, tensor: Tensor) -> Array:
+def _in_keras(sides: ModelPair, layer: Layer, pair: TensorPair, tensor: Tensor) -> Array:
     """The stored kernel in Keras' order of axes, with the batch norm's factor, which Keras applies later, taken out."""
     assert layer.kernel is not None
-    order = tflite_layout(layer, np.arange(layer.kernel.size).reshape(layer.kernel.shape)).ravel()
-    stored = real_values(tensor).ravel()
-    scale = np.broadcast_to(_along(layer, factor(sides.chain(layer, pair)), tensor.data.ndim), tensor.shape)  # type: ignore[union-attr]
-    values = np.empty(layer.kernel.size)
-    values[order] = stored / np.where(scale == 0, 1, scale).ravel()
-    return values.reshape(layer.kernel.shape)
-
-
-def _along(layer: Layer, scale: Array | None, ndim: int) -> Array:
-    """A factor per channel, shaped to broadcast over a kernel in TFLite's order."""
-    if scale is None:
-        return np.ones(())
-    axis = ndim - 1 if layer.kind == "DepthwiseConv2D" else 0
-    return scale.reshape([-1 if i == axis else 1 for i in range(ndim)])
+    stored, scale = real_values(tensor).reshape(layer.kernel.shape), factor(sides.chain(layer, pair))
+    if scale is not None:
+        along = along_channels(layer, scale)
+        stored = stored / np.where(along == 0, 1, along)
+    if layer.op == "DEPTHWISE_CONV_2D":
+        return np.asarray(stored[0])
+    return np.asarray(stored.transpose(1, 2, 0, 3) if layer.op == "TRANSPOSE_CONV" else np.moveaxis(stored, 0, -1))
 
 
 def _as_is(x: Any, training: Any, weights: Any, **_: Any) -> Any:

@@ -1,1 +1,35 @@
 """Keras models, of Keras 2 and 3, quantization-aware ones of TFMOT, and SavedModels."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from quantdiff.references.registry import FORMATS, Format, Options
+
+SUFFIXES = (".keras", ".h5", ".hdf5")
+
+
+def _takes(source: Any) -> bool:
+    """A path by its ending, a folder, a Keras model in memory; TensorFlow need not be there for that."""
+    if isinstance(source, Path):
+        return source.is_dir() or source.suffix in SUFFIXES
+    bases = {base.__module__.partition(".")[0] for base in type(source).__mro__}
+    described = type(source).__module__.startswith(__name__)
+    return described or (bool(bases & {"keras", "tf_keras"}) and hasattr(source, "layers"))
+
+
+def _open(source: Any, options: Options) -> tuple[Any, ...]:
+    return (import_module("quantdiff.references.keras.reference").open_keras(source, options),)
+
+
+def _save(source: Any, path: Path) -> Path:
+    """Keras 3 writes ``.keras`` only; TFMOT's models can be read again from ``.h5`` only."""
+    model = getattr(source, "model", source)
+    file = path.with_suffix(".keras" if type(model).__module__.partition(".")[0] == "keras" else ".h5")
+    import_module("quantdiff.references.keras.model").save_keras(model, file)
+    return file
+
+
+FORMATS.add("keras", Format((".keras", ".h5", "SavedModel folder"), _takes, _open, _save))

@@ -8,19 +8,53 @@ from typing import Any
 import numpy as np
 
 from quantdiff.layer import KERNEL_RANGES, BatchNorm, Layer, TrainedRange
+from quantdiff.ops import BATCH_NORM, INTO_INTEGERS
 from quantdiff.quant import Array
-from quantdiff.references.keras.model import KerasModel, flat_layers
+from quantdiff.references.keras.model import KerasModel, named_layers
 
+KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 OPTIONS = ("strides", "padding", "dilation_rate", "data_format", "max_value", "negative_slope", "threshold", "groups")
+OPS = {
+    "Dense": "FULLY_CONNECTED",
+    "Conv1D": "CONV_2D",
+    "Conv2D": "CONV_2D",
+    "Conv3D": "CONV_3D",
+    "DepthwiseConv1D": "DEPTHWISE_CONV_2D",
+    "DepthwiseConv2D": "DEPTHWISE_CONV_2D",
+    "SeparableConv1D": "CONV_2D",
+    "SeparableConv2D": "CONV_2D",
+    "Conv1DTranspose": "TRANSPOSE_CONV",
+    "Conv2DTranspose": "TRANSPOSE_CONV",
+    "Flatten": "RESHAPE",
+    "Reshape": "RESHAPE",
+    "Permute": "TRANSPOSE",
+    "MaxPooling2D": "MAX_POOL_2D",
+    "AveragePooling2D": "AVERAGE_POOL_2D",
+    "GlobalAveragePooling2D": "MEAN",
+    "Concatenate": "CONCATENATION",
+    "Add": "ADD",
+    "Multiply": "MUL",
+    "Subtract": "SUB",
+    "ZeroPadding2D": "PAD",
+    "ReLU": "RELU",
+    "Softmax": "SOFTMAX",
+    "LSTM": "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "Embedding": "GATHER",
+    "BatchNormalization": BATCH_NORM,
+    "QuantizeLayer": INTO_INTEGERS,
+    **dict.fromkeys(
+        ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "Identity"), "IDENTITY"
+    ),
+}
+"""Class → the operator that a converter makes of it."""
+SEPARABLE = ("SeparableConv1D", "SeparableConv2D")
+ACTIVATIONS = {"sigmoid": "LOGISTIC", "swish": "MUL", "silu": "MUL", "hard_silu": "HARD_SWISH", "linear": "IDENTITY"}
 
 
 def read_layers(model: KerasModel) -> tuple[Layer, ...]:
     """All layers in the model's order, those of nested models included; () for a bare serving signature."""
-    if not hasattr(model.model, "layers"):
-        return ()
-    layers = [layer for layer in flat_layers(model.model) if not hasattr(layer, "layers")]
-    known = {id(layer) for layer in layers}
-    return tuple(_read(layer, known) for layer in layers)
+    paths = {id(layer): path for path, layer in named_layers(model.model)}
+    return tuple(part for path, layer in named_layers(model.model) for part in parts_of(path, layer, paths))
 
 
 def unwrapped(layer: Any) -> Any:
@@ -28,49 +62,88 @@ def unwrapped(layer: Any) -> Any:
     return layer.layer if type(layer).__name__.startswith("QuantizeWrapper") else layer
 
 
-def read_layer(layer: Any) -> Layer:
-    """One layer by itself: its inputs are not told."""
-    return _read(layer, set())
+def parts_of(path: str, layer: Any, paths: Mapping[int, str]) -> tuple[Layer, ...]:
+    """A layer, in the order of its operators; ``paths`` are those of all layers, by identity."""
+    return tuple(_read(path, layer, paths))
 
 
-def _read(layer: Any, known: set[int]) -> Layer:
-    inner, weights = unwrapped(layer), _weights(layer)
-    return Layer(
-        name=layer.name,
-        kind=type(inner).__name__,
-        inputs=tuple(dict.fromkeys(_feeders(layer, known))),
+def op_of_activation(name: str) -> str:
+    """The operator that computes an activation by itself."""
+    return ACTIVATIONS.get(name, name.upper())
+
+
+def _read(path: str, layer: Any, paths: Mapping[int, str]) -> Iterator[Layer]:
+    inner, own = unwrapped(layer), _weights(layer)
+    kind, inputs = type(inner).__name__, tuple(dict.fromkeys(_feeders(layer, paths)))
+    options = {name: getattr(inner, name) for name in OPTIONS if hasattr(inner, name)}
+    if kind in SEPARABLE and "depthwise_kernel" in own:
+        depthwise = _in_tflite_axes("Depthwise", own.pop("depthwise_kernel"))
+        yield Layer(f"{path}/depthwise", kind, inputs, kernel=depthwise, options=options, op="DEPTHWISE_CONV_2D")
+        inputs, options = (f"{path}/depthwise",), {}
+    kernel = next((own[name] for name in KERNELS if name in own), None)
+    yield Layer(
+        name=path,
+        kind=kind,
+        inputs=inputs,
         activation=_activation(layer, inner),
         ranges=tuple(_ranges(layer)),
-        kernel=next((weights[name] for name in KERNEL_RANGES if name in weights), None),
-        bias=weights.get("bias"),
-        norm=_norm(inner, weights) if "moving_variance" in weights else None,
-        options={name: getattr(inner, name) for name in OPTIONS if hasattr(inner, name)},
+        kernel=None if kernel is None or kind not in OPS else _in_tflite_axes(kind, kernel),
+        bias=own.get("bias") if kind in OPS and np.ndim(own.get("bias", 0)) == 1 else None,
+        norm=_norm(inner, own) if "moving_variance" in own else None,
+        options=options,
+        op=op_of_activation(_activation(layer, inner)) if kind == "Activation" else OPS.get(kind, ""),
     )
 
 
+def _in_tflite_axes(kind: str, kernel: Array) -> Array:
+    """Output channels first, for a depthwise kernel last, along the height a one where there is a width alone."""
+    if "1D" in kind and kernel.ndim == 3:  # noqa: PLR2004 (width, in, out)
+        kernel = kernel[None]
+    if kind.startswith("Depthwise"):
+        kernel = kernel[None] if kernel.ndim == 3 else kernel  # noqa: PLR2004
+        return kernel.reshape(1, *kernel.shape[:2], -1)
+    if kind.endswith("Transpose"):  # (height, width, out, in)
+        return kernel.transpose(2, 0, 1, 3)
+    return kernel if kind == "Conv3D" else np.moveaxis(kernel, -1, 0)
+
+
 def _weights(layer: Any) -> dict[str, Array]:
-    return {_last(variable.name): np.asarray(variable) for variable in layer.weights}
+    """The layer's own variables by their last names; those of layers inside it would hide each other."""
+    inside = {id(v) for part in _sublayers(layer) for v in part.weights}
+    own = unwrapped(layer) is not layer or not inside
+    return {_last(v.name): np.asarray(v) for v in layer.weights if own or id(v) not in inside}
+
+
+def _sublayers(layer: Any) -> Iterator[Any]:
+    flat = getattr(layer, "_flatten_layers", None)
+    return iter(()) if flat is None else (part for part in flat() if part is not layer)
 
 
 def _last(name: str) -> str:
     return name.rpartition("/")[2].partition(":")[0]
 
 
-def _feeders(layer: Any, known: set[int]) -> Iterator[str]:
+def _feeders(layer: Any, paths: Mapping[int, str]) -> Iterator[str]:
     for node in getattr(layer, "_inbound_nodes", ()):
         for parent in getattr(node, "parent_nodes", ()):
             source: Any = getattr(parent, "layer", None) or getattr(parent, "operation", None)
-            while hasattr(source, "layers"):  # a nested model gives what its last layer gives
+            while getattr(source, "layers", None):  # a nested model gives what its last layer gives
                 source = source.layers[-1]
-            if id(source) in known:
-                yield source.name
+            if id(source) in paths:
+                yield paths[id(source)]
 
 
 def _activation(layer: Any, inner: Any) -> str:
     aware = getattr(layer, "_quantize_activations", None)
     function = aware[0].activation if aware else getattr(inner, "activation", None)
-    name = getattr(function, "__name__", type(function).__name__)
-    return "linear" if function is None or name == "NoOpActivation" else str(name)
+    return "linear" if function is None else name_of(function)
+
+
+def name_of(function: Any) -> str:
+    """The name of an activation: of the function, of the layer that serves as one, inside TFMOT's wrapper."""
+    function = getattr(function, "activation", function)
+    name = str(getattr(function, "__name__", type(function).__name__))
+    return {"NoOpActivation": "linear", "ReLU": "relu"}.get(name, name)
 
 
 def _norm(inner: Any, weights: Mapping[str, Array]) -> BatchNorm:

@@ -6,18 +6,21 @@ import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from quantdiff.errors import BadModel, MissingExtra, QuantdiffError
+from quantdiff.errors import BadModel, MissingExtra, QuantdiffError, reason_of
 from quantdiff.extras import require
 from quantdiff.load.data import Slot
 from quantdiff.references.keras.frameworks import frameworks, quiet
 from quantdiff.references.keras.tfmot import quantize_scope
 
 KERAS_3 = "3"
+WRITTEN_BY_KERAS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +38,53 @@ class KerasModel:
     notes: tuple[str, ...] = ()
 
 
-def is_keras(path: Path) -> bool:
-    """True for the paths that ``load_keras`` reads: by ending, or a folder."""
-    return path.is_dir() or path.suffix in (".keras", ".h5", ".hdf5")
-
-
-def load_keras(path: Path, *, allow_lambda: bool = False) -> KerasModel:
+def load_keras(path: Path, *, allow_lambda: bool = False, custom_objects: Path | None = None) -> KerasModel:
     """Read a model with TFMOT's quantize scope. Nothing that it holds as code runs unless asked for.
+
+    ``custom_objects`` is a Python file whose classes and functions the model may name; it runs.
 
     Raises:
         BadModel: missing, damaged, of another kind, with a Lambda layer, or quantization-aware with ranges
-            that were never trained.
+            that were never trained; or the file of custom objects fails.
         MissingExtra: the extra ``[keras]`` is not installed.
     """
     if not path.exists():
-        raise BadModel(f"{path}: no such model; give a .keras, .h5 or .tflite file or a SavedModel folder")
+        raise BadModel(f"{path}: no such model; give a .keras or .h5 file or a SavedModel folder")
     config, version = _peek(path)
     if '"Lambda"' in config and not allow_lambda:
         raise BadModel(f"{path}: has a Lambda layer, which holds code; if you trust this file, add --allow-lambda")
+    named = {} if custom_objects is None else objects_of(custom_objects)
     try:
         with quiet():
-            model = _read(path, version, allow_lambda)
+            model = _read(path, version, allow_lambda, named)
     except QuantdiffError:
         raise
     except Exception as error:
-        raise BadModel(f"{path}: Keras cannot read this model: {_first_line(error)}") from error
+        unknown = "Unknown " in str(error) or "Could not locate" in str(error)
+        cure = "; name the file with its class: --custom-objects FILE.py" if unknown and not named else ""
+        raise BadModel(f"{path}: Keras cannot read this model: {reason_of(error)}{cure}") from error
     if not hasattr(model, "layers"):
         return _from_signature(model, path)
     return describe(model, str(path.name))
+
+
+def objects_of(path: Path) -> dict[str, Any]:
+    """The classes and functions that a Python file defines; it runs, since whoever named it wants that.
+
+    Raises:
+        BadModel: no such file, or it fails.
+    """
+    frameworks()  # sets up which Keras the file finds
+    spec = spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise BadModel(f"{path}: no such Python file; give the one that defines the model's classes")
+    module = module_from_spec(spec)
+    try:
+        with quiet():
+            spec.loader.exec_module(module)
+    except Exception as error:
+        raise BadModel(f"{path}: {type(error).__name__} while it ran: {reason_of(error)}") from error
+    return {n: v for n, v in vars(module).items() if isinstance(v, type | FunctionType) and not n.startswith("_")}
 
 
 def describe(model: Any, name: str) -> KerasModel:
@@ -71,9 +93,10 @@ def describe(model: Any, name: str) -> KerasModel:
     Raises:
         BadModel: a model that was never built, or ranges that were never trained.
     """
-    if not getattr(model, "inputs", None):
+    slots, outputs = slots_of(model), _names(model, "output")
+    if not slots:
         raise BadModel(f"{name}: the model's input shape is not known; call it once on data before saving it")
-    layers = tuple(flat_layers(model))
+    layers = tuple(layer for _, layer in named_layers(model))
     kinds = {type(layer).__name__ for layer in layers}
     is_qat = any(kind.startswith("QuantizeWrapper") for kind in kinds)
     notes: tuple[str, ...] = ()
@@ -81,31 +104,61 @@ def describe(model: Any, name: str) -> KerasModel:
         notes = (f"{name}: annotated for quantization, but quantize_apply was never called: this model is float",)
     if is_qat:
         check_ranges(layers, name)
-    return KerasModel(name, "qat" if is_qat else "float", slots_of(model), _names(model, "output"), model, notes)
+    return KerasModel(name, "qat" if is_qat else "float", slots, outputs or _counted(model, slots), model, notes)
 
 
 def slots_of(model: Any) -> tuple[Slot, ...]:
-    """What a built Keras model takes."""
+    """What a built Keras model takes; () where it was never called."""
+    tensors = getattr(model, "inputs", None)
+    if tensors:
+        names = _names(model, "input")
+    else:  # a subclassed model has no inputs, but remembers what it was called with
+        spec = _spec(model)
+        tensors = frameworks().tf.nest.flatten(spec)
+        names = tuple(getattr(each, "name", None) or f"input_{i}" for i, each in enumerate(tensors, start=1))
     return tuple(
         Slot(given, tuple(tensor.shape), np.dtype(_dtype(tensor)).name)
-        for given, tensor in zip(_names(model, "input"), model.inputs, strict=True)
+        for given, tensor in zip(names, tensors, strict=True)
     )
 
 
-def flat_layers(model: Any) -> Iterator[Any]:
-    """All layers, those of nested models included, in the model's order."""
-    for layer in model.layers:
-        yield layer
-        if hasattr(layer, "layers"):
-            yield from flat_layers(layer)
+def _spec(model: Any) -> Any:
+    """The arguments that a subclassed model of Keras 2 was called with, with any number of samples."""
+    known = model.save_spec() if hasattr(model, "save_spec") else None
+    args = known[0] if known else ()
+    return [
+        frameworks().tf.TensorSpec([None, *each.shape[1:]], each.dtype, each.name)
+        for each in frameworks().tf.nest.flatten(args)
+    ]
 
 
-def named_layers(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The layers that compute something, by their names; those of nested models as ``outer/inner``."""
+def _counted(model: Any, slots: tuple[Slot, ...]) -> tuple[str, ...]:
+    """Names for the outputs of a subclassed model, which tells how many there are when it runs."""
+    tf = frameworks().tf
+    zeros = [tf.zeros([1, *(n or 1 for n in slot.shape[1:])], slot.dtype) for slot in slots]
+    with quiet():
+        results = model(zeros[0] if len(zeros) == 1 else zeros, training=False)
+    if isinstance(results, dict):
+        return tuple(results)
+    return tuple(f"output_{i}" for i, _ in enumerate(tf.nest.flatten(results), start=1))
+
+
+def named_layers(model: Any) -> tuple[tuple[str, Any], ...]:
+    """The layers that compute something, each once, by its path: ``outer/inner`` for those of nested models."""
+    found, seen = dict[str, Any](), set[int]()
+    for path, layer in _paths(model, ""):
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            twins = sum(other == path or other.startswith(f"{path}@") for other in found)
+            found[f"{path}@{twins + 1}" if twins else path] = layer
+    return tuple(found.items())
+
+
+def _paths(model: Any, path: str) -> Iterator[tuple[str, Any]]:
     for layer in getattr(model, "layers", ()):
         name = f"{path}{layer.name}"
-        if hasattr(layer, "layers"):
-            yield from named_layers(layer, f"{name}/")
+        if getattr(layer, "layers", None):
+            yield from _paths(layer, f"{name}/")
         else:
             yield name, layer
 
@@ -146,25 +199,34 @@ def _peek(path: Path) -> tuple[str, str]:
     except (MissingExtra, BadModel):
         raise
     except Exception as error:
-        raise BadModel(f"{path}: not a {path.suffix} model file ({_first_line(error)}); save it again") from error
+        raise BadModel(f"{path}: not a {path.suffix} model file ({reason_of(error)}); save it again") from error
 
 
 def _peek_saved_model(path: Path) -> tuple[str, str]:
-    if not (path / "saved_model.pb").is_file():
+    """Older versions of Keras wrote their configuration into ``saved_model.pb`` itself."""
+    graph, metadata = path / "saved_model.pb", path / "keras_metadata.pb"
+    if not graph.is_file():
         raise BadModel(f"{path}: a folder without saved_model.pb is not a SavedModel")
-    metadata = path / "keras_metadata.pb"
-    return (metadata.read_bytes().decode(errors="replace"), "2") if metadata.is_file() else ("", "")
+    text = (metadata if metadata.is_file() else graph).read_bytes().decode(errors="replace")
+    return text, "2" if metadata.is_file() or any(kind in text for kind in WRITTEN_BY_KERAS) else ""
 
 
-def _read(path: Path, version: str, allow_lambda: bool) -> Any:
+def _read(path: Path, version: str, allow_lambda: bool, named: dict[str, Any]) -> Any:
     if version == KERAS_3:
         frameworks()  # sets up the environment in which Keras 3 finds TensorFlow
-        return require("keras", extra="keras").models.load_model(path, compile=False, safe_mode=not allow_lambda)
+        keras = require("keras", extra="keras")
+        options = {"compile": False, "safe_mode": not allow_lambda, "custom_objects": named}
+        return keras.models.load_model(path, **options)
     used = frameworks()
     if not version:
         return used.tf.saved_model.load(str(path))
-    with quantize_scope():
-        return used.keras.models.load_model(str(path), compile=False, **_safe(path, allow_lambda))
+    with quantize_scope(), used.keras.utils.custom_object_scope(named):
+        try:
+            return used.keras.models.load_model(str(path), compile=False, **_safe(path, allow_lambda))
+        except Exception:
+            if not path.is_dir():
+                raise
+            return used.tf.saved_model.load(str(path))  # what another version wrote still has its signature
 
 
 def _safe(path: Path, allow_lambda: bool) -> dict[str, bool]:
@@ -174,17 +236,18 @@ def _safe(path: Path, allow_lambda: bool) -> dict[str, bool]:
 
 def _from_signature(model: Any, path: Path) -> KerasModel:
     """A SavedModel that is not a Keras model: its serving signature counts."""
-    signature = getattr(model, "signatures", {}).get("serving_default")
+    signatures = getattr(model, "signatures", {})
+    signature = signatures.get("serving_default") or next(iter(signatures.values()), None)
     if signature is None:
-        raise BadModel(f"{path}: a SavedModel without the signature `serving_default` cannot be run")
+        raise BadModel(f"{path}: a SavedModel without a signature cannot be run; export it with one")
     given = signature.structured_input_signature[1]
     slots = tuple(Slot(n, tuple(spec.shape), spec.dtype.name) for n, spec in sorted(given.items()))
-    kept = _Signature(model, signature, tuple(slot.name for slot in slots))
+    kept = Signature(model, signature, tuple(slot.name for slot in slots))
     return KerasModel(path.name, "float", slots, tuple(sorted(signature.structured_outputs)), kept)
 
 
 @dataclass(frozen=True, slots=True)
-class _Signature:
+class Signature:
     """Call a serving signature as one calls a Keras model; keeps the model alive, which owns the variables."""
 
     owner: Any
@@ -192,6 +255,7 @@ class _Signature:
     names: tuple[str, ...]
 
     def __call__(self, inputs: Any, training: bool = False) -> list[Any]:
+        """The outputs, in the order of their names."""
         del training
         arrays = inputs if isinstance(inputs, list | tuple) else [inputs]
         results = self.function(**dict(zip(self.names, arrays, strict=True)))
@@ -200,12 +264,19 @@ class _Signature:
 
 def _names(model: Any, side: str) -> tuple[str, ...]:
     """Names of the inputs or outputs; Keras 3 names the tensors, Keras 2 the layers."""
-    return tuple(getattr(model, f"{side}_names", None) or [tensor.name for tensor in getattr(model, f"{side}s")])
+    return tuple(getattr(model, f"{side}_names", None) or [t.name for t in getattr(model, f"{side}s", None) or ()])
 
 
 def _dtype(tensor: Any) -> str:
     return str(getattr(tensor.dtype, "name", tensor.dtype))
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+def flat_layers(model: Any) -> list[Any]:
+    """The layers without their paths."""
+    return [layer for _, layer in named_layers(model)]
+
+
+def save_keras(model: Any, path: Path) -> None:
+    """Write a Keras model to a file, in the format of its ending."""
+    with quiet():
+        model.save(path)

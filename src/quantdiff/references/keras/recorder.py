@@ -5,21 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from quantdiff.errors import RuntimeFailed
 from quantdiff.flow import Flow, FlowValue
 from quantdiff.layer import Layer
 from quantdiff.quant import Array
 from quantdiff.recording import Comparand, ErrorStats, measured
 from quantdiff.references.keras.frameworks import frameworks, quiet
-from quantdiff.references.keras.layers import read_layer, unwrapped
+from quantdiff.references.keras.layers import name_of, op_of_activation, parts_of, unwrapped
 from quantdiff.references.keras.model import KerasModel, named_layers
+from quantdiff.references.keras.run import failing
 from quantdiff.trace import Value
 
-CLAMPS = ("linear", "relu", "relu6", "NoOpActivation")
+CLAMPS = ("linear", "relu", "relu6")
 """Activations that a converter fuses; before any other there is a value of its own."""
 
 
@@ -47,7 +46,7 @@ class Spied:
 
     name: str
     layer: Any
-    facts: Layer
+    parts: tuple[Layer, ...]
     call: Callable[..., Any]
     activation: Activation | None
 
@@ -100,8 +99,10 @@ class KerasRecorder:
         self.lock = threading.Lock()
 
     def __enter__(self) -> KerasRecorder:
-        for name, layer in named_layers(self.model.model):
-            spied = Spied(name, layer, read_layer(layer), layer.call, self._before_activation(layer))
+        layers = named_layers(self.model.model)
+        paths = {id(layer): name for name, layer in layers}
+        for name, layer in layers:
+            spied = Spied(name, layer, parts_of(name, layer, paths), layer.call, self._before_activation(layer))
             self._replace(layer, "call", self._recording(spied))
         return self
 
@@ -124,9 +125,9 @@ class KerasRecorder:
         if hasattr(getattr(owner, "activation", None), "activation"):  # TFMOT wraps the function
             owner = owner.activation
         function = getattr(owner, "activation", None)
-        if function is None or _name_of(function) in CLAMPS:
+        if function is None or name_of(function) in CLAMPS:
             return None
-        self._replace(owner, "activation", watched := Activation(function, __name__=_name_of(function)))
+        self._replace(owner, "activation", watched := Activation(function, __name__=name_of(function)))
         return watched
 
     def _recording(self, spied: Spied) -> Callable[..., Any]:
@@ -153,7 +154,7 @@ class KerasRecorder:
         ]
         for tensor in given:
             tape.add(tensor)
-        with self.lock, _failing(self.model), quiet():
+        with self.lock, failing(self.model.name), quiet():
             self._tape = tape
             results = self.model.model(given[0] if len(given) == 1 else given, training=False)
         if isinstance(results, dict):
@@ -191,7 +192,7 @@ class KerasRecording:
         """
         tf, values = frameworks().tf, self.tape.values
         exchanged = {n: tf.reshape(tf.convert_to_tensor(v.real), values[n].shape) for n, v in given.items()}
-        with self.owner.lock, _failing(self.owner.model), quiet():
+        with self.owner.lock, failing(self.owner.model.name), quiet():
             again = _Again(self.tape, exchanged)
             return {number: again.compute(number).numpy() for number in given}
 
@@ -251,30 +252,16 @@ def _places(model: KerasModel, tape: Tape, ends: Sequence[int]) -> Iterator[Flow
         spied = call.spied
         again = seen[spied.name] = seen.get(spied.name, 0) + 1
         name, feeds = spied.name + (f"#{again}" if again > 1 else ""), call.feeds
+        parts, op = spied.parts, spied.parts[-1].op or spied.parts[-1].kind
         if call.before is not None:
-            yield FlowValue(call.before, f"{name}/pre_activation", spied.facts.kind, feeds, layer=spied.facts)
-            feeds = (call.before,)
+            yield FlowValue(call.before, f"{name}/pre_activation", op, feeds, layers=parts, kind=spied.parts[-1].kind)
+            parts, op, feeds = (), op_of_activation(spied.parts[-1].activation), (call.before,)
         for i, number in enumerate(call.gives):
             known.add(number)
             if tape.values[number].dtype.is_floating:
-                facts = spied.facts if call.before is None else None
-                op = spied.facts.kind if call.before is None else spied.facts.activation
-                yield FlowValue(number, name + (f":{i}" if i else ""), op, feeds, layer=facts)
+                kind = spied.parts[-1].kind if parts else spied.parts[-1].activation
+                yield FlowValue(number, name + (f":{i}" if i else ""), op, feeds, layers=parts, kind=kind)
     yield from (FlowValue(n, name, "output") for n, name in zip(ends, model.outputs, strict=True) if n not in known)
-
-
-@contextmanager
-def _failing(model: KerasModel) -> Iterator[None]:
-    """Errors of Keras as ours, with the model's name."""
-    try:
-        yield
-    except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RuntimeFailed(f"Keras failed on {model.name}: {first[:200]}") from error
-
-
-def _name_of(function: Any) -> str:
-    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def tensors(structure: Any) -> list[Any]:

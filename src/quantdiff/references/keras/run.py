@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from quantdiff.errors import RuntimeFailed
+from quantdiff.errors import RuntimeFailed, reason_of
 from quantdiff.load.data import Batch, bind
-from quantdiff.load.mapped import release
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks, quiet
-from quantdiff.references.keras.model import KerasModel, flat_layers
-from quantdiff.trace import Trace, Value
+from quantdiff.references.keras.model import KerasModel, named_layers
+from quantdiff.references.reference import Count, trace_slices, unheard
+from quantdiff.trace import Trace
 
-Visit = Callable[[str, list[Array], Array], None]
 Intercept = Callable[[str, list[Array], Array], Array | None]
 
-ELEMENTS_AT_ONCE, SAMPLES_AT_ONCE = 2**22, 1000
 
-
-def trace_keras(model: KerasModel, batch: Batch, on_progress: Callable[[int], None] = lambda done: None) -> Trace:
+def trace_keras(model: KerasModel, batch: Batch, on_progress: Count = unheard) -> Trace:
     """Outputs of ``model`` for ``batch``, float32, in inference mode.
 
     A call costs less than ``predict``, which first traces the model, and gives the same floats.
@@ -31,27 +28,7 @@ def trace_keras(model: KerasModel, batch: Batch, on_progress: Callable[[int], No
         BadData: the data do not fit the model's inputs.
         RuntimeFailed: Keras raised an error.
     """
-    parts: list[list[Array]] = []
-    for rows in _slices(model, batch):
-        parts.append(_call(model, rows))
-        on_progress(sum(len(part[0]) for part in parts))
-    outputs = [np.concatenate([part[i] for part in parts]) for i in range(len(parts[0]))]
-    values = tuple(Value(name, array) for name, array in zip(model.outputs, outputs, strict=True))
-    return Trace(model.kind, values, model.notes)
-
-
-def watch_layers(model: KerasModel, batch: Batch, visit: Visit) -> tuple[Array, ...]:
-    """Run ``model`` and show ``visit`` every layer's inputs and output, slice by slice; gives the model's outputs.
-
-    A shared layer is shown once per use. Nothing is kept: memory does not grow with the data.
-
-    Raises:
-        BadData: the data do not fit the model's inputs.
-        RuntimeFailed: Keras raised an error.
-    """
-    with intercepted(model, visit):
-        parts = [_call(model, rows) for rows in _slices(model, batch)]
-    return tuple(np.concatenate([part[i] for part in parts]) for i in range(len(parts[0])))
+    return trace_slices(model, batch, lambda rows: run_keras(model, rows), on_progress)
 
 
 @contextmanager
@@ -60,17 +37,17 @@ def intercepted(model: KerasModel, intercept: Intercept) -> Iterator[None]:
 
     None leaves the output as it is. A shared layer is handed over once per use.
     """
-    layers = [layer for layer in flat_layers(model.model) if not hasattr(layer, "layers")]
+    layers = named_layers(model.model)
     try:
-        for layer in layers:
-            object.__setattr__(layer, "call", _interceptable(layer, intercept))
+        for path, layer in layers:
+            object.__setattr__(layer, "call", _interceptable(path, layer, intercept))
         yield
     finally:
-        for layer in layers:
+        for _, layer in layers:
             vars(layer).pop("call", None)
 
 
-def _interceptable(layer: Any, intercept: Intercept) -> Callable[..., Any]:
+def _interceptable(path: str, layer: Any, intercept: Intercept) -> Callable[..., Any]:
     call = layer.call
 
     def intercepted_call(inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -78,7 +55,7 @@ def _interceptable(layer: Any, intercept: Intercept) -> Callable[..., Any]:
         if isinstance(output, list | tuple | dict):
             return output
         given = inputs if isinstance(inputs, list | tuple) else [inputs]
-        other = intercept(layer.name, [np.asarray(x) for x in given], np.asarray(output))
+        other = intercept(path, [np.asarray(x) for x in given], np.asarray(output))
         return output if other is None else frameworks().tf.convert_to_tensor(other, output.dtype)
 
     return intercepted_call
@@ -91,36 +68,27 @@ def call_keras(model: KerasModel, batch: Batch) -> list[Array]:
         BadData: the data do not fit the model's inputs.
         RuntimeFailed: Keras raised an error.
     """
-    return _call(model, _bound(model, batch))
+    bound = zip(bind(batch, model.inputs, model.name), model.inputs, strict=True)
+    return run_keras(model, [array.astype(slot.dtype, copy=False) for array, slot in bound])
 
 
-def _bound(model: KerasModel, batch: Batch) -> list[Array]:
-    return [
-        array.astype(slot.dtype, copy=False)
-        for array, slot in zip(bind(batch, model.inputs, model.name), model.inputs, strict=True)
-    ]
+def run_keras(model: KerasModel, inputs: Sequence[Array]) -> list[Array]:
+    """Outputs for one slice of samples, in the model's own order.
 
-
-def _slices(model: KerasModel, batch: Batch) -> Iterator[list[Array]]:
-    """The data as the model's inputs, as many samples at once as memory bears."""
-    inputs = bind(batch, model.inputs, model.name)
-    elements = max(1, sum(array[:1].size for array in inputs))
-    size = max(1, min(SAMPLES_AT_ONCE, ELEMENTS_AT_ONCE // elements))
-    for start in range(0, len(batch), size):
-        pairs = zip(inputs, model.inputs, strict=True)
-        yield [array[start : start + size].astype(slot.dtype, copy=False) for array, slot in pairs]
-        release(inputs)
-
-
-def _call(model: KerasModel, inputs: list[Array]) -> list[Array]:
-    try:
-        with quiet():
-            results: Any = model.model(inputs[0] if len(inputs) == 1 else inputs, training=False)
-    except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RuntimeFailed(f"Keras failed on {model.name}: {first[:200]}") from error
+    Raises:
+        RuntimeFailed: Keras raised an error.
+    """
+    with failing(model.name), quiet():
+        results: Any = model.model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
     if isinstance(results, dict):
         results = [results[name] for name in model.outputs]
-    if not isinstance(results, list | tuple):
-        results = [results]
-    return [np.asarray(result) for result in results]
+    return [np.asarray(result) for result in (results if isinstance(results, list | tuple) else [results])]
+
+
+@contextmanager
+def failing(name: str) -> Iterator[None]:
+    """Errors of Keras as ours, with the model's name."""
+    try:
+        yield
+    except Exception as error:
+        raise RuntimeFailed(f"Keras failed on {name}: {reason_of(error)}") from error

@@ -34,7 +34,7 @@ def layers_section(reports: Sequence[LayerReport]) -> Section:
         }
         for i, report in enumerate(reports)
     ]
-    known = [(i, report) for i, report in enumerate(reports) if report.layers and not report.strangers]
+    known = [(i, report) for i, report in enumerate(reports) if report.layers and not report.unrelated]
     plots = tuple(item(layers_plot(report, f"layers-{i}"), f"layers-{i}") for i, report in known)
     return Section("where", "Where: layer by layer", render("layers.html", entries=entries), plots)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from quantdiff.align.matching import Leftover
+from quantdiff.align.alignment import Leftover
 from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 
@@ -38,8 +38,8 @@ def _summary(report: LayerReport) -> dict[str, Any]:
     return {
         "reference": report.reference,
         "candidate": report.candidate,
-        "same_model": not report.strangers,
-        "strangers": report.strangers,
+        "same_model": not report.unrelated,
+        "strangers": report.unrelated,
         "first_differing": _name(report, report.first_differing),
         "adds_most": _name(report, report.adds_most),
         "worst_samples": [asdict(each) for each in report.worst_samples],

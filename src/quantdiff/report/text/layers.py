@@ -47,8 +47,8 @@ def print_layers(report: LayerReport, console: Console) -> None:
     if not console.is_terminal:
         console.width = max(console.width, WIDTH_IN_A_FILE)
     console.print(Text(f"\n{report.reference} vs {report.candidate}, layer by layer".upper(), style="bold"))
-    if report.strangers:
-        console.print(Text(f"these are not the same model: {report.strangers}", style="red"), soft_wrap=True)
+    if report.unrelated:
+        console.print(Text(f"these are not the same model: {report.unrelated}", style="red"), soft_wrap=True)
         return
     _print_lines(highlights(report), console)
     console.print()

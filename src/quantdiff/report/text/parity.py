@@ -44,8 +44,8 @@ def broken_text(judgement: Judgement) -> str:
 
 def first_layer(report: LayerReport) -> str:
     """The first layer that differs, how many of its values and by how much."""
-    if report.strangers:
-        return f"these are not the same model: {report.strangers}"
+    if report.unrelated:
+        return f"these are not the same model: {report.unrelated}"
     if report.first_differing is None:
         return "no layer differs"
     layer = report.layers[report.first_differing]

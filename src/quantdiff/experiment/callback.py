@@ -9,8 +9,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from quantdiff.api.gaps import Gap, measure_gap, settled
-from quantdiff.api.settings import Settings
+from quantdiff.errors import reason_of
+from quantdiff.experiment.gaps import Gap, measure_gap, settled
 from quantdiff.load.data import bind
 from quantdiff.load.memory import as_batch
 from quantdiff.references.keras.frameworks import frameworks
@@ -64,7 +64,7 @@ class ParityCallback(frameworks().keras.callbacks.Callback):  # type: ignore[mis
         self.batch = as_batch(data)
         self.calibration = self.batch if calibration is None else as_batch(calibration)
         self.every, self.patience, self.min_delta = every, patience, min_delta
-        self.settings = Settings(runtimes=(runtime,))
+        self.runtime = runtime
         self.log_dir = log_dir
         self.writer: Any = None
         self.gaps: dict[int, Gap] = {}
@@ -98,10 +98,9 @@ class ParityCallback(frameworks().keras.callbacks.Callback):  # type: ignore[mis
 
     def _measured(self, epoch: int) -> Gap:
         try:
-            return measure_gap(self.model, self.batch, self.calibration, self.settings)
+            return measure_gap(self.model, self.batch, self.calibration, self.runtime)
         except Exception as error:  # hours of training are worth more than one figure
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            warnings.warn(f"epoch {epoch + 1}: the gap could not be measured: {first}", stacklevel=2)
+            warnings.warn(f"epoch {epoch + 1}: the gap could not be measured: {reason_of(error)}", stacklevel=2)
             return Gap()
 
     def _keep(self, epoch: int, gap: Gap, figures: dict[str, float]) -> None:

@@ -11,15 +11,15 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-from quantdiff.api.engines import trace_one
-from quantdiff.api.settings import Settings, children
 from quantdiff.compare.outcome import hold_together
 from quantdiff.experiment.zoo import CALIBRATED_ON, Calibration, convert
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.tflite import load_tflite
-from quantdiff.progress import silent
 from quantdiff.quant import Array
 from quantdiff.references.keras.model import KerasModel, describe
+from quantdiff.references.keras.run import trace_keras
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.tflite import trace_tflite
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Gap:
         return {name: nan if value is None else float(value) for name, value in figures.items()}
 
 
-def measure_gap(model: Any, batch: Batch, calibration: Batch, settings: Settings) -> Gap:
-    """Convert the model as ``run --quantize`` does and compare both on ``batch``, on the first runtime of ``settings``.
+def measure_gap(model: Any, batch: Batch, calibration: Batch, runtime: str) -> Gap:
+    """Convert the model as ``run --quantize`` does and compare both on ``batch``, on the runtime named.
 
     The model is as it was afterwards: conversion only reads its weights.
 
@@ -54,11 +54,11 @@ def measure_gap(model: Any, batch: Batch, calibration: Batch, settings: Settings
         QuantdiffError: the model cannot be converted or run, or the data do not fit it.
     """
     keras = describe(model, str(model.name))
-    with children(settings) as processes, tempfile.TemporaryDirectory(prefix="quantdiff-") as folder:
+    with RuntimeProcess(runtime) as process, tempfile.TemporaryDirectory(prefix="quantdiff-") as folder:
         file = Path(folder) / "model.tflite"
         file.write_bytes(_converted(keras, calibration))
-        traces = trace_one(keras, batch, silent), trace_one(load_tflite(file), batch, silent, processes[0])
-    outcome = hold_together(traces[:1], traces[1:], batch.labels, settings.tolerance)
+        traces = trace_keras(keras, batch), trace_tflite(load_tflite(file), batch, process)
+    outcome = hold_together(traces[:1], traces[1:], batch.labels)
     (comparison,), (ours, theirs) = outcome.comparisons, (trace.engine for trace in traces)
     figures = comparison.figures
     return Gap(

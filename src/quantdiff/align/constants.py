@@ -1,0 +1,183 @@
+"""Kernels and biases: which constant of the file holds which layer's, and whether it is that layer's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantdiff.align.alignment import TensorPair
+from quantdiff.align.labels import mentions
+from quantdiff.flow import FlowValue
+from quantdiff.graph import Tensor, real_values
+from quantdiff.layer import KERNEL_RANGES, BatchNorm, Layer, along_channels
+from quantdiff.ops import CLAMPS
+from quantdiff.quant import Array
+
+FOUND = 0.25  # largest relative error (Euclidean) of two kernels that are found by their values alone
+ROUNDED = 1.0  # steps: a half is rounding; a whole one is what another rounding, or a range a little off, may add
+FEW = 0.02  # share of a kernel: what is more cannot be an accident of single weights
+FLOAT_STEP = 2.0**-10  # of a weight that is stored as a float of 16 bits
+NONE = 1e-3  # of the larger bias: as good as no bias
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A layer's kernel beside a stored one: relative error, share of weights that are off, batch norm folded in."""
+
+    error: float
+    off: float
+    folded: bool
+
+    @property
+    def agrees(self) -> bool:
+        """Whether rounding leads from the one to the other, but for a few weights."""
+        return self.off <= FEW
+
+
+def constant_pairs(
+    layers: Sequence[Layer], operators: Iterable[tuple[FlowValue, Sequence[Layer]]]
+) -> Iterator[TensorPair]:
+    """Kernel and bias of every operator that has weights; with each operator the layers it was matched with, if any.
+
+    Values decide, first among the layers matched, then among all; a name alone proposes one that is not confirmed.
+    """
+    weighted = [layer for layer in layers if layer.kernel is not None]
+    for place, near in operators:
+        if place.kernel is None:
+            continue
+        owner = _owner(place.kernel, near, weighted, layers)
+        if owner is None:
+            continue
+        layer, fit, found_by = owner
+        chain = fused_chain(layers, layer)
+        fused = tuple(each.name for each in (chain if fit.folded else _before_norm(chain)))
+        confirmed = None if np.isnan(fit.off) else fit.agrees
+        yield TensorPair(layer.name, "kernel", place.kernel.index, place.operator, found_by, fused, confirmed)
+        if place.bias is not None:
+            yield TensorPair(layer.name, "bias", place.bias.index, place.operator, found_by, fused)
+
+
+def _owner(
+    kernel: Tensor, near: Sequence[Layer], weighted: Sequence[Layer], layers: Sequence[Layer]
+) -> tuple[Layer, Fit, str] | None:
+    matched = [layer for layer in near if layer.kernel is not None]
+    named = [layer for layer in weighted if mentions(kernel.name, layer.plain) or mentions(kernel.name, layer.name)]
+    proposed = [(matched, "structure"), (named, "name"), (weighted, "values")]
+    for candidates, found_by in proposed:
+        fits = [(layer, fit) for layer in candidates if (fit := fit_of(layer, kernel, _norms(layer, layers, near)))]
+        best = min(fits, key=lambda each: each[1].error, default=None)
+        if best is not None and (best[1].error < FOUND or best[1].agrees):
+            return *best, "name" if best[0] in named else found_by
+    alone = (*named, *matched)
+    fits = [(layer, fit) for layer in alone if (fit := fit_of(layer, kernel, _norms(layer, layers, near)))]
+    return (*fits[0], "name" if fits[0][0] in named else "structure") if fits else None
+
+
+def _norms(layer: Layer, layers: Sequence[Layer], near: Sequence[Layer] = ()) -> list[BatchNorm]:
+    """The batch norms behind a layer; where its graph does not tell, those that it was matched together with."""
+    chain = [each.norm for each in fused_chain(layers, layer) if each.norm is not None]
+    return chain or [each.norm for each in near if each.norm is not None and layer in near]
+
+
+def fit_of(layer: Layer, kernel: Tensor, norms: Sequence[BatchNorm]) -> Fit | None:
+    """How a stored kernel fits a layer's, with and without the batch norms behind it; None for another shape."""
+    if layer.kernel is None or not _same_shape(layer.kernel.shape, kernel.shape):
+        return None
+    stored, own = real_values(kernel), layer.kernel.astype(np.float64)
+    ways = [(own, not norms)]
+    if norms and all(norm.factor.size == own.shape[layer.channel_axis] for norm in norms):
+        ways.append((own * along_channels(layer, np.prod([norm.factor for norm in norms], axis=0)), True))
+    fits = (_fit(stored, way.reshape(stored.shape), kernel, folded=folded) for way, folded in ways)
+    return min(fits, key=lambda fit: fit.error)
+
+
+def _fit(stored: Array, own: Array, kernel: Tensor, *, folded: bool) -> Fit:
+    size = float(np.linalg.norm(own))
+    error = float(np.linalg.norm(stored - own)) / size if size else float(stored.any())
+    if kernel.quant is None and kernel.blocks is not None:
+        return Fit(error, float("nan"), folded)
+    far = np.abs(stored - own) > ROUNDED * steps_of(kernel, stored)
+    return Fit(error, float(np.count_nonzero(far)) / max(1, far.size), folded)
+
+
+def steps_of(kernel: Tensor, stored: Array) -> Array:
+    """The step of every stored weight, in real units: its scale or, of a float, what 16 bits can say of it."""
+    if kernel.quant is not None and kernel.quant.scale:
+        scale, _ = kernel.quant.along(stored.ndim)
+        return np.broadcast_to(scale.astype(np.float64), stored.shape)
+    return np.maximum(np.abs(stored), float(np.abs(stored).max(initial=0.0)) * FLOAT_STEP) * FLOAT_STEP
+
+
+def _same_shape(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether two shapes are the same, axes of size 1 aside."""
+    return [n for n in a if n != 1] == [n for n in b if n != 1]
+
+
+def fused_chain(layers: Sequence[Layer], first: Layer) -> tuple[Layer, ...]:
+    """The layer and those after it that a converter folds into its operator: batch norm, then a clamp.
+
+    A quantizer ends the chain: what it rounds has to exist.
+    """
+    chain = [first]
+    while not any(r.name not in KERNEL_RANGES for r in chain[-1].ranges):
+        users = [layer for layer in layers if chain[-1].name in layer.inputs]
+        if len(users) != 1 or users[0].inputs != (chain[-1].name,):
+            break
+        if users[0].norm is None and users[0].op not in CLAMPS:
+            break
+        chain.append(users[0])
+    return tuple(chain)
+
+
+def _before_norm(chain: Sequence[Layer]) -> Sequence[Layer]:
+    """The layers up to a batch norm that stayed an operator of its own."""
+    norms = [i for i, layer in enumerate(chain) if layer.norm is not None]
+    return chain[: norms[0]] if norms else chain
+
+
+def kernels_agree(reference: Sequence[FlowValue], candidate: Sequence[FlowValue]) -> bool | None:
+    """Whether the kernels of the candidate's operators are those of the reference's; None without one on each side."""
+    layers = [layer for place in reference for layer in own_layers(place)]
+    stored = [place.kernel for place in candidate if place.kernel is not None]
+    weighted = [layer for layer in layers if layer.kernel is not None]
+    if not stored or len(stored) != len(weighted):
+        return None
+    return all(any(agrees(layer, kernel, layers, layers) for layer in weighted) for kernel in stored)
+
+
+def agrees(layer: Layer, kernel: Tensor, layers: Sequence[Layer], near: Sequence[Layer] = ()) -> bool:
+    """Whether a stored kernel is what rounding makes of a layer's."""
+    fit = fit_of(layer, kernel, _norms(layer, layers, near))
+    return fit is not None and fit.agrees
+
+
+def own_layers(place: FlowValue) -> tuple[Layer, ...]:
+    """The layers of a value; of an operator of a file, one that holds its constants in real units."""
+    if place.layers or place.kernel is None:
+        return place.layers
+    bias = None if place.bias is None or not place.bias.is_constant else real_values(place.bias)
+    return (Layer(place.name, place.op, (), kernel=real_values(place.kernel), bias=bias, op=place.op),)
+
+
+def bias_moved(reference: Sequence[FlowValue], candidate: FlowValue) -> bool:
+    """Whether the reference's layer adds a bias that the candidate's operator does not: a later one adds it."""
+    layers = [layer for place in reference for layer in own_layers(place)]
+    weighted = [layer for layer in layers if layer.kernel is not None]
+    if candidate.kernel is None or len(weighted) != 1:
+        return False
+    bias = with_norms(weighted[0].bias, layers)
+    if bias is None:
+        return False
+    own = np.zeros(1) if candidate.bias is None or not candidate.bias.is_constant else real_values(candidate.bias)
+    largest = float(np.abs(bias).max(initial=0.0))
+    return largest > 0 and float(np.abs(own).max(initial=0.0)) < NONE * largest
+
+
+def with_norms(bias: Array | None, layers: Iterable[Layer]) -> Array | None:
+    """A bias with batch norm in it, ``(bias - mean) * factor + beta``, in double; None where there is none at all."""
+    found = None if bias is None else bias.astype(np.float64)
+    for norm in (each.norm for each in layers if each.norm is not None):
+        found = ((0.0 if found is None else found) - norm.mean) * norm.factor + norm.beta
+    return found

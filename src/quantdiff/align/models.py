@@ -1,0 +1,186 @@
+"""Align two models: structure, names and weights propose, what they compute for the same data decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from quantdiff.align.agreement import Sample, sample
+from quantdiff.align.alignment import Alignment, Leftover, Match, TensorPair, output_pairs
+from quantdiff.align.choice import choose_matches, distances_between
+from quantdiff.align.confirmation import Local, confirmed, contradicted
+from quantdiff.align.constants import bias_moved, constant_pairs, kernels_agree
+from quantdiff.align.leftovers import Refusals, leftovers
+from quantdiff.align.outputs import order_of_outputs
+from quantdiff.align.segments import segments, with_insides
+from quantdiff.align.unrelated import unrelated
+from quantdiff.errors import RuntimeFailed
+from quantdiff.flow import Flow, FlowValue, tflite_flow
+from quantdiff.layer import Layer
+from quantdiff.load.data import Batch
+from quantdiff.ops import INTO_INTEGERS
+from quantdiff.quant import Array
+from quantdiff.recording import BoundModel, Recording
+from quantdiff.references.reference import Reference, bound
+
+PROBED, SAMPLES_AT_ONCE, FED = 64, 1000, 8  # that the alignment looks at; that run together; that are fed again
+BYTES_AT_ONCE = 2**28  # of inner values of both sides in memory
+TRIES = 4
+
+
+def align_models(reference: BoundModel, candidate: BoundModel) -> Alignment:
+    """Run both on the first samples, and align every value that has a partner.
+
+    Raises:
+        RuntimeFailed: a model does not run.
+    """
+    at_once = _samples_at_once([side.run(0, 1) for side in (reference, candidate)])
+    count = min(PROBED, at_once)
+    seen = reference.run(0, count), candidate.run(0, count)
+    flows = seen[0].flow, seen[1].flow
+    placed = _placed(flows, (reference, candidate), seen)
+    sampled = _sampled(seen[0], placed), _sampled(seen[1], placed)
+    refusals = Refusals(distances_between(*sampled))
+    matches = _matches(flows, placed, refusals, Local(seen, sampled[1], placed))
+    matches = [_with_kernel(match, flows) for match in with_insides(*flows, matches)]
+    if why := unrelated(*flows, matches):
+        agreeing = tuple(match for match in matches if match.confirmed in ("values", "place"))
+        mine, other = (_unmatched(flow, agreeing, side) for side, flow in enumerate(flows))
+        return Alignment(*flows, agreeing, tuple(pairs_of(flows, agreeing)), mine, other, why, at_once)
+    only_reference, only_candidate = leftovers(*flows, matches, refusals)
+    pairs = tuple(pairs_of(flows, tuple(matches)))
+    return Alignment(*flows, tuple(matches), pairs, only_reference, only_candidate, at_once=at_once)
+
+
+def align_pair(reference: Reference, candidate: Reference, batch: Batch) -> Alignment:
+    """Open both and align them on these data; where one does not run, by weights and names alone.
+
+    Raises:
+        BadData: the data do not fit a model's inputs.
+    """
+    try:
+        with reference.recorder() as ours, candidate.recorder() as theirs:
+            return align_models(bound(reference, ours, batch), bound(candidate, theirs, batch))
+    except RuntimeFailed:
+        model = candidate.lower()
+        if model is None:
+            raise
+        return align_weights(reference.layers(), tflite_flow(model, candidate.kind))
+
+
+def align_weights(layers: Sequence[Layer], flow: Flow) -> Alignment:
+    """What weights and names say of two models that cannot be run: kernels and biases alone."""
+    pairs = constant_pairs(layers, [(place, ()) for place in flow.places])
+    return Alignment(Flow("", (), (), ()), flow, pairs=tuple(pairs))
+
+
+def pairs_of(flows: tuple[Flow, Flow], matches: tuple[Match, ...]) -> Iterator[TensorPair]:
+    """Matches, kernels and biases by layer and tensor."""
+    ours, theirs = (flow.by_key() for flow in flows)
+    near: dict[int, list[Layer]] = {}
+    for match in matches:
+        mine, other = segments(match, ours, theirs)
+        for place in other:
+            near.setdefault(place.key, []).extend(layer for each in mine for layer in each.layers)
+    layers = tuple(dict.fromkeys(layer for place in flows[0].places for layer in place.layers))
+    yield from constant_pairs(layers, [(place, near.get(place.key, ())) for place in flows[1].places])
+    yield from output_pairs(flows, matches)
+
+
+def _matches(
+    flows: tuple[Flow, Flow], placed: Mapping[tuple[int, int], str], refusals: Refusals, local: Local
+) -> list[Match]:
+    """Choose, hold against what each makes of the other's input, and choose again without what is contradicted."""
+    matches = list[Match]()
+    for _ in range(TRIES):
+        left = refusals.left()
+        matches = choose_matches(*flows, left, {pair: how for pair, how in placed.items() if pair in left})
+        matches = _without_moved_biases(matches, flows, refusals)
+        wrong = contradicted(matches, local)
+        if not wrong:
+            break
+        for match in wrong:
+            refusals.add(match, "fed with the file's own input it gives other values")
+    return confirmed(matches, local, refusals)
+
+
+def _placed(
+    flows: tuple[Flow, Flow], sides: tuple[BoundModel, BoundModel], seen: tuple[Recording, Recording]
+) -> dict[tuple[int, int], str]:
+    """Inputs that are fed with the same array, and outputs that are the same output: pairs by their place."""
+    pairs = {}
+    for i, mine in enumerate(sides[0].inputs):
+        for j, other in enumerate(sides[1].inputs):
+            if i < len(flows[0].inputs) and j < len(flows[1].inputs) and _one_array(mine, other):
+                keys = [_as_integers(flow, flow.inputs[k]) for flow, k in zip(flows, (i, j), strict=True)]
+                pairs[_level(flows, (flows[0].inputs[i], flows[1].inputs[j]), (keys[0], keys[1]))] = "input"
+    ends = [tuple(_end(flow, key) for key in flow.outputs) for flow in flows]
+    if len(ends[0]) == len(ends[1]):
+        values = [[seen[k].value(key) for key in flow.outputs] for k, flow in enumerate(flows)]
+        names = [[flow.by_key()[key].name for key in flow.outputs] for flow in flows]
+        order = order_of_outputs((names[0], values[0]), (names[1], values[1]))
+        for k, at in enumerate(order or ()):
+            pairs.setdefault((ends[0][k], ends[1][at]), "output")
+    return pairs
+
+
+def _one_array(a: Array, b: Array) -> bool:
+    """Whether both are views of the same data."""
+    return a.size == b.size and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+
+
+def _as_integers(flow: Flow, key: int) -> int | None:
+    """The one value that an input is quantized to at once, where nothing else reads it."""
+    users = [place for place in flow.places if key in place.feeds]
+    return users[0].key if len(users) == 1 and users[0].op == INTO_INTEGERS else None
+
+
+def _level(
+    flows: tuple[Flow, Flow], plain: tuple[int, int], quantized: tuple[int | None, int | None]
+) -> tuple[int, int]:
+    """An input beside an input; integers beside integers, where both models have them in front."""
+    mine, other = quantized
+    whole = flows[1].by_key()[plain[1]].grid is not None
+    if mine is not None and (other is not None or whole):
+        return mine, plain[1] if whole or other is None else other
+    return plain[0], plain[1] if other is None or whole else other
+
+
+def _end(flow: Flow, key: int) -> int:
+    """An output; of one that restates integers, those."""
+    place = flow.by_key()[key]
+    return place.feeds[0] if key in flow.restating() and len(place.feeds) == 1 else key
+
+
+def _samples_at_once(probes: Sequence[Recording]) -> int:
+    bytes_each = sum(seen.value(place.key).nbytes for seen in probes for place in seen.flow.places)
+    return max(1, min(SAMPLES_AT_ONCE, BYTES_AT_ONCE // max(1, bytes_each)))
+
+
+def _sampled(seen: Recording, placed: Mapping[tuple[int, int], str]) -> dict[int, Sample]:
+    """A model's values for the first samples. Floats that restate integers are left to these."""
+    aside = seen.flow.restating() - {key for pair in placed for key in pair}
+    values = ((place, seen.value(place.key)) for place in seen.flow.places if place.key not in aside)
+    return {place.key: sample(place, array) for place, array in values if array.size}
+
+
+def _without_moved_biases(matches: list[Match], flows: tuple[Flow, Flow], refusals: Refusals) -> list[Match]:
+    places = flows[0].by_key(), flows[1].by_key()
+    kept = []
+    for match in with_insides(*flows, matches):
+        mine, _ = segments(match, *places)
+        if bias_moved(mine, places[1][match.candidate]):
+            refusals.add(match, "its bias is added in a later operator")
+        else:
+            kept.append(match)
+    return kept
+
+
+def _with_kernel(match: Match, flows: tuple[Flow, Flow]) -> Match:
+    return replace(match, kernel=kernels_agree(*segments(match, flows[0].by_key(), flows[1].by_key())))
+
+
+def _unmatched(flow: Flow, matches: Sequence[Match], side: int) -> tuple[Leftover, ...]:
+    taken = {match.keys[side] for match in matches} | flow.restating()
+    rest: Iterator[FlowValue] = (place for place in flow.places if place.key not in taken)
+    return tuple(Leftover(place.key, place.name, place.op, "these are not the same model") for place in rest)

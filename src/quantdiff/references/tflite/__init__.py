@@ -1,0 +1,32 @@
+"""A ``.tflite`` as a reference: on each runtime, and as a file without any."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+from quantdiff.graph import Model
+from quantdiff.references.registry import FORMATS, Format, Options
+
+
+def _takes(source: Any) -> bool:
+    return isinstance(source, Model) or (isinstance(source, Path) and source.is_file() and not _other(source))
+
+
+def _other(path: Path) -> bool:
+    """Whether the ending says that another format reads it: a ``.tflite`` may be called anything else."""
+    named = (suffix for name, each in FORMATS.load().items() if name != "tflite" for suffix in each.files)
+    return path.suffix in named
+
+
+def _open(source: Any, options: Options) -> tuple[Any, ...]:
+    return tuple(import_module("quantdiff.references.tflite.reference").open_tflite(source, options))
+
+
+def _save(source: Any, path: Path) -> Path:
+    return Path(copyfile(source.path, path.with_suffix(".tflite")))
+
+
+FORMATS.add("tflite", Format((".tflite",), _takes, _open, _save))
