@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import numpy as np
 import pytest
 from linting.models_with_findings import chain, dense, f
 
+from quantdiff.layer import Layer
 from quantdiff.linting.finding import Finding
 from quantdiff.linting.lint import lint_model
-from quantdiff.linting.reference import Reference
 from quantdiff.linting.registry import checks
+from quantdiff.linting.trained import Trained
 from quantdiff.load.tflite import read_model
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
-from quantdiff.references.keras.model import describe, load_keras
+from quantdiff.references.keras.layers import read_layers
+from quantdiff.references.keras.model import KerasModel, describe, load_keras
 
 pytestmark = pytest.mark.keras
 
@@ -68,8 +71,23 @@ def put(model: Any, layer: str, stem: str, low: float, high: float) -> None:
         variables[f"{stem}_{end}"].assign(np.full(variables[f"{stem}_{end}"].shape, value, np.float32))
 
 
+@dataclass
+class Given:
+    """A reference by its layers."""
+
+    kind: str
+    found: tuple[Layer, ...] = ()
+
+    def layers(self) -> tuple[Layer, ...]:
+        return self.found
+
+
+def given(keras: KerasModel) -> Given:
+    return Given(keras.kind, read_layers(keras))
+
+
 def found(model: Any, file: Any = INT8) -> tuple[Finding, ...]:
-    return lint_model(file, describe(model, "qat")).findings
+    return lint_model(file, given(describe(model, "qat"))).findings
 
 
 def test_a_settled_model_has_no_finding(settled: Any) -> None:
@@ -118,7 +136,9 @@ def test_a_linear_layer_may_reach_below_0(settled: Any) -> None:
 def test_a_leaky_relu_may_reach_below_0() -> None:
     layers = frameworks().keras.layers
     model = quantize_aware(layers.ReLU(negative_slope=0.1), layers.Flatten())
-    assert not any(learned.behind_relu for learned in Reference.of(describe(model, ""), INT8).ranges())
+    learned = list(Trained("qat", given(describe(model, "")).layers(), INT8).ranges())
+    assert learned
+    assert not any(each.behind_relu for each in learned)
 
 
 def test_annotated_but_never_applied() -> None:
@@ -136,7 +156,7 @@ def test_a_quantization_aware_model_with_a_float_file(settled: Any) -> None:
 
 
 def test_every_check_of_the_reference_is_tested() -> None:
-    mine = {check.code for check in checks() if check.subject is Reference}
+    mine = {check.code for check in checks() if check.subject is Trained}
     assert mine == {"QAT01", "QAT02", "QAT03", "QAT04", "QAT05"}
 
 
@@ -150,7 +170,7 @@ def test_dense_norm_relu_through_tfmot_is_a_float_island(fold: bool, island: boo
     with quiet():
         data = converter.convert()
         model.save(tmp_path / "qat.h5")
-    report = lint_model(read_model(memoryview(data)), load_keras(tmp_path / "qat.h5"))
+    report = lint_model(read_model(memoryview(data)), given(load_keras(tmp_path / "qat.h5")))
     codes = {finding.code for finding in report.findings}
     assert ("FLOAT01" in codes) is island
     assert codes >= {"RANGE02", "QAT03"}  # three steps of training settle nothing

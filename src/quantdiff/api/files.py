@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from quantdiff.api.settings import DEFAULTS, Settings
+from quantdiff.layer import Layer
 from quantdiff.linting.lint import LintReport, lint_model
 from quantdiff.load.tflite import load_tflite
 from quantdiff.parameters.inspection import Inspection, inspect_model
+from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.model import load_keras
 
 
@@ -31,11 +34,11 @@ def inspect(model: str | Path, pattern: str | None = None) -> Inspection:
 
 
 def lint(model: str | Path, reference: str | Path | None = None, settings: Settings = DEFAULTS) -> LintReport:
-    """Known trouble in a ``.tflite``, and in the Keras model that it was made from; needs no data.
+    """Known trouble in a ``.tflite``, and in the trained model that it was made from; needs no data.
 
     Args:
         model: the ``.tflite`` file.
-        reference: the Keras model, for the checks that want both.
+        reference: the trained model, for the checks that want both; of a ``.tflite`` they ask nothing.
         settings: whether Lambda layers of the reference may run.
 
     Returns:
@@ -44,5 +47,24 @@ def lint(model: str | Path, reference: str | Path | None = None, settings: Setti
     Raises:
         BadModel: a model cannot be read.
     """
-    keras = None if reference is None else load_keras(Path(reference), allow_lambda=settings.allow_lambda)
-    return lint_model(load_tflite(model), keras)
+    opened = None if reference is None else _opened(Path(reference), settings)
+    return lint_model(load_tflite(model), opened)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A reference as far as lint asks."""
+
+    kind: str
+    found: tuple[Layer, ...] = ()
+
+    def layers(self) -> tuple[Layer, ...]:
+        return self.found
+
+
+def _opened(path: Path, settings: Settings) -> _Opened:
+    if path.suffix == ".tflite":
+        load_tflite(path)  # to refuse what is none; a file of operators has no layers
+        return _Opened("tflite")
+    keras = load_keras(path, allow_lambda=settings.allow_lambda)
+    return _Opened(keras.kind, read_layers(keras))

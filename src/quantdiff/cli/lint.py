@@ -33,14 +33,11 @@ def with_reference(
 @formats
 def lint(form: str, models: tuple[Path | None, tuple[Path, ...]], allow_lambda: bool) -> int:
     """Look for known trouble in .tflite files, without data: 0 none, 1 warnings or errors, 2 trouble."""
-    from quantdiff.linting.lint import lint_model
-    from quantdiff.load.tflite import load_tflite
-    from quantdiff.references.keras.model import load_keras
+    from quantdiff import api
 
-    path, files = models
-    loaded = [load_tflite(file) for file in files]
-    reference = load_keras(path, allow_lambda=allow_lambda) if path else None
-    reports = [lint_model(model, reference) for model in loaded]
+    reference, files = models
+    settings = api.Settings(allow_lambda=allow_lambda)
+    reports = [api.lint(file, reference, settings) for file in files]
     _show(reports, form)
     return 0 if all(report.is_clean for report in reports) else 1
 
