@@ -1,19 +1,17 @@
-"""The checks that look at the Keras model, on real TFMOT models whose ranges are set by hand."""
+"""The checks of the trained model on what is read of Keras: real TFMOT models whose ranges are set by hand."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from linting.models_with_findings import chain, dense, f
+from linting.test_trained import Given
 
-from quantdiff.layer import Layer
 from quantdiff.linting.finding import Finding
 from quantdiff.linting.lint import lint_model
-from quantdiff.linting.registry import checks
 from quantdiff.linting.trained import Trained
 from quantdiff.load.tflite import read_model
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
@@ -69,17 +67,6 @@ def put(model: Any, layer: str, stem: str, low: float, high: float) -> None:
     variables = {v.name.split("/")[-1].removesuffix(":0"): v for v in model.get_layer(layer).weights}
     for end, value in (("min", low), ("max", high)):
         variables[f"{stem}_{end}"].assign(np.full(variables[f"{stem}_{end}"].shape, value, np.float32))
-
-
-@dataclass
-class Given:
-    """A reference by its layers."""
-
-    kind: str
-    found: tuple[Layer, ...] = ()
-
-    def layers(self) -> tuple[Layer, ...]:
-        return self.found
 
 
 def given(keras: KerasModel) -> Given:
@@ -153,11 +140,6 @@ def test_annotated_but_never_applied() -> None:
 
 def test_a_quantization_aware_model_with_a_float_file(settled: Any) -> None:
     assert [finding.code for finding in found(settled, FLOAT)] == ["QAT05"]
-
-
-def test_every_check_of_the_reference_is_tested() -> None:
-    mine = {check.code for check in checks() if check.subject is Trained}
-    assert mine == {"QAT01", "QAT02", "QAT03", "QAT04", "QAT05"}
 
 
 @pytest.mark.parametrize(("fold", "island"), [(False, True), (True, False)])
