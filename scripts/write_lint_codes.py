@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantdiff.linting.reference import Reference
 from quantdiff.linting.registry import Check, checks
+from quantdiff.linting.trained import Trained
 
 TARGET = Path(__file__).parents[1] / "docs/reference/lint-codes.md"
 HEAD = """\
@@ -31,7 +31,7 @@ def text() -> str:
 
 def row(check: Check) -> str:
     """One line of the table."""
-    needs = " *(reference)*" if check.subject is Reference else ""
+    needs = " *(reference)*" if check.subject is Trained else ""
     cells = (f"`{check.code}`", check.severity.value, check.message + needs, check.advice)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 

@@ -19,6 +19,7 @@ def test_what_a_file_and_its_arithmetic_say(tmp_path: Path) -> None:
     (graph,) = quantdiff.inspect(path, "w").graphs
     assert [each.tensor.name for each in graph.tensors] == ["w"]
     assert quantdiff.lint(path).model.path == path
+    assert quantdiff.lint(path, path) == quantdiff.lint(path)  # a reference without layers
     found = quantdiff.verify(path, data, settings)
     assert {runtime: verdict.status for runtime, verdict in found.verdicts.items()} == {"reference": "exact"}
     assert found.made_by["data"] == str(data)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from quantdiff.ops import TRAITS, traits
+from quantdiff.ops import CLAMPS, TRAITS, traits
+from quantdiff.sim.node import ACTIVATION_RANGE
 from quantdiff.sim.real.registry import reals
 from quantdiff.sim.registry import kernels
 from quantdiff.sim.rounding.requantization import ACCUMULATE
@@ -15,6 +16,14 @@ def test_every_op_of_the_simulator_has_a_row() -> None:
 
 def test_what_sums_products_has_weights() -> None:
     assert {op for op in ACCUMULATE if traits(op).weights is None} <= {"BATCH_MATMUL"}
+
+
+def test_a_bias_stands_behind_its_weights() -> None:
+    assert all(each.weights is not None and each.bias > each.weights for each in TRAITS.values() if each.bias)
+
+
+def test_what_can_be_fused_is_what_kernels_know_as_fused() -> None:
+    assert {"NONE", *CLAMPS} == set(ACTIVATION_RANGE)
 
 
 def test_what_keeps_the_order_moves_and_what_joins_is_on_one_grid() -> None:

@@ -24,6 +24,7 @@ class Traits:
         fuses: an activation behind it becomes a part of it.
         stateful: keeps values from one run to the next.
         splits: gives several outputs that are parts of its input.
+        by_shape: its output follows from the shape of its input, whatever the values.
     """
 
     x: int = 0
@@ -37,6 +38,7 @@ class Traits:
     fuses: bool = False
     stateful: bool = False
     splits: bool = False
+    by_shape: bool = False
 
 
 PLAIN = Traits()
@@ -120,7 +122,6 @@ COMPUTING = [
     "PRELU",
     "QUANTIZE",
     "RANGE",
-    "RANK",
     "REDUCE_ALL",
     "REDUCE_ANY",
     "REDUCE_PROD",
@@ -131,7 +132,6 @@ COMPUTING = [
     "ROUND",
     "RSQRT",
     "SCATTER_ND",
-    "SHAPE",
     "SIGN",
     "SIN",
     "SOFTMAX",
@@ -140,7 +140,6 @@ COMPUTING = [
     "SQUARED_DIFFERENCE",
     "SUM",
     "TANH",
-    "ZEROS_LIKE",
 ]
 
 TRAITS: dict[str, Traits] = {
@@ -148,7 +147,8 @@ TRAITS: dict[str, Traits] = {
     "DEPTHWISE_CONV_2D": Traits(weights=1, bias=2, channel_axis=3, fuses=True),
     "FULLY_CONNECTED": Traits(weights=1, bias=2, channel_axis=0, fuses=True),
     "TRANSPOSE_CONV": Traits(x=2, weights=1, bias=3, channel_axis=0, fuses=True),
-    **dict.fromkeys(("CONV_3D", "CONV_3D_TRANSPOSE"), Traits(weights=1, bias=2, channel_axis=4, fuses=True)),
+    "CONV_3D": Traits(weights=1, bias=2, channel_axis=4, fuses=True),
+    "CONV_3D_TRANSPOSE": Traits(x=2, weights=1, bias=3, channel_axis=3, fuses=True),
     **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS"), Traits(moves=True, keeps_order=True, one_grid=True)),
     **dict.fromkeys(MOVING, Traits(moves=True, one_grid=True)),
     "SPLIT": Traits(x=1, moves=True, one_grid=True, splits=True),
@@ -161,9 +161,10 @@ TRAITS: dict[str, Traits] = {
     **dict.fromkeys(("AVERAGE_POOL_2D", "RESIZE_BILINEAR"), Traits(one_grid=True)),
     **dict.fromkeys(("ADD", "SUB", "MUL"), Traits(fuses=True)),
     **dict.fromkeys(WITH_STATE, Traits(stateful=True)),
+    **dict.fromkeys(("RANK", "SHAPE", "ZEROS_LIKE"), Traits(by_shape=True)),
     **dict.fromkeys(COMPUTING, PLAIN),
 }
-CLAMPS = ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")
+CLAMPS = ("RELU", "RELU6", "RELU_N1_TO_1")
 """Activations that do nothing but cut values off: behind an op that ``fuses`` a converter makes them a part of it."""
 INTO_INTEGERS, INTO_FLOAT = "QUANTIZE", "DEQUANTIZE"
 BATCH_NORM = "BATCH_NORM"

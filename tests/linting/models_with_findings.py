@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from written_models import Op, T, write_tflite
 
+from quantdiff.ops import traits
+
 NONE, RELU, RELU6 = ({"fusedActivationFunction": i} for i in (0, 1, 3))
 CONV = {"strideW": 1, "strideH": 1, **NONE}
 SPREAD = np.random.default_rng(0).integers(-90, 91, (4, 32))
@@ -25,7 +27,7 @@ def dense(
         product = (np.float32(s_x) * np.asarray(s_w, np.float32)).tolist()
     tensors = [
         T("x", (1, w.shape[1]), dtype, s_x),
-        T("w", w.shape, w_dtype, s_w, more.get("w_zero", 0), data=w),
+        T("w", w.shape, w_dtype, s_w, more.get("w_zero", 0), more.get("w_axis", 0), w),
         T("b", (len(w),), "int32", more.get("b_scale", product), more.get("b_zero", 0), more.get("b_axis", 0), bias),
         T("y", (1, len(w)), dtype, s_y, more.get("y_zero", 0)),
     ]
@@ -79,11 +81,61 @@ def two(op: str, scales: tuple[float, float, float], dtype: str = "int8", zero_p
     return write_tflite(tensors, [Op(op, ["a", "c"], ["y"], NONE)], ["a", "c"], ["y"])
 
 
-def requantized_concat(finer: float, dtype: str = "int8") -> bytes:
-    """One input of the concatenation went through a QUANTIZE from scale ``finer`` to 0.5."""
+def masked(op: str, scale: float, step: float) -> bytes:
+    """``op`` on a stored 1 (127 steps) and an input of scale ``scale``; ``step`` is that of the output."""
+    tensors = [T("one", (), "int8", 1 / 127, data=127), q("x", scale), q("y", step)]
+    return write_tflite(tensors, [Op(op, ["one", "x"], ["y"], NONE)], ["x"], ["y"])
+
+
+def float16(op: str) -> bytes:
+    """One operator on float16 values, from the caller to the caller."""
+    return chain([(op, T("y", (1, 4), "float16"))], T("x", (1, 4), "float16"))
+
+
+def requantized_concat(finer: float, dtype: str = "int8", step: float = 0.5) -> bytes:
+    """One input of the concatenation went through a QUANTIZE from scale ``finer`` to ``step``."""
     operators = [Op("QUANTIZE", ["a"], ["a2"]), Op("CONCATENATION", ["a2", "c"], ["y"], NONE)]
-    tensors = [q("a", finer, dtype), *(q(name, 0.5, dtype) for name in ("a2", "c", "y"))]
+    tensors = [q("a", finer, dtype), *(q(name, step, dtype) for name in ("a2", "c", "y"))]
     return write_tflite(tensors, operators, ["a", "c"], ["y"])
+
+
+def lstm(*states: tuple[str, str]) -> bytes:
+    """An LSTM of one unit; ``states`` are the names and types of output and cell state."""
+    kernels = [f"{kind}_{gate}" for kind in "wr" for gate in "ifco"]
+    biases = [f"b_{gate}" for gate in "ifco"]
+    tensors = [T("x", (1, 3, 1), "int8", 0.5), T("y", (1, 3, 1), "int8", 0.5)]
+    tensors += [T(name, (1, 1), "int8", 0.5, data=1) for name in kernels]
+    tensors += [T(name, (1,), "int32", 0.25, data=1) for name in biases]
+    tensors += [T(name, (1, 1), dtype, 2.0**-11, is_variable=True) for name, dtype in dict.fromkeys(states)]
+    inputs = ["x", *kernels, None, None, None, *biases, None, None, *(name for name, _ in states)]
+    return write_tflite(tensors, [Op("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, ["y"])], ["x"], ["y"])
+
+
+def on_a_state_of_zero(op: Op, *more: T) -> bytes:
+    """``op`` on ``h``, the state from which an unrolled recurrent layer starts: zeros, as many as there are samples."""
+    before = [
+        Op("SHAPE", ["x"], ["n"]),
+        Op("STRIDED_SLICE", ["n", "0", "1", "1"], ["batch"]),
+        Op("PACK", ["batch", "units"], ["shape"]),
+        Op("FILL", ["shape", "zero"], ["h"]),
+    ]
+    tensors = [T(name, (1,), "int32", data=int(name)) for name in "01"]
+    tensors += [T("n", (2,), "int32"), T("batch", (), "int32"), T("shape", (2,), "int32")]
+    tensors += [T("units", (), "int32", data=4), T("zero", (), "int8", 7.8e-9, data=0)]
+    tensors += [q("x"), q("h", 7.8e-9), q("y"), *more]
+    return write_tflite(tensors, [*before, op], ["x"], ["y"])
+
+
+STEP_WEIGHTS = T("w", (4, 4), "int8", 0.25, data=127)
+
+
+def moved(op: str, start: Sequence[Op], *more: T, joint: str | None = None) -> bytes:
+    """``start`` makes ``a`` of the input ``x``, ``op`` moves it to ``m``; ``joint`` joins that with the input ``c``."""
+    inputs: list[str | None] = [None] * traits(op).x + ["a"]
+    operators = [*start, Op(op, inputs, ["m"])]
+    operators += [Op(joint, [None] * traits(joint).x + ["m", "c"], ["y"])] if joint else []
+    tensors = {tensor.name: tensor for tensor in (q("x"), q("c"), q("m"), q("y"), *more)}
+    return write_tflite(list(tensors.values()), operators, ["x", "c"], ["y" if joint else "m"])
 
 
 def row(**at: Any) -> list[list[int]]:
@@ -110,6 +162,11 @@ BIG = 2**31 - 1
 
 FIRES: dict[str, dict[str, bytes]] = {
     "AXIS01": {"a bias along axis 3": dense(s_w=EACH, b_axis=3)},
+    "AXIS02": {
+        "convolution": conv("CONV_2D", np.ones((4, 1, 1, 4)), EACH, 3),
+        "depthwise": conv("DEPTHWISE_CONV_2D", np.ones((1, 4, 4, 4)), EACH, 1),
+        "dense, floats": dense(np.ones((4, 4)), dtype="float32", s_w=EACH, w_axis=1),
+    },
     "BIAS01": {
         "upper end": dense(bias=[1, BIG, 0, 0]),
         "lower end": dense(bias=[-BIG, 0, 0, 0]),
@@ -131,6 +188,7 @@ FIRES: dict[str, dict[str, bytes]] = {
     "FLOAT01": {"one op": chain(ISLAND), "two ops": chain([ISLAND[0], ("ELU", f("g")), *ISLAND[1:]])},
     "FLOAT02": {"input": chain([("QUANTIZE", q("i")), ("TANH", q("y"))], f("x")),
                 "output": chain([("TANH", q("o")), ("DEQUANTIZE", f("y"))])},
+    "FLOAT03": {"relu": float16("RELU"), "pool": float16("MAX_POOL_2D")},
     "FUSE01": {"add": then_relu(), "sub": then_relu(op="SUB")},
     "MULT01": {"weights": dense(s_w=1e-12), "output": dense(s_y=1e10), "channel": dense(s_w=[0.25, 1e-12, 0.25, 0.25])},
     "MULT02": {"wide output": dense(s_y=1e7)},
@@ -152,6 +210,14 @@ FIRES: dict[str, dict[str, bytes]] = {
                 "int16": two("CONCATENATION", (0.5, 0.25, 0.5), "int16")},
     "SCALE03": {"uint8": two("CONCATENATION", (0.5, 0.25, 0.5), "uint8"), "QUANTIZE": requantized_concat(0.125)},
     "SCALE04": {"add": two("ADD", (0.5, 0.02, 0.5)), "sub": two("SUB", (0.02, 0.5, 0.5))},
+    "SCALE05": {"1 - mask, for a mask of -1e9": masked("SUB", 1 / 255, 3.92e6),
+                "scores beside a mask": two("ADD", (0.01, 3.92e6, 3.92e6)),
+                "score times a constant": masked("MUL", 0.01, 3.92e6), "product": two("MUL", (0.01, 0.01, 3.92e6)),
+                "boxes and scores": requantized_concat(1 / 256, step=1.25),
+                "boxes and scores, moved": moved("RESHAPE", [Op("QUANTIZE", ["x"], ["a"])], q("x", 0.001), q("a"),
+                                                 joint="CONCATENATION"),
+                "uint8": two("CONCATENATION", (0.5, 0.001, 0.5), "uint8")},
+    "STATE01": {"int8": lstm(("s", "int8"), ("s", "int8")), "int16": lstm(("s", "int16"), ("s", "int16"))},
     "TFLM01": {"op": chain([("SEGMENT_SUM", q("y"))])},
     "TFLM02": {"uint8": dense(dtype="uint8", w_dtype="uint8", weights=np.asarray(ROWS) + 128, w_zero=128),
                "dynamic range": dense(dtype="float32")},
@@ -165,6 +231,9 @@ FIRES: dict[str, dict[str, bytes]] = {
 
 SILENT: dict[str, dict[str, bytes]] = {
     "AXIS01": {"axis 0": dense(s_w=EACH)},
+    "AXIS02": {"convolution": conv("CONV_2D", np.ones((4, 1, 1, 4)), EACH, 0), "dense": dense(s_w=EACH),
+               "depthwise": conv("DEPTHWISE_CONV_2D", DEPTHWISE, EACH, 3),
+               "one scale along it": conv("CONV_2D", np.ones((4, 1, 1, 4)), 0.25, 3)},
     "BIAS01": {"next to the ends": dense(bias=[BIG - 1, -BIG + 1, 0, 0])},
     "BIAS02": {"exact": dense(bias=7), "a hair off": dense(bias=7, b_scale=0.125 * (1 + 2e-5)),
                "off, but 0 and not refused": dense(bias=0, b_scale=0.13)},
@@ -181,10 +250,19 @@ SILENT: dict[str, dict[str, bytes]] = {
     "FLOAT01": {"float tail": chain(ISLAND[:2]), "float head": chain([("ELU", f("e")), ("QUANTIZE", q("y"))], f("x")),
                 "integers": chain([("TANH", q("y"))])},
     "FLOAT02": {"integers": chain([("TANH", q("y"))]), "a float model": chain([("TANH", f("y"))], f("x"))},
+    "FLOAT03": {"float32": chain([("RELU", f("y"))], f("x")),
+                "stored": write_tflite([f("x"), T("w", (1, 4), "float16", data=1), f("v"), f("y")],
+                                       [Op("DEQUANTIZE", ["w"], ["v"]), Op("ADD", ["x", "v"], ["y"], NONE)],
+                                       ["x"], ["y"]),
+                "at the ends": chain([("CAST", f("a")), ("RELU", f("y"))], T("x", (1, 4), "float16"))},
     "FUSE01": {"fused already": then_relu(3), "sum is read": then_relu(keep=True),
                "nothing to fuse with": chain([("TANH", q("t")), ("RELU", q("y", zero_point=-128))])},
     "MULT01": {"small": dense(s_w=1e-8), "empty channel": dense(row(r1=[0] * 32), s_w=[0.25, 1e-12, 0.25, 0.25])},
-    "MULT02": {"sane": dense(), "one channel": dense(row(r0=[1] + [0] * 31), s_w=[1e-6, 0.25, 0.25, 0.25])},
+    "MULT02": {"sane": dense(),
+               "a state that is 0": on_a_state_of_zero(Op("FULLY_CONNECTED", ["h", "w"], ["y"]), STEP_WEIGHTS),
+               "a state that is stored": write_tflite([T("h", (1, 4), "int8", 7.8e-9, data=0), STEP_WEIGHTS, q("y")],
+                                                      [Op("FULLY_CONNECTED", ["h", "w"], ["y"])], [], ["y"]),
+                "one channel": dense(row(r0=[1] + [0] * 31), s_w=[1e-6, 0.25, 0.25, 0.25])},
     "MULT03": {"sane": two("ADD", (1.0, 1.0, 2.0))},
     "QUANT01": {"ends": chain([("QUANTIZE", q("i")), ("TANH", q("o")), ("DEQUANTIZE", f("y"))], f("x")),
                 "uint8 input": chain([("QUANTIZE", q("i", 0.5, "int8", -128)), ("TANH", q("y"))], q("x", 0.5, "uint8")),
@@ -210,7 +288,20 @@ SILENT: dict[str, dict[str, bytes]] = {
         [Op("FILL", ["n", "v"], ["a"]), Op("SUB", ["a", "x"], ["y"], NONE)], ["x"], ["y"]),
         "stored": write_tflite([q("x"), T("v", (1, 4), "int8", 1e-4, data=3), q("y")],
                                [Op("ADD", ["x", "v"], ["y"], NONE)], ["x"], ["y"]),
+        "zeros": write_tflite([q("x"), q("z", 1e-9), q("y")],
+                              [Op("ZEROS_LIKE", ["x"], ["z"]), Op("ADD", ["x", "z"], ["y"], NONE)], ["x"], ["y"]),
         "close": two("ADD", (0.5, 0.1, 0.5)), "product": two("MUL", (0.5, 0.02, 0.5))},
+    "SCALE05": {"sum": two("ADD", (0.5, 0.5, 1.0)), "just one step": two("ADD", (1.0, 2**-8, 255 / 256)),
+                "product": two("MUL", (0.01, 0.01, 0.006)), "a gate": masked("MUL", 0.5, 0.5),
+                "a mask times -1e9": masked("MUL", 3.92e6, 3.92e6),
+                "the constant of a norm": write_tflite([q("x"), T("e", (), "int8", 1e-7, data=127), q("y")],
+                                                       [Op("ADD", ["x", "e"], ["y"], NONE)], ["x"], ["y"]),
+                "times 0": write_tflite([q("x"), T("e", (), "int8", 1e-9, data=0), q("y")],
+                                        [Op("MUL", ["x", "e"], ["y"], NONE)], ["x"], ["y"]),
+                "a state that is 0": on_a_state_of_zero(Op("MUL", ["x", "h"], ["y"], NONE)),
+                "joined on one grid": two("CONCATENATION", (0.5, 0.5, 0.5)), "a bit lost": requantized_concat(0.25)},
+    "STATE01": {"two": lstm(("s", "int8"), ("t", "int16")),
+                "no states": write_tflite([q("x"), q("y")], [Op("ADD", ["x", "x"], ["y"], NONE)], ["x"], ["y"])},
     "TFLM01": {"op": chain([("TANH", q("y"))])},
     "TFLM02": {"int8": dense(), "int16": dense(dtype="int16")},
     "XNN01": {"int8": dense(), "float": chain([("TANH", f("y"))], f("x"))},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from linting.models_with_findings import EACH, FIRES, SILENT, dense, q, requantized_concat
+from linting.models_with_findings import EACH, FIRES, SILENT, dense, moved, q, requantized_concat
 from written_models import Op, Sub, write_model
 
 from quantdiff.linting.finding import Finding, Severity
@@ -11,6 +11,7 @@ from quantdiff.linting.lint import lint_model
 from quantdiff.linting.registry import Check, check, checks
 from quantdiff.linting.wiring import Wiring
 from quantdiff.load.tflite import read_model
+from quantdiff.ops import TRAITS
 
 
 def cases(models: dict[str, dict[str, bytes]]) -> list[object]:
@@ -35,7 +36,8 @@ def test_is_silent(code: str, data: bytes) -> None:
 
 def test_every_check_of_a_file_has_both() -> None:
     wanted = {check.code for check in checks() if check.subject is Wiring}
-    assert set(FIRES) == set(SILENT) == wanted
+    assert set(FIRES) == wanted, "tests/linting/models_with_findings.py: FIRES needs a model for each"
+    assert set(SILENT) == wanted, "tests/linting/models_with_findings.py: SILENT needs a model for each"
 
 
 @pytest.mark.parametrize("check", checks(), ids=lambda check: check.code)
@@ -47,6 +49,27 @@ def test_every_check_says_what_it_means_and_what_to_do(check: Check) -> None:
 @pytest.mark.parametrize("model", [dense(), dense(s_w=EACH), dense(bias=77, s_w=EACH)])
 def test_a_sane_model_has_no_finding(model: bytes) -> None:
     assert codes(model) == set()
+
+
+COPIES = [op for op, known in TRAITS.items() if known.one_grid and not known.joins]
+JOINTS = [op for op, known in TRAITS.items() if known.joins]
+RELU_TO_A = [Op("RELU", ["x"], ["a"])]
+
+
+@pytest.mark.parametrize("op", COPIES)
+def test_an_activation_whose_range_others_share_is_left_alone(op: str) -> None:
+    assert "RANGE02" in codes(moved(op, RELU_TO_A, q("a")))
+    assert [joint for joint in JOINTS if "RANGE02" in codes(moved(op, RELU_TO_A, q("a"), joint=joint))] == []
+
+
+@pytest.mark.parametrize("op", [*COPIES, None])
+def test_a_concatenation_sees_a_quantize_behind_what_keeps_the_grid(op: str | None) -> None:
+    rescaled = op and moved(op, [Op("QUANTIZE", ["x"], ["a"])], q("x", 0.125), q("a"), joint="CONCATENATION")
+    finding = only("SCALE03", rescaled or requantized_concat(0.125))
+    assert (finding.severity, finding.evidence) == (
+        Severity.WARNING,
+        "output 0.5, zero point 0; 1 of 2 inputs 0.125, zero point 0",
+    )
 
 
 def only(code: str, data: bytes) -> Finding:
@@ -69,6 +92,13 @@ def only(code: str, data: bytes) -> Finding:
         ("SCALE03", "QUANTIZE", "operator 1 CONCATENATION y",
          "output 0.5, zero point 0; 1 of 2 inputs 0.125, zero point 0"),
         ("SCALE04", "add", "operator 0 ADD y", "scales 0.5 and 0.02, a factor of 25"),
+        ("AXIS02", "depthwise", "operator 0 DEPTHWISE_CONV_2D y", "scales along axis 1, channels along axis 3"),
+        ("FLOAT03", "pool", "operator 0 MAX_POOL_2D y", "the first of 1 such operator"),
+        ("SCALE05", "boxes and scores", "operator 1 CONCATENATION y",
+         "input 0 moves it by 0.9961 at most, its step is 1.25"),
+        ("SCALE05", "score times a constant", "operator 0 MUL y",
+         "input 1 moves it by 2.57 at most, its step is 3.92e+06"),
+        ("STATE01", "int8", "operator 0 UNIDIRECTIONAL_SEQUENCE_LSTM y", "inputs 18 and 19 are tensor 14 s (int8)"),
         ("MULT01", "channel", "operator 0 FULLY_CONNECTED y", "1 of 4 channels (1), multiplier 2.5e-13"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The checks that look at the Keras model, on real TFMOT models whose ranges are set by hand."""
+"""The checks of the trained model on what is read of Keras: real TFMOT models whose ranges are set by hand."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from linting.models_with_findings import chain, dense, f
+from linting.test_trained import Given
 
 from quantdiff.linting.finding import Finding
 from quantdiff.linting.lint import lint_model
-from quantdiff.linting.reference import Reference
-from quantdiff.linting.registry import checks
+from quantdiff.linting.trained import Trained
 from quantdiff.load.tflite import read_model
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
-from quantdiff.references.keras.model import describe, load_keras
+from quantdiff.references.keras.layers import read_layers
+from quantdiff.references.keras.model import KerasModel, describe, load_keras
 
 pytestmark = pytest.mark.keras
 
@@ -68,8 +69,12 @@ def put(model: Any, layer: str, stem: str, low: float, high: float) -> None:
         variables[f"{stem}_{end}"].assign(np.full(variables[f"{stem}_{end}"].shape, value, np.float32))
 
 
+def given(keras: KerasModel) -> Given:
+    return Given(keras.kind, read_layers(keras))
+
+
 def found(model: Any, file: Any = INT8) -> tuple[Finding, ...]:
-    return lint_model(file, describe(model, "qat")).findings
+    return lint_model(file, given(describe(model, "qat"))).findings
 
 
 def test_a_settled_model_has_no_finding(settled: Any) -> None:
@@ -118,7 +123,9 @@ def test_a_linear_layer_may_reach_below_0(settled: Any) -> None:
 def test_a_leaky_relu_may_reach_below_0() -> None:
     layers = frameworks().keras.layers
     model = quantize_aware(layers.ReLU(negative_slope=0.1), layers.Flatten())
-    assert not any(learned.behind_relu for learned in Reference.of(describe(model, ""), INT8).ranges())
+    learned = list(Trained("qat", given(describe(model, "")).layers(), INT8).ranges())
+    assert learned
+    assert not any(each.behind_relu for each in learned)
 
 
 def test_annotated_but_never_applied() -> None:
@@ -135,11 +142,6 @@ def test_a_quantization_aware_model_with_a_float_file(settled: Any) -> None:
     assert [finding.code for finding in found(settled, FLOAT)] == ["QAT05"]
 
 
-def test_every_check_of_the_reference_is_tested() -> None:
-    mine = {check.code for check in checks() if check.subject is Reference}
-    assert mine == {"QAT01", "QAT02", "QAT03", "QAT04", "QAT05"}
-
-
 @pytest.mark.parametrize(("fold", "island"), [(False, True), (True, False)])
 def test_dense_norm_relu_through_tfmot_is_a_float_island(fold: bool, island: bool, tmp_path: Path) -> None:
     used, layers = frameworks(), frameworks().keras.layers
@@ -150,7 +152,7 @@ def test_dense_norm_relu_through_tfmot_is_a_float_island(fold: bool, island: boo
     with quiet():
         data = converter.convert()
         model.save(tmp_path / "qat.h5")
-    report = lint_model(read_model(memoryview(data)), load_keras(tmp_path / "qat.h5"))
+    report = lint_model(read_model(memoryview(data)), given(load_keras(tmp_path / "qat.h5")))
     codes = {finding.code for finding in report.findings}
     assert ("FLOAT01" in codes) is island
     assert codes >= {"RANGE02", "QAT03"}  # three steps of training settle nothing

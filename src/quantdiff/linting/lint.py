@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from quantdiff.graph import Model
 from quantdiff.linting.finding import Finding, Found, Severity
-from quantdiff.linting.reference import Reference
 from quantdiff.linting.registry import Check, checks
+from quantdiff.linting.trained import Trained, WithLayers
 from quantdiff.linting.wiring import wirings
-from quantdiff.references.keras.model import KerasModel
 from quantdiff.shown import Shown
 
 ORDER = tuple(Severity)
@@ -36,11 +35,11 @@ class LintReport(Shown):
         return all(finding.severity is Severity.INFO for finding in self.findings)
 
 
-def lint_model(model: Model, reference: KerasModel | None = None) -> LintReport:
+def lint_model(model: Model, reference: WithLayers | None = None) -> LintReport:
     """Every finding on ``model``; with ``reference``, on its quantization-aware ranges too. Needs no data."""
     subjects: list[object] = list(wirings(model))
     if reference is not None:
-        subjects.append(Reference.of(reference, model))
+        subjects.append(Trained(reference.kind, reference.layers(), model))
     findings = [finding for check in checks() for finding in _findings(check, subjects)]
     return LintReport(model, tuple(sorted(findings, key=lambda finding: ORDER.index(finding.severity))))
 

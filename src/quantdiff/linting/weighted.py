@@ -4,32 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from quantdiff.graph import Tensor
 from quantdiff.linting.finding import Location
 from quantdiff.linting.wiring import Wiring, is_quantized, scale, scales
+from quantdiff.ops import traits
 from quantdiff.quant import Array
 from quantdiff.sim.node import Node
-
-
-class Slots(NamedTuple):
-    """Which inputs are which, and the weights' axis that runs along the output channels."""
-
-    x: int
-    weights: int
-    bias: int
-    axis: int
-
-
-SLOTS = {
-    "CONV_2D": Slots(0, 1, 2, 0),
-    "DEPTHWISE_CONV_2D": Slots(0, 1, 2, 3),
-    "FULLY_CONNECTED": Slots(0, 1, 2, 0),
-    "TRANSPOSE_CONV": Slots(2, 1, 3, 0),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +81,16 @@ class Weighted:
 def weighted(wiring: Wiring) -> Iterator[Weighted]:
     """The operators of a subgraph that have stored, quantized weights."""
     for node in wiring.nodes:
-        slots = SLOTS.get(node.operator.op)
-        weights = input_of(node, slots.weights) if slots else None
-        if slots and weights and weights.is_constant and is_quantized(weights) and node.outputs:
-            x, bias = input_of(node, slots.x), input_of(node, slots.bias)
-            yield Weighted(node, wiring.operator(node), x, weights, bias, node.outputs[0], slots.axis)
+        known = traits(node.operator.op)
+        weights = input_of(node, known.weights)
+        if weights and weights.is_constant and is_quantized(weights) and node.outputs:
+            x, bias = input_of(node, known.x), input_of(node, known.bias)
+            yield Weighted(node, wiring.operator(node), x, weights, bias, node.outputs[0], known.channel_axis)
 
 
-def input_of(node: Node, position: int) -> Tensor | None:
-    """The input at ``position``; None where there is none."""
-    return node.inputs[position] if position < len(node.inputs) else None
+def input_of(node: Node, position: int | None) -> Tensor | None:
+    """The input at ``position``; None where there is none, or the op has none."""
+    return node.inputs[position] if position is not None and position < len(node.inputs) else None
 
 
 def listed(channels: Array, total: int) -> str:

@@ -1,8 +1,7 @@
-"""A subgraph with its connections: who makes a tensor, who reads it."""
+"""A subgraph with its operators, the words for their places, and the sane numbers of its tensors."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from quantdiff.graph import Graph, Model, Operator, Tensor, is_float
 from quantdiff.linting.finding import Location
+from quantdiff.ops import INTO_INTEGERS, TRAITS, traits
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.node import Node
 
@@ -18,13 +18,12 @@ LONGEST_NAME = 60  # characters; the converter joins the names of all ops that i
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """One subgraph of ``model``; ``nodes`` in running order."""
+    """One subgraph of ``model``; ``nodes`` in running order, as the graph's operators."""
 
     model: Model
     index: int
     nodes: tuple[Node, ...]
-    producers: dict[int, Node]
-    consumers: dict[int, tuple[Node, ...]]
+    varying: frozenset[int]
 
     @property
     def graph(self) -> Graph:
@@ -43,16 +42,35 @@ class Wiring:
 
     def producer(self, tensor: Tensor | None) -> Node | None:
         """The operator that writes ``tensor``; None for inputs and constants."""
-        return None if tensor is None else self.producers.get(tensor.index)
+        maker = None if tensor is None else self.graph.producer(tensor.index)
+        return None if maker is None else self.nodes[maker.index]
 
     def readers(self, tensor: Tensor) -> tuple[Node, ...]:
         """The operators that read ``tensor``."""
-        return self.consumers.get(tensor.index, ())
+        return tuple(self.nodes[reader.index] for reader in self.graph.readers(tensor.index))
 
     def only_reader(self, tensor: Tensor) -> Node | None:
         """The one operator that reads ``tensor``, if nothing else does, the caller included."""
         readers = self.readers(tensor)
         return readers[0] if len(readers) == 1 and tensor.index not in self.graph.outputs else None
+
+    def varies(self, tensor: Tensor | None) -> bool:
+        """True for what depends on the values of the input, or on what an operator remembers or draws."""
+        return tensor is not None and tensor.index in self.varying
+
+    def before_rescaling(self, tensor: Tensor | None) -> Tensor | None:
+        """What a QUANTIZE brought onto this tensor's grid, perhaps before it was moved; None where none did."""
+        for _ in self.nodes:  # no more steps than operators, whatever a damaged file says
+            maker = self.producer(tensor)
+            if maker is None or not maker.inputs:
+                return None
+            if maker.operator.op == INTO_INTEGERS:
+                return maker.inputs[0]
+            known = traits(maker.operator.op)
+            if not known.one_grid or known.joins or known.x >= len(maker.inputs):
+                return None
+            tensor = maker.inputs[known.x]
+        return None
 
     def operator(self, node: Node) -> Location:
         """``operator 3 CONV_2D name``, by the name of what it writes."""
@@ -73,12 +91,24 @@ def wirings(model: Model) -> Iterator[Wiring]:
     """Every subgraph of the model."""
     for index, graph in enumerate(model.subgraphs):
         nodes = tuple(_node(graph, operator) for operator in graph.operators)
-        readers: defaultdict[int, list[Node]] = defaultdict(list)
-        for node in nodes:
-            for tensor in dict.fromkeys(i for i in node.operator.inputs if i >= 0):
-                readers[tensor].append(node)
-        producers = {tensor.index: node for node in nodes for tensor in node.outputs}
-        yield Wiring(model, index, nodes, producers, {i: tuple(each) for i, each in readers.items()})
+        yield Wiring(model, index, nodes, _varying(graph))
+
+
+def _varying(graph: Graph) -> frozenset[int]:
+    """The tensors that are not the same in every run."""
+    found = {*graph.inputs, *(tensor.index for tensor in graph.tensors if tensor.is_variable)} - {-1}
+    for operator in graph.operators:
+        if _varies(operator, found):
+            found.update(i for i in operator.outputs if i >= 0)
+    return frozenset(found)
+
+
+def _varies(operator: Operator, varying: set[int]) -> bool:
+    """True when an operator's outputs are not the same in every run; of an op without a row nothing is sure."""
+    known = traits(operator.op)
+    if known.by_shape:
+        return False
+    return operator.op not in TRAITS or known.stateful or not varying.isdisjoint(operator.inputs)
 
 
 def _node(graph: Graph, operator: Operator) -> Node:

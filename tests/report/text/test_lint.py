@@ -128,7 +128,8 @@ def script(name: str) -> str:
 
 
 def test_the_page_of_codes_is_current() -> None:
-    assert (ROOT / "docs/reference/lint-codes.md").read_text() == script("write_lint_codes")
+    page = (ROOT / "docs/reference/lint-codes.md").read_text()
+    assert page == script("write_lint_codes"), "run `uv run python scripts/write_lint_codes.py`"
 
 
 @pytest.mark.golden

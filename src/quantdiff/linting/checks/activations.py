@@ -1,4 +1,4 @@
-"""Codes that an activation can never give."""
+"""Activations: codes that they never give, and those that stand alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from quantdiff.graph import Tensor
 from quantdiff.linting.finding import Found, Severity
 from quantdiff.linting.registry import check
-from quantdiff.linting.wiring import Wiring, scale, zero_point
+from quantdiff.linting.wiring import Wiring, is_integer_value, scale, zero_point
+from quantdiff.ops import CLAMPS, traits
 from quantdiff.quant import INTEGER_RANGE
 from quantdiff.sim.node import ACTIVATION_RANGE, Node
 
@@ -40,21 +41,30 @@ def _activation(node: Node) -> str:
 
 
 def _is_shared(wiring: Wiring, tensor: Tensor) -> bool:
-    """True when the range had to fit other tensors too: a concatenation reads it, perhaps behind copies."""
-    seen, waiting = {tensor.index}, [tensor]
-    while waiting:
-        for reader in wiring.readers(waiting.pop()):
-            if reader.operator.op in SHARES:
+    """True when the range had to fit other tensors too: something that joins them reads it, perhaps behind copies."""
+    found = [tensor.index]
+    for index in found:  # grows while it is walked
+        for reader in wiring.graph.readers(index):
+            known = traits(reader.op)
+            if known.joins:
                 return True
-            if reader.operator.op in COPIES:
-                following = [t for t in reader.outputs if t.index not in seen]
-                seen |= {t.index for t in following}
-                waiting += following
+            found += [i for i in reader.outputs if known.one_grid and i not in found]
     return False
 
 
-SHARES = ("CONCATENATION", "PACK", "MAXIMUM", "MINIMUM", "SELECT", "SELECT_V2", "DYNAMIC_UPDATE_SLICE")
-COPIES = (
-    *("AVERAGE_POOL_2D", "EXPAND_DIMS", "GATHER", "MAX_POOL_2D", "PAD", "PADV2", "RESHAPE", "RESIZE_BILINEAR"),
-    *("RESIZE_NEAREST_NEIGHBOR", "SLICE", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE", "UNPACK"),
-)
+@check("FUSE01", Severity.WARNING, Wiring)
+def unfused_activation(wiring: Wiring) -> Iterator[Found]:
+    """An activation runs on its own after an operator that could apply it.
+
+    The values are rounded twice, and the range before the activation spends codes on numbers that it cuts off.
+    Give the layer its activation (`Conv2D(…, activation="relu")`), or let TFMOT see both layers in one quantize_model
+    call: a quantizer between the two keeps the converter from fusing them.
+    """
+    for node in wiring.nodes:
+        if node.operator.op not in CLAMPS or not node.inputs or not is_integer_value(node.inputs[0]):
+            continue
+        before = wiring.producer(node.inputs[0])
+        if before is None or not traits(before.operator.op).fuses or before.activation != "NONE":
+            continue
+        if wiring.only_reader(before.outputs[0]) is node:
+            yield Found(wiring.operator(node), f"only reader of {before.operator.op} #{before.operator.index}")

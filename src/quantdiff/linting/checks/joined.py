@@ -1,0 +1,136 @@
+"""Operators that bring several operands onto one grid: sums, products, concatenations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from quantdiff.graph import Tensor
+from quantdiff.linting.finding import Found, Severity
+from quantdiff.linting.registry import check
+from quantdiff.linting.wiring import Wiring, is_integer_value, is_quantized, scale, zero_point
+from quantdiff.ops import traits
+from quantdiff.quant import INTEGER_RANGE
+from quantdiff.sim.node import Node
+
+A_BIT, A_LOT, BOTH = 2.0, 16.0, 2
+
+
+@check("SCALE02", Severity.ERROR, Wiring)
+def concat_unequal(wiring: Wiring) -> Iterator[Found]:
+    """A signed CONCATENATION has an input with another scale or zero point than its output.
+
+    The kernels copy integers: for int8 the runtimes refuse the file (`t->params.scale != output->params.scale`), for
+    int16 values are read in the wrong unit. Convert again, so that all inputs share the output's range.
+    """
+    for node in concatenations(wiring):
+        if node.outputs[0].dtype in ("int8", "int16") and (other := unequal(node)):
+            yield Found(wiring.operator(node), scales_told(node, other))
+
+
+@check("SCALE03", Severity.WARNING, Wiring)
+def concat_rescaled(wiring: Wiring) -> Iterator[Found]:
+    """The inputs of a CONCATENATION have needlessly different scales.
+
+    Each input is rescaled to the output's range, by a QUANTIZE in front or by the uint8 kernel: values are rounded
+    twice, and what was quantized finely loses that. Give the layers that are joined one common range (one quantizer
+    after the concatenation, none before it). A warning when an 8-bit input loses a bit or more, else for information.
+    """
+    for node in concatenations(wiring):
+        y = node.outputs[0]
+        finer = [wiring.before_rescaling(t) for t in node.inputs]
+        finer += unequal(node) if y.dtype == "uint8" else []
+        known = [(s, t) for t in finer if t and is_integer_value(t) and t.dtype == y.dtype and (s := scale(t))]
+        if known and (step := scale(y)):
+            smallest = min(known, key=lambda pair: pair[0])
+            loses = y.dtype != "int16" and step / smallest[0] >= A_BIT
+            severity = Severity.WARNING if loses else Severity.INFO
+            yield Found(wiring.operator(node), scales_told(node, [t for _, t in known]), severity)
+
+
+@check("SCALE04", Severity.WARNING, Wiring)
+def add_unequal(wiring: Wiring) -> Iterator[Found]:
+    """The inputs of an ADD or SUB have needlessly different scales.
+
+    With a factor of 16 or more, one input is four bits coarser than the other: its rounding drowns the finer one, whose
+    precision is lost. One branch's range is unsettled or was calibrated on outliers, or the branches really differ in
+    size; normalize them (batch norm on both), or look at the wider range with `quantdiff inspect`.
+    """
+    for node in wiring.nodes:
+        if node.operator.op not in ("ADD", "SUB") or len(node.inputs) != BOTH:
+            continue
+        a, b = (_varying_scale(wiring, t) for t in node.inputs)
+        if a and b and max(a, b) >= A_LOT * min(a, b):
+            yield Found(wiring.operator(node), f"scales {a:.4g} and {b:.4g}, a factor of {max(a, b) / min(a, b):.3g}")
+
+
+@check("SCALE05", Severity.WARNING, Wiring)
+def operand_drowned(wiring: Wiring) -> Iterator[Found]:
+    """An operand spans less than one step of the output that it goes into.
+
+    All that it holds moves the output by one step at most: it is lost. The output's range is made for something far
+    larger, a mask of -1e9 or boxes in pixels beside scores of 0 to 1. Mask with a number just below the other values,
+    bring what is joined to one unit, or give each an output of its own.
+    """
+    for node in wiring.nodes:
+        step = scale(node.outputs[0]) if node.outputs and is_integer_value(node.outputs[0]) else None
+        reached = dict(_reaches(wiring, node)) if step else {}
+        if step and reached and min(reached.values()) < step:
+            least = min(reached, key=lambda position: reached[position])
+            evidence = f"input {least} moves it by {reached[least]:.4g} at most, its step is {step:.4g}"
+            yield Found(wiring.operator(node), evidence)
+
+
+def _reaches(wiring: Wiring, node: Node) -> Iterator[tuple[int, float]]:
+    """Position of each operand that varies, and how far it can move the output, in real units."""
+    if node.operator.op in ("ADD", "SUB") or traits(node.operator.op).joins:
+        factors = [1.0] * len(node.inputs)
+    elif node.operator.op == "MUL" and len(node.inputs) == BOTH:
+        factors = [_largest(wiring, other) for other in reversed(node.inputs)]
+    else:
+        return
+    for position, (tensor, factor) in enumerate(zip(node.inputs, factors, strict=True)):
+        source = wiring.before_rescaling(tensor)
+        source = source if is_integer_value(source) else tensor
+        if source and is_integer_value(source) and wiring.varies(source) and (step := scale(source)):
+            low, high = INTEGER_RANGE[source.dtype]
+            yield position, step * (high - low) * factor
+
+
+def _largest(wiring: Wiring, tensor: Tensor | None) -> float:
+    """The largest size that a factor can have; infinite where it cannot be told, or is 0 by itself."""
+    step = scale(tensor)
+    if tensor is None or step is None or not is_quantized(tensor) or not (tensor.is_constant or wiring.varies(tensor)):
+        return float("inf")
+    if tensor.data is not None and not (tensor.data != zero_point(tensor)).any():
+        return float("inf")
+    return step * max(abs(end - zero_point(tensor)) for end in INTEGER_RANGE[tensor.dtype])
+
+
+def _varying_scale(wiring: Wiring, tensor: Tensor | None) -> float | None:
+    return scale(tensor) if is_integer_value(tensor) and wiring.varies(tensor) else None
+
+
+def concatenations(wiring: Wiring) -> Iterator[Node]:
+    """The CONCATENATION operators on quantized values."""
+    for node in wiring.nodes:
+        if node.operator.op == "CONCATENATION" and node.outputs and is_quantized(node.outputs[0]):
+            yield node
+
+
+def unequal(node: Node) -> list[Tensor]:
+    """The inputs that have another scale or zero point than the output."""
+    y = node.outputs[0]
+    return [t for t in node.inputs if t is not None and t.quant is not None and t.quant != y.quant]
+
+
+def scales_told(node: Node, tensors: list[Tensor]) -> str:
+    """``output 0.1, inputs 0.05, 0.2``: the scale and, where it is that, the zero point that differs."""
+    y = node.outputs[0]
+    found = ", ".join(dict.fromkeys(map(_told, tensors)))
+    return f"output {_told(y)}; {len(tensors)} of {len(node.inputs)} inputs {found}"
+
+
+def _told(tensor: Tensor) -> str:
+    if tensor.quant is None:
+        return "without scale"
+    return f"{tensor.quant.scale[0]:.4g}, zero point {tensor.quant.zero_point[0]}"

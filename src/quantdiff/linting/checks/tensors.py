@@ -1,0 +1,92 @@
+"""Tensors by themselves: scales, zero points, axes, states."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from quantdiff.linting.finding import Found, Severity, counted
+from quantdiff.linting.registry import check
+from quantdiff.linting.weighted import weighted
+from quantdiff.linting.wiring import Wiring, is_quantized, short_name
+from quantdiff.ops import traits
+from quantdiff.quant import INTEGER_RANGE
+
+
+@check("SCALE01", Severity.ERROR, Wiring)
+def scale_invalid(wiring: Wiring) -> Iterator[Found]:
+    """A scale is zero, negative, infinite or NaN.
+
+    No real value can be read from such a tensor; kernels divide by it, and some abort the whole process over it. Usual
+    cause: a range that was never observed (no calibration sample reached the tensor), a constant that is 0 throughout,
+    or min = max in quantization-aware training. Calibrate or train again.
+    """
+    for tensor in wiring.graph.tensors:
+        used = wiring.graph.readers(tensor.index) or wiring.graph.producer(tensor.index)
+        if not used or tensor.quant is None or tensor.dtype not in INTEGER_RANGE:
+            continue
+        bad = [s for s in tensor.quant.scale if not (math.isfinite(s) and s > 0)]
+        if bad:
+            yield Found(
+                wiring.tensor(tensor), f"{len(bad)} of {counted(len(tensor.quant.scale), 'scale')}, first {bad[0]:g}"
+            )
+
+
+@check("ZERO01", Severity.ERROR, Wiring)
+def zero_point_outside(wiring: Wiring) -> Iterator[Found]:
+    """A zero point is no value of its dtype.
+
+    Real 0 has no code: padding and ReLU are wrong, and runtimes refuse the file or give garbage. A mix-up of uint8 and
+    int8 looks like this (they differ by 128). Convert again, or subtract 128 when you rewrite uint8 as int8.
+    """
+    for tensor in wiring.graph.tensors:
+        if tensor.quant is None or tensor.dtype not in INTEGER_RANGE:
+            continue
+        low, high = INTEGER_RANGE[tensor.dtype]
+        outside = [z for z in tensor.quant.zero_point if not low <= z <= high]
+        if outside:
+            yield Found(wiring.tensor(tensor), f"zero point {outside[0]}, {tensor.dtype} holds {low} to {high}")
+
+
+@check("ZERO03", Severity.ERROR, Wiring)
+def fixed_zero_point(wiring: Wiring) -> Iterator[Found]:
+    """A bias or an int16 activation has a zero point other than 0.
+
+    The kernels take it for 0: they refuse the file, or compute as if it were not there. Convert again, or shift the
+    stored integers so that the zero point is 0.
+    """
+    biases = {layer.bias.index: layer.bias for layer in weighted(wiring) if layer.bias and is_quantized(layer.bias)}
+    wide = {t.index: t for layer in weighted(wiring) for t in (layer.x, layer.y) if t and t.dtype == "int16"}
+    for tensor in (biases | wide).values():
+        points = [z for z in tensor.quant.zero_point if z] if tensor.quant else []
+        if points:
+            yield Found(wiring.tensor(tensor), f"{tensor.dtype} with zero point {points[0]}")
+
+
+@check("AXIS01", Severity.ERROR, Wiring)
+def axis_outside(wiring: Wiring) -> Iterator[Found]:
+    """A tensor's quantized dimension is none of its dimensions.
+
+    Seen in older files, in biases of depthwise convolutions (3 of 1). LiteRT 2.3 refuses such a file
+    (`quantized_dimension must be in range`); older runtimes and TFLM run it. Convert again, or set it to 0.
+    """
+    wrong = [t for t in wiring.graph.tensors if t.quant and t.shape and not 0 <= t.stored_axis < len(t.shape)]
+    if wrong:
+        evidence = f"dimension {wrong[0].stored_axis} of {len(wrong[0].shape)}; {counted(len(wrong), 'such tensor')}"
+        yield Found(wiring.tensor(wrong[0]), evidence)
+
+
+@check("STATE01", Severity.ERROR, Wiring)
+def states_shared(wiring: Wiring) -> Iterator[Found]:
+    """Two states of one operator are the same tensor.
+
+    An LSTM keeps what it gave and what its cells hold, in two types and two ranges; here each step overwrites one with
+    the other, so that runtimes refuse the file or give garbage. Seen where a tool has merged constants that are equal,
+    such as two states of zero: convert again without it, or give each state a tensor of its own.
+    """
+    for node in filter(lambda node: traits(node.operator.op).stateful, wiring.nodes):
+        for state in dict.fromkeys(tensor for tensor in node.inputs if tensor and tensor.is_variable):
+            at = [str(i) for i, index in enumerate(node.operator.inputs) if index == state.index]
+            if len(at) > 1:
+                evidence = f"inputs {' and '.join(at)} are tensor {state.index} {short_name(state)} ({state.dtype})"
+                yield Found(wiring.operator(node), evidence)
