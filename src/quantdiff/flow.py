@@ -35,12 +35,13 @@ class FlowValue:
     kernel: Tensor | None = field(default=None, repr=False)
     bias: Tensor | None = field(default=None, repr=False)
     kind: str = ""
+    layer: str = ""
     in_float: bool = False
 
     @property
     def path(self) -> str:
-        """The name of the layer: without the number of a repeated call, of an output, or what stands behind it."""
-        return self.name.partition("#")[0].partition(":")[0].removesuffix("/pre_activation")
+        """The layer's name: without the number of a repeated call or of an output, and what else stands behind it."""
+        return self.layer or self.name
 
     @property
     def is_weighted(self) -> bool:

@@ -120,7 +120,7 @@ def output_pairs(flows: tuple[Flow, Flow], matches: tuple[Match, ...]) -> Iterat
     ours, theirs = (flow.by_key() for flow in flows)
     for match in matches:
         mine, other = ours[match.reference], theirs[match.candidate]
-        inside = (ours[key].path for key in match.reference_inside if ours[key].layers)
+        inside = (ours[key].path for key in match.reference_inside if ours[key].op != "input")
         fused = tuple(dict.fromkeys((*inside, mine.path))) if other.is_weighted else ()
         role = BEFORE if mine.name.endswith(f"/{BEFORE}") else "output"
         yield TensorPair(mine.path, role, other.key, other.operator, match.found_by, fused)

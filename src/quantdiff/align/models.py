@@ -9,7 +9,7 @@ from quantdiff.align.agreement import Sample, sample
 from quantdiff.align.alignment import Alignment, Leftover, Match, TensorPair, output_pairs
 from quantdiff.align.choice import choose_matches, distances_between
 from quantdiff.align.confirmation import Local, confirmed, contradicted
-from quantdiff.align.constants import bias_moved, constant_pairs, kernels_agree
+from quantdiff.align.constants import bias_moved, constant_pairs, kernels_agree, own_layers
 from quantdiff.align.leftovers import Refusals, leftovers
 from quantdiff.align.outputs import order_of_outputs
 from quantdiff.align.segments import segments, with_insides
@@ -81,9 +81,9 @@ def pairs_of(flows: tuple[Flow, Flow], matches: tuple[Match, ...]) -> Iterator[T
     for match in matches:
         mine, other = segments(match, ours, theirs)
         for place in other:
-            near.setdefault(place.key, []).extend(layer for each in mine for layer in each.layers)
-    layers = tuple(dict.fromkeys(layer for place in flows[0].places for layer in place.layers))
-    yield from constant_pairs(layers, [(place, near.get(place.key, ())) for place in flows[1].places])
+            near.setdefault(place.key, []).extend(layer for each in mine for layer in own_layers(each))
+    layers = {layer.name: layer for place in flows[0].places for layer in own_layers(place)}.values()
+    yield from constant_pairs(tuple(layers), [(place, near.get(place.key, ())) for place in flows[1].places])
     yield from output_pairs(flows, matches)
 
 

@@ -254,13 +254,22 @@ def _places(model: KerasModel, tape: Tape, ends: Sequence[int]) -> Iterator[Flow
         name, feeds = spied.name + (f"#{again}" if again > 1 else ""), call.feeds
         parts, op = spied.parts, spied.parts[-1].op or spied.parts[-1].kind
         if call.before is not None:
-            yield FlowValue(call.before, f"{name}/pre_activation", op, feeds, layers=parts, kind=spied.parts[-1].kind)
+            yield FlowValue(
+                call.before,
+                f"{name}/pre_activation",
+                op,
+                feeds,
+                layers=parts,
+                kind=spied.parts[-1].kind,
+                layer=spied.name,
+            )
             parts, op, feeds = (), op_of_activation(spied.parts[-1].activation), (call.before,)
         for i, number in enumerate(call.gives):
             known.add(number)
             if tape.values[number].dtype.is_floating:
                 kind = spied.parts[-1].kind if parts else spied.parts[-1].activation
-                yield FlowValue(number, name + (f":{i}" if i else ""), op, feeds, layers=parts, kind=kind)
+                own = name + (f":{i}" if i else "")
+                yield FlowValue(number, own, op, feeds, layers=parts, kind=kind, layer=spied.name)
     yield from (FlowValue(n, name, "output") for n, name in zip(ends, model.outputs, strict=True) if n not in known)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from quantdiff.errors import RuntimeUnavailable
 from quantdiff.flow import FlowValue, tflite_flow
-from quantdiff.graph import Model, real_values
+from quantdiff.graph import Model, Operator, real_values
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch, Slot
 from quantdiff.load.tflite import load_tflite
@@ -97,11 +97,19 @@ def layers_of(model: Model) -> Iterator[Layer]:
     flow = tflite_flow(model, "tflite")
     names = {place.key: place.name for place in flow.places}
     for place in flow.places:
-        yield _layer(place, tuple(names[key] for key in place.feeds if key in names))
+        operator = None if place.operator is None else model.main.operators[place.operator]
+        yield _layer(place, operator, tuple(names[key] for key in place.feeds if key in names))
 
 
-def _layer(place: FlowValue, inputs: tuple[str, ...]) -> Layer:
-    held = [None if t is None or not t.is_constant else real_values(t) for t in (place.kernel, place.bias)]
-    kernel, bias = held
-    kind = "InputLayer" if place.op == "input" else place.op
-    return Layer(place.name, kind, inputs, op=place.op, kernel=kernel, bias=bias)
+def _layer(place: FlowValue, operator: Operator | None, inputs: tuple[str, ...]) -> Layer:
+    if operator is None:
+        return Layer(place.name, "InputLayer", inputs)
+    kernel, bias = (None if t is None or not t.is_constant else real_values(t) for t in (place.kernel, place.bias))
+    found, fused = operator.options, str(operator.options.get("fused_activation_function", "NONE"))
+    options = {
+        "strides": (found.get("stride_h", 1), found.get("stride_w", 1)),
+        "dilation_rate": (found.get("dilation_h_factor", 1), found.get("dilation_w_factor", 1)),
+        "padding": str(found.get("padding", "VALID")),
+    }
+    activation = "linear" if fused == "NONE" else fused.lower()
+    return Layer(place.name, place.op, inputs, activation, kernel=kernel, bias=bias, options=options, op=place.op)

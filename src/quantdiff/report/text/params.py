@@ -13,6 +13,7 @@ from rich.text import Text
 
 from quantdiff.parameters.quantizers import Parameters, Range, Row
 from quantdiff.report.plain import printable
+from quantdiff.report.text.names import short
 
 WIDTH_IN_A_FILE = 400  # what explains a row stays on one line
 NO_VALUE = "–"
@@ -76,7 +77,7 @@ def _section(parameters: Parameters, fields: Mapping[str, str]) -> Iterator[tupl
         for field, side in fields.items():
             ends = getattr(row, field)
             if ends is not None and not (field in ("keras", "tflite") and row.role != "output"):
-                name = f"{side} {printable(row.name)}".strip()
+                name = f"{side} {_name(row)}".strip()
                 yield f"{name}_min", min(ends.low)
                 yield f"{name}_max", max(ends.high)
 
@@ -92,8 +93,8 @@ def _table(parameters: Parameters, *, channels: bool) -> Table:
     for row in chain.from_iterable((row, *(_channels(row) if channels else ())) for row in parameters.rows):
         ends = [_two(getattr(row, name)) for name in shown]
         words = "; ".join(reason.text for reason in row.reasons)
-        table.add_row(f"{printable(row.name)}_min", *(low for low, _ in ends), *as_map(row), printable(words))
-        table.add_row(f"{printable(row.name)}_max", *(high for _, high in ends), "", "", "")
+        table.add_row(f"{_name(row)}_min", *(low for low, _ in ends), *as_map(row), printable(words))
+        table.add_row(f"{_name(row)}_max", *(high for _, high in ends), "", "", "")
     return table
 
 
@@ -149,3 +150,8 @@ def parameters_document(parameters: Parameters) -> dict[str, Any]:
     rows = [{name: value for name, value in row.items() if value is not None} for row in document.pop("rows")]
     lost = {"reference": document.pop("only_reference"), "tflite": document.pop("only_tflite")}
     return {"schema": "quantdiff/1", **document.pop("made_by"), "rows": rows, "unaligned": lost, **document}
+
+
+def _name(row: Row) -> str:
+    """The layer by the first path of its name, and the quantizer."""
+    return f"{short(row.layer)}/{row.quantizer}"
