@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import small_models as models
 
-from quantdiff.align.matching import Leftover
+from quantdiff.align.alignment import Leftover
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.compare.confusion import confusion_of
 from quantdiff.compare.evidence import Evidence, Sample

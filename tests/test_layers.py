@@ -28,7 +28,7 @@ from layered_models import (
 )
 
 from quantdiff import api
-from quantdiff.align import watched
+from quantdiff.align import models
 from quantdiff.cli import main
 from quantdiff.compare.layers import watch
 from quantdiff.compare.layers.report import LayerReport, LayerResult
@@ -239,7 +239,7 @@ def test_another_models_file_is_told_in_one_line(tmp_path: Path) -> None:
             )
 
     report = layers(*rebuilt(residual, tmp_path, forget))
-    assert report.strangers.startswith("0 of 7 kernels agree")
+    assert report.unrelated.startswith("weights of 7 of 7 layers are not the file's")
     assert (report.only_reference, report.only_candidate) == ((), ())
     assert [*pairs(report)][1:] == []
 
@@ -256,7 +256,7 @@ def test_a_wrong_kernel_is_found_and_named(tmp_path: Path, flipped: bool) -> Non
         layer.set_weights([kernel, bias])
 
     report = layers(*rebuilt(residual, tmp_path, plant))
-    assert report.strangers == ""
+    assert report.unrelated == ""
     assert report.adds_most is not None
     worst = report.layers[report.adds_most]
     assert (worst.reference, worst.kernel_agrees, worst.confirmed_by) == ("relu2", False, "next")
@@ -277,7 +277,7 @@ def test_channels_in_another_order_are_no_pair(tmp_path: Path) -> None:
         logits.set_weights([kernel.reshape(3, 3, 6, 4)[:, :, order].reshape(54, 4), bias])
 
     report = layers(*rebuilt(classifier, tmp_path, permute))
-    assert report.strangers == ""
+    assert report.unrelated == ""
     assert [*pairs(report)][1:] == ["image", "logits", "softmax"]
     assert leftovers(report)[0] == ["conv", "pool"]
     assert all("values do not agree" in each.why for each in report.only_reference)
@@ -324,7 +324,7 @@ def test_slices_make_no_difference(files: Files, monkeypatch: pytest.MonkeyPatch
     """Sums are streamed: they are the same however few samples are in memory at once."""
     made = files(classifier, "int8", "int8_ends")
     whole = layers(made["int8"], made["int8_ends"], made["data"])
-    monkeypatch.setattr(watched, "SAMPLES_AT_ONCE", 7)
+    monkeypatch.setattr(models, "SAMPLES_AT_ONCE", 7)
     report = layers(made["int8"], made["int8_ends"], made["data"])
     assert [layer.figures for layer in report.layers] == [layer.figures for layer in whole.layers]
 

@@ -18,7 +18,7 @@ def test_every_layer_has_its_partner(tmp_path: Path, name: str) -> None:
     outcome = api.diff(*made.pair, api.Settings(runtimes=("reference", "xnnpack")), layers=True)
     assert not outcome.failures
     for report, comparison in zip(outcome.layers, outcome.comparisons, strict=True):
-        assert (report.strangers, report.notes) == ("", ())
+        assert (report.unrelated, report.notes) == ("", ())
         moved = [each.why.partition(":")[0] for each in (*report.only_reference, *report.only_candidate)]
         assert set(moved) <= {"its bias is added in a later operator"}
         assert {layer.confirmed_by for layer in report.layers} == {"values"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.align.agreement import Sample, sample
-from quantdiff.align.choice import choose_pairs, distances_between
-from quantdiff.align.matching import Match
+from quantdiff.align.alignment import Match
+from quantdiff.align.choice import choose_matches, distances_between
 from quantdiff.flow import Flow, FlowValue
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Grid, QuantParams, quantize
 
 DICE = np.random.default_rng(1)
 A, B, C = (DICE.normal(size=(20, 8)).astype(np.float32) for _ in range(3))
@@ -23,9 +23,11 @@ def flow(*rows: Row) -> tuple[Flow, dict[int, Sample]]:
     }
 
 
-def pairs(ours: tuple[Row, ...], theirs: tuple[Row, ...]) -> list[tuple[str, str, str]]:
+def pairs(
+    ours: tuple[Row, ...], theirs: tuple[Row, ...], placed: dict[tuple[int, int], str] | None = None
+) -> list[tuple[str, str, str]]:
     (reference, mine), (candidate, other) = flow(*ours), flow(*theirs)
-    found = choose_pairs(reference, candidate, distances_between(mine, other))
+    found = choose_matches(reference, candidate, distances_between(mine, other), placed or {})
     return [(ours[m.reference][0], theirs[m.candidate][0], m.confirmed) for m in found]
 
 
@@ -89,6 +91,33 @@ def test_a_constant_needs_a_name() -> None:
     for name, found in (("m/dead/Relu", True), ("y", False)):
         theirs = (("in", (), A), (name, (0,), zero), ("z", (1,), B))
         assert (("dead", name, "flat") in pairs(ours, theirs)) == found
+
+
+def test_an_input_belongs_to_the_input_whatever_else_has_its_values() -> None:
+    ours = (("ids", (), A), ("dense", (0,), B))
+    theirs = (("x", (), A), ("ids/copy", (0,), A), ("y", (1,), B))
+    assert pairs(ours, theirs)[0][:2] == ("ids", "ids/copy")
+    assert pairs(ours, theirs, {(0, 0): "input"})[0][:2] == ("ids", "x")
+
+
+def test_an_output_far_from_the_others_is_a_doubtful_match_by_its_place() -> None:
+    ours = (("in", (), A), ("end", (0,), B))
+    theirs = (("in", (), A), ("y", (0,), noisy(B, 3.0)))
+    assert [each[0] for each in pairs(ours, theirs)] == ["in"]
+    assert pairs(ours, theirs, {(1, 1): "output"})[1] == ("end", "y", "doubtful")
+
+
+def test_of_two_that_agree_within_the_grid_the_nearer_beyond_it_is_the_partner() -> None:
+    """A sum and what a ReLU makes of it are the same on a grid that begins at 0."""
+    grid = Grid(QuantParams((0.01,), (-128,)), "int8", "y")
+    places = FlowValue(0, "sum", "Op", ()), FlowValue(1, "act", "Op", (0,))
+    out = FlowValue(0, "y", "Op", (), grid.params, grid)
+    sampled = {0: sample(places[0], B), 1: sample(places[1], np.maximum(B, 0))}
+    integers = quantize(np.maximum(B, 0), grid.params, "int8")
+    distances = distances_between(sampled, {0: sample(out, integers)})
+    assert distances[0, 0].distance == distances[1, 0].distance
+    flows = Flow("a", places, (0,), (1,)), Flow("b", (out,), (0,), (0,))
+    assert [match.reference for match in choose_matches(*flows, distances, {})] == [1]
 
 
 def test_a_match_knows_its_keys() -> None:

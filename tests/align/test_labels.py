@@ -20,7 +20,7 @@ def test_paths_are_whole_pieces() -> None:
 
 def test_the_last_layer_mentioned_counts_most() -> None:
     layers = tuple(
-        FlowValue(i, name, op) for i, (name, op) in enumerate([("in", "input"), ("conv", "Conv2D"), ("act", "ReLU")])
+        FlowValue(i, name, op) for i, (name, op) in enumerate([("in", "input"), ("conv", "CONV_2D"), ("act", "RELU")])
     )
     tensors = (FlowValue(0, "x", "input"), FlowValue(1, "m/act/Relu;m/conv/Conv2D", "CONV_2D"))
     labels = labels_of(Flow("a", layers, (0,), (2,)), Flow("b", tensors, (0,), (1,)))
@@ -31,7 +31,7 @@ def test_the_last_layer_mentioned_counts_most() -> None:
 
 
 def test_a_quantizer_belongs_to_integers() -> None:
-    layers = (FlowValue(0, "x", "input"), FlowValue(1, "quantize_layer", "QuantizeLayer", (0,)))
+    layers = (FlowValue(0, "x", "input"), FlowValue(1, "quantize_layer", "QUANTIZE", (0,)))
     tensors = (FlowValue(0, "serving", "input"), FlowValue(1, "tfl.quantize", "QUANTIZE", (0,), grid=GRID))
     labels = labels_of(Flow("a", layers, (0,), (1,)), Flow("b", tensors, (0,), (1,)))
     assert labels.score(layers[1], tensors[1]) > labels.score(layers[0], tensors[1])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from quantdiff.align.outputs import pair_outputs
 from quantdiff.compare.comparison import compare
 from quantdiff.compare.conditions import parse, reasons
 from quantdiff.compare.outcome import hold_together
-from quantdiff.compare.pairing import pair_outputs
 from quantdiff.errors import BadExpression, NotComparable
 from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.trace import Trace, Value

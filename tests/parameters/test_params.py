@@ -10,16 +10,17 @@ import pytest
 from quantized_models import Made, convolutions, denses
 
 from quantdiff import api
-from quantdiff.align.alignment import align
+from quantdiff.align.models import align_weights
+from quantdiff.flow import tflite_flow
 from quantdiff.load.data import load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.nudge import nudge_fake_quant, nudge_symmetric
 from quantdiff.parameters.quantizers import Parameters, Row
-from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks
 from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.model import load_keras
-from quantdiff.references.keras.run import trace_keras, watch_layers
+from quantdiff.references.keras.reference import open_keras
+from quantdiff.references.reference import bound
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]
 
@@ -112,11 +113,11 @@ def test_kernels_by_hand_are_keras_own(made: Callable[..., Made]) -> None:
 
 
 def test_watching_layers_changes_nothing(made: Callable[..., Made]) -> None:
-    model, batch = load_keras(made(convolutions).keras), load_batch(made(convolutions).data)
-    seen: dict[str, Array] = {}
-    (output,) = watch_layers(model, batch, lambda name, inputs, out: seen.update({name: out}))
-    assert np.array_equal(output, trace_keras(model, batch).outputs[0].array)
-    assert np.array_equal(output, seen[model.model.layers[-1].name])
+    model, batch = open_keras(made(convolutions).keras), load_batch(made(convolutions).data)
+    with model.recorder() as recorder:
+        recording = bound(model, recorder, batch).run(0, len(batch))
+        output = recording.value(recording.flow.outputs[0])
+    assert np.array_equal(output, model.trace(batch).outputs[0].array)
     assert not any("call" in vars(layer) for layer in model.model.layers)
 
 
@@ -154,6 +155,6 @@ def test_other_weights_under_the_same_names(made: Callable[..., Made]) -> None:
     for weight in keras.model.weights:
         if "kernel:" in weight.name:
             weight.assign(-weight)
-    alignment = align(read_layers(keras), load_tflite(made(denses).tflite))
+    alignment = align_weights(read_layers(keras), tflite_flow(load_tflite(made(denses).tflite), "tflite"))
     kernels = [pair for pair in alignment.pairs if pair.role == "kernel"]
     assert [(pair.found_by, pair.confirmed) for pair in kernels] == [("name", False)] * 4

@@ -17,23 +17,24 @@ from quantdiff.quant import Array
 
 FOUND = 0.25  # largest relative error (Euclidean) of two kernels that are found by their values alone
 ROUNDED = 1.0  # steps: a half is rounding; a whole one is what another rounding, or a range a little off, may add
-FEW = 0.02  # share of a kernel: what is more cannot be an accident of single weights
+FEW, WORST = 0.02, 2.0  # share of a kernel that may be farther off, and steps: more is another kernel
 FLOAT_STEP = 2.0**-10  # of a weight that is stored as a float of 16 bits
 NONE = 1e-3  # of the larger bias: as good as no bias
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A layer's kernel beside a stored one: relative error, share of weights that are off, batch norm folded in."""
+    """A layer's kernel next to a stored one: relative error, share of weights that are off, the worst in steps."""
 
     error: float
     off: float
+    worst: float
     folded: bool
 
     @property
     def agrees(self) -> bool:
-        """Whether rounding leads from the one to the other, but for a few weights."""
-        return self.off <= FEW
+        """Whether rounding leads from the one to the other; a few weights may be a little farther off."""
+        return self.off <= FEW and self.worst <= WORST
 
 
 def constant_pairs(
@@ -97,9 +98,10 @@ def _fit(stored: Array, own: Array, kernel: Tensor, *, folded: bool) -> Fit:
     size = float(np.linalg.norm(own))
     error = float(np.linalg.norm(stored - own)) / size if size else float(stored.any())
     if kernel.quant is None and kernel.blocks is not None:
-        return Fit(error, float("nan"), folded)
-    far = np.abs(stored - own) > ROUNDED * steps_of(kernel, stored)
-    return Fit(error, float(np.count_nonzero(far)) / max(1, far.size), folded)
+        return Fit(error, float("nan"), float("nan"), folded)
+    steps = np.abs(stored - own) / steps_of(kernel, stored)
+    off = float(np.count_nonzero(steps > ROUNDED)) / max(1, steps.size)
+    return Fit(error, off, float(steps.max(initial=0.0)), folded)
 
 
 def steps_of(kernel: Tensor, stored: Array) -> Array:
@@ -107,7 +109,8 @@ def steps_of(kernel: Tensor, stored: Array) -> Array:
     if kernel.quant is not None and kernel.quant.scale:
         scale, _ = kernel.quant.along(stored.ndim)
         return np.broadcast_to(scale.astype(np.float64), stored.shape)
-    return np.maximum(np.abs(stored), float(np.abs(stored).max(initial=0.0)) * FLOAT_STEP) * FLOAT_STEP
+    largest = float(np.abs(stored).max(initial=0.0)) or 1.0
+    return np.maximum(np.abs(stored), largest * FLOAT_STEP) * FLOAT_STEP
 
 
 def _same_shape(a: Sequence[int], b: Sequence[int]) -> bool:

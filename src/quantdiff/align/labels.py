@@ -29,6 +29,8 @@ class Labels:
             return SAME
         if mentions(theirs.name, a) or mentions(ours.name, b):
             return MENTIONED
+        if stem(a) in map(stem, parts(theirs.name)) or stem(b) in map(stem, parts(ours.name)):
+            return END
         either = parts(ours.name) | parts(theirs.name)
         return 0.9 * len(parts(ours.name) & parts(theirs.name)) / len(either) if either else 0.0
 
@@ -74,6 +76,12 @@ def mentions(name: str, path: str) -> bool:
 def parts(name: str) -> frozenset[str]:
     """The pieces of a name's paths."""
     return frozenset(piece for path in _paths(name) for piece in path.split("/") if piece)
+
+
+@cache
+def stem(path: str) -> str:
+    """The last piece without its number: Keras 3 writes layer ``x`` as ``x_1``, and ``x_1`` as ``x_1_2``."""
+    return re.sub(r"(_\d+)+$", "", path.rpartition("/")[2])
 
 
 @cache

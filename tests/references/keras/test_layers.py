@@ -42,7 +42,7 @@ def test_ranges_have_their_quantizers(layers: dict[str, Layer]) -> None:
 def test_weights_graph_and_options(layers: dict[str, Layer]) -> None:
     conv, norm, relu = layers["Conv2D"], layers["BatchNormalization"], layers["ReLU"]
     assert conv.kernel is not None
-    assert (conv.kernel.shape, conv.bias, conv.activation) == ((3, 3, 3, 4), None, "linear")
+    assert (conv.kernel.shape, conv.bias, conv.activation) == ((4, 3, 3, 3), None, "linear")
     assert (conv.options["strides"], conv.options["padding"]) == ((2, 2), "same")
     assert norm.norm is not None
     assert norm.norm.factor == pytest.approx(norm.norm.gamma / np.sqrt(norm.norm.variance + 1e-3))
@@ -59,4 +59,4 @@ def test_a_nested_model_feeds_by_its_last_layer() -> None:
     inner = keras.Sequential([keras.layers.InputLayer((3,)), dense(2, name="a"), dense(2, name="b")], name="inner")
     given = keras.layers.Input((3,))
     read = read_layers(describe(keras.Model(given, dense(1, name="c")(inner(given))), "nested"))
-    assert {layer.name: layer.inputs for layer in read if layer.kind == "Dense"}["c"] == ("b",)
+    assert {layer.name: layer.inputs for layer in read if layer.kind == "Dense"}["c"] == ("inner/b",)

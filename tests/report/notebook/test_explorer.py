@@ -33,7 +33,7 @@ def layer(name: str, figures: LayerFigures, local: LayerFigures | None) -> Layer
 LAYERS = layer("first", EQUAL, EQUAL), layer(EVIL, FIGURES, FIGURES), layer("third", FIGURES, None)
 REPORT = LayerReport("qat", "tflite:xnnpack", LAYERS, (), (), first_differing=1, adds_most=1)
 OTHER = replace(REPORT, candidate="tflite:tflm", layers=LAYERS[:1])
-STRANGERS = replace(REPORT, layers=(), strangers="0 of 7 kernels agree")
+STRANGERS = replace(REPORT, layers=(), unrelated="0 of 7 kernels agree")
 OUTCOME = Outcome({}, (), layers=(REPORT, STRANGERS, OTHER))
 
 

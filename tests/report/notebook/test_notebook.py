@@ -50,7 +50,7 @@ RESULTS: dict[str, Shown] = {
     "Comparison": COMPARISON,
     "Outcome": Outcome({EVIL: 0.5}, (COMPARISON,), (Failure("tflm", EVIL),), (EVIL,), layers=(LAYERS,)),
     "LayerReport": LAYERS,
-    "strangers": replace(LAYERS, strangers=EVIL),
+    "strangers": replace(LAYERS, unrelated=EVIL),
     "Explanation": EXPLANATION,
     "Explanations": Explanations((EXPLANATION, EXPLANATION), (Failure("tflm", EVIL),)),
     "Verification": Verification(

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from quantdiff.align.matching import Leftover
+from quantdiff.align.alignment import Leftover
 from quantdiff.compare.layers.decisions import Flip, WorstSample
 from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
@@ -96,7 +96,7 @@ def test_no_figure_is_cut_off(width: int) -> None:
 
 
 def test_strangers_get_one_line() -> None:
-    said = text(replace(REPORT, strangers="0 of 7 kernels agree"))
+    said = text(replace(REPORT, unrelated="0 of 7 kernels agree"))
     assert said.split("\n", 2)[2].strip() == "these are not the same model: 0 of 7 kernels agree"
 
 

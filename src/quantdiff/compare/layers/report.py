@@ -81,7 +81,7 @@ def ends_of(alignment: Alignment) -> tuple[frozenset[int], tuple[str, ...]]:
                 continue
             alone = any(other == end and not rest for other, rest in lasts[1 - side])
             where = f"at the end of the {name} only" if alone else f"at the end of the {name} has no partner"
-            notes += [f"{place.op} ({place.name}) {where}: compared before it" for place in after]
+            notes += [f"{place.kind or place.op} ({place.name}) {where}: compared before it" for place in after]
     return frozenset(ends[0] | ends[1]), tuple(notes)
 
 

@@ -222,11 +222,14 @@ def _read(path: Path, version: str, allow_lambda: bool, named: dict[str, Any]) -
         return used.tf.saved_model.load(str(path))
     with quantize_scope(), used.keras.utils.custom_object_scope(named):
         try:
-            return used.keras.models.load_model(str(path), compile=False, **_safe(path, allow_lambda))
+            model = used.keras.models.load_model(str(path), compile=False, **_safe(path, allow_lambda))
         except Exception:
             if not path.is_dir():
                 raise
             return used.tf.saved_model.load(str(path))  # what another version wrote still has its signature
+    # A subclassed model comes back without its code: it runs as a whole, so its graph tells more.
+    revived = any(base.__name__.startswith("Revived") for base in type(model).__mro__)
+    return used.tf.saved_model.load(str(path)) if path.is_dir() and revived else model
 
 
 def _safe(path: Path, allow_lambda: bool) -> dict[str, bool]:

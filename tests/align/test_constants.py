@@ -1,4 +1,4 @@
-"""Layers and tensors found by name, structure and value, on layers and files written by hand."""
+"""Kernels and biases found by name, structure and value, on layers and files written by hand."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from written_models import Op, Sig, Sub, T, write_model
 
-from quantdiff.align.alignment import align
-from quantdiff.align.chains import fused_chain
-from quantdiff.align.weights import tflite_layout
+from quantdiff.align.alignment import TensorPair
+from quantdiff.align.constants import constant_pairs, fused_chain, kernels_agree
+from quantdiff.flow import FlowValue, tflite_flow
 from quantdiff.graph import Model
 from quantdiff.layer import BatchNorm, Layer, TrainedRange
 from quantdiff.load.tflite import load_tflite
@@ -19,17 +19,17 @@ from quantdiff.quant import Array
 
 NONE = {"fusedActivationFunction": 0}
 DICE = np.random.default_rng(0)
-CONV, DENSE, SAME_SHAPE = DICE.normal(size=(3, 3, 2, 4)), DICE.normal(size=(4, 5)), DICE.normal(size=(4, 5))
-FACTOR = np.array([0.5, 2, 3, 0.1])
+CONV, DENSE, SAME_SHAPE = DICE.normal(size=(4, 3, 3, 2)), DICE.normal(size=(5, 4)), DICE.normal(size=(5, 4))
+FACTOR = np.array([0.5, 1.2, 1.5, 0.1])
 NORM = BatchNorm(FACTOR, np.zeros(4), np.zeros(4), np.ones(4), 0.0)
 SCALE = 0.04
 LAYERS = (
     Layer("quantize_layer", "QuantizeLayer", (), ranges=(TrainedRange("quantize_layer", (0.0,), (1.0,), "A"),)),
-    Layer("quant_conv", "Conv2D", ("quantize_layer",), kernel=CONV, bias=np.zeros(4)),
+    Layer("quant_conv", "Conv2D", ("quantize_layer",), kernel=CONV, bias=np.zeros(4), op="CONV_2D"),
     Layer("quant_bn", "BatchNormalization", ("quant_conv",), norm=NORM),
-    Layer("quant_act", "ReLU", ("quant_bn",), ranges=(TrainedRange("output", (-1.0,), (1.0,), "A"),)),
+    Layer("quant_act", "ReLU", ("quant_bn",), op="RELU", ranges=(TrainedRange("output", (-1.0,), (1.0,), "A"),)),
     Layer("quant_pool", "GlobalAveragePooling2D", ("quant_act",)),
-    Layer("quant_dense", "Dense", ("quant_pool",), kernel=DENSE, bias=np.zeros(5)),
+    Layer("quant_dense", "Dense", ("quant_pool",), kernel=DENSE, bias=np.zeros(5), op="FULLY_CONNECTED"),
 )
 
 
@@ -39,7 +39,7 @@ def integers(values: Array) -> Array:
 
 def model(folder: Path, *, folded: bool = True, named: bool = True, signed: bool = False) -> Model:
     """Conv, mean, dense; ``named`` gives the tensors the names that a converter leaves."""
-    conv = CONV * FACTOR if folded else CONV
+    conv = CONV * FACTOR.reshape(-1, 1, 1, 1) if folded else CONV
     names = {"c": "model/quant_conv/Conv2D;x", "h": "model/quant_act/Relu;model/quant_bn/F;model/quant_conv/C1"}
     names |= {"p": "model/quant_pool/Mean", "d": "model/quant_dense/MatMul;y"}
 
@@ -48,12 +48,12 @@ def model(folder: Path, *, folded: bool = True, named: bool = True, signed: bool
 
     tensors = [
         T("x", (1, 3, 3, 2), scale=0.5),
-        T(name("c"), (4, 3, 3, 2), scale=SCALE, data=integers(np.moveaxis(conv, -1, 0))),
+        T(name("c"), (4, 3, 3, 2), scale=SCALE, data=integers(conv)),
         T("cb", (4,), "int32", scale=0.1, data=[1, 2, 3, 4]),
         T(name("h"), (1, 1, 1, 4), scale=0.5),
         T("axes", (2,), "int32", data=[1, 2]),
         T(name("p"), (1, 4), scale=0.5),
-        T(name("d"), (5, 4), scale=SCALE, data=integers(DENSE.T)),
+        T(name("d"), (5, 4), scale=SCALE, data=integers(DENSE)),
         T("y", (1, 5), scale=0.5),
         T("spare", (1, 5), scale=0.5),
     ]
@@ -69,33 +69,26 @@ def model(folder: Path, *, folded: bool = True, named: bool = True, signed: bool
     return load_tflite(path)
 
 
+def pairs_in(aligned: Model, layers: tuple[Layer, ...] = LAYERS) -> dict[tuple[str, str], TensorPair]:
+    operators = [(place, ()) for place in tflite_flow(aligned, "tflite").places]
+    return {(pair.layer, pair.role): pair for pair in constant_pairs(layers, operators)}
+
+
 def found(aligned: Model, layers: tuple[Layer, ...] = LAYERS) -> dict[tuple[str, str], tuple[int, str]]:
-    return {(p.layer, p.role): (p.tensor, p.found_by) for p in align(layers, aligned).pairs}
+    return {key: (pair.tensor, pair.found_by) for key, pair in pairs_in(aligned, layers).items()}
 
 
-def test_by_name_and_structure(tmp_path: Path) -> None:
-    pairs = found(model(tmp_path))
-    assert pairs == {
+def test_by_name(tmp_path: Path) -> None:
+    assert found(model(tmp_path)) == {
         ("quant_conv", "kernel"): (1, "name"),
         ("quant_conv", "bias"): (2, "name"),
-        ("quantize_layer", "output"): (0, "structure"),
-        ("quant_act", "output"): (3, "name"),
-        ("quant_pool", "output"): (5, "name"),
         ("quant_dense", "kernel"): (6, "name"),
-        ("quant_dense", "output"): (7, "structure"),
     }
-
-
-def test_what_has_no_partner_is_listed(tmp_path: Path) -> None:
-    alignment = align(LAYERS, model(tmp_path))
-    assert alignment.only_keras == (("quant_dense", "bias"),)
-    assert [*alignment.only_tflite] == [8]
 
 
 def test_without_names_the_weights_tell(tmp_path: Path) -> None:
     pairs = found(model(tmp_path, named=False))
     assert pairs["quant_conv", "kernel"] == (1, "values")
-    assert pairs["quant_act", "output"] == (3, "structure")
     assert pairs["quant_dense", "kernel"] == (6, "values")
 
 
@@ -103,37 +96,60 @@ def test_the_reference_before_quantize_model_has_other_names(tmp_path: Path) -> 
     plain = tuple(
         replace(each, name=each.plain, inputs=tuple(i[6:] for i in each.inputs), ranges=()) for each in LAYERS
     )
-    pairs = found(model(tmp_path), plain[1:])
-    assert pairs["conv", "kernel"] == (1, "name")
-    assert pairs["act", "output"] == (3, "name")
+    assert found(model(tmp_path), plain[1:])["conv", "kernel"] == (1, "name")
 
 
 def test_a_name_alone_is_not_confirmed_but_better_values_are(tmp_path: Path) -> None:
     other = replace(LAYERS[-1], kernel=SAME_SHAPE)
-    alone = align((*LAYERS[:-1], other), model(tmp_path)).find("quant_dense", "kernel")
-    assert alone is not None
+    alone = pairs_in(model(tmp_path), (*LAYERS[:-1], other))["quant_dense", "kernel"]
     assert (alone.found_by, alone.confirmed) == ("name", False)
     twin = replace(LAYERS[-1], name="twin")
     assert found(model(tmp_path), (*LAYERS[:-1], other, twin))["twin", "kernel"] == (6, "values")
+
+
+def test_layers_of_submodels_with_one_last_name_are_told_apart(tmp_path: Path) -> None:
+    early, late = (
+        replace(LAYERS[-1], name=f"{part}/dense", kernel=k) for part, k in (("early", SAME_SHAPE), ("late", DENSE))
+    )
+    pairs = found(model(tmp_path, named=False), (early, late))
+    assert pairs == {("late/dense", "kernel"): (6, "values")}
+
+
+def test_weights_that_are_off_by_more_than_rounding_are_not_the_files(tmp_path: Path) -> None:
+    """Another checkpoint comes near in its whole, but not weight by weight."""
+    noise = DICE.normal(size=DENSE.shape) * 0.1 * np.abs(DENSE).max()
+    for size, agrees in ((0.0, True), (1.0, False)):
+        other = replace(LAYERS[-1], kernel=DENSE + size * noise)
+        pair = pairs_in(model(tmp_path), (*LAYERS[:-1], other))["quant_dense", "kernel"]
+        assert pair.confirmed is agrees
+
+
+def test_a_kernel_behind_dequantize_is_the_stored_one(tmp_path: Path) -> None:
+    half = DENSE.astype(np.float16)
+    tensors = [T("x", (1, 4), "float32"), T("w16", (5, 4), "float16", data=half), T("w", (5, 4), "float32")]
+    tensors.append(T("y", (1, 5), "float32"))
+    operators = [Op("DEQUANTIZE", ["w16"], ["w"]), Op("FULLY_CONNECTED", ["x", "w", None], ["y"], NONE)]
+    path = tmp_path / "half.tflite"
+    path.write_bytes(write_model([Sub(tensors, operators, ["x"], ["y"])]))
+    pair = pairs_in(load_tflite(path), LAYERS[-1:])["quant_dense", "kernel"]
+    assert (pair.tensor, pair.operator, pair.confirmed) == (1, 1, True)
 
 
 @pytest.mark.parametrize(
     ("folded", "fused"), [(True, ("quant_conv", "quant_bn", "quant_act")), (False, ("quant_conv",))]
 )
 def test_the_values_tell_whether_batch_norm_is_folded(tmp_path: Path, folded: bool, fused: tuple[str, ...]) -> None:
-    pair = align(LAYERS, model(tmp_path, folded=folded)).find("quant_conv", "kernel")
-    assert pair is not None
+    pair = pairs_in(model(tmp_path, folded=folded))["quant_conv", "kernel"]
     assert (pair.fused, pair.confirmed) == (fused, True)
 
 
-def test_a_sum_before_a_softmax_is_not_the_layers_output(tmp_path: Path) -> None:
-    aligned = model(tmp_path)
-    softmax = replace(aligned.main.tensors[8], name="model/quant_dense/Softmax")
-    graph = replace(aligned.main, tensors=(*aligned.main.tensors[:8], softmax), outputs=(8,))
-    tensors = [replace(t, name="model/quant_dense/BiasAdd") if t.index == 7 else t for t in graph.tensors]
-    pairs = found(replace(aligned, subgraphs=(replace(graph, tensors=tuple(tensors)),)))
-    assert pairs["quant_dense", "output"] == (8, "name")
-    assert pairs["quant_dense", "pre_activation"] == (7, "structure")
+def test_a_segment_of_several_kernels_agrees_where_each_has_its_own(tmp_path: Path) -> None:
+    places = [place for place in tflite_flow(model(tmp_path), "tflite").places if place.is_weighted]
+    mine = FlowValue(0, "block", "Block", layers=LAYERS)
+    assert kernels_agree([mine], places) is True
+    assert kernels_agree([mine], places[:1]) is None
+    other = replace(LAYERS[-1], kernel=SAME_SHAPE)
+    assert kernels_agree([replace(mine, layers=(*LAYERS[:-1], other))], places) is False
 
 
 def test_a_quantizer_ends_a_chain() -> None:
@@ -145,12 +161,3 @@ def test_a_quantizer_ends_a_chain() -> None:
 def test_a_branch_ends_a_chain() -> None:
     branch = Layer("quant_add", "Add", ("quant_conv", "quant_act"))
     assert len(fused_chain((*LAYERS, branch), LAYERS[1])) == 1
-
-
-def test_layouts() -> None:
-    kernel = np.arange(2 * 3 * 5 * 7).reshape(2, 3, 5, 7)
-    assert tflite_layout(Layer("a", "Conv2D", ()), kernel)[6, 1, 2, 4] == kernel[1, 2, 4, 6]
-    assert tflite_layout(Layer("a", "Conv2DTranspose", ()), kernel)[4, 1, 2, 6] == kernel[1, 2, 4, 6]
-    assert tflite_layout(Layer("a", "DepthwiseConv2D", ()), kernel)[0, 1, 2, 4 * 7 + 6] == kernel[1, 2, 4, 6]
-    assert tflite_layout(Layer("a", "Conv1D", ()), kernel[0])[6, 0, 2, 4] == kernel[0, 2, 4, 6]
-    assert tflite_layout(Layer("a", "Dense", ()), kernel[0, 0])[6, 4] == kernel[0, 0, 4, 6]

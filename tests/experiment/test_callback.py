@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from quantdiff import Settings, api
-from quantdiff.api.gaps import Gap, settled
 from quantdiff.errors import BadData
+from quantdiff.experiment.gaps import Gap, settled
+from quantdiff.experiment.zoo import save_models
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
-from quantdiff.report.folder import save_models
 
 DATA = np.random.default_rng(0)
 X, Y = DATA.random((48, 6), np.float32), DATA.integers(0, 3, 48)
@@ -24,7 +24,7 @@ X, Y = DATA.random((48, 6), np.float32), DATA.integers(0, 3, 48)
 
 @pytest.fixture(autouse=True)
 def few_calibration_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantdiff.api.gaps.CALIBRATED_ON", 8)
+    monkeypatch.setattr("quantdiff.experiment.gaps.CALIBRATED_ON", 8)
 
 
 def callback(*arguments: Any, **options: Any) -> Any:
@@ -124,7 +124,8 @@ def scalars(board: Path, names: list[str]) -> dict[tuple[int, str], float]:
 @pytest.mark.golden
 def test_a_settled_gap_stops_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = iter([0.5, 0.1, 0.1004, 0.0998, 0.3])
-    monkeypatch.setattr("quantdiff.callback.measure_gap", lambda *_: Gap(differing=next(shares), max_steps=1))
+    gap = "quantdiff.experiment.callback.measure_gap"
+    monkeypatch.setattr(gap, lambda *_: Gap(differing=next(shares), max_steps=1))
     assert len(fit(build(), callback(X, patience=2), epochs=9).history["loss"]) == 4
 
 
@@ -142,7 +143,7 @@ def test_a_measurement_that_fails_is_a_warning_and_the_training_goes_on(monkeypa
     def crash(*_: object) -> Gap:
         raise BadData("no such luck\nand more")
 
-    monkeypatch.setattr("quantdiff.callback.measure_gap", crash)
+    monkeypatch.setattr("quantdiff.experiment.callback.measure_gap", crash)
     model, watching = build(), callback(X, every=2, patience=1)
     with pytest.warns(UserWarning, match=r"epoch 2: the gap could not be measured: no such luck$"):
         history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[watching]).history
