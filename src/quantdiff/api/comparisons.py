@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from quantdiff.api.engines import OpenedPair, Source, open_pair, trace_everywhere, trace_first
+from quantdiff.api.engines import OpenedPair, Source, check_inputs, open_pair, trace_everywhere, trace_first
 from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
@@ -54,6 +54,7 @@ def diff_opened(
     pair: OpenedPair, batch: Batch, settings: Settings, progress: Progress = silent, *, layers: bool = False
 ) -> Outcome:
     """As ``diff``, of models that are open."""
+    check_inputs(pair, batch)
     engine, first, unfit = trace_first(pair.reference, batch, progress)
     ran, failures = trace_everywhere(pair.candidate, batch, progress)
     candidates = tuple(trace for _, trace in ran)

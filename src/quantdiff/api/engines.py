@@ -11,9 +11,9 @@ from typing import Any
 
 from quantdiff.api.settings import Settings, children
 from quantdiff.compare.outcome import Failure
-from quantdiff.errors import BadModel, RuntimeFailed
+from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
-from quantdiff.load.data import Batch
+from quantdiff.load.data import Batch, UnknownInputs, bind, wanted_names
 from quantdiff.progress import Progress
 from quantdiff.references.reference import Reference
 from quantdiff.references.registry import Options, format_of, open_references
@@ -90,6 +90,22 @@ def name_of(source: Source) -> str:
     if isinstance(source, Model):
         return str(source.path)
     return str(source) if isinstance(source, str | Path) else str(source.name)
+
+
+def check_inputs(pair: OpenedPair, batch: Batch) -> None:
+    """Refuse data whose names fit no input, before anything runs.
+
+    Raises:
+        BadData: says which names both models want; or shapes do not fit.
+    """
+    engines = pair.reference.engines[0], pair.candidate.engines[0]
+    for engine in engines:
+        try:
+            bind(batch, engine.inputs, engine.name)
+        except UnknownInputs as error:
+            names = "; ".join(f"{each.name} takes {wanted_names(each.inputs)}" for each in engines)
+            arrays = ", ".join(batch.arrays)
+            raise BadData(f"{batch.source}: arrays {arrays} do not say which input each of them is: {names}") from error
 
 
 def trace_one(reference: Reference, batch: Batch, progress: Progress) -> Trace:

@@ -21,6 +21,10 @@ NPY_MAGIC = b"\x93NUMPY"
 UNREADABLE = (OSError, EOFError, MemoryError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
+class UnknownInputs(BadData):
+    """Arrays whose names say of no input that they are it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Samples in the reference's float units, named as in the file, and the labels where it has them.
@@ -148,25 +152,64 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
 
 def bind(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[Array, ...]:
-    """One array per input of the model, in the model's order: by name, else by position; shapes checked.
+    """One array per input of the model, in the model's order; shapes checked.
+
+    One input takes the array of its name, else ``x``, else the only one. Several take the arrays of their names, of
+    their places (``0``, ``1``, … or ``arr_0``, ``arr_1``, …), or the only ones whose shapes fit.
 
     Raises:
+        UnknownInputs: names that fit nothing, and shapes that leave a choice.
         BadData: too few arrays, or a shape that does not fit; the message names both shapes.
     """
-    named = batch.arrays
-    if len(named) < len(slots):
-        names = ", ".join(slot.name for slot in slots)
-        raise BadData(
-            f"{batch.source}: has {len(named)} array(s), {model} has {len(slots)} inputs; name the arrays: {names}"
+    if len(batch.arrays) < len(slots):
+        raise UnknownInputs(
+            f"{batch.source}: has {len(batch.arrays)} array(s), {model} has {len(slots)} inputs; "
+            f"name the arrays: {wanted_names(slots)}"
         )
-    chosen: Sequence[Array | None] = [
-        next((named[n] for n in (slot.name, *slot.aliases) if n in named), None) for slot in slots
-    ]
-    if any(array is None for array in chosen):
-        chosen = [*named.values()][: len(slots)]
-    return tuple(
-        _fit(array, slot, batch.source, model) for array, slot in zip(chosen, slots, strict=True) if array is not None
-    )
+    chosen = _by_name(batch.arrays, slots) or _by_place(batch.arrays, slots) or _by_shape(batch.arrays, slots)
+    if chosen is None:
+        raise UnknownInputs(
+            f"{batch.source}: arrays {', '.join(batch.arrays)} are no inputs of {model}; name them {wanted_names(slots)}"
+        )
+    return tuple(_fit(array, slot, batch.source, model) for array, slot in zip(chosen, slots, strict=True))
+
+
+def wanted_names(slots: Sequence[Slot]) -> str:
+    """``left, right (or 0, 1 in this order)``."""
+    order = f" (or {', '.join(str(i) for i, _ in enumerate(slots))} in this order)" if len(slots) > 1 else ""
+    return ", ".join(slot.aliases[-1] if slot.aliases else slot.name for slot in slots) + order
+
+
+def _by_name(arrays: Mapping[str, Array], slots: Sequence[Slot]) -> list[Array] | None:
+    """The arrays that bear the inputs' names; with one input also the samples, and an array that is alone."""
+    names = [(slot.name, *slot.aliases) for slot in slots]
+    found = [next((arrays[name] for name in each if name in arrays), None) for each in names]
+    if len(slots) == 1 and found[0] is None:
+        found = [next((arrays[name] for name in SAMPLES if name in arrays), None)]
+        found = [next(iter(arrays.values()))] if found[0] is None and len(arrays) == 1 else found
+    known = [array for array in found if array is not None]
+    return known if len(known) == len(slots) else None
+
+
+def _by_place(arrays: Mapping[str, Array], slots: Sequence[Slot]) -> list[Array] | None:
+    """Arrays that are numbered, as ``np.savez(file, a, b)`` does."""
+    for prefix in ("", "arr_"):
+        names = [f"{prefix}{i}" for i, _ in enumerate(slots)]
+        if all(name in arrays for name in names):
+            return [arrays[name] for name in names]
+    return None
+
+
+def _by_shape(arrays: Mapping[str, Array], slots: Sequence[Slot]) -> list[Array] | None:
+    """The one array of each input's shape, where no array fits two inputs."""
+    fitting = [[n for n, array in arrays.items() if _fits(array, slot)] for slot in slots]
+    if len(slots) > 1 and all(len(each) == 1 for each in fitting) and len({each[0] for each in fitting}) == len(slots):
+        return [arrays[name] for (name,) in fitting]
+    return None
+
+
+def _fits(array: Array, slot: Slot) -> bool:
+    return any(_matches(array.shape[1:], wanted) for wanted in (slot.shape[1:], slot.shape))
 
 
 def has_sample_axis(array_shape: Sequence[int], slot_shape: Sequence[int | None]) -> bool:
@@ -176,10 +219,9 @@ def has_sample_axis(array_shape: Sequence[int], slot_shape: Sequence[int | None]
 
 def _fit(array: Array, slot: Slot, source: str, model: str) -> Array:
     """The array, with axes of size 1 added or removed where that alone makes it fit."""
-    for wanted in (slot.shape[1:], slot.shape):
-        if _matches(array.shape[1:], wanted):
-            return array
     wanted = slot.shape[1:]
+    if _fits(array, slot):
+        return array
     if [n for n in array.shape[1:] if n != 1] == [n for n in wanted if n != 1] and None not in wanted:
         return array.reshape(len(array), *(n for n in wanted if n is not None))
     raise BadData(
