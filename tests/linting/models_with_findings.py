@@ -129,6 +129,18 @@ def on_a_state_of_zero(op: Op, *more: T) -> bytes:
 STEP_WEIGHTS = T("w", (4, 4), "int8", 0.25, data=127)
 
 
+def small_step(op: str | None = None) -> bytes:
+    """A layer whose input is tiny and no constant: what ``op`` makes of a constant, or a state."""
+    tensors = [
+        T("k", (), "int32", data=1),
+        T("h", (1, 4), "int8", 7.8e-9, is_variable=op is None),
+        STEP_WEIGHTS,
+        q("y"),
+    ]
+    makes = [Op(op, ["k"], ["h"])] if op else []
+    return write_tflite(tensors, [*makes, Op("FULLY_CONNECTED", ["h", "w"], ["y"])], [], ["y"])
+
+
 def moved(op: str, start: Sequence[Op], *more: T, joint: str | None = None) -> bytes:
     """``start`` makes ``a`` of the input ``x``, ``op`` moves it to ``m``; ``joint`` joins that with the input ``c``."""
     inputs: list[str | None] = [None] * traits(op).x + ["a"]
@@ -191,7 +203,8 @@ FIRES: dict[str, dict[str, bytes]] = {
     "FLOAT03": {"relu": float16("RELU"), "pool": float16("MAX_POOL_2D")},
     "FUSE01": {"add": then_relu(), "sub": then_relu(op="SUB")},
     "MULT01": {"weights": dense(s_w=1e-12), "output": dense(s_y=1e10), "channel": dense(s_w=[0.25, 1e-12, 0.25, 0.25])},
-    "MULT02": {"wide output": dense(s_y=1e7)},
+    "MULT02": {"wide output": dense(s_y=1e7), "a state that is kept": small_step(),
+               "a variable": small_step("READ_VARIABLE"), "drawn at random": small_step("RANDOM_UNIFORM"), "an op of somebody": small_step("SEGMENT_SUM")},
     "MULT03": {"collapsed output": two("ADD", (1.0, 1.0, 1e-9))},
     "QUANT01": {
         "fake quantization": chain([("QUANTIZE", q("i")), ("DEQUANTIZE", f("y"))], f("x")),
@@ -282,6 +295,8 @@ SILENT: dict[str, dict[str, bytes]] = {
     "SCALE02": {"int8": two("CONCATENATION", (0.5, 0.5, 0.5)),
                 "uint8": two("CONCATENATION", (0.5, 0.25, 0.5), "uint8")},
     "SCALE03": {"uint8": two("CONCATENATION", (0.5, 0.5, 0.5), "uint8"), "int8": two("CONCATENATION", (0.5, 0.25, 0.5)),
+                "joined before": moved("MAXIMUM", [Op("QUANTIZE", ["x"], ["a"])], q("x", 0.125), q("a"),
+                                       joint="CONCATENATION"),
                 "from another dtype": chain([("QUANTIZE", q("i"))], q("x", 0.125, "int16"))},
     "SCALE04": {"filled": write_tflite(
         [q("x"), T("n", (1,), "int32", data=4), T("v", (), "int8", 1e-9, data=0), q("a", 1e-9), q("y")],
