@@ -61,6 +61,11 @@ def test_ops_without_tensors() -> None:
                 lint(write_tflite([q("x"), q("y"), q("z")], [Op(op, inputs, outputs), joined], ["x"], ["z"]))
 
 
+def test_floats_with_a_scale() -> None:
+    for op in ("ADD", "MUL", "CONCATENATION", "FULLY_CONNECTED"):
+        lint(write_tflite([q("x"), q("z", 0.5, "float32"), q("y")], [Op(op, ["x", "z"], ["y"])], ["x", "z"], ["y"]))
+
+
 def test_an_empty_graph() -> None:
     assert lint(write_tflite([], [], [], [])).findings == ()
 

@@ -71,6 +71,10 @@ def test_is_silent(layer: Layer) -> None:
     assert codes("qat", layer) == []
 
 
+def test_what_is_quantized_may_be_annotated_in_part() -> None:
+    assert codes("qat", *FOUND["QAT04"]) == []
+
+
 def test_a_file_without_integers_lost_the_training() -> None:
     assert [finding.code for finding in lint_model(FLOAT, Given("qat")).findings] == ["QAT05"]
     assert lint_model(FLOAT, Given("float")).findings == ()
