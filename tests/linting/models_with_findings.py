@@ -111,6 +111,15 @@ def lstm(*states: tuple[str, str]) -> bytes:
     return write_tflite(tensors, [Op("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, ["y"])], ["x"], ["y"])
 
 
+def cells(first: str, second: str) -> bytes:
+    """Two recurrent layers of one shape, in float, by the names of their states; weights on both sides are the same."""
+    tensors = [f("x"), f("m"), f("y"), T("w", (4, 4), "float32", data=1), T("b", (4,), "float32", data=1)]
+    tensors += [T(name, (1, 4), "float32", is_variable=True) for name in dict.fromkeys((first, second))]
+    layers = [("x", first, "m"), ("m", second, "y")]
+    steps = [Op("UNIDIRECTIONAL_SEQUENCE_RNN", [x, "w", "w", "b", state], [y]) for x, state, y in layers]
+    return write_tflite(tensors, steps, ["x"], ["y"])
+
+
 def on_a_state_of_zero(op: Op, *more: T) -> bytes:
     """``op`` on ``h``, the state from which an unrolled recurrent layer starts: zeros, as many as there are samples."""
     before = [
@@ -127,6 +136,18 @@ def on_a_state_of_zero(op: Op, *more: T) -> bytes:
 
 
 STEP_WEIGHTS = T("w", (4, 4), "int8", 0.25, data=127)
+
+
+def small_step(op: str | None = None) -> bytes:
+    """A layer whose input is tiny and no constant: what ``op`` makes of a constant, or a state."""
+    tensors = [
+        T("k", (), "int32", data=1),
+        T("h", (1, 4), "int8", 7.8e-9, is_variable=op is None),
+        STEP_WEIGHTS,
+        q("y"),
+    ]
+    makes = [Op(op, ["k"], ["h"])] if op else []
+    return write_tflite(tensors, [*makes, Op("FULLY_CONNECTED", ["h", "w"], ["y"])], [], ["y"])
 
 
 def moved(op: str, start: Sequence[Op], *more: T, joint: str | None = None) -> bytes:
@@ -191,7 +212,9 @@ FIRES: dict[str, dict[str, bytes]] = {
     "FLOAT03": {"relu": float16("RELU"), "pool": float16("MAX_POOL_2D")},
     "FUSE01": {"add": then_relu(), "sub": then_relu(op="SUB")},
     "MULT01": {"weights": dense(s_w=1e-12), "output": dense(s_y=1e10), "channel": dense(s_w=[0.25, 1e-12, 0.25, 0.25])},
-    "MULT02": {"wide output": dense(s_y=1e7)},
+    "MULT02": {"wide output": dense(s_y=1e7), "a state that is kept": small_step(),
+               "a variable": small_step("READ_VARIABLE"), "drawn at random": small_step("RANDOM_UNIFORM"),
+               "an op of somebody": small_step("SEGMENT_SUM")},
     "MULT03": {"collapsed output": two("ADD", (1.0, 1.0, 1e-9))},
     "QUANT01": {
         "fake quantization": chain([("QUANTIZE", q("i")), ("DEQUANTIZE", f("y"))], f("x")),
@@ -214,10 +237,13 @@ FIRES: dict[str, dict[str, bytes]] = {
                 "scores beside a mask": two("ADD", (0.01, 3.92e6, 3.92e6)),
                 "score times a constant": masked("MUL", 0.01, 3.92e6), "product": two("MUL", (0.01, 0.01, 3.92e6)),
                 "boxes and scores": requantized_concat(1 / 256, step=1.25),
+                "boxes and scores, packed": moved("RESHAPE", [Op("QUANTIZE", ["x"], ["a"])], q("x", 0.001), q("a"),
+                                                  joint="PACK"),
                 "boxes and scores, moved": moved("RESHAPE", [Op("QUANTIZE", ["x"], ["a"])], q("x", 0.001), q("a"),
                                                  joint="CONCATENATION"),
                 "uint8": two("CONCATENATION", (0.5, 0.001, 0.5), "uint8")},
-    "STATE01": {"int8": lstm(("s", "int8"), ("s", "int8")), "int16": lstm(("s", "int16"), ("s", "int16"))},
+    "STATE01": {"int8": lstm(("s", "int8"), ("s", "int8")), "int16": lstm(("s", "int16"), ("s", "int16")),
+                "of two operators": cells("s", "s")},
     "TFLM01": {"op": chain([("SEGMENT_SUM", q("y"))])},
     "TFLM02": {"uint8": dense(dtype="uint8", w_dtype="uint8", weights=np.asarray(ROWS) + 128, w_zero=128),
                "dynamic range": dense(dtype="float32")},
@@ -254,6 +280,8 @@ SILENT: dict[str, dict[str, bytes]] = {
                 "stored": write_tflite([f("x"), T("w", (1, 4), "float16", data=1), f("v"), f("y")],
                                        [Op("DEQUANTIZE", ["w"], ["v"]), Op("ADD", ["x", "v"], ["y"], NONE)],
                                        ["x"], ["y"]),
+                "weights": write_tflite([f("x"), T("w", (4, 4), "float16", data=1), f("y")],
+                                        [Op("FULLY_CONNECTED", ["x", "w"], ["y"], NONE)], ["x"], ["y"]),
                 "at the ends": chain([("CAST", f("a")), ("RELU", f("y"))], T("x", (1, 4), "float16"))},
     "FUSE01": {"fused already": then_relu(3), "sum is read": then_relu(keep=True),
                "nothing to fuse with": chain([("TANH", q("t")), ("RELU", q("y", zero_point=-128))])},
@@ -282,6 +310,8 @@ SILENT: dict[str, dict[str, bytes]] = {
     "SCALE02": {"int8": two("CONCATENATION", (0.5, 0.5, 0.5)),
                 "uint8": two("CONCATENATION", (0.5, 0.25, 0.5), "uint8")},
     "SCALE03": {"uint8": two("CONCATENATION", (0.5, 0.5, 0.5), "uint8"), "int8": two("CONCATENATION", (0.5, 0.25, 0.5)),
+                "joined before": moved("MAXIMUM", [Op("QUANTIZE", ["x"], ["a"])], q("x", 0.125), q("a"),
+                                       joint="CONCATENATION"),
                 "from another dtype": chain([("QUANTIZE", q("i"))], q("x", 0.125, "int16"))},
     "SCALE04": {"filled": write_tflite(
         [q("x"), T("n", (1,), "int32", data=4), T("v", (), "int8", 1e-9, data=0), q("a", 1e-9), q("y")],
@@ -300,8 +330,10 @@ SILENT: dict[str, dict[str, bytes]] = {
                                         [Op("MUL", ["x", "e"], ["y"], NONE)], ["x"], ["y"]),
                 "a state that is 0": on_a_state_of_zero(Op("MUL", ["x", "h"], ["y"], NONE)),
                 "joined on one grid": two("CONCATENATION", (0.5, 0.5, 0.5)), "a bit lost": requantized_concat(0.25)},
-    "STATE01": {"two": lstm(("s", "int8"), ("t", "int16")),
-                "no states": write_tflite([q("x"), q("y")], [Op("ADD", ["x", "x"], ["y"], NONE)], ["x"], ["y"])},
+    "STATE01": {"two": lstm(("s", "int8"), ("t", "int16")), "of two operators": cells("s", "t"),
+                "no states": write_tflite([q("x"), q("y")], [Op("ADD", ["x", "x"], ["y"], NONE)], ["x"], ["y"]),
+                "read, not kept": write_tflite([T("s", (1, 4), "int8", 0.5, is_variable=True), q("y")],
+                                               [Op("ADD", ["s", "s"], ["y"], NONE)], [], ["y"])},
     "TFLM01": {"op": chain([("TANH", q("y"))])},
     "TFLM02": {"int8": dense(), "int16": dense(dtype="int16")},
     "XNN01": {"int8": dense(), "float": chain([("TANH", f("y"))], f("x"))},

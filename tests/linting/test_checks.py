@@ -98,7 +98,8 @@ def only(code: str, data: bytes) -> Finding:
          "input 0 moves it by 0.9961 at most, its step is 1.25"),
         ("SCALE05", "score times a constant", "operator 0 MUL y",
          "input 1 moves it by 2.57 at most, its step is 3.92e+06"),
-        ("STATE01", "int8", "operator 0 UNIDIRECTIONAL_SEQUENCE_LSTM y", "inputs 18 and 19 are tensor 14 s (int8)"),
+        ("STATE01", "int8", "operator 0 UNIDIRECTIONAL_SEQUENCE_LSTM y", 
+         "tensor 14 s (int8) is input 18 of #0 and input 19 of #0"),
         ("MULT01", "channel", "operator 0 FULLY_CONNECTED y", "1 of 4 channels (1), multiplier 2.5e-13"),
     ],
 )  # fmt: skip

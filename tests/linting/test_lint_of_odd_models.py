@@ -7,12 +7,13 @@ from itertools import product
 
 import numpy as np
 import pytest
-from linting.models_with_findings import CLIPPED, EACH, FIRES, chain, conv, dense, q
+from linting.models_with_findings import CLIPPED, EACH, FIRES, NONE, chain, conv, dense, q
 from load.models_of_all_kinds import MODELS
 from written_models import Op, Sub, T, write_model, write_tflite
 
 from quantdiff.graph import Graph, Model, Operator, Tensor
 from quantdiff.linting.lint import LintReport, lint_model
+from quantdiff.linting.wiring import wirings
 from quantdiff.load.flatbuffer import Damaged
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import QuantParams
@@ -56,7 +57,13 @@ def test_ops_without_tensors() -> None:
     for op in (*ops, "MUL", "RESHAPE", "LEAKY_RELU", "SPLIT", "SLICE", "STRIDED_SLICE", "MEAN", "PAD", "SOFTMAX"):
         for inputs in NO_INPUTS:
             for outputs in ([], ["y"]):
-                lint(write_tflite([q("x"), q("y")], [Op(op, inputs, outputs)], ["x"], ["y"]))
+                joined = Op("CONCATENATION", ["y"], ["z"], NONE)
+                lint(write_tflite([q("x"), q("y"), q("z")], [Op(op, inputs, outputs), joined], ["x"], ["z"]))
+
+
+def test_floats_with_a_scale() -> None:
+    for op in ("ADD", "MUL", "CONCATENATION", "FULLY_CONNECTED"):
+        lint(write_tflite([q("x"), q("z", 0.5, "float32"), q("y")], [Op(op, ["x", "z"], ["y"])], ["x", "z"], ["y"]))
 
 
 def test_an_empty_graph() -> None:
@@ -92,6 +99,13 @@ def test_a_model_that_no_file_could_hold() -> None:
     operators = (Operator(0, "FULLY_CONNECTED", (0, 1, 2), (0,)), Operator(1, "ADD", (0, 1), (-1,)))
     lint_model(Model((Graph("", tensors, operators, (-1,), (0,)),)))
     lint_model(Model((Graph("", (), (Operator(0, "ADD", (-1, -1), (-1,)),), (), ()),)))
+
+
+def test_what_is_left_out_carries_nothing() -> None:
+    tensors = tuple(Tensor(i, str(i), (1,), "int8") for i in range(3))
+    operators = (Operator(0, "RELU", (0,), (-1,)), Operator(1, "FULLY_CONNECTED", (1, 1, -1), (2,)))
+    (wiring,) = wirings(Model((Graph("", tensors, operators, (0, -1), (2,)),)))
+    assert (wiring.varies(tensors[0]), wiring.varies(tensors[2])) == (True, False)
 
 
 def test_operators_in_a_loop() -> None:

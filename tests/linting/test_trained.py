@@ -71,6 +71,10 @@ def test_is_silent(layer: Layer) -> None:
     assert codes("qat", layer) == []
 
 
+def test_what_is_quantized_may_be_annotated_in_part() -> None:
+    assert codes("qat", *FOUND["QAT04"]) == []
+
+
 def test_a_file_without_integers_lost_the_training() -> None:
     assert [finding.code for finding in lint_model(FLOAT, Given("qat")).findings] == ["QAT05"]
     assert lint_model(FLOAT, Given("float")).findings == ()
@@ -79,10 +83,10 @@ def test_a_file_without_integers_lost_the_training() -> None:
 def test_the_place_is_the_variables_own_name() -> None:
     layers = (
         learned("post_activation", -3, 3),
-        replace(learned("quantize_layer", -6, 6, "QuantizeLayer"), name="quantize_layer_3"),
+        replace(learned("quantize_layer", -6, 6, "QuantizeLayer"), name="early/quantize_layer_3"),
     )
     (finding,) = lint_model(INT8, Given("qat", layers)).findings
-    assert finding.place.text == "layer 1 quantize_layer_3 quantize_layer_3_min/max"
+    assert finding.place.text == "layer 1 early/quantize_layer_3 quantize_layer_3_min/max"
 
 
 def test_a_range_per_channel_counts_by_its_widest() -> None:

@@ -31,7 +31,7 @@ def inspect(model: str | Path, pattern: str | None = None) -> Inspection:
 
 
 def lint(model: str | Path, reference: str | Path | None = None, settings: Settings = DEFAULTS) -> LintReport:
-    """Known trouble in a ``.tflite``, and in the Keras model that it was made from; needs no data.
+    """Known trouble in a ``.tflite``, and in the trained model that it was made from; needs no data.
 
     Args:
         model: the ``.tflite`` file.

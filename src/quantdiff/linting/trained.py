@@ -53,7 +53,7 @@ class Trained:
         """Every learned range, layer by layer."""
         for number, layer in enumerate(self.layers):
             for each in layer.ranges:
-                name = layer.name if each.name == "quantize_layer" else each.name  # as its variables are called
+                name = layer.name.rpartition("/")[2] if each.name == "quantize_layer" else each.name  # as its variables
                 behind = each.name in ("post_activation", "output") and is_relu(layer)
                 place, of_weights = self.place(number, f"{name}_min/max"), each.name not in VALUES
                 yield LearnedRange(place, min(each.low), max(each.high), of_weights, behind)

@@ -96,10 +96,10 @@ def wirings(model: Model) -> Iterator[Wiring]:
 
 def _varying(graph: Graph) -> frozenset[int]:
     """The tensors that are not the same in every run."""
-    found = {*graph.inputs, *(tensor.index for tensor in graph.tensors if tensor.is_variable)} - {-1}
+    found = {*graph.inputs, *(tensor.index for tensor in graph.tensors if tensor.is_variable)}
     for operator in graph.operators:
         if _varies(operator, found):
-            found.update(i for i in operator.outputs if i >= 0)
+            found.update(operator.outputs)
     return frozenset(found)
 
 
@@ -108,7 +108,7 @@ def _varies(operator: Operator, varying: set[int]) -> bool:
     known = traits(operator.op)
     if known.by_shape:
         return False
-    return operator.op not in TRAITS or known.stateful or not varying.isdisjoint(operator.inputs)
+    return operator.op not in TRAITS or known.stateful or not varying.isdisjoint(i for i in operator.inputs if i >= 0)
 
 
 def _node(graph: Graph, operator: Operator) -> Node:

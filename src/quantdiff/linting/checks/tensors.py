@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from quantdiff.graph import Tensor
 from quantdiff.linting.finding import Found, Severity, counted
 from quantdiff.linting.registry import check
 from quantdiff.linting.weighted import weighted
 from quantdiff.linting.wiring import Wiring, is_quantized, short_name
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE
+from quantdiff.sim.node import Node
 
 
 @check("SCALE01", Severity.ERROR, Wiring)
@@ -78,15 +80,21 @@ def axis_outside(wiring: Wiring) -> Iterator[Found]:
 
 @check("STATE01", Severity.ERROR, Wiring)
 def states_shared(wiring: Wiring) -> Iterator[Found]:
-    """Two states of one operator are the same tensor.
+    """Two states are the same tensor.
 
     An LSTM keeps what it gave and what its cells hold, in two types and two ranges; here each step overwrites one with
     the other, so that runtimes refuse the file or give garbage. Seen where a tool has merged constants that are equal,
     such as two states of zero: convert again without it, or give each state a tensor of its own.
     """
-    for node in filter(lambda node: traits(node.operator.op).stateful, wiring.nodes):
-        for state in dict.fromkeys(tensor for tensor in node.inputs if tensor and tensor.is_variable):
-            at = [str(i) for i, index in enumerate(node.operator.inputs) if index == state.index]
-            if len(at) > 1:
-                evidence = f"inputs {' and '.join(at)} are tensor {state.index} {short_name(state)} ({state.dtype})"
-                yield Found(wiring.operator(node), evidence)
+    for tensor in wiring.graph.tensors:
+        uses = [use for node in wiring.readers(tensor) for use in _uses(node, tensor)] if tensor.is_variable else []
+        if len(uses) > 1:
+            told = " and ".join(f"input {position} of #{node.operator.index}" for node, position in uses)
+            evidence = f"tensor {tensor.index} {short_name(tensor)} ({tensor.dtype}) is {told}"
+            yield Found(wiring.operator(uses[0][0]), evidence)
+
+
+def _uses(node: Node, tensor: Tensor) -> list[tuple[Node, int]]:
+    """The places at which an operator that keeps values reads a tensor."""
+    keeps = traits(node.operator.op).stateful
+    return [(node, i) for i, index in enumerate(node.operator.inputs) if keeps and index == tensor.index]
