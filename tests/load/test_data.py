@@ -9,7 +9,7 @@ import pytest
 
 from quantdiff.errors import BadData
 from quantdiff.experiment.datasets import default_name, load_dataset, locate
-from quantdiff.load.data import Slot, bind, load_batch, make_batch
+from quantdiff.load.data import Slot, UnknownInputs, bind, load_batch, make_batch
 from quantdiff.quant import Array
 
 X, Y = np.arange(12.0).reshape(3, 4), np.array([0, 1, 2])
@@ -91,13 +91,25 @@ def slots(*shapes: tuple[int | None, ...]) -> list[Slot]:
     return [Slot(f"in{i}", shape, "float32", (f"alias{i}",)) for i, shape in enumerate(shapes)]
 
 
-def test_arrays_are_bound_by_name_else_by_position() -> None:
+def test_arrays_are_bound_by_name_by_number_or_by_a_shape_of_their_own() -> None:
     a, b = np.zeros((3, 2)), np.ones((3, 2))
     by_name = bind(make_batch({"in1": a, "alias0": b}, "s"), slots((1, 2), (1, 2)), "m")
     assert by_name[0] is b
     assert by_name[1] is a
-    by_position = bind(make_batch({"p": a, "q": b}, "s"), slots((None, 2), (-1, 2)), "m")
-    assert by_position[0] is a
+    for names in (("0", "1"), ("arr_0", "arr_1")):
+        by_number = bind(make_batch({names[1]: b, names[0]: a}, "s"), slots((None, 2), (-1, 2)), "m")
+        assert by_number[0] is a
+    wide = np.zeros((3, 5))
+    assert bind(make_batch({"p": wide, "q": a}, "s"), slots((None, 2), (-1, 5)), "m")[0] is a
+
+
+def test_names_that_fit_nothing_are_not_taken_by_position() -> None:
+    a, b = np.zeros((3, 2)), np.ones((3, 2))
+    with pytest.raises(UnknownInputs, match=r"arrays p, q are no inputs of m; name them alias0, alias1 \(or 0, 1"):
+        bind(make_batch({"p": a, "q": b}, "s"), slots((None, 2), (-1, 2)), "m")
+    with pytest.raises(UnknownInputs):
+        bind(make_batch({"p": a, "q": b}, "s"), slots((None, 2)), "m")
+    assert bind(make_batch({"p": a}, "s"), slots((None, 2)), "m")[0] is a
 
 
 def test_axes_of_size_one_may_come_and_go() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantdiff.align.models import align_pair, align_weights
-from quantdiff.api.engines import Opened, OpenedPair, open_model, open_pair
+from quantdiff.api.engines import Opened, OpenedPair, check_inputs, open_model, open_pair
 from quantdiff.api.settings import DEFAULTS, Settings, children
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.datasets import load_dataset
@@ -78,6 +78,8 @@ def params_opened(opened: OpenedPair, batch: Batch | None) -> Parameters:
     """
     model, reference = opened.candidate.wanted("params"), opened.reference.engines[0]
     engine, process = opened.candidate.engines[0], opened.processes[0]
+    if batch is not None:
+        check_inputs(opened, batch)
     alignment = align_pair(reference, engine, batch or random_batch(model, reference.inputs))
     if alignment.unrelated:
         raise NotComparable(f"these are not the same model: {alignment.unrelated}; give the one that it was made from")

@@ -168,9 +168,8 @@ def bind(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[Array, ...]:
         )
     chosen = _by_name(batch.arrays, slots) or _by_place(batch.arrays, slots) or _by_shape(batch.arrays, slots)
     if chosen is None:
-        raise UnknownInputs(
-            f"{batch.source}: arrays {', '.join(batch.arrays)} are no inputs of {model}; name them {wanted_names(slots)}"
-        )
+        arrays, wanted = ", ".join(batch.arrays), wanted_names(slots)
+        raise UnknownInputs(f"{batch.source}: arrays {arrays} are no inputs of {model}; name them {wanted}")
     return tuple(_fit(array, slot, batch.source, model) for array, slot in zip(chosen, slots, strict=True))
 
 
