@@ -41,6 +41,8 @@ def linear(chain: Sequence[Layer]) -> Linear | None:
     """The chain as one linear layer with a clamp; None for a kind that is not computed by hand."""
     first, clamp = chain[0], _clamp(chain)
     plain = first.options.get("groups", 1) == 1 and first.options.get("data_format") != "channels_first"
+    if first.op != "FULLY_CONNECTED" and "strides" not in first.options:
+        return None
     if first.op not in LINEAR or first.kernel is None or clamp is None or not plain:
         return None
     kernel = quantized_kernel(first, first.range_of(*KERNEL_RANGES)).astype(np.float64)
