@@ -13,7 +13,7 @@ from quantdiff.align.alignment import Alignment
 from quantdiff.compare.layers.decisions import Decisions
 from quantdiff.compare.layers.sums import Sums, sums_of
 from quantdiff.quant import Array
-from quantdiff.recording import BoundModel, Comparand, ErrorStats, Recording, disturbed, value_at
+from quantdiff.recording import BoundModel, Comparand, ErrorStats, Recording, changed_outputs, value_at
 from quantdiff.tally.rows import RowSums
 from quantdiff.trace import Value
 
@@ -117,7 +117,7 @@ class Accounts:
                 self.decisions.add(i, value, kept.values[i], first)
         flows = self.alignment.reference, self.alignment.candidate
         for i, values in enumerate((apart.values, kept.outputs)):
-            self.changed[i] += disturbed(self.sides[i], flows[i], values, *kept.span)
+            self.changed[i] += changed_outputs(self.sides[i], flows[i], values, kept.span)
 
     def sums(self) -> tuple[PairSums, ...]:
         """Both accounts of every pair, in the order of the matches."""
