@@ -25,12 +25,12 @@ def compare_layers(
     alignment = alignment or align_models(reference, candidate)
     ends, notes = ends_of(alignment)
     decisions, count = Decisions(ends), len(reference.inputs[0])
-    sums, changed = watch_pairs(
+    stats, changed = watch_pairs(
         alignment, reference, candidate, decisions, lambda done: progress("layers", done, count)
     )
     engines = alignment.reference.engine, alignment.candidate.engine
     shaken = (note for engine, many in zip(engines, changed, strict=True) for note in disturbed(many, engine))
-    return report_of(alignment, sums, decisions, (*shaken, *notes))
+    return report_of(alignment, stats, decisions, (*shaken, *notes))
 
 
 def layer_reports(
