@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import Runs
+from contradictions import contradicting_rows
 from layered_models import (
     autoencoder,
     build,
@@ -54,6 +55,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 def layers(reference: Path, candidate: Path, data: Path | Batch, runtime: str = "reference") -> LayerReport:
     outcome = api.diff(reference, candidate, data, api.Settings(runtimes=(runtime,)), layers=True)
     assert not outcome.failures
+    assert contradicting_rows(outcome.layers[0]) == {}
     return outcome.layers[0]
 
 

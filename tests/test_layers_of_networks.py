@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from contradictions import contradicting_rows
 from networks import NETWORKS, make_network
 
 from quantdiff import api
@@ -19,6 +20,7 @@ def test_every_layer_has_its_partner(tmp_path: Path, name: str) -> None:
     assert not outcome.failures
     for report, comparison in zip(outcome.layers, outcome.comparisons, strict=True):
         assert (report.unrelated, report.notes) == ("", ())
+        assert contradicting_rows(report) == {}
         moved = [each.why.partition(":")[0] for each in (*report.only_reference, *report.only_candidate)]
         assert set(moved) <= {"its bias is added in a later operator"}
         assert {layer.confirmed_by for layer in report.layers} == {"values"}

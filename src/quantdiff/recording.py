@@ -115,20 +115,30 @@ def measured(seen: Recording, pairs: Sequence[Comparand], wanted: AbstractSet[in
     return ErrorStats({key: seen.value(key) for key in wanted}, whole, local)
 
 
-def disturbed(side: BoundModel, flow: Flow, values: Mapping[int, Array], start: int, stop: int) -> int:
-    """How many outputs the watching changed: integers at all, floats by more than another order of sums does."""
-    if len(flow.outputs) != len(side.expected):
+def changed_outputs(model: BoundModel, flow: Flow, values: Mapping[int, Array], span: tuple[int, int]) -> int:
+    """How many outputs the watching changed, of the samples of ``span``; 0 where it is not known what they were."""
+    if len(flow.outputs) != len(model.expected):
         return 0
-    pairs = zip(flow.outputs, side.expected, strict=True)
-    return sum(_changed(values[key], plain[start:stop]) for key, plain in pairs)
+    pairs = zip(flow.outputs, model.expected, strict=True)
+    return sum(changed_elements(values[key], plain[slice(*span)]) for key, plain in pairs)
 
 
-def _changed(watched: Array, plain: Array) -> int:
+def changed_elements(watched: Array, plain: Array) -> int:
+    """How many elements of an output changed when its model's inner values were read.
+
+    Integers by any bit, floats by more than another order of sums does. All of them when the sizes differ; the axes of
+    size 1 may.
+    """
     if watched.size != plain.size:
         return max(watched.size, plain.size)
-    error = np.abs(watched.reshape(plain.shape).astype(np.float64) - plain)
-    allowed = 0.0 if plain.dtype.kind != "f" else ROUNDING * float(np.abs(plain).max())
-    return int(np.count_nonzero(~(error <= allowed)))
+    watched = watched.reshape(plain.shape)
+    if plain.dtype.kind != "f":
+        return int(np.count_nonzero(watched != plain))
+    finite = np.isfinite(plain)
+    allowed = ROUNDING * float(np.abs(plain, dtype=np.float64).max(where=finite, initial=0.0))
+    near = np.abs(np.where(finite, watched, 0).astype(np.float64) - np.where(finite, plain, 0)) <= allowed
+    same = np.where(finite, near, (watched == plain) | (np.isnan(watched) & np.isnan(plain)))
+    return int(np.count_nonzero(~same))
 
 
 def value_at(seen: Recording, place: FlowValue) -> Value:

@@ -12,13 +12,13 @@ from written_models import Op, T, write_tflite
 
 from quantdiff.errors import NoSuchElement, NotConfirmed, UnsupportedOp
 from quantdiff.graph import Operator
-from quantdiff.load.data import make_batch
+from quantdiff.load.data import Batch, make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.arithmetic.registry import Case, known
 from quantdiff.paper.work import Question, confirm, load_and_work, place, work
 from quantdiff.paper.working import Sheet, Step
 from quantdiff.quant import Array
-from quantdiff.run.every_tensor import Observed
+from quantdiff.run.inner_tensors import Reading
 from quantdiff.sim.runtime import Runtime
 
 ON_A_TIE = {"xnnpack": -2, "builtin": -2, "reference": -3, "tflm": -3}
@@ -98,6 +98,10 @@ def test_steps_simulator_and_runtime_must_all_agree() -> None:
             confirm(operator, sheet, claims, Runtime.TFLM)
 
 
+def reading_of(values: dict[int, Array], changed: int = 0) -> Reading:
+    return Reading(0, Batch({}), (), values, (), changed)
+
+
 @pytest.mark.parametrize(
     ("question", "error", "words"),
     [
@@ -115,7 +119,7 @@ def test_what_is_not_there(tmp_path: Path, question: Question, error: type[Excep
 
 def test_an_element_outside_the_output_and_a_float_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {0: np.zeros((1, 1, models.DEPTH), np.float32), 3: np.zeros((1, 1, 1), np.float32)}
-    monkeypatch.setattr("quantdiff.paper.work.run_runtime", lambda *_: Observed(given, True, []))
+    monkeypatch.setattr("quantdiff.paper.work.read_everything", lambda *_: reading_of(given))
     model, data = saved(tmp_path, tie(), np.zeros((1, 2)))
     with pytest.raises(NoSuchElement, match=r"has shape \[1, 1\], no element \[0, 1\]"):
         load_and_work(model, data, Question(0, (0, 1)))
@@ -127,7 +131,7 @@ def test_an_element_outside_the_output_and_a_float_layer(tmp_path: Path, monkeyp
 def test_outputs_that_change_when_tensors_are_read_prove_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quantdiff.paper.work.run_runtime", lambda *_: Observed({}, False, []))
+    monkeypatch.setattr("quantdiff.paper.work.read_everything", lambda *_: reading_of({}, changed=1))
     model, data = saved(tmp_path, tie(), np.zeros((1, 2)))
     with pytest.raises(NotConfirmed, match="xnnpack gives other outputs"):
         load_and_work(model, data, Question(0, (0, 0)))

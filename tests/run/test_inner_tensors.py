@@ -1,4 +1,4 @@
-"""Inner tensors from a real runtime, held against the operators run one by one."""
+"""Inner tensors from a real runtime: slice by slice, beside the outputs of the untouched file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from written_models import Op, T, write_tflite
 
+from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run import inner_tensors as inner
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.child import TIMEOUT, RuntimeProcess
+from quantdiff.sim.runtime import Runtime
 
 TENSORS = [
     T("x", (1, 4), scale=1.0, shape_signature=(-1, 4)),
@@ -25,35 +27,67 @@ CHAIN = write_tflite(
 )
 
 
-@pytest.mark.golden
-@pytest.mark.parametrize("at_once", [2**27, 16 * 7])
-def test_inner_values_slice_by_slice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr(inner, "BYTES_AT_ONCE", at_once)
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
     path = tmp_path / "chain.tflite"
     path.write_bytes(CHAIN)
-    x = np.arange(-40, 40, dtype=np.float32).reshape(20, 4) / 3
-    seen: list[Array] = []
+    return load_tflite(path)
+
+
+def read(model: Model, x: Array, *, alone: bool) -> list[inner.Reading]:
     with RuntimeProcess("reference") as process:
-        batch = Batch({"x": x})
-        watched = inner.watch_tensors(load_tflite(path), [1], batch, process, lambda values: seen.append(values[1]))
-    whole = np.concatenate(seen)
-    assert len(seen) == (1 if at_once > 1000 else 3)
-    assert np.abs(whole - 2 * x).max() <= 1
-    assert np.array_equal(watched.trace.outputs[0].array, 2 * whole)
-    assert (watched.changed, watched.trace.engine) == (0, "tflite:reference")
+        return list(inner.read_tensors(model, [1, 0], Batch({"x": x}), process, alone=alone))
 
 
 @pytest.mark.golden
-def test_an_output_that_changes_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "chain.tflite"
-    path.write_bytes(CHAIN)
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("at_once", [2**27, 2 * 16 * 7])
+def test_inner_values_slice_by_slice(model: Model, monkeypatch: pytest.MonkeyPatch, at_once: int, alone: bool) -> None:
+    monkeypatch.setattr(inner, "BYTES_AT_ONCE", at_once)
+    x = np.arange(-40, 40, dtype=np.float32).reshape(20, 4) / 3
+    seen = read(model, x, alone=alone)
+    assert [reading.start for reading in seen] == ([0] if at_once > 1000 else [0, 7, 14])
+    shape = (20, 1, 4) if alone else (20, 4)
+    given, twice = (np.concatenate([reading.values[i] for reading in seen]) for i in (0, 1))
+    assert given.shape == twice.shape == shape
+    assert np.array_equal(given, np.concatenate([reading.inputs[0] for reading in seen]))
+    assert np.array_equal(twice, 2 * given)
+    assert np.array_equal(np.concatenate([reading.outputs[0] for reading in seen]), 2 * twice)
+    assert all(reading.outputs[0] is reading.values[2] for reading in seen)
+    assert {(reading.changed, reading.batched) for reading in seen} == {(0, not alone)}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_output_that_changes_is_counted_and_stays_that_of_the_untouched_file(
+    model: Model, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
     other = write_tflite(
         TENSORS, [Op("ADD", ["x", "x"], ["twice"]), Op("ADD", ["twice", "x"], ["four"])], ["x"], ["four"]
     )
-    monkeypatch.setattr(
-        inner, "with_outputs", lambda data, tensors: with_outputs(other if data == CHAIN else data, tensors)
-    )
+    monkeypatch.setattr(inner, "with_outputs", lambda data, tensors: with_outputs(other, tensors))
     x = np.array([[1, 2, 0, 3]], np.float32)
-    with RuntimeProcess("reference") as process:
-        watched = inner.watch_tensors(load_tflite(path), [1], Batch({"x": x}), process, lambda values: None)
-    assert watched.changed == 3  # all but the 0
+    (reading,) = read(model, x, alone=alone)
+    assert reading.changed == 3  # all but the 0
+    assert reading.outputs[0].ravel().tolist() == [4, 8, 0, 12]
+    every = inner.read_everything(model, [x[:, None].astype(np.int8)], Runtime.REFERENCE, TIMEOUT)
+    assert every.changed == 3
+    assert {i: array.ravel().tolist() for i, array in every.values.items()} == {
+        0: [1, 2, 0, 3],
+        1: [2, 4, 0, 6],
+        2: [4, 8, 0, 12],
+    }
+
+
+@pytest.mark.golden
+def test_a_simulated_reading_is_the_same(model: Model) -> None:
+    x = np.arange(-40, 40, dtype=np.float32).reshape(20, 4)
+    (real,) = read(model, x, alone=True)
+    (simulated,) = inner.simulate_tensors(model, [1, 0], Batch({"x": x}), Runtime.REFERENCE)
+    assert all(np.array_equal(real.values[i], simulated.values[i]) for i in (0, 1))
+    assert np.array_equal(real.outputs[0], simulated.outputs[0])
+
+
+def test_a_note_where_reading_changed_outputs() -> None:
+    assert inner.disturbed(0) == ()
+    assert inner.disturbed(3, "tflite:builtin")[0].startswith("3 outputs of tflite:builtin changed when")

@@ -14,6 +14,7 @@ from quantdiff.load.data import Batch
 from quantdiff.progress import Progress
 from quantdiff.recording import BoundModel
 from quantdiff.references.reference import Reference, bound
+from quantdiff.run.inner_tensors import disturbed
 from quantdiff.trace import Trace
 
 
@@ -24,16 +25,12 @@ def compare_layers(
     alignment = alignment or align_models(reference, candidate)
     ends, notes = ends_of(alignment)
     decisions, count = Decisions(ends), len(reference.inputs[0])
-    sums, changed = watch_pairs(
+    stats, changed = watch_pairs(
         alignment, reference, candidate, decisions, lambda done: progress("layers", done, count)
     )
     engines = alignment.reference.engine, alignment.candidate.engine
-    shaken = tuple(
-        f"{many} outputs of {engine} changed when its inner values were read: do not rely on these figures"
-        for engine, many in zip(engines, changed, strict=True)
-        if many
-    )
-    return report_of(alignment, sums, decisions, (*shaken, *notes))
+    shaken = (note for engine, many in zip(engines, changed, strict=True) for note in disturbed(many, engine))
+    return report_of(alignment, stats, decisions, (*shaken, *notes))
 
 
 def layer_reports(

@@ -8,10 +8,10 @@ from operator import add
 
 from quantdiff.align.outputs import pair_outputs
 from quantdiff.compare import metrics
-from quantdiff.compare.streaming import Tally, tally
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array, Grid, quantize
 from quantdiff.shown import Shown
+from quantdiff.tally.stats import Stats, stats_of
 from quantdiff.trace import Trace, Value
 
 TOLERANCE = 0.01  # of the original experiment: absolute, in real units
@@ -85,12 +85,12 @@ def compare(reference: Trace, candidate: Trace, tolerance: float = TOLERANCE, gr
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """One output for some of the samples: its name on both sides, the step of its grid, the tally."""
+    """One output for some of the samples: its name on both sides, the step of its grid, the stats."""
 
     reference: str
     candidate: str
     step: float | None
-    tally: Tally
+    stats: Stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Counts:
         outputs = zip(self.outputs, other.outputs, strict=True)
         return replace(
             self,
-            outputs=tuple(replace(a, tally=a.tally + b.tally) for a, b in outputs),
+            outputs=tuple(replace(a, stats=a.stats + b.stats) for a, b in outputs),
             notes=tuple(dict.fromkeys(self.notes + other.notes)),
         )
 
@@ -133,7 +133,7 @@ def count(reference: Trace, candidate: Trace, tolerance: float = TOLERANCE, grid
     lent = [b.grid for _, b in pair_outputs(reference, grids)[0]] if grids else [None] * len(pairs)
     arrays = [_arrays(a, b, grid) for (a, b), grid in zip(pairs, lent, strict=True)]
     outputs = tuple(
-        Counted(a.name, b.name, each.step, tally(each.reference, each.candidate, tolerance, each.steps))
+        Counted(a.name, b.name, each.step, stats_of(each.reference, each.candidate, tolerance, each.steps))
         for (a, b), each in zip(pairs, arrays, strict=True)
     )
     return Counts(reference.engine, candidate.engine, tolerance, outputs, notes)
@@ -141,8 +141,8 @@ def count(reference: Trace, candidate: Trace, tolerance: float = TOLERANCE, grid
 
 def settle(counts: Counts) -> Comparison:
     """The figures of what was counted: for each output, and for all together."""
-    outputs = tuple(Output(o.reference, o.candidate, figures_of(o.tally, o.step)) for o in counts.outputs)
-    whole = reduce(add, (o.tally for o in counts.outputs))
+    outputs = tuple(Output(o.reference, o.candidate, figures_of(o.stats, o.step)) for o in counts.outputs)
+    whole = reduce(add, (o.stats for o in counts.outputs))
     steps = {o.step for o in counts.outputs}
     figures = figures_of(whole, steps.pop() if len(steps) == 1 else None)
     return Comparison(counts.reference, counts.candidate, counts.tolerance, figures, outputs, counts.notes)
@@ -181,19 +181,19 @@ def on_grid(value: Value, grid: Grid) -> Array:
     return quantize(value.real, grid.params, grid.dtype)
 
 
-def figures_of(seen: Tally, step: float | None) -> Figures:
-    """The figures of everything that a tally has seen."""
+def figures_of(stats: Stats, step: float | None) -> Figures:
+    """The figures of everything that was counted."""
     return Figures(
-        count=seen.count,
-        passed=seen.far == 0,
-        max_abs_error=seen.max_abs_error,
-        mean_abs_error=seen.errors.over(seen.count),
-        max_relative_error=seen.max_relative_error,
-        not_close=seen.far / seen.count,
+        count=stats.count,
+        passed=stats.far == 0,
+        max_abs_error=stats.max_abs_error,
+        mean_abs_error=metrics.mean_abs_error(stats),
+        max_relative_error=metrics.max_relative_error(stats),
+        not_close=metrics.not_close(stats),
         step=step,
-        differing=seen.differing,
-        max_steps=seen.max_steps,
-        sqnr_db=metrics.decibels(float(seen.signal), float(seen.noise)),
-        cosine=metrics.cosine_of(*map(float, (seen.product, seen.signal, seen.power))),
-        top1_agreement=seen.agreeing / seen.decisions if seen.decisions else None,
+        differing=stats.differing,
+        max_steps=stats.max_steps,
+        sqnr_db=metrics.sqnr_db(stats),
+        cosine=metrics.cosine(stats),
+        top1_agreement=metrics.top1_agreement(stats),
     )

@@ -10,11 +10,11 @@ import numpy as np
 
 from quantdiff.align.outputs import pair_outputs
 from quantdiff.compare.confusion import Confusion, confusion_of
-from quantdiff.compare.metrics import CLASSES_AT_LEAST
 from quantdiff.compare.pictures import Picture, pictures_of
 from quantdiff.compare.step_histogram import StepHistogram, step_histogram
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array, Grid, quantize
+from quantdiff.tally.stats import CLASSES_AT_LEAST
 from quantdiff.trace import Trace, Value
 
 WORST, ELEMENTS_AT_ONCE = 12, 2**20

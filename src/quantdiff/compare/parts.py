@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from quantdiff.compare.comparison import TOLERANCE, Counts, count
-from quantdiff.compare.metrics import CLASSES_AT_LEAST
+from quantdiff.compare.metrics import right_decisions
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array
+from quantdiff.tally.stats import CLASSES_AT_LEAST
 from quantdiff.trace import Trace
 
 
@@ -92,16 +91,9 @@ def part_of(
 
 def _decided(trace: Trace, labels: Array) -> tuple[Decided | None, ...]:
     """One entry an output; only those decide that give one score a class and sample."""
-
-    def decide(array: Array, classes: int) -> Decided:
-        decisions = array.reshape(len(array), -1).argmax(axis=-1)
-        if decisions.shape != labels.shape:
-            raise NotComparable(f"{len(decisions)} decisions for {len(labels)} labels")
-        return Decided(classes, int(np.count_nonzero(decisions == labels)))
-
     sizes = [value.array.size // len(value.array) for value in trace.outputs]
     return tuple(
-        decide(value.real, size) if size == value.array.shape[-1] else None
+        Decided(size, right_decisions(value.real, labels)) if size == value.array.shape[-1] else None
         for value, size in zip(trace.outputs, sizes, strict=True)
     )
 

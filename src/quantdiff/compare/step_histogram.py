@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantdiff.compare.exact_sums import ExactSum, exact_sum
 from quantdiff.quant import Array
+from quantdiff.tally.exact_sums import ExactSum, exact_sum
 
 NOTHING = ExactSum()
 FINEST, BINS = 1 / 8, 64  # steps; bins at most, but for the one in the middle

@@ -17,7 +17,7 @@ from quantdiff.load.data import load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
-from quantdiff.run.every_tensor import Observed, run_runtime
+from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
 from quantdiff.run.tflite import check_installed, inputs_of
 from quantdiff.run.versions import versions
@@ -70,30 +70,30 @@ def verify(
     Shapes: each input (samples, *shape of the model's input).
     """
     ran, failed = _observe(model, inputs, runtimes, timeout)
-    values = {runtime: observed.values for runtime, observed in ran.items()}
+    values = {runtime: reading.values for runtime, reading in ran.items()}
     compared, known = compare_operators(model.main, values, model.subgraphs)
     chains = simulate_each(model.main, inputs, tuple(values), model.subgraphs, known)
-    found = {r: _verdict(model.main, observed, compared[r], chains[r]) for r, observed in ran.items()}
+    found = {r: _verdict(model.main, reading, compared[r], chains[r]) for r, reading in ran.items()}
     return {runtime: failed[runtime] if runtime in failed else found[runtime] for runtime in runtimes}
 
 
 def _observe(
     model: Model, inputs: Sequence[Array], runtimes: Sequence[Runtime], timeout: float
-) -> tuple[dict[Runtime, Observed], dict[Runtime, Verdict]]:
+) -> tuple[dict[Runtime, Reading], dict[Runtime, Verdict]]:
     """What the runtimes gave, one array for all that gave the same bits, and verdicts on those that gave nothing."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # each waits for a process of its own
-        found = list(threads.map(lambda runtime: _observed(model, inputs, runtime, timeout), runtimes))
-    seen = {runtime: each for runtime, each in zip(runtimes, found, strict=True) if isinstance(each, Observed)}
+        found = list(threads.map(lambda runtime: _read(model, inputs, runtime, timeout), runtimes))
+    seen = {runtime: each for runtime, each in zip(runtimes, found, strict=True) if isinstance(each, Reading)}
     failed = {runtime: each for runtime, each in zip(runtimes, found, strict=True) if isinstance(each, Verdict)}
-    values = _shared({runtime: observed.values for runtime, observed in seen.items()})
-    return {runtime: replace(observed, values=values[runtime]) for runtime, observed in seen.items()}, failed
+    values = _shared({runtime: reading.values for runtime, reading in seen.items()})
+    return {runtime: replace(reading, values=values[runtime]) for runtime, reading in seen.items()}, failed
 
 
-def _observed(model: Model, inputs: Sequence[Array], runtime: Runtime, timeout: float) -> Observed | Verdict:
+def _read(model: Model, inputs: Sequence[Array], runtime: Runtime, timeout: float) -> Reading | Verdict:
     """What the runtime gave, or the verdict that it gave nothing."""
     try:
         check_installed([runtime.value])
-        return run_runtime(model, inputs, runtime, timeout)
+        return read_everything(model, inputs, runtime, timeout)
     except (RuntimeCrashed, RuntimeHung) as error:
         return Verdict("crashed", why=str(error))
     except RuntimeFailed as error:
@@ -110,13 +110,13 @@ def _shared(values: Mapping[Runtime, Mapping[int, Array]]) -> dict[Runtime, dict
     return result
 
 
-def _verdict(graph: Graph, observed: Observed, compared: Compared, chain: Simulation) -> Verdict:
+def _verdict(graph: Graph, reading: Reading, compared: Compared, chain: Simulation) -> Verdict:
     """All that was found about one runtime."""
-    theirs, operators = observed.values, compared.operators
+    theirs, operators = reading.values, compared.operators
     pairs = [(chain.values[i], theirs[i]) for i in graph.outputs if i in chain.values and i in theirs]
     chain_count, chain_mismatches = tally(pairs)
-    expected = chain.runtime is not Runtime.XNNPACK or agrees(graph, observed.delegated)
-    wrong = chain_mismatches + sum(result.mismatches for result in operators) + (not observed.faithful) + (not expected)
+    expected = chain.runtime is not Runtime.XNNPACK or agrees(graph, reading.delegated)
+    wrong = chain_mismatches + sum(result.mismatches for result in operators) + bool(reading.changed) + (not expected)
     status = "differs" if wrong else "unsupported" if compared.unsupported or not operators else "exact"
     return Verdict(
         status,
@@ -125,6 +125,6 @@ def _verdict(graph: Graph, observed: Observed, compared: Compared, chain: Simula
         chain.skipped,
         chain_count,
         chain_mismatches,
-        observed.faithful,
+        not reading.changed,
         expected,
     )

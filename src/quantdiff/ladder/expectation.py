@@ -14,8 +14,7 @@ from quantdiff.ladder.expected import expected_flips, free_share
 from quantdiff.ladder.ladder import Ladder, Question, set_up
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.quant import Array
-from quantdiff.run.every_tensor import readable_tensors
-from quantdiff.run.inner_tensors import Reading, simulate_tensors
+from quantdiff.run.inner_tensors import Reading, readable_tensors, simulate_tensors
 from quantdiff.sim.runtime import Runtime
 
 CODES = 256

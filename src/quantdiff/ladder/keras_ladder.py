@@ -34,8 +34,7 @@ from quantdiff.progress import Progress, silent
 from quantdiff.references.keras.run import call_keras
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.every_tensor import readable_tensors
-from quantdiff.run.inner_tensors import Reading, read_tensors, simulate_tensors
+from quantdiff.run.inner_tensors import Reading, read_tensors, readable_tensors, simulate_tensors
 from quantdiff.sim.runtime import Runtime
 
 

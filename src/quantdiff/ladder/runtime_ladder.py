@@ -18,8 +18,7 @@ from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.every_tensor import readable_tensors
-from quantdiff.run.inner_tensors import Reading, disturbed, read_tensors
+from quantdiff.run.inner_tensors import Reading, disturbed, read_tensors, readable_tensors
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.graph.simulator import Simulation, simulate, simulate_by

@@ -17,7 +17,7 @@ from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
-from quantdiff.run.every_tensor import run_runtime
+from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.random_input import samples_for
 from quantdiff.run.tflite import check_installed, inputs_of
 from quantdiff.run.versions import versions
@@ -94,8 +94,8 @@ def record(model: Model, batch: Batch, runtime: Runtime, samples: int, timeout: 
     inputs = [array[: samples_for(graph, samples)] for array in inputs_of(model, batch)]
     if not inputs:
         raise BadData("the model has no inputs, so there is nothing to feed the data to")
-    seen = run_runtime(model, inputs, runtime, timeout)
-    if not seen.faithful:
+    seen = read_everything(model, inputs, runtime, timeout)
+    if seen.changed:
         raise NotConfirmed(f"{runtime.value} gives other outputs when the tensors between are read")
     values, (checked, _) = seen.values, compare_operators(graph, {runtime: seen.values})
     found = {result.index: result for result in checked[runtime].operators}

@@ -17,7 +17,7 @@ from quantdiff.paper.arithmetic.registry import Case, known
 from quantdiff.paper.working import Given, Number, Sheet, Working
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
-from quantdiff.run.every_tensor import run_runtime
+from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.tflite import check_installed, inputs_of, may_batch
 from quantdiff.run.versions import versions
 from quantdiff.sim.graph.operators import run_operator
@@ -108,8 +108,8 @@ def _tensors_of_sample(
         raise NoSuchElement(f"no sample {question.element[0]}: the data have {count}, counted from 0")
     first = sample if may_batch(model.main) else 0
     part = [array[first : sample + 1] for array in inputs]
-    seen = run_runtime(model, part, question.runtime, timeout)
-    if not seen.faithful:
+    seen = read_everything(model, part, question.runtime, timeout)
+    if seen.changed:
         raise NotConfirmed(f"{question.runtime.value} gives other outputs when the tensors between are read")
     return {index: array[-1] for index, array in seen.values.items()}
 

@@ -16,7 +16,8 @@ from quantdiff.parameters.sides import ModelPair
 from quantdiff.quant import INTEGER_RANGE, Array, dequantize
 from quantdiff.recording import BoundModel
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.inner_tensors import Watched, disturbed, watch_tensors
+from quantdiff.run.inner_tensors import disturbed, read_tensors
+from quantdiff.run.tflite import ran_alone
 
 SAMPLES_AT_ONCE = 256
 
@@ -31,9 +32,9 @@ def observe(
         RuntimeFailed: a model does not run.
     """
     first = Observed() if reference is None else observe_reference(pair, reference)
-    tensors, watched = observe_tflite(model, batch, process)
-    notes = (*watched.trace.notes, *disturbed(watched.changed))
-    return replace(first, tensors=tensors, engines=(*first.engines, watched.trace.engine), notes=(*first.notes, *notes))
+    tensors, notes = observe_tflite(model, batch, process)
+    engines = (*first.engines, f"tflite:{process.runtime}")
+    return replace(first, tensors=tensors, engines=engines, notes=(*first.notes, *notes))
 
 
 def observe_reference(pair: ModelPair, reference: BoundModel) -> Observed:
@@ -61,21 +62,20 @@ def _linear(pair: ModelPair) -> Iterator[tuple[str, list[tuple[str, Linear]]]]:
             yield layer.name, [(chain[-1].name, spec)]
 
 
-def observe_tflite(model: Model, batch: Batch, process: RuntimeProcess) -> tuple[Mapping[int, Extent], Watched]:
-    """Extents, in real units, of every quantized tensor that is no constant."""
+def observe_tflite(model: Model, batch: Batch, process: RuntimeProcess) -> tuple[Mapping[int, Extent], tuple[str, ...]]:
+    """Extents, in real units, of every quantized tensor that is no constant; and notes on the runs."""
     graph = model.main
     used = dict.fromkeys(i for op in graph.operators for i in (*op.inputs, *op.outputs) if i >= 0)
     wanted = [i for i in used if graph.tensors[i].quant is not None and graph.tensors[i].data is None]
     seen: dict[int, Extent] = defaultdict(Extent)
-
-    def visit(values: dict[int, Array]) -> None:
-        for index, array in values.items():
-            quant = graph.tensors[index].quant
+    changed, batched = 0, True
+    for reading in read_tensors(model, wanted, batch, process, alone=False):
+        changed, batched = changed + reading.changed, batched and reading.batched
+        for index in wanted:
+            array, quant = reading.values[index], graph.tensors[index].quant
             assert quant is not None
             seen[index].add(dequantize(_ends(array), quant) if array.dtype.name in INTEGER_RANGE else array)
-
-    watched = watch_tensors(model, wanted, batch, process, visit)
-    return seen, watched
+    return seen, (*ran_alone(process.runtime, batched, len(batch)), *disturbed(changed))
 
 
 def _ends(array: Array) -> Array:

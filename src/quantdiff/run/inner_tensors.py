@@ -1,74 +1,110 @@
-"""Inner tensors of a ``.tflite`` on a runtime: the file with further outputs, run beside the untouched one."""
+"""Inner tensors of a ``.tflite`` on a runtime: the file with further outputs, in a child, beside the untouched one."""
 
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from quantdiff.errors import UnsupportedOp
-from quantdiff.graph import Model
+from quantdiff.graph import Graph, Model
 from quantdiff.load.data import Batch
+from quantdiff.load.mapped import release
 from quantdiff.load.rewrite import with_outputs
-from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
-from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.tflite import inputs_of, trace_tflite
+from quantdiff.recording import changed_elements
+from quantdiff.run.child import Measured, RuntimeProcess
+from quantdiff.run.tflite import Loaded, as_inputs, bound_inputs, inputs_of, may_batch
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
-from quantdiff.trace import Trace
-
-Visit = Callable[[dict[int, Array]], None]
+from quantdiff.tally.rows import RowSums
 
 BYTES_AT_ONCE = 2**27  # of inner values in memory
+READABLE = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
+"""Types that every runtime's Python interface can give back."""
+
+Parts = list[tuple[list[int], list[int]]]
+Take = Callable[[Batch], list[Array]]
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """The model's own outputs from the untouched file, and how many of them the watching changed."""
+def readable_tensors(graph: Graph, runtime: Runtime) -> list[int]:
+    """The outputs, and every tensor that an operator makes and the runtime can give back."""
+    hidden = "DENSIFY" if runtime is Runtime.XNNPACK else ""  # unpacked inside the delegate, never into the tensor
+    made = (i for operator in graph.operators if operator.op != hidden for i in operator.outputs)
+    return [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in READABLE]
 
-    trace: Trace
-    changed: int
 
+class InnerTensors:
+    """A file whose outputs are chosen tensors, in a child that stays alive between slices; a context manager.
 
-def watch_tensors(
-    model: Model,
-    tensors: Sequence[int],
-    batch: Batch,
-    process: RuntimeProcess,
-    visit: Visit,
-) -> Watched:
-    """Run ``model`` and show ``visit`` the values of ``tensors`` (indices), slice after slice, as the runtime has them.
-
-    Raises:
-        BadData: the data do not fit the model's inputs.
-        RuntimeFailed: the runtime refuses the model, crashes or hangs.
+    ``data`` is the file, which may also take inner tensors as inputs; ``alone`` runs it sample by sample whatever it
+    allows. One run at a time: threads wait for each other. The process is the caller's to close.
     """
-    assert model.path is not None
-    plain = trace_tflite(model, batch, process)
-    own, changed = len(model.main.outputs), 0
-    with tempfile.TemporaryDirectory(prefix="quantdiff-") as folder:
-        path = Path(folder) / model.path.name
-        path.write_bytes(with_outputs(model.path.read_bytes(), (*model.main.outputs, *tensors)))
-        exposed = load_tflite(path)
-        for start, rows in _slices(model, tensors, batch):
-            values = [value.array for value in trace_tflite(exposed, rows, process).outputs]
-            visit(dict(zip(tensors, values[own:], strict=True)))
-            for before, after in zip(plain.outputs, values[:own], strict=True):
-                changed += int(np.count_nonzero(before.array[start : start + len(rows)] != after))
-    return Watched(plain, changed)
+
+    def __init__(
+        self, model: Model, data: bytes, tensors: Sequence[int], process: RuntimeProcess, *, alone: bool = False
+    ) -> None:
+        assert model.path is not None
+        self.tensors, self._process, self._lock = tuple(tensors), process, threading.Lock()
+        self._folder = tempfile.TemporaryDirectory(prefix="quantdiff-")
+        path = Path(self._folder.name) / model.path.name
+        path.write_bytes(data)
+        self._loaded = Loaded(process, path, batch=not alone and may_batch(model.main))
+
+    def __enter__(self) -> InnerTensors:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def run(self, inputs: Sequence[Array]) -> dict[int, Array]:
+        """Tensor → values, which are the caller's. Shapes: (samples, …).
+
+        Raises:
+            RuntimeFailed: the runtime refuses the model, crashes or hangs; a crash in batches leads to single samples.
+        """
+        with self._lock:
+            arrays, _ = self._loaded.ask(lambda: self._process.run(inputs, len(self.tensors), _unheard))
+        return dict(zip(self.tensors, arrays, strict=True))
+
+    def view(self, inputs: Sequence[Array]) -> dict[int, Array]:
+        """As ``run``, in the child's memory: the arrays hold until the call after ``VIEWS`` - 1 others."""
+        with self._lock:
+            arrays = self._loaded.ask(lambda: self._process.view(inputs, len(self.tensors)))
+        return dict(zip(self.tensors, arrays, strict=True))
+
+    def measure(
+        self, inputs: Sequence[Array], pairs: Sequence[Measured], wanted: AbstractSet[int] = frozenset()
+    ) -> tuple[dict[int, Array], list[RowSums]]:
+        """The tensors ``wanted``, and the sums of pairs, whose ``output`` is a tensor; counted in the child.
+
+        Raises:
+            RuntimeFailed: as ``run``.
+        """
+        number = {tensor: i for i, tensor in enumerate(self.tensors)}
+        asked = [replace(pair, output=number[pair.output]) for pair in pairs]
+        kept = [tensor for tensor in self.tensors if tensor in wanted]
+        chosen = [tensor in wanted for tensor in self.tensors]
+        with self._lock:
+            arrays, sums = self._loaded.ask(lambda: self._process.measure(inputs, chosen, asked))
+        return dict(zip(kept, arrays, strict=True)), sums
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Some samples, run one by one: their inputs as the runtime takes them, inner tensors and final outputs.
+    """A slice of the data: inputs as the runtime takes them, inner tensors, and outputs of the untouched file.
 
-    ``values`` are by tensor index, ``inputs`` and ``outputs`` in the model's order; all with the samples along axis 0
-    and the tensor's own shape behind. ``changed`` elements of the outputs came out otherwise than from the
-    untouched file.
+    ``values`` are by tensor index, those of the model's outputs are its ``outputs``; ``inputs`` and ``outputs`` in
+    the model's order; all with the samples along axis 0 and, where these ran one by one, the tensor's own shape behind.
+    ``changed`` elements of the outputs come out otherwise when inner tensors are outputs too, see
+    ``recording.changed_elements``. ``delegated``: the parts of the untouched graph that a delegate runs, as input
+    and output tensors. ``batched``: whether the untouched file ran several samples at once.
     """
 
     start: int
@@ -77,37 +113,68 @@ class Reading:
     values: dict[int, Array]
     outputs: tuple[Array, ...]
     changed: int
+    delegated: Parts = field(default_factory=list)
+    batched: bool = False
 
 
 def read_tensors(
-    model: Model, tensors: Sequence[int], batch: Batch, process: RuntimeProcess
+    model: Model, tensors: Sequence[int], batch: Batch, process: RuntimeProcess, *, alone: bool = True
 ) -> Generator[Reading, None, None]:
     """Run ``model`` and give inputs, outputs and ``tensors`` (indices), slice after slice, as the runtime has them.
 
-    Sample by sample, as on a device: some kernels round by the place of an element in the whole array.
+    ``alone``: sample by sample, as on a device, since some kernels round by the place of an element in the whole array;
+    otherwise in batches where the model allows it.
 
     Raises:
         BadData: the data do not fit the model's inputs.
         RuntimeFailed: the runtime refuses the model, crashes or hangs.
     """
+    take: Take = partial(inputs_of, model) if alone else lambda rows: as_inputs(model, bound_inputs(model, rows))
+    yield from _read(model, tensors, _slices(model, tensors, batch), take, process, alone)
+
+
+def read_everything(model: Model, inputs: Sequence[Array], runtime: Runtime, timeout: float) -> Reading:
+    """Every readable tensor, the model's inputs too, for all of ``inputs`` sample by sample, in a child of its own.
+
+    Shapes: each input (samples, *shape of the model's input), in the input's own type.
+
+    Raises:
+        RuntimeFailed: the runtime refuses the model, crashes or hangs.
+    """
+    graph = model.main
+    rows = Batch({f"{i}": array for i, array in enumerate(inputs)})
+    tensors = [*graph.inputs, *readable_tensors(graph, runtime)]
+    with RuntimeProcess(runtime.value, timeout=timeout) as process:
+        (reading,) = _read(model, tensors, [(0, rows)], lambda rows: [*rows.arrays.values()], process, alone=True)
+    return reading
+
+
+def _read(
+    model: Model, tensors: Sequence[int], slices: Sequence[tuple[int, Batch]], take: Take, process: RuntimeProcess,
+    alone: bool,
+) -> Generator[Reading, None, None]:  # fmt: skip
+    """The untouched file on all slices, whose outputs are kept; then slice after slice the one with more outputs."""
     assert model.path is not None
-    graph, slices = model.main, _slices(model, tensors, batch)
-    inner = [i for i in dict.fromkeys(tensors) if i not in graph.outputs]
-    exposed = (*graph.outputs, *inner)
-    process.load(model.path, batch=False)
-    own = [process.run(inputs_of(model, rows), len(graph.outputs), _unheard)[0] for _, rows in slices]
-    with tempfile.TemporaryDirectory(prefix="quantdiff-") as folder:
-        path = Path(folder) / model.path.name
-        path.write_bytes(with_outputs(model.path.read_bytes(), exposed))
-        process.load(path, batch=False)
-        for (start, rows), before in zip(slices, own, strict=True):
-            inputs = inputs_of(model, rows)
-            arrays, _ = process.run(inputs, len(exposed), _unheard)
-            values = {i: a.reshape(-1, *graph.tensors[i].shape) for i, a in zip(exposed, arrays, strict=True)}
+    graph = model.main
+    untouched = Loaded(process, model.path, batch=not alone and may_batch(graph))
+    ran = []
+    for _, rows in slices:
+        ran.append(untouched.ask(partial(process.run, take(rows), len(graph.outputs), _unheard)))
+        release(rows.arrays.values())
+    delegated = process.delegated
+    inner = [i for i in dict.fromkeys(tensors) if i not in (*graph.outputs, *graph.inputs)]
+    shown = (*graph.outputs, *inner)
+    with InnerTensors(model, with_outputs(model.path.read_bytes(), shown), shown, process, alone=alone) as rewritten:
+        for (start, rows), (arrays, batched) in zip(slices, ran, strict=True):
+            inputs = take(rows)
+            own = dict(zip(graph.outputs, arrays, strict=True))
+            seen = rewritten.run(inputs)
+            changed = sum(changed_elements(seen[i], array) for i, array in own.items())
+            values = {i: _by_sample(a, len(graph.tensors[i].shape)) if alone else a for i, a in (seen | own).items()}
+            values |= {i: array for i, array in zip(graph.inputs, inputs, strict=True) if i in tensors}
             outputs = tuple(values[i] for i in graph.outputs)
-            pairs = zip(before, outputs, strict=True)
-            changed = sum(int(np.count_nonzero(a.reshape(b.shape) != b)) for a, b in pairs)
-            yield Reading(start, rows, tuple(inputs), values, outputs, changed)
+            yield Reading(start, rows, tuple(inputs), values, outputs, changed, delegated, batched)
+            release(rows.arrays.values())
 
 
 def simulate_tensors(
@@ -131,11 +198,19 @@ def simulate_tensors(
         yield Reading(start, rows, tuple(inputs), {i: chain.values[i] for i in tensors}, outputs, 0)
 
 
-def disturbed(changed: int) -> tuple[str, ...]:
-    """A note where reading inner tensors changed what was read; none where it did not."""
+def disturbed(changed: int, model: str = "the model") -> tuple[str, ...]:
+    """A note where reading inner tensors changed the outputs; none where it did not."""
     if not changed:
         return ()
-    return (f"{changed} outputs of the model changed when its inner tensors were made outputs",)
+    return (f"{changed} outputs of {model} changed when its inner values were read: do not rely on these figures",)
+
+
+def _by_sample(array: Array, rank: int) -> Array:
+    """The runs along an axis of their own: a child joins runs along an axis of size 1 where there is one.
+
+    A file that leaves a shape open may say rank 0 for more than a number: then there was one.
+    """
+    return array[:, None] if array.ndim == rank or (rank == 0 and array.ndim > 1) else array
 
 
 def _unheard(done: int) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from quantdiff.run.child import RuntimeProcess
 from quantdiff.trace import Trace, Value
 
 RUNTIMES = ("xnnpack", "builtin", "reference", "tflm")
+T = TypeVar("T")
+
 BYTES_AT_ONCE = 2**24  # of input, in one message to the child
 # Nobody promises that these take a larger batch than the file's: SVDF's state, resized, corrupts LiteRT 2.3's heap.
 NEVER_BATCHED = ("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "CUSTOM")
@@ -49,14 +52,17 @@ def trace_tflite(
         BadData: the data do not fit the model's inputs.
         RuntimeFailed: the runtime refuses the model, crashes or hangs.
     """
-    graph, path, names = model.main, model.path, _signature_names(model)
-    assert path is not None
-    tensors = tuple(graph.tensors[i] for i in graph.inputs)
-    feed = _Feed(path, bound_inputs(model, batch), tensors, len(graph.outputs), on_progress)
-    arrays, batched = _run(process, feed, may_batch(graph))
+    graph, names = model.main, _signature_names(model)
+    assert model.path is not None
+    loaded = Loaded(process, model.path, batch=may_batch(graph))
+    arrays, batched = _stream(loaded, model, bound_inputs(model, batch), on_progress)
     values = tuple(_value(graph, i, names, array) for i, array in zip(graph.outputs, arrays, strict=True))
-    alone = () if batched or len(batch) == 1 else (f"{process.runtime} ran the samples one by one",)
-    return Trace(f"tflite:{process.runtime}", values, alone)
+    return Trace(f"tflite:{process.runtime}", values, ran_alone(process.runtime, batched, len(batch)))
+
+
+def ran_alone(runtime: str, batched: bool, samples: int) -> tuple[str, ...]:
+    """A note where several samples were not run at once."""
+    return () if batched or samples == 1 else (f"{runtime} ran the samples one by one",)
 
 
 def inputs_of(model: Model, batch: Batch) -> list[Array]:
@@ -65,9 +71,18 @@ def inputs_of(model: Model, batch: Batch) -> list[Array]:
     Raises:
         BadData: the data do not fit the model's inputs, or are too few for one invocation.
     """
-    tensors, source = [model.main.tensors[i] for i in model.main.inputs], _source(model)
-    bound = bound_inputs(model, batch)
-    return [_by_invocation(as_input(a, t, source), t, source) for a, t in zip(bound, tensors, strict=True)]
+    tensors, fed = _input_tensors(model), as_inputs(model, bound_inputs(model, batch))
+    return [_by_invocation(array, tensor, _source(model)) for array, tensor in zip(fed, tensors, strict=True)]
+
+
+def as_inputs(model: Model, arrays: Sequence[Array]) -> list[Array]:
+    """Real values, one array per input of the model, as these take them.
+
+    Raises:
+        BadData: fractions for an input that takes whole numbers.
+    """
+    source = _source(model)
+    return [_as_input(array, tensor, source) for array, tensor in zip(arrays, _input_tensors(model), strict=True)]
 
 
 def bound_inputs(model: Model, batch: Batch) -> tuple[Array, ...]:
@@ -82,13 +97,17 @@ def bound_inputs(model: Model, batch: Batch) -> tuple[Array, ...]:
 def slots_of(model: Model) -> tuple[Slot, ...]:
     """What the main graph takes, by the names of its signature where it has one."""
     names = _signature_names(model)
-    return tuple(_slot(model.main.tensors[i], names) for i in model.main.inputs)
+    return tuple(_slot(tensor, names) for tensor in _input_tensors(model))
 
 
 def output_names(model: Model) -> tuple[str, ...]:
     """What the main graph gives, by the names of its signature where it has one."""
     names = _signature_names(model)
     return tuple(names.get(i, model.main.tensors[i].label) for i in model.main.outputs)
+
+
+def _input_tensors(model: Model) -> list[Tensor]:
+    return [model.main.tensors[i] for i in model.main.inputs]
 
 
 def _source(model: Model) -> str:
@@ -105,42 +124,50 @@ def _by_invocation(array: Array, tensor: Tensor, model: str) -> Array:
     return array[: len(array) // rows * rows].reshape(-1, rows, *array.shape[1:])
 
 
-@dataclass(frozen=True, slots=True)
-class _Feed:
-    """Everything that a run needs: the file, real inputs and the tensors that take them, the number of outputs."""
+class Loaded:
+    """A file in a child: in batches where ``batch`` allows it, and sample by sample once that has crashed."""
 
-    path: Path
-    inputs: tuple[Array, ...]
-    tensors: tuple[Tensor, ...]
-    outputs: int
-    on_progress: Callable[[int], None]
+    def __init__(self, process: RuntimeProcess, path: Path, *, batch: bool) -> None:
+        self.process, self._path, self._batch, self._ready = process, path, batch, False
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """What the child answers; the file is loaded when it is first asked.
+
+        Raises:
+            RuntimeFailed: the runtime refuses the model, crashes or hangs.
+        """
+        try:
+            if not self._ready:
+                self.process.load(self._path, batch=self._batch)
+                self._ready = True
+            return question()
+        except RuntimeCrashed:
+            if not self._batch:
+                raise
+        self._batch = self._ready = False
+        return self.ask(question)
 
 
-def _run(process: RuntimeProcess, feed: _Feed, batch: bool) -> tuple[list[Array], bool]:
-    """Outputs as the runtime gave them, and whether in batches; a crash in batches leads to single samples."""
-    try:
-        process.load(feed.path, batch=batch)
-        return _stream(process, feed)
-    except RuntimeCrashed:
-        if not batch:
-            raise
-    return _run(process, feed, batch=False)
-
-
-def _stream(process: RuntimeProcess, feed: _Feed) -> tuple[list[Array], bool]:
-    """Run slice after slice of the data, so that quantized copies stay small."""
-    count = len(feed.inputs[0])
-    size = max(1, BYTES_AT_ONCE // sum(array[:1].nbytes for array in feed.inputs))
+def _stream(
+    loaded: Loaded, model: Model, inputs: Sequence[Array], on_progress: Callable[[int], None]
+) -> tuple[list[Array], bool]:
+    """Outputs for slice after slice of real inputs, so that quantized copies stay small; and whether in batches."""
+    count, outputs = len(inputs[0]), len(model.main.outputs)
+    size = max(1, BYTES_AT_ONCE // sum(array[:1].nbytes for array in inputs))
     parts, ways = [], set()
     for start in range(0, count, size):
-        pairs = zip(feed.inputs, feed.tensors, strict=True)
-        rows = [as_input(array[start : start + size], tensor, feed.path.name) for array, tensor in pairs]
-        arrays, batched = process.run(rows, feed.outputs, lambda done, at=start: feed.on_progress(at + done))  # type: ignore[misc]
+        rows = as_inputs(model, [array[start : start + size] for array in inputs])
+        told = partial(_told, on_progress, start)
+        arrays, batched = loaded.ask(partial(loaded.process.run, rows, outputs, told))
         parts.append(arrays)
         ways.add(batched)
-        release(feed.inputs)
-    feed.on_progress(count)
-    return [np.concatenate([part[i] for part in parts]) for i in range(feed.outputs)], ways == {True}
+        release(inputs)
+    on_progress(count)
+    return [np.concatenate([part[i] for part in parts]) for i in range(outputs)], ways == {True}
+
+
+def _told(on_progress: Callable[[int], None], start: int, done: int) -> None:
+    on_progress(start + done)
 
 
 def may_batch(graph: Graph) -> bool:
@@ -149,7 +176,7 @@ def may_batch(graph: Graph) -> bool:
     return not has_state and not any(op.op.startswith(NEVER_BATCHED) for op in graph.operators)
 
 
-def as_input(array: Array, tensor: Tensor, model: str) -> Array:
+def _as_input(array: Array, tensor: Tensor, model: str) -> Array:
     """Real values as the tensor wants them: quantized, or as plain numbers of its dtype.
 
     Raises:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from quantdiff.flow import Flow, FlowValue, tflite_flow
@@ -14,9 +15,9 @@ from quantdiff.load.rewire import with_inputs
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.quant import Array
 from quantdiff.recording import Comparand, ErrorStats
-from quantdiff.run.child import VIEWS, Measured
-from quantdiff.run.exposed import Engine, Exposed
-from quantdiff.run.tflite import as_input
+from quantdiff.run.child import TIMEOUT, VIEWS, Measured, RuntimeProcess
+from quantdiff.run.inner_tensors import InnerTensors
+from quantdiff.run.tflite import as_inputs
 from quantdiff.tally.rows import RowSums, row_sums
 from quantdiff.trace import Value
 
@@ -29,23 +30,30 @@ class TfliteRecorder:
 
     in_flight = VIEWS - 1
 
-    def __init__(self, model: Model, engine: Engine) -> None:
+    def __init__(self, model: Model, runtime: str, timeout: float = TIMEOUT) -> None:
         assert model.path is not None
-        self.model, self.flow, self._engine = model, tflite_flow(model, f"tflite:{engine.runtime}"), engine
+        self.model, self.flow = model, tflite_flow(model, f"tflite:{runtime}")
+        self._runtime, self._timeout = runtime, timeout
         self.places, self._file = self.flow.by_key(), model.path.read_bytes()
         inner = [key for key in self.places if key not in model.main.inputs]
-        self._exposed = Exposed(with_outputs(self._file, inner), model, inner, engine)
-        self._exchanged: tuple[object, Exposed] | None = None
+        self._opened = ExitStack(), ExitStack()
+        self._inner = self._open(0, with_outputs(self._file, inner), inner)
+        self._exchanged: tuple[object, InnerTensors] | None = None
         self._exchanging = threading.Lock()
         self._shapes: dict[int, tuple[int, ...]] = {}
+
+    def _open(self, child: int, data: bytes, tensors: Sequence[int]) -> InnerTensors:
+        """A file in one of the two children, in place of the one that was there."""
+        self._opened[child].close()
+        process = self._opened[child].enter_context(RuntimeProcess(self._runtime, timeout=self._timeout))
+        return self._opened[child].enter_context(InnerTensors(self.model, data, tensors, process))
 
     def __enter__(self) -> TfliteRecorder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._exposed.__exit__()
-        if self._exchanged is not None:
-            self._exchanged[1].__exit__()
+        for opened in self._opened:
+            opened.close()
 
     def run(self, inputs: Sequence[Array]) -> TfliteRecording:
         """Run the model on real inputs, in the order of its own.
@@ -54,9 +62,8 @@ class TfliteRecorder:
             BadData: fractions for an input that takes whole numbers.
             RuntimeFailed: the runtime refuses the model, crashes or hangs.
         """
-        graph, name = self.model.main, self.model.path.name if self.model.path else ""
-        fed = [as_input(array, graph.tensors[i], name) for i, array in zip(graph.inputs, inputs, strict=True)]
-        values = dict(zip(graph.inputs, fed, strict=True)) | self._exposed.run(fed)
+        fed = as_inputs(self.model, inputs)
+        values = dict(zip(self.model.main.inputs, fed, strict=True)) | self._inner.view(fed)
         self._shapes = {key: array.shape[1:] for key, array in values.items()}
         return TfliteRecording(self.flow, self, values)
 
@@ -66,16 +73,15 @@ class TfliteRecorder:
         Raises:
             BadData, RuntimeFailed: as ``run``.
         """
-        graph, name = self.model.main, self.model.path.name if self.model.path else ""
-        fed = [as_input(array, graph.tensors[i], name) for i, array in zip(graph.inputs, inputs, strict=True)]
-        own = dict(zip(graph.inputs, fed, strict=True))
+        fed = as_inputs(self.model, inputs)
+        own = dict(zip(self.model.main.inputs, fed, strict=True))
         given = {pair.key: pair.theirs for pair in pairs}
         inner = [pair for pair in pairs if pair.key not in own]
         computable = set(self.computable(given))
         alone = [pair for pair in inner if pair.key in computable]
         with ThreadPoolExecutor(1) as beside:
             again = beside.submit(self._measure_again, fed, given, alone) if alone else None
-            values, sums = self._exposed.measure(fed, [self._measured(pair) for pair in inner], wanted - own.keys())
+            values, sums = self._inner.measure(fed, [self._measured(pair) for pair in inner], wanted - own.keys())
             local = again.result() if again else []
         whole = {pair.key: self._beside(pair, own[pair.key]) for pair in pairs if pair.key in own}
         return ErrorStats(
@@ -87,8 +93,8 @@ class TfliteRecorder:
     def _measure_again(
         self, fed: Sequence[Array], given: Mapping[int, Value], pairs: Sequence[Comparand]
     ) -> list[RowSums]:
-        exposed, arrays = self.exchanged(given, [pair.key for pair in pairs])
-        return exposed.measure([*fed, *arrays], [self._measured(pair) for pair in pairs])[1]
+        rewritten, arrays = self.exchanged(given, [pair.key for pair in pairs])
+        return rewritten.measure([*fed, *arrays], [self._measured(pair) for pair in pairs])[1]
 
     def _measured(self, pair: Comparand) -> Measured:
         return Measured(pair.key, pair.theirs, self.places[pair.key].quant, pair.grid, pair.compiled)
@@ -116,7 +122,7 @@ class TfliteRecorder:
                 waiting += [feed for feed in self.places[current].feeds if feed not in waiting]
         return found
 
-    def exchanged(self, given: Mapping[int, Value], wanted: Sequence[int]) -> tuple[Exposed, list[Array]]:
+    def exchanged(self, given: Mapping[int, Value], wanted: Sequence[int]) -> tuple[InnerTensors, list[Array]]:
         """The model that takes given values, as far as they fit, as inputs after its own; and these values.
 
         The model is the same one as long as it is asked for the same.
@@ -126,12 +132,9 @@ class TfliteRecorder:
         asked = tuple(grids.items()), tuple(wanted)
         with self._exchanging:
             if self._exchanged is None or self._exchanged[0] != asked:
-                if self._exchanged is not None:
-                    self._exchanged[1].__exit__()
-                exposed = Exposed(with_inputs(self._file, grids, wanted), self.model, wanted, self._engine)
-                self._exchanged = asked, exposed
-            exposed = self._exchanged[1]
-        return exposed, [_shaped(value.array, self._shapes[key]) for key, value in fed.items()]
+                self._exchanged = asked, self._open(1, with_inputs(self._file, grids, wanted), wanted)
+            rewritten = self._exchanged[1]
+        return rewritten, [_shaped(value.array, self._shapes[key]) for key, value in fed.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +158,8 @@ class TfliteRecording:
         own, inner = {key: self.values[key] for key in wanted if key in inputs}, [k for k in wanted if k not in inputs]
         if not inner:
             return own
-        exposed, arrays = self.owner.exchanged(given, inner)
-        return own | exposed.run([*(self.values[i] for i in inputs), *arrays])
+        rewritten, arrays = self.owner.exchanged(given, inner)
+        return own | rewritten.view([*(self.values[i] for i in inputs), *arrays])
 
 
 def _shaped(array: Array, shape: tuple[int, ...]) -> Array:

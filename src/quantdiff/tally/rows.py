@@ -15,7 +15,16 @@ from quantdiff.errors import NotComparable
 from quantdiff.quant import INTEGER_RANGE, Array, Grid, QuantParams, dequantize, quantize
 from quantdiff.trace import Value
 
-WIDTH = 18  # of a row
+SUMS = ("error", "squared_error", "squared_reference", "squared_candidate", "product")
+EXTREMES = ("max_abs_error", "reference_min", "reference_max", "candidate_min", "candidate_max")
+COUNTS = ("differing", "max_steps", "steps", "abs_steps", "clipped_low", "clipped_high", "at_low", "at_high")
+COLUMNS = (*SUMS, *EXTREMES, *COUNTS)
+"""Of a row, in the order in which ``loops.add_rows`` writes them.
+
+An error is candidate − reference in real units. The last ones are counted on a grid, steps as candidate − reference:
+``clipped`` are reference values that the grid cuts off, ``at`` candidate integers at its ends.
+"""
+WIDTH = len(COLUMNS)
 FLOAT = np.dtype(np.float32)
 AT_ONCE = 2**16  # elements that NumPy takes at once: its intermediate arrays stay in the cache
 
@@ -31,27 +40,28 @@ class RowSums:
 
     packed: Array
 
+    def __getitem__(self, column: str) -> Array:
+        """One of ``COLUMNS``, a double a sample."""
+        values: Array = self.packed[:, COLUMNS.index(column)]
+        return values
+
     @property
     def sums(self) -> Array:
-        """Error (candidate − reference), its square, squares of reference and candidate, their product."""
-        return self.packed[:, :5]
+        """The columns ``SUMS``."""
+        return self.packed[:, : len(SUMS)]
 
     @property
     def extremes(self) -> Array:
-        """Largest absolute error, smallest and largest of the reference, of the candidate."""
-        return self.packed[:, 5:10]
+        """The columns ``EXTREMES``."""
+        return self.packed[:, len(SUMS) : -len(COUNTS)]
 
     @property
     def counts(self) -> Array:
-        """What is counted on a grid, int64.
-
-        Integers that differ, largest difference, its sum and absolute sum; reference values that the grid cuts off
-        below and above; candidate integers at its lower and upper end.
-        """
-        return self.packed[:, 10:].astype(np.int64)
+        """The columns ``COUNTS``, int64."""
+        return self.packed[:, -len(COUNTS) :].astype(np.int64)
 
 
-NOTHING = np.asarray([[0.0] * 6 + [np.inf, -np.inf, np.inf, -np.inf] + [0.0] * 8])
+NOTHING = np.asarray([[{"min": np.inf, "max": -np.inf}.get(column[-3:], 0.0) for column in COLUMNS]])
 """A row before anything is added."""
 
 
@@ -167,19 +177,27 @@ def _by_numpy(
     reference: tuple[Array, QuantParams | None], candidate: tuple[Array, QuantParams | None], grid: Grid | None
 ) -> RowSums:
     a, b = (_real(*side) for side in (reference, candidate))
-    wide = a.astype(np.float64), b.astype(np.float64)
-    error = wide[1] - wide[0]
-    products = (error, error**2, wide[0] ** 2, wide[1] ** 2, wide[0] * wide[1])
-    ends = (np.abs(b - a).max(1), a.min(1), a.max(1), b.min(1), b.max(1))
-    counts = np.zeros((len(a), 8), np.int64)
+    ours, theirs = a.astype(np.float64), b.astype(np.float64)
+    error = theirs - ours
+    sums: dict[str, Array] = {
+        "error": error,
+        "squared_error": error**2,
+        "squared_reference": ours**2,
+        "squared_candidate": theirs**2,
+        "product": ours * theirs,
+    }
+    largest: dict[str, Array] = {"max_abs_error": np.abs(b - a), "reference_max": a, "candidate_max": b}
     if grid is not None:
         (low, high), (lower, upper) = INTEGER_RANGE[grid.dtype], cut(grid)
-        ours, theirs = (_steps(x, *side, grid) for x, side in ((a, reference), (b, candidate)))
-        steps = theirs - ours
-        facts = (steps != 0, np.abs(steps), steps, np.abs(steps), a < lower, a > upper, theirs == low, theirs == high)
-        counts = np.stack([fact.max(1) if i == 1 else fact.sum(1) for i, fact in enumerate(facts)], 1)
-    sums = np.stack([x.sum(1) for x in products], 1)
-    return RowSums(np.concatenate([sums, np.stack(ends, 1), counts], axis=1, dtype=np.float64))
+        own, other = (_steps(x, *side, grid) for x, side in ((a, reference), (b, candidate)))
+        steps = other - own
+        largest["max_steps"] = np.abs(steps)
+        sums |= {"differing": steps != 0, "steps": steps, "abs_steps": np.abs(steps)}
+        sums |= {"clipped_low": a < lower, "clipped_high": a > upper, "at_low": other == low, "at_high": other == high}
+    columns = {"reference_min": a.min(1), "candidate_min": b.min(1)}
+    columns |= {name: x.max(1) for name, x in largest.items()} | {name: x.sum(1) for name, x in sums.items()}
+    nothing = np.zeros(len(a))
+    return RowSums(np.stack([columns.get(name, nothing) for name in COLUMNS], 1).astype(np.float64, copy=False))
 
 
 def _real(array: Array, quant: QuantParams | None) -> Array:

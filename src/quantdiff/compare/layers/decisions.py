@@ -8,8 +8,8 @@ from heapq import nlargest
 
 import numpy as np
 
-from quantdiff.compare.metrics import CLASSES_AT_LEAST
 from quantdiff.quant import Array
+from quantdiff.tally.stats import CLASSES_AT_LEAST
 from quantdiff.trace import Value
 
 KEPT = 10  # of each

@@ -11,7 +11,7 @@ from quantdiff.align.segments import RESCALED, core, segments
 from quantdiff.compare.layers.decisions import Decisions, Flip, WorstSample
 from quantdiff.compare.layers.figures import LayerFigures, figures_of
 from quantdiff.compare.layers.notes import notes_of
-from quantdiff.compare.layers.watch import PairSums
+from quantdiff.compare.layers.watch import PairStats
 from quantdiff.flow import Flow, FlowValue
 from quantdiff.shown import Shown
 
@@ -97,10 +97,10 @@ def _last_paired(flow: Flow, key: int, paired: dict[int, int]) -> tuple[int | No
 
 
 def report_of(
-    alignment: Alignment, sums: Sequence[PairSums], decisions: Decisions, notes: tuple[str, ...] = ()
+    alignment: Alignment, stats: Sequence[PairStats], decisions: Decisions, notes: tuple[str, ...] = ()
 ) -> LayerReport:
     """Everything after the last sample."""
-    layers = tuple(_results(alignment, sums))
+    layers = tuple(_results(alignment, stats))
     return LayerReport(
         alignment.reference.engine,
         alignment.candidate.engine,
@@ -129,9 +129,9 @@ def _adds_most(layers: Sequence[LayerResult]) -> int | None:
     return None if worst is None or own[worst] == math.inf else worst
 
 
-def _results(alignment: Alignment, sums: Sequence[PairSums]) -> Iterator[LayerResult]:
+def _results(alignment: Alignment, stats: Sequence[PairStats]) -> Iterator[LayerResult]:
     places = alignment.reference.by_key(), alignment.candidate.by_key()
-    for match, grid, total in zip(alignment.matches, alignment.grids(), sums, strict=True):
+    for match, grid, total in zip(alignment.matches, alignment.grids(), stats, strict=True):
         mine, other = segments(match, *places)
         yield LayerResult(
             reference=mine[-1].name,

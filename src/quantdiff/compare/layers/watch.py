@@ -1,4 +1,4 @@
-"""Run both models slice by slice and keep the sums of every aligned pair; memory does not grow with the data."""
+"""Run both models slice by slice and keep the stats of every aligned pair; memory does not grow with the data."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from quantdiff.align.alignment import Alignment
 from quantdiff.compare.layers.decisions import Decisions
-from quantdiff.compare.layers.sums import Sums, sums_of
 from quantdiff.quant import Array
-from quantdiff.recording import BoundModel, Comparand, ErrorStats, Recording, disturbed, value_at
+from quantdiff.recording import BoundModel, Comparand, ErrorStats, Recording, changed_outputs, value_at
 from quantdiff.tally.rows import RowSums
+from quantdiff.tally.stats import Stats, stats_of_rows
 from quantdiff.trace import Value
 
 FLUSHED_AT = 64
@@ -27,10 +27,10 @@ SLICES = 8
 
 @dataclass(slots=True)
 class Gathered:
-    """The sums of one account of one pair, in the order of the samples."""
+    """The stats of one account of one pair, in the order of the samples."""
 
     name: str
-    sums: Sums = field(default_factory=Sums)
+    stats: Stats = field(default_factory=Stats)
     rows: list[Array] = field(default_factory=list)
     first: int = 0
     size: int = 0
@@ -51,16 +51,16 @@ class Gathered:
         """
         if self.rows:
             rows = np.concatenate(self.rows)
-            self.sums += sums_of(RowSums(rows), len(rows) * self.size, self.first, self.name)
+            self.stats += stats_of_rows(RowSums(rows), len(rows) * self.size, self.first, self.name)
             self.rows.clear()
 
 
 @dataclass(frozen=True, slots=True)
-class PairSums:
+class PairStats:
     """Both accounts of one pair: as it happens, and of this layer alone."""
 
-    accumulated: Sums
-    local: Sums
+    accumulated: Stats
+    local: Stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +117,13 @@ class Accounts:
                 self.decisions.add(i, value, kept.values[i], first)
         flows = self.alignment.reference, self.alignment.candidate
         for i, values in enumerate((apart.values, kept.outputs)):
-            self.changed[i] += disturbed(self.sides[i], flows[i], values, *kept.span)
+            self.changed[i] += changed_outputs(self.sides[i], flows[i], values, kept.span)
 
-    def sums(self) -> tuple[PairSums, ...]:
+    def stats(self) -> tuple[PairStats, ...]:
         """Both accounts of every pair, in the order of the matches."""
         for each in (*self.accumulated, *self.local):
             each.flush()
-        return tuple(PairSums(a.sums, b.sums) for a, b in zip(self.accumulated, self.local, strict=True))
+        return tuple(PairStats(a.stats, b.stats) for a, b in zip(self.accumulated, self.local, strict=True))
 
 
 def slices_of(samples: int, at_once: int) -> list[tuple[int, int]]:
@@ -138,8 +138,8 @@ def watch_pairs(
     candidate: BoundModel,
     decisions: Decisions,
     on_progress: Callable[[int], None] = lambda done: None,
-) -> tuple[tuple[PairSums, ...], tuple[int, int]]:
-    """The sums of every pair over all samples, in the order of the matches, and how many outputs watching changed.
+) -> tuple[tuple[PairStats, ...], tuple[int, int]]:
+    """The stats of every pair over all samples, in the order of the matches, and how many outputs watching changed.
 
     While the reference is held against a slice or two, the candidate runs the next one, and those before are added up.
     """
@@ -167,4 +167,4 @@ def watch_pairs(
                 finish(*each)
         for each in measuring:
             finish(*each)
-    return accounts.sums(), (accounts.changed[0], accounts.changed[1])
+    return accounts.stats(), (accounts.changed[0], accounts.changed[1])

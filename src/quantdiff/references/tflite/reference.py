@@ -17,7 +17,6 @@ from quantdiff.recording import Recorder
 from quantdiff.references.reference import Count, unheard
 from quantdiff.references.registry import Options
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.exposed import Engine
 from quantdiff.run.tflite import output_names, slots_of, trace_tflite
 from quantdiff.run.tflite_recorder import TfliteRecorder
 from quantdiff.trace import Trace
@@ -68,8 +67,9 @@ class TfliteReference:
 
     def recorder(self) -> AbstractContextManager[Recorder]:
         """It with its inner tensors, in children of its own."""
-        engine = Engine(self.process.runtime, self.process.timeout) if self.process else Engine(DEFAULT)
-        return TfliteRecorder(self.model, engine)
+        if self.process is None:
+            return TfliteRecorder(self.model, DEFAULT)
+        return TfliteRecorder(self.model, self.process.runtime, self.process.timeout)
 
     def lower(self) -> Model:
         """It is a graph of TFLite operators."""

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantdiff.compare.exact_sums import AT_ONCE, ExactSum, exact_sum
 from quantdiff.errors import NotComparable
+from quantdiff.tally.exact_sums import AT_ONCE, ExactSum, exact_sum
 
 LARGEST = 2.0**960
 doubles = st.floats(-LARGEST, LARGEST, allow_subnormal=True)
