@@ -18,7 +18,7 @@ from quantized_models import Made, make
 from quantdiff import api
 from quantdiff.compare.outcome import Outcome
 from quantdiff.experiment.trial import Trial
-from quantdiff.run.tflite import RUNTIMES
+from quantdiff.run.runtimes import RUNTIMES
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
@@ -50,7 +50,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         trial = Trial(model=model, quantize=quantize, bias=bias)
 
         def train(folder: Path) -> tuple[Outcome, Path]:
-            return api.run(trial, folder / "out", api.Settings(runtimes=RUNTIMES)), folder / "out"
+            return api.run(trial, folder / "out", api.Settings(runtimes=tuple(RUNTIMES))), folder / "out"
 
         return once(tmp_path_factory, f"run-{model}-{quantize}-{bias}", train)
 

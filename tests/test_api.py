@@ -20,11 +20,11 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.references.keras.frameworks import frameworks, quiet
 from quantdiff.references.keras.model import describe, load_keras
 from quantdiff.references.keras.run import trace_keras
-from quantdiff.run.tflite import RUNTIMES
+from quantdiff.run.runtimes import RUNTIMES
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]
 
-ALL = api.Settings(runtimes=RUNTIMES)
+ALL = api.Settings(runtimes=tuple(RUNTIMES))
 
 
 def find(outcome: Outcome, reference: str, candidate: str) -> Comparison:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pydoc
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 import small_models as models
 
 import quantdiff
+from quantdiff import api
+from quantdiff.compare.outcome import Outcome
 
 
 @pytest.mark.golden
@@ -28,5 +32,25 @@ def test_what_a_file_and_its_arithmetic_say(tmp_path: Path) -> None:
     assert "the reference runtime gave" in working._repr_html_()
 
 
-def test_every_public_name_has_a_home() -> None:
-    assert sorted(quantdiff.HOMES) == sorted(quantdiff.__all__)
+def test_every_name_that_type_checkers_see_is_there() -> None:
+    for module in (quantdiff, api):
+        assert module.__file__
+        names = re.findall(r"import (\w+)", Path(module.__file__).read_text().partition("TYPE_CHECKING:")[2])
+        assert module.__all__ == sorted(names)
+        assert all(callable(getattr(module, name)) or name == "DEFAULTS" for name in names)
+    assert quantdiff.diff is api.diff
+
+
+def test_a_name_that_is_none_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'quantdiff' has no attribute 'dif'"):
+        quantdiff.dif  # type: ignore[attr-defined]  # noqa: B018 (a type checker knows it, too)
+
+
+def test_help_shows_a_function_as_it_is_written() -> None:
+    assert "reference: " in pydoc.render_doc(quantdiff.diff)
+    assert "['Batch', 'ParityCallback'" in pydoc.plain(pydoc.render_doc(quantdiff))
+
+
+def typed() -> Outcome:
+    """Fails as a whole under ``mypy --strict`` where a public name is of type Any."""
+    return quantdiff.diff("a.tflite", "b.tflite", "x.npy")

@@ -268,7 +268,7 @@ def test_diff_of_two_tflite_files_never_imports_tensorflow(folder: Path) -> None
 
 
 def test_a_missing_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantdiff.run.tflite.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("quantdiff.run.runtimes.find_spec", lambda name: None)
     pair = folder / "int8.tflite", folder / "int8.tflite", "--data", folder / "data.npz"
     trouble(invoke("diff", *pair, "--runtime", "tflm"), "runtime tflm is not installed", "quantdiff[tflm]")
 

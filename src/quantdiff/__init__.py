@@ -1,60 +1,27 @@
 """Where, by how much and why a quantized TFLite / LiteRT model differs from the one that was trained."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from quantdiff.public import public_names
 
-if TYPE_CHECKING:
-    from quantdiff.api import Settings, diff, explain, inspect, lint, params, verify, work
-    from quantdiff.errors import QuantdiffError
-    from quantdiff.experiment.callback import ParityCallback
-    from quantdiff.experiment.trial import Trial
-    from quantdiff.load.data import Batch, load_batch, make_batch
-    from quantdiff.load.tflite import load_tflite
-    from quantdiff.report.notebook.explorer import explore
+__all__: list[str]
 
-__all__ = [
-    "Batch",
-    "ParityCallback",
-    "QuantdiffError",
-    "Settings",
-    "Trial",
-    "diff",
-    "explain",
-    "explore",
-    "inspect",
-    "lint",
-    "load_batch",
-    "load_tflite",
-    "make_batch",
-    "params",
-    "verify",
-    "work",
-]
-
-HOMES = {
-    "Batch": "load.data",
-    "ParityCallback": "experiment.callback",
-    "QuantdiffError": "errors",
-    "Settings": "api",
-    "Trial": "experiment.trial",
-    "diff": "api",
-    "explain": "api",
-    "explore": "report.notebook.explorer",
-    "inspect": "api",
-    "lint": "api",
-    "load_batch": "load.data",
-    "load_tflite": "load.tflite",
-    "make_batch": "load.data",
-    "params": "api",
-    "verify": "api",
-    "work": "api",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that ``import quantdiff`` costs nothing."""
-    if name not in HOMES:
-        raise AttributeError(f"module 'quantdiff' has no attribute {name!r}")
-    return getattr(import_module(f"quantdiff.{HOMES[name]}"), name)
+if TYPE_CHECKING:  # the list of the public names
+    from quantdiff.api import Settings as Settings
+    from quantdiff.api import diff as diff
+    from quantdiff.api import explain as explain
+    from quantdiff.api import inspect as inspect
+    from quantdiff.api import lint as lint
+    from quantdiff.api import params as params
+    from quantdiff.api import verify as verify
+    from quantdiff.api import work as work
+    from quantdiff.errors import QuantdiffError as QuantdiffError
+    from quantdiff.experiment.callback import ParityCallback as ParityCallback
+    from quantdiff.experiment.trial import Trial as Trial
+    from quantdiff.load.data import Batch as Batch
+    from quantdiff.load.data import load_batch as load_batch
+    from quantdiff.load.data import make_batch as make_batch
+    from quantdiff.load.tflite import load_tflite as load_tflite
+    from quantdiff.report.notebook.explorer import explore as explore
+else:
+    __getattr__, __all__ = public_names(__name__)

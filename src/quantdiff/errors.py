@@ -48,6 +48,10 @@ class RuntimeUnavailable(RuntimeFailed):
     """The runtime asked for is not installed here."""
 
 
+class NotSimulated(QuantdiffError):
+    """The simulator has no rules for the runtime asked for."""
+
+
 class RuntimeCrashed(RuntimeFailed):
     """The runtime's process ended by a signal while it ran the model."""
 

@@ -61,9 +61,10 @@ def assert_parity(
     from quantdiff.compare.comparison import TOLERANCE  # noqa: PLC0415
     from quantdiff.load.memory import as_batch  # noqa: PLC0415
     from quantdiff.report.text.parity import parity_text  # noqa: PLC0415
+    from quantdiff.run.runtimes import chosen  # noqa: PLC0415
 
     conditions = _conditions(limits, tolerance)
-    settings = api.Settings(_runtimes(runtime), TOLERANCE if tolerance is None else tolerance)
+    settings = api.Settings(chosen(runtime), TOLERANCE if tolerance is None else tolerance)
     with tempfile.TemporaryDirectory(prefix="quantdiff-") as folder:
         sources = (
             _source(reference, Path(folder) / "reference.tflite"),
@@ -130,16 +131,6 @@ def _conditions(limits: Mapping[str, float], tolerance: float | None) -> tuple[C
         raise ValueError(f"tolerance={tolerance}: give a distance in real units, 0 or more")
     close = (CLOSE,) if tolerance is not None and "not_close" not in limits else ()
     return (*(limit(metric, value) for metric, value in limits.items()), *close)
-
-
-def _runtimes(runtime: str | Sequence[str]) -> tuple[str, ...]:
-    from quantdiff.run.tflite import RUNTIMES, installed  # noqa: PLC0415
-
-    names = (runtime,) if isinstance(runtime, str) else tuple(runtime)
-    unknown = [name for name in names if name not in (*RUNTIMES, "all")]
-    if unknown or not names:
-        raise ValueError(f"runtime={runtime!r}: there are {', '.join(RUNTIMES)} and all")
-    return installed() if "all" in names else tuple(dict.fromkeys(names))
 
 
 def _source(model: Any, file: Path) -> Source:

@@ -8,12 +8,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import cheap_trials as cheap
 import pytest
+from handshake import ENDED, Meeting
 
 from quantdiff.experiment.store import BadStore, Stored, open_store
 
@@ -83,47 +83,57 @@ def check(path: Path) -> int:
 
 
 def test_kill_9_at_random_points(tmp_path: Path) -> None:
-    """20 rounds with seeded delays, the parent killed in some and a worker in others, on one store after another."""
+    """20 rounds on one store after another, in which the parent is killed at a statement, or a worker at its trials."""
     dice = random.Random(6)
     path, killed = tmp_path / "study0.db", {"parent": 0, "worker": 0}
     for turn in range(20):
         if path.is_file() and check(path) == 2 * COUNT:
             path = tmp_path / f"study{turn}.db"
-        before = check(path)
-        victim = dice.choice(["parent", "worker"])
-        pids = tmp_path / f"pids{turn}"
-        pids.mkdir()
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "QUANTDIFF_PIDS": str(pids)}
-        command = [sys.executable, "-c", CODE.format(count=COUNT), str(path)]
-        parent = subprocess.Popen(command, env=environment)
-        while not list(pids.iterdir()) and parent.poll() is None:
-            time.sleep(0.005)
-        time.sleep(dice.uniform(0, 0.25))
-        working = [int(each.name) for each in pids.iterdir()]
-        alive = parent.poll() is None
-        if victim == "parent":
-            parent.kill()
+        before, victim = check(path), dice.choice(["parent", "worker"])
+        place, in_between = dice.randrange({"parent": 600, "worker": 20}[victim]), dice.choice([True, False])
+        with Meeting() as meeting, started(path, meeting) as parent:
+            study = Round(meeting, parent.pid)
+            held = study.go_on(victim, place)
+            commits, in_doubt = study.commits, in_between and study.point == "COMMIT"
+            if held:
+                if in_between:
+                    meeting.go(held)  # it is killed while it works, in SQLite perhaps
+                os.kill(held, signal.SIGKILL)
+                killed[victim] += 1
+                study.go_on("nobody")
+            assert parent.wait() == (-signal.SIGKILL if held == parent.pid else 0)
+        if held == parent.pid:
+            assert check(path) - before in ((commits, commits + 1) if in_doubt else (commits,))
         else:
-            kill(dice.choice(working))
-        assert parent.wait(60) == (-signal.SIGKILL if alive and victim == "parent" else 0)
-        killed[victim] += alive
-        after = check(path)
-        assert after >= before
-        assert victim == "parent" or after == 2 * COUNT
-        wait_for_the_end_of(working)
+            assert check(path) == 2 * COUNT
     assert min(killed.values()) >= 4, killed
 
 
-def kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+def started(path: Path, meeting: Meeting) -> subprocess.Popen[bytes]:
+    environment = {**meeting.environment, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.Popen([sys.executable, "-c", CODE.format(count=COUNT), str(path)], env=environment)
 
 
-def wait_for_the_end_of(pids: list[int]) -> None:
-    """Workers end with their parent, however it ends."""
-    deadline = time.monotonic() + 30
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+class Round:
+    """A study that runs: which of its processes are there, the point last reached, and the commits carried out."""
+
+    def __init__(self, meeting: Meeting, parent: int) -> None:
+        self.meeting, self.parent, self.alive = meeting, parent, {parent}
+        self.point, self.commits = "", 0
+
+    def go_on(self, victim: str, place: int = 0) -> int:
+        """Let all go on until the victim has reached its points up to ``place``: its process id; 0 when all ended."""
+        for pid, point in self.meeting.points():
+            self.point = point
+            if point == ENDED:  # workers do so with their parent, however it ends
+                self.alive.discard(pid)
+                if not self.alive:
+                    break
+                continue
+            self.alive.add(pid)
+            if victim == ("parent" if pid == self.parent else "worker"):
+                if not place:
+                    return pid
+                place -= 1
+            self.commits += point == "COMMIT"
+        return 0

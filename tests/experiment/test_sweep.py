@@ -8,13 +8,14 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from handshake import ENDED, Meeting
 
 from quantdiff.cli import main
 from quantdiff.experiment.evaluate import attempt_all
@@ -30,6 +31,7 @@ pytestmark = [pytest.mark.keras, pytest.mark.golden]
 SWEEP = [str(Path(sys.executable).parent / "quantdiff"), "sweep"]
 OPTIONS = ["--models", "dense1", "--seeds", "0-1", "--data", "digits.npz", "--calibration", "test"]
 TRIALS = 2 * len(CONDITIONS)
+KILLED_AFTER = 5  # trials, in the middle of a group
 BUILDER = """
 import tf_keras as keras
 
@@ -73,21 +75,32 @@ def rows(path: Path) -> dict[str, Stored]:
         return {stored.trial.key: stored for stored in store.read()}
 
 
-def wait_for(path: Path, trials: int) -> None:
-    deadline = time.monotonic() + 300
-    while not path.is_file() or len(rows(path)) < trials:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+def started(folder: Path, meeting: Meeting, *options: str, **streams: Any) -> subprocess.Popen[str]:
+    """A sweep that meets the test where a worker tries a group and where a trial is stored."""
+    environment = {**meeting.environment, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", "import told_sweep; told_sweep.main()", "sweep", *OPTIONS, *options]
+    return subprocess.Popen(command, cwd=folder, env=environment, text=True, **streams)
+
+
+def wait_for(meeting: Meeting, point: str, times: int = 1) -> None:
+    """Let all go on until this point is reached for the last of ``times``: that process waits there."""
+    for _, reached in meeting.points():
+        assert reached != ENDED
+        times -= reached == point
+        if not times:
+            return
 
 
 def test_killed_and_gone_on_with_it_has_every_row_once(folder: Path, worker: Worker) -> None:
     command = [*SWEEP, *OPTIONS, "--store", "a.db"]
-    parent = subprocess.Popen([*command, "--jobs", "2"], cwd=folder, stdout=subprocess.DEVNULL)
-    wait_for(folder / "a.db", 1)
-    parent.kill()
-    parent.wait()
+    with Meeting() as meeting:
+        options = "--store", "a.db", "--jobs", "2"
+        parent = started(folder, meeting, *options, stdout=subprocess.DEVNULL)
+        wait_for(meeting, "stored", KILLED_AFTER)
+        parent.kill()
+        parent.wait()
     some = rows(folder / "a.db")
-    assert 1 <= len(some) <= TRIALS
+    assert len(some) == KILLED_AFTER
 
     done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     table = list(csv.DictReader(io.StringIO(done.stdout)))
@@ -115,15 +128,15 @@ def test_killed_and_gone_on_with_it_has_every_row_once(folder: Path, worker: Wor
 
 
 def test_ctrl_c_says_how_to_go_on(folder: Path) -> None:
-    command = [*SWEEP, *OPTIONS, "--store", "c.db"]
     before = signal.signal(
         signal.SIGINT, signal.default_int_handler
     )  # a shell's background jobs ignore it, children too
-    child = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    signal.signal(signal.SIGINT, before)
-    wait_for(folder / "c.db", 0)
-    child.send_signal(signal.SIGINT)
-    printed, said = child.communicate(timeout=120)
+    with Meeting() as meeting:
+        child = started(folder, meeting, "--store", "c.db", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        signal.signal(signal.SIGINT, before)
+        wait_for(meeting, "try")
+        child.send_signal(signal.SIGINT)
+        printed, said = child.communicate(timeout=120)
     assert child.returncode == 130
     assert said == f"error: stopped; 0 of {TRIALS} trials are in c.db. The same command goes on from there\n"
     assert printed == ""

@@ -21,10 +21,10 @@ from quantdiff.ladder.explanation import BIAS, CURVES, EXACT, LISTED, MECHANISMS
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.references.keras.frameworks import frameworks, quiet
-from quantdiff.run.tflite import RUNTIMES
+from quantdiff.run.runtimes import RUNTIMES
 
 SAMPLES = 24
-ALL = api.Settings(runtimes=RUNTIMES)
+ALL = api.Settings(runtimes=tuple(RUNTIMES))
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]
 

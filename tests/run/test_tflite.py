@@ -14,7 +14,8 @@ from quantdiff.load.data import Batch, make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array, QuantParams, quantize
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.tflite import RUNTIMES, installed, may_batch, trace_tflite
+from quantdiff.run.runtimes import RUNTIMES, installed
+from quantdiff.run.tflite import may_batch, trace_tflite
 from quantdiff.trace import Trace
 
 pytestmark = pytest.mark.golden
@@ -46,7 +47,7 @@ def single(process: RuntimeProcess, path: Path, inputs: list[Array]) -> Array:
 
 
 def test_all_runtimes_are_installed_here() -> None:
-    assert installed() == RUNTIMES
+    assert installed() == tuple(RUNTIMES)
 
 
 def test_a_batch_gives_the_integers_of_single_samples(process: RuntimeProcess, tmp_path: Path) -> None:

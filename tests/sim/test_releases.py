@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from quantdiff.sim.releases import CHECKED, doubt
-from quantdiff.sim.runtime import Runtime
 
 
 def test_a_checked_release_is_no_doubt() -> None:
-    assert doubt(Runtime.XNNPACK, {"ai-edge-litert": CHECKED["ai-edge-litert"][0]}) == ""
+    assert doubt("ai-edge-litert", {"ai-edge-litert": CHECKED["ai-edge-litert"][0]}) == ""
 
 
 def test_any_other_is_said() -> None:
-    assert "9.9.9 is installed" in doubt(Runtime.BUILTIN, {"ai-edge-litert": "9.9.9"})
-    assert "tflite-micro" in doubt(Runtime.TFLM, {})
+    assert "9.9.9 is installed" in doubt("ai-edge-litert", {"ai-edge-litert": "9.9.9"})
+    assert "tflite-micro" in doubt("tflite-micro", {})

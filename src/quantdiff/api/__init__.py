@@ -1,82 +1,35 @@
 """The pipeline, one file per question; each function is imported when it is first used."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from quantdiff.public import public_names
 
-if TYPE_CHECKING:
-    from quantdiff.api.arithmetic import verify, work
-    from quantdiff.api.comparisons import diff
-    from quantdiff.api.experiments import run
-    from quantdiff.api.explanations import explain
-    from quantdiff.api.files import inspect, lint
-    from quantdiff.api.overlays import Overlays, overlay
-    from quantdiff.api.pages import diff_page, diff_with_page, explain_with_page, read_run, run_page
-    from quantdiff.api.parameters import params, params_experiment
-    from quantdiff.api.parity import check_parity
-    from quantdiff.api.settings import DEFAULTS, Settings
-    from quantdiff.api.shards import diff_shards
-    from quantdiff.api.sweeps import count_stored, report_study, sweep
-    from quantdiff.ladder.explanation import Explanations
+__all__: list[str]
 
-__all__ = [
-    "DEFAULTS",
-    "Explanations",
-    "Overlays",
-    "Settings",
-    "check_parity",
-    "count_stored",
-    "diff",
-    "diff_page",
-    "diff_shards",
-    "diff_with_page",
-    "explain",
-    "explain_with_page",
-    "inspect",
-    "lint",
-    "overlay",
-    "params",
-    "params_experiment",
-    "read_run",
-    "report_study",
-    "run",
-    "run_page",
-    "sweep",
-    "verify",
-    "work",
-]
-
-HOMES = {
-    "DEFAULTS": "settings",
-    "Explanations": "explanations",
-    "Overlays": "overlays",
-    "Settings": "settings",
-    "check_parity": "parity",
-    "count_stored": "sweeps",
-    "diff": "comparisons",
-    "diff_page": "pages",
-    "diff_shards": "shards",
-    "diff_with_page": "pages",
-    "explain": "explanations",
-    "explain_with_page": "pages",
-    "inspect": "files",
-    "lint": "files",
-    "overlay": "overlays",
-    "params": "parameters",
-    "params_experiment": "parameters",
-    "read_run": "pages",
-    "report_study": "sweeps",
-    "run": "experiments",
-    "run_page": "pages",
-    "sweep": "sweeps",
-    "verify": "arithmetic",
-    "work": "arithmetic",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a stage when it is asked for: ``diff`` does not pay for what ``run`` needs."""
-    if name not in HOMES:
-        raise AttributeError(f"module 'quantdiff.api' has no attribute {name!r}")
-    return getattr(import_module(f"quantdiff.api.{HOMES[name]}"), name)
+if TYPE_CHECKING:  # the list of the public names
+    from quantdiff.api.arithmetic import verify as verify
+    from quantdiff.api.arithmetic import work as work
+    from quantdiff.api.comparisons import diff as diff
+    from quantdiff.api.experiments import run as run
+    from quantdiff.api.explanations import explain as explain
+    from quantdiff.api.files import inspect as inspect
+    from quantdiff.api.files import lint as lint
+    from quantdiff.api.overlays import Overlays as Overlays
+    from quantdiff.api.overlays import overlay as overlay
+    from quantdiff.api.pages import diff_page as diff_page
+    from quantdiff.api.pages import diff_with_page as diff_with_page
+    from quantdiff.api.pages import explain_with_page as explain_with_page
+    from quantdiff.api.pages import read_run as read_run
+    from quantdiff.api.pages import run_page as run_page
+    from quantdiff.api.parameters import params as params
+    from quantdiff.api.parameters import params_experiment as params_experiment
+    from quantdiff.api.parity import check_parity as check_parity
+    from quantdiff.api.settings import DEFAULTS as DEFAULTS
+    from quantdiff.api.settings import Settings as Settings
+    from quantdiff.api.shards import diff_shards as diff_shards
+    from quantdiff.api.sweeps import count_stored as count_stored
+    from quantdiff.api.sweeps import report_study as report_study
+    from quantdiff.api.sweeps import sweep as sweep
+    from quantdiff.ladder.explanation import Explanations as Explanations
+else:
+    __getattr__, __all__ = public_names(__name__)

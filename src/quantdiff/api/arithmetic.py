@@ -9,7 +9,7 @@ from quantdiff.compare.verdict import Verification
 from quantdiff.compare.verification import load_and_verify
 from quantdiff.paper.work import Question, load_and_work
 from quantdiff.paper.working import Working
-from quantdiff.sim.runtime import Runtime
+from quantdiff.run.runtimes import rules_of
 
 
 def verify(model: str | Path, data: str | Path | None = None, settings: Settings = DEFAULTS) -> Verification:
@@ -53,5 +53,5 @@ def work(
         QuantdiffError: no such element, an op that cannot be written out, a runtime that gave something else, or a
             model or data that cannot be read.
     """
-    question = Question(op, element, Runtime(settings.runtimes[0]))
+    question = Question(op, element, rules_of(settings.runtimes[0]))
     return load_and_work(Path(model), Path(data), question, settings.timeout)

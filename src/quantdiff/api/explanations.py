@@ -18,9 +18,8 @@ from quantdiff.ladder.ladder import Question
 from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.progress import Progress, silent
-from quantdiff.run.tflite import installed
+from quantdiff.run.runtimes import installed, rules_of
 from quantdiff.run.versions import versions
-from quantdiff.sim.runtime import Runtime
 
 
 def explain(
@@ -70,7 +69,7 @@ def explain_opened(
     found, failures = list[Explanation](), list[Failure]()
     if question is not None:
         here = {process.runtime for process in opened.processes}
-        absent = (Runtime(name) for name in settings.runtimes if name not in here)
+        absent = (rules_of(name) for name in settings.runtimes if name not in here)
         found += [explain_keras(question, each, progress, tell) for each in absent]
     for process in opened.processes[1:] if between else opened.processes:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from quantdiff.compare.comparison import TOLERANCE
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
-from quantdiff.run.tflite import check_installed
+from quantdiff.run.runtimes import check_installed
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Settings:
     """How to compare.
 
     Attributes:
-        runtimes: of ``xnnpack``, ``builtin``, ``reference`` and ``tflm``, in the order of the results.
+        runtimes: names of ``run.runtimes.RUNTIMES``, such as ``xnnpack`` or ``tflm``, in the order of the results.
         tolerance: how close is close: absolute, in real units of the outputs.
         timeout: seconds that a runtime may say nothing before it is ended.
         allow_lambda: whether Lambda layers may run; they hold code.

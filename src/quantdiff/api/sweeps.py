@@ -13,7 +13,7 @@ from quantdiff.experiment.summarize import summarize
 from quantdiff.experiment.summary import Summary
 from quantdiff.experiment.sweep_trial import Attempt
 from quantdiff.progress import Progress, silent
-from quantdiff.run.tflite import check_installed
+from quantdiff.run.runtimes import check_installed
 
 
 def sweep(

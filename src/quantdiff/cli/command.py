@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from quantdiff.errors import QuantdiffError
+from quantdiff.run.runtimes import ALL, RUNTIMES, chosen
 
-RUNTIMES = ("xnnpack", "builtin", "reference", "tflm", "all")
 FOR_CI = ("junit", "github")
 FORMS = ("text", "json", *FOR_CI)
 TROUBLE = 2
@@ -66,11 +66,24 @@ def main() -> None:
     """Where, by how much and why a quantized TFLite / LiteRT model differs from the one that was trained."""
 
 
+class RuntimeName(click.Choice[str]):
+    """The name of a runtime as the registry has them when the option is read; or one of ``more``."""
+
+    def __init__(self, *more: str) -> None:
+        super().__init__((*RUNTIMES, *more))
+        self.more = more
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, or a complaint that lists them all."""
+        self.choices = (*RUNTIMES, *self.more)
+        return super().convert(value, param, ctx)
+
+
 runtime_option = click.option(
     "--runtime",
     "runtimes",
     multiple=True,
-    type=click.Choice(RUNTIMES),
+    type=RuntimeName(ALL),
     help="May be given several times; default xnnpack.",
 )
 tolerance_option = click.option(
@@ -147,17 +160,10 @@ def _tell_ci(command: str, message: str, form: str | None) -> None:
 def settings_of(options: dict[str, Any]) -> Any:
     """The options that say how to compare, taken out of ``options``."""
     from quantdiff import api
-    from quantdiff.run.tflite import installed
 
-    runtimes = options.pop("runtimes") or ("xnnpack",)
-    if "all" in runtimes:
-        runtimes = installed()
-    chosen = {
-        name: options.pop(name)
-        for name in ("tolerance", "timeout", "allow_lambda", "custom_objects")
-        if name in options
-    }
-    return api.Settings(tuple(dict.fromkeys(runtimes)), **chosen)
+    runtimes = chosen(options.pop("runtimes") or ("xnnpack",))
+    names = "tolerance", "timeout", "allow_lambda", "custom_objects"
+    return api.Settings(runtimes, **{name: options.pop(name) for name in names if name in options})
 
 
 def show_outcome(outcome: Any, form: str) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantdiff.cli.command import INTERRUPTED, RUNTIMES, TROUBLE, command, complain, html_option, typed
+from quantdiff.cli.command import INTERRUPTED, TROUBLE, RuntimeName, command, complain, html_option, typed
+from quantdiff.run.runtimes import ALL
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -29,9 +30,7 @@ STORE = "study.db"
 @click.option("--epochs", type=click.IntRange(min=1), help="Default 1.")
 @click.option("--no-bias", is_flag=True, help="Dense layers without biases.")
 @click.option("--tolerance", type=click.FloatRange(min=0), help="How close is close, absolute; default 0.01.")
-@click.option(
-    "--runtime", "runtimes", multiple=True, type=click.Choice(RUNTIMES), help="Several times; default xnnpack."
-)
+@click.option("--runtime", "runtimes", multiple=True, type=RuntimeName(ALL), help="Several times; default xnnpack.")
 @click.option("--store", type=click.Path(path_type=Path), help=f"Results, kept and found again; default {STORE}.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
 @click.option("--dask", metavar="ADDRESS", help="Send the trials to this scheduler instead: tcp://host:8786.")
@@ -76,11 +75,11 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _with_defaults(asked: dict[str, Any]) -> dict[str, Any]:
     from quantdiff.experiment.datasets import default_name
-    from quantdiff.run.tflite import installed
+    from quantdiff.run.runtimes import chosen
 
     asked.setdefault("data", default_name())
-    if "all" in asked.get("runtimes", ()):
-        asked["runtimes"] = installed()
+    if ALL in asked.get("runtimes", ()):
+        asked["runtimes"] = chosen(ALL)
     return asked
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import RUNTIMES, command, timeout_option
+from quantdiff.cli.command import RuntimeName, command, timeout_option
 
 
 @command
@@ -15,7 +15,7 @@ from quantdiff.cli.command import RUNTIMES, command, timeout_option
 @click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the vectors.")
 @click.option("--format", "form", type=click.Choice(["npz", "c", "hex"]), default="npz", show_default=True)
-@click.option("--runtime", type=click.Choice(RUNTIMES[:-1]), help="Default tflm for c and hex, xnnpack for npz.")
+@click.option("--runtime", type=RuntimeName(), help="Default tflm for c and hex, xnnpack for npz.")
 @click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="The first of the data.")
 @timeout_option
 def vectors(as_json: bool, model: Path, data: Path, out: Path, form: str, **options: Any) -> int:
@@ -23,9 +23,9 @@ def vectors(as_json: bool, model: Path, data: Path, out: Path, form: str, **opti
     from quantdiff.paper.vectors import load_and_record
     from quantdiff.report.plain import json_text
     from quantdiff.report.vectors.write import summary, write_vectors
-    from quantdiff.sim.runtime import Runtime
+    from quantdiff.run.runtimes import rules_of
 
-    runtime = Runtime(options["runtime"] or ("xnnpack" if form == "npz" else "tflm"))
+    runtime = rules_of(options["runtime"] or ("xnnpack" if form == "npz" else "tflm"))
     golden = load_and_record(model, data, runtime, options["samples"], options["timeout"])
     document = write_vectors(golden, model, out, form)
     click.echo(json_text(document) if as_json else summary(golden, out, form))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import RUNTIMES, command, timeout_option
+from quantdiff.cli.command import RuntimeName, command, timeout_option
 
 
 def indices(_: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
@@ -27,14 +27,14 @@ def indices(_: click.Context, option: click.Parameter, text: str) -> tuple[int, 
 @click.option(
     "--element", required=True, callback=indices, metavar="I,J,…", help="Sample, then the place in the output."
 )
-@click.option("--runtime", type=click.Choice(RUNTIMES[:-1]), default=RUNTIMES[0], show_default=True)
+@click.option("--runtime", type=RuntimeName(), default="xnnpack", show_default=True)
 @timeout_option
 def work(as_json: bool, model: Path, data: Path, op: int, element: tuple[int, ...], **options: Any) -> int:
     """Write out the arithmetic of one output element: products, sum, every rounding, what each runtime gives."""
     from quantdiff.paper.work import Question, load_and_work
-    from quantdiff.sim.runtime import Runtime
+    from quantdiff.run.runtimes import rules_of
 
-    working = load_and_work(model, data, Question(op, element, Runtime(options["runtime"])), options["timeout"])
+    working = load_and_work(model, data, Question(op, element, rules_of(options["runtime"])), options["timeout"])
     if as_json:
         from quantdiff.report.plain import json_text
         from quantdiff.report.text.working import working_document

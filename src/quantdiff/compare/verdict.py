@@ -31,8 +31,8 @@ class Verdict:
     ``count`` and ``mismatches`` add up the operators; ``chain_…`` are those of the final outputs when the
     simulator runs on its own results; ``delegated_as_expected`` says that XNNPACK took the operators that the
     rules say, by the interpreter's own report; ``faithful`` that reading the tensors between did not change the
-    final outputs. ``why`` is the runtime's own word where it failed, ``doubt`` says where its release is not one
-    that the rules were checked with.
+    final outputs. ``why`` is the runtime's own word where it failed, or that it is not simulated; ``doubt`` says
+    where its release is not one that the rules were checked with.
     """
 
     status: str

@@ -19,13 +19,16 @@ from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
-from quantdiff.run.tflite import check_installed, inputs_of
+from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, entry_of
+from quantdiff.run.tflite import inputs_of
 from quantdiff.run.versions import versions
 from quantdiff.sim.graph.chains import simulate_each
 from quantdiff.sim.graph.simulator import Simulation
 from quantdiff.sim.releases import doubt
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.partition import agrees
+
+NOT_SIMULATED = Verdict("unsupported", why="not simulated: there are no rules to hold it against")
 
 
 def load_and_verify(
@@ -36,10 +39,11 @@ def load_and_verify(
     samples: int | None = None,
     seed: int = SEED,
 ) -> Verification:
-    """A verdict per runtime (``all`` stands for each), and what they were made from.
+    """A verdict per runtime (``all`` stands for each that is simulated), and what they were made from.
 
     Raises:
         BadModel, BadData: the model or the data cannot be read, or do not fit each other.
+        RuntimeUnavailable: there is no such runtime.
     """
     model = load_tflite(path)
     if data is None:
@@ -48,10 +52,13 @@ def load_and_verify(
     else:
         inputs, source = inputs_of(model, load_batch(data)), str(data)
         inputs = [array[: samples_for(model.main, samples or len(array))] for array in inputs]
-    names = [runtime.value for runtime in Runtime] if "all" in runtimes else list(dict.fromkeys(runtimes))
-    installed = versions()
-    found = verify(model, inputs, [Runtime(name) for name in names], timeout)
-    verdicts = {r.value: replace(verdict, doubt=doubt(r, installed)) for r, verdict in found.items()}
+    entries = [each for each in RUNTIMES.values() if each.simulated] if ALL in runtimes else map(entry_of, runtimes)
+    rules, installed = {entry: entry.simulated for entry in entries}, versions()
+    found = verify(model, inputs, [each for each in rules.values() if each], timeout)
+    verdicts = {
+        entry.name: replace(found[each], doubt=doubt(entry.package, installed)) if each else NOT_SIMULATED
+        for entry, each in rules.items()
+    }
     made_by = {
         "command": "verify",
         "model": str(path),

@@ -15,7 +15,7 @@ from quantdiff.load.data import bind
 from quantdiff.load.memory import as_batch
 from quantdiff.references.keras.frameworks import frameworks
 from quantdiff.references.keras.model import slots_of
-from quantdiff.run.tflite import RUNTIMES, check_installed
+from quantdiff.run.runtimes import RUNTIMES, check_installed
 
 DATA_CLASS_SCALAR = 1  # in tensorflow/core/framework/summary.proto
 

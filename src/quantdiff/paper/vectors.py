@@ -19,7 +19,8 @@ from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.random_input import samples_for
-from quantdiff.run.tflite import check_installed, inputs_of
+from quantdiff.run.runtimes import check_installed
+from quantdiff.run.tflite import inputs_of
 from quantdiff.run.versions import versions
 from quantdiff.sim.node import Node, NoKernel, clamp_of, node_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import requantize

@@ -18,7 +18,8 @@ from quantdiff.paper.working import Given, Number, Sheet, Working
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.inner_tensors import read_everything
-from quantdiff.run.tflite import check_installed, inputs_of, may_batch
+from quantdiff.run.runtimes import check_installed
+from quantdiff.run.tflite import inputs_of, may_batch
 from quantdiff.run.versions import versions
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.node import NoKernel, node_of

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.run.runtimes import OpenModel
 
 Take = Callable[[int, int, int, Array], None]
 """What becomes of an output: its number, samples in all, the first of those that come, these along axis 0.
@@ -26,12 +26,10 @@ PROGRESS_EVERY = 256  # samples, where they run one by one
 class Engine:
     """One model on one runtime, at its own batch size and, where it allows that, at a larger one."""
 
-    def __init__(self, runtime: str, model: str, batch: bool) -> None:
-        adapter = import_module("quantdiff.run.tflm" if runtime == "tflm" else "quantdiff.run.litert")
-        self.open: Callable[[], Any] = lambda: adapter.open_model(model, runtime)
-        self.may_batch = batch
-        self.single: Any = self.open()
-        self.wide: Any = None
+    def __init__(self, open_model: Callable[[], OpenModel], batch: bool) -> None:
+        self.open, self.may_batch = open_model, batch
+        self.single = self.open()
+        self.wide: OpenModel | None = None
         self.agreed = False
 
     def run(self, inputs: list[Array], report: Callable[[int], None], take: Take) -> bool:
@@ -39,7 +37,7 @@ class Engine:
         rows = _rows(self.single, inputs)
         self._fit(inputs, rows)
         size = min(_at_once(inputs), len(inputs[0]))
-        has_axis = all(len(shape) == a.ndim for shape, a in zip(self.single.input_shapes, inputs, strict=True))
+        has_axis = all(len(shape) == a.ndim for shape, a in zip(self.single.inputs, inputs, strict=True))
         if self.may_batch and has_axis and size > rows:
             if self._in_batches(inputs, size, report, take):
                 return True
@@ -49,14 +47,14 @@ class Engine:
 
     def _fit(self, inputs: list[Array], rows: int) -> None:
         """Give the sizes that the file leaves open the values that the data have."""
-        wanted = [_shape(shape, array, rows) for shape, array in zip(self.single.input_shapes, inputs, strict=True)]
-        if wanted != self.single.input_shapes and not self.single.resize(wanted):
+        wanted = [_shape(shape, array, rows) for shape, array in zip(self.single.inputs, inputs, strict=True)]
+        if wanted != self.single.inputs and not self.single.resize(wanted):
             raise ValueError(f"the model refuses inputs of shape {wanted}")
 
     def _in_batches(self, inputs: list[Array], size: int, report: Callable[[int], None], take: Take) -> bool:
         """Outputs computed ``size`` samples at a time; False where that gives other values than single runs."""
-        shapes = [(size, *shape[1:]) for shape in self.single.input_shapes]
-        if self.wide is None or self.wide.input_shapes != shapes:
+        shapes = [(size, *shape[1:]) for shape in self.single.inputs]
+        if self.wide is None or self.wide.inputs != shapes:
             self.wide, self.agreed = self.open(), False
             if not self.wide.resize(shapes):
                 return False
@@ -68,7 +66,7 @@ class Engine:
                 self.agreed = self.agreed or self._agrees(rows, _copies(self.wide))
                 if not self.agreed:
                     return False
-            for i in range(len(self.wide.outputs)):
+            for i in range(self.wide.outputs):
                 take(i, count, start, self.wide.output(i)[: count - start])
             report(min(start + size, count))
         return True
@@ -94,7 +92,7 @@ class Engine:
         count, first = len(inputs[0]), list[Kind]()
         for start in range(0, count, step):
             _invoke(self.single, [_padded(array[start : start + step], step) for array in inputs])
-            for i in range(len(self.single.outputs)):
+            for i in range(self.single.outputs):
                 part = self.single.output(i)
                 if start == 0:
                     first.append((part.shape, part.dtype))
@@ -106,9 +104,9 @@ class Engine:
                 report(start)
 
 
-def _rows(model: Any, inputs: list[Array]) -> int:
+def _rows(model: OpenModel, inputs: list[Array]) -> int:
     """Samples that one invocation takes: 1 where an input has no axis for samples."""
-    shapes = zip(model.input_shapes, inputs, strict=True)
+    shapes = zip(model.inputs, inputs, strict=True)
     sizes = {shape[0] if len(shape) == array.ndim else 1 for shape, array in shapes}
     if len(sizes) > 1:
         raise ValueError(f"the inputs take different numbers of samples at once: {sorted(sizes)}")
@@ -119,12 +117,12 @@ def _shape(shape: tuple[int, ...], array: Array, rows: int) -> tuple[int, ...]:
     return (rows, *array.shape[1:]) if len(shape) == array.ndim else array.shape[1:]
 
 
-def _invoke(model: Any, rows: list[Array]) -> None:
-    model.invoke([array.reshape(shape) for array, shape in zip(rows, model.input_shapes, strict=True)])
+def _invoke(model: OpenModel, rows: list[Array]) -> None:
+    model.invoke([array.reshape(shape) for array, shape in zip(rows, model.inputs, strict=True)])
 
 
-def _copies(model: Any) -> list[Array]:
-    return [model.output(i).copy() for i in range(len(model.outputs))]
+def _copies(model: OpenModel) -> list[Array]:
+    return [model.output(i).copy() for i in range(model.outputs)]
 
 
 def _at_once(inputs: list[Array]) -> int:

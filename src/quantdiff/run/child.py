@@ -22,6 +22,7 @@ import numpy as np
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.run.outputs import sent_grid, sent_quant
+from quantdiff.run.runtimes import entry_of
 from quantdiff.run.shared_memory import SentFiles, surroundings
 from quantdiff.tally.rows import RowSums
 from quantdiff.trace import Value
@@ -86,14 +87,15 @@ class RuntimeProcess:
         ``delegated`` then says which parts of its graph a delegate runs: input and output tensors of each.
 
         Raises:
-            RuntimeFailed: the runtime refuses the model, crashes or hangs over it.
+            RuntimeFailed: the runtime refuses the model, crashes or hangs over it, or there is none of that name.
         """
+        runtime = {"adapter": entry_of(self.runtime).adapter, "runtime": self.runtime}
         if self.model:
             self._end()
             self._views.clear()
             self._start()
         self.model = model.name
-        reply = self._ask({"call": "load", "runtime": self.runtime, "model": str(model), "batch": batch})
+        reply = self._ask({"call": "load", **runtime, "model": str(model), "batch": batch})
         self.delegated: list[tuple[list[int], list[int]]] = [(given, made) for given, made in reply["delegated"]]
 
     def run(

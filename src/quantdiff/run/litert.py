@@ -8,6 +8,7 @@ from typing import Any
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from quantdiff.quant import Array
+from quantdiff.run.runtimes import OpenModel
 
 RESOLVERS = {
     "xnnpack": OpResolverType.AUTO,
@@ -31,16 +32,17 @@ class LiteRT:
         self._describe()
 
     def _describe(self) -> None:
-        self.inputs = self.interpreter.get_input_details()
-        self.outputs = self.interpreter.get_output_details()
-        self._outputs: list[Callable[[], Array]] = [self.interpreter.tensor(each["index"]) for each in self.outputs]
-        self.input_shapes = [tuple(int(n) for n in detail["shape"]) for detail in self.inputs]
+        details, made = self.interpreter.get_input_details(), self.interpreter.get_output_details()
+        self.inputs = [tuple(int(n) for n in detail["shape"]) for detail in details]
+        self.outputs = len(made)
+        self._fed = [detail["index"] for detail in details]
+        self._made: list[Callable[[], Array]] = [self.interpreter.tensor(detail["index"]) for detail in made]
 
     def resize(self, shapes: list[tuple[int, ...]]) -> bool:
         """Give the inputs other shapes; False where the model refuses."""
         try:
-            for detail, shape in zip(self.inputs, shapes, strict=True):
-                self.interpreter.resize_tensor_input(detail["index"], shape)
+            for index, shape in zip(self._fed, shapes, strict=True):
+                self.interpreter.resize_tensor_input(index, shape)
             self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError):
             return False
@@ -50,16 +52,16 @@ class LiteRT:
     def invoke(self, inputs: list[Array]) -> None:
         """Run once; state that the model keeps starts afresh."""
         self.interpreter.reset_all_variables()
-        for detail, array in zip(self.inputs, inputs, strict=True):
-            self.interpreter.set_tensor(detail["index"], array)
+        for index, array in zip(self._fed, inputs, strict=True):
+            self.interpreter.set_tensor(index, array)
         self.interpreter.invoke()
 
     def output(self, i: int) -> Array:
         """Output number i: the interpreter's own memory, to be let go before anything else is asked of it."""
-        return self._outputs[i]()
+        return self._made[i]()
 
 
-def open_model(model: str, runtime: str) -> LiteRT:
+def open_model(model: str, runtime: str) -> OpenModel:
     """Load ``model`` on one of the three runtimes.
 
     Raises:
@@ -68,10 +70,10 @@ def open_model(model: str, runtime: str) -> LiteRT:
     return LiteRT(model, runtime)
 
 
-def _delegated(interpreter: Any) -> list[list[list[int]]]:
+def _delegated(interpreter: Any) -> list[tuple[list[int], list[int]]]:
     """Input and output tensors of every part of the graph that a delegate runs.
 
     The interpreter replaces the operators of such a part by one node called DELEGATE.
     """
     nodes = [node for node in interpreter._get_ops_details() if node["op_name"] == "DELEGATE"]
-    return [[[int(i) for i in node[side]] for side in ("inputs", "outputs")] for node in nodes]
+    return [([*map(int, node["inputs"])], [*map(int, node["outputs"])]) for node in nodes]

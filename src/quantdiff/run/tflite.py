@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from quantdiff.errors import BadData, RuntimeCrashed, RuntimeUnavailable
+from quantdiff.errors import BadData, RuntimeCrashed
 from quantdiff.graph import Graph, Model, Tensor, is_float
 from quantdiff.load.data import Batch, Slot, bind
 from quantdiff.load.mapped import release
@@ -18,29 +17,10 @@ from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.trace import Trace, Value
 
-RUNTIMES = ("xnnpack", "builtin", "reference", "tflm")
 T = TypeVar("T")
-
 BYTES_AT_ONCE = 2**24  # of input, in one message to the child
 # Nobody promises that these take a larger batch than the file's: SVDF's state, resized, corrupts LiteRT 2.3's heap.
 NEVER_BATCHED = ("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "CUSTOM")
-
-
-def installed() -> tuple[str, ...]:
-    """The runtimes that can be started here; ``tflm`` comes with an extra."""
-    has_tflm = importlib.util.find_spec("tflite_micro") is not None
-    return tuple(name for name in RUNTIMES if name != "tflm" or has_tflm)
-
-
-def check_installed(runtimes: Sequence[str]) -> None:
-    """Refuse what cannot be started, before any work is done.
-
-    Raises:
-        RuntimeUnavailable: names the extra to install.
-    """
-    for runtime in runtimes:
-        if runtime not in installed():
-            raise RuntimeUnavailable(f"runtime {runtime} is not installed: pip install 'quantdiff[{runtime}]'")
 
 
 def trace_tflite(

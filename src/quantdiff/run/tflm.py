@@ -10,6 +10,7 @@ from tflite_micro.python.tflite_micro import runtime as tflm
 
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array
+from quantdiff.run.runtimes import OpenModel
 from quantdiff.sim.graph.resources import keeps_resources
 
 FIRST_ARENA, LAST_ARENA = 2**20, 2**30  # bytes
@@ -23,9 +24,9 @@ class Micro:
         graph = read_model(memoryview(model)).main
         # A reset empties resource variables too, and CALL_ONCE does not fill them again; no device streams like that.
         self.starts_afresh = not keeps_resources(graph) or any(tensor.is_variable for tensor in graph.tensors)
-        self.delegated: list[list[list[int]]] = []
-        self.input_shapes = _shapes(self.interpreter.get_input_details)
-        self.outputs = range(len(_shapes(self.interpreter.get_output_details)))
+        self.delegated: list[tuple[list[int], list[int]]] = []
+        self.inputs = _shapes(self.interpreter.get_input_details)
+        self.outputs = len(_shapes(self.interpreter.get_output_details))
 
     def resize(self, shapes: list[tuple[int, ...]]) -> bool:
         """TFLM plans its memory once, for the shapes in the file."""
@@ -46,7 +47,7 @@ class Micro:
         return array
 
 
-def open_model(model: str, runtime: str) -> Micro:
+def open_model(model: str, runtime: str) -> OpenModel:
     """Load ``model`` on TFLM.
 
     Raises:

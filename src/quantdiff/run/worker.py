@@ -3,13 +3,15 @@
 Arrays travel as ``.npy`` files, which both sides map into memory. Replies go to what was standard output when
 the process began; whatever native code prints lands on standard error. A request is one of
 
-    {"call": "load", "runtime": …, "model": PATH, "batch": true}   → {"result": "loaded", "delegated": …}
+    {"call": "load", "adapter": MODULE, "runtime": …,              → {"result": "loaded", "delegated": …}
+     "model": PATH, "batch": true}
     {"call": "run", "inputs": [FILE, …], "outputs": [PATH, …],     → {"done": n} while it runs, then
      "pairs": [PAIR, …], "rows": PATH}                               {"result": …, "shapes": [[SHAPE, DTYPE], …]}
 
-where FILE is [PATH, SHAPE, DTYPE], an output without a path is not kept, and a failure is ``{"error": TEXT}``. A PAIR
-is [OUTPUT, ITS QUANTIZATION, FILE, ITS QUANTIZATION, GRID, COMPILED]: that output is held against the file's values,
-and what ``RowSums.packed`` makes of it stands in ``rows``. End of input ends the process, also in the middle of a run.
+where MODULE is an ``Adapter`` of ``run/runtimes.py``, FILE is [PATH, SHAPE, DTYPE], an output without a path is not
+kept, and a failure is ``{"error": TEXT}``. A PAIR is [OUTPUT, ITS QUANTIZATION, FILE, ITS QUANTIZATION, GRID,
+COMPILED]: that output is held against the file's values, and what ``RowSums.packed`` makes of it stands in ``rows``.
+End of input ends the process, also in the middle of a run.
 """
 
 from __future__ import annotations
@@ -20,17 +22,21 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from importlib import import_module
+from typing import Any, cast
 
 from quantdiff.run.batches import Engine
 from quantdiff.run.outputs import Files, Outputs
+from quantdiff.run.runtimes import Adapter
 
 
 def _answer(
     engine: Engine | None, files: Files, request: dict[str, Any], say: Callable[[dict[str, Any]], None]
 ) -> Engine | None:
     if request["call"] == "load":
-        engine = Engine(request["runtime"], request["model"], request["batch"])
+        adapter = cast(Adapter, import_module(request["adapter"]))
+        engine = Engine(partial(adapter.open_model, request["model"], request["runtime"]), request["batch"])
         say({"result": "loaded", "delegated": engine.single.delegated})
         return engine
     assert engine is not None

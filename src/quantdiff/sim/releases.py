@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from quantdiff.sim.runtime import Runtime
-
 CHECKED = {
     "ai-edge-litert": ("2.3.0",),
     "tflite-micro": ("0.dev20261023182759",),
@@ -13,9 +11,8 @@ CHECKED = {
 """Versions by package; a release joins when the golden tests pass on it."""
 
 
-def doubt(runtime: Runtime, installed: Mapping[str, str]) -> str:
-    """What to know where the package behind ``runtime`` is not one that was checked; empty where it is."""
-    package = "tflite-micro" if runtime is Runtime.TFLM else "ai-edge-litert"
+def doubt(package: str, installed: Mapping[str, str]) -> str:
+    """What to know where this package of a runtime is not in a release that was checked; empty where it is."""
     version, checked = installed.get(package, "an unknown version"), CHECKED[package]
     if version in checked:
         return ""

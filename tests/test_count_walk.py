@@ -1,0 +1,28 @@
+"""``scripts/count_walk.py`` counts where a function runs, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import small_models as models
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "count_walk.py"
+
+
+def walked(*arguments: object) -> tuple[list[str], int]:
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [line.split()[1] for line in done.stdout.splitlines()], done.returncode
+
+
+def test_files_stand_in_the_order_of_the_first_call(tmp_path: Path) -> None:
+    files, status = walked("inspect", models.save(tmp_path, models.dense()))
+    assert status == 0
+    assert files[:2] == ["cli/command.py", "cli/inspect.py"]
+    assert files.index("load/tflite.py") < files.index("load/flatbuffer.py") < files.index("load/tensors.py")
+    assert files[-1].startswith("report/")
+    assert "errors.py" not in files  # imported, and none of its functions runs
+    assert "cli/diff.py" not in files
+    assert walked("--at-most", len(files) - 1, "inspect", tmp_path / "model.tflite") == (files, 1)
