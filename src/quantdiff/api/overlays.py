@@ -45,7 +45,7 @@ def overlay(
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
 ) -> Overlays:
-    """Write a file for every metric of ``diff`` and, with a Keras reference, for every rung of ``explain``.
+    """Write a file for every metric of ``diff`` and for every rung of ``explain``.
 
     The format is the node data of Model Explorer: ``{"results": {name: {"value": …}}, "gradient": …}``.
 
@@ -71,7 +71,7 @@ def overlay(
     with staged(out) as folder:
         outcome = diff(reference, candidate, batch, settings, progress, layers=True)
         found, failures = tuple[Explanation, ...](), outcome.failures
-        if not is_tflite(Path(reference)):
+        if len(settings.runtimes) > 1 or Path(reference) != Path(candidate):
             answer = explain(reference, candidate, batch, settings, progress)
             found, failures = answer.found, tuple(dict.fromkeys(failures + answer.failures))
         written = tuple(_overlays(outcome, found, graph))
