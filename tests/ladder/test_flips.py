@@ -9,7 +9,7 @@ import pytest
 from written_models import Op, T, write_tflite
 
 from quantdiff.graph import Graph, Tensor
-from quantdiff.ladder.expected import free_share, of_largest
+from quantdiff.ladder.closed_form import free_share, of_largest
 from quantdiff.ladder.flips import Flips, moved, moved_each, positive_part, through_sums
 from quantdiff.load.tflite import load_tflite
 from quantdiff.sim.node import node_of
@@ -96,7 +96,8 @@ def test_of_a_window_the_largest_is_seldom_clipped(tmp_path: Path) -> None:
     before[:, 118], before[:, 120:140] = 800, 10  # zero, where the ReLU clips, and the rest
     after[:, 118], after[:, 120:140] = 400, 30
     after[1, 125] += 100  # the background of an image: constant, so that it seldom moves
-    shares = free_share(graph, 0, 1, before), free_share(graph, 1, 2, after)
+    first, second = graph.operators
+    shares = free_share(graph, first, 1, before), free_share(graph, second, 2, after)
     assert shares[0].tolist() == [0.2, 0.2]
     assert shares[1].tolist() == [0.6, pytest.approx(600 / 1100)]
     given = Flips(np.full(shapes[1], 0.002), np.zeros(shapes[1]))

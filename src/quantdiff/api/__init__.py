@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.arithmetic import work as work
     from quantdiff.api.comparisons import diff as diff
     from quantdiff.api.experiments import run as run
+    from quantdiff.api.explanations import Asked as Asked
     from quantdiff.api.explanations import explain as explain
     from quantdiff.api.files import inspect as inspect
     from quantdiff.api.files import lint as lint

@@ -1,25 +1,47 @@
-"""Why two models differ: the ladder on every runtime asked for."""
+"""Why two models differ: the account on the file's own graph, on every runtime asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from quantdiff.api.engines import OpenedPair, Source, open_pair
+from quantdiff.api.engines import OpenedPair, Source, check_inputs, open_pair
 from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.compare.outcome import Failure
-from quantdiff.errors import BadModel, RuntimeFailed
-from quantdiff.ladder.expectation import Tell, unheard
+from quantdiff.errors import BadData, BadModel, RuntimeFailed
+from quantdiff.graph import Model
 from quantdiff.ladder.explanation import Explanation, Explanations
-from quantdiff.ladder.keras_ladder import explain_keras
-from quantdiff.ladder.ladder import Question
+from quantdiff.ladder.pair_ladder import explain_pair
+from quantdiff.ladder.prediction import Tell, predict, unheard
+from quantdiff.ladder.question import Question
 from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.progress import Progress, silent
-from quantdiff.run.runtimes import installed, rules_of
+from quantdiff.references.reference import Reference
+from quantdiff.references.tflite.reference import TfliteReference
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.runtimes import installed
 from quantdiff.run.versions import versions
+from quantdiff.sim.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What else is asked of ``explain``.
+
+    Attributes:
+        tell: hears what to expect of each runtime, before it runs.
+        single: a sample and an element of the outputs, counted from 0, whose difference is listed move by move.
+    """
+
+    tell: Tell = unheard
+    single: tuple[int, int] | None = None
+
+
+PLAIN = Asked()
+"""Nothing else."""
 
 
 def explain(
@@ -28,68 +50,110 @@ def explain(
     data: str | Path | Batch,
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
-    tell: Tell = unheard,
+    asked: Asked = PLAIN,
 ) -> Explanations:
-    """For every output of ``candidate`` that is not the reference's, the mechanism that makes it differ.
+    """For the error of ``candidate``'s outputs, the operators and mechanisms that make it.
 
-    The reference is a Keras model, or the candidate itself: then its first runtime of ``settings`` is explained
-    against each of the others. A runtime that is not installed is simulated. ``tell`` hears what to expect of each
-    runtime before it runs.
+    The reference is a trained model or a float ``.tflite``; or the candidate itself: then its first runtime of
+    ``settings`` is explained against each of the others. A runtime that is not installed is simulated.
 
     Args:
-        reference: ``.keras``, ``.h5`` or a SavedModel folder, float or quantization-aware; or the candidate.
+        reference: ``.keras``, ``.h5``, a SavedModel folder or a ``.tflite``; or the candidate.
         candidate: the ``.tflite`` made from it.
         data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
         settings: the runtimes to explain; the tolerance counts where an output lies on no integer grid.
         progress: called with what is done, how much of it, and how much there is.
-        tell: hears what to expect of each runtime, before it runs.
+        asked: who hears what to expect, and the one output whose difference is listed.
 
     Returns:
-        A ladder per runtime, with every rung how many outputs still differ, as counts of outputs and as steps.
+        An account per runtime: shares of the error, and a ladder with what still differs at every rung.
 
     Raises:
-        QuantdiffError: a model or the data cannot be read or do not fit each other, the reference cannot run, or
-            is a ``.tflite`` other than the candidate. A runtime on which the candidate fails is a ``Failure``.
+        QuantdiffError: a model or the data cannot be read or do not fit each other, or the reference cannot run. A
+            runtime on which the candidate fails is a ``Failure``.
     """
     batch = data if isinstance(data, Batch) else load_batch(Path(data))
     here = tuple(name for name in settings.runtimes if name in installed())
     with open_pair(reference, candidate, replace(settings, runtimes=here)) as pair:
-        return explain_opened(pair, batch, settings, progress, tell)
+        return explain_opened(pair, batch, settings, progress, asked)
 
 
 def explain_opened(
-    opened: OpenedPair, batch: Batch, settings: Settings, progress: Progress = silent, tell: Tell = unheard
+    pair: OpenedPair, batch: Batch, settings: Settings, progress: Progress = silent, asked: Asked = PLAIN
 ) -> Explanations:
     """As ``explain``, of models that are open."""
-    model, between = opened.candidate.wanted("explain"), opened.reference.file is not None
-    if between:
-        _check_same(Path(opened.reference.source), Path(opened.candidate.source), settings.runtimes)
-    keras: Any = None if between else opened.reference.engines[0]
-    question = None if between else Question(keras, model, batch, settings.tolerance)
-    found, failures = list[Explanation](), list[Failure]()
-    if question is not None:
-        here = {process.runtime for process in opened.processes}
-        absent = (rules_of(name) for name in settings.runtimes if name not in here)
-        found += [explain_keras(question, each, progress, tell) for each in absent]
-    for process in opened.processes[1:] if between else opened.processes:
-        try:
-            if question is not None:
-                found.append(explain_keras(question, process, progress, tell))
-            else:
-                pair = opened.processes[0], process
-                found.append(explain_runtimes(model, batch, pair, settings.tolerance, progress))
-        except RuntimeFailed as error:
-            failures.append(Failure(process.runtime, str(error)))
+    model = pair.candidate.wanted("explain")
+    check_inputs(pair, batch)
+    if asked.single is not None and not 0 <= asked.single[0] < len(batch):
+        raise BadData(f"{batch.source}: has {len(batch)} samples, counted from 0; there is no sample {asked.single[0]}")
+    if _same_file(pair.reference.file, model):
+        found, failures = _between(pair, batch, settings, progress)
+    else:
+        with _question(pair, batch, settings) as question:
+            found, failures = _against(replace(question, single=asked.single), pair, settings, progress, asked.tell)
     made_by = {"command": "explain", "samples": len(batch), "versions": versions()}
-    artifacts = {**opened.artifacts, "data": batch.source}
+    artifacts = {**pair.artifacts, "data": batch.source}
     return Explanations(tuple(replace(each, made_by=made_by, artifacts=artifacts) for each in found), tuple(failures))
 
 
-def _check_same(left: Path, right: Path, runtimes: Sequence[str]) -> None:
-    if left.read_bytes() != right.read_bytes():
-        raise BadModel(
-            f"{left}: not the file {right.name}; explain wants the Keras model as reference, or the same .tflite "
-            "to tell two runtimes apart; `quantdiff diff --layers` compares any two files"
-        )
-    if len(runtimes) < 2:  # noqa: PLR2004 (a pair)
-        raise BadModel(f"{left}: the same file twice; name two runtimes: --runtime reference --runtime builtin")
+@contextmanager
+def _question(pair: OpenedPair, batch: Batch, settings: Settings) -> Iterator[Question]:
+    """The reference with the engine that runs it; a ``.tflite`` runs in a child of its own, beside the candidate's."""
+    reference, model = pair.reference.engines[0], pair.candidate.wanted("explain")
+    if isinstance(reference, TfliteReference):
+        first = pair.processes[0].runtime if pair.processes else "xnnpack"
+        with RuntimeProcess(first, timeout=settings.timeout) as process:
+            yield _asked_of(TfliteReference(reference.model, process), model, batch, settings)
+        return
+    yield _asked_of(reference, model, batch, settings)
+
+
+def _asked_of(reference: Reference, model: Model, batch: Batch, settings: Settings) -> Question:
+    try:
+        lowering, why = reference.lower(), ""
+    except BadModel as error:
+        lowering, why = None, str(error)
+    return Question(
+        reference.kind, reference.trace, lowering, model, batch, settings.tolerance, reference.notes, None, why
+    )
+
+
+def _against(
+    question: Question, pair: OpenedPair, settings: Settings, progress: Progress, tell: Tell
+) -> tuple[list[Explanation], list[Failure]]:
+    """The account on every runtime; one that is not installed is simulated."""
+    found, failures = list[Explanation](), list[Failure]()
+    by_name: dict[str, RuntimeProcess] = {process.runtime: process for process in pair.processes}
+    for name in settings.runtimes:
+        try:
+            expected = predict(question, Runtime(name)) if tell is not unheard else None
+            if expected is not None:
+                tell(expected)
+            explanation = explain_pair(question, by_name.get(name, Runtime(name)), progress)
+        except RuntimeFailed as error:
+            failures.append(Failure(name, str(error)))
+            continue
+        found.append(explanation if expected is None else expected.beside(explanation))
+    return found, failures
+
+
+def _between(
+    pair: OpenedPair, batch: Batch, settings: Settings, progress: Progress
+) -> tuple[list[Explanation], list[Failure]]:
+    """The first runtime against each of the others."""
+    model, processes = pair.candidate.wanted("explain"), pair.processes
+    if len(processes) < 2:  # noqa: PLR2004 (a pair)
+        raise BadModel(f"{model.path}: the same file twice; name two runtimes: --runtime reference --runtime builtin")
+    found, failures = list[Explanation](), list[Failure]()
+    for process in processes[1:]:
+        try:
+            found.append(explain_runtimes(model, batch, (processes[0], process), settings.tolerance, progress))
+        except RuntimeFailed as error:
+            failures.append(Failure(process.runtime, str(error)))
+    return found, failures
+
+
+def _same_file(left: Model | None, right: Model) -> bool:
+    if left is None or left.path is None or right.path is None:
+        return left is right
+    return left.path == right.path or left.path.read_bytes() == right.path.read_bytes()

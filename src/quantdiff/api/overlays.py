@@ -44,7 +44,7 @@ def overlay(
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
 ) -> Overlays:
-    """Write a file for every metric of ``diff`` and, with a Keras reference, for every rung of ``explain``.
+    """Write a file for every metric of ``diff`` and for every rung of ``explain``.
 
     The format is the node data of Model Explorer: ``{"results": {name: {"value": …}}, "gradient": …}``.
 
@@ -68,7 +68,7 @@ def overlay(
         graph = pair.candidate.wanted("overlay").main
         outcome = diff_opened(pair, batch, settings, progress, layers=True)
         found, failures = tuple[Explanation, ...](), outcome.failures
-        if pair.reference.file is None:
+        if len(settings.runtimes) > 1 or Path(reference) != Path(candidate):
             answer = explain_opened(pair, batch, settings, progress)
             found, failures = answer.found, tuple(dict.fromkeys(failures + answer.failures))
         written = tuple(_overlays(outcome, found, graph))

@@ -11,14 +11,13 @@ from typing import Any, TypeVar
 from quantdiff.api.comparisons import diff_opened
 from quantdiff.api.engines import OpenedPair, Source, open_model, open_pair, trace_everywhere, trace_first, trace_one
 from quantdiff.api.experiments import FILES, RESULTS
-from quantdiff.api.explanations import explain_opened
+from quantdiff.api.explanations import PLAIN, Asked, explain_opened
 from quantdiff.api.layers import layer_reports
 from quantdiff.api.parameters import params_opened
 from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.errors import BadData, QuantdiffError
-from quantdiff.ladder.expectation import Tell, unheard
 from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.linting.lint import lint_model
 from quantdiff.load.data import Batch, load_batch
@@ -113,7 +112,7 @@ def explain_with_page(
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
     command: str = "",
-    tell: Tell = unheard,
+    asked: Asked = PLAIN,
 ) -> tuple[Explanations, Page]:
     """``explain``, and a page with its ladders and what ``diff`` finds; each model is opened once.
 
@@ -122,7 +121,7 @@ def explain_with_page(
         settings: runtimes, tolerance, time limit.
         progress: called with what is done, how much of it, and how much there is.
         command: the command that asked for it, to be shown.
-        tell: as in ``explain``.
+        asked: as in ``explain``.
 
     Returns:
         What ``explain`` gives, and one HTML document that needs no network.
@@ -132,7 +131,7 @@ def explain_with_page(
     """
     batch = load_batch(Path(files[2]))
     with open_pair(*files[:2], settings) as pair:
-        answer = explain_opened(pair, batch, settings, progress, tell)
+        answer = explain_opened(pair, batch, settings, progress, asked)
         outcome = diff_opened(pair, batch, settings, progress, layers=True)
         return answer, page_opened(pair, _with_failures(outcome, answer), batch, command, answer.found)
 

@@ -26,32 +26,43 @@ from quantdiff.cli.command import (
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
 @reference_options
+@click.option("--sample", type=click.IntRange(min=0), help="With --output: list what makes one difference.")
+@click.option("--output", type=click.IntRange(min=0), help="Which of the sample's outputs, counted from 0.")
 @html_option
 @runtime_option
 @tolerance_option
 @timeout_option
 def explain(as_json: bool, reference: Path, candidate: Path, data: Path, html: Path | None, **options: Any) -> int:
-    """Account for every output that differs, one mechanism at a time.
+    """Say which operators and mechanisms make the error of the outputs.
 
-    REFERENCE is the trained model, or the same .tflite to tell two runtimes apart: the first --runtime is explained
-    against the others.
+    REFERENCE is the model that was trained, or a float .tflite; or the same .tflite to tell two runtimes apart: then
+    the first --runtime is explained against the others.
     """
     from quantdiff import api
     from quantdiff.report.text.progress import progress_bar
 
+    sample, output = options.pop("sample"), options.pop("output")
+    if (sample is None) != (output is None):
+        raise click.UsageError("--sample and --output belong together")
+    single = None if sample is None else (sample, output)
     settings = settings_of(options)
     with progress_bar() as progress:
-        tell = (lambda expected: None) if as_json else _expect
+        asked = api.Asked(_hear if as_json else _expect, single)
         if html is None:
-            answer = api.explain(reference, candidate, data, settings, progress, tell)
+            answer = api.explain(reference, candidate, data, settings, progress, asked)
         else:
             files = reference, candidate, data
-            answer, page = api.explain_with_page(files, settings, progress, typed(), tell)
+            answer, page = api.explain_with_page(files, settings, progress, typed(), asked)
             page.save(html)
     _show(answer, as_json)
     for failure in answer.failures:
         complain(failure.error)
     return TROUBLE if answer.failures else 0
+
+
+def _hear(expected: Any) -> None:
+    """What is expected stands in the document."""
+    del expected
 
 
 def _expect(expected: Any) -> None:

@@ -18,13 +18,14 @@ from quantdiff.errors import NotComparable, QuantdiffError, RuntimeFailed
 from quantdiff.experiment.conditions import data_of, file_of, source_of, trace_of
 from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepResult, SweepTrial, Training
 from quantdiff.graph import Model
-from quantdiff.ladder.snapping import snap_biases
+from quantdiff.ladder.snapping import trace_snapped
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.parameters.params import parameters
 from quantdiff.parameters.quantizers import Observed
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.references.keras.layers import read_layers
+from quantdiff.references.keras.lower import lower
 from quantdiff.references.keras.model import KerasModel
 from quantdiff.references.keras.reference import open_keras
 from quantdiff.references.keras.run import trace_keras
@@ -77,10 +78,7 @@ def evaluate(trial: SweepTrial) -> SweepResult:
             return _qat(trial, file)
         traces, failures = _everywhere(file, data_of(trial.training).test, processes)
         alignment = align_pair(open_keras(source), TfliteReference(file), data_of(trial.training).test)
-    if trial.condition == "qat-bias":
-        result = _snapped(trial, file, snap_biases(source, file, alignment), traces)
-    else:
-        result = _tflite(trial, source, traces)
+    result = _snapped(trial, file, source, traces) if trial.condition == "qat-bias" else _tflite(trial, source, traces)
     return replace(result, ranges=tuple(_ranges(source, file, alignment)), failures=failures)
 
 
@@ -103,10 +101,10 @@ def _qat(trial: SweepTrial, file: Model) -> SweepResult:
     return SweepResult((_score(tuned, trial),), (_compare(trial, baseline, tuned, _grid(file, tuned)),))
 
 
-def _snapped(trial: SweepTrial, file: Model, model: KerasModel, traces: Sequence[Trace]) -> SweepResult:
+def _snapped(trial: SweepTrial, file: Model, source: KerasModel, traces: Sequence[Trace]) -> SweepResult:
     """The snapped model against the one as trained, and the file against the snapped model."""
     tuned = trace_of(trial.training, "qat")
-    snapped = _named("qat-bias", trace_keras(model, data_of(trial.training).test))
+    snapped = trace_snapped(lower(source), file, data_of(trial.training).test, source.outputs)
     comparisons = [_compare(trial, tuned, snapped, _grid(file, tuned))]
     comparisons += [_compare(trial, snapped, trace) for trace in traces]
     return SweepResult((_score(snapped, trial),), tuple(comparisons))

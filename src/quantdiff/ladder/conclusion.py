@@ -2,51 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import math
+from typing import TYPE_CHECKING
 
-from quantdiff.ladder.expectation import Expectation
-from quantdiff.ladder.explanation import Explanation, LayerLadder
-from quantdiff.ladder.ladder import Ladder, Sums
-from quantdiff.ladder.wrong_weights import wrong_weights
+from quantdiff.ladder.explanation import REAL, REWRITTEN, Closeness, Explanation, Matched, Saturated
+from quantdiff.ladder.switches import Switches
+from quantdiff.ladder.unrelated import wrong_weights
 from quantdiff.run.inner_tensors import disturbed
 
+if TYPE_CHECKING:
+    from quantdiff.ladder.pair_ladder import Ladder, Sums
 
-def concluded(ladder: Ladder, sums: Sums, expected: Expectation | None) -> Explanation:
-    """The explanation as a value, without advice; what was expected stands beside what was measured."""
-    account, runtime = sums.outputs, ladder.runtime.value
+EXACT = 1e-9  # steps: what sums of doubles may lie apart
+
+
+def concluded(ladder: Ladder, sums: Sums) -> Explanation:
+    """The explanation as a value, without advice."""
+    account, runtime, found = sums.outputs, ladder.runtime.value, ladder.switches
+    frontier = sums.attribution.value() if sums.attribution is not None else None
     return Explanation(
-        reference=ladder.end.keras.kind,
+        reference=ladder.question.kind,
         candidate=f"tflite:{runtime}",
         runtime=runtime,
         count=account.count,
         samples=sums.samples,
         differing=account.differing,
-        closed_reference=sums.closed_reference,
-        closed_candidate=sums.closed_candidate and not ladder.missing,
+        closed_reference=frontier is not None and frontier.closes <= EXACT,
+        closed_candidate=sums.closed and not sums.missing,
         rungs=account.rungs(),
         unexplained=account.resolved[-1],
-        expected_exactly=expected.exactly if expected else None,
-        expected=expected.closed_form if expected else None,
         differences=tuple(account.listed),
-        layers=tuple(_layers(sums, expected)),
-        wrong_weights=tuple(wrong_weights(ladder.sides)),
-        unsupported=ladder.missing,
-        notes=(*ladder.end.keras.notes, *_borrowed(ladder), *disturbed(sums.changed)),
+        layers=tuple(each.value() for each in sums.layers.values()),
+        wrong_weights=tuple(wrong_weights(found)) if found is not None else (),
+        unaccounted=ladder.why,
+        unsupported=sums.missing,
+        notes=(*ladder.question.notes, *_borrowed(sums), *disturbed(sums.changed)),
+        frontier=frontier,
+        matching=matching(found) if found is not None else (),
+        real=_closeness(sums, REAL),
+        rewritten=_closeness(sums, REWRITTEN),
+        departs=sums.departs,
+        saturated=_saturated(sums),
+        signed=sums.signed,
     )
 
 
-def _layers(sums: Sums, expected: Expectation | None) -> Iterator[LayerLadder]:
-    shares = {each.layer: each for each in expected.layers} if expected else {}
-    for account in sums.layers.values():
-        layer = account.value()
-        if each := shares.get(account.layer):
-            layer = replace(layer, expected_exactly=each.exactly, expected=each.closed_form)
-        yield layer
+def matching(switches: Switches) -> tuple[Matched, ...]:
+    """How each constant was matched."""
+    ours, theirs = switches.file.graph.tensors, switches.reference.real.graph.tensors
+    return tuple(
+        Matched(
+            ours[i].label,
+            None if match.other is None else theirs[match.other].label,
+            match.how,
+            match.steps if math.isfinite(match.steps) else None,
+            match.order,
+        )
+        for i, match in switches.matches.items()
+    )
 
 
-def _borrowed(ladder: Ladder) -> tuple[str, ...]:
-    if not ladder.borrowed:
+def _closeness(sums: Sums, mechanism: str) -> Closeness | None:
+    return Closeness(*sums.apart[mechanism]) if mechanism in sums.apart else None
+
+
+def _saturated(sums: Sums) -> Saturated | None:
+    beyond, count, farthest = sums.outside
+    return Saturated(beyond / count, farthest) if count else None
+
+
+def _borrowed(sums: Sums) -> tuple[str, ...]:
+    if not sums.borrowed:
         return ()
-    names = ", ".join(ladder.borrowed)
+    names = ", ".join(sums.borrowed)
     return (f"{names}: added up in an order of the runtime's own, in floats; for its rung its own results were taken",)

@@ -8,18 +8,27 @@ from dataclasses import dataclass, field
 from quantdiff.compare.outcome import Failure
 from quantdiff.shown import Shown
 
-REFERENCE, INPUT, RANGES, WEIGHTS, BIAS = (
+REFERENCE, REAL, REWRITTEN, INPUT, RANGES, WEIGHTS, BIAS, CLIPPING, STEPS, CURVES, ROUNDING, RUNTIME = (
     "reference",
+    "real",
+    "rewritten",
     "input_quantized",
     "activation_ranges",
     "weights",
     "bias_to_int32",
+    "activation_clipping",
+    "activation_rounding",
+    "op_approximation",
+    "rounding",
+    "runtime",
 )
-EXACT, CURVES, ROUNDING, RUNTIME = "exact_sum", "op_approximation", "rounding", "runtime"
-MECHANISMS = (REFERENCE, INPUT, RANGES, WEIGHTS, BIAS, EXACT, CURVES, ROUNDING, RUNTIME)
+MECHANISMS = (
+    REFERENCE, REAL, REWRITTEN, INPUT, RANGES, WEIGHTS, BIAS, CLIPPING, STEPS, CURVES, ROUNDING, RUNTIME
+)  # fmt: skip
 """The ladder from the model as it was trained to the runtime as it runs; each rung exchanges one thing more."""
-EXCHANGES = (INPUT, RANGES, WEIGHTS, BIAS)
-"""Those that are exchanged in the reference itself."""
+FRAMEWORK, GRAPH, KERNEL, SMALLER, OUTPUT_GRID = "framework", "graph", "kernel", "smaller", "output_grid"
+"""Of the frontier alone: what the reference's own floats add, what differs between the two graphs, the runtime's
+arithmetic (curves and rounding), stretches of operators that are not told apart, and the output's own grid."""
 LISTED = 1000
 """Differing outputs that are listed one by one; all are counted."""
 FEW = 0.02
@@ -124,12 +133,95 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """What one mechanism of one operator changes at the outputs.
+
+    ``share``: its covariance with the whole error over the error's power; all shares add up to 1. ``power``: its own
+    power over the error's; much more than its share where others cancel it. ``spread``: how far the shares of the two
+    halves of the samples lie apart. ``rms_steps`` and ``max_steps`` are of its own changes. ``held`` is the range of
+    the tensor's grid, ``met`` what the data reach, where that is what counts. ``operator`` None: an input.
+    """
+
+    operator: int | None
+    op: str
+    layer: str
+    tensor: str
+    mechanism: str
+    share: float
+    power: float
+    spread: float
+    rms_steps: float
+    max_steps: float
+    held: tuple[float, float] | None = None
+    met: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """The whole error of some samples, taken apart; ``rms_steps`` is that of the error without the output's own grid.
+
+    ``shares`` and ``powers`` are by mechanism; ``items`` by operator too, the largest share first. ``output_grid`` is
+    the power of the output's own rounding beside that of the error. ``closes``: the largest distance, in steps, of
+    the sum of all items from runtime minus reference.
+    """
+
+    samples: int
+    rms_steps: float
+    shares: Mapping[str, float]
+    powers: Mapping[str, float]
+    items: tuple[Item, ...]
+    output_grid: float
+    closes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """One entry of the list that adds up to the difference of one output, in steps."""
+
+    operator: int | None
+    op: str
+    layer: str
+    mechanism: str
+    steps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """How a constant of the file was matched with one of the reference; ``steps`` None: not at all."""
+
+    tensor: str
+    reference: str | None
+    how: str
+    steps: float | None
+    order: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Closeness:
+    """How far one run of real arithmetic lies from the reference's outputs: in steps, and as other integers."""
+
+    max_steps: float
+    flips: int
+
+
+@dataclass(frozen=True, slots=True)
+class Saturated:
+    """The share of the reference's outputs that lie outside what the file can say, and by how much at most."""
+
+    share: float
+    max_steps: float
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation(Shown):
     """Every differing output accounted for.
 
-    ``closed_reference``: with nothing exchanged the ladder gave the reference's own output, bit for bit;
-    ``closed_candidate``: with everything exchanged the simulator gave the runtime's, bit for bit. ``unexplained``
-    outputs came right only at the runtime itself. ``unsupported`` are operators without a kernel in the simulator.
+    ``closed_reference``: the items of the frontier and the reference's own floats add up to runtime minus reference
+    for every output; ``closed_candidate``: with everything exchanged the simulator gave the runtime's, bit for bit.
+    ``unexplained`` outputs came right only at the runtime itself. ``unsupported``: what the simulator lacks;
+    ``unaccounted`` says why there is no real arithmetic, and so no frontier. ``real`` and ``rewritten`` say how near
+    the lowered reference, and the file's graph with the reference's constants, come to the reference; ``departs``
+    names the first operator at which the graphs part.
     ``expected_exactly`` is the share of outputs that the simulator of the runtime gives otherwise than the reference,
     ``expected`` that of the closed form; None where it knows none. ``differences`` are the first outputs that differ,
     each with its rung.
@@ -153,6 +245,14 @@ class Explanation(Shown):
     advice: tuple[Advice, ...] = ()
     unsupported: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unaccounted: str = ""
+    frontier: Frontier | None = None
+    matching: tuple[Matched, ...] = ()
+    real: Closeness | None = None
+    rewritten: Closeness | None = None
+    departs: str = ""
+    saturated: Saturated | None = None
+    signed: tuple[Signed, ...] = ()
     made_by: Mapping[str, object] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
 
@@ -162,10 +262,13 @@ class Explanation(Shown):
         return self.differing / self.count
 
     @property
-    def leading(self) -> Rung | None:
-        """The mechanism that brings most outputs right; None where nothing differs."""
-        best = max(self.rungs, key=lambda rung: rung.resolved)
-        return best if best.resolved else None
+    def leading(self) -> str | None:
+        """The mechanism with the largest share; without shares, the one that brings most outputs right."""
+        shares = self.frontier.shares if self.frontier is not None else {}
+        if self.differing and any(shares.values()):
+            return max(shares, key=lambda name: shares[name])
+        best = max(self.rungs, key=lambda rung: rung.resolved, default=None)
+        return best.mechanism if best is not None and best.resolved and not self.unaccounted else None
 
     def find(self, mechanism: str) -> Rung | None:
         """The rung of a mechanism, if the ladder has it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 
 from quantdiff.bitwise import same_bits
@@ -12,7 +13,6 @@ from quantdiff.graph import Graph, Model, Operator
 from quantdiff.ladder.account import Account, LayerAccount, Target
 from quantdiff.ladder.candidate_end import named
 from quantdiff.ladder.explanation import CURVES, REFERENCE, ROUNDING, RUNTIME, Explanation
-from quantdiff.ladder.ladder import Sums
 from quantdiff.ladder.targets import ends_of_file
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
@@ -27,6 +27,18 @@ from quantdiff.sim.real.registry import real_of
 from quantdiff.sim.runtime import Runtime
 
 RUNGS = (REFERENCE, CURVES, ROUNDING, RUNTIME)
+
+
+@dataclass(slots=True)
+class Sums:
+    """What is added up while the data pass by; ``changed`` outputs are others because inner values were read."""
+
+    outputs: Account
+    layers: dict[int, LayerAccount]
+    closed_reference: bool = True
+    closed_candidate: bool = True
+    changed: int = 0
+    samples: int = 0
 
 
 def explain_runtimes(

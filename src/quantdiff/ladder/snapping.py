@@ -1,28 +1,34 @@
-"""A copy of a QAT model with its biases on the int32 grid of the ``.tflite``: nothing is left to round there."""
+"""A quantization-aware model with its biases on the int32 grid of its ``.tflite``: nothing is left to round there."""
 
 from __future__ import annotations
 
-from quantdiff.align.alignment import Alignment
+import numpy as np
+
 from quantdiff.graph import Model
-from quantdiff.ladder.exchange.biases import exchange_biases
-from quantdiff.parameters.quantizers import Observed
-from quantdiff.parameters.sides import ModelPair
-from quantdiff.references.keras.frameworks import frameworks, quiet
-from quantdiff.references.keras.layers import read_layers
-from quantdiff.references.keras.model import KerasModel, describe, named_layers
-from quantdiff.references.keras.tfmot import quantize_scope
+from quantdiff.ladder.real_graph import Setting
+from quantdiff.ladder.rungs import in_slices, real_inputs
+from quantdiff.ladder.switches import switches
+from quantdiff.load.data import Batch
+from quantdiff.trace import Trace, Value
 
 
-def snap_biases(qat: KerasModel, converted: Model, alignment: Alignment) -> KerasModel:
-    """A copy of ``qat`` whose biases are multiples of input scale × weight scale, as ``converted`` stores them.
+def trace_snapped(lowering: Model, converted: Model, batch: Batch, names: tuple[str, ...]) -> Trace:
+    """Outputs of the lowered model, each bias as ``converted`` stores it; a bias that the file has not stays.
 
-    Of a layer with a batch norm folded into it, ``beta`` moves so that the folded bias lies on the grid. A bias that
-    has no place of its own in the file stays as it is.
+    Where a batch norm is folded in, that is the folded bias. Shapes: (samples, …), float32.
+
+    Raises:
+        UnsupportedOp: a graph holds what has no real arithmetic.
     """
-    with quiet(), quantize_scope():
-        model = frameworks().keras.models.clone_model(qat.model)
-    model.set_weights(qat.model.get_weights())
-    sides = ModelPair(read_layers(qat), converted.main, alignment, Observed())
-    for change in exchange_biases(sides, dict(named_layers(model))).changes:
-        change.make()
-    return describe(model, qat.name)
+    found = switches(converted, lowering)
+    real, plain = found.reference.real, found.lowered_setting()
+    stored = {
+        match.other: found.file.constants[i].reshape(real.constants[match.other].shape)
+        for i, match in found.matches.items()
+        if i in found.biases and match.other is not None
+    }
+    setting = Setting(stored, {}, plain.clipped, plain.rounded)
+    values = in_slices(real, real_inputs(lowering, batch), setting, real.graph.outputs)
+    arrays = (values[i].astype(np.float32) for i in real.graph.outputs)
+    joined = tuple(Value(name, array.reshape(-1, *array.shape[2:])) for name, array in zip(names, arrays, strict=True))
+    return Trace("qat-bias", joined)

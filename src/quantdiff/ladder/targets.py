@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from quantdiff.align.outputs import pair_outputs
 from quantdiff.graph import Graph, Model
 from quantdiff.ladder.account import Target
 from quantdiff.quant import Array, Grid, quantize
-from quantdiff.references.keras.model import KerasModel
 from quantdiff.run.inner_tensors import Reading
 from quantdiff.trace import Trace, Value
 
@@ -24,6 +25,11 @@ class OutputGrids:
     grids: tuple[Grid | None, ...]
     order: tuple[int, ...]
     tolerance: float
+
+    @property
+    def units(self) -> tuple[float, ...]:
+        """Real units of a step, by output; 1 where there is no grid."""
+        return tuple(float(np.float32(grid.params.scale[0])) if grid else 1.0 for grid in self.grids)
 
     def targets(self, outputs: Sequence[Array]) -> list[Target]:
         """What the runtime gave, flat."""
@@ -47,25 +53,37 @@ def ends_of_file(graph: Graph, order: Sequence[int], tolerance: float) -> Output
 
 
 def on_grid(values: Array, grid: Grid | None) -> Array:
-    """Integers of the grid; floats as they are where there is none."""
-    if grid is None or values.dtype.name == grid.dtype:
+    """Integers of the grid; floats as they are where there is none, and whole numbers that are on none."""
+    if grid is None or values.dtype.kind in "iub":
         return values
     return quantize(values, grid.params, grid.dtype)
 
 
-def order_of_outputs(keras: KerasModel, model: Model, ours: Sequence[Array], reading: Reading) -> tuple[int, ...]:
-    """For each output of the file the place of the reference's output that belongs to it.
+def order_of_outputs(reference: Trace, model: Model, outputs: Sequence[Array], name: str) -> tuple[int, ...]:
+    """For each output of a file the place of the reference's output that belongs to it.
+
+    Shapes: ``outputs`` (samples, *shape of the tensor), in the file's order.
 
     Raises:
         NotComparable: the outputs do not fit each other.
     """
-    names = {i: name for s in model.signatures if s.subgraph == 0 for name, i in s.outputs}
+    names = {i: key for s in model.signatures if s.subgraph == 0 for key, i in s.outputs}
     tensors = [model.main.tensors[i] for i in model.main.outputs]
     theirs = tuple(
-        Value(names.get(t.index, t.name), y.reshape(-1, *y.shape[2:]), t.quant if y.dtype.kind in "iu" else None)
-        for t, y in zip(tensors, reading.outputs, strict=True)
+        Value(names.get(t.index, t.name), _joined(y, reference), t.quant if y.dtype.kind in "iu" else None)
+        for t, y in zip(tensors, outputs, strict=True)
     )
-    references = tuple(Value(name, array) for name, array in zip(keras.outputs, ours, strict=True))
-    found, _ = pair_outputs(Trace(keras.kind, references), Trace("the .tflite", theirs))
-    places = {id(b): next(k for k, a in enumerate(references) if a is own) for own, b in found}
+    found, _ = pair_outputs(reference, Trace(name, theirs))
+    places = {id(b): next(k for k, a in enumerate(reference.outputs) if a is own) for own, b in found}
     return tuple(places[id(value)] for value in theirs)
+
+
+def _joined(array: Array, reference: Trace) -> Array:
+    """Runs of several samples as samples; an output without an axis of samples as it is."""
+    samples = len(reference.outputs[0].array)
+    return array.reshape(-1, *array.shape[2:]) if array.ndim > 1 and len(array) * array.shape[1] == samples else array
+
+
+def order_from_reading(reference: Trace, model: Model, reading: Reading) -> tuple[int, ...]:
+    """The same for the file on a runtime."""
+    return order_of_outputs(reference, model, reading.outputs, "the .tflite")

@@ -12,6 +12,7 @@ from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
 from quantdiff.recording import Recorder
 from quantdiff.references.keras.layers import read_layers
+from quantdiff.references.keras.lower import lower
 from quantdiff.references.keras.model import KerasModel, Signature, describe, load_keras
 from quantdiff.references.keras.recorder import KerasRecorder
 from quantdiff.references.keras.run import trace_keras
@@ -43,8 +44,12 @@ class KerasReference(KerasModel):
         return GraphRecorder(self) if isinstance(self.model, Signature) else KerasRecorder(self)
 
     def lower(self) -> Model | None:
-        """Its float graph of TFLite operators."""
-        return None
+        """Its float graph of TFLite operators, by the converter without optimizations.
+
+        Raises:
+            BadModel: the converter refuses it.
+        """
+        return lower(self)
 
 
 def open_keras(source: Any, options: Options = PLAIN) -> KerasReference:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.ladder.explanation import Explanation
-from quantdiff.report.text.explanation import WORDS
+from quantdiff.report.text.account import sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,8 @@ def verdict(comparison: Comparison) -> str:
 
 
 def because(explanation: Explanation) -> str:
-    """The mechanism that brings most outputs right; empty where nothing differs."""
-    lead = explanation.leading
-    if lead is None:
-        return ""
-    rest = (
-        f"{explanation.unexplained:,} are left unexplained" if explanation.unexplained else "none is left unexplained"
-    )
-    return f"{lead.resolved:,} of {explanation.differing:,} come right with {WORDS[lead.mechanism]}; {rest}."
+    """What the error is made of; empty where nothing differs."""
+    return sentence(explanation).partition(". ")[2] or sentence(explanation) if explanation.differing else ""
 
 
 def numbers(figures: Figures) -> Iterator[Number]:

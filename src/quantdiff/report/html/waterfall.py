@@ -11,10 +11,12 @@ from quantdiff.ladder.explanation import Explanation, Rung
 from quantdiff.report.html.plots import Plot, item, new_plot, tip
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
-from quantdiff.report.text.explanation import WORDS, sentence
+from quantdiff.report.text.account import WORDS, sentence, warnings
+from quantdiff.report.text.names import short
 
 ROW, AROUND, THICK = 34, 60, 0.62  # pixels, pixels, share of a row
 NO_VALUE = "–"
+MOST_ROWS = 200
 
 
 def waterfall_section(explanations: Sequence[Explanation]) -> Section:
@@ -23,6 +25,8 @@ def waterfall_section(explanations: Sequence[Explanation]) -> Section:
         {
             "explanation": each,
             "sentence": sentence(each),
+            "warnings": tuple(warnings(each)),
+            "frontier": frontier_table(each, f"frontier-{i}"),
             "target": f"waterfall-{i}",
             "table": ladder_table(each, f"ladder-{i}"),
         }
@@ -30,7 +34,7 @@ def waterfall_section(explanations: Sequence[Explanation]) -> Section:
     ]
     drawn = [(i, each.rungs) for i, each in enumerate(explanations) if each.differing]
     plots = tuple(item(waterfall(rungs), f"waterfall-{i}") for i, rungs in drawn)
-    return Section("why", "Why: one mechanism at a time", render("waterfall.html", entries=entries), plots)
+    return Section("why", "Why: operator by operator", render("waterfall.html", entries=entries), plots)
 
 
 def waterfall(rungs: Sequence[Rung]) -> Plot:
@@ -90,6 +94,29 @@ def ladder_table(explanation: Explanation, anchor: str) -> Table:
     )
     columns = "mechanism", "what is exchanged", "still differ", "come right", "alone", "largest, steps"
     return Table(anchor, f"The ladder on {explanation.runtime}", columns, rows)
+
+
+def frontier_table(explanation: Explanation, anchor: str) -> Table | None:
+    """Operator by operator what the error is made of; None where nothing was taken apart."""
+    frontier = explanation.frontier
+    if frontier is None or not frontier.items:
+        return None
+    rows = tuple(
+        (
+            Cell("" if item.operator is None else f"{item.operator} {item.op}"),
+            Cell(short(item.layer)),
+            Cell(item.mechanism),
+            Cell(f"{item.share:.2%}", item.share),
+            Cell(f"{item.power:.2%}", item.power),
+            Cell(f"{item.rms_steps:.3g}", item.rms_steps),
+            Cell(f"{item.max_steps:.3g}", item.max_steps),
+        )
+        for item in frontier.items[:MOST_ROWS]
+    )
+    columns = "operator", "layer", "mechanism", "share", "own power", "rms, steps", "largest, steps"
+    return Table(
+        anchor, f"What the error is made of on {explanation.runtime}, {frontier.samples} samples", columns, rows
+    )
 
 
 def _count(value: int | None) -> Cell:

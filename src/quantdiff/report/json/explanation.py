@@ -9,6 +9,7 @@ from typing import Any
 from quantdiff.compare.outcome import Failure
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.report.json.outcome import SCHEMA
+from quantdiff.report.text.account import sentence, warnings
 
 
 def explanations_document(found: Sequence[Explanation], failures: Sequence[Failure] = ()) -> dict[str, Any]:
@@ -23,20 +24,28 @@ def explanations_document(found: Sequence[Explanation], failures: Sequence[Failu
 
 
 def explanation_document(explanation: Explanation) -> dict[str, Any]:
-    """One explanation, every key of its own and ``closed`` for both ends."""
+    """One explanation, every key of its own and ``closed`` for both ends; shares and items of the frontier on top."""
     document = asdict(explanation)
     made_by, artifacts = document.pop("made_by"), document.pop("artifacts")
     closed = {"reference": document.pop("closed_reference"), "candidate": document.pop("closed_candidate")}
     advice = [{**asdict(each), "text": each.text} for each in explanation.advice]
-    leading = explanation.leading.mechanism if explanation.leading else None
     exactly, closed_form = document.pop("expected_exactly"), document.pop("expected")
     expected = {"simulator": exactly, "closed_form": closed_form, "measured": explanation.measured}
+    frontier = document.pop("frontier") or {}
     return {
         **made_by,
         **document,
         "closed": closed,
         "expected": expected,
-        "leading": leading,
+        "leading": explanation.leading,
+        "sentence": sentence(explanation),
+        "warnings": list(warnings(explanation)),
+        "shares": frontier.get("shares", {}),
+        "powers": frontier.get("powers", {}),
+        "frontier": list(frontier.get("items", ())),
+        "frontier_samples": frontier.get("samples", 0),
+        "output_grid": frontier.get("output_grid"),
+        "error_rms_steps": frontier.get("rms_steps"),
         "advice": advice,
         "artifacts": artifacts,
     }

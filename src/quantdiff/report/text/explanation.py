@@ -1,4 +1,4 @@
-"""Explanation → text for a person: the ladder as a waterfall of bars, the layers, the advice."""
+"""Explanation → text for a person: the sentence, the frontier, the ladder, the layers, the advice."""
 
 from __future__ import annotations
 
@@ -9,27 +9,19 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from quantdiff.ladder.expectation import Expectation
-from quantdiff.ladder.explanation import Explanation, LayerLadder
+from quantdiff.ladder.explanation import Explanation, Frontier, Item, LayerLadder, Signed
+from quantdiff.ladder.prediction import Prediction
 from quantdiff.report.plain import printable
+from quantdiff.report.text.account import CAUSES, sentence, warnings
 from quantdiff.report.text.names import cropped, short
 
 BAR, NAME, GAP = 22, 24, 2  # characters: of a bar, of a layer's name at least, between columns
 EXPECTED = 24  # characters of two shares and the gaps beside them
-WORDS = {
-    "reference": "as trained",
-    "input_quantized": "input rounded to its grid",
-    "activation_ranges": "activation ranges of the file",
-    "weights": "weights of the file",
-    "bias_to_int32": "biases of the file, int32",
-    "exact_sum": "exact sums instead of float32",
-    "op_approximation": "curves as the runtime has them",
-    "rounding": "the runtime's rounding",
-    "runtime": "the runtime itself",
-}
+ROWS, LEAST = 12, 0.005
+"""Of the frontier: rows at most, and the share from which an item has one."""
 
 
-def print_expectation(expected: Expectation, console: Console) -> None:
+def print_expectation(expected: Prediction, console: Console) -> None:
     """Print what is to be expected before the runtime runs."""
     title = f"\n{expected.reference} → {expected.runtime}, expected to differ".upper()
     console.print(Text.assemble((title, "bold"), f"   before {expected.runtime} runs"))
@@ -46,9 +38,15 @@ def print_expectation(expected: Expectation, console: Console) -> None:
 
 
 def print_explanation(explanation: Explanation, console: Console) -> None:
-    """Print the verdict, the ladder, where it happens, and what helps."""
+    """Print what must be known first, the verdict, the frontier, the ladder, where it happens, and what helps."""
     console.print(_title(explanation))
-    console.print(Text(sentence(explanation)))
+    for warning in warnings(explanation):
+        console.print(_line(warning, "yellow"), soft_wrap=True)
+    console.print(Text(printable(sentence(explanation))))
+    if explanation.signed:
+        console.print(_signed(explanation.signed, console))
+    if explanation.frontier is not None and explanation.frontier.items:
+        console.print(_frontier(explanation.frontier, console))
     console.print(_waterfall(explanation))
     if explanation.layers:
         _print_layers(explanation.layers, [rung.mechanism for rung in explanation.rungs], console)
@@ -56,15 +54,41 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
-def sentence(explanation: Explanation) -> str:
-    """The verdict in one sentence."""
-    total = f"{explanation.differing:,} of {explanation.count:,} outputs differ"
-    lead = explanation.leading
-    if lead is None:
-        return f"{explanation.differing:,} of {explanation.count:,} outputs differ: nothing to explain."
-    share = lead.resolved / explanation.differing
-    rest = f"{explanation.unexplained:,} unexplained" if explanation.unexplained else "none is left unexplained"
-    return f"{total}; {lead.resolved:,} of them ({share:.1%}) come right with {WORDS[lead.mechanism]}; {rest}."
+def _frontier(frontier: Frontier, console: Console) -> Table:
+    """A row an item, the largest share first; what lies below the spread of the halves is one row."""
+    shown = [item for item in frontier.items if abs(item.share) >= max(LEAST, item.spread / 2)][:ROWS]
+    rest = sum(frontier.shares.values()) - sum(item.share for item in shown)
+    rows = [
+        (f"{i.share:.1%}", f"{i.power:.1%}", f"{i.rms_steps:.3g}", _operator(i), i.mechanism, i.layer) for i in shown
+    ]
+    if len(shown) < len(frontier.items):
+        rows.append((f"{rest:.1%}", "", "", "", f"{len(frontier.items) - len(shown)} more", ""))
+    rows.append(("", f"{frontier.output_grid:.1%}", "", "", "output_grid", "(beside the error)"))
+    return _fitted(("share", "power", "rms steps", "operator", "mechanism", "layer"), rows, 3, console)
+
+
+def _signed(entries: Sequence[Signed], console: Console) -> Table:
+    """The list that adds up to the difference of one output."""
+    rows = [(f"{each.steps:+.4f}", _operator(each), each.mechanism, each.layer) for each in entries]
+    rows.append((f"{sum(each.steps for each in entries):+.4f}", "", "runtime - reference", ""))
+    return _fitted(("steps", "operator", "mechanism", "layer"), rows, 1, console)
+
+
+def _operator(each: Item | Signed) -> str:
+    return "" if each.operator is None else f"{each.operator} {each.op}"
+
+
+def _fitted(names: Sequence[str], rows: Sequence[Sequence[str]], numbers: int, console: Console) -> Table:
+    """A table whose last column, a layer's name, takes the room that is left."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, name in enumerate(names):
+        table.add_column(name, justify="right" if place < numbers else "left", no_wrap=True)
+    columns = list(zip(*rows, strict=True))[:-1]
+    used = sum(GAP + max(map(len, (name, *column))) for name, column in zip(names, columns, strict=False))
+    room = max(NAME, console.width - used)
+    for *row, layer in rows:
+        table.add_row(*row, escape(cropped(short(layer), room)))
+    return table
 
 
 def _title(explanation: Explanation) -> Text:
@@ -126,17 +150,10 @@ def _cure(layer: LayerLadder, mechanisms: Sequence[str]) -> str:
 
 
 def _remarks(explanation: Explanation) -> Iterator[Text]:
-    for each in explanation.wrong_weights:
-        verdict = "wrong weights, not rounding" if each.planted else "the reference was trained further, or is another"
-        yield _line(
-            f"{each.layer}: {each.count:,} of {each.size:,} stored weights are not the reference's rounded, "
-            f"off by up to {each.max_steps:.4g} steps at {list(each.worst)}: {verdict}",
-            "red",
-        )
     for name in explanation.unsupported:
-        yield _line(f"the simulator lacks {name}; the rungs below the biases are left out", "yellow")
+        yield _line(f"the simulator lacks {name}; the rungs of the runtime's arithmetic are left out", "yellow")
     if explanation.advice:
-        yield Text("\nTried on a copy:", style="bold")
+        yield Text("\nCures, predicted on the graph:", style="bold")
         yield from (_line(f"  {each.text}") for each in explanation.advice)
     exactly, expected = explanation.expected_exactly, explanation.expected
     if exactly is not None:
@@ -145,12 +162,25 @@ def _remarks(explanation: Explanation) -> Iterator[Text]:
             f"\nexpected before {explanation.runtime} ran: {exactly:.3%} by its simulator{closed_form}; "
             f"measured {explanation.measured:.3%}"
         )
+    yield from _closed(explanation)
+    yield from (_line(note, "dim") for note in explanation.notes)
+
+
+def _closed(explanation: Explanation) -> Iterator[Text]:
+    """Both ends of the account, and how near real arithmetic comes to the reference."""
     closed = explanation.closed_reference, explanation.closed_candidate
-    ends = ("first rung = the reference's own output", "last = the runtime's, bit for bit")
+    ends = ("all items add up to runtime minus reference", "last rung = the runtime's, bit for bit")
     yield Text(
         ", ".join(f"{end}: {'yes' if yes else 'NO'}" for end, yes in zip(ends, closed, strict=True)), style="dim"
     )
-    yield from (_line(note, "dim") for note in explanation.notes)
+    for name, each in (("real", explanation.real), ("rewritten", explanation.rewritten)):
+        if each is not None:
+            yield Text(
+                f"{name}: within {each.max_steps:.2g} steps of the reference, {each.flips:,} other integers",
+                style="dim",
+            )
+    if explanation.frontier is not None:
+        yield Text(f"shares of {explanation.frontier.samples} samples; {CAUSES['output_grid']} aside", style="dim")
 
 
 def _line(text: str, style: str = "") -> Text:

@@ -14,7 +14,7 @@ from quantdiff.report.ci.markdown import escaped, fenced, figures_table, table
 from quantdiff.report.json.explanation import explanation_document
 from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.plain import printable
-from quantdiff.report.text.explanation import sentence
+from quantdiff.report.text.account import sentence
 from quantdiff.report.text.names import short
 
 ALLOWED = {">": "at most", "<": "at least"}
@@ -58,8 +58,8 @@ def first_layer(report: LayerReport) -> str:
 
 
 def leading(explanation: Explanation) -> str:
-    """The mechanism that brings most outputs right, and the account in a sentence."""
-    name = explanation.leading.mechanism if explanation.leading else "none"
+    """The mechanism with the largest share, and the account in a sentence."""
+    name = explanation.leading or "none"
     return f"leading mechanism: {name}: {sentence(explanation)}"
 
 

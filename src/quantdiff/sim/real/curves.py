@@ -27,14 +27,14 @@ CURVES: dict[str, Callable[[Array], Array]] = {
 }
 
 
-@real(*CURVES, curve=True)
+@real(*CURVES, curve=True, anywhere=True)
 def curve(node: Node, x: Array) -> Array:
     """The function that the op is named for. Shape as ``x``."""
     with np.errstate(all="ignore"):
         return np.asarray(np.nan_to_num(CURVES[node.operator.op](x)))
 
 
-@real("GELU", curve=True)
+@real("GELU", curve=True, anywhere=True)
 def gelu(node: Node, x: Array) -> Array:
     """``x Φ(x)``, or its approximation by tanh where the op asks for that. Shape as ``x``."""
     if node.option("approximate", False):
@@ -43,26 +43,26 @@ def gelu(node: Node, x: Array) -> Array:
     return values
 
 
-@real(*CLAMPS)
+@real(*CLAMPS, anywhere=True)
 def relu(node: Node, x: Array) -> Array:
     """``x`` between the op's bounds, on another grid."""
     return x.clip(*CLAMPS[node.operator.op])
 
 
-@real("LEAKY_RELU")
+@real("LEAKY_RELU", anywhere=True)
 def leaky_relu(node: Node, x: Array) -> Array:
     """``x``, times alpha where negative."""
     return np.where(x < 0, x * float(np.float32(node.option("alpha", 0.0))), x)
 
 
-@real("PRELU")
+@real("PRELU", anywhere=True)
 def prelu(node: Node, x: Array, alpha: Array) -> Array:
     """``x``, times the channel's alpha where negative."""
     del node
     return np.where(x < 0, x * alpha, x)
 
 
-@real("SOFTMAX", curve=True)
+@real("SOFTMAX", curve=True, anywhere=True)
 def softmax(node: Node, x: Array) -> Array:
     """``exp(beta x) / sum`` along the last axis."""
     terms = np.exp(float(np.float32(node.option("beta", 1.0))) * (x - x.max(axis=-1, keepdims=True)))

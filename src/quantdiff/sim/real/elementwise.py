@@ -10,28 +10,28 @@ from quantdiff.sim.node import Node, quant_of
 from quantdiff.sim.real.registry import dequantized, real
 
 
-@real("ADD")
+@real("ADD", anywhere=True)
 def add(node: Node, a: Array, b: Array) -> Array:
     """``a + b``. Shapes broadcast."""
     del node
     return a + b
 
 
-@real("SUB")
+@real("SUB", anywhere=True)
 def sub(node: Node, a: Array, b: Array) -> Array:
     """``a - b``. Shapes broadcast."""
     del node
     return a - b
 
 
-@real("MUL")
+@real("MUL", anywhere=True)
 def mul(node: Node, a: Array, b: Array) -> Array:
     """``a b``. Shapes broadcast."""
     del node
     return a * b
 
 
-@real("DIV")
+@real("DIV", anywhere=True)
 def div(node: Node, a: Array, b: Array) -> Array:
     """``a / b``. Shapes broadcast."""
     del node
@@ -39,7 +39,7 @@ def div(node: Node, a: Array, b: Array) -> Array:
         return np.asarray(np.nan_to_num(a / b))
 
 
-@real("SQUARED_DIFFERENCE")
+@real("SQUARED_DIFFERENCE", anywhere=True)
 def squared_difference(node: Node, a: Array, b: Array) -> Array:
     """``(a - b)²``. Shapes broadcast."""
     del node

@@ -22,24 +22,34 @@ def fully_connected(node: Node, x: Array, w: Array, bias: Array | None = None) -
 def conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
     """A sum over each window. Shapes: x (n, h, w, c), w (out, kh, kw, c / groups) -> (n, out_h, out_w, out)."""
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
-    columns = windows(pad_image(x.astype(np.float64), axes, 0), axes)
-    groups = x.shape[3] // w.shape[3]
-    inputs, kernels = np.split(columns, groups, axis=-1), np.split(w.astype(np.float64), groups)
-    parts = [np.einsum("nhwijc,oijc->nhwo", a, k, optimize=True) for a, k in zip(inputs, kernels, strict=True)]
-    return _biased(np.concatenate(parts, axis=-1), bias)
+    columns = windows(pad_image(x.astype(np.float64, copy=False), axes, 0), axes)
+    kernels = w.astype(np.float64, copy=False).reshape(len(w), -1)
+    groups, depth = x.shape[3] // w.shape[3], w.shape[3]
+    rows = [np.ascontiguousarray(columns[..., k * depth : (k + 1) * depth]) for k in range(groups)]
+    parts = [a.reshape(-1, kernels.shape[1]) @ k.T for a, k in zip(rows, np.split(kernels, groups), strict=True)]
+    y = parts[0] if groups == 1 else np.concatenate(parts, axis=-1)
+    return _biased(y.reshape(*columns.shape[:3], len(w)), bias)
 
 
 @real("DEPTHWISE_CONV_2D float32")
 def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
     """Each channel with its own windows. Shapes: x (n, h, w, c), w (1, kh, kw, c * m) -> (n, out_h, out_w, c * m)."""
-    axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
-    columns = windows(pad_image(x.astype(np.float64), axes, 0), axes)
-    kernel = w.astype(np.float64).reshape(*w.shape[1:3], x.shape[3], -1)
-    y = np.einsum("nhwijc,ijcm->nhwcm", columns, kernel, optimize=True)
-    return _biased(y.reshape(*y.shape[:3], -1), bias)
+    axes = rows, columns = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
+    given = pad_image(x.astype(np.float64, copy=False), axes, 0)
+    if (several := w.shape[3] // x.shape[3]) > 1:
+        given = np.repeat(given, several, axis=3)
+    y = np.zeros((len(x), rows.out, columns.out, w.shape[3]))
+    for i in range(rows.taps):
+        for j in range(columns.taps):
+            down, right = (
+                slice(tap * axis.dilation, tap * axis.dilation + axis.stride * (axis.out - 1) + 1, axis.stride)
+                for tap, axis in ((i, rows), (j, columns))
+            )
+            y += given[:, down, right] * w[0, i, j]
+    return _biased(y, bias)
 
 
-@real("BATCH_MATMUL float32")
+@real("BATCH_MATMUL float32", anywhere=True)
 def batch_matmul(node: Node, a: Array, b: Array) -> Array:
     """``a @ b``, each side transposed on request."""
     left = np.swapaxes(a, -1, -2) if node.option("adj_x", False) else a

@@ -22,11 +22,13 @@ class Real:
     """``function(node, *inputs)`` gives real values, double; ``curve`` says that runtimes approximate them.
 
     Quantized inputs come as real values, double, unless ``stored``: then as the integers that they are.
+    ``anywhere``: further axes in front change nothing, as element goes to element or the last axis alone counts.
     """
 
     function: Function
     curve: bool = False
     stored: bool = False
+    anywhere: bool = False
 
     def __call__(self, node: Node, *inputs: Array | None, runtime: Runtime) -> Array:
         """The output's integers: the real value, clamped by the fused activation, to the nearest step."""
@@ -39,12 +41,14 @@ class Real:
 REALS: Registry[Real] = Registry("quantdiff.sim.real")
 
 
-def real(*ops: str, curve: bool = False, stored: bool = False) -> Callable[[Function], Function]:
-    """Register the real function of the ops named."""
+def real(
+    *ops: str, curve: bool = False, stored: bool = False, anywhere: bool = False
+) -> Callable[[Function], Function]:
+    """Register the real function of the ops named; ``OP float32`` where that of integers is another."""
 
     def register(function: Function) -> Function:
         for op in ops:
-            REALS.add(op, Real(function, curve, stored))
+            REALS.add(op, Real(function, curve, stored, anywhere))
         return function
 
     return register

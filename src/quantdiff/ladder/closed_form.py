@@ -14,12 +14,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from quantdiff.graph import Graph, Operator, real_values
-from quantdiff.ladder.exchange.biases import stored_bias
 from quantdiff.ladder.flips import Flips, moved, through_sums
-from quantdiff.ladder.ladder import Ladder
-from quantdiff.parameters.folding import folded_bias
+from quantdiff.ladder.switches import Switches
+from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.node import Node, NoKernel, clamp_of, node_of, scale_of, zero_point_of
+from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel, clamp_of, node_of, scale_of, zero_point_of
 from quantdiff.sim.ops.pool_2d import filter_of
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.requantization import channels_of
@@ -27,37 +26,38 @@ from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of, windows
 from quantdiff.sim.xnnpack.delegate import kernel_of
 
+On = tuple[Switches, Runtime]
 SELDOM = 1e-9  # a share of elements too small to divide by
 SAME_SHAPE = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 
-def expected_flips(ladder: Ladder, inside: Mapping[int, Array]) -> dict[int, Flips]:
+def expected_flips(switches: Switches, runtime: Runtime, inside: Mapping[int, Array]) -> dict[int, Flips]:
     """Flips of every tensor, by index, up to the first operator on each path of which nothing is known.
 
     ``inside``: by tensor, per channel, the share of elements that are free to move (``free_share``).
     """
-    graph = ladder.model.main
+    graph = switches.file.graph
     flips = {i: Flips(np.zeros(shape := graph.tensors[i].shape), np.zeros(shape)) for i in graph.inputs}
     for operator in graph.operators:
         node, given = node_of(graph, operator), flips.get(next((i for i in operator.inputs if i in flips), -1))
         data = operator.inputs[:1] if operator.op in SAME_SHAPE else operator.inputs
-        if given is None or any(_unknown(ladder, i, flips) for i in data):
+        if given is None or any(_unknown(switches, i, flips) for i in data):
             continue
         shares = inside.get(operator.inputs[0], np.ones(())), inside.get(operator.outputs[0], np.ones(()))
-        found = _of_operator(ladder, node, [flips[i] for i in operator.inputs if i in flips], shares)
+        found = _of_operator((switches, runtime), node, [flips[i] for i in operator.inputs if i in flips], shares)
         if found is not None:
             flips[operator.outputs[0]] = found
     return flips
 
 
-def free_share(graph: Graph, operator: int | None, tensor: int, histogram: Array) -> Array:
+def free_share(graph: Graph, operator: Operator | None, tensor: int, histogram: Array) -> Array:
     """Share of elements, per channel, that lie inside what clips them and vary with the data.
 
     A value that stands out from those beside it is a constant, such as the background of an image: its accumulator
     has no spread, so a small shift seldom moves it. Shapes: histogram (channels, codes) -> (channels,).
     """
     low, high = INTEGER_RANGE[graph.tensors[tensor].dtype]
-    clamp = (low, high) if operator is None else _clamp(graph, graph.operators[operator], (low, high))
+    clamp = (low, high) if operator is None else _clamp(graph, operator, (low, high))
     free = histogram.astype(np.float64)
     free[:, : clamp[0] - low + 1] = 0
     free[:, clamp[1] - low :] = 0
@@ -72,20 +72,20 @@ def _clamp(graph: Graph, operator: Operator, ends: tuple[int, int]) -> tuple[int
     if operator.op in (*SAME_SHAPE, "MAX_POOL_2D"):
         makers = (each for each in graph.operators[: operator.index] if operator.inputs[0] in each.outputs)
         return next((_clamp(graph, maker, ends) for maker in makers), ends)
-    if "fused_activation_function" in operator.options:
+    if operator.options.get("fused_activation_function", "TANH") in ACTIVATION_RANGE:
         return clamp_of(node_of(graph, operator), Runtime.REFERENCE)
     return ends
 
 
-def _unknown(ladder: Ladder, index: int, flips: Mapping[int, Flips]) -> bool:
-    return index >= 0 and index not in flips and not ladder.model.main.tensors[index].is_constant
+def _unknown(switches: Switches, index: int, flips: Mapping[int, Flips]) -> bool:
+    return index >= 0 and index not in flips and index not in switches.file.constants
 
 
-def _of_operator(ladder: Ladder, node: Node, given: list[Flips], shares: tuple[Array, Array]) -> Flips | None:
+def _of_operator(on: On, node: Node, given: list[Flips], shares: tuple[Array, Array]) -> Flips | None:
     """``shares``: of the first input's and the output's elements that are free to move."""
     op, shape, inside = node.operator.op, node.y.shape, shares[1]
     if op in ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"):
-        return _of_sums(ladder, node, given[0], inside)
+        return _of_sums(on, node, given[0], inside)
     if op in SAME_SHAPE:
         return given[0].reshaped(shape)
     if op == "MAX_POOL_2D":
@@ -95,17 +95,18 @@ def _of_operator(ladder: Ladder, node: Node, given: list[Flips], shares: tuple[A
     return None
 
 
-def _of_sums(ladder: Ladder, node: Node, given: Flips, inside: Array) -> Flips | None:
+def _of_sums(on: On, node: Node, given: Flips, inside: Array) -> Flips | None:
     """Bias residue, the runtime's second rounding, and the inputs' flips times the weights."""
+    switches, runtime = on
     try:
-        channels = channels_of(node, kernel_of(node, ladder.runtime))
+        channels = channels_of(node, kernel_of(node, runtime))
     except NoKernel:
         return None
     multiplier = np.array([channel.scale for channel in channels])
-    residue = _residue(ladder, node.operator, len(channels))
+    residue = _residue(switches, node.operator, len(channels))
     late = np.array([_second_rounding(channel.rounding, channel.shift) for channel in channels])
     away = np.array([channel.rounding is Rounding.GEMMLOWP for channel in channels])
-    below = 0.5 * away * (clamp_of(node, ladder.runtime)[0] < zero_point_of(node.y))  # share of negative outputs
+    below = 0.5 * away * (clamp_of(node, runtime)[0] < zero_point_of(node.y))  # share of negative outputs
     if node.operator.op == "FULLY_CONNECTED" and given.up.size == node.at(1).shape[-1]:
         shifts = residue + late, residue - late
         own = [(1 - below) * np.maximum(s * shifts[0], 0) + below * np.maximum(s * shifts[1], 0) for s in (1, -1)]
@@ -118,17 +119,15 @@ def _of_sums(ladder: Ladder, node: Node, given: Flips, inside: Array) -> Flips |
     return Flips(*(np.broadcast_to(p * inside, shape) for p in both))
 
 
-def _residue(ladder: Ladder, operator: Operator, channels: int) -> Array:
+def _residue(switches: Switches, operator: Operator, channels: int) -> Array:
     """Stored minus own bias in steps of the output."""
-    pair = next((p for p in ladder.sides.alignment.pairs if p.role == "kernel" and p.operator == operator.index), None)
-    layer = next((each for each in ladder.sides.layers if pair and each.name == pair.layer), None)
-    if pair is None or layer is None:
+    place = traits(operator.op).bias
+    bias = operator.inputs[place] if place is not None and place < len(operator.inputs) else -1
+    match, graph = switches.matches.get(bias), switches.file.graph
+    if match is None or match.value is None:
         return np.zeros(channels)
-    stored, own = stored_bias(ladder.sides, layer), folded_bias(ladder.sides.chain(layer, pair))
-    if stored is None or own is None:
-        return np.zeros(channels)
-    step = float(scale_of(ladder.model.main.tensors[operator.outputs[0]]))
-    return np.asarray((stored - own) / step)
+    step = float(scale_of(graph.tensors[operator.outputs[0]]))
+    return np.asarray((switches.file.constants[bias] - match.value).reshape(-1) / step)
 
 
 def _jumps(node: Node, given: Flips, multiplier: Array) -> tuple[tuple[Array, Array], Array]:

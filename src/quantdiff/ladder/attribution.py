@@ -1,0 +1,222 @@
+"""From the moves of a frontier to shares: what is added up while samples pass by, and the result as values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from quantdiff.ladder.explanation import (
+    CLIPPING,
+    FRAMEWORK,
+    GRAPH,
+    INPUT,
+    OUTPUT_GRID,
+    RANGES,
+    SMALLER,
+    Frontier,
+    Item,
+    Signed,
+)
+from quantdiff.ladder.frontier import Move, beside, frontier, walk
+from quantdiff.ladder.real_graph import Values
+from quantdiff.ladder.rungs import in_slices, samples_at_once
+from quantdiff.ladder.switches import Switches
+from quantdiff.quant import Array
+
+SAMPLES = 64
+"""On which the frontier is moved: the shares of 16 have the same first three as those of 64 in 8 of 11 networks."""
+BEFORE, WITHIN, BEHIND = Move(None, -1, FRAMEWORK), Move(None, -1, GRAPH), Move(None, -1, OUTPUT_GRID)
+LUMPED = Move(None, -1, SMALLER)
+
+
+@dataclass(slots=True)
+class Sum:
+    """Of one move: its products with the whole error in each half of the samples, its power, its largest change."""
+
+    with_whole: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    power: float = 0.0
+    largest: float = 0.0
+
+    def add(self, half: int, change: Array, whole: Array) -> None:
+        """Some samples' changes, in steps. Shapes: (samples, elements)."""
+        self.with_whole[half] += float((change * whole).sum())
+        self.power += float(np.square(change).sum())
+        self.largest = max(self.largest, float(np.abs(change).max(initial=0)))
+
+
+@dataclass(slots=True)
+class Attribution:
+    """Running sums; nothing grows with the data, and no more than ``SAMPLES`` are looked at."""
+
+    switches: Switches
+    units: tuple[float, ...]
+    samples: int = 0
+    elements: int = 0
+    whole: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    output_grid: float = 0.0
+    closes: float = 0.0
+    sums: dict[Move, Sum] = field(default_factory=dict)
+    by_mechanism: dict[str, Sum] = field(default_factory=dict)
+    met: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+    def add(self, given: Given) -> None:
+        """Some samples, in as many parts as memory asks for."""
+        size, count = samples_at_once(self.switches.file.graph), min(SAMPLES - self.samples, len(given.inputs[0]))
+        middle = max(0, SAMPLES // 2 - self.samples)
+        for start, end, half in ((0, min(middle, count), 0), (middle, count, 1)):
+            for at in range(start, end, size):
+                self._add(given.part(slice(at, min(at + size, end))), half)
+        self.samples += max(count, 0)
+
+    def _add(self, given: Given, half: int) -> None:
+        whole, moves = changes(self.switches, given, self.units)
+        self.whole[half] += float(np.square(whole).sum())
+        self.elements += whole.size
+        total, together = np.zeros_like(whole), dict[str, Array]()
+        for move, change in moves:
+            total += change
+            if move is BEHIND:
+                self.output_grid += float(np.square(change).sum())
+                continue
+            self.sums.setdefault(move, Sum()).add(half, change, whole)
+            together[move.mechanism] = together.get(move.mechanism, 0.0) + change
+            if move.mechanism in (CLIPPING, RANGES, INPUT):
+                self._meet(given, move)
+        for mechanism, change in together.items():
+            self.by_mechanism.setdefault(mechanism, Sum()).add(half, change, whole)
+        self.closes = max(self.closes, float(np.abs(total - given.difference(self.units)).max(initial=0)))
+
+    def _meet(self, given: Given, move: Move) -> None:
+        """What the data reach at a tensor before its grid bounds it."""
+        values = given.real.get(move.tensor)
+        if values is not None and values.size:
+            low, high = self.met.get(move.tensor, (math.inf, -math.inf))
+            self.met[move.tensor] = min(low, float(values.min())), max(high, float(values.max()))
+
+    def value(self) -> Frontier:
+        """Shares, powers and items, the largest share first."""
+        power = sum(self.whole)
+        items = sorted((self._item(move, each, power) for move, each in self.sums.items()), key=lambda i: -i.share)
+        by = {
+            m: _share(each, power) for m, each in sorted(self.by_mechanism.items(), key=lambda e: -sum(e[1].with_whole))
+        }
+        return Frontier(
+            self.samples,
+            math.sqrt(power / self.elements) if self.elements else 0.0,
+            by,
+            {m: each.power / power if power else 0.0 for m, each in self.by_mechanism.items() if m in by},
+            tuple(items),
+            self.output_grid / power if power else 0.0,
+            self.closes,
+        )
+
+    def _item(self, move: Move, each: Sum, power: float) -> Item:
+        halves = [a / b if b else 0.0 for a, b in zip(each.with_whole, self.whole, strict=True)]
+        held = self.switches.file.grids[move.tensor].ends if move.tensor in self.met else None
+        return Item(
+            *named(self.switches, move),
+            share=_share(each, power),
+            power=each.power / power if power else 0.0,
+            spread=abs(halves[0] - halves[1]) if all(self.whole) else 0.0,
+            rms_steps=math.sqrt(each.power / self.elements),
+            max_steps=each.largest,
+            held=held,
+            met=self.met.get(move.tensor),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the frontier needs of some samples. Shapes: samples along axis 0.
+
+    ``recorded`` are the runtime's tensors in real units; ``reference`` the reference's own outputs in the file's
+    order, ``lowered`` those of its graph and ``bare`` the same without its output grids, all in real units. ``real``
+    are tensors of the file in the reference's arithmetic.
+    """
+
+    inputs: Sequence[Array]
+    recorded: Values
+    runtime: Sequence[Array]
+    reference: Sequence[Array]
+    lowered: Sequence[Array]
+    bare: Sequence[Array]
+    real: Values
+
+    def part(self, rows: slice) -> Given:
+        """Some of the samples."""
+        several = (self.inputs, self.runtime, self.reference, self.lowered, self.bare)
+        inputs, runtime, reference, low, bare = ([x[rows] for x in each] for each in several)
+        recorded, real = ({i: v[rows] for i, v in each.items()} for each in (self.recorded, self.real))
+        return Given(inputs, recorded, runtime, reference, low, bare, real)
+
+    def difference(self, units: tuple[float, ...]) -> Array:
+        """Runtime minus reference, in steps."""
+        count = len(self.inputs[0])
+        return beside(self.runtime, units, count) - beside(self.reference, units, count)
+
+
+def changes(switches: Switches, given: Given, units: tuple[float, ...]) -> tuple[Array, Iterator[tuple[Move, Array]]]:
+    """The whole error without the output's own grid, and every move with what it changes."""
+    count, samples = len(given.inputs[0]), frontier(switches, given.inputs, given.recorded, units)
+    reference, low, bare, runtime = (
+        beside(each, units, count) for each in (given.reference, given.lowered, given.bare, given.runtime)
+    )
+    first, last = samples.at(0), samples.at(len(samples.stages))
+
+    def moves() -> Iterator[tuple[Move, Array]]:
+        yield BEFORE, low - reference
+        yield WITHIN, first - bare
+        for move, change in walk(samples, first, last):
+            yield (move if move.mechanism else LUMPED), change
+        yield BEHIND, runtime - last + bare - low
+
+    return last - bare + low - reference, (each for each in moves() if each[1].any())
+
+
+def signed(switches: Switches, given: Given, units: tuple[float, ...], element: int) -> tuple[Signed, ...]:
+    """The list that adds up to the difference of one element of the first sample, the largest first."""
+    _, moves = changes(switches, given.part(slice(0, 1)), units)
+    found = []
+    for move, change in moves:
+        operator, op, layer, _, mechanism = named(switches, move)
+        if steps := float(change[0, element]):
+            found.append(Signed(operator, op, layer, mechanism, steps))
+    return tuple(sorted(found, key=lambda each: -abs(each.steps)))
+
+
+def named(switches: Switches, move: Move) -> tuple[int | None, str, str, str, str]:
+    """Operator, op, the reference's layer, the file's tensor and mechanism of a move."""
+    if move.tensor < 0:
+        return None, "", "", "", move.mechanism
+    graph, partner = switches.file.graph, switches.partners.get(move.tensor)
+    tensor = graph.tensors[move.tensor].label
+    layer = tensor if partner is None else switches.reference.real.graph.tensors[partner].label
+    op = "" if move.operator is None else graph.operators[move.operator].op
+    return move.operator, op, layer, tensor, move.mechanism
+
+
+def lowered_outputs(
+    switches: Switches, order: Sequence[int], inputs: Sequence[Array]
+) -> tuple[list[Array], list[Array]]:
+    """The lowered reference's outputs in the file's order: as it rounds them itself, and before it does."""
+    real = switches.reference.real
+    places = [real.graph.outputs[k] for k in order]
+    pairs = zip(places, switches.ends, strict=True)
+    ends = frozenset(switches.reference.of(i) for i, end in pairs if end is not None)
+    whole = in_slices(real, inputs, switches.lowered_setting(), places)
+    bare = whole
+    if any(switches.reference.of(i) in ends for i in real.varying):
+        bare = in_slices(real, inputs, switches.lowered_setting(ends), places)
+    return [whole[i] for i in places], [bare[i] for i in places]
+
+
+def _share(each: Sum, power: float) -> float:
+    return sum(each.with_whole) / power if power else 0.0
+
+
+def shares_of(frontier: Frontier) -> Mapping[str, float]:
+    """By mechanism, those of nothing left out."""
+    return {name: share for name, share in frontier.shares.items() if share}

@@ -1,1 +1,0 @@
-"""What of a live Keras model can be exchanged for what the file has, one mechanism at a time."""

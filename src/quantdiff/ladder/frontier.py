@@ -1,0 +1,248 @@
+"""The frontier: the runtime's own tensors up to an operator, the reference's real arithmetic behind it.
+
+Moved over the graph in its own order it changes the outputs, operator by operator and mechanism by mechanism; for
+every single output these changes add up to the whole difference, whatever the network is
+(``docs/decisions/0020-the-frontier.md``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from quantdiff.graph import Operator
+from quantdiff.ladder.explanation import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
+from quantdiff.ladder.real_graph import Setting, Values
+from quantdiff.ladder.switches import SWITCHES, Switches
+from quantdiff.quant import Array
+
+EQUAL = 1e-9  # of a step: a value that moved by less did not move
+UNDEFINED = 1e150  # what real arithmetic gives behind 1/0
+SMALL = 64
+"""Operators up to which each is looked at; beyond, stretches of the network that change next to nothing are one."""
+NEXT_TO_NOTHING = 1e-6  # of the error power
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One mechanism of one operator; ``operator`` None stands for an input of the graph, ``tensor`` is what it gives.
+
+    ``mechanism`` "" stands for a stretch of operators that changes next to nothing.
+    """
+
+    operator: int | None
+    tensor: int
+    mechanism: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Some samples on the way from the reference's real arithmetic to the runtime.
+
+    ``inputs`` are real; ``recorded`` are the runtime's tensors in real units, those that the file bounds at its very
+    end before their grid. ``units``: real units of one step, by output. Shapes: samples along axis 0.
+    """
+
+    switches: Switches
+    inputs: Sequence[Array]
+    recorded: Values
+    units: tuple[float, ...]
+    real: Setting
+    stages: tuple[Operator | int, ...] = field(default=())
+
+    def outputs(self, start: Values) -> Array:
+        """All outputs in steps, the samples' elements side by side; what lies behind ``start`` is real arithmetic."""
+        graph = self.switches.file.graph
+        with np.errstate(all="ignore"):
+            values = self.switches.file.run(self.inputs, self.real, start, graph.outputs)
+        return beside([values[i] for i in graph.outputs], self.units, len(self.inputs[0]))
+
+    def before(self, stage: int) -> Values:
+        """The runtime's tensors up to a stage: inputs first, then operators in their order."""
+        known: dict[int, Array] = {}
+        for each in self.stages[:stage]:
+            made = (each,) if isinstance(each, int) else each.outputs
+            known |= {i: self.recorded[i] for i in made if i in self.recorded}
+        return known
+
+    def at(self, stage: int) -> Array:
+        """The outputs with the frontier before a stage."""
+        return self.outputs(self.before(stage))
+
+    def within(self, stage: int) -> Iterator[tuple[str, list[Array]]]:
+        """What a stage gives, fed with the runtime's own values, from the reference's arithmetic to the runtime's."""
+        each = self.stages[stage]
+        if isinstance(each, int):
+            yield "", [self.switches.file.put(each, self._input(each), self.real)]
+            yield INPUT, [self.recorded[each]]
+            return
+        for mechanism, setting in local_settings(self.switches, each):
+            yield mechanism, self.switches.file.operate(each, self._fed(each), setting)
+        yield KERNEL, [self.recorded[i] for i in each.outputs]
+
+    def _input(self, tensor: int) -> Array:
+        return self.inputs[self.switches.file.graph.inputs.index(tensor)]
+
+    def _fed(self, operator: Operator) -> Values:
+        """The operator's inputs as the runtime has them; what it does not give back, computed of what it does."""
+        if all(i < 0 or i in self.recorded or i in self.switches.file.constants for i in operator.inputs):
+            return self.recorded
+        wanted = [i for i in operator.inputs if i >= 0 and i not in self.switches.file.constants]
+        filed = self.switches.setting(frozenset(SWITCHES))
+        return self.switches.file.run(self.inputs, filed, self.recorded, wanted)
+
+
+def frontier(switches: Switches, inputs: Sequence[Array], recorded: Values, units: tuple[float, ...]) -> Frontier:
+    """Set up; ``recorded`` are the runtime's tensors in real units, as many as it gives back, inputs among them."""
+    file = switches.file
+    bare = Frontier(switches, inputs, recorded, units, switches.rewritten)
+    ends = {i: _before_its_grid(bare, i) for i in switches.ends if i is not None}
+    stages: tuple[Operator | int, ...] = (
+        *(i for i in file.graph.inputs if i in file.grids and i in recorded),
+        *(op for op in file.operators if any(i in recorded for i in op.outputs)),
+    )
+    return Frontier(switches, inputs, {**recorded, **ends}, units, switches.rewritten, stages)
+
+
+def _before_its_grid(bare: Frontier, tensor: int) -> Array:
+    """What the runtime's last operator would give without the output's grid: exact sums, moved by its own integers."""
+    file = bare.switches.file
+    operator, grid = file.graph.producer(tensor), file.grids[tensor]
+    assert operator is not None
+    exact = dict(local_settings(bare.switches, operator))
+    place = operator.outputs.index(tensor)
+    real = file.operate(operator, bare._fed(operator), list(exact.values())[-1])[place]
+    steps = grid.integers(bare.recorded[tensor]) - grid.integers(real)
+    return np.asarray(real + steps * grid.scale)
+
+
+def local_settings(switches: Switches, operator: Operator) -> list[tuple[str, Setting]]:
+    """The settings of one operator: each exchanges one mechanism more; the first is the reference's."""
+    bounded = [i for i in operator.outputs if i in switches.file.grids and i not in switches.file.copies]
+    inner = frozenset(i for i in bounded if i not in switches.ends)
+    given = switches.inputs & inner
+    owned = frozenset(i for i in inner if i in switches.own)
+    constants = dict.fromkeys((WEIGHTS, BIAS), False)
+    constants |= {switches.mechanism(i): True for i in operator.inputs if i in switches.matches}
+    own = {i: switches.own[i] for i in owned}
+    found = [("", Setting(switches.constants(False, False), own))]
+    if constants[WEIGHTS]:
+        found.append((WEIGHTS, Setting(switches.constants(True, False), own)))
+    if constants[BIAS]:
+        found.append((BIAS, Setting(switches.constants(True, True), own)))
+    if given:
+        found.append((INPUT, Setting({}, {}, given, given)))
+    if owned - given:
+        found.append((RANGES, Setting({}, {}, owned, owned)))
+    if inner - owned - given:
+        found.append((CLIPPING, Setting({}, {}, inner, owned)))
+        found.append((STEPS, Setting({}, {}, inner, inner)))
+    return found
+
+
+def walk(frontier: Frontier, first: Array, last: Array) -> Iterator[tuple[Move, Array]]:
+    """Every move and what it changes, in steps. Shapes: (samples, elements of all outputs).
+
+    ``first`` and ``last`` are the outputs before the first move and after the last one.
+
+    A value behind which real arithmetic is undefined (1/0) waits until outputs are finite again, and is told with the
+    move that caused it.
+    """
+    count = len(frontier.stages)
+    whole = float(np.square(last - first).mean())
+    yield from _stretch(frontier, (0, count), (first, last), whole * (NEXT_TO_NOTHING if count > SMALL else 0))
+
+
+def _stretch(
+    frontier: Frontier, stages: tuple[int, int], ends: tuple[Array, Array], negligible: float
+) -> Iterator[tuple[Move, Array]]:
+    (low, high), (before, after) = stages, ends
+    if high <= low:
+        return
+    change = after - before
+    if high - low == 1:
+        yield from _inside(frontier, low, ends)
+        return
+    if not change.any() and negligible:
+        return
+    if defined(change) and float(np.square(change).mean()) < negligible:
+        yield Move(None, -1, ""), change
+        return
+    middle = next((k for k in _from_the_middle(low, high) if defined(frontier.at(k))), None)
+    if middle is None:
+        yield _move(frontier, low, KERNEL), change
+        return
+    between = frontier.at(middle)
+    yield from _stretch(frontier, (low, middle), (before, between), negligible)
+    yield from _stretch(frontier, (middle, high), (between, after), negligible)
+
+
+def _from_the_middle(low: int, high: int) -> list[int]:
+    """The stages inside a stretch, the middle one first."""
+    middle = (low + high) // 2
+    return sorted(range(low + 1, high), key=lambda k: abs(k - middle))
+
+
+def _inside(frontier: Frontier, stage: int, ends: tuple[Array, Array]) -> Iterator[tuple[Move, Array]]:
+    """The mechanisms of one stage."""
+    steps = list(frontier.within(stage))
+    known, (at, after) = frontier.before(stage), ends
+    moved = [k for k in range(1, len(steps)) if not _equal(frontier, stage, steps[k - 1][1], steps[k][1])]
+    waiting: str | None = None
+    for k in moved:
+        mechanism, values = steps[k]
+        made = frontier.stages[stage]
+        start = {**known, **dict(zip((made,) if isinstance(made, int) else made.outputs, values, strict=True))}
+        now = after if k == moved[-1] else frontier.outputs(start)
+        waiting = waiting or mechanism
+        if defined(now):
+            yield _move(frontier, stage, waiting), now - at
+            at, waiting = now, None
+    if not moved and (after != at).any():
+        yield _move(frontier, stage, KERNEL), after - at
+
+
+def _equal(frontier: Frontier, stage: int, before: Sequence[Array], after: Sequence[Array]) -> bool:
+    made = frontier.stages[stage]
+    outputs = (made,) if isinstance(made, int) else made.outputs
+    grids = frontier.switches.file.grids
+    units = [grids[i].scale * EQUAL if i in grids else 0.0 for i in outputs]
+    pairs = zip(before, after, units, strict=True)
+    return all(a.size == 0 or float(np.abs(a - b).max()) <= unit for a, b, unit in pairs)
+
+
+def _move(frontier: Frontier, stage: int, mechanism: str) -> Move:
+    made = frontier.stages[stage]
+    return Move(None, made, mechanism) if isinstance(made, int) else Move(made.index, made.outputs[0], mechanism)
+
+
+def defined(values: Array) -> bool:
+    """Whether all is finite, and nothing stands for 1/0."""
+    return bool(np.isfinite(values).all()) and float(np.abs(values).max(initial=0)) < UNDEFINED
+
+
+def beside(outputs: Sequence[Array], units: Sequence[float], samples: int) -> Array:
+    """Several outputs in steps, side by side. Shape: (samples, elements of all)."""
+    rows = [
+        np.broadcast_to(y, (samples, *y.shape[1:])).reshape(samples, -1) / u
+        for y, u in zip(outputs, units, strict=True)
+    ]
+    return np.concatenate(rows, axis=1).astype(np.float64)
+
+
+def in_real_units(switches: Switches, values: Mapping[int, Array], samples: int) -> dict[int, Array]:
+    """A runtime's tensors in real units, double; what has no grid as it is; without those that never vary."""
+    grids, found = switches.file.grids, dict[int, Array]()
+    for tensor, stored in values.items():
+        grid, shape = grids.get(tensor), switches.shapes.get(tensor, stored.shape[1:])
+        if tensor in switches.file.constants or stored.size != samples * math.prod(shape):
+            continue
+        array = stored.reshape(samples, *shape)
+        if grid is not None and array.dtype.kind in "iu":
+            found[tensor] = (array.astype(np.float64) - grid.zero_point) * grid.scale
+        else:
+            found[tensor] = array.astype(np.float64) if array.dtype.kind == "f" else array
+    return found

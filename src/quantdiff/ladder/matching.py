@@ -1,0 +1,164 @@
+"""Which constant of the reference stands behind each constant of the file: by position, else by value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import permutations
+
+import numpy as np
+
+from quantdiff.graph import Operator, Tensor
+from quantdiff.ladder.lowered import RECODES, Lowered
+from quantdiff.ladder.real_graph import RealGraph
+from quantdiff.quant import Array
+
+FITS, ROUNDED, NEAR = 1.5, 1.0, 2.0
+"""Steps: at the same place, anywhere, and what still speaks for an operator."""
+FLOAT32 = 2.0**-22
+"""Of a value: integers near 2**30 are finer than float32 can say."""
+MOST_AXES = 5
+GAP, SAME, FOUND, LOST = 0.0, 1.0, 4.0, -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A constant of the file and the reference's, in real units and in the file's axes.
+
+    ``how``: ``position``, ``value`` or ``none``. ``steps``: the largest distance in steps of the file's own grid, of
+    floats relative to the largest. ``order``: the axes of the reference's constant in the file's order, () as it is.
+    """
+
+    tensor: int
+    other: int | None
+    how: str
+    steps: float
+    order: tuple[int, ...] = ()
+    value: Array | None = field(default=None, compare=False, repr=False)
+
+
+Pairs = tuple[tuple[Operator, Operator], ...]
+
+
+def computing(real: RealGraph) -> tuple[Operator, ...]:
+    """The operators that neither restate nor stand on constants alone."""
+    return tuple(op for op in real.operators if op.op not in RECODES)
+
+
+def pair_operators(file: RealGraph, reference: Lowered) -> Pairs:
+    """The operators of both in their order (Needleman and Wunsch): the same op scores, constants that fit more."""
+    ours, theirs = computing(file), reference.operators
+    likeness = np.array([[_likeness(file, reference, a, b) for b in theirs] for a in ours]).reshape(len(ours), -1)
+    best = np.zeros((len(ours) + 1, len(theirs) + 1))
+    for i, j in np.ndindex(len(ours), len(theirs)):
+        best[i + 1, j + 1] = max(best[i, j] + likeness[i, j], best[i, j + 1] + GAP, best[i + 1, j] + GAP)
+    return tuple(_walked_back(ours, theirs, likeness, best))
+
+
+def _walked_back(
+    ours: Sequence[Operator], theirs: Sequence[Operator], likeness: Array, best: Array
+) -> list[tuple[Operator, Operator]]:
+    pairs, i, j = list[tuple[Operator, Operator]](), len(ours), len(theirs)
+    while i and j:
+        if likeness[i - 1, j - 1] > 0 and best[i, j] == best[i - 1, j - 1] + likeness[i - 1, j - 1]:
+            pairs.append((ours[i - 1], theirs[j - 1]))
+            i, j = i - 1, j - 1
+        elif best[i, j] == best[i - 1, j] + GAP:
+            i -= 1
+        else:
+            j -= 1
+    return pairs[::-1]
+
+
+def _likeness(file: RealGraph, reference: Lowered, ours: Operator, theirs: Operator) -> float:
+    if ours.op != theirs.op:
+        return 0.0
+    a, b = file.graph.tensors[ours.outputs[0]], reference.real.graph.tensors[theirs.outputs[0]]
+    score = SAME + (math.prod(a.shape) == math.prod(b.shape)) + (a.name == b.name)
+    for mine, own in zip(ours.inputs, map(reference.of, theirs.inputs), strict=False):
+        if is_real(file, mine) and is_real(reference.real, own):
+            steps = misfit(file.graph.tensors[mine], file.constants[mine], reference.real.constants[own])
+            score += FOUND if steps <= FITS else SAME if steps < NEAR else LOST
+    return max(score, 0.1)
+
+
+def match_constants(file: RealGraph, reference: Lowered, pairs: Pairs) -> dict[int, Match]:
+    """Every real constant of the file: at the same place of its operator's partner, else by value in any order.
+
+    One whose operator is known by other constants keeps its place though the values differ: that is what is sought.
+    """
+    partner = {ours.index: theirs for ours, theirs in pairs}
+    pool = {i: v for i, v in reference.real.constants.items() if v.dtype.kind == "f"}
+    found: dict[int, Match] = {}
+    for operator in file.operators:
+        placed = _by_position(file, reference, operator, partner.get(operator.index))
+        sure = any(match.steps <= FITS for match in placed.values())
+        for tensor in operator.inputs:
+            if not is_real(file, tensor) or tensor in found:
+                continue
+            place = placed.get(tensor)
+            if place is not None and (place.steps <= FITS or sure):
+                found[tensor] = place
+                continue
+            elsewhere = by_value(file.graph.tensors[tensor], file.constants[tensor], pool)
+            found[tensor] = elsewhere or place or Match(tensor, None, "none", math.inf)
+    return found
+
+
+def _by_position(file: RealGraph, reference: Lowered, ours: Operator, theirs: Operator | None) -> dict[int, Match]:
+    """By tensor what stands at the same place, wherever it has as many values."""
+    found = {}
+    for mine, own in zip(ours.inputs, map(reference.of, theirs.inputs if theirs else ()), strict=False):
+        if is_real(file, mine) and is_real(reference.real, own):
+            value, other = file.constants[mine], reference.real.constants[own]
+            if value.size == other.size:
+                steps = misfit(file.graph.tensors[mine], value, other)
+                found[mine] = Match(mine, own, "position", steps, (), other.reshape(value.shape))
+    return found
+
+
+def by_value(tensor: Tensor, value: Array, pool: Mapping[int, Array]) -> Match | None:
+    """The nearest of the reference's constants under any order of its axes; None beyond a step."""
+    best: Match | None = None
+    for other, candidate in pool.items():
+        if candidate.size != value.size:
+            continue
+        for order, turned in orders(candidate, value.shape):
+            steps = misfit(tensor, value, turned)
+            if steps <= ROUNDED and (best is None or steps < best.steps):
+                best = Match(tensor.index, other, "value", steps, order, turned)
+    return best
+
+
+def misfit(tensor: Tensor, value: Array, other: Array) -> float:
+    """The largest distance in steps of the tensor's grid; of floats in 1e-6 of the largest. inf for other sizes."""
+    if value.size != other.size or not value.size:
+        return math.inf
+    distance = np.abs(value - other.reshape(value.shape))
+    if tensor.quant is None or not tensor.quant.scale:
+        return float(distance.max() / (np.abs(value).max() * unit_of_floats(tensor) + 1e-30))
+    scale = tensor.quant.along(value.ndim)[0].astype(np.float64)
+    return float((distance / np.maximum(scale, np.abs(value) * FLOAT32)).max())
+
+
+def unit_of_floats(tensor: Tensor) -> float:
+    """What counts as a step where nothing is quantized, as a share of the largest value."""
+    return 2.0**-10 if tensor.dtype in ("float16", "bfloat16") else 1e-6
+
+
+def orders(other: Array, shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Array]]:
+    """``other`` under every order of its axes that gives ``shape``, axes of size 1 aside; as it is first."""
+    long = tuple(n for n in shape if n != 1)
+    squeezed = other.reshape([n for n in other.shape if n != 1])
+    if squeezed.ndim > MOST_AXES:
+        return
+    for order in permutations(range(squeezed.ndim)):
+        if tuple(squeezed.shape[k] for k in order) == long:
+            plain = order == tuple(range(squeezed.ndim))
+            yield () if plain else order, squeezed.transpose(order).reshape(shape)
+
+
+def is_real(real: RealGraph, tensor: int) -> bool:
+    """Whether a tensor is a constant in real units."""
+    return tensor in real.constants and real.constants[tensor].dtype.kind == "f"

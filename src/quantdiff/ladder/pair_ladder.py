@@ -1,0 +1,281 @@
+"""The whole account of a pair, slice after slice of the data: the reference's graph, the file's, the real runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from quantdiff.bitwise import same_bits
+from quantdiff.errors import BadData, UnsupportedOp
+from quantdiff.ladder.account import Account, LayerAccount
+from quantdiff.ladder.attribution import SAMPLES, Attribution, Given, lowered_outputs, signed
+from quantdiff.ladder.candidate_end import chains
+from quantdiff.ladder.conclusion import concluded
+from quantdiff.ladder.departure import departure
+from quantdiff.ladder.explanation import (
+    MECHANISMS,
+    REAL,
+    REFERENCE,
+    REWRITTEN,
+    ROUNDING,
+    RUNTIME,
+    Explanation,
+    Signed,
+)
+from quantdiff.ladder.frontier import beside, in_real_units
+from quantdiff.ladder.layers import add_layers, layers_of
+from quantdiff.ladder.question import Question
+from quantdiff.ladder.rungs import RealRungs, real_inputs, real_rungs
+from quantdiff.ladder.switches import Switches, switches
+from quantdiff.ladder.targets import OutputGrids, ends_of_file, order_from_reading, order_of_outputs
+from quantdiff.ladder.unrelated import check_related
+from quantdiff.load.data import Batch
+from quantdiff.progress import Progress, silent
+from quantdiff.quant import Array
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.inner_tensors import Reading, read_tensors, readable_tensors, simulate_tensors
+from quantdiff.sim.runtime import Runtime
+from quantdiff.trace import Trace
+
+RunsOn = RuntimeProcess | Runtime
+"""A process, or a runtime that is not installed: then its simulator stands for it."""
+
+
+@dataclass(slots=True)
+class Sums:
+    """What is added up while the data pass by; nothing grows with them.
+
+    ``apart``: by rung the largest distance from the reference in steps, and how many integers are others.
+    ``outside``: the reference's outputs beyond the file's range, of all, and the farthest in steps.
+    """
+
+    outputs: Account
+    layers: dict[int, LayerAccount]
+    attribution: Attribution | None
+    apart: dict[str, tuple[float, int]]
+    outside: tuple[int, int, float] = (0, 0, 0.0)
+    closed: bool = True
+    changed: int = 0
+    samples: int = 0
+    missing: tuple[str, ...] = ()
+    borrowed: tuple[str, ...] = ()
+    departs: str = ""
+    signed: tuple[Signed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """What does not change from slice to slice.
+
+    ``switches`` None: the pair cannot be computed in real arithmetic; ``why`` says which operator.
+    ``lowered_order``: for each output of the file the place of the lowered reference's.
+    """
+
+    question: Question
+    runtime: Runtime
+    grids: OutputGrids
+    switches: Switches | None
+    lowered_order: tuple[int, ...] = ()
+    why: str = ""
+
+
+def explain_pair(question: Question, runs_on: RunsOn, progress: Progress = silent) -> Explanation:
+    """Account for every output of the file that is not the reference's.
+
+    Raises:
+        BadData: the data do not fit a model's inputs.
+        NotComparable: the two are not the same model, or their outputs do not fit each other.
+        RuntimeFailed: a model does not run.
+    """
+    runtime = Runtime(runs_on.runtime) if isinstance(runs_on, RuntimeProcess) else runs_on
+    ladder: Ladder | None = None
+    sums = Sums(Account(MECHANISMS), {}, None, {})
+    with closing(_readings(question, runs_on)) as readings:
+        for reading in readings:
+            own = question.trace(reading.rows)
+            if ladder is None:
+                ladder = set_up(question, runtime, reading, own)
+                if ladder.switches is not None:
+                    sums.attribution = Attribution(ladder.switches, ladder.grids.units)
+            _add(ladder, sums, reading, own)
+            progress(f"explain {runtime.value}", sums.samples, len(question.batch))
+    if ladder is None:
+        raise BadData(f"{question.batch.source}: no samples; nothing can be explained")
+    explanation = concluded(ladder, sums)
+    if isinstance(runs_on, Runtime):
+        return replace(explanation, candidate=f"simulator:{runtime.value}", closed_candidate=False)
+    return explanation
+
+
+def _readings(question: Question, runs_on: RunsOn) -> Generator[Reading, None, None]:
+    model, batch = question.model, question.batch
+    if isinstance(runs_on, RuntimeProcess):
+        return read_tensors(model, readable_tensors(model.main, Runtime(runs_on.runtime)), batch, runs_on)
+    return simulate_tensors(model, readable_tensors(model.main, runs_on), batch, runs_on)
+
+
+def set_up(question: Question, runtime: Runtime, reading: Reading, own: Trace) -> Ladder:
+    """What the first slice tells: which output is which, and whether both graphs can be computed."""
+    order = order_from_reading(own, question.model, reading)
+    grids = ends_of_file(question.model.main, order, question.tolerance)
+    if question.lowering is None:
+        return Ladder(question, runtime, grids, None, (), question.why or "the reference has no graph of operators")
+    try:
+        found = switches(question.model, question.lowering)
+        few = _first(reading.rows, 2)
+        values = found.file.run(real_inputs(question.model, few), found.rewritten)
+        found = replace(found, shapes={i: v.shape[1:] for i, v in values.items()})
+        low = _lowered_order(found, few, question, order)
+    except UnsupportedOp as error:
+        return Ladder(question, runtime, grids, None, (), str(error))
+    check_related(found)
+    return Ladder(question, runtime, grids, found, low)
+
+
+def _lowered_order(found: Switches, rows: Batch, question: Question, order: Sequence[int]) -> tuple[int, ...]:
+    """For each output of the file the lowered reference's: by way of the reference's own."""
+    real = found.reference.real
+    values = real.run(real_inputs(found.lowering, rows), found.lowered_setting())
+    outputs = [values[i].astype(np.float32) for i in real.graph.outputs]
+    places = order_of_outputs(question.trace(rows), found.lowering, outputs, "the lowered reference")
+    return tuple(places.index(k) for k in order)
+
+
+def _first(rows: Batch, count: int) -> Batch:
+    return Batch({name: array[:count] for name, array in rows.arrays.items()}, None, rows.source)
+
+
+def _add(ladder: Ladder, sums: Sums, reading: Reading, own: Trace) -> None:
+    """One slice: every rung's outputs, the layers and, of the first samples, the frontier."""
+    grids, targets = ladder.grids, ladder.grids.targets(reading.outputs)
+    flat = [by_run(value.real, len(reading.inputs[0])) for value in own.outputs]
+    found = {REFERENCE: grids.of_reference(flat), RUNTIME: [target.values for target in targets]}
+    if ladder.switches is not None:
+        found |= _real(ladder, sums, reading, flat)
+    chain = chains(ladder.question.model, reading.inputs, ladder.runtime, reading.values)
+    sums.missing, sums.borrowed = chain.missing, chain.borrowed
+    graph = ladder.question.model.main
+    if not chain.missing:
+        found |= {m: grids.of_file(graph, values) for m, values in chain.rungs.items()}
+        sums.closed &= all(map(same_bits, [chain.rungs[ROUNDING][i] for i in graph.outputs], reading.outputs))
+    rungs = _filled(found)
+    sums.outputs.add(targets, rungs, reading.start, len(reading.rows))
+    sums.changed += reading.changed
+    sums.samples += len(reading.rows)
+
+
+def _filled(found: dict[str, list[Array]]) -> list[Sequence[Array]]:
+    """Every rung in order; one that could not be computed stands where the one above it does."""
+    rungs: list[Sequence[Array]] = []
+    for mechanism in MECHANISMS:
+        rungs.append(found.get(mechanism, rungs[-1] if rungs else []))
+    return rungs
+
+
+def _real(ladder: Ladder, sums: Sums, reading: Reading, own: Sequence[Array]) -> dict[str, list[Array]]:
+    """The rungs of real arithmetic; what lies beside them is added up on the way."""
+    found, grids, graph = ladder.switches, ladder.grids, ladder.question.model.main
+    assert found is not None
+    layers = [i for _, i in layers_of(found) if i in reading.values]
+    real = real_rungs(found, ladder.lowered_order, reading.rows, layers)
+    reference = [own[k].reshape(len(own[k]), -1) for k in grids.order]
+    for mechanism in (REAL, REWRITTEN):
+        _apart(ladder, sums, real, reference, mechanism)
+    _outside(ladder, sums, reference)
+    if sums.samples < SAMPLES and sums.attribution is not None:
+        given = _given(ladder, reading, real, reference)
+        sums.attribution.add(given)
+        if _parted(real, graph.outputs, grids.units) > DEPARTS and not sums.departs:
+            sums.departs = departure(found, reading.rows)
+    _single(ladder, sums, reading, real, reference)
+    add_layers(found, sums.layers, reading, real)
+    return {mechanism: real.outputs(found, grids, mechanism) for mechanism in real.values}
+
+
+DEPARTS = 1e-3  # steps: what floats may lie apart
+
+
+def _parted(real: RealRungs, outputs: Sequence[int], units: tuple[float, ...]) -> float:
+    """How far the two graphs lie apart in exact arithmetic, in steps."""
+    ours, theirs = ([real.values[m][i] for i in outputs] for m in (REWRITTEN, REAL))
+    return float(np.abs(beside(ours, units, len(ours[0])) - beside(theirs, units, len(theirs[0]))).max(initial=0))
+
+
+def _given(ladder: Ladder, reading: Reading, real: RealRungs, reference: Sequence[Array]) -> Given:
+    found = ladder.switches
+    assert found is not None
+    first, graph = _first(reading.rows, SAMPLES), ladder.question.model.main
+    inputs = real_inputs(ladder.question.model, first)
+    count = len(inputs[0])
+    stored, runs = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}, len(reading.inputs[0])
+    recorded = in_real_units(found, {i: _rows(v, runs, slice(0, count)) for i, v in stored.items()}, count)
+    low, bare = lowered_outputs(found, ladder.lowered_order, real_inputs(found.lowering, first))
+    runtime = [recorded[i] for i in graph.outputs]
+    values = {i: v[:count] for i, v in real.values[REWRITTEN].items()}
+    values |= dict(zip(graph.inputs, inputs, strict=True))
+    return Given(inputs, recorded, runtime, [y[:count] for y in reference], low, bare, values)
+
+
+def _single(ladder: Ladder, sums: Sums, reading: Reading, real: RealRungs, reference: Sequence[Array]) -> None:
+    """The list for one output, where its sample is among these."""
+    asked, found = ladder.question.single, ladder.switches
+    if asked is None or found is None or not reading.start <= asked[0] < reading.start + len(reading.rows):
+        return
+    at = asked[0] - reading.start
+    rows = Batch({n: a[at : at + 1] for n, a in reading.rows.arrays.items()}, None, reading.rows.source)
+    place, runs = slice(at, at + 1), len(reading.inputs[0])
+    stored = {i: _rows(v, runs, place) for i, v in reading.values.items()}
+    one = replace(reading, rows=rows, values=stored, inputs=tuple(x[place] for x in reading.inputs))
+    values = RealRungs({REWRITTEN: {i: v[at : at + 1] for i, v in real.values[REWRITTEN].items()}})
+    given = _given(ladder, one, values, [y[at : at + 1] for y in reference])
+    elements = sum(y[0].size for y in given.runtime)
+    if asked[1] >= elements:
+        raise BadData(f"output {asked[1]}: there are {elements}, counted from 0")
+    sums.signed = signed(found, given, ladder.grids.units, asked[1])
+
+
+def _apart(ladder: Ladder, sums: Sums, real: RealRungs, reference: Sequence[Array], mechanism: str) -> None:
+    """How far a rung of real arithmetic lies from the reference's own floats."""
+    found, grids = ladder.switches, ladder.grids
+    assert found is not None
+    values = [real.values[mechanism][i] for i in found.file.graph.outputs]
+    count = len(values[0])
+    distance = np.abs(beside(values, grids.units, count) - beside(reference, grids.units, count)).max(initial=0)
+    ours = [y.reshape(-1) for y in real.outputs(found, grids, mechanism)]
+    theirs = [y.reshape(-1) for y in grids.of_reference([_of(reference, k, grids) for k in range(len(grids.order))])]
+    pairs = zip(ours, theirs, grids.grids, strict=True)
+    flips = sum(int(np.count_nonzero(a != b)) for a, b, grid in pairs if grid is not None)
+    largest, before = sums.apart.get(mechanism, (0.0, 0))
+    sums.apart[mechanism] = max(largest, float(distance)), before + flips
+
+
+def _of(reference: Sequence[Array], place: int, grids: OutputGrids) -> Array:
+    return reference[grids.order.index(place)]
+
+
+def _outside(ladder: Ladder, sums: Sums, reference: Sequence[Array]) -> None:
+    """The reference's outputs beyond the ends of the file's own."""
+    found = ladder.switches
+    assert found is not None
+    beyond, count, farthest = sums.outside
+    for values, end in zip(reference, found.ends, strict=True):
+        if end is not None:
+            grid = found.file.grids[end]
+            over = (np.abs(values - grid.clipped(values)) / grid.scale).ravel()
+            beyond, count = beyond + int(np.count_nonzero(over > 0.5)), count + over.size  # noqa: PLR2004 (rounding reaches so far)
+            farthest = max(farthest, float(over.max(initial=0)))
+    sums.outside = beyond, count, farthest
+
+
+def _rows(values: Array, runs: int, rows: slice) -> Array:
+    """Some of a tensor's runs, however its file states its shape."""
+    return values[rows] if len(values) == runs else values.reshape(runs, -1)[rows]
+
+
+def by_run(values: Array, runs: int) -> Array:
+    """A reference's output with the file's runs along axis 0: what is left over is dropped."""
+    each = max(1, len(values) // runs)
+    return values[: runs * each].reshape(runs, -1)

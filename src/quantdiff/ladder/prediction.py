@@ -1,0 +1,166 @@
+"""The error to expect, before any runtime is run: exactly, from its simulator, and in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from quantdiff.errors import UnsupportedOp
+from quantdiff.ladder.account import Target
+from quantdiff.ladder.closed_form import expected_flips, free_share
+from quantdiff.ladder.explanation import Explanation
+from quantdiff.ladder.layers import layers_of
+from quantdiff.ladder.pair_ladder import Ladder, by_run, set_up
+from quantdiff.ladder.question import Question
+from quantdiff.ladder.rungs import lowered_values
+from quantdiff.quant import Array
+from quantdiff.run.inner_tensors import Reading, readable_tensors, simulate_tensors
+from quantdiff.sim.runtime import Runtime
+from quantdiff.trace import Trace
+
+CODES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedLayer:
+    """Shares of a layer's elements that will differ: by the simulator, and in closed form (None: none is known).
+
+    ``codes`` counts the reference's 8-bit integers. Shape (channels, 256); None for wider ones.
+    """
+
+    layer: str
+    tensor: str
+    exactly: float
+    closed_form: float | None = None
+    codes: Array | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The same for the outputs, of which there are ``count``, and layer by layer."""
+
+    reference: str
+    runtime: str
+    count: int
+    exactly: float
+    closed_form: float | None
+    layers: tuple[ExpectedLayer, ...]
+
+    def beside(self, explanation: Explanation) -> Explanation:
+        """An explanation with what was expected beside what was measured."""
+        shares = {each.tensor: each for each in self.layers}
+        layers = tuple(
+            replace(layer, expected_exactly=each.exactly, expected=each.closed_form)
+            if (each := shares.get(layer.tensor))
+            else layer
+            for layer in explanation.layers
+        )
+        return replace(explanation, expected_exactly=self.exactly, expected=self.closed_form, layers=layers)
+
+
+Tell = Callable[[Prediction], None]
+
+
+def unheard(expected: Prediction) -> None:
+    """Tell nobody."""
+    del expected
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is added up of one layer while the data pass by."""
+
+    count: int = 0
+    differing: int = 0
+    codes: Array | None = None
+
+    def add(self, reference: Array, simulated: Array) -> None:
+        """Integers of both, of one slice. Shapes: (samples, …, channels)."""
+        self.count += reference.size
+        self.differing += int(np.count_nonzero(simulated.reshape(reference.shape) != reference))
+        if reference.dtype.itemsize == 1:
+            counts = _codes(reference)
+            self.codes = counts if self.codes is None else self.codes + counts
+
+
+def predict(question: Question, runtime: Runtime) -> Prediction | None:
+    """What will differ between the two models on a runtime, which need not be installed.
+
+    None where the simulator lacks an operator, or for no data.
+
+    Raises:
+        BadData: the data do not fit a model's inputs.
+        NotComparable: the outputs of the two do not fit each other.
+    """
+    model = question.model
+    ladder: Ladder | None = None
+    outputs, layers = Tally(), dict[int, Tally]()
+    try:
+        tensors = readable_tensors(model.main, runtime)
+        with closing(simulate_tensors(model, tensors, question.batch, runtime)) as readings:
+            for reading in readings:
+                own = question.trace(reading.rows)
+                ladder = ladder or set_up(question, runtime, reading, own)
+                _add(ladder, reading, own, outputs, layers)
+    except UnsupportedOp:
+        return None
+    return None if ladder is None else _value(ladder, outputs, layers)
+
+
+def _add(ladder: Ladder, reading: Reading, own: Trace, outputs: Tally, layers: dict[int, Tally]) -> None:
+    targets = ladder.grids.targets(reading.outputs)
+    flat = [by_run(value.real, len(reading.inputs[0])) for value in own.outputs]
+    for target, ours in zip(targets, ladder.grids.of_reference(flat), strict=True):
+        outputs.count += target.values.size
+        outputs.differing += int(np.count_nonzero(Target(ours.reshape(-1), target.tolerance).wrong(target.values)))
+    if ladder.switches is None:
+        return
+    tensors = [i for _, i in layers_of(ladder.switches) if i in reading.values]
+    for tensor, values in lowered_values(ladder.switches, reading.rows, tensors).items():
+        stored = reading.values[tensor]
+        if stored.dtype.kind in "iu":
+            ours = ladder.switches.file.grids[tensor].integers(values).astype(stored.dtype)
+            layers.setdefault(tensor, Tally()).add(ours, stored)
+
+
+def _value(ladder: Ladder, outputs: Tally, layers: Mapping[int, Tally]) -> Prediction:
+    """The shares, with those of the closed form where the reference rounds as the file does."""
+    found = ladder.switches
+    closed: dict[int, float] = {}
+    names: dict[int, str] = {}
+    if found is not None:
+        names = {i: name for name, i in layers_of(found)}
+        graph = found.file.graph
+        inside = {
+            i: free_share(graph, graph.producer(i), i, tally.codes)
+            for i, tally in layers.items()
+            if tally.codes is not None
+        }
+        flips = expected_flips(found, ladder.runtime, inside) if found.own else {}
+        closed = {i: flips[i].share for i in layers if i in flips}
+    ends = () if found is None else found.ends
+    last = [closed[i] for i in ends if i is not None and i in closed]
+    return Prediction(
+        ladder.question.kind,
+        ladder.runtime.value,
+        outputs.count,
+        outputs.differing / outputs.count,
+        last[0] if len(last) == len(ends) == 1 else None,
+        tuple(
+            ExpectedLayer(
+                names[i], ladder.question.model.main.tensors[i].label, t.differing / t.count, closed.get(i), t.codes
+            )
+            for i, t in layers.items()
+        ),
+    )
+
+
+def _codes(integers: Array) -> Array:
+    """How often each integer, channel by channel. Shapes: (…, channels) -> (channels, 256)."""
+    channels = integers.shape[-1] if integers.ndim > 1 else 1
+    codes = integers.reshape(-1, channels).astype(np.int64) - np.iinfo(integers.dtype).min
+    counts = np.bincount((codes + CODES * np.arange(channels)).ravel(), minlength=CODES * channels)
+    return counts.reshape(channels, CODES)

@@ -1,0 +1,217 @@
+"""A graph of TFLite operators in real arithmetic, double, with a switch for everything that the file rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from quantdiff.errors import UnsupportedOp
+from quantdiff.graph import Graph, Operator, Tensor, is_float
+from quantdiff.ladder.real_operator import CHOOSES, compute, fold, folds, real_constant
+from quantdiff.ops import traits
+from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array
+from quantdiff.quant import Grid as StoredGrid
+from quantdiff.sim.node import NoKernel, node_of
+
+Values = Mapping[int, Array]
+"""By tensor index, samples along axis 0; an axis of 1 stands for all of them."""
+NEVER = ("WHILE", "IF", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A grid of integers in real units. ``single``: TFLite's own float32 division, half away from zero.
+
+    All others round as fake-quant does: in double, halves up.
+    """
+
+    scale: float
+    zero_point: int
+    low: int
+    high: int
+    single: bool = False
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest real value."""
+        return (self.low - self.zero_point) * self.scale, (self.high - self.zero_point) * self.scale
+
+    def clipped(self, x: Array) -> Array:
+        """``x`` within the ends."""
+        return np.asarray(x.clip(*self.ends))
+
+    def rounded(self, x: Array) -> Array:
+        """``x`` on the grid, ends aside."""
+        return self.steps(x) * self.scale
+
+    def steps(self, x: Array) -> Array:
+        """Whole steps from 0.0, ends aside."""
+        if self.single:
+            exact = np.asarray(x, np.float32) / np.float32(self.scale)
+            return np.asarray(np.trunc(exact + np.copysign(NEARLY_HALF, exact)), np.float64)
+        return np.asarray(np.floor(x / self.scale + 0.5))
+
+    def integers(self, x: Array) -> Array:
+        """What a tensor on this grid stores of ``x``, int64."""
+        return (self.steps(x) + self.zero_point).clip(self.low, self.high).astype(np.int64)
+
+    def same(self, other: Grid) -> bool:
+        """Whether both have the same ends, to a thousandth of a step."""
+        return max(abs(a - b) for a, b in zip(self.ends, other.ends, strict=True)) < self.scale * 2.0**-10
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What stands on which side: one frozen value of all switches.
+
+    ``constants`` take the place of the stored ones. ``own`` are the reference's grids, put on first. Tensors that are
+    ``clipped`` end where the file's grid ends; those that are ``rounded`` lie on its steps.
+    """
+
+    constants: Values = field(default_factory=dict)
+    own: Mapping[int, Grid] = field(default_factory=dict)
+    clipped: AbstractSet[int] = frozenset()
+    rounded: AbstractSet[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RealGraph:
+    """A graph ready to run with any ``Setting``.
+
+    ``constants`` are in real units, those that operators only move or recode too: these are ``folded`` and never run.
+    ``grids`` are those of activations; tensors that only move what lies on the same grid already are ``copies``.
+    """
+
+    graph: Graph
+    constants: Values
+    folded: AbstractSet[int]
+    grids: Mapping[int, Grid]
+    copies: AbstractSet[int]
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """Those that run, in their order."""
+        return tuple(op for op in self.graph.operators if op.index not in self.folded)
+
+    @property
+    def varying(self) -> AbstractSet[int]:
+        """Tensors at which something is really rounded."""
+        return self.grids.keys() - self.copies
+
+    def put(self, tensor: int, y: Array, setting: Setting) -> Array:
+        """A value as it leaves its operator under a setting."""
+        if (own := setting.own.get(tensor)) is not None:
+            y = own.clipped(own.rounded(y))
+        grid = self.grids.get(tensor)
+        if grid is not None and tensor in setting.rounded:
+            y = grid.rounded(y)
+        return grid.clipped(y) if grid is not None and tensor in setting.clipped else y
+
+    def run(
+        self, inputs: Sequence[Array], setting: Setting, start: Values | None = None, want: Iterable[int] = ()
+    ) -> dict[int, Array]:
+        """Every activation that ``want`` needs, all where nothing is wanted; what is in ``start`` is taken as it is.
+
+        Raises:
+            UnsupportedOp: an operator has no real function.
+        """
+        values = dict(start or {})
+        for i, x in zip(self.graph.inputs, inputs, strict=False):
+            if i not in values:
+                values[i] = self.put(i, x, setting)
+        wanted = tuple(want)
+        needed = self._needed(wanted, values) if wanted else None
+        for operator in self.operators:
+            missing = [i for i in operator.outputs if i not in values]
+            if missing and (needed is None or operator.index in needed):
+                outputs = self.operate(operator, values, setting)
+                values.update((i, y) for i, y in zip(operator.outputs, outputs, strict=True) if i in missing)
+        return values
+
+    def operate(self, operator: Operator, values: Values, setting: Setting) -> list[Array]:
+        """The outputs of one operator on given values, as they leave it under a setting."""
+        graph, known = self.graph, setting.constants
+        held = {i: values[i] if i in values else known.get(i, self.constants.get(i)) for i in operator.inputs}
+        arguments = [None if i < 0 or graph.tensors[i].is_variable else held[i] for i in operator.inputs]
+        varies = [i >= 0 and i in values for i in operator.inputs]
+        if not any(varies) and arguments and arguments[0] is not None:  # constants go in: one row stands for all
+            arguments[0], varies[0] = arguments[0][None], True
+        try:
+            outputs = compute(node_of(graph, operator), arguments, varies)
+        except (NoKernel, ValueError, IndexError, TypeError, AttributeError) as error:
+            raise UnsupportedOp(f"operator {operator.index} {operator.op}: {error or type(error).__name__}") from error
+        return [self.put(i, y, setting) for i, y in zip(operator.outputs, outputs, strict=True)]
+
+    def _needed(self, wanted: Sequence[int], known: Values) -> AbstractSet[int]:
+        """The operators that lie between what is known and what is wanted."""
+        waiting, found = list(wanted), set[int]()
+        while waiting:
+            tensor = waiting.pop()
+            maker = self.graph.producer(tensor)
+            if tensor not in known and maker is not None and maker.index not in found | self.folded:
+                found.add(maker.index)
+                waiting += [i for i in maker.inputs if i >= 0]
+        return found
+
+
+def real_graph(graph: Graph) -> RealGraph:
+    """The graph with its constants in real units.
+
+    Raises:
+        UnsupportedOp: control flow, resource variables, or a constant that cannot be read as real numbers.
+    """
+    for operator in graph.operators:
+        if operator.op in NEVER:
+            raise UnsupportedOp(f"operator {operator.index} {operator.op}: no real function")
+    tensors, folded = graph.tensors, set[int]()
+    named = {i for op in graph.operators for i in op.inputs if i >= 0 and tensors[i].is_constant}
+    try:
+        constants = {i: real_constant(tensors[i]) for i in sorted(named)}
+        for operator in graph.operators:
+            node = node_of(graph, operator)
+            known = all(i < 0 or i in constants for i in operator.inputs)
+            known |= operator.op == "SHAPE" and has_fixed_shape(node.x)
+            if known and operator.inputs and folds(node):
+                folded.add(operator.index)
+                given = [constants.get(i) for i in operator.inputs]
+                constants.update(zip(operator.outputs, fold(node, given), strict=True))
+    except (NoKernel, ValueError, TypeError) as error:
+        raise UnsupportedOp(f"constants of {graph.name or 'the graph'}: {error}") from error
+    made = [i for op in graph.operators if op.index not in folded for i in op.outputs]
+    grids = {i: grid for i in (*graph.inputs, *made) if i not in constants and (grid := grid_of(graph, i)) is not None}
+    copies = {i for op in graph.operators if _copies(graph, op, constants) for i in op.outputs if i in grids}
+    return RealGraph(graph, constants, folded, grids, copies)
+
+
+def has_fixed_shape(tensor: Tensor) -> bool:
+    """Whether the shape that the file states is the one at run time, the number of samples aside."""
+    signature = tensor.shape_signature
+    return signature is None or tuple(signature[1:]) == tuple(tensor.shape[1:])
+
+
+def grid_of(graph: Graph, tensor: int) -> Grid | None:
+    """The grid of an activation; that of an input, or of floats quantized, by TFLite's own rounding."""
+    stored, maker = graph.tensors[tensor].grid, graph.producer(tensor)
+    if stored is None:
+        return None
+    from_floats = maker is None or (maker.op == "QUANTIZE" and is_float(graph.tensors[maker.inputs[0]].dtype))
+    return in_real_units(stored, single=from_floats)
+
+
+def in_real_units(stored: StoredGrid, *, single: bool = False) -> Grid:
+    """A stored grid as a grid of real numbers; its scale is the file's float32."""
+    (scale,), (zero_point,) = stored.params.scale, stored.params.zero_point
+    return Grid(float(np.float32(scale)), int(zero_point), *INTEGER_RANGE[stored.dtype], single)
+
+
+def _copies(graph: Graph, operator: Operator, constants: Values) -> bool:
+    """Whether the operator's outputs lie on their grid because its inputs lie on the same one."""
+    known = traits(operator.op)
+    if not known.moves or any(i < 0 for i in operator.outputs):
+        return False
+    joined = operator.inputs if known.joins or operator.op in CHOOSES[1:3] else (operator.inputs[known.x],)
+    data = [graph.tensors[i] for i in joined if i >= 0 and i not in constants and graph.tensors[i].grid is not None]
+    return bool(data) and all(t.quant == graph.tensors[o].quant for t in data for o in operator.outputs)

@@ -1,0 +1,128 @@
+"""The rungs of real arithmetic for some samples: outputs, and tensors in between, as integers of the file's grids."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantdiff.graph import Graph, Model
+from quantdiff.ladder.explanation import BIAS, CLIPPING, INPUT, RANGES, REAL, STEPS, WEIGHTS
+from quantdiff.ladder.real_graph import RealGraph, Setting
+from quantdiff.ladder.switches import Switches
+from quantdiff.ladder.targets import OutputGrids, on_grid
+from quantdiff.load.data import Batch
+from quantdiff.quant import Array
+from quantdiff.run.tflite import bound_inputs
+
+ELEMENTS_AT_ONCE = 2**23
+"""Of all activations together, in double: what one pass of real arithmetic holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class RealRungs:
+    """Real values by rung and tensor. Shapes: (samples, *shape of the tensor)."""
+
+    values: Mapping[str, Mapping[int, Array]]
+
+    def outputs(self, switches: Switches, grids: OutputGrids, mechanism: str) -> list[Array]:
+        """The file's outputs at a rung, as integers of their grids where they have one."""
+        found = self.values[mechanism]
+        return [output_on_grid(switches, k, found[i], grids) for k, i in enumerate(switches.file.graph.outputs)]
+
+
+def output_on_grid(switches: Switches, place: int, real: Array, grids: OutputGrids) -> Array:
+    """One output's real values as the file's last operator would store them."""
+    stored, end = grids.grids[place], switches.ends[place]
+    if stored is None:
+        return real
+    if end is None:
+        return on_grid(real, stored)
+    return switches.file.grids[end].integers(real).astype(stored.dtype)
+
+
+def real_rungs(switches: Switches, order: Sequence[int], rows: Batch, tensors: Iterable[int]) -> RealRungs:
+    """Every rung from the lowered reference down to the file's rounding, for outputs and ``tensors`` of the file.
+
+    ``order``: for each output of the file the place of the lowered reference's. Tensors without a partner there are
+    left out of its rung.
+    """
+    file, inputs = switches.file, real_inputs(switches.model, rows)
+    inner = [i for i in tensors if i not in file.graph.outputs]
+    found = {REAL: lowered_values(switches, rows, inner, order)}
+    last: str | None = None
+    for mechanism, setting in switches.rungs():
+        if last is not None and not changes(switches, mechanism):
+            found[mechanism] = found[last]
+        else:
+            found[mechanism] = in_slices(file, inputs, setting, {*file.graph.outputs, *inner})
+        last = mechanism
+    return RealRungs(found)
+
+
+def lowered_values(
+    switches: Switches, rows: Batch, tensors: Iterable[int], order: Sequence[int] = ()
+) -> dict[int, Array]:
+    """The lowered reference's values of ``tensors`` of the file, in their shapes; its outputs too, in an ``order``."""
+    graph, reference = switches.file.graph, switches.reference.real
+    partners = {i: switches.partners[i] for i in tensors if i in switches.partners}
+    partners |= {i: reference.graph.outputs[k] for i, k in zip(graph.outputs, order, strict=False)}
+    inputs = real_inputs(switches.lowering, rows)
+    values = in_slices(reference, inputs, switches.lowered_setting(), set(partners.values()))
+    shapes = {i: switches.shapes.get(i, graph.tensors[i].shape) for i in partners}
+    found = {i: values[j].reshape(-1, *shapes[i]) for i, j in partners.items() if _fits(values[j], shapes[i])}
+    own = {i: switches.reference.grids.get(partners[i]) for i in found if i not in graph.outputs}
+    return {i: y if (grid := own.get(i)) is None else grid.clipped(grid.rounded(y)) for i, y in found.items()}
+
+
+def _fits(values: Array, shape: tuple[int, ...]) -> bool:
+    return math.prod(values.shape[1:]) == math.prod(shape)
+
+
+def changes(switches: Switches, mechanism: str) -> bool:
+    """Whether there is anything to exchange at a rung."""
+    owned = switches.own.keys() - switches.inputs
+    free = switches.file.varying - switches.inputs - owned - {i for i in switches.ends if i is not None}
+    matched = {switches.mechanism(i) for i, match in switches.matches.items() if match.value is not None}
+    at = {INPUT: switches.inputs, RANGES: owned, CLIPPING: free, STEPS: free, WEIGHTS: (), BIAS: ()}
+    return bool(at.get(mechanism, True)) or mechanism in matched
+
+
+def in_slices(real: RealGraph, inputs: Sequence[Array], setting: Setting, want: Iterable[int]) -> dict[int, Array]:
+    """``run`` with as many samples at once as memory bears."""
+    wanted = tuple(want)
+    count, size = len(inputs[0]), samples_at_once(real.graph)
+    parts = [
+        real.run([x[start : start + size] for x in inputs], setting, None, wanted) for start in range(0, count, size)
+    ]
+    lengths = [len(inputs[0][start : start + size]) for start in range(0, count, size)]
+    return {
+        i: np.concatenate([np.broadcast_to(p[i], (n, *p[i].shape[1:])) for p, n in zip(parts, lengths, strict=True)])
+        for i in wanted
+    }
+
+
+def samples_at_once(graph: Graph) -> int:
+    """How many samples' activations fit into memory."""
+    made = (i for op in graph.operators for i in op.outputs)
+    each = sum(math.prod(graph.tensors[i].shape) for i in made) or 1
+    return max(1, ELEMENTS_AT_ONCE // each)
+
+
+def real_inputs(model: Model, rows: Batch) -> list[Array]:
+    """The data in real units, one invocation a row: (invocations, *shape of the input).
+
+    Raises:
+        BadData: the data do not fit the model's inputs.
+    """
+    graph, found = model.main, []
+    for index, array in zip(graph.inputs, bound_inputs(model, rows), strict=True):
+        tensor = graph.tensors[index]
+        if array.ndim == len(tensor.shape):
+            each = max(1, tensor.shape[0])
+            array = array[: len(array) // each * each].reshape(-1, each, *array.shape[1:])  # noqa: PLW2901 (its runs)
+        counts = tensor.grid is None and tensor.dtype[:5] != "float"
+        found.append(array.astype(tensor.dtype) if counts else array.astype(np.float32).astype(np.float64))
+    return found

@@ -1,0 +1,173 @@
+"""A file with its lowered reference: what can be exchanged between them, and the settings of the rungs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from quantdiff.graph import Graph, Model, Operator
+from quantdiff.ladder.explanation import BIAS, CLIPPING, INPUT, RANGES, REWRITTEN, STEPS, WEIGHTS
+from quantdiff.ladder.lowered import RECODES, Lowered, lowered
+from quantdiff.ladder.matching import Match, match_constants, pair_operators
+from quantdiff.ladder.real_graph import Grid, RealGraph, Setting, Values, real_graph
+from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS, traits
+
+SWITCHES = (INPUT, RANGES, WEIGHTS, BIAS, CLIPPING, STEPS)
+"""What is exchanged between the reference's graph and the file's, in the order of the ladder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """Everything that does not change with the data.
+
+    ``matches`` by constant of the file; ``biases`` are those of them that are added to sums. ``own``: the reference's
+    grids on tensors of the file. ``inputs``: where the float input becomes the file's integers. ``ends``: by output
+    the tensor whose grid is the output's own, None where it has none, or where others read it too. ``partners``:
+    by tensor of the file the tensor of the reference. ``shapes`` are those at run time, which a file need not state.
+    """
+
+    model: Model
+    lowering: Model
+    file: RealGraph
+    reference: Lowered
+    matches: Mapping[int, Match]
+    biases: AbstractSet[int]
+    own: Mapping[int, Grid]
+    inputs: AbstractSet[int]
+    ends: tuple[int | None, ...]
+    partners: Mapping[int, int]
+    shapes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def setting(self, exchanged: AbstractSet[str]) -> Setting:
+        """The file's graph with the reference's side of all that is not ``exchanged``; output grids are left off."""
+        last = {i for i in self.ends if i is not None}
+        fixed = self.file.varying - last
+        mine = fixed & self.inputs if INPUT in exchanged else frozenset[int]()
+        inner = fixed - self.inputs
+        owned = inner & self.own.keys()
+        clipped = rounded = mine
+        if RANGES in exchanged:
+            clipped, rounded = clipped | owned, rounded | owned
+        if CLIPPING in exchanged:
+            clipped = clipped | (inner - owned)
+        if STEPS in exchanged:
+            rounded = rounded | (inner - owned)
+        own = {
+            i: grid
+            for i, grid in self.own.items()
+            if i not in last and (INPUT if i in self.inputs else RANGES) not in exchanged
+        }
+        return Setting(self.constants(WEIGHTS in exchanged, BIAS in exchanged), own, clipped, rounded)
+
+    def constants(self, weights: bool, biases: bool) -> Values:
+        """The reference's constants, but for those that are exchanged."""
+        return {
+            i: match.value
+            for i, match in self.matches.items()
+            if match.value is not None and not (biases if i in self.biases else weights)
+        }
+
+    def mechanism(self, tensor: int) -> str:
+        """Which switch a constant belongs to."""
+        return BIAS if tensor in self.biases else WEIGHTS
+
+    @property
+    def rewritten(self) -> Setting:
+        """Nothing exchanged."""
+        return self.setting(frozenset())
+
+    def lowered_setting(self, ends: AbstractSet[int] = frozenset()) -> Setting:
+        """The reference as it is: its own grids, those of its ``ends`` left off."""
+        real = self.reference.real
+        on = frozenset(real.varying - {i for i in real.grids if self.reference.of(i) in ends})
+        return Setting({}, {}, on, on)
+
+    def rungs(self) -> list[tuple[str, Setting]]:
+        """The settings between the rewritten reference and the file's rounding."""
+        rungs = [(REWRITTEN, self.rewritten)]
+        return rungs + [(m, self.setting(frozenset(SWITCHES[: k + 1]))) for k, m in enumerate(SWITCHES)]
+
+
+def switches(model: Model, lowering: Model) -> Switches:
+    """Match the file with its lowered reference.
+
+    Raises:
+        UnsupportedOp: a graph holds what has no real arithmetic here.
+    """
+    file, reference = real_graph(model.main), lowered(real_graph(lowering.main))
+    pairs = pair_operators(file, reference)
+    partners = _partners(file, reference, pairs)
+    own = {i: reference.grids[j] for i, j in partners.items() if j in reference.grids and i in file.grids}
+    inputs = _inputs(model.main)
+    return Switches(
+        model,
+        lowering,
+        file,
+        reference,
+        match_constants(file, reference, pairs),
+        frozenset(_biases(file)),
+        {i: grid for i, grid in own.items() if i not in file.copies},
+        frozenset(inputs),
+        tuple(_end(file, i) for i in model.main.outputs),
+        partners,
+    )
+
+
+def _partners(file: RealGraph, reference: Lowered, pairs: tuple[tuple[Operator, Operator], ...]) -> dict[int, int]:
+    """By tensor of the file the reference's: outputs of paired operators, and the inputs that they read."""
+    found: dict[int, int] = {}
+    sources = _inputs(file.graph)
+    for ours, theirs in pairs:
+        for mine, own in zip(ours.inputs, theirs.inputs, strict=False):
+            if mine in sources:
+                found.setdefault(mine, reference.of(own))
+        for mine, own in zip(ours.outputs, theirs.outputs, strict=False):
+            activation = str(ours.options.get("fused_activation_function", "NONE"))
+            unfused = theirs.options.get("fused_activation_function", "NONE") == "NONE" != activation
+            behind = reference.clamp_behind(own, activation) if unfused else None
+            found[mine] = own if behind is None else behind
+    for operator in file.operators:  # what restates a tensor has its partner
+        if operator.op in RECODES and operator.inputs[0] in found:
+            found.setdefault(operator.outputs[0], found[operator.inputs[0]])
+    return found
+
+
+def _inputs(graph: Graph) -> list[int]:
+    """Tensors at which a float input first meets a grid."""
+    at_once = [i for i in graph.inputs if graph.tensors[i].grid is not None]
+    quantized = [op.outputs[0] for op in graph.operators if op.op == INTO_INTEGERS and op.inputs[0] in graph.inputs]
+    return at_once + [i for i in quantized if graph.tensors[i].grid is not None and not _graph_reads_integers(graph, i)]
+
+
+def _graph_reads_integers(graph: Graph, tensor: int) -> bool:
+    maker = graph.producer(tensor)
+    return maker is not None and graph.tensors[maker.inputs[0]].grid is not None
+
+
+def _biases(file: RealGraph) -> list[int]:
+    """Constants that are added to sums: by their place, or by their type."""
+    tensors = file.graph.tensors
+    found = []
+    for operator in file.operators:
+        for place, tensor in enumerate(operator.inputs):
+            if tensor in file.constants and file.constants[tensor].dtype.kind == "f":
+                wide = tensors[tensor].dtype in ("int32", "int64")
+                if place == traits(operator.op).bias or (wide and traits(operator.op).stateful):
+                    found.append(tensor)
+    return found
+
+
+def _end(file: RealGraph, output: int) -> int | None:
+    """The tensor whose grid is the output's own; None where there is none, or where others read it too."""
+    graph, tensor = file.graph, output
+    while tensor not in file.grids or tensor in file.copies:
+        maker = graph.producer(tensor)
+        if maker is None or len(graph.readers(tensor)) > (tensor != output):
+            return None
+        known = traits(maker.op)
+        if not (maker.op == INTO_FLOAT or (known.moves and not known.joins and not known.splits)):
+            return None
+        tensor = maker.inputs[known.x]
+    alone = len(graph.readers(tensor)) <= (tensor != output) and (tensor == output or tensor not in graph.outputs)
+    return tensor if alone and graph.producer(tensor) is not None else None

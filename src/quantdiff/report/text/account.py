@@ -1,0 +1,163 @@
+"""The account in words: one sentence, and what a reader must know before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from quantdiff.ladder.explanation import Explanation, Frontier, Item
+from quantdiff.report.text.names import short
+
+WORDS: Mapping[str, str] = {
+    "reference": "as trained",
+    "real": "the reference in exact arithmetic",
+    "rewritten": "the file's graph, the reference's numbers",
+    "input_quantized": "input rounded to its grid",
+    "activation_ranges": "activation ranges of the file",
+    "weights": "weights of the file",
+    "bias_to_int32": "biases of the file",
+    "activation_clipping": "activations clipped to their ranges",
+    "activation_rounding": "activations rounded to their steps",
+    "op_approximation": "curves as the runtime has them",
+    "rounding": "the runtime's rounding",
+    "runtime": "the runtime itself",
+}
+"""What each rung exchanges."""
+CAUSES: Mapping[str, str] = {
+    "framework": "the float arithmetic of the reference",
+    "graph": "another graph",
+    "input_quantized": "the input's grid",
+    "activation_ranges": "activation ranges",
+    "weights": "weights",
+    "bias_to_int32": "biases",
+    "activation_clipping": "clipping",
+    "activation_rounding": "rounding",
+    "op_approximation": "curves of the runtime",
+    "rounding": "the runtime's rounding",
+    "kernel": "the runtime's kernels",
+    "smaller": "operators too small to tell apart",
+    "output_grid": "the output's own grid",
+    "runtime": "the runtime itself",
+}
+"""What each mechanism is called in a sentence."""
+TOLD, NAMED, MOST_NAMED = 0.005, 0.1, 3
+"""Shares: from which a mechanism is told, and an item named; how many items."""
+OUTSIDE, CLIPPED = 0.001, 3
+
+
+def sentence(explanation: Explanation) -> str:
+    """The verdict: how much differs, and what the error is made of."""
+    total = f"{explanation.differing:,} of {explanation.count:,} outputs differ"
+    if not explanation.differing:
+        return f"{total}: nothing to explain."
+    if explanation.unaccounted:
+        return f"{total}; not accounted for: {explanation.unaccounted}."
+    frontier = explanation.frontier
+    if frontier is None or not any(frontier.shares.values()):
+        return f"{total}; {_by_rungs(explanation)}"
+    return f"{total}. {_shares(frontier)}; {_closing(explanation)}."
+
+
+def leading_items(frontier: Frontier) -> list[Item]:
+    """The items that matter, the largest share first."""
+    return [item for item in frontier.items if item.share >= NAMED and item.tensor][:MOST_NAMED]
+
+
+def item_name(item: Item) -> str:
+    """``MEAN #2 (`pool`)``: the operator by its index, and the layer's name in the reference."""
+    where = f"{item.op} #{item.operator}" if item.operator is not None else "the input"
+    name = short(item.layer)
+    return f"{where} (`{name}`)" if name else where
+
+
+def _shares(frontier: Frontier) -> str:
+    named = leading_items(frontier)
+    parts = []
+    for mechanism, share in sorted(frontier.shares.items(), key=lambda entry: -entry[1]):
+        own = [item for item in named if item.mechanism == mechanism]
+        if abs(share) < TOLD and not own:
+            continue
+        parts.append(f"{share:.0%} is {CAUSES[mechanism]}" + _inside(own, share))
+    return "Of the error, " + ", ".join(parts or ["nothing stands out"])
+
+
+def _inside(items: list[Item], share: float) -> str:
+    if not items:
+        return ""
+    if len(items) == 1 and abs(items[0].share - share) < TOLD:
+        return f" at {item_name(items[0])}{_range(items[0])}"
+    return " (" + ", ".join(f"{item.share:.0%} at {item_name(item)}{_range(item)}" for item in items) + ")"
+
+
+def _range(item: Item) -> str:
+    """``: the file holds 0 … 0.55, the data reach 0.61`` where values are cut off."""
+    if item.mechanism not in ("activation_clipping", "activation_ranges", "input_quantized"):
+        return ""
+    if item.held is None or item.met is None:
+        return ""
+    (low, high), (least, most) = item.held, item.met
+    beyond = [f"{end:.4g}" for end, out in ((least, least < low), (most, most > high)) if out]
+    if not beyond:
+        return ""
+    return f": the file holds {low:.4g} … {high:.4g}, the data reach {' and '.join(beyond)}"
+
+
+def _closing(explanation: Explanation) -> str:
+    if explanation.closed_reference and explanation.closed_candidate:
+        return f"all of it accounted for, to the bit on {explanation.runtime}"
+    if explanation.closed_reference:
+        return f"all of it accounted for on {explanation.candidate}"
+    return "the account does not close"
+
+
+def _by_rungs(explanation: Explanation) -> str:
+    lead = explanation.find(explanation.leading or "")
+    if lead is None:
+        return "not accounted for."
+    left = explanation.unexplained
+    share = lead.resolved / explanation.differing
+    rest = f"{left:,} unexplained" if left else "none is left unexplained"
+    return f"{lead.resolved:,} of them ({share:.1%}) come right with {WORDS[lead.mechanism]}; {rest}."
+
+
+def warnings(explanation: Explanation) -> Iterator[str]:
+    """What a reader must know before the sentence."""
+    outside = explanation.saturated
+    if outside is not None and outside.share > OUTSIDE:
+        yield (
+            f"{outside.share:.1%} of the reference's outputs lie outside what the file can say, "
+            f"by up to {outside.max_steps:,.4g} steps"
+        )
+    if explanation.departs:
+        yield f"the two graphs are not the same: {explanation.departs}"
+    clipped = _clipped(explanation)
+    if len(clipped) >= CLIPPED:
+        names = ", ".join(item_name(item) for item in clipped[:CLIPPED])
+        yield (
+            f"{len(clipped)} tensors are clipped on this data ({names}, …): the data that the file was calibrated on "
+            "were too few, or of another kind"
+        )
+    for each in explanation.wrong_weights:
+        verdict = "wrong weights, not rounding" if each.planted else "the reference was trained further, or is another"
+        yield (
+            f"{each.layer}: {each.count:,} of {each.size:,} stored weights are not the reference's rounded, "
+            f"off by up to {each.max_steps:.4g} steps at {list(each.worst)}: {verdict}"
+        )
+    lost = [match.tensor for match in explanation.matching if match.how == "none"]
+    if lost:
+        names = ", ".join(map(short, lost[:3]))
+        yield f"no constant of the reference stands behind {names}: the stored values are taken"
+
+
+def _clipped(explanation: Explanation) -> list[Item]:
+    """Tensors that the data leave by more than a few steps."""
+    items = explanation.frontier.items if explanation.frontier is not None else ()
+    return [
+        item
+        for item in items
+        if item.mechanism == "activation_clipping" and item.held and item.met and _leaves(item.held, item.met)
+    ]
+
+
+def _leaves(held: tuple[float, float], met: tuple[float, float]) -> bool:
+    room = (held[1] - held[0]) * 0.05
+    return met[0] < held[0] - room or met[1] > held[1] + room

@@ -1,0 +1,184 @@
+"""The account adds up to the bit, the graph of the file is the reference's, and what is planted leads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from float_pairs import NETS, RELU, RELU_N1_TO_1, Files, Net, dense, ranges, write_pair
+
+from quantdiff.ladder.explanation import (
+    BIAS,
+    CLIPPING,
+    GRAPH,
+    INPUT,
+    MECHANISMS,
+    STEPS,
+    WEIGHTS,
+    Explanation,
+    Frontier,
+)
+from quantdiff.ladder.pair_ladder import explain_pair
+from quantdiff.ladder.question import Question
+from quantdiff.load.tflite import load_tflite
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.tflite import trace_tflite
+from quantdiff.sim.runtime import Runtime
+
+pytestmark = pytest.mark.golden
+
+LEADS = 0.9
+
+
+@contextmanager
+def asked(files: Files, single: tuple[int, int] | None = None) -> Iterator[Question]:
+    reference, candidate = load_tflite(files.reference), load_tflite(files.candidate)
+    with RuntimeProcess("reference") as process:
+        trace = partial(trace_tflite, reference, process=process)
+        yield Question("tflite:reference", trace, reference, candidate, files.batch, 0.01, single=single)
+
+
+def explained(files: Files, runtime: str = "reference", single: tuple[int, int] | None = None) -> Explanation:
+    with asked(files, single) as question, RuntimeProcess(runtime) as process:
+        return explain_pair(question, process)
+
+
+def frontier_of(explanation: Explanation) -> Frontier:
+    assert explanation.frontier is not None
+    return explanation.frontier
+
+
+def check_account(explanation: Explanation) -> None:
+    """Both ends are the real ones, every sum is exact."""
+    frontier = frontier_of(explanation)
+    assert explanation.closed_reference
+    assert explanation.closed_candidate
+    assert frontier.closes < 1e-9
+    assert explanation.unexplained == 0
+    assert [rung.mechanism for rung in explanation.rungs] == list(MECHANISMS)
+    assert sum(rung.resolved for rung in explanation.rungs) == explanation.differing
+    assert explanation.rungs[-1].differing_after == 0
+    assert sum(frontier.shares.values()) == pytest.approx(1, abs=1e-9)
+    assert sum(item.share for item in frontier.items) == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("runtime", ["reference", "xnnpack", "builtin"])
+@pytest.mark.parametrize("net", NETS)
+def test_every_output_adds_up_and_the_graph_is_the_reference_s(tmp_path: Path, net: str, runtime: str) -> None:
+    explanation = explained(write_pair(tmp_path, NETS[net]()), runtime)
+    check_account(explanation)
+    assert explanation.differing
+    assert explanation.rewritten is not None
+    assert explanation.rewritten.max_steps < 1e-3
+    assert explanation.rewritten.flips == 0
+    assert not explanation.departs
+    assert all(match.how == "position" and match.steps is not None for match in explanation.matching)
+    assert max(match.steps or 0 for match in explanation.matching) < 0.51
+    assert {STEPS, WEIGHTS} & set(frontier_of(explanation).shares)
+
+
+def test_a_runtime_that_is_not_installed_is_simulated(tmp_path: Path) -> None:
+    with asked(write_pair(tmp_path, dense())) as question:
+        explanation = explain_pair(question, Runtime.TFLM)
+    assert explanation.candidate == "simulator:tflm"
+    assert not explanation.closed_candidate
+    assert explanation.closed_reference
+    assert explanation.rungs[-1].differing_after == 0
+
+
+def narrow(net: Net, folder: Path) -> tuple[Files, str, str]:
+    held = ranges(net)
+    low, high = held["h1"]
+    return write_pair(folder, net, {**held, "h1": (low, 0.2 * high)}), CLIPPING, "h1"
+
+
+def kernel_changed(net: Net, folder: Path) -> tuple[Files, str, str]:
+    kernel = np.array(net.node("h2").kernel)
+    kernel.reshape(-1)[3 :: kernel.size // 3] *= -6
+    held = ranges(net)
+    wide = {name: (4 * low, 4 * high) for name, (low, high) in held.items() if name not in net.inputs}
+    stored = net.changed("h2", kernel=kernel)
+    return write_pair(folder, net, {**held, **_joined(ranges(stored), wide)}, stored), WEIGHTS, "h2"
+
+
+def bias_wrong(net: Net, folder: Path) -> tuple[Files, str, str]:
+    bias = np.array(net.node("h1").bias)
+    bias[2] += 0.5 * ranges(net)["h1"][1]
+    stored = net.changed("h1", bias=bias)
+    return write_pair(folder, net, _joined(ranges(net), ranges(stored)), stored), BIAS, "h1"
+
+
+def scale_doubled(net: Net, folder: Path) -> tuple[Files, str, str]:
+    kernel = np.array(net.node("y").kernel)
+    kernel[1] *= 2
+    doubled = np.ones(len(kernel), np.float32)
+    doubled[1] = 2
+    held = _joined(ranges(net), ranges(net.changed("y", kernel=kernel)))
+    return write_pair(folder, net, held, None, {"y": doubled}), WEIGHTS, "y"
+
+
+def activation_replaced(net: Net, folder: Path) -> tuple[Files, str, str]:
+    trained = net.changed("h1", options={**net.node("h1").options, "fusedActivationFunction": RELU_N1_TO_1})
+    stored = net.changed("h1", options={**net.node("h1").options, "fusedActivationFunction": RELU})
+    return write_pair(folder, trained, _joined(ranges(trained), ranges(stored)), stored), GRAPH, "h1"
+
+
+def _joined(a: dict[str, tuple[float, float]], b: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    return {name: (min(a[name][0], b[name][0]), max(a[name][1], b[name][1])) if name in b else a[name] for name in a}
+
+
+PLANTED: list[Callable[[Net, Path], tuple[Files, str, str]]] = [
+    narrow,
+    kernel_changed,
+    bias_wrong,
+    scale_doubled,
+    activation_replaced,
+]
+
+
+@pytest.mark.parametrize("plant", PLANTED)
+@pytest.mark.parametrize("net", NETS)
+def test_what_is_planted_leads(tmp_path: Path, net: str, plant: Callable[[Net, Path], tuple[Files, str, str]]) -> None:
+    files, mechanism, tensor = plant(NETS[net](), tmp_path)
+    explanation = explained(files)
+    check_account(explanation)
+    frontier = frontier_of(explanation)
+    assert explanation.leading == mechanism
+    assert frontier.shares[mechanism] >= LEADS
+    if mechanism == GRAPH:
+        assert f"({tensor})" in explanation.departs
+    else:
+        assert (frontier.items[0].tensor, frontier.items[0].mechanism) == (tensor, mechanism)
+        assert frontier.items[0].share >= LEADS
+        assert not explanation.departs
+
+
+def test_ranges_of_two_inputs_swapped(tmp_path: Path) -> None:
+    net = NETS["two inputs"]()
+    held = ranges(net)
+    explanation = explained(write_pair(tmp_path, net, {**held, "a": held["b"], "b": held["a"]}))
+    check_account(explanation)
+    assert explanation.leading == INPUT
+    first = frontier_of(explanation).items[0]
+    assert (first.tensor, first.mechanism) == ("b", INPUT)
+    assert first.held is not None
+    assert first.met is not None
+    assert first.met[1] > 5 * first.held[1]
+
+
+def test_the_list_of_one_output_adds_up_to_its_difference(tmp_path: Path) -> None:
+    files = write_pair(tmp_path, dense())
+    explanation = explained(files, single=(70, 3))
+    with RuntimeProcess("reference") as process:
+        ours, theirs = (
+            trace_tflite(load_tflite(path), files.batch, process).outputs[0]
+            for path in (files.reference, files.candidate)
+        )
+    assert theirs.quant is not None
+    difference = (theirs.real[70, 3].astype(np.float64) - ours.real[70, 3]) / np.float32(theirs.quant.scale[0])
+    assert sum(each.steps for each in explanation.signed) == pytest.approx(float(difference), abs=1e-5)
+    assert len({each.mechanism for each in explanation.signed}) > 3
