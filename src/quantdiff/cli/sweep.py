@@ -90,7 +90,7 @@ def _executor(jobs: int, dask: str | None) -> AbstractContextManager[Executor]:
 
         return cluster(dask)
     from quantdiff.experiment.workers import Workers
-    from quantdiff.references.keras.frameworks import check_extra
+    from quantdiff.experiment.zoo import check_extra
 
     check_extra()
     return Workers(jobs)

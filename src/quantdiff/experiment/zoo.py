@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from quantdiff.errors import QuantdiffError, reason_of
+from quantdiff.errors import MissingExtra, QuantdiffError, reason_of
 from quantdiff.experiment.datasets import Dataset
 from quantdiff.experiment.trial import Trial, depth
 from quantdiff.progress import Progress
@@ -155,6 +156,17 @@ def _ends_in_softmax(model: Any) -> bool:
     activation = getattr(last, "activation", None)
     activation = getattr(activation, "activation", activation)
     return type(last).__name__ == "Softmax" or getattr(activation, "__name__", "") == "softmax"
+
+
+def check_extra() -> None:
+    """Refuse at once what a worker would only find out later.
+
+    Raises:
+        MissingExtra: the extra ``[keras]`` is not installed.
+    """
+    for module in ("tensorflow", "tf_keras", "tensorflow_model_optimization"):
+        if find_spec(module) is None:
+            raise MissingExtra(f"{module} is needed here: pip install 'quantdiff[keras]'")
 
 
 def prepare() -> None:

@@ -11,10 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
-from quantdiff.errors import MissingExtra
 from quantdiff.extras import require
 
 
@@ -24,17 +22,6 @@ class Frameworks:
 
     tf: Any
     keras: Any
-
-
-def check_extra() -> None:
-    """Refuse at once what a worker would only find out later.
-
-    Raises:
-        MissingExtra: the extra ``[keras]`` is not installed.
-    """
-    for module in ("tensorflow", "tf_keras", "tensorflow_model_optimization"):
-        if find_spec(module) is None:
-            raise MissingExtra(f"{module} is needed here: pip install 'quantdiff[keras]'")
 
 
 @cache
