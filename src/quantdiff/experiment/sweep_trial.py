@@ -19,7 +19,6 @@ CONDITIONS = {
     "qat-bias": "the QAT model with its biases snapped to the int32 grid of qat-tflite, in Keras",
 }
 CALIBRATED = ("qat-ptq", "copied-ptq", "ptq")  # with representative data
-IN_KERAS = ("float", "qat", "qat-bias")
 CALIBRATIONS = ("train", "test")
 
 

@@ -211,11 +211,6 @@ def _fits(array: Array, slot: Slot) -> bool:
     return any(_matches(array.shape[1:], wanted) for wanted in (slot.shape[1:], slot.shape))
 
 
-def has_sample_axis(array_shape: Sequence[int], slot_shape: Sequence[int | None]) -> bool:
-    """True when axis 0 of the model's input counts samples; False when an input is one sample as a whole."""
-    return len(array_shape) == len(slot_shape)
-
-
 def _fit(array: Array, slot: Slot, source: str, model: str) -> Array:
     """The array, with axes of size 1 added or removed where that alone makes it fit."""
     wanted = slot.shape[1:]

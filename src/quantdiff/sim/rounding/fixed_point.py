@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array, round_half_away
 
-INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+INT32_MIN = -(2**31)
 ONE_HALF_Q31 = 1 << 30
 
 
