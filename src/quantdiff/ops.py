@@ -23,6 +23,7 @@ class Traits:
         joins: several operands share that grid.
         fuses: an activation behind it becomes a part of it.
         stateful: keeps values from one run to the next.
+        splits: gives several outputs that are parts of its input.
         by_shape: its output follows from the shape of its input, whatever the values.
     """
 
@@ -36,6 +37,7 @@ class Traits:
     joins: bool = False
     fuses: bool = False
     stateful: bool = False
+    splits: bool = False
     by_shape: bool = False
 
 
@@ -149,8 +151,8 @@ TRAITS: dict[str, Traits] = {
     "CONV_3D_TRANSPOSE": Traits(x=2, weights=1, bias=3, channel_axis=3, fuses=True),
     **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS"), Traits(moves=True, keeps_order=True, one_grid=True)),
     **dict.fromkeys(MOVING, Traits(moves=True, one_grid=True)),
-    "SPLIT": Traits(x=1, moves=True, one_grid=True),
-    **dict.fromkeys(("SPLIT_V", "UNPACK"), Traits(moves=True, one_grid=True)),
+    "SPLIT": Traits(x=1, moves=True, one_grid=True, splits=True),
+    **dict.fromkeys(("SPLIT_V", "UNPACK"), Traits(moves=True, one_grid=True, splits=True)),
     **dict.fromkeys(
         ("CONCATENATION", "PACK", "MAXIMUM", "MINIMUM", "DYNAMIC_UPDATE_SLICE"),
         Traits(moves=True, one_grid=True, joins=True),

@@ -26,16 +26,25 @@ LAYERS, SAMPLES, UNITS = 2, 50, 8
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file of two layers, data for it, and ``plain`` among the runtimes."""
-    rng, tensors, operators = np.random.default_rng(3), [T("h0", (1, UNITS), scale=2**-6, zero_point=3)], list[Op]()
+    """A file of two layers and the floats that it was made from, data for them, and ``plain`` among the runtimes."""
+    rng, operators = np.random.default_rng(3), list[Op]()
+    tensors, trained = [T("h0", (1, UNITS), scale=2**-6, zero_point=3)], [T("h0", (1, UNITS), "float32")]
     for n in range(1, LAYERS + 1):
+        w, b = rng.integers(-127, 128, (UNITS, UNITS)), rng.integers(-500, 500, UNITS)
         tensors += [
-            T(f"w{n}", (UNITS, UNITS), scale=0.003, data=rng.integers(-127, 128, (UNITS, UNITS))),
-            T(f"b{n}", (UNITS,), "int32", 0.003 * 2**-6, data=rng.integers(-500, 500, UNITS)),
+            T(f"w{n}", (UNITS, UNITS), scale=0.003, data=w),
+            T(f"b{n}", (UNITS,), "int32", 0.003 * 2**-6, data=b),
             T(f"h{n}", (1, UNITS), scale=2**-6, zero_point=-n),
         ]
+        trained += [
+            T(f"w{n}", (UNITS, UNITS), "float32", data=w * 0.003 + rng.uniform(-0.001, 0.001, w.shape)),
+            T(f"b{n}", (UNITS,), "float32", data=b * 0.003 * 2**-6),
+            T(f"h{n}", (1, UNITS), "float32"),
+        ]
         operators.append(Op("FULLY_CONNECTED", [f"h{n - 1}", f"w{n}", f"b{n}"], [f"h{n}"], {}, version=4))
-    (tmp_path / "model.tflite").write_bytes(write_tflite(tensors, operators, ["h0"], [f"h{LAYERS}"]))
+    ends = ["h0"], [f"h{LAYERS}"]
+    (tmp_path / "model.tflite").write_bytes(write_tflite(tensors, operators, *ends))
+    (tmp_path / "trained.tflite").write_bytes(write_tflite(trained, operators, *ends))
     np.save(tmp_path / "x.npy", rng.uniform(-1, 1, (SAMPLES, UNITS)).astype(np.float32))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where the child finds the adapter
     monkeypatch.setitem(RUNTIMES, "plain", RuntimeEntry("plain", "numpy_runtime", "numpy"))
@@ -104,6 +113,38 @@ def test_without_a_simulator_diff_finds_the_layers_that_differ() -> None:
     theirs = rows[-LAYERS:]
     assert [row["local_differing"] for row in theirs] == [SAMPLES * UNITS] * LAYERS
     assert {row["local_max_steps"] for row in theirs} == {1}
+
+
+@pytest.mark.golden
+@pytest.mark.usefixtures("folder")
+def test_without_a_simulator_explain_has_the_rungs_that_need_none() -> None:
+    options = "--data", "x.npy", "--runtime", "reference", "--runtime", "plain", "--json"
+    result = CliRunner().invoke(main, ["explain", "trained.tflite", "model.tflite", *options])
+    assert result.exit_code == 0, result.output
+    known, plain = json.loads(result.stdout)["explanations"]
+    assert (plain["candidate"], plain["unsupported"]) == ("tflite:plain", ["rules for plain"])
+    assert plain["closed"] == {"reference": True, "candidate": False}
+    real = [rung["mechanism"] for rung in plain["rungs"]].index("op_approximation")
+    after = [[rung["differing_after"] for rung in each["rungs"]] for each in (known, plain)]
+    assert after[0][-2] == known["unexplained"] == 0
+    assert after[1][real - 1] == after[1][-2] == plain["unexplained"] > SAMPLES * UNITS / 2  # a step in each layer
+    assert after[0][0] > after[0][real - 1]
+    assert after[1][-1] == 0
+    assert plain["frontier"]
+
+
+@pytest.mark.golden
+@pytest.mark.usefixtures("folder")
+def test_without_a_simulator_two_runtimes_are_told_apart_as_a_whole() -> None:
+    result = invoke("explain", "--runtime", "reference", "--runtime", "plain", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert (found["reference"], found["candidate"]) == ("tflite:reference", "tflite:plain")
+    assert found["unsupported"] == ["rules for plain"]
+    assert [rung["resolved"] for rung in found["rungs"]] == [0, 0, 0, found["differing"]]
+    assert found["differing"] > SAMPLES * UNITS / 2
+    text = invoke("explain", "--runtime", "reference", "--runtime", "plain").stdout
+    assert "the simulator lacks rules for plain" in text
 
 
 @pytest.mark.golden

@@ -22,9 +22,8 @@ from quantdiff.progress import Progress, silent
 from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.runtimes import installed
+from quantdiff.run.runtimes import check_installed, entry_of, installed, rules_of
 from quantdiff.run.versions import versions
-from quantdiff.sim.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +125,13 @@ def _against(
     by_name: dict[str, RuntimeProcess] = {process.runtime: process for process in pair.processes}
     for name in settings.runtimes:
         try:
-            expected = predict(question, Runtime(name)) if tell is not unheard else None
+            rules = entry_of(name).simulated
+            if rules is None:
+                check_installed((name,))
+            expected = predict(question, rules) if rules and tell is not unheard else None
             if expected is not None:
                 tell(expected)
-            explanation = explain_pair(question, by_name.get(name, Runtime(name)), progress)
+            explanation = explain_pair(question, by_name.get(name) or rules_of(name), progress)
         except RuntimeFailed as error:
             failures.append(Failure(name, str(error)))
             continue

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 EXACT = 1e-9  # steps: what sums of doubles may lie apart
 
 
-def concluded(ladder: Ladder, sums: Sums) -> Explanation:
+def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
     """The explanation as a value, without advice."""
-    account, runtime, found = sums.outputs, ladder.runtime.value, ladder.switches
+    account, found = sums.outputs, ladder.switches
     frontier = sums.attribution.value() if sums.attribution is not None else None
     return Explanation(
         reference=ladder.question.kind,

@@ -37,6 +37,7 @@ from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import Reading, read_tensors, readable_tensors, simulate_tensors
+from quantdiff.run.runtimes import entry_of
 from quantdiff.sim.runtime import Runtime
 from quantdiff.trace import Trace
 
@@ -75,7 +76,6 @@ class Ladder:
     """
 
     question: Question
-    runtime: Runtime
     grids: OutputGrids
     switches: Switches | None
     lowered_order: tuple[int, ...] = ()
@@ -90,39 +90,47 @@ def explain_pair(question: Question, runs_on: RunsOn, progress: Progress = silen
         NotComparable: the two are not the same model, or their outputs do not fit each other.
         RuntimeFailed: a model does not run.
     """
-    runtime = Runtime(runs_on.runtime) if isinstance(runs_on, RuntimeProcess) else runs_on
+    name, rules = _known(runs_on)
     ladder: Ladder | None = None
-    sums = Sums(Account(MECHANISMS), {}, None, {})
+    sums = Sums(Account(MECHANISMS), {}, None, {}, missing=() if rules else (f"rules for {name}",))
     with closing(_readings(question, runs_on)) as readings:
         for reading in readings:
             own = question.trace(reading.rows)
             if ladder is None:
-                ladder = set_up(question, runtime, reading, own)
+                ladder = set_up(question, reading, own)
                 if ladder.switches is not None:
                     sums.attribution = Attribution(ladder.switches, ladder.grids.units)
-            _add(ladder, sums, reading, own)
-            progress(f"explain {runtime.value}", sums.samples, len(question.batch))
+            _add(ladder, sums, reading, own, rules)
+            progress(f"explain {name}", sums.samples, len(question.batch))
     if ladder is None:
         raise BadData(f"{question.batch.source}: no samples; nothing can be explained")
-    explanation = concluded(ladder, sums)
+    explanation = concluded(ladder, sums, name)
     if isinstance(runs_on, Runtime):
-        return replace(explanation, candidate=f"simulator:{runtime.value}", closed_candidate=False)
+        return replace(explanation, candidate=f"simulator:{name}", closed_candidate=False)
     return explanation
+
+
+def _known(runs_on: RunsOn) -> tuple[str, Runtime | None]:
+    """The runtime's name, and the simulator's rules for it, if there are any."""
+    if isinstance(runs_on, RuntimeProcess):
+        return runs_on.runtime, entry_of(runs_on.runtime).simulated
+    return runs_on.value, runs_on
 
 
 def _readings(question: Question, runs_on: RunsOn) -> Generator[Reading, None, None]:
     model, batch = question.model, question.batch
+    tensors = readable_tensors(model.main, _known(runs_on)[1])
     if isinstance(runs_on, RuntimeProcess):
-        return read_tensors(model, readable_tensors(model.main, Runtime(runs_on.runtime)), batch, runs_on)
-    return simulate_tensors(model, readable_tensors(model.main, runs_on), batch, runs_on)
+        return read_tensors(model, tensors, batch, runs_on)
+    return simulate_tensors(model, tensors, batch, runs_on)
 
 
-def set_up(question: Question, runtime: Runtime, reading: Reading, own: Trace) -> Ladder:
+def set_up(question: Question, reading: Reading, own: Trace) -> Ladder:
     """What the first slice tells: which output is which, and whether both graphs can be computed."""
     order = order_from_reading(own, question.model, reading)
     grids = ends_of_file(question.model.main, order, question.tolerance)
     if question.lowering is None:
-        return Ladder(question, runtime, grids, None, (), question.why or "the reference has no graph of operators")
+        return Ladder(question, grids, None, (), question.why or "the reference has no graph of operators")
     try:
         found = switches(question.model, question.lowering)
         few = _first(reading.rows, 2)
@@ -130,9 +138,9 @@ def set_up(question: Question, runtime: Runtime, reading: Reading, own: Trace) -
         found = replace(found, shapes={i: v.shape[1:] for i, v in values.items()})
         low = _lowered_order(found, few, question, order)
     except UnsupportedOp as error:
-        return Ladder(question, runtime, grids, None, (), str(error))
+        return Ladder(question, grids, None, (), str(error))
     check_related(found)
-    return Ladder(question, runtime, grids, found, low)
+    return Ladder(question, grids, found, low)
 
 
 def _lowered_order(found: Switches, rows: Batch, question: Question, order: Sequence[int]) -> tuple[int, ...]:
@@ -148,23 +156,33 @@ def _first(rows: Batch, count: int) -> Batch:
     return Batch({name: array[:count] for name, array in rows.arrays.items()}, None, rows.source)
 
 
-def _add(ladder: Ladder, sums: Sums, reading: Reading, own: Trace) -> None:
-    """One slice: every rung's outputs, the layers and, of the first samples, the frontier."""
+def _add(ladder: Ladder, sums: Sums, reading: Reading, own: Trace, rules: Runtime | None) -> None:
+    """One slice: every rung's outputs, the layers and, of the first samples, the frontier.
+
+    Without ``rules`` the rungs of the runtime's arithmetic stand where the last one above them does.
+    """
     grids, targets = ladder.grids, ladder.grids.targets(reading.outputs)
     flat = [by_run(value.real, len(reading.inputs[0])) for value in own.outputs]
     found = {REFERENCE: grids.of_reference(flat), RUNTIME: [target.values for target in targets]}
     if ladder.switches is not None:
         found |= _real(ladder, sums, reading, flat)
-    chain = chains(ladder.question.model, reading.inputs, ladder.runtime, reading.values)
-    sums.missing, sums.borrowed = chain.missing, chain.borrowed
-    graph = ladder.question.model.main
-    if not chain.missing:
-        found |= {m: grids.of_file(graph, values) for m, values in chain.rungs.items()}
-        sums.closed &= all(map(same_bits, [chain.rungs[ROUNDING][i] for i in graph.outputs], reading.outputs))
+    if rules is not None:
+        found |= _simulated(ladder, sums, reading, rules)
     rungs = _filled(found)
     sums.outputs.add(targets, rungs, reading.start, len(reading.rows))
     sums.changed += reading.changed
     sums.samples += len(reading.rows)
+
+
+def _simulated(ladder: Ladder, sums: Sums, reading: Reading, rules: Runtime) -> dict[str, list[Array]]:
+    """The rungs of the runtime's arithmetic, where the simulator has all operators."""
+    graph = ladder.question.model.main
+    chain = chains(ladder.question.model, reading.inputs, rules, reading.values)
+    sums.missing, sums.borrowed = chain.missing, chain.borrowed
+    if chain.missing:
+        return {}
+    sums.closed &= all(map(same_bits, [chain.rungs[ROUNDING][i] for i in graph.outputs], reading.outputs))
+    return {m: ladder.grids.of_file(graph, values) for m, values in chain.rungs.items()}
 
 
 def _filled(found: dict[str, list[Array]]) -> list[Sequence[Array]]:

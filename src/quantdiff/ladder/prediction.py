@@ -103,11 +103,11 @@ def predict(question: Question, runtime: Runtime) -> Prediction | None:
         with closing(simulate_tensors(model, tensors, question.batch, runtime)) as readings:
             for reading in readings:
                 own = question.trace(reading.rows)
-                ladder = ladder or set_up(question, runtime, reading, own)
+                ladder = ladder or set_up(question, reading, own)
                 _add(ladder, reading, own, outputs, layers)
     except UnsupportedOp:
         return None
-    return None if ladder is None else _value(ladder, outputs, layers)
+    return None if ladder is None else _value(ladder, runtime, outputs, layers)
 
 
 def _add(ladder: Ladder, reading: Reading, own: Trace, outputs: Tally, layers: dict[int, Tally]) -> None:
@@ -126,7 +126,7 @@ def _add(ladder: Ladder, reading: Reading, own: Trace, outputs: Tally, layers: d
             layers.setdefault(tensor, Tally()).add(ours, stored)
 
 
-def _value(ladder: Ladder, outputs: Tally, layers: Mapping[int, Tally]) -> Prediction:
+def _value(ladder: Ladder, runtime: Runtime, outputs: Tally, layers: Mapping[int, Tally]) -> Prediction:
     """The shares, with those of the closed form where the reference rounds as the file does."""
     found = ladder.switches
     closed: dict[int, float] = {}
@@ -139,13 +139,13 @@ def _value(ladder: Ladder, outputs: Tally, layers: Mapping[int, Tally]) -> Predi
             for i, tally in layers.items()
             if tally.codes is not None
         }
-        flips = expected_flips(found, ladder.runtime, inside) if found.own else {}
+        flips = expected_flips(found, runtime, inside) if found.own else {}
         closed = {i: flips[i].share for i in layers if i in flips}
     ends = () if found is None else found.ends
     last = [closed[i] for i in ends if i is not None and i in closed]
     return Prediction(
         ladder.question.kind,
-        ladder.runtime.value,
+        runtime.value,
         outputs.count,
         outputs.differing / outputs.count,
         last[0] if len(last) == len(ends) == 1 else None,

@@ -19,6 +19,7 @@ from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import Reading, disturbed, read_tensors, readable_tensors
+from quantdiff.run.runtimes import entry_of
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.graph.simulator import Simulation, simulate, simulate_by
@@ -54,22 +55,25 @@ def explain_runtimes(
         BadData: the data do not fit the model's inputs.
         RuntimeFailed: a runtime refuses the model, crashes or hangs.
     """
-    first, second = (Runtime(process.runtime) for process in processes)
-    sums, missing = Sums(Account(RUNGS), {}), tuple[str, ...]()
+    first, second = (process.runtime for process in processes)
+    rules = [entry_of(process.runtime).simulated for process in processes]
+    lacking = tuple(f"rules for {each.runtime}" for each, its in zip(processes, rules, strict=True) if its is None)
+    both = None if rules[0] is None or rules[1] is None else (rules[0], rules[1])
+    sums, missing = Sums(Account(RUNGS), {}), lacking
     left, right = (
-        read_tensors(model, readable_tensors(model.main, Runtime(process.runtime)), batch, process)
-        for process in processes
+        read_tensors(model, readable_tensors(model.main, its), batch, process)
+        for its, process in zip(rules, processes, strict=True)
     )
     with closing(left), closing(right):
         for ours, theirs in zip(left, right, strict=True):
-            missing = _add(model, (first, second), sums, (ours, theirs), tolerance)
-            progress(f"explain {second.value}", sums.samples, len(batch))
+            missing = lacking + _add(model, both, sums, (ours, theirs), tolerance)
+            progress(f"explain {second}", sums.samples, len(batch))
     if not sums.samples:
         raise BadData(f"{batch.source}: no samples; nothing can be explained")
     return Explanation(
-        reference=f"tflite:{first.value}",
-        candidate=f"tflite:{second.value}",
-        runtime=second.value,
+        reference=f"tflite:{first}",
+        candidate=f"tflite:{second}",
+        runtime=second,
         count=sums.outputs.count,
         samples=sums.samples,
         differing=sums.outputs.differing,
@@ -86,23 +90,19 @@ def explain_runtimes(
 
 def _add(
     model: Model,
-    runtimes: tuple[Runtime, Runtime],
+    runtimes: tuple[Runtime, Runtime] | None,
     sums: Sums,
     readings: tuple[Reading, Reading],
     tolerance: float,
 ) -> tuple[str, ...]:
-    """One slice; gives the operators that the simulator lacks."""
+    """One slice; gives the operators that the simulator lacks. Without both runtimes' rules it is left aside."""
     graph, (ours, theirs) = model.main, readings
     ends = ends_of_file(graph, range(len(graph.outputs)), tolerance)
-    chains = {
-        REFERENCE: simulate(graph, ours.inputs, runtimes[0], model.subgraphs),
-        CURVES: _with_curves_of(model, ours.inputs, runtimes),
-        ROUNDING: simulate(graph, ours.inputs, runtimes[1], model.subgraphs),
-    }
+    chains = _chains(model, ours.inputs, runtimes) if runtimes else {}
     missing = [item for chain in chains.values() for item in chain.missing]
     own, last = (ends.of_file(graph, r.values) for r in readings)
     found = {REFERENCE: own, CURVES: own, ROUNDING: own, RUNTIME: last}
-    if not missing:
+    if chains and not missing:
         found |= {m: ends.of_file(graph, chain.values) for m, chain in chains.items()}
         for name, chain, reading in (("closed_reference", REFERENCE, ours), ("closed_candidate", ROUNDING, theirs)):
             same = all(same_bits(chains[chain].values[i], reading.values[i]) for i in graph.outputs)
@@ -113,6 +113,14 @@ def _add(
     sums.samples += len(theirs.rows)
     _layers(model, runtimes, sums, readings, chains)
     return named(missing)
+
+
+def _chains(model: Model, inputs: Sequence[Array], runtimes: tuple[Runtime, Runtime]) -> dict[str, Simulation]:
+    return {
+        REFERENCE: simulate(model.main, inputs, runtimes[0], model.subgraphs),
+        CURVES: _with_curves_of(model, inputs, runtimes),
+        ROUNDING: simulate(model.main, inputs, runtimes[1], model.subgraphs),
+    }
 
 
 def _with_curves_of(model: Model, inputs: Sequence[Array], runtimes: tuple[Runtime, Runtime]) -> Simulation:
@@ -132,7 +140,7 @@ def _either(
 
 def _layers(
     model: Model,
-    runtimes: tuple[Runtime, Runtime],
+    runtimes: tuple[Runtime, Runtime] | None,
     sums: Sums,
     readings: tuple[Reading, Reading],
     chains: Mapping[str, Simulation],
@@ -146,9 +154,11 @@ def _layers(
             continue
         tensor = graph.tensors[index]
         account = sums.layers.setdefault(index, LayerAccount(tensor.label, tensor.label, operator.op, len(RUNGS)))
-        whole = {r: chains[m].values[index] for r, m in enumerate(RUNGS[:-1]) if index in chains[m].values}
+        simulated = ((RUNGS.index(rung), chain.values) for rung, chain in chains.items())
+        whole = {r: values[index] for r, values in simulated if index in values}
         whole[0] = ours.values[index]
-        account.add(Target(theirs.values[index].reshape(-1)), whole, _own(graph, operator, given, runtimes))
+        own = _own(graph, operator, given, runtimes) if runtimes else {}
+        account.add(Target(theirs.values[index].reshape(-1)), whole, own)
 
 
 def _own(

@@ -33,7 +33,7 @@ Parts = list[tuple[list[int], list[int]]]
 Take = Callable[[Batch], list[Array]]
 
 
-def readable_tensors(graph: Graph, runtime: Runtime) -> list[int]:
+def readable_tensors(graph: Graph, runtime: Runtime | None) -> list[int]:
     """The outputs, and every tensor that an operator makes and the runtime can give back."""
     hidden = "DENSIFY" if runtime is Runtime.XNNPACK else ""  # unpacked inside the delegate, never into the tensor
     made = (i for operator in graph.operators if operator.op != hidden for i in operator.outputs)
