@@ -60,10 +60,12 @@ class ErrorStats:
 class Recorder(Protocol):
     """A model that shows its inner values.
 
-    ``in_flight``: how many slices it is worth measuring at once; one that runs in this process has one.
+    ``in_flight``: how many slices it is worth measuring at once; one that runs in this process has one. ``notes``:
+    what a reader should know of what was recorded.
     """
 
     in_flight: int
+    notes: tuple[str, ...]
 
     def run(self, inputs: Sequence[Array]) -> Recording:
         """Run it on real inputs, samples along axis 0."""

@@ -61,7 +61,8 @@ class Engine:
         count = len(inputs[0])
         for start in range(0, count, size):
             rows = [_padded(array[start : start + size], size) for array in inputs]
-            _invoke(self.wide, rows)
+            if not self._invoked(rows):
+                return False
             if start == 0:
                 self.agreed = self.agreed or self._agrees(rows, _copies(self.wide))
                 if not self.agreed:
@@ -69,6 +70,17 @@ class Engine:
             for i in range(self.wide.outputs):
                 take(i, count, start, self.wide.output(i)[: count - start])
             report(min(start + size, count))
+        return True
+
+    def _invoked(self, rows: list[Array]) -> bool:
+        """Run many at once; False where a runtime that took the size then cannot: a RESHAPE to one sample."""
+        assert self.wide is not None
+        try:
+            _invoke(self.wide, rows)
+        except (RuntimeError, ValueError):
+            if self.agreed:
+                raise
+            return False
         return True
 
     def _agrees(self, rows: list[Array], results: list[Array]) -> bool:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from quantdiff.errors import RuntimeFailed
 from quantdiff.flow import Flow, FlowValue, tflite_flow
 from quantdiff.graph import Model
 from quantdiff.load.rewire import with_inputs
@@ -41,6 +42,7 @@ class TfliteRecorder:
         self._exchanged: tuple[object, InnerTensors] | None = None
         self._exchanging = threading.Lock()
         self._shapes: dict[int, tuple[int, ...]] = {}
+        self.notes: tuple[str, ...] = ()
 
     def _open(self, child: int, data: bytes, tensors: Sequence[int]) -> InnerTensors:
         """A file in one of the two children, in place of the one that was there."""
@@ -83,6 +85,7 @@ class TfliteRecorder:
             again = beside.submit(self._measure_again, fed, given, alone) if alone else None
             values, sums = self._inner.measure(fed, [self._measured(pair) for pair in inner], wanted - own.keys())
             local = again.result() if again else []
+        alone = alone if local else []
         whole = {pair.key: self._beside(pair, own[pair.key]) for pair in pairs if pair.key in own}
         return ErrorStats(
             {**{key: own[key] for key in wanted if key in own}, **values},
@@ -93,8 +96,16 @@ class TfliteRecorder:
     def _measure_again(
         self, fed: Sequence[Array], given: Mapping[int, Value], pairs: Sequence[Comparand]
     ) -> list[RowSums]:
-        rewritten, arrays = self.exchanged(given, [pair.key for pair in pairs])
-        return rewritten.measure([*fed, *arrays], [self._measured(pair) for pair in pairs])[1]
+        try:
+            rewritten, arrays = self.exchanged(given, [pair.key for pair in pairs])
+            return rewritten.measure([*fed, *arrays], [self._measured(pair) for pair in pairs])[1]
+        except RuntimeFailed as error:
+            self._refuse(error)
+            return []
+
+    def _refuse(self, error: RuntimeFailed) -> None:
+        """Go on without local values: a runtime may run a model and refuse its operators one by one."""
+        self.notes = (f"no layer by itself: {error}",)
 
     def _measured(self, pair: Comparand) -> Measured:
         return Measured(pair.key, pair.theirs, self.places[pair.key].quant, pair.grid, pair.compiled)
@@ -109,6 +120,8 @@ class TfliteRecorder:
 
         Floats take any values, integers only those of their own grid: a tensor that depends on others is left out.
         """
+        if self.notes:
+            return [key for key in given if key in self.model.main.inputs]
         fitting = {key for key, value in given.items() if _fits(self.places[key], value)}
         return [key for key in given if self._depends(key, given.keys()) <= fitting]
 
@@ -158,8 +171,12 @@ class TfliteRecording:
         own, inner = {key: self.values[key] for key in wanted if key in inputs}, [k for k in wanted if k not in inputs]
         if not inner:
             return own
-        rewritten, arrays = self.owner.exchanged(given, inner)
-        return own | rewritten.view([*(self.values[i] for i in inputs), *arrays])
+        try:
+            rewritten, arrays = self.owner.exchanged(given, inner)
+            return own | rewritten.view([*(self.values[i] for i in inputs), *arrays])
+        except RuntimeFailed as error:
+            self.owner._refuse(error)
+            return own
 
 
 def _shaped(array: Array, shape: tuple[int, ...]) -> Array:

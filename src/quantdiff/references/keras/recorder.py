@@ -93,6 +93,7 @@ class KerasRecorder:
     """
 
     in_flight = 1
+    notes: tuple[str, ...] = ()
 
     def __init__(self, model: KerasModel) -> None:
         self.model, self._tape, self._undo = model, Tape(), list[tuple[Any, str, Any]]()

@@ -117,6 +117,7 @@ class GraphRecorder:
     """The graph of a signature, whose values are watched; a context manager."""
 
     in_flight = 1
+    notes: tuple[str, ...] = ()
 
     def __init__(self, model: KerasModel) -> None:
         self.model, self.graph = model, FrozenGraph(model)
