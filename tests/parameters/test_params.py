@@ -108,8 +108,9 @@ def test_kernels_by_hand_are_keras_own(made: Callable[..., Made]) -> None:
             several = len(trained.low) > 1
             ends = (np.array(trained.low, np.float32), np.array(trained.high, np.float32))
             args = ends if several else (ends[0][0], ends[1][0])
-            wanted = ops[several](layer.kernel, *args, 8, True).numpy()
-            assert np.array_equal(quantized_kernel(layer, trained), wanted)
+            last = np.moveaxis(layer.kernel, layer.channel_axis, -1)
+            wanted = ops[several](last, *args, 8, True).numpy()
+            assert np.array_equal(np.moveaxis(quantized_kernel(layer, trained), layer.channel_axis, -1), wanted)
 
 
 def test_watching_layers_changes_nothing(made: Callable[..., Made]) -> None:
@@ -134,7 +135,7 @@ def test_after_training_the_ranges_are_the_weights_own(made: Callable[..., Made]
     assert all(row.direct is None for row in rows(calibrated, "/output"))
     kernels = {layer.name: layer.kernel for layer in read_layers(load_keras(keras)) if layer.kernel is not None}
     for row in rows(calibrated, "/kernel"):
-        wanted = nudge_symmetric(kernels[row.layer].min(axis=0), kernels[row.layer].max(axis=0))
+        wanted = nudge_symmetric(kernels[row.layer].min(axis=1), kernels[row.layer].max(axis=1))
         assert row.file is not None
         assert row.file.scale == tuple(wanted.scale.tolist())  # bit for bit, a scale per unit
 

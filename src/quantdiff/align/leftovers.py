@@ -53,16 +53,16 @@ def leftovers(
 
 def _why(side: int, place: FlowValue, flows: tuple[Flow, Flow], matches: Sequence[Match], refusals: Refusals) -> str:
     others = flows[1 - side].by_key()
+    taken = {match.keys[1 - side] for match in matches}
+    if place.key in flows[side].ends() and flows[1 - side].ends() <= taken:
+        return "the other side ends before it"
     if (refused := refusals.of(side, place.key)) is not None:
         partner, why = refused
         return f"{why}: {others[partner].name} (distance {_distance(refusals, side, place.key, partner):.2f})"
     near = _by_distance(refusals.distances, side, place.key)
-    taken = {match.keys[1 - side] for match in matches}
     for key, distance in near.items():
         if distance <= max(AS_NEAR, AGREES) and key in taken:
             return f"has the values of {others[key].name}, which has a nearer partner"
-    if place.key in flows[side].ends() and flows[1 - side].ends() <= taken:
-        return "the other side ends before it"
     labels = labels_of(*flows)
     for key, distance in near.items():
         pair = (place, others[key]) if side == 0 else (others[key], place)
