@@ -29,14 +29,15 @@ from litert_quantizer.utils.validation_utils import ValidationErrorMetric
 from networks import Network, mobilenet_v2, smooth_images
 from written_models import Sig, Sub, T, write_model
 
-from quantdiff.align.watched import pair_models
-from quantdiff.api.layers import compare_layers, side_of, watch
-from quantdiff.api.settings import DEFAULTS
+from quantdiff.align.models import align_models
+from quantdiff.api.layers import compare_layers
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import silent
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks, quiet
+from quantdiff.references.reference import bound
+from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.tflite_recorder import TfliteRecorder
 
 ROUNDS = 5
@@ -108,18 +109,18 @@ def timed(*ways: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
 def ours(paths: tuple[Path, Path], images: Array) -> Iterator[tuple[Callable[[], object], Callable[[], object]]]:
     """Functions that compare everything, and the accumulated figures alone; alignment done, children started."""
     batch = make_batch({"input": images}, "waves")
-    reference, candidate = (load_tflite(path) for path in paths)
-    with watch(reference, "xnnpack", DEFAULTS) as one, watch(candidate, "xnnpack", DEFAULTS) as other:
-        sides = side_of(one, batch), side_of(other, batch)
-        pairing = pair_models(*sides)
-        print(len(pairing.matching.matches), "pairs", pairing.matching.strangers, file=sys.stderr)
+    reference, candidate = (TfliteReference(load_tflite(path)) for path in paths)
+    with reference.recorder() as one, candidate.recorder() as other:
+        sides = bound(reference, one, batch), bound(candidate, other, batch)
+        alignment = align_models(*sides)
+        print(len(alignment.matches), "pairs", alignment.unrelated, file=sys.stderr)
 
         def everything() -> object:
-            return compare_layers(*sides, silent, pairing)
+            return compare_layers(*sides, silent, alignment)
 
         def accumulated() -> object:
             with patch.object(TfliteRecorder, "computable", lambda self, given: []):
-                return compare_layers(*sides, silent, pairing)
+                return compare_layers(*sides, silent, alignment)
 
         everything()
         yield everything, accumulated
