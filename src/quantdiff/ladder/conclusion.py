@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from quantdiff.ladder.cures import cures
 from quantdiff.ladder.explanation import REAL, REWRITTEN, Closeness, Explanation, Matched, Saturated
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.unrelated import wrong_weights
@@ -17,9 +18,10 @@ EXACT = 1e-9  # steps: what sums of doubles may lie apart
 
 
 def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
-    """The explanation as a value, without advice."""
+    """The explanation as a value."""
     account, found = sums.outputs, ladder.switches
     frontier = sums.attribution.value() if sums.attribution is not None else None
+    advice = cures(sums.trial, sums.attribution) if sums.trial is not None and sums.attribution is not None else ()
     return Explanation(
         reference=ladder.question.kind,
         candidate=f"tflite:{runtime}",
@@ -34,6 +36,7 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
         differences=tuple(account.listed),
         layers=tuple(each.value() for each in sums.layers.values()),
         wrong_weights=tuple(wrong_weights(found)) if found is not None else (),
+        advice=advice,
         unaccounted=ladder.why,
         unsupported=sums.missing,
         notes=(*ladder.question.notes, *_borrowed(sums), *disturbed(sums.changed)),

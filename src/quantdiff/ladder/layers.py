@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from quantdiff.graph import Operator
 from quantdiff.ladder.account import LayerAccount, Target
 from quantdiff.ladder.explanation import CURVES, MECHANISMS, REAL, REFERENCE, REWRITTEN, ROUNDING, RUNTIME
 from quantdiff.ladder.frontier import in_real_units, local_settings
@@ -14,9 +15,14 @@ from quantdiff.ladder.rungs import RealRungs
 from quantdiff.ladder.switches import Switches
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading
+from quantdiff.sim.graph.operators import run_operator
+from quantdiff.sim.node import NoKernel, node_of
+from quantdiff.sim.real.registry import real_of
+from quantdiff.sim.runtime import Runtime
 
 Layers = Sequence[tuple[str, int]]
 """Name in the reference, tensor of the file."""
+ABOVE = MECHANISMS[: MECHANISMS.index(RUNTIME)]
 
 
 def layers_of(switches: Switches) -> Layers:
@@ -30,49 +36,71 @@ def layers_of(switches: Switches) -> Layers:
     ]
 
 
-def add_layers(switches: Switches, sums: dict[int, LayerAccount], reading: Reading, real: RealRungs) -> None:
-    """Each layer as it comes at every rung of real arithmetic, and fed with the runtime's own input."""
+def add_layers(
+    on: tuple[Switches, Runtime | None],
+    sums: dict[int, LayerAccount],
+    reading: Reading,
+    rungs: tuple[RealRungs, Mapping[str, Values]],
+) -> None:
+    """Each layer at every rung, of real arithmetic and of the simulator: as it comes, and of the runtime's own input."""
+    (switches, runtime), (real, simulated) = on, rungs
     place = {mechanism: k for k, mechanism in enumerate(MECHANISMS)}
     graph, grids = switches.file.graph, switches.file.grids
-    given = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}
-    recorded = in_real_units(switches, given, len(reading.inputs[0]))
+    stored = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}
+    recorded = in_real_units(switches, stored, len(reading.inputs[0]))
     for name, tensor in layers_of(switches):
         operator = graph.producer(tensor)
-        if operator is None or tensor not in reading.values or reading.values[tensor].dtype.kind not in "iu":
+        if operator is None or tensor not in recorded or stored[tensor].dtype.kind not in "iu":
             continue
         account = sums.setdefault(tensor, LayerAccount(name, graph.tensors[tensor].label, operator.op, len(MECHANISMS)))
-        target = Target(reading.values[tensor].reshape(-1))
         whole = {m: grids[tensor].integers(values[tensor]) for m, values in real.values.items() if tensor in values}
         whole[REFERENCE] = whole.get(REAL, whole[REWRITTEN])
+        whole |= {m: values[tensor] for m, values in simulated.items() if tensor in values}
         local = _local(switches, recorded, tensor)
+        local |= _simulated((switches, runtime), operator, stored, local)
+        target = Target(stored[tensor].reshape(-1))
         account.add(
-            target,
-            {place[m]: y for m, y in whole.items()} | {place[m]: whole[last_of(whole)] for m in (CURVES, ROUNDING)},
-            {place[m]: y for m, y in local.items()},
+            target, {place[m]: y for m, y in _filled(whole).items()}, {place[m]: y for m, y in _filled(local).items()}
         )
 
 
-def last_of(whole: dict[str, Array]) -> str:
-    """The lowest rung that there is."""
-    return [m for m in MECHANISMS if m in whole][-1]
+def _filled(found: Mapping[str, Array]) -> dict[str, Array]:
+    """Every rung above the runtime's; one that changes nothing, or is not there, stands where the one above it does."""
+    if not found:
+        return {}
+    filled, last = dict[str, Array](), found.get(REFERENCE, found[REWRITTEN])
+    for mechanism in ABOVE:
+        last = found.get(mechanism, last)
+        filled[mechanism] = last
+    return filled
 
 
 def _local(switches: Switches, recorded: Values, tensor: int) -> dict[str, Array]:
-    """The layer's integers by rung, of the runtime's own input; the reference's arithmetic until something changes."""
+    """The layer's integers by rung, of the runtime's own input, in real arithmetic."""
     operator, grid = switches.file.graph.producer(tensor), switches.file.grids[tensor]
     graph, known = switches.file.graph, recorded.keys() | switches.file.constants.keys()
     if operator is None or any(i >= 0 and i not in known and not graph.tensors[i].is_variable for i in operator.inputs):
         return {}
-    place = operator.outputs.index(tensor)
-    shape = recorded[tensor].shape
-    made = {
+    place, shape = operator.outputs.index(tensor), recorded[tensor].shape
+    return {
         mechanism or REWRITTEN: np.broadcast_to(
             grid.integers(switches.file.operate(operator, recorded, setting)[place]), shape
         )
         for mechanism, setting in local_settings(switches, operator)
     }
-    found, last = dict[str, Array](), made[REWRITTEN]
-    for mechanism in MECHANISMS[: MECHANISMS.index(RUNTIME)]:
-        last = made.get(mechanism, last)
-        found[mechanism] = last
-    return found
+
+
+def _simulated(
+    on: tuple[Switches, Runtime | None], operator: Operator, stored: Values, local: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The same as the runtime computes it; nothing where the simulator lacks the operator."""
+    (switches, runtime), graph = on, on[0].file.graph
+    if not local or runtime is None:
+        return {}
+    try:
+        (y, *_) = run_operator(graph, operator, stored, runtime)
+    except (NoKernel, KeyError):
+        return {}
+    real = real_of(node_of(switches.file.graph, operator))
+    curves = {CURVES: y} if real is None or real.curve else {}
+    return {**curves, ROUNDING: y}

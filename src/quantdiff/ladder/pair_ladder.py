@@ -12,8 +12,9 @@ from quantdiff.bitwise import same_bits
 from quantdiff.errors import BadData, UnsupportedOp
 from quantdiff.ladder.account import Account, LayerAccount
 from quantdiff.ladder.attribution import SAMPLES, Attribution, Given, lowered_outputs, signed
-from quantdiff.ladder.candidate_end import chains
+from quantdiff.ladder.candidate_end import Chains, chains
 from quantdiff.ladder.conclusion import concluded
+from quantdiff.ladder.cures import Trial
 from quantdiff.ladder.departure import departure
 from quantdiff.ladder.explanation import (
     MECHANISMS,
@@ -49,8 +50,9 @@ RunsOn = RuntimeProcess | Runtime
 class Sums:
     """What is added up while the data pass by; nothing grows with them.
 
-    ``apart``: by rung the largest distance from the reference in steps, and how many integers are others.
-    ``outside``: the reference's outputs beyond the file's range, of all, and the farthest in steps.
+    ``apart``: by rung the largest distance from the reference in steps, and how many integers are others. ``trial``:
+    the first samples, on which cures are predicted. ``outside``: the reference's outputs beyond the file's range, of
+    all, and the farthest in steps.
     """
 
     outputs: Account
@@ -64,6 +66,7 @@ class Sums:
     missing: tuple[str, ...] = ()
     borrowed: tuple[str, ...] = ()
     departs: str = ""
+    trial: Trial | None = None
     signed: tuple[Signed, ...] = ()
 
 
@@ -164,20 +167,20 @@ def _add(ladder: Ladder, sums: Sums, reading: Reading, own: Trace, rules: Runtim
     grids, targets = ladder.grids, ladder.grids.targets(reading.outputs)
     flat = [by_run(value.real, len(reading.inputs[0])) for value in own.outputs]
     found = {REFERENCE: grids.of_reference(flat), RUNTIME: [target.values for target in targets]}
+    chain = Chains({}, ()) if rules is None else chains(ladder.question.model, reading.inputs, rules, reading.values)
     if ladder.switches is not None:
-        found |= _real(ladder, sums, reading, flat)
+        found |= _real(ladder, sums, reading, (flat, chain, rules))
     if rules is not None:
-        found |= _simulated(ladder, sums, reading, rules)
+        found |= _simulated(ladder, sums, reading, chain)
     rungs = _filled(found)
     sums.outputs.add(targets, rungs, reading.start, len(reading.rows))
     sums.changed += reading.changed
     sums.samples += len(reading.rows)
 
 
-def _simulated(ladder: Ladder, sums: Sums, reading: Reading, rules: Runtime) -> dict[str, list[Array]]:
+def _simulated(ladder: Ladder, sums: Sums, reading: Reading, chain: Chains) -> dict[str, list[Array]]:
     """The rungs of the runtime's arithmetic, where the simulator has all operators."""
     graph = ladder.question.model.main
-    chain = chains(ladder.question.model, reading.inputs, rules, reading.values)
     sums.missing, sums.borrowed = chain.missing, chain.borrowed
     if chain.missing:
         return {}
@@ -193,8 +196,11 @@ def _filled(found: dict[str, list[Array]]) -> list[Sequence[Array]]:
     return rungs
 
 
-def _real(ladder: Ladder, sums: Sums, reading: Reading, own: Sequence[Array]) -> dict[str, list[Array]]:
+def _real(
+    ladder: Ladder, sums: Sums, reading: Reading, given: tuple[Sequence[Array], Chains, Runtime | None]
+) -> dict[str, list[Array]]:
     """The rungs of real arithmetic; what lies beside them is added up on the way."""
+    own, chain, rules = given
     found, grids, graph = ladder.switches, ladder.grids, ladder.question.model.main
     assert found is not None
     layers = [i for _, i in layers_of(found) if i in reading.values]
@@ -204,12 +210,14 @@ def _real(ladder: Ladder, sums: Sums, reading: Reading, own: Sequence[Array]) ->
         _apart(ladder, sums, real, reference, mechanism)
     _outside(ladder, sums, reference)
     if sums.samples < SAMPLES and sums.attribution is not None:
-        given = _given(ladder, reading, real, reference)
-        sums.attribution.add(given)
+        samples = _given(ladder, reading, real, reference)
+        sums.attribution.add(samples)
+        first = [y[: len(samples.inputs[0])] for y in reference]
+        sums.trial = sums.trial or Trial(found, grids, _first(reading.rows, SAMPLES), first, rules)
         if _parted(real, graph.outputs, grids.units) > DEPARTS and not sums.departs:
             sums.departs = departure(found, reading.rows)
     _single(ladder, sums, reading, real, reference)
-    add_layers(found, sums.layers, reading, real)
+    add_layers((found, rules), sums.layers, reading, (real, chain.rungs))
     return {mechanism: real.outputs(found, grids, mechanism) for mechanism in real.values}
 
 

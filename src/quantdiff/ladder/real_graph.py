@@ -68,13 +68,15 @@ class Setting:
     """What stands on which side: one frozen value of all switches.
 
     ``constants`` take the place of the stored ones. ``own`` are the reference's grids, put on first. Tensors that are
-    ``clipped`` end where the file's grid ends; those that are ``rounded`` lie on its steps.
+    ``clipped`` end where the file's grid ends; those that are ``rounded`` lie on its steps. ``grids`` take the place of
+    the file's.
     """
 
     constants: Values = field(default_factory=dict)
     own: Mapping[int, Grid] = field(default_factory=dict)
     clipped: AbstractSet[int] = frozenset()
     rounded: AbstractSet[int] = frozenset()
+    grids: Mapping[int, Grid] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class RealGraph:
         """A value as it leaves its operator under a setting."""
         if (own := setting.own.get(tensor)) is not None:
             y = own.clipped(own.rounded(y))
-        grid = self.grids.get(tensor)
+        grid = setting.grids.get(tensor, self.grids.get(tensor))
         if grid is not None and tensor in setting.rounded:
             y = grid.rounded(y)
         return grid.clipped(y) if grid is not None and tensor in setting.clipped else y

@@ -16,6 +16,7 @@ from quantdiff.report.text.account import CAUSES, sentence, warnings
 from quantdiff.report.text.names import cropped, short
 
 BAR, NAME, GAP = 22, 24, 2  # characters: of a bar, of a layer's name at least, between columns
+LEAST_NAME = 10
 EXPECTED = 24  # characters of two shares and the gaps beside them
 ROWS, LEAST = 12, 0.005
 """Of the frontier: rows at most, and the share from which an item has one."""
@@ -64,7 +65,7 @@ def _frontier(frontier: Frontier, console: Console) -> Table:
     if len(shown) < len(frontier.items):
         rows.append((f"{rest:.1%}", "", "", "", f"{len(frontier.items) - len(shown)} more", ""))
     rows.append(("", f"{frontier.output_grid:.1%}", "", "", "output_grid", "(beside the error)"))
-    return _fitted(("share", "power", "rms steps", "operator", "mechanism", "layer"), rows, 3, console)
+    return _fitted(("share", "power", "rms", "operator", "mechanism", "layer"), rows, 3, console)
 
 
 def _signed(entries: Sequence[Signed], console: Console) -> Table:
@@ -85,7 +86,7 @@ def _fitted(names: Sequence[str], rows: Sequence[Sequence[str]], numbers: int, c
         table.add_column(name, justify="right" if place < numbers else "left", no_wrap=True)
     columns = list(zip(*rows, strict=True))[:-1]
     used = sum(GAP + max(map(len, (name, *column))) for name, column in zip(names, columns, strict=False))
-    room = max(NAME, console.width - used)
+    room = max(LEAST_NAME, console.width - used)
     for *row, layer in rows:
         table.add_row(*row, escape(cropped(short(layer), room)))
     return table
