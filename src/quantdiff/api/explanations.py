@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from quantdiff.align.models import align_pair
 from quantdiff.api.engines import OpenedPair, Source, check_inputs, open_pair
 from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.compare.outcome import Failure
@@ -98,22 +99,25 @@ def explain_opened(
 @contextmanager
 def _question(pair: OpenedPair, batch: Batch, settings: Settings) -> Iterator[Question]:
     """The reference with the engine that runs it; a ``.tflite`` runs in a child of its own, beside the candidate's."""
-    reference, model = pair.reference.engines[0], pair.candidate.wanted("explain")
+    reference = pair.reference.engines[0]
     if isinstance(reference, TfliteReference):
         first = pair.processes[0].runtime if pair.processes else "xnnpack"
         with RuntimeProcess(first, timeout=settings.timeout) as process:
-            yield _asked_of(TfliteReference(reference.model, process), model, batch, settings)
+            yield _asked_of(TfliteReference(reference.model, process), pair, batch, settings)
         return
-    yield _asked_of(reference, model, batch, settings)
+    yield _asked_of(reference, pair, batch, settings)
 
 
-def _asked_of(reference: Reference, model: Model, batch: Batch, settings: Settings) -> Question:
+def _asked_of(reference: Reference, pair: OpenedPair, batch: Batch, settings: Settings) -> Question:
+    candidate, model = pair.candidate.engines[0], pair.candidate.wanted("explain")
     try:
         lowering, why = reference.lower(), ""
     except BadModel as error:
         lowering, why = None, str(error)
+    alignment = align_pair(reference, candidate, batch)
+    names = {theirs.key: ours.name for ours, theirs in alignment.values()}
     return Question(
-        reference.kind, reference.trace, lowering, model, batch, settings.tolerance, reference.notes, None, why
+        reference.kind, reference.trace, lowering, model, batch, settings.tolerance, reference.notes, None, why, names
     )
 
 

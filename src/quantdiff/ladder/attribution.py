@@ -191,9 +191,8 @@ def named(switches: Switches, move: Move) -> tuple[int | None, str, str, str, st
     """Operator, op, the reference's layer, the file's tensor and mechanism of a move."""
     if move.tensor < 0:
         return None, "", "", "", move.mechanism
-    graph, partner = switches.file.graph, switches.partners.get(move.tensor)
+    graph, layer = switches.file.graph, switches.layer_of(move.tensor)
     tensor = graph.tensors[move.tensor].label
-    layer = tensor if partner is None else switches.reference.real.graph.tensors[partner].label
     op = "" if move.operator is None else graph.operators[move.operator].op
     return move.operator, op, layer, tensor, move.mechanism
 

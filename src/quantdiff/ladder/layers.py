@@ -26,13 +26,13 @@ ABOVE = MECHANISMS[: MECHANISMS.index(RUNTIME)]
 
 
 def layers_of(switches: Switches) -> Layers:
-    """Every tensor on a grid of its own that has a partner in the reference."""
-    graph, real = switches.file.graph, switches.reference.real.graph
+    """Every tensor on a grid of its own that has a partner: of the alignment, where there is one."""
+    graph, known = switches.file.graph, switches.names or switches.partners
     return [
-        (real.tensors[switches.partners[i]].label, i)
+        (switches.layer_of(i), i)
         for op in switches.file.operators
         for i in op.outputs
-        if i in switches.partners and i in switches.file.grids and i not in switches.file.copies and graph.producer(i)
+        if i in known and i in switches.file.grids and i not in switches.file.copies and graph.producer(i)
     ]
 
 
@@ -42,7 +42,7 @@ def add_layers(
     reading: Reading,
     rungs: tuple[RealRungs, Mapping[str, Values]],
 ) -> None:
-    """Each layer at every rung, of real arithmetic and of the simulator: as it comes, and of the runtime's own input."""
+    """Each layer at every rung, of real arithmetic and of the simulator: as it comes, and of the runtime's input."""
     (switches, runtime), (real, simulated) = on, rungs
     place = {mechanism: k for k, mechanism in enumerate(MECHANISMS)}
     graph, grids = switches.file.graph, switches.file.grids

@@ -135,7 +135,7 @@ def set_up(question: Question, reading: Reading, own: Trace) -> Ladder:
     if question.lowering is None:
         return Ladder(question, grids, None, (), question.why or "the reference has no graph of operators")
     try:
-        found = switches(question.model, question.lowering)
+        found = replace(switches(question.model, question.lowering), names=question.names)
         few = _first(reading.rows, 2)
         values = found.file.run(real_inputs(question.model, few), found.rewritten)
         found = replace(found, shapes={i: v.shape[1:] for i, v in values.items()})

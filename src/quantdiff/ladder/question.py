@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
@@ -18,7 +18,7 @@ class Question:
     ``tflite:xnnpack``. ``lowering`` is the reference as TFLite operators, None where that cannot be had:
     ``why`` says so. Outputs
     without a grid count as equal within ``tolerance``, in real units. ``single``: a sample and an element of the
-    outputs, all counted through, whose difference is listed.
+    outputs, all counted through, whose difference is listed. ``names``: by tensor of the file the reference's layer.
     """
 
     kind: str
@@ -30,3 +30,4 @@ class Question:
     notes: tuple[str, ...] = ()
     single: tuple[int, int] | None = None
     why: str = ""
+    names: Mapping[int, str] = field(default_factory=dict)

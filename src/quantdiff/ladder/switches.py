@@ -25,6 +25,7 @@ class Switches:
     grids on tensors of the file. ``inputs``: where the float input becomes the file's integers. ``ends``: by output
     the tensor whose grid is the output's own, None where it has none, or where others read it too. ``partners``:
     by tensor of the file the tensor of the reference. ``shapes`` are those at run time, which a file need not state.
+    ``names``: by tensor of the file the layer that the alignment matched with it.
     """
 
     model: Model
@@ -38,6 +39,13 @@ class Switches:
     ends: tuple[int | None, ...]
     partners: Mapping[int, int]
     shapes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    def layer_of(self, tensor: int) -> str:
+        """The reference's name of a tensor of the file: of the alignment, else that of its partner."""
+        partner, tensors = self.partners.get(tensor), self.file.graph.tensors
+        own = tensors[tensor].label if partner is None else self.reference.real.graph.tensors[partner].label
+        return self.names.get(tensor, own)
 
     def setting(self, exchanged: AbstractSet[str]) -> Setting:
         """The file's graph with the reference's side of all that is not ``exchanged``; output grids are left off."""
