@@ -51,7 +51,10 @@ def test_json_has_the_keys_of_the_design(files: list[str | Path]) -> None:
     assert document["rewritten"]["max_steps"] >= 0 == document["rewritten"]["flips"]
     assert {"tensor", "reference", "how", "steps", "order"} == document["matching"][0].keys()
     assert document["saturated"].keys() == {"share", "max_steps"}
-    assert {"text", "before", "after"} <= document["advice"][0].keys()
+    best = document["advice"][0]
+    assert best["mechanism"] == "bias_to_int32"
+    assert best["then"]["rms_steps"] < best["now"]["rms_steps"]
+    assert {"text", "before", "after"} <= best.keys()
     assert document["expected"]["simulator"] == document["expected"]["measured"]
     assert [each["runtime"] for each in document["explanations"]] == ["reference", "builtin"]
 
