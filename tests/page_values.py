@@ -18,7 +18,7 @@ from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.outcome import Failure, Outcome
 from quantdiff.compare.pictures import pictures_of
 from quantdiff.compare.step_histogram import step_histogram
-from quantdiff.ladder.explanation import MECHANISMS, Advice, Explanation, Rung
+from quantdiff.ladder.explanation import MECHANISMS, Advice, Explanation, Frontier, Item, Rung
 from quantdiff.linting.finding import Finding, Location, Severity
 from quantdiff.linting.lint import LintReport
 from quantdiff.load.tflite import read_model
@@ -71,11 +71,19 @@ def outcome() -> Outcome:
 
 
 def explanation() -> Explanation:
-    after = (228, 228, 228, 228, 300, 5, 5, 0, 0)
-    resolved = (0, 0, 0, 0, 0, 223, 0, 5, 0)
+    after = (228, 228, 228, 228, 228, 300, 5, 5, 5, 0, 0, 0)
+    resolved = (0, 0, 0, 0, 0, 0, 223, 0, 0, 5, 0, 0)
     rungs = tuple(Rung(*each, 3) for each in zip(MECHANISMS, after, resolved, strict=True))
     advice = (Advice("bias_to_int32", NAME, 228, 5),)
-    return Explanation(*ENGINES, "xnnpack", 20_000, 2000, 228, True, True, rungs, 0, advice=advice)
+    items = (
+        Item(3, "CONV_2D", NAME, NAME, "bias_to_int32", 0.9, 0.8, 0.01, 0.3, 1.2),
+        Item(5, "MEAN", NAME, NAME, "activation_clipping", 0.1, 0.3, 0.01, 0.1, 0.7, (0.0, 0.55), (0.0, 0.61)),
+    )
+    shares = {"bias_to_int32": 0.9, "activation_clipping": 0.1}
+    frontier = Frontier(64, 0.4, shares, {"bias_to_int32": 0.8, "activation_clipping": 0.3}, items, 0.2, 0.0)
+    return Explanation(
+        *ENGINES, "xnnpack", 20_000, 2000, 228, True, True, rungs, 0, advice=advice, frontier=frontier, departs=NAME
+    )
 
 
 def parameters() -> Parameters:

@@ -34,7 +34,7 @@ def test_the_plugin_loads_nothing_heavy(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.golden
-def test_a_failing_test_tells_figure_layer_and_why_not_the_mechanism(here: Path, pytester: pytest.Pytester) -> None:
+def test_a_failing_test_tells_figure_layer_and_mechanism(here: Path, pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         def test_same(assert_parity):
             assert_parity("int8.tflite", "int8.tflite", "x.npy", max_steps=0)
@@ -51,8 +51,8 @@ def test_a_failing_test_tells_figure_layer_and_why_not_the_mechanism(here: Path,
             "E       tflite:reference:",
             "E         max_steps is *, at most 0 allowed: * beyond",
             "E         first layer that differs: * of 400 values differ, at most by * step*",
-            "E       mechanism: not told: shifted.tflite: not the file int8.tflite; explain wants the Keras model*",
-            "E       more: quantdiff diff shifted.tflite int8.tflite --layers --data x.npy --runtime=reference",
+            "E         leading mechanism: bias_to_int32: *Of the error, * is biases*",
+            "E       more: quantdiff explain shifted.tflite int8.tflite --data x.npy --runtime=reference",
         ],
     )
     result.stdout.no_fnmatch_line("*testing.py*")  # a failure points to the test

@@ -34,18 +34,23 @@ from quantdiff.sim.runtime import Runtime
 
 MOST, WORTH = 5, 0.05
 """Items that are tried, and the share from which one is."""
-BETTER_DB = 0.02
+BETTER_DB, LESS = 0.02, 0.995
+"""What counts as better: in dB of stored outputs, as a part of the error before the output's grid."""
 INT16 = 32767
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The samples on which cures are predicted: the reference's outputs in the file's order, (samples, elements)."""
+    """The samples on which cures are predicted: the reference's outputs in the file's order, (samples, elements).
+
+    ``bare`` are those of its graph without its own output grids.
+    """
 
     switches: Switches
     grids: OutputGrids
     rows: Batch
     reference: Sequence[Array]
+    bare: Sequence[Array]
     runtime: Runtime | None
 
     @property
@@ -58,11 +63,13 @@ class Trial:
         file = self.switches.file
         values = in_slices(file, real_inputs(self.switches.model, self.rows), setting, file.graph.outputs)
         stored = [output_on_grid(self.switches, k, values[i], self.grids) for k, i in enumerate(file.graph.outputs)]
-        return self.of_stored(stored)
+        count, units = len(self.reference[0]), self.grids.units
+        error = beside([values[i] for i in file.graph.outputs], units, count) - beside(self.bare, units, count)
+        return replace(self.of_stored(stored), rms_steps=math.sqrt(float(np.square(error).mean())))
 
     def of_stored(self, stored: Sequence[Array]) -> Quality:
         """Of outputs as integers of their grids, floats where there is none."""
-        differing, count = 0, len(self.rows)
+        differing, count = 0, len(self.reference[0])
         real = []
         ours = self.grids.of_reference([self.reference[self.grids.order.index(k)] for k in range(len(stored))])
         for mine, own, grid in zip(stored, ours, self.grids.grids, strict=True):
@@ -94,16 +101,31 @@ def cures(trial: Trial, attribution: Attribution) -> tuple[Advice, ...]:
     for move in leading:
         for change, then in _tried(trial, attribution, move):
             found.setdefault(change, _advice(trial, move, change, now, then))
-    better = [a for a in found.values() if a.then is not None and a.then.sqnr_db > now.sqnr_db + BETTER_DB]
+        if move.mechanism == KERNEL:
+            found |= {advice.change: advice for advice in _elsewhere(trial)}
+    better = [advice for advice in found.values() if _helps(advice)]
     worst = min(shares, key=lambda m: shares[m], default=None)
     told = []
     if worst is not None and shares[worst] <= -WORTH and (setting := _without(trial, worst)) is not None:
         then = trial.quality(setting)
-        if then.sqnr_db < now.sqnr_db:
+        if (then.rms_steps or 0.0) > (now.rms_steps or 0.0):
             name = f"{_name(trial, worst)} in float"
             note = "its error cancels that of others: this makes it worse"
             told.append(replace(_advice(trial, worst, name, now, then), note=note))
-    return (*sorted(better, key=lambda a: -a.then.sqnr_db if a.then else 0.0), *told)
+    return (*sorted(better, key=_left), *told)
+
+
+def _helps(advice: Advice) -> bool:
+    if advice.now is None or advice.then is None:
+        return False
+    if advice.now.rms_steps is None or advice.then.rms_steps is None:
+        return advice.then.sqnr_db > advice.now.sqnr_db + BETTER_DB
+    return advice.then.rms_steps < advice.now.rms_steps * LESS
+
+
+def _left(advice: Advice) -> float:
+    """What is left of the error, by which cures are sorted; those on other runtimes come last."""
+    return math.inf if advice.then is None or advice.then.rms_steps is None else advice.then.rms_steps
 
 
 def _advice(trial: Trial, move: Move, change: str, now: Quality, then: Quality) -> Advice:
@@ -112,9 +134,6 @@ def _advice(trial: Trial, move: Move, change: str, now: Quality, then: Quality) 
 
 def _tried(trial: Trial, attribution: Attribution, move: Move) -> Iterator[tuple[str, Quality]]:
     name = _name(trial, move)
-    if move.mechanism == KERNEL:
-        yield from _elsewhere(trial)
-        return
     setting = _without(trial, move)
     if setting is None:
         return
@@ -179,15 +198,20 @@ def _per_channel(trial: Trial, move: Move) -> Setting | None:
     return None
 
 
-def _elsewhere(trial: Trial) -> Iterator[tuple[str, Quality]]:
-    """The file on other runtimes, in the simulator."""
+def _elsewhere(trial: Trial) -> Iterator[Advice]:
+    """The file on other runtimes, all in the simulator."""
     model: Model = trial.switches.model
-    for other in Runtime:
-        if other is trial.runtime:
-            continue
-        chain = simulate(model.main, inputs_of(model, trial.rows), other, model.subgraphs)
+    found = {}
+    for each in Runtime:
+        chain = simulate(model.main, inputs_of(model, trial.rows), each, model.subgraphs)
         if not chain.missing:
-            yield f"runtime {other.value}", trial.of_stored(trial.grids.of_file(model.main, chain.values))
+            found[each] = trial.of_stored(trial.grids.of_file(model.main, chain.values))
+    now = None if trial.runtime is None else found.pop(trial.runtime, None)
+    if now is None:
+        return
+    for other, then in found.items():
+        change = f"runtime {other.value}"
+        yield Advice(KERNEL, change, now.differing, then.differing, "", len(trial.rows), now, then)
 
 
 def _name(trial: Trial, move: Move) -> str:

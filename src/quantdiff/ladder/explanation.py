@@ -116,11 +116,15 @@ class WrongWeights:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Outputs beside the reference's: how many differ, the signal to noise, the share of equal top-1 decisions."""
+    """Outputs beside the reference's: how many differ, the signal to noise, the share of equal top-1 decisions.
+
+    ``rms_steps`` is the error before the output's own grid; None where only stored outputs are known.
+    """
 
     differing: int
     sqnr_db: float
     top1_agreement: float | None
+    rms_steps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,8 @@ class Advice:
         parts = [f"{self.before:,} → {self.after:,} differing outputs"]
         if self.now is not None and self.then is not None:
             parts.append(f"{self.now.sqnr_db:.2f} → {self.then.sqnr_db:.2f} dB")
+            if self.now.rms_steps is not None and self.then.rms_steps is not None:
+                parts.append(f"error {self.now.rms_steps:.3g} → {self.then.rms_steps:.3g} steps")
             if self.now.top1_agreement is not None and self.then.top1_agreement is not None:
                 parts.append(f"same top-1 {self.now.top1_agreement:.1%} → {self.then.top1_agreement:.1%}")
         return f"{self.change}: {', '.join(parts)}" + (f" ({self.note})" if self.note else "")

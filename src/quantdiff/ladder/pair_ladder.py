@@ -213,7 +213,7 @@ def _real(
         samples = _given(ladder, reading, real, reference)
         sums.attribution.add(samples)
         first = [y[: len(samples.inputs[0])] for y in reference]
-        sums.trial = sums.trial or Trial(found, grids, _first(reading.rows, SAMPLES), first, rules)
+        sums.trial = sums.trial or Trial(found, grids, _first(reading.rows, SAMPLES), first, samples.bare, rules)
         if _parted(real, graph.outputs, grids.units) > DEPARTS and not sums.departs:
             sums.departs = departure(found, reading.rows)
     _single(ladder, sums, reading, real, reference)

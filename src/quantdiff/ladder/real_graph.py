@@ -11,6 +11,7 @@ import numpy as np
 from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Graph, Operator, Tensor, is_float
 from quantdiff.ladder.real_operator import CHOOSES, compute, fold, folds, real_constant
+from quantdiff.ladder.unrolled import unrolled
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array
 from quantdiff.quant import Grid as StoredGrid
@@ -159,12 +160,16 @@ class RealGraph:
         return found
 
 
-def real_graph(graph: Graph) -> RealGraph:
-    """The graph with its constants in real units.
+def real_graph(graph: Graph, subgraphs: Sequence[Graph] = ()) -> RealGraph:
+    """The graph with its constants in real units; its loops written out where the ``subgraphs`` are given.
 
     Raises:
         UnsupportedOp: control flow, resource variables, or a constant that cannot be read as real numbers.
     """
+    try:
+        graph = unrolled(graph, subgraphs) if subgraphs else graph
+    except NoKernel as error:
+        raise UnsupportedOp(f"WHILE: {error}") from error
     for operator in graph.operators:
         if operator.op in NEVER:
             raise UnsupportedOp(f"operator {operator.index} {operator.op}: no real function")

@@ -75,7 +75,8 @@ def fold(node: Node, constants: Sequence[Argument]) -> list[Array]:
         return [_on_stored_grid(node.y, first)]
     if op in IDENTITY and first is not None:
         return [first]
-    return list(_kernel(node, constants))
+    counted = None if traits(op).moves and op not in CHOOSES else real_function(op)
+    return list(_kernel(node, constants)) if counted is None else [counted.function(node, *constants)]
 
 
 def compute(node: Node, arguments: Sequence[Argument], varies: Sequence[bool]) -> list[Array]:

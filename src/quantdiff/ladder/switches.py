@@ -13,6 +13,8 @@ from quantdiff.ladder.matching import Match, match_constants, pair_operators
 from quantdiff.ladder.real_graph import Grid, RealGraph, Setting, Values, real_graph
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS, traits
 
+MADE_UP = ("StatefulPartitionedCall", "PartitionedCall", "Identity", "tfl.", "arith.", "tensor ")
+"""How names begin that a converter gives."""
 SWITCHES = (INPUT, RANGES, WEIGHTS, BIAS, CLIPPING, STEPS)
 """What is exchanged between the reference's graph and the file's, in the order of the ladder."""
 
@@ -42,10 +44,16 @@ class Switches:
     names: Mapping[int, str] = field(default_factory=dict)
 
     def layer_of(self, tensor: int) -> str:
-        """The reference's name of a tensor of the file: of the alignment, else that of its partner."""
-        partner, tensors = self.partners.get(tensor), self.file.graph.tensors
-        own = tensors[tensor].label if partner is None else self.reference.real.graph.tensors[partner].label
-        return self.names.get(tensor, own)
+        """The reference's name of a tensor of the file: of the alignment, else of its partner or its kernel."""
+        if tensor in self.names:
+            return self.names[tensor]
+        graph, real = self.file.graph, self.reference.real.graph
+        maker, partner = graph.producer(tensor), self.partners.get(tensor)
+        labels = [graph.tensors[tensor].label] if partner is None else [real.tensors[partner].label]
+        for constant in maker.inputs if maker is not None else ():
+            match = self.matches.get(constant)
+            labels += [real.tensors[match.other].label] if match is not None and match.other is not None else []
+        return next((label for label in labels if not label.startswith(MADE_UP)), labels[0])
 
     def setting(self, exchanged: AbstractSet[str]) -> Setting:
         """The file's graph with the reference's side of all that is not ``exchanged``; output grids are left off."""
@@ -103,7 +111,7 @@ def switches(model: Model, lowering: Model) -> Switches:
     Raises:
         UnsupportedOp: a graph holds what has no real arithmetic here.
     """
-    file, reference = real_graph(model.main), lowered(real_graph(lowering.main))
+    file, reference = real_graph(model.main), lowered(real_graph(lowering.main, lowering.subgraphs))
     pairs = pair_operators(file, reference)
     partners = _partners(file, reference, pairs)
     own = {i: reference.grids[j] for i, j in partners.items() if j in reference.grids and i in file.grids}

@@ -41,17 +41,18 @@ CAUSES: Mapping[str, str] = {
 """What each mechanism is called in a sentence."""
 TOLD, NAMED, MOST_NAMED = 0.005, 0.1, 3
 """Shares: from which a mechanism is told, and an item named; how many items."""
-OUTSIDE, CLIPPED = 0.001, 3
+OUTSIDE, CLIPPED, MANY, MATTERS = 0.001, 3, 0.25, 0.05
+"""Shares of outputs and tensors, a number of tensors, and a share of the error, from which a warning is due."""
 
 
 def sentence(explanation: Explanation) -> str:
     """The verdict: how much differs, and what the error is made of."""
     total = f"{explanation.differing:,} of {explanation.count:,} outputs differ"
-    if not explanation.differing:
+    frontier, on_grid = explanation.frontier, explanation.rungs[0].max_steps is not None
+    if not explanation.differing and (on_grid or frontier is None or not frontier.rms_steps):
         return f"{total}: nothing to explain."
     if explanation.unaccounted:
         return f"{total}; not accounted for: {explanation.unaccounted}."
-    frontier = explanation.frontier
     if frontier is None or not any(frontier.shares.values()):
         return f"{total}; {_by_rungs(explanation)}"
     return f"{total}. {_shares(frontier)}; {_closing(explanation)}."
@@ -129,8 +130,8 @@ def warnings(explanation: Explanation) -> Iterator[str]:
         )
     if explanation.departs:
         yield f"the two graphs are not the same: {explanation.departs}"
-    clipped = _clipped(explanation)
-    if len(clipped) >= CLIPPED:
+    clipped, tensors = _clipped(explanation), {layer.tensor for layer in explanation.layers}
+    if len(clipped) >= max(CLIPPED, len(tensors) * MANY) and _share(explanation, "activation_clipping") >= MATTERS:
         names = ", ".join(item_name(item) for item in clipped[:CLIPPED])
         yield (
             f"{len(clipped)} tensors are clipped on this data ({names}, …): the data that the file was calibrated on "
@@ -146,6 +147,10 @@ def warnings(explanation: Explanation) -> Iterator[str]:
     if lost:
         names = ", ".join(map(short, lost[:3]))
         yield f"no constant of the reference stands behind {names}: the stored values are taken"
+
+
+def _share(explanation: Explanation, mechanism: str) -> float:
+    return 0.0 if explanation.frontier is None else explanation.frontier.shares.get(mechanism, 0.0)
 
 
 def _clipped(explanation: Explanation) -> list[Item]:
