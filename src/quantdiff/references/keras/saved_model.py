@@ -71,7 +71,7 @@ class FrozenGraph:
                 behind.add(op.name)
                 found += [t for t in op.outputs[:1] if t.dtype.is_floating and op.type not in ALIASES]
         known = {t.name for t in found}
-        return (*found, *(t for t in self.outputs if t.name not in known))
+        return (*found, *(t for t in self.outputs if self.source(t).name not in known))
 
     def source(self, tensor: Any) -> Any:
         """The tensor that an alias repeats."""
