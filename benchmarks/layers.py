@@ -27,9 +27,9 @@ from ai_edge_litert.interpreter import Interpreter
 from litert_quantizer import model_validator
 from litert_quantizer.utils.validation_utils import ValidationErrorMetric
 from networks import Network, mobilenet_v2, smooth_images
+from quantdiff.align.watched import pair_models
 from written_models import Sig, Sub, T, write_model
 
-from quantdiff.align.watched import pair_models
 from quantdiff.api.layers import compare_layers, side_of, watch
 from quantdiff.api.settings import DEFAULTS
 from quantdiff.load.data import make_batch
