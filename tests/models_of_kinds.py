@@ -115,7 +115,7 @@ def image_net(keras: Any) -> Any:
     x = layers.Conv2D(4, 3, padding="same", name="conv")(x)
     x = layers.ReLU(name="relu")(layers.BatchNormalization(name="norm")(x))
     x = layers.Add(name="add")([x, layers.Conv2D(4, 1, name="second")(x)])
-    return keras.Model(given, layers.Dense(3, name="dense")(layers.Flatten(name="flat")(x)))
+    return keras.Model(given, layers.Dense(3, name="dense")(layers.Flatten(name="flat")(x)), name="net")
 
 
 def separable_1d(keras: Any) -> Any:
@@ -221,7 +221,7 @@ def filled(model: Any) -> Data:
             weight.assign(dice.uniform(0.5, 1.5, weight.shape))
         elif "beta" in name or "moving_mean" in name:
             weight.assign(dice.normal(0, 0.3, weight.shape))
-    return {tensor.name: _values(tensor, dice) for tensor in model.inputs}
+    return {tensor.name: _values(tensor, dice) for tensor in model.inputs or ()}
 
 
 def _values(tensor: Any, dice: Any) -> Array:
@@ -294,3 +294,127 @@ def _trained(model: Any, folder: Path, custom: Path | None = None, low: float = 
     (folder / "int8.tflite").write_bytes(converter.convert())
     np.savez(folder / "data.npz", allow_pickle=False, x=x)
     return Kind(folder / "model.h5", folder / "data.npz", {"int8": folder / "int8.tflite"}, custom)
+
+
+def saved(maker: Callable[[Any], Any], folder: Path, keras: Any = None) -> Kind:
+    """A SavedModel: as Keras 2 saves it, or as Keras 3 exports it."""
+    keras = keras or frameworks().keras
+    keras.utils.set_random_seed(3)
+    with quiet():
+        model = maker(keras)
+        data = filled(model)
+        if hasattr(keras, "__internal__"):
+            model.save(str(folder / "saved"), save_format="tf")
+        else:
+            model.export(folder / "saved", verbose=False)
+        (folder / "int8.tflite").write_bytes(converted(model, data, "int8"))
+    np.savez(folder / "data.npz", allow_pickle=False, **data)
+    return Kind(folder / "saved", folder / "data.npz", {"int8": folder / "int8.tflite"})
+
+
+def without_metadata(folder: Path) -> Kind:
+    """As other versions of Keras left it: the graph, and not the layers."""
+    kind = saved(image_net, folder)
+    (kind.reference / "keras_metadata.pb").unlink()
+    return kind
+
+
+def subclassed(folder: Path) -> Kind:
+    """A model whose code only its author has."""
+    keras, tf = frameworks().keras, frameworks().tf
+
+    class Own(keras.Model):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = keras.layers.Conv2D(4, 3, activation="relu", name="conv")
+            self.norm, self.last = keras.layers.BatchNormalization(name="norm"), keras.layers.Dense(3, name="last")
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            return self.last(tf.reduce_mean(self.norm(self.conv(x), training=training), (1, 2)))
+
+    keras.utils.set_random_seed(3)
+    x = np.random.default_rng(4).normal(0, 1, (120, 6, 6, 2)).astype(np.float32)
+    with quiet():
+        model = Own()
+        model(x)
+        filled(model)
+        model.save(str(folder / "saved"), save_format="tf")
+    return _from_saved(folder, x)
+
+
+def plain_module(folder: Path) -> Kind:
+    """A signature, and no Keras at all."""
+    tf, dice = frameworks().tf, np.random.default_rng(4)
+
+    class Plain(tf.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.kernel, self.bias, self.matrix, self.offset = (
+                tf.Variable(dice.normal(0, 0.5, shape).astype(np.float32)) for shape in ((3, 3, 2, 4), 4, (4, 3), 3)
+            )
+
+        def serve(self, image: Any) -> Any:
+            x = tf.nn.relu(tf.nn.conv2d(image, self.kernel, 1, "VALID") + self.bias)
+            return {"scores": tf.nn.bias_add(tf.matmul(tf.reduce_mean(x, (1, 2)), self.matrix), self.offset)}
+
+    with quiet():
+        module, spec = Plain(), tf.TensorSpec((None, 6, 6, 2), tf.float32, name="image")
+        serve = tf.function(module.serve, input_signature=[spec])
+        tf.saved_model.save(module, str(folder / "saved"), signatures={"serving_default": serve})
+    return _from_saved(folder, dice.normal(0, 1, (120, 6, 6, 2)).astype(np.float32))
+
+
+def _from_saved(folder: Path, x: Array) -> Kind:
+    lite = frameworks().tf.lite
+    with quiet():
+        converter = lite.TFLiteConverter.from_saved_model(str(folder / "saved"))
+        converter.optimizations = [lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([x[i : i + 1]] for i in range(100))
+        converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]
+        (folder / "int8.tflite").write_bytes(converter.convert())
+    np.savez(folder / "data.npz", allow_pickle=False, x=x)
+    return Kind(folder / "saved", folder / "data.npz", {"int8": folder / "int8.tflite"})
+
+
+def another_checkpoint(folder: Path) -> Kind:
+    """The same architecture, its weights off by up to a third of their range."""
+    kind, keras = made(image_net, folder), frameworks().keras
+    dice = np.random.default_rng(7)
+    with quiet():
+        model = keras.models.load_model(str(kind.reference), compile=False)
+        for weight in model.weights:
+            if "kernel" in weight.name:
+                values = weight.numpy()
+                weight.assign(values + dice.uniform(-1, 1, values.shape) * np.ptp(values) / 3)
+        (folder / "int8.tflite").write_bytes(converted(model, dict(np.load(kind.data)), "int8"))
+    return Kind(kind.reference, kind.data, {"int8": folder / "int8.tflite"})
+
+
+FLOAT = ("float", "int8")
+KINDS: Mapping[str, Callable[[Path], Kind]] = {
+    "activations": lambda folder: made(activations, folder, *FLOAT),
+    "activations 3": lambda folder: made(activations, folder, "int8", keras=keras_3()),
+    "submodels": lambda folder: made(submodels, folder, *FLOAT),
+    "dense pair": lambda folder: made(dense_pair, folder, *FLOAT),
+    "image": lambda folder: made(image_net, folder, *FLOAT, "float16"),
+    "pools 3": lambda folder: made(pools, folder, "int8", keras=keras_3()),
+    "separable 1d": lambda folder: made(separable_1d, folder, "int8"),
+    "separable 2d": lambda folder: made(separable_2d, folder, "int8"),
+    "transposed": lambda folder: made(transposed, folder, "int8"),
+    "causal": lambda folder: made(causal, folder, "int8"),
+    "normalized": lambda folder: made(normalized, folder, "int8"),
+    "called twice": lambda folder: made(called_twice, folder, "int8"),
+    "gru": lambda folder: made(gru, folder, "int8"),
+    "lstm": lambda folder: made(lstm, folder, "int8"),
+    "attention": lambda folder: made(attention, folder, "int8"),
+    "tokens": lambda folder: made(tokens, folder, "int8"),
+    "convolutions annotated": convolutions_annotated,
+    "custom config": custom_config,
+    "saved by Keras": lambda folder: saved(image_net, folder),
+    "without metadata": without_metadata,
+    "exported": lambda folder: saved(image_net, folder, keras_3()),
+    "subclassed": subclassed,
+    "plain module": plain_module,
+    "another checkpoint": another_checkpoint,
+}
+"""Every kind by name; those of Keras 3 say so."""
