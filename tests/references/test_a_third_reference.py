@@ -194,7 +194,7 @@ def test_an_output_behind_a_clipped_value_keeps_its_row(formula: Any, tmp_path: 
         assert [*rows] == ["x_q", "hidden", "y_q"]
         clipped = rows["hidden"].figures.clipped_high
         assert clipped is not None
-        assert clipped > 0.4  # of all; the rest is what ReLU left at 0
+        assert clipped > 0.97 * float((step(1, data().arrays["x"]) > 0).mean())  # ReLU left the others at 0
         local = rows["y_q"].local
         assert local is not None
         assert local.max_steps is not None
