@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import settings
+from models_of_kinds import KINDS, Kind
 from networks import make_network
 from quantized_models import Made, make
 
@@ -67,6 +68,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
         return once(tmp_path_factory, name, lambda folder: make(build, folder, quantized=quantized))
 
     return make_once
+
+
+@pytest.fixture(scope="session")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Kind]:
+    """A function from a name in ``models_of_kinds.KINDS`` to the files of that model."""
+    return cache(lambda name: once(tmp_path_factory, f"kind-{name}", KINDS[name]))
 
 
 @pytest.fixture(scope="session")

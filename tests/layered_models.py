@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -125,12 +126,25 @@ def build(maker: Callable[[], Any]) -> tuple[Any, dict[str, Array]]:
 
 
 def converted(model: Any, data: dict[str, Array], kind: str) -> bytes:
-    """As ``float``, ``dynamic``, ``int8`` (float at both ends), ``int8_ends``, ``uint8_ends`` or ``int16``."""
+    """As ``float``, ``float16``, ``dynamic``, ``int8`` (float at both ends), ``int8_ends``, ``uint8_ends``, ``int16``.
+
+    A model of Keras 3 goes by the SavedModel that it exports.
+    """
     lite = frameworks().tf.lite
-    converter = lite.TFLiteConverter.from_keras_model(model)
+    if type(model).__module__.startswith("keras."):
+        with TemporaryDirectory() as folder, quiet():
+            model.export(folder, verbose=False)
+            return _converted(lite.TFLiteConverter.from_saved_model(folder), data, kind)
+    return _converted(lite.TFLiteConverter.from_keras_model(model), data, kind)
+
+
+def _converted(converter: Any, data: dict[str, Array], kind: str) -> bytes:
+    lite = frameworks().tf.lite
     if kind != "float":
         converter.optimizations = [lite.Optimize.DEFAULT]
-    if kind not in ("float", "dynamic"):
+    if kind == "float16":
+        converter.target_spec.supported_types = [frameworks().tf.float16]
+    elif kind not in ("float", "dynamic"):
         arrays = [*data.values()]
         converter.representative_dataset = lambda: ([array[i : i + 1] for array in arrays] for i in range(100))
         wide = lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from written_models import Op, Sig, Sub, T, write_model, write_tflite
 
 NONE = {"fusedActivationFunction": 0}
 DEPTH, UNITS = 8, 3
+W_SCALE = 2.0**-7
 
 
 def dense(dtype: str = "int8", out: str | None = None, zero_point: int = 3) -> bytes:
@@ -44,6 +46,64 @@ def float_dense() -> bytes:
         T("y", (1, UNITS), "float32", shape_signature=(-1, UNITS)),
     ]
     return write_tflite(tensors, [Op("FULLY_CONNECTED", ["x", "w", "b"], ["y"], NONE)], ["x"], ["y"])
+
+
+Dense = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+
+
+def two_dense_weights() -> tuple[Dense, Dense]:
+    """Kernel (units, depth) and bias of two layers, 8 → 6 → 3, on the grids that ``two_dense`` stores them on."""
+    rng = np.random.default_rng(7)
+    shapes = (6, DEPTH), (UNITS, 6)
+    first, second = ((rng.integers(-127, 128, s) * W_SCALE, np.round(rng.normal(size=s[0]), 2)) for s in shapes)
+    return first, second
+
+
+def two_dense(hidden_scale: float | None = 2.0**-6) -> bytes:
+    """Dense, ReLU, dense, float at both ends, int8 between; ``hidden_scale`` None: all in float.
+
+    A narrow scale clips most of what the first layer gives.
+    """
+    (a, bias_a), (b, bias_b) = two_dense_weights()
+    x_scale, y_scale, floats = 2.0**-6, 2.0**-4, hidden_scale is None
+    h_scale = hidden_scale or 1.0
+
+    def constant(name: str, values: np.ndarray[Any, Any], dtype: str, scale: float) -> T:
+        if floats:
+            return T(name, values.shape, "float32", data=values)
+        return T(name, values.shape, dtype, scale, data=np.round(values / scale))
+
+    def value(name: str, width: int, dtype: str, scale: float = 0.0, zero_point: int = 0) -> T:
+        signature = (-1, width)
+        if dtype == "float32":
+            return T(name, (1, width), dtype, shape_signature=signature)
+        return T(name, (1, width), dtype, scale, zero_point, shape_signature=signature)
+
+    inner = "float32" if floats else "int8"
+    tensors = [
+        value("x", DEPTH, "float32"),
+        value("scores", UNITS, "float32"),
+        constant("A", a, "int8", W_SCALE),
+        constant("a", bias_a, "int32", x_scale * W_SCALE),
+        constant("B", b, "int8", W_SCALE),
+        constant("b", bias_b, "int32", h_scale * W_SCALE),
+        value("hidden", 6, inner, h_scale, -128),
+    ]
+    relu = {"fusedActivationFunction": 1}
+    if floats:
+        operators = [
+            Op("FULLY_CONNECTED", ["x", "A", "a"], ["hidden"], relu),
+            Op("FULLY_CONNECTED", ["hidden", "B", "b"], ["scores"], NONE),
+        ]
+        return write_tflite(tensors, operators, ["x"], ["scores"])
+    tensors += [value("x_q", DEPTH, inner, x_scale), value("y_q", UNITS, inner, y_scale)]
+    operators = [
+        Op("QUANTIZE", ["x"], ["x_q"]),
+        Op("FULLY_CONNECTED", ["x_q", "A", "a"], ["hidden"], relu, version=4),
+        Op("FULLY_CONNECTED", ["hidden", "B", "b"], ["y_q"], NONE, version=4),
+        Op("DEQUANTIZE", ["y_q"], ["scores"], version=2),
+    ]
+    return write_tflite(tensors, operators, ["x"], ["scores"])
 
 
 def add(out_scale: float = 1.0) -> bytes:

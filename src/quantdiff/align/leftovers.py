@@ -39,8 +39,9 @@ def leftovers(
     accounted: tuple[set[int], set[int]] = ({*reference.restating()}, {*candidate.restating()})
     for match in matches:
         mine, other = segments(match, ours, theirs)
-        accounted[0].update(explained(mine, other))
-        accounted[1].update(explained(other, mine))
+        same = match.kernel is True
+        accounted[0].update(explained(mine, other, kernels=same))
+        accounted[1].update(explained(other, mine, kernels=same))
     return tuple(
         tuple(
             Leftover(place.key, place.name, place.op, _why(side, place, (reference, candidate), matches, refusals))

@@ -57,8 +57,11 @@ def core(segment: Sequence[FlowValue]) -> FlowValue:
     return core([*segment[:-1], before[0]]) if last.op in RESCALED and len(before) == 1 else last
 
 
-def explained(mine: Sequence[FlowValue], other: Sequence[FlowValue]) -> set[int]:
-    """Which of ``mine`` the pair accounts for: all that one place of the other side does, else what goes unseen."""
-    if all(place.op in QUIET or place is core(other) for place in other):
+def explained(mine: Sequence[FlowValue], other: Sequence[FlowValue], *, kernels: bool = False) -> set[int]:
+    """Which of ``mine`` the pair accounts for: all that one place of the other side does, else what goes unseen.
+
+    ``kernels``: those of both sides are the same, so that every place of ``other`` with one is accounted for, too.
+    """
+    if all(place.op in QUIET or place is core(other) or (kernels and place.is_weighted) for place in other):
         return {place.key for place in mine}
     return {place.key for place in mine if place.op in QUIET} | {mine[-1].key, core(mine).key}

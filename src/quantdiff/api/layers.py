@@ -23,7 +23,7 @@ def compare_layers(
 ) -> LayerReport:
     """Every aligned pair of two watched models."""
     alignment = alignment or align_models(reference, candidate)
-    ends, notes = ends_of(alignment)
+    ends, notes = (frozenset[int](), ()) if alignment.unrelated else ends_of(alignment)
     decisions, count = Decisions(ends), len(reference.inputs[0])
     stats, changed = watch_pairs(
         alignment, reference, candidate, decisions, lambda done: progress("layers", done, count)

@@ -12,6 +12,8 @@ from quantdiff.nudge import fake_quant, nudge_fake_quant
 from quantdiff.parameters.by_hand import CLAMPS, LINEAR, Linear
 from quantdiff.quant import Array
 
+AXES = 2  # of the image: height and width
+
 
 def factor(chain: Sequence[Layer]) -> Array | None:
     """What batch norm multiplies each channel with, ``gamma / sqrt(variance + epsilon)``; None without one."""
@@ -40,16 +42,23 @@ def quantized_kernel(layer: Layer, trained: TrainedRange | None) -> Array:
 def linear(chain: Sequence[Layer]) -> Linear | None:
     """The chain as one linear layer with a clamp; None for a kind that is not computed by hand."""
     first, clamp = chain[0], _clamp(chain)
-    plain = first.options.get("groups", 1) == 1 and first.options.get("data_format") != "channels_first"
-    if first.op != "FULLY_CONNECTED" and "strides" not in first.options:
-        return None
-    if first.op not in LINEAR or first.kernel is None or clamp is None or not plain:
+    if first.op not in LINEAR or first.kernel is None or clamp is None or not _is_plain(first):
         return None
     kernel = quantized_kernel(first, first.range_of(*KERNEL_RANGES)).astype(np.float64)
     scale = factor(chain)
     if scale is not None:
         kernel = kernel * along_channels(first, scale)
     return Linear(first.op, kernel, folded_bias(chain), first.options, clamp)
+
+
+def _is_plain(layer: Layer) -> bool:
+    """Whether its options are those of a convolution over height and width, channels last; a dense layer has none."""
+    options = layer.options
+    if layer.op == "FULLY_CONNECTED":
+        return True
+    known = all(len(options.get(name, ())) == AXES for name in ("strides", "dilation_rate"))
+    padded = str(options.get("padding", "")).lower() in ("same", "valid")
+    return known and padded and options.get("groups", 1) == 1 and options.get("data_format") != "channels_first"
 
 
 def _clamp(chain: Sequence[Layer]) -> tuple[float, float] | None:

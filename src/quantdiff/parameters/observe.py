@@ -49,7 +49,8 @@ def observe_reference(pair: ModelPair, reference: BoundModel) -> Observed:
             if place.name == place.path and place.op != "input":
                 seen[place.path].add(recording.value(place.key))
             for end, spec in known.get(place.name, ()):
-                by_chain[end].add(by_hand(spec, recording.value(place.feeds[0])))
+                if place.op == spec.op and sum(layer.kernel is not None for layer in place.layers) == 1:
+                    by_chain[end].add(by_hand(spec, recording.value(place.feeds[0])))
     return Observed(layers=seen, by_hand=by_chain, engines=(flow.engine,))
 
 
@@ -57,7 +58,7 @@ def _linear(pair: ModelPair) -> Iterator[tuple[str, list[tuple[str, Linear]]]]:
     """The value that a linear layer gives → the end of its chain, and the chain as one layer."""
     for layer in pair.layers:
         chain = fused_chain(pair.layers, layer)
-        spec = linear(chain) if layer.kernel is not None and "/depthwise" not in layer.name else None
+        spec = linear(chain) if layer.kernel is not None else None
         if spec is not None:
             yield layer.name, [(chain[-1].name, spec)]
 

@@ -11,12 +11,13 @@ from quantdiff.graph import Model
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
 from quantdiff.recording import Recorder
+from quantdiff.references.keras.frozen_graph import layers_of
 from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.lower import lower
 from quantdiff.references.keras.model import KerasModel, Signature, describe, load_keras
 from quantdiff.references.keras.recorder import KerasRecorder
 from quantdiff.references.keras.run import trace_keras
-from quantdiff.references.keras.saved_model import GraphRecorder, layers_of
+from quantdiff.references.keras.saved_model import GraphRecorder
 from quantdiff.references.reference import Count, unheard
 from quantdiff.references.registry import PLAIN, Options
 from quantdiff.trace import Trace

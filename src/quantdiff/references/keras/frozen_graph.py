@@ -1,0 +1,202 @@
+"""The graph of a SavedModel's signature: its values, its constants, and both as layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from quantdiff.errors import RuntimeFailed
+from quantdiff.extras import require
+from quantdiff.layer import BatchNorm, Layer
+from quantdiff.ops import BATCH_NORM
+from quantdiff.quant import Array
+from quantdiff.references.keras.frameworks import frameworks, quiet
+from quantdiff.references.keras.model import KerasModel
+from quantdiff.references.keras.run import failing
+
+FREEZE = "tensorflow.python.framework.convert_to_constants"
+NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+OPS = {
+    "MatMul": "FULLY_CONNECTED",
+    "BatchMatMulV2": "BATCH_MATMUL",
+    "Conv2D": "CONV_2D",
+    "DepthwiseConv2dNative": "DEPTHWISE_CONV_2D",
+    "Conv2DBackpropInput": "TRANSPOSE_CONV",
+    "AddV2": "ADD",
+    "BiasAdd": "ADD",
+    "ConcatV2": "CONCATENATION",
+    "MaxPool": "MAX_POOL_2D",
+    "AvgPool": "AVERAGE_POOL_2D",
+    "Relu": "RELU",
+    "Relu6": "RELU6",
+    "Sigmoid": "LOGISTIC",
+    "GatherV2": "GATHER",
+    "Softmax": "SOFTMAX",
+    **dict.fromkeys(NORMS, BATCH_NORM),
+}
+"""TensorFlow's operation → TFLite's word."""
+WEIGHTED = ("MatMul", "Conv2D", "DepthwiseConv2dNative")
+SUMS = ("BiasAdd", "AddV2", "Add")
+ALIASES = ("Identity", "StopGradient", "PreventGradient", "CheckNumerics")
+OWN = "/quantdiff_own"
+WHOLE = "StatefulPartitionedCall/"
+
+
+class FrozenGraph:
+    """The graph of a signature with its variables as constants and its functions written out."""
+
+    def __init__(self, model: KerasModel) -> None:
+        freeze = require(FREEZE, extra="keras").convert_variables_to_constants_v2
+        with failing(model.name), quiet():
+            self.function = freeze(model.model.function)
+        self.model, self.definition = model, self.function.graph.as_graph_def()
+        self.nodes: dict[str, Any] = {node.name: node for node in self.definition.node}
+        given = model.model.function.structured_input_signature[1]
+        wanted = [given[slot.name].name for slot in model.inputs]
+        placeholders = {t.op.name: t for t in self.function.inputs}
+        self.inputs = [placeholders.get(name, t) for name, t in zip(wanted, self.function.inputs, strict=False)]
+        if len(self.inputs) != len(model.inputs):
+            raise RuntimeFailed(f"{model.name}: its signature's graph has other inputs than the signature says")
+        self.outputs: list[Any] = list(self.function.outputs)
+
+    @cached_property
+    def computed(self) -> tuple[Any, ...]:
+        """The operations whose value depends on the inputs, in the graph's order."""
+        found, behind = [], {t.op.name for t in self.inputs}
+        for op in self.function.graph.get_operations():
+            if op.name not in behind and any(t.op.name in behind for t in op.inputs):
+                behind.add(op.name)
+                found.append(op)
+        return tuple(found)
+
+    @cached_property
+    def tensors(self) -> tuple[Any, ...]:
+        """Inputs, then every float that depends on them; what only repeats another, or waits for its bias, aside."""
+        found = list(self.inputs)
+        for op in self.computed:
+            if op.type not in ALIASES and op.name not in self.without_bias:
+                found += [t for t in op.outputs[:1] if t.dtype.is_floating]
+        known = {t.name for t in found}
+        return (*found, *(t for t in self.outputs if self.source(t).name not in known))
+
+    @cached_property
+    def without_bias(self) -> Mapping[str, str]:
+        """Sums of products to which one operation alone, which reads them, adds a bias → that operation."""
+        return {
+            self.source(op.inputs[0]).op.name: op.name
+            for op in self.computed
+            if op.type in SUMS
+            and self.channels(op) is not None
+            and self.source(op.inputs[0]).op.type in WEIGHTED
+            and len(self.source(op.inputs[0]).consumers()) == 1
+        }
+
+    @cached_property
+    def constants(self) -> Mapping[str, Array]:
+        """Every float that an operation reads and that depends on no input, by the tensor's name."""
+        behind = {op.name for op in self.computed} | {t.op.name for t in self.inputs}
+        read = {t.name: t for op in self.computed for t in op.inputs if t.op.name not in behind and t.dtype.is_floating}
+        with failing(self.model.name), quiet():
+            values = self.function.prune([], list(read.values()))() if read else ()
+        return {name: np.asarray(value) for name, value in zip(read, values, strict=True)}
+
+    def source(self, tensor: Any) -> Any:
+        """The tensor that an alias repeats."""
+        while tensor.op.type in ALIASES and len(tensor.op.inputs):
+            tensor = tensor.op.inputs[0]
+        return tensor
+
+    def held(self, op: Any) -> list[Array | None]:
+        """What the operation reads, where that is constant."""
+        return [self.constants.get(t.name) for t in op.inputs]
+
+    def channels(self, op: Any) -> Array | None:
+        """The constant with a number for each channel of the operation's value that it reads, if there is one."""
+        shape = op.outputs[0].shape
+        last = shape[-1] if shape.rank else None
+        return next((x.ravel() for x in self.held(op) if x is not None and x.ndim and x.size == last), None)
+
+    def callable(self, given: Sequence[str], wanted: Sequence[str]) -> Any:
+        """A function of the inputs and of ``given`` tensors, each of which stands for itself wherever it is read."""
+        tf, definition = frameworks().tf, type(self.definition)()
+        definition.CopyFrom(self.definition)
+        for name in wanted:
+            if name in given:  # what is asked for is what the graph computes, not what stands in for it
+                own = definition.node.add()
+                own.CopyFrom(self.nodes[name.partition(":")[0]])
+                own.name += OWN
+        fetched = [_own(name) if name in given else name for name in wanted]
+        specs = {t.name: tf.TensorSpec(t.shape, t.dtype) for t in (*self.inputs, *self.tensors)}
+        fed = [*(t.name for t in self.inputs), *given]
+
+        def compute(*arrays: Any) -> Any:
+            mapped = dict(zip(fed, arrays, strict=True))
+            return tf.graph_util.import_graph_def(definition, input_map=mapped, return_elements=fetched, name="")
+
+        with failing(self.model.name), quiet():
+            return tf.compat.v1.wrap_function(compute, [specs[name] for name in fed])
+
+
+def _own(name: str) -> str:
+    node, _, output = name.partition(":")
+    return f"{node}{OWN}:{output}"
+
+
+def _word(kind: str) -> str:
+    """TFLite's word for an operation: from the table, else the same in capitals."""
+    parts = "".join(f"_{c}" if c.isupper() else c for c in kind).strip("_")
+    return OPS.get(kind, parts.upper())
+
+
+def layers_of(model: KerasModel) -> tuple[Layer, ...]:
+    """Every value of a signature's graph as a layer, in their order."""
+    return tuple(layers_by_operation(FrozenGraph(model)).values())
+
+
+def layers_by_operation(graph: FrozenGraph) -> dict[str, Layer]:
+    """The layer of every value by the name of its operation; of a sum of products and its bias there is one value."""
+    pairs = zip(graph.inputs, graph.model.inputs, strict=True)
+    found = {t.op.name: Layer(slot.name, "InputLayer", ()) for t, slot in pairs}
+    for op in graph.computed:
+        sources = [found[name] for t in op.inputs if (name := graph.source(t).op.name) in found]
+        first = sources[0] if sources else None
+        if op.name in graph.without_bias.values() and first is not None:
+            found.pop(graph.source(op.inputs[0]).op.name)
+            found[op.name] = replace(first, name=_name(op), bias=graph.channels(op))
+        elif op.type not in ALIASES and op.outputs and op.outputs[0].dtype.is_floating:
+            before = tuple(dict.fromkeys(each.name for each in sources))
+            found[op.name] = _with_constants(graph, op, Layer(_name(op), op.type, before, op=_word(op.type)))
+    return found
+
+
+def _name(op: Any) -> str:
+    """The name of an operation, without that of the call that the whole graph is."""
+    return str(op.name.removeprefix(WHOLE))
+
+
+def _with_constants(graph: FrozenGraph, op: Any, layer: Layer) -> Layer:
+    """The layer with the constants that its operation reads: a kernel, a norm, a factor or a summand per channel."""
+    held, channels = graph.held(op), graph.channels(op)
+    if op.type in WEIGHTED and held[1] is not None:
+        return replace(layer, kernel=_kernel(op, held[1]))
+    if op.type in NORMS and all(each is not None for each in held[1:5]):
+        gamma, beta, mean, variance = (np.asarray(each) for each in held[1:5])
+        return replace(layer, norm=BatchNorm(gamma, beta, mean, variance, float(op.get_attr("epsilon"))))
+    if channels is None or op.type not in (*SUMS, "Mul"):
+        return layer
+    none, one = np.zeros_like(channels), np.ones_like(channels)
+    factor, summand = (channels, none) if op.type == "Mul" else (one, channels)
+    return replace(layer, norm=BatchNorm(factor, summand, none, one, 0.0))
+
+
+def _kernel(op: Any, kernel: Array) -> Array:
+    """A kernel in TFLite's axes."""
+    if op.type == "MatMul":
+        return kernel if op.get_attr("transpose_b") else kernel.T
+    if op.type == "Conv2D":
+        return np.moveaxis(kernel, -1, 0)
+    return kernel.reshape(1, *kernel.shape[:2], -1)
