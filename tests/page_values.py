@@ -10,14 +10,10 @@ import small_models as models
 
 from quantdiff.align.alignment import Leftover
 from quantdiff.compare.comparison import Comparison, Figures
-from quantdiff.compare.confusion import confusion_of
-from quantdiff.compare.evidence import Evidence, Sample
-from quantdiff.compare.layers.decisions import WorstSample
-from quantdiff.compare.layers.figures import LayerFigures
+from quantdiff.compare.evidence import Evidence, Sample, confusion_of, pictures_of, step_histogram
+from quantdiff.compare.layers.figures import LayerFigures, WorstSample
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.outcome import Failure, Outcome
-from quantdiff.compare.pictures import pictures_of
-from quantdiff.compare.step_histogram import step_histogram
 from quantdiff.ladder.explanation import MECHANISMS, Advice, Explanation, Frontier, Item, Rung
 from quantdiff.linting.finding import Finding, Location, Severity
 from quantdiff.linting.lint import LintReport

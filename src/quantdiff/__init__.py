@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from quantdiff.public import public_names
+from quantdiff.lazy import public_names
 
 __all__: list[str]
 

@@ -12,10 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from quantdiff.compare.confusion import confusion_of
-from quantdiff.compare.evidence import decisions_of, evidence_of
-from quantdiff.compare.pictures import pictures_of
-from quantdiff.compare.step_histogram import BINS, StepHistogram, step_histogram
+from quantdiff.compare.evidence import (
+    BINS,
+    StepHistogram,
+    confusion_of,
+    decisions_of,
+    evidence_of,
+    pictures_of,
+    step_histogram,
+)
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.report.html.png import png

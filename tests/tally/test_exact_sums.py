@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantdiff.errors import NotComparable
-from quantdiff.tally.exact_sums import AT_ONCE, ExactSum, exact_sum
+from quantdiff.tally.stats import AT_ONCE, ExactSum, exact_sum
 
 LARGEST = 2.0**960
 doubles = st.floats(-LARGEST, LARGEST, allow_subnormal=True)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from quantdiff.public import public_names
+from quantdiff.lazy import public_names
 
 __all__: list[str]
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.arithmetic import verify as verify
     from quantdiff.api.arithmetic import work as work
     from quantdiff.api.comparisons import diff as diff
+    from quantdiff.api.engines import DEFAULTS as DEFAULTS
+    from quantdiff.api.engines import Settings as Settings
     from quantdiff.api.experiments import run as run
     from quantdiff.api.explanations import Asked as Asked
     from quantdiff.api.explanations import explain as explain
@@ -25,8 +27,6 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.parameters import params as params
     from quantdiff.api.parameters import params_experiment as params_experiment
     from quantdiff.api.parity import check_parity as check_parity
-    from quantdiff.api.settings import DEFAULTS as DEFAULTS
-    from quantdiff.api.settings import Settings as Settings
     from quantdiff.api.shards import diff_shards as diff_shards
     from quantdiff.api.sweeps import count_stored as count_stored
     from quantdiff.api.sweeps import report_study as report_study

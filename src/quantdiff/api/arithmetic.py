@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantdiff.api.settings import DEFAULTS, Settings
+from quantdiff.api.engines import DEFAULTS, Settings
 from quantdiff.compare.verdict import Verification
 from quantdiff.compare.verification import load_and_verify
 from quantdiff.paper.work import Question, load_and_work

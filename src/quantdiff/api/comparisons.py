@@ -5,8 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from quantdiff.api.engines import OpenedPair, Source, check_inputs, open_pair, trace_everywhere, trace_first
-from quantdiff.api.settings import DEFAULTS, Settings
+from quantdiff.api.engines import (
+    DEFAULTS,
+    OpenedPair,
+    Settings,
+    Source,
+    check_inputs,
+    open_pair,
+    trace_everywhere,
+    trace_first,
+)
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome, hold_together

@@ -1,15 +1,15 @@
-"""Models that are open: each once, with every engine that can run it; and their traces."""
+"""Models that are open: each once, with every engine that can run it; how to compare them; and their traces."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from quantdiff.api.settings import Settings, children
+from quantdiff.compare.comparison import TOLERANCE
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
@@ -18,8 +18,41 @@ from quantdiff.progress import Progress
 from quantdiff.references.reference import Reference
 from quantdiff.references.registry import Options, format_of, open_references
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.child import TIMEOUT, RuntimeProcess
+from quantdiff.run.runtimes import check_installed
 from quantdiff.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to compare.
+
+    Attributes:
+        runtimes: names of ``run.runtimes.RUNTIMES``, such as ``xnnpack`` or ``tflm``, in the order of the results.
+        tolerance: how close is close: absolute, in real units of the outputs.
+        timeout: seconds that a runtime may say nothing before it is ended.
+        allow_lambda: whether Lambda layers may run; they hold code.
+        custom_objects: a Python file with the classes that a Keras model needs; it runs.
+    """
+
+    runtimes: tuple[str, ...] = ("xnnpack",)
+    tolerance: float = TOLERANCE
+    timeout: float = TIMEOUT
+    allow_lambda: bool = False
+    custom_objects: Path | None = None
+
+
+DEFAULTS = Settings()
+"""XNNPACK, a tolerance of 0.01, two minutes of silence."""
+
+
+@contextmanager
+def children(settings: Settings) -> Iterator[list[RuntimeProcess]]:
+    """A child for every runtime, started now so that it is ready when the models are."""
+    check_installed(settings.runtimes)
+    with ExitStack() as stack:
+        yield [stack.enter_context(RuntimeProcess(r, timeout=settings.timeout)) for r in settings.runtimes]
+
 
 Source = Any
 """A model by its path, or one that is in memory."""

@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from quantdiff.api.engines import open_model, trace_everywhere, trace_one
-from quantdiff.api.settings import DEFAULTS, Settings, children
+from quantdiff.api.engines import DEFAULTS, Settings, children, open_model, trace_everywhere, trace_one
 from quantdiff.compare.outcome import Outcome, hold_together
 from quantdiff.experiment import zoo
 from quantdiff.experiment.datasets import load_dataset, locate

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantdiff.align.models import align_pair
-from quantdiff.api.engines import OpenedPair, Source, check_inputs, open_pair
-from quantdiff.api.settings import DEFAULTS, Settings
+from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, check_inputs, open_pair
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model

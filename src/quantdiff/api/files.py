@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantdiff.api.engines import open_model
-from quantdiff.api.settings import DEFAULTS, Settings
+from quantdiff.api.engines import DEFAULTS, Settings, open_model
 from quantdiff.linting.lint import LintReport, lint_model
 from quantdiff.load.tflite import load_tflite
 from quantdiff.parameters.inspection import Inspection, inspect_model

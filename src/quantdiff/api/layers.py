@@ -5,7 +5,7 @@ from __future__ import annotations
 from quantdiff.align.alignment import Alignment
 from quantdiff.align.models import align_models
 from quantdiff.api.engines import Ran, failure_of
-from quantdiff.compare.layers.decisions import Decisions
+from quantdiff.compare.layers.figures import Decisions
 from quantdiff.compare.layers.report import LayerReport, ends_of, report_of
 from quantdiff.compare.layers.watch import watch_pairs
 from quantdiff.compare.outcome import Failure

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantdiff.api.comparisons import diff_opened
-from quantdiff.api.engines import open_pair
+from quantdiff.api.engines import DEFAULTS, Settings, open_pair
 from quantdiff.api.explanations import explain_opened
-from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.compare.outcome import Failure, Outcome
 from quantdiff.errors import NotComparable
 from quantdiff.graph import Graph

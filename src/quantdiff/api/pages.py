@@ -9,12 +9,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from quantdiff.api.comparisons import diff_opened
-from quantdiff.api.engines import OpenedPair, Source, open_model, open_pair, trace_everywhere, trace_first, trace_one
+from quantdiff.api.engines import (
+    DEFAULTS,
+    OpenedPair,
+    Settings,
+    Source,
+    open_model,
+    open_pair,
+    trace_everywhere,
+    trace_first,
+    trace_one,
+)
 from quantdiff.api.experiments import FILES, RESULTS
 from quantdiff.api.explanations import PLAIN, Asked, explain_opened
 from quantdiff.api.layers import layer_reports
 from quantdiff.api.parameters import params_opened
-from quantdiff.api.settings import DEFAULTS, Settings
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.errors import BadData, QuantdiffError

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantdiff.align.models import align_pair, align_weights
-from quantdiff.api.engines import Opened, OpenedPair, check_inputs, open_model, open_pair
-from quantdiff.api.settings import DEFAULTS, Settings, children
+from quantdiff.api.engines import DEFAULTS, Opened, OpenedPair, Settings, check_inputs, children, open_model, open_pair
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.parameters import compare_parameters

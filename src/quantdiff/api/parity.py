@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from quantdiff.api.comparisons import diff_opened
-from quantdiff.api.engines import OpenedPair, Source, open_pair
+from quantdiff.api.engines import OpenedPair, Settings, Source, open_pair
 from quantdiff.api.explanations import explain_opened
-from quantdiff.api.settings import Settings
 from quantdiff.compare.conditions import Condition, judge
 from quantdiff.compare.outcome import Outcome
 from quantdiff.errors import RuntimeFailed, reason_of

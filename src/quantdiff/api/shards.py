@@ -9,10 +9,8 @@ from functools import partial, reduce
 from operator import add
 from pathlib import Path
 
-from quantdiff.api.engines import open_pair, trace_everywhere, trace_first
-from quantdiff.api.settings import DEFAULTS, Settings
-from quantdiff.compare.outcome import Failure, Outcome, outcome_of
-from quantdiff.compare.parts import Part, part_of
+from quantdiff.api.engines import DEFAULTS, Settings, open_pair, trace_everywhere, trace_first
+from quantdiff.compare.outcome import Failure, Outcome, Part, outcome_of, part_of
 from quantdiff.errors import NotComparable
 from quantdiff.load.data import find_shards, load_batch
 from quantdiff.progress import Progress, silent

@@ -1,21 +1,136 @@
-"""What a page shows of two engines beyond figures: where the errors lie, which decisions moved, the worst samples."""
+"""What a page shows besides figures: histograms of steps, changed decisions, pictures of the worst samples."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from quantdiff.align.outputs import pair_outputs
-from quantdiff.compare.confusion import Confusion, confusion_of
-from quantdiff.compare.pictures import Picture, pictures_of
-from quantdiff.compare.step_histogram import StepHistogram, step_histogram
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array, Grid, quantize
-from quantdiff.tally.stats import CLASSES_AT_LEAST
+from quantdiff.tally.stats import CLASSES_AT_LEAST, ExactSum, exact_sum
 from quantdiff.trace import Trace, Value
+
+NOTHING = ExactSum()
+FINEST, BINS = 1 / 8, 64  # steps; bins at most, but for the one in the middle
+
+
+@dataclass(frozen=True, slots=True)
+class StepHistogram:
+    """Counts of (candidate − reference) / scale, before rounding to the grid.
+
+    Bins are ``width`` steps wide and centred on multiples of it, so that a whole step falls in the middle of a bin;
+    ``first`` is the lowest centre. A value between two bins belongs to the upper one. ``rmse`` is the root of the
+    mean squared error in steps: 1/√12 where errors are those of rounding alone.
+    """
+
+    step: float
+    width: float
+    first: float
+    counts: tuple[int, ...]
+    rmse: float
+
+    @property
+    def centres(self) -> tuple[float, ...]:
+        """The middle of each bin, in steps."""
+        return tuple(self.first + self.width * i for i in range(len(self.counts)))
+
+
+def step_histogram(errors: Callable[[], Iterable[Array]], step: float) -> StepHistogram:
+    """The histogram of errors (real units) over the scale ``step``; they are asked for twice, part by part.
+
+    The first pass finds how far they reach, the second counts.
+    """
+    reach = max(float(np.abs(part).max()) for part in errors()) / step
+    width = max(FINEST, 2.0 ** math.ceil(math.log2(2 * reach / BINS))) if reach else FINEST
+    last = math.floor(reach / width + 0.5) + 1
+    counts, squares, count = np.zeros(2 * last + 1, np.int64), NOTHING, 0
+    for part in errors():
+        steps = part.astype(np.float64).ravel() / step
+        bins = np.floor(steps / width + 0.5).astype(np.int64)
+        counts += np.bincount(bins + last, minlength=len(counts))
+        squares, count = squares + exact_sum(np.square(steps)), count + steps.size
+    filled = np.flatnonzero(counts)
+    kept = counts[filled[0] : filled[-1] + 1]
+    return StepHistogram(
+        step, width, int(filled[0] - last) * width, tuple(kept.tolist()), math.sqrt(squares.over(count))
+    )
+
+
+SHOWN = 20
+OTHERS = "others"
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """``counts[i][j]``: samples that the reference puts into class ``names[i]`` and the candidate into ``names[j]``.
+
+    Of more than 20 classes only those with most changes have a name of their own; the last row and column are the
+    others.
+    ``changed`` counts the samples, of ``samples``, whose decision is another one, whatever their classes are called.
+    """
+
+    names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    changed: int
+    samples: int
+
+
+def confusion_of(reference: Array, candidate: Array, classes: int) -> Confusion:
+    """Count pairs of decisions. Shapes: (samples,) each, class numbers below ``classes``."""
+    changed = reference != candidate
+    moved = np.bincount(reference[changed], minlength=classes) + np.bincount(candidate[changed], minlength=classes)
+    most = np.argsort(-moved, kind="stable")[: SHOWN - 1]
+    named = np.arange(classes) if classes <= SHOWN else np.sort(most[moved[most] > 0])
+    places = np.full(classes, len(named))
+    places[named] = np.arange(len(named))
+    size = len(named) + (classes > SHOWN)
+    counts = np.bincount(places[reference] * size + places[candidate], minlength=size * size).reshape(size, size)
+    names = (*map(str, named.tolist()), *((OTHERS,) if classes > SHOWN else ()))
+    return Confusion(names, tuple(map(tuple, counts.tolist())), int(np.count_nonzero(changed)), len(reference))
+
+
+SMALLEST, LARGEST = 8, 96  # pixels a side: what is smaller is no image, what is larger is thinned out
+CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Pixels of 8 bits, row by row, channels last; ``channels`` is 1 (grey) or 3 (red, green, blue)."""
+
+    height: int
+    width: int
+    channels: int
+    pixels: bytes
+
+
+def pictures_of(samples: Array, chosen: Sequence[int]) -> tuple[Picture, ...]:
+    """The chosen samples as pictures, all on one scale from their smallest value to their largest; empty for no images.
+
+    Shapes: (samples, height, width) or (samples, height, width, 1 or 3).
+    """
+    images = _as_images(samples)
+    if images is None or not chosen:
+        return ()
+    every = max(1, -(-max(images.shape[1:3]) // LARGEST))
+    shown = np.stack([np.asarray(images[i, ::every, ::every], np.float64) for i in chosen])
+    low, high = float(shown.min()), float(shown.max())
+    scaled = np.rint((shown - low) * (255 / (high - low)) if high > low else np.zeros_like(shown)).astype(np.uint8)
+    height, width, channels = scaled.shape[1:]
+    return tuple(Picture(height, width, channels, each.tobytes()) for each in scaled)
+
+
+def _as_images(samples: Array) -> Array | None:
+    """(samples, height, width, channels), or None."""
+    images = samples[..., np.newaxis] if samples.ndim == 3 else samples  # noqa: PLR2004 (no axis of channels)
+    if images.ndim != 4 or images.shape[3] not in CHANNELS or min(images.shape[1:3]) < SMALLEST:  # noqa: PLR2004
+        return None
+    return images
+
 
 WORST, ELEMENTS_AT_ONCE = 12, 2**20
 

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 
 from quantdiff.errors import QuantdiffError, reason_of
-from quantdiff.extras import require
+from quantdiff.lazy import require
 
 SECONDS = 20  # to find the scheduler
 

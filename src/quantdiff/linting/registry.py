@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from inspect import cleandoc
 from typing import Any
 
+from quantdiff.lazy import Registry
 from quantdiff.linting.finding import Found, Severity
-from quantdiff.registry import Registry
 
 Find = Callable[[Any], Iterable[Found]]
 

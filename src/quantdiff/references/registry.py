@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from quantdiff.errors import BadModel
+from quantdiff.lazy import Registry
 from quantdiff.references.reference import Reference
-from quantdiff.registry import Registry
 from quantdiff.run.child import RuntimeProcess
 
 

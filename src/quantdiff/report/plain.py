@@ -1,4 +1,4 @@
-"""Text that is safe to print: names from a file may hold anything, JSON holds no NaN."""
+"""Plain text for any form: what is printable, names as a person reads them, numbers as JSON has them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import json
 import math
 from collections.abc import Mapping
 from typing import Any
+
+
+def short(name: str) -> str:
+    """The first path of a tensor's name, which names the last layer in it; a layer's name as it is."""
+    return printable(name.partition(";")[0])
+
+
+def cropped(name: str, room: int) -> str:
+    """The end of a name that is too long: it tells a path from its neighbours, which begin alike."""
+    return name if len(name) <= room else "…" + name[len(name) - room + 1 :]
 
 
 def printable(text: str) -> str:

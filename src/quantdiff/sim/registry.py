@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from quantdiff.lazy import Registry
 from quantdiff.quant import Array
-from quantdiff.registry import Registry
 from quantdiff.sim.node import Node
 from quantdiff.sim.rounding.rounded import Rounded
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from quantdiff.compare.layers.decisions import KEPT, Decisions, Flip, WorstSample
+from quantdiff.compare.layers.figures import KEPT, Decisions, Flip, WorstSample
 from quantdiff.trace import Value
 
 

@@ -10,8 +10,7 @@ import pytest
 from rich.console import Console
 
 from quantdiff.align.alignment import Leftover
-from quantdiff.compare.layers.decisions import Flip, WorstSample
-from quantdiff.compare.layers.figures import LayerFigures
+from quantdiff.compare.layers.figures import Flip, LayerFigures, WorstSample
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.report.json.layers import layers_document
 from quantdiff.report.plain import json_text

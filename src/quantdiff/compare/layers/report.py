@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from quantdiff.align.alignment import Alignment, Leftover
 from quantdiff.align.segments import RESCALED, core, segments
-from quantdiff.compare.layers.decisions import Decisions, Flip, WorstSample
-from quantdiff.compare.layers.figures import LayerFigures, figures_of
+from quantdiff.compare.layers.figures import Decisions, Flip, LayerFigures, WorstSample, figures_of
 from quantdiff.compare.layers.notes import notes_of
 from quantdiff.compare.layers.watch import PairStats
 from quantdiff.flow import Flow, FlowValue

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from quantdiff.align.alignment import Alignment
-from quantdiff.compare.layers.decisions import Decisions
+from quantdiff.compare.layers.figures import Decisions
 from quantdiff.quant import Array
 from quantdiff.recording import BoundModel, Comparand, ErrorStats, Recording, changed_outputs, value_at
 from quantdiff.tally.rows import RowSums

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from quantdiff.lazy import Registry
 from quantdiff.paper.working import Sheet
 from quantdiff.quant import Array
-from quantdiff.registry import Registry
 from quantdiff.sim.node import Node
 from quantdiff.sim.runtime import Runtime
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from quantdiff.extras import require
+from quantdiff.lazy import require
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import RuntimeFailed
-from quantdiff.extras import require
 from quantdiff.layer import BatchNorm, Layer
+from quantdiff.lazy import require
 from quantdiff.ops import BATCH_NORM
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks, quiet

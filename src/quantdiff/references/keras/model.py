@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import BadModel, MissingExtra, QuantdiffError, reason_of
-from quantdiff.extras import require
+from quantdiff.lazy import require
 from quantdiff.load.data import Slot
 from quantdiff.references.keras.frameworks import frameworks, quiet
 from quantdiff.references.keras.tfmot import quantize_scope

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from quantdiff.errors import BadModel
-from quantdiff.extras import require
+from quantdiff.lazy import require
 from quantdiff.references.keras.frameworks import frameworks, tfmot
 
 PACKAGE = "tensorflow_model_optimization.python.core.quantization.keras"

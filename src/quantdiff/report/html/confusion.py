@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from quantdiff.compare.confusion import Confusion
-from quantdiff.compare.evidence import Evidence
+from quantdiff.compare.evidence import Confusion, Evidence
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Section
 

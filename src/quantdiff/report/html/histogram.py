@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from bokeh.models import ColumnDataSource, DataRange1d, NumeralTickFormatter, Range1d
 
-from quantdiff.compare.evidence import Evidence
+from quantdiff.compare.evidence import Evidence, StepHistogram
 from quantdiff.compare.layers.figures import YARDSTICK
-from quantdiff.compare.step_histogram import StepHistogram
 from quantdiff.report.html.plots import Plot, item, line, new_plot, quads, tip
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table

@@ -6,7 +6,7 @@ import struct
 import zlib
 from base64 import b64encode
 
-from quantdiff.compare.pictures import Picture
+from quantdiff.compare.evidence import Picture
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPES = {1: 0, 3: 2}  # channels → greyscale, truecolour

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome
 from quantdiff.errors import NotComparable
-from quantdiff.extras import require
+from quantdiff.lazy import require
 from quantdiff.report.plain import json_text
 
 if TYPE_CHECKING:

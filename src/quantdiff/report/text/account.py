@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from quantdiff.ladder.explanation import Explanation, Frontier, Item
-from quantdiff.report.text.names import short
+from quantdiff.report.plain import short
 
 WORDS: Mapping[str, str] = {
     "reference": "as trained",

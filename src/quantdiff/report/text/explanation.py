@@ -11,9 +11,8 @@ from rich.text import Text
 
 from quantdiff.ladder.explanation import Explanation, Frontier, Item, LayerLadder, Signed
 from quantdiff.ladder.prediction import Prediction
-from quantdiff.report.plain import printable
+from quantdiff.report.plain import cropped, printable, short
 from quantdiff.report.text.account import CAUSES, sentence, warnings
-from quantdiff.report.text.names import cropped, short
 
 BAR, NAME, GAP = 22, 24, 2  # characters: of a bar, of a layer's name at least, between columns
 LEAST_NAME = 10

@@ -11,8 +11,7 @@ from rich.text import Text
 
 from quantdiff.compare.layers.figures import YARDSTICK, LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
-from quantdiff.report.plain import printable
-from quantdiff.report.text.names import cropped, short
+from quantdiff.report.plain import cropped, printable, short
 
 NO_VALUE, WIDTH_IN_A_FILE = "–", 160
 NAME_AT_LEAST, NAME_AT_ALL = 20, 8  # characters of a layer's name: before columns go to a table of their own, and there

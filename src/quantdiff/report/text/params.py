@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from quantdiff.parameters.quantizers import Parameters, Range, Row
-from quantdiff.report.plain import printable
-from quantdiff.report.text.names import short
+from quantdiff.report.plain import printable, short
 
 WIDTH_IN_A_FILE = 400  # what explains a row stays on one line
 NO_VALUE = "–"

@@ -13,9 +13,8 @@ from quantdiff.ladder.parity import Parity
 from quantdiff.report.ci.markdown import escaped, fenced, figures_table, table
 from quantdiff.report.json.explanation import explanation_document
 from quantdiff.report.json.outcome import outcome_document
-from quantdiff.report.plain import printable
+from quantdiff.report.plain import printable, short
 from quantdiff.report.text.account import sentence
-from quantdiff.report.text.names import short
 
 ALLOWED = {">": "at most", "<": "at least"}
 

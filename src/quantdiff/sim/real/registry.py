@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.graph import Tensor
+from quantdiff.lazy import Registry
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.registry import Registry
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel, is_quantized, quant_of
 from quantdiff.sim.runtime import Runtime
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantdiff.registry import Registry
+from quantdiff.lazy import Registry
 
 
 def test_two_entries_of_one_name_are_refused() -> None:
