@@ -51,7 +51,7 @@ def test_a_failing_test_tells_figure_layer_and_mechanism(here: Path, pytester: p
             "E       tflite:reference:",
             "E         max_steps is *, at most 0 allowed: * beyond",
             "E         first layer that differs: * of 400 values differ, at most by * step*",
-            "E         leading mechanism: bias_to_int32: *Of the error, * is biases*",
+            "E         leading mechanism: input_quantized: *the input's grid*the file holds*the data reach*",
             "E       more: quantdiff explain shifted.tflite int8.tflite --data x.npy --runtime=reference",
         ],
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
+from typing import cast
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def _likeness(file: RealGraph, reference: Lowered, ours: Operator, theirs: Opera
     score = SAME + (math.prod(a.shape) == math.prod(b.shape)) + (a.name == b.name)
     for mine, own in zip(ours.inputs, map(reference.of, theirs.inputs), strict=False):
         if is_real(file, mine) and is_real(reference.real, own):
-            steps = misfit(file.graph.tensors[mine], file.constants[mine], reference.real.constants[own])
+            steps = misfit(stored(file, mine), file.constants[mine], reference.real.constants[own])
             score += FOUND if steps <= FITS else SAME if steps < NEAR else LOST
     return max(score, 0.1)
 
@@ -101,7 +102,7 @@ def match_constants(file: RealGraph, reference: Lowered, pairs: Pairs) -> dict[i
             if place is not None and (place.steps <= FITS or sure):
                 found[tensor] = place
                 continue
-            elsewhere = by_value(file.graph.tensors[tensor], file.constants[tensor], pool)
+            elsewhere = by_value((tensor, stored(file, tensor)), file.constants[tensor], pool)
             found[tensor] = elsewhere or place or Match(tensor, None, "none", math.inf)
     return found
 
@@ -113,21 +114,21 @@ def _by_position(file: RealGraph, reference: Lowered, ours: Operator, theirs: Op
         if is_real(file, mine) and is_real(reference.real, own):
             value, other = file.constants[mine], reference.real.constants[own]
             if value.size == other.size:
-                steps = misfit(file.graph.tensors[mine], value, other)
+                steps = misfit(stored(file, mine), value, other)
                 found[mine] = Match(mine, own, "position", steps, (), other.reshape(value.shape))
     return found
 
 
-def by_value(tensor: Tensor, value: Array, pool: Mapping[int, Array]) -> Match | None:
+def by_value(constant: tuple[int, Tensor], value: Array, pool: Mapping[int, Array]) -> Match | None:
     """The nearest of the reference's constants under any order of its axes; None beyond a step."""
-    best: Match | None = None
+    (index, tensor), best = constant, cast("Match | None", None)
     for other, candidate in pool.items():
         if candidate.size != value.size:
             continue
         for order, turned in orders(candidate, value.shape):
             steps = misfit(tensor, value, turned)
             if steps <= ROUNDED and (best is None or steps < best.steps):
-                best = Match(tensor.index, other, "value", steps, order, turned)
+                best = Match(index, other, "value", steps, order, turned)
     return best
 
 
@@ -157,6 +158,11 @@ def orders(other: Array, shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ..
         if tuple(squeezed.shape[k] for k in order) == long:
             plain = order == tuple(range(squeezed.ndim))
             yield () if plain else order, squeezed.transpose(order).reshape(shape)
+
+
+def stored(real: RealGraph, tensor: int) -> Tensor:
+    """The tensor that holds a constant: the one before DEQUANTIZE and the like."""
+    return real.graph.stored(tensor) or real.graph.tensors[tensor]
 
 
 def is_real(real: RealGraph, tensor: int) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from quantdiff.errors import NotComparable
 from quantdiff.graph import Tensor
 from quantdiff.ladder.explanation import WrongWeights
-from quantdiff.ladder.matching import Match
+from quantdiff.ladder.matching import Match, stored
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import traits
 from quantdiff.quant import Array
@@ -57,7 +57,7 @@ def wrong_weights(switches: Switches) -> Iterator[WrongWeights]:
         match = switches.matches[tensor]
         if match.value is None or match.steps <= ROUNDED:
             continue
-        steps = distance(graph.tensors[tensor], switches.file.constants[tensor], match.value)
+        steps = distance(stored(switches.file, tensor), switches.file.constants[tensor], match.value)
         count = int(np.count_nonzero(steps > ROUNDED))
         if count and match.other is not None:
             worst = np.unravel_index(int(steps.argmax()), steps.shape)
