@@ -39,7 +39,7 @@ def leftovers(
     accounted: tuple[set[int], set[int]] = ({*reference.restating()}, {*candidate.restating()})
     for match in matches:
         mine, other = segments(match, ours, theirs)
-        same = match.kernel is True
+        same = match.kernel is True and 1 in (sum(place.is_weighted for place in side) for side in (mine, other))
         accounted[0].update(explained(mine, other, kernels=same))
         accounted[1].update(explained(other, mine, kernels=same))
     return tuple(

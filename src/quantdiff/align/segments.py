@@ -60,7 +60,7 @@ def core(segment: Sequence[FlowValue]) -> FlowValue:
 def explained(mine: Sequence[FlowValue], other: Sequence[FlowValue], *, kernels: bool = False) -> set[int]:
     """Which of ``mine`` the pair accounts for: all that one place of the other side does, else what goes unseen.
 
-    ``kernels``: those of both sides are the same, so that every place of ``other`` with one is accounted for, too.
+    ``kernels``: one place has the kernels of several on the other side, so that these are accounted for, too.
     """
     if all(place.op in QUIET or place is core(other) or (kernels and place.is_weighted) for place in other):
         return {place.key for place in mine}
