@@ -60,7 +60,9 @@ def test_a_page_names_files_that_are_there(page: Path) -> None:
 
 
 def test_links_into_the_glossary_lead_somewhere() -> None:
-    words = {word.lower().replace(" ", "-") for word in re.findall(r"^### (.+)$", (DOCS / "glossary.md").read_text(), re.M)}
+    words = {
+        word.lower().replace(" ", "-") for word in re.findall(r"^### (.+)$", (DOCS / "glossary.md").read_text(), re.M)
+    }
     links = {link for page in PAGES for link in re.findall(r"glossary\.md#([\w-]+)", page.read_text())}
     assert links <= words
     assert len(links) > len(words) // 2, "words of the glossary are linked where they first appear"
