@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_the_picture_has_the_rooms_in_that_order() -> None:
     drawn = [(int(y), name) for y, name in re.findall(r'class="name" x="\d+" y="(\d+)">(\w+)<', text)]
     heights = {name: y for y, name in drawn}
     order = [[heights[name] for name in line.split(" | ")] for line in contract()]
-    assert all(max(a) <= min(b) for a, b in zip(order, order[1:], strict=False)), "rooms.svg: a room stands too high"
+    assert all(max(a) <= min(b) for a, b in pairwise(order)), "rooms.svg: a room stands too high"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name not in FORMER], ids=lambda page: page.name)
