@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import small_models
 
-from quantdiff.references.registry import formats, known_files
+from quantdiff.references.registry import Format, formats, known_files, open_references
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src/quantdiff"
@@ -40,3 +41,18 @@ def test_the_contract_holds_for_every_room() -> None:
     wanted = {f"quantdiff.{room}" for room in rooms - {"__init__", *KNOWS_FRAMEWORKS}}
     wanted |= {f"quantdiff.references.{name}" for name in ("reference", "registry", *WITHOUT_FRAMEWORK)}
     assert wanted - set(contract()["source_modules"]) == set(), "pyproject.toml: source_modules"
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_path_may_be_a_string(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+
+    def note(source: Any, options: Any) -> tuple[Any, ...]:
+        opened.append(source)
+        return ()
+
+    each = formats()[name]
+    monkeypatch.setitem(formats(), name, Format(each.files, each.takes, note, each.save))
+    path = small_models.save(tmp_path, small_models.dense()).rename(tmp_path / f"model{each.files[0]}")
+    open_references(str(path))
+    assert opened == [path]
