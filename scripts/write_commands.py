@@ -12,21 +12,26 @@ from pathlib import Path
 import click
 
 from quantdiff.cli import main
+from quantdiff.references.registry import known_files
 
 TARGET = Path(__file__).parents[1] / "docs/reference/commands.md"
-HEAD = """\
+HEAD = f"""\
 # Commands
 
 Written by `uv run python scripts/write_commands.py` from what `quantdiff COMMAND --help` prints; a test holds the two
 together.
 
-**Models.** `REFERENCE` and `CANDIDATE` are `.keras`, `.h5`, a SavedModel folder or `.tflite`. A `.tflite` candidate
-runs on every `--runtime` given (`--runtime all`: every one installed), a `.tflite` reference on the first of them
-that runs it.
+**Models.** `REFERENCE` is {known_files()}.
+`CANDIDATE` is one too for `diff`, and a `.tflite` for all other commands. A `.tflite` candidate runs on every
+`--runtime` given (`--runtime all`: every one installed), a `.tflite` reference on the first of them that runs it. No
+code of a model runs unless you say so: `--allow-lambda` lets Lambda layers, `--custom-objects FILE.py` brings the
+classes that a model names.
 
-**Data.** An `.npz` (samples `x`, labels `y`, or arrays named after several inputs) or an `.npy`, in the reference's
-float units; nothing is ever unpickled. A data set may come in parts: `--data` several times, or a folder; with
-`--dask tcp://host:8786` the parts go to a cluster, and the figures are the same to the last bit.
+**Data.** An `.npz` or an `.npy`, in the reference's float units; nothing is ever unpickled. Samples are `x`, labels
+`y`. A model with several inputs takes the arrays of their names, or `0`, `1`, … or `arr_0`, `arr_1`, … in its order,
+or those of which only one fits each shape; whatever leaves a choice is refused with the names that both models want.
+A data set may come in parts: `--data` several times, or a folder; with `--dask tcp://host:8786` the parts go to a
+cluster, and the figures are the same to the last bit.
 
 **Status** is that of Unix `diff`: 0 same or done, 1 different, 2 trouble, which is one line on standard error;
 `--debug` shows the whole story. `--fail-on EXPR` says what counts as different: `max_steps>1`, `not_close>0.02`,

@@ -6,11 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from handshake import reach
+from some_figures import FIGURES
 
-from quantdiff.compare.comparison import Comparison, Figures
+from quantdiff.compare.comparison import Comparison
 from quantdiff.compare.outcome import Failure
 from quantdiff.experiment.engine import carry_out
 from quantdiff.experiment.store import Stored, open_store
@@ -33,7 +35,8 @@ def groups(count: int, size: int = 2) -> list[tuple[SweepTrial, ...]]:
 def result(of: SweepTrial) -> SweepResult:
     """Figures that tell one trial from another, infinity and a missing one among them."""
     seed = of.training.seed
-    figures = Figures(10, False, seed / 3, seed / 7, None, 0.1, 0.047, seed, 1, float("inf"), 0.5, None)
+    figures = replace(FIGURES, max_abs_error=seed / 3, mean_abs_error=seed / 7, not_close=0.1, differing=seed)
+    figures = replace(figures, max_relative_error=None, sqnr_db=float("inf"), top1_agreement=None)
     return SweepResult(
         (Score("tflite:xnnpack", 1000, seed), Score("tflite:reference", 1000, seed + 1)),
         (

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import small_models as models
+from some_figures import FIGURES as SOME
 
 from quantdiff.align.alignment import Leftover
-from quantdiff.compare.comparison import Comparison, Figures
+from quantdiff.compare.comparison import Comparison
 from quantdiff.compare.evidence import Evidence, Sample, confusion_of, pictures_of, step_histogram
 from quantdiff.compare.layers.figures import LayerFigures, WorstSample
 from quantdiff.compare.layers.report import LayerReport, LayerResult
@@ -24,7 +25,7 @@ from quantdiff.report.html.provenance import Provenance
 NAME = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2>🦊 $$x^2$$ {{ 7*7 }}"
 LAYERS = 60
 ENGINES = "qat", "tflite:xnnpack"
-FIGURES = Figures(20_000, False, 0.14, 5e-4, None, 0.0114, 0.047, 228, 3, 53.3, 0.99, 0.985)
+FIGURES = replace(SOME, count=20_000, step=0.047, differing=228, max_steps=3, max_relative_error=None)
 LAYER = LayerFigures(
     1200, 7, 2, -0.01, 0.006, 0.3, 41.5, 0.9999, 0.7, 0.1, 0.0, 0.05, 0.5, 0.2, -1.0, 3.0, -1.0, 3.5, 4
 )  # fmt: skip

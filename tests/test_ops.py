@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from quantdiff.ladder.real_graph import NEVER
+from quantdiff.ladder.real_operator import BY_SAMPLE, IDENTITY, real_function
 from quantdiff.ops import CLAMPS, TRAITS, traits
 from quantdiff.sim.node import ACTIVATION_RANGE
 from quantdiff.sim.real.registry import reals
 from quantdiff.sim.registry import kernels
 from quantdiff.sim.rounding.requantization import ACCUMULATE
 
+WITHOUT_REAL = {"BROADCAST_ARGS", "LSTM", "RANK", "SVDF"}
+"""Ops at which the account of ``explain`` ends, though the simulator has them."""
+BY_STRUCTURE = {"SHAPE", "FILL", "EMBEDDING_LOOKUP"}
+
 
 def test_every_op_of_the_simulator_has_a_row() -> None:
     named = {*kernels(), *(name.partition(" ")[0] for name in reals())}
     assert sorted(named - set(TRAITS)) == [], "add a row to src/quantdiff/ops.py"
+
+
+def test_explain_goes_behind_every_op_of_the_simulator() -> None:
+    known = {*IDENTITY, *BY_SAMPLE, *BY_STRUCTURE, *NEVER}
+    lacking = {op for op in kernels() if op not in known and not traits(op).moves and real_function(op) is None}
+    assert lacking == WITHOUT_REAL, "add a real function to sim/real/"
 
 
 def test_what_sums_products_has_weights() -> None:

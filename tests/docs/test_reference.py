@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import cheap_trials
+import float_pairs
 import numpy as np
 import pytest
 import small_models
@@ -31,7 +32,7 @@ from quantdiff.report.text.study import summary_document
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 SECTION = re.compile(r"^## (.*?)\n(.*?)(?=^## |\Z)", re.S | re.M)
 ROW = re.compile(r"^\| (`.*?) \| (.*) \|$", re.M)
-NAMED = {"accuracy", "versions", "artifacts", "runtimes", "options", "vectors", "scores"}
+NAMED = {"accuracy", "versions", "artifacts", "runtimes", "options", "vectors", "scores", "shares", "powers"}
 """Their keys depend on the model, the runtimes or the versions."""
 
 
@@ -50,9 +51,13 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     x = np.random.default_rng(5).uniform(-2, 2, (40, 8)).astype("f4")
     np.savez(data, allow_pickle=False, x=x, y=np.arange(40) % 3)
     both = ["--runtime", "reference", "--runtime", "builtin"]
+    files = float_pairs.write_pair(folder, float_pairs.dense())
+    np.savez(folder / "x.npz", allow_pickle=False, **files.batch.arrays)
+    pair = [str(files.reference), str(files.candidate), "--data", str(folder / "x.npz")]
     asked = {
         "diff --layers": ["diff", "--layers", model, model, "--data", data, *both],
         "explain": ["explain", model, model, "--data", data, *both, "--runtime", "xnnpack"],
+        "explain a pair": ["explain", *pair, "--sample", "0", "--output", "1"],
         "params": ["params", model, "--data", data],
         "inspect": ["inspect", model],
         "lint": ["lint", model],
@@ -97,10 +102,22 @@ def matches(path: str, key: str) -> bool:
 
 def known(command: str) -> dict[str, str]:
     shared = keys("run, diff") if command.startswith("diff") else {}
-    return keys("All documents") | shared | keys(command)
+    return keys("All documents") | shared | keys(command.removesuffix(" a pair"))
 
 
-COMMANDS = ["diff --layers", "explain", "params", "inspect", "lint", "verify", "work", "vectors", "sweep", "report"]
+COMMANDS = [
+    "diff --layers",
+    "explain",
+    "explain a pair",
+    "params",
+    "inspect",
+    "lint",
+    "verify",
+    "work",
+    "vectors",
+    "sweep",
+    "report",
+]
 
 
 @pytest.mark.golden

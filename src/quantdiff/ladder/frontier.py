@@ -2,7 +2,7 @@
 
 Moved over the graph in its own order it changes the outputs, operator by operator and mechanism by mechanism; for
 every single output these changes add up to the whole difference, whatever the network is
-(``docs/decisions/0011-the-frontier-adds-up.md``).
+(``docs/decisions/0012-the-frontier.md``).
 """
 
 from __future__ import annotations

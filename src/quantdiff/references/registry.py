@@ -97,4 +97,5 @@ def open_references(source: Any, options: Options = PLAIN) -> tuple[Reference, .
         TypeError: an object that is no model.
         MissingExtra: a package that the format needs is not installed.
     """
-    return formats()[format_of(source)].open(source, options)
+    found = formats()[format_of(source)]
+    return found.open(Path(source) if isinstance(source, str) else source, options)

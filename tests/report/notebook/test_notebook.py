@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import small_models as models
+from some_figures import FIGURES
 from written_models import Op, T, write_tflite
 
-from quantdiff.compare.comparison import Comparison, Figures, Output
+from quantdiff.compare.comparison import Comparison, Output
 from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.outcome import Failure, Outcome
@@ -31,7 +32,6 @@ from quantdiff.sim.graph.simulator import Missing
 EVIL = "<script>alert(1)</script>[red]🦉:smile:&amp;\x1b"
 EMPTY = {"meta", "br", "hr", "img", "input", "link"}
 
-FIGURES = Figures(1000, False, 0.25, 0.01, 3.5, 0.0123, 0.5, 7, 2, 41.5, 0.999, 0.98)
 COMPARISON = Comparison("qat", EVIL, 0.01, FIGURES, (Output("a", EVIL, FIGURES), Output("b", "b", FIGURES)))
 LAYER = LayerFigures(
     1200, 7, 2, -0.01, 0.006, 0.3, 41.5, 0.9999, 0.7, 0.1, 0.0, 0.05, 0.5, 0.2, -1.0, 3.0, -1.0, 3.5, 4

@@ -1,0 +1,58 @@
+"""Every folder of ``references`` is a format, and stands wherever a format has to stand."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_models
+
+from quantdiff.references.registry import Format, formats, known_files, open_references
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src/quantdiff"
+FOLDERS = sorted(path.parent.name for path in (PACKAGE / "references").glob("*/__init__.py"))
+WITHOUT_FRAMEWORK = ("tflite",)
+KNOWS_FRAMEWORKS = ("experiment", "references")
+
+
+def contract() -> dict[str, Any]:
+    """The one that keeps frameworks behind their adapters."""
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (found,) = (each for each in linter["contracts"] if "framework" in each["name"])
+    return dict(found)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_registers_itself(folder: str) -> None:
+    assert folder in formats(), f"references/{folder}/__init__.py calls no FORMATS.add({folder!r}, …)"
+    assert all(name in known_files() for name in formats()[folder].files)
+
+
+@pytest.mark.parametrize("folder", [name for name in FOLDERS if name not in WITHOUT_FRAMEWORK])
+def test_nobody_else_may_import_a_folder_that_knows_a_framework(folder: str) -> None:
+    assert f"quantdiff.references.{folder}" in contract()["forbidden_modules"], "pyproject.toml: forbidden_modules"
+
+
+def test_the_contract_holds_for_every_room() -> None:
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    wanted = {f"quantdiff.{room}" for room in rooms - {"__init__", *KNOWS_FRAMEWORKS}}
+    wanted |= {f"quantdiff.references.{name}" for name in ("reference", "registry", *WITHOUT_FRAMEWORK)}
+    assert wanted - set(contract()["source_modules"]) == set(), "pyproject.toml: source_modules"
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_path_may_be_a_string(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+
+    def note(source: Any, options: Any) -> tuple[Any, ...]:
+        opened.append(source)
+        return ()
+
+    each = formats()[name]
+    monkeypatch.setitem(formats(), name, Format(each.files, each.takes, note, each.save))
+    path = small_models.save(tmp_path, small_models.dense()).rename(tmp_path / f"model{each.files[0]}")
+    open_references(str(path))
+    assert opened == [path]
