@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quantdiff.align.labels import ALIKE, END, MENTIONED, SAME, labels_of, mentions, path_of
+from quantdiff.align.choice import ALIKE, END, MENTIONED, SAME, labels_of, mentions, path_of
 from quantdiff.flow import Flow, FlowValue
 from quantdiff.quant import Grid, QuantParams
 

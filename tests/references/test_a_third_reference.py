@@ -21,8 +21,7 @@ from quantdiff.layer import Layer
 from quantdiff.load.data import Batch, Slot, make_batch
 from quantdiff.quant import Array
 from quantdiff.recording import Comparand, ErrorStats, Recorder, measured
-from quantdiff.references.reference import Count, trace_slices, unheard
-from quantdiff.references.registry import FORMATS, Format
+from quantdiff.references.reference import FORMATS, Count, Format, trace_slices, unheard
 from quantdiff.trace import Trace, Value
 
 pytestmark = pytest.mark.golden

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import small_models
 
-from quantdiff.references.registry import Format, formats, known_files, open_references
+from quantdiff.references.reference import Format, formats, known_files, open_references
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src/quantdiff"

@@ -13,8 +13,7 @@ import numpy as np
 from quantdiff.align.agreement import Sample, agreement, sample
 from quantdiff.align.alignment import Match
 from quantdiff.align.choice import AGREES
-from quantdiff.align.leftovers import Refusals
-from quantdiff.align.segments import with_insides
+from quantdiff.align.leftovers import Refusals, with_insides
 from quantdiff.flow import Flow
 from quantdiff.ops import RECODES
 from quantdiff.recording import Recording, value_at

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.align.alignment import TensorPair
-from quantdiff.align.labels import mentions
+from quantdiff.align.choice import mentions
 from quantdiff.flow import FlowValue
 from quantdiff.graph import Tensor, real_values
 from quantdiff.layer import KERNEL_RANGES, BatchNorm, Layer, along_channels

@@ -15,8 +15,7 @@ from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, UnknownInputs, bind, wanted_names
 from quantdiff.progress import Progress
-from quantdiff.references.reference import Reference
-from quantdiff.references.registry import Options, format_of, open_references
+from quantdiff.references.reference import Options, Reference, format_of, open_references
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
 from quantdiff.run.runtimes import check_installed

@@ -12,9 +12,8 @@ from quantdiff.experiment.datasets import Dataset
 from quantdiff.experiment.trial import Trial, depth
 from quantdiff.progress import Progress
 from quantdiff.quant import Array
-from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
+from quantdiff.references.keras.frameworks import as_written, frameworks, quiet, tfmot
 from quantdiff.references.keras.model import save_keras
-from quantdiff.references.keras.tfmot import as_written
 
 IMAGE, CLASSES, FILTERS = (28, 28), 10, 12
 BATCH, HELD_OUT = 32, 0.1

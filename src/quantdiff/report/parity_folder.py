@@ -11,7 +11,7 @@ from quantdiff.compare.outcome import Failure
 from quantdiff.ladder.parity import Parity
 from quantdiff.load.data import Batch
 from quantdiff.load.memory import MEMORY
-from quantdiff.references.registry import save_reference
+from quantdiff.references.reference import save_reference
 from quantdiff.report.folder import save_batch, staged
 from quantdiff.report.html.page import Page
 from quantdiff.report.plain import json_text

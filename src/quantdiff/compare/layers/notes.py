@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from quantdiff.align.constants import bias_moved
-from quantdiff.align.segments import RESCALED, VANISHED, core, explained
+from quantdiff.align.leftovers import RESCALED, VANISHED, core, explained
 from quantdiff.flow import FlowValue
 from quantdiff.ops import BATCH_NORM, CLAMPS, INTO_INTEGERS
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from quantdiff.align.alignment import Alignment, Leftover
-from quantdiff.align.segments import RESCALED, core, segments
+from quantdiff.align.leftovers import RESCALED, core, segments
 from quantdiff.compare.layers.figures import Decisions, Flip, LayerFigures, WorstSample, figures_of
 from quantdiff.compare.layers.notes import notes_of
 from quantdiff.compare.layers.watch import PairStats

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from quantdiff.references.registry import FORMATS, Format, Options
+from quantdiff.references.reference import FORMATS, Format, Options
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 

@@ -13,9 +13,8 @@ from typing import Any
 from quantdiff.errors import BadModel, reason_of
 from quantdiff.graph import Model
 from quantdiff.load.tflite import read_model
-from quantdiff.references.keras.frameworks import frameworks, quiet
+from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet
 from quantdiff.references.keras.model import KerasModel
-from quantdiff.references.keras.tfmot import quantize_scope
 
 
 def lower(keras: KerasModel) -> Model:

@@ -16,8 +16,7 @@ import numpy as np
 from quantdiff.errors import BadModel, MissingExtra, QuantdiffError, reason_of
 from quantdiff.lazy import require
 from quantdiff.load.data import Slot
-from quantdiff.references.keras.frameworks import frameworks, quiet
-from quantdiff.references.keras.tfmot import quantize_scope
+from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet
 
 KERAS_3 = "3"
 WRITTEN_BY_KERAS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")

@@ -18,8 +18,7 @@ from quantdiff.references.keras.model import KerasModel, Signature, describe, lo
 from quantdiff.references.keras.recorder import KerasRecorder
 from quantdiff.references.keras.run import trace_keras
 from quantdiff.references.keras.saved_model import GraphRecorder
-from quantdiff.references.reference import Count, unheard
-from quantdiff.references.registry import PLAIN, Options
+from quantdiff.references.reference import PLAIN, Count, Options, unheard
 from quantdiff.trace import Trace
 
 

@@ -8,7 +8,7 @@ from shutil import copyfile
 from typing import Any
 
 from quantdiff.graph import Model
-from quantdiff.references.registry import FORMATS, Format, Options
+from quantdiff.references.reference import FORMATS, Format, Options
 
 
 def _takes(source: Any) -> bool:
