@@ -135,6 +135,8 @@ def check_inputs(pair: OpenedPair, batch: Batch) -> None:
         try:
             bind(batch, engine.inputs, engine.name)
         except UnknownInputs as error:
+            if len(batch.arrays) < len(engine.inputs):
+                raise
             names = "; ".join(f"{each.name} takes {wanted_names(each.inputs)}" for each in engines)
             arrays = ", ".join(batch.arrays)
             raise BadData(f"{batch.source}: arrays {arrays} do not say which input each of them is: {names}") from error
