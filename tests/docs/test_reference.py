@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import small_models
 from click.testing import CliRunner
+from float_pairs import dense, write_pair
 
 import quantdiff
 from quantdiff import api
@@ -31,7 +32,7 @@ from quantdiff.report.text.study import summary_document
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 SECTION = re.compile(r"^## (.*?)\n(.*?)(?=^## |\Z)", re.S | re.M)
 ROW = re.compile(r"^\| (`.*?) \| (.*) \|$", re.M)
-NAMED = {"accuracy", "versions", "artifacts", "runtimes", "options", "vectors", "scores"}
+NAMED = {"accuracy", "powers", "shares", "versions", "artifacts", "runtimes", "options", "vectors", "scores"}
 """Their keys depend on the model, the runtimes or the versions."""
 
 
@@ -40,6 +41,13 @@ def test_the_page_of_commands_is_current() -> None:
     root = REFERENCE.parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert (REFERENCE / "commands.md").read_text() == done.stdout
+
+
+def pair_in(folder: Path) -> list[str]:
+    """A float file, the int8 one made from it and their data, as arguments."""
+    pair = write_pair(folder, dense())
+    np.savez(folder / "pair.npz", allow_pickle=False, **pair.batch.arrays)
+    return [str(pair.reference), str(pair.candidate), "--data", str(folder / "pair.npz")]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +60,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     both = ["--runtime", "reference", "--runtime", "builtin"]
     asked = {
         "diff --layers": ["diff", "--layers", model, model, "--data", data, *both],
-        "explain": ["explain", model, model, "--data", data, *both, "--runtime", "xnnpack"],
+        "explain": ["explain", *pair_in(folder), *both, "--sample", "0", "--output", "1"],
         "params": ["params", model, "--data", data],
         "inspect": ["inspect", model],
         "lint": ["lint", model],

@@ -66,7 +66,7 @@ def explain(
         asked: who hears what to expect, and the one output whose difference is listed.
 
     Returns:
-        An account per runtime: shares of the error, and a ladder with what still differs at every rung.
+        An account per runtime, with shares of the error and a ladder of what still differs at every rung.
 
     Raises:
         QuantdiffError: a model or the data cannot be read or do not fit each other, or the reference cannot run. A
