@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import small_models
 from click.testing import CliRunner
+from float_pairs import dense, write_pair
 
 import quantdiff
 from quantdiff import api
@@ -41,6 +42,13 @@ def test_the_page_of_commands_is_current() -> None:
     root = REFERENCE.parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert (REFERENCE / "commands.md").read_text() == done.stdout
+
+
+def pair_in(folder: Path) -> list[str]:
+    """A float file, the int8 one made from it and their data, as arguments."""
+    pair = write_pair(folder, dense())
+    np.savez(folder / "pair.npz", allow_pickle=False, **pair.batch.arrays)
+    return [str(pair.reference), str(pair.candidate), "--data", str(folder / "pair.npz")]
 
 
 @pytest.fixture(scope="module")

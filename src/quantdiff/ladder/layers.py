@@ -8,8 +8,20 @@ import numpy as np
 
 from quantdiff.graph import Operator
 from quantdiff.ladder.account import LayerAccount, Target
-from quantdiff.ladder.explanation import CURVES, MECHANISMS, REAL, REFERENCE, REWRITTEN, ROUNDING, RUNTIME
-from quantdiff.ladder.frontier import in_real_units, local_settings
+from quantdiff.ladder.explanation import (
+    CLIPPING,
+    CURVES,
+    INPUT,
+    MECHANISMS,
+    RANGES,
+    REAL,
+    REFERENCE,
+    REWRITTEN,
+    ROUNDING,
+    RUNTIME,
+    STEPS,
+)
+from quantdiff.ladder.frontier import in_real_units
 from quantdiff.ladder.real_graph import Values
 from quantdiff.ladder.rungs import RealRungs
 from quantdiff.ladder.switches import Switches
@@ -76,18 +88,26 @@ def _filled(found: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _local(switches: Switches, recorded: Values, tensor: int) -> dict[str, Array]:
-    """The layer's integers by rung, of the runtime's own input, in real arithmetic."""
+    """The layer's integers at the rungs that exchange something of it, of the runtime's own input."""
     operator, grid = switches.file.graph.producer(tensor), switches.file.grids[tensor]
     graph, known = switches.file.graph, recorded.keys() | switches.file.constants.keys()
     if operator is None or any(i >= 0 and i not in known and not graph.tensors[i].is_variable for i in operator.inputs):
         return {}
     place, shape = operator.outputs.index(tensor), recorded[tensor].shape
+    exchanged = _exchanged(switches, operator, tensor)
     return {
-        mechanism or REWRITTEN: np.broadcast_to(
-            grid.integers(switches.file.operate(operator, recorded, setting)[place]), shape
-        )
-        for mechanism, setting in local_settings(switches, operator)
+        mechanism: np.broadcast_to(grid.integers(switches.file.operate(operator, recorded, setting)[place]), shape)
+        for mechanism, setting in switches.rungs()
+        if mechanism in exchanged
     }
+
+
+def _exchanged(switches: Switches, operator: Operator, tensor: int) -> set[str]:
+    """The rungs at which a layer changes, and the one before them all."""
+    found = {REWRITTEN, *(switches.mechanism(i) for i in operator.inputs if i in switches.matches)}
+    if tensor in switches.inputs:
+        return found | {INPUT}
+    return found | ({RANGES} if tensor in switches.own else {CLIPPING, STEPS})
 
 
 def _simulated(

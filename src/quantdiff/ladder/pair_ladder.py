@@ -201,7 +201,7 @@ def _real(
 ) -> dict[str, list[Array]]:
     """The rungs of real arithmetic; what lies beside them is added up on the way."""
     own, chain, rules = given
-    found, grids, graph = ladder.switches, ladder.grids, ladder.question.model.main
+    found, grids = ladder.switches, ladder.grids
     assert found is not None
     layers = [i for _, i in layers_of(found) if i in reading.values]
     real = real_rungs(found, ladder.lowered_order, reading.rows, layers)
@@ -214,7 +214,7 @@ def _real(
         sums.attribution.add(samples)
         first = [y[: len(samples.inputs[0])] for y in reference]
         sums.trial = sums.trial or Trial(found, grids, _first(reading.rows, SAMPLES), first, samples.bare, rules)
-        if _parted(real, graph.outputs, grids.units) > DEPARTS and not sums.departs:
+        if _parted(found, real, grids.units) > DEPARTS and not sums.departs:
             sums.departs = departure(found, reading.rows)
     _single(ladder, sums, reading, real, reference)
     add_layers((found, rules), sums.layers, reading, (real, chain.rungs))
@@ -224,9 +224,9 @@ def _real(
 DEPARTS = 1e-3  # steps: what floats may lie apart
 
 
-def _parted(real: RealRungs, outputs: Sequence[int], units: tuple[float, ...]) -> float:
+def _parted(found: Switches, real: RealRungs, units: tuple[float, ...]) -> float:
     """How far the two graphs lie apart in exact arithmetic, in steps."""
-    ours, theirs = ([real.values[m][i] for i in outputs] for m in (REWRITTEN, REAL))
+    ours, theirs = (real.as_given(found, mechanism) for mechanism in (REWRITTEN, REAL))
     return float(np.abs(beside(ours, units, len(ours[0])) - beside(theirs, units, len(theirs[0]))).max(initial=0))
 
 
@@ -267,7 +267,7 @@ def _apart(ladder: Ladder, sums: Sums, real: RealRungs, reference: Sequence[Arra
     """How far a rung of real arithmetic lies from the reference's own floats."""
     found, grids = ladder.switches, ladder.grids
     assert found is not None
-    values = [real.values[mechanism][i] for i in found.file.graph.outputs]
+    values = real.as_given(found, mechanism)
     count = len(values[0])
     distance = np.abs(beside(values, grids.units, count) - beside(reference, grids.units, count)).max(initial=0)
     ours = [y.reshape(-1) for y in real.outputs(found, grids, mechanism)]

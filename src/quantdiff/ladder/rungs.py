@@ -32,6 +32,12 @@ class RealRungs:
         found = self.values[mechanism]
         return [output_on_grid(switches, k, found[i], grids) for k, i in enumerate(switches.file.graph.outputs)]
 
+    def as_given(self, switches: Switches, mechanism: str) -> list[Array]:
+        """The outputs as the reference gives them: on its own grid, where it has one at its end."""
+        pairs = zip(switches.file.graph.outputs, switches.ends, strict=True)
+        found = [(self.values[mechanism][i], switches.own.get(-1 if end is None else end)) for i, end in pairs]
+        return [y if own is None else own.clipped(own.rounded(y)) for y, own in found]
+
 
 def output_on_grid(switches: Switches, place: int, real: Array, grids: OutputGrids) -> Array:
     """One output's real values as the file's last operator would store them."""
