@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from conftest import once
 
 from quantdiff import api
-from quantdiff.ladder.explanation import BIAS, KERNEL, WEIGHTS, Explanation
+from quantdiff.graph import Graph, Tensor
+from quantdiff.ladder.explanation import BIAS, CLIPPING, KERNEL, WEIGHTS, Explanation
+from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks, quiet
 
@@ -115,3 +118,54 @@ def test_dynamic_range_rounds_its_inputs_in_the_kernel(kinds: Kinds) -> None:
     assert explanation.frontier is not None
     assert explanation.frontier.shares[WEIGHTS] + explanation.frontier.shares[KERNEL] > 0.95
     assert explanation.frontier.shares[KERNEL] > 0.01
+
+
+def kernel_negated(data: bytearray, graph: Graph) -> str:
+    """The head's kernel with its signs turned round."""
+    kernel = next(t for t in graph.tensors if t.is_constant and t.shape == (5, 24))
+    _overwrite(data, kernel, -np.asarray(kernel.data))
+    return WEIGHTS
+
+
+def bias_wrong(data: bytearray, graph: Graph) -> str:
+    """One bias of the first convolution three times as large as what the sums reach."""
+    first = next(op for op in graph.operators if op.op == "CONV_2D")
+    bias = graph.tensors[first.inputs[2]]
+    stored = np.array(bias.data)
+    stored[4] += 30_000
+    _overwrite(data, bias, stored)
+    return BIAS
+
+
+def range_narrow(data: bytearray, graph: Graph) -> str:
+    """The sum's range a fifth of what it was."""
+    added = graph.tensors[next(op for op in graph.operators if op.op == "ADD").outputs[0]]
+    assert added.quant is not None
+    scale = np.float32(added.quant.scale[0])
+    assert data.count(scale.tobytes()) == 1
+    at = data.index(scale.tobytes())
+    data[at : at + 4] = np.float32(scale / 5).tobytes()
+    return CLIPPING
+
+
+def _overwrite(data: bytearray, tensor: Tensor, values: Array) -> None:
+    assert tensor.data is not None
+    at = data.index(tensor.data.tobytes())
+    data[at : at + tensor.data.nbytes] = values.astype(tensor.data.dtype).tobytes()
+
+
+@pytest.mark.parametrize("plant", [kernel_negated, bias_wrong, range_narrow])
+@pytest.mark.parametrize("reference", ["keras", "float"])
+def test_what_is_planted_in_a_converted_file_leads(
+    kinds: Kinds, tmp_path: Path, reference: str, plant: Callable[[bytearray, Graph], str]
+) -> None:
+    data = bytearray(kinds["int8"].read_bytes())
+    mechanism = plant(data, load_tflite(kinds["int8"]).main)
+    (tmp_path / "planted.tflite").write_bytes(data)
+    explanation = explained({**kinds, "planted": tmp_path / "planted.tflite"}, reference, "planted")
+    assert explanation.closed_reference
+    assert explanation.closed_candidate
+    assert explanation.leading == mechanism
+    assert explanation.frontier is not None
+    assert explanation.frontier.items[0].mechanism == mechanism
+    assert explanation.frontier.items[0].share >= 0.9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -168,6 +169,21 @@ def test_ranges_of_two_inputs_swapped(tmp_path: Path) -> None:
     assert first.held is not None
     assert first.met is not None
     assert first.met[1] > 5 * first.held[1]
+
+
+def test_features_that_one_grid_rounds_away_are_named(tmp_path: Path) -> None:
+    net = dense()
+    large = np.ones(12, np.float32)
+    large[3] = 20_000
+    first = net.node("h1")
+    assert first.kernel is not None
+    trained = net.changed("h1", kernel=first.kernel / large)
+    explanation = explained(write_pair(tmp_path, replace(trained, data={"x": net.data["x"] * large})))
+    check_account(explanation)
+    frontier = frontier_of(explanation)
+    assert explanation.leading == INPUT
+    assert frontier.shares[INPUT] >= LEADS
+    assert frontier.items[0].lost == (0, 1, 2, *range(4, 12))
 
 
 def test_the_list_of_one_output_adds_up_to_its_difference(tmp_path: Path) -> None:

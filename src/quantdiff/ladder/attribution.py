@@ -61,6 +61,7 @@ class Attribution:
     sums: dict[Move, Sum] = field(default_factory=dict)
     by_mechanism: dict[str, Sum] = field(default_factory=dict)
     met: dict[int, tuple[float, float]] = field(default_factory=dict)
+    spans: dict[int, tuple[Array, Array]] = field(default_factory=dict)
 
     def add(self, given: Given) -> None:
         """Some samples, in as many parts as memory asks for."""
@@ -95,6 +96,21 @@ class Attribution:
         if values is not None and values.size:
             low, high = self.met.get(move.tensor, (math.inf, -math.inf))
             self.met[move.tensor] = min(low, float(values.min())), max(high, float(values.max()))
+            if move.mechanism == INPUT:
+                self._span(move.tensor, values.reshape(-1, values.shape[-1]))
+
+    def _span(self, tensor: int, values: Array) -> None:
+        """The smallest and the largest value of each feature. Shape: (values, features)."""
+        low, high = values.min(axis=0), values.max(axis=0)
+        known = self.spans.get(tensor, (low, high))
+        self.spans[tensor] = np.minimum(low, known[0]), np.maximum(high, known[1])
+
+    def lost(self, tensor: int) -> tuple[int, ...]:
+        """Features of an input that vary, but by less than one of its steps."""
+        if tensor not in self.spans:
+            return ()
+        span = self.spans[tensor][1] - self.spans[tensor][0]
+        return tuple(np.flatnonzero((span > 0) & (span < self.switches.file.grids[tensor].scale)).tolist())
 
     def value(self) -> Frontier:
         """Shares, powers and items, the largest share first."""
@@ -125,6 +141,7 @@ class Attribution:
             max_steps=each.largest,
             held=held,
             met=self.met.get(move.tensor),
+            lost=self.lost(move.tensor) if move.mechanism == INPUT else (),
         )
 
 

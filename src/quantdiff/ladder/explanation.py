@@ -164,6 +164,7 @@ class Item:
     power over the error's; much more than its share where others cancel it. ``spread``: how far the shares of the two
     halves of the samples lie apart. ``rms_steps`` and ``max_steps`` are of its own changes. ``held`` is the range of
     the tensor's grid, ``met`` what the data reach, where that is what counts. ``operator`` None: an input.
+    ``lost`` are features of an input, by their place along its last axis, that vary by less than one of its steps.
     """
 
     operator: int | None
@@ -178,6 +179,7 @@ class Item:
     max_steps: float
     held: tuple[float, float] | None = None
     met: tuple[float, float] | None = None
+    lost: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

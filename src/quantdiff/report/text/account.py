@@ -39,6 +39,7 @@ CAUSES: Mapping[str, str] = {
     "runtime": "the runtime itself",
 }
 """What each mechanism is called in a sentence."""
+MOST_PLACES, BEYOND = 10, 0.01
 TOLD, NAMED, MOST_NAMED = 0.005, 0.1, 3
 """Shares: from which a mechanism is told, and an item named; how many items."""
 OUTSIDE, CLIPPED, MANY, MATTERS = 0.001, 3, 0.25, 0.05
@@ -96,7 +97,8 @@ def _range(item: Item) -> str:
     if item.held is None or item.met is None:
         return ""
     (low, high), (least, most) = item.held, item.met
-    beyond = [f"{end:.4g}" for end, out in ((least, least < low), (most, most > high)) if out]
+    room = 0.0 if item.mechanism == "activation_clipping" else (high - low) * BEYOND
+    beyond = [f"{end:.4g}" for end, out in ((least, least < low - room), (most, most > high + room)) if out]
     if not beyond:
         return ""
     return f": the file holds {low:.4g} … {high:.4g}, the data reach {' and '.join(beyond)}"
@@ -130,6 +132,7 @@ def warnings(explanation: Explanation) -> Iterator[str]:
         )
     if explanation.departs:
         yield f"the two graphs are not the same: {explanation.departs}"
+    yield from _lost(explanation)
     clipped, tensors = _clipped(explanation), {layer.tensor for layer in explanation.layers}
     if len(clipped) >= max(CLIPPED, len(tensors) * MANY) and _share(explanation, "activation_clipping") >= MATTERS:
         names = ", ".join(item_name(item) for item in clipped[:CLIPPED])
@@ -147,6 +150,17 @@ def warnings(explanation: Explanation) -> Iterator[str]:
     if lost:
         names = ", ".join(map(short, lost[:3]))
         yield f"no constant of the reference stands behind {names}: the stored values are taken"
+
+
+def _lost(explanation: Explanation) -> Iterator[str]:
+    """Features that one grid for all of an input rounds away."""
+    for item in explanation.frontier.items if explanation.frontier is not None else ():
+        if item.lost and item.held is not None:
+            places = ", ".join(map(str, item.lost[:MOST_PLACES])) + (", …" if len(item.lost) > MOST_PLACES else "")
+            yield (
+                f"{len(item.lost)} features of {item_name(item)} vary by less than one of its steps and are lost "
+                f"({places}): one grid holds {item.held[0]:.4g} … {item.held[1]:.4g} for all; scale them before training"
+            )
 
 
 def _share(explanation: Explanation, mechanism: str) -> float:
