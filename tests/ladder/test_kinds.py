@@ -13,7 +13,7 @@ from conftest import once
 from quantdiff import api
 from quantdiff.graph import Graph, Tensor
 from quantdiff.ladder.explanation import BIAS, CLIPPING, KERNEL, WEIGHTS, Explanation
-from quantdiff.load.tflite import load_tflite
+from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks, quiet
 
@@ -142,9 +142,13 @@ def range_narrow(data: bytearray, graph: Graph) -> str:
     added = graph.tensors[next(op for op in graph.operators if op.op == "ADD").outputs[0]]
     assert added.quant is not None
     scale = np.float32(added.quant.scale[0])
-    assert data.count(scale.tobytes()) == 1
-    at = data.index(scale.tobytes())
-    data[at : at + 4] = np.float32(scale / 5).tobytes()
+    places = [at for at in range(len(data)) if data[at : at + 4] == scale.tobytes()]
+    for at in places:  # others may have the same scale
+        changed = bytearray(data)
+        changed[at : at + 4] = np.float32(scale / 5).tobytes()
+        tensor = read_model(memoryview(bytes(changed))).main.tensors[added.index]
+        if tensor.quant is not None and tensor.quant.scale[0] < scale:
+            data[:] = changed
     return CLIPPING
 
 

@@ -159,7 +159,7 @@ def _lost(explanation: Explanation) -> Iterator[str]:
             places = ", ".join(map(str, item.lost[:MOST_PLACES])) + (", …" if len(item.lost) > MOST_PLACES else "")
             yield (
                 f"{len(item.lost)} features of {item_name(item)} vary by less than one of its steps and are lost "
-                f"({places}): one grid holds {item.held[0]:.4g} … {item.held[1]:.4g} for all; scale them before training"
+                f"({places}): one grid holds {item.held[0]:.4g} … {item.held[1]:.4g} for all; scale them before"
             )
 
 
