@@ -135,6 +135,7 @@ COMPUTING = [
     "SIGN",
     "SIN",
     "SOFTMAX",
+    "SPARSE_TO_DENSE",
     "SQRT",
     "SQUARE",
     "SQUARED_DIFFERENCE",

@@ -173,24 +173,33 @@ def real_graph(graph: Graph, subgraphs: Sequence[Graph] = ()) -> RealGraph:
     for operator in graph.operators:
         if operator.op in NEVER:
             raise UnsupportedOp(f"operator {operator.index} {operator.op}: no real function")
-    tensors, folded = graph.tensors, set[int]()
-    named = {i for op in graph.operators for i in op.inputs if i >= 0 and tensors[i].is_constant}
-    try:
-        constants = {i: real_constant(tensors[i]) for i in sorted(named)}
-        for operator in graph.operators:
-            node = node_of(graph, operator)
-            known = all(i < 0 or i in constants for i in operator.inputs)
-            known |= operator.op == "SHAPE" and has_fixed_shape(node.x)
-            if known and operator.inputs and folds(node):
-                folded.add(operator.index)
-                given = [constants.get(i) for i in operator.inputs]
-                constants.update(zip(operator.outputs, fold(node, given), strict=True))
-    except (NoKernel, ValueError, TypeError) as error:
-        raise UnsupportedOp(f"constants of {graph.name or 'the graph'}: {error}") from error
+    constants, folded = _constants(graph)
     made = [i for op in graph.operators if op.index not in folded for i in op.outputs]
     grids = {i: grid for i in (*graph.inputs, *made) if i not in constants and (grid := grid_of(graph, i)) is not None}
     copies = {i for op in graph.operators if _copies(graph, op, constants) for i in op.outputs if i in grids}
     return RealGraph(graph, constants, folded, grids, copies)
+
+
+def _constants(graph: Graph) -> tuple[dict[int, Array], set[int]]:
+    """Every constant in real units, with what operators make of constants alone; and these operators."""
+    tensors, folded = graph.tensors, set[int]()
+    named = sorted({i for op in graph.operators for i in op.inputs if i >= 0 and tensors[i].is_constant})
+    try:
+        constants = {i: real_constant(tensors[i]) for i in named}
+    except NoKernel as error:
+        raise UnsupportedOp(str(error)) from error
+    for operator in graph.operators:
+        node = node_of(graph, operator)
+        known = all(i < 0 or i in constants for i in operator.inputs)
+        known |= operator.op == "SHAPE" and has_fixed_shape(node.x)
+        if known and operator.inputs and folds(node):
+            folded.add(operator.index)
+            try:
+                made = fold(node, [constants.get(i) for i in operator.inputs])
+            except (NoKernel, ValueError, TypeError, IndexError) as error:
+                raise UnsupportedOp(f"operator {operator.index} {operator.op}: {error}") from error
+            constants.update(zip(operator.outputs, made, strict=True))
+    return constants, folded
 
 
 def has_fixed_shape(tensor: Tensor) -> bool:

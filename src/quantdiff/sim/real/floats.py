@@ -112,3 +112,20 @@ def cumsum(node: Node, x: Array, axis: Array) -> Array:
     turned = np.flip(x, along) if node.option("reverse", False) else x
     sums = np.cumsum(turned, axis=along) - (turned if node.option("exclusive", False) else 0)
     return np.asarray(np.flip(sums, along) if node.option("reverse", False) else sums)
+
+
+@real("WHERE float32")
+def where(node: Node, condition: Array) -> Array:
+    """The places at which a condition holds. Shape: (places, axes)."""
+    del node
+    return np.argwhere(condition)
+
+
+@real("SPARSE_TO_DENSE float32")
+def sparse_to_dense(node: Node, places: Array, shape: Array, values: Array, default: Array) -> Array:
+    """Values at their places, the default elsewhere. Shapes: places (n, axes), values (n,) or one -> ``shape``."""
+    del node
+    y = np.full([int(size) for size in shape.reshape(-1)], default.reshape(-1)[0])
+    if places.size:
+        y[tuple(places.reshape(-1, y.ndim).T)] = values
+    return y
