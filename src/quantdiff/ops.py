@@ -136,6 +136,7 @@ COMPUTING = [
     "SIN",
     "SOFTMAX",
     "SPARSE_TO_DENSE",
+    "WHERE",
     "SQRT",
     "SQUARE",
     "SQUARED_DIFFERENCE",
