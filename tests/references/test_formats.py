@@ -39,7 +39,7 @@ def test_nobody_else_may_import_a_folder_that_knows_a_framework(folder: str) -> 
 def test_the_contract_holds_for_every_room() -> None:
     rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     wanted = {f"quantdiff.{room}" for room in rooms - {"__init__", *KNOWS_FRAMEWORKS}}
-    wanted |= {f"quantdiff.references.{name}" for name in ("reference", "registry", *WITHOUT_FRAMEWORK)}
+    wanted |= {f"quantdiff.references.{name}" for name in ("reference", *WITHOUT_FRAMEWORK)}
     assert wanted - set(contract()["source_modules"]) == set(), "pyproject.toml: source_modules"
 
 
