@@ -120,8 +120,8 @@ def unheard(done: int) -> None:
     del done
 
 
-class Reference(Protocol):
-    """A model on the engine that runs it. Arrays and frozen values go in and out, so that it may live in a child."""
+class Named(Protocol):
+    """What a trace needs to know of a model."""
 
     @property
     def name(self) -> str:
@@ -143,6 +143,10 @@ class Reference(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What a reader should know of it."""
 
+
+class Reference(Named, Protocol):
+    """A model on the engine that runs it. Arrays and frozen values go in and out, so that it may live in a child."""
+
     def layers(self) -> tuple[Layer, ...]:
         """Its layers in their order, () where the format has none."""
 
@@ -163,30 +167,6 @@ class Reference(Protocol):
         Raises:
             BadModel: it can be had for this format, but not for this model.
         """
-
-
-class Named(Protocol):
-    """What a trace needs to know of a model."""
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-
-    @property
-    def kind(self) -> str:
-        """The engine."""
-
-    @property
-    def inputs(self) -> tuple[Slot, ...]:
-        """What it takes."""
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """What it gives."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader should know."""
 
 
 def trace_slices(
