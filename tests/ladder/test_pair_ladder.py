@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from float_pairs import NETS, RELU, RELU_N1_TO_1, Files, Net, dense, ranges, write_pair
+from float_pairs import NETS, RELU, RELU_N1_TO_1, Files, Net, Node, dense, float_model, ranges, write_pair
 
 from quantdiff.ladder.explanation import (
     BIAS,
@@ -25,6 +25,7 @@ from quantdiff.ladder.explanation import (
 )
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.question import Question
+from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.load.tflite import load_tflite
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import trace_tflite
@@ -169,6 +170,38 @@ def test_ranges_of_two_inputs_swapped(tmp_path: Path) -> None:
     assert first.held is not None
     assert first.met is not None
     assert first.met[1] > 5 * first.held[1]
+
+
+def test_a_quantizer_that_the_file_has_not_is_another_graph(tmp_path: Path) -> None:
+    """The reference rounds coarsely between a dense layer and its ReLU, which the file has made one."""
+    net = dense()
+    first, *others = net.nodes
+    options = {"keepNumDims": False}
+    apart = [
+        replace(first, output="sum", options=options),
+        Node("QUANTIZE", ["sum"], "stored", first.shape, grid=(ranges(net)["h1"][1] / 6, 0)),
+        Node("DEQUANTIZE", ["stored"], "again", first.shape),
+        Node("RELU", ["again"], "h1", first.shape),
+    ]
+    files = write_pair(tmp_path, net)
+    files.reference.write_bytes(float_model(replace(net, nodes=[*apart, *others])))
+    explanation = explained(files)
+    check_account(explanation)
+    assert explanation.leading == GRAPH
+    assert frontier_of(explanation).shares[GRAPH] >= LEADS
+    assert explanation.departs.startswith("the converter fused FULLY_CONNECTED and RELU (")
+    assert explanation.departs.endswith("the reference rounds twice there, the file once")
+
+
+def test_two_runtimes_of_one_file_are_taken_apart_too(tmp_path: Path) -> None:
+    files = write_pair(tmp_path, dense(samples=400))
+    with RuntimeProcess("reference") as first, RuntimeProcess("builtin") as second:
+        explanation = explain_runtimes(load_tflite(files.candidate), files.batch, (first, second), 0.01)
+    frontier = frontier_of(explanation)
+    assert frontier.closes == 0
+    assert sum(frontier.shares.values()) == pytest.approx(1, abs=1e-9)
+    assert set(frontier.shares) == {"rounding"}
+    assert explanation.leading == "rounding"
 
 
 def test_features_that_one_grid_rounds_away_are_named(tmp_path: Path) -> None:
