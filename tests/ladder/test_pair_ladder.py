@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from float_pairs import NETS, RELU, RELU_N1_TO_1, Files, Net, Node, dense, float_model, ranges, write_pair
 
+from quantdiff.errors import NotComparable
 from quantdiff.ladder.explanation import (
     BIAS,
     CLIPPING,
@@ -191,6 +192,13 @@ def test_a_quantizer_that_the_file_has_not_is_another_graph(tmp_path: Path) -> N
     assert frontier_of(explanation).shares[GRAPH] >= LEADS
     assert explanation.departs.startswith("the converter fused FULLY_CONNECTED and RELU (")
     assert explanation.departs.endswith("the reference rounds twice there, the file once")
+
+
+def test_strangers_are_refused_in_one_line(tmp_path: Path) -> None:
+    net, other = dense(), dense(seed=9)
+    files = write_pair(tmp_path, net, ranges(other), other)
+    with pytest.raises(NotComparable, match="not the same model: 0 of the 3 kernels"):
+        explained(files)
 
 
 def test_two_runtimes_of_one_file_are_taken_apart_too(tmp_path: Path) -> None:
