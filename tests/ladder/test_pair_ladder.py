@@ -13,6 +13,7 @@ import pytest
 from float_pairs import NETS, RELU, RELU_N1_TO_1, Files, Net, Node, dense, float_model, ranges, write_pair
 
 from quantdiff.errors import NotComparable
+from quantdiff.ladder import pair_ladder
 from quantdiff.ladder.explanation import (
     BIAS,
     CLIPPING,
@@ -192,6 +193,19 @@ def test_a_quantizer_that_the_file_has_not_is_another_graph(tmp_path: Path) -> N
     assert frontier_of(explanation).shares[GRAPH] >= LEADS
     assert explanation.departs.startswith("the converter fused FULLY_CONNECTED and RELU (")
     assert explanation.departs.endswith("the reference rounds twice there, the file once")
+
+
+def test_parts_of_the_data_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = write_pair(tmp_path, dense())
+    whole = explained(files)
+    monkeypatch.setattr(pair_ladder, "ELEMENTS_AT_ONCE", 200)
+    parts = explained(files)
+    assert parts.rungs == whole.rungs
+    assert parts.layers == whole.layers
+    assert parts.differences == whole.differences
+    assert frontier_of(parts).samples == frontier_of(whole).samples
+    for mechanism, share in frontier_of(whole).shares.items():
+        assert frontier_of(parts).shares[mechanism] == pytest.approx(share, abs=1e-9)
 
 
 def test_strangers_are_refused_in_one_line(tmp_path: Path) -> None:
