@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +21,20 @@ from quantdiff.ladder.explanation import (
     GRAPH,
     INPUT,
     MECHANISMS,
+    REWRITTEN,
     STEPS,
     WEIGHTS,
     Explanation,
     Frontier,
 )
+from quantdiff.ladder.frontier import frontier, in_real_units
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.runtime_ladder import explain_runtimes
+from quantdiff.ladder.switches import switches
 from quantdiff.load.tflite import load_tflite
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.inner_tensors import read_tensors, readable_tensors
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.sim.runtime import Runtime
 
@@ -153,12 +158,37 @@ def test_what_is_planted_leads(tmp_path: Path, net: str, plant: Callable[[Net, P
     frontier = frontier_of(explanation)
     assert explanation.leading == mechanism
     assert frontier.shares[mechanism] >= LEADS
+    largest = [rung.max_steps or 0 for rung in explanation.rungs]
+    drops = [above - below for above, below in pairwise(largest)]
+    rung = REWRITTEN if mechanism == GRAPH else mechanism
+    assert drops[MECHANISMS.index(rung) - 1] == max(drops)
     if mechanism == GRAPH:
         assert f"({tensor})" in explanation.departs
     else:
         assert (frontier.items[0].tensor, frontier.items[0].mechanism) == (tensor, mechanism)
         assert frontier.items[0].share >= LEADS
         assert not explanation.departs
+
+
+def test_a_state_by_hand(tmp_path: Path) -> None:
+    """Behind both dense layers of the residual network: their sum of the runtime's tensors, the rest real."""
+    net = NETS["residual"]()
+    files = write_pair(tmp_path, net)
+    model, lowering = load_tflite(files.candidate), load_tflite(files.reference)
+    with RuntimeProcess("reference") as process:
+        (reading,) = read_tensors(model, readable_tensors(model.main, Runtime.REFERENCE), files.batch, process)
+    found = switches(model, lowering)
+    names = {t.name: t.index for t in model.main.tensors}
+    stored = {names["x"]: reading.inputs[0], **reading.values}
+    recorded = in_real_units(found, stored, len(files.batch))
+    inputs = [files.batch.arrays["x"].astype(np.float64)[:, None]]
+    states = frontier(found, inputs, recorded, (1.0,))
+    behind = [k for k, each in enumerate(states.stages) if not isinstance(each, int) and each.outputs[0] == names["h2"]]
+    added = np.maximum(recorded[names["h1"]] + recorded[names["h2"]], 0)[:, 0]
+    last = net.node("y")
+    assert last.kernel is not None
+    want = added @ last.kernel.astype(np.float64).T + last.bias
+    np.testing.assert_allclose(states.at(behind[0] + 1), want, atol=1e-12)
 
 
 def test_ranges_of_two_inputs_swapped(tmp_path: Path) -> None:
