@@ -31,6 +31,7 @@ class Node:
     kernel: Array | None = None
     bias: Array | None = None
     shared: str = ""  # the tensor whose grid the output has
+    grid: tuple[float, int] | None = None  # of integers in the float file
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def float_model(net: Net) -> bytes:
     tensors = [T(name, shape, "float32") for name, shape in net.inputs.items()]
     operators = []
     for n in net.nodes:
-        tensors.append(T(n.output, n.shape, "float32"))
+        tensors.append(T(n.output, n.shape, "int8", *n.grid) if n.grid else T(n.output, n.shape, "float32"))
         names = list(n.inputs)
         for role, values in (("w", n.kernel), ("b", n.bias)):
             if values is not None:

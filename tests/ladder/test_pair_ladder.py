@@ -6,27 +6,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from float_pairs import NETS, RELU, RELU_N1_TO_1, Files, Net, dense, ranges, write_pair
+from float_pairs import NETS, RELU, RELU_N1_TO_1, Files, Net, Node, dense, float_model, ranges, write_pair
 
+from quantdiff.errors import NotComparable
+from quantdiff.ladder import pair_ladder
 from quantdiff.ladder.explanation import (
     BIAS,
     CLIPPING,
     GRAPH,
     INPUT,
     MECHANISMS,
+    REWRITTEN,
     STEPS,
     WEIGHTS,
     Explanation,
     Frontier,
 )
+from quantdiff.ladder.frontier import frontier, in_real_units
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.question import Question
+from quantdiff.ladder.runtime_ladder import explain_runtimes
+from quantdiff.ladder.switches import switches
 from quantdiff.load.tflite import load_tflite
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.inner_tensors import read_tensors, readable_tensors
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.sim.runtime import Runtime
 
@@ -150,12 +158,37 @@ def test_what_is_planted_leads(tmp_path: Path, net: str, plant: Callable[[Net, P
     frontier = frontier_of(explanation)
     assert explanation.leading == mechanism
     assert frontier.shares[mechanism] >= LEADS
+    largest = [rung.max_steps or 0 for rung in explanation.rungs]
+    drops = [above - below for above, below in pairwise(largest)]
+    rung = REWRITTEN if mechanism == GRAPH else mechanism
+    assert drops[MECHANISMS.index(rung) - 1] == max(drops)
     if mechanism == GRAPH:
         assert f"({tensor})" in explanation.departs
     else:
         assert (frontier.items[0].tensor, frontier.items[0].mechanism) == (tensor, mechanism)
         assert frontier.items[0].share >= LEADS
         assert not explanation.departs
+
+
+def test_a_state_by_hand(tmp_path: Path) -> None:
+    """Behind both dense layers of the residual network: their sum of the runtime's tensors, the rest real."""
+    net = NETS["residual"]()
+    files = write_pair(tmp_path, net)
+    model, lowering = load_tflite(files.candidate), load_tflite(files.reference)
+    with RuntimeProcess("reference") as process:
+        (reading,) = read_tensors(model, readable_tensors(model.main, Runtime.REFERENCE), files.batch, process)
+    found = switches(model, lowering)
+    names = {t.name: t.index for t in model.main.tensors}
+    stored = {names["x"]: reading.inputs[0], **reading.values}
+    recorded = in_real_units(found, stored, len(files.batch))
+    inputs = [files.batch.arrays["x"].astype(np.float64)[:, None]]
+    states = frontier(found, inputs, recorded, (1.0,))
+    behind = [k for k, each in enumerate(states.stages) if not isinstance(each, int) and each.outputs[0] == names["h2"]]
+    added = np.maximum(recorded[names["h1"]] + recorded[names["h2"]], 0)[:, 0]
+    last = net.node("y")
+    assert last.kernel is not None
+    want = added @ last.kernel.astype(np.float64).T + last.bias
+    np.testing.assert_allclose(states.at(behind[0] + 1), want, atol=1e-12)
 
 
 def test_ranges_of_two_inputs_swapped(tmp_path: Path) -> None:
@@ -169,6 +202,58 @@ def test_ranges_of_two_inputs_swapped(tmp_path: Path) -> None:
     assert first.held is not None
     assert first.met is not None
     assert first.met[1] > 5 * first.held[1]
+
+
+def test_a_quantizer_that_the_file_has_not_is_another_graph(tmp_path: Path) -> None:
+    """The reference rounds coarsely between a dense layer and its ReLU, which the file has made one."""
+    net = dense()
+    first, *others = net.nodes
+    options = {"keepNumDims": False}
+    apart = [
+        replace(first, output="sum", options=options),
+        Node("QUANTIZE", ["sum"], "stored", first.shape, grid=(ranges(net)["h1"][1] / 6, 0)),
+        Node("DEQUANTIZE", ["stored"], "again", first.shape),
+        Node("RELU", ["again"], "h1", first.shape),
+    ]
+    files = write_pair(tmp_path, net)
+    files.reference.write_bytes(float_model(replace(net, nodes=[*apart, *others])))
+    explanation = explained(files)
+    check_account(explanation)
+    assert explanation.leading == GRAPH
+    assert frontier_of(explanation).shares[GRAPH] >= LEADS
+    assert explanation.departs.startswith("the converter fused FULLY_CONNECTED and RELU (")
+    assert explanation.departs.endswith("the reference rounds twice there, the file once")
+
+
+def test_parts_of_the_data_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = write_pair(tmp_path, dense())
+    whole = explained(files)
+    monkeypatch.setattr(pair_ladder, "ELEMENTS_AT_ONCE", 200)
+    parts = explained(files)
+    assert parts.rungs == whole.rungs
+    assert parts.layers == whole.layers
+    assert parts.differences == whole.differences
+    assert frontier_of(parts).samples == frontier_of(whole).samples
+    for mechanism, share in frontier_of(whole).shares.items():
+        assert frontier_of(parts).shares[mechanism] == pytest.approx(share, abs=1e-9)
+
+
+def test_strangers_are_refused_in_one_line(tmp_path: Path) -> None:
+    net, other = dense(), dense(seed=9)
+    files = write_pair(tmp_path, net, ranges(other), other)
+    with pytest.raises(NotComparable, match="not the same model: 0 of the 3 kernels"):
+        explained(files)
+
+
+def test_two_runtimes_of_one_file_are_taken_apart_too(tmp_path: Path) -> None:
+    files = write_pair(tmp_path, dense(samples=400))
+    with RuntimeProcess("reference") as first, RuntimeProcess("builtin") as second:
+        explanation = explain_runtimes(load_tflite(files.candidate), files.batch, (first, second), 0.01)
+    frontier = frontier_of(explanation)
+    assert frontier.closes == 0
+    assert sum(frontier.shares.values()) == pytest.approx(1, abs=1e-9)
+    assert set(frontier.shares) == {"rounding"}
+    assert explanation.leading == "rounding"
 
 
 def test_features_that_one_grid_rounds_away_are_named(tmp_path: Path) -> None:

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from conftest import Runs
 from networks import NETWORKS
-from quantized_models import Made, convolutions
+from quantized_models import Made
 
 from quantdiff import api
-from quantdiff.errors import NotComparable
 from quantdiff.ladder.explanation import BIAS, LISTED, MECHANISMS, ROUNDING, WEIGHTS, Explanation
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
@@ -141,12 +140,6 @@ def test_planted_weight_is_found_named_and_told_from_rounding(runs: Runs, tmp_pa
     assert wrong.planted
     assert wrong.max_steps > 30
     assert explanation.leading == WEIGHTS
-
-
-def test_strangers_are_refused_in_one_line(runs: Runs, made: Callable[..., Made]) -> None:
-    _, out = runs(model="dense2")
-    with pytest.raises(NotComparable, match="not the same model: 0 of the"):
-        api.explain(made(convolutions).keras, out / "model.tflite", some(out / "data.npz"))
 
 
 def test_local_errors_belong_to_the_layer_that_makes_them(runs: Runs) -> None:

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from quantdiff.graph import Operator
 from quantdiff.ladder.matching import computing
 from quantdiff.ladder.real_graph import Setting
 from quantdiff.ladder.rungs import real_inputs
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
+from quantdiff.ops import CLAMPS
 
 FLOATS = 1e-5  # of the largest value: what another order of sums may do
 FEW = 8  # samples
@@ -39,11 +41,22 @@ def departure(switches: Switches, rows: Batch) -> str:
             want = want.reshape(len(want), *got.shape[1:])
             apart = float(np.abs(got - want).max(initial=0))
             if apart > FLOATS * float(np.abs(want).max(initial=0)) and tensor not in switches.ends:
+                if (twice := _rounds_twice(switches, operator, partner)) is not None:
+                    return twice
                 name = f"{operator.op} {operator.index} ({file.graph.tensors[tensor].label})"
                 return f"{name} is the first operator that gives something else, by up to {apart:.4g}"
             grid = switches.own.get(tensor)
             known[tensor] = want if grid is None else grid.clipped(grid.rounded(want))
     return ""
+
+
+def _rounds_twice(switches: Switches, operator: Operator, partner: int) -> str | None:
+    """The words where the reference rounds between an operator and an activation that the file has made one."""
+    reference, maker = switches.reference, switches.reference.real.graph.producer(partner)
+    if maker is None or maker.op not in CLAMPS or reference.of(maker.inputs[0]) not in reference.grids:
+        return None
+    name = switches.layer_of(operator.outputs[0])
+    return f"the converter fused {operator.op} and {maker.op} ({name}): the reference rounds twice there, the file once"
 
 
 def _unrounded(switches: Switches, tensor: int) -> Setting:

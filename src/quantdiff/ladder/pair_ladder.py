@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -97,7 +97,7 @@ def explain_pair(question: Question, runs_on: RunsOn, progress: Progress = silen
     ladder: Ladder | None = None
     sums = Sums(Account(MECHANISMS), {}, None, {}, missing=() if rules else (f"rules for {name}",))
     with closing(_readings(question, runs_on)) as readings:
-        for reading in readings:
+        for reading in (part for whole in readings for part in in_parts(whole)):
             own = question.trace(reading.rows)
             if ladder is None:
                 ladder = set_up(question, reading, own)
@@ -221,6 +221,8 @@ def _real(
     return {mechanism: real.outputs(found, grids, mechanism) for mechanism in real.values}
 
 
+ELEMENTS_AT_ONCE = 2**21
+"""Of the runtime's tensors, of which every rung has as many doubles."""
 DEPARTS = 1e-3  # steps: what floats may lie apart
 
 
@@ -243,6 +245,29 @@ def _given(ladder: Ladder, reading: Reading, real: RealRungs, reference: Sequenc
     values = {i: v[:count] for i, v in real.values[REWRITTEN].items()}
     values |= dict(zip(graph.inputs, inputs, strict=True))
     return Given(inputs, recorded, runtime, [y[:count] for y in reference], low, bare, values)
+
+
+def in_parts(reading: Reading) -> Iterator[Reading]:
+    """A slice as parts of which every rung of real arithmetic finds room in memory at once."""
+    runs = len(reading.inputs[0])
+    each = sum(v.size for v in reading.values.values()) // max(1, runs)
+    size = max(1, ELEMENTS_AT_ONCE // max(1, each))
+    if size >= runs:
+        yield reading
+        return
+    samples = len(reading.rows) // runs
+    for at in range(0, runs, size):
+        place = slice(at, at + size)
+        rows = slice(at * samples, (at + size) * samples)
+        yield replace(
+            reading,
+            start=reading.start + rows.start,
+            rows=replace(reading.rows, arrays={n: a[rows] for n, a in reading.rows.arrays.items()}, labels=None),
+            inputs=tuple(x[place] for x in reading.inputs),
+            values={i: _rows(v, runs, place) for i, v in reading.values.items()},
+            outputs=tuple(_rows(y, runs, place) for y in reading.outputs),
+            changed=0 if at else reading.changed,
+        )
 
 
 def _single(ladder: Ladder, sums: Sums, reading: Reading, real: RealRungs, reference: Sequence[Array]) -> None:

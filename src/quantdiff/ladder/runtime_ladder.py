@@ -12,8 +12,9 @@ from quantdiff.errors import BadData
 from quantdiff.graph import Graph, Model, Operator
 from quantdiff.ladder.account import Account, LayerAccount, Target
 from quantdiff.ladder.candidate_end import named
-from quantdiff.ladder.explanation import CURVES, REFERENCE, ROUNDING, RUNTIME, Explanation
-from quantdiff.ladder.targets import ends_of_file
+from quantdiff.ladder.explanation import CURVES, REFERENCE, ROUNDING, RUNTIME, Explanation, Frontier
+from quantdiff.ladder.runtime_frontier import SAMPLES, Between, frontier_between
+from quantdiff.ladder.targets import OutputGrids, ends_of_file
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
@@ -40,6 +41,7 @@ class Sums:
     closed_candidate: bool = True
     changed: int = 0
     samples: int = 0
+    frontier: Frontier | None = None
 
 
 def explain_runtimes(
@@ -84,6 +86,7 @@ def explain_runtimes(
         differences=tuple(sums.outputs.listed),
         layers=tuple(each.value() for each in sums.layers.values()),
         unsupported=missing,
+        frontier=sums.frontier,
         notes=disturbed(sums.changed),
     )
 
@@ -107,12 +110,22 @@ def _add(
         for name, chain, reading in (("closed_reference", REFERENCE, ours), ("closed_candidate", ROUNDING, theirs)):
             same = all(same_bits(chains[chain].values[i], reading.values[i]) for i in graph.outputs)
             setattr(sums, name, getattr(sums, name) and same)
+        if runtimes and sums.frontier is None and not keeps_resources(graph):
+            sums.frontier = _taken_apart(model, ends, runtimes[0], readings)
     targets = ends.targets(theirs.outputs)
     sums.outputs.add(targets, [found[m] for m in RUNGS], theirs.start, len(theirs.rows))
     sums.changed += ours.changed + theirs.changed
     sums.samples += len(theirs.rows)
     _layers(model, runtimes, sums, readings, chains)
     return named(missing)
+
+
+def _taken_apart(model: Model, ends: OutputGrids, rules: Runtime, readings: tuple[Reading, Reading]) -> Frontier | None:
+    """The frontier of the first samples; None where nothing differs in them."""
+    ours, theirs = readings
+    inputs = [array[:SAMPLES] for array in theirs.inputs]
+    recorded = {i: array[:SAMPLES] for i, array in theirs.values.items() if len(array) == len(theirs.inputs[0])}
+    return frontier_between(Between(model, ends, rules, inputs, recorded), [y[:SAMPLES] for y in ours.outputs])
 
 
 def _chains(model: Model, inputs: Sequence[Array], runtimes: tuple[Runtime, Runtime]) -> dict[str, Simulation]:

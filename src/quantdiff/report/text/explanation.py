@@ -63,7 +63,8 @@ def _frontier(frontier: Frontier, console: Console) -> Table:
     ]
     if len(shown) < len(frontier.items):
         rows.append((f"{rest:.1%}", "", "", "", f"{len(frontier.items) - len(shown)} more", ""))
-    rows.append(("", f"{frontier.output_grid:.1%}", "", "", "output_grid", "(beside the error)"))
+    if frontier.output_grid:
+        rows.append(("", f"{frontier.output_grid:.1%}", "", "", "output_grid", "(beside the error)"))
     return _fitted(("share", "power", "rms", "operator", "mechanism", "layer"), rows, 3, console)
 
 
