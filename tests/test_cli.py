@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import float_pairs
 import numpy as np
 import pytest
 import small_models as models
@@ -265,6 +266,18 @@ def test_diff_of_two_tflite_files_never_imports_tensorflow(folder: Path) -> None
         f"result = CliRunner().invoke(main, ['diff', *{arguments}]); assert result.exit_code == 0"
     )
     assert not modules_after(code) & set(HEAVY.split(", "))
+
+
+@pytest.mark.golden
+def test_explain_of_a_float_file_never_imports_tensorflow(tmp_path: Path) -> None:
+    files = float_pairs.write_pair(tmp_path, float_pairs.dense())
+    np.savez(tmp_path / "data.npz", allow_pickle=False, **files.batch.arrays)
+    arguments = [str(files.reference), str(files.candidate), "--data", str(tmp_path / "data.npz")]
+    code = (
+        "from click.testing import CliRunner; from quantdiff.cli import main\n"
+        f"result = CliRunner().invoke(main, ['explain', *{arguments}]); assert result.exit_code == 0, result.stderr"
+    )
+    assert not modules_after(code) & {"tensorflow", "tf_keras", "keras"}
 
 
 def test_a_missing_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
