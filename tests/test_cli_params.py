@@ -53,7 +53,6 @@ def test_bad_input_is_one_line(folder: Path) -> None:
     trouble(invoke("params", folder / "none.tflite"), "none.tflite")
     trouble(invoke("params", folder / "data.npz"), "data.npz")
     trouble(invoke("params", folder / "int8.tflite", "--data", folder / "none.npz"), "none.npz")
-    trouble(invoke("params", folder / "int8.tflite", folder / "int8.tflite"), "Keras")
     trouble(invoke("params", "--model", "dense0"), "dense0")
 
 

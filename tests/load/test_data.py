@@ -105,7 +105,7 @@ def test_arrays_are_bound_by_name_by_number_or_by_a_shape_of_their_own() -> None
 
 def test_names_that_fit_nothing_are_not_taken_by_position() -> None:
     a, b = np.zeros((3, 2)), np.ones((3, 2))
-    with pytest.raises(UnknownInputs, match=r"arrays p, q are no inputs of m; name them alias0, alias1 \(or 0, 1"):
+    with pytest.raises(UnknownInputs, match=r"arrays p, q are no inputs of m; name them in0, in1 \(or 0, 1"):
         bind(make_batch({"p": a, "q": b}, "s"), slots((None, 2), (-1, 2)), "m")
     with pytest.raises(UnknownInputs):
         bind(make_batch({"p": a, "q": b}, "s"), slots((None, 2)), "m")

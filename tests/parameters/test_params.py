@@ -108,9 +108,11 @@ def test_kernels_by_hand_are_keras_own(made: Callable[..., Made]) -> None:
             several = len(trained.low) > 1
             ends = (np.array(trained.low, np.float32), np.array(trained.high, np.float32))
             args = ends if several else (ends[0][0], ends[1][0])
-            last = np.moveaxis(layer.kernel, layer.channel_axis, -1)
-            wanted = ops[several](last, *args, 8, True).numpy()
-            assert np.array_equal(np.moveaxis(quantized_kernel(layer, trained), layer.channel_axis, -1), wanted)
+            ours = (
+                np.moveaxis(each, layer.channel_axis, -1) for each in (layer.kernel, quantized_kernel(layer, trained))
+            )
+            last, found = (each.reshape(-1, len(trained.low)) if several else each for each in ours)
+            assert np.array_equal(found, ops[several](last, *args, 8, True).numpy())
 
 
 def test_watching_layers_changes_nothing(made: Callable[..., Made]) -> None:

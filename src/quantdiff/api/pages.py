@@ -23,7 +23,7 @@ from quantdiff.api.engines import (
 from quantdiff.api.experiments import FILES, RESULTS
 from quantdiff.api.explanations import PLAIN, Asked, explain_opened
 from quantdiff.api.layers import layer_reports
-from quantdiff.api.parameters import params_opened
+from quantdiff.api.parameters import file_parameters, params_opened
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.errors import BadData, QuantdiffError
@@ -80,7 +80,9 @@ def page_opened(
     failures, parameters, findings = list(outcome.failures), None, None
     model = pair.candidate.file
     if model is not None:
-        parameters = _tried("params", failures, lambda: params_opened(pair, batch))
+        parameters = _tried("params", failures, lambda: params_opened(pair, batch)) or _tried(
+            "params", failures, lambda: file_parameters(pair.candidate, batch)
+        )
         findings = _tried("lint", failures, lambda: lint_model(model, pair.reference.engines[0]))
     provenance = Provenance(outcome.made_by, outcome.artifacts, outcome.notes, tuple(dict.fromkeys(failures)), command)
     return page_of(outcome, explanations, parameters, findings, provenance)

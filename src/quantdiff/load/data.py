@@ -176,7 +176,8 @@ def bind(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[Array, ...]:
 def wanted_names(slots: Sequence[Slot]) -> str:
     """``left, right (or 0, 1 in this order)``."""
     order = f" (or {', '.join(str(i) for i, _ in enumerate(slots))} in this order)" if len(slots) > 1 else ""
-    return ", ".join(slot.aliases[-1] if slot.aliases else slot.name for slot in slots) + order
+    plain = (slot.aliases[-1] if ":" in slot.name and slot.aliases else slot.name for slot in slots)
+    return ", ".join(plain) + order
 
 
 def _by_name(arrays: Mapping[str, Array], slots: Sequence[Slot]) -> list[Array] | None:
