@@ -149,6 +149,7 @@ def range_narrow(data: bytearray, graph: Graph) -> str:
         tensor = read_model(memoryview(bytes(changed))).main.tensors[added.index]
         if tensor.quant is not None and tensor.quant.scale[0] < scale:
             data[:] = changed
+            break
     return CLIPPING
 
 

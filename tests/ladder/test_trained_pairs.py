@@ -57,6 +57,9 @@ def check_account(explanation: Explanation) -> None:
         assert layer.local[-2:] == layer.differing_after[-2:] == (0, 0)
 
 
+UNPROVEN = {"autoencoder": "FULLY_CONNECTED 2", "ds_cnn": "not the reference"}
+
+
 def check_graph(explanation: Explanation) -> None:
     """The file's graph with the reference's numbers is the reference, but for a tie at one of its own roundings."""
     assert explanation.rewritten is not None
@@ -68,7 +71,7 @@ def check_graph(explanation: Explanation) -> None:
     assert all(match.how != "none" for match in explanation.matching)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", sorted(set(NETWORKS) - {"resnet", *UNPROVEN}))
 def test_every_output_of_every_network_is_accounted_for(networks: Callable[[str], Made], name: str) -> None:
     made = networks(name)
     answer = api.explain(made.keras, made.tflite, some(made.data), ALL)
@@ -77,6 +80,28 @@ def test_every_output_of_every_network_is_accounted_for(networks: Callable[[str]
     for explanation in answer.found:
         check_account(explanation)
         check_graph(explanation)
+
+
+def test_a_pool_that_the_file_rounds_on_two_grids_is_another_graph(networks: Callable[[str], Made]) -> None:
+    """The converter keeps the pool on its input's grid and rounds once more behind it; the reference does not."""
+    made = networks("resnet")
+    (explanation,) = api.explain(made.keras, made.tflite, some(made.data)).found
+    check_account(explanation)
+    assert explanation.rewritten is not None
+    assert explanation.rewritten.flips > 0
+    assert "AVERAGE_POOL_2D" in explanation.departs
+
+
+@pytest.mark.parametrize("name", UNPROVEN)
+def test_a_graph_that_is_not_the_references_names_no_cause(networks: Callable[[str], Made], name: str) -> None:
+    """A norm behind a dense layer and a pool on two grids: the file computes another function of those numbers."""
+    made = networks(name)
+    (explanation,) = api.explain(made.keras, made.tflite, some(made.data)).found
+    assert UNPROVEN[name] in explanation.unaccounted
+    assert explanation.frontier is None
+    assert not explanation.wrong_weights
+    assert not explanation.advice
+    assert explanation.leading is None
 
 
 @pytest.mark.parametrize("bias", [True, False])

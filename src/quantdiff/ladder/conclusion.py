@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from quantdiff.ladder.cures import cures
-from quantdiff.ladder.explanation import REAL, REWRITTEN, Closeness, Explanation, Matched, Saturated
+from quantdiff.ladder.explanation import GRAPH, REAL, REWRITTEN, Closeness, Explanation, Frontier, Matched, Saturated
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.unrelated import wrong_weights
 from quantdiff.run.inner_tensors import disturbed
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from quantdiff.ladder.pair_ladder import Ladder, Sums
 
 EXACT = 1e-9  # steps: what sums of doubles may lie apart
+UNPROVEN = 4.0  # times the power of the error: twice its size
 
 
 def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
@@ -22,6 +23,9 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
     account, found = sums.outputs, ladder.switches
     frontier = sums.attribution.value() if sums.attribution is not None else None
     advice = cures(sums.trial, sums.attribution) if sums.trial is not None and sums.attribution is not None else ()
+    why = ladder.why or _unproven(frontier, sums.departs)
+    if why:  # an account that closes under wrong names is worse than none
+        found, frontier, advice = None, None, ()
     return Explanation(
         reference=ladder.question.kind,
         candidate=f"tflite:{runtime}",
@@ -37,7 +41,7 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
         layers=tuple(each.value() for each in sums.layers.values()),
         wrong_weights=tuple(wrong_weights(found)) if found is not None else (),
         advice=advice,
-        unaccounted=ladder.why,
+        unaccounted=why,
         unsupported=sums.missing,
         notes=(*ladder.question.notes, *_borrowed(sums), *disturbed(sums.changed)),
         frontier=frontier,
@@ -48,6 +52,13 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
         saturated=_saturated(sums),
         signed=sums.signed,
     )
+
+
+def _unproven(frontier: Frontier | None, departs: str) -> str:
+    """Why nothing that is exchanged can be believed: the two graphs lie farther apart than file and reference do."""
+    if frontier is None or frontier.powers.get(GRAPH, 0.0) <= UNPROVEN:
+        return ""
+    return f"the file's graph with the reference's numbers is not the reference: {departs or 'its outputs differ'}"
 
 
 def matching(switches: Switches) -> tuple[Matched, ...]:
