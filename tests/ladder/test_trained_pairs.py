@@ -57,7 +57,7 @@ def check_account(explanation: Explanation) -> None:
         assert layer.local[-2:] == layer.differing_after[-2:] == (0, 0)
 
 
-UNPROVEN = {"autoencoder": "FULLY_CONNECTED 2", "ds_cnn": "not the reference"}
+UNPROVEN = {"autoencoder": "FULLY_CONNECTED 2"}
 
 
 def check_graph(explanation: Explanation) -> None:
@@ -94,7 +94,7 @@ def test_a_pool_that_the_file_rounds_on_two_grids_is_another_graph(networks: Cal
 
 @pytest.mark.parametrize("name", UNPROVEN)
 def test_a_graph_that_is_not_the_references_names_no_cause(networks: Callable[[str], Made], name: str) -> None:
-    """A norm behind a dense layer and a pool on two grids: the file computes another function of those numbers."""
+    """A norm behind a dense layer is folded into the file's kernel, not into that of the lowered reference."""
     made = networks(name)
     (explanation,) = api.explain(made.keras, made.tflite, some(made.data)).found
     assert UNPROVEN[name] in explanation.unaccounted
@@ -124,6 +124,19 @@ def test_bias_leads_on_reference_and_rounding_on_builtin(runs: Runs) -> None:
     rungs = {each.runtime: {rung.mechanism: rung.resolved for rung in each.rungs} for each in answer.found}
     assert rungs["reference"][BIAS] > 0.9 * answer.found[0].differing
     assert rungs["builtin"][ROUNDING] > rungs["builtin"][BIAS]
+
+
+def test_a_grid_that_the_reference_puts_behind_its_flattening_stands_at_the_files_input(
+    runs: Runs, tmp_path: Path
+) -> None:
+    """The file quantizes its input at once: values between the steps, and beyond the range, are the same on both."""
+    _, out = runs(model="dense2")
+    x = np.random.default_rng(3).uniform(-0.5, 2, (200, 28, 28)).astype(np.float32)
+    np.savez(tmp_path / "between.npz", allow_pickle=False, x=x)
+    (explanation,) = api.explain(out / "qat.h5", out / "model.tflite", tmp_path / "between.npz").found
+    check_account(explanation)
+    check_graph(explanation)
+    assert not explanation.unaccounted
 
 
 def test_float_reference_begins_with_ranges_and_weights(runs: Runs) -> None:

@@ -114,7 +114,7 @@ def switches(model: Model, lowering: Model) -> Switches:
     file, reference = real_graph(model.main), lowered(real_graph(lowering.main, lowering.subgraphs))
     pairs = pair_operators(file, reference)
     partners = _partners(file, reference, pairs)
-    own = {i: reference.grids[j] for i, j in partners.items() if j in reference.grids and i in file.grids}
+    own = _own(file, {i: reference.grids[j] for i, j in partners.items() if j in reference.grids and i in file.grids})
     inputs = _inputs(model.main)
     return Switches(
         model,
@@ -123,7 +123,7 @@ def switches(model: Model, lowering: Model) -> Switches:
         reference,
         match_constants(file, reference, pairs),
         frozenset(_biases(file)),
-        {i: grid for i, grid in own.items() if i not in file.copies},
+        own,
         frozenset(inputs),
         tuple(_end(file, i) for i in model.main.outputs),
         partners,
@@ -147,6 +147,31 @@ def _partners(file: RealGraph, reference: Lowered, pairs: tuple[tuple[Operator, 
         if operator.op in RECODES and operator.inputs[0] in found:
             found.setdefault(operator.outputs[0], found[operator.inputs[0]])
     return found
+
+
+def _own(file: RealGraph, found: Mapping[int, Grid]) -> dict[int, Grid]:
+    """The reference's grids where the file has its own: one that the reference puts on behind a move stands before it.
+
+    A file quantizes its input at once, a reference may flatten it first.
+    """
+    own = {i: grid for i, grid in found.items() if i not in file.copies}
+    for tensor, grid in found.items():
+        root = _moved_from(file, tensor)
+        if root is not None:
+            own.setdefault(root, grid)
+    return own
+
+
+def _moved_from(file: RealGraph, tensor: int) -> int | None:
+    """The tensor that a copy moves; None where others read it, or where several are joined."""
+    while tensor in file.copies:
+        maker = file.graph.producer(tensor)
+        if maker is None or traits(maker.op).joins or not traits(maker.op).moves:
+            return None
+        tensor = maker.inputs[traits(maker.op).x]
+        if len(file.graph.readers(tensor)) > 1:
+            return None
+    return tensor
 
 
 def _inputs(graph: Graph) -> list[int]:

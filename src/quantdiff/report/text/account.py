@@ -42,8 +42,9 @@ CAUSES: Mapping[str, str] = {
 MOST_PLACES, BEYOND = 10, 0.01
 TOLD, NAMED, MOST_NAMED = 0.005, 0.1, 3
 """Shares: from which a mechanism is told, and an item named; how many items."""
-OUTSIDE, CLIPPED, MANY, MATTERS = 0.001, 3, 0.25, 0.05
-"""Shares of outputs and tensors, a number of tensors, and a share of the error, from which a warning is due."""
+OUTSIDE, CLIPPED, MANY, MATTERS, UNSETTLED = 0.001, 3, 0.25, 0.05, 0.25
+"""Shares of outputs and tensors, a number of tensors, a share of the error, and a distance of the shares of the two
+halves of the samples, from which a warning is due."""
 
 
 def sentence(explanation: Explanation) -> str:
@@ -133,6 +134,7 @@ def warnings(explanation: Explanation) -> Iterator[str]:
     if explanation.departs:
         yield f"the two graphs are not the same: {explanation.departs}"
     yield from _lost(explanation)
+    yield from _unsettled(explanation)
     clipped, tensors = _clipped(explanation), {layer.tensor for layer in explanation.layers}
     if len(clipped) >= max(CLIPPED, len(tensors) * MANY) and _share(explanation, "activation_clipping") >= MATTERS:
         names = ", ".join(item_name(item) for item in clipped[:CLIPPED])
@@ -161,6 +163,17 @@ def _lost(explanation: Explanation) -> Iterator[str]:
                 f"{len(item.lost)} features of {item_name(item)} vary by less than one of its steps and are lost "
                 f"({places}): one grid holds {item.held[0]:.4g} … {item.held[1]:.4g} for all; scale them before"
             )
+
+
+def _unsettled(explanation: Explanation) -> Iterator[str]:
+    """Shares that the next samples may change: a few of them make most of the error."""
+    frontier = explanation.frontier
+    worst = max(leading_items(frontier), key=lambda item: item.spread, default=None) if frontier is not None else None
+    if frontier is not None and worst is not None and worst.spread > UNSETTLED and explanation.differing:
+        yield (
+            f"the shares are those of the first {frontier.samples:,} samples and may be others for the rest: "
+            f"between their two halves the share of {item_name(worst)} differs by {worst.spread:.0%}"
+        )
 
 
 def _share(explanation: Explanation, mechanism: str) -> float:
