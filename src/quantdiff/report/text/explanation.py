@@ -16,25 +16,14 @@ from quantdiff.report.text.account import CAUSES, sentence, warnings
 
 BAR, NAME, GAP = 22, 24, 2  # characters: of a bar, of a layer's name at least, between columns
 LEAST_NAME = 10
-EXPECTED = 24  # characters of two shares and the gaps beside them
 ROWS, LEAST = 12, 0.005
 """Of the frontier: rows at most, and the share from which an item has one."""
 
 
 def print_expectation(expected: Prediction, console: Console) -> None:
-    """Print what is to be expected before the runtime runs."""
-    title = f"\n{expected.reference} → {expected.runtime}, expected to differ".upper()
-    console.print(Text.assemble((title, "bold"), f"   before {expected.runtime} runs"))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("layer", no_wrap=True)
-    for name in ("simulator", "closed form"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for layer in expected.layers:
-        if layer.exactly or layer.closed_form:
-            name = escape(cropped(short(layer.layer), console.width - EXPECTED))
-            table.add_row(name, f"{layer.exactly:.3%}", _share(layer.closed_form))
-    table.add_row(Text("outputs", style="bold"), f"{expected.exactly:.3%}", _share(expected.closed_form))
-    console.print(table)
+    """Print in one line what is to be expected before the runtime runs; layers show theirs beside what is measured."""
+    share = _expected(expected.exactly, expected.closed_form)
+    console.print(_line(f"expected before {expected.runtime} runs: {share}", "dim"), soft_wrap=True)
 
 
 def print_explanation(explanation: Explanation, console: Console) -> None:
@@ -140,6 +129,13 @@ def _print_layers(layers: Sequence[LayerLadder], mechanisms: Sequence[str], cons
         console.print(Text(f"{len(layers) - len(different)} {more}: equal throughout", style="dim"))
 
 
+def _expected(exactly: float, closed_form: float | None) -> str:
+    """Shares of the outputs that will differ."""
+    return f"{exactly:.3%} by its simulator" + (
+        "" if closed_form is None else f", {closed_form:.3%} by the closed form"
+    )
+
+
 def _share(share: float | None) -> str:
     return "" if share is None else f"{share:.3%}"
 
@@ -156,13 +152,9 @@ def _remarks(explanation: Explanation) -> Iterator[Text]:
     if explanation.advice:
         yield Text("\nCures, predicted on the graph:", style="bold")
         yield from (_line(f"  {each.text}") for each in explanation.advice)
-    exactly, expected = explanation.expected_exactly, explanation.expected
-    if exactly is not None:
-        closed_form = "" if expected is None else f", {expected:.3%} by the closed form"
-        yield Text(
-            f"\nexpected before {explanation.runtime} ran: {exactly:.3%} by its simulator{closed_form}; "
-            f"measured {explanation.measured:.3%}"
-        )
+    if explanation.expected_exactly is not None:
+        share = _expected(explanation.expected_exactly, explanation.expected)
+        yield Text(f"\nexpected before {explanation.runtime} ran: {share}; measured {explanation.measured:.3%}")
     yield from _closed(explanation)
     yield from (_line(note, "dim") for note in explanation.notes)
 
