@@ -15,7 +15,9 @@ from quantdiff.compare.evidence import Evidence, Sample, confusion_of, pictures_
 from quantdiff.compare.layers.figures import LayerFigures, WorstSample
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.outcome import Failure, Outcome
-from quantdiff.ladder.explanation import MECHANISMS, Advice, Explanation, Frontier, Item, Rung
+from quantdiff.ladder.explanation import Explanation, Frontier, Item, Rung
+from quantdiff.ladder.findings import Advice
+from quantdiff.ladder.mechanisms import MECHANISMS
 from quantdiff.linting.finding import Finding, Location, Severity
 from quantdiff.linting.lint import LintReport
 from quantdiff.load.tflite import read_model

@@ -10,8 +10,8 @@ import pytest
 from float_pairs import NETS, write_pair
 
 from quantdiff.ladder import explanation
-from quantdiff.ladder.explanation import FRAMEWORK, GRAPH, KERNEL, MECHANISMS, OUTPUT_GRID, SMALLER
 from quantdiff.ladder.frontier import local_settings
+from quantdiff.ladder.mechanisms import FRAMEWORK, GRAPH, KERNEL, MECHANISMS, OUTPUT_GRID, SMALLER
 from quantdiff.ladder.rungs import real_inputs
 from quantdiff.ladder.switches import SWITCHES, switches
 from quantdiff.load.tflite import load_tflite

@@ -14,20 +14,10 @@ import pytest
 from float_pairs import NETS, RELU, RELU_N1_TO_1, Files, Net, Node, dense, float_model, ranges, write_pair
 
 from quantdiff.errors import NotComparable
-from quantdiff.ladder import pair_ladder
-from quantdiff.ladder.explanation import (
-    BIAS,
-    CLIPPING,
-    GRAPH,
-    INPUT,
-    MECHANISMS,
-    REWRITTEN,
-    STEPS,
-    WEIGHTS,
-    Explanation,
-    Frontier,
-)
+from quantdiff.ladder import slices
+from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.ladder.frontier import frontier, in_real_units
+from quantdiff.ladder.mechanisms import BIAS, CLIPPING, GRAPH, INPUT, MECHANISMS, REWRITTEN, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.runtime_ladder import explain_runtimes
@@ -228,7 +218,7 @@ def test_a_quantizer_that_the_file_has_not_is_another_graph(tmp_path: Path) -> N
 def test_parts_of_the_data_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = write_pair(tmp_path, dense())
     whole = explained(files)
-    monkeypatch.setattr(pair_ladder, "ELEMENTS_AT_ONCE", 200)
+    monkeypatch.setattr(slices, "ELEMENTS_AT_ONCE", 200)
     parts = explained(files)
     assert parts.rungs == whole.rungs
     assert parts.layers == whole.layers

@@ -16,7 +16,8 @@ from networks import NETWORKS
 from quantized_models import Made
 
 from quantdiff import api
-from quantdiff.ladder.explanation import BIAS, LISTED, MECHANISMS, ROUNDING, WEIGHTS, Explanation
+from quantdiff.ladder.explanation import LISTED, Explanation
+from quantdiff.ladder.mechanisms import BIAS, MECHANISMS, ROUNDING, WEIGHTS
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.references.keras.frameworks import frameworks, quiet

@@ -8,19 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from quantdiff.ladder.explanation import (
-    CLIPPING,
-    FRAMEWORK,
-    GRAPH,
-    INPUT,
-    OUTPUT_GRID,
-    RANGES,
-    SMALLER,
-    Frontier,
-    Item,
-    Signed,
-)
+from quantdiff.ladder.explanation import Frontier, Item, Signed
 from quantdiff.ladder.frontier import Move, beside, frontier, walk
+from quantdiff.ladder.mechanisms import CLIPPING, FRAMEWORK, GRAPH, INPUT, OUTPUT_GRID, RANGES, SMALLER
 from quantdiff.ladder.real_graph import Values
 from quantdiff.ladder.rungs import in_slices, samples_at_once
 from quantdiff.ladder.switches import Switches

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from quantdiff.bitwise import same_bits
 from quantdiff.graph import Model, Operator
-from quantdiff.ladder.explanation import CURVES, ROUNDING
+from quantdiff.ladder.mechanisms import CURVES, ROUNDING
 from quantdiff.quant import Array
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.real_arithmetic import all_but_curves, simulate_ideal

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from quantdiff.ladder.cures import cures
-from quantdiff.ladder.explanation import GRAPH, REAL, REWRITTEN, Closeness, Explanation, Frontier, Matched, Saturated
+from quantdiff.ladder.explanation import Explanation, Frontier
+from quantdiff.ladder.findings import Closeness, Matched, Saturated
+from quantdiff.ladder.mechanisms import GRAPH, REAL, REWRITTEN
+from quantdiff.ladder.set_up import Ladder, Sums
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.unrelated import wrong_weights
 from quantdiff.run.inner_tensors import disturbed
-
-if TYPE_CHECKING:
-    from quantdiff.ladder.pair_ladder import Ladder, Sums
 
 EXACT = 1e-9  # steps: what sums of doubles may lie apart
 UNPROVEN = 4.0  # times the power of the error: twice its size

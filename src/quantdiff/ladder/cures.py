@@ -10,18 +10,9 @@ import numpy as np
 
 from quantdiff.graph import Model
 from quantdiff.ladder.attribution import Attribution, named
-from quantdiff.ladder.explanation import (
-    BIAS,
-    CLIPPING,
-    INPUT,
-    KERNEL,
-    RANGES,
-    STEPS,
-    WEIGHTS,
-    Advice,
-    Quality,
-)
+from quantdiff.ladder.findings import Advice, Quality
 from quantdiff.ladder.frontier import Move, beside
+from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import Grid, Setting
 from quantdiff.ladder.rungs import in_slices, output_on_grid, real_inputs
 from quantdiff.ladder.switches import SWITCHES, Switches

@@ -23,7 +23,7 @@ def departure(switches: Switches, rows: Batch) -> str:
 
     Each tensor of the file that has a partner is computed from those before it as the reference has them.
     """
-    few = Batch({name: array[:FEW] for name, array in rows.arrays.items()}, None, rows.source)
+    few = rows.part(slice(FEW))
     real, file = switches.reference.real, switches.file
     theirs = real.run(real_inputs(switches.lowering, few), switches.lowered_setting())
     inputs = real_inputs(switches.model, few)

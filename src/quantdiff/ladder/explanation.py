@@ -6,33 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quantdiff.compare.outcome import Failure
+from quantdiff.ladder.findings import Advice, Closeness, Matched, Saturated, WrongWeights
 from quantdiff.shown import Shown
 
-REFERENCE, REAL, REWRITTEN, INPUT, RANGES, WEIGHTS, BIAS, CLIPPING, STEPS, CURVES, ROUNDING, RUNTIME = (
-    "reference",
-    "real",
-    "rewritten",
-    "input_quantized",
-    "activation_ranges",
-    "weights",
-    "bias_to_int32",
-    "activation_clipping",
-    "activation_rounding",
-    "op_approximation",
-    "rounding",
-    "runtime",
-)
-MECHANISMS = (
-    REFERENCE, REAL, REWRITTEN, INPUT, RANGES, WEIGHTS, BIAS, CLIPPING, STEPS, CURVES, ROUNDING, RUNTIME
-)  # fmt: skip
-"""The ladder from the model as it was trained to the runtime as it runs; each rung exchanges one thing more."""
-FRAMEWORK, GRAPH, KERNEL, SMALLER, OUTPUT_GRID = "framework", "graph", "kernel", "smaller", "output_grid"
-"""Of the frontier alone: what the reference's own floats add, what differs between the two graphs, the runtime's
-arithmetic (curves and rounding), stretches of operators that are not told apart, and the output's own grid."""
 LISTED = 1000
 """Differing outputs that are listed one by one; all are counted."""
-FEW = 0.02
-"""Share of a kernel: what is more cannot be an accident of single weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,68 +73,6 @@ class LayerLadder:
 
 
 @dataclass(frozen=True, slots=True)
-class WrongWeights:
-    """A stored kernel that rounding does not lead to: ``count`` of ``size`` weights are off, by up to ``max_steps``.
-
-    A few that are far off were damaged or planted; where it is many, these are not the weights of this reference.
-    """
-
-    layer: str
-    tensor: str
-    count: int
-    size: int
-    max_steps: float
-    worst: tuple[int, ...]
-
-    @property
-    def planted(self) -> bool:
-        """True where all but a few weights are the reference's."""
-        return self.count <= max(1, self.size * FEW)
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """Outputs beside the reference's: how many differ, the signal to noise, the share of equal top-1 decisions.
-
-    ``rms_steps`` is the error before the output's own grid; None where only stored outputs are known.
-    """
-
-    differing: int
-    sqnr_db: float
-    top1_agreement: float | None
-    rms_steps: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """A change and what it would do, predicted on the graph: how many outputs differ before and after it.
-
-    The figures are of ``samples``. ``note`` says what else is to be known, such as that a change makes it worse.
-    """
-
-    mechanism: str
-    change: str
-    before: int
-    after: int
-    note: str = ""
-    samples: int = 0
-    now: Quality | None = None
-    then: Quality | None = None
-
-    @property
-    def text(self) -> str:
-        """``biases on the int32 grid: 1,337 → 5 differing outputs, 40.1 → 61.2 dB``."""
-        parts = [f"{self.before:,} → {self.after:,} differing outputs"]
-        if self.now is not None and self.then is not None:
-            parts.append(f"{self.now.sqnr_db:.2f} → {self.then.sqnr_db:.2f} dB")
-            if self.now.rms_steps is not None and self.then.rms_steps is not None:
-                parts.append(f"error {self.now.rms_steps:.3g} → {self.then.rms_steps:.3g} steps")
-            if self.now.top1_agreement is not None and self.then.top1_agreement is not None:
-                parts.append(f"same top-1 {self.now.top1_agreement:.1%} → {self.then.top1_agreement:.1%}")
-        return f"{self.change}: {', '.join(parts)}" + (f" ({self.note})" if self.note else "")
-
-
-@dataclass(frozen=True, slots=True)
 class Item:
     """What one mechanism of one operator changes at the outputs.
 
@@ -209,33 +125,6 @@ class Signed:
     layer: str
     mechanism: str
     steps: float
-
-
-@dataclass(frozen=True, slots=True)
-class Matched:
-    """How a constant of the file was matched with one of the reference; ``steps`` None: not at all."""
-
-    tensor: str
-    reference: str | None
-    how: str
-    steps: float | None
-    order: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Closeness:
-    """How far one run of real arithmetic lies from the reference's outputs: in steps, and as other integers."""
-
-    max_steps: float
-    flips: int
-
-
-@dataclass(frozen=True, slots=True)
-class Saturated:
-    """The share of the reference's outputs that lie outside what the file can say, and by how much at most."""
-
-    share: float
-    max_steps: float
 
 
 @dataclass(frozen=True, slots=True)

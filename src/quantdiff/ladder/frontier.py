@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quantdiff.graph import Operator
-from quantdiff.ladder.explanation import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
+from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import Setting, Values
 from quantdiff.ladder.switches import SWITCHES, Switches
 from quantdiff.quant import Array

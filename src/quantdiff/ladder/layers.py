@@ -8,7 +8,8 @@ import numpy as np
 
 from quantdiff.graph import Operator
 from quantdiff.ladder.account import LayerAccount, Target
-from quantdiff.ladder.explanation import (
+from quantdiff.ladder.frontier import in_real_units
+from quantdiff.ladder.mechanisms import (
     CLIPPING,
     CURVES,
     INPUT,
@@ -21,7 +22,6 @@ from quantdiff.ladder.explanation import (
     RUNTIME,
     STEPS,
 )
-from quantdiff.ladder.frontier import in_real_units
 from quantdiff.ladder.real_graph import Values
 from quantdiff.ladder.rungs import RealRungs
 from quantdiff.ladder.switches import Switches

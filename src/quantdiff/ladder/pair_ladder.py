@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from quantdiff.bitwise import same_bits
-from quantdiff.errors import BadData, UnsupportedOp
-from quantdiff.ladder.account import Account, LayerAccount
+from quantdiff.errors import BadData
+from quantdiff.ladder.account import Account
 from quantdiff.ladder.attribution import SAMPLES, Attribution, Given, lowered_outputs, signed
 from quantdiff.ladder.candidate_end import Chains, chains
 from quantdiff.ladder.conclusion import concluded
 from quantdiff.ladder.cures import Trial
 from quantdiff.ladder.departure import departure
-from quantdiff.ladder.explanation import (
-    MECHANISMS,
-    REAL,
-    REFERENCE,
-    REWRITTEN,
-    ROUNDING,
-    RUNTIME,
-    Explanation,
-    Signed,
-)
+from quantdiff.ladder.explanation import Explanation
 from quantdiff.ladder.frontier import beside, in_real_units
 from quantdiff.ladder.layers import add_layers, layers_of
+from quantdiff.ladder.mechanisms import MECHANISMS, REAL, REFERENCE, REWRITTEN, ROUNDING, RUNTIME
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.rungs import RealRungs, real_inputs, real_rungs
-from quantdiff.ladder.switches import Switches, switches
-from quantdiff.ladder.targets import OutputGrids, ends_of_file, order_from_reading, order_of_outputs
-from quantdiff.ladder.unrelated import check_related
-from quantdiff.load.data import Batch
+from quantdiff.ladder.set_up import Ladder, Sums, set_up
+from quantdiff.ladder.slices import by_run, in_parts, rows_of
+from quantdiff.ladder.switches import Switches
+from quantdiff.ladder.targets import OutputGrids
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.run.child import RuntimeProcess
@@ -44,45 +36,6 @@ from quantdiff.trace import Trace
 
 RunsOn = RuntimeProcess | Runtime
 """A process, or a runtime that is not installed: then its simulator stands for it."""
-
-
-@dataclass(slots=True)
-class Sums:
-    """What is added up while the data pass by; nothing grows with them.
-
-    ``apart``: by rung the largest distance from the reference in steps, and how many integers are others. ``trial``:
-    the first samples, on which cures are predicted. ``outside``: the reference's outputs beyond the file's range, of
-    all, and the farthest in steps.
-    """
-
-    outputs: Account
-    layers: dict[int, LayerAccount]
-    attribution: Attribution | None
-    apart: dict[str, tuple[float, int]]
-    outside: tuple[int, int, float] = (0, 0, 0.0)
-    closed: bool = True
-    changed: int = 0
-    samples: int = 0
-    missing: tuple[str, ...] = ()
-    borrowed: tuple[str, ...] = ()
-    departs: str = ""
-    trial: Trial | None = None
-    signed: tuple[Signed, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Ladder:
-    """What does not change from slice to slice.
-
-    ``switches`` None: the pair cannot be computed in real arithmetic; ``why`` says which operator.
-    ``lowered_order``: for each output of the file the place of the lowered reference's.
-    """
-
-    question: Question
-    grids: OutputGrids
-    switches: Switches | None
-    lowered_order: tuple[int, ...] = ()
-    why: str = ""
 
 
 def explain_pair(question: Question, runs_on: RunsOn, progress: Progress = silent) -> Explanation:
@@ -126,37 +79,6 @@ def _readings(question: Question, runs_on: RunsOn) -> Generator[Reading, None, N
     if isinstance(runs_on, RuntimeProcess):
         return read_tensors(model, tensors, batch, runs_on)
     return simulate_tensors(model, tensors, batch, runs_on)
-
-
-def set_up(question: Question, reading: Reading, own: Trace) -> Ladder:
-    """What the first slice tells: which output is which, and whether both graphs can be computed."""
-    order = order_from_reading(own, question.model, reading)
-    grids = ends_of_file(question.model.main, order, question.tolerance)
-    if question.lowering is None:
-        return Ladder(question, grids, None, (), question.why or "the reference has no graph of operators")
-    try:
-        found = replace(switches(question.model, question.lowering), names=question.names)
-        few = _first(reading.rows, 2)
-        values = found.file.run(real_inputs(question.model, few), found.rewritten)
-        found = replace(found, shapes={i: v.shape[1:] for i, v in values.items()})
-        low = _lowered_order(found, few, question, order)
-    except UnsupportedOp as error:
-        return Ladder(question, grids, None, (), str(error))
-    check_related(found)
-    return Ladder(question, grids, found, low)
-
-
-def _lowered_order(found: Switches, rows: Batch, question: Question, order: Sequence[int]) -> tuple[int, ...]:
-    """For each output of the file the lowered reference's: by way of the reference's own."""
-    real = found.reference.real
-    values = real.run(real_inputs(found.lowering, rows), found.lowered_setting())
-    outputs = [values[i].astype(np.float32) for i in real.graph.outputs]
-    places = order_of_outputs(question.trace(rows), found.lowering, outputs, "the lowered reference")
-    return tuple(places.index(k) for k in order)
-
-
-def _first(rows: Batch, count: int) -> Batch:
-    return Batch({name: array[:count] for name, array in rows.arrays.items()}, None, rows.source)
 
 
 def _add(ladder: Ladder, sums: Sums, reading: Reading, own: Trace, rules: Runtime | None) -> None:
@@ -213,7 +135,7 @@ def _real(
         samples = _given(ladder, reading, real, reference)
         sums.attribution.add(samples)
         first = [y[: len(samples.inputs[0])] for y in reference]
-        sums.trial = sums.trial or Trial(found, grids, _first(reading.rows, SAMPLES), first, samples.bare, rules)
+        sums.trial = sums.trial or Trial(found, grids, reading.rows.part(slice(SAMPLES)), first, samples.bare, rules)
         if _parted(found, real, grids.units) > DEPARTS and not sums.departs:
             sums.departs = departure(found, reading.rows)
     _single(ladder, sums, reading, real, reference)
@@ -221,8 +143,6 @@ def _real(
     return {mechanism: real.outputs(found, grids, mechanism) for mechanism in real.values}
 
 
-ELEMENTS_AT_ONCE = 2**21
-"""Of the runtime's tensors, of which every rung has as many doubles."""
 DEPARTS = 1e-3  # steps: what floats may lie apart
 
 
@@ -235,39 +155,16 @@ def _parted(found: Switches, real: RealRungs, units: tuple[float, ...]) -> float
 def _given(ladder: Ladder, reading: Reading, real: RealRungs, reference: Sequence[Array]) -> Given:
     found = ladder.switches
     assert found is not None
-    first, graph = _first(reading.rows, SAMPLES), ladder.question.model.main
+    first, graph = reading.rows.part(slice(SAMPLES)), ladder.question.model.main
     inputs = real_inputs(ladder.question.model, first)
     count = len(inputs[0])
     stored, runs = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}, len(reading.inputs[0])
-    recorded = in_real_units(found, {i: _rows(v, runs, slice(0, count)) for i, v in stored.items()}, count)
+    recorded = in_real_units(found, {i: rows_of(v, runs, slice(0, count)) for i, v in stored.items()}, count)
     low, bare = lowered_outputs(found, ladder.lowered_order, real_inputs(found.lowering, first))
     runtime = [recorded[i] for i in graph.outputs]
     values = {i: v[:count] for i, v in real.values[REWRITTEN].items()}
     values |= dict(zip(graph.inputs, inputs, strict=True))
     return Given(inputs, recorded, runtime, [y[:count] for y in reference], low, bare, values)
-
-
-def in_parts(reading: Reading) -> Iterator[Reading]:
-    """A slice as parts of which every rung of real arithmetic finds room in memory at once."""
-    runs = len(reading.inputs[0])
-    each = sum(v.size for v in reading.values.values()) // max(1, runs)
-    size = max(1, ELEMENTS_AT_ONCE // max(1, each))
-    if size >= runs:
-        yield reading
-        return
-    samples = len(reading.rows) // runs
-    for at in range(0, runs, size):
-        place = slice(at, at + size)
-        rows = slice(at * samples, (at + size) * samples)
-        yield replace(
-            reading,
-            start=reading.start + rows.start,
-            rows=replace(reading.rows, arrays={n: a[rows] for n, a in reading.rows.arrays.items()}, labels=None),
-            inputs=tuple(x[place] for x in reading.inputs),
-            values={i: _rows(v, runs, place) for i, v in reading.values.items()},
-            outputs=tuple(_rows(y, runs, place) for y in reading.outputs),
-            changed=0 if at else reading.changed,
-        )
 
 
 def _single(ladder: Ladder, sums: Sums, reading: Reading, real: RealRungs, reference: Sequence[Array]) -> None:
@@ -276,9 +173,9 @@ def _single(ladder: Ladder, sums: Sums, reading: Reading, real: RealRungs, refer
     if asked is None or found is None or not reading.start <= asked[0] < reading.start + len(reading.rows):
         return
     at = asked[0] - reading.start
-    rows = Batch({n: a[at : at + 1] for n, a in reading.rows.arrays.items()}, None, reading.rows.source)
+    rows = reading.rows.part(slice(at, at + 1))
     place, runs = slice(at, at + 1), len(reading.inputs[0])
-    stored = {i: _rows(v, runs, place) for i, v in reading.values.items()}
+    stored = {i: rows_of(v, runs, place) for i, v in reading.values.items()}
     one = replace(reading, rows=rows, values=stored, inputs=tuple(x[place] for x in reading.inputs))
     values = RealRungs({REWRITTEN: {i: v[at : at + 1] for i, v in real.values[REWRITTEN].items()}})
     given = _given(ladder, one, values, [y[at : at + 1] for y in reference])
@@ -319,14 +216,3 @@ def _outside(ladder: Ladder, sums: Sums, reference: Sequence[Array]) -> None:
             beyond, count = beyond + int(np.count_nonzero(over > 0.5)), count + over.size  # noqa: PLR2004 (rounding reaches so far)
             farthest = max(farthest, float(over.max(initial=0)))
     sums.outside = beyond, count, farthest
-
-
-def _rows(values: Array, runs: int, rows: slice) -> Array:
-    """Some of a tensor's runs, however its file states its shape."""
-    return values[rows] if len(values) == runs else values.reshape(runs, -1)[rows]
-
-
-def by_run(values: Array, runs: int) -> Array:
-    """A reference's output with the file's runs along axis 0: what is left over is dropped."""
-    each = max(1, len(values) // runs)
-    return values[: runs * each].reshape(runs, -1)

@@ -13,9 +13,10 @@ from quantdiff.ladder.account import Target
 from quantdiff.ladder.closed_form import expected_flips, free_share
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.ladder.layers import layers_of
-from quantdiff.ladder.pair_ladder import Ladder, by_run, set_up
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.rungs import lowered_values
+from quantdiff.ladder.set_up import Ladder, set_up
+from quantdiff.ladder.slices import by_run
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading, readable_tensors, simulate_tensors
 from quantdiff.sim.runtime import Runtime

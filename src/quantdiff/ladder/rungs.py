@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.graph import Graph, Model
-from quantdiff.ladder.explanation import BIAS, CLIPPING, INPUT, RANGES, REAL, STEPS, WEIGHTS
+from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, RANGES, REAL, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import RealGraph, Setting
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.targets import OutputGrids, on_grid

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.graph import Graph, Model, Operator
-from quantdiff.ladder.explanation import CURVES, ROUNDING, Frontier, Item
+from quantdiff.ladder.explanation import Frontier, Item
 from quantdiff.ladder.frontier import beside
+from quantdiff.ladder.mechanisms import CURVES, ROUNDING
 from quantdiff.ladder.targets import OutputGrids
 from quantdiff.quant import Array
 from quantdiff.sim.graph.operators import run_operator

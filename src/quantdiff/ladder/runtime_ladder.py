@@ -12,7 +12,8 @@ from quantdiff.errors import BadData
 from quantdiff.graph import Graph, Model, Operator
 from quantdiff.ladder.account import Account, LayerAccount, Target
 from quantdiff.ladder.candidate_end import named
-from quantdiff.ladder.explanation import CURVES, REFERENCE, ROUNDING, RUNTIME, Explanation, Frontier
+from quantdiff.ladder.explanation import Explanation, Frontier
+from quantdiff.ladder.mechanisms import CURVES, REFERENCE, ROUNDING, RUNTIME
 from quantdiff.ladder.runtime_frontier import SAMPLES, Between, frontier_between
 from quantdiff.ladder.targets import OutputGrids, ends_of_file
 from quantdiff.load.data import Batch

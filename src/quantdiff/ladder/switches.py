@@ -7,9 +7,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from quantdiff.graph import Graph, Model, Operator
-from quantdiff.ladder.explanation import BIAS, CLIPPING, INPUT, RANGES, REWRITTEN, STEPS, WEIGHTS
 from quantdiff.ladder.lowered import RECODES, Lowered, lowered
 from quantdiff.ladder.matching import Match, match_constants, pair_operators
+from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, RANGES, REWRITTEN, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import Grid, RealGraph, Setting, Values, real_graph
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS, traits
 

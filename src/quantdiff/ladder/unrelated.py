@@ -8,7 +8,7 @@ import numpy as np
 
 from quantdiff.errors import NotComparable
 from quantdiff.graph import Tensor
-from quantdiff.ladder.explanation import WrongWeights
+from quantdiff.ladder.findings import WrongWeights
 from quantdiff.ladder.matching import Match, stored
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import traits

@@ -44,6 +44,10 @@ class Batch:
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
+    def part(self, rows: slice) -> Batch:
+        """Some of the samples, without labels."""
+        return Batch({name: array[rows] for name, array in self.arrays.items()}, None, self.source)
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:

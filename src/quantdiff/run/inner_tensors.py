@@ -221,7 +221,4 @@ def _slices(model: Model, tensors: Sequence[int], batch: Batch) -> list[tuple[in
     """Parts of the data whose inner values fit into memory, with the index of each part's first sample."""
     bytes_each = 4 * sum(int(np.prod(model.main.tensors[i].shape)) for i in tensors)
     size = max(1, BYTES_AT_ONCE // max(1, bytes_each))
-    return [
-        (start, Batch({name: array[start : start + size] for name, array in batch.arrays.items()}, None, batch.source))
-        for start in range(0, len(batch), size)
-    ]
+    return [(start, batch.part(slice(start, start + size))) for start in range(0, len(batch), size)]

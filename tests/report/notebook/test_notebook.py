@@ -19,7 +19,8 @@ from quantdiff.compare.outcome import Failure, Outcome
 from quantdiff.compare.verdict import OperatorResult, Verdict, Verification
 from quantdiff.experiment.statistics import Box, Interval
 from quantdiff.experiment.summary import Engine, Failed, Rates, Summary
-from quantdiff.ladder.explanation import Advice, Explanation, Explanations, LayerLadder, Rung
+from quantdiff.ladder.explanation import Explanation, Explanations, LayerLadder, Rung
+from quantdiff.ladder.findings import Advice
 from quantdiff.linting.lint import lint_model
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.working import Given, Operand, Sheet, Step, Working

@@ -1,0 +1,88 @@
+"""What the first slice of the data tells of a pair, and what is added up while the others pass by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from quantdiff.errors import UnsupportedOp
+from quantdiff.ladder.account import Account, LayerAccount
+from quantdiff.ladder.attribution import Attribution
+from quantdiff.ladder.cures import Trial
+from quantdiff.ladder.explanation import Signed
+from quantdiff.ladder.question import Question
+from quantdiff.ladder.rungs import real_inputs
+from quantdiff.ladder.switches import Switches, switches
+from quantdiff.ladder.targets import OutputGrids, ends_of_file, order_from_reading, order_of_outputs
+from quantdiff.ladder.unrelated import check_related
+from quantdiff.load.data import Batch
+from quantdiff.run.inner_tensors import Reading
+from quantdiff.trace import Trace
+
+
+@dataclass(slots=True)
+class Sums:
+    """What is added up while the data pass by; nothing grows with them.
+
+    ``apart``: by rung the largest distance from the reference in steps, and how many integers are others. ``trial``:
+    the first samples, on which cures are predicted. ``outside``: the reference's outputs beyond the file's range, of
+    all, and the farthest in steps.
+    """
+
+    outputs: Account
+    layers: dict[int, LayerAccount]
+    attribution: Attribution | None
+    apart: dict[str, tuple[float, int]]
+    outside: tuple[int, int, float] = (0, 0, 0.0)
+    closed: bool = True
+    changed: int = 0
+    samples: int = 0
+    missing: tuple[str, ...] = ()
+    borrowed: tuple[str, ...] = ()
+    departs: str = ""
+    trial: Trial | None = None
+    signed: tuple[Signed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """What does not change from slice to slice.
+
+    ``switches`` None: the pair cannot be computed in real arithmetic; ``why`` says which operator.
+    ``lowered_order``: for each output of the file the place of the lowered reference's.
+    """
+
+    question: Question
+    grids: OutputGrids
+    switches: Switches | None
+    lowered_order: tuple[int, ...] = ()
+    why: str = ""
+
+
+def set_up(question: Question, reading: Reading, own: Trace) -> Ladder:
+    """What the first slice tells: which output is which, and whether both graphs can be computed."""
+    order = order_from_reading(own, question.model, reading)
+    grids = ends_of_file(question.model.main, order, question.tolerance)
+    if question.lowering is None:
+        return Ladder(question, grids, None, (), question.why or "the reference has no graph of operators")
+    try:
+        found = replace(switches(question.model, question.lowering), names=question.names)
+        few = reading.rows.part(slice(2))
+        values = found.file.run(real_inputs(question.model, few), found.rewritten)
+        found = replace(found, shapes={i: v.shape[1:] for i, v in values.items()})
+        low = _lowered_order(found, few, question, order)
+    except UnsupportedOp as error:
+        return Ladder(question, grids, None, (), str(error))
+    check_related(found)
+    return Ladder(question, grids, found, low)
+
+
+def _lowered_order(found: Switches, rows: Batch, question: Question, order: Sequence[int]) -> tuple[int, ...]:
+    """For each output of the file the lowered reference's: by way of the reference's own."""
+    real = found.reference.real
+    values = real.run(real_inputs(found.lowering, rows), found.lowered_setting())
+    outputs = [values[i].astype(np.float32) for i in real.graph.outputs]
+    places = order_of_outputs(question.trace(rows), found.lowering, outputs, "the lowered reference")
+    return tuple(places.index(k) for k in order)

@@ -1,0 +1,46 @@
+"""A slice of the data in parts: rows of every tensor, however its file states its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from quantdiff.quant import Array
+from quantdiff.run.inner_tensors import Reading
+
+ELEMENTS_AT_ONCE = 2**21
+"""Of the runtime's tensors, of which every rung has as many doubles."""
+
+
+def in_parts(reading: Reading) -> Iterator[Reading]:
+    """A slice as parts of which every rung of real arithmetic finds room in memory at once."""
+    runs = len(reading.inputs[0])
+    each = sum(v.size for v in reading.values.values()) // max(1, runs)
+    size = max(1, ELEMENTS_AT_ONCE // max(1, each))
+    if size >= runs:
+        yield reading
+        return
+    samples = len(reading.rows) // runs
+    for at in range(0, runs, size):
+        place = slice(at, at + size)
+        rows = slice(at * samples, (at + size) * samples)
+        yield replace(
+            reading,
+            start=reading.start + rows.start,
+            rows=reading.rows.part(rows),
+            inputs=tuple(x[place] for x in reading.inputs),
+            values={i: rows_of(v, runs, place) for i, v in reading.values.items()},
+            outputs=tuple(rows_of(y, runs, place) for y in reading.outputs),
+            changed=0 if at else reading.changed,
+        )
+
+
+def rows_of(values: Array, runs: int, rows: slice) -> Array:
+    """Some of a tensor's runs, however its file states its shape."""
+    return values[rows] if len(values) == runs else values.reshape(runs, -1)[rows]
+
+
+def by_run(values: Array, runs: int) -> Array:
+    """A reference's output with the file's runs along axis 0: what is left over is dropped."""
+    each = max(1, len(values) // runs)
+    return values[: runs * each].reshape(runs, -1)
