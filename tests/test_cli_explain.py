@@ -74,7 +74,9 @@ def test_one_output_has_a_list_that_adds_up(files: list[str | Path]) -> None:
     signed = json.loads(text)["signed"]
     assert status == 0
     assert {"operator", "op", "layer", "mechanism", "steps"} == signed[0].keys()
-    assert call(*files, "--sample", "3")[0] == 2
+    status, _, error = call(*files, "--sample", "3")
+    assert status == 2
+    assert error == "error: --sample and --output belong together\n"
 
 
 def test_a_float_file_needs_no_framework(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import small_models as models
 from quantized_models import Made, convolutions
 from test_cli import invoke, trouble
+from written_models import Op, T, write_tflite
 
 
 @pytest.fixture
@@ -57,6 +58,14 @@ def test_bad_input_is_one_line(folder: Path) -> None:
 
 
 @pytest.mark.golden
+def test_names_that_look_like_markup_stay_text(tmp_path: Path) -> None:
+    tensors = [T("[/x]", (1, 3), scale=0.5), T("[bold red]y", (1, 3), scale=0.25)]
+    content = write_tflite(tensors, [Op("QUANTIZE", ["[/x]"], ["[bold red]y"])], ["[/x]"], ["[bold red]y"])
+    result = invoke("params", models.save(tmp_path, content))
+    assert result.exit_code == 0, result.output
+    assert "[bold red]y/output_min" in result.stdout
+
+
 def test_a_runtime_that_dies_is_one_line(folder: Path) -> None:
     np.savez(folder / "two.npz", allow_pickle=False, a=np.ones((3, 4), np.float32), b=np.ones((3, 4), np.float32))
     trouble(invoke("params", folder / "aborts.tflite", "--data", folder / "two.npz"), "aborts.tflite")

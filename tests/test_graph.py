@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quantdiff.errors import BadModel
-from quantdiff.graph import SparseDimension, Sparsity, Tensor, dense_values
+from quantdiff.graph import SparseDimension, Sparsity, Tensor, dense_values, is_float
 from quantdiff.quant import Array, unpack_integers
 
 BLOCKS = [[1, 2, 0, 0], [3, 4, 0, 0], [0, 0, 5, 6], [0, 0, 7, 8]]
@@ -80,3 +80,8 @@ def test_sparsity_that_contradicts_itself(levels: tuple[SparseDimension, ...]) -
 def test_no_constant() -> None:
     with pytest.raises(BadModel, match="tensor 4 'x' holds no constant"):
         dense_values(Tensor(4, "x", (1,), "int8"))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "bfloat16", "float8_e4m3fn", "float4_e2m1fn"])
+def test_floats_that_numpy_does_not_know_are_floats(dtype: str) -> None:
+    assert is_float(dtype)

@@ -35,6 +35,8 @@ def command(function: Handler) -> click.Command:
                 raise
             status = complain(str(error))
             _tell_ci(function.__name__, str(error), options.get("form"))
+        except click.UsageError as error:  # options that do not go together
+            status = complain(error.message)
         except KeyboardInterrupt:
             complain("interrupted; nothing half-written remains")
             status = INTERRUPTED

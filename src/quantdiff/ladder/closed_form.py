@@ -9,6 +9,7 @@ those that one flip causes in a dense layer stay together behind it, elsewhere t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -87,7 +88,7 @@ def _of_operator(on: On, node: Node, given: list[Flips], shares: tuple[Array, Ar
     if op in ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"):
         return _of_sums(on, node, given[0], inside)
     if op in SAME_SHAPE:
-        return given[0].reshaped(shape)
+        return given[0].reshaped(shape) if math.prod(shape) == given[0].up.size else None  # a file may leave it open
     if op == "MAX_POOL_2D":
         return of_largest(node, given[0].alone, shares)
     if op in ("ADD", "QUANTIZE") and node.y.dtype in INTEGER_RANGE and node.x.dtype in INTEGER_RANGE:

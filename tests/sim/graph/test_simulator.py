@@ -51,6 +51,21 @@ def test_what_is_missing_is_named_and_the_rest_runs() -> None:
     assert simulation.values[2].shape == (2, *SHAPE)
 
 
+def test_an_operator_that_waits_for_itself_is_named() -> None:
+    graph = graph_of(Op("QUANTIZE", ["m"], ["m"]), Op("QUANTIZE", ["m"], ["y"]))
+    (missing,) = simulate(graph, random_inputs(graph, 2), Runtime.REFERENCE).missing
+    assert (missing.index, missing.op) == (0, "QUANTIZE")
+    assert "nothing before it makes" in missing.why
+
+
+def test_an_output_may_be_a_constant() -> None:
+    graph = graph_of(
+        Op("QUANTIZE", ["x"], ["y"]), tensors=(T("c", (3,), scale=0.5, data=[1, 2, 3]),), outputs=("y", "c")
+    )
+    simulation = simulate(graph, random_inputs(graph, 2), Runtime.REFERENCE)
+    assert simulation.values[graph.outputs[1]].tolist() == [[1, 2, 3]] * 2
+
+
 def test_tensors_that_do_not_fit_are_named() -> None:
     graph = graph_of(
         Op("CONV_2D", ["x", "w", "b"], ["y"], {"strideH": 1, "strideW": 1}),

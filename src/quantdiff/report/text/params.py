@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -91,9 +92,10 @@ def _table(parameters: Parameters, *, channels: bool) -> Table:
     table.add_column("what explains it")
     for row in chain.from_iterable((row, *(_channels(row) if channels else ())) for row in parameters.rows):
         ends = [_two(getattr(row, name)) for name in shown]
-        words = "; ".join(reason.text for reason in row.reasons)
-        table.add_row(f"{_name(row)}_min", *(low for low, _ in ends), *as_map(row), printable(words))
-        table.add_row(f"{_name(row)}_max", *(high for _, high in ends), "", "", "")
+        words = escape(printable("; ".join(reason.text for reason in row.reasons)))
+        name = escape(printable(_name(row)))
+        table.add_row(f"{name}_min", *(low for low, _ in ends), *as_map(row), words)
+        table.add_row(f"{name}_max", *(high for _, high in ends), "", "", "")
     return table
 
 

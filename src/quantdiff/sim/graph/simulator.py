@@ -99,6 +99,14 @@ def _chain(
             missing.append(Missing(operator.index, operator.op, str(error)))
             continue
         values.update(zip(operator.outputs, outputs, strict=True))
+    if skipped and not missing:  # the file is at fault, not the simulator
+        missing.append(Missing(skipped[0], graph.operators[skipped[0]].op, "nothing before it makes what it reads"))
+    count = len(next(iter(values.values()), ()))
+    values |= {
+        i: np.broadcast_to(data, (count, *data.shape))
+        for i in graph.outputs
+        if i not in values and (data := graph.tensors[i].data) is not None
+    }
     return Simulation(runtime, values, tuple(missing), tuple(skipped))
 
 
