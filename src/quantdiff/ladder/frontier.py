@@ -121,7 +121,7 @@ def _before_its_grid(bare: Frontier, tensor: int) -> Array:
 
 def local_settings(switches: Switches, operator: Operator) -> list[tuple[str, Setting]]:
     """The settings of one operator: each exchanges one mechanism more; the first is the reference's."""
-    bounded = [i for i in operator.outputs if i in switches.file.grids and i not in switches.file.copies]
+    bounded = [i for i in operator.outputs if i in switches.file.varying | switches.own.keys()]
     inner = frozenset(i for i in bounded if i not in switches.ends)
     given = switches.inputs & inner
     owned = frozenset(i for i in inner if i in switches.own)

@@ -152,14 +152,20 @@ def _partners(file: RealGraph, reference: Lowered, pairs: tuple[tuple[Operator, 
 def _own(file: RealGraph, found: Mapping[int, Grid]) -> dict[int, Grid]:
     """The reference's grids where the file has its own: one that the reference puts on behind a move stands before it.
 
-    A file quantizes its input at once, a reference may flatten it first.
+    A file quantizes its input at once, a reference may flatten it first. Where tensors are joined, a file gives all
+    of them one grid; a reference may round each on its own, and all of them once more.
     """
-    own = {i: grid for i, grid in found.items() if i not in file.copies}
+    own = {i: grid for i, grid in found.items() if i not in file.copies or _joins(file, i)}
     for tensor, grid in found.items():
         root = _moved_from(file, tensor)
         if root is not None:
             own.setdefault(root, grid)
     return own
+
+
+def _joins(file: RealGraph, tensor: int) -> bool:
+    maker = file.graph.producer(tensor)
+    return maker is not None and traits(maker.op).joins
 
 
 def _moved_from(file: RealGraph, tensor: int) -> int | None:
