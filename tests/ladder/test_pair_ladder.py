@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from io import StringIO
+from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from float_pairs import NETS, Files, dense, ranges, write_pair
+from planted import kernel_changed, range_narrow
+from rich.console import Console
 
 from quantdiff.errors import NotComparable
-from quantdiff.ladder import slices
+from quantdiff.ladder import orders, slices
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.ladder.frontier import frontier, in_real_units
 from quantdiff.ladder.mechanisms import INPUT, MECHANISMS, STEPS, WEIGHTS
@@ -22,6 +26,8 @@ from quantdiff.ladder.question import Question
 from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.ladder.switches import switches
 from quantdiff.load.tflite import load_tflite
+from quantdiff.report.text.account import warnings
+from quantdiff.report.text.explanation import print_explanation
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import read_tensors, readable_tensors
 from quantdiff.run.tflite import trace_tflite
@@ -167,3 +173,45 @@ def test_the_list_of_one_output_adds_up_to_its_difference(tmp_path: Path) -> Non
     difference = (theirs.real[70, 3].astype(np.float64) - ours.real[70, 3]) / np.float32(theirs.quant.scale[0])
     assert sum(each.steps for each in explanation.signed) == pytest.approx(float(difference), abs=1e-5)
     assert len({each.mechanism for each in explanation.signed}) > 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_networks_order_is_near_the_mean_over_all_orders(tmp_path: Path, seed: int) -> None:
+    explanation = explained(write_pair(tmp_path, dense(seed)))
+    frontier = frontier_of(explanation)
+    assert sum(frontier.shapley.values()) == pytest.approx(1, abs=1e-6)
+    assert frontier.order_distance is not None
+    assert frontier.order_distance < 0.1
+    assert f"within {frontier.order_distance:.3f} of the mean over all orders" in text_of(explanation)
+    assert not any("the order matters" in line for line in warnings(explanation))
+
+
+def test_an_order_that_matters_is_told(tmp_path: Path) -> None:
+    """Clipping takes off what wrong weights have added: whoever comes second mends or spoils what the first did."""
+    net = dense()
+    changed, narrow = kernel_changed(net), range_narrow(net)
+    held = {**changed.held, "h1": narrow.held["h1"]}
+    explanation = explained(write_pair(tmp_path, net, held, changed.stored))
+    distance = frontier_of(explanation).order_distance
+    assert distance is not None
+    assert distance > 0.1
+    assert any(line.startswith("the order matters: in the mean over all orders") for line in warnings(explanation))
+
+
+def test_the_mean_over_all_orders_by_hand() -> None:
+    """Three mechanisms, six orders, a power for every set."""
+    names, dice = ("a", "b", "c"), np.random.default_rng(4)
+    power = {frozenset(some): float(dice.uniform()) for n in range(4) for some in combinations(names, n)}
+    for name in names:
+        gains = []
+        for order in permutations(names):
+            before = frozenset(order[: order.index(name)])
+            gains.append(power[before | {name}] - power[before])
+        assert orders.mean_gain(power, name, names) == pytest.approx(np.mean(gains), abs=1e-12)
+
+
+def text_of(explanation: Explanation) -> str:
+    console = Console(width=200, file=StringIO())
+    with console.capture() as captured:
+        print_explanation(explanation, console)
+    return captured.get()

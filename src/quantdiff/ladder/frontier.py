@@ -54,11 +54,11 @@ class Frontier:
     real: Setting
     stages: tuple[Operator | int, ...] = field(default=())
 
-    def outputs(self, start: Values) -> Array:
+    def outputs(self, start: Values, setting: Setting | None = None) -> Array:
         """All outputs in steps, the samples' elements side by side; what lies behind ``start`` is real arithmetic."""
         graph = self.switches.file.graph
         with np.errstate(all="ignore"):
-            values = self.switches.file.run(self.inputs, self.real, start, graph.outputs)
+            values = self.switches.file.run(self.inputs, setting or self.real, start, graph.outputs)
         return beside([values[i] for i in graph.outputs], self.units, len(self.inputs[0]))
 
     def before(self, stage: int) -> Values:

@@ -70,7 +70,7 @@ class Setting:
 
     ``constants`` take the place of the stored ones. ``own`` are the reference's grids, put on first. Tensors that are
     ``clipped`` end where the file's grid ends; those that are ``rounded`` lie on its steps. ``grids`` take the place of
-    the file's.
+    the file's. What is ``added`` to a tensor comes last.
     """
 
     constants: Values = field(default_factory=dict)
@@ -78,6 +78,7 @@ class Setting:
     clipped: AbstractSet[int] = frozenset()
     rounded: AbstractSet[int] = frozenset()
     grids: Mapping[int, Grid] = field(default_factory=dict)
+    added: Values = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class RealGraph:
         grid = setting.grids.get(tensor, self.grids.get(tensor))
         if grid is not None and tensor in setting.rounded:
             y = grid.rounded(y)
-        return grid.clipped(y) if grid is not None and tensor in setting.clipped else y
+        y = grid.clipped(y) if grid is not None and tensor in setting.clipped else y
+        return y + setting.added[tensor] if tensor in setting.added else y
 
     def run(
         self, inputs: Sequence[Array], setting: Setting, start: Values | None = None, want: Iterable[int] = ()

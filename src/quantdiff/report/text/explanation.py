@@ -172,8 +172,10 @@ def _closed(explanation: Explanation) -> Iterator[Text]:
                 f"{name}: within {each.max_steps:.2g} steps of the reference, {each.flips:,} other integers",
                 style="dim",
             )
-    if explanation.frontier is not None:
-        yield Text(f"shares of {explanation.frontier.samples} samples; {CAUSES['output_grid']} aside", style="dim")
+    if (frontier := explanation.frontier) is not None:
+        apart = frontier.order_distance
+        orders = "" if apart is None else f"; within {apart:.3f} of the mean over all orders (Shapley's value)"
+        yield Text(f"shares of {frontier.samples} samples; {CAUSES['output_grid']} aside{orders}", style="dim")
 
 
 def _line(text: str, style: str = "") -> Text:
