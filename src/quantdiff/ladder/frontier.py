@@ -80,8 +80,11 @@ class Frontier:
             yield "", [self.switches.file.put(each, self._input(each), self.real)]
             yield INPUT, [self.recorded[each]]
             return
+        file, fed, computed = self.switches.file, self._fed(each), list[Array]()
         for mechanism, setting in local_settings(self.switches, each):
-            yield mechanism, self.switches.file.operate(each, self._fed(each), setting)
+            if mechanism in ("", WEIGHTS, BIAS):  # all others act on what was computed
+                computed = file.computed(each, fed, setting.constants)
+            yield mechanism, file.left(each, computed, setting)
         yield KERNEL, [self.recorded[i] for i in each.outputs]
 
     def _input(self, tensor: int) -> Array:

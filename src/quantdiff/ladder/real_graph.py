@@ -138,17 +138,24 @@ class RealGraph:
 
     def operate(self, operator: Operator, values: Values, setting: Setting) -> list[Array]:
         """The outputs of one operator on given values, as they leave it under a setting."""
-        graph, known = self.graph, setting.constants
+        return self.left(operator, self.computed(operator, values, setting.constants), setting)
+
+    def left(self, operator: Operator, computed: Sequence[Array], setting: Setting) -> list[Array]:
+        """What an operator computed, as it leaves it under a setting."""
+        return [self.put(i, y, setting) for i, y in zip(operator.outputs, computed, strict=True)]
+
+    def computed(self, operator: Operator, values: Values, known: Values) -> list[Array]:
+        """The outputs of one operator before any grid; ``known`` constants take the place of the stored ones."""
+        graph = self.graph
         held = {i: values[i] if i in values else known.get(i, self.constants.get(i)) for i in operator.inputs}
         arguments = [None if i < 0 or graph.tensors[i].is_variable else held[i] for i in operator.inputs]
         varies = [i >= 0 and i in values for i in operator.inputs]
         if not any(varies) and arguments and arguments[0] is not None:  # constants go in: one row stands for all
             arguments[0], varies[0] = arguments[0][None], True
         try:
-            outputs = compute(node_of(graph, operator), arguments, varies)
+            return compute(node_of(graph, operator), arguments, varies)
         except (NoKernel, ValueError, IndexError, TypeError, AttributeError) as error:
             raise UnsupportedOp(f"operator {operator.index} {operator.op}: {error or type(error).__name__}") from error
-        return [self.put(i, y, setting) for i, y in zip(operator.outputs, outputs, strict=True)]
 
     def _needed(self, wanted: Sequence[int], known: Values) -> AbstractSet[int]:
         """The operators that lie between what is known and what is wanted."""
