@@ -284,6 +284,8 @@ def test_a_missing_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("quantdiff.run.runtimes.find_spec", lambda name: None)
     pair = folder / "int8.tflite", folder / "int8.tflite", "--data", folder / "data.npz"
     trouble(invoke("diff", *pair, "--runtime", "tflm"), "runtime tflm is not installed", "quantdiff[tflm]")
+    twice = (pair[1], pair[1], *pair[2:], "--runtime", "reference", "--runtime", "builtin", "--runtime", "tflm")
+    trouble(invoke("explain", *twice), "runtime tflm is not installed", "quantdiff[tflm]")
 
 
 def test_explain_stays_a_function_after_it_was_used() -> None:
