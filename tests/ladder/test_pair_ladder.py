@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from float_pairs import NETS, Files, dense, ranges, write_pair
-from planted import kernel_changed, range_narrow
+from planted_faults import kernel_changed, range_narrow
 from rich.console import Console
 
 from quantdiff.errors import NotComparable

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from float_pairs import NETS, Net, write_pair
 from keras_nets import keras_model
-from planted import PLANTED, Plant
+from planted_faults import PLANTED, Plant
 
 from quantdiff import api
 from quantdiff.ladder.explanation import Explanation
