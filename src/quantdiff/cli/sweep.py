@@ -75,11 +75,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _with_defaults(asked: dict[str, Any]) -> dict[str, Any]:
     from quantdiff.experiment.datasets import default_name
-    from quantdiff.run.runtimes import chosen
 
     asked.setdefault("data", default_name())
-    if ALL in asked.get("runtimes", ()):
-        asked["runtimes"] = chosen(ALL)
     return asked
 
 
