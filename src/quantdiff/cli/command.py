@@ -176,10 +176,9 @@ def show_outcome(outcome: Any, form: str) -> None:
 
         click.echo(json_text(outcome_document(outcome)))
     if form == "text":
-        from rich.console import Console
-
         from quantdiff.report.text.outcome import print_outcome
+        from quantdiff.report.text.terminal import Terminal
 
-        print_outcome(outcome, Console())
+        print_outcome(outcome, Terminal())
     for failure in outcome.failures:
         complain(failure.error)

@@ -67,11 +67,10 @@ def _hear(expected: Any) -> None:
 
 def _expect(expected: Any) -> None:
     """Before the runtime runs."""
-    from rich.console import Console
-
     from quantdiff.report.text.explanation import print_expectation
+    from quantdiff.report.text.terminal import Terminal
 
-    print_expectation(expected, Console())
+    print_expectation(expected, Terminal())
 
 
 def _show(answer: Any, as_json: bool) -> None:
@@ -81,9 +80,8 @@ def _show(answer: Any, as_json: bool) -> None:
 
         click.echo(json_text(explanations_document(answer.found, answer.failures)))
         return
-    from rich.console import Console
-
     from quantdiff.report.text.explanation import print_explanation
+    from quantdiff.report.text.terminal import Terminal
 
     for each in answer.found:
-        print_explanation(each, Console())
+        print_explanation(each, Terminal())

@@ -36,8 +36,8 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
 
         click.echo(json_text(verification_document(found)))
     else:
-        from rich.console import Console
+        from quantdiff.report.text.terminal import Terminal
 
-        print_verification(found, Console())
+        print_verification(found, Terminal())
     status = {verdict.status for verdict in found.verdicts.values()}
     return TROUBLE if status & {"crashed", "unavailable"} else int(status != {"exact"})
