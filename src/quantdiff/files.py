@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 FILE, FOLDER = "a file", "a folder"
 KINDS = {
+    stat.S_IFLNK: "a link to itself",
     stat.S_IFREG: FILE,
     stat.S_IFDIR: FOLDER,
     stat.S_IFIFO: "a FIFO",
@@ -69,8 +70,9 @@ def destination(path: Path) -> Path:
     """
     try:
         target = Path(os.path.realpath(path))
-        if os.path.lexists(target):
-            _check(what_is(target), path)
+        _check(_kind(target.lstat()), path)
+    except FileNotFoundError:
+        return target
     except ValueError as error:
         raise OSError(errno.EINVAL, str(error), str(path)) from error
     return target

@@ -18,6 +18,7 @@ from quantdiff.cli.command import (
     timeout_option,
     tolerance_option,
     typed,
+    whole,
 )
 
 
@@ -26,8 +27,8 @@ from quantdiff.cli.command import (
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
 @reference_options
-@click.option("--sample", type=click.IntRange(min=0), help="With --output: list what makes one difference.")
-@click.option("--output", type=click.IntRange(min=0), help="Which of the sample's outputs, counted from 0.")
+@click.option("--sample", type=whole(0), help="With --output: list what makes one difference.")
+@click.option("--output", type=whole(0), help="Which of the sample's outputs, counted from 0.")
 @html_option
 @runtime_option
 @tolerance_option

@@ -32,10 +32,6 @@ class Terminal(Console):
         for piece in super().render(renderable, options):
             yield piece if piece.control else Segment(_lines(piece.text), piece.style)
 
-    def on_broken_pipe(self) -> None:
-        """The reader is gone: the command decides what that means; ``rich`` would end with status 1, "different"."""
-        raise  # noqa: PLE0704 (called where the BrokenPipeError is handled)
-
 
 def _lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
