@@ -64,9 +64,12 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path, what: str) -> None:
     out, place = tmp_path / "out", tmp_path / "out" / "b"
     out.mkdir()
     (tmp_path / "kept").write_text("kept")
-    {"link": lambda: place.symlink_to(tmp_path / "kept"), "fifo": lambda: os.mkfifo(place), "folder": place.mkdir}[
-        what
-    ]()
+    if what == "link":
+        place.symlink_to(tmp_path / "kept")
+    elif what == "fifo":
+        os.mkfifo(place)
+    else:
+        place.mkdir()
     with pytest.raises(CannotWrite, match="which is not replaced by a file"), staged(out) as folder:
         write_two(folder)
     assert sorted(path.name for path in out.iterdir()) == ["b"]
