@@ -22,7 +22,7 @@ import numpy as np
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.run.outputs import sent_grid, sent_quant
-from quantdiff.run.runtimes import entry_of
+from quantdiff.run.runtimes import check_timeout, entry_of
 from quantdiff.run.shared_memory import SentFiles, surroundings
 from quantdiff.tally.rows import RowSums
 from quantdiff.trace import Value
@@ -54,6 +54,7 @@ class RuntimeProcess:
     """
 
     def __init__(self, runtime: str, *, timeout: float = TIMEOUT) -> None:
+        check_timeout(timeout)
         self.runtime, self.timeout, self.model = runtime, timeout, ""
         shared = Path("/dev/shm")  # memory, where the system offers it as a folder
         self._folder = Path(tempfile.mkdtemp(prefix="quantdiff-", dir=shared if os.access(shared, os.W_OK) else None))
