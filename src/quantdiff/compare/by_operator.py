@@ -35,17 +35,20 @@ def compare_operators(
 ) -> tuple[dict[Runtime, Compared], Known]:
     """What each operator gives otherwise than the runtimes, and all outcomes for who needs them again.
 
-    Runtimes that hold the very same arrays are computed together.
+    Runtimes that hold the very same arrays are computed together. What cannot be read has no elements to compare;
+    the operators behind it are, on our own values.
     """
+    held_by = {runtime: dict(held) for runtime, held in values.items()}
     states = {r: replay(graph, held, r, subgraphs) for r, held in values.items()} if keeps_resources(graph) else {}
     found: dict[Runtime, list[OperatorResult | Missing]] = {runtime: [] for runtime in values}
     known: dict[tuple[int, Runtime], tuple[tuple[Array | None, ...], Outcome]] = {}
     for operator in graph.operators:
-        for group in fed_alike(operator, values):
-            for runtime, outcome in _outcomes(graph, operator, values[group[0]], group, states).items():
-                held = values[runtime]
+        for group in fed_alike(operator, held_by):
+            for runtime, outcome in _outcomes(graph, operator, held_by[group[0]], group, states).items():
+                held = held_by[runtime]
                 found[runtime].append(_held_against(graph, operator, outcome, held, runtime))
                 known[operator.index, runtime] = fed_to(operator, held), _as_held(operator, outcome, held)
+                held.update(_unread(operator, outcome, held))
     return {runtime: _sorted(entries) for runtime, entries in found.items()}, known
 
 
@@ -85,6 +88,12 @@ def _outcomes(
         why = f"tensor {graph.tensors[absent[0]].name!r} cannot be read from the runtime"
         return dict.fromkeys(group, Missing(operator.index, operator.op, why))
     return attempt(graph, operator, held, group)
+
+
+def _unread(operator: Operator, outcome: Outcome, held: Values) -> Values:
+    """What no runtime shows (float16, constants unpacked out of sight): who reads it is fed with our own."""
+    made = () if isinstance(outcome, Missing) else zip(operator.outputs, outcome, strict=True)
+    return {i: y for i, y in made if i not in held}
 
 
 def _replayed(operator: Operator, state: Simulation) -> Outcome:

@@ -23,6 +23,7 @@ from quantdiff.run.child import Measured, RuntimeProcess
 from quantdiff.run.tflite import Loaded, as_inputs, bound_inputs, inputs_of, may_batch
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.xnnpack.partition import hidden
 from quantdiff.tally.rows import RowSums
 
 BYTES_AT_ONCE = 2**27  # of inner values in memory
@@ -35,8 +36,8 @@ Take = Callable[[Batch], list[Array]]
 
 def readable_tensors(graph: Graph, runtime: Runtime | None) -> list[int]:
     """The outputs, and every tensor that an operator makes and the runtime can give back."""
-    hidden = "DENSIFY" if runtime is Runtime.XNNPACK else ""  # unpacked inside the delegate, never into the tensor
-    made = (i for operator in graph.operators if operator.op != hidden for i in operator.outputs)
+    unread = hidden(graph) if runtime is Runtime.XNNPACK else frozenset()
+    made = (i for operator in graph.operators for i in operator.outputs if i not in unread)
     return [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in READABLE]
 
 

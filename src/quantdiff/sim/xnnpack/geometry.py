@@ -15,6 +15,7 @@ from quantdiff.sim.xnnpack.checks import (
     eight_bit,
     in_and_out,
     same_quantization,
+    static,
     weights,
 )
 
@@ -25,11 +26,11 @@ POOL_SIDES = (("h", "height"), ("w", "width"))
 
 def convolution(node: Node, axis: int) -> bool:
     """``VisitConv2DNode``, ``VisitDepthwiseConv2DNode``: a bias is required."""
-    if len(node.inputs) != 3 or not bias(node.inputs[2]):  # noqa: PLR2004 (x, weights, bias)
+    if len(node.inputs) != 3 or not bias(node):  # noqa: PLR2004 (x, weights, bias)
         return False
     x, w, y = node.x, node.at(1), node.y
     typed = x.dtype == y.dtype and (w.dtype == x.dtype or (w.dtype, x.dtype) == ("int8", "float32"))
-    return activation(x) and activation(y) and constant(w) and weights(w, axis) and typed
+    return activation(x) and activation(y) and static(node, 1) and weights(w, axis) and typed
 
 
 def depthwise(node: Node) -> bool:
@@ -42,8 +43,10 @@ def depthwise(node: Node) -> bool:
 def fully_connected(node: Node) -> bool:
     """``VisitFullyConnectedNode``: int8 weights with zero point 0, packed ones in whole bytes; perhaps no bias."""
     x, w, y = node.x, node.at(1), node.y
-    b = node.inputs[2] if len(node.inputs) > 2 else None  # noqa: PLR2004 (the third input)
-    if not (activation(x) and activation(y) and x.dtype == y.dtype and constant(w) and (b is None or bias(b))):
+    biased = len(node.inputs) > 2 and node.inputs[2] is not None  # noqa: PLR2004 (the third input)
+    if not (activation(x) and activation(y) and x.dtype == y.dtype and static(node, 1)):
+        return False
+    if biased and not bias(node):
         return False
     if w.dtype == x.dtype and w.dtype in FLOAT:
         return True
@@ -59,9 +62,9 @@ def fully_connected(node: Node) -> bool:
 def transpose_conv(node: Node) -> bool:
     """``VisitTransposeConvNode``: inputs are the output shape, weights, x and perhaps a bias."""
     shape, w, x = node.at(0), node.at(1), node.at(2)
-    b = node.inputs[3] if len(node.inputs) > 3 else None  # noqa: PLR2004 (the fourth input)
+    biased = len(node.inputs) > 3 and node.inputs[3] is not None  # noqa: PLR2004 (the fourth input)
     typed = x.dtype == node.y.dtype and (w.dtype == x.dtype or (w.dtype, x.dtype) == ("int8", "float32"))
-    stored = constant(shape) and constant(w) and weights(w, 0) and (b is None or bias(b))
+    stored = constant(shape) and static(node, 1) and weights(w, 0) and (not biased or bias(node, 3))
     return stored and typed and activation(x) and all(fits_transposed(node, axis) for axis in (1, 2))
 
 
