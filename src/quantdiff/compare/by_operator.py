@@ -64,8 +64,12 @@ def _held_against(
 ) -> OperatorResult | Missing:
     if isinstance(outcome, Missing):
         return outcome
-    kernel = kernel_of(node_of(graph, operator), runtime)
     pairs = [(y, held[i]) for i, y in zip(operator.outputs, outcome, strict=True) if i in held]
+    for mine, theirs in pairs:
+        if mine[:1].size != theirs[:1].size:
+            shapes = f"the runtime gives the shape {list(theirs.shape[1:])}, the operator {list(mine.shape[1:])}"
+            return Missing(operator.index, operator.op, shapes)
+    kernel = kernel_of(node_of(graph, operator), runtime)
     return OperatorResult(operator.index, operator.op, kernel.value, *tally(pairs))
 
 
@@ -106,6 +110,16 @@ def _replayed(operator: Operator, state: Simulation) -> Outcome:
 
 
 def tally(pairs: Sequence[tuple[Array, Array]]) -> tuple[int, int]:
-    """Elements, and elements that differ; what depends on no input is there once for all samples."""
-    spread = [(np.repeat(m, len(t), axis=0) if len(m) == 1 else m, t) for m, t in pairs]
-    return sum(theirs.size for _, theirs in spread), sum(differing(mine, theirs) for mine, theirs in spread)
+    """Elements, and elements that differ; what depends on no input is there once for all samples.
+
+    Shapes: both (samples, …), or ours (1, …). A pair of two sizes differs in all elements of theirs, never in more.
+    """
+    spread = [(_as_shown(mine, theirs), theirs) for mine, theirs in pairs]
+    return sum(theirs.size for _, theirs in spread), sum(min(theirs.size, differing(mine, theirs)) for mine, theirs in spread)
+
+
+def _as_shown(mine: Array, theirs: Array) -> Array:
+    """Ours in their shape, where that is another one of as many elements: TFLM believes the file."""
+    if mine[:1].size != theirs[:1].size or len(mine) not in (1, len(theirs)):
+        return mine
+    return np.broadcast_to(mine.reshape(len(mine), *theirs.shape[1:]), theirs.shape)

@@ -22,6 +22,8 @@ Results = Rounded | Sequence[Outputs]
 Result = TypeVar("Result")
 ELEMENTS_AT_ONCE, BLOCKED_AT_ONCE = 2**19, 2**25
 """Input and output elements of the samples that go through a kernel together; more where it works in blocks itself."""
+UNFIT = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError)
+"""What a kernel raises over a file that makes no sense: shapes, indices, types, an input left out (None)."""
 BLOCKED_TYPES = ("int8", "uint8")
 
 
@@ -152,7 +154,7 @@ def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
         try:
             with np.errstate(all="ignore"):
                 result = take(_results(call, arguments))
-        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+        except UNFIT as error:
             raise NoKernel(f"its tensors do not fit together here: {error}") from error
         yield result
 
