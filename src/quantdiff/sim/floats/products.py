@@ -16,14 +16,13 @@ from itertools import product
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.floats.eigen import LANES, joined, one_by_one
 from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add
 from quantdiff.sim.node import Node, NoKernel
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of, pad_image, windows
 from quantdiff.sim.xnnpack.dwconv_tile import TILES, unused_taps
 
-LANES = 4
-"""Floats in a vector of Eigen's, as the wheel is built."""
 ACCUMULATORS = 4832
 """Sums that ``builtin`` keeps while it goes through the taps (``kAccBufferMaxSize``)."""
 CLAMPED_AT_ZERO = ("RELU", "RELU6")
@@ -164,7 +163,7 @@ def in_one_sum(x: Array, w: Array) -> Array:
     """A single unit: up to four vectors of partial sums, joined from the last to the first."""
     products, body = x * w[0], x.shape[1] // LANES * LANES
     if not body:
-        return _one_by_one(products[:, 0], products[:, 1:])[:, None]
+        return one_by_one(products[:, 0], products[:, 1:])[:, None]
     vectors = [products[:, k : k + LANES] for k in range(0, body, LANES)]
     sums = vectors[:LANES]
     for index, vector in enumerate(vectors[LANES:]):
@@ -172,15 +171,4 @@ def in_one_sum(x: Array, w: Array) -> Array:
     whole = sums[-1]
     for earlier in reversed(sums[:-1]):
         whole = earlier + whole
-    return _one_by_one(joined(whole), products[:, body:])[:, None]
-
-
-def joined(sums: Array) -> Array:
-    """The four partial sums of a vector as one (Eigen's ``predux``). Shapes: (…, 4) -> (…)."""
-    return np.asarray((sums[..., 0] + sums[..., 2]) + (sums[..., 1] + sums[..., 3]))
-
-
-def _one_by_one(total: Array, others: Array) -> Array:
-    for k in range(others.shape[1]):
-        total = total + others[:, k]
-    return total
+    return one_by_one(joined(whole), products[:, body:])[:, None]

@@ -26,7 +26,7 @@ def sum_(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
     if x.dtype.kind == "i" and node.x.quant is None:
         return np.asarray(x.sum(axis=over, keepdims=keep), x.dtype)
     if node.x.dtype == "float32" and runtime is not Runtime.XNNPACK:
-        sums = added_in_order(x, over)
+        sums = added_in_order(x, over, from_zero=runtime is not Runtime.BUILTIN)
         return sums.reshape([1 if i in over else n for i, n in enumerate(x.shape)]) if keep else sums
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(ORDER)
