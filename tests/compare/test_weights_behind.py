@@ -1,4 +1,4 @@
-"""Weights that stand behind DEQUANTIZE or DENSIFY: float16, weight-only, sparse; what XNNPACK unpacks and what it leaves."""
+"""Weights behind DEQUANTIZE or DENSIFY: float16, weight-only, sparse; what XNNPACK unpacks and what it leaves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def weight_only(kernel: T, *recoded: tuple[str, T]) -> bytes:
     names = [kernel.name, *(t.name for _, t in recoded)]
     tensors = [T("x", (1, 8), "float32"), kernel, *(t for _, t in recoded), T("b", (4,), "float32", data=[1, 2, 3, 4])]
     tensors.append(T("y", (1, 4), "float32"))
-    operators = [Op(op, [names[i]], [names[i + 1]], version=1 if op == "DENSIFY" else 5) for i, (op, _) in enumerate(recoded)]
+    operators = [
+        Op(op, [names[i]], [names[i + 1]], version=1 if op == "DENSIFY" else 5) for i, (op, _) in enumerate(recoded)
+    ]
     operators.append(Op("FULLY_CONNECTED", ["x", names[-1], "b"], ["y"], {"fusedActivationFunction": 0}))
     return write_tflite(tensors, operators, ["x"], ["y"])
 

@@ -115,7 +115,9 @@ def tally(pairs: Sequence[tuple[Array, Array]]) -> tuple[int, int]:
     Shapes: both (samples, …), or ours (1, …). A pair of two sizes differs in all elements of theirs, never in more.
     """
     spread = [(_as_shown(mine, theirs), theirs) for mine, theirs in pairs]
-    return sum(theirs.size for _, theirs in spread), sum(min(theirs.size, differing(mine, theirs)) for mine, theirs in spread)
+    return sum(theirs.size for _, theirs in spread), sum(
+        min(theirs.size, differing(mine, theirs)) for mine, theirs in spread
+    )
 
 
 def _as_shown(mine: Array, theirs: Array) -> Array:

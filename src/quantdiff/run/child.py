@@ -155,7 +155,9 @@ class RuntimeProcess:
         self, inputs: Sequence[Array], asked: dict[str, Any], on_progress: Callable[[int], None] = lambda done: None
     ) -> dict[str, Any]:
         sent = [self._sent.file(f"input{i}", array) for i, array in enumerate(inputs)]
-        return self._ask({"call": "run", "pairs": [], "rows": None, "apart": False, "inputs": sent, **asked}, on_progress)
+        return self._ask(
+            {"call": "run", "pairs": [], "rows": None, "apart": False, "inputs": sent, **asked}, on_progress
+        )
 
     def close(self) -> None:
         """End the child and remove its files."""

@@ -12,7 +12,8 @@ from written_models import Op, T
 
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array
-from quantdiff.sim.floats.products import in_one_sum, joined
+from quantdiff.sim.floats.eigen import joined
+from quantdiff.sim.floats.products import in_one_sum
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axis_of

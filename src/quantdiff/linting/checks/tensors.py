@@ -99,9 +99,9 @@ def states_shared(wiring: Wiring) -> Iterator[Found]:
 def shape_false(wiring: Wiring) -> Iterator[Found]:
     """A stored shape is not the one that its operator makes.
 
-    LiteRT computes shapes anew and runs; TensorFlow Lite Micro, code generators and NPU compilers believe the file, reserve
-    too little memory and compute on other tensors' values. Sizes left open (-1 in the shape signature) are not meant.
-    Convert again with a static shape, or write what the runtime reports.
+    LiteRT computes shapes anew and runs; TensorFlow Lite Micro, code generators and NPU compilers believe the file,
+    reserve too little memory and compute on other tensors' values. Sizes left open (-1 in the shape signature) are not
+    meant. Convert again with a static shape, or write what the runtime reports.
     """
     found = [shape for shape in false_shapes(wiring.graph, wiring.model.subgraphs) if not shape.left_open]
     if found:

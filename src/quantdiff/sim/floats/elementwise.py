@@ -64,9 +64,3 @@ def added_in_order(x: Array, over: tuple[int, ...], *, from_zero: bool = True) -
     begun = np.concatenate([np.zeros_like(flat[:1]), flat]) if from_zero else flat
     total: Array = np.add.accumulate(begun, axis=0, dtype=np.float32)[-1]
     return total
-
-
-def by_c_library(runtime: Runtime) -> None:
-    """Refuse a function that the runtime approximates by polynomials of its own."""
-    if runtime not in (Runtime.REFERENCE, Runtime.TFLM):
-        raise NoKernel("floats, for which Eigen and XNNPACK have polynomials of their own")

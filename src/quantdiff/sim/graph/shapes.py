@@ -12,7 +12,6 @@ from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 
-
 AT_MOST = 2**28
 """Elements of the inputs, beyond which a file is damaged or not to be simulated for its shapes."""
 

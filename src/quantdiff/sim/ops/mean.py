@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.floats.eigen import row_sums
-from quantdiff.sim.floats.elementwise import ORDER, added_in_order
+from quantdiff.sim.floats import eigen, xnnpack
+from quantdiff.sim.floats.elementwise import added_in_order
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier, rint
@@ -27,7 +27,12 @@ IMAGE_AXES = {(1, 2), (2, 1)}
 def keeps_samples(node: Node) -> bool:
     """True when the first axis is not among those that are averaged, and no vectors of floats begin with the rows."""
     axes = node.at(1).data
-    return axes is not None and node.x.dtype != "float32" and bool(node.x.shape) and not np.any(axes % len(node.x.shape) == 0)
+    return (
+        axes is not None
+        and node.x.dtype != "float32"
+        and bool(node.x.shape)
+        and not np.any(axes % len(node.x.shape) == 0)
+    )
 
 
 @kernel("MEAN", batched=keeps_samples, shared=True)
@@ -50,15 +55,15 @@ def of_floats(node: Node, x: Array, over: tuple[int, ...], runtime: Runtime) -> 
 
     ``internal/optimized/reduce.h`` (``Mean<float, float>``): axes of size 1 do not count, neighbours are one axis.
     """
+    kept = [1 if i in over else n for i, n in enumerate(x.shape) if i not in over or node.option("keep_dims", False)]
+    count = np.float32(math.prod(x.shape[axis] for axis in over))
     if runtime is Runtime.XNNPACK:
-        raise NoKernel(ORDER)
+        return xnnpack.reduced(x, over, np.float32(1) / count).reshape(kept)
     if runtime is Runtime.BUILTIN and is_last_alone(x.shape, over):
-        total = row_sums(x.reshape(-1, math.prod(x.shape[axis] for axis in over)))
-        total = total.reshape([n for i, n in enumerate(x.shape) if i not in over])
+        total = eigen.row_sums(x.reshape(-1, int(count)))
     else:
         total = added_in_order(x, over, from_zero=runtime is not Runtime.BUILTIN)
-    kept = [1 if i in over else n for i, n in enumerate(x.shape)] if node.option("keep_dims", False) else total.shape
-    return np.asarray(total / np.float32(math.prod(x.shape[axis] for axis in over)), np.float32).reshape(kept)
+    return np.asarray(total / count, np.float32).reshape(kept)
 
 
 def is_last_alone(shape: tuple[int, ...], over: tuple[int, ...]) -> bool:

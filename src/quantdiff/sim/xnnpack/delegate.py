@@ -24,6 +24,7 @@ from quantdiff.sim.xnnpack.checks import (
     unpacks,
 )
 from quantdiff.sim.xnnpack.geometry import (
+    average_pool,
     convolution,
     depthwise,
     fully_connected,
@@ -136,7 +137,7 @@ def read_variable(node: Node) -> bool:
 
 
 FLOAT_ONLY = (
-    *("ABS", "AVERAGE_POOL_2D", "CEIL", "COS", "DIV", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LOG", "MAXIMUM"),
+    *("ABS", "CEIL", "COS", "DIV", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LOG", "MAXIMUM"),
     *("MINIMUM", "NEG", "PRELU", "RELU", "RELU6", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIN", "SQRT", "SQUARE"),
     "SQUARED_DIFFERENCE",
 )
@@ -144,6 +145,7 @@ RULES: dict[str, Callable[[Node], bool]] = dict.fromkeys(FLOAT_ONLY, all_float)
 RULES |= {
     "ADD": add,
     "ASSIGN_VARIABLE": lambda node: activation(node.at(1)),
+    "AVERAGE_POOL_2D": average_pool,
     "BATCH_MATMUL": batch_matmul,
     "CONCATENATION": concatenation,
     "CONV_2D": lambda node: convolution(node, 0),

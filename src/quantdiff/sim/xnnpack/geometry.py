@@ -10,6 +10,7 @@ from quantdiff.sim.xnnpack.checks import (
     FLOAT,
     activation,
     all_activations,
+    all_float,
     bias,
     constant,
     eight_bit,
@@ -79,8 +80,16 @@ def fits_transposed(node: Node, axis: int) -> bool:
 
 def max_pool(node: Node) -> bool:
     """``CheckPoolingParams``: no stride beyond the window."""
-    inside = all(int(node.option(f"stride_{s}", 1)) <= int(node.option(f"filter_{f}", 1)) for s, f in POOL_SIDES)
-    return all_activations(node) and inside
+    return all_activations(node) and _inside(node)
+
+
+def average_pool(node: Node) -> bool:
+    """The same, of floats alone."""
+    return all_float(node) and _inside(node)
+
+
+def _inside(node: Node) -> bool:
+    return all(int(node.option(f"stride_{s}", 1)) <= int(node.option(f"filter_{f}", 1)) for s, f in POOL_SIDES)
 
 
 def reshape(node: Node) -> bool:
