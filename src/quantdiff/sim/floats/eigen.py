@@ -55,11 +55,11 @@ def row_sums(x: Array) -> Array:
     total = np.empty(len(x), np.float32)
     for first in range(LANES):  # rows of one place in a vector together
         rows = slice(first, None, LANES)
-        total[rows] = _aligned_sums(x[rows], -first * x.shape[1] % LANES)
+        total[rows] = aligned_sums(x[rows], -first * x.shape[1] % LANES)
     return total
 
 
-def _aligned_sums(x: Array, start: int) -> Array:
+def aligned_sums(x: Array, start: int) -> Array:
     """Two vectors of partial sums from ``start`` on, then what is before and behind. Shapes: (rows, n) -> (rows,)."""
     start = min(start, x.shape[1])
     vectors = (x.shape[1] - start) // LANES

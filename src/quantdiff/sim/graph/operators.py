@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -116,12 +116,21 @@ def _prepared(
     kernel = kernel or kernels().get(operator.op)
     if kernel is None:
         raise NoKernel("no kernel")
-    node = node_of(graph, operator)
     held = [values.get(i) for i in operator.inputs]
+    node = node_of(graph, operator)
     count = max((len(array) for array in held if array is not None), default=1)
     feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
     ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
+    node = _as_fed(node, held)
     return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
+
+
+def _as_fed(node: Node, held: Sequence[Array | None]) -> Node:
+    """The node with the shapes that its inputs have, whatever the file says of them."""
+    pairs = list(zip(node.inputs, held, strict=True))
+    if all(t is None or a is None or t.shape == a.shape[1:] for t, a in pairs):
+        return node
+    return replace(node, inputs=tuple(t if t is None or a is None else replace(t, shape=a.shape[1:]) for t, a in pairs))
 
 
 def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
