@@ -83,6 +83,12 @@ def exp(x: Array) -> Array:
     return _in_vectors(x, _exp, partial(libm.apply, "expf"))
 
 
+def exp_of_rows(x: Array) -> Array:
+    """The same with a tail to each row, where it is summed as it comes. Shape (rows, n)."""
+    body = x.shape[1] // LANES * LANES
+    return np.concatenate([_exp(x[:, :body]), libm.apply("expf", x[:, body:])], axis=1)
+
+
 def logistic(x: Array) -> Array:
     """``scalar_logistic_op<float>`` (``src/Core/functors/UnaryFunctors.h``). Shape as ``x``."""
     return _in_vectors(x, _logistic, _logistic_alone)
