@@ -14,10 +14,20 @@ CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 @cache
 def has_avx512() -> bool:
     """Whether XNNPACK takes its AVX-512 kernels; False where that cannot be told."""
+    return _has("avx512f")
+
+
+@cache
+def has_avx512_vnni() -> bool:
+    """Whether XNNPACK takes its kernels for AVX-512 with VNNI; False where that cannot be told."""
+    return _has("avx512f") and _has("avx512vnni")
+
+
+def _has(feature: str) -> bool:
     from llvmlite import binding  # noqa: PLC0415 (heavy, and seldom needed)
 
     try:
-        return bool(binding.get_host_cpu_features().get("avx512f", False))
+        return bool(binding.get_host_cpu_features().get(feature, False))
     except RuntimeError:  # LLVM does not know the processor
         return False
 

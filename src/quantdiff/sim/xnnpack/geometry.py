@@ -20,6 +20,8 @@ from quantdiff.sim.xnnpack.checks import (
     weights,
 )
 
+LEAST_BLOCK = 32
+"""Weights that a block has at least, and a multiple of them (``CheckTensorFilterType``)."""
 MAX_DIMS, MAX_SPLITS = 6, 4
 """``XNN_MAX_TENSOR_DIMS``, and the parts that SPLIT may have."""
 POOL_SIDES = (("h", "height"), ("w", "width"))
@@ -54,8 +56,10 @@ def fully_connected(node: Node) -> bool:
     if w.dtype == "uint8":
         return x.dtype == "uint8" and eight_bit(w)
     narrow = w.dtype in ("int8", "int4", "int2") and x.dtype in ("int8", "float32")
-    per_channel = w.quant is not None and w.quant.axis in (None, 0)
+    per_channel = w.blocks is not None or (w.quant is not None and w.quant.axis in (None, 0))
     symmetric = w.dtype != "int8" or x.dtype in FLOAT or not any(w.quant.zero_point if w.quant else ())
+    if w.blocks is not None and (w.dtype != "int4" or w.blocks.block_size % LEAST_BLOCK):
+        return False
     whole_bytes = w.shape[-1] % {"int4": 2, "int2": 4}.get(w.dtype, 1) == 0
     return narrow and per_channel and symmetric and whole_bytes
 
