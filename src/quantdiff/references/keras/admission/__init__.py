@@ -38,7 +38,8 @@ def admit(path: Path, named: Mapping[str, Any], *, allow_lambda: bool) -> str:
     except (MissingExtra, BadModel):
         raise
     except Exception as error:
-        raise BadModel(f"{path}: not a {path.suffix} model file ({reason_of(error)}); save it again") from error
+        kind = f"{path.suffix} model file" if path.is_file() else "SavedModel that TensorFlow can read"
+        raise BadModel(f"{path}: not a {kind} ({reason_of(error)}); save it again") from error
 
 
 def _admit_saved_model(path: Path, named: Mapping[str, Any], allow_lambda: bool) -> str:

@@ -17,6 +17,8 @@ SAVER = ("MergeV2Checkpoints", "RestoreV2", "SaveV2")
 FROM_FILE = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2")
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 CONSOLE = ("", "stderr", "stdout", "log(info)", "log(warning)", "log(error)")
+TRAINING = ("_adapt_function", "_update_step_xla", "test_step", "train_step")
+"""Where Keras keeps functions that it calls while it trains."""
 CURE = "export the model without it"
 
 
@@ -60,8 +62,7 @@ def _check_objects(path: Path, graph: Any, by_keras: bool) -> None:
     """A SavedModel of TensorFlow 2: functions that hang on objects."""
     functions = {each.signature.name: each for each in graph.graph_def.library.function}
     objects = graph.object_graph_def
-    idle = frozenset[str]() if by_keras else _idle(objects)
-    used = set(objects.concrete_functions) - idle
+    used = set(objects.concrete_functions) - _idle(objects, by_keras)
     used |= {name for name, each in functions.items() if "api_implements" in each.attr}  # may stand in for another
     reached = _reached(used, functions)
     for name, function in functions.items():
@@ -71,43 +72,39 @@ def _check_objects(path: Path, graph: Any, by_keras: bool) -> None:
                 raise BadModel(f"{path}: function {name}: {node.op} reads a file that is no asset of it; {CURE}")
 
 
-def _idle(objects: Any) -> AbstractSet[str]:
-    """Functions that nobody but a person would call: attributes of plain objects, under names that nobody looks up.
+def _idle(objects: Any, by_keras: bool) -> AbstractSet[str]:
+    """Functions that only a person would call: for training, or of plain objects under names that nobody looks up."""
+    looked_at = by_keras or any(child.local_name == "layers" for child in objects.nodes[0].children)
 
-    A model that looks like one of Keras has none, for then more of its attributes are read.
-    """
+    def is_idle(parent: Any, name: str) -> bool:
+        plain = parent.user_object.identifier == "_generic_user_object" and not name.startswith("_")
+        return name in TRAINING or (plain and not looked_at)
+
     parents: dict[int, list[tuple[int, str]]] = {}
     for number, node in enumerate(objects.nodes):
         for child in node.children:
             parents.setdefault(child.node_id, []).append((number, child.local_name))
-    if any(child.local_name == "layers" for child in objects.nodes[0].children):
-        return frozenset()
-
-    def plain(number: int, name: str) -> bool:
-        return objects.nodes[number].user_object.identifier == "_generic_user_object" and not name.startswith("_")
-
-    kinds = [node.WhichOneof("kind") for node in objects.nodes]
-    alone = {
-        number
-        for number, kind in enumerate(kinds)
-        if kind == "function" and number in parents and all(plain(*parent) for parent in parents[number])
-    } - {
+    savers = {
         n
         for node in objects.nodes
         for s in node.saveable_objects.values()
         for n in (s.save_function, s.restore_function)
     }
+    idle = {
+        number
+        for number, held in parents.items()
+        if objects.nodes[number].WhichOneof("kind") == "function"
+        and number not in savers
+        and all(is_idle(objects.nodes[parent], name) for parent, name in held)
+    }
     traces = {
         number
-        for number, kind in enumerate(kinds)
-        if kind == "bare_concrete_function"
-        and number in parents
-        and all(parent in alone for parent, _ in parents[number])
+        for number, held in parents.items()
+        if objects.nodes[number].WhichOneof("kind") == "bare_concrete_function"
+        and all(parent in idle for parent, _ in held)
     }
-    called = {
-        name for number, node in enumerate(objects.nodes) if number not in alone | traces for name in _named(node)
-    }
-    return frozenset(name for number in alone for name in _named(objects.nodes[number])) - called
+    called = {name for number, node in enumerate(objects.nodes) if number not in idle | traces for name in _named(node)}
+    return frozenset(name for number in idle for name in _named(objects.nodes[number])) - called
 
 
 def _named(node: Any) -> Iterator[str]:
