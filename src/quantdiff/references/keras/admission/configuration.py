@@ -87,11 +87,20 @@ def _check_object(value: Mapping[str, Any], layer: str, rules: Rules) -> Mapping
         return _check_function(value, module, layer, rules)
     if name == "__lambda__":
         rules.refuse(layer, "holds marshalled code", "make it a function of that file: --custom-objects FILE.py")
-    if rules.custom(registered or "") or (module is None and rules.custom(name)):
+    if _is_custom(name, module, registered, rules):
         return value
     if registered not in (None, name, f"Custom>{name}"):
         rules.refuse(layer, f"{_shown(registered)} is on no list of what a model may name")
     return _check_class(value, module, layer, rules)
+
+
+def _is_custom(name: str, module: str | None, registered: str | None, rules: Rules) -> bool:
+    """Whether it is the user's, whichever way Keras takes: by name in older forms, by what it is registered as in newer."""
+    by_name, by_registration = rules.custom(name), registered is not None and rules.custom(registered)
+    if by_name and (module is None or by_registration):
+        return True
+    zipped = rules.path.suffix == ".keras" and rules.unknown is None
+    return by_registration and module is not None and zipped
 
 
 def _check_class(value: Mapping[str, Any], module: str | None, layer: str, rules: Rules) -> Mapping[str, Any]:

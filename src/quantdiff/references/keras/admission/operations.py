@@ -124,7 +124,7 @@ OPERATIONS = names_of("""
     XlaVariadicSort XlaWhile Xlog1py Xlogy ZerosLike Zeta
 """)
 
-_SYMBOLS: Mapping[str, frozenset[str]] = {
+SYMBOLS: Mapping[str, frozenset[str]] = {
     "": names_of("""
     abs accumulate_n acos acosh add add_n angle approx_top_k arg_max arg_min argmax argmin argsort as_string asin
     asinh Assert assert_equal assert_greater assert_greater_equal assert_integer assert_less assert_less_equal
@@ -321,4 +321,4 @@ ATTRIBUTES = names_of("""
 def is_symbol(name: object) -> bool:
     """Whether a layer may call this public name of TensorFlow: ``math.add``, ``compat.v1.nn.relu``."""
     module, _, function = str(name).removeprefix("compat.v1.").rpartition(".")
-    return function in _SYMBOLS.get(module, ())
+    return function in SYMBOLS.get(module, ())
