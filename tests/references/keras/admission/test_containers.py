@@ -136,5 +136,5 @@ def test_a_zip_bomb(plain: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file, file.open("assets/big", "w") as entry:
         for _ in range(65):
             entry.write(bytes(1 << 20))
-    with pytest.raises(BadModel, match=r"its entry 'assets/big' unpacks from .* to 68,157,440"):
+    with pytest.raises(BadModel, match=r"m.keras: unpacks from .* bytes to 68,"):
         load_keras(path)

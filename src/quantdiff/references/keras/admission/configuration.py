@@ -95,7 +95,7 @@ def _check_object(value: Mapping[str, Any], layer: str, rules: Rules) -> Mapping
 
 
 def _is_custom(name: str, module: str | None, registered: str | None, rules: Rules) -> bool:
-    """Whether it is the user's, whichever way Keras takes: by name in older forms, by what it is registered as in newer."""
+    """Whether it is the user's, whichever way Keras finds it: older forms by name, newer by how it is registered."""
     by_name, by_registration = rules.custom(name), registered is not None and rules.custom(registered)
     if by_name and (module is None or by_registration):
         return True

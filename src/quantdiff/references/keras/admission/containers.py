@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import zipfile
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,7 +14,7 @@ from quantdiff.lazy import require
 
 WEIGHTS = "model.weights"
 LARGE, RATIO = 1 << 26, 100
-"""An entry of more than so many bytes may be at most so many times what the file keeps of it."""
+"""What unpacks to more than so many bytes may be at most so many times what the file keeps of it."""
 
 
 def read_zip(path: Path) -> tuple[Any, str]:
@@ -29,14 +30,17 @@ def read_zip(path: Path) -> tuple[Any, str]:
         if len(set(names)) < len(names):
             raise BadModel(f"{path}: has two entries of one name; save it again")
         for entry in archive.infolist():
-            _check_entry(entry, path)
+            _check_place(entry, path)
+        kept, whole = path.stat().st_size, sum(entry.file_size for entry in archive.infolist())
+        if whole > max(LARGE, RATIO * kept):
+            raise BadModel(f"{path}: unpacks from {kept:,} bytes to {whole:,}; save it again")
         if f"{WEIGHTS}.npz" in names:
             raise BadModel(f"{path}: keeps its weights in {WEIGHTS}.npz, pickled; save it again with today's Keras")
         version = json.loads(archive.read("metadata.json"))["keras_version"]
         config = json.loads(archive.read("config.json"))
         if f"{WEIGHTS}.h5" in names:
-            h5py = require("h5py", extra="keras")
-            with archive.open(f"{WEIGHTS}.h5") as entry_file, h5py.File(entry_file, "r") as file:
+            weights = BytesIO(archive.read(f"{WEIGHTS}.h5"))
+            with require("h5py", extra="keras").File(weights, "r") as file:
                 check_hdf5(file, path)
     return {k: v for k, v in config.items() if k != "compile_config"}, version.split(".")[0]
 
@@ -54,15 +58,10 @@ def read_hdf5(path: Path) -> tuple[Any, str]:
         return json.loads(text), str(file.attrs.get("keras_version", "2")).split(".")[0]
 
 
-def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
+def _check_place(entry: zipfile.ZipInfo, path: Path) -> None:
     name = PurePosixPath(entry.filename.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or ":" in entry.filename or stat.S_ISLNK(entry.external_attr >> 16):
         raise BadModel(f"{path}: its entry {entry.filename!r} leads out of the file; save it again")
-    if entry.file_size > max(LARGE, RATIO * entry.compress_size):
-        raise BadModel(
-            f"{path}: its entry {entry.filename!r} unpacks from {entry.compress_size:,} bytes to "
-            f"{entry.file_size:,}; save it again"
-        )
 
 
 def check_hdf5(file: Any, path: Path) -> None:
