@@ -27,11 +27,12 @@ together.
 code of a model runs unless you say so: `--allow-lambda` lets Lambda layers, `--custom-objects FILE.py` brings the
 classes that a model names.
 
-**Data.** An `.npz` or an `.npy`, in the reference's float units; nothing is ever unpickled. Samples are `x`, labels
-`y`. A model with several inputs takes the arrays of their names, or `0`, `1`, … or `arr_0`, `arr_1`, … in its order,
-or those of which only one fits each shape; whatever leaves a choice is refused with the names that both models want.
-A data set may come in parts: `--data` several times, or a folder; with `--dask tcp://host:8786` the parts go to a
-cluster, and the figures are the same to the last bit.
+**Data.** An `.npz` or an `.npy`, in the reference's float units, nothing is ever unpickled; a `.csv`, a
+function, a folder of images or sounds, or made-up data ([bring your data](../how-to/bring-your-data.md)).
+Samples are `x`, labels `y`. A model with several inputs takes the arrays of their names, or `0`, `1`, … or
+`arr_0`, `arr_1`, … in its order, or those of which only one fits each shape; whatever leaves a choice is
+refused with the names that both models want. A data set may come in parts: `--data` several times, or a folder;
+with `--dask tcp://host:8786` the parts go to a cluster, and the figures are the same to the last bit.
 
 **Status** is that of Unix `diff`: 0 same or done, 1 different, 2 trouble, which is one line on standard error;
 `--debug` shows the whole story. `--fail-on EXPR` says what counts as different: `max_steps>1`, `not_close>0.02`,

@@ -18,6 +18,7 @@ from quantdiff.progress import Progress
 from quantdiff.references.reference import Options, Reference, format_of, open_references
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
+from quantdiff.run.input_range import data_warnings
 from quantdiff.run.runtimes import check_installed, check_timeout
 from quantdiff.trace import Trace
 
@@ -129,8 +130,8 @@ def name_of(source: Source) -> str:
     return str(source) if isinstance(source, str | Path) else str(source.name)
 
 
-def check_inputs(pair: OpenedPair, batch: Batch) -> None:
-    """Refuse data whose names fit no input, before anything runs.
+def check_inputs(pair: OpenedPair, batch: Batch) -> tuple[str, ...]:
+    """Refuse data whose names fit no input, before anything runs; gives what a reader must know of the others.
 
     Raises:
         BadData: says which names both models want; or shapes do not fit.
@@ -145,6 +146,7 @@ def check_inputs(pair: OpenedPair, batch: Batch) -> None:
             names = "; ".join(f"{each.name} takes {wanted_names(each.inputs)}" for each in engines)
             arrays = ", ".join(batch.arrays)
             raise BadData(f"{batch.source}: arrays {arrays} do not say which input each of them is: {names}") from error
+    return () if pair.candidate.file is None else data_warnings(pair.candidate.file, batch)
 
 
 def trace_one(reference: Reference, batch: Batch, progress: Progress) -> Trace:

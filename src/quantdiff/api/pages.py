@@ -38,6 +38,7 @@ from quantdiff.report.html.page import Page
 from quantdiff.report.html.provenance import Provenance
 from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.plain import json_text
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.versions import versions
 
 T = TypeVar("T")
@@ -93,7 +94,7 @@ def page_opened(
 def diff_with_page(
     reference: Source,
     candidate: Source,
-    data: str | Path,
+    data: str | Path | Batch,
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
     command: str = "",
@@ -114,7 +115,7 @@ def diff_with_page(
     Raises:
         QuantdiffError: as ``diff``.
     """
-    batch = load_batch(Path(data))
+    batch = load_data(data, candidate)
     with open_pair(reference, candidate, settings) as pair:
         outcome = diff_opened(pair, batch, settings, progress, layers=True)
         return outcome, page_opened(pair, outcome, batch, command)
@@ -142,7 +143,7 @@ def explain_with_page(
     Raises:
         QuantdiffError: as ``diff`` and ``explain``.
     """
-    batch = load_batch(Path(files[2]))
+    batch = load_data(files[2], files[1])
     with open_pair(*files[:2], settings) as pair:
         answer = explain_opened(pair, batch, settings, progress, asked)
         outcome = diff_opened(pair, batch, settings, progress, layers=True)

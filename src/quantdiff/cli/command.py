@@ -145,6 +145,30 @@ timeout_option = click.option(
 )  # fmt: skip
 
 
+def data_option(*, parts: bool = False, required: bool = True) -> Callable[[Handler], Handler]:
+    """``--data`` and ``--images``; the handler takes ``data`` (with ``parts`` several) and ``images``."""
+    forms = ".npz (x, labels y), .npy, .csv, FILE.py:function, a folder of images or WAV files, random[:N], smooth[:N]"
+    several = "; parts of a data set: several times, or their folder" if parts else ""
+
+    def decorated(function: Handler) -> Handler:
+        function = click.option(
+            "--images", metavar="STEPS", help="How images are prepared: 'resize=224x224 center-crop scale=1/255'."
+        )(function)
+        return click.option(
+            "--data", required=required, multiple=parts, type=click.Path(path_type=Path), help=forms + several + "."
+        )(function)
+
+    return decorated
+
+
+def given_data(options: dict[str, Any], candidate: Path) -> Any:
+    """The data set, taken out of ``options`` with how its images are prepared."""
+    from quantdiff.run.data_sources import load_data
+
+    data, images = options.pop("data"), options.pop("images")
+    return None if data is None else load_data(data, candidate, images)
+
+
 def reference_options(function: Handler) -> Handler:
     """The options that say how a trained model may be opened."""
     function = click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")(function)

@@ -12,7 +12,9 @@ from quantdiff.cli.command import (
     TROUBLE,
     command,
     complain,
+    data_option,
     formats,
+    given_data,
     runtime_option,
     show_for_ci,
     timeout_option,
@@ -22,7 +24,7 @@ from quantdiff.cli.command import (
 
 @command
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help=".npz (x) or .npy; default seeded random input.")
+@data_option(required=False)
 @click.option("--samples", type=whole(1), help="Default 64, fewer for a large model.")
 @click.option("--seed", type=whole(0), default=0, show_default=True, help="Of the random input.")
 @runtime_option
@@ -36,7 +38,8 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
     from quantdiff.compare.verification import load_and_verify
     from quantdiff.report.text.verification import print_verification, verification_document
 
-    found = load_and_verify(model, runtimes or ("xnnpack",), timeout, **options)
+    data = given_data(options, model)
+    found = load_and_verify(model, runtimes or ("xnnpack",), timeout, data, **options)
     if form in FOR_CI:
         from quantdiff.report.ci.verify import verify_checked
 

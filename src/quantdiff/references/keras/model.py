@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from quantdiff.errors import BadModel, QuantdiffError, reason_of
 from quantdiff.lazy import require
 from quantdiff.load.data import Slot
+from quantdiff.own_code import module_of
 from quantdiff.references.keras.admission import admit
 from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet, safe_mode
 
@@ -73,15 +73,8 @@ def objects_of(path: Path) -> dict[str, Any]:
         BadModel: no such file, or it fails.
     """
     frameworks()  # sets up which Keras the file finds
-    spec = spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise BadModel(f"{path}: no such Python file; give the one that defines the model's classes")
-    module = module_from_spec(spec)
-    try:
-        with quiet():
-            spec.loader.exec_module(module)
-    except Exception as error:
-        raise BadModel(f"{path}: {type(error).__name__} while it ran: {reason_of(error)}") from error
+    with quiet():
+        module = module_of(path, BadModel)
     return {n: v for n, v in vars(module).items() if isinstance(v, type | FunctionType) and _is_own(n, v, module)}
 
 
