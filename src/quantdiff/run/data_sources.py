@@ -29,6 +29,9 @@ def load_data(data: Data, candidate: Any = None, images: str | None = None) -> B
         candidate: the ``.tflite`` whose inputs say what shape data have that a function, a table or chance gives.
         images: how pictures are prepared: ``resize=224x224 center-crop scale=1/127.5 shift=-1 order=RGB``.
 
+    Returns:
+        Samples along axis 0, in the reference's float units, with labels where they are known.
+
     Raises:
         BadData: they cannot be read or made.
     """
