@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from quantdiff.compare.comparison import TOLERANCE
+from quantdiff.compare.comparison import TOLERANCE, is_tolerance
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
@@ -18,7 +18,7 @@ from quantdiff.progress import Progress
 from quantdiff.references.reference import Options, Reference, format_of, open_references
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
-from quantdiff.run.runtimes import check_installed
+from quantdiff.run.runtimes import check_installed, check_timeout
 from quantdiff.trace import Trace
 
 
@@ -39,6 +39,11 @@ class Settings:
     timeout: float = TIMEOUT
     allow_lambda: bool = False
     custom_objects: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not is_tolerance(self.tolerance):
+            raise ValueError(f"tolerance={self.tolerance}: give a distance in real units, 0 or more")
+        check_timeout(self.timeout)
 
 
 DEFAULTS = Settings()

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from quantdiff.errors import BadModel
+from quantdiff.files import FILE, FOLDER, what_is
 from quantdiff.graph import Model
 from quantdiff.layer import Layer
 from quantdiff.lazy import Registry
@@ -74,8 +75,8 @@ def format_of(source: Any) -> str:
         TypeError: an object that is no model.
     """
     path = Path(source) if isinstance(source, str | Path) else None
-    if path is not None and not path.exists():
-        raise BadModel(f"{path}: no such model; give {known_files()}")
+    if path is not None:
+        _check_there(path)
     for name, each in formats().items():
         if each.takes(source if path is None else path):
             return name
@@ -83,6 +84,17 @@ def format_of(source: Any) -> str:
         kind = type(source).__name__
         raise TypeError(f"a {kind} is no model; give a path, a model in memory or the bytes of a .tflite file")
     raise BadModel(f"{path}: not a model that can be read; give {known_files()}")
+
+
+def _check_there(path: Path) -> None:
+    try:
+        kind = what_is(path)
+    except FileNotFoundError as error:
+        raise BadModel(f"{path}: no such model; give {known_files()}") from error
+    except OSError as error:
+        raise BadModel(f"{path}: {error.strerror}; give {known_files()}") from error
+    if kind not in (FILE, FOLDER):
+        raise BadModel(f"{path}: is {kind}, not a model; give {known_files()}")
 
 
 def known_files() -> str:
