@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from quantdiff.errors import BadModel
+from quantdiff.errors import LONGEST, BadModel
 from quantdiff.lazy import require
 from quantdiff.references.keras.admission.operations import OPERATIONS
 
@@ -141,8 +141,8 @@ def _check_operation(path: Path, node: Any, where: str, functions: Mapping[str, 
         return
     known = require("tensorflow.python.framework.op_def_registry", extra="keras").get(node.op)
     if (running or known is None or not known.is_stateful) and not (known is None and node.op in functions):
-        said = f"the operation {node.op} ({node.name}) is on no list of what a model may compute"
-        raise BadModel(f"{path}: {where}: {said}; {CURE}")
+        said = f"the operation {node.op[:LONGEST]} ({node.name[:LONGEST]}) is on no list of what a model may compute"
+        raise BadModel(f"{path}: {where[:LONGEST]}: {said}; {CURE}")
 
 
 def _from_asset(name: str, tensor: str, objects: Any, functions: Mapping[str, Any]) -> bool:
