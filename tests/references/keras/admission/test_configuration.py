@@ -103,8 +103,13 @@ def test_a_lambda_layer_that_may_run_is_all_that_may(plain: Path, here: Path) ->
 
 
 OWN = """
+import tensorflow as tf
 import tf_keras as keras
 from shutil import rmtree
+from tensorflow.io import write_file
+from tf_keras.utils import get_file
+
+wave = tf.math.sin
 
 class Twice(keras.layers.Activation):
     pass
@@ -137,9 +142,12 @@ def test_what_the_user_names_may_be_named(plain: Path, here: Path, name: str) ->
 
 def test_what_the_file_of_the_user_imports_for_itself_is_not_named(plain: Path, here: Path) -> None:
     (here / "own.py").write_text(OWN)
-    path = plant(plain / "plain.h5", here / "m.h5", dense(activation="rmtree"))
-    with pytest.raises(BadModel, match=r"layer planted: activation 'rmtree' is on no list"):
-        load_keras(path, custom_objects=here / "own.py")
+    for name in ("rmtree", "write_file", "get_file"):
+        path = plant(plain / "plain.h5", here / "m.h5", dense(activation=name))
+        with pytest.raises(BadModel, match=rf"layer planted: activation '{name}' is on no list"):
+            load_keras(path, custom_objects=here / "own.py")
+    path = plant(plain / "plain.h5", here / "m.h5", layer("Activation", {"activation": "wave"}))
+    assert load_keras(path, custom_objects=here / "own.py").kind == "float"
 
 
 @pytest.mark.parametrize("name", FORMATS)
