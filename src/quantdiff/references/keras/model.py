@@ -124,10 +124,7 @@ def slots_of(model: Any) -> tuple[Slot, ...]:
         spec = _spec(model)
         tensors = frameworks().tf.nest.flatten(spec)
         names = tuple(getattr(each, "name", None) or f"input_{i}" for i, each in enumerate(tensors, start=1))
-    return tuple(
-        Slot(given, tuple(tensor.shape), np.dtype(_dtype(tensor)).name)
-        for given, tensor in zip(names, tensors, strict=True)
-    )
+    return tuple(Slot(given, tuple(tensor.shape), _dtype(tensor)) for given, tensor in zip(names, tensors, strict=True))
 
 
 def _spec(model: Any) -> Any:

@@ -212,6 +212,7 @@ CLASSES: Mapping[str, frozenset[str]] = {
     ),
     "keras.src.layers.rnn.cell_wrappers": names_of("DeviceWrapper DropoutWrapper ResidualWrapper"),
     "keras.src.activations.activations": names_of("Mish ReLU"),
+    "keras.src.quantizers.quantizers": names_of("FakeQuantWithMinMaxVars"),
     "keras.src.applications.convnext": names_of("LayerScale StochasticDepth"),
     "keras.src.applications.inception_resnet_v2": names_of("CustomScaleLayer"),
     "keras.src.losses": names_of("LossFunctionWrapper"),
