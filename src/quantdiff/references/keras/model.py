@@ -15,7 +15,7 @@ from quantdiff.errors import BadModel, QuantdiffError, reason_of
 from quantdiff.lazy import require
 from quantdiff.load.data import Slot
 from quantdiff.own_code import module_of
-from quantdiff.references.keras.admission import admit
+from quantdiff.references.keras.admission import admit, is_listed
 from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet, safe_mode
 
 KERAS_3 = "3"
@@ -81,8 +81,11 @@ def objects_of(path: Path) -> dict[str, Any]:
 def _is_own(name: str, value: Any, module: ModuleType) -> bool:
     """Whether a file names this itself, rather than for having imported it from Python or a framework to work with."""
     home = value.__module__ or ""
-    foreign = home.partition(".")[0] in sys.stdlib_module_names | FRAMEWORKS
-    return not name.startswith("_") and (home == module.__name__ or not foreign)
+    if home == module.__name__:
+        return not name.startswith("_")
+    package = home.partition(".")[0]
+    foreign = package in sys.stdlib_module_names or (package in FRAMEWORKS and not is_listed(value))
+    return not name.startswith("_") and not foreign
 
 
 def describe(model: Any, name: str) -> KerasModel:
@@ -114,10 +117,7 @@ def slots_of(model: Any) -> tuple[Slot, ...]:
         spec = _spec(model)
         tensors = frameworks().tf.nest.flatten(spec)
         names = tuple(getattr(each, "name", None) or f"input_{i}" for i, each in enumerate(tensors, start=1))
-    return tuple(
-        Slot(given, tuple(tensor.shape), np.dtype(_dtype(tensor)).name)
-        for given, tensor in zip(names, tensors, strict=True)
-    )
+    return tuple(Slot(given, tuple(tensor.shape), _dtype(tensor)) for given, tensor in zip(names, tensors, strict=True))
 
 
 def _spec(model: Any) -> Any:
