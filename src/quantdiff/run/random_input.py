@@ -14,12 +14,13 @@ from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, dequantize
 
 SAMPLES, SEED, FEW = 64, 0, 16
 ELEMENTS_AT_MOST = 2**25
-"""Activations of all samples together, so that a large model is verified on fewer."""
+"""Inputs and activations of all samples together, so that a large model is verified on fewer."""
 
 
 def samples_for(graph: Graph, wanted: int = SAMPLES) -> int:
     """How many samples keep the activations of a run within bounds."""
     made = sum(math.prod(graph.tensors[i].shape) for operator in graph.operators for i in operator.outputs)
+    made += sum(math.prod(graph.tensors[i].shape) for i in graph.inputs)
     return max(1, min(wanted, ELEMENTS_AT_MOST // max(1, made)))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node, NoKernel, node_of
+from quantdiff.sim.node import Node, NoKernel, fitting, node_of
 from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.runtime import Runtime
@@ -114,12 +114,13 @@ def _prepared(
     kernel = kernel or kernels().get(operator.op)
     if kernel is None:
         raise NoKernel("no kernel")
-    node = node_of(graph, operator)
-    held = [values.get(i) for i in operator.inputs]
-    count = max((len(array) for array in held if array is not None), default=1)
-    feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
-    ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
-    return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
+    with fitting():
+        node = node_of(graph, operator)
+        held = [values.get(i) for i in operator.inputs]
+        count = max((len(array) for array in held if array is not None), default=1)
+        feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
+        ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
+        return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
 
 
 def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
@@ -149,11 +150,8 @@ def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
                 arguments.append(feed[start : start + step, 0] if call.at_once else feed[start])
             else:
                 arguments.append(None if tensor is None else _stored(tensor))
-        try:
-            with np.errstate(all="ignore"):
-                result = take(_results(call, arguments))
-        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
-            raise NoKernel(f"its tensors do not fit together here: {error}") from error
+        with fitting(), np.errstate(all="ignore"):
+            result = take(_results(call, arguments))
         yield result
 
 
