@@ -13,6 +13,7 @@ from quantdiff.load.data import Batch, Slot
 from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, dequantize
 
 SAMPLES, SEED, FEW = 64, 0, 16
+DRAWN_AT_MOST = 2**27  # numbers of one sample
 ELEMENTS_AT_MOST = 2**25
 """Inputs and activations of all samples together, so that a large model is verified on fewer."""
 
@@ -25,9 +26,25 @@ def samples_for(graph: Graph, wanted: int = SAMPLES) -> int:
 
 
 def random_inputs(graph: Graph, samples: int, seed: int = SEED) -> list[Array]:
-    """One array per input. Shapes: (samples, *shape of the input)."""
+    """One array per input. Shapes: (samples, *shape of the input).
+
+    Raises:
+        BadData: an input of a size that no data can have, or that nobody would draw.
+    """
+    for tensor in (graph.tensors[i] for i in graph.inputs):
+        _check_drawn(tensor)
     rng = np.random.default_rng(seed)
     return [_random(graph, graph.tensors[i], samples, rng) for i in graph.inputs]
+
+
+def _check_drawn(tensor: Tensor) -> None:
+    try:
+        known = np.dtype(tensor.dtype).kind in "fiubc"
+    except TypeError:  # of LiteRT alone, or of a damaged file
+        known = False
+    if not known or min(tensor.shape, default=0) < 0 or math.prod(tensor.shape) > DRAWN_AT_MOST:
+        kind = f"{tensor.dtype}{list(tensor.shape)}"
+        raise BadData(f"input {tensor.name!r} is {kind}: no random values are drawn for it; give --data")
 
 
 def random_batch(model: Model, slots: Sequence[Slot], samples: int = FEW) -> Batch:

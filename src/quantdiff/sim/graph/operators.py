@@ -84,7 +84,8 @@ def run_operator_on_each(
             stacks[same] = _stack([call.sampled(array) for array in arrays], call.node)
         return stacks[same]
 
-    outputs = {r: tuple(stacked(k, i) for i in range(len(operator.outputs))) for k, r in enumerate(call.runtimes)}
+    with fitting():
+        outputs = {r: tuple(stacked(k, i) for i in range(len(operator.outputs))) for k, r in enumerate(call.runtimes)}
     return {runtime: outputs[call.ran_by[runtime]] for runtime in runtimes}
 
 
