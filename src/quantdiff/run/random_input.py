@@ -17,18 +17,26 @@ SAMPLES_AT_MOST, IMAGE = 10**6, 3  # axes, that of samples among them
 MADE_UP = ("random", "smooth")
 COARSE = 8
 """Pixels of a smooth image between two values that are drawn."""
+DRAWN_AT_MOST = 2**27  # numbers of one sample
 ELEMENTS_AT_MOST = 2**25
-"""Activations of all samples together, so that a large model is verified on fewer."""
+"""Inputs and activations of all samples together, so that a large model is verified on fewer."""
 
 
 def samples_for(graph: Graph, wanted: int = SAMPLES) -> int:
     """How many samples keep the activations of a run within bounds."""
     made = sum(math.prod(graph.tensors[i].shape) for operator in graph.operators for i in operator.outputs)
+    made += sum(math.prod(graph.tensors[i].shape) for i in graph.inputs)
     return max(1, min(wanted, ELEMENTS_AT_MOST // max(1, made)))
 
 
 def random_inputs(graph: Graph, samples: int, seed: int = SEED) -> list[Array]:
-    """One array per input. Shapes: (samples, *shape of the input)."""
+    """One array per input. Shapes: (samples, *shape of the input).
+
+    Raises:
+        BadData: an input of a size that no data can have, or that nobody would draw.
+    """
+    for tensor in (graph.tensors[i] for i in graph.inputs):
+        _check_drawn(tensor)
     rng = np.random.default_rng(seed)
     return [_random(graph, graph.tensors[i], samples, rng) for i in graph.inputs]
 
@@ -69,6 +77,16 @@ def _between(fine: int, coarse: int) -> Array:
     """Weights that interpolate linearly. Shape: (fine, coarse)."""
     places = np.linspace(0, coarse - 1, fine)
     return np.stack([np.interp(places, np.arange(coarse), row) for row in np.eye(coarse)], axis=1)
+
+
+def _check_drawn(tensor: Tensor) -> None:
+    try:
+        known = np.dtype(tensor.dtype).kind in "fiubc"
+    except TypeError:  # of LiteRT alone, or of a damaged file
+        known = False
+    if not known or min(tensor.shape, default=0) < 0 or math.prod(tensor.shape) > DRAWN_AT_MOST:
+        kind = f"{tensor.dtype}{list(tensor.shape)}"
+        raise BadData(f"input {tensor.name!r} is {kind}: no random values are drawn for it; give --data")
 
 
 def random_batch(model: Model, slots: Sequence[Slot], samples: int = FEW) -> Batch:
