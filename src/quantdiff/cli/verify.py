@@ -19,9 +19,9 @@ from quantdiff.cli.command import FOR_CI, TROUBLE, command, formats, runtime_opt
 @timeout_option
 @formats
 def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **options: Any) -> int:
-    """Hold the simulator against real runtimes, operator by operator: 0 all exact, 1 something differs or is missing.
+    """Hold the simulator against real runtimes, operator by operator: 0 all exact or within proven intervals.
 
-    2 where a runtime crashes or cannot run the model.
+    1 where something differs or is missing, 2 where a runtime crashes or cannot run the model.
     """
     from quantdiff.compare.verification import load_and_verify
     from quantdiff.report.text.verification import print_verification, verification_document
@@ -40,4 +40,4 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
 
         print_verification(found, Console())
     status = {verdict.status for verdict in found.verdicts.values()}
-    return TROUBLE if status & {"crashed", "unavailable"} else int(status != {"exact"})
+    return TROUBLE if status & {"crashed", "unavailable"} else int(not status <= {"exact", "within"})

@@ -139,7 +139,8 @@ def _verdict(graph: Graph, reading: Reading, compared: Compared, chain: Simulati
     chain_count, chain_mismatches = tally(pairs)
     expected = chain.runtime is not Runtime.XNNPACK or agrees(graph, reading.delegated)
     wrong = chain_mismatches + sum(result.mismatches for result in operators) + bool(reading.changed) + (not expected)
-    status = "differs" if wrong else "unsupported" if compared.unsupported or not operators else "exact"
+    right = "exact" if all(result.width is None for result in operators) else "within"
+    status = "differs" if wrong else "unsupported" if compared.unsupported or not operators else right
     return Verdict(
         status,
         operators,

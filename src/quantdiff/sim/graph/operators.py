@@ -11,6 +11,7 @@ import numpy as np
 
 from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
 from quantdiff.quant import Array
+from quantdiff.sim.enclosures import ENCLOSURES, Enclosure
 from quantdiff.sim.node import Node, NoKernel, node_of
 from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.rounding.rounded import Rounded
@@ -90,6 +91,28 @@ def run_operator_on_each(
     return {runtime: outputs[call.ran_by[runtime]] for runtime in runtimes}
 
 
+def enclose_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime) -> Enclosure:
+    """An interval for each element of the one output of an operator that has no kernel here.
+
+    Shapes: (samples, *shape of the output).
+
+    Raises:
+        NoKernel: there is none for this op, these types or this runtime, or it is too wide to prove anything.
+    """
+    kernels()  # the ops register their intervals too
+    function = ENCLOSURES.get(operator.op)
+    if function is None:
+        raise NoKernel("no interval")
+    call = _prepared(graph, operator, values, (runtime,), Kernel(_no_array, batched=False, shared=False))
+    (ran_by,) = call.runtimes
+    parts = [function(call.node, *arguments, runtime=ran_by) for arguments in _arguments(call)]
+    return Enclosure(*(np.stack([getattr(part, name) for part in parts]) for name in ("low", "high", "width")))
+
+
+def _no_array(node: Node, *_: Array | None, runtime: Runtime) -> Array:
+    raise NoKernel(f"{node.operator.op} on {runtime.value} has intervals alone")
+
+
 def compare_operator_on_each(
     graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]
 ) -> tuple[Outputs, dict[Runtime, int]]:
@@ -152,6 +175,17 @@ def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
 
 def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
     """What ``take`` makes of the kernel's results, an entry per runtime, for some samples after the others."""
+    for arguments in _arguments(call):
+        try:
+            with np.errstate(all="ignore"):
+                result = take(_results(call, arguments))
+        except UNFIT as error:
+            raise NoKernel(f"its tensors do not fit together here: {error}") from error
+        yield result
+
+
+def _arguments(call: Call) -> Iterator[list[Array | None]]:
+    """What each call of the kernel is given: constants, and some samples after the others."""
     step = call.at_once or 1
     for start in range(0, call.count, step):
         arguments: list[Array | None] = []
@@ -160,12 +194,7 @@ def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
                 arguments.append(feed[start : start + step, 0] if call.at_once else feed[start])
             else:
                 arguments.append(None if tensor is None else _stored(tensor))
-        try:
-            with np.errstate(all="ignore"):
-                result = take(_results(call, arguments))
-        except UNFIT as error:
-            raise NoKernel(f"its tensors do not fit together here: {error}") from error
-        yield result
+        yield arguments
 
 
 def _stored(tensor: Tensor) -> Array | None:
