@@ -90,7 +90,7 @@ def _within(graph: Graph, operator: Operator, held: Values, runtime: Runtime) ->
     low, high, width = (np.broadcast_to(array, y.shape) for array in (found.low, found.high, found.width))
     outside = Enclosure(low, high, width).outside(y)
     kernel = kernel_of(node_of(graph, operator), runtime)
-    return OperatorResult(operator.index, operator.op, kernel.value, y.size, outside, float(np.median(width)))
+    return OperatorResult(operator.index, operator.op, kernel.value, y.size, outside, float(np.nanmedian(width)))
 
 
 def _as_held(operator: Operator, outcome: Outcome, held: Values) -> Outcome:

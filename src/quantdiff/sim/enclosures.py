@@ -7,7 +7,7 @@ that is too wide to tell a wrong weight from a right one proves nothing and is r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,20 +56,24 @@ def enclosure(*ops: str) -> Callable[[Enclose], Enclose]:
 
 @np.errstate(all="ignore")
 def around(real: Array, error: Array, largest: Array) -> Enclosure:
-    """The float32 values within ``error`` of ``real``, both in float64; ``largest`` is the largest sum on the way.
-
-    Raises:
-        NoKernel: the interval is too wide to prove anything.
-    """
+    """The float32 values within ``error`` of ``real``, both in float64; ``largest`` is the largest sum on the way."""
+    error = np.where(np.isfinite(real), error, 0)
     low = np.nextafter((real - error).astype(np.float32), np.float32(-np.inf))
     high = np.nextafter((real + error).astype(np.float32), np.float32(np.inf))
     unit = np.spacing(np.maximum(np.abs(largest), LOST).astype(np.float32)).astype(np.float64)
-    width = (high.astype(np.float64) - low) / unit
-    if width.size and not np.median(width) <= WIDEST:
-        raise NoKernel(
-            f"its order of sums is not known, and an interval of {np.median(width):.0f} units proves nothing"
-        )
-    return Enclosure(low, high, width)
+    return Enclosure(low, high, (high.astype(np.float64) - low) / unit)
+
+
+def joined(parts: Sequence[Enclosure]) -> Enclosure:
+    """The intervals of all samples. Shapes: (samples, *shape of the output).
+
+    Raises:
+        NoKernel: they are too wide to prove anything.
+    """
+    found = Enclosure(*(np.stack([getattr(part, name) for part in parts]) for name in ("low", "high", "width")))
+    if not np.nanmedian(found.width) <= WIDEST:
+        raise NoKernel(f"intervals of {np.nanmedian(found.width):.0f} units in the last place prove nothing")
+    return found
 
 
 def of_sum(terms: Array, axes: tuple[int, ...], scale: float, steps: int) -> Enclosure:

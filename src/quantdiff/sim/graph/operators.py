@@ -11,7 +11,7 @@ import numpy as np
 
 from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
 from quantdiff.quant import Array
-from quantdiff.sim.enclosures import ENCLOSURES, Enclosure
+from quantdiff.sim.enclosures import ENCLOSURES, Enclosure, joined
 from quantdiff.sim.node import Node, NoKernel, node_of
 from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.rounding.rounded import Rounded
@@ -105,8 +105,7 @@ def enclose_operator(graph: Graph, operator: Operator, values: Mapping[int, Arra
         raise NoKernel("no interval")
     call = _prepared(graph, operator, values, (runtime,), Kernel(_no_array, batched=False, shared=False))
     (ran_by,) = call.runtimes
-    parts = [function(call.node, *arguments, runtime=ran_by) for arguments in _arguments(call)]
-    return Enclosure(*(np.stack([getattr(part, name) for part in parts]) for name in ("low", "high", "width")))
+    return joined([function(call.node, *arguments, runtime=ran_by) for arguments in _arguments(call)])
 
 
 def _no_array(node: Node, *_: Array | None, runtime: Runtime) -> Array:
