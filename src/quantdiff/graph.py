@@ -249,11 +249,15 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A whole file: subgraph 0 is the one that runs, others are bodies of IF and WHILE, or entry points."""
+    """A whole file: subgraph 0 is the one that runs, others are bodies of IF and WHILE, or entry points.
+
+    ``attached`` are the members of a zip archive that stands behind the flatbuffer, where some tools keep labels.
+    """
 
     subgraphs: tuple[Graph, ...]
     signatures: tuple[Signature, ...] = ()
     metadata: tuple[Metadata, ...] = ()
+    attached: tuple[Metadata, ...] = ()
     description: str = ""
     version: int = 3
     path: Path | None = field(default=None, compare=False)

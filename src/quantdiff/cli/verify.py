@@ -31,9 +31,9 @@ from quantdiff.cli.command import (
 @timeout_option
 @formats
 def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **options: Any) -> int:
-    """Hold the simulator against real runtimes, operator by operator: 0 all exact, 1 something differs or is missing.
+    """Hold the simulator against real runtimes, operator by operator: 0 all exact or within proven intervals.
 
-    2 where a runtime crashes or cannot run the model.
+    1 where something differs or is missing, 2 where a runtime crashes or cannot run the model.
     """
     from quantdiff.compare.verification import load_and_verify
     from quantdiff.report.text.verification import print_verification, verification_document
@@ -56,4 +56,4 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
     failed = [verdict for verdict in found.verdicts.values() if verdict.status in ("crashed", "unavailable")]
     for verdict in failed:
         complain(verdict.why)
-    return TROUBLE if failed else int(status != {"exact"})
+    return TROUBLE if failed else int(not status <= {"exact", "within"})

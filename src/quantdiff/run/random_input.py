@@ -110,6 +110,9 @@ def _real(tensor: Tensor, array: Array) -> Array:
 
 def _random(graph: Graph, tensor: Tensor, samples: int, rng: np.random.Generator) -> Array:
     shape = (samples, *tensor.shape)
+    if tensor.dtype not in np.sctypeDict:
+        kind = "text" if tensor.dtype == "string" else tensor.dtype
+        raise BadData(f"input {tensor.label!r} takes {kind}, which cannot be fed: cut the model behind it")
     if tensor.dtype in ("int8", "uint8", "int16"):
         return rng.integers(*INTEGER_RANGE[tensor.dtype], shape, endpoint=True).astype(tensor.dtype)
     if is_float(tensor.dtype):

@@ -11,6 +11,7 @@ import numpy as np
 
 from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
 from quantdiff.quant import Array
+from quantdiff.sim.enclosures import ENCLOSURES, Enclosure, joined
 from quantdiff.sim.node import Node, NoKernel, fitting, node_of
 from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.rounding.rounded import Rounded
@@ -22,7 +23,6 @@ Results = Rounded | Sequence[Outputs]
 Result = TypeVar("Result")
 ELEMENTS_AT_ONCE, BLOCKED_AT_ONCE = 2**19, 2**25
 """Input and output elements of the samples that go through a kernel together; more where it works in blocks itself."""
-"""What a kernel raises over a file that makes no sense: shapes, indices, types, an input left out (None)."""
 BLOCKED_TYPES = ("int8", "uint8")
 
 
@@ -90,6 +90,27 @@ def run_operator_on_each(
     return {runtime: outputs[call.ran_by[runtime]] for runtime in runtimes}
 
 
+def enclose_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime) -> Enclosure:
+    """An interval for each element of the one output of an operator that has no kernel here.
+
+    Shapes: (samples, *shape of the output).
+
+    Raises:
+        NoKernel: there is none for this op, these types or this runtime, or it is too wide to prove anything.
+    """
+    kernels()  # the ops register their intervals too
+    function = ENCLOSURES.get(operator.op)
+    if function is None:
+        raise NoKernel("no interval")
+    call = _prepared(graph, operator, values, (runtime,), Kernel(_no_array, batched=False, shared=False))
+    (ran_by,) = call.runtimes
+    return joined([function(call.node, *arguments, runtime=ran_by) for arguments in _arguments(call)])
+
+
+def _no_array(node: Node, *_: Array | None, runtime: Runtime) -> Array:
+    raise NoKernel(f"{node.operator.op} on {runtime.value} has intervals alone")
+
+
 def compare_operator_on_each(
     graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]
 ) -> tuple[Outputs, dict[Runtime, int]]:
@@ -153,6 +174,14 @@ def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
 
 def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
     """What ``take`` makes of the kernel's results, an entry per runtime, for some samples after the others."""
+    for arguments in _arguments(call):
+        with fitting(), np.errstate(all="ignore"):
+            result = take(_results(call, arguments))
+        yield result
+
+
+def _arguments(call: Call) -> Iterator[list[Array | None]]:
+    """What each call of the kernel is given: constants, and some samples after the others."""
     step = call.at_once or 1
     for start in range(0, call.count, step):
         arguments: list[Array | None] = []
@@ -161,9 +190,7 @@ def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
                 arguments.append(feed[start : start + step, 0] if call.at_once else feed[start])
             else:
                 arguments.append(None if tensor is None else _stored(tensor))
-        with fitting(), np.errstate(all="ignore"):
-            result = take(_results(call, arguments))
-        yield result
+        yield arguments
 
 
 def _stored(tensor: Tensor) -> Array | None:
