@@ -1,0 +1,123 @@
+"""What every converter does before it translates: constants that are multiplied and added one after another become one.
+
+``Gemm`` and ``MatMul`` by a constant become ``Dense``: a kernel of shape (units, depth) and a bias. Batch norm, and what
+adds a constant to a product, become a part of the sum of products in front of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from quantdiff.quant import Array
+from quantdiff.references.onnx.program import Node, Program
+
+DENSE = "Dense"
+"""No operator of ONNX: ``x @ kernel.T + bias`` along the last axis."""
+SUMS = ("Conv", DENSE)
+MATRIX = 2
+
+
+def simplified(program: Program) -> Program:
+    """The same values, with fewer operators; a value that is folded away has no node any more."""
+    constants = dict(program.constants)
+    readers = Counter(name for node in program.nodes for name in node.inputs) + Counter(program.outputs)
+    nodes: list[Node] = []
+    makers: dict[str, int] = {}
+    for node in program.nodes:
+        current = _dense(node, constants) or node
+        first = makers.get(next((name for name in current.inputs if name in makers), ""))
+        before = None if first is None else nodes[first]
+        folded = None
+        if before is not None and before.op in SUMS and readers[before.outputs[0]] == 1:
+            folded = _folded(before, current, constants)
+        if folded is not None and first is not None:
+            nodes[first] = folded
+            makers[folded.outputs[0]] = first
+            continue
+        nodes.append(current)
+        makers |= {name: len(nodes) - 1 for name in current.outputs if name}
+    return replace(program, nodes=tuple(nodes), constants=constants)
+
+
+def _dense(node: Node, constants: dict[str, Array]) -> Node | None:
+    """A product with a constant matrix as ``Dense``; None for all others."""
+    if node.op not in ("Gemm", "MatMul") or constants.get(node.inputs[1], np.zeros(0)).ndim != MATRIX:
+        return None
+    get = node.options.get
+    if get("transA", 0):
+        return None
+    kernel = constants[node.inputs[1]] * np.float32(get("alpha", 1.0))
+    names = [_new(constants, f"{node.inputs[1]}", kernel if get("transB", 0) else kernel.T)]
+    if len(node.inputs) > MATRIX and node.inputs[MATRIX]:
+        bias = constants.get(node.inputs[MATRIX])
+        if bias is None or bias.size not in (1, len(constants[names[0]])):
+            return None
+        whole = np.broadcast_to(bias.reshape(-1) * np.float32(get("beta", 1.0)), len(constants[names[0]]))
+        names.append(_new(constants, node.inputs[MATRIX], whole))
+    return Node(DENSE, node.name, (node.inputs[0], *names), node.outputs)
+
+
+def _new(constants: dict[str, Array], name: str, value: Array) -> str:
+    """Keep a constant under a name of its own, that of the one it was made of where that is free."""
+    if name in constants and np.array_equal(constants[name], value) and constants[name].shape == value.shape:
+        return name
+    fresh = name
+    while fresh in constants:
+        fresh += "'"
+    constants[fresh] = np.ascontiguousarray(value)
+    return fresh
+
+
+def _folded(before: Node, node: Node, constants: dict[str, Array]) -> Node | None:
+    """The sum of products with what stands behind it; None where that is no factor or offset by channel."""
+    kernel = constants.get(before.inputs[1])
+    if kernel is None or not all(name in constants for name in before.inputs[2:] if name):
+        return None
+    found = FOLDS[node.op](before, node, constants) if node.op in FOLDS else None
+    if found is None:
+        return None
+    factor, offset = found
+    own = constants[before.inputs[2]].astype(np.float64) if len(before.inputs) > MATRIX and before.inputs[2] else 0.0
+    along = factor.reshape(-1, *[1] * (kernel.ndim - 1))
+    weights = (kernel.astype(np.float64) * along).astype(kernel.dtype)
+    bias = np.broadcast_to(own * factor + offset, len(kernel)).astype(kernel.dtype)
+    same = bool(np.all(factor == 1))
+    names = before.inputs[1] if same else _new(constants, before.inputs[1], weights)
+    biases = _new(constants, before.inputs[2] if len(before.inputs) > MATRIX else f"{before.inputs[1]} bias", bias)
+    return replace(before, inputs=(before.inputs[0], names, biases), outputs=node.outputs)
+
+
+Factors = tuple[Array, Array]
+
+
+def _norm(before: Node, node: Node, constants: Mapping[str, Array]) -> Factors | None:
+    del before
+    if not all(name in constants for name in node.inputs[1:5]):
+        return None
+    return norm_factors(node, constants)
+
+
+def norm_factors(node: Node, constants: Mapping[str, Array]) -> Factors:
+    """``y = x * factor + offset`` by channel, double: what a batch norm does at inference."""
+    gamma, beta, mean, variance = (constants[name].astype(np.float64) for name in node.inputs[1:5])
+    factor = gamma / np.sqrt(variance + float(node.options.get("epsilon", 1e-5)))
+    return factor, beta - mean * factor
+
+
+def _sum(before: Node, node: Node, constants: Mapping[str, Array]) -> Factors | None:
+    """A constant that is added to a dense layer: a bias."""
+    given = next((constants[name] for name in node.inputs if name in constants), None)
+    units = len(constants[before.inputs[1]])
+    if before.op != DENSE or given is None or given.size != units or given.shape[-1] != units:
+        return None
+    return np.ones(1), given.reshape(-1).astype(np.float64)
+
+
+FOLDS: dict[str, Callable[[Node, Node, Mapping[str, Array]], Factors | None]] = {
+    "BatchNormalization": _norm,
+    "Add": _sum,
+}
