@@ -159,15 +159,26 @@ def distances_between(ours: Mapping[int, Sample], theirs: Mapping[int, Sample]) 
 
 def _eligible(distances: Distances, placed: Mapping[tuple[int, int], str]) -> Distances:
     """Pairs of which neither side agrees clearly better with another place, and those that belong by their place."""
+    near = _near(distances, {pair: each.distance for pair, each in distances.items()})
+    near = _near(near, {pair: each.unclipped for pair, each in near.items()})
+    return {pair: each for pair, each in distances.items() if pair in placed or pair in near}
+
+
+def _near(pairs: Distances, far: Mapping[tuple[int, int], float]) -> Distances:
+    """The pairs of which neither side is clearly nearer to another place.
+
+    A convolution and the ReLU behind it are the same within the integers that a file has for both: what they are
+    beyond these tells them apart.
+    """
     nearest: dict[tuple[int, int], float] = {}
-    for pair, each in distances.items():
+    for pair in pairs:
         for side in enumerate(pair):
-            nearest[side] = min(nearest.get(side, each.distance), each.distance)
-
-    def near(pair: tuple[int, int], distance: float) -> bool:
-        return all(distance <= max(AS_NEAR, CLEARLY * nearest[side]) for side in enumerate(pair))
-
-    return {pair: each for pair, each in distances.items() if pair in placed or near(pair, each.distance)}
+            nearest[side] = min(nearest.get(side, far[pair]), far[pair])
+    return {
+        pair: each
+        for pair, each in pairs.items()
+        if all(far[pair] <= max(AS_NEAR, CLEARLY * nearest[side]) for side in enumerate(pair))
+    }
 
 
 def _wanted(found: Agreement) -> float:
