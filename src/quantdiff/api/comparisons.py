@@ -15,6 +15,7 @@ from quantdiff.api.engines import (
     trace_everywhere,
     trace_first,
 )
+from quantdiff.api.layouts import laid_out
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome, hold_together
@@ -63,6 +64,7 @@ def diff_opened(
 ) -> Outcome:
     """As ``diff``, of models that are open."""
     check_inputs(pair, batch)
+    pair = laid_out(pair, batch)
     engine, first, unfit = trace_first(pair.reference, batch, progress)
     ran, failures = trace_everywhere(pair.candidate, batch, progress)
     candidates = tuple(trace for _, trace in ran)

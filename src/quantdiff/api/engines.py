@@ -15,6 +15,7 @@ from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, UnknownInputs, bind, wanted_names
 from quantdiff.progress import Progress
+from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Options, Reference, format_of, open_references
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
@@ -68,6 +69,7 @@ class Opened:
     def file(self) -> Model | None:
         """What it is as a ``.tflite``; None for other formats."""
         first = self.engines[0]
+        first = first.inner if isinstance(first, TurnedReference) else first
         return first.model if isinstance(first, TfliteReference) else None
 
     def wanted(self, what: str) -> Model:

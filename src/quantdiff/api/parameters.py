@@ -7,6 +7,7 @@ from pathlib import Path
 
 from quantdiff.align.models import align_pair, align_weights
 from quantdiff.api.engines import DEFAULTS, Opened, OpenedPair, Settings, check_inputs, children, open_model, open_pair
+from quantdiff.api.layouts import laid_out
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.parameters import compare_parameters
@@ -75,11 +76,13 @@ def params_opened(opened: OpenedPair, batch: Batch | None) -> Parameters:
         NotComparable: the two are not made from each other.
         QuantdiffError: a model cannot run.
     """
-    model, reference = opened.candidate.wanted("params"), opened.reference.engines[0]
+    model = opened.candidate.wanted("params")
     engine, process = opened.candidate.engines[0], opened.processes[0]
     if batch is not None:
         check_inputs(opened, batch)
-    alignment = align_pair(reference, engine, batch or random_batch(model, reference.inputs))
+    rows = batch or random_batch(model, opened.reference.engines[0].inputs)
+    reference = laid_out(opened, rows).reference.engines[0]
+    alignment = align_pair(reference, engine, rows)
     if alignment.unrelated:
         raise NotComparable(f"these are not the same model: {alignment.unrelated}; give the one that it was made from")
     pair = ModelPair(reference.layers(), model.main, alignment, Observed())

@@ -10,6 +10,7 @@ from operator import add
 from pathlib import Path
 
 from quantdiff.api.engines import DEFAULTS, Settings, open_pair, trace_everywhere, trace_first
+from quantdiff.api.layouts import laid_out
 from quantdiff.compare.outcome import Failure, Outcome, Part, outcome_of, part_of
 from quantdiff.errors import NotComparable
 from quantdiff.load.data import find_shards, load_batch
@@ -82,7 +83,7 @@ def examine(reference: Path, candidate: Path, shards: Iterable[Path], settings: 
     with open_pair(reference, candidate, settings) as pair:
         for shard in shards:
             batch = load_batch(shard)
-            _, first, unfit = trace_first(pair.reference, batch, silent)
+            _, first, unfit = trace_first(laid_out(pair, batch).reference, batch, silent)
             ran, failures = trace_everywhere(pair.candidate, batch, silent)
             candidates = tuple(trace for _, trace in ran)
             if first.engine in {trace.engine for trace in candidates}:

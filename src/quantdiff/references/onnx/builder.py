@@ -1,4 +1,4 @@
-"""A float graph of TFLite operators in the making: values by the names of the program, each in the order of axes it has."""
+"""A float graph of TFLite operators in the making: values by the program's names, each in an order of axes."""
 
 from __future__ import annotations
 
@@ -141,9 +141,9 @@ class Builder:
         inputs = [next(iter(self.forms[slot.name].values())) for slot in self.program.inputs]
         outputs = [self.take(name, plain(self.rank(name))) for name in self.program.outputs]
         graph = Graph("main", tuple(self.tensors), tuple(self.operators), tuple(inputs), tuple(outputs))
-        names = ((slot.name for slot in self.program.inputs), self.program.outputs)
-        ends = (tuple(zip(each, at, strict=True)) for each, at in zip(names, (inputs, outputs), strict=True))
-        return Model((graph,), (Signature("serving_default", *ends),), description=self.program.name)
+        taken = tuple((slot.name, i) for slot, i in zip(self.program.inputs, inputs, strict=True))
+        given = tuple(zip(self.program.outputs, outputs, strict=True))
+        return Model((graph,), (Signature("serving_default", taken, given),), description=self.program.name)
 
 
 Translation = Callable[[Builder, Node], object]

@@ -107,8 +107,8 @@ def clip(b: Builder, node: Node) -> None:
 
 def _bound(b: Builder, node: Node, place: int, key: str) -> float:
     """A bound, of an input or, in old files, of an attribute."""
-    if place < len(node.inputs) and node.inputs[place]:
-        return float(b.need(node.inputs[place]).reshape(-1)[0])
+    if node.at(place):
+        return float(b.need(node.at(place)).reshape(-1)[0])
     return float(node.options.get(key, -np.inf if key == "min" else np.inf))
 
 
@@ -165,8 +165,8 @@ def dense(b: Builder, node: Node) -> None:
     order = plain(b.rank(name))
     kernel = b.constant(b.need(node.inputs[1]), node.inputs[1])
     zero: Array = np.zeros(b.tensors[kernel].shape[0], np.float32)
-    bias = b.need(node.inputs[2]) if len(node.inputs) > 2 else zero  # noqa: PLR2004
-    inputs = (b.take(name, order), kernel, b.constant(bias, node.inputs[2] if len(node.inputs) > 2 else ""))  # noqa: PLR2004
+    bias = b.need(node.at(2)) if node.at(2) else zero
+    inputs = (b.take(name, order), kernel, b.constant(bias, node.at(2)))
     b.give(node, "FULLY_CONNECTED", inputs, order, keep_num_dims=True, fused_activation_function="NONE")
 
 
@@ -181,7 +181,7 @@ def matmul(b: Builder, node: Node) -> None:
 def quantize(b: Builder, node: Node) -> None:
     """QUANTIZE onto the grid of scale and zero point."""
     name, out = node.inputs[0], node.outputs[0]
-    zero = b.need(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None  # noqa: PLR2004
+    zero = b.need(node.at(2)) if node.at(2) else None
     dtype = b.program.examples[out].dtype.name
     quant = grid_of(dtype, b.need(node.inputs[1]), zero)
     order = b.order(name)

@@ -67,7 +67,7 @@ def padded(b: Builder, x: int, found: Window, value: float | None = 0.0) -> tupl
     shape = [n + int(w.sum()) for n, w in zip(b.tensors[x].shape, widths, strict=True)]
     name = f"{b.tensors[x].name}/pad"
     if value:
-        return b.emit("PADV2", (x, b.constant(widths), b.constant(np.float32([value]))), shape, name), "VALID"
+        return b.emit("PADV2", (x, b.constant(widths), b.constant(np.array([value], np.float32))), shape, name), "VALID"
     return b.emit("PAD", (x, b.constant(widths)), shape, name), "VALID"
 
 
@@ -123,8 +123,8 @@ def conv(b: Builder, node: Node) -> None:
     channels, each = kernel.shape[0], b.shape(name)[1]
     by_channel = groups == each
     turned = kernel.transpose(1, 2, 3, 0) if by_channel else kernel.transpose(0, 2, 3, 1)
-    bias = b.need(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else np.zeros(channels, np.float32)
-    weights = b.constant(turned, node.inputs[1]), b.constant(bias, node.inputs[2] if len(node.inputs) > 2 else "")
+    bias = b.need(node.at(2)) if node.at(2) else np.zeros(channels, np.float32)
+    weights = b.constant(turned, node.inputs[1]), b.constant(bias, node.at(2))
     options = {
         "padding": padding,
         "stride_h": found.strides[0],

@@ -63,18 +63,30 @@ def translated(program: Program) -> Translated:
     for node in simple.nodes:
         if all(name in simple.constants for name in node.outputs if name):
             continue
-        try:
-            if node.op not in TRANSLATIONS:
-                raise Untranslated("")
-            TRANSLATIONS[node.op](b, node)
-        except (Untranslated, KeyError, ValueError, IndexError, TypeError) as error:
-            _stands(b, node, error)
+        _translate(b, node)
+    model = b.model()
+    return Translated(model, _values(b, model), tuple(b.unknown))
+
+
+def _translate(b: Builder, node: Node) -> None:
+    try:
+        if node.op not in TRANSLATIONS:
+            raise Untranslated("")
+        TRANSLATIONS[node.op](b, node)
+    except (Untranslated, KeyError, ValueError, IndexError, TypeError) as error:
+        _stands(b, node, error)
+
+
+def _values(b: Builder, model: Model) -> dict[int, tuple[str, Order]]:
+    """By tensor the value that was computed there, and those that are outputs in the program's own order."""
     values: dict[int, tuple[str, Order]] = {}
     for name, forms in b.forms.items():
         if b.fixed(name) is None:
             order, tensor = next(iter(forms.items()))
             values.setdefault(tensor, (name, order))
-    return Translated(b.model(), values, tuple(b.unknown))
+    for name, tensor in model.signatures[0].outputs:
+        values.setdefault(tensor, (name, plain(b.rank(name))))
+    return values
 
 
 def _stands(b: Builder, node: Node, error: Exception) -> None:
@@ -83,9 +95,7 @@ def _stands(b: Builder, node: Node, error: Exception) -> None:
     b.unknown.append(f"{node.op} {node.name!r}{said}")
     inputs = [b.take(name, b.order(name)) for name in node.inputs if name in b.forms and b.fixed(name) is None]
     names = [name for name in node.outputs if name and name not in b.forms]
-    outputs = [
-        b.tensor(b.names.get(name, name), b.shape(name), b.program.examples[name].dtype.name) for name in names
-    ]
+    outputs = [b.tensor(b.names.get(name, name), b.shape(name), b.program.examples[name].dtype.name) for name in names]
     b.append(node.op, inputs, outputs, {})
     for name, tensor in zip(names, outputs, strict=True):
         b.hold(name, tensor, plain(b.rank(name)))

@@ -20,6 +20,10 @@ class Node:
     outputs: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
+    def at(self, place: int) -> str:
+        """The name of an input; "" for one that is left out."""
+        return self.inputs[place] if place < len(self.inputs) else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Program:

@@ -51,7 +51,9 @@ def flow_of(found: Translated, kernels: Mapping[str, TrainedRange], kind: str) -
             feeds = tuple(dict.fromkeys(key for feed in place.feeds for key in behind[feed]))
             operator = None if place.operator is None else graph.operators[place.operator]
             layer = layer_of(place, operator, tuple(names[key] for key in feeds))
-            layer = replace(layer, ranges=_ranges(place, kernels), options={})  # what feeds it has other axes, or no padding
+            layer = replace(
+                layer, ranges=_ranges(place, kernels), options={}
+            )  # what feeds it has other axes, or no padding
             places.append(replace(place, feeds=feeds, layers=(layer,)))
     ends = (tuple(key for i in side for key in behind.get(i, ())) for side in (graph.inputs, graph.outputs))
     return Flow(kind, tuple(places), *ends)

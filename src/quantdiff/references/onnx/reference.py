@@ -174,7 +174,6 @@ def kernel_ranges(program: Program) -> dict[str, TrainedRange]:
 
 def _range(node: Node, constants: Mapping[str, Array]) -> TrainedRange:
     stored, scale = constants[node.inputs[0]], constants[node.inputs[1]].reshape(-1)
-    given = node.inputs[2] if len(node.inputs) > 2 else ""  # noqa: PLR2004 (scale, then zero point)
-    zero = constants[given].reshape(-1) if given else np.zeros(scale.size, np.int64)
+    zero = constants[node.at(2)].reshape(-1) if node.at(2) else np.zeros(scale.size, np.int64)
     quant = QuantParams(tuple(map(float, scale)), tuple(map(int, zero)), 0 if scale.size > 1 else None)
     return TrainedRange("kernel", *real_range(quant, stored.dtype.name), node.op, stored.dtype.itemsize * 8)

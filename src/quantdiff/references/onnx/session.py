@@ -26,9 +26,7 @@ class Session:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.use_deterministic_compute, options.log_severity_level = True, QUIET
         try:
-            self._session = ort.InferenceSession(
-                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # it has a dozen kinds of its own
             raise BadModel(f"{name}: onnxruntime refuses it: {_reason(error)}") from error
         self.inputs = [each.name for each in self._session.get_inputs()]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-
-
 import numpy as np
 
 from quantdiff.references.onnx.builder import Builder, Order, Untranslated, plain, translates
@@ -58,7 +56,7 @@ def reduce(b: Builder, node: Node) -> None:
     """A mean, a sum or an extreme along axes."""
     name = node.inputs[0]
     rank, order = b.rank(name), b.order(name)
-    given = b.need(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] else node.options.get("axes")
+    given = _given(b, node, 1, "axes")
     axes = [int(axis) % rank for axis in (range(rank) if given is None else np.asarray(given).reshape(-1))]
     if 0 in axes:
         raise Untranslated(f"{node.op} over the samples")
@@ -85,9 +83,7 @@ def cut(b: Builder, node: Node) -> None:
 
 def _given(b: Builder, node: Node, place: int, key: str, default: object = None) -> object:
     """An input or, in old files, an attribute."""
-    if place < len(node.inputs) and node.inputs[place]:
-        return b.need(node.inputs[place])
-    return node.options.get(key, default)
+    return b.need(node.at(place)) if node.at(place) else node.options.get(key, default)
 
 
 def _sliced(b: Builder, name: str, out: str, found: dict[int, list[int]]) -> None:
@@ -139,7 +135,7 @@ def pad(b: Builder, node: Node) -> None:
     if mode == "reflect":
         b.give(node, "MIRROR_PAD", inputs, order, mode="REFLECT")
     elif value:
-        b.give(node, "PADV2", [*inputs, b.constant(np.float32([value]))], order)
+        b.give(node, "PADV2", [*inputs, b.constant(np.array([value], np.float32))], order)
     else:
         b.give(node, "PAD", inputs, order)
 
@@ -153,9 +149,7 @@ def gather(b: Builder, node: Node) -> None:
     if axis == 0:
         raise Untranslated("Gather among the samples, or of a table")
     places = np.where(places < 0, places + b.shape(name)[axis], places).astype(np.int32)
-    b.give(
-        node, "GATHER", (b.take(name, plain(rank)), b.constant(places)), plain(b.rank(node.outputs[0])), axis=axis
-    )
+    b.give(node, "GATHER", (b.take(name, plain(rank)), b.constant(places)), plain(b.rank(node.outputs[0])), axis=axis)
 
 
 @translates("Expand")
@@ -164,5 +158,3 @@ def expand(b: Builder, node: Node) -> None:
     shape = b.shape(node.outputs[0])
     x = b.take(node.inputs[0], plain(b.rank(node.inputs[0])))
     b.give(node, "BROADCAST_TO", (x, b.integers(*shape)), plain(len(shape)))
-
-

@@ -1,7 +1,7 @@
-"""What every converter does before it translates: constants that are multiplied and added one after another become one.
+"""What every converter does before it translates: constants that are multiplied or added in a row become one.
 
-``Gemm`` and ``MatMul`` by a constant become ``Dense``: a kernel of shape (units, depth) and a bias. Batch norm, and what
-adds a constant to a product, become a part of the sum of products in front of it.
+``Gemm`` and ``MatMul`` by a constant become ``Dense``: a kernel of shape (units, depth) and a bias. Batch norm, and
+what adds a constant to a product, become a part of the sum of products in front of it.
 """
 
 from __future__ import annotations
@@ -26,20 +26,17 @@ def simplified(program: Program) -> Program:
     constants = dict(program.constants)
     readers = Counter(name for node in program.nodes for name in node.inputs) + Counter(program.outputs)
     nodes: list[Node] = []
-    makers: dict[str, int] = {}
+    sums: dict[str, int] = {}
     for node in program.nodes:
         current = _dense(node, constants) or node
-        first = makers.get(next((name for name in current.inputs if name in makers), ""))
-        before = None if first is None else nodes[first]
-        folded = None
-        if before is not None and before.op in SUMS and readers[before.outputs[0]] == 1:
-            folded = _folded(before, current, constants)
-        if folded is not None and first is not None:
-            nodes[first] = folded
-            makers[folded.outputs[0]] = first
-            continue
-        nodes.append(current)
-        makers |= {name: len(nodes) - 1 for name in current.outputs if name}
+        at = next((sums[name] for name in current.inputs if name in sums and readers[name] == 1), None)
+        folded = None if at is None else _folded(nodes[at], current, constants)
+        if at is None or folded is None:
+            at, folded = len(nodes), current
+            nodes.append(current)
+        nodes[at] = folded
+        if folded.op in SUMS:
+            sums[folded.outputs[0]] = at
     return replace(program, nodes=tuple(nodes), constants=constants)
 
 
@@ -52,12 +49,12 @@ def _dense(node: Node, constants: dict[str, Array]) -> Node | None:
         return None
     kernel = constants[node.inputs[1]] * np.float32(get("alpha", 1.0))
     names = [_new(constants, f"{node.inputs[1]}", kernel if get("transB", 0) else kernel.T)]
-    if len(node.inputs) > MATRIX and node.inputs[MATRIX]:
-        bias = constants.get(node.inputs[MATRIX])
+    if node.at(2):
+        bias = constants.get(node.at(2))
         if bias is None or bias.size not in (1, len(constants[names[0]])):
             return None
         whole = np.broadcast_to(bias.reshape(-1) * np.float32(get("beta", 1.0)), len(constants[names[0]]))
-        names.append(_new(constants, node.inputs[MATRIX], whole))
+        names.append(_new(constants, node.at(2), whole))
     return Node(DENSE, node.name, (node.inputs[0], *names), node.outputs)
 
 
@@ -81,13 +78,13 @@ def _folded(before: Node, node: Node, constants: dict[str, Array]) -> Node | Non
     if found is None:
         return None
     factor, offset = found
-    own = constants[before.inputs[2]].astype(np.float64) if len(before.inputs) > MATRIX and before.inputs[2] else 0.0
+    own = constants[before.at(2)].astype(np.float64) if before.at(2) else 0.0
     along = factor.reshape(-1, *[1] * (kernel.ndim - 1))
     weights = (kernel.astype(np.float64) * along).astype(kernel.dtype)
     bias = np.broadcast_to(own * factor + offset, len(kernel)).astype(kernel.dtype)
     same = bool(np.all(factor == 1))
     names = before.inputs[1] if same else _new(constants, before.inputs[1], weights)
-    biases = _new(constants, before.inputs[2] if len(before.inputs) > MATRIX else f"{before.inputs[1]} bias", bias)
+    biases = _new(constants, before.at(2) or f"{before.inputs[1]} bias", bias)
     return replace(before, inputs=(before.inputs[0], names, biases), outputs=node.outputs)
 
 
