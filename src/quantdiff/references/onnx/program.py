@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from quantdiff.load.data import Slot
@@ -65,3 +65,9 @@ class Program:
             if fed and (node.op in ("Shape", "Size") or all(name in found for name in fed)):
                 found.update(name for name in node.outputs if name)
         return frozenset(found)
+
+    def with_constants(self, stored: Mapping[str, Array]) -> Program:
+        """The same, knowing what is stored and, by its examples, what follows from that or from shapes alone."""
+        varying = self.varying - self.by_shape
+        fixed = {name: array for name, array in self.examples.items() if name not in varying}
+        return replace(self, constants={**stored, **fixed})

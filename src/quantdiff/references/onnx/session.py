@@ -10,6 +10,7 @@ import numpy as np
 from quantdiff.errors import BadModel, RuntimeFailed, reason_of
 from quantdiff.lazy import require
 from quantdiff.quant import Array
+from quantdiff.references.onnx.translated import in_runs
 
 QUIET = 4
 """onnxruntime's level of messages: fatal errors alone."""
@@ -38,11 +39,8 @@ class Session:
         Raises:
             RuntimeFailed: onnxruntime raised an error.
         """
-        count = len(inputs[0])
-        if self._rows is None or count == self._rows:
-            return self._once(inputs)
-        parts = [self._once(_filled(inputs, start, self._rows)) for start in range(0, count, self._rows)]
-        return [_joined([part[k] for part in parts], count) for k in range(len(self.outputs))]
+        named = in_runs(lambda rows, _: dict(enumerate(self._once(rows))), inputs, {}, self._rows)
+        return list(named.values())
 
     def _once(self, inputs: Sequence[Array]) -> list[Array]:
         try:
@@ -50,16 +48,6 @@ class Session:
             return [np.asarray(each) for each in self._session.run(self.outputs, fed)]
         except Exception as error:  # it has a dozen kinds of its own
             raise RuntimeFailed(f"{self.name}: onnxruntime cannot run it: {_reason(error)}") from error
-
-
-def _filled(inputs: Sequence[Array], start: int, rows: int) -> list[Array]:
-    """As many samples as the model takes, the last one again where there are too few."""
-    parts = [array[start : start + rows] for array in inputs]
-    return [np.concatenate([part, np.repeat(part[-1:], rows - len(part), axis=0)]) for part in parts]
-
-
-def _joined(parts: Sequence[Array], count: int) -> Array:
-    return np.concatenate(parts)[:count] if parts[0].ndim else parts[0]
 
 
 def _reason(error: Exception) -> str:
