@@ -118,6 +118,7 @@ def choose_matches(
 ) -> list[Match]:
     """One partner each, the best evidence first; in the reference's order.
 
+    Integers belong to integers rather than to the floats that one of the models rounds to them.
     ``placed`` belong together by their place: inputs always, outputs where their values come near. A match farther
     apart than ``AGREES`` is ``doubtful``: nothing has confirmed it yet.
     """
@@ -126,9 +127,9 @@ def choose_matches(
     scores = {pair: labels.score(ours[pair[0]], theirs[pair[1]]) for pair in eligible}
     above, below = reference.ancestors(), candidate.ancestors()
 
-    def rank(pair: tuple[int, int]) -> tuple[bool, bool, float, float, float, int, int]:
-        each = eligible[pair]
-        return pair not in placed, each.distance > AGREES, -scores[pair], each.distance, each.unclipped, *pair
+    def rank(pair: tuple[int, int]) -> tuple[bool, bool, bool, float, float, float, int, int]:
+        each, alone = eligible[pair], (ours[pair[0]].quant is None) != (theirs[pair[1]].quant is None)
+        return pair not in placed, each.distance > AGREES, alone, -scores[pair], each.distance, each.unclipped, *pair
 
     chosen: dict[int, Match] = {}
     taken: set[int] = set()

@@ -14,8 +14,8 @@ from quantdiff.ladder.lowered import lowered
 from quantdiff.ladder.real_graph import real_graph
 from quantdiff.ladder.rungs import real_inputs
 from quantdiff.load.data import make_batch
-from quantdiff.references.onnx.reference import open_onnx
 from quantdiff.ops import TRAITS
+from quantdiff.references.onnx.reference import open_onnx
 
 NEAR = 1e-5  # of the largest value: sums of float32 in another order
 IMAGE, ROW = ("n", 6, 8, 10), ("n", 12)
@@ -28,6 +28,9 @@ def one(op: str, constants: dict[str, Any] | None = None, shape: Any = IMAGE, op
     return model([N(op, ["x", *(constants or {})], ["y"], options)], {"x": shape}, ["y"], constants, opset)
 
 
+TWICE = np.array([1, 1, 2, 2], np.float32)
+
+
 def ints(*values: int) -> Any:
     return np.array(values, np.int64)
 
@@ -37,6 +40,7 @@ def behind_conv(*nodes: N, constants: dict[str, Any] | None = None, outputs: tup
     return model([first, *nodes], {"x": IMAGE}, list(outputs), {"w": W, **(constants or {})})
 
 
+# fmt: off
 CASES: dict[str, Any] = {
     "conv same": one("Conv", {"w": W, "a": floats(5)}, pads=[1, 1, 1, 1]),
     "conv valid": one("Conv", {"w": W}),
@@ -95,7 +99,9 @@ CASES: dict[str, Any] = {
     "transpose": one("Transpose", perm=[0, 2, 3, 1]),
     "transpose channels last": behind_conv(N("Transpose", ["c"], ["y"], {"perm": [0, 3, 1, 2]})),
     "add behind two orders": behind_conv(
-        N("Conv", ["x", "v"], ["d"], {"pads": [1, 1, 1, 1]}), N("Add", ["c", "d"], ["y"]), constants={"v": W[::-1].copy()}
+        N("Conv", ["x", "v"], ["d"], {"pads": [1, 1, 1, 1]}),
+        N("Add", ["c", "d"], ["y"]),
+        constants={"v": W[::-1].copy()},
     ),
     "add an input": model(
         [N("Conv", ["x", "w"], ["c"], {"pads": [1, 1, 1, 1]}), N("Add", ["z", "c"], ["y"])],
@@ -124,10 +130,10 @@ CASES: dict[str, Any] = {
     "resize twice": model(
         [N("Resize", ["x", "", "s"], ["y"], {"mode": "nearest", "coordinate_transformation_mode": "asymmetric",
                                              "nearest_mode": "floor"})],
-        {"x": IMAGE}, ["y"], {"s": np.array([1, 1, 2, 2], np.float32)},
+        {"x": IMAGE}, ["y"], {"s": TWICE},
     ),
     "resize between pixels": model(
-        [N("Resize", ["x", "", "s"], ["y"], {"mode": "linear"})], {"x": IMAGE}, ["y"], {"s": np.array([1, 1, 2, 2], np.float32)}
+        [N("Resize", ["x", "", "s"], ["y"], {"mode": "linear"})], {"x": IMAGE}, ["y"], {"s": TWICE}
     ),
     "blocks to pixels": one("DepthToSpace", shape=("n", 8, 4, 4), blocksize=2),
     "pixels to blocks": one("SpaceToDepth", blocksize=2),
@@ -152,7 +158,8 @@ CASES: dict[str, Any] = {
         {"x": IMAGE}, ["y"],
         {"w": W, "s": np.array(2**-6, np.float32), "t": np.array(0.125, np.float32), "z": np.array(3, np.int8)},
     ),
-}  # fmt: skip
+}
+# fmt: on
 
 
 def samples(reference: Any, count: int = 5) -> Any:

@@ -21,7 +21,6 @@ from quantdiff.references.onnx.lower import Translated, translated
 from quantdiff.references.onnx.program import Node, Program
 from quantdiff.references.onnx.recorder import ProgramRecorder, flow_of, layers_of
 
-
 SAMPLES = 2
 """Of the run that shows shapes: with two of them it can be told which axis is theirs."""
 K = TypeVar("K")

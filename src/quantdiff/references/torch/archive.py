@@ -10,7 +10,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -81,39 +81,52 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Exported:
     if sum(info.file_size for info in archive.infolist()) > LARGEST:
         raise BadModel(f"{path}: more than 4 GiB when unpacked; nothing is read")
     members = {info.filename.removeprefix(f"{root}/"): info for info in archive.infolist()}
-    programs = [name for name in members if name.startswith("models/") and name.endswith(".json")]
-    if len(programs) != 1:
-        raise BadModel(f"{path}: holds {len(programs)} programs of torch.export; save one with torch.export.save")
-    foreign = [name for name in members if not name.startswith(HARMLESS)]
-    if foreign:
-        raise BadModel(f"{path}: holds {foreign[0]!r}, compiled or foreign code that is never run; save it again")
+    _check_members(path, list(members))
     _refuse_pickles(path, archive, members)
-    program = json.loads(archive.read(members[programs[0]]))
+    program = json.loads(archive.read(next(info for name, info in members.items() if _is_program(name))))
     version = program["schema_version"]["major"]
     if version != SCHEMA:
-        raise BadModel(
-            f"{path}: written by schema {version} of torch.export, {SCHEMA} can be read; save it by torch 2.13"
-        )
+        raise BadModel(f"{path}: schema {version} of torch.export, only {SCHEMA} can be read; save it by torch 2.13")
     graph, signature = program["graph_module"]["graph"], program["graph_module"]["signature"]
     _refuse_changes(path, graph, signature)
     stored = {**_stored(archive, members, "weights"), **_stored(archive, members, "constants")}
-    state, inputs = dict[str, Array](), list[str]()
-    for spec in signature["input_specs"]:
-        ((kind, found),) = spec.items()
-        if kind == "user_input":
-            inputs.append(_tensor_name(found["arg"], path, "input"))
-        elif kind in ("parameter", "buffer", "tensor_constant"):
-            state[found["arg"]["name"]] = stored[found.get(f"{kind}_name", found.get("tensor_constant_name"))]
-        else:
-            raise BadModel(
-                f"{path}: takes a {kind} besides tensors, which cannot be given; export it with tensors alone"
-            )
+    inputs, state = _inputs(path, signature, stored)
     outputs = [_tensor_name(each["user_output"]["arg"], path, "output") for each in signature["output_specs"]]
     slots = tuple(_slot(name, graph["tensor_values"][name], path) for name in inputs)
     if not slots or not outputs:
         raise BadModel(f"{path}: a program without inputs or outputs; export a module that computes something")
     notes = _samples(members, slots)
     return Exported(path.name, slots, tuple(outputs), tuple(graph["nodes"]), state, notes)
+
+
+def _is_program(name: str) -> bool:
+    return name.startswith("models/") and name.endswith(".json")
+
+
+def _check_members(path: Path, names: Sequence[str]) -> None:
+    """One program, and nothing beside it that torch would run."""
+    programs = [name for name in names if _is_program(name)]
+    if len(programs) != 1:
+        raise BadModel(f"{path}: holds {len(programs)} programs of torch.export; save one with torch.export.save")
+    foreign = [name for name in names if not name.startswith(HARMLESS)]
+    if foreign:
+        raise BadModel(f"{path}: holds {foreign[0]!r}, compiled or foreign code that is never run; save it again")
+
+
+def _inputs(
+    path: Path, signature: Mapping[str, Any], stored: Mapping[str, Array]
+) -> tuple[list[str], dict[str, Array]]:
+    """What the caller gives, by name, and what the file gives, by the names that the nodes use."""
+    inputs, state = list[str](), dict[str, Array]()
+    for spec in signature["input_specs"]:
+        ((kind, found),) = spec.items()
+        if kind == "user_input":
+            inputs.append(_tensor_name(found["arg"], path, "input"))
+        elif kind in ("parameter", "buffer", "tensor_constant"):
+            state[found["arg"]["name"]] = stored[found[f"{kind}_name"]]
+        else:
+            raise BadModel(f"{path}: takes a {kind} besides tensors, which cannot be given; export it without")
+    return inputs, state
 
 
 def _refuse_pickles(path: Path, archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]) -> None:

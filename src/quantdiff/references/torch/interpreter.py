@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.errors import BadModel, RuntimeFailed, reason_of
+from quantdiff.errors import BadModel, MissingExtra, RuntimeFailed, reason_of
 from quantdiff.lazy import require
 from quantdiff.quant import Array
 from quantdiff.references.torch.archive import DTYPES, Exported
@@ -26,7 +26,8 @@ class Interpreter:
 
     def __init__(self, program: Exported) -> None:
         self.torch = require("torch", extra="torch")
-        require("torchao.quantization.pt2e", extra="torch")  # it registers PT2E's operators
+        if any(".quantized_decomposed." in str(node["target"]) for node in program.nodes):
+            _register_operators()
         self.torch.set_num_threads(1)
         self.program = program
         self.functions = [self._function(node) for node in program.nodes]
@@ -120,6 +121,14 @@ class Interpreter:
         if kind == "as_name":
             return held[found]
         return held[found["name"]] if kind == "as_tensor" else None if kind == "as_none" else found
+
+
+def _register_operators() -> None:
+    """PT2E's operators are there once they are imported: torch's own copy, or that of torchao, which loads more."""
+    try:
+        require("torch.ao.quantization.fx._decomposed", extra="torch")
+    except MissingExtra:
+        require("torchao.quantization.pt2e", extra="torch")
 
 
 def names_of(node: Mapping[str, Any]) -> list[str]:

@@ -125,11 +125,26 @@ class _Text(bytes):
 
 
 def _module_names(nodes: tuple[Mapping[str, Any], ...]) -> list[str]:
-    """The path of the module that called each operator, where it called but that one; else with its own name."""
-    paths = [_path(node) for node in nodes]
+    """The path of the module that called each operator, where it called but that one; else with its own name.
+
+    A quantizer bears the name of what it quantizes.
+    """
+    paths = ["" if _is_quantizer(node) else _path(node) for node in nodes]
     alone = {path for path in paths if path and paths.count(path) == 1}
-    own = [(names_of(node) or [""])[0] for node in nodes]
-    return [p if p in alone else f"{p}/{n}" if p else n for p, n in zip(paths, own, strict=True)]
+    found, known = list[str](), dict[str, str]()
+    for node, path in zip(nodes, paths, strict=True):
+        own, first = (names_of(node) or [""])[0], _plain(node["inputs"][0]["arg"]) if node["inputs"] else ""
+        if _is_quantizer(node):
+            before = known.get(str(first), str(first)).removesuffix("/quantize")
+            found.append(f"{before}/{'de' if 'dequantize' in str(node['target']) else ''}quantize")
+        else:
+            found.append(path if path in alone else f"{path}/{own}" if path else own)
+        known[own] = found[-1]
+    return found
+
+
+def _is_quantizer(node: Mapping[str, Any]) -> bool:
+    return ".quantized_decomposed." in str(node["target"])
 
 
 def _path(node: Mapping[str, Any]) -> str:
@@ -259,8 +274,8 @@ def conv(call: Call) -> list[Node]:
 
 def _each(values: Any, axes: int) -> list[int]:
     """One entry for each axis of the image."""
-    values = list(values) if isinstance(values, list | tuple) else [values]
-    return values if len(values) == axes else values * axes
+    found: list[int] = list(values) if isinstance(values, list | tuple) else [values]
+    return found if len(found) == axes else found * axes
 
 
 @word("batch_norm", "_native_batch_norm_legit_no_training")
@@ -277,7 +292,7 @@ def pool(call: Call) -> list[Node]:
     """A window over the image."""
     axes = 1 if "1d" in call.op else 2
     taps = _each(call.given["kernel_size"], axes)
-    options = {
+    options: dict[str, Any] = {
         "kernel_shape": taps,
         "strides": _each(call.get("stride", default=[]) or taps, axes),
         "pads": _each(call.get("padding", default=[0]), axes) * 2,
