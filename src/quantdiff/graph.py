@@ -211,7 +211,11 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A whole file: subgraph 0 is the one that runs, others are bodies of IF and WHILE, or entry points."""
+    """A whole file: subgraph 0 is the one that runs, others are bodies of IF and WHILE, or entry points.
+
+    ``turned``: for each input how the axes of the data, samples aside, are turned for it where sizes do not say; () in
+    a file as it was read.
+    """
 
     subgraphs: tuple[Graph, ...]
     signatures: tuple[Signature, ...] = ()
@@ -219,6 +223,7 @@ class Model:
     description: str = ""
     version: int = 3
     path: Path | None = field(default=None, compare=False)
+    turned: tuple[tuple[int, ...], ...] = ()
 
     @property
     def main(self) -> Graph:

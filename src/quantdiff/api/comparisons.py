@@ -64,7 +64,7 @@ def diff_opened(
 ) -> Outcome:
     """As ``diff``, of models that are open."""
     check_inputs(pair, batch)
-    pair = laid_out(pair, batch)
+    pair = laid_out(pair, batch, settings.layouts)
     engine, first, unfit = trace_first(pair.reference, batch, progress)
     ran, failures = trace_everywhere(pair.candidate, batch, progress)
     candidates = tuple(trace for _, trace in ran)

@@ -33,6 +33,7 @@ class Settings:
         timeout: seconds that a runtime may say nothing before it is ended.
         allow_lambda: whether Lambda layers may run; they hold code.
         custom_objects: a Python file with the classes that a Keras model needs; it runs.
+        layouts: ``("reference", "NCHW")`` and the like, for images whose sizes and values do not tell.
     """
 
     runtimes: tuple[str, ...] = ("xnnpack",)
@@ -40,6 +41,7 @@ class Settings:
     timeout: float = TIMEOUT
     allow_lambda: bool = False
     custom_objects: Path | None = None
+    layouts: tuple[tuple[str, str], ...] = ()
 
 
 DEFAULTS = Settings()

@@ -85,7 +85,7 @@ def explain_opened(
     """As ``explain``, of models that are open."""
     model = pair.candidate.wanted("explain")
     check_inputs(pair, batch)
-    pair = laid_out(pair, batch)
+    pair = laid_out(pair, batch, settings.layouts)
     if asked.single is not None and not 0 <= asked.single[0] < len(batch):
         raise BadData(f"{batch.source}: has {len(batch)} samples, counted from 0; there is no sample {asked.single[0]}")
     if _same_file(pair.reference.file, model):

@@ -83,8 +83,9 @@ def examine(reference: Path, candidate: Path, shards: Iterable[Path], settings: 
     with open_pair(reference, candidate, settings) as pair:
         for shard in shards:
             batch = load_batch(shard)
-            _, first, unfit = trace_first(laid_out(pair, batch).reference, batch, silent)
-            ran, failures = trace_everywhere(pair.candidate, batch, silent)
+            laid = laid_out(pair, batch, settings.layouts)
+            _, first, unfit = trace_first(laid.reference, batch, silent)
+            ran, failures = trace_everywhere(laid.candidate, batch, silent)
             candidates = tuple(trace for _, trace in ran)
             if first.engine in {trace.engine for trace in candidates}:
                 first = replace(first, engine=f"reference:{first.engine}")

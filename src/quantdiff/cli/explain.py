@@ -12,6 +12,7 @@ from quantdiff.cli.command import (
     command,
     complain,
     html_option,
+    layout_option,
     reference_options,
     runtime_option,
     settings_of,
@@ -26,6 +27,7 @@ from quantdiff.cli.command import (
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
 @reference_options
+@layout_option
 @click.option("--sample", type=click.IntRange(min=0), help="With --output: list what makes one difference.")
 @click.option("--output", type=click.IntRange(min=0), help="Which of the sample's outputs, counted from 0.")
 @html_option

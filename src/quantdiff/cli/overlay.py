@@ -11,6 +11,7 @@ from quantdiff.cli.command import (
     TROUBLE,
     command,
     complain,
+    layout_option,
     reference_options,
     runtime_option,
     settings_of,
@@ -25,6 +26,7 @@ from quantdiff.cli.command import (
 @click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the files.")
 @reference_options
+@layout_option
 @runtime_option
 @tolerance_option
 @timeout_option

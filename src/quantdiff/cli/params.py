@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command, complain, reference_options, runtime_option, settings_of, timeout_option
+from quantdiff.cli.command import (
+    command,
+    complain,
+    layout_option,
+    reference_options,
+    runtime_option,
+    settings_of,
+    timeout_option,
+)
 
 
 @command
@@ -18,6 +26,7 @@ from quantdiff.cli.command import command, complain, reference_options, runtime_
 @click.option("--no-bias", is_flag=True, help="With --model: dense layers without biases.")
 @click.option("--channels", is_flag=True, help="One line per channel in the table; --json always has them all.")
 @reference_options
+@layout_option
 @runtime_option
 @timeout_option
 def params(

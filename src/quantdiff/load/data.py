@@ -227,13 +227,14 @@ def _fits(array: Array, slot: Slot) -> bool:
 def _fit(array: Array, slot: Slot, source: str, model: str) -> Array:
     """The array, with axes of size 1 added or removed, or channels first or last, where that alone makes it fit."""
     wanted = slot.shape[1:]
-    if _fits(array, slot) and not slot.order:
+    if slot.order and len(slot.order) == array.ndim - 1:
+        return array.transpose(0, *(axis + 1 for axis in slot.order))
+    if _fits(array, slot):
         return array
     if [n for n in array.shape[1:] if n != 1] == [n for n in wanted if n != 1] and None not in wanted:
         return array.reshape(len(array), *(n for n in wanted if n is not None))
-    for order in [slot.order] if slot.order else turns(array.shape[1:], wanted):
-        if len(order) == array.ndim - 1:
-            return array.transpose(0, *(axis + 1 for axis in order))
+    for order in turns(array.shape[1:], wanted):
+        return array.transpose(0, *(axis + 1 for axis in order))
     raise BadData(
         f"{source}: samples of shape {_shape(array.shape[1:])} do not fit input {slot.name!r} of {model}, "
         f"which takes {_shape(wanted)}; reshape the data"
