@@ -55,7 +55,7 @@ def diff(
             A runtime on which the candidate fails is a ``Failure`` in the result.
     """
     batch = data if isinstance(data, Batch) else load_batch(Path(data))
-    with open_pair(reference, candidate, settings) as pair:
+    with open_pair(reference, candidate, settings, batch) as pair:
         return diff_opened(pair, batch, settings, progress, layers=layers)
 
 

@@ -102,8 +102,10 @@ class OpenedPair:
 
 
 @contextmanager
-def open_pair(reference: Source, candidate: Source, settings: Settings) -> Iterator[OpenedPair]:
-    """Both models, opened once; runtimes start where one of the two needs them.
+def open_pair(
+    reference: Source, candidate: Source, settings: Settings, batch: Batch | None = None
+) -> Iterator[OpenedPair]:
+    """Both models, opened once; runtimes start where one of the two needs them. ``batch`` is what they will be given.
 
     Raises:
         BadModel: there is no such model, or it cannot be read.
@@ -111,13 +113,15 @@ def open_pair(reference: Source, candidate: Source, settings: Settings) -> Itera
     """
     needed = "tflite" in (format_of(reference), format_of(candidate))
     with children(settings if needed else replace(settings, runtimes=())) as processes:
-        first, second = (open_model(source, settings, processes) for source in (reference, candidate))
+        first, second = (open_model(source, settings, processes, batch) for source in (reference, candidate))
         yield OpenedPair(first, second, tuple(processes))
 
 
-def open_model(source: Source, settings: Settings, processes: list[RuntimeProcess] | None = None) -> Opened:
+def open_model(
+    source: Source, settings: Settings, processes: list[RuntimeProcess] | None = None, batch: Batch | None = None
+) -> Opened:
     """One model, for each of the runtimes that were started; raises as ``open_pair``."""
-    options = Options(settings.allow_lambda, settings.custom_objects, tuple(processes or ()))
+    options = Options(settings.allow_lambda, settings.custom_objects, tuple(processes or ()), batch)
     return Opened(name_of(source), open_references(source, options))
 
 

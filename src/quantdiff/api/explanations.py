@@ -75,7 +75,7 @@ def explain(
     """
     batch = data if isinstance(data, Batch) else load_batch(Path(data))
     here = tuple(name for name in settings.runtimes if name in installed())
-    with open_pair(reference, candidate, replace(settings, runtimes=here)) as pair:
+    with open_pair(reference, candidate, replace(settings, runtimes=here), batch) as pair:
         return explain_opened(pair, batch, settings, progress, asked)
 
 

@@ -63,7 +63,7 @@ def overlay(
             ``out`` cannot be written.
     """
     batch = data if isinstance(data, Batch) else load_batch(Path(data))
-    with open_pair(reference, candidate, settings) as pair, staged(out) as folder:
+    with open_pair(reference, candidate, settings, batch) as pair, staged(out) as folder:
         graph = pair.candidate.wanted("overlay").main
         outcome = diff_opened(pair, batch, settings, progress, layers=True)
         found, failures = tuple[Explanation, ...](), outcome.failures

@@ -53,7 +53,7 @@ def params(
             opened = open_model(model, settings, processes)
             answer = file_parameters(opened, batch)
     else:
-        with open_pair(reference, model, settings) as pair:
+        with open_pair(reference, model, settings, batch) as pair:
             answer = params_opened(pair, batch, settings.layouts)
     artifacts = {"reference": reference, "model": model, "data": batch.source if batch else None}
     return replace(answer, artifacts={name: str(value) for name, value in artifacts.items() if value is not None})

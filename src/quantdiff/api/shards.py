@@ -80,8 +80,9 @@ def examine(reference: Path, candidate: Path, shards: Iterable[Path], settings: 
     Raises:
         QuantdiffError: a model or a shard cannot be read, do not fit each other, or the reference cannot run.
     """
-    with open_pair(reference, candidate, settings) as pair:
-        for shard in shards:
+    parts = [*shards]
+    with open_pair(reference, candidate, settings, load_batch(parts[0])) as pair:
+        for shard in parts:
             batch = load_batch(shard)
             laid = laid_out(pair, batch, settings.layouts)
             _, first, unfit = trace_first(laid.reference, batch, silent)

@@ -150,6 +150,12 @@ def observes(found: Any) -> None:
     found["graph_module"]["graph"]["nodes"][2]["target"] = "torch.ops.aten.fused_moving_avg_obs_fake_quant.default"
 
 
+def writes(found: Any) -> None:
+    node = found["graph_module"]["graph"]["nodes"][2]
+    node["target"] = "torch.ops.aten.relu_.default"
+    node["inputs"][0]["arg"] = {"as_tensor": {"name": "p_fc1_weight"}}
+
+
 def other_schema(found: Any) -> None:
     found["schema_version"]["major"] = 9
 
@@ -197,6 +203,7 @@ CASES: dict[str, tuple[Callable[[str, bytes], bytes | None], dict[str, bytes], s
     "weights elsewhere": (config(elsewhere), {}, "damaged"),
     "changes a buffer": (program(mutates), {}, "disable_observer"),
     "observers that are on": (program(observes), {}, "disable_observer"),
+    "writes into its weights": (program(writes), {}, "disable_observer"),
     "another schema": (program(other_schema), {}, "schema 9"),
     "a huge input": (program(huge_input), {}, "more than any memory holds"),
     "a missing value": (program(missing_value), {}, "cannot run it"),
@@ -252,3 +259,84 @@ def refused(path: Path, words: str) -> None:
         assert words in line
         assert result.stdout == ""
     assert not (path.parent / "CODE_RAN").exists()
+
+
+MAKES = """
+import torch
+from torch import nn
+
+def make():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 5))
+
+def half():
+    return make().eval().half()
+
+def number():
+    return 3
+
+def fails():
+    raise ValueError("no weights\\nsecond line")
+
+class Jumps(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+def jumps():
+    return Jumps().eval()
+"""
+
+
+@pytest.fixture
+def functions(tmp_path: Path) -> Path:
+    path = tmp_path / "net.py"
+    path.write_text(MAKES)
+    return path
+
+
+@needs_torch
+@pytest.mark.golden
+def test_a_function_of_the_user_makes_the_reference(functions: Path) -> None:
+    import torch
+
+    from quantdiff.load.data import load_batch, make_batch
+
+    namespace: dict[str, Any] = {}
+    exec(compile(MAKES, "net.py", "exec"), namespace)
+    module, batch = namespace["make"]().eval(), load_batch(DATA)
+    with torch.no_grad():
+        want = module(torch.tensor(batch.arrays["x"])).numpy()
+    source = f"{functions}:make"
+    first = make_batch({"x": batch.arrays["x"]}, "first")
+    last = make_batch({"x": np.moveaxis(batch.arrays["x"], 1, -1)}, "last")
+    from quantdiff.references.reference import Options, open_references
+
+    for given in (first, last):
+        (reference,) = open_references(source, Options(batch=given))
+        assert np.abs(reference.trace(given).outputs[0].array - want).max() < 1e-5
+        assert [layer.name for layer in reference.layers() if layer.kernel is not None] == ["0", "4"]
+    assert reference.notes == ("net.py:make: came in training mode and is compared in evaluation mode",)
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("number", "gives a int, not a torch.nn.Module"),
+        ("fails", "ValueError while it ran: no weights"),
+        ("nothing", "has no function 'nothing'"),
+        ("jumps", "torch.export cannot follow the module on these data"),
+    ],
+)
+def test_a_function_that_makes_none(functions: Path, function: str, words: str) -> None:
+    result = run("diff", Path(f"{functions}:{function}"), "net_float.tflite")
+    assert result.exit_code == 2
+    (line,) = [each for each in result.stderr.splitlines() if each.startswith("error: ")]
+    assert words in line
+
+
+@needs_torch
+def test_without_data_nobody_knows_its_sizes(functions: Path) -> None:
+    result = run("lint", Path(f"{functions}:make"), "net_float.tflite")
+    assert result.exit_code == 2
+    assert "this command has none" in result.stderr

@@ -10,11 +10,11 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -60,8 +60,8 @@ class Exported:
     notes: tuple[str, ...] = ()
 
 
-def read(path: Path) -> Exported:
-    """The program in the file.
+def read(path: Path, data: IO[bytes] | None = None) -> Exported:
+    """The program in the file, or in ``data`` that would be that file.
 
     Raises:
         BadModel: it is none, it is damaged, or it holds what only unpickling or running foreign code could read.
@@ -69,7 +69,7 @@ def read(path: Path) -> Exported:
     """
     require("torch", extra="torch")
     try:
-        with zipfile.ZipFile(path) as members:
+        with zipfile.ZipFile(data or path) as members:
             return _read(path, members)
     except READ_ERRORS as error:
         said = reason_of(error) if isinstance(error, zipfile.BadZipFile | OSError) else f"at {reason_of(error)}"
@@ -149,13 +149,21 @@ def _refuse_pickles(path: Path, archive: zipfile.ZipFile, members: Mapping[str, 
 
 def _refuse_changes(path: Path, graph: Mapping[str, Any], signature: Mapping[str, Any]) -> None:
     """A program that changes its own buffers gives other values with every run."""
-    moving = [node["target"] for node in graph["nodes"] if "moving_avg_obs" in str(node["target"])]
+    own = {spec[kind]["arg"]["name"] for spec in signature["input_specs"] for kind in spec if kind != "user_input"}
+    moving = [node for node in graph["nodes"] if "moving_avg_obs" in str(node["target"]) or _writes(node, own)]
     kinds = {kind for spec in signature["output_specs"] for kind in spec}
     if moving or kinds != {"user_output"}:
         raise BadModel(
             f"{path}: changes its own state when it runs, as fake-quant does whose observers are on; call "
             "`model.apply(torch.ao.quantization.disable_observer)` or convert_pt2e before the export"
         )
+
+
+def _writes(node: Mapping[str, Any], own: Set[str]) -> bool:
+    """Whether a node changes a value where it stands, and that is the program's own: ``add_`` on a buffer."""
+    op = str(node["target"]).split(".")[-2:-1]
+    first = node["inputs"][0]["arg"].get("as_tensor", {}).get("name") if node["inputs"] else None
+    return bool(op) and op[0].endswith("_") and first in own
 
 
 def _stored(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], kind: str) -> dict[str, Array]:
