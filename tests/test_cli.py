@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import float_pairs
@@ -281,9 +282,12 @@ def test_explain_of_a_float_file_never_imports_tensorflow(tmp_path: Path) -> Non
 
 
 def test_a_missing_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantdiff.run.runtimes.find_spec", lambda name: None)
+    there = find_spec
+    monkeypatch.setattr("quantdiff.run.runtimes.find_spec", lambda name: None if "micro" in name else there(name))
     pair = folder / "int8.tflite", folder / "int8.tflite", "--data", folder / "data.npz"
     trouble(invoke("diff", *pair, "--runtime", "tflm"), "runtime tflm is not installed", "quantdiff[tflm]")
+    twice = (pair[1], pair[1], *pair[2:], "--runtime", "reference", "--runtime", "builtin", "--runtime", "tflm")
+    trouble(invoke("explain", *twice), "runtime tflm is not installed", "quantdiff[tflm]")
 
 
 def test_explain_stays_a_function_after_it_was_used() -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from quantdiff.compare.comparison import TOLERANCE
+from quantdiff.compare.comparison import TOLERANCE, is_tolerance
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
@@ -19,7 +19,7 @@ from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Options, Reference, format_of, open_references
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
-from quantdiff.run.runtimes import check_installed
+from quantdiff.run.runtimes import check_installed, check_timeout
 from quantdiff.trace import Trace
 
 
@@ -42,6 +42,11 @@ class Settings:
     allow_lambda: bool = False
     custom_objects: Path | None = None
     layouts: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not is_tolerance(self.tolerance):
+            raise ValueError(f"tolerance={self.tolerance}: give a distance in real units, 0 or more")
+        check_timeout(self.timeout)
 
 
 DEFAULTS = Settings()

@@ -151,8 +151,13 @@ def _against(
 def _between(
     pair: OpenedPair, batch: Batch, settings: Settings, progress: Progress
 ) -> tuple[list[Explanation], list[Failure]]:
-    """The first runtime against each of the others."""
+    """The first runtime against each of the others.
+
+    Raises:
+        RuntimeUnavailable: one of them is not installed; nothing stands for it here.
+    """
     model, processes = pair.candidate.wanted("explain"), pair.processes
+    check_installed(settings.runtimes)
     if len(processes) < 2:  # noqa: PLR2004 (a pair)
         raise BadModel(f"{model.path}: the same file twice; name two runtimes: --runtime reference --runtime builtin")
     found, failures = list[Explanation](), list[Failure]()

@@ -24,9 +24,11 @@ from quantdiff.api.experiments import FILES, RESULTS
 from quantdiff.api.explanations import PLAIN, Asked, explain_opened
 from quantdiff.api.layers import layer_reports
 from quantdiff.api.parameters import file_parameters, params_opened
+from quantdiff.compare.comparison import is_tolerance
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.errors import BadData, QuantdiffError
+from quantdiff.files import read_file
 from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.linting.lint import lint_model
 from quantdiff.load.data import Batch, load_batch
@@ -175,6 +177,7 @@ def run_page(folder: str | Path, progress: Progress = silent, command: str = "")
         return page_opened(pair, _with_failures(outcome, answer), batch, command, answer.found)
 
 
+RESULTS_AT_MOST = 100_000_000  # bytes
 RECORDED = ("model", "seed", "data", "quantize", "bias", "epochs", "samples")
 """What the folder of a run says of itself, and is not measured."""
 
@@ -210,15 +213,37 @@ def read_run(folder: str | Path) -> Mapping[str, Any]:
     """
     path = Path(folder) / RESULTS
     try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
+        document: Any = json.loads(read_file(path, RESULTS_AT_MOST))
     except OSError as error:
         raise BadData(f"{path}: {error.strerror}; give the folder that `quantdiff run` made") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadData(f"{path}: not a JSON document; make the run again") from error
-    comparisons = document.get("comparisons") if isinstance(document, dict) else None
-    if not comparisons or not all("candidate" in each and "tolerance" in each for each in comparisons):
+    if not _are_results(document):
         raise BadData(f"{path}: not the results of a `quantdiff run`; give the folder that it made")
     return dict(document)
+
+
+def _are_results(document: Any) -> bool:
+    """Whether a page can be made again from these: who was compared, at which tolerance, what failed."""
+    match document:
+        case {"comparisons": [_, *_] as comparisons}:
+            failures = document.get("failures", [])
+            return isinstance(failures, list) and all(map(_is_comparison, comparisons)) and all(map(_failed, failures))
+    return False
+
+
+def _is_comparison(each: Any) -> bool:
+    match each:
+        case {"candidate": str(), "tolerance": float() | int() as tolerance}:
+            return is_tolerance(tolerance)
+    return False
+
+
+def _failed(each: Any) -> bool:
+    match each:
+        case {"runtime": str()}:
+            return True
+    return False
 
 
 def _settings_of(recorded: Mapping[str, Any]) -> Settings:

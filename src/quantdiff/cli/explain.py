@@ -19,6 +19,7 @@ from quantdiff.cli.command import (
     timeout_option,
     tolerance_option,
     typed,
+    whole,
 )
 
 
@@ -28,8 +29,8 @@ from quantdiff.cli.command import (
 @click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
 @reference_options
 @layout_option
-@click.option("--sample", type=click.IntRange(min=0), help="With --output: list what makes one difference.")
-@click.option("--output", type=click.IntRange(min=0), help="Which of the sample's outputs, counted from 0.")
+@click.option("--sample", type=whole(0), help="With --output: list what makes one difference.")
+@click.option("--output", type=whole(0), help="Which of the sample's outputs, counted from 0.")
 @html_option
 @runtime_option
 @tolerance_option
@@ -69,11 +70,10 @@ def _hear(expected: Any) -> None:
 
 def _expect(expected: Any) -> None:
     """Before the runtime runs."""
-    from rich.console import Console
-
     from quantdiff.report.text.explanation import print_expectation
+    from quantdiff.report.text.terminal import Terminal
 
-    print_expectation(expected, Console())
+    print_expectation(expected, Terminal())
 
 
 def _show(answer: Any, as_json: bool) -> None:
@@ -83,9 +83,8 @@ def _show(answer: Any, as_json: bool) -> None:
 
         click.echo(json_text(explanations_document(answer.found, answer.failures)))
         return
-    from rich.console import Console
-
     from quantdiff.report.text.explanation import print_explanation
+    from quantdiff.report.text.terminal import Terminal
 
     for each in answer.found:
-        print_explanation(each, Console())
+        print_explanation(each, Terminal())

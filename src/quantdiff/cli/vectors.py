@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import RuntimeName, command, timeout_option
+from quantdiff.cli.command import RuntimeName, command, timeout_option, whole
 
 
 @command
@@ -16,7 +16,7 @@ from quantdiff.cli.command import RuntimeName, command, timeout_option
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the vectors.")
 @click.option("--format", "form", type=click.Choice(["npz", "c", "hex"]), default="npz", show_default=True)
 @click.option("--runtime", type=RuntimeName(), help="Default tflm for c and hex, xnnpack for npz.")
-@click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="The first of the data.")
+@click.option("--samples", type=whole(1), default=4, show_default=True, help="The first of the data.")
 @timeout_option
 def vectors(as_json: bool, model: Path, data: Path, out: Path, form: str, **options: Any) -> int:
     """Golden vectors per operator, for whoever implements the kernels: inputs, weights, accumulators, outputs."""

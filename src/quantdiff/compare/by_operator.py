@@ -35,17 +35,20 @@ def compare_operators(
 ) -> tuple[dict[Runtime, Compared], Known]:
     """What each operator gives otherwise than the runtimes, and all outcomes for who needs them again.
 
-    Runtimes that hold the very same arrays are computed together.
+    Runtimes that hold the very same arrays are computed together. What cannot be read has no elements to compare;
+    the operators behind it are, on our own values.
     """
+    held_by = {runtime: dict(held) for runtime, held in values.items()}
     states = {r: replay(graph, held, r, subgraphs) for r, held in values.items()} if keeps_resources(graph) else {}
     found: dict[Runtime, list[OperatorResult | Missing]] = {runtime: [] for runtime in values}
     known: dict[tuple[int, Runtime], tuple[tuple[Array | None, ...], Outcome]] = {}
     for operator in graph.operators:
-        for group in fed_alike(operator, values):
-            for runtime, outcome in _outcomes(graph, operator, values[group[0]], group, states).items():
-                held = values[runtime]
+        for group in fed_alike(operator, held_by):
+            for runtime, outcome in _outcomes(graph, operator, held_by[group[0]], group, states).items():
+                held = held_by[runtime]
                 found[runtime].append(_held_against(graph, operator, outcome, held, runtime))
                 known[operator.index, runtime] = fed_to(operator, held), _as_held(operator, outcome, held)
+                held.update(_unread(operator, outcome, held))
     return {runtime: _sorted(entries) for runtime, entries in found.items()}, known
 
 
@@ -61,8 +64,12 @@ def _held_against(
 ) -> OperatorResult | Missing:
     if isinstance(outcome, Missing):
         return outcome
-    kernel = kernel_of(node_of(graph, operator), runtime)
     pairs = [(y, held[i]) for i, y in zip(operator.outputs, outcome, strict=True) if i in held]
+    for mine, theirs in pairs:
+        if mine[:1].size != theirs[:1].size:
+            shapes = f"the runtime gives the shape {list(theirs.shape[1:])}, the operator {list(mine.shape[1:])}"
+            return Missing(operator.index, operator.op, shapes)
+    kernel = kernel_of(node_of(graph, operator), runtime)
     return OperatorResult(operator.index, operator.op, kernel.value, *tally(pairs))
 
 
@@ -87,6 +94,12 @@ def _outcomes(
     return attempt(graph, operator, held, group)
 
 
+def _unread(operator: Operator, outcome: Outcome, held: Values) -> Values:
+    """What no runtime shows (float16, constants unpacked out of sight): who reads it is fed with our own."""
+    made = () if isinstance(outcome, Missing) else zip(operator.outputs, outcome, strict=True)
+    return {i: y for i, y in made if i not in held}
+
+
 def _replayed(operator: Operator, state: Simulation) -> Outcome:
     for item in state.missing:
         if item.index == operator.index:
@@ -97,6 +110,18 @@ def _replayed(operator: Operator, state: Simulation) -> Outcome:
 
 
 def tally(pairs: Sequence[tuple[Array, Array]]) -> tuple[int, int]:
-    """Elements, and elements that differ; what depends on no input is there once for all samples."""
-    spread = [(np.repeat(m, len(t), axis=0) if len(m) == 1 else m, t) for m, t in pairs]
-    return sum(theirs.size for _, theirs in spread), sum(differing(mine, theirs) for mine, theirs in spread)
+    """Elements, and elements that differ; what depends on no input is there once for all samples.
+
+    Shapes: both (samples, …), or ours (1, …). A pair of two sizes differs in all elements of theirs, never in more.
+    """
+    spread = [(_as_shown(mine, theirs), theirs) for mine, theirs in pairs]
+    return sum(theirs.size for _, theirs in spread), sum(
+        min(theirs.size, differing(mine, theirs)) for mine, theirs in spread
+    )
+
+
+def _as_shown(mine: Array, theirs: Array) -> Array:
+    """Ours in their shape, where that is another one of as many elements: TFLM believes the file."""
+    if mine[:1].size != theirs[:1].size or len(mine) not in (1, len(theirs)):
+        return mine
+    return np.broadcast_to(mine.reshape(len(mine), *theirs.shape[1:]), theirs.shape)

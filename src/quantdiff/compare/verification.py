@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, entry_of
 from quantdiff.run.tflite import inputs_of
 from quantdiff.run.versions import versions
 from quantdiff.sim.graph.chains import simulate_each
+from quantdiff.sim.graph.shapes import false_shapes
 from quantdiff.sim.graph.simulator import Simulation
 from quantdiff.sim.releases import doubt
 from quantdiff.sim.runtime import Runtime
@@ -76,12 +78,25 @@ def verify(
 
     Shapes: each input (samples, *shape of the model's input).
     """
-    ran, failed = _observe(model, inputs, runtimes, timeout)
+    refused = _refused(model) if Runtime.TFLM in runtimes else {}
+    ran, failed = _observe(model, inputs, [runtime for runtime in runtimes if runtime not in refused], timeout)
+    failed |= refused
     values = {runtime: reading.values for runtime, reading in ran.items()}
     compared, known = compare_operators(model.main, values, model.subgraphs)
     chains = simulate_each(model.main, inputs, tuple(values), model.subgraphs, known)
     found = {r: _verdict(model.main, reading, compared[r], chains[r]) for r, reading in ran.items()}
     return {runtime: failed[runtime] if runtime in failed else found[runtime] for runtime in runtimes}
+
+
+def _refused(model: Model) -> dict[Runtime, Verdict]:
+    """TFLM believes the shapes of the file: where they are false it reads and writes beside its tensors."""
+    shapes = false_shapes(model.main, model.subgraphs)
+    found = next((shape for shape in shapes if math.prod(shape.made) != math.prod(shape.tensor.shape)), None)
+    if found is None:
+        return {}
+    op = found.operator
+    why = f"operator {op.index} {op.op}: {found.text}; TFLM believes it and computes on other memory"
+    return {Runtime.TFLM: Verdict("unsupported", why=why)}
 
 
 def _observe(

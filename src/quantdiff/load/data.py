@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from quantdiff.errors import BadData, reason_of
-from quantdiff.load.mapped import blocks, read_member
+from quantdiff.files import open_file
+from quantdiff.load.mapped import blocks
+from quantdiff.load.npz import check_sizes, plain_header, read_member
 from quantdiff.quant import Array
 
 SAMPLES, LABELS = ("x", "x_test"), ("y", "y_test")
 SUFFIXES = (".npz", ".npy")
 TRAINING = ("x_train", "y_train")
 NPY_MAGIC = b"\x93NUMPY"
-UNREADABLE = (OSError, EOFError, MemoryError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
 Order = tuple[int, ...]
@@ -140,27 +141,41 @@ def read_arrays(path: Path) -> dict[str, Array]:
     """All arrays of an ``.npz``, or the one of an ``.npy`` (memory-mapped) as ``x``.
 
     Raises:
-        BadData: the file is missing, damaged, of another kind, or holds pickled objects.
+        BadData: the file is missing, damaged, of another kind, or holds pickled objects; or it is compressed and
+            would take more memory than ``QUANTDIFF_UNPACKED_AT_MOST`` allows.
     """
-    if not path.is_file():
-        raise BadData(f"{path}: no such data file; give an .npz with `x` (and labels `y`) or an .npy")
+    wanted = "give an .npz with `x` (and labels `y`) or an .npy"
     try:
-        with path.open("rb") as file:
-            if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
-                return {"x": np.lib.format.open_memmap(path, mode="r")}
-            file.seek(0)
-            with zipfile.ZipFile(file) as members:  # NumPy would take anything else for a pickle
-                mapped = {name: read_member(path, members, name) for name in members.namelist()}
-                file.seek(0)
-                with np.load(file, allow_pickle=False) as archive:
-                    left = {name: mapped.get(f"{name}.npy") for name in archive.files}
-                    return {name: archive[name] if array is None else array for name, array in left.items()}
-    except UNREADABLE as error:
-        if "Object arrays" in str(error) or "Python objects" in str(error):
-            raise BadData(
-                f"{path}: holds pickled Python objects, which are never loaded; save plain arrays instead"
-            ) from error
+        with open_file(path) as file:
+            return _arrays(path, file)
+    except FileNotFoundError as error:
+        raise BadData(f"{path}: no such data file; {wanted}") from error
+    except OSError as error:
+        raise BadData(f"{path}: {error.strerror or reason_of(error)}; {wanted}") from error
+    except BadData:
+        raise
+    except Exception as error:  # a damaged file makes NumPy and zipfile raise whatever there is
         raise BadData(f"{path}: not a readable .npz or .npy file ({reason_of(error)}); save it again") from error
+
+
+def _arrays(path: Path, file: BinaryIO) -> dict[str, Array]:
+    if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
+        file.seek(0)
+        plain_header(file, str(path))
+        return {"x": np.lib.format.open_memmap(path, mode="r")}
+    file.seek(0)
+    with zipfile.ZipFile(file) as archive:  # NumPy would take anything else for a pickle
+        check_sizes(path, archive.infolist())
+        return {name.removesuffix(".npy"): _member(path, archive, name) for name in archive.namelist()}
+
+
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
+    try:
+        return read_member(path, archive, name)
+    except BadData:
+        raise
+    except Exception as error:
+        raise ValueError(f"{name}: {reason_of(error)}") from error
 
 
 def bind(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[Array, ...]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from quantdiff.errors import BadModel
+from quantdiff.files import FILE, FOLDER, what_is
 from quantdiff.graph import Model
 from quantdiff.layer import Layer
 from quantdiff.lazy import Registry
@@ -76,8 +77,8 @@ def format_of(source: Any) -> str:
         TypeError: an object that is no model.
     """
     path = Path(source) if isinstance(source, str | Path) else None
-    if path is not None and not path.exists() and python_function(path) is None:
-        raise BadModel(f"{path}: no such model; give {known_files()}")
+    if path is not None and python_function(path) is None:
+        _check_there(path)
     for name, each in formats().items():
         if each.takes(source if path is None else path):
             return name
@@ -91,6 +92,17 @@ def python_function(path: Path) -> tuple[Path, str] | None:
     """``FILE.py:function`` as both; None for other paths. The user has named it, so it may run."""
     file, colon, function = str(path).rpartition(":")
     return (Path(file), function) if colon and file.endswith(".py") and Path(file).is_file() else None
+
+
+def _check_there(path: Path) -> None:
+    try:
+        kind = what_is(path)
+    except FileNotFoundError as error:
+        raise BadModel(f"{path}: no such model; give {known_files()}") from error
+    except OSError as error:
+        raise BadModel(f"{path}: {error.strerror}; give {known_files()}") from error
+    if kind not in (FILE, FOLDER):
+        raise BadModel(f"{path}: is {kind}, not a model; give {known_files()}")
 
 
 def known_files() -> str:

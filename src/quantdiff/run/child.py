@@ -22,7 +22,7 @@ import numpy as np
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.run.outputs import sent_grid, sent_quant
-from quantdiff.run.runtimes import entry_of
+from quantdiff.run.runtimes import check_timeout, entry_of
 from quantdiff.run.shared_memory import SentFiles, surroundings
 from quantdiff.tally.rows import RowSums
 from quantdiff.trace import Value
@@ -54,6 +54,7 @@ class RuntimeProcess:
     """
 
     def __init__(self, runtime: str, *, timeout: float = TIMEOUT) -> None:
+        check_timeout(timeout)
         self.runtime, self.timeout, self.model = runtime, timeout, ""
         shared = Path("/dev/shm")  # memory, where the system offers it as a folder
         self._folder = Path(tempfile.mkdtemp(prefix="quantdiff-", dir=shared if os.access(shared, os.W_OK) else None))
@@ -99,15 +100,17 @@ class RuntimeProcess:
         self.delegated: list[tuple[list[int], list[int]]] = [(given, made) for given, made in reply["delegated"]]
 
     def run(
-        self, inputs: Sequence[Array], outputs: int, on_progress: Callable[[int], None]
+        self, inputs: Sequence[Array], outputs: int, on_progress: Callable[[int], None], *, apart: bool = False
     ) -> tuple[list[Array], bool]:
         """All outputs for all samples, and whether they were computed in batches.
+
+        ``apart``: one run a sample along axis 0 of the inputs, and of the outputs, whose own shapes stand behind it.
 
         Raises:
             RuntimeFailed: the runtime reports an error, crashes or hangs.
         """
         received = [self._folder / f"output{i}.npy" for i in range(outputs)]
-        reply = self._run(inputs, {"outputs": [*map(str, received)]}, on_progress)
+        reply = self._run(inputs, {"outputs": [*map(str, received)], "apart": apart}, on_progress)
         return [np.load(path) for path in received], reply["result"] == "batched"
 
     def view(self, inputs: Sequence[Array], outputs: int) -> list[Array]:
@@ -153,7 +156,9 @@ class RuntimeProcess:
         self, inputs: Sequence[Array], asked: dict[str, Any], on_progress: Callable[[int], None] = lambda done: None
     ) -> dict[str, Any]:
         sent = [self._sent.file(f"input{i}", array) for i, array in enumerate(inputs)]
-        return self._ask({"call": "run", "pairs": [], "rows": None, "inputs": sent, **asked}, on_progress)
+        return self._ask(
+            {"call": "run", "pairs": [], "rows": None, "apart": False, "inputs": sent, **asked}, on_progress
+        )
 
     def close(self) -> None:
         """End the child and remove its files."""

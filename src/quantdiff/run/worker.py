@@ -6,7 +6,7 @@ the process began; whatever native code prints lands on standard error. A reques
     {"call": "load", "adapter": MODULE, "runtime": …,              → {"result": "loaded", "delegated": …}
      "model": PATH, "batch": true}
     {"call": "run", "inputs": [FILE, …], "outputs": [PATH, …],     → {"done": n} while it runs, then
-     "pairs": [PAIR, …], "rows": PATH}                               {"result": …, "shapes": [[SHAPE, DTYPE], …]}
+     "pairs": [PAIR, …], "rows": PATH, "apart": false}               {"result": …, "shapes": [[SHAPE, DTYPE], …]}
 
 where MODULE is an ``Adapter`` of ``run/runtimes.py``, FILE is [PATH, SHAPE, DTYPE], an output without a path is not
 kept, and a failure is ``{"error": TEXT}``. A PAIR is [OUTPUT, ITS QUANTIZATION, FILE, ITS QUANTIZATION, GRID,
@@ -42,7 +42,7 @@ def _answer(
     assert engine is not None
     inputs = [files.there(*sent) for sent in request["inputs"]]
     outputs = Outputs(files, request["outputs"], request["pairs"], request["rows"])
-    batched = engine.run(inputs, lambda done: say({"done": done}), outputs.take)
+    batched = engine.run(inputs, lambda done: say({"done": done}), outputs.take, apart=request["apart"])
     say({"result": "batched" if batched else "single", "shapes": outputs.shapes()})
     return engine
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -27,12 +27,13 @@ class NoKernel(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An operator of a graph, with the tensors that its indices name."""
+    """An operator, with the tensors that its indices name and the graph that it stands in."""
 
     operator: Operator
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
     intermediates: tuple[Tensor, ...] = ()
+    graph: Graph | None = field(default=None, compare=False, repr=False)
 
     def option(self, name: str, default: Any = None) -> Any:
         """A builtin option by its schema name in snake_case."""
@@ -66,7 +67,7 @@ def node_of(graph: Graph, operator: Operator) -> Node:
     tensors = graph.tensors
     inputs = tuple(tensors[i] if i >= 0 else None for i in operator.inputs)
     outputs, between = (tuple(tensors[i] for i in indices) for indices in (operator.outputs, operator.intermediates))
-    return Node(operator, inputs, outputs, between)
+    return Node(operator, inputs, outputs, between, graph)
 
 
 def quant_of(tensor: Tensor) -> QuantParams:

@@ -12,6 +12,7 @@ from quantdiff.linting.weighted import weighted
 from quantdiff.linting.wiring import Wiring, is_quantized, short_name
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE
+from quantdiff.sim.graph.shapes import false_shapes
 from quantdiff.sim.node import Node
 
 
@@ -92,6 +93,20 @@ def states_shared(wiring: Wiring) -> Iterator[Found]:
             told = " and ".join(f"input {position} of #{node.operator.index}" for node, position in uses)
             evidence = f"tensor {tensor.index} {short_name(tensor)} ({tensor.dtype}) is {told}"
             yield Found(wiring.operator(uses[0][0]), evidence)
+
+
+@check("SHAPE01", Severity.WARNING, Wiring)
+def shape_false(wiring: Wiring) -> Iterator[Found]:
+    """A stored shape is not the one that its operator makes.
+
+    LiteRT computes shapes anew and runs; TensorFlow Lite Micro, code generators and NPU compilers believe the file,
+    reserve too little memory and compute on other tensors' values. Sizes left open (-1 in the shape signature) are not
+    meant. Convert again with a static shape, or write what the runtime reports.
+    """
+    found = [shape for shape in false_shapes(wiring.graph, wiring.model.subgraphs) if not shape.left_open]
+    if found:
+        evidence = f"{found[0].text}; {counted(len(found), 'such tensor')}"
+        yield Found(wiring.tensor(found[0].tensor), evidence)
 
 
 def _uses(node: Node, tensor: Tensor) -> list[tuple[Node, int]]:

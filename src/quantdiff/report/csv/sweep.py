@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from quantdiff.compare.comparison import Comparison, Figures
-from quantdiff.experiment.store import Stored
+from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.sweep_trial import Score
 
 FIGURES = tuple(field.name for field in fields(Figures))

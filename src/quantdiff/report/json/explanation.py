@@ -43,6 +43,7 @@ def explanation_document(explanation: Explanation) -> dict[str, Any]:
         "shares": frontier.get("shares", {}),
         "powers": frontier.get("powers", {}),
         "frontier": list(frontier.get("items", ())),
+        "shapley": frontier.get("shapley", {}),
         "frontier_samples": frontier.get("samples", 0),
         "output_grid": frontier.get("output_grid"),
         "error_rms_steps": frontier.get("rms_steps"),

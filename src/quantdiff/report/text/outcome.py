@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.compare.outcome import Outcome
 from quantdiff.report.text.layers import print_layers
+from quantdiff.report.text.terminal import Terminal
 
 NO_VALUE = "–"
 
 
-def print_outcome(outcome: Outcome, console: Console) -> None:
+def print_outcome(outcome: Outcome, console: Terminal) -> None:
     """Print accuracies, a block per comparison, and how the numbers came about."""
     if outcome.accuracy:
         console.print(_accuracies(outcome.accuracy))
@@ -35,7 +34,7 @@ def _accuracies(accuracy: Mapping[str, float]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("accuracy")
     for engine in accuracy:
-        table.add_column(escape(engine), justify="right")
+        table.add_column(engine, justify="right")
     table.add_row("", *(f"{value:.4f}" for value in accuracy.values()))
     return table
 

@@ -7,13 +7,12 @@ from dataclasses import asdict, replace
 from itertools import chain
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from quantdiff.parameters.quantizers import Parameters, Range, Row
 from quantdiff.report.plain import printable, short
+from quantdiff.report.text.terminal import Terminal
 
 WIDTH_IN_A_FILE = 400  # what explains a row stays on one line
 NO_VALUE = "–"
@@ -37,9 +36,7 @@ SECTIONS = {  # heading → fields of a row, and what to write in front of the n
 
 def print_parameters(parameters: Parameters, *, channels: bool = False) -> None:
     """Write to standard output: as wide as the terminal, or wide enough for a file; ``channels`` one by one."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_IN_A_FILE
+    console = Terminal(highlight=False, in_a_file=WIDTH_IN_A_FILE)
     for part in parameters_parts(parameters, channels=channels):
         console.print(part, soft_wrap=isinstance(part, Text))
 
@@ -92,8 +89,8 @@ def _table(parameters: Parameters, *, channels: bool) -> Table:
     table.add_column("what explains it")
     for row in chain.from_iterable((row, *(_channels(row) if channels else ())) for row in parameters.rows):
         ends = [_two(getattr(row, name)) for name in shown]
-        words = escape(printable("; ".join(reason.text for reason in row.reasons)))
-        name = escape(printable(_name(row)))
+        words = printable("; ".join(reason.text for reason in row.reasons))
+        name = printable(_name(row))
         table.add_row(f"{name}_min", *(low for low, _ in ends), *as_map(row), words)
         table.add_row(f"{name}_max", *(high for _, high in ends), "", "", "")
     return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +22,8 @@ Results = Rounded | Sequence[Outputs]
 Result = TypeVar("Result")
 ELEMENTS_AT_ONCE, BLOCKED_AT_ONCE = 2**19, 2**25
 """Input and output elements of the samples that go through a kernel together; more where it works in blocks itself."""
+UNFIT = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError)
+"""What a kernel raises over a file that makes no sense: shapes, indices, types, an input left out (None)."""
 BLOCKED_TYPES = ("int8", "uint8")
 
 
@@ -114,12 +116,21 @@ def _prepared(
     kernel = kernel or kernels().get(operator.op)
     if kernel is None:
         raise NoKernel("no kernel")
-    node = node_of(graph, operator)
     held = [values.get(i) for i in operator.inputs]
+    node = node_of(graph, operator)
     count = max((len(array) for array in held if array is not None), default=1)
     feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
     ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
+    node = _as_fed(node, held)
     return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
+
+
+def _as_fed(node: Node, held: Sequence[Array | None]) -> Node:
+    """The node with the shapes that its inputs have, whatever the file says of them."""
+    pairs = list(zip(node.inputs, held, strict=True))
+    if all(t is None or a is None or t.shape == a.shape[1:] for t, a in pairs):
+        return node
+    return replace(node, inputs=tuple(t if t is None or a is None else replace(t, shape=a.shape[1:]) for t, a in pairs))
 
 
 def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
@@ -152,7 +163,7 @@ def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
         try:
             with np.errstate(all="ignore"):
                 result = take(_results(call, arguments))
-        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+        except UNFIT as error:
             raise NoKernel(f"its tensors do not fit together here: {error}") from error
         yield result
 

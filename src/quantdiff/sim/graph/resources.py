@@ -65,6 +65,8 @@ class Resources:
         return (np.asarray([self.ids.setdefault(key, len(self.ids))], np.int32),)
 
     def _read(self, graph: Graph, operator: Operator, values: Values) -> tuple[Array, ...]:
+        if operator.inputs[0] not in values:
+            raise NoKernel("it reads a variable that no operator names")
         variable = int(values[operator.inputs[0]][0])
         if variable in self.held:
             return (self.held[variable],)

@@ -11,7 +11,8 @@ import math
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
-from quantdiff.sim.floats.elementwise import ORDER, added_in_order
+from quantdiff.sim.floats import xnnpack
+from quantdiff.sim.floats.elementwise import added_in_order
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.ops.reduce import axes_of
 from quantdiff.sim.registry import kernel
@@ -25,11 +26,15 @@ def sum_(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
     over, keep = axes_of(x, axes), bool(node.option("keep_dims", False))
     if x.dtype.kind == "i" and node.x.quant is None:
         return np.asarray(x.sum(axis=over, keepdims=keep), x.dtype)
-    if node.x.dtype == "float32" and runtime is not Runtime.XNNPACK:
-        sums = added_in_order(x, over)
+    if node.x.dtype == "float32":
+        sums = (
+            xnnpack.reduced(x, over, np.float32(1))
+            if runtime is Runtime.XNNPACK
+            else added_in_order(x, over, from_zero=runtime is not Runtime.BUILTIN)
+        )
         return sums.reshape([1 if i in over else n for i, n in enumerate(x.shape)]) if keep else sums
     if not is_quantized(node.x, "int8", "uint8"):
-        raise NoKernel(ORDER)
+        raise NoKernel(f"type {node.x.dtype}")
     as_bytes = runtime is Runtime.REFERENCE
     total = (x.view(np.uint8) if as_bytes else x).sum(axis=over, keepdims=keep, dtype=np.int64)
     y = steps(node, total, math.prod(x.shape[axis] for axis in over), runtime)
