@@ -141,6 +141,22 @@ CASES: dict[str, Any] = {
     "conv and norm, read twice": behind_conv(
         N("BatchNormalization", ["c", *FIVE], ["q"]), N("Add", ["c", "q"], ["y"]), constants=FIVE
     ),
+    "layer norm": one("LayerNormalization", {"g": floats(12), "b": floats(12)}, ("n", 4, 12), axis=-1),
+    "layer norm of channels last": behind_conv(
+        N("LayerNormalization", ["c", "g"], ["y"], {"axis": 2}), constants={"g": floats(8, 10)}
+    ),
+    **{f"gelu by erf, {name}": model(
+        [N("Div", ["x", "r"], ["d"]), N("Erf", ["d"], ["e"]), N("Add", ["e", "o"], ["a"]), *ends],
+        {"x": ROW}, ["y"],
+        {"r": np.array(2**0.5, np.float32), "o": np.array(1, np.float32), "h": np.array(0.5, np.float32)},
+    ) for name, ends in {
+        "x first": [N("Mul", ["x", "a"], ["m"]), N("Mul", ["m", "h"], ["y"])],
+        "a half first": [N("Mul", ["a", "h"], ["m"]), N("Mul", ["x", "m"], ["y"])],
+        "half of x": [N("Mul", ["x", "h"], ["m"]), N("Mul", ["m", "a"], ["y"])],
+    }.items()},
+    "transposed conv": one("ConvTranspose", {"w": floats(6, 4, 2, 2), "a": floats(4)}, strides=[2, 2]),
+    "transposed conv that overlaps": one("ConvTranspose", {"w": floats(6, 4, 3, 3)}, strides=[2, 2]),
+    "transposed conv, same": one("ConvTranspose", {"w": floats(6, 4, 3, 3)}, pads=[1, 1, 1, 1]),
     "two outputs": behind_conv(N("Relu", ["c"], ["r"]), N("GlobalAveragePool", ["r"], ["y"]), outputs=("y", "r")),
     "sizes by shape": model(
         [

@@ -158,6 +158,29 @@ def softmax(b: Builder, node: Node) -> None:
     b.give(node, op, (b.take(name, order),), order, **({"beta": 1.0} if node.op == "Softmax" else {}))
 
 
+@translates("LayerNormalization")
+def layer_norm(b: Builder, node: Node) -> None:
+    """``(x - mean) / sqrt(variance + epsilon) * scale + bias`` along the last axes, as converters write it out."""
+    name, out = node.inputs[0], node.outputs[0]
+    order, rank = plain(b.rank(name)), b.rank(name)
+    first = int(node.options.get("axis", -1)) % rank
+    if any(node.outputs[1:]):
+        raise Untranslated("mean and variance as outputs")
+    x, axes = b.take(name, order), b.integers(*range(first, rank))
+    shape = b.tensors[x].shape
+    narrow = (*shape[:first], *[1] * (rank - first))
+    mean = b.emit("MEAN", (x, axes), narrow, f"{out}/mean", keep_dims=True)
+    square = b.emit("SQUARED_DIFFERENCE", (x, mean), shape, f"{out}/square")
+    variance = b.emit("MEAN", (square, axes), narrow, f"{out}/variance", keep_dims=True)
+    epsilon = b.constant(np.full([1] * rank, node.options.get("epsilon", 1e-5), np.float32))
+    factor = b.emit("RSQRT", (b.emit("ADD", (variance, epsilon), narrow, f"{out}/sum"),), narrow, f"{out}/factor")
+    y = b.emit("MUL", (b.emit("SUB", (x, mean), shape, f"{out}/centred"), factor), shape, f"{out}/norm")
+    if node.at(1):
+        y = b.emit("MUL", (y, b.constant(b.need(node.at(1)), node.at(1))), shape, f"{out}/scaled")
+    zero: Array = np.zeros(1, np.float32)
+    b.give(node, "ADD", (y, b.constant(b.need(node.at(2)) if node.at(2) else zero, node.at(2))), order)
+
+
 @translates(DENSE)
 def dense(b: Builder, node: Node) -> None:
     """FULLY_CONNECTED along the last axis."""

@@ -137,6 +137,29 @@ def conv(b: Builder, node: Node) -> None:
     give_image(b, node, "DEPTHWISE_CONV_2D" if by_channel else "CONV_2D", (x, *weights), **options, **more)
 
 
+@translates("ConvTranspose")
+def conv_transpose(b: Builder, node: Node) -> None:
+    """TRANSPOSE_CONV, where its padding cuts off what SAME or VALID do. Kernels (in, out, h, w)."""
+    kernel, name, get = b.need(node.inputs[1]), node.inputs[0], node.options.get
+    if kernel.ndim != IMAGE or int(get("group", 1)) != 1 or any(n != 1 for n in get("dilations") or [1]):
+        raise Untranslated("ConvTranspose of a line, in groups or with dilation")
+    taps, strides = kernel.shape[2:], tuple(get("strides") or (1, 1))
+    pads = list(get("pads") or [0] * 4)
+    more = [max(0, tap - stride) for tap, stride in zip(taps, strides, strict=True)]
+    same = pads == [n // 2 for n in more] + [-(-n // 2) for n in more]
+    out = b.shape(node.outputs[0])
+    whole = [(n - 1) * s + t for n, s, t in zip(b.shape(name)[2:], strides, taps, strict=True)]
+    if (any(pads) and not same) or (not any(pads) and list(out[2:]) != whole):
+        raise Untranslated("ConvTranspose with padding of its own")
+    padding = "SAME" if any(pads) else "VALID"
+    bias = b.need(node.at(2)) if node.at(2) else np.zeros(kernel.shape[1], np.float32)
+    shape = b.integers(out[0], *out[2:], out[1])
+    weights = b.constant(kernel.transpose(1, 2, 3, 0), node.inputs[1])
+    inputs = (shape, weights, b.take(name, LAST), b.constant(bias, node.at(2)))
+    options = {"padding": padding, "stride_h": strides[0], "stride_w": strides[1]}
+    b.give(node, "TRANSPOSE_CONV", inputs, LAST, fused_activation_function="NONE", **options)
+
+
 @translates("MaxPool", "AveragePool")
 def pool(b: Builder, node: Node) -> None:
     """MAX_POOL_2D, AVERAGE_POOL_2D; padding that counts is added in front."""

@@ -81,7 +81,7 @@ def _values(b: Builder, model: Model) -> dict[int, tuple[str, Order]]:
     """By tensor the value that was computed there, and those that are outputs in the program's own order."""
     values: dict[int, tuple[str, Order]] = {}
     for name, forms in b.forms.items():
-        if b.fixed(name) is None:
+        if b.fixed(name) is None and name not in b.program.unseen:
             order, tensor = next(iter(forms.items()))
             values.setdefault(tensor, (name, order))
     for name, tensor in model.signatures[0].outputs:

@@ -37,6 +37,7 @@ class Program:
         constants: by name the values that do not depend on the inputs.
         examples: by name what the others are for ``samples`` samples of zeros, samples along axis 0.
         samples: how many that are.
+        unseen: those that the words put between, and that no run shows.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Program:
     constants: Mapping[str, Array] = field(default_factory=dict, compare=False, repr=False)
     examples: Mapping[str, Array] = field(default_factory=dict, compare=False, repr=False)
     samples: int = 1
+    unseen: frozenset[str] = frozenset()
 
     @property
     def varying(self) -> frozenset[str]:

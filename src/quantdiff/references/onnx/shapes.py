@@ -38,6 +38,10 @@ def transpose(b: Builder, node: Node) -> None:
     """No operator at all: what follows takes the axes from where they are."""
     rank = b.rank(node.inputs[0])
     axes = list(node.options.get("perm") or reversed(range(rank)))
+    if "exchanged" in node.options:  # PyTorch's way to say it
+        axes = list(range(rank))
+        a, b_ = (axis % rank for axis in node.options["exchanged"])
+        axes[a], axes[b_] = axes[b_], axes[a]
     for order, tensor in b.forms[node.inputs[0]].items():
         b.hold(node.outputs[0], tensor, tuple(axes.index(axis) for axis in order))
 

@@ -23,6 +23,7 @@ MATRIX = 2
 
 def simplified(program: Program) -> Program:
     """The same values, with fewer operators; a value that is folded away has no node any more."""
+    program = _with_gelu(program)
     constants = dict(program.constants)
     readers = Counter(name for node in program.nodes for name in node.inputs) + Counter(program.outputs)
     nodes: list[Node] = []
@@ -38,6 +39,65 @@ def simplified(program: Program) -> Program:
         if folded.op in SUMS:
             sums[folded.outputs[0]] = at
     return replace(program, nodes=tuple(nodes), constants=constants)
+
+
+def _with_gelu(program: Program) -> Program:
+    """``x / √2``, ``Erf``, ``+ 1``, ``* x``, ``/ 2``: exporters before opset 20 write GELU out."""
+    makers = {node.outputs[0]: node for node in program.nodes}
+    readers: dict[str, list[Node]] = {}
+    for node in program.nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(node)
+    gone, found = set[str](), dict[str, Node]()
+    for node in program.nodes:
+        pattern = _gelu(node, makers, readers, program.constants) if node.op == "Erf" else None
+        if pattern is not None:
+            x, inside, last = pattern
+            gone.update(inside)
+            found[last.outputs[0]] = Node("Gelu", last.name, (x,), last.outputs)
+    if not found:
+        return program
+    kept = (node for node in program.nodes if node.outputs[0] not in gone)
+    return replace(program, nodes=tuple(found.get(node.outputs[0], node) for node in kept))
+
+
+def _gelu(
+    erf: Node, makers: Mapping[str, Node], readers: Mapping[str, list[Node]], constants: Mapping[str, Array]
+) -> tuple[str, list[str], Node] | None:
+    """What goes in, the values on the way, and the node that ends it; None for another use of Erf."""
+    before = makers.get(erf.inputs[0])
+    scaled = None if before is None else _scaled(before, constants)
+    if before is None or scaled is None or not np.isclose(scaled[1], np.sqrt(0.5), rtol=1e-5):
+        return None
+    inside, current, factors = [before.outputs[0], erf.outputs[0]], erf, list[str | float]()
+    for k in range(3):
+        after = readers.get(current.outputs[0], [])
+        if len(after) != 1:
+            return None
+        (current,), last = after, inside[-1]
+        other = next((name for name in current.inputs if name != last), last)
+        number = float(constants[other].reshape(-1)[0]) if other in constants and constants[other].size == 1 else None
+        if (current.op, number) == ("Add", 1.0) if k == 0 else current.op == "Mul":
+            factors += [] if k == 0 else [other if number is None else number]
+        else:
+            return None
+        half = _scaled(makers[other], constants) if k and number is None and other in makers else None
+        if half == (scaled[0], 0.5):
+            return scaled[0], [*inside, other], current
+        if len(factors) == 2 and set(factors) == {scaled[0], 0.5}:  # noqa: PLR2004 (x and a half)
+            return scaled[0], inside, current
+        inside.append(current.outputs[0])
+    return None
+
+
+def _scaled(node: Node, constants: Mapping[str, Array]) -> tuple[str, float] | None:
+    """What a node multiplies by a number, and the number; None for other nodes."""
+    names = [name for name in node.inputs if name not in constants]
+    given = [constants[name] for name in node.inputs if name in constants]
+    if node.op not in ("Mul", "Div") or len(names) != 1 or len(given) != 1 or given[0].size != 1:
+        return None
+    number = float(given[0].reshape(-1)[0])
+    return names[0], number if node.op == "Mul" else 1 / number
 
 
 def _dense(node: Node, constants: dict[str, Array]) -> Node | None:

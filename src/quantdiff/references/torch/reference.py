@@ -88,7 +88,8 @@ class TorchReference(TranslatedReference):
         found = dict(self._run(zeros, {}))
         for name, like in words.like.items():
             found[name] = found[like]
-        bare = Program(self.name, self.inputs, self.outputs, words.nodes, examples=found, samples=samples)
+        unseen = frozenset(words.like)
+        bare = Program(self.name, self.inputs, self.outputs, words.nodes, {}, found, samples, unseen)
         return bare.with_constants({**self.exported.state, **words.constants})
 
 

@@ -81,6 +81,8 @@ def said(nodes: tuple[Mapping[str, Any], ...]) -> Said:
     found, constants, like = list[Node](), dict[str, Array](), dict[str, str]()
     names = _module_names(nodes)
     for k, node in enumerate(nodes):
+        if not any(kind.startswith(("as_tensor", "as_optional")) for each in node["outputs"] for kind in each):
+            continue  # a size, which what it leads to shows
         call = _call(node, names[k])
         found += WORDS[call.op](call) if call.op in WORDS else [_unknown(node, call)]
         constants |= call.constants
@@ -285,6 +287,36 @@ def batch_norm(call: Call) -> list[Node]:
     if call.get("training", default=False) or not all(names):
         return [call.say("aten.batch_norm in training", call.given["input"])]
     return [call.say("BatchNormalization", *names, outputs=call.outputs[:1], epsilon=call.given["eps"])]
+
+
+@word("conv_transpose2d")
+def conv_transpose(call: Call) -> list[Node]:
+    """A transposed convolution; padding of its output leads to another size, which is seen there."""
+    options: dict[str, Any] = {
+        "strides": _each(call.get("stride", default=[1]), 2),
+        "pads": _each(call.get("padding", default=[0]), 2) * 2,
+        "dilations": _each(call.get("dilation", default=[1]), 2),
+    }
+    bias = call.get("bias")
+    inputs = (call.given["input"], call.given["weight"], *([bias] if bias else []))
+    return [call.say("ConvTranspose", *inputs, group=call.get("groups", default=1), **options)]
+
+
+@word("layer_norm")
+def layer_norm(call: Call) -> list[Node]:
+    """Along the last axes."""
+    names = [call.get("weight", default=""), call.get("bias", default="")]
+    axis = -len(call.given["normalized_shape"])
+    return [
+        call.say("LayerNormalization", call.given["input"], *names, axis=axis, epsilon=call.get("eps", default=1e-5))
+    ]
+
+
+@word("transpose", "t")
+def transpose(call: Call) -> list[Node]:
+    """Two axes exchanged; which ones of how many the translation counts."""
+    first, second = call.get("dim0", default=0), call.get("dim1", default=1)
+    return [call.say("Transpose", call.given["self"], exchanged=(first, second))]
 
 
 @word("max_pool1d", "max_pool2d", "max_pool2d_with_indices", "avg_pool1d", "avg_pool2d")
