@@ -247,6 +247,9 @@ def test_a_file_with_the_training_data_says_so(tmp_path: Path) -> None:
     path = crafted(tmp_path / "full.pt2", lambda name, data: samples if "sample_inputs" in name else data)
     outcome = api.diff(path, FILES / "net_float.tflite", DATA, HOW)
     assert any("holds some 500 samples of data" in note for note in outcome.notes)
+    found = [finding for finding in api.lint(FILES / "net_float.tflite", path).findings if finding.code == "DATA01"]
+    assert [finding.evidence for finding in found] == ["some 500 samples"]
+    assert "DATA01" not in {each.code for each in api.lint(FILES / "net_float.tflite", FILES / "net.pt2").findings}
 
 
 def refused(path: Path, words: str) -> None:

@@ -33,8 +33,8 @@ LARGEST = 2**32
 """Bytes of all members together, and of one value."""
 HARMLESS = ("archive_format", "archive_version", "byteorder", ".data/", "data/weights/", "data/constants/",
             "data/sample_inputs/", "models/", "extra/")  # fmt: skip
-STORED_SAMPLES = 4
-"""As many samples as torch itself needs at most; a file with more carries somebody's data."""
+STORED_SAMPLES, PICKLE = 4, 1500
+"""As many samples as an example has at most, and bytes around them; a file with more carries somebody's data."""
 READ_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError,
                MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)  # fmt: skip
 
@@ -49,6 +49,7 @@ class Exported:
         outputs: names of values.
         nodes: the schema's nodes, as JSON has them.
         state: parameters, buffers and constants by the names of their values.
+        stored_samples: how many samples the file carries beyond an example of its inputs.
         notes: what a reader should know.
     """
 
@@ -57,6 +58,7 @@ class Exported:
     outputs: tuple[str, ...]
     nodes: tuple[Mapping[str, Any], ...] = field(repr=False)
     state: Mapping[str, Array] = field(repr=False)
+    stored_samples: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -95,8 +97,9 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Exported:
     slots = tuple(_slot(name, graph["tensor_values"][name], path) for name in inputs)
     if not slots or not outputs:
         raise BadModel(f"{path}: a program without inputs or outputs; export a module that computes something")
-    notes = _samples(members, slots)
-    return Exported(path.name, slots, tuple(outputs), tuple(graph["nodes"]), state, notes)
+    count = _samples(members, slots)
+    note = f"the file holds some {count} samples of data: torch.export stores the whole storage of its example"
+    return Exported(path.name, slots, tuple(outputs), tuple(graph["nodes"]), state, count, (note,) * bool(count))
 
 
 def _is_program(name: str) -> bool:
@@ -209,12 +212,10 @@ def _slot(name: str, meta: Mapping[str, Any], path: Path) -> Slot:
     return Slot(name, sizes, dtype)
 
 
-def _samples(members: Mapping[str, zipfile.ZipInfo], slots: tuple[Slot, ...]) -> tuple[str, ...]:
-    """A note where the file carries more samples than an example of its inputs takes."""
+def _samples(members: Mapping[str, zipfile.ZipInfo], slots: tuple[Slot, ...]) -> int:
+    """How many samples the file carries; 0 for an example of its inputs."""
     each = sum(prod(n or 1 for n in slot.shape[1:]) * np.dtype(slot.dtype).itemsize for slot in slots)
     rows = max((slot.shape[0] or 1) for slot in slots)
-    bytes_stored = sum(info.file_size for name, info in members.items() if name.startswith("data/sample_inputs/"))
-    count = bytes_stored // max(1, each)
-    if count <= max(STORED_SAMPLES, rows):
-        return ()
-    return (f"the file holds some {count} samples of data, as torch.export stores the whole storage of its example",)
+    stored = sum(info.file_size for name, info in members.items() if name.startswith("data/sample_inputs/"))
+    count = (stored - PICKLE) // max(1, each)
+    return count if count > max(STORED_SAMPLES, rows) else 0

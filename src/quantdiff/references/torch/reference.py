@@ -48,6 +48,11 @@ class TorchReference(TranslatedReference):
         return self.exported.notes
 
     @property
+    def stored_samples(self) -> int:
+        """How many samples of data the file carries beyond an example."""
+        return self.exported.stored_samples
+
+    @property
     def rounds(self) -> bool:
         """Whether activations are quantized in it."""
         return any("quantize_per_tensor" in str(node["target"]) for node in self.exported.nodes)
