@@ -35,6 +35,15 @@ def test_the_float_file_is_the_same_model(name: str) -> None:
     assert min(row.local.sqnr_db for row in report.layers if row.local is not None) > 100
 
 
+def test_an_int8_tensor_is_the_relu_and_not_the_sums_before_it() -> None:
+    """Clipped to the file's integers, both are equal."""
+    plain, int8 = (
+        api.diff(FILES / "net.onnx", FILES / name, DATA, HOW, layers=True).layers[0].layers for name in CANDIDATES[:2]
+    )
+    assert [row.reference for row in int8] == [row.reference for row in plain]
+    assert min(row.figures.sqnr_db for row in int8) > 25
+
+
 @pytest.mark.parametrize("candidate", CANDIDATES[1:])
 @pytest.mark.parametrize("name", REFERENCES)
 def test_the_account_closes(name: str, candidate: str) -> None:
