@@ -165,16 +165,19 @@ def _sort(proto: Any, path: Path) -> None:
         raise BadModel(f"{path}: value {twice!r} is made twice; export it again")
     waiting, ordered = list(graph.node), list[Any]()
     while waiting:
-        ready = [node for node in waiting if _reads(node) <= known]
-        if not ready:
+        left = []
+        for node in waiting:
+            if _reads(node) <= known:
+                ordered.append(node)
+                known.update(node.output)
+            else:
+                left.append(node)
+        if len(left) == len(waiting):
             first = waiting[0]
             missing = sorted(_reads(first) - known)[0]
             how = "which waits for itself" if missing in made else "which nothing gives"
             raise BadModel(f"{path}: node {first.name or first.op_type!r} wants {missing!r}, {how}; export it again")
-        ordered += ready
-        known.update(name for node in ready for name in node.output)
-        left = {id(node) for node in ready}
-        waiting = [node for node in waiting if id(node) not in left]
+        waiting = left
     missing_outputs = [each.name for each in graph.output if each.name not in known]
     if missing_outputs:
         raise BadModel(f"{path}: output {missing_outputs[0]!r} is given by no node; export it again")
