@@ -232,7 +232,7 @@ def test_names_with_markup_and_control_characters_stay_text(folder: Path) -> Non
     trouble(invoke("diff", pair[0], folder / "int8.tflite", "--data", folder / "nothing\x1b.npz"), "no such data file")
 
 
-HEAVY = "tensorflow, tf_keras, keras, ai_edge_litert, tflite_micro, bokeh, jinja2, numba"
+HEAVY = "tensorflow, tf_keras, keras, onnx, onnxruntime, torch, ai_edge_litert, tflite_micro, bokeh, jinja2, numba"
 
 
 def modules_after(code: str) -> set[str]:

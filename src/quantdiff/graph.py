@@ -252,6 +252,8 @@ class Model:
     """A whole file: subgraph 0 is the one that runs, others are bodies of IF and WHILE, or entry points.
 
     ``attached`` are the members of a zip archive that stands behind the flatbuffer, where some tools keep labels.
+    ``turned``: for each input how the axes of the data, samples aside, are turned for it where sizes do not say; () in
+    a file as it was read.
     """
 
     subgraphs: tuple[Graph, ...]
@@ -261,6 +263,7 @@ class Model:
     description: str = ""
     version: int = 3
     path: Path | None = field(default=None, compare=False)
+    turned: tuple[tuple[int, ...], ...] = ()
 
     @property
     def main(self) -> Graph:

@@ -15,6 +15,7 @@ from quantdiff.api.engines import (
     trace_everywhere,
     trace_first,
 )
+from quantdiff.api.layouts import laid_out
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome, hold_together
@@ -55,7 +56,7 @@ def diff(
             A runtime on which the candidate fails is a ``Failure`` in the result.
     """
     batch = load_data(data, candidate)
-    with open_pair(reference, candidate, settings) as pair:
+    with open_pair(reference, candidate, settings, batch) as pair:
         return diff_opened(pair, batch, settings, progress, layers=layers)
 
 
@@ -64,6 +65,7 @@ def diff_opened(
 ) -> Outcome:
     """As ``diff``, of models that are open."""
     told = check_inputs(pair, batch)
+    pair = laid_out(pair, batch, settings.layouts)
     engine, first, unfit = trace_first(pair.reference, batch, progress)
     ran, failures = trace_everywhere(pair.candidate, batch, progress)
     candidates = tuple(trace for _, trace in ran)

@@ -15,6 +15,7 @@ from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, UnknownInputs, bind, wanted_names
 from quantdiff.progress import Progress
+from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Options, Reference, format_of, open_references
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
@@ -33,6 +34,7 @@ class Settings:
         timeout: seconds that a runtime may say nothing before it is ended.
         allow_lambda: whether Lambda layers may run; they hold code.
         custom_objects: a Python file with the classes that a Keras model needs; it runs.
+        layouts: ``("reference", "NCHW")`` and the like, for images whose sizes and values do not tell.
     """
 
     runtimes: tuple[str, ...] = ("xnnpack",)
@@ -40,6 +42,7 @@ class Settings:
     timeout: float = TIMEOUT
     allow_lambda: bool = False
     custom_objects: Path | None = None
+    layouts: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not is_tolerance(self.tolerance):
@@ -74,6 +77,7 @@ class Opened:
     def file(self) -> Model | None:
         """What it is as a ``.tflite``; None for other formats."""
         first = self.engines[0]
+        first = first.inner if isinstance(first, TurnedReference) else first
         return first.model if isinstance(first, TfliteReference) else None
 
     def wanted(self, what: str) -> Model:
@@ -104,8 +108,10 @@ class OpenedPair:
 
 
 @contextmanager
-def open_pair(reference: Source, candidate: Source, settings: Settings) -> Iterator[OpenedPair]:
-    """Both models, opened once; runtimes start where one of the two needs them.
+def open_pair(
+    reference: Source, candidate: Source, settings: Settings, batch: Batch | None = None
+) -> Iterator[OpenedPair]:
+    """Both models, opened once; runtimes start where one of the two needs them. ``batch`` is what they will be given.
 
     Raises:
         BadModel: there is no such model, or it cannot be read.
@@ -113,13 +119,15 @@ def open_pair(reference: Source, candidate: Source, settings: Settings) -> Itera
     """
     needed = "tflite" in (format_of(reference), format_of(candidate))
     with children(settings if needed else replace(settings, runtimes=())) as processes:
-        first, second = (open_model(source, settings, processes) for source in (reference, candidate))
+        first, second = (open_model(source, settings, processes, batch) for source in (reference, candidate))
         yield OpenedPair(first, second, tuple(processes))
 
 
-def open_model(source: Source, settings: Settings, processes: list[RuntimeProcess] | None = None) -> Opened:
+def open_model(
+    source: Source, settings: Settings, processes: list[RuntimeProcess] | None = None, batch: Batch | None = None
+) -> Opened:
     """One model, for each of the runtimes that were started; raises as ``open_pair``."""
-    options = Options(settings.allow_lambda, settings.custom_objects, tuple(processes or ()))
+    options = Options(settings.allow_lambda, settings.custom_objects, tuple(processes or ()), batch)
     return Opened(name_of(source), open_references(source, options))
 
 

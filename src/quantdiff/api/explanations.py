@@ -9,6 +9,7 @@ from pathlib import Path
 
 from quantdiff.align.models import align_pair
 from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, check_inputs, open_pair
+from quantdiff.api.layouts import laid_out
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
@@ -19,6 +20,7 @@ from quantdiff.ladder.question import Question
 from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
+from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import RuntimeProcess
@@ -74,7 +76,7 @@ def explain(
     """
     batch = load_data(data, candidate)
     here = tuple(name for name in settings.runtimes if name in installed())
-    with open_pair(reference, candidate, replace(settings, runtimes=here)) as pair:
+    with open_pair(reference, candidate, replace(settings, runtimes=here), batch) as pair:
         return explain_opened(pair, batch, settings, progress, asked)
 
 
@@ -84,6 +86,7 @@ def explain_opened(
     """As ``explain``, of models that are open."""
     model = pair.candidate.wanted("explain")
     told = check_inputs(pair, batch)
+    pair = laid_out(pair, batch, settings.layouts)
     if asked.single is not None and not 0 <= asked.single[0] < len(batch):
         raise BadData(f"{batch.source}: has {len(batch)} samples, counted from 0; there is no sample {asked.single[0]}")
     if _same_file(pair.reference.file, model):
@@ -100,11 +103,14 @@ def explain_opened(
 @contextmanager
 def _question(pair: OpenedPair, batch: Batch, settings: Settings) -> Iterator[Question]:
     """The reference with the engine that runs it; a ``.tflite`` runs in a child of its own, beside the candidate's."""
-    reference = pair.reference.engines[0]
-    if isinstance(reference, TfliteReference):
+    reference, file = pair.reference.engines[0], pair.reference.file
+    if file is not None:
         first = pair.processes[0].runtime if pair.processes else "xnnpack"
         with RuntimeProcess(first, timeout=settings.timeout) as process:
-            yield _asked_of(TfliteReference(reference.model, process), pair, batch, settings)
+            alone: Reference = TfliteReference(file, process)
+            if isinstance(reference, TurnedReference):
+                alone = replace(reference, inner=alone)
+            yield _asked_of(alone, pair, batch, settings)
         return
     yield _asked_of(reference, pair, batch, settings)
 

@@ -64,7 +64,7 @@ def overlay(
             ``out`` cannot be written.
     """
     batch = load_data(data, candidate)
-    with open_pair(reference, candidate, settings) as pair, staged(out) as folder:
+    with open_pair(reference, candidate, settings, batch) as pair, staged(out) as folder:
         graph = pair.candidate.wanted("overlay").main
         outcome = diff_opened(pair, batch, settings, progress, layers=True)
         found, failures = tuple[Explanation, ...](), outcome.failures

@@ -68,8 +68,9 @@ def diff_page(
     names = ("reference", "candidate") if "candidate" in outcome.artifacts else ("qat", "tflite")
     files = [outcome.artifacts[name] for name in names]
     data = Path(outcome.artifacts["data"])
-    with open_pair(files[0], files[1], settings) as pair:
-        return page_opened(pair, outcome, load_batch(data) if data.is_file() else None, command, explanations)
+    batch = load_batch(data) if data.is_file() else None
+    with open_pair(files[0], files[1], settings, batch) as pair:
+        return page_opened(pair, outcome, batch, command, explanations)
 
 
 def page_opened(
@@ -116,7 +117,7 @@ def diff_with_page(
         QuantdiffError: as ``diff``.
     """
     batch = load_data(data, candidate)
-    with open_pair(reference, candidate, settings) as pair:
+    with open_pair(reference, candidate, settings, batch) as pair:
         outcome = diff_opened(pair, batch, settings, progress, layers=True)
         return outcome, page_opened(pair, outcome, batch, command)
 
@@ -144,7 +145,7 @@ def explain_with_page(
         QuantdiffError: as ``diff`` and ``explain``.
     """
     batch = load_data(files[2], files[1])
-    with open_pair(*files[:2], settings) as pair:
+    with open_pair(*files[:2], settings, batch) as pair:
         answer = explain_opened(pair, batch, settings, progress, asked)
         outcome = diff_opened(pair, batch, settings, progress, layers=True)
         return answer, page_opened(pair, _with_failures(outcome, answer), batch, command, answer.found)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from quantdiff.align.models import align_pair, align_weights
 from quantdiff.api.engines import DEFAULTS, Opened, OpenedPair, Settings, check_inputs, children, open_model, open_pair
+from quantdiff.api.layouts import Layouts, laid_out
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.parameters import compare_parameters
@@ -53,8 +54,8 @@ def params(
             opened = open_model(model, settings, processes)
             answer = file_parameters(opened, batch)
     else:
-        with open_pair(reference, model, settings) as pair:
-            answer = params_opened(pair, batch)
+        with open_pair(reference, model, settings, batch) as pair:
+            answer = params_opened(pair, batch, settings.layouts)
     artifacts = {"reference": reference, "model": model, "data": batch.source if batch else None}
     return replace(answer, artifacts={name: str(value) for name, value in artifacts.items() if value is not None})
 
@@ -69,18 +70,20 @@ def file_parameters(opened: Opened, batch: Batch | None) -> Parameters:
     return replace(parameters(pair), made_by=_made_by(batch))
 
 
-def params_opened(opened: OpenedPair, batch: Batch | None) -> Parameters:
+def params_opened(opened: OpenedPair, batch: Batch | None, layouts: Layouts = ()) -> Parameters:
     """Both sides; without data, seeded random input tells which layer is which tensor, and nothing else.
 
     Raises:
         NotComparable: the two are not made from each other.
         QuantdiffError: a model cannot run.
     """
-    model, reference = opened.candidate.wanted("params"), opened.reference.engines[0]
-    engine, process = opened.candidate.engines[0], opened.processes[0]
     if batch is not None:
         check_inputs(opened, batch)
-    alignment = align_pair(reference, engine, batch or random_batch(model, reference.inputs))
+    rows = batch or random_batch(opened.candidate.wanted("params"), opened.reference.engines[0].inputs)
+    opened = laid_out(opened, rows, layouts)
+    model, process = opened.candidate.wanted("params"), opened.processes[0]
+    reference, engine = opened.reference.engines[0], opened.candidate.engines[0]
+    alignment = align_pair(reference, engine, rows)
     if alignment.unrelated:
         raise NotComparable(f"these are not the same model: {alignment.unrelated}; give the one that it was made from")
     pair = ModelPair(reference.layers(), model.main, alignment, Observed())

@@ -169,6 +169,19 @@ def given_data(options: dict[str, Any], candidate: Path) -> Any:
     return None if data is None else load_data(data, candidate, images)
 
 
+class Layout(click.ParamType[tuple[str, str]]):
+    """``reference=NCHW``: which model has its images in which order of axes."""
+
+    name = "layout"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[str, str]:
+        """The side and the layout."""
+        side, _, layout = str(value).partition("=")
+        if side not in ("reference", "candidate") or layout not in ("NCHW", "NHWC"):
+            self.fail(f"{value!r}: give reference or candidate, and NCHW or NHWC: reference=NCHW", param, context)
+        return side, layout
+
+
 def reference_options(function: Handler) -> Handler:
     """The options that say how a trained model may be opened."""
     function = click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")(function)
@@ -176,6 +189,12 @@ def reference_options(function: Handler) -> Handler:
         "--custom-objects", metavar="FILE.py", type=click.Path(path_type=Path, dir_okay=False),
         help="The classes that the trained model names; this file runs, nothing else does.",
     )(function)  # fmt: skip
+
+
+layout_option = click.option(
+    "--layout", "layouts", multiple=True, metavar="MODEL=LAYOUT", type=Layout(),
+    help="reference=NCHW, candidate=NHWC: for images whose sizes and values do not tell.",
+)  # fmt: skip
 
 
 def page_file(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
@@ -245,7 +264,7 @@ def settings_of(options: dict[str, Any]) -> Any:
     from quantdiff import api
 
     runtimes = chosen(options.pop("runtimes") or ("xnnpack",))
-    names = "tolerance", "timeout", "allow_lambda", "custom_objects"
+    names = "tolerance", "timeout", "allow_lambda", "custom_objects", "layouts"
     return api.Settings(runtimes, **{name: options.pop(name) for name in names if name in options})
 
 

@@ -17,6 +17,7 @@ from quantdiff.cli.command import (
     data_option,
     formats,
     html_option,
+    layout_option,
     reference_options,
     runtime_option,
     settings_of,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--layers", is_flag=True, help="Layer by layer: where the difference begins, what each layer adds.")
 @click.option("--fail-on", multiple=True, metavar="EXPR", help="What counts as different, such as 'max_steps>1'.")
 @reference_options
+@layout_option
 @html_option
 @runtime_option
 @tolerance_option

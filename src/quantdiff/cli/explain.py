@@ -14,6 +14,7 @@ from quantdiff.cli.command import (
     data_option,
     given_data,
     html_option,
+    layout_option,
     reference_options,
     runtime_option,
     settings_of,
@@ -29,6 +30,7 @@ from quantdiff.cli.command import (
 @click.argument("candidate", type=click.Path(path_type=Path))
 @data_option()
 @reference_options
+@layout_option
 @click.option("--sample", type=whole(0), help="With --output: list what makes one difference.")
 @click.option("--output", type=whole(0), help="Which of the sample's outputs, counted from 0.")
 @html_option

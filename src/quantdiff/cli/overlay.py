@@ -13,6 +13,7 @@ from quantdiff.cli.command import (
     complain,
     data_option,
     given_data,
+    layout_option,
     reference_options,
     runtime_option,
     settings_of,
@@ -27,6 +28,7 @@ from quantdiff.cli.command import (
 @data_option()
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the files.")
 @reference_options
+@layout_option
 @runtime_option
 @tolerance_option
 @timeout_option

@@ -12,6 +12,7 @@ from quantdiff.cli.command import (
     complain,
     data_option,
     given_data,
+    layout_option,
     reference_options,
     runtime_option,
     settings_of,
@@ -27,6 +28,7 @@ from quantdiff.cli.command import (
 @click.option("--no-bias", is_flag=True, help="With --model: dense layers without biases.")
 @click.option("--channels", is_flag=True, help="One line per channel in the table; --json always has them all.")
 @reference_options
+@layout_option
 @runtime_option
 @timeout_option
 def params(as_json: bool, models: tuple[Path, ...], model: str | None, channels: bool, **options: Any) -> int:

@@ -22,6 +22,12 @@ TRAINING = ("x_train", "y_train")
 NPY_MAGIC = b"\x93NUMPY"
 
 
+Order = tuple[int, ...]
+"""For each axis of a sample the one that it is made of; () as it is."""
+LAST, FIRST = (1, 2, 0), (2, 0, 1)
+"""Channels first become last, and last become first: of images, the samples aside."""
+
+
 class UnknownInputs(BadData):
     """Arrays whose names say of no input that they are it."""
 
@@ -54,13 +60,15 @@ class Batch:
 class Slot:
     """What a model asks of one input: its name, dtype and shape; None or -1 stand for any size.
 
-    ``aliases`` are the other names under which people know this input.
+    ``aliases`` are the other names under which people know this input. ``order``: how the axes of the data, samples
+    aside, are turned for it, where their sizes do not say.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
     aliases: tuple[str, ...] = ()
+    order: Order = ()
 
 
 def load_batch(path: Path) -> Batch:
@@ -232,16 +240,27 @@ def _fits(array: Array, slot: Slot) -> bool:
 
 
 def _fit(array: Array, slot: Slot, source: str, model: str) -> Array:
-    """The array, with axes of size 1 added or removed where that alone makes it fit."""
+    """The array, with axes of size 1 added or removed, or channels first or last, where that alone makes it fit."""
     wanted = slot.shape[1:]
+    if slot.order and len(slot.order) == array.ndim - 1:
+        return array.transpose(0, *(axis + 1 for axis in slot.order))
     if _fits(array, slot):
         return array
     if [n for n in array.shape[1:] if n != 1] == [n for n in wanted if n != 1] and None not in wanted:
         return array.reshape(len(array), *(n for n in wanted if n is not None))
+    for order in turns(array.shape[1:], wanted):
+        return array.transpose(0, *(axis + 1 for axis in order))
     raise BadData(
         f"{source}: samples of shape {_shape(array.shape[1:])} do not fit input {slot.name!r} of {model}, "
         f"which takes {_shape(wanted)}; reshape the data"
     )
+
+
+def turns(shape: Sequence[int], wanted: Sequence[int | None]) -> list[Order]:
+    """The orders of axes, channels first or last, in which an image of one shape has another; itself aside."""
+    if len(shape) != len(LAST) or len(wanted) != len(LAST):
+        return []
+    return [order for order in (LAST, FIRST) if _matches([shape[axis] for axis in order], wanted)]
 
 
 def _matches(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:

@@ -31,11 +31,13 @@ class Options:
         allow_lambda: whether Lambda layers may run; they hold code.
         custom_objects: a Python file with the classes that the model needs; it runs.
         processes: the runtimes, for models that are run by one.
+        batch: the data that the model will be given, where they are known: of a function, what its sizes are.
     """
 
     allow_lambda: bool = False
     custom_objects: Path | None = None
     processes: tuple[RuntimeProcess, ...] = ()
+    batch: Batch | None = None
 
 
 PLAIN = Options()
@@ -75,7 +77,7 @@ def format_of(source: Any) -> str:
         TypeError: an object that is no model.
     """
     path = Path(source) if isinstance(source, str | Path) else None
-    if path is not None:
+    if path is not None and python_function(path) is None:
         _check_there(path)
     for name, each in formats().items():
         if each.takes(source if path is None else path):
@@ -84,6 +86,12 @@ def format_of(source: Any) -> str:
         kind = type(source).__name__
         raise TypeError(f"a {kind} is no model; give a path, a model in memory or the bytes of a .tflite file")
     raise BadModel(f"{path}: not a model that can be read; give {known_files()}")
+
+
+def python_function(path: Path) -> tuple[Path, str] | None:
+    """``FILE.py:function`` as both; None for other paths. The user has named it, so it may run."""
+    file, colon, function = str(path).rpartition(":")
+    return (Path(file), function) if colon and file.endswith(".py") and Path(file).is_file() else None
 
 
 def _check_there(path: Path) -> None:

@@ -142,7 +142,8 @@ def warnings(explanation: Explanation) -> Iterator[str]:
         names = ", ".join(item_name(item) for item in clipped[:CLIPPED])
         yield (
             f"{len(clipped)} tensors are clipped on this data ({names}, …): the data that the file was calibrated on "
-            "were too few, or of another kind"
+            "were too few or of another kind, or ranges were averaged over them (litert-quantizer's default) "
+            "instead of their ends kept"
         )
     for each in explanation.wrong_weights:
         verdict = "wrong weights, not rounding" if each.planted else "the reference was trained further, or is another"
