@@ -12,13 +12,13 @@ from typing import Any
 
 import click
 
+from quantdiff.cli.endings import status_of, tidy_endings
 from quantdiff.errors import QuantdiffError
 from quantdiff.run.runtimes import ALL, RUNTIMES, chosen
 
 FOR_CI = ("junit", "github")
 FORMS = ("text", "json", *FOR_CI)
 TROUBLE = 2
-INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 
 Handler = Callable[..., int]
 
@@ -29,7 +29,8 @@ def command(function: Handler) -> click.Command:
     @functools.wraps(function)
     def guarded(debug: bool, **options: Any) -> None:
         try:
-            status = function(**options)
+            with tidy_endings():
+                status = function(**options)
         except QuantdiffError as error:
             if debug:
                 raise
@@ -37,9 +38,9 @@ def command(function: Handler) -> click.Command:
             _tell_ci(function.__name__, str(error), options.get("form"))
         except click.UsageError as error:  # options that do not go together
             status = complain(error.message)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as end:
             complain("interrupted; nothing half-written remains")
-            status = INTERRUPTED
+            status = status_of(end)
         except Exception as error:
             if debug:
                 raise

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from quantdiff.errors import QuantdiffError
 from quantdiff.load.data import Batch
+from quantdiff.run.scratch import scratch
 
 SUMMARY = "summary.csv"
 
@@ -28,21 +27,21 @@ def staged(out: Path) -> Iterator[Path]:
         CannotWrite: ``out`` is a file, or the system refuses.
     """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out))
-    except OSError as error:
-        raise CannotWrite(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
     finished = False
     try:
-        yield folder
-        for file in sorted(folder.iterdir()):
-            file.replace(out / file.name)
-        finished = True
+        with ExitStack() as stack:
+            try:
+                out.mkdir(parents=True, exist_ok=True)
+                folder = stack.enter_context(scratch(".unfinished-", out))
+            except OSError as error:
+                raise CannotWrite(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
+            yield folder
+            for file in sorted(folder.iterdir()):
+                file.replace(out / file.name)
+            finished = True
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if not finished:
-            for parent in made:
+        for parent in () if finished else made:
+            with suppress(OSError):  # another process has put something there
                 parent.rmdir()
 
 
