@@ -136,7 +136,7 @@ def _conditions(limits: Mapping[str, float], tolerance: float | None) -> tuple[C
 def _source(model: Any, file: Path) -> Source:
     """A model as ``api`` takes it: bytes go to ``file``, where runtimes find them."""
     from quantdiff.load.tflite import load_tflite  # noqa: PLC0415
-    from quantdiff.references.reference import format_of  # noqa: PLC0415
+    from quantdiff.references.formats import format_of  # noqa: PLC0415
 
     if isinstance(model, bytes | bytearray):
         file.write_bytes(model)

@@ -120,8 +120,9 @@ def test_nothing_has_a_name_that_could_stay(tmp_path: Path, monkeypatch: pytest.
     process.view([four, four], 1)
     held = [*Path(f"/proc/{process.talk.process.child.pid}/map_files").iterdir()]
     assert not [file for file in held if "/dev/shm/" in str(file.readlink())]
-    assert [*tmp_path.iterdir()] == [path]
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
     process.close()
+    assert [*tmp_path.iterdir()] == [path]
     assert process.talk.process.child.poll() is not None
 
 

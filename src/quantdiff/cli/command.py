@@ -7,6 +7,7 @@ import functools
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def command(function: Handler) -> click.Command:
     @functools.wraps(function)
     def guarded(debug: bool, **options: Any) -> None:
         try:
-            with tidy_endings():
+            with tidy_endings(), _begun(options):
                 status = function(**options)
         except QuantdiffError as error:
             if debug:
@@ -53,6 +54,19 @@ def command(function: Handler) -> click.Command:
         "--json", "as_json", is_flag=True, is_eager=True, help="One JSON document on standard output."
     )(decorated)
     return main.command()(decorated)
+
+
+def _begun(options: dict[str, Any]) -> AbstractContextManager[None]:
+    """Importing a framework takes longest, so the children that do it start before anything else."""
+    waiting: list[Any] = [options.get(name) for name in ("reference", "candidate", "models")]
+    for value in waiting:  # grows while it is walked
+        waiting += value if isinstance(value, tuple) else ()
+    models = [value for value in waiting if isinstance(value, Path)]
+    if not models:
+        return contextlib.nullcontext()
+    from quantdiff.references.formats import started_early
+
+    return started_early(models)
 
 
 def complain(message: str) -> int:

@@ -11,16 +11,16 @@ import numpy as np
 
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.quant import Array, Grid, QuantParams
-from quantdiff.run.channel import Message
 from quantdiff.run.outputs import sent_grid, sent_quant
-from quantdiff.run.process import Process, memory_kept
+from quantdiff.run.process import Message, Process, memory_kept
 from quantdiff.run.runtimes import entry_of
-from quantdiff.run.shared_memory import Block, Parcel, Piece, Received, unpacked
+from quantdiff.run.shared_memory import RECENT, Block, Parcel, Piece, Received, unpacked
 from quantdiff.tally.rows import RowSums
 from quantdiff.trace import Value
 
 VIEWS = 3  # calls of ``view`` whose arrays hold: one that is being measured, one that waits, one that is made
 TIMEOUT = 120.0  # seconds without a word from the child
+CURES = "fewer samples, a longer --timeout, or another --runtime"
 START_UP = 60.0  # seconds that a busy machine may need to import the runtime, whatever the time limit
 
 
@@ -36,15 +36,16 @@ class Measured:
 
 
 class Conversation:
-    """Questions to a child and its answers. ``where`` names runtime and model, for messages.
+    """Questions to a child and its answers. ``where`` names what runs which model, for messages.
 
-    ``timeout`` is the number of seconds that the child may say nothing.
+    ``timeout`` is the number of seconds that the child may say nothing, ``cures`` what a person may do then;
+    ``recent`` is how many pieces of the child's memory stay mapped.
     """
 
-    def __init__(self, process: Process, timeout: float) -> None:
-        self.process, self.timeout, self.where = process, timeout, ""
+    def __init__(self, process: Process, timeout: float, *, cures: str = CURES, recent: int = RECENT) -> None:
+        self.process, self.timeout, self.where, self._cures = process, timeout, "", cures
         self.confined: dict[str, bool] | None = None
-        self._received = Received()
+        self._received = Received(recent)
 
     def ask(
         self, request: Message, blocks: Sequence[Block] = (), on_progress: Callable[[int], None] = lambda done: None
@@ -84,13 +85,11 @@ class Conversation:
         except TimeoutError:
             self.process.kill()
             raise RuntimeHung(
-                f"{self.where} said nothing for {self.timeout:g} s and was ended; "
-                "use fewer samples, a longer --timeout, or another --runtime"
+                f"{self.where} said nothing for {self.timeout:g} s and was ended; use {self._cures}"
             ) from None
         except EOFError:
-            raise RuntimeCrashed(
-                f"{self.where} crashed ({self.process.ending()}); the other runtimes are not affected"
-            ) from None
+            rest = "; the other runtimes are not affected" if self._cures == CURES else ""
+            raise RuntimeCrashed(f"{self.where} crashed ({self.process.ending()}){rest}") from None
         return reply, self._received.take(descriptors)
 
 
@@ -108,7 +107,7 @@ class RuntimeProcess:
         self._start()
 
     def _start(self) -> None:
-        self.talk = Conversation(Process("quantdiff.run.worker", memory_kept()), self.timeout)
+        self.talk = Conversation(Process("quantdiff.run.worker", environment=memory_kept()), self.timeout)
 
     def __enter__(self) -> RuntimeProcess:
         return self

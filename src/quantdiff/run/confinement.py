@@ -5,12 +5,16 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
+
+from quantdiff.run.scratch import PREFIX
 
 SET_NO_NEW_PRIVILEGES = 38  # linux/prctl.h
 NEW_USER, NEW_NETWORK = 0x10000000, 0x40000000  # linux/sched.h
 
-MEASURES = ("no_new_privileges", "no_network", "memory_limit", "file_size_limit")
+MEASURES = ("no_new_privileges", "no_network", "memory_limit", "file_size_limit", "scratch_folder")
 """In the order in which they are taken and shown."""
 
 
@@ -20,7 +24,7 @@ def confine() -> dict[str, bool]:
     To be called before the process has threads: a network of one's own takes a user namespace of one's own where
     we are not root, and Linux gives that to a process of one thread only.
     """
-    taken = _no_new_privileges, _no_network, _memory_limit, _file_size_limit
+    taken = _no_new_privileges, _no_network, _memory_limit, _file_size_limit, _scratch_folder
     return {name: _held(take) for name, take in zip(MEASURES, taken, strict=True)}
 
 
@@ -61,6 +65,12 @@ def _file_size_limit() -> bool:
     import resource  # noqa: PLC0415
 
     return _limit(resource.RLIMIT_FSIZE)
+
+
+def _scratch_folder() -> bool:
+    """Temporary files lie in a folder that goes with the process; the parent made it."""
+    folder = Path(tempfile.gettempdir())
+    return folder.name.startswith(PREFIX) and os.access(folder, os.W_OK)
 
 
 def _limit(what: int) -> bool:

@@ -1,7 +1,11 @@
-"""A child process: how it starts, and that it does not outlive us. Importing this imports no NumPy."""
+"""A child process: how it starts, how both sides talk, and that it does not outlive us. Imports no NumPy.
+
+A message is a line of JSON over a socket, with descriptors of memory beside it.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,11 +13,18 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from typing import Any
 
 from quantdiff.errors import RuntimeFailed
-from quantdiff.run.channel import Channel
+from quantdiff.run.scratch import scratch
 
+AT_ONCE = 2**16  # bytes that are read together
+MOST = 200  # descriptors in one message; Linux takes 253
+NOT_INHERITED = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # macOS has no such flag
+
+Message = dict[str, Any]
 CHATTER = ("INFO:", "WARNING: All log")  # lines of native code that explain nothing
 WORDS_AT_MOST = 300  # characters of somebody else's message
 
@@ -21,26 +32,73 @@ _running: weakref.WeakSet[Process] = weakref.WeakSet()
 _ending = False
 
 
+class Channel:
+    """One end; one thread at a time."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end, self._read, self._descriptors = end, bytearray(), list[int]()
+
+    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Send a message; the descriptors stay the sender's to close.
+
+        Raises:
+            OSError: nobody listens any more.
+        """
+        line = json.dumps({**message, "descriptors": len(descriptors)}).encode() + b"\n"
+        sent = socket.send_fds(self._end, [line], descriptors) if descriptors else 0
+        self._end.sendall(line[sent:])
+
+    def receive(self, timeout: float | None = None) -> tuple[Message, list[int]]:
+        """The next message and its descriptors, which are the receiver's to close.
+
+        Raises:
+            EOFError: the other side is gone.
+            TimeoutError: it said nothing for ``timeout`` seconds.
+        """
+        self._end.settimeout(timeout)
+        while (at := self._read.find(b"\n")) < 0:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._end, AT_ONCE, MOST, NOT_INHERITED)
+            except ConnectionError:
+                data, descriptors = b"", []
+            if not data:
+                raise EOFError
+            self._read += data
+            self._descriptors += descriptors
+        message: Message = json.loads(self._read[:at])
+        del self._read[: at + 1]
+        count = message.pop("descriptors")
+        taken, self._descriptors = self._descriptors[:count], self._descriptors[count:]
+        return message, taken
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._end.close()
+
+
 class Process:
     """A child that answers as the module says, a channel to it, and what it prints.
 
     Its standard input is a pipe that nobody writes to: the pipe breaks when this process is gone, however that came,
-    and the child ends (``serving.end_with_parent``).
+    and the child ends (``serving.end_with_parent``). Its temporary files lie in a folder that goes with it.
     """
 
-    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
         if _ending:
             raise RuntimeFailed("interrupted")
         ours, theirs = socket.socketpair()
+        self._opened, surroundings = ExitStack(), {**(os.environ if environment is None else environment)}
+        with suppress(OSError):  # no room for temporary files: whoever needs them says so
+            surroundings["TMPDIR"] = str(self._opened.enter_context(scratch()))
         self.channel, self._log = Channel(ours), tempfile.TemporaryFile()  # noqa: SIM115 (closed with us)
         with theirs:
             self.child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "quantdiff.run.serving", str(theirs.fileno()), module],
+                [sys.executable, "-P", "-m", "quantdiff.run.serving", str(theirs.fileno()), module, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=self._log,
                 stderr=self._log,
                 pass_fds=[theirs.fileno()],
-                env=environment,
+                env=surroundings,
             )
         _running.add(self)
 
@@ -56,6 +114,7 @@ class Process:
         assert self.child.stdin is not None
         self.child.stdin.close()
         self._log.close()
+        self._opened.close()
         _running.discard(self)
 
     def ending(self) -> str:

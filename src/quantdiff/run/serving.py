@@ -12,20 +12,20 @@ import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from quantdiff.run.channel import Channel, Message
 from quantdiff.run.confinement import confine
+from quantdiff.run.process import Channel, Message
 
 Say = Callable[[Message], None]
 Answer = Callable[[Message, list[int], Say], tuple[Message, Sequence[int]]]
 """From a request, its descriptors and what takes messages in between: the last message, and its descriptors."""
 
 
-def main(descriptor: str, module: str) -> None:
-    """Become a child that answers as ``module.answers()`` does, which is imported with no more rights than it needs."""
+def main(descriptor: str, module: str, *arguments: str) -> None:
+    """Become a child that answers as ``module.answers(*arguments)`` says; nothing is imported before it is confined."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its children
     end_with_parent()
     channel, confined = Channel(socket.socket(fileno=int(descriptor))), confine()
-    answer = import_module(module).answers()
+    answer = import_module(module).answers(*arguments)
     channel.send({"result": "ready", "confined": confined})
     serve(channel, answer)
 

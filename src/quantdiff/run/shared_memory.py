@@ -158,9 +158,9 @@ def _address(array: Array) -> int:
 class Received:
     """Blocks that other processes have sent; each is mapped once while it is in use."""
 
-    def __init__(self) -> None:
+    def __init__(self, recent: int = RECENT) -> None:
         self._known: weakref.WeakValueDictionary[tuple[int, int], Block] = weakref.WeakValueDictionary()
-        self._recent: deque[Block] = deque(maxlen=RECENT)
+        self._recent: deque[Block] = deque(maxlen=recent)
 
     def take(self, descriptors: Iterable[int]) -> list[Block]:
         """The blocks of a message, in its order."""

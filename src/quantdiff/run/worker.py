@@ -1,4 +1,4 @@
-"""The child process of a runtime: one model on it, told what to do by messages (``run/channel.py``).
+"""The child process of a runtime: one model on it, told what to do by messages (``run/process.py``).
 
 Arrays travel in shared memory, as PIECEs (``shared_memory.Piece``) of the blocks that come with a message. Whatever
 native code prints lands in a file of the parent's. A request is one of
@@ -22,8 +22,8 @@ from importlib import import_module
 from typing import cast
 
 from quantdiff.run.batches import Engine
-from quantdiff.run.channel import Message
 from quantdiff.run.outputs import Outputs, Room
+from quantdiff.run.process import Message
 from quantdiff.run.runtimes import Adapter
 from quantdiff.run.serving import Answer, Say
 from quantdiff.run.shared_memory import Block, Received, unpacked
