@@ -175,7 +175,7 @@ def test_its_temporary_files_go_with_it(formula: Open, tmp_path: Path, monkeypat
 
 def test_a_host_that_nobody_took_ends(formula: Open) -> None:
     formula()
-    with formats.started_early([Path("x.formula"), Path("x.formula"), Path("missing.formula")]):
+    with formats.started_early("x.formula", Path("x.formula"), Path("missing.formula"), Formula()):
         processes = [process for _, process in formats._waiting]
         assert len(processes) == 2
         assert formats.host_for("formula") is processes[0]

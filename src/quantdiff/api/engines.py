@@ -15,7 +15,7 @@ from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, UnknownInputs, bind, wanted_names
 from quantdiff.progress import Progress
-from quantdiff.references.formats import Options, format_of
+from quantdiff.references.formats import Options, format_of, started_early
 from quantdiff.references.reference import Reference, open_references
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
@@ -107,7 +107,11 @@ def open_pair(reference: Source, candidate: Source, settings: Settings) -> Itera
         MissingExtra: a package that a format needs is not installed.
     """
     needed = "tflite" in (format_of(reference), format_of(candidate))
-    with children(settings if needed else replace(settings, runtimes=())) as processes, ExitStack() as opened:
+    with (
+        started_early(reference, candidate),
+        children(settings if needed else replace(settings, runtimes=())) as processes,
+        ExitStack() as opened,
+    ):
         first, second = (open_model(source, settings, processes, opened) for source in (reference, candidate))
         yield OpenedPair(first, second, tuple(processes))
 

@@ -66,7 +66,7 @@ def _begun(options: dict[str, Any]) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
     from quantdiff.references.formats import started_early
 
-    return started_early(models)
+    return started_early(*models)
 
 
 def complain(message: str) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -117,10 +118,13 @@ _waiting: list[tuple[str, Process]] = []
 
 
 @contextmanager
-def started_early(sources: Sequence[Path]) -> Iterator[None]:
-    """Start a host for each file that wants one, while others import. What nobody took ends with the block."""
-    names = [format_of(path) for path in sources if path.exists()]
-    _waiting.extend((name, _start(name)) for name in names if formats()[name].framework is not None)
+def started_early(*sources: Any) -> Iterator[None]:
+    """Start a host for each path that wants one, all at once. What nobody took ends with the block."""
+    paths = (Path(source) for source in sources if isinstance(source, str | Path))
+    wanted = Counter(format_of(path) for path in paths if path.exists())
+    wanted.subtract(name for name, _ in _waiting)
+    hosted = [name for name in wanted.elements() if formats()[name].framework is not None]
+    _waiting.extend((name, _start(name)) for name in hosted)
     try:
         yield
     finally:

@@ -14,6 +14,8 @@ from quantdiff.run.scratch import PREFIX
 SET_NO_NEW_PRIVILEGES = 38  # linux/prctl.h
 NEW_USER, NEW_NETWORK = 0x10000000, 0x40000000  # linux/sched.h
 
+LEAST = 2**33  # bytes: TensorFlow reserves three times as much as it uses
+
 MEASURES = ("no_new_privileges", "no_network", "memory_limit", "file_size_limit", "scratch_folder")
 """In the order in which they are taken and shown."""
 
@@ -53,7 +55,7 @@ def _linux() -> ctypes.CDLL:
 
 
 def _memory_limit() -> bool:
-    """No more address space than the machine has memory: a damaged model that asks for terabytes fails by itself."""
+    """Address space as much as the machine has memory: a damaged model that asks for terabytes fails by itself."""
     import resource  # noqa: PLC0415 (not on every system)
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -76,7 +78,7 @@ def _scratch_folder() -> bool:
 def _limit(what: int) -> bool:
     import resource  # noqa: PLC0415
 
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    total = max(LEAST, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     hard = resource.getrlimit(what)[1]
     most = total if hard == resource.RLIM_INFINITY else min(total, hard)
     resource.setrlimit(what, (most, most))
