@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from quantdiff.cli import main
-from quantdiff.references.reference import known_files
+from quantdiff.references.formats import known_files
 
 TARGET = Path(__file__).parents[1] / "docs/reference/commands.md"
 HEAD = f"""\

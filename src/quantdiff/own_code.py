@@ -17,10 +17,10 @@ from quantdiff.files import open_file
 T = TypeVar("T")
 
 
-def names_a_function(source: str | Path) -> bool:
-    """``FILE.py:function``."""
+def python_function(source: str | Path) -> tuple[Path, str] | None:
+    """``FILE.py:function`` as both; None for other names."""
     path, _, name = str(source).rpartition(":")
-    return path.endswith(".py") and name.isidentifier()
+    return (Path(path), name) if path.endswith(".py") and name.isidentifier() else None
 
 
 def module_of(path: Path, refuse: type[QuantdiffError]) -> ModuleType:

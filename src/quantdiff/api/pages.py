@@ -33,6 +33,7 @@ from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.linting.lint import lint_model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.progress import Progress, silent
+from quantdiff.references.formats import started_early
 from quantdiff.report.html.document import page_of
 from quantdiff.report.html.page import Page
 from quantdiff.report.html.provenance import Provenance
@@ -169,7 +170,10 @@ def run_page(folder: str | Path, progress: Progress = silent, command: str = "")
     recorded = read_run(home)
     settings = _settings_of(recorded)
     batch = load_batch(home / FILES["data"])
-    with open_pair(home / FILES["qat"], home / FILES["tflite"], settings) as pair:
+    with (
+        started_early(home / FILES["qat"], home / FILES["float"]),
+        open_pair(home / FILES["qat"], home / FILES["tflite"], settings) as pair,
+    ):
         outcome = _measure(home, pair, batch, settings, progress)
         facts = {key: value for key, value in recorded.items() if key in RECORDED}
         notes = outcome.notes if same_figures(outcome, recorded) else (*outcome.notes, OTHER)

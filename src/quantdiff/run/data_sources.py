@@ -13,7 +13,7 @@ from quantdiff.load.sources.images import from_images, holds_images, preparation
 from quantdiff.load.sources.recordings import from_recordings, holds_recordings
 from quantdiff.load.sources.tables import from_csv
 from quantdiff.load.tflite import load_tflite
-from quantdiff.own_code import names_a_function
+from quantdiff.own_code import python_function
 from quantdiff.run.random_input import MADE_UP, made_up
 from quantdiff.run.tflite import slots_of
 
@@ -42,7 +42,7 @@ def load_data(data: Data, candidate: Any = None, images: str | None = None) -> B
         raise BadData(f"{name}: --images is for a folder of images")
     if name.split(":", maxsplit=1)[0] in MADE_UP and not path.exists():
         return made_up(name, _model(candidate, name))
-    if names_a_function(name):
+    if python_function(name) is not None:
         return from_function(name, _slots(candidate))
     if path.suffix.lower() == ".csv":
         return from_csv(path, _slots(candidate))

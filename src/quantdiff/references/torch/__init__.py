@@ -6,7 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from quantdiff.references.reference import FORMATS, Format, Options, python_function
+from quantdiff.own_code import python_function
+from quantdiff.references.formats import FORMATS, Format, Options
 
 
 def _takes(source: Any) -> bool:
