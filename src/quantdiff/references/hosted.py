@@ -28,6 +28,9 @@ from quantdiff.run.process import Process
 from quantdiff.run.shared_memory import Parcel, unpacked
 from quantdiff.trace import Trace, Value
 
+FEW = 4
+"""Samples that tell a format of what sizes the data are."""
+
 
 class Child:
     """A host with one file open. One question at a time: threads wait for each other."""
@@ -192,7 +195,8 @@ def open_hosted(name: str, path: Path, options: Options) -> tuple[Reference, ...
     if options.opened is not None:
         options.opened.callback(child.close)
     try:
-        engines = child.call("open", path, options.allow_lambda, options.custom_objects)
+        few = None if options.batch is None else options.batch.part(slice(FEW))
+        engines = child.call("open", path, options.allow_lambda, options.custom_objects, few)
     except BaseException:
         child.close()
         raise

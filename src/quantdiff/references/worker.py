@@ -70,9 +70,9 @@ class Worker:
         pieces = self._sent.pack(encoder.arrays)
         return {"result": sent, "pieces": pieces}, [block.descriptor for block in self._sent.blocks]
 
-    def open(self, path: Path, allow_lambda: bool, custom_objects: Path | None) -> tuple[Any, ...]:
-        """Name, kind, inputs, outputs and notes, for each engine."""
-        self._engines = formats()[self._name].open(path, Options(allow_lambda, custom_objects))
+    def open(self, path: Path, allow_lambda: bool, custom_objects: Path | None, few: Batch | None) -> tuple[Any, ...]:
+        """Name, kind, inputs, outputs and notes, for each engine; ``few`` are some samples of the data."""
+        self._engines = formats()[self._name].open(path, Options(allow_lambda, custom_objects, batch=few))
         return tuple((each.name, each.kind, each.inputs, each.outputs, each.notes) for each in self._engines)
 
     def layers(self, engine: int) -> tuple[Layer, ...]:
