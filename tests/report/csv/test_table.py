@@ -7,12 +7,13 @@ import csv
 import pytest
 
 from quantdiff.report.csv.table import csv_lines
+from quantdiff.report.plain import printable
 
 
 @pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-x", "@SUM(1)", "\tx", "\r=1", "\n=1"])
 def test_a_text_is_no_formula(name: str) -> None:
     written = csv_lines(["name", "figure"], [{"name": name, "figure": -1.5}], heading=True)
-    assert list(csv.reader(written.splitlines(keepends=True)))[1:] == [["'" + name, "-1.5"]]
+    assert list(csv.reader(written.splitlines(keepends=True)))[1:] == [["'" + printable(name), "-1.5"]]
 
 
 @pytest.mark.parametrize("name", ["dense1", "a=b", "", "mnist-small"])

@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from quantdiff.report.plain import printable
+
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """Beginnings of a text that a spreadsheet runs (https://owasp.org/www-community/attacks/CSV_Injection)."""
 
@@ -22,5 +24,7 @@ def csv_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, head
 
 
 def _cell(value: Any) -> Any:
-    """A number as it is; a text that would be a formula behind an apostrophe, which spreadsheets take for text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    """A number as it is; a text on one line, behind an apostrophe where a spreadsheet would run it."""
+    if not isinstance(value, str):
+        return value
+    return ("'" if value.startswith(FORMULA) else "") + printable(value)
