@@ -78,7 +78,9 @@ class Layer2(Layer):
     """Not a value that we know."""
 
 
-@pytest.mark.parametrize("value", [object(), Layer2("a", "b", ()), {"a": lambda: None}, b"bytes"], ids=str)
+@pytest.mark.parametrize(
+    "value", [object(), Layer2("a", "b", ()), {"a": lambda: None}, b"bytes"], ids=["any", "class", "code", "bytes"]
+)
 def test_nothing_else_travels(value: Any) -> None:
     with pytest.raises(TypeError, match="does not travel between processes"):
         there_and_back(value)
