@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,8 +126,6 @@ def _conditions(limits: Mapping[str, float], tolerance: float | None) -> tuple[C
     """The limits as conditions; a tolerance is one of them unless ``not_close`` says how much of it may be broken."""
     from quantdiff.compare.conditions import CLOSE, limit  # noqa: PLC0415
 
-    if tolerance is not None and not 0 <= tolerance < inf:
-        raise ValueError(f"tolerance={tolerance}: give a distance in real units, 0 or more")
     close = (CLOSE,) if tolerance is not None and "not_close" not in limits else ()
     return (*(limit(metric, value) for metric, value in limits.items()), *close)
 

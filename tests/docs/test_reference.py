@@ -25,7 +25,7 @@ from float_pairs import dense, write_pair
 import quantdiff
 from quantdiff import api
 from quantdiff.cli import main
-from quantdiff.experiment.store import Stored
+from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.summarize import summarize
 from quantdiff.report.json.sweep import sweep_document
 from quantdiff.report.text.study import summary_document

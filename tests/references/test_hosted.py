@@ -55,7 +55,7 @@ def formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
 
 def test_it_says_what_the_format_says(formula: Open) -> None:
     with ExitStack() as opened:
-        found = formula("never nothing", Options(True, Path("objects.py"), (), opened))
+        found = formula("never nothing", Options(True, Path("objects.py"), opened=opened))
         plain = Formula()
         assert (found.name, found.kind, found.inputs, found.outputs) == (
             "x.formula",

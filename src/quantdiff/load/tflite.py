@@ -7,12 +7,16 @@ here nothing is dropped, and the constants are views of the memory-mapped file.
 from __future__ import annotations
 
 import mmap
+import os
 import struct
+import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from quantdiff.errors import BadModel
+from quantdiff.files import open_file
 from quantdiff.graph import Graph, Metadata, Model, Operator, Signature
 from quantdiff.load import schema
 from quantdiff.load.buffers import Buffers
@@ -45,7 +49,7 @@ def load_tflite(path: str | Path) -> Model:
     """
     path = Path(path)
     try:
-        return read_model(_map(path), path)
+        return replace(read_model(_map(path), path), attached=_attached(path))
     except OSError as error:
         raise BadModel(f"{path}: {error.strerror or error}; check the path") from error
     except Damaged as error:
@@ -80,9 +84,20 @@ def read_model(data: memoryview, path: Path | None = None) -> Model:
     )
 
 
+def _attached(path: Path) -> tuple[Metadata, ...]:
+    """The members of a zip archive behind the flatbuffer; none where there is none, or a damaged one."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return ()
+        with zipfile.ZipFile(path) as archive:
+            return tuple(Metadata(entry.filename, entry.file_size) for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return ()
+
+
 def _map(path: Path) -> memoryview:
-    with path.open("rb") as file:
-        if not path.stat().st_size:
+    with open_file(path) as file:
+        if not os.fstat(file.fileno()).st_size:
             raise Damaged("the file is empty")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 

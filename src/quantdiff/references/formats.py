@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantdiff.errors import BadModel
+from quantdiff.files import FILE, FOLDER, what_is
 from quantdiff.lazy import Registry
+from quantdiff.own_code import python_function
 from quantdiff.run.process import Process
 
 if TYPE_CHECKING:
+    from quantdiff.load.data import Batch
     from quantdiff.references.reference import Reference
     from quantdiff.run.child import RuntimeProcess
 
@@ -27,12 +30,14 @@ class Options:
         allow_lambda: whether Lambda layers may run; they hold code.
         custom_objects: a Python file with the classes that the model needs; it runs.
         processes: the runtimes, for models that are run by one.
+        batch: the data that the model will be given, where they are known: of a function, what its sizes are.
         opened: closes what is open; None: it is closed when nobody has it any more.
     """
 
     allow_lambda: bool = False
     custom_objects: Path | None = None
     processes: tuple[RuntimeProcess, ...] = ()
+    batch: Batch | None = None
     opened: ExitStack | None = None
 
 
@@ -95,8 +100,8 @@ def format_of(source: Any) -> str:
         TypeError: an object that is no model.
     """
     path = Path(source) if isinstance(source, str | Path) else None
-    if path is not None and not path.exists():
-        raise BadModel(f"{path}: no such model; give {known_files()}")
+    if path is not None and python_function(path) is None:
+        _check_there(path)
     for name, each in formats().items():
         if each.takes(source if path is None else path):
             return name
@@ -104,6 +109,17 @@ def format_of(source: Any) -> str:
         kind = type(source).__name__
         raise TypeError(f"a {kind} is no model; give a path, a model in memory or the bytes of a .tflite file")
     raise BadModel(f"{path}: not a model that can be read; give {known_files()}")
+
+
+def _check_there(path: Path) -> None:
+    try:
+        kind = what_is(path)
+    except FileNotFoundError as error:
+        raise BadModel(f"{path}: no such model; give {known_files()}") from error
+    except OSError as error:
+        raise BadModel(f"{path}: {error.strerror}; give {known_files()}") from error
+    if kind not in (FILE, FOLDER):
+        raise BadModel(f"{path}: is {kind}, not a model; give {known_files()}")
 
 
 def known_files() -> str:
@@ -121,7 +137,7 @@ _waiting: list[tuple[str, Process]] = []
 def started_early(*sources: Any) -> Iterator[None]:
     """Start a host for each path that wants one, all at once. What nobody took ends with the block."""
     paths = (Path(source) for source in sources if isinstance(source, str | Path))
-    wanted = Counter(format_of(path) for path in paths if path.exists())
+    wanted = Counter(format_of(path) for path in paths if _is_file(path))
     wanted.subtract(name for name, _ in _waiting)
     hosted = [name for name in wanted.elements() if formats()[name].framework is not None]
     _waiting.extend((name, _start(name)) for name in hosted)
@@ -130,6 +146,13 @@ def started_early(*sources: Any) -> Iterator[None]:
     finally:
         while _waiting:
             _waiting.pop()[1].close()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return what_is(path) in (FILE, FOLDER)
+    except OSError:
+        return False
 
 
 def host_for(name: str) -> Process:

@@ -32,8 +32,15 @@ class Engine:
         self.wide: OpenModel | None = None
         self.agreed = False
 
-    def run(self, inputs: list[Array], report: Callable[[int], None], take: Take) -> bool:
-        """Give all outputs to ``take``; tell whether they were computed in batches."""
+    def run(self, inputs: list[Array], report: Callable[[int], None], take: Take, *, apart: bool = False) -> bool:
+        """Give all outputs to ``take``; tell whether they were computed in batches.
+
+        ``apart``: one run a sample, whose outputs keep their shapes whole behind axis 0, whatever the file says.
+        """
+        if apart:
+            self._fit(inputs, 1)
+            self._one_by_one(inputs, 1, report, take, apart=True)
+            return False
         rows = _rows(self.single, inputs)
         self._fit(inputs, rows)
         size = min(_at_once(inputs), len(inputs[0]))
@@ -98,7 +105,9 @@ class Engine:
                 return False
         return True
 
-    def _one_by_one(self, inputs: list[Array], step: int, report: Callable[[int], None], take: Take) -> None:
+    def _one_by_one(
+        self, inputs: list[Array], step: int, report: Callable[[int], None], take: Take, *, apart: bool = False
+    ) -> None:
         """Outputs at the batch size that the model has; an input without a sample axis takes a row a run."""
         count, first = len(inputs[0]), list[Kind]()
         for start in range(0, count, step):
@@ -107,7 +116,8 @@ class Engine:
             kinds = [(part.shape, part.dtype) for part in parts]
             if kinds != (first := first or kinds):
                 raise ValueError("the output's shape depends on the sample; such outputs cannot be compared")
-            take(count, start, [p[: count - start] if p.shape[:1] == (step,) else p[None] for p in parts])
+            joins = [p.shape[:1] == (step,) and not apart for p in parts]
+            take(count, start, [p[: count - start] if j else p[None] for p, j in zip(parts, joins, strict=True)])
             del parts  # or the interpreter refuses to run again
             if start % PROGRESS_EVERY < step:
                 report(start)

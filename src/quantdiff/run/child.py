@@ -13,7 +13,7 @@ from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.run.outputs import sent_grid, sent_quant
 from quantdiff.run.process import Message, Process, memory_kept
-from quantdiff.run.runtimes import entry_of
+from quantdiff.run.runtimes import check_timeout, entry_of
 from quantdiff.run.shared_memory import RECENT, Block, Parcel, Piece, Received, unpacked
 from quantdiff.tally.rows import RowSums
 from quantdiff.trace import Value
@@ -102,6 +102,7 @@ class RuntimeProcess:
     """
 
     def __init__(self, runtime: str, *, timeout: float = TIMEOUT) -> None:
+        check_timeout(timeout)
         self.runtime, self.timeout, self.model = runtime, timeout, ""
         self._turn, self._parcel = 0, Parcel()
         self._start()
@@ -135,14 +136,16 @@ class RuntimeProcess:
         self.delegated: list[tuple[list[int], list[int]]] = [(given, made) for given, made in reply["delegated"]]
 
     def run(
-        self, inputs: Sequence[Array], outputs: int, on_progress: Callable[[int], None]
+        self, inputs: Sequence[Array], outputs: int, on_progress: Callable[[int], None], *, apart: bool = False
     ) -> tuple[list[Array], bool]:
         """All outputs for all samples, and whether they were computed in batches.
+
+        ``apart``: one run a sample along axis 0 of the inputs, and of the outputs, whose own shapes stand behind it.
 
         Raises:
             RuntimeFailed: the runtime reports an error, crashes or hangs.
         """
-        arrays, reply = self._run(inputs, (), {"kept": [True] * outputs, "turn": VIEWS}, on_progress)
+        arrays, reply = self._run(inputs, (), {"kept": [True] * outputs, "turn": VIEWS, "apart": apart}, on_progress)
         return [np.array(array) for array in arrays], reply["result"] == "batched"
 
     def view(self, inputs: Sequence[Array], outputs: int) -> list[Array]:
@@ -183,7 +186,9 @@ class RuntimeProcess:
     ) -> tuple[list[Array], Message]:
         pieces = self._parcel.pack([*inputs, *theirs])
         sent: dict[str, list[Piece]] = {"inputs": pieces[: len(inputs)], "theirs": pieces[len(inputs) :]}
-        reply, blocks = self._ask({"call": "run", "pairs": [], **sent, **asked}, self._parcel.blocks, on_progress)
+        reply, blocks = self._ask(
+            {"call": "run", "pairs": [], "apart": False, **sent, **asked}, self._parcel.blocks, on_progress
+        )
         return unpacked(reply["pieces"], blocks), reply
 
     def close(self) -> None:

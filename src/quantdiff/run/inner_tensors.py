@@ -22,6 +22,7 @@ from quantdiff.run.shared_memory import block_of
 from quantdiff.run.tflite import Loaded, as_inputs, bound_inputs, inputs_of, may_batch
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.xnnpack.partition import hidden
 from quantdiff.tally.rows import RowSums
 
 BYTES_AT_ONCE = 2**27  # of inner values in memory
@@ -34,8 +35,8 @@ Take = Callable[[Batch], list[Array]]
 
 def readable_tensors(graph: Graph, runtime: Runtime | None) -> list[int]:
     """The outputs, and every tensor that an operator makes and the runtime can give back."""
-    hidden = "DENSIFY" if runtime is Runtime.XNNPACK else ""  # unpacked inside the delegate, never into the tensor
-    made = (i for operator in graph.operators if operator.op != hidden for i in operator.outputs)
+    unread = hidden(graph) if runtime is Runtime.XNNPACK else frozenset()
+    made = (i for operator in graph.operators for i in operator.outputs if i not in unread)
     return [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in READABLE]
 
 
@@ -51,6 +52,7 @@ class InnerTensors:
     ) -> None:
         assert model.path is not None
         self.tensors, self._process, self._lock = tuple(tensors), process, threading.Lock()
+        self._alone = alone
         self._loaded = Loaded(process, model.path, batch=not alone and may_batch(model.main), content=block_of(data))
 
     def run(self, inputs: Sequence[Array]) -> dict[int, Array]:
@@ -60,7 +62,9 @@ class InnerTensors:
             RuntimeFailed: the runtime refuses the model, crashes or hangs; a crash in batches leads to single samples.
         """
         with self._lock:
-            arrays, _ = self._loaded.ask(lambda: self._process.run(inputs, len(self.tensors), _unheard))
+            arrays, _ = self._loaded.ask(
+                lambda: self._process.run(inputs, len(self.tensors), _unheard, apart=self._alone)
+            )
         return dict(zip(self.tensors, arrays, strict=True))
 
     def view(self, inputs: Sequence[Array]) -> dict[int, Array]:
@@ -91,7 +95,8 @@ class Reading:
     """A slice of the data: inputs as the runtime takes them, inner tensors, and outputs of the untouched file.
 
     ``values`` are by tensor index, those of the model's outputs are its ``outputs``; ``inputs`` and ``outputs`` in
-    the model's order; all with the samples along axis 0 and, where these ran one by one, the tensor's own shape behind.
+    the model's order; all with the samples along axis 0 and, where these ran one by one, the shape that the runtime
+    gave the tensor behind, whatever the file says.
     ``changed`` elements of the outputs come out otherwise when inner tensors are outputs too, see
     ``recording.changed_elements``. ``delegated``: the parts of the untouched graph that a delegate runs, as input
     and output tensors. ``batched``: whether the untouched file ran several samples at once.
@@ -149,7 +154,7 @@ def _read(
     untouched = Loaded(process, model.path, batch=not alone and may_batch(graph))
     ran = []
     for _, rows in slices:
-        ran.append(untouched.ask(partial(process.run, take(rows), len(graph.outputs), _unheard)))
+        ran.append(untouched.ask(partial(process.run, take(rows), len(graph.outputs), _unheard, apart=alone)))
         release(rows.arrays.values())
     delegated = process.delegated
     inner = [i for i in dict.fromkeys(tensors) if i not in (*graph.outputs, *graph.inputs)]
@@ -160,7 +165,7 @@ def _read(
         own = dict(zip(graph.outputs, arrays, strict=True))
         seen = rewritten.run(inputs)
         changed = sum(changed_elements(seen[i], array) for i, array in own.items())
-        values = {i: _by_sample(a, len(graph.tensors[i].shape)) if alone else a for i, a in (seen | own).items()}
+        values = seen | own
         values |= {i: array for i, array in zip(graph.inputs, inputs, strict=True) if i in tensors}
         outputs = tuple(values[i] for i in graph.outputs)
         yield Reading(start, rows, tuple(inputs), values, outputs, changed, delegated, batched)
@@ -193,14 +198,6 @@ def disturbed(changed: int, model: str = "the model") -> tuple[str, ...]:
     if not changed:
         return ()
     return (f"{changed} outputs of {model} changed when its inner values were read: do not rely on these figures",)
-
-
-def _by_sample(array: Array, rank: int) -> Array:
-    """The runs along an axis of their own: a child joins runs along an axis of size 1 where there is one.
-
-    A file that leaves a shape open may say rank 0 for more than a number: then there was one.
-    """
-    return array[:, None] if array.ndim == rank or (rank == 0 and array.ndim > 1) else array
 
 
 def _unheard(done: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from quantdiff.quant import Array
@@ -58,7 +59,13 @@ class LiteRT:
 
     def output(self, i: int) -> Array:
         """Output number i: the interpreter's own memory, to be let go before anything else is asked of it."""
-        return self._made[i]()
+        try:
+            return self._made[i]()
+        except ValueError:  # "Invalid tensor size", it says of one without elements
+            detail = self.interpreter.get_output_details()[i]
+            if 0 not in detail["shape"]:
+                raise
+            return np.empty(detail["shape"], detail["dtype"])
 
 
 def open_model(model: str, runtime: str) -> OpenModel:

@@ -6,7 +6,7 @@ native code prints lands in a file of the parent's. A request is one of
     {"call": "load", "adapter": MODULE, "runtime": …,              → {"result": "loaded", "delegated": …}
      "model": PATH, "batch": true}
     {"call": "run", "inputs": [PIECE, …], "theirs": [PIECE, …],    → {"done": n} while it runs, then
-     "kept": [true, …], "pairs": [PAIR, …], "turn": n}               {"result": …, "pieces": [PIECE, …]}
+     "kept": [true, …], "pairs": [PAIR, …], "turn": n, "apart": …}   {"result": …, "pieces": [PIECE, …]}
 
 where MODULE is an ``Adapter`` of ``run/runtimes.py``; a model without a path is the block that comes along. Of the
 outputs those ``kept`` are given; ``turn`` is the block that they are written to. A PAIR is [OUTPUT, ITS QUANTIZATION,
@@ -47,7 +47,7 @@ class Worker:
         assert self.engine is not None
         inputs, theirs = (unpacked(request[name], blocks) for name in ("inputs", "theirs"))
         outputs = Outputs(self.room, request["turn"], request["kept"], request["pairs"], theirs)
-        batched = self.engine.run(inputs, lambda done: say({"done": done}), outputs.take)
+        batched = self.engine.run(inputs, lambda done: say({"done": done}), outputs.take, apart=request["apart"])
         shared = [outputs.block.descriptor] if outputs.block is not None else []
         return {"result": "batched" if batched else "single", "pieces": outputs.pieces}, shared
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim import hybrid_4_bit
 from quantdiff.sim.accumulate import matmul
 from quantdiff.sim.dynamic_input import REACH, DynamicInput, asymmetric, symmetric, xnnpack
 from quantdiff.sim.floats.elementwise import clamped, fused_multiply_add
@@ -33,8 +34,10 @@ BLOCK = 16
 
 
 def is_hybrid(node: Node) -> bool:
-    """True for float32 × int8 → float32."""
-    return node.x.dtype == node.y.dtype == "float32" and is_quantized(node.at(1), "int8")
+    """True for float32 × int8 or int4 → float32."""
+    w = node.at(1)
+    stored = is_quantized(w, "int8", "int4") or (w.dtype == "int4" and w.blocks is not None)
+    return node.x.dtype == node.y.dtype == "float32" and stored
 
 
 def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) -> Array:
@@ -42,6 +45,15 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
 
     Shapes: x (rows, depth), w (units, depth), bias (units,) -> (rows, units).
     """
+    blocks = hybrid_4_bit.blocks_of(node)
+    if blocks is not None and runtime is Runtime.XNNPACK:
+        return clamped(node, hybrid_4_bit.dense_of_blocks_xnnpack(x, w, bias, blocks), runtime)
+    if blocks is not None and not hybrid_4_bit.is_packed(node.at(1), runtime):
+        raise NoKernel("weights in blocks, whose scales this runtime's kernel takes for something else")
+    if blocks is not None:
+        return hybrid_4_bit.dense_of_blocks(x, w, bias, blocks)
+    if hybrid_4_bit.is_packed(node.at(1), runtime):
+        return hybrid_4_bit.dense(node, x, w, bias)
     scale = _channel_scale(node, len(w), runtime, shared=True)
     if runtime is Runtime.XNNPACK:
         dynamic = xnnpack(x)

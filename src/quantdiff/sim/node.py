@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from quantdiff.errors import reason_of
 from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, quantize
 from quantdiff.sim.runtime import Runtime
@@ -27,12 +30,13 @@ class NoKernel(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An operator of a graph, with the tensors that its indices name."""
+    """An operator, with the tensors that its indices name and the graph that it stands in."""
 
     operator: Operator
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
     intermediates: tuple[Tensor, ...] = ()
+    graph: Graph | None = field(default=None, compare=False, repr=False)
 
     def option(self, name: str, default: Any = None) -> Any:
         """A builtin option by its schema name in snake_case."""
@@ -61,12 +65,25 @@ class Node:
         return tensor
 
 
+@contextmanager
+def fitting() -> Iterator[None]:
+    """What a damaged operator makes kernels raise is no kernel for it.
+
+    Raises:
+        NoKernel: in place of all that.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise NoKernel(f"its tensors do not fit together here: {reason_of(error)}") from error
+
+
 def node_of(graph: Graph, operator: Operator) -> Node:
     """The operator with its tensors."""
     tensors = graph.tensors
     inputs = tuple(tensors[i] if i >= 0 else None for i in operator.inputs)
     outputs, between = (tuple(tensors[i] for i in indices) for indices in (operator.outputs, operator.intermediates))
-    return Node(operator, inputs, outputs, between)
+    return Node(operator, inputs, outputs, between, graph)
 
 
 def quant_of(tensor: Tensor) -> QuantParams:

@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from golden import RUNTIMES, Case, Dice, Maker, run_simulator
+from golden import RUNTIMES, Case, Dice, Maker
 from written_models import Op, T
 
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array
-from quantdiff.sim.floats.products import in_one_sum, joined
+from quantdiff.sim.floats import eigen_products
+from quantdiff.sim.floats.eigen import joined
+from quantdiff.sim.floats.eigen_products import in_one_sum
 from quantdiff.sim.graph.simulator import simulate
+from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axis_of
 
@@ -35,8 +38,8 @@ def of_zeros(case: Case, dice: Dice) -> Case:
     return replace(case, tensors=tensors, feeds={name: zeros(array) for name, array in case.feeds.items()})
 
 
-def dense(dice: Dice, rows: int = 1) -> Case:
-    depth, units = dice.of(1, 2, 3, 4, 7, 8, 15, 16, 17, 33, 100), dice.of(1, 1, 2, 3, 4, 5, 9, 16, 33)
+def dense(dice: Dice, rows: int = 1, depth: int = 0) -> Case:
+    depth, units = depth or dice.of(1, 2, 3, 4, 7, 8, 15, 16, 17, 33, 100), dice.of(1, 1, 2, 3, 4, 5, 9, 16, 33)
     tensors = [
         T("x", (rows, depth), "float32"),
         T("w", (units, depth), "float32", data=reals(dice, (units, depth))),
@@ -68,16 +71,20 @@ def image(dice: Dice, depthwise: bool, grouped: bool = False) -> Case:
     return Case(tensors, [op], {"x": reals(dice, (many, h, w, c))})
 
 
-IN_ORDER = [runtime for runtime in RUNTIMES if runtime is not Runtime.BUILTIN]
 CASES: list[tuple[str, Maker, Sequence[Runtime]]] = [
-    ("CONV_2D float32", lambda dice: image(dice, False), IN_ORDER),
+    ("CONV_2D float32", lambda dice: image(dice, False), RUNTIMES),
     ("CONV_2D float32, groups", lambda dice: image(dice, False, True), RUNTIMES),
     ("DEPTHWISE_CONV_2D float32", lambda dice: image(dice, True), RUNTIMES),
-    ("CONV_2D float32, zeros", lambda dice: of_zeros(image(dice, False), dice), IN_ORDER),
+    ("CONV_2D float32, zeros", lambda dice: of_zeros(image(dice, False), dice), RUNTIMES),
     ("DEPTHWISE_CONV_2D float32, zeros", lambda dice: of_zeros(image(dice, True), dice), RUNTIMES),
     ("FULLY_CONNECTED float32", dense, RUNTIMES),
     ("FULLY_CONNECTED float32, zeros", lambda dice: of_zeros(dense(dice), dice), RUNTIMES),
-    ("FULLY_CONNECTED float32, rows", lambda dice: dense(dice, dice.of(2, 5, 30)), IN_ORDER),
+    ("FULLY_CONNECTED float32, rows", lambda dice: dense(dice, dice.of(2, 5, 30)), RUNTIMES),
+    (
+        "FULLY_CONNECTED float32, deep",
+        lambda dice: dense(dice, dice.of(1, 2, 7), dice.of(679, 681, 700, 1400)),
+        RUNTIMES,
+    ),
 ]
 
 
@@ -94,11 +101,13 @@ def test_partial_sums_by_hand() -> None:
     assert in_one_sum(x, np.ones((1, 12), np.float32)) == 0  # the second vector joins the third, and is lost
 
 
-@pytest.mark.parametrize("maker", [lambda dice: dense(dice, 3), lambda dice: image(dice, False)])
-def test_blocks_of_rows_are_refused(maker: Maker) -> None:
-    case = maker(Dice())
-    (missing,) = run_simulator(case.write(), list(case.feeds.values()), Runtime.BUILTIN)[1].missing
-    assert "block by block" in missing.why
+def test_long_sums_are_cut_by_the_size_of_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eigen_products, "level_1_data_cache", lambda: 2**15)
+    assert [eigen_products.block_of(depth) for depth in (680, 681, 1360, 2000)] == [680, 344, 680, 672]
+    monkeypatch.setattr(eigen_products, "level_1_data_cache", lambda: None)
+    assert eigen_products.block_of(680) == 680
+    with pytest.raises(NoKernel, match="size of a cache"):
+        eigen_products.block_of(681)
 
 
 def test_a_row_of_each_sample_is_alone() -> None:

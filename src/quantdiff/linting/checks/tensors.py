@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from quantdiff.graph import Tensor
 from quantdiff.linting.finding import Found, Severity, counted
 from quantdiff.linting.registry import check
@@ -12,6 +14,7 @@ from quantdiff.linting.weighted import weighted
 from quantdiff.linting.wiring import Wiring, is_quantized, short_name
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE
+from quantdiff.sim.graph.shapes import false_shapes
 from quantdiff.sim.node import Node
 
 
@@ -31,6 +34,28 @@ def scale_invalid(wiring: Wiring) -> Iterator[Found]:
         if bad:
             yield Found(
                 wiring.tensor(tensor), f"{len(bad)} of {counted(len(tensor.quant.scale), 'scale')}, first {bad[0]:g}"
+            )
+
+
+@check("SCALE06", Severity.WARNING, Wiring)
+def block_scale_lost(wiring: Wiring) -> Iterator[Found]:
+    """Blocks of weights have a scale of 0, or one that float16 holds with few bits.
+
+    The weights of such a block are 0 or in coarse steps of their own: they were all 0, or far below the others of their
+    channel. Quantize per channel, or in larger blocks; if the block is 0 in the float model too, nothing is lost.
+    """
+    tensors = wiring.graph.tensors
+    for tensor in tensors:
+        if tensor.blocks is None or not 0 <= tensor.blocks.scales < len(tensors):
+            continue
+        scales = tensors[tensor.blocks.scales].data
+        if scales is None or scales.dtype.kind != "f":
+            continue
+        lost = np.abs(scales.astype(np.float64)) < np.finfo(np.float16).smallest_normal
+        if lost.any():
+            zero = int(np.count_nonzero(scales == 0))
+            yield Found(
+                wiring.tensor(tensor), f"{counted(int(lost.sum()), 'block')} of {lost.size}, {zero} with scale 0"
             )
 
 
@@ -92,6 +117,20 @@ def states_shared(wiring: Wiring) -> Iterator[Found]:
             told = " and ".join(f"input {position} of #{node.operator.index}" for node, position in uses)
             evidence = f"tensor {tensor.index} {short_name(tensor)} ({tensor.dtype}) is {told}"
             yield Found(wiring.operator(uses[0][0]), evidence)
+
+
+@check("SHAPE01", Severity.WARNING, Wiring)
+def shape_false(wiring: Wiring) -> Iterator[Found]:
+    """A stored shape is not the one that its operator makes.
+
+    LiteRT computes shapes anew and runs; TensorFlow Lite Micro, code generators and NPU compilers believe the file,
+    reserve too little memory and compute on other tensors' values. Sizes left open (-1 in the shape signature) are not
+    meant. Convert again with a static shape, or write what the runtime reports.
+    """
+    found = [shape for shape in false_shapes(wiring.graph, wiring.model.subgraphs) if not shape.left_open]
+    if found:
+        evidence = f"{found[0].text}; {counted(len(found), 'such tensor')}"
+        yield Found(wiring.tensor(found[0].tensor), evidence)
 
 
 def _uses(node: Node, tensor: Tensor) -> list[tuple[Node, int]]:

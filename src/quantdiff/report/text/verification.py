@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.report.plain import printable
+from quantdiff.report.text.terminal import Terminal
 
-STYLE = {"exact": "green", "differs": "red", "unsupported": "yellow", "crashed": "red", "unavailable": "yellow"}
+STYLE = {
+    "exact": "green",
+    "within": "green",
+    "differs": "red",
+    "unsupported": "yellow",
+    "crashed": "red",
+    "unavailable": "yellow",
+}
 
 
 def verification_document(found: Verification) -> dict[str, Any]:
@@ -34,7 +41,14 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "why": verdict.why,
         "doubt": verdict.doubt,
         "operators": [
-            {"index": o.index, "op": o.op, "kernel": o.kernel, "count": o.count, "mismatches": o.mismatches}
+            {
+                "index": o.index,
+                "op": o.op,
+                "kernel": o.kernel,
+                "count": o.count,
+                "mismatches": o.mismatches,
+                **({} if o.width is None else {"within": True, "width": o.width}),
+            }
             for o in verdict.operators
         ],
         "unsupported": [{"index": m.index, "op": m.op, "why": m.why} for m in verdict.unsupported],
@@ -42,17 +56,17 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def print_verification(found: Verification, console: Console) -> None:
+def print_verification(found: Verification, console: Terminal) -> None:
     """The verdicts, then a table of operators per runtime."""
     for runtime, verdict in found.verdicts.items():
         console.print(_sentence(runtime, verdict), soft_wrap=True)
         for missing in verdict.unsupported:
-            console.print(f"  [yellow]not simulated:[/] #{missing.index} {escape(printable(missing.op))}: "
-                          f"{escape(printable(missing.why))}", soft_wrap=True)  # fmt: skip
+            what = f" #{missing.index} {printable(missing.op)}: {printable(missing.why)}"
+            console.print(Text.assemble(("  not simulated:", "yellow"), what), soft_wrap=True)
     console.print(f"{found.made_by['samples']} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
     for runtime, verdict in found.verdicts.items():
         if verdict.operators:
-            console.print(f"\n[bold]{runtime}[/], operator by operator")
+            console.print(Text.assemble("\n", (runtime, "bold"), ", operator by operator"))
             console.print(_table(verdict))
 
 
@@ -62,13 +76,22 @@ def _table(verdict: Verdict) -> Table:
         table.add_column(name, justify="left" if name in ("op", "kernel") else "right")
     for o in verdict.operators:
         style = "red" if o.mismatches else None
-        table.add_row(str(o.index), escape(o.op), o.kernel, f"{o.count:,}", f"{o.mismatches:,}", style=style)
+        table.add_row(str(o.index), printable(o.op), o.kernel, f"{o.count:,}", f"{o.mismatches:,}", style=style)
     return table
 
 
-def _sentence(runtime: str, verdict: Verdict) -> str:
-    head = f"[bold]{runtime}[/]: [{STYLE[verdict.status]}]{verdict.status}[/]"
-    return f"{head}: {escape(printable(verdict_text(verdict)))}"
+def _sentence(runtime: str, verdict: Verdict) -> Text:
+    status = verdict.status, STYLE[verdict.status]
+    return Text.assemble((runtime, "bold"), ": ", status, f": {printable(verdict_text(verdict))}")
+
+
+def _intervals(verdict: Verdict) -> str:
+    """How many elements were held against intervals, and how wide those are."""
+    enclosed = [o for o in verdict.operators if o.width is not None]
+    if not enclosed:
+        return ""
+    count, widest = sum(o.count for o in enclosed), max(o.width or 0.0 for o in enclosed)
+    return f"; {count:,} of them against proven intervals, at most {widest:.1f} units in the last place wide"
 
 
 def verdict_text(verdict: Verdict) -> str:
@@ -76,6 +99,7 @@ def verdict_text(verdict: Verdict) -> str:
     if verdict.why:
         return verdict.why
     text = f"{verdict.mismatches:,} of {verdict.count:,} elements differ, each operator on the runtime's input"
+    text += _intervals(verdict)
     if verdict.chain_count:
         text += f"; {verdict.chain_mismatches:,} of {verdict.chain_count:,} outputs when the simulator runs alone"
     if not verdict.faithful:

@@ -54,15 +54,13 @@ def flushed(x: Array) -> Array:
     return np.where(np.abs(x) < np.finfo(np.float32).tiny, np.copysign(np.float32(0), x), x)
 
 
-def added_in_order(x: Array, over: tuple[int, ...]) -> Array:
-    """Sums over axes, which count from the front, one value after another. Shape: the other axes."""
+def added_in_order(x: Array, over: tuple[int, ...], *, from_zero: bool = True) -> Array:
+    """Sums over axes, which count from the front, one value after another. Shape: the other axes.
+
+    ``from_zero`` False begins with the first value, so that zeros below 0 stay below 0.
+    """
     rows = np.moveaxis(x, over, range(len(over)))
     flat = rows.reshape(-1, *rows.shape[len(over) :])
-    total: Array = np.add.accumulate(np.concatenate([np.zeros_like(flat[:1]), flat]), axis=0, dtype=np.float32)[-1]
+    begun = np.concatenate([np.zeros_like(flat[:1]), flat]) if from_zero else flat
+    total: Array = np.add.accumulate(begun, axis=0, dtype=np.float32)[-1]
     return total
-
-
-def by_c_library(runtime: Runtime) -> None:
-    """Refuse a function that the runtime approximates by polynomials of its own."""
-    if runtime not in (Runtime.REFERENCE, Runtime.TFLM):
-        raise NoKernel("floats, for which Eigen and XNNPACK have polynomials of their own")

@@ -1,8 +1,7 @@
 """Sums of float32 products, each runtime adding in an order of its own.
 
 reference: LiteRT ``internal/reference/fully_connected.h``, ``conv.h``, ``depthwiseconv_float.h``: one after another,
-the bias last; tflm: the same. builtin on x86: ``cpu_backend_gemm_eigen.cc`` for one row, Eigen
-``src/Core/products/GeneralMatrixVector.h`` and ``src/Core/InnerProduct.h`` with vectors of four; ``internal/optimized/
+the bias last; tflm: the same. builtin on x86: ``sim/floats/eigen_products.py``; ``internal/optimized/
 depthwiseconv_float.h``: bias first. xnnpack: ``src/f32-gemm``, ``src/f32-igemm``, ``src/f32-dwconv``: bias first, each
 product added without rounding it, floats below the smallest normal one as zeros; on a CPU with FMA.
 """
@@ -16,18 +15,18 @@ from itertools import product
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.floats.eigen import LANES
+from quantdiff.sim.floats.eigen_products import in_four_sums, in_one_sum
+from quantdiff.sim.floats.eigen_products import product as eigen_product
 from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add
-from quantdiff.sim.node import Node, NoKernel
+from quantdiff.sim.node import Node
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of, pad_image, windows
 from quantdiff.sim.xnnpack.dwconv_tile import TILES, unused_taps
 
-LANES = 4
-"""Floats in a vector of Eigen's, as the wheel is built."""
 ACCUMULATORS = 4832
 """Sums that ``builtin`` keeps while it goes through the taps (``kAccBufferMaxSize``)."""
 CLAMPED_AT_ZERO = ("RELU", "RELU6")
-BLOCKED = "several rows of float products at once, which Eigen adds up block by block"
 
 
 def is_real(node: Node) -> bool:
@@ -40,19 +39,25 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
 
     Shapes: x (rows, depth), w (units, depth), bias (units,) -> (rows, units).
     """
-    return clamped(node, row_products(x, w, bias, runtime, math.prod(node.x.shape) == x.shape[1]), runtime)
+    return clamped(node, row_products(x, w, bias, runtime, math.prod(node.x.shape) // x.shape[1]), runtime)
 
 
-def row_products(x: Array, w: Array, bias: Array | None, runtime: Runtime, alone: bool) -> Array:
-    """The same without a clamp; ``alone`` when a call of the kernel sees one row."""
+def row_products(x: Array, w: Array, bias: Array | None, runtime: Runtime, at_once: int) -> Array:
+    """The same without a clamp; a call of the kernel sees ``at_once`` rows."""
     offset = np.zeros(len(w), np.float32) if bias is None else bias
     if runtime is not Runtime.BUILTIN:
         pairs = ((x[:, k, None], w[:, k]) for k in range(x.shape[1]))
         return in_order(pairs, np.broadcast_to(offset, (len(x), len(w))), runtime)
-    if not alone:
-        raise NoKernel(BLOCKED)
-    zero = np.float32(0)  # which a single sum is added to, so that it is never -0
-    return (zero + in_one_sum(x, w) if len(w) == 1 else in_four_sums(x, w)) + offset
+    sums = by_call(x, w, at_once)
+    return sums if bias is None else sums + bias
+
+
+def by_call(x: Array, w: Array, at_once: int) -> Array:
+    """``builtin``'s ``x @ w.T``, a call for each ``at_once`` rows. Shapes: x (rows, depth), w (units, depth)."""
+    if at_once == 1:  # all in one go, since each row is a call of its own
+        zero = np.float32(0)  # which a single sum is added to, so that it is never -0
+        return zero + in_one_sum(x, w) if len(w) == 1 else in_four_sums(x, w)
+    return np.concatenate([eigen_product(x[start : start + at_once], w) for start in range(0, len(x), at_once)])
 
 
 def convolution(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) -> Array:
@@ -60,7 +65,10 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, runtime: Run
     depth, offset = w.shape[3], np.zeros(len(w), np.float32) if bias is None else bias
     groups = x.shape[3] // depth
     if runtime is Runtime.BUILTIN and groups == 1:  # with groups it takes the reference kernel
-        raise NoKernel(BLOCKED)
+        seen = _windows(node, x, w.shape[1:3])
+        pixels = seen.reshape(-1, w[0].size)
+        y = by_call(pixels, w.reshape(len(w), -1), len(pixels) // (len(x) // node.x.shape[0])) + offset
+        return clamped(node, y.reshape(*seen.shape[:3], -1), runtime)
     seen, out = _windows(node, x, w.shape[1:3]), len(w) // groups
     if runtime is Runtime.XNNPACK and depth == out == 1 and w[0].size <= TILES[-1]:
         return clamped(node, in_columns(node, x, np.moveaxis(w[..., 0], 0, -1), offset), runtime)
@@ -146,41 +154,3 @@ def in_order(pairs: Iterable[tuple[Array, Array]], offset: Array, runtime: Runti
     for a, b in pairs:
         total = total + a * b
     return total + offset
-
-
-def in_four_sums(x: Array, w: Array) -> Array:
-    """Every fourth product joins the same partial sum; what does not fill a vector comes after."""
-    body = x.shape[1] // LANES * LANES
-    sums = np.zeros((len(x), len(w), LANES), np.float32)
-    for k in range(0, body, LANES):
-        sums = sums + x[:, None, k : k + LANES] * w[:, k : k + LANES]
-    total = joined(sums)
-    for k in range(body, x.shape[1]):
-        total = total + x[:, k, None] * w[:, k]
-    return total
-
-
-def in_one_sum(x: Array, w: Array) -> Array:
-    """A single unit: up to four vectors of partial sums, joined from the last to the first."""
-    products, body = x * w[0], x.shape[1] // LANES * LANES
-    if not body:
-        return _one_by_one(products[:, 0], products[:, 1:])[:, None]
-    vectors = [products[:, k : k + LANES] for k in range(0, body, LANES)]
-    sums = vectors[:LANES]
-    for index, vector in enumerate(vectors[LANES:]):
-        sums[index % LANES] = sums[index % LANES] + vector
-    whole = sums[-1]
-    for earlier in reversed(sums[:-1]):
-        whole = earlier + whole
-    return _one_by_one(joined(whole), products[:, body:])[:, None]
-
-
-def joined(sums: Array) -> Array:
-    """The four partial sums of a vector as one (Eigen's ``predux``). Shapes: (…, 4) -> (…)."""
-    return np.asarray((sums[..., 0] + sums[..., 2]) + (sums[..., 1] + sums[..., 3]))
-
-
-def _one_by_one(total: Array, others: Array) -> Array:
-    for k in range(others.shape[1]):
-        total = total + others[:, k]
-    return total

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
 from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node, NoKernel, node_of
+from quantdiff.sim.enclosures import ENCLOSURES, Enclosure, joined
+from quantdiff.sim.node import Node, NoKernel, fitting, node_of
 from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.runtime import Runtime
@@ -84,8 +85,30 @@ def run_operator_on_each(
             stacks[same] = _stack([call.sampled(array) for array in arrays], call.node)
         return stacks[same]
 
-    outputs = {r: tuple(stacked(k, i) for i in range(len(operator.outputs))) for k, r in enumerate(call.runtimes)}
+    with fitting():
+        outputs = {r: tuple(stacked(k, i) for i in range(len(operator.outputs))) for k, r in enumerate(call.runtimes)}
     return {runtime: outputs[call.ran_by[runtime]] for runtime in runtimes}
+
+
+def enclose_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime) -> Enclosure:
+    """An interval for each element of the one output of an operator that has no kernel here.
+
+    Shapes: (samples, *shape of the output).
+
+    Raises:
+        NoKernel: there is none for this op, these types or this runtime, or it is too wide to prove anything.
+    """
+    kernels()  # the ops register their intervals too
+    function = ENCLOSURES.get(operator.op)
+    if function is None:
+        raise NoKernel("no interval")
+    call = _prepared(graph, operator, values, (runtime,), Kernel(_no_array, batched=False, shared=False))
+    (ran_by,) = call.runtimes
+    return joined([function(call.node, *arguments, runtime=ran_by) for arguments in _arguments(call)])
+
+
+def _no_array(node: Node, *_: Array | None, runtime: Runtime) -> Array:
+    raise NoKernel(f"{node.operator.op} on {runtime.value} has intervals alone")
 
 
 def compare_operator_on_each(
@@ -114,12 +137,22 @@ def _prepared(
     kernel = kernel or kernels().get(operator.op)
     if kernel is None:
         raise NoKernel("no kernel")
-    node = node_of(graph, operator)
-    held = [values.get(i) for i in operator.inputs]
-    count = max((len(array) for array in held if array is not None), default=1)
-    feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
-    ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
-    return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
+    with fitting():
+        held = [values.get(i) for i in operator.inputs]
+        node = node_of(graph, operator)
+        count = max((len(array) for array in held if array is not None), default=1)
+        feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
+        ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
+        node = _as_fed(node, held)
+        return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
+
+
+def _as_fed(node: Node, held: Sequence[Array | None]) -> Node:
+    """The node with the shapes that its inputs have, whatever the file says of them."""
+    pairs = list(zip(node.inputs, held, strict=True))
+    if all(t is None or a is None or t.shape == a.shape[1:] for t, a in pairs):
+        return node
+    return replace(node, inputs=tuple(t if t is None or a is None else replace(t, shape=a.shape[1:]) for t, a in pairs))
 
 
 def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
@@ -141,6 +174,14 @@ def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
 
 def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
     """What ``take`` makes of the kernel's results, an entry per runtime, for some samples after the others."""
+    for arguments in _arguments(call):
+        with fitting(), np.errstate(all="ignore"):
+            result = take(_results(call, arguments))
+        yield result
+
+
+def _arguments(call: Call) -> Iterator[list[Array | None]]:
+    """What each call of the kernel is given: constants, and some samples after the others."""
     step = call.at_once or 1
     for start in range(0, call.count, step):
         arguments: list[Array | None] = []
@@ -149,12 +190,7 @@ def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
                 arguments.append(feed[start : start + step, 0] if call.at_once else feed[start])
             else:
                 arguments.append(None if tensor is None else _stored(tensor))
-        try:
-            with np.errstate(all="ignore"):
-                result = take(_results(call, arguments))
-        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
-            raise NoKernel(f"its tensors do not fit together here: {error}") from error
-        yield result
+        yield arguments
 
 
 def _stored(tensor: Tensor) -> Array | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred, matmul
-from quantdiff.sim.floats.elementwise import ORDER
+from quantdiff.sim.floats.products import row_products
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import (
@@ -34,8 +34,10 @@ def batch_matmul(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     right = np.swapaxes(b, -1, -2) if node.option("adj_y", False) else b
     if is_quantized(node.x, "int16") and is_quantized(node.at(1), "int8", "int16") and node.y.dtype == "int16":
         return from_16_bits(node, left, right, runtime)
+    if node.x.dtype == node.at(1).dtype == "float32":
+        return of_floats(left, right, runtime)
     if not all(is_quantized(tensor, "int8") for tensor in (node.x, node.at(1), node.y)):
-        raise NoKernel(ORDER if node.x.dtype == "float32" else f"types {node.x.dtype} × {node.at(1).dtype}")
+        raise NoKernel(f"types {node.x.dtype} × {node.at(1).dtype}")
     if scale_of(node.at(1)).ndim:
         raise NoKernel("a right side quantized per channel")
     acc = wrap_int32(matmul(centred(left, zero_point_of(node.x)), centred(right, zero_point_of(node.at(1)))))
@@ -44,6 +46,19 @@ def batch_matmul(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     scale = product_scale(node, rounding) if in_steps else float_product_scale(node)
     y = requantize(acc, scale, rounding) + zero_point_of(node.y)
     return y.clip(*INTEGER_RANGE[node.y.dtype]).astype(np.int8)
+
+
+def of_floats(left: Array, right: Array, runtime: Runtime) -> Array:
+    """A product of matrices after the other, summed as in a dense layer without a bias. Shapes: as above.
+
+    ``builtin`` has no kernel of its own.
+    """
+    runtime = Runtime.REFERENCE if runtime is Runtime.BUILTIN else runtime
+    outer = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    a = np.broadcast_to(left, (*outer, *left.shape[-2:])).reshape(-1, *left.shape[-2:])
+    b = np.broadcast_to(right, (*outer, *right.shape[-2:])).reshape(-1, *right.shape[-2:]).swapaxes(1, 2)
+    products = [row_products(x, w, None, runtime, len(x)) for x, w in zip(a, b, strict=True)]
+    return np.stack(products).reshape(*outer, left.shape[-2], right.shape[-1])
 
 
 def from_16_bits(node: Node, left: Array, right: Array, runtime: Runtime) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred
+from quantdiff.sim.floats import xnnpack
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import (
@@ -18,12 +19,15 @@ from quantdiff.sim.rounding.fixed_point import (
 )
 from quantdiff.sim.runtime import Runtime
 
+VECTOR = 4
 INT16 = (-(1 << 15), (1 << 15) - 1)
 
 
-@kernel("HARD_SWISH")
+@kernel("HARD_SWISH", batched=lambda node: node.x.dtype != "float32")
 def hard_swish(node: Node, x: Array, *, runtime: Runtime) -> Array:
-    """Compute ``x · relu6(x + 3) / 6`` in 16-bit fixed point. Shape as ``x``."""
+    """Compute ``x · relu6(x + 3) / 6`` in 16-bit fixed point, floats in floats. Shape as ``x``."""
+    if node.x.dtype == "float32":
+        return xnnpack.hard_swish(x) if runtime is Runtime.XNNPACK else of_floats(x, runtime)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     wider = np.float64 if runtime is Runtime.TFLM else np.float32
@@ -36,6 +40,16 @@ def hard_swish(node: Node, x: Array, *, runtime: Runtime) -> Array:
     product = (gate * on_output) // (1 << 15) + (((gate * on_output) % (1 << 15) != 0) & (gate * on_output < 0))
     y = rounding_divide_by_pot(np.minimum(product, INT16[1]), -out_shift) + zero_point_of(node.y)
     return y.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
+
+
+def of_floats(x: Array, runtime: Runtime) -> Array:
+    """A product divided by 6; on ``builtin`` times 1/6, which vectors do first, the others last. Shape as ``x``."""
+    gate, sixth = np.clip(x + np.float32(3), np.float32(0), np.float32(6)), np.float32(1 / 6)
+    if runtime is not Runtime.BUILTIN:
+        return np.asarray(x * gate / np.float32(6))
+    y, first, body = x * gate * sixth, x * sixth * gate, x.size // VECTOR * VECTOR
+    y.reshape(-1)[:body] = first.reshape(-1)[:body]
+    return y
 
 
 def to_16_bits(scale: Array) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""LOG_SOFTMAX of 8 bits: LiteRT ``tflite/kernels/activations.cc`` (``LogSoftmaxEval``).
+"""LOG_SOFTMAX: LiteRT ``tflite/kernels/activations.cc`` (``LogSoftmaxEval``).
 
 builtin: ``internal/optimized/optimized_ops.h`` (``LogSoftmax``), a table in float32. reference and tflm:
 ``internal/reference/integer_ops/log_softmax.h``, ``internal/common.h``
@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.floats import libm
+from quantdiff.sim.floats import eigen, libm
+from quantdiff.sim.floats.elementwise import added_in_order
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding import gemmlowp
@@ -34,12 +35,25 @@ ALPHA_N, ALPHA_D, ALPHA_I, ALPHA_F = 117049297, 127690142, 1057819769, 638450708
 @kernel("LOG_SOFTMAX")
 def log_softmax(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``x - max - log(sum(exp(x - max)))`` along the last axis, in steps of 1/16. Shape as ``x``."""
+    if node.x.dtype == "float32":
+        return of_floats(x, runtime)
     if not is_quantized(node.x, "int8"):
         raise NoKernel(f"type {node.x.dtype}")
     wide = x.astype(np.int64)
     largest = wide.max(axis=-1, keepdims=True)
     y = by_table(node, wide, largest) if runtime is Runtime.BUILTIN else in_fixed_point(node, wide - largest)
     return y.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
+
+
+def of_floats(x: Array, runtime: Runtime) -> Array:
+    """The C library's exponentials from first to last, on ``builtin`` Eigen's in vectors. Shape as ``x``."""
+    difference = x - x.max(axis=-1, keepdims=True)
+    if runtime is not Runtime.BUILTIN:
+        total = added_in_order(libm.apply("expf", difference), (x.ndim - 1,))
+    else:
+        rows = difference.reshape(-1, x.shape[-1])
+        total = eigen.aligned_sums(eigen.exp_of_rows(rows), 0).reshape(x.shape[:-1])
+    return np.asarray(difference - libm.apply("logf", total)[..., None])
 
 
 def by_table(node: Node, x: Array, largest: Array) -> Array:

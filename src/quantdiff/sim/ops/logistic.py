@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import libm
-from quantdiff.sim.floats.elementwise import by_c_library
+from quantdiff.sim.floats import eigen, libm, xnnpack
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding import gemmlowp
@@ -23,14 +22,17 @@ from quantdiff.sim.tables.tflm_table import fixed_point_table
 FIRST_ONE, LAST_CURVED = np.float32(16.619047164916992188), np.float32(-9)
 
 
-@kernel("LOGISTIC")
+FLOATS = {Runtime.BUILTIN: eigen.logistic, Runtime.XNNPACK: xnnpack.logistic}
+"""Where floats have curves of their own; the others ask the C library."""
+
+
+@kernel("LOGISTIC", batched=lambda node: node.x.dtype != "float32")
 def logistic(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``y = 1 / (1 + exp(-x))`` on the output's grid. Shape as ``x``."""
     if is_quantized(node.x, "int16") and node.y.dtype == "int16":
         return from_16_bits(node, x, runtime)
     if node.x.dtype == "float32":
-        by_c_library(runtime)
-        return with_ends(x)
+        return FLOATS.get(runtime, with_ends)(x)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     if runtime is Runtime.TFLM:

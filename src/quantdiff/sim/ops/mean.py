@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.floats.elementwise import ORDER, added_in_order
+from quantdiff.sim.floats import eigen, xnnpack
+from quantdiff.sim.floats.elementwise import added_in_order
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.ops.sum import refuse_squares
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier, rint
 from quantdiff.sim.runtime import Runtime
@@ -24,9 +26,14 @@ IMAGE_AXES = {(1, 2), (2, 1)}
 
 
 def keeps_samples(node: Node) -> bool:
-    """True when the first axis is not among those that are averaged."""
+    """True when the first axis is not among those that are averaged, and no vectors of floats begin with the rows."""
     axes = node.at(1).data
-    return axes is not None and bool(node.x.shape) and not np.any(axes % len(node.x.shape) == 0)
+    return (
+        axes is not None
+        and node.x.dtype != "float32"
+        and bool(node.x.shape)
+        and not np.any(axes % len(node.x.shape) == 0)
+    )
 
 
 @kernel("MEAN", batched=keeps_samples, shared=True)
@@ -45,13 +52,27 @@ def mean(node: Node, x: Array, axes: Array, *, runtimes: Sequence[Runtime]) -> t
 
 
 def of_floats(node: Node, x: Array, over: tuple[int, ...], runtime: Runtime) -> Array:
-    """Floats one after another, divided by their number; along the last axis ``builtin`` adds in vectors."""
-    innermost = math.prod(x.shape[max(over) + 1 :]) == 1
-    if runtime is Runtime.XNNPACK or (runtime is Runtime.BUILTIN and innermost):
-        raise NoKernel(ORDER)
-    total = added_in_order(x, over)
-    kept = [1 if i in over else n for i, n in enumerate(x.shape)] if node.option("keep_dims", False) else total.shape
-    return np.asarray(total / np.float32(math.prod(x.shape[axis] for axis in over)), np.float32).reshape(kept)
+    """Floats one after another, divided by their number; along the last axis alone ``builtin`` adds in vectors.
+
+    ``internal/optimized/reduce.h`` (``Mean<float, float>``): axes of size 1 do not count, neighbours are one axis.
+    """
+    kept = [1 if i in over else n for i, n in enumerate(x.shape) if i not in over or node.option("keep_dims", False)]
+    count = np.float32(math.prod(x.shape[axis] for axis in over))
+    if runtime is Runtime.XNNPACK:
+        refuse_squares(node)
+        return xnnpack.reduced(x, over, np.float32(1) / count).reshape(kept)
+    if runtime is Runtime.BUILTIN and is_last_alone(x.shape, over):
+        total = eigen.row_sums(x.reshape(-1, int(count)))
+    else:
+        total = added_in_order(x, over, from_zero=runtime is not Runtime.BUILTIN)
+    return np.asarray(total / count, np.float32).reshape(kept)
+
+
+def is_last_alone(shape: tuple[int, ...], over: tuple[int, ...]) -> bool:
+    """Whether the last axes, and no others, are averaged, and something is left (``ResolveAxis``)."""
+    sides = [axis in over for axis, size in enumerate(shape) if size != 1]
+    runs = [side for i, side in enumerate(sides) if i == 0 or side != sides[i - 1]]
+    return runs == [False, True]
 
 
 def way_of(node: Node, x: Array, axes: Array, runtime: Runtime) -> Callable[[Node, Array, int], Array]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.floats.elementwise import ORDER, added_in_order, clamped, flushed
+from quantdiff.sim.floats import xnnpack
+from quantdiff.sim.floats.elementwise import added_in_order, clamped, flushed
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import divide_half_away
@@ -49,12 +50,14 @@ def largest_float(node: Node, x: Array, axes: tuple[Axis, Axis], runtime: Runtim
 
 
 def mean_float(node: Node, x: Array, axes: tuple[Axis, Axis], runtime: Runtime) -> Array:
-    """The same of floats, line by line."""
-    if runtime not in (Runtime.REFERENCE, Runtime.TFLM):
-        raise NoKernel(ORDER)
+    """The same of floats, line by line; XNNPACK in rounds of nine taps."""
     seen = windows(pad_image(x, axes, 0.0), axes)
-    total = added_in_order(seen, (3, 4))
     count = (inside(axes[0])[:, None] * inside(axes[1]))[..., None].astype(np.float32)
+    if runtime is Runtime.XNNPACK and filter_of(node) == (1, 1):  # which it takes for a clamp
+        return clamped(node, flushed(seen[:, :, :, 0, 0]), runtime)
+    if runtime is Runtime.XNNPACK:
+        return clamped(node, xnnpack.average(seen, np.float32(1) / count), runtime)
+    total = added_in_order(seen, (3, 4))
     return clamped(node, total / count, runtime)
 
 

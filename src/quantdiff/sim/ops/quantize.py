@@ -2,7 +2,8 @@
 
 reference and tflm: ``internal/reference/{quantize,requantize}.h``; builtin: ``internal/optimized/
 optimized_ops.h`` (``AffineQuantize``, ``Requantize``: vectors, then a scalar tail); xnnpack:
-``src/f32-qs8-vcvt/avx2.c.in``, ``src/qs8-vcvt/avx2.c.in``.
+``src/f32-qs8-vcvt/avx2.c.in``, ``src/qs8-vcvt/avx2.c.in``. A scale per channel: ``internal/reference/quantize.h``
+(``PerChannelQuantize``) on every runtime of LiteRT.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
 from quantdiff.sim.accumulate import centred
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize, rint, rounding_shift_right
 from quantdiff.sim.runtime import Runtime
@@ -28,6 +29,8 @@ def quantize(node: Node, x: Array, *, runtime: Runtime) -> Array:
 
     Shape as ``x``.
     """
+    if quant_of(node.y).axis is not None or (node.x.quant is not None and node.x.quant.axis is not None):
+        return by_channel(node, x)
     if node.x.dtype == "float32":
         steps = from_float(x.reshape(-1), scale_of(node.y), runtime)
     elif is_quantized(node.x, "int8", "uint8", "int16"):
@@ -36,6 +39,18 @@ def quantize(node: Node, x: Array, *, runtime: Runtime) -> Array:
         raise NoKernel(f"types {node.x.dtype} -> {node.y.dtype}")
     y = steps + zero_point_of(node.y)
     return y.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype).reshape(x.shape)
+
+
+def by_channel(node: Node, x: Array) -> Array:
+    """A scale for each slice along an axis, as ``reference`` rounds (``PerChannelQuantize``). Shape as ``x``.
+
+    TFLM refuses it, and LiteRT reads the scale 0 where an integer input has several.
+    """
+    if node.x.dtype != "float32":
+        raise NoKernel("integers with a scale per channel, of which LiteRT reads the scale 0")
+    scale, zero_point = quant_of(node.y).along(x.ndim)
+    y = whole(round_half_away(x / scale)) + zero_point
+    return y.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
 
 
 def from_float(x: Array, scale: Array, runtime: Runtime) -> Array:

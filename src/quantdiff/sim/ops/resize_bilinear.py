@@ -1,6 +1,7 @@
 """RESIZE_BILINEAR: LiteRT ``internal/reference/resize_bilinear.h`` (``ResizeBilinearInteger``), in Q10.
 
-xnnpack: ``src/indirection.c`` and ``src/s8-ibilinear/sse.c.in``, in Q11. uint8 in LiteRT is float.
+xnnpack: ``src/indirection.c`` and ``src/s8-ibilinear/sse.c.in``, in Q11. uint8 in LiteRT is float. Floats: the same,
+``internal/optimized/resize_bilinear.h`` on builtin, ``src/f32-ibilinear/sse.c.in``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.floats.elementwise import flushed
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import divide_half_away, rint, rounding_shift_right
@@ -46,20 +48,56 @@ def resize_bilinear(node: Node, x: Array, size: Array, *, runtime: Runtime) -> A
 
 def by_float(x: Array, size: Array, corners: bool, centres: bool, runtime: Runtime) -> Array:
     """Floats, and uint8 of LiteRT, in float32 (``ResizeBilinear``). Shapes: (n, h, w, c), size (2,)."""
-    if runtime not in (Runtime.REFERENCE, Runtime.TFLM):
-        raise NoKernel("floats, which the fast kernels interpolate in an order of their own")
+    if runtime is Runtime.XNNPACK:
+        return by_differences(x, size, corners, centres)
+    if runtime is Runtime.BUILTIN and x.dtype != np.float32:
+        raise NoKernel("uint8, which the fast kernels interpolate in an order of their own")
+    if runtime is Runtime.BUILTIN and not (corners or centres) and tuple(size) == (2 * x.shape[1], 2 * x.shape[2]):
+        return doubled(x)
     rows, columns = (in_float(have, int(want), corners, centres) for have, want in zip(x.shape[1:3], size, strict=True))
     down, right, one = rows.weight[:, None, None], columns.weight[:, None], np.float32(1)
     real = x.astype(np.float32)
     total = np.zeros((), np.float32)
-    for row, fall, column, go in (
+    corners_of_all = [
         (rows.low, one - down, columns.low, one - right),
         (rows.high, down, columns.low, one - right),
         (rows.low, one - down, columns.high, right),
         (rows.high, down, columns.high, right),
-    ):
-        total = total + real[:, row][:, :, column] * fall * go
+    ]
+    if runtime is Runtime.BUILTIN:  # row by row
+        corners_of_all[1:3] = corners_of_all[2:0:-1]
+    for row, fall, column, go in corners_of_all:
+        seen = real[:, row][:, :, column]
+        total = total + (seen * (fall * go) if runtime is Runtime.BUILTIN else seen * fall * go)
     return total if x.dtype == np.float32 else (total + np.float32(0.5)).astype(x.dtype)
+
+
+def doubled(x: Array) -> Array:
+    """Twice as many rows and columns (``ResizeBilinear2x2``): means of two. Shape: (n, h, w, c) -> (n, 2h, 2w, c)."""
+    right = np.concatenate([x[:, :, 1:], x[:, :, -1:]], axis=2)
+    down, across = (np.concatenate([each[:, 1:], each[:, -1:]], axis=1) for each in (x, right))
+    y = np.empty((len(x), 2 * x.shape[1], 2 * x.shape[2], x.shape[3]), np.float32)
+    half = np.float32(0.5)
+    y[:, ::2, ::2], y[:, ::2, 1::2], y[:, 1::2, ::2] = x, (x + right) * half, (x + down) * half
+    y[:, 1::2, 1::2] = (y[:, 1::2, ::2] + (right + across) * half) * half
+    return y
+
+
+def by_differences(x: Array, size: Array, corners: bool, centres: bool) -> Array:
+    """XNNPACK's: a share of the difference to the right, then of that downwards. Shapes: as ``by_float``."""
+    x = flushed(x)
+    rows, columns = (
+        in_shares(have, int(want), corners, centres) for have, want in zip(x.shape[1:3], size, strict=True)
+    )
+    right, down = columns.weight[:, None], rows.weight[:, None, None]
+
+    def between(a: Array, b: Array, share: Array) -> Array:
+        return flushed(a + flushed(flushed(b - a) * share))
+
+    lines = [
+        between(line[:, :, columns.low], line[:, :, columns.high], right) for line in (x[:, rows.low], x[:, rows.high])
+    ]
+    return between(lines[0], lines[1], down)
 
 
 def in_float(have: int, want: int, corners: bool, centres: bool) -> Places:
@@ -99,7 +137,13 @@ def truncated(place: Array) -> Array:
 
 
 def in_q11(have: int, want: int, corners: bool, centres: bool) -> Places:
-    """XNNPACK's places (``xnn_indirection_init_resize_bilinear2d_hwc_q11``), in float32."""
+    """XNNPACK's places for 8 bits (``xnn_indirection_init_resize_bilinear2d_hwc_q11``)."""
+    places = in_shares(have, want, corners, centres)
+    return Places(places.low, places.high, rint(places.weight * np.float32(1 << XNNPACK_BITS)))
+
+
+def in_shares(have: int, want: int, corners: bool, centres: bool) -> Places:
+    """XNNPACK's places for floats (``xnn_indirection_init_resize_bilinear2d_hwc_f32``), in float32."""
     ends = int(corners and want != 1)
     scale = np.float32(have - ends) / np.float32(want - ends)
     place = np.arange(want, dtype=np.float32) * scale
@@ -107,5 +151,4 @@ def in_q11(have: int, want: int, corners: bool, centres: bool) -> Places:
         place = np.maximum(place + (np.float32(0.5) * scale - np.float32(0.5)), 0)
     place = np.minimum(place, np.float32(have - 1))
     low = place.astype(np.int64)
-    weight = rint((place - low.astype(np.float32)) * np.float32(1 << XNNPACK_BITS))
-    return Places(low, np.minimum(low + 1, have - 1), weight)
+    return Places(low, np.minimum(low + 1, have - 1), place - low.astype(np.float32))

@@ -1,7 +1,8 @@
 """SOFTMAX: LiteRT ``tflite/kernels/activations.cc`` (``SoftmaxPrepare``).
 
 reference and tflm: ``internal/reference/softmax.h`` in fixed point; builtin, and xnnpack which
-declines it: ``internal/optimized/optimized_ops.h`` (``PopulateSoftmaxLookupTable``), a float32 table.
+declines it: ``internal/optimized/optimized_ops.h`` (``PopulateSoftmaxLookupTable``), a float32 table. Of floats:
+the C library, ``SoftmaxImpl`` through Eigen (``sim/floats/eigen.py``), XNNPACK's own (``sim/floats/xnnpack.py``).
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
-from quantdiff.sim.floats import libm
-from quantdiff.sim.floats.elementwise import added_in_order, by_c_library
+from quantdiff.sim.floats import eigen, libm, xnnpack
+from quantdiff.sim.floats.elementwise import added_in_order
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding import gemmlowp
@@ -28,15 +29,14 @@ from quantdiff.sim.tables.tflm_table import input_radius
 DIFF_INTEGER_BITS, SUM_INTEGER_BITS = 5, 12
 
 
-@kernel("SOFTMAX")
+@kernel("SOFTMAX", batched=lambda node: node.x.dtype != "float32")
 def softmax(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``exp(beta * (x - max)) / sum`` along the last axis. Shape as ``x``."""
     if is_quantized(node.x, "int16"):
         wide = softmax_int16(node, x.astype(np.int64) - x.max(axis=-1, keepdims=True), runtime)
         return wide.astype(np.int16)
     if node.x.dtype == "float32":
-        by_c_library(runtime)
-        return of_floats(node, x)
+        return of_floats(node, x, runtime)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     difference = x.astype(np.int64) - x.max(axis=-1, keepdims=True)
@@ -45,10 +45,15 @@ def softmax(node: Node, x: Array, *, runtime: Runtime) -> Array:
     return q.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
 
 
-def of_floats(node: Node, x: Array) -> Array:
-    """Exponentials of the C library, summed from first to last."""
-    beta = np.float32(node.option("beta", 1.0))
-    terms = libm.apply("expf", (x - x.max(axis=-1, keepdims=True)) * beta)
+def of_floats(node: Node, x: Array, runtime: Runtime) -> Array:
+    """Exponentials of the C library, summed from first to last; in vectors on ``builtin``, XNNPACK by its own."""
+    if runtime is Runtime.XNNPACK:
+        return xnnpack.softmax(x)
+    powers = (x - x.max(axis=-1, keepdims=True)) * np.float32(node.option("beta", 1.0))
+    if runtime is Runtime.BUILTIN:
+        terms = eigen.exp(powers).reshape(-1, x.shape[-1])
+        return (terms * (np.float32(1) / eigen.row_sums(terms))[:, None]).reshape(x.shape)
+    terms = libm.apply("expf", powers)
     return np.asarray(terms / added_in_order(terms, (x.ndim - 1,))[..., None])
 
 

@@ -6,11 +6,12 @@ xnnpack: ``src/reference/unary-elementwise.cc`` (``TanHOp``) through ``x8-lut``;
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import libm
-from quantdiff.sim.floats.elementwise import by_c_library
+from quantdiff.sim.floats import eigen, libm, xnnpack
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding import gemmlowp
@@ -20,6 +21,9 @@ from quantdiff.sim.tables import int16_table
 from quantdiff.sim.tables.table import float_table, look_up
 from quantdiff.sim.tables.tflm_table import fixed_point_table
 
+FLOATS = {Runtime.BUILTIN: eigen.tanh, Runtime.XNNPACK: xnnpack.tanh}
+"""Where floats have curves of their own; the others ask the C library."""
+
 
 @kernel("TANH")
 def tanh(node: Node, x: Array, *, runtime: Runtime) -> Array:
@@ -27,8 +31,7 @@ def tanh(node: Node, x: Array, *, runtime: Runtime) -> Array:
     if is_quantized(node.x, "int16") and node.y.dtype == "int16":
         return from_16_bits(node, x, runtime)
     if node.x.dtype == "float32":
-        by_c_library(runtime)
-        return libm.apply("tanhf", x)
+        return FLOATS.get(runtime, partial(libm.apply, "tanhf"))(x)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     if runtime is Runtime.TFLM:

@@ -5,11 +5,12 @@ Source: LiteRT ``tflite/delegates/xnnpack/xnnpack_delegate.cc`` (``CheckTensorâ€
 
 from __future__ import annotations
 
-from quantdiff.graph import Tensor
+from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.sim.node import Node, is_quantized, scale_of, zero_point_of
 
 FLOAT = ("float32", "float16")
 EIGHT_BIT = ("int8", "uint8")
+UNPACKERS, SPARSE = ("DEQUANTIZE", "DENSIFY"), ("float16", "float32", "int8")
 
 
 def activation(tensor: Tensor | None) -> bool:
@@ -61,9 +62,35 @@ def weights(tensor: Tensor, axis: int) -> bool:
     return is_quantized(tensor, "int8") and tensor.quant is not None and tensor.quant.axis in (None, axis)
 
 
-def bias(tensor: Tensor | None) -> bool:
-    """A constant that is float, or int32 with a scale (``CheckTensorFloat32OrFloat16OrQCInt32Type``)."""
-    return tensor is not None and constant(tensor) and (is_float(tensor) or is_quantized(tensor, "int32"))
+def static(node: Node, position: int) -> bool:
+    """A constant, or what the delegate unpacks from one (its ``quasi_static_tensors``)."""
+    tensor = node.at(position)
+    return tensor.is_constant or (node.graph is not None and is_unpacked(node.graph, tensor.index))
+
+
+def is_unpacked(graph: Graph, tensor: int) -> bool:
+    """Whether the delegate could make this tensor when it is set up (``PrepareOpsToDelegate``)."""
+    maker = graph.producer(tensor)
+    return maker is not None and unpacks(graph, maker)
+
+
+def unpacks(graph: Graph, operator: Operator) -> bool:
+    """DEQUANTIZE of stored or unpacked float16 or int8, or DENSIFY of what is stored with gaps."""
+    if operator.op not in UNPACKERS or len(operator.inputs) != 1 or len(operator.outputs) != 1:
+        return False
+    x, y = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+    if operator.op == "DENSIFY":
+        return x.is_constant and x.sparsity is not None and x.dtype == y.dtype and x.dtype in SPARSE
+    known = x.is_constant or is_unpacked(graph, x.index)
+    narrow = x.dtype == "float16" or is_quantized(x, "int8")
+    return known and narrow and x.sparsity is None and y.dtype == "float32"
+
+
+def bias(node: Node, position: int = 2) -> bool:
+    """Static, and float or int32 with a scale (``CheckTensorFloat32OrFloat16OrQCInt32Type``)."""
+    tensor = node.inputs[position]
+    known = tensor is not None and static(node, position)
+    return known and (is_float(tensor) or is_quantized(node.at(position), "int32"))
 
 
 def same_type(node: Node) -> bool:

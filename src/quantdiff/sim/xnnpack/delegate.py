@@ -10,20 +10,21 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quantdiff.sim.node import Node, NoKernel, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, node_of, scale_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.checks import (
     activation,
     all_activations,
     all_float,
-    constant,
     eight_bit,
     in_and_out,
     is_float,
     ratio,
     same_type,
+    unpacks,
 )
 from quantdiff.sim.xnnpack.geometry import (
+    average_pool,
     convolution,
     depthwise,
     fully_connected,
@@ -41,10 +42,13 @@ MAX_PARTS = 5
 
 
 def kernel_of(node: Node, runtime: Runtime) -> Runtime:
-    """The runtime whose kernel computes this operator when the model runs on ``runtime``."""
-    if runtime is Runtime.XNNPACK and not taken(node):
-        return Runtime.BUILTIN
-    return runtime
+    """The runtime whose kernel computes this operator when the model runs on ``runtime``.
+
+    What the delegate unpacks when it is set up, it unpacks by LiteRT's optimized kernels (``quantization_util.cc``).
+    """
+    if runtime is not Runtime.XNNPACK:
+        return runtime
+    return runtime if taken(node) and not _unpacks(node) else Runtime.BUILTIN
 
 
 def taken(node: Node) -> bool:
@@ -108,10 +112,23 @@ def batch_matmul(node: Node) -> bool:
 
 
 def dequantize(node: Node) -> bool:
-    """8 bits per tensor to float; a constant float16 or int8 is unpacked by the delegate."""
-    if constant(node.inputs[0]) and node.x.dtype in ("float16", "int8"):
-        return True
+    """8 bits per tensor to float; constants that nobody reads whom the delegate declines are unpacked by it."""
+    if _unpacks(node):
+        return unpack(node)
     return eight_bit(node.x) and is_float(node.y)
+
+
+def unpack(node: Node) -> bool:
+    """What is unpacked from constants stays where no operator outside the delegate needs it."""
+    graph = node.graph
+    if graph is None or not unpacks(graph, node.operator):
+        return False
+    readers = [reader for reader in graph.readers(node.y.index) if not unpacks(graph, reader)]
+    return all(taken(node_of(graph, reader)) for reader in readers)
+
+
+def _unpacks(node: Node) -> bool:
+    return node.graph is not None and unpacks(node.graph, node.operator)
 
 
 def read_variable(node: Node) -> bool:
@@ -120,7 +137,7 @@ def read_variable(node: Node) -> bool:
 
 
 FLOAT_ONLY = (
-    *("ABS", "AVERAGE_POOL_2D", "CEIL", "COS", "DIV", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LOG", "MAXIMUM"),
+    *("ABS", "CEIL", "COS", "DIV", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LOG", "MAXIMUM"),
     *("MINIMUM", "NEG", "PRELU", "RELU", "RELU6", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIN", "SQRT", "SQUARE"),
     "SQUARED_DIFFERENCE",
 )
@@ -128,10 +145,11 @@ RULES: dict[str, Callable[[Node], bool]] = dict.fromkeys(FLOAT_ONLY, all_float)
 RULES |= {
     "ADD": add,
     "ASSIGN_VARIABLE": lambda node: activation(node.at(1)),
+    "AVERAGE_POOL_2D": average_pool,
     "BATCH_MATMUL": batch_matmul,
     "CONCATENATION": concatenation,
     "CONV_2D": lambda node: convolution(node, 0),
-    "DENSIFY": lambda node: node.x.sparsity is not None,
+    "DENSIFY": unpack,
     "DEPTHWISE_CONV_2D": depthwise,
     "DEPTH_TO_SPACE": all_activations,
     "DEQUANTIZE": dequantize,

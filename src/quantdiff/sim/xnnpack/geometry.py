@@ -10,14 +10,18 @@ from quantdiff.sim.xnnpack.checks import (
     FLOAT,
     activation,
     all_activations,
+    all_float,
     bias,
     constant,
     eight_bit,
     in_and_out,
     same_quantization,
+    static,
     weights,
 )
 
+LEAST_BLOCK = 32
+"""Weights that a block has at least, and a multiple of them (``CheckTensorFilterType``)."""
 MAX_DIMS, MAX_SPLITS = 6, 4
 """``XNN_MAX_TENSOR_DIMS``, and the parts that SPLIT may have."""
 POOL_SIDES = (("h", "height"), ("w", "width"))
@@ -25,11 +29,11 @@ POOL_SIDES = (("h", "height"), ("w", "width"))
 
 def convolution(node: Node, axis: int) -> bool:
     """``VisitConv2DNode``, ``VisitDepthwiseConv2DNode``: a bias is required."""
-    if len(node.inputs) != 3 or not bias(node.inputs[2]):  # noqa: PLR2004 (x, weights, bias)
+    if len(node.inputs) != 3 or not bias(node):  # noqa: PLR2004 (x, weights, bias)
         return False
     x, w, y = node.x, node.at(1), node.y
     typed = x.dtype == y.dtype and (w.dtype == x.dtype or (w.dtype, x.dtype) == ("int8", "float32"))
-    return activation(x) and activation(y) and constant(w) and weights(w, axis) and typed
+    return activation(x) and activation(y) and static(node, 1) and weights(w, axis) and typed
 
 
 def depthwise(node: Node) -> bool:
@@ -42,16 +46,20 @@ def depthwise(node: Node) -> bool:
 def fully_connected(node: Node) -> bool:
     """``VisitFullyConnectedNode``: int8 weights with zero point 0, packed ones in whole bytes; perhaps no bias."""
     x, w, y = node.x, node.at(1), node.y
-    b = node.inputs[2] if len(node.inputs) > 2 else None  # noqa: PLR2004 (the third input)
-    if not (activation(x) and activation(y) and x.dtype == y.dtype and constant(w) and (b is None or bias(b))):
+    biased = len(node.inputs) > 2 and node.inputs[2] is not None  # noqa: PLR2004 (the third input)
+    if not (activation(x) and activation(y) and x.dtype == y.dtype and static(node, 1)):
+        return False
+    if biased and not bias(node):
         return False
     if w.dtype == x.dtype and w.dtype in FLOAT:
         return True
     if w.dtype == "uint8":
         return x.dtype == "uint8" and eight_bit(w)
     narrow = w.dtype in ("int8", "int4", "int2") and x.dtype in ("int8", "float32")
-    per_channel = w.quant is not None and w.quant.axis in (None, 0)
+    per_channel = w.blocks is not None or (w.quant is not None and w.quant.axis in (None, 0))
     symmetric = w.dtype != "int8" or x.dtype in FLOAT or not any(w.quant.zero_point if w.quant else ())
+    if w.blocks is not None and (w.dtype != "int4" or w.blocks.block_size % LEAST_BLOCK):
+        return False
     whole_bytes = w.shape[-1] % {"int4": 2, "int2": 4}.get(w.dtype, 1) == 0
     return narrow and per_channel and symmetric and whole_bytes
 
@@ -59,9 +67,9 @@ def fully_connected(node: Node) -> bool:
 def transpose_conv(node: Node) -> bool:
     """``VisitTransposeConvNode``: inputs are the output shape, weights, x and perhaps a bias."""
     shape, w, x = node.at(0), node.at(1), node.at(2)
-    b = node.inputs[3] if len(node.inputs) > 3 else None  # noqa: PLR2004 (the fourth input)
+    biased = len(node.inputs) > 3 and node.inputs[3] is not None  # noqa: PLR2004 (the fourth input)
     typed = x.dtype == node.y.dtype and (w.dtype == x.dtype or (w.dtype, x.dtype) == ("int8", "float32"))
-    stored = constant(shape) and constant(w) and weights(w, 0) and (b is None or bias(b))
+    stored = constant(shape) and static(node, 1) and weights(w, 0) and (not biased or bias(node, 3))
     return stored and typed and activation(x) and all(fits_transposed(node, axis) for axis in (1, 2))
 
 
@@ -76,8 +84,16 @@ def fits_transposed(node: Node, axis: int) -> bool:
 
 def max_pool(node: Node) -> bool:
     """``CheckPoolingParams``: no stride beyond the window."""
-    inside = all(int(node.option(f"stride_{s}", 1)) <= int(node.option(f"filter_{f}", 1)) for s, f in POOL_SIDES)
-    return all_activations(node) and inside
+    return all_activations(node) and _inside(node)
+
+
+def average_pool(node: Node) -> bool:
+    """The same, of floats alone."""
+    return all_float(node) and _inside(node)
+
+
+def _inside(node: Node) -> bool:
+    return all(int(node.option(f"stride_{s}", 1)) <= int(node.option(f"filter_{f}", 1)) for s, f in POOL_SIDES)
 
 
 def reshape(node: Node) -> bool:

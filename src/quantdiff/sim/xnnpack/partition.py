@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.sim.node import node_of
+from quantdiff.sim.xnnpack.checks import unpacks
 from quantdiff.sim.xnnpack.delegate import taken
 
 
@@ -31,6 +32,12 @@ def operators_taken(graph: Graph) -> list[Operator]:
     ours = [op for op in graph.operators if taken(node_of(graph, op))]
     used = _tensors(graph, (op.inputs[:1] for op in ours if op.op in ("READ_VARIABLE", "ASSIGN_VARIABLE")))
     return ours + [op for op in graph.operators if op.op == "VAR_HANDLE" and used.intersection(op.outputs)]
+
+
+def hidden(graph: Graph) -> frozenset[int]:
+    """Tensors that nobody can read: the delegate unpacks them where it is, never into the tensor."""
+    made = (op.outputs for op in graph.operators if unpacks(graph, op) and taken(node_of(graph, op)))
+    return _tensors(graph, made)
 
 
 def _tensors(graph: Graph, lists: Iterable[Sequence[int]]) -> frozenset[int]:

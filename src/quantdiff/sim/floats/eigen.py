@@ -1,0 +1,148 @@
+"""Sums and curves as Eigen makes them in vectors of four floats, without FMA: so is LiteRT's wheel built on x86-64.
+
+Eigen: ``src/Core/Redux.h`` (``LinearVectorizedTraversal``), ``src/Core/arch/SSE/PacketMath.h`` (``predux``); each
+curve names its own file. What does not fill a vector is computed one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from quantdiff.quant import Array
+from quantdiff.sim.floats import libm
+
+LANES = 4
+"""Floats in a vector of Eigen's."""
+ONE, HALF, LOG2_E = np.float32(1), np.float32(0.5), np.float32(1.44269504088896341)
+MINUS_LOG_2_HIGH, MINUS_LOG_2_LOW = np.float32(-0.693359375), np.float32(2.12194440e-4)
+EXP_LOW, EXP_HIGH, LOGISTIC_IS_ONE = np.float32(-104), np.float32(88.723), np.float32(16.6355324)
+EXP = dict(
+    zip(
+        range(2, 7),
+        map(np.float32, (0.49999988079, 0.16666518152, 4.1669651866e-2, 8.3689447492e-3, 1.3744963799e-3)),
+        strict=True,
+    )
+)
+LOGISTIC = dict(
+    zip(range(2, 6), map(np.float32, (0.49999141693, 0.16666877270, 4.1898667812e-2, 8.3347130537e-3)), strict=True)
+)
+"""By the power that they stand before."""
+TANH_IS_ONE = np.float32(7.90738964080810547)
+TANH_ABOVE = tuple(map(np.float32, (1.394553628e-8, 2.102733560e-5, 3.520756727e-3, 1.340216100e-1)))
+TANH_BELOW = tuple(map(np.float32, (8.015776984e-7, 3.326951409e-4, 2.597254514e-2, 4.673548340e-1, 1)))
+
+
+def joined(sums: Array) -> Array:
+    """The four partial sums of a vector as one (``predux``). Shapes: (…, 4) -> (…)."""
+    return np.asarray((sums[..., 0] + sums[..., 2]) + (sums[..., 1] + sums[..., 3]))
+
+
+def one_by_one(total: Array, others: Array) -> Array:
+    """The others onto ``total``, from first to last. Shapes: (rows,), (rows, n) -> (rows,)."""
+    for k in range(others.shape[1]):
+        total = total + others[:, k]
+    return total
+
+
+def row_sums(x: Array) -> Array:
+    """The sum of each row of a matrix that begins where vectors do; a row's own vectors begin where addresses allow.
+
+    Shapes: (rows, n) -> (rows,).
+    """
+    total = np.empty(len(x), np.float32)
+    for first in range(LANES):  # rows of one place in a vector together
+        rows = slice(first, None, LANES)
+        total[rows] = aligned_sums(x[rows], -first * x.shape[1] % LANES)
+    return total
+
+
+def aligned_sums(x: Array, start: int) -> Array:
+    """Two vectors of partial sums from ``start`` on, then what is before and behind. Shapes: (rows, n) -> (rows,)."""
+    start = min(start, x.shape[1])
+    vectors = (x.shape[1] - start) // LANES
+    if not vectors:
+        return one_by_one(x[:, 0], x[:, 1:])
+    end, pairs = start + vectors * LANES, vectors // 2
+    body = x[:, start:end].reshape(len(x), vectors, LANES)
+    sums = body[:, 0]
+    if vectors > 1:
+        other = body[:, 1]
+        for k in range(1, pairs):
+            sums, other = sums + body[:, 2 * k], other + body[:, 2 * k + 1]
+        sums = sums + other
+        if vectors > 2 * pairs:
+            sums = sums + body[:, -1]
+    return one_by_one(one_by_one(joined(sums), x[:, :start]), x[:, end:])
+
+
+def exp(x: Array) -> Array:
+    """``pexp_float`` in whole vectors, the C library's ``expf`` in what is left. Shape as ``x``."""
+    return _in_vectors(x, _exp, partial(libm.apply, "expf"))
+
+
+def exp_of_rows(x: Array) -> Array:
+    """The same with a tail to each row, where it is summed as it comes. Shape (rows, n)."""
+    body = x.shape[1] // LANES * LANES
+    return np.concatenate([_exp(x[:, :body]), libm.apply("expf", x[:, body:])], axis=1)
+
+
+def logistic(x: Array) -> Array:
+    """``scalar_logistic_op<float>`` (``src/Core/functors/UnaryFunctors.h``). Shape as ``x``."""
+    return _in_vectors(x, _logistic, _logistic_alone)
+
+
+def tanh(x: Array) -> Array:
+    """``ptanh_float`` (``src/Core/arch/Default/GenericPacketMathTrig.h``), one by one too. Shape as ``x``."""
+    x = np.clip(x, -TANH_IS_ONE, TANH_IS_ONE)
+    x2 = x * x
+    return np.asarray(((x2 * x) * _polynomial(TANH_ABOVE, x2) + x) / _polynomial(TANH_BELOW, x2))
+
+
+def _in_vectors(x: Array, vectors: Callable[[Array], Array], tail: Callable[[Array], Array]) -> Array:
+    flat = x.reshape(-1)
+    body = flat.size // LANES * LANES
+    return np.concatenate([vectors(flat[:body]), tail(flat[body:])]).reshape(x.shape)
+
+
+def _exp(x: Array) -> Array:
+    """``src/Core/arch/Default/GenericPacketMathFunctions.h``: ``2**m * p(r)``, ``x = m * log(2) + r``."""
+    kept = np.clip(x, EXP_LOW, EXP_HIGH)
+    m = np.rint(kept * LOG2_E)
+    r, half = _remainder(kept, m), np.trunc((m + 254) / 2).astype(np.int32) - 127
+    r2 = r * r
+    even = r2 * (r2 * EXP[6] + EXP[4]) + EXP[2]
+    y = r2 * (r * (r2 * EXP[5] + EXP[3]) + even) + (r + ONE)
+    return np.asarray(np.ldexp(np.ldexp(y, half), m.astype(np.int32) - half))
+
+
+def _logistic(x: Array) -> Array:
+    """Of ``exp(x / 2)``, squared."""
+    halved = np.minimum(x, LOGISTIC_IS_ONE) * HALF
+    m = np.floor(halved * LOG2_E + HALF)
+    r = _remainder(halved, m)
+    r2 = r * r
+    p = r2 * (r * (r2 * LOGISTIC[5] + LOGISTIC[3]) + (r2 * LOGISTIC[4] + LOGISTIC[2])) + (r + ONE)
+    root = np.ldexp(p, m.astype(np.int32))
+    e = root * root
+    return np.where(x < EXP_LOW, np.float32(0), e / (ONE + e))
+
+
+def _logistic_alone(x: Array) -> Array:
+    e = libm.apply("expf", np.minimum(x, LOGISTIC_IS_ONE))
+    return np.asarray(e / (ONE + e))
+
+
+def _remainder(x: Array, m: Array) -> Array:
+    """``x - m * log(2)``, the logarithm in two parts. Shape as ``x``."""
+    return np.asarray(m * MINUS_LOG_2_LOW + (m * MINUS_LOG_2_HIGH + x))
+
+
+def _polynomial(coefficients: Sequence[np.float32], x: Array) -> Array:
+    """Horner's scheme, the highest power first. Shape as ``x``."""
+    total = np.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        total = total * x + coefficient
+    return total

@@ -1,0 +1,180 @@
+"""Curves and sums as XNNPACK makes them on processors with AVX-512; floats below the smallest normal one are zeros.
+
+XNNPACK: ``src/configs/unary-elementwise-config.c``, ``reduce-config.c``, ``raddstoreexpminusmax-config.c`` choose the
+kernels; each function names its own.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+
+from quantdiff.quant import Array
+from quantdiff.sim.floats.elementwise import added_in_order, flushed, fused_multiply_add
+from quantdiff.sim.node import NoKernel
+from quantdiff.sim.processor import has_avx512
+
+LANES, AT_ONCE, NINE = 16, 4, 9
+"""Floats in a vector, vectors of ``softmax`` in one round, taps of a pool in one."""
+ONE, HALF = np.float32(1), np.float32(0.5)
+
+
+def _hex(*numbers: str) -> tuple[np.float32, ...]:
+    return tuple(np.float32(float.fromhex(number)) for number in numbers)
+
+
+LOG2_E, SIXTH = _hex("0x1.715476p+0", "0x1.555556p-3")
+LOGISTIC_BIAS, LOGISTIC_1, LOGISTIC_HIGH, LOGISTIC_LOW = _hex(
+    "0x1.8p18", "0x1.0000F6p0", "-0x1.62E43p-1", "0x1.05C61p-29"
+)
+POWERS = np.asarray(
+    _hex(
+        *("0x1.000000p+0", "0x1.059B0Ep+0", "0x1.0B5586p+0", "0x1.11301Ep+0", "0x1.172B84p+0", "0x1.1D4874p+0"),
+        *("0x1.2387A6p+0", "0x1.29E9E0p+0", "0x1.306FE0p+0", "0x1.371A74p+0", "0x1.3DEA64p+0", "0x1.44E086p+0"),
+        *("0x1.4BFDAEp+0", "0x1.5342B6p+0", "0x1.5AB07Ep+0", "0x1.6247ECp+0", "0x1.6A09E6p+0", "0x1.71F75Ep+0"),
+        *("0x1.7A1148p+0", "0x1.82589Ap+0", "0x1.8ACE54p+0", "0x1.93737Cp+0", "0x1.9C4918p+0", "0x1.A5503Cp+0"),
+        *("0x1.AE89FAp+0", "0x1.B7F770p+0", "0x1.C199BEp+0", "0x1.CB720Ep+0", "0x1.D5818Ep+0", "0x1.DFC974p+0"),
+        *("0x1.EA4AFAp+0", "0x1.F50766p+0"),
+    )
+)
+"""``2**(i / 32)``."""
+FAR = np.float32(-1000)
+"""Below it ``exp`` is 0 whatever the value."""
+EXP_BIAS, EXP_HIGH, EXP_LOW, EXP_IS_ZERO = _hex("0x1.8000FEp23", "-0x1.62E4p-1", "-0x1.7F7D1Cp-20", "-0x1.5D589Ep6")
+EXP = _hex("0x1.0F9F9Cp-7", "0x1.573A1Ap-5", "0x1.555A80p-3", "0x1.FFFDC6p-2", "0x1.FFFFF6p-1")
+TANH_IS_ONE = np.float32(7.9807181358e00)
+TANH_ABOVE = tuple(map(np.float32, (1.4248920266e-08, 2.1235626264e-05, 3.5330520477e-03, 1.3412411511e-01, 1)))
+TANH_BELOW = tuple(map(np.float32, (8.1365948290e-07, 3.3472978976e-04, 2.6018999517e-02, 4.6745735407e-01, 1)))
+
+
+def check_processor() -> None:
+    """Refuse where other kernels run, of which nothing is known here."""
+    if not has_avx512():
+        raise NoKernel("XNNPACK's kernels for processors without AVX-512, which are not simulated")
+
+
+def logistic(x: Array) -> Array:
+    """``src/f32-vsigmoid/avx512f-rr2-lut32-p2-perm2-scalef.c.in``. Shape as ``x``."""
+    check_processor()
+    x = flushed(x)
+    z = np.maximum(-np.abs(x), FAR)
+    n = _fma(z, LOG2_E, LOGISTIC_BIAS)
+    power = POWERS[n.view(np.int32) % len(POWERS)]
+    n = n - LOGISTIC_BIAS
+    t = _fma(n, LOGISTIC_LOW, _fma(n, LOGISTIC_HIGH, z))
+    p = _fma(flushed(t * power), _fma(t, HALF, LOGISTIC_1), power)
+    e = flushed(np.ldexp(p, np.floor(n).astype(np.int32)))
+    y = flushed(e / (e + ONE))
+    return np.where(np.signbit(x), y, ONE - y)
+
+
+def tanh(x: Array) -> Array:
+    """``src/f32-vtanh/rational-9-8.c.in``. Shape as ``x``."""
+    check_processor()
+    x = np.clip(flushed(x), -TANH_IS_ONE, TANH_IS_ONE)
+    x2 = flushed(x * x)
+    return flushed(flushed(x * _polynomial(TANH_ABOVE, x2)) / _polynomial(TANH_BELOW, x2))
+
+
+def hard_swish(x: Array) -> Array:
+    """``src/f32-vhswish/simd.c.in``. Shape as ``x``."""
+    x = flushed(x)
+    return flushed(np.minimum(np.maximum(_fma(x, SIXTH, HALF), np.float32(0)), ONE) * x)
+
+
+def softmax(x: Array) -> Array:
+    """``src/operators/softmax-nc.c``, ``src/f32-raddstoreexpminusmax/avx512f-rr2-p5.c.in``. Shape (…, n)."""
+    check_processor()
+    x = flushed(x)
+    terms = _exp(flushed(x - x.max(axis=-1, keepdims=True)))
+    vectors = _in_vectors(terms)
+    rounds = x.shape[-1] // (LANES * AT_ONCE) * AT_ONCE
+    sums = [_added(vectors[..., first:rounds:2, :]) for first in (0, 1)]
+    total = halved(reduce(np.add, np.moveaxis(vectors[..., rounds:, :], -2, 0), sums[0] + sums[1]))
+    return flushed(terms * (ONE / total)[..., None])
+
+
+def row_sums(x: Array) -> Array:
+    """``src/f32-rsum/simd.c.in``, two vectors of partial sums. Shape: (…, n) -> (…)."""
+    check_processor()
+    x = flushed(x)
+    vectors, whole = _in_vectors(x), x.shape[-1] // LANES
+    paired = whole // 2 * 2
+    even, odd = (_added(vectors[..., first:paired:2, :]) for first in (0, 1))
+    if whole > paired:
+        even = even + vectors[..., paired, :]
+    return halved(reduce(np.add, np.moveaxis(vectors[..., whole:, :], -2, 0), even + odd))
+
+
+def halved(vector: Array) -> Array:
+    """The upper half onto the lower, until one is left (``xnn_reduce_add_f32``). Shape: (…, 16) -> (…)."""
+    while vector.shape[-1] > 1:
+        half = vector.shape[-1] // 2
+        vector = vector[..., :half] + vector[..., half:]
+    return vector[..., 0]
+
+
+def _in_vectors(x: Array) -> Array:
+    """Zeros behind the last values. Shape: (…, n) -> (…, vectors, 16)."""
+    filled = np.concatenate([x, np.zeros((*x.shape[:-1], -x.shape[-1] % LANES), np.float32)], axis=-1)
+    return filled.reshape(*x.shape[:-1], -1, LANES)
+
+
+def _added(vectors: Array) -> Array:
+    """One after another onto zeros. Shape: (…, vectors, 16) -> (…, 16)."""
+    start = np.zeros((*vectors.shape[:-2], LANES), np.float32)
+    return reduce(np.add, np.moveaxis(vectors, -2, 0), start)
+
+
+def _exp(x: Array) -> Array:
+    """Of what is not above 0. Shape as ``x``."""
+    kept = np.maximum(x, FAR)
+    n = _fma(kept, LOG2_E, EXP_BIAS)
+    scale = (n.view(np.int32) << 23).view(np.float32)
+    n = n - EXP_BIAS
+    t = _fma(n, EXP_LOW, _fma(n, EXP_HIGH, kept))
+    return np.where(x < EXP_IS_ZERO, np.float32(0), _fma(flushed(t * scale), _polynomial(EXP, t), scale))
+
+
+def _polynomial(coefficients: tuple[np.float32, ...], x: Array) -> Array:
+    """Horner's scheme by fused multiply-add, the highest power first. Shape as ``x``."""
+    return reduce(lambda total, next_: _fma(total, x, next_), coefficients[1:], np.full_like(x, coefficients[0]))
+
+
+def _fma(a: Array, b: Array | np.float32, c: Array | np.float32) -> Array:
+    a, b, c = np.broadcast_arrays(a, b, c)
+    return flushed(fused_multiply_add(a, b, c))
+
+
+def reduced(x: Array, over: tuple[int, ...], scale: np.float32) -> Array:
+    """Sums over axes times ``scale`` (``src/operators/reduce-nd.c``). Shape: the other axes.
+
+    Neighbours are one axis. Along the last axis ``row_sums``, else one value after another
+    (``src/f32-rdsum/simd.c.in``); what is reduced further out is added to that, already scaled.
+    """
+    inner = [axis for axis in over if all(between in over for between in range(axis, max(over)))]
+    outer = [axis for axis in over if axis not in inner]
+    if max(over) < x.ndim - 1:
+        sums = added_in_order(flushed(x), tuple(inner))
+        return flushed(added_in_order(flushed(sums * scale), tuple(outer)) if outer else sums * scale + np.float32(0))
+    sums = row_sums(x.reshape(*x.shape[: min(inner)], -1))
+    parts = np.moveaxis(sums, outer, range(len(outer))).reshape(
+        -1, *(n for i, n in enumerate(sums.shape) if i not in outer)
+    )
+    return reduce(lambda total, part: _fma(part, scale, total), parts, np.zeros_like(parts[0]))
+
+
+def average(seen: Array, scale: Array) -> Array:
+    """Windows' sums in rounds of nine taps, column by column, times ``scale`` (``src/f32-avgpool/avgpool.c.in``).
+
+    Shapes: seen (n, h, w, taps_h, taps_w, c), zeros beyond the image; scale (h, w, 1) -> (n, h, w, c).
+    """
+    columns = np.moveaxis(flushed(seen), (4, 3), (0, 1))
+    taps = columns.reshape(-1, *columns.shape[2:])
+    taps = np.concatenate([taps, np.zeros((-len(taps) % NINE, *taps.shape[1:]), np.float32)])
+    total = np.zeros(taps.shape[1:], np.float32)
+    for k in range(0, len(taps), NINE):
+        a, b, c, d, e, f, g, h, i = taps[k : k + NINE]
+        total = total + (((c + d) + (e + f)) + (((a + b) + i) + (g + h)))
+    return flushed(total * scale)

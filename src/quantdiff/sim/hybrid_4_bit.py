@@ -1,0 +1,98 @@
+"""Dense layers of float activations on weights of 4 bits, where ``builtin`` has kernels of its own.
+
+LiteRT ``tflite/kernels/fully_connected.cc`` (``EvalHybridDense4Bit``, ``EvalBlockwise4Bit``),
+``internal/optimized/4bit/sse_fully_connected.cc``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantdiff.graph import Tensor
+from quantdiff.quant import Array, round_half_away
+from quantdiff.sim.accumulate import matmul
+from quantdiff.sim.dynamic_input import REACH, asymmetric, xnnpack
+from quantdiff.sim.floats.elementwise import clamped, fused_multiply_add
+from quantdiff.sim.node import Node, NoKernel, quant_of
+from quantdiff.sim.processor import has_avx512_vnni
+from quantdiff.sim.runtime import Runtime
+
+WIDTH, DEPTH, UNSIGNED = 4, 32, 128
+"""Units and depth from which on the packed kernel runs; what makes an int8 value unsigned."""
+OFFSET, LOWEST, HIGH = 7, -8, 127
+"""What packing adds to each weight, the one that it has no room for, and the largest input."""
+
+
+def is_packed(w: Tensor, runtime: Runtime) -> bool:
+    """True where ``builtin`` packs the weights; its other layers of 4 bits are as those of 8."""
+    units, depth = w.shape
+    packs = w.dtype == "int4" and w.is_constant and units >= WIDTH and depth >= DEPTH and depth % 2 == 0
+    return packs and runtime is Runtime.BUILTIN
+
+
+def blocks_of(node: Node) -> Array | None:
+    """The scales of the weights' blocks in float32, None where there are none. Shape: (units, blocks)."""
+    w = node.at(1)
+    if w.blocks is None or node.graph is None:
+        return None
+    scales = node.graph.tensors[w.blocks.scales].data
+    if scales is None or w.blocks.kind != "BlockwiseQuantization":
+        raise NoKernel("blocks whose scales are not stored")
+    return scales.astype(np.float32).reshape(w.shape[0], -1)
+
+
+def dense(node: Node, x: Array, w: Array, bias: Array | None) -> Array:
+    """Compute ``clamp((s_x * -7 * sum(q) * s_w + b) + acc * s_x * s_w)``, each row quantized by its largest magnitude.
+
+    Shapes: x (rows, depth), w (units, depth), bias (units,) -> (rows, units).
+    """
+    if np.any(w == LOWEST):
+        raise NoKernel("a weight of -8, which builtin's packed kernel has no room for")
+    reach = np.abs(x).max(axis=1, keepdims=True)
+    reach = np.where(reach == 0, np.float32(HIGH), reach).astype(np.float64)
+    s_x = (reach / HIGH).astype(np.float32)
+    q = round_half_away(x * (HIGH / reach).astype(np.float32)).astype(np.int32)
+    scale = np.asarray(quant_of(node.at(1)).scale, np.float32)
+    offset = (-OFFSET * q.sum(axis=1, keepdims=True)).astype(np.float32) * s_x * scale
+    acc = matmul(q, (w.astype(np.int32) + OFFSET).T, REACH).astype(np.float32)
+    return clamped(node, (offset if bias is None else offset + bias) + acc * s_x * scale, Runtime.BUILTIN)
+
+
+def dense_of_blocks(x: Array, w: Array, bias: Array | None, scales: Array) -> Array:
+    """Compute ``(sum of acc_k * s_k - z_x * sum of s_k * sum(w_k)) * s_x + b`` over the blocks k, in their order.
+
+    The fused activation is left out, as the kernel leaves it. Shapes: as ``dense``; scales (units, blocks).
+    """
+    dynamic, size = asymmetric(x), x.shape[1] // scales.shape[1]
+    total, sums = np.zeros((len(x), len(w)), np.float32), np.zeros(len(w), np.float32)
+    for k in range(scales.shape[1]):
+        block = w[:, k * size : (k + 1) * size].astype(np.int32)
+        acc = matmul(dynamic.q[:, k * size : (k + 1) * size], block.T, REACH)
+        total = total + acc.astype(np.float32) * scales[:, k]
+        sums = sums + scales[:, k] * block.sum(axis=1).astype(np.float32)
+    real = (total - dynamic.zero_point.astype(np.float32) * sums) * dynamic.scale
+    return np.asarray(real if bias is None else real + bias)
+
+
+def dense_of_blocks_xnnpack(x: Array, w: Array, bias: Array | None, scales: Array) -> Array:
+    """The same in XNNPACK (``src/qd8-f32-qb4w-gemm``), where inputs are unsigned and scales are cut to bfloat16."""
+    if not has_avx512_vnni():
+        raise NoKernel("weights in blocks on a processor without AVX-512 VNNI, whose kernels are not simulated")
+    dynamic, size, scales = xnnpack(x), x.shape[1] // scales.shape[1], as_bfloat16(scales)
+    q, zero_point = dynamic.q + UNSIGNED, (dynamic.zero_point + UNSIGNED).astype(np.float32)
+    blocks = [(w[:, k : k + size].astype(np.int32), q[:, k : k + size]) for k in range(0, x.shape[1], size)]
+    sums = np.zeros(len(w), np.float32)
+    for k, (block, _) in enumerate(blocks):
+        sums = sums - block.sum(axis=1).astype(np.float32) * scales[:, k]
+    total = sums * zero_point
+    for k, (block, values) in enumerate(blocks):
+        acc = matmul(values, block.T, 2 * UNSIGNED).astype(np.float32)
+        total = fused_multiply_add(acc, np.broadcast_to(scales[:, k], acc.shape), total)
+    real = total * dynamic.scale
+    return np.asarray(real if bias is None else real + bias)
+
+
+def as_bfloat16(x: Array) -> Array:
+    """The nearest float32 with 8 bits of mantissa, ties to even. Shape as ``x``."""
+    bits = x.view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
