@@ -6,7 +6,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from quantdiff.lazy import require
 from quantdiff.references.formats import FORMATS, Format, Framework, Options
 
 
@@ -25,9 +24,8 @@ def _save(source: Any, path: Path) -> Path:
 
 
 def _import_framework() -> None:
-    require("onnxruntime", extra="onnx")
+    import_module("quantdiff.references.onnx.reference")
 
 
 ONNX = Framework("onnxruntime", "onnx", _import_framework)
-
 FORMATS.add("onnx", Format((".onnx",), _takes, _open, _save, ONNX))
