@@ -13,6 +13,8 @@ import small_models as models
 from click.testing import CliRunner, Result
 
 from quantdiff.cli import main
+from quantdiff.errors import BadModel
+from quantdiff.references.reference import open_references
 
 QUANTDIFF = f"{sys.executable} -c 'from quantdiff.cli import console; console()'"
 DIFF = "diff m.tflite m.tflite --data d.npz"
@@ -122,3 +124,12 @@ def test_no_argument_waits_for_a_fifo_or_reads_a_device(
     assert result.exit_code == 2, result.output
     assert "unexpected" not in result.stderr
     assert Path(name).stat().st_mode == before.st_mode
+
+
+@pytest.mark.parametrize("place", ["saved_model.pb", "variables/variables.index", "assets/vocabulary.txt"])
+def test_a_fifo_in_a_saved_model_is_found_before_tensorflow_opens_it(tmp_path: Path, place: str) -> None:
+    folder = tmp_path / "saved"
+    (folder / place).parent.mkdir(parents=True)
+    os.mkfifo(folder / place)
+    with pytest.raises(BadModel, match=f"{place}: is a FIFO, which no SavedModel has"):
+        open_references(folder)

@@ -171,3 +171,47 @@ def test_no_more_mismatches_than_elements() -> None:
     mine, theirs = np.zeros((3, 1), np.int8), np.ones((3,), np.int8)
     assert tally([(mine, theirs)]) == (3, 3)
     assert tally([(np.zeros((1, 9), np.int8), np.zeros((4, 1), np.int8))]) == (4, 4)
+
+
+def test_text_cannot_be_fed(tmp_path: Path) -> None:
+    path = tmp_path / "text.tflite"
+    tensors = [T("words", (1,), "string"), T("y", (1,), "string")]
+    path.write_bytes(write_tflite(tensors, [Op("RESHAPE", ["words"], ["y"])], ["words"], ["y"]))
+    result = CliRunner().invoke(main, ["verify", str(path)])
+    assert result.exit_code == 2
+    assert "input 'words' takes text, which cannot be fed" in result.output
+    assert "unexpected" not in result.output
+
+
+def test_a_state_that_a_runtime_damages_is_told(tmp_path: Path) -> None:
+    """LiteRT writes 16 bits of state where the file keeps 8; what it gives, or that it ends, is chance."""
+    tensors = [
+        T("x", (1, 4), scale=0.5),
+        T("f", (2, 4), scale=0.1, data=1),
+        T("t", (2, 3), scale=0.1, data=1),
+        T("s", (1, 6), "int8", scale=0.1, is_variable=True),
+        T("y", (1, 2), scale=0.5),
+    ]
+    options = {"rank": 1, "fusedActivationFunction": 0}
+    path = tmp_path / "svdf.tflite"
+    path.write_bytes(
+        write_tflite(tensors, [Op("SVDF", ["x", "f", "t", None, "s"], ["y"], options, "SVDFOptions")], ["x"], ["y"])
+    )
+    verdict = load_and_verify(path, ["reference"], samples=2).verdicts["reference"]
+    assert verdict.status in ("unsupported", "unavailable")
+
+
+def test_an_output_without_elements_is_read(tmp_path: Path) -> None:
+    """WHERE finds nothing; the interpreter has no view of that, which is no failure."""
+    tensors = [
+        T("x", (1, 4), "int32"),
+        T("z", (1,), "int32", data=9),
+        T("b", (1, 4), "bool"),
+        T("y", (0, 2), "int64", shape_signature=(-1, 2)),
+    ]
+    operators = [Op("EQUAL", ["x", "z"], ["b"]), Op("WHERE", ["b"], ["y"])]
+    path = tmp_path / "nothing.tflite"
+    path.write_bytes(write_tflite(tensors, operators, ["x"], ["b"]))
+    verdict = load_and_verify(path, ["reference"], samples=3).verdicts["reference"]
+    assert [(o.op, o.count) for o in verdict.operators] == [("EQUAL", 12), ("WHERE", 0)]
+    assert verdict.status == "exact"

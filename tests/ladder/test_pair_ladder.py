@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from float_pairs import NETS, Files, dense, ranges, write_pair
 from planted_faults import kernel_changed, range_narrow
-from rich.console import Console
 
 from quantdiff.errors import NotComparable
 from quantdiff.ladder import orders, slices
@@ -28,6 +27,7 @@ from quantdiff.ladder.switches import switches
 from quantdiff.load.tflite import load_tflite
 from quantdiff.report.text.account import warnings
 from quantdiff.report.text.explanation import print_explanation
+from quantdiff.report.text.terminal import Terminal
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import read_tensors, readable_tensors
 from quantdiff.run.tflite import trace_tflite
@@ -211,7 +211,7 @@ def test_the_mean_over_all_orders_by_hand() -> None:
 
 
 def text_of(explanation: Explanation) -> str:
-    console = Console(width=200, file=StringIO())
+    console = Terminal(width=200, file=StringIO())
     with console.capture() as captured:
         print_explanation(explanation, console)
     return captured.get()

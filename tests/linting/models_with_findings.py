@@ -181,6 +181,19 @@ DEPTHWISE = np.moveaxis(np.asarray(ROWS).reshape(4, 4, 8), 0, 2)[np.newaxis]
 ISLAND = [("DEQUANTIZE", f("r")), ("ELU", f("e")), ("QUANTIZE", q("y"))]
 BIG = 2**31 - 1
 
+
+def in_blocks(scales: list[float]) -> bytes:
+    """A dense layer whose weights of 4 bits have a scale for each half of the depth."""
+    details = ("BlockwiseQuantization", {"scales": 1, "zeroPoints": -1, "blockSize": 32})
+    tensors = [
+        T("x", (1, 64), "float32"),
+        T("s", (1, 2), "float16", data=scales),
+        T("w", (1, 64), "int4", raw=bytes(32), details=details),
+    ]
+    tensors.append(T("y", (1, 1), "float32"))
+    return write_tflite(tensors, [Op("FULLY_CONNECTED", ["x", "w"], ["y"], NONE, version=13)], ["x"], ["y"])
+
+
 FIRES: dict[str, dict[str, bytes]] = {
     "AXIS01": {"a bias along axis 3": dense(s_w=EACH, b_axis=3)},
     "AXIS02": {
@@ -242,6 +255,7 @@ FIRES: dict[str, dict[str, bytes]] = {
                 "boxes and scores, moved": moved("RESHAPE", [Op("QUANTIZE", ["x"], ["a"])], q("x", 0.001), q("a"),
                                                  joint="CONCATENATION"),
                 "uint8": two("CONCATENATION", (0.5, 0.001, 0.5), "uint8")},
+    "SCALE06": {"zero": in_blocks([0.5, 0.0]), "too small": in_blocks([0.5, 1e-6])},
     "SHAPE01": {"rank": chain([("TANH", T("y", (4,), "int8", 0.5))]),
                 "size": chain([("TANH", T("y", (1, 5), "int8", 0.5))]),
                 "unranked": chain([("TANH", T("y", (), "int8", 0.5))])},
@@ -333,6 +347,7 @@ SILENT: dict[str, dict[str, bytes]] = {
                                         [Op("MUL", ["x", "e"], ["y"], NONE)], ["x"], ["y"]),
                 "a state that is 0": on_a_state_of_zero(Op("MUL", ["x", "h"], ["y"], NONE)),
                 "joined on one grid": two("CONCATENATION", (0.5, 0.5, 0.5)), "a bit lost": requantized_concat(0.25)},
+    "SCALE06": {"sane": in_blocks([0.5, 0.25])},
     "SHAPE01": {"true": chain([("TANH", q("y"))]),
                 "left open": chain([("TANH", T("y", (1, 9), "int8", 0.5, shape_signature=(1, -1)))])},
     "STATE01": {"two": lstm(("s", "int8"), ("t", "int16")), "of two operators": cells("s", "t"),

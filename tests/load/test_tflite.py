@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -321,3 +322,26 @@ def test_equals_the_object_api(name: str, tmp_path: Path) -> None:
         for tensor in graph.tensors
     ]
     assert ours == of_object_api(MODELS[name])
+
+
+def test_a_zip_archive_behind_the_model_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(CONV)
+    assert load_tflite(path).attached == ()
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("metadata.json", '{"stride": 32}')
+    model = load_tflite(path)
+    assert model.attached == (Metadata("metadata.json", 14),)
+    (tmp_path / "plain").mkdir()
+    assert model.main == load(CONV, tmp_path / "plain").main
+
+
+def test_a_damaged_archive_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(CONV)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("metadata.json", "{}")
+    data = bytearray(path.read_bytes())
+    start = data.index(b"PK\x01\x02")
+    data[start : start + 4] = b"XXXX"
+    assert load(bytes(data), tmp_path).attached == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,10 +15,12 @@ from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, UnknownInputs, bind, wanted_names
 from quantdiff.progress import Progress
+from quantdiff.references.formats import Options, format_of, started_early
 from quantdiff.references.layout import TurnedReference
-from quantdiff.references.reference import Options, Reference, format_of, open_references
+from quantdiff.references.reference import Reference, open_references
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
+from quantdiff.run.input_range import data_warnings
 from quantdiff.run.runtimes import check_installed, check_timeout
 from quantdiff.trace import Trace
 
@@ -117,16 +119,24 @@ def open_pair(
         MissingExtra: a package that a format needs is not installed.
     """
     needed = "tflite" in (format_of(reference), format_of(candidate))
-    with children(settings if needed else replace(settings, runtimes=())) as processes:
-        first, second = (open_model(source, settings, processes, batch) for source in (reference, candidate))
+    with (
+        started_early(reference, candidate),
+        children(settings if needed else replace(settings, runtimes=())) as processes,
+        ExitStack() as opened,
+    ):
+        first, second = (open_model(source, settings, processes, batch, opened) for source in (reference, candidate))
         yield OpenedPair(first, second, tuple(processes))
 
 
 def open_model(
-    source: Source, settings: Settings, processes: list[RuntimeProcess] | None = None, batch: Batch | None = None
+    source: Source,
+    settings: Settings,
+    processes: Sequence[RuntimeProcess] = (),
+    batch: Batch | None = None,
+    opened: ExitStack | None = None,
 ) -> Opened:
-    """One model, for each of the runtimes that were started; raises as ``open_pair``."""
-    options = Options(settings.allow_lambda, settings.custom_objects, tuple(processes or ()), batch)
+    """One model, for each of the runtimes that were started; raises as ``open_pair``. ``opened`` closes it."""
+    options = Options(settings.allow_lambda, settings.custom_objects, tuple(processes), batch, opened)
     return Opened(name_of(source), open_references(source, options))
 
 
@@ -137,8 +147,8 @@ def name_of(source: Source) -> str:
     return str(source) if isinstance(source, str | Path) else str(source.name)
 
 
-def check_inputs(pair: OpenedPair, batch: Batch) -> None:
-    """Refuse data whose names fit no input, before anything runs.
+def check_inputs(pair: OpenedPair, batch: Batch) -> tuple[str, ...]:
+    """Refuse data whose names fit no input, before anything runs; gives what a reader must know of the others.
 
     Raises:
         BadData: says which names both models want; or shapes do not fit.
@@ -153,6 +163,7 @@ def check_inputs(pair: OpenedPair, batch: Batch) -> None:
             names = "; ".join(f"{each.name} takes {wanted_names(each.inputs)}" for each in engines)
             arrays = ", ".join(batch.arrays)
             raise BadData(f"{batch.source}: arrays {arrays} do not say which input each of them is: {names}") from error
+    return () if pair.candidate.file is None else data_warnings(pair.candidate.file, batch)
 
 
 def trace_one(reference: Reference, batch: Batch, progress: Progress) -> Trace:

@@ -18,12 +18,13 @@ from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.prediction import Tell, predict, unheard
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.runtime_ladder import explain_runtimes
-from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.runtimes import check_installed, entry_of, installed, rules_of
 from quantdiff.run.versions import versions
 
@@ -73,7 +74,7 @@ def explain(
         QuantdiffError: a model or the data cannot be read or do not fit each other, or the reference cannot run. A
             runtime on which the candidate fails is a ``Failure``.
     """
-    batch = data if isinstance(data, Batch) else load_batch(Path(data))
+    batch = load_data(data, candidate)
     here = tuple(name for name in settings.runtimes if name in installed())
     with open_pair(reference, candidate, replace(settings, runtimes=here), batch) as pair:
         return explain_opened(pair, batch, settings, progress, asked)
@@ -84,7 +85,7 @@ def explain_opened(
 ) -> Explanations:
     """As ``explain``, of models that are open."""
     model = pair.candidate.wanted("explain")
-    check_inputs(pair, batch)
+    told = check_inputs(pair, batch)
     pair = laid_out(pair, batch, settings.layouts)
     if asked.single is not None and not 0 <= asked.single[0] < len(batch):
         raise BadData(f"{batch.source}: has {len(batch)} samples, counted from 0; there is no sample {asked.single[0]}")
@@ -95,7 +96,8 @@ def explain_opened(
             found, failures = _against(replace(question, single=asked.single), pair, settings, progress, asked.tell)
     made_by = {"command": "explain", "samples": len(batch), "versions": versions()}
     artifacts = {**pair.artifacts, "data": batch.source}
-    return Explanations(tuple(replace(each, made_by=made_by, artifacts=artifacts) for each in found), tuple(failures))
+    found = [replace(each, made_by=made_by, artifacts=artifacts, of_the_data=told) for each in found]
+    return Explanations(tuple(found), tuple(failures))
 
 
 @contextmanager

@@ -33,11 +33,13 @@ from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.linting.lint import lint_model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.progress import Progress, silent
+from quantdiff.references.formats import started_early
 from quantdiff.report.html.document import page_of
 from quantdiff.report.html.page import Page
 from quantdiff.report.html.provenance import Provenance
 from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.plain import json_text
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.versions import versions
 
 T = TypeVar("T")
@@ -94,7 +96,7 @@ def page_opened(
 def diff_with_page(
     reference: Source,
     candidate: Source,
-    data: str | Path,
+    data: str | Path | Batch,
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
     command: str = "",
@@ -115,7 +117,7 @@ def diff_with_page(
     Raises:
         QuantdiffError: as ``diff``.
     """
-    batch = load_batch(Path(data))
+    batch = load_data(data, candidate)
     with open_pair(reference, candidate, settings, batch) as pair:
         outcome = diff_opened(pair, batch, settings, progress, layers=True)
         return outcome, page_opened(pair, outcome, batch, command)
@@ -143,7 +145,7 @@ def explain_with_page(
     Raises:
         QuantdiffError: as ``diff`` and ``explain``.
     """
-    batch = load_batch(Path(files[2]))
+    batch = load_data(files[2], files[1])
     with open_pair(*files[:2], settings, batch) as pair:
         answer = explain_opened(pair, batch, settings, progress, asked)
         outcome = diff_opened(pair, batch, settings, progress, layers=True)
@@ -168,7 +170,10 @@ def run_page(folder: str | Path, progress: Progress = silent, command: str = "")
     recorded = read_run(home)
     settings = _settings_of(recorded)
     batch = load_batch(home / FILES["data"])
-    with open_pair(home / FILES["qat"], home / FILES["tflite"], settings) as pair:
+    with (
+        started_early(home / FILES["qat"], home / FILES["float"]),
+        open_pair(home / FILES["qat"], home / FILES["tflite"], settings) as pair,
+    ):
         outcome = _measure(home, pair, batch, settings, progress)
         facts = {key: value for key, value in recorded.items() if key in RECORDED}
         notes = outcome.notes if same_figures(outcome, recorded) else (*outcome.notes, OTHER)

@@ -13,7 +13,7 @@ from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.parameters import compare_parameters
 from quantdiff.experiment.trial import Trial
 from quantdiff.flow import tflite_flow
-from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.data import Batch
 from quantdiff.parameters.observe import observe
 from quantdiff.parameters.params import parameters
 from quantdiff.parameters.quantizers import Observed, Parameters
@@ -21,6 +21,7 @@ from quantdiff.parameters.sides import ModelPair
 from quantdiff.progress import Progress, silent
 from quantdiff.references.reference import bound
 from quantdiff.references.tflite.reference import TfliteReference
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.random_input import random_batch
 from quantdiff.run.versions import versions
 
@@ -47,7 +48,7 @@ def params(
     Raises:
         QuantdiffError: a model or the data cannot be read, do not fit each other, or cannot run.
     """
-    batch = load_batch(Path(data)) if isinstance(data, str | Path) else data
+    batch = None if data is None else load_data(data, model)
     if reference is None:
         with children(settings if batch is not None else replace(settings, runtimes=())) as processes:
             opened = open_model(model, settings, processes)

@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import BROKEN_PIPE, INTERRUPTED, TROUBLE, ReaderGone, complain, main, refusal
+from quantdiff.cli.command import BROKEN_PIPE, TROUBLE, ReaderGone, complain, main, refusal
+from quantdiff.cli.endings import status_of
 
 for module in iter_modules(__path__):
     import_module(f"{__name__}.{module.name}")
@@ -84,7 +85,7 @@ def _status() -> int:
             error.show()
         return TROUBLE
     except click.Abort:
-        return INTERRUPTED
+        return status_of(KeyboardInterrupt())
     except (ReaderGone, OSError) as error:  # of ``--help``, which no handler prints
         return _lost(error)
 

@@ -9,11 +9,13 @@ import math
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from quantdiff.cli.endings import status_of, tidy_endings
 from quantdiff.errors import QuantdiffError, reason_of
 from quantdiff.files import destination
 from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen
@@ -21,7 +23,6 @@ from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen
 FOR_CI = ("junit", "github")
 FORMS = ("text", "json", *FOR_CI)
 TROUBLE = 2
-INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 BROKEN_PIPE = 141  # as shells have it, too: the reader of our output is gone, as `head` is when it has seen enough
 CURES = {
     errno.ENOSPC: "make room there",
@@ -45,10 +46,11 @@ def command(function: Handler) -> click.Command:
     @functools.wraps(function)
     def guarded(debug: bool, **options: Any) -> None:
         try:
-            status = function(**options)
-        except KeyboardInterrupt:
+            with tidy_endings(), _begun(options):
+                status = function(**options)
+        except KeyboardInterrupt as end:
             complain("interrupted; nothing half-written remains")
-            status = INTERRUPTED
+            status = status_of(end)
         except Exception as error:
             if debug and not isinstance(error, click.UsageError):
                 raise
@@ -77,6 +79,19 @@ def _trouble(error: Exception, command: str, form: str | None) -> int:
         message, hint = str(error), ""
     _tell_ci(command, message, form)
     return complain(message + hint)
+
+
+def _begun(options: dict[str, Any]) -> AbstractContextManager[None]:
+    """Importing a framework takes longest, so the children that do it start before anything else."""
+    waiting: list[Any] = [options.get(name) for name in ("reference", "candidate", "models")]
+    for value in waiting:  # grows while it is walked
+        waiting += value if isinstance(value, tuple) else ()
+    models = [value for value in waiting if isinstance(value, Path)]
+    if not models:
+        return contextlib.nullcontext()
+    from quantdiff.references.formats import started_early
+
+    return started_early(*models)
 
 
 def complain(message: str) -> int:
@@ -143,6 +158,30 @@ timeout_option = click.option(
     "--timeout", type=Number(min=0, min_open=True, max=SILENCE_AT_MOST), default=120.0, show_default=True,
     help="Seconds that a runtime may be silent.",
 )  # fmt: skip
+
+
+def data_option(*, parts: bool = False, required: bool = True) -> Callable[[Handler], Handler]:
+    """``--data`` and ``--images``; the handler takes ``data`` (with ``parts`` several) and ``images``."""
+    forms = ".npz (x, labels y), .npy, .csv, FILE.py:function, a folder of images or WAV files, random[:N], smooth[:N]"
+    several = "; parts of a data set: several times, or their folder" if parts else ""
+
+    def decorated(function: Handler) -> Handler:
+        function = click.option(
+            "--images", metavar="STEPS", help="How images are prepared: 'resize=224x224 center-crop scale=1/255'."
+        )(function)
+        return click.option(
+            "--data", required=required, multiple=parts, type=click.Path(path_type=Path), help=forms + several + "."
+        )(function)
+
+    return decorated
+
+
+def given_data(options: dict[str, Any], candidate: Path) -> Any:
+    """The data set, taken out of ``options`` with how its images are prepared."""
+    from quantdiff.run.data_sources import load_data
+
+    data, images = options.pop("data"), options.pop("images")
+    return None if data is None else load_data(data, candidate, images)
 
 
 class Layout(click.ParamType[tuple[str, str]]):

@@ -11,6 +11,8 @@ from quantdiff.cli.command import (
     TROUBLE,
     command,
     complain,
+    data_option,
+    given_data,
     html_option,
     layout_option,
     reference_options,
@@ -26,7 +28,7 @@ from quantdiff.cli.command import (
 @command
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
-@click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
+@data_option()
 @reference_options
 @layout_option
 @click.option("--sample", type=whole(0), help="With --output: list what makes one difference.")
@@ -35,7 +37,7 @@ from quantdiff.cli.command import (
 @runtime_option
 @tolerance_option
 @timeout_option
-def explain(as_json: bool, reference: Path, candidate: Path, data: Path, html: Path | None, **options: Any) -> int:
+def explain(as_json: bool, reference: Path, candidate: Path, html: Path | None, **options: Any) -> int:
     """Say which operators and mechanisms make the error of the outputs.
 
     REFERENCE is the model that was trained, or a float .tflite; or the same .tflite to tell two runtimes apart: then
@@ -44,6 +46,7 @@ def explain(as_json: bool, reference: Path, candidate: Path, data: Path, html: P
     from quantdiff import api
     from quantdiff.report.text.progress import progress_bar
 
+    data = given_data(options, candidate)
     sample, output = options.pop("sample"), options.pop("output")
     if (sample is None) != (output is None):
         raise click.UsageError("--sample and --output belong together")

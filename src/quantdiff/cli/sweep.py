@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quantdiff.cli.command import (
-    INTERRUPTED,
     TROUBLE,
     Number,
     RuntimeName,
@@ -19,6 +18,7 @@ from quantdiff.cli.command import (
     typed,
     whole,
 )
+from quantdiff.cli.endings import status_of
 from quantdiff.run.runtimes import ALL
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_
     try:
         with progress_bar() as progress, _executor(jobs, dask) as on:
             trials = api.sweep(wanted, store, on, retry_failed=retry_failed, progress=progress)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         done, total = api.count_stored(wanted, store) if store.is_file() else (0, len(wanted.groups()))
         complain(f"stopped; {done} of {total} trials are in {store}. The same command goes on from there")
-        return INTERRUPTED
+        return status_of(end)
     _show(trials, store, as_json)
     if html is not None:
         from quantdiff.report.html.study import study_page

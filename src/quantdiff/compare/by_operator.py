@@ -11,10 +11,12 @@ from quantdiff.bitwise import differing, same_bits
 from quantdiff.compare.verdict import OperatorResult
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
+from quantdiff.sim.enclosures import Enclosure
 from quantdiff.sim.graph.chains import Known, Outcome, attempt, fed_alike, fed_to
+from quantdiff.sim.graph.operators import enclose_operator
 from quantdiff.sim.graph.resources import STATE, keeps_resources
-from quantdiff.sim.graph.simulator import Missing, Simulation, missing_inputs, replay
-from quantdiff.sim.node import node_of
+from quantdiff.sim.graph.simulator import CONTROL, Missing, Simulation, missing_inputs, replay
+from quantdiff.sim.node import NoKernel, node_of
 from quantdiff.sim.registry import kernels
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import kernel_of
@@ -44,7 +46,7 @@ def compare_operators(
     known: dict[tuple[int, Runtime], tuple[tuple[Array | None, ...], Outcome]] = {}
     for operator in graph.operators:
         for group in fed_alike(operator, held_by):
-            for runtime, outcome in _outcomes(graph, operator, held_by[group[0]], group, states).items():
+            for runtime, outcome in _outcomes(graph, operator, held_by[group[0]], group, states, subgraphs).items():
                 held = held_by[runtime]
                 found[runtime].append(_held_against(graph, operator, outcome, held, runtime))
                 known[operator.index, runtime] = fed_to(operator, held), _as_held(operator, outcome, held)
@@ -63,7 +65,7 @@ def _held_against(
     graph: Graph, operator: Operator, outcome: Outcome, held: Values, runtime: Runtime
 ) -> OperatorResult | Missing:
     if isinstance(outcome, Missing):
-        return outcome
+        return _within(graph, operator, held, runtime) or outcome
     pairs = [(y, held[i]) for i, y in zip(operator.outputs, outcome, strict=True) if i in held]
     for mine, theirs in pairs:
         if mine[:1].size != theirs[:1].size:
@@ -71,6 +73,24 @@ def _held_against(
             return Missing(operator.index, operator.op, shapes)
     kernel = kernel_of(node_of(graph, operator), runtime)
     return OperatorResult(operator.index, operator.op, kernel.value, *tally(pairs))
+
+
+def _within(graph: Graph, operator: Operator, held: Values, runtime: Runtime) -> OperatorResult | None:
+    """What lies outside the intervals of an operator that is not simulated to the last bit; None without intervals."""
+    (output, *more) = operator.outputs
+    if more or output not in held:
+        return None
+    try:
+        found = enclose_operator(graph, operator, held, runtime)
+    except NoKernel:
+        return None
+    y = held[output]
+    if found.low.shape[1:] != y.shape[1:]:
+        return None
+    low, high, width = (np.broadcast_to(array, y.shape) for array in (found.low, found.high, found.width))
+    outside = Enclosure(low, high, width).outside(y)
+    kernel = kernel_of(node_of(graph, operator), runtime)
+    return OperatorResult(operator.index, operator.op, kernel.value, y.size, outside, float(np.nanmedian(width)))
 
 
 def _as_held(operator: Operator, outcome: Outcome, held: Values) -> Outcome:
@@ -82,16 +102,21 @@ def _as_held(operator: Operator, outcome: Outcome, held: Values) -> Outcome:
 
 
 def _outcomes(
-    graph: Graph, operator: Operator, held: Values, group: Sequence[Runtime], states: Mapping[Runtime, Simulation]
+    graph: Graph,
+    operator: Operator,
+    held: Values,
+    group: Sequence[Runtime],
+    states: Mapping[Runtime, Simulation],
+    subgraphs: Sequence[Graph],
 ) -> Mapping[Runtime, Outcome]:
     """What the operator gives on each runtime of the group for what they hold; operators on the state were replayed."""
     if states and operator.op in STATE:
         return {runtime: _replayed(operator, states[runtime]) for runtime in group}
     absent = missing_inputs(graph, operator, held)
-    if absent and operator.op in kernels():
+    if absent and (operator.op in kernels() or operator.op in CONTROL):
         why = f"tensor {graph.tensors[absent[0]].name!r} cannot be read from the runtime"
         return dict.fromkeys(group, Missing(operator.index, operator.op, why))
-    return attempt(graph, operator, held, group)
+    return attempt(graph, operator, held, group, subgraphs)
 
 
 def _unread(operator: Operator, outcome: Outcome, held: Values) -> Values:

@@ -14,7 +14,9 @@ from quantdiff.sim.graph.simulator import Missing
 class OperatorResult:
     """One operator, fed with the runtime's own input: elements compared, and how many differ.
 
-    ``kernel`` names the runtime whose kernel ran: ``builtin`` where XNNPACK declines the operator.
+    ``kernel`` names the runtime whose kernel ran: ``builtin`` where XNNPACK declines the operator. Where ``width`` is
+    given, elements were held against intervals, so many units in the last place wide in the median, and
+    ``mismatches`` lie outside.
     """
 
     index: int
@@ -22,12 +24,14 @@ class OperatorResult:
     kernel: str
     count: int
     mismatches: int
+    width: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one runtime gave: ``exact``, ``differs``, ``unsupported``, ``crashed`` or ``unavailable``.
+    """What one runtime gave: ``exact``, ``within``, ``differs``, ``unsupported``, ``crashed`` or ``unavailable``.
 
+    ``within``: no bit is wrong where bits are known, and every other element lies inside its proven interval.
     ``count`` and ``mismatches`` add up the operators; ``chain_…`` are those of the final outputs when the
     simulator runs on its own results; ``delegated_as_expected`` says that XNNPACK took the operators that the
     rules say, by the interpreter's own report; ``faithful`` that reading the tensors between did not change the

@@ -145,6 +145,7 @@ class Explanation(Shown):
     ``unaccounted`` says why there is no real arithmetic, and so no frontier. ``real`` and ``rewritten`` say how near
     the lowered reference, and the file's graph with the reference's constants, come to the reference; ``departs``
     names the first operator at which the graphs part.
+    ``of_the_data`` is what a reader must know of them first.
     ``expected_exactly`` is the share of outputs that the simulator of the runtime gives otherwise than the reference,
     ``expected`` that of the closed form; None where it knows none. ``differences`` are the first outputs that differ,
     each with its rung.
@@ -168,6 +169,7 @@ class Explanation(Shown):
     advice: tuple[Advice, ...] = ()
     unsupported: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    of_the_data: tuple[str, ...] = ()
     unaccounted: str = ""
     frontier: Frontier | None = None
     matching: tuple[Matched, ...] = ()

@@ -9,7 +9,9 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ def load_tflite(path: str | Path) -> Model:
     """
     path = Path(path)
     try:
-        return read_model(_map(path), path)
+        return replace(read_model(_map(path), path), attached=_attached(path))
     except OSError as error:
         raise BadModel(f"{path}: {error.strerror or error}; check the path") from error
     except Damaged as error:
@@ -80,6 +82,17 @@ def read_model(data: memoryview, path: Path | None = None) -> Model:
         version=record["version"],
         path=path,
     )
+
+
+def _attached(path: Path) -> tuple[Metadata, ...]:
+    """The members of a zip archive behind the flatbuffer; none where there is none, or a damaged one."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return ()
+        with zipfile.ZipFile(path) as archive:
+            return tuple(Metadata(entry.filename, entry.file_size) for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return ()
 
 
 def _map(path: Path) -> memoryview:

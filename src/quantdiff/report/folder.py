@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import numpy as np
 from quantdiff.errors import QuantdiffError, reason_of
 from quantdiff.files import FILE, read_file, what_is
 from quantdiff.load.data import Batch
+from quantdiff.run.scratch import scratch
 
 SUMMARY = "summary.csv"
 SUMMARY_AT_MOST = 100_000_000  # bytes
@@ -35,30 +34,32 @@ def staged(out: Path) -> Iterator[Path]:
             refuses.
     """
     made: list[Path] = []
-    try:
-        made += [folder for folder in (out, *out.parents) if not folder.exists()]
-        out.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out))
-    except (OSError, ValueError) as error:
-        raise _cannot_write(out, error) from error
     finished = False
     try:
-        yield folder
-        files = sorted(folder.iterdir())
-        for file in files:
-            _check_place(out / file.name)
-        for file in files:
-            file.replace(out / file.name)
-        finished = True
-    except OSError as error:
-        where = Path(error.filename2 or error.filename or out)
-        if error.errno in NOT_OF_FILES or out not in (where, *where.parents):
-            raise
-        raise _cannot_write(out / where.relative_to(folder) if folder in where.parents else where, error) from error
+        with ExitStack() as stack:
+            try:
+                made += [each for each in (out, *out.parents) if not each.exists()]
+                out.mkdir(parents=True, exist_ok=True)
+                folder = stack.enter_context(scratch(".unfinished-", out))
+            except (OSError, ValueError) as error:
+                raise _cannot_write(out, error) from error
+            try:
+                yield folder
+                files = sorted(folder.iterdir())
+                for file in files:
+                    _check_place(out / file.name)
+                for file in files:
+                    file.replace(out / file.name)
+            except OSError as error:
+                where = Path(error.filename2 or error.filename or out)
+                if error.errno in NOT_OF_FILES or out not in (where, *where.parents):
+                    raise
+                inside = folder in where.parents
+                raise _cannot_write(out / where.relative_to(folder) if inside else where, error) from error
+            finished = True
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # somebody else has put something there
-            for parent in () if finished else made:
+        for parent in () if finished else made:
+            with suppress(OSError):  # somebody else has put something there
                 parent.rmdir()
 
 

@@ -15,6 +15,7 @@ from quantdiff.load.data import Batch, Order, Slot, bind
 from quantdiff.load.mapped import release
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.shared_memory import Block
 from quantdiff.trace import Trace, Value
 
 T = TypeVar("T")
@@ -105,10 +106,11 @@ def _by_invocation(array: Array, tensor: Tensor, model: str) -> Array:
 
 
 class Loaded:
-    """A file in a child: in batches where ``batch`` allows it, and sample by sample once that has crashed."""
+    """A file, or ``content`` under its name, in a child: in batches if ``batch`` allows it and none has crashed."""
 
-    def __init__(self, process: RuntimeProcess, path: Path, *, batch: bool) -> None:
+    def __init__(self, process: RuntimeProcess, path: Path, *, batch: bool, content: Block | None = None) -> None:
         self.process, self._path, self._batch, self._ready = process, path, batch, False
+        self._content = content
 
     def ask(self, question: Callable[[], T]) -> T:
         """What the child answers; the file is loaded when it is first asked.
@@ -118,7 +120,7 @@ class Loaded:
         """
         try:
             if not self._ready:
-                self.process.load(self._path, batch=self._batch)
+                self.process.load(self._path, batch=self._batch, content=self._content)
                 self._ready = True
             return question()
         except RuntimeCrashed:

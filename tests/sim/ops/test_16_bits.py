@@ -80,7 +80,8 @@ def pair(op: str) -> Maker:
         s_y = dice.near(s_a * s_b * 15000 if op == "MUL" else max(s_a, s_b))
         tensors = [T("a", shape, "int16", s_a), T("b", shape, "int16", s_b), T("y", shape, "int16", s_y)]
         options = {"fusedActivationFunction": dice.of(0, 0, 1)}
-        options |= {} if op == "MUL" else {"potScaleInt16": False}
+        powers = all(np.log2(scale) == np.rint(np.log2(scale)) for scale in (s_a, s_b, s_y))
+        options |= {} if op == "MUL" else {"potScaleInt16": dice.chance() and not powers}
         feeds = {name: dice.integers(shape, "int16") for name in "ab"}
         return Case(tensors, [Op(op, ["a", "b"], ["y"], options, version=3 if op == "ADD" else 4)], feeds)
 

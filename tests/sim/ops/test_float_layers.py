@@ -41,11 +41,33 @@ def resized(dice: Dice) -> Case:
     return Case(tensors, [Op("RESIZE_BILINEAR", ["x", "s"], ["y"], options, version=3)], {"x": x})
 
 
+def spread(dice: Dice) -> Case:
+    """A transposed convolution; half of them with whole strides in a window, which XNNPACK takes apart."""
+    stride, h, w = dice.of(1, 2, 2, 3), dice.size(2, 7), dice.size(2, 7)
+    taps = (stride * dice.size(1, 2), stride * dice.size(1, 2)) if dice.chance() else (dice.size(1, 4), dice.size(1, 4))
+    padding, many, depth, out = dice.of("SAME", "VALID"), dice.of(1, 1, 2), dice.of(1, 3, 8, 33), dice.of(1, 3, 8, 9)
+    sizes = [n * stride if padding == "SAME" else (n - 1) * stride + k for n, k in zip((h, w), taps, strict=True)]
+    shape = (many, *sizes, out)
+    x, weights = dice.rng.normal(size=(many, h, w, depth)), dice.rng.normal(size=(out, *taps, depth))
+    tensors = [
+        T("s", (4,), "int32", data=shape),
+        T("w", weights.shape, "float32", data=weights),
+        T("x", x.shape, "float32"),
+        T("b", (out,), "float32", data=dice.rng.normal(size=out)),
+        T("y", shape, "float32"),
+    ]
+    names = ["s", "w", "x", "b"] if dice.chance(0.7) else ["s", "w", "x"]
+    options = {"padding": int(padding == "VALID"), "strideH": stride, "strideW": stride}
+    op = Op("TRANSPOSE_CONV", names, ["y"], options, version=3)
+    return Case(tensors, [op], {"x": x.astype(np.float32)})
+
+
 MAKERS: dict[str, Maker] = {
     "BATCH_MATMUL float32": matrices,
     "HARD_SWISH float32": curve("HARD_SWISH"),
     "LOG_SOFTMAX float32": curve("LOG_SOFTMAX"),
     "RESIZE_BILINEAR float32": resized,
+    "TRANSPOSE_CONV float32": spread,
 }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from quantdiff.graph import Tensor
 from quantdiff.linting.finding import Found, Severity, counted
 from quantdiff.linting.registry import check
@@ -32,6 +34,28 @@ def scale_invalid(wiring: Wiring) -> Iterator[Found]:
         if bad:
             yield Found(
                 wiring.tensor(tensor), f"{len(bad)} of {counted(len(tensor.quant.scale), 'scale')}, first {bad[0]:g}"
+            )
+
+
+@check("SCALE06", Severity.WARNING, Wiring)
+def block_scale_lost(wiring: Wiring) -> Iterator[Found]:
+    """Blocks of weights have a scale of 0, or one that float16 holds with few bits.
+
+    The weights of such a block are 0 or in coarse steps of their own: they were all 0, or far below the others of their
+    channel. Quantize per channel, or in larger blocks; if the block is 0 in the float model too, nothing is lost.
+    """
+    tensors = wiring.graph.tensors
+    for tensor in tensors:
+        if tensor.blocks is None or not 0 <= tensor.blocks.scales < len(tensors):
+            continue
+        scales = tensors[tensor.blocks.scales].data
+        if scales is None or scales.dtype.kind != "f":
+            continue
+        lost = np.abs(scales.astype(np.float64)) < np.finfo(np.float16).smallest_normal
+        if lost.any():
+            zero = int(np.count_nonzero(scales == 0))
+            yield Found(
+                wiring.tensor(tensor), f"{counted(int(lost.sum()), 'block')} of {lost.size}, {zero} with scale 0"
             )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from quantdiff.errors import BadModel
 from quantdiff.files import FILE, FOLDER, what_is
-from quantdiff.references.reference import FORMATS, Format, Options
+from quantdiff.references.formats import FORMATS, Format, Framework, Options
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -47,4 +47,10 @@ def _save(source: Any, path: Path) -> Path:
     return file
 
 
-FORMATS.add("keras", Format((".keras", ".h5", "SavedModel folder"), _takes, _open, _save))
+def _import_framework() -> None:
+    import_module("quantdiff.references.keras.frameworks").tfmot()
+
+
+KERAS = Framework("tensorflow", "keras", _import_framework)
+
+FORMATS.add("keras", Format((".keras", ".h5", "SavedModel folder"), _takes, _open, _save, KERAS))

@@ -130,7 +130,7 @@ def _weights(layer: Any) -> dict[str, Array]:
     """The layer's own variables by their last names; those of layers inside it would hide each other."""
     inside = {id(v) for part in _sublayers(layer) for v in part.weights}
     own = unwrapped(layer) is not layer or not inside
-    return {_last(v.name): np.asarray(v) for v in layer.weights if own or id(v) not in inside}
+    return {_last(v.name): np.asarray(v) for v in _variables(layer) if own or id(v) not in inside}
 
 
 def _sublayers(layer: Any) -> Iterator[Any]:
@@ -171,9 +171,14 @@ def _norm(inner: Any, weights: Mapping[str, Array]) -> BatchNorm:
     return BatchNorm(gamma, beta, mean, variance, float(inner.epsilon))
 
 
+def _variables(layer: Any) -> list[Any]:
+    """The weights that hold numbers; Keras counts the words of a vocabulary among them."""
+    return [each for each in layer.weights if hasattr(each, "name")]
+
+
 def _ranges(layer: Any) -> Iterator[TrainedRange]:
     """Every pair of variables ``…_min`` and ``…_max``, with the quantizer that owns it."""
-    variables = {_last(variable.name): np.asarray(variable).ravel() for variable in layer.weights}
+    variables = {_last(variable.name): np.asarray(variable).ravel() for variable in _variables(layer)}
     owners = dict(_quantizers(layer))
     for name, low in variables.items():
         stem = name.removesuffix("_min")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -15,7 +14,8 @@ import numpy as np
 from quantdiff.errors import BadModel, QuantdiffError, reason_of
 from quantdiff.lazy import require
 from quantdiff.load.data import Slot
-from quantdiff.references.keras.admission import admit
+from quantdiff.own_code import module_of
+from quantdiff.references.keras.admission import admit, is_listed
 from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet, safe_mode
 
 KERAS_3 = "3"
@@ -73,23 +73,19 @@ def objects_of(path: Path) -> dict[str, Any]:
         BadModel: no such file, or it fails.
     """
     frameworks()  # sets up which Keras the file finds
-    spec = spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise BadModel(f"{path}: no such Python file; give the one that defines the model's classes")
-    module = module_from_spec(spec)
-    try:
-        with quiet():
-            spec.loader.exec_module(module)
-    except Exception as error:
-        raise BadModel(f"{path}: {type(error).__name__} while it ran: {reason_of(error)}") from error
+    with quiet():
+        module = module_of(path, BadModel)
     return {n: v for n, v in vars(module).items() if isinstance(v, type | FunctionType) and _is_own(n, v, module)}
 
 
 def _is_own(name: str, value: Any, module: ModuleType) -> bool:
     """Whether a file names this itself, rather than for having imported it from Python or a framework to work with."""
     home = value.__module__ or ""
-    foreign = home.partition(".")[0] in sys.stdlib_module_names | FRAMEWORKS
-    return not name.startswith("_") and (home == module.__name__ or not foreign)
+    if home == module.__name__:
+        return not name.startswith("_")
+    package = home.partition(".")[0]
+    foreign = package in sys.stdlib_module_names or (package in FRAMEWORKS and not is_listed(value))
+    return not name.startswith("_") and not foreign
 
 
 def describe(model: Any, name: str) -> KerasModel:
@@ -121,10 +117,7 @@ def slots_of(model: Any) -> tuple[Slot, ...]:
         spec = _spec(model)
         tensors = frameworks().tf.nest.flatten(spec)
         names = tuple(getattr(each, "name", None) or f"input_{i}" for i, each in enumerate(tensors, start=1))
-    return tuple(
-        Slot(given, tuple(tensor.shape), np.dtype(_dtype(tensor)).name)
-        for given, tensor in zip(names, tensors, strict=True)
-    )
+    return tuple(Slot(given, tuple(tensor.shape), _dtype(tensor)) for given, tensor in zip(names, tensors, strict=True))
 
 
 def _spec(model: Any) -> Any:

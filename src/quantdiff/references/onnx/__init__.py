@@ -6,7 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from quantdiff.references.reference import FORMATS, Format, Options
+from quantdiff.lazy import require
+from quantdiff.references.formats import FORMATS, Format, Framework, Options
 
 
 def _takes(source: Any) -> bool:
@@ -23,4 +24,10 @@ def _save(source: Any, path: Path) -> Path:
     raise TypeError("an ONNX model in memory: save it and give its path")
 
 
-FORMATS.add("onnx", Format((".onnx",), _takes, _open, _save))
+def _import_framework() -> None:
+    require("onnxruntime", extra="onnx")
+
+
+ONNX = Framework("onnxruntime", "onnx", _import_framework)
+
+FORMATS.add("onnx", Format((".onnx",), _takes, _open, _save, ONNX))

@@ -14,7 +14,8 @@ from quantdiff.layer import Layer
 from quantdiff.load.data import Batch, Slot
 from quantdiff.load.tflite import load_tflite
 from quantdiff.recording import Recorder
-from quantdiff.references.reference import Count, Options, unheard
+from quantdiff.references.formats import Options
+from quantdiff.references.reference import Count, unheard
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import output_names, slots_of, trace_tflite
 from quantdiff.run.tflite_recorder import TfliteRecorder

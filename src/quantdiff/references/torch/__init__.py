@@ -6,7 +6,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from quantdiff.references.reference import FORMATS, Format, Options, python_function
+from quantdiff.lazy import require
+from quantdiff.own_code import python_function
+from quantdiff.references.formats import FORMATS, Format, Framework, Options
 
 
 def _takes(source: Any) -> bool:
@@ -24,4 +26,10 @@ def _save(source: Any, path: Path) -> Path:
     raise TypeError("a PyTorch program in memory: torch.export.save writes a .pt2; give its path")
 
 
-FORMATS.add("torch", Format((".pt2", "FILE.py:function"), _takes, _open, _save))
+def _import_framework() -> None:
+    require("torch", extra="torch")
+
+
+TORCH = Framework("torch", "torch", _import_framework)
+
+FORMATS.add("torch", Format((".pt2", "FILE.py:function"), _takes, _open, _save, TORCH))

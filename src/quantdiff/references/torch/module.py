@@ -6,7 +6,6 @@ import inspect
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ import numpy as np
 from quantdiff.errors import BadModel, reason_of
 from quantdiff.lazy import require
 from quantdiff.load.data import FIRST, Batch
+from quantdiff.own_code import function_of
 from quantdiff.quant import Array
-from quantdiff.references.reference import python_function
 from quantdiff.references.torch.archive import read
 from quantdiff.references.torch.interpreter import Interpreter
 from quantdiff.references.torch.reference import TorchReference
@@ -35,30 +34,13 @@ def open_module(source: Path, batch: Batch | None) -> TorchReference:
     torch = require("torch", extra="torch")
     if batch is None:
         raise BadModel(f"{source}: which sizes the module takes follows from the data, and this command has none")
-    module = _made(source)
+    module = function_of(source, BadModel)()
     if not isinstance(module, torch.nn.Module):
         raise BadModel(f"{source}: gives a {type(module).__name__}, not a torch.nn.Module; let it return the network")
     notes = tuple(_notes(source, module))
     exported = read(source, _exported(torch, source, module.eval(), batch))
     exported = replace(exported, notes=(*exported.notes, *notes))
     return TorchReference(exported, Interpreter(exported))
-
-
-def _made(source: Path) -> Any:
-    """Run the file, and the function in it."""
-    file, name = python_function(source) or (source, "")
-    spec = spec_from_file_location(file.stem, file)
-    assert spec is not None
-    assert spec.loader is not None
-    namespace = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(namespace)
-        function = getattr(namespace, name, None)
-        if callable(function):
-            return function()
-    except Exception as error:  # the user's own code
-        raise BadModel(f"{source}: {type(error).__name__} while it ran: {reason_of(error)}") from error
-    raise BadModel(f"{source}: {file.name} has no function {name!r}; name the one that returns the network")
 
 
 def _notes(source: Path, module: Any) -> Iterator[str]:

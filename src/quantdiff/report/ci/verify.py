@@ -11,6 +11,7 @@ from quantdiff.report.text.verification import verdict_text
 
 STATUS = {
     "exact": Status.PASSED,
+    "within": Status.PASSED,
     "differs": Status.FAILED,
     "unsupported": Status.FAILED,
     "crashed": Status.TROUBLE,
@@ -28,7 +29,8 @@ def _cases(runtime: str, verdict: Verdict, file: str) -> Iterator[Case]:
     yield Case(runtime, "simulated bit for bit", STATUS[verdict.status], verdict_text(verdict), file=file)
     for each in verdict.operators:
         status = Status.FAILED if each.mismatches else Status.PASSED
-        text = f"{each.mismatches:,} of {each.count:,} elements differ"
+        what = "differ" if each.width is None else "lie outside their intervals"
+        text = f"{each.mismatches:,} of {each.count:,} elements {what}"
         yield Case(runtime, f"#{each.index} {each.op}", status, text, file=file)
     for missing in verdict.unsupported:
         yield Case(runtime, f"#{missing.index} {missing.op}", Status.FAILED, f"not simulated: {missing.why}", file=file)

@@ -26,6 +26,7 @@ def inspection_json(inspection: Inspection) -> dict[str, Any]:
             for s in model.signatures
         ],
         "metadata": [{"name": entry.name, "size": entry.size} for entry in model.metadata],
+        "attached": [{"name": entry.name, "size": entry.size} for entry in model.attached],
     }
 
 

@@ -125,6 +125,7 @@ def _by_rungs(explanation: Explanation) -> str:
 
 def warnings(explanation: Explanation) -> Iterator[str]:
     """What a reader must know before the sentence."""
+    yield from explanation.of_the_data
     outside = explanation.saturated
     if outside is not None and outside.share > OUTSIDE:
         yield (

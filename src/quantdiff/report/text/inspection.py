@@ -41,6 +41,8 @@ def heading(model: Model) -> Iterator[str]:
         yield f"signature {printable(signature.key)}: {inputs} → {outputs} ({where})"
     for entry in model.metadata:
         yield f"metadata {printable(entry.name)}: {entry.size} bytes"
+    for entry in model.attached:
+        yield f"zip archive behind the model, {printable(entry.name)}: {entry.size} bytes"
 
 
 def _named(ends: Sequence[tuple[str, int]]) -> str:

@@ -17,6 +17,8 @@ NO_VALUE = "–"
 
 def print_outcome(outcome: Outcome, console: Terminal) -> None:
     """Print accuracies, a block per comparison, and how the numbers came about."""
+    for line in outcome.warnings:
+        console.print(Text(line, style="yellow"), soft_wrap=True)
     if outcome.accuracy:
         console.print(_accuracies(outcome.accuracy))
     for comparison in outcome.comparisons:
@@ -96,7 +98,9 @@ def _footer(outcome: Outcome) -> Iterator[str]:
     if outcome.comparisons and all(c.figures.differing is None for c in outcome.comparisons):
         yield "no integer grid at the output (float or dynamic range): nothing is counted in steps"
     yield from outcome.notes
-    made_by = outcome.made_by
+    made_by, source = outcome.made_by, outcome.artifacts.get("data", "")
+    if " (" in source or ".py:" in source:  # how they were made belongs to the figures
+        yield f"data {source}"
     if "data" in made_by:
         yield f"data {made_by['data']}, {made_by['samples']:,} test samples"
     versions = made_by.get("versions")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from rich.table import Table
@@ -14,6 +14,7 @@ from quantdiff.parameters.quantizers import Parameters, Range, Row
 from quantdiff.report.plain import printable, short
 from quantdiff.report.text.terminal import Terminal
 
+ROWS_AT_MOST = 2_000  # of the table; JSON has them all
 WIDTH_IN_A_FILE = 400  # what explains a row stays on one line
 NO_VALUE = "–"
 COLUMNS = {  # field of a row → heading
@@ -87,7 +88,8 @@ def _table(parameters: Parameters, *, channels: bool) -> Table:
     for name in (*(COLUMNS[name] for name in shown), "scale", "zero point"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("what explains it")
-    for row in chain.from_iterable((row, *(_channels(row) if channels else ())) for row in parameters.rows):
+    rows = chain.from_iterable((row, *(_channels(row) if channels else ())) for row in parameters.rows)
+    for row in islice(rows, ROWS_AT_MOST):
         ends = [_two(getattr(row, name)) for name in shown]
         words = printable("; ".join(reason.text for reason in row.reasons))
         name = printable(_name(row))
@@ -127,9 +129,11 @@ def as_map(row: Row) -> tuple[str, str]:
 
 def _footer(parameters: Parameters) -> Iterator[str]:
     yield ""
+    if len(parameters.rows) > ROWS_AT_MOST:
+        yield f"the first {ROWS_AT_MOST:,} of {len(parameters.rows):,} quantizers; --json has them all"
     for side, names in (("file", parameters.only_reference), ("reference", parameters.only_tflite)):
         if names:
-            yield f"without a partner in the {side}: {', '.join(map(printable, names))}"
+            yield f"without a partner in the {side}: {', '.join(map(short, names))}"
     if parameters.engines:
         yield f"observed on {parameters.made_by.get('samples')} samples: {', '.join(parameters.engines)}"
     yield from parameters.notes

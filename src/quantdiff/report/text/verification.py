@@ -11,7 +11,14 @@ from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.report.plain import printable
 from quantdiff.report.text.terminal import Terminal
 
-STYLE = {"exact": "green", "differs": "red", "unsupported": "yellow", "crashed": "red", "unavailable": "yellow"}
+STYLE = {
+    "exact": "green",
+    "within": "green",
+    "differs": "red",
+    "unsupported": "yellow",
+    "crashed": "red",
+    "unavailable": "yellow",
+}
 
 
 def verification_document(found: Verification) -> dict[str, Any]:
@@ -34,7 +41,14 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "why": verdict.why,
         "doubt": verdict.doubt,
         "operators": [
-            {"index": o.index, "op": o.op, "kernel": o.kernel, "count": o.count, "mismatches": o.mismatches}
+            {
+                "index": o.index,
+                "op": o.op,
+                "kernel": o.kernel,
+                "count": o.count,
+                "mismatches": o.mismatches,
+                **({} if o.width is None else {"within": True, "width": o.width}),
+            }
             for o in verdict.operators
         ],
         "unsupported": [{"index": m.index, "op": m.op, "why": m.why} for m in verdict.unsupported],
@@ -71,11 +85,21 @@ def _sentence(runtime: str, verdict: Verdict) -> Text:
     return Text.assemble((runtime, "bold"), ": ", status, f": {printable(verdict_text(verdict))}")
 
 
+def _intervals(verdict: Verdict) -> str:
+    """How many elements were held against intervals, and how wide those are."""
+    enclosed = [o for o in verdict.operators if o.width is not None]
+    if not enclosed:
+        return ""
+    count, widest = sum(o.count for o in enclosed), max(o.width or 0.0 for o in enclosed)
+    return f"; {count:,} of them against proven intervals, at most {widest:.1f} units in the last place wide"
+
+
 def verdict_text(verdict: Verdict) -> str:
     """The verdict in words: why a runtime failed, or what differs."""
     if verdict.why:
         return verdict.why
     text = f"{verdict.mismatches:,} of {verdict.count:,} elements differ, each operator on the runtime's input"
+    text += _intervals(verdict)
     if verdict.chain_count:
         text += f"; {verdict.chain_mismatches:,} of {verdict.chain_count:,} outputs when the simulator runs alone"
     if not verdict.faithful:

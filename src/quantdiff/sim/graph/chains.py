@@ -15,7 +15,14 @@ from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
 from quantdiff.sim.graph.operators import Outputs, compare_operator_on_each, run_operator_on_each
 from quantdiff.sim.graph.resources import STATE, keeps_resources
-from quantdiff.sim.graph.simulator import Missing, Simulation, missing_inputs, simulate
+from quantdiff.sim.graph.simulator import (
+    CONTROL,
+    Missing,
+    Simulation,
+    missing_inputs,
+    run_control,
+    simulate,
+)
 from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
 
@@ -59,7 +66,7 @@ def simulate_each(
                 for runtime in group:
                     skipped[runtime].append(operator.index)
                 continue
-            for runtime, outcome in recalled(graph, operator, held, group, known).items():
+            for runtime, outcome in recalled(graph, operator, held, group, known, subgraphs).items():
                 if isinstance(outcome, Missing):
                     missing[runtime].append(outcome)
                 else:
@@ -81,7 +88,12 @@ def fed_to(operator: Operator, held: Mapping[int, Array]) -> tuple[Array | None,
 
 
 def recalled(
-    graph: Graph, operator: Operator, held: Mapping[int, Array], group: Sequence[Runtime], known: Known
+    graph: Graph,
+    operator: Operator,
+    held: Mapping[int, Array],
+    group: Sequence[Runtime],
+    known: Known,
+    subgraphs: Sequence[Graph] = (),
 ) -> dict[Runtime, Outcome]:
     """The outputs per runtime, computed only where they are not known for these very arrays."""
     fed, found = fed_to(operator, held), dict[Runtime, Outcome]()
@@ -90,19 +102,25 @@ def recalled(
         if outcome is not None and all(a is b for a, b in zip(before, fed, strict=True)):
             found[runtime] = outcome
     left = tuple(runtime for runtime in group if runtime not in found)
-    return found | (united(attempt(graph, operator, held, left)) if left else {})
+    return found | (united(attempt(graph, operator, held, left, subgraphs)) if left else {})
 
 
 def attempt(
-    graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]
+    graph: Graph,
+    operator: Operator,
+    values: Mapping[int, Array],
+    runtimes: Sequence[Runtime],
+    subgraphs: Sequence[Graph] = (),
 ) -> dict[Runtime, Outcome]:
     """The outputs per runtime; one without a kernel does not stop the others."""
     try:
+        if operator.op in CONTROL:
+            return {r: run_control(graph, operator, values, r, subgraphs) for r in runtimes}
         return dict(run_operator_on_each(graph, operator, values, runtimes))
     except NoKernel as error:
         if len(runtimes) == 1:
             return {runtimes[0]: Missing(operator.index, operator.op, str(error))}
-    alone = [attempt(graph, operator, values, (runtime,)) for runtime in runtimes]
+    alone = [attempt(graph, operator, values, (runtime,), subgraphs) for runtime in runtimes]
     return {runtime: outcome for outcomes in alone for runtime, outcome in outcomes.items()}
 
 

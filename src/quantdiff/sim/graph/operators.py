@@ -11,7 +11,8 @@ import numpy as np
 
 from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node, NoKernel, node_of
+from quantdiff.sim.enclosures import ENCLOSURES, Enclosure, joined
+from quantdiff.sim.node import Node, NoKernel, fitting, node_of
 from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.runtime import Runtime
@@ -22,8 +23,6 @@ Results = Rounded | Sequence[Outputs]
 Result = TypeVar("Result")
 ELEMENTS_AT_ONCE, BLOCKED_AT_ONCE = 2**19, 2**25
 """Input and output elements of the samples that go through a kernel together; more where it works in blocks itself."""
-UNFIT = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError)
-"""What a kernel raises over a file that makes no sense: shapes, indices, types, an input left out (None)."""
 BLOCKED_TYPES = ("int8", "uint8")
 
 
@@ -86,8 +85,30 @@ def run_operator_on_each(
             stacks[same] = _stack([call.sampled(array) for array in arrays], call.node)
         return stacks[same]
 
-    outputs = {r: tuple(stacked(k, i) for i in range(len(operator.outputs))) for k, r in enumerate(call.runtimes)}
+    with fitting():
+        outputs = {r: tuple(stacked(k, i) for i in range(len(operator.outputs))) for k, r in enumerate(call.runtimes)}
     return {runtime: outputs[call.ran_by[runtime]] for runtime in runtimes}
+
+
+def enclose_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime) -> Enclosure:
+    """An interval for each element of the one output of an operator that has no kernel here.
+
+    Shapes: (samples, *shape of the output).
+
+    Raises:
+        NoKernel: there is none for this op, these types or this runtime, or it is too wide to prove anything.
+    """
+    kernels()  # the ops register their intervals too
+    function = ENCLOSURES.get(operator.op)
+    if function is None:
+        raise NoKernel("no interval")
+    call = _prepared(graph, operator, values, (runtime,), Kernel(_no_array, batched=False, shared=False))
+    (ran_by,) = call.runtimes
+    return joined([function(call.node, *arguments, runtime=ran_by) for arguments in _arguments(call)])
+
+
+def _no_array(node: Node, *_: Array | None, runtime: Runtime) -> Array:
+    raise NoKernel(f"{node.operator.op} on {runtime.value} has intervals alone")
 
 
 def compare_operator_on_each(
@@ -116,13 +137,14 @@ def _prepared(
     kernel = kernel or kernels().get(operator.op)
     if kernel is None:
         raise NoKernel("no kernel")
-    held = [values.get(i) for i in operator.inputs]
-    node = node_of(graph, operator)
-    count = max((len(array) for array in held if array is not None), default=1)
-    feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
-    ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
-    node = _as_fed(node, held)
-    return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
+    with fitting():
+        held = [values.get(i) for i in operator.inputs]
+        node = node_of(graph, operator)
+        count = max((len(array) for array in held if array is not None), default=1)
+        feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
+        ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
+        node = _as_fed(node, held)
+        return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
 
 
 def _as_fed(node: Node, held: Sequence[Array | None]) -> Node:
@@ -152,6 +174,14 @@ def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
 
 def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
     """What ``take`` makes of the kernel's results, an entry per runtime, for some samples after the others."""
+    for arguments in _arguments(call):
+        with fitting(), np.errstate(all="ignore"):
+            result = take(_results(call, arguments))
+        yield result
+
+
+def _arguments(call: Call) -> Iterator[list[Array | None]]:
+    """What each call of the kernel is given: constants, and some samples after the others."""
     step = call.at_once or 1
     for start in range(0, call.count, step):
         arguments: list[Array | None] = []
@@ -160,12 +190,7 @@ def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
                 arguments.append(feed[start : start + step, 0] if call.at_once else feed[start])
             else:
                 arguments.append(None if tensor is None else _stored(tensor))
-        try:
-            with np.errstate(all="ignore"):
-                result = take(_results(call, arguments))
-        except UNFIT as error:
-            raise NoKernel(f"its tensors do not fit together here: {error}") from error
-        yield result
+        yield arguments
 
 
 def _stored(tensor: Tensor) -> Array | None:

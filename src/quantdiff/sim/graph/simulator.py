@@ -8,13 +8,15 @@ from functools import partial
 
 import numpy as np
 
-from quantdiff.graph import Graph, Operator
+from quantdiff.graph import Graph, Operator, dense_values
 from quantdiff.quant import Array
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.resources import STATE, Resources, keeps_resources, one_by_one
 from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
 
+CONTROL, ROUNDS = ("IF", "WHILE"), 2**16
+"""Operators whose bodies are subgraphs, and how long a loop may be."""
 Operate = Callable[[Operator, Mapping[int, Array]], tuple[Array, ...]]
 
 
@@ -47,7 +49,7 @@ def simulate(graph: Graph, inputs: Sequence[Array], runtime: Runtime, subgraphs:
     ``sim/graph/chains.py`` simulates several runtimes at once.
     """
     if not keeps_resources(graph):
-        return simulate_by(partial(_stateless, graph, runtime), graph, inputs, runtime)
+        return simulate_by(partial(_stateless, graph, subgraphs, runtime), graph, inputs, runtime)
     return _stream(graph, dict(zip(graph.inputs, inputs, strict=True)), runtime, subgraphs, graph.operators)
 
 
@@ -61,8 +63,56 @@ def replay(graph: Graph, values: Mapping[int, Array], runtime: Runtime, subgraph
     return _stream(graph, values, runtime, subgraphs, [step for step in graph.operators if step.op in STATE])
 
 
-def _stateless(graph: Graph, runtime: Runtime, operator: Operator, values: Mapping[int, Array]) -> tuple[Array, ...]:
+def _stateless(
+    graph: Graph, subgraphs: Sequence[Graph], runtime: Runtime, operator: Operator, values: Mapping[int, Array]
+) -> tuple[Array, ...]:
+    if operator.op in CONTROL:
+        return run_control(graph, operator, values, runtime, subgraphs)
     return run_operator(graph, operator, values, runtime)
+
+
+def run_control(
+    graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime, subgraphs: Sequence[Graph]
+) -> tuple[Array, ...]:
+    """The outputs of IF or WHILE (``tflite/kernels/{if,while}.cc``), whose bodies are other subgraphs of the model.
+
+    Shapes: all (samples, …); each sample goes its own way.
+
+    Raises:
+        NoKernel: something in a body has no kernel, a loop does not end, or shapes depend on the sample.
+    """
+    held = [values[i] if i in values else dense_values(graph.tensors[i])[None] for i in operator.inputs]
+    count = max(map(len, held), default=1)
+    given = [np.broadcast_to(array, (count, *array.shape[1:])) for array in held]
+    step = _if if operator.op == "IF" else _while
+    samples = [step(operator, [array[k] for array in given], runtime, subgraphs) for k in range(count)]
+    if len({tuple(array.shape for array in outputs) for outputs in samples}) > 1:
+        raise NoKernel("the shapes that it gives depend on the data")
+    return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))
+
+
+def _if(operator: Operator, given: list[Array], runtime: Runtime, subgraphs: Sequence[Graph]) -> list[Array]:
+    branch = "then" if np.all(given[0]) else "else"
+    return _body(operator, f"{branch}_subgraph_index", given[1:], runtime, subgraphs)
+
+
+def _while(operator: Operator, given: list[Array], runtime: Runtime, subgraphs: Sequence[Graph]) -> list[Array]:
+    for _ in range(ROUNDS):
+        (goes_on,) = _body(operator, "cond_subgraph_index", given, runtime, subgraphs)
+        if not np.all(goes_on):
+            return given
+        given = _body(operator, "body_subgraph_index", given, runtime, subgraphs)
+    raise NoKernel(f"a loop of more than {ROUNDS} rounds")
+
+
+def _body(
+    operator: Operator, which: str, given: list[Array], runtime: Runtime, subgraphs: Sequence[Graph]
+) -> list[Array]:
+    body = subgraphs[int(str(operator.options.get(which, 0)))]
+    found = simulate(body, [array[None] for array in given], runtime, subgraphs)
+    for item in found.missing:
+        raise NoKernel(f"in its subgraph {body.name!r}, operator {item.index} {item.op}: {item.why}")
+    return [found.values[i][0] for i in body.outputs]
 
 
 def _stream(

@@ -42,6 +42,10 @@ NARROW = 8
 MULTIPLIER_BITS = 20
 
 
+NEARLY_WHOLE = 1e-3
+"""How far a logarithm of base 2 may be from a whole one (``CheckedLog2``)."""
+
+
 @kernel("ADD", shared=True)
 def add(node: Node, a: Array, b: Array, *, runtimes: Sequence[Runtime]) -> tuple[Array, ...]:
     """Compute ``y = clamp(z_y + (s_a (a - z_a) + s_b (b - z_b)) / s_y)``. Shapes broadcast."""
@@ -61,9 +65,9 @@ def add_or_subtract(node: Node, a: Array, b: Array, sign: int, runtimes: Sequenc
         return tuple(clamped(node, computed(runtime, function, a, b), runtime) for runtime in runtimes)
     if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
-    if node.x.dtype == "int16" and node.option("pot_scale_int16", True):
-        raise NoKernel("16-bit operands whose scales must be powers of two")
     if node.x.dtype == "int16":
+        if set(runtimes) != {Runtime.TFLM}:
+            refuse_powers_of_two(node)
         operands = centred(a, zero_point_of(node.x)), centred(b, zero_point_of(node.at(1)))
         return tuple(of_16_bits(node, *operands, sign, runtime) for runtime in runtimes)
     shape = np.broadcast_shapes(a.shape, b.shape)
@@ -77,6 +81,13 @@ def add_or_subtract(node: Node, a: Array, b: Array, sign: int, runtimes: Sequenc
         return outputs[key]
 
     return tuple(in_8_bits(node, sign, runtime, by) for runtime in runtimes)
+
+
+def refuse_powers_of_two(node: Node) -> None:
+    """LiteRT has a kernel of shifts for 16 bits, where the file asks for it and all scales are powers of two."""
+    powers = [np.log(scale_of(tensor)) * np.float32(1 / np.log(2)) for tensor in (node.x, node.at(1), node.y)]
+    if node.option("pot_scale_int16", True) and all(abs(power - np.rint(power)) < NEARLY_WHOLE for power in powers):
+        raise NoKernel("16-bit operands whose scales are powers of two, which LiteRT shifts")
 
 
 def in_8_bits(node: Node, sign: int, runtime: Runtime, by: Callable[[Terms], Array]) -> Array:

@@ -51,7 +51,7 @@ def by_float(x: Array, size: Array, corners: bool, centres: bool, runtime: Runti
     if runtime is Runtime.XNNPACK:
         return by_differences(x, size, corners, centres)
     if runtime is Runtime.BUILTIN and x.dtype != np.float32:
-        raise NoKernel("uint8, which the fast kernel interpolates in an order of its own")
+        raise NoKernel("uint8, which the fast kernels interpolate in an order of their own")
     if runtime is Runtime.BUILTIN and not (corners or centres) and tuple(size) == (2 * x.shape[1], 2 * x.shape[2]):
         return doubled(x)
     rows, columns = (in_float(have, int(want), corners, centres) for have, want in zip(x.shape[1:3], size, strict=True))

@@ -8,8 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.floats.elementwise import plain
+from quantdiff.sim.enclosures import Enclosure, enclosure, of_value
+from quantdiff.sim.floats.elementwise import flushed, plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.ops.unary_float import REFINED
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import (
     Rounding,
@@ -23,6 +25,14 @@ from quantdiff.sim.tables.table import every_value, look_up
 
 EXTRA_BITS = 20
 """Bits that the root of an integer keeps behind the point."""
+
+
+@enclosure("RSQRT")
+def refined_inverse_root(node: Node, x: Array, *, runtime: Runtime) -> Enclosure:
+    """XNNPACK's estimate, refined once (``src/f32-vrsqrt/simd-rsqrt.c.in``): as for SQRT."""
+    if runtime is not Runtime.XNNPACK or not plain(node):
+        raise NoKernel(f"type {node.x.dtype}")
+    return of_value(1 / np.sqrt(flushed(x).astype(np.float64)), REFINED)
 
 
 @kernel("RSQRT")

@@ -11,13 +11,19 @@ import math
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
+from quantdiff.sim.enclosures import Enclosure, enclosure, of_sum
 from quantdiff.sim.floats import xnnpack
-from quantdiff.sim.floats.elementwise import added_in_order
+from quantdiff.sim.floats.elementwise import added_in_order, flushed
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.ops.reduce import axes_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize, rint
 from quantdiff.sim.runtime import Runtime
+
+PARTIAL, JOINED = 16, 12
+"""Partial sums at least, and additions that join them and what is left over, at most."""
+SCALED, SQUARED = 3, 1
+"""Roundings beside the additions: the inverse of the number, times it, onto the output; a square."""
 
 
 @kernel("SUM", batched=False)
@@ -27,6 +33,8 @@ def sum_(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
     if x.dtype.kind == "i" and node.x.quant is None:
         return np.asarray(x.sum(axis=over, keepdims=keep), x.dtype)
     if node.x.dtype == "float32":
+        if runtime is Runtime.XNNPACK:
+            refuse_squares(node)
         sums = (
             xnnpack.reduced(x, over, np.float32(1))
             if runtime is Runtime.XNNPACK
@@ -41,6 +49,30 @@ def sum_(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
     if as_bytes:
         return np.asarray(y.clip(0, 255), np.uint8).view(x.dtype)
     return np.asarray(y.clip(*INTEGER_RANGE[node.y.dtype]), x.dtype)
+
+
+@enclosure("SUM", "MEAN")
+def in_any_order(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Enclosure:
+    """Floats that XNNPACK adds in an order that is not known here, or squares on the way. Shape: see the kernels.
+
+    Along the last axis all its kernels for x86 keep sixteen partial sums or more (``src/configs/reduce-config.c``).
+    """
+    if runtime is not Runtime.XNNPACK or node.x.dtype != "float32":
+        raise NoKernel(f"type {node.x.dtype}")
+    over, keep = axes_of(x, axes), bool(node.option("keep_dims", False))
+    count = math.prod(x.shape[axis] for axis in over)
+    additions = min(count - 1, count // PARTIAL + JOINED) if over == (x.ndim - 1,) else count - 1
+    scale = 1 / count if node.operator.op == "MEAN" else 1.0
+    found = of_sum(flushed(x), over, scale, additions + SCALED + SQUARED)
+    kept = [1 if i in over else n for i, n in enumerate(x.shape) if keep or i not in over]
+    return Enclosure(*(array.reshape(kept) for array in (found.low, found.high, found.width)))
+
+
+def refuse_squares(node: Node) -> None:
+    """XNNPACK makes one operator of squares and their sum, which rounds no square (``sum_squared``)."""
+    maker = node.graph.producer(node.x.index) if node.graph else None
+    if maker is not None and (maker.op == "SQUARE" or (maker.op == "MUL" and len(set(maker.inputs)) == 1)):
+        raise NoKernel("squares and their sum, which XNNPACK makes one operator of")
 
 
 def steps(node: Node, total: Array, count: int, runtime: Runtime) -> Array:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, matmul
+from quantdiff.sim.floats.eigen_products import product as eigen_product
+from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.ops.depthwise_conv_2d import round_channels
 from quantdiff.sim.registry import kernel
@@ -35,6 +38,8 @@ def transpose_conv(
     Shapes: shape (4,), w (out, kh, kw, c), x (n, h, w, c), bias (out,) -> shape.
     """
     types = (node.at(2).dtype, node.at(1).dtype, node.y.dtype)
+    if set(types) == {"float32"}:
+        return clamped(node, of_floats(node, [int(size) for size in shape], w, x, bias, runtime), runtime)
     if not is_quantized(node.at(2), "int8", "uint8", "int16") or types not in TYPES:
         raise NoKernel(f"types {types[0]} × {types[1]} -> {types[2]}")
     sums = accumulate(node, [int(size) for size in shape], w, x)
@@ -75,16 +80,59 @@ def from_16_bits(node: Node, sums: Array, bias: Array | None, runtime: Runtime) 
 def accumulate(node: Node, shape: list[int], w: Array, x: Array) -> Array:
     """The sums of products before the bias, as int64."""
     out, taps_h, taps_w, _ = w.shape
-    rows, columns = (
-        Span(size, taps, int(node.option(f"stride_{side}", 1)), want, node.option("padding") == "SAME")
-        for size, taps, side, want in zip(x.shape[1:3], (taps_h, taps_w), "hw", shape[1:3], strict=True)
-    )
+    rows, columns = spans_of(node, shape, w, x)
     whole = np.zeros((len(x), rows.whole, columns.whole, out), np.int64)
     centred_x, centred_w = centred(x, zero_point_of(node.at(2))), centred(w, zero_point_of(node.at(1)))
     for i in range(taps_h):
         for j in range(taps_w):
             whole[:, rows.at(i), columns.at(j)] += matmul(centred_x, centred_w[:, i, j].T).astype(np.int64)
-    return whole[:, rows.before : rows.before + shape[1], columns.before : columns.before + shape[2]]
+    return rows.cut(columns, whole)
+
+
+def of_floats(node: Node, shape: list[int], w: Array, x: Array, bias: Array | None, runtime: Runtime) -> Array:
+    """Floats: LiteRT goes through the inputs, the bias last; ``builtin`` multiplies them by all taps first (Eigen).
+
+    XNNPACK goes through the taps, from the bias on, by fused multiply-add (``src/indirection.c``,
+    ``xnn_indirection_init_subconv2d``, ``xnn_indirection_init_deconv2d``).
+    """
+    out, taps_h, taps_w, depth = w.shape
+    rows, columns = spans_of(node, shape, w, x)
+    whole = np.zeros((len(x), rows.whole, columns.whole, out), np.float32)
+    taps = [*product(range(taps_h), range(taps_w))]
+    if runtime is Runtime.XNNPACK:
+        whole += 0 if bias is None else flushed(bias)
+        for (i, j), k in product(taps, range(depth)):
+            seen = whole[:, rows.at(i), columns.at(j)]
+            factors = np.broadcast_arrays(flushed(x[..., k, None]), flushed(w[:, i, j, k]), seen)
+            seen[...] = flushed(fused_multiply_add(*factors))
+        return rows.cut(columns, whole)
+    multiplied = patches(x, w) if runtime is Runtime.BUILTIN else None
+    for i, j in reversed(taps):  # the first input that reaches an output comes with the last tap
+        seen = whole[:, rows.at(i), columns.at(j)]
+        if multiplied is not None:
+            seen += multiplied[..., i, j, :]
+        else:
+            for k in range(depth):
+                seen += x[..., k, None] * w[:, i, j, k]
+    y = rows.cut(columns, whole)
+    return y if bias is None else y + bias
+
+
+def patches(x: Array, w: Array) -> Array:
+    """Each input times all taps, image by image. Shapes: x, w as above -> (n, h, w, kh, kw, out)."""
+    out, taps_h, taps_w, depth = w.shape
+    units = w.transpose(1, 2, 0, 3).reshape(-1, depth)
+    made = [eigen_product(image.reshape(-1, depth), units) for image in x]
+    return np.stack(made).reshape(*x.shape[:3], taps_h, taps_w, out)
+
+
+def spans_of(node: Node, shape: list[int], w: Array, x: Array) -> tuple[Span, Span]:
+    """Rows and columns."""
+    rows, columns = (
+        Span(size, taps, int(node.option(f"stride_{side}", 1)), want, node.option("padding") == "SAME")
+        for size, taps, side, want in zip(x.shape[1:3], w.shape[1:3], "hw", shape[1:3], strict=True)
+    )
+    return rows, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +159,11 @@ class Span:
     def whole(self) -> int:
         """Outputs to hold before the cut."""
         return max(self.reach, self.before + self.want)
+
+    def cut(self, columns: Span, whole: Array) -> Array:
+        """The outputs that are wanted, of rows (self) and columns."""
+        inside = slice(self.before, self.before + self.want), slice(columns.before, columns.before + columns.want)
+        return whole[:, inside[0], inside[1]]
 
     def at(self, tap: int) -> slice:
         """Where a tap adds to."""

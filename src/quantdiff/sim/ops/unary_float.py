@@ -9,8 +9,9 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred
+from quantdiff.sim.enclosures import UNIT, Enclosure, enclosure, of_value
 from quantdiff.sim.floats import libm
-from quantdiff.sim.floats.elementwise import computed, plain
+from quantdiff.sim.floats.elementwise import computed, flushed, plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize, stored
@@ -26,6 +27,8 @@ ROUNDED_ONCE: dict[str, Callable[[Array], Any]] = {
     "SQRT": np.sqrt,
     "SQUARE": np.square,
 }
+REFINED = 7 + 1.5 * 2.0**-22 / UNIT
+"""Roundings that a refined estimate is worth: its own, and what is left of the estimate's error."""
 FROM_LIBM = {"COS": "cosf", "SIN": "sinf"}
 
 
@@ -46,6 +49,17 @@ def rounded_once(node: Node, x: Array, *, runtime: Runtime) -> Array:
     if node.operator.op == "ROUND" and runtime is not Runtime.XNNPACK:
         return np.where((y == 0) & (x != 0), np.float32(0), y)  # -1 + 1, not -0
     return y
+
+
+@enclosure("SQRT")
+def refined_root(node: Node, x: Array, *, runtime: Runtime) -> Enclosure:
+    """XNNPACK's root: an estimate of ``1 / sqrt(x)``, refined once and multiplied (``src/f32-vsqrt/simd-rsqrt.c.in``).
+
+    The estimate is good to 2**-11; its error is squared, and seven roundings follow.
+    """
+    if runtime is not Runtime.XNNPACK or not plain(node):
+        raise NoKernel(f"type {node.x.dtype}")
+    return of_value(np.sqrt(flushed(x).astype(np.float64)), REFINED)
 
 
 @kernel(*FROM_LIBM)

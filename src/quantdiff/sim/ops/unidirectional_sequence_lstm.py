@@ -68,14 +68,14 @@ def check(node: Node, runtime: Runtime) -> None:
     """Refuse what these formulas do not cover."""
     if node.at(OUTPUT_STATE).index == node.at(CELL_STATE).index:
         raise NoKernel("its two states are one tensor, which each step writes twice (lint STATE01)")
-    if node.at(CELL_STATE).dtype != "int16":
-        raise NoKernel(f"a cell state of {node.at(CELL_STATE).dtype}, where the kernels keep int16")
     if runtime is Runtime.TFLM and node.inputs[INPUT_WEIGHTS] is None:
         raise NoKernel("with coupled input and forget gates")
     if not (
         is_quantized(node.x, "int8") and node.at(OUTPUT_STATE).dtype == "int8" and len(node.intermediates) > HIDDEN
     ):
         raise NoKernel(f"types {node.x.dtype}, state {node.at(OUTPUT_STATE).dtype}")
+    if node.at(CELL_STATE).dtype != "int16":
+        raise NoKernel(f"a cell state of {node.at(CELL_STATE).dtype}, where the kernels keep int16")
     left_out = (*PEEPHOLES.values(), *PROJECTION, *LAYER_NORMS)
     if runtime is Runtime.TFLM and any(given(node, k) for k in left_out):
         raise NoKernel("with peephole, projection or layer normalization, which TFLM does not have")

@@ -96,14 +96,20 @@ def test_a_lambda_layer_that_may_run_is_all_that_may(plain: Path, here: Path) ->
     load_keras(path, allow_lambda=True)
     assert (here / MARKER).exists()
     (here / MARKER).unlink()
-    for attack in LAYERS.keys() - {"lambda", "nested"}:
-        path = plant(plain / "plain_2.keras", here / "m.keras", LAYERS[attack]())
+    smuggled = layer("Lambda", {**LAMBDA, "function": [function("os", "system"), None, None]}, "keras.layers")
+    for planted in (*(LAYERS[attack]() for attack in LAYERS if attack not in ("lambda", "nested")), smuggled):
+        path = plant(plain / "plain_2.keras", here / "m.keras", planted)
         refused(here, "lint", str(path), str(plain / "dense.tflite"), "--allow-lambda")
 
 
 OWN = """
+import tensorflow as tf
 import tf_keras as keras
 from shutil import rmtree
+from tensorflow.io import write_file
+from tf_keras.utils import get_file
+
+wave = tf.math.sin
 
 class Twice(keras.layers.Activation):
     pass
@@ -136,9 +142,12 @@ def test_what_the_user_names_may_be_named(plain: Path, here: Path, name: str) ->
 
 def test_what_the_file_of_the_user_imports_for_itself_is_not_named(plain: Path, here: Path) -> None:
     (here / "own.py").write_text(OWN)
-    path = plant(plain / "plain.h5", here / "m.h5", dense(activation="rmtree"))
-    with pytest.raises(BadModel, match=r"layer planted: activation 'rmtree' is on no list"):
-        load_keras(path, custom_objects=here / "own.py")
+    for name in ("rmtree", "write_file", "get_file"):
+        path = plant(plain / "plain.h5", here / "m.h5", dense(activation=name))
+        with pytest.raises(BadModel, match=rf"layer planted: activation '{name}' is on no list"):
+            load_keras(path, custom_objects=here / "own.py")
+    path = plant(plain / "plain.h5", here / "m.h5", layer("Activation", {"activation": "wave"}))
+    assert load_keras(path, custom_objects=here / "own.py").kind == "float"
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -180,6 +189,14 @@ def test_cells_without_code_of_their_own(plain: Path, here: Path) -> None:
     wrapped["config"] |= {"cell": CELL, "residual_fn": code(), **LAMBDA}
     with pytest.raises(BadModel, match=r"ResidualWrapper holds a function as marshalled code"):
         load_keras(plant(plain / "plain.h5", here / "m.h5", planted))
+
+
+def test_what_a_stranger_writes_is_cut(plain: Path, here: Path) -> None:
+    planted = layer("no\n" * 10_000, {"name": "name\x1b[31m " * 10_000})
+    path = plant(plain / "plain.h5", here / "m.h5", planted)
+    line = refused(here, "lint", str(path), str(plain / "dense.tflite"))
+    assert len(line) < 2_000
+    assert line.isprintable()
 
 
 def test_a_deep_configuration_is_no_crash(plain: Path, here: Path) -> None:

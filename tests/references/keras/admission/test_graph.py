@@ -263,6 +263,29 @@ def test_a_saved_model_of_tensorflow_1(here: Path) -> None:
         load_keras(of_tensorflow_1(here / "acting", acting))
 
 
+@pytest.mark.parametrize("starts", [False, True])
+def test_what_starts_a_graph_of_tensorflow_1(here: Path, starts: bool) -> None:
+    """A training step that stays in the graph runs nowhere; what initializes a variable runs at once."""
+
+    def with_training(x: Any) -> Any:
+        tf = frameworks().tf
+        v1 = tf.compat.v1
+        v1.train.AdamOptimizer().minimize(tf.reduce_sum(x))
+        v1.summary.scalar("sum", tf.reduce_sum(x))
+        given = tf.numpy_function(lambda: np.float32(1), [], "float32")
+        given.set_shape(())
+        where = ["local_variables" if starts else "models"]
+        v1.get_variable("given", initializer=given, collections=where, trainable=False)
+        return x
+
+    path = of_tensorflow_1(here / "m", with_training)
+    if starts:
+        with pytest.raises(BadModel, match=r"its graph: the operation PyFunc"):
+            load_keras(path)
+    else:
+        assert load_keras(path).kind == "float"
+
+
 def by_keras(folder: Path, *layers: Any) -> Path:
     keras = frameworks().keras
     model = keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(3)])

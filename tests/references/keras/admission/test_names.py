@@ -51,8 +51,10 @@ def used() -> tuple[Any, Any]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_class_of_the_installed_keras_is_admitted_or_left_out_on_purpose(kind: str) -> None:
     for keras in used():
-        offered = {name for name, value in vars(getattr(keras, kind)).items() if inspect.isclass(value)}
-        assert offered - KINDS[kind] - CODE - NO_OBJECTS == set(), keras.__name__
+        classes = {name: value for name, value in vars(getattr(keras, kind)).items() if inspect.isclass(value)}
+        written = {value.__name__ for value in classes.values()}  # what older files say
+        left_out = CODE | NO_OBJECTS | {"ReductionV2"}
+        assert (classes.keys() | written) - KINDS[kind] - left_out == set(), keras.__name__
 
 
 def test_what_keras_2_looks_up_by_a_bare_name_is_admitted_or_left_out_on_purpose() -> None:
@@ -191,7 +193,7 @@ def test_symbols_that_act_are_on_no_list(name: str) -> None:
 
 
 def test_no_operation_on_the_list_reaches_out_of_the_process() -> None:
-    words = "Read File Write Save Restore Summary Dataset Iterator Queue PyFunc Rpc Send Recv Debug Dump Library Abort"
+    words = "Read File Write Save Restore Writer Dataset Iterator Queue PyFunc Rpc Send Recv Debug Dump Library Abort"
     fine = {"ReadVariableOp", "RngReadAndSkip", "TensorArrayRead", "TensorArrayReadV2", "TensorArrayReadV3"}
     fine |= {"TensorArrayWrite", "TensorArrayWriteV2", "TensorArrayWriteV3", "ShardedFilename"}
     assert {op for op in operations.OPERATIONS if any(word in op for word in words.split())} <= fine

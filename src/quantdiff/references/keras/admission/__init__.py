@@ -17,6 +17,8 @@ from quantdiff.lazy import require
 from quantdiff.references.keras.admission.configuration import Rules, check_configuration
 from quantdiff.references.keras.admission.containers import read_hdf5, read_zip
 from quantdiff.references.keras.admission.graph import check_graph, keras_objects
+from quantdiff.references.keras.admission.names import PLAIN_CLASSES, PLAIN_FUNCTIONS
+from quantdiff.references.keras.admission.operations import is_symbol
 from quantdiff.references.keras.frameworks import frameworks
 
 
@@ -55,11 +57,18 @@ def _admit_saved_model(path: Path, named: Mapping[str, Any], allow_lambda: bool)
     return "" if described is None else "2"
 
 
+def is_listed(value: Any) -> bool:
+    """Whether a class or function of Keras or TensorFlow is one that a file may name, or that a layer may call."""
+    symbol = require("tensorflow.python.util.tf_export", extra="keras").get_canonical_name_for_symbol
+    return value.__name__ in PLAIN_CLASSES | PLAIN_FUNCTIONS or is_symbol(symbol(value, add_prefix_to_v1_names=True))
+
+
 def _custom(named: Mapping[str, Any], version: str) -> Callable[[str], bool]:
     """Whether a name is the user's: in the file of custom objects, or registered with Keras by it."""
 
     def is_custom(name: str) -> bool:
-        keras = require("keras", extra="keras") if version == "3" else frameworks().keras
+        used = frameworks()  # first: it sets up what Keras 3 finds
+        keras = require("keras", extra="keras") if version == "3" else used.keras
         return name in named or keras.saving.get_registered_object(name) is not None
 
     return is_custom

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from quantdiff.errors import BadModel, reason_of
+from quantdiff.errors import LONGEST, BadModel
 from quantdiff.references.keras.admission.names import (
     CLASSES,
     FUNCTIONS,
@@ -52,7 +52,7 @@ class Rules:
         Raises:
             BadModel: always.
         """
-        raise BadModel(f"{self.path}: {f'layer {layer}: ' if layer else ''}{what}; {cure}")
+        raise BadModel(f"{self.path}: {f'layer {layer[:LONGEST]}: ' if layer else ''}{what}; {cure}")
 
 
 def check_configuration(config: Any, rules: Rules) -> None:
@@ -136,12 +136,8 @@ def _check_lambda(value: Mapping[str, Any], layer: str, rules: Rules) -> Mapping
     config = value.get("config")
     if not isinstance(config, dict):
         return value
-    held = [k for k in CODE if isinstance(config.get(k), list) or _is_marshalled(config.get(k))]
-    return {**value, "config": {k: v for k, v in config.items() if k not in held}}
-
-
-def _is_marshalled(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("class_name") == "__lambda__"
+    code = [k for k in CODE if isinstance(config.get(k), dict) and config[k].get("class_name") == "__lambda__"]
+    return {**value, "config": {k: v for k, v in config.items() if k not in code}}
 
 
 def _check_spec(value: Mapping[str, Any], layer: str, rules: Rules) -> Mapping[str, Any]:
@@ -205,5 +201,5 @@ def _bare(module: str | None) -> str:
 
 
 def _shown(text: Any) -> str:
-    """A stranger's text in one line and not too long."""
-    return reason_of(ValueError(repr(text)))
+    """A stranger's text, quoted and not too long."""
+    return repr(text if len(str(text)) <= LONGEST else f"{str(text)[:LONGEST]}…")

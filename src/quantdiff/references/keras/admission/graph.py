@@ -7,16 +7,16 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from quantdiff.errors import BadModel
+from quantdiff.errors import LONGEST, BadModel
 from quantdiff.lazy import require
 from quantdiff.references.keras.admission.operations import OPERATIONS
 
 WRITTEN_BY_KERAS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
-SAVER = ("MergeV2Checkpoints", "RestoreV2", "SaveV2")
-"""Operations that read and write checkpoints: the loader alone runs them, on the folder's ``variables``."""
+AT_START = ("init_op", "legacy_init_op", "local_init_op", "saved_model_main_op", "table_initializer")
+"""Collections of a graph of TensorFlow 1 that are run when it is opened."""
 FROM_FILE = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2")
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-CONSOLE = ("", "stderr", "stdout", "log(info)", "log(warning)", "log(error)")
+CONSOLE = ("", "stderr", "log(info)", "log(warning)", "log(error)")
 TRAINING = ("_adapt_function", "_update_step_xla", "test_step", "train_step")
 """Where Keras keeps functions that it calls while it trains."""
 CURE = "export the model without it"
@@ -141,8 +141,8 @@ def _check_operation(path: Path, node: Any, where: str, functions: Mapping[str, 
         return
     known = require("tensorflow.python.framework.op_def_registry", extra="keras").get(node.op)
     if (running or known is None or not known.is_stateful) and not (known is None and node.op in functions):
-        said = f"the operation {node.op} ({node.name}) is on no list of what a model may compute"
-        raise BadModel(f"{path}: {where}: {said}; {CURE}")
+        said = f"the operation {node.op[:LONGEST]} ({node.name[:LONGEST]}) is on no list of what a model may compute"
+        raise BadModel(f"{path}: {where[:LONGEST]}: {said}; {CURE}")
 
 
 def _from_asset(name: str, tensor: str, objects: Any, functions: Mapping[str, Any]) -> bool:
@@ -163,31 +163,39 @@ def _from_asset(name: str, tensor: str, objects: Any, functions: Mapping[str, An
 
 
 def _check_nodes(path: Path, graph: Any) -> None:
-    """A SavedModel of TensorFlow 1: one graph, in which the saver's own part stands beside the rest."""
+    """A SavedModel of TensorFlow 1: one graph, of which the loader runs the signatures, what starts it, and the saver.
+
+    The saver's own node reads the checkpoint whose name the loader hands it.
+    """
     nodes = {node.name: node for node in graph.graph_def.node}
     functions = {each.signature.name: each for each in graph.graph_def.library.function}
-    saver = graph.saver_def
-    saving = _behind([saver.save_tensor_name], nodes) - _behind([saver.restore_op_name], nodes)
-    restoring = _behind([saver.restore_op_name], nodes)
+    restoring = _behind([graph.saver_def.restore_op_name], nodes)
     wanted = [n for signature in graph.signature_def.values() for info in signature.outputs.values() for n in _of(info)]
-    inits = {name for key, group in graph.collection_def.items() if "op" in key for name in group.node_list.value}
-    running = _behind([*wanted, *inits], nodes)
-    loaded = _name(saver.filename_tensor_name)
-    assets = {asset.tensor_info.name.partition(":")[0] for asset in graph.asset_file_def}
+    running = _behind([*wanted, *_starting(graph)], nodes)
+    reached = _reached((other for name in running | restoring for other in _calls(nodes[name])), functions)
+    loaded = _name(graph.saver_def.filename_tensor_name)
+    assets = {_name(asset.tensor_info.name) for asset in graph.asset_file_def}
     for name, node in nodes.items():
-        own = name not in running and (
-            (name in saving and node.op in SAVER)
-            or (name in restoring and node.op == "RestoreV2" and _name(node.input[0]) == loaded)
-        )
-        if not own:
-            _check_operation(path, node, "its graph", functions, running=True)
+        if name in running or node.op != "RestoreV2" or _name(node.input[0]) != loaded:
+            _check_operation(path, node, "its graph", functions, running=name in running | restoring)
         if node.op in FROM_FILE and _name(node.input[1]) not in assets:
-            raise BadModel(f"{path}: node {name}: {node.op} reads a file that is no asset of it; {CURE}")
+            raise BadModel(f"{path}: its graph: {node.op} reads a file that is no asset of it; {CURE}")
     for name, function in functions.items():
         for node in function.node_def:
-            _check_operation(path, node, f"function {name}", functions, running=True)
+            _check_operation(path, node, f"function {name}", functions, running=name in reached)
             if node.op in FROM_FILE:
                 raise BadModel(f"{path}: function {name}: {node.op} reads a file that is no asset of it; {CURE}")
+
+
+def _starting(graph: Any) -> Iterator[str]:
+    """What the loader runs before the first call."""
+    definition = require("tensorflow.core.framework.variable_pb2", extra="keras").VariableDef
+    for key, group in graph.collection_def.items():
+        if key in AT_START:
+            yield from group.node_list.value
+        for text in group.bytes_list.value if "variables" in key else ():
+            variable = definition.FromString(text)
+            yield from (variable.initializer_name, variable.initial_value_name, variable.snapshot_name)
 
 
 def _of(info: Any) -> Iterator[str]:

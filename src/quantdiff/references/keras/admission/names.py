@@ -29,20 +29,20 @@ LAYERS = names_of("""
     Flatten Functional GaussianDropout GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D
     GlobalAveragePooling3D GlobalAvgPool1D GlobalAvgPool2D GlobalAvgPool3D GlobalMaxPool1D GlobalMaxPool2D
     GlobalMaxPool3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization GroupQueryAttention
-    GRU GRUCell GRUCellV1 GRUCellV2 GRUV1 GRUV2 HashedCrossing Hashing Identity InputLayer InputSpec IntegerLookup Layer
-    LayerNormalization LayerScale LeakyReLU LinearModel LocallyConnected1D LocallyConnected2D LSTM LSTMCell
-    LSTMCellV1 LSTMCellV2 LSTMV1 LSTMV2 Masking Maximum MaxNumBoundingBoxes MaxPool1D MaxPool2D MaxPool3D
-    MaxPooling1D MaxPooling2D MaxPooling3D MelSpectrogram Minimum MixUp Model MultiHeadAttention Multiply
-    Normalization Permute Pipeline PReLU RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter
-    RandomContrast RandomCrop RandomElasticTransform RandomErasing RandomFlip RandomFourierFeatures
-    RandomGaussianBlur RandomGrayscale RandomHeight RandomHue RandomInvert RandomPerspective RandomPosterization
-    RandomRotation RandomSaturation RandomSharpness RandomShear RandomTranslation RandomWidth RandomZoom ReLU
-    RepeatVector Rescaling Reshape ResidualWrapper Resizing ReversibleEmbedding RMSNormalization RNN SeparableConv1D
-    SeparableConv2D SeparableConvolution1D SeparableConvolution2D SequenceFeatures Sequential SimpleRNN
-    SimpleRNNCell Softmax Solarization SpatialDropout1D SpatialDropout2D SpatialDropout3D SpectralNormalization
-    StackedRNNCells STFTSpectrogram StochasticDepth StringLookup Subtract SyncBatchNormalization TextVectorization
-    ThresholdedReLU TimeDistributed UnitNormalization UpSampling1D UpSampling2D UpSampling3D WideDeepModel Wrapper
-    ZeroPadding1D ZeroPadding2D ZeroPadding3D
+    GroupedQueryAttention GRU GRUCell GRUCellV1 GRUCellV2 GRUV1 GRUV2 HashedCrossing Hashing Identity InputLayer
+    InputSpec IntegerLookup Layer LayerNormalization LayerScale LeakyReLU LinearModel LocallyConnected1D
+    LocallyConnected2D LSTM LSTMCell LSTMCellV1 LSTMCellV2 LSTMV1 LSTMV2 Masking Maximum MaxNumBoundingBoxes
+    MaxPool1D MaxPool2D MaxPool3D MaxPooling1D MaxPooling2D MaxPooling3D MelSpectrogram Minimum MixUp Model
+    MultiHeadAttention Multiply Normalization Permute Pipeline PReLU RandAugment RandomBrightness
+    RandomColorDegeneration RandomColorJitter RandomContrast RandomCrop RandomElasticTransform RandomErasing
+    RandomFlip RandomFourierFeatures RandomGaussianBlur RandomGrayscale RandomHeight RandomHue RandomInvert
+    RandomPerspective RandomPosterization RandomRotation RandomSaturation RandomSharpness RandomShear
+    RandomTranslation RandomWidth RandomZoom ReLU RepeatVector Rescaling Reshape ResidualWrapper Resizing
+    ReversibleEmbedding RMSNormalization RNN SeparableConv1D SeparableConv2D SeparableConvolution1D
+    SeparableConvolution2D SequenceFeatures Sequential SimpleRNN SimpleRNNCell Softmax Solarization SpatialDropout1D
+    SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells STFTSpectrogram StochasticDepth
+    StringLookup Subtract SyncBatchNormalization TextVectorization ThresholdedReLU TimeDistributed UnitNormalization
+    UpSampling1D UpSampling2D UpSampling3D WideDeepModel Wrapper ZeroPadding1D ZeroPadding2D ZeroPadding3D
 """)
 """Of Keras 2 and 3, with the layers of their own applications, cells of recurrent layers, and what an input must be."""
 INITIALIZERS = names_of("""
@@ -212,6 +212,7 @@ CLASSES: Mapping[str, frozenset[str]] = {
     ),
     "keras.src.layers.rnn.cell_wrappers": names_of("DeviceWrapper DropoutWrapper ResidualWrapper"),
     "keras.src.activations.activations": names_of("Mish ReLU"),
+    "keras.src.quantizers.quantizers": names_of("FakeQuantWithMinMaxVars"),
     "keras.src.applications.convnext": names_of("LayerScale StochasticDepth"),
     "keras.src.applications.inception_resnet_v2": names_of("CustomScaleLayer"),
     "keras.src.losses": names_of("LossFunctionWrapper"),

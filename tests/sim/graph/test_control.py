@@ -1,0 +1,89 @@
+"""IF and WHILE: their bodies are subgraphs, and each sample goes its own way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from written_models import Op, Sub, T, write_model
+
+from quantdiff.compare.verification import load_and_verify
+from quantdiff.load.tflite import load_tflite
+from quantdiff.sim.graph import simulator
+from quantdiff.sim.graph.simulator import simulate
+from quantdiff.sim.runtime import Runtime
+
+ONE = T("one", (), "int32", data=1)
+SHAPE = (1, 4)
+
+
+def counted(path: Path) -> Path:
+    """``x`` doubled as often as ``n`` says."""
+    n, x = T("n", (), "int32"), T("x", SHAPE, "float32")
+    left, twice, zero = T("left", (), "int32"), T("twice", SHAPE, "float32"), T("zero", (), "int32", data=0)
+    main = Sub(
+        [n, x, T("m", (), "int32"), T("y", SHAPE, "float32")],
+        [Op("WHILE", ["n", "x"], ["m", "y"], {"condSubgraphIndex": 1, "bodySubgraphIndex": 2})],
+        ["n", "x"],
+        ["m", "y"],
+    )
+    condition = Sub([n, x, zero, T("c", (), "bool")], [Op("GREATER", ["n", "zero"], ["c"])], ["n", "x"], ["c"], "cond")
+    steps = [Op("SUB", ["n", "one"], ["left"], {"fusedActivationFunction": 0})]
+    steps.append(Op("ADD", ["x", "x"], ["twice"], {"fusedActivationFunction": 0}))
+    body = Sub([n, x, ONE, left, twice], steps, ["n", "x"], ["left", "twice"], "body")
+    path.write_bytes(write_model([main, condition, body]))
+    return path
+
+
+def chosen(path: Path) -> Path:
+    """``-x`` or its square."""
+    x, y = T("x", SHAPE, "float32"), T("y", SHAPE, "float32")
+    main = Sub(
+        [T("c", (), "bool"), x, y],
+        [Op("IF", ["c", "x"], ["y"], {"thenSubgraphIndex": 1, "elseSubgraphIndex": 2})],
+        ["c", "x"],
+        ["y"],
+    )
+    ways = [Sub([x, y], [Op(op, ["x"], ["y"])], ["x"], ["y"], op) for op in ("NEG", "SQUARE")]
+    path.write_bytes(write_model([main, *ways]))
+    return path
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("make", [counted, chosen])
+def test_control_flow_is_exact(tmp_path: Path, make: object) -> None:
+    path = make(tmp_path / "control.tflite")  # type: ignore[operator]
+    verdicts = load_and_verify(path, ["xnnpack", "builtin", "reference"], samples=6).verdicts
+    assert {name: v.status for name, v in verdicts.items()} == dict.fromkeys(
+        ("xnnpack", "builtin", "reference"), "exact"
+    )
+    assert all(v.count >= 24 and v.chain_count >= 24 for v in verdicts.values())
+
+
+def test_each_sample_goes_its_own_way(tmp_path: Path) -> None:
+    model = load_tflite(counted(tmp_path / "control.tflite"))
+    inputs = [np.asarray([0, 1, 3], np.int32), np.ones((3, *SHAPE), np.float32)]
+    found = simulate(model.main, inputs, Runtime.REFERENCE, model.subgraphs)
+    left, y = (found.values[i] for i in model.main.outputs)
+    assert (left.tolist(), y[:, 0, 0].tolist()) == ([0, 0, 0], [1, 2, 8])
+
+
+def test_a_loop_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulator, "ROUNDS", 5)
+    model = load_tflite(counted(tmp_path / "control.tflite"))
+    inputs = [np.asarray([9], np.int32), np.ones((1, *SHAPE), np.float32)]
+    (missing,) = simulate(model.main, inputs, Runtime.REFERENCE, model.subgraphs).missing
+    assert missing.why == "a loop of more than 5 rounds"
+
+
+def test_what_a_body_lacks_is_named(tmp_path: Path) -> None:
+    x, y = T("x", SHAPE, "float32"), T("y", SHAPE, "float32")
+    main = Sub([T("c", (), "bool"), x, y], [Op("IF", ["c", "x"], ["y"], {"thenSubgraphIndex": 1})], ["c", "x"], ["y"])
+    way = Sub([x, y], [Op("FancyNorm", ["x"], ["y"], custom=True)], ["x"], ["y"], "then")
+    path = tmp_path / "control.tflite"
+    path.write_bytes(write_model([main, way]))
+    model = load_tflite(path)
+    inputs = [np.asarray([True]), np.ones((1, *SHAPE), np.float32)]
+    (missing,) = simulate(model.main, inputs, Runtime.REFERENCE, model.subgraphs).missing
+    assert missing.why == "in its subgraph 'then', operator 0 CUSTOM:FancyNorm: no kernel"
