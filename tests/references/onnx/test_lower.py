@@ -119,6 +119,7 @@ CASES: dict[str, Any] = {
     "slice channels last": behind_conv(
         N("Slice", ["c", "s", "e", "a"], ["y"]), constants={"s": ints(-3), "e": ints(9999), "a": ints(1)}
     ),
+    "slice of all samples": one("Slice", {"s": ints(0, 1), "e": ints(2**63 - 1, 4), "a": ints(0, 1)}),
     "split": model(
         [N("Split", ["x"], ["p", "q"], {"axis": 1}), N("Mul", ["p", "q"], ["y"])], {"x": IMAGE}, ["y"], opset=13
     ),
