@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from quantdiff.cli import main
-from quantdiff.references.reference import known_files
+from quantdiff.references.formats import known_files
 
 TARGET = Path(__file__).parents[1] / "docs/reference/commands.md"
 HEAD = f"""\
@@ -27,15 +27,23 @@ together.
 code of a model runs unless you say so: `--allow-lambda` lets Lambda layers, `--custom-objects FILE.py` brings the
 classes that a model names.
 
-**Data.** An `.npz` or an `.npy`, in the reference's float units; nothing is ever unpickled. Samples are `x`, labels
-`y`. A model with several inputs takes the arrays of their names, or `0`, `1`, … or `arr_0`, `arr_1`, … in its order,
-or those of which only one fits each shape; whatever leaves a choice is refused with the names that both models want.
-A data set may come in parts: `--data` several times, or a folder; with `--dask tcp://host:8786` the parts go to a
-cluster, and the figures are the same to the last bit.
+**Data.** An `.npz` or an `.npy`, in the reference's float units, nothing is ever unpickled; a `.csv`, a
+function, a folder of images or sounds, or made-up data ([bring your data](../how-to/bring-your-data.md)).
+Samples are `x`, labels `y`. A model with several inputs takes the arrays of their names, or `0`, `1`, … or
+`arr_0`, `arr_1`, … in its order, or those of which only one fits each shape; whatever leaves a choice is
+refused with the names that both models want. A data set may come in parts: `--data` several times, or a folder;
+with `--dask tcp://host:8786` the parts go to a cluster, and the figures are the same to the last bit. A
+compressed `.npz` may take 2 GiB when it is unpacked; for more set `QUANTDIFF_UNPACKED_AT_MOST` to a number of
+bytes, or save it by `np.savez`, which leaves large arrays on disk.
+
+**Files.** What is read is a regular file: a FIFO, a socket or a device is refused. What is written is there as a whole
+or not at all; `--html` follows a link, nothing else that is no regular file is written over.
 
 **Status** is that of Unix `diff`: 0 same or done, 1 different, 2 trouble, which is one line on standard error;
-`--debug` shows the whole story. `--fail-on EXPR` says what counts as different: `max_steps>1`, `not_close>0.02`,
-`top1_agreement<0.999`, any metric of the JSON.
+`--debug` shows the whole story. Output that cannot be written (a full disk, a closed stream) is trouble, too; where
+the reader of a pipe is gone, as `head` is when it has seen enough, the status is 141, as shells have it.
+`--fail-on EXPR` says what counts as different: `max_steps>1`, `not_close>0.02`, `top1_agreement<0.999`, any metric of
+the JSON.
 
 **`--json`** prints one document on standard output, without rounding any number: [its keys](json.md).
 """

@@ -15,7 +15,7 @@ from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array
 
-RELU, RELU_N1_TO_1 = 1, 2
+RELU, RELU6 = 1, 3
 Ends = tuple[float, float]
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import float_pairs
@@ -231,7 +232,7 @@ def test_names_with_markup_and_control_characters_stay_text(folder: Path) -> Non
     trouble(invoke("diff", pair[0], folder / "int8.tflite", "--data", folder / "nothing\x1b.npz"), "no such data file")
 
 
-HEAVY = "tensorflow, tf_keras, keras, ai_edge_litert, tflite_micro, bokeh, jinja2, numba"
+HEAVY = "tensorflow, tf_keras, keras, onnx, onnxruntime, torch, ai_edge_litert, tflite_micro, bokeh, jinja2, numba"
 
 
 def modules_after(code: str) -> set[str]:
@@ -281,9 +282,12 @@ def test_explain_of_a_float_file_never_imports_tensorflow(tmp_path: Path) -> Non
 
 
 def test_a_missing_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantdiff.run.runtimes.find_spec", lambda name: None)
+    there = find_spec
+    monkeypatch.setattr("quantdiff.run.runtimes.find_spec", lambda name: None if "micro" in name else there(name))
     pair = folder / "int8.tflite", folder / "int8.tflite", "--data", folder / "data.npz"
     trouble(invoke("diff", *pair, "--runtime", "tflm"), "runtime tflm is not installed", "quantdiff[tflm]")
+    twice = (pair[1], pair[1], *pair[2:], "--runtime", "reference", "--runtime", "builtin", "--runtime", "tflm")
+    trouble(invoke("explain", *twice), "runtime tflm is not installed", "quantdiff[tflm]")
 
 
 def test_explain_stays_a_function_after_it_was_used() -> None:

@@ -16,7 +16,7 @@ from test_cli import invoke, trouble
 from quantdiff import api
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.parameters.quantizers import Parameters
-from quantdiff.references.reference import FORMATS, Format
+from quantdiff.references.formats import FORMATS, Format
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]
 

@@ -7,7 +7,8 @@ LONGEST = 300  # characters of somebody else's message
 
 def reason_of(error: BaseException) -> str:
     """What went wrong in one line: the first line of a message, cut between two words where it is very long."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    said = getattr(error, "strerror", None) or error  # of what the system refuses, without its number
+    lines = str(said).strip().splitlines() or [type(error).__name__]
     first = lines[0].strip()
     return first if len(first) <= LONGEST else first[:LONGEST].rpartition(" ")[0].rstrip(",;:. ") + " …"
 

@@ -74,8 +74,11 @@ class Flow:
 
         Float inputs of which nothing but the integers is used, DEQUANTIZE, and the change from int8 to uint8 or back.
         """
-        users = {key: [place for place in self.places if key in place.feeds] for key in self.inputs}
-        into = {key for key, used in users.items() if used and all(place.op == INTO_INTEGERS for place in used)}
+        ops: dict[int, set[str]] = {key: set() for key in self.inputs}
+        for place in self.places:
+            for key in place.feeds:
+                ops.get(key, set()).add(place.op)
+        into = {key for key, used in ops.items() if used == {INTO_INTEGERS}}
         places = self.by_key()
 
         def restates(place: FlowValue) -> bool:
@@ -123,7 +126,7 @@ def tflite_flow(model: Model, engine: str) -> Flow:
 def _place(graph: Graph, index: int, operator: Operator | None, feeds: tuple[int, ...]) -> FlowValue:
     """A float that restates integers lies on their grid; an output counts on that of the nearest integers before it."""
     tensor = graph.tensors[index]
-    grid = graph.grid_before(index) if index in graph.outputs else graph.grid(index)
+    grid = graph.grid_before(index) if graph.is_output(index) else graph.grid(index)
     quant = tensor.quant if tensor.grid else None
     if operator is None:
         return FlowValue(index, tensor.label, "input", feeds, quant, grid)

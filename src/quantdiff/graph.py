@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
+from operator import itemgetter
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from quantdiff.errors import BadModel
 from quantdiff.ops import INTO_FLOAT, RECODES, traits
 from quantdiff.quant import Array, Grid, QuantParams, unpack_integers
 
+T = TypeVar("T")
 PACKED = {"int4": 4, "uint4": 4, "int2": 2}  # bits per value
 GRID_TYPES = ("int8", "uint8", "int16")  # of activations
 
@@ -151,6 +154,10 @@ class Graph:
     outputs: tuple[int, ...]
     _makers: Mapping[int, Operator] = field(init=False, compare=False, repr=False)
     _users: Mapping[int, tuple[Operator, ...]] = field(init=False, compare=False, repr=False)
+    _ends: frozenset[int] = field(init=False, compare=False, repr=False)
+    _stored: dict[int, Tensor | None] = field(init=False, default_factory=dict, compare=False, repr=False)
+    _grids: dict[int, Grid | None] = field(init=False, default_factory=dict, compare=False, repr=False)
+    _nearest: dict[int, tuple[int, Grid | None]] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         makers = {index: op for op in self.operators for index in op.outputs if index >= 0}
@@ -159,6 +166,7 @@ class Graph:
             for index in dict.fromkeys(i for i in op.inputs if i >= 0):
                 users.setdefault(index, []).append(op)
         object.__setattr__(self, "_makers", makers)
+        object.__setattr__(self, "_ends", frozenset(self.outputs))
         object.__setattr__(self, "_users", {index: tuple(ops) for index, ops in users.items()})
 
     def producer(self, tensor: int) -> Operator | None:
@@ -169,35 +177,65 @@ class Graph:
         """The operators that read a tensor, in their order."""
         return self._users.get(tensor, ())
 
+    def is_output(self, tensor: int) -> bool:
+        """True for what the caller reads."""
+        return tensor in self._ends
+
     def stored(self, tensor: int) -> Tensor | None:
         """The constant that a tensor is, or that it restates behind DEQUANTIZE, DENSIFY and the like; else None."""
-        for _ in self.operators:  # no more steps than operators, whatever a damaged file says
-            found, maker = self.tensors[tensor], self.producer(tensor)
-            if found.is_constant or maker is None or maker.op not in RECODES:
-                return found if found.is_constant else None
-            tensor = maker.inputs[0]
-        return self.tensors[tensor] if self.tensors[tensor].is_constant else None
+        return follow(tensor, self._stored, self._toward_constant)
+
+    def _toward_constant(self, tensor: int) -> tuple[int | None, Tensor | None]:
+        found, maker = self.tensors[tensor], self.producer(tensor)
+        if found.is_constant or maker is None or maker.op not in RECODES or not maker.inputs or maker.inputs[0] < 0:
+            return None, found if found.is_constant else None
+        return maker.inputs[0], None
 
     def grid(self, tensor: int) -> Grid | None:
         """The integers that a tensor's values lie on: its own, or those that it restates as floats."""
-        for _ in range(len(self.operators) + 1):
-            own, maker = self.tensors[tensor].grid, self.producer(tensor)
-            if own is not None or maker is None or not is_float(self.tensors[tensor].dtype):
-                return own
-            if maker.op != INTO_FLOAT and not (traits(maker.op).moves and not traits(maker.op).joins):
-                return None
-            tensor = maker.inputs[traits(maker.op).x]
-        return None
+        return follow(tensor, self._grids, self._toward_grid)
+
+    def _toward_grid(self, tensor: int) -> tuple[int | None, Grid | None]:
+        own, maker = self.tensors[tensor].grid, self.producer(tensor)
+        if own is not None or maker is None or not is_float(self.tensors[tensor].dtype):
+            return None, own
+        known = traits(maker.op)
+        restates = maker.op == INTO_FLOAT or (known.moves and not known.joins)
+        return (maker.inputs[known.x] if restates and known.x < len(maker.inputs) else None), None
 
     def grid_before(self, tensor: int) -> Grid | None:
         """The grid of a tensor or, where it has none, of the nearest one before it: the step of a float output."""
-        waiting = [tensor]
-        for current in waiting:  # grows while it is walked
-            if (own := self.tensors[current].grid) is not None and not self.tensors[current].is_constant:
-                return own
-            maker = self.producer(current)
-            waiting += [i for i in (maker.inputs if maker else ()) if i >= 0 and i not in waiting]
-        return None
+        if not self._nearest:
+            self._nearest.update(self._nearest_grids())
+        return self._nearest[tensor][1]
+
+    def _nearest_grids(self) -> dict[int, tuple[int, Grid | None]]:
+        """Tensor → how many operators away the nearest grid is, and that grid."""
+        nobody: tuple[int, Grid | None] = (len(self.operators) + 1, None)
+        own = {t.index: None if t.is_constant else t.grid for t in self.tensors}
+        found = {index: (0, grid) if grid is not None else nobody for index, grid in own.items()}
+        for operator in self.operators:
+            away, grid = min((found[i] for i in operator.inputs if i >= 0), key=itemgetter(0), default=nobody)
+            for index in operator.outputs:
+                if index >= 0 and own[index] is None:
+                    found[index] = away + 1, grid
+        return found
+
+
+def follow(start: int, known: dict[int, T], step: Callable[[int], tuple[int | None, T]]) -> T:
+    """What stands at the end of a chain: ``step`` gives the next link or None, and the answer where it ends.
+
+    ``known`` keeps the answers, so that many questions about one long chain take one walk; the answer of a chain that
+    bites its own tail, as in a damaged file, is that of its last link.
+    """
+    walked: list[int] = []
+    link: int | None = start
+    while link is not None and link not in known:
+        walked.append(link)
+        link, known[walked[-1]] = step(link)
+    answer = known[walked[-1] if link is None else link]
+    known.update(dict.fromkeys(walked, answer))
+    return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +252,8 @@ class Model:
     """A whole file: subgraph 0 is the one that runs, others are bodies of IF and WHILE, or entry points.
 
     ``attached`` are the members of a zip archive that stands behind the flatbuffer, where some tools keep labels.
+    ``turned``: for each input how the axes of the data, samples aside, are turned for it where sizes do not say; () in
+    a file as it was read.
     """
 
     subgraphs: tuple[Graph, ...]
@@ -223,6 +263,7 @@ class Model:
     description: str = ""
     version: int = 3
     path: Path | None = field(default=None, compare=False)
+    turned: tuple[tuple[int, ...], ...] = ()
 
     @property
     def main(self) -> Graph:

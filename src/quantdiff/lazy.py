@@ -15,10 +15,13 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Entries by name, registered by the modules of the package ``folder`` when they are imported."""
+    """Entries by name, registered by the modules of the package ``folder`` when they are imported.
 
-    def __init__(self, folder: str) -> None:
-        self.folder, self._entries, self._loaded = folder, dict[str, T](), False
+    ``packages``: by its packages alone.
+    """
+
+    def __init__(self, folder: str, *, packages: bool = False) -> None:
+        self.folder, self._entries, self._loaded, self._packages = folder, dict[str, T](), False, packages
 
     def add(self, name: str, entry: T) -> None:
         """Register an entry.
@@ -34,6 +37,8 @@ class Registry(Generic[T]):
         """Every entry in the order of the names, after importing the whole folder once."""
         if not self._loaded:
             for module in iter_modules(import_module(self.folder).__path__):
+                if self._packages and not module.ispkg:
+                    continue
                 import_module(f"{self.folder}.{module.name}")
             self._entries, self._loaded = dict(sorted(self._entries.items())), True
         return self._entries

@@ -65,7 +65,10 @@ class Recorder(Protocol):
     """
 
     in_flight: int
-    notes: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See above."""
 
     def run(self, inputs: Sequence[Array]) -> Recording:
         """Run it on real inputs, samples along axis 0."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,13 +60,14 @@ def assert_parity(
     from quantdiff.load.memory import as_batch  # noqa: PLC0415
     from quantdiff.report.text.parity import parity_text  # noqa: PLC0415
     from quantdiff.run.runtimes import chosen  # noqa: PLC0415
+    from quantdiff.run.scratch import scratch  # noqa: PLC0415
 
     conditions = _conditions(limits, tolerance)
     settings = api.Settings(chosen(runtime), TOLERANCE if tolerance is None else tolerance)
-    with tempfile.TemporaryDirectory(prefix="quantdiff-") as folder:
+    with scratch() as folder:
         sources = (
-            _source(reference, Path(folder) / "reference.tflite"),
-            _source(candidate, Path(folder) / "candidate.tflite"),
+            _source(reference, folder / "reference.tflite"),
+            _source(candidate, folder / "candidate.tflite"),
         )
         batch = as_batch(data)
         parity = _named(api.check_parity(*sources, batch, settings, conditions), reference, candidate)
@@ -127,8 +126,6 @@ def _conditions(limits: Mapping[str, float], tolerance: float | None) -> tuple[C
     """The limits as conditions; a tolerance is one of them unless ``not_close`` says how much of it may be broken."""
     from quantdiff.compare.conditions import CLOSE, limit  # noqa: PLC0415
 
-    if tolerance is not None and not 0 <= tolerance < inf:
-        raise ValueError(f"tolerance={tolerance}: give a distance in real units, 0 or more")
     close = (CLOSE,) if tolerance is not None and "not_close" not in limits else ()
     return (*(limit(metric, value) for metric, value in limits.items()), *close)
 
@@ -136,7 +133,7 @@ def _conditions(limits: Mapping[str, float], tolerance: float | None) -> tuple[C
 def _source(model: Any, file: Path) -> Source:
     """A model as ``api`` takes it: bytes go to ``file``, where runtimes find them."""
     from quantdiff.load.tflite import load_tflite  # noqa: PLC0415
-    from quantdiff.references.reference import format_of  # noqa: PLC0415
+    from quantdiff.references.formats import format_of  # noqa: PLC0415
 
     if isinstance(model, bytes | bytearray):
         file.write_bytes(model)

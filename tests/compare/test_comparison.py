@@ -133,6 +133,9 @@ def test_conditions_that_say_nothing(text: str) -> None:
 
 
 def test_conditions_name_a_metric_that_exists_and_has_a_value() -> None:
+    for never in ("max_steps>inf", "max_abs_error>1e999", "not_close>1", "cosine<-1"):
+        with pytest.raises(BadExpression, match="nothing can be beyond"):
+            parse(never)
     with pytest.raises(BadExpression, match="no metric 'steps'; there are count, max_abs_error"):
         parse("steps>1")
     comparison = compare(floats(np.ones((1, 2))), floats(np.ones((1, 2)), engine="float"))

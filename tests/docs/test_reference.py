@@ -25,7 +25,7 @@ from float_pairs import dense, write_pair
 import quantdiff
 from quantdiff import api
 from quantdiff.cli import main
-from quantdiff.experiment.store import Stored
+from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.summarize import summarize
 from quantdiff.report.json.sweep import sweep_document
 from quantdiff.report.text.study import summary_document
@@ -33,7 +33,18 @@ from quantdiff.report.text.study import summary_document
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 SECTION = re.compile(r"^## (.*?)\n(.*?)(?=^## |\Z)", re.S | re.M)
 ROW = re.compile(r"^\| (`.*?) \| (.*) \|$", re.M)
-NAMED = {"accuracy", "versions", "artifacts", "runtimes", "options", "vectors", "scores", "shares", "powers"}
+NAMED = {
+    "accuracy",
+    "versions",
+    "artifacts",
+    "runtimes",
+    "options",
+    "vectors",
+    "scores",
+    "shares",
+    "powers",
+    "confinement",
+}
 """Their keys depend on the model, the runtimes or the versions."""
 
 
@@ -67,6 +78,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "explain": ["explain", model, model, "--data", data, *both, "--runtime", "xnnpack"],
         "explain a pair": ["explain", *pair, "--sample", "0", "--output", "1"],
         "params": ["params", model, "--data", data],
+        "runtimes": ["runtimes"],
         "inspect": ["inspect", model],
         "lint": ["lint", model],
         "verify": ["verify", model, "--samples", "8"],
@@ -118,6 +130,7 @@ COMMANDS = [
     "explain",
     "explain a pair",
     "params",
+    "runtimes",
     "inspect",
     "lint",
     "verify",

@@ -8,14 +8,21 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import cheap_trials as cheap
 import pytest
 from handshake import ENDED, Meeting
 
-from quantdiff.experiment.store import BadStore, Stored, open_store
+from quantdiff.api.sweeps import report_study
+from quantdiff.errors import QuantdiffError
+from quantdiff.experiment.store import BadStore, open_store
+from quantdiff.experiment.stored import Stored
 
 COUNT = 60  # groups of two
 CODE = "import cheap_trials, pathlib, sys; cheap_trials.study(pathlib.Path(sys.argv[1]), {count}, 2)"
@@ -137,3 +144,114 @@ class Round:
                 place -= 1
             self.commits += point == "COMMIT"
         return 0
+
+
+def damaged(path: Path, *statements: str) -> str:
+    """What is said of a store in which somebody has written; nothing where it can be read all the same."""
+    with open_store(path, create=True) as store:
+        for group in cheap.groups(3):
+            for each in group:
+                store.add(Stored(each, cheap.result(each)))
+    with closing(sqlite3.connect(path)) as other:
+        for statement in statements:
+            other.execute(statement)
+        other.commit()
+    try:
+        report_study(path)
+    except QuantdiffError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE trials SET trial = '{'",
+        "UPDATE trials SET trial = '[]'",
+        "UPDATE trials SET trial = '{\"training\": {}}'",
+        f"UPDATE trials SET trial = '{'[' * 100_000}'",
+        "UPDATE trials SET trial = x'ff00'",
+        "UPDATE trials SET trial = 5",
+        "UPDATE trials SET key = 'a' || key",
+        "UPDATE trials SET trial = replace(trial, 'qat', 'zzz')",
+        "UPDATE scores SET wrong = NULL",
+        "UPDATE scores SET wrong = 'abc'",
+        "UPDATE scores SET count = 0",
+        "UPDATE scores SET wrong = 9223372036854775807",
+        "UPDATE comparisons SET max_abs_error = NULL",
+        "UPDATE comparisons SET max_steps = 'z'",
+        "UPDATE comparisons SET count = 0",
+        "UPDATE comparisons SET passed = 'x'",
+        "UPDATE ranges SET low = NULL",
+        "UPDATE ranges SET layer = x'ff00'",
+        "UPDATE failures SET error = x'ff00'",
+    ],
+)
+def test_a_damaged_trial_is_named(tmp_path: Path, statement: str) -> None:
+    said = damaged(tmp_path / "study.db", statement)
+    assert said.startswith(f"{tmp_path}/study.db: trial ")
+    assert "is damaged" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("DROP TABLE ranges",),
+        ("ALTER TABLE scores ADD COLUMN z",),
+        ("CREATE TABLE mine (x)",),
+        ("PRAGMA user_version = 2",),
+        ("CREATE TRIGGER t AFTER INSERT ON trials BEGIN DELETE FROM trials; END",),
+        (
+            "DROP TABLE ranges",
+            "CREATE VIEW ranges AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT 'k' key, "
+            "'l' layer, 'r' role, 1.0 low, 1.0 high, 1.0 scale, 1 zp, x place FROM c",
+        ),
+    ],
+)
+def test_other_tables_are_no_store(tmp_path: Path, statements: tuple[str, ...]) -> None:
+    assert "not a store that this version" in damaged(tmp_path / "study.db", *statements)
+
+
+def test_random_damage_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    assert damaged(path) == ""
+    whole = path.read_bytes()
+    for seed in range(200):
+        rng, data = random.Random(seed), bytearray(whole)
+        for _ in range(rng.choice((1, 5, 50))):
+            data[rng.randrange(100 if seed % 3 == 0 else len(data))] = rng.randrange(256)
+        path.write_bytes(data[: rng.randrange(len(data))] if seed % 7 == 0 else data)
+        for side in ("-wal", "-shm"):
+            path.with_name(path.name + side).unlink(missing_ok=True)
+        with suppress(QuantdiffError):
+            report_study(path)
+
+
+def test_a_locked_store_says_so_soon(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    for journal in ("wal", "delete"):
+        assert damaged(path) == ""
+        with closing(sqlite3.connect(path)) as other:
+            other.execute(f"PRAGMA journal_mode = {journal}")
+            other.execute("BEGIN EXCLUSIVE")
+            start = time.monotonic()
+            with pytest.raises(BadStore, match="locked by another program"), open_store(path, create=True):
+                pass
+            assert time.monotonic() - start < 5
+
+
+def test_two_that_make_one_store_wait_for_each_other(tmp_path: Path) -> None:
+    """Until each has seen the other, nobody has a store: then both make it at once."""
+    for number in range(20):
+        path, together = tmp_path / f"{number}.db", Barrier(4)
+
+        def make(seed: int, path: Path = path, together: Barrier = together) -> None:
+            together.wait()
+            with open_store(path, create=True) as store:
+                store.add(Stored(cheap.trial(seed), None, "failed"))
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(make, range(4)))
+        with open_store(path, create=False) as store:
+            assert len(store.keys()) == 4

@@ -16,7 +16,8 @@ from quantdiff import api
 from quantdiff.cli import main
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.statistics import Box
-from quantdiff.experiment.store import Stored, open_store
+from quantdiff.experiment.store import open_store
+from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.study import make_study
 from quantdiff.experiment.summarize import summarize
 from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepResult, SweepTrial

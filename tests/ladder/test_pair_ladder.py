@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from io import StringIO
+from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from float_pairs import NETS, RELU, RELU_N1_TO_1, Files, Net, Node, dense, float_model, ranges, write_pair
+from float_pairs import NETS, Files, dense, ranges, write_pair
+from planted_faults import kernel_changed, range_narrow
 
 from quantdiff.errors import NotComparable
-from quantdiff.ladder import slices
+from quantdiff.ladder import orders, slices
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.ladder.frontier import frontier, in_real_units
-from quantdiff.ladder.mechanisms import BIAS, CLIPPING, GRAPH, INPUT, MECHANISMS, REWRITTEN, STEPS, WEIGHTS
+from quantdiff.ladder.mechanisms import INPUT, MECHANISMS, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.ladder.switches import switches
 from quantdiff.load.tflite import load_tflite
+from quantdiff.report.text.account import warnings
+from quantdiff.report.text.explanation import print_explanation
+from quantdiff.report.text.terminal import Terminal
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import read_tensors, readable_tensors
 from quantdiff.run.tflite import trace_tflite
@@ -89,77 +94,6 @@ def test_a_runtime_that_is_not_installed_is_simulated(tmp_path: Path) -> None:
     assert explanation.rungs[-1].differing_after == 0
 
 
-def narrow(net: Net, folder: Path) -> tuple[Files, str, str]:
-    held = ranges(net)
-    low, high = held["h1"]
-    return write_pair(folder, net, {**held, "h1": (low, 0.2 * high)}), CLIPPING, "h1"
-
-
-def kernel_changed(net: Net, folder: Path) -> tuple[Files, str, str]:
-    kernel = np.array(net.node("h2").kernel)
-    kernel.reshape(-1)[3 :: kernel.size // 3] *= -6
-    held = ranges(net)
-    wide = {name: (4 * low, 4 * high) for name, (low, high) in held.items() if name not in net.inputs}
-    stored = net.changed("h2", kernel=kernel)
-    return write_pair(folder, net, {**held, **_joined(ranges(stored), wide)}, stored), WEIGHTS, "h2"
-
-
-def bias_wrong(net: Net, folder: Path) -> tuple[Files, str, str]:
-    bias = np.array(net.node("h1").bias)
-    bias[2] += 0.5 * ranges(net)["h1"][1]
-    stored = net.changed("h1", bias=bias)
-    return write_pair(folder, net, _joined(ranges(net), ranges(stored)), stored), BIAS, "h1"
-
-
-def scale_doubled(net: Net, folder: Path) -> tuple[Files, str, str]:
-    kernel = np.array(net.node("y").kernel)
-    kernel[1] *= 2
-    doubled = np.ones(len(kernel), np.float32)
-    doubled[1] = 2
-    held = _joined(ranges(net), ranges(net.changed("y", kernel=kernel)))
-    return write_pair(folder, net, held, None, {"y": doubled}), WEIGHTS, "y"
-
-
-def activation_replaced(net: Net, folder: Path) -> tuple[Files, str, str]:
-    trained = net.changed("h1", options={**net.node("h1").options, "fusedActivationFunction": RELU_N1_TO_1})
-    stored = net.changed("h1", options={**net.node("h1").options, "fusedActivationFunction": RELU})
-    return write_pair(folder, trained, _joined(ranges(trained), ranges(stored)), stored), GRAPH, "h1"
-
-
-def _joined(a: dict[str, tuple[float, float]], b: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    return {name: (min(a[name][0], b[name][0]), max(a[name][1], b[name][1])) if name in b else a[name] for name in a}
-
-
-PLANTED: list[Callable[[Net, Path], tuple[Files, str, str]]] = [
-    narrow,
-    kernel_changed,
-    bias_wrong,
-    scale_doubled,
-    activation_replaced,
-]
-
-
-@pytest.mark.parametrize("plant", PLANTED)
-@pytest.mark.parametrize("net", NETS)
-def test_what_is_planted_leads(tmp_path: Path, net: str, plant: Callable[[Net, Path], tuple[Files, str, str]]) -> None:
-    files, mechanism, tensor = plant(NETS[net](), tmp_path)
-    explanation = explained(files)
-    check_account(explanation)
-    frontier = frontier_of(explanation)
-    assert explanation.leading == mechanism
-    assert frontier.shares[mechanism] >= LEADS
-    largest = [rung.max_steps or 0 for rung in explanation.rungs]
-    drops = [above - below for above, below in pairwise(largest)]
-    rung = REWRITTEN if mechanism == GRAPH else mechanism
-    assert drops[MECHANISMS.index(rung) - 1] == max(drops)
-    if mechanism == GRAPH:
-        assert f"({tensor})" in explanation.departs
-    else:
-        assert (frontier.items[0].tensor, frontier.items[0].mechanism) == (tensor, mechanism)
-        assert frontier.items[0].share >= LEADS
-        assert not explanation.departs
-
-
 def test_a_state_by_hand(tmp_path: Path) -> None:
     """Behind both dense layers of the residual network: their sum of the runtime's tensors, the rest real."""
     net = NETS["residual"]()
@@ -179,40 +113,6 @@ def test_a_state_by_hand(tmp_path: Path) -> None:
     assert last.kernel is not None
     want = added @ last.kernel.astype(np.float64).T + last.bias
     np.testing.assert_allclose(states.at(behind[0] + 1), want, atol=1e-12)
-
-
-def test_ranges_of_two_inputs_swapped(tmp_path: Path) -> None:
-    net = NETS["two inputs"]()
-    held = ranges(net)
-    explanation = explained(write_pair(tmp_path, net, {**held, "a": held["b"], "b": held["a"]}))
-    check_account(explanation)
-    assert explanation.leading == INPUT
-    first = frontier_of(explanation).items[0]
-    assert (first.tensor, first.mechanism) == ("b", INPUT)
-    assert first.held is not None
-    assert first.met is not None
-    assert first.met[1] > 5 * first.held[1]
-
-
-def test_a_quantizer_that_the_file_has_not_is_another_graph(tmp_path: Path) -> None:
-    """The reference rounds coarsely between a dense layer and its ReLU, which the file has made one."""
-    net = dense()
-    first, *others = net.nodes
-    options = {"keepNumDims": False}
-    apart = [
-        replace(first, output="sum", options=options),
-        Node("QUANTIZE", ["sum"], "stored", first.shape, grid=(ranges(net)["h1"][1] / 6, 0)),
-        Node("DEQUANTIZE", ["stored"], "again", first.shape),
-        Node("RELU", ["again"], "h1", first.shape),
-    ]
-    files = write_pair(tmp_path, net)
-    files.reference.write_bytes(float_model(replace(net, nodes=[*apart, *others])))
-    explanation = explained(files)
-    check_account(explanation)
-    assert explanation.leading == GRAPH
-    assert frontier_of(explanation).shares[GRAPH] >= LEADS
-    assert explanation.departs.startswith("the converter fused FULLY_CONNECTED and RELU (")
-    assert explanation.departs.endswith("the reference rounds twice there, the file once")
 
 
 def test_parts_of_the_data_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,3 +173,45 @@ def test_the_list_of_one_output_adds_up_to_its_difference(tmp_path: Path) -> Non
     difference = (theirs.real[70, 3].astype(np.float64) - ours.real[70, 3]) / np.float32(theirs.quant.scale[0])
     assert sum(each.steps for each in explanation.signed) == pytest.approx(float(difference), abs=1e-5)
     assert len({each.mechanism for each in explanation.signed}) > 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_networks_order_is_near_the_mean_over_all_orders(tmp_path: Path, seed: int) -> None:
+    explanation = explained(write_pair(tmp_path, dense(seed)))
+    frontier = frontier_of(explanation)
+    assert sum(frontier.shapley.values()) == pytest.approx(1, abs=1e-6)
+    assert frontier.order_distance is not None
+    assert frontier.order_distance < 0.1
+    assert f"within {frontier.order_distance:.3f} of the mean over all orders" in text_of(explanation)
+    assert not any("the order matters" in line for line in warnings(explanation))
+
+
+def test_an_order_that_matters_is_told(tmp_path: Path) -> None:
+    """Clipping takes off what wrong weights have added: whoever comes second mends or spoils what the first did."""
+    net = dense()
+    changed, narrow = kernel_changed(net), range_narrow(net)
+    held = {**changed.held, "h1": narrow.held["h1"]}
+    explanation = explained(write_pair(tmp_path, net, held, changed.stored))
+    distance = frontier_of(explanation).order_distance
+    assert distance is not None
+    assert distance > 0.1
+    assert any(line.startswith("the order matters: in the mean over all orders") for line in warnings(explanation))
+
+
+def test_the_mean_over_all_orders_by_hand() -> None:
+    """Three mechanisms, six orders, a power for every set."""
+    names, dice = ("a", "b", "c"), np.random.default_rng(4)
+    power = {frozenset(some): float(dice.uniform()) for n in range(4) for some in combinations(names, n)}
+    for name in names:
+        gains = []
+        for order in permutations(names):
+            before = frozenset(order[: order.index(name)])
+            gains.append(power[before | {name}] - power[before])
+        assert orders.mean_gain(power, name, names) == pytest.approx(np.mean(gains), abs=1e-12)
+
+
+def text_of(explanation: Explanation) -> str:
+    console = Terminal(width=200, file=StringIO())
+    with console.capture() as captured:
+        print_explanation(explanation, console)
+    return captured.get()

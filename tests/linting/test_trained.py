@@ -80,6 +80,14 @@ def test_a_file_without_integers_lost_the_training() -> None:
     assert lint_model(FLOAT, Given("float")).findings == ()
 
 
+def test_a_file_without_integers_lost_the_integers_of_the_reference() -> None:
+    layer = Layer("dense", "Dense", (), options={"quantization_mode": "int4"})
+    (finding,) = lint_model(FLOAT, Given("float", (layer,))).findings
+    assert (finding.code, finding.evidence) == ("QAT06", "1 layer in int4, no integers in the file")
+    assert lint_model(INT8, Given("float", (layer,))).findings == ()
+    assert lint_model(FLOAT, Given("float", (replace(layer, options={"quantization_mode": None}),))).findings == ()
+
+
 def test_the_place_is_the_variables_own_name() -> None:
     layers = (
         learned("post_activation", -3, 3),
@@ -100,4 +108,4 @@ def test_a_reference_without_layers_adds_nothing() -> None:
 
 def test_every_check_of_the_trained_model_is_here() -> None:
     wanted = {check.code for check in checks() if check.subject is Trained}
-    assert {*FOUND, "QAT05"} == wanted, "tests/linting/test_trained.py: FOUND needs a layer for each"
+    assert {*FOUND, "DATA01", "QAT05", "QAT06"} == wanted, "tests/linting/test_trained.py: FOUND needs a layer for each"

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from quantdiff.errors import BadData
-from quantdiff.load import mapped
+from quantdiff.load import mapped, npz
 from quantdiff.load.data import load_batch
 from quantdiff.load.mapped import blocks, release
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapped, "LARGE", 1000)
+    monkeypatch.setattr(npz, "LARGE", 1000)
 
 
 def base(array: object) -> object:

@@ -90,7 +90,7 @@ def test_files_that_are_no_model(content: bytes, why: str, tmp_path: Path) -> No
 
 
 def test_folder(tmp_path: Path) -> None:
-    with pytest.raises(BadModel, match="directory"):
+    with pytest.raises(BadModel, match="is a folder, not a file"):
         load_tflite(tmp_path)
 
 

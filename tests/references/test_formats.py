@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import small_models
 
-from quantdiff.references.reference import Format, formats, known_files, open_references
+from quantdiff.references.formats import Format, formats, known_files
+from quantdiff.references.reference import open_references
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src/quantdiff"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import small_models as models
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.quant import Grid, QuantParams
 from quantdiff.run.child import VIEWS, Measured, RuntimeProcess
+from quantdiff.run.process import on_one_line
 from quantdiff.tally.rows import row_sums
 from quantdiff.trace import Value
 
@@ -37,7 +40,7 @@ def test_a_hang_ends_with_the_time_limit(tmp_path: Path) -> None:
         process.timeout = 0.1  # now that the child has said that the model is there, which may take any time
         with pytest.raises(RuntimeHung, match=r"reference on loop.tflite said nothing for 0.1 s"):
             process.run([FOUR], 1, ignore)
-        assert process._child.wait() == -signal.SIGKILL
+        assert process.talk.process.child.wait() == -signal.SIGKILL
 
 
 def test_a_custom_op_is_named(tmp_path: Path) -> None:
@@ -81,7 +84,7 @@ def test_a_child_reads_what_another_one_wrote(tmp_path: Path) -> None:
             (seen,) = one.view([np.full((2, 4), value, np.int8), np.zeros((2, 4), np.int8)], 1)
             (sums,), _ = other.run([seen, seen], 1, ignore)
             assert np.array_equal(sums, 2 * np.asarray(seen))
-        assert not list(other._folder.glob("input*"))
+        assert other._parcel._own is None  # nothing was copied
 
 
 def test_views_hold_while_later_ones_are_made(tmp_path: Path) -> None:
@@ -97,14 +100,31 @@ def test_views_hold_while_later_ones_are_made(tmp_path: Path) -> None:
         assert len({array.tobytes() for array in later}) == VIEWS
 
 
-def test_nothing_stays_behind(tmp_path: Path) -> None:
+def test_a_child_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
+    started: list[RuntimeProcess] = []
+    thread = threading.Thread(target=lambda: started.append(RuntimeProcess("reference")))
+    thread.start()
+    thread.join()
+    with started[0] as process:
+        process.load(models.save(tmp_path, models.add()))
+        outputs, _ = process.run([np.full((2, 4), 3, np.int8), np.full((2, 4), 4, np.int8)], 1, ignore)
+    assert outputs[0].tolist() == [[7] * 4] * 2
+
+
+def test_nothing_has_a_name_that_could_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = models.save(tmp_path, models.add())
     process = RuntimeProcess("reference")
-    folder, child = process._folder, process._child
-    process.load(models.save(tmp_path, models.add()))
+    process.load(path)
+    four = np.zeros((2, 4), np.int8)
+    process.view([four, four], 1)
+    held = [*Path(f"/proc/{process.talk.process.child.pid}/map_files").iterdir()]
+    assert not [file for file in held if "/dev/shm/" in str(file.readlink())]
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
     process.close()
-    assert not folder.exists()
-    assert child.poll() is not None
+    assert [*tmp_path.iterdir()] == [path]
+    assert process.talk.process.child.poll() is not None
 
 
 def test_words_of_native_code_cannot_steer_the_terminal() -> None:
-    assert RuntimeProcess._words("a\n\x1b[31mb  c") == "a ?[31mb c"
+    assert on_one_line("a\n\x1b[31mb  c") == "a ?[31mb c"

@@ -118,6 +118,7 @@ def choose_matches(
 ) -> list[Match]:
     """One partner each, the best evidence first; in the reference's order.
 
+    Integers belong to integers rather than to the floats that one of the models rounds to them.
     ``placed`` belong together by their place: inputs always, outputs where their values come near. A match farther
     apart than ``AGREES`` is ``doubtful``: nothing has confirmed it yet.
     """
@@ -126,9 +127,9 @@ def choose_matches(
     scores = {pair: labels.score(ours[pair[0]], theirs[pair[1]]) for pair in eligible}
     above, below = reference.ancestors(), candidate.ancestors()
 
-    def rank(pair: tuple[int, int]) -> tuple[bool, bool, float, float, float, int, int]:
-        each = eligible[pair]
-        return pair not in placed, each.distance > AGREES, -scores[pair], each.distance, each.unclipped, *pair
+    def rank(pair: tuple[int, int]) -> tuple[bool, bool, bool, float, float, float, int, int]:
+        each, alone = eligible[pair], (ours[pair[0]].quant is None) != (theirs[pair[1]].quant is None)
+        return pair not in placed, each.distance > AGREES, alone, -scores[pair], each.distance, each.unclipped, *pair
 
     chosen: dict[int, Match] = {}
     taken: set[int] = set()
@@ -159,15 +160,26 @@ def distances_between(ours: Mapping[int, Sample], theirs: Mapping[int, Sample]) 
 
 def _eligible(distances: Distances, placed: Mapping[tuple[int, int], str]) -> Distances:
     """Pairs of which neither side agrees clearly better with another place, and those that belong by their place."""
+    near = _near(distances, {pair: each.distance for pair, each in distances.items()})
+    near = _near(near, {pair: each.unclipped for pair, each in near.items()})
+    return {pair: each for pair, each in distances.items() if pair in placed or pair in near}
+
+
+def _near(pairs: Distances, far: Mapping[tuple[int, int], float]) -> Distances:
+    """The pairs of which neither side is clearly nearer to another place.
+
+    A convolution and the ReLU behind it are the same within the integers that a file has for both: what they are
+    beyond these tells them apart.
+    """
     nearest: dict[tuple[int, int], float] = {}
-    for pair, each in distances.items():
+    for pair in pairs:
         for side in enumerate(pair):
-            nearest[side] = min(nearest.get(side, each.distance), each.distance)
-
-    def near(pair: tuple[int, int], distance: float) -> bool:
-        return all(distance <= max(AS_NEAR, CLEARLY * nearest[side]) for side in enumerate(pair))
-
-    return {pair: each for pair, each in distances.items() if pair in placed or near(pair, each.distance)}
+            nearest[side] = min(nearest.get(side, far[pair]), far[pair])
+    return {
+        pair: each
+        for pair, each in pairs.items()
+        if all(far[pair] <= max(AS_NEAR, CLEARLY * nearest[side]) for side in enumerate(pair))
+    }
 
 
 def _wanted(found: Agreement) -> float:

@@ -90,7 +90,8 @@ def fit_of(layer: Layer, kernel: Tensor, norms: Sequence[BatchNorm]) -> Fit | No
     ways = [(own, not norms)]
     if norms and all(norm.factor.size == own.shape[layer.channel_axis] for norm in norms):
         ways.append((own * along_channels(layer, np.prod([norm.factor for norm in norms], axis=0)), True))
-    fits = (_fit(stored, way.reshape(stored.shape), kernel, folded=folded) for way, folded in ways)
+    with np.errstate(all="ignore"):  # a file may hold any number
+        fits = [_fit(stored, way.reshape(stored.shape), kernel, folded=folded) for way, folded in ways]
     return min(fits, key=lambda fit: fit.error)
 
 

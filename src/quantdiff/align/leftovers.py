@@ -13,7 +13,7 @@ from quantdiff.ops import BATCH_NORM, CLAMPS, RECODES, TRAITS
 VANISHED = ("IDENTITY", *(op for op, known in TRAITS.items() if known.keeps_order))
 """What a converter leaves out: layers without effect at inference, and other shapes of the same values."""
 RESCALED = (*RECODES, "input")
-QUIET = (BATCH_NORM, *CLAMPS, *VANISHED, *RESCALED, "PAD")
+QUIET = (BATCH_NORM, *CLAMPS, *VANISHED, *RESCALED, "PAD", "TRANSPOSE")
 
 
 def with_insides(reference: Flow, candidate: Flow, matches: Sequence[Match]) -> list[Match]:

@@ -15,11 +15,13 @@ from quantdiff.api.engines import (
     trace_everywhere,
     trace_first,
 )
+from quantdiff.api.layouts import laid_out
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome, hold_together
-from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.versions import versions
 
 
@@ -53,8 +55,8 @@ def diff(
         QuantdiffError: a model or the data cannot be read, do not fit each other, or the reference cannot run.
             A runtime on which the candidate fails is a ``Failure`` in the result.
     """
-    batch = data if isinstance(data, Batch) else load_batch(Path(data))
-    with open_pair(reference, candidate, settings) as pair:
+    batch = load_data(data, candidate)
+    with open_pair(reference, candidate, settings, batch) as pair:
         return diff_opened(pair, batch, settings, progress, layers=layers)
 
 
@@ -62,7 +64,8 @@ def diff_opened(
     pair: OpenedPair, batch: Batch, settings: Settings, progress: Progress = silent, *, layers: bool = False
 ) -> Outcome:
     """As ``diff``, of models that are open."""
-    check_inputs(pair, batch)
+    told = check_inputs(pair, batch)
+    pair = laid_out(pair, batch, settings.layouts)
     engine, first, unfit = trace_first(pair.reference, batch, progress)
     ran, failures = trace_everywhere(pair.candidate, batch, progress)
     candidates = tuple(trace for _, trace in ran)
@@ -81,6 +84,7 @@ def diff_opened(
         failures=tuple(dict.fromkeys(unfit + failures)),
         layers=reports,
         evidence=tuple(seen),
+        warnings=told,
         made_by={"command": "diff", "samples": len(batch), "versions": versions()},
         artifacts={**pair.artifacts, "data": batch.source},
     )

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from quantdiff.compare.comparison import TOLERANCE
+from quantdiff.compare.comparison import TOLERANCE, is_tolerance
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, UnknownInputs, bind, wanted_names
 from quantdiff.progress import Progress
-from quantdiff.references.reference import Options, Reference, format_of, open_references
+from quantdiff.references.formats import Options, format_of, started_early
+from quantdiff.references.layout import TurnedReference
+from quantdiff.references.reference import Reference, open_references
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
-from quantdiff.run.runtimes import check_installed
+from quantdiff.run.input_range import data_warnings
+from quantdiff.run.runtimes import check_installed, check_timeout
 from quantdiff.trace import Trace
 
 
@@ -32,6 +35,7 @@ class Settings:
         timeout: seconds that a runtime may say nothing before it is ended.
         allow_lambda: whether Lambda layers may run; they hold code.
         custom_objects: a Python file with the classes that a Keras model needs; it runs.
+        layouts: ``("reference", "NCHW")`` and the like, for images whose sizes and values do not tell.
     """
 
     runtimes: tuple[str, ...] = ("xnnpack",)
@@ -39,6 +43,12 @@ class Settings:
     timeout: float = TIMEOUT
     allow_lambda: bool = False
     custom_objects: Path | None = None
+    layouts: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not is_tolerance(self.tolerance):
+            raise ValueError(f"tolerance={self.tolerance}: give a distance in real units, 0 or more")
+        check_timeout(self.timeout)
 
 
 DEFAULTS = Settings()
@@ -68,6 +78,7 @@ class Opened:
     def file(self) -> Model | None:
         """What it is as a ``.tflite``; None for other formats."""
         first = self.engines[0]
+        first = first.inner if isinstance(first, TurnedReference) else first
         return first.model if isinstance(first, TfliteReference) else None
 
     def wanted(self, what: str) -> Model:
@@ -98,22 +109,34 @@ class OpenedPair:
 
 
 @contextmanager
-def open_pair(reference: Source, candidate: Source, settings: Settings) -> Iterator[OpenedPair]:
-    """Both models, opened once; runtimes start where one of the two needs them.
+def open_pair(
+    reference: Source, candidate: Source, settings: Settings, batch: Batch | None = None
+) -> Iterator[OpenedPair]:
+    """Both models, opened once; runtimes start where one of the two needs them. ``batch`` is what they will be given.
 
     Raises:
         BadModel: there is no such model, or it cannot be read.
         MissingExtra: a package that a format needs is not installed.
     """
     needed = "tflite" in (format_of(reference), format_of(candidate))
-    with children(settings if needed else replace(settings, runtimes=())) as processes:
-        first, second = (open_model(source, settings, processes) for source in (reference, candidate))
+    with (
+        started_early(reference, candidate),
+        children(settings if needed else replace(settings, runtimes=())) as processes,
+        ExitStack() as opened,
+    ):
+        first, second = (open_model(source, settings, processes, batch, opened) for source in (reference, candidate))
         yield OpenedPair(first, second, tuple(processes))
 
 
-def open_model(source: Source, settings: Settings, processes: list[RuntimeProcess] | None = None) -> Opened:
-    """One model, for each of the runtimes that were started; raises as ``open_pair``."""
-    options = Options(settings.allow_lambda, settings.custom_objects, tuple(processes or ()))
+def open_model(
+    source: Source,
+    settings: Settings,
+    processes: Sequence[RuntimeProcess] = (),
+    batch: Batch | None = None,
+    opened: ExitStack | None = None,
+) -> Opened:
+    """One model, for each of the runtimes that were started; raises as ``open_pair``. ``opened`` closes it."""
+    options = Options(settings.allow_lambda, settings.custom_objects, tuple(processes), batch, opened)
     return Opened(name_of(source), open_references(source, options))
 
 
@@ -124,8 +147,8 @@ def name_of(source: Source) -> str:
     return str(source) if isinstance(source, str | Path) else str(source.name)
 
 
-def check_inputs(pair: OpenedPair, batch: Batch) -> None:
-    """Refuse data whose names fit no input, before anything runs.
+def check_inputs(pair: OpenedPair, batch: Batch) -> tuple[str, ...]:
+    """Refuse data whose names fit no input, before anything runs; gives what a reader must know of the others.
 
     Raises:
         BadData: says which names both models want; or shapes do not fit.
@@ -140,6 +163,7 @@ def check_inputs(pair: OpenedPair, batch: Batch) -> None:
             names = "; ".join(f"{each.name} takes {wanted_names(each.inputs)}" for each in engines)
             arrays = ", ".join(batch.arrays)
             raise BadData(f"{batch.source}: arrays {arrays} do not say which input each of them is: {names}") from error
+    return () if pair.candidate.file is None else data_warnings(pair.candidate.file, batch)
 
 
 def trace_one(reference: Reference, batch: Batch, progress: Progress) -> Trace:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from quantdiff.align.models import align_pair
 from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, check_inputs, open_pair
+from quantdiff.api.layouts import laid_out
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
@@ -17,11 +18,13 @@ from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.prediction import Tell, predict, unheard
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.runtime_ladder import explain_runtimes
-from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
+from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.runtimes import check_installed, entry_of, installed, rules_of
 from quantdiff.run.versions import versions
 
@@ -71,9 +74,9 @@ def explain(
         QuantdiffError: a model or the data cannot be read or do not fit each other, or the reference cannot run. A
             runtime on which the candidate fails is a ``Failure``.
     """
-    batch = data if isinstance(data, Batch) else load_batch(Path(data))
+    batch = load_data(data, candidate)
     here = tuple(name for name in settings.runtimes if name in installed())
-    with open_pair(reference, candidate, replace(settings, runtimes=here)) as pair:
+    with open_pair(reference, candidate, replace(settings, runtimes=here), batch) as pair:
         return explain_opened(pair, batch, settings, progress, asked)
 
 
@@ -82,7 +85,8 @@ def explain_opened(
 ) -> Explanations:
     """As ``explain``, of models that are open."""
     model = pair.candidate.wanted("explain")
-    check_inputs(pair, batch)
+    told = check_inputs(pair, batch)
+    pair = laid_out(pair, batch, settings.layouts)
     if asked.single is not None and not 0 <= asked.single[0] < len(batch):
         raise BadData(f"{batch.source}: has {len(batch)} samples, counted from 0; there is no sample {asked.single[0]}")
     if _same_file(pair.reference.file, model):
@@ -92,17 +96,21 @@ def explain_opened(
             found, failures = _against(replace(question, single=asked.single), pair, settings, progress, asked.tell)
     made_by = {"command": "explain", "samples": len(batch), "versions": versions()}
     artifacts = {**pair.artifacts, "data": batch.source}
-    return Explanations(tuple(replace(each, made_by=made_by, artifacts=artifacts) for each in found), tuple(failures))
+    found = [replace(each, made_by=made_by, artifacts=artifacts, of_the_data=told) for each in found]
+    return Explanations(tuple(found), tuple(failures))
 
 
 @contextmanager
 def _question(pair: OpenedPair, batch: Batch, settings: Settings) -> Iterator[Question]:
     """The reference with the engine that runs it; a ``.tflite`` runs in a child of its own, beside the candidate's."""
-    reference = pair.reference.engines[0]
-    if isinstance(reference, TfliteReference):
+    reference, file = pair.reference.engines[0], pair.reference.file
+    if file is not None:
         first = pair.processes[0].runtime if pair.processes else "xnnpack"
         with RuntimeProcess(first, timeout=settings.timeout) as process:
-            yield _asked_of(TfliteReference(reference.model, process), pair, batch, settings)
+            alone: Reference = TfliteReference(file, process)
+            if isinstance(reference, TurnedReference):
+                alone = replace(reference, inner=alone)
+            yield _asked_of(alone, pair, batch, settings)
         return
     yield _asked_of(reference, pair, batch, settings)
 
@@ -145,8 +153,13 @@ def _against(
 def _between(
     pair: OpenedPair, batch: Batch, settings: Settings, progress: Progress
 ) -> tuple[list[Explanation], list[Failure]]:
-    """The first runtime against each of the others."""
+    """The first runtime against each of the others.
+
+    Raises:
+        RuntimeUnavailable: one of them is not installed; nothing stands for it here.
+    """
     model, processes = pair.candidate.wanted("explain"), pair.processes
+    check_installed(settings.runtimes)
     if len(processes) < 2:  # noqa: PLR2004 (a pair)
         raise BadModel(f"{model.path}: the same file twice; name two runtimes: --runtime reference --runtime builtin")
     found, failures = list[Explanation](), list[Failure]()

@@ -13,11 +13,12 @@ from quantdiff.compare.outcome import Failure, Outcome
 from quantdiff.errors import NotComparable
 from quantdiff.graph import Graph
 from quantdiff.ladder.explanation import Explanation
-from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.report.folder import staged
 from quantdiff.report.overlay import Overlay, layer_overlays, rung_overlays
 from quantdiff.report.plain import json_text
+from quantdiff.run.data_sources import load_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ def overlay(
         QuantdiffError: as ``diff`` and ``explain``; the candidate is no ``.tflite``, or no layer has a partner; or
             ``out`` cannot be written.
     """
-    batch = data if isinstance(data, Batch) else load_batch(Path(data))
-    with open_pair(reference, candidate, settings) as pair, staged(out) as folder:
+    batch = load_data(data, candidate)
+    with open_pair(reference, candidate, settings, batch) as pair, staged(out) as folder:
         graph = pair.candidate.wanted("overlay").main
         outcome = diff_opened(pair, batch, settings, progress, layers=True)
         found, failures = tuple[Explanation, ...](), outcome.failures

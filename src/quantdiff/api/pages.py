@@ -24,18 +24,22 @@ from quantdiff.api.experiments import FILES, RESULTS
 from quantdiff.api.explanations import PLAIN, Asked, explain_opened
 from quantdiff.api.layers import layer_reports
 from quantdiff.api.parameters import file_parameters, params_opened
+from quantdiff.compare.comparison import is_tolerance
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.errors import BadData, QuantdiffError
+from quantdiff.files import read_file
 from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.linting.lint import lint_model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.progress import Progress, silent
+from quantdiff.references.formats import started_early
 from quantdiff.report.html.document import page_of
 from quantdiff.report.html.page import Page
 from quantdiff.report.html.provenance import Provenance
 from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.plain import json_text
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.versions import versions
 
 T = TypeVar("T")
@@ -65,8 +69,9 @@ def diff_page(
     names = ("reference", "candidate") if "candidate" in outcome.artifacts else ("qat", "tflite")
     files = [outcome.artifacts[name] for name in names]
     data = Path(outcome.artifacts["data"])
-    with open_pair(files[0], files[1], settings) as pair:
-        return page_opened(pair, outcome, load_batch(data) if data.is_file() else None, command, explanations)
+    batch = load_batch(data) if data.is_file() else None
+    with open_pair(files[0], files[1], settings, batch) as pair:
+        return page_opened(pair, outcome, batch, command, explanations)
 
 
 def page_opened(
@@ -91,7 +96,7 @@ def page_opened(
 def diff_with_page(
     reference: Source,
     candidate: Source,
-    data: str | Path,
+    data: str | Path | Batch,
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
     command: str = "",
@@ -112,8 +117,8 @@ def diff_with_page(
     Raises:
         QuantdiffError: as ``diff``.
     """
-    batch = load_batch(Path(data))
-    with open_pair(reference, candidate, settings) as pair:
+    batch = load_data(data, candidate)
+    with open_pair(reference, candidate, settings, batch) as pair:
         outcome = diff_opened(pair, batch, settings, progress, layers=True)
         return outcome, page_opened(pair, outcome, batch, command)
 
@@ -140,8 +145,8 @@ def explain_with_page(
     Raises:
         QuantdiffError: as ``diff`` and ``explain``.
     """
-    batch = load_batch(Path(files[2]))
-    with open_pair(*files[:2], settings) as pair:
+    batch = load_data(files[2], files[1])
+    with open_pair(*files[:2], settings, batch) as pair:
         answer = explain_opened(pair, batch, settings, progress, asked)
         outcome = diff_opened(pair, batch, settings, progress, layers=True)
         return answer, page_opened(pair, _with_failures(outcome, answer), batch, command, answer.found)
@@ -165,7 +170,10 @@ def run_page(folder: str | Path, progress: Progress = silent, command: str = "")
     recorded = read_run(home)
     settings = _settings_of(recorded)
     batch = load_batch(home / FILES["data"])
-    with open_pair(home / FILES["qat"], home / FILES["tflite"], settings) as pair:
+    with (
+        started_early(home / FILES["qat"], home / FILES["float"]),
+        open_pair(home / FILES["qat"], home / FILES["tflite"], settings) as pair,
+    ):
         outcome = _measure(home, pair, batch, settings, progress)
         facts = {key: value for key, value in recorded.items() if key in RECORDED}
         notes = outcome.notes if same_figures(outcome, recorded) else (*outcome.notes, OTHER)
@@ -174,6 +182,7 @@ def run_page(folder: str | Path, progress: Progress = silent, command: str = "")
         return page_opened(pair, _with_failures(outcome, answer), batch, command, answer.found)
 
 
+RESULTS_AT_MOST = 100_000_000  # bytes
 RECORDED = ("model", "seed", "data", "quantize", "bias", "epochs", "samples")
 """What the folder of a run says of itself, and is not measured."""
 
@@ -209,15 +218,37 @@ def read_run(folder: str | Path) -> Mapping[str, Any]:
     """
     path = Path(folder) / RESULTS
     try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
+        document: Any = json.loads(read_file(path, RESULTS_AT_MOST))
     except OSError as error:
         raise BadData(f"{path}: {error.strerror}; give the folder that `quantdiff run` made") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadData(f"{path}: not a JSON document; make the run again") from error
-    comparisons = document.get("comparisons") if isinstance(document, dict) else None
-    if not comparisons or not all("candidate" in each and "tolerance" in each for each in comparisons):
+    if not _are_results(document):
         raise BadData(f"{path}: not the results of a `quantdiff run`; give the folder that it made")
     return dict(document)
+
+
+def _are_results(document: Any) -> bool:
+    """Whether a page can be made again from these: who was compared, at which tolerance, what failed."""
+    match document:
+        case {"comparisons": [_, *_] as comparisons}:
+            failures = document.get("failures", [])
+            return isinstance(failures, list) and all(map(_is_comparison, comparisons)) and all(map(_failed, failures))
+    return False
+
+
+def _is_comparison(each: Any) -> bool:
+    match each:
+        case {"candidate": str(), "tolerance": float() | int() as tolerance}:
+            return is_tolerance(tolerance)
+    return False
+
+
+def _failed(each: Any) -> bool:
+    match each:
+        case {"runtime": str()}:
+            return True
+    return False
 
 
 def _settings_of(recorded: Mapping[str, Any]) -> Settings:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from quantdiff.align.models import align_pair, align_weights
 from quantdiff.api.engines import DEFAULTS, Opened, OpenedPair, Settings, check_inputs, children, open_model, open_pair
+from quantdiff.api.layouts import Layouts, laid_out
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.parameters import compare_parameters
 from quantdiff.experiment.trial import Trial
 from quantdiff.flow import tflite_flow
-from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.data import Batch
 from quantdiff.parameters.observe import observe
 from quantdiff.parameters.params import parameters
 from quantdiff.parameters.quantizers import Observed, Parameters
@@ -20,6 +21,7 @@ from quantdiff.parameters.sides import ModelPair
 from quantdiff.progress import Progress, silent
 from quantdiff.references.reference import bound
 from quantdiff.references.tflite.reference import TfliteReference
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.random_input import random_batch
 from quantdiff.run.versions import versions
 
@@ -46,14 +48,14 @@ def params(
     Raises:
         QuantdiffError: a model or the data cannot be read, do not fit each other, or cannot run.
     """
-    batch = load_batch(Path(data)) if isinstance(data, str | Path) else data
+    batch = None if data is None else load_data(data, model)
     if reference is None:
         with children(settings if batch is not None else replace(settings, runtimes=())) as processes:
             opened = open_model(model, settings, processes)
             answer = file_parameters(opened, batch)
     else:
-        with open_pair(reference, model, settings) as pair:
-            answer = params_opened(pair, batch)
+        with open_pair(reference, model, settings, batch) as pair:
+            answer = params_opened(pair, batch, settings.layouts)
     artifacts = {"reference": reference, "model": model, "data": batch.source if batch else None}
     return replace(answer, artifacts={name: str(value) for name, value in artifacts.items() if value is not None})
 
@@ -68,18 +70,20 @@ def file_parameters(opened: Opened, batch: Batch | None) -> Parameters:
     return replace(parameters(pair), made_by=_made_by(batch))
 
 
-def params_opened(opened: OpenedPair, batch: Batch | None) -> Parameters:
+def params_opened(opened: OpenedPair, batch: Batch | None, layouts: Layouts = ()) -> Parameters:
     """Both sides; without data, seeded random input tells which layer is which tensor, and nothing else.
 
     Raises:
         NotComparable: the two are not made from each other.
         QuantdiffError: a model cannot run.
     """
-    model, reference = opened.candidate.wanted("params"), opened.reference.engines[0]
-    engine, process = opened.candidate.engines[0], opened.processes[0]
     if batch is not None:
         check_inputs(opened, batch)
-    alignment = align_pair(reference, engine, batch or random_batch(model, reference.inputs))
+    rows = batch or random_batch(opened.candidate.wanted("params"), opened.reference.engines[0].inputs)
+    opened = laid_out(opened, rows, layouts)
+    model, process = opened.candidate.wanted("params"), opened.processes[0]
+    reference, engine = opened.reference.engines[0], opened.candidate.engines[0]
+    alignment = align_pair(reference, engine, rows)
     if alignment.unrelated:
         raise NotComparable(f"these are not the same model: {alignment.unrelated}; give the one that it was made from")
     pair = ModelPair(reference.layers(), model.main, alignment, Observed())

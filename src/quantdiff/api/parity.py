@@ -37,7 +37,7 @@ def check_parity(
         QuantdiffError: a model or the data cannot be used, a limit cannot be judged, or a runtime gave no result:
             nothing was compared on it, which must not pass.
     """
-    with open_pair(reference, candidate, settings) as pair:
+    with open_pair(reference, candidate, settings, batch) as pair:
         outcome = diff_opened(pair, batch, settings)
         if outcome.failures:
             raise RuntimeFailed(outcome.failures[0].error)

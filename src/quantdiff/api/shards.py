@@ -10,6 +10,7 @@ from operator import add
 from pathlib import Path
 
 from quantdiff.api.engines import DEFAULTS, Settings, open_pair, trace_everywhere, trace_first
+from quantdiff.api.layouts import laid_out
 from quantdiff.compare.outcome import Failure, Outcome, Part, outcome_of, part_of
 from quantdiff.errors import NotComparable
 from quantdiff.load.data import find_shards, load_batch
@@ -79,11 +80,13 @@ def examine(reference: Path, candidate: Path, shards: Iterable[Path], settings: 
     Raises:
         QuantdiffError: a model or a shard cannot be read, do not fit each other, or the reference cannot run.
     """
-    with open_pair(reference, candidate, settings) as pair:
-        for shard in shards:
+    parts = [*shards]
+    with open_pair(reference, candidate, settings, load_batch(parts[0])) as pair:
+        for shard in parts:
             batch = load_batch(shard)
-            _, first, unfit = trace_first(pair.reference, batch, silent)
-            ran, failures = trace_everywhere(pair.candidate, batch, silent)
+            laid = laid_out(pair, batch, settings.layouts)
+            _, first, unfit = trace_first(laid.reference, batch, silent)
+            ran, failures = trace_everywhere(laid.candidate, batch, silent)
             candidates = tuple(trace for _, trace in ran)
             if first.engine in {trace.engine for trace in candidates}:
                 first = replace(first, engine=f"reference:{first.engine}")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from quantdiff.experiment.engine import carry_out
 from quantdiff.experiment.evaluate import attempt_all
-from quantdiff.experiment.store import Stored, open_store
+from quantdiff.experiment.store import open_store
+from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.study import Study
 from quantdiff.experiment.summarize import summarize
 from quantdiff.experiment.summary import Summary

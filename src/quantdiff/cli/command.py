@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
+import math
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from quantdiff.errors import QuantdiffError
-from quantdiff.run.runtimes import ALL, RUNTIMES, chosen
+from quantdiff.cli.endings import status_of, tidy_endings
+from quantdiff.errors import QuantdiffError, reason_of
+from quantdiff.files import destination
+from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen
 
 FOR_CI = ("junit", "github")
 FORMS = ("text", "json", *FOR_CI)
 TROUBLE = 2
-INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
+BROKEN_PIPE = 141  # as shells have it, too: the reader of our output is gone, as `head` is when it has seen enough
+CURES = {
+    errno.ENOSPC: "make room there",
+    errno.EMFILE: "allow more open files: ulimit -n",
+    errno.ENFILE: "close other programs",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EBADF: "open it, or redirect it",
+}
+
+
+class ReaderGone(Exception):
+    """Whoever read standard output has closed it."""
+
 
 Handler = Callable[..., int]
 
@@ -29,22 +46,15 @@ def command(function: Handler) -> click.Command:
     @functools.wraps(function)
     def guarded(debug: bool, **options: Any) -> None:
         try:
-            status = function(**options)
-        except QuantdiffError as error:
-            if debug:
-                raise
-            status = complain(str(error))
-            _tell_ci(function.__name__, str(error), options.get("form"))
-        except click.UsageError as error:  # options that do not go together
-            status = complain(error.message)
-        except KeyboardInterrupt:
+            with tidy_endings(), _begun(options):
+                status = function(**options)
+        except KeyboardInterrupt as end:
             complain("interrupted; nothing half-written remains")
-            status = INTERRUPTED
+            status = status_of(end)
         except Exception as error:
-            if debug:
+            if debug and not isinstance(error, click.UsageError):
                 raise
-            status = complain(f"unexpected {type(error).__name__}: {error} (add --debug for the whole story)")
-            _tell_ci(function.__name__, f"unexpected {type(error).__name__}: {error}", options.get("form"))
+            status = _trouble(error, function.__name__, options.get("form"))
         sys.exit(status)
 
     decorated = click.option("--debug", is_flag=True, help="Show tracebacks.")(guarded)
@@ -54,12 +64,49 @@ def command(function: Handler) -> click.Command:
     return main.command()(decorated)
 
 
+def _trouble(error: Exception, command: str, form: str | None) -> int:
+    """Say it in one line, to a CI server in its own form, too; the status."""
+    if isinstance(error, ReaderGone):
+        return BROKEN_PIPE
+    message, hint = f"unexpected {type(error).__name__}: {error}", " (add --debug for the whole story)"
+    if isinstance(error, click.UsageError):  # options that do not go together
+        message, hint = error.message, ""
+    if isinstance(error, OSError):
+        message, hint = refusal(error), ""
+    if isinstance(error, MemoryError):
+        message, hint = f"{command}: not enough memory ({reason_of(error)}); use fewer samples or smaller models", ""
+    if isinstance(error, QuantdiffError):
+        message, hint = str(error), ""
+    _tell_ci(command, message, form)
+    return complain(message + hint)
+
+
+def _begun(options: dict[str, Any]) -> AbstractContextManager[None]:
+    """Importing a framework takes longest, so the children that do it start before anything else."""
+    waiting: list[Any] = [options.get(name) for name in ("reference", "candidate", "models")]
+    for value in waiting:  # grows while it is walked
+        waiting += value if isinstance(value, tuple) else ()
+    models = [value for value in waiting if isinstance(value, Path)]
+    if not models:
+        return contextlib.nullcontext()
+    from quantdiff.references.formats import started_early
+
+    return started_early(*models)
+
+
 def complain(message: str) -> int:
     """Print one clean line on standard error and return the status for trouble."""
     from quantdiff.report.plain import printable
 
-    click.echo("error: " + printable(" ".join(message.split())), err=True)
+    with contextlib.suppress(OSError):  # nobody listens: the status says it
+        click.echo("error: " + printable(" ".join(message.split())), err=True)
     return TROUBLE
+
+
+def refusal(error: OSError) -> str:
+    """What the system refuses, and how to go on."""
+    cure = CURES.get(error.errno or 0, "see to that and try again")
+    return f"{error.filename or 'the system refuses'}: {error.strerror or reason_of(error)}; {cure}"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,6 +128,22 @@ class RuntimeName(click.Choice[str]):
         return super().convert(value, param, ctx)
 
 
+class Number(click.FloatRange):
+    """A number, which NaN is not, nor infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, or a complaint."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number to compare with.", param, ctx)
+        return number
+
+
+def whole(least: int) -> click.IntRange:
+    """A whole number from ``least``, as large as anything that can be counted here."""
+    return click.IntRange(least, 2**31 - 1)
+
+
 runtime_option = click.option(
     "--runtime",
     "runtimes",
@@ -89,12 +152,49 @@ runtime_option = click.option(
     help="May be given several times; default xnnpack.",
 )
 tolerance_option = click.option(
-    "--tolerance", type=click.FloatRange(min=0), default=0.01, show_default=True, help="How close is close, absolute."
+    "--tolerance", type=Number(min=0), default=0.01, show_default=True, help="How close is close, absolute."
 )
 timeout_option = click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=120.0, show_default=True,
+    "--timeout", type=Number(min=0, min_open=True, max=SILENCE_AT_MOST), default=120.0, show_default=True,
     help="Seconds that a runtime may be silent.",
 )  # fmt: skip
+
+
+def data_option(*, parts: bool = False, required: bool = True) -> Callable[[Handler], Handler]:
+    """``--data`` and ``--images``; the handler takes ``data`` (with ``parts`` several) and ``images``."""
+    forms = ".npz (x, labels y), .npy, .csv, FILE.py:function, a folder of images or WAV files, random[:N], smooth[:N]"
+    several = "; parts of a data set: several times, or their folder" if parts else ""
+
+    def decorated(function: Handler) -> Handler:
+        function = click.option(
+            "--images", metavar="STEPS", help="How images are prepared: 'resize=224x224 center-crop scale=1/255'."
+        )(function)
+        return click.option(
+            "--data", required=required, multiple=parts, type=click.Path(path_type=Path), help=forms + several + "."
+        )(function)
+
+    return decorated
+
+
+def given_data(options: dict[str, Any], candidate: Path) -> Any:
+    """The data set, taken out of ``options`` with how its images are prepared."""
+    from quantdiff.run.data_sources import load_data
+
+    data, images = options.pop("data"), options.pop("images")
+    return None if data is None else load_data(data, candidate, images)
+
+
+class Layout(click.ParamType[tuple[str, str]]):
+    """``reference=NCHW``: which model has its images in which order of axes."""
+
+    name = "layout"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[str, str]:
+        """The side and the layout."""
+        side, _, layout = str(value).partition("=")
+        if side not in ("reference", "candidate") or layout not in ("NCHW", "NHWC"):
+            self.fail(f"{value!r}: give reference or candidate, and NCHW or NHWC: reference=NCHW", param, context)
+        return side, layout
 
 
 def reference_options(function: Handler) -> Handler:
@@ -106,8 +206,23 @@ def reference_options(function: Handler) -> Handler:
     )(function)  # fmt: skip
 
 
+layout_option = click.option(
+    "--layout", "layouts", multiple=True, metavar="MODEL=LAYOUT", type=Layout(),
+    help="reference=NCHW, candidate=NHWC: for images whose sizes and values do not tell.",
+)  # fmt: skip
+
+
+def page_file(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """Where a page can be written, which is known before hours of work."""
+    try:
+        return path and destination(path) and path
+    except OSError as error:
+        reason = f"{path}: cannot be written ({error.strerror}); choose another name"
+        raise click.BadParameter(reason, param=option) from error
+
+
 html_option = click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    "--html", callback=page_file, type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="Also write everything to this file: one page that needs no network.",
 )  # fmt: skip
 
@@ -155,7 +270,7 @@ def _tell_ci(command: str, message: str, form: str | None) -> None:
     if form in FOR_CI:
         from quantdiff.report.ci.case import trouble
 
-        with contextlib.suppress(QuantdiffError):  # the trouble may be that the summary cannot be written
+        with contextlib.suppress(QuantdiffError, OSError):  # the trouble may be that nothing can be written
             show_for_ci(trouble(command, message), form)
 
 
@@ -164,7 +279,7 @@ def settings_of(options: dict[str, Any]) -> Any:
     from quantdiff import api
 
     runtimes = chosen(options.pop("runtimes") or ("xnnpack",))
-    names = "tolerance", "timeout", "allow_lambda", "custom_objects"
+    names = "tolerance", "timeout", "allow_lambda", "custom_objects", "layouts"
     return api.Settings(runtimes, **{name: options.pop(name) for name in names if name in options})
 
 
@@ -176,10 +291,9 @@ def show_outcome(outcome: Any, form: str) -> None:
 
         click.echo(json_text(outcome_document(outcome)))
     if form == "text":
-        from rich.console import Console
-
         from quantdiff.report.text.outcome import print_outcome
+        from quantdiff.report.text.terminal import Terminal
 
-        print_outcome(outcome, Console())
+        print_outcome(outcome, Terminal())
     for failure in outcome.failures:
         complain(failure.error)

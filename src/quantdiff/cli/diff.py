@@ -14,8 +14,10 @@ from quantdiff.cli.command import (
     TROUBLE,
     command,
     complain,
+    data_option,
     formats,
     html_option,
+    layout_option,
     reference_options,
     runtime_option,
     settings_of,
@@ -33,14 +35,12 @@ if TYPE_CHECKING:
 @command
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
-@click.option(
-    "--data", required=True, multiple=True, type=click.Path(path_type=Path),
-    help=".npz (x, labels y) or .npy; parts of a data set: several times, or their folder.",
-)  # fmt: skip
+@data_option(parts=True)
 @click.option("--dask", metavar="ADDRESS", help="Send the parts to this scheduler: tcp://host:8786.")
 @click.option("--layers", is_flag=True, help="Layer by layer: where the difference begins, what each layer adds.")
 @click.option("--fail-on", multiple=True, metavar="EXPR", help="What counts as different, such as 'max_steps>1'.")
 @reference_options
+@layout_option
 @html_option
 @runtime_option
 @tolerance_option
@@ -53,22 +53,26 @@ def diff(reference: Path, candidate: Path, data: tuple[Path, ...], fail_on: tupl
     conditions = tuple(parse(text) for text in fail_on)
     from quantdiff import api
     from quantdiff.report.text.progress import progress_bar
+    from quantdiff.run.data_sources import holds_parts, load_data
 
     form, layers, dask, html = (options.pop(name) for name in ("form", "layers", "dask", "html"))
     settings = settings_of(options)
-    parts = bool(dask) or len(data) > 1 or data[0].is_dir()
+    parts = bool(dask) or len(data) > 1 or holds_parts(data[0])
     if parts and layers:
         return complain("--layers takes one data file; give it without --dask")
+    images = options.pop("images")
     with progress_bar() as progress, _executor(dask) as on:
         if parts:
             outcome = api.diff_shards(reference, candidate, data, settings, progress, on)
             if html is not None:
                 api.diff_page(outcome, settings, typed()).save(html)
-        elif html is not None:
-            outcome, page = api.diff_with_page(reference, candidate, data[0], settings, progress, typed())
-            page.save(html)
         else:
-            outcome = api.diff(reference, candidate, data[0], settings, progress, layers=layers)
+            batch = load_data(data[0], candidate, images)
+            if html is None:
+                outcome = api.diff(reference, candidate, batch, settings, progress, layers=layers)
+            else:
+                outcome, page = api.diff_with_page(reference, candidate, batch, settings, progress, typed())
+                page.save(html)
     different = [(c, reason) for c in outcome.comparisons for reason in reasons(c, conditions)]
     if form in FOR_CI:
         from quantdiff.report.ci.diff import diff_checked

@@ -11,28 +11,33 @@ from quantdiff.cli.command import (
     TROUBLE,
     command,
     complain,
+    data_option,
+    given_data,
     html_option,
+    layout_option,
     reference_options,
     runtime_option,
     settings_of,
     timeout_option,
     tolerance_option,
     typed,
+    whole,
 )
 
 
 @command
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
-@click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
+@data_option()
 @reference_options
-@click.option("--sample", type=click.IntRange(min=0), help="With --output: list what makes one difference.")
-@click.option("--output", type=click.IntRange(min=0), help="Which of the sample's outputs, counted from 0.")
+@layout_option
+@click.option("--sample", type=whole(0), help="With --output: list what makes one difference.")
+@click.option("--output", type=whole(0), help="Which of the sample's outputs, counted from 0.")
 @html_option
 @runtime_option
 @tolerance_option
 @timeout_option
-def explain(as_json: bool, reference: Path, candidate: Path, data: Path, html: Path | None, **options: Any) -> int:
+def explain(as_json: bool, reference: Path, candidate: Path, html: Path | None, **options: Any) -> int:
     """Say which operators and mechanisms make the error of the outputs.
 
     REFERENCE is the model that was trained, or a float .tflite; or the same .tflite to tell two runtimes apart: then
@@ -41,6 +46,7 @@ def explain(as_json: bool, reference: Path, candidate: Path, data: Path, html: P
     from quantdiff import api
     from quantdiff.report.text.progress import progress_bar
 
+    data = given_data(options, candidate)
     sample, output = options.pop("sample"), options.pop("output")
     if (sample is None) != (output is None):
         raise click.UsageError("--sample and --output belong together")
@@ -67,11 +73,10 @@ def _hear(expected: Any) -> None:
 
 def _expect(expected: Any) -> None:
     """Before the runtime runs."""
-    from rich.console import Console
-
     from quantdiff.report.text.explanation import print_expectation
+    from quantdiff.report.text.terminal import Terminal
 
-    print_expectation(expected, Console())
+    print_expectation(expected, Terminal())
 
 
 def _show(answer: Any, as_json: bool) -> None:
@@ -81,9 +86,8 @@ def _show(answer: Any, as_json: bool) -> None:
 
         click.echo(json_text(explanations_document(answer.found, answer.failures)))
         return
-    from rich.console import Console
-
     from quantdiff.report.text.explanation import print_explanation
+    from quantdiff.report.text.terminal import Terminal
 
     for each in answer.found:
-        print_explanation(each, Console())
+        print_explanation(each, Terminal())

@@ -35,7 +35,8 @@ def lint(form: str, models: tuple[Path | None, tuple[Path, ...]], **options: Any
     """Look for known trouble in .tflite files, without data: 0 none, 1 warnings or errors, 2 trouble."""
     from quantdiff.linting.lint import lint_model
     from quantdiff.load.tflite import load_tflite
-    from quantdiff.references.reference import Options, open_references
+    from quantdiff.references.formats import Options
+    from quantdiff.references.reference import open_references
 
     path, files = models
     loaded = [load_tflite(file) for file in files]

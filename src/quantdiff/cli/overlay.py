@@ -11,6 +11,9 @@ from quantdiff.cli.command import (
     TROUBLE,
     command,
     complain,
+    data_option,
+    given_data,
+    layout_option,
     reference_options,
     runtime_option,
     settings_of,
@@ -22,13 +25,14 @@ from quantdiff.cli.command import (
 @command
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
-@click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
+@data_option()
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the files.")
 @reference_options
+@layout_option
 @runtime_option
 @tolerance_option
 @timeout_option
-def overlay(as_json: bool, reference: Path, candidate: Path, data: Path, out: Path, **options: Any) -> int:
+def overlay(as_json: bool, reference: Path, candidate: Path, out: Path, **options: Any) -> int:
     """Write each layer's error as node data, which Model Explorer paints on the graph of CANDIDATE.
 
     A file per metric, and per rung of explain where REFERENCE is a Keras model.
@@ -38,6 +42,7 @@ def overlay(as_json: bool, reference: Path, candidate: Path, data: Path, out: Pa
     from quantdiff.report.plain import json_text
     from quantdiff.report.text.progress import progress_bar
 
+    data = given_data(options, candidate)
     with progress_bar() as progress:
         made = api.overlay(reference, candidate, data, out, settings_of(options), progress)
     if as_json:

@@ -7,22 +7,31 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command, complain, reference_options, runtime_option, settings_of, timeout_option
+from quantdiff.cli.command import (
+    command,
+    complain,
+    data_option,
+    given_data,
+    layout_option,
+    reference_options,
+    runtime_option,
+    settings_of,
+    timeout_option,
+)
 
 
 @command
 @click.argument("models", nargs=-1, metavar="[REFERENCE] MODEL.tflite", type=click.Path(path_type=Path))
-@click.option("--data", help="What the layers give is observed on it: .npz (x) or .npy; with --model a data set.")
+@data_option(required=False)
 @click.option("--model", help="Train and calibrate this one instead: dense4, dense2, CNN, …")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="With --model.")
 @click.option("--no-bias", is_flag=True, help="With --model: dense layers without biases.")
 @click.option("--channels", is_flag=True, help="One line per channel in the table; --json always has them all.")
 @reference_options
+@layout_option
 @runtime_option
 @timeout_option
-def params(
-    as_json: bool, models: tuple[Path, ...], model: str | None, data: str | None, channels: bool, **options: Any
-) -> int:
+def params(as_json: bool, models: tuple[Path, ...], model: str | None, channels: bool, **options: Any) -> int:
     """Compare the quantization parameters of a QAT model with those of the .tflite made from it."""
     if len(models) != 0 if model else len(models) not in (1, 2):
         return complain("give MODEL.tflite, REFERENCE MODEL.tflite, or --model dense4 without files")
@@ -34,10 +43,11 @@ def params(
         from quantdiff.experiment.datasets import default_name
         from quantdiff.experiment.trial import Trial
 
-        trial = Trial(model, seed, data or default_name(), quantize=True, bias=bias)
+        trial = Trial(model, seed, str(options.pop("data") or default_name()), quantize=True, bias=bias)
         with progress_bar() as progress:
             answer = api.params_experiment(trial, settings, progress)
     else:
+        data = given_data(options, models[-1])
         answer = api.params(models[0] if len(models) > 1 else None, models[-1], data, settings)
     _show(answer, as_json, channels)
     return 0

@@ -17,6 +17,7 @@ from quantdiff.cli.command import (
     timeout_option,
     tolerance_option,
     typed,
+    whole,
 )
 
 
@@ -27,7 +28,7 @@ from quantdiff.cli.command import (
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=3, show_default=True)
 @click.option("--no-bias", is_flag=True, help="Dense layers without biases.")
-@click.option("--epochs", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--epochs", type=whole(1), default=1, show_default=True)
 @click.option("--data", help="mnist, mnist-small or an .npz; default mnist where Keras has it, else mnist-small.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for models, data and results.")
 @html_option

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantdiff.cli.command import INTERRUPTED, TROUBLE, RuntimeName, command, complain, html_option, typed
+from quantdiff.cli.command import (
+    TROUBLE,
+    Number,
+    RuntimeName,
+    command,
+    complain,
+    html_option,
+    typed,
+    whole,
+)
+from quantdiff.cli.endings import status_of
 from quantdiff.run.runtimes import ALL
 
 if TYPE_CHECKING:
@@ -27,12 +37,12 @@ STORE = "study.db"
 @click.option("--conditions", help="float, qat, qat-tflite, qat-ptq, copied-ptq, ptq, qat-bias; default all.")
 @click.option("--calibration", help="Representative data: train, test or all; default train.")
 @click.option("--data", help="mnist, mnist-small or an .npz; default mnist where Keras has it, else mnist-small.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Default 1.")
+@click.option("--epochs", type=whole(1), help="Default 1.")
 @click.option("--no-bias", is_flag=True, help="Dense layers without biases.")
-@click.option("--tolerance", type=click.FloatRange(min=0), help="How close is close, absolute; default 0.01.")
+@click.option("--tolerance", type=Number(min=0), help="How close is close, absolute; default 0.01.")
 @click.option("--runtime", "runtimes", multiple=True, type=RuntimeName(ALL), help="Several times; default xnnpack.")
 @click.option("--store", type=click.Path(path_type=Path), help=f"Results, kept and found again; default {STORE}.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@click.option("--jobs", type=whole(1), default=1, show_default=True, help="Worker processes.")
 @click.option("--dask", metavar="ADDRESS", help="Send the trials to this scheduler instead: tcp://host:8786.")
 @click.option("--retry-failed", is_flag=True, help="Try trials again that are stored as failed.")
 @html_option
@@ -52,10 +62,10 @@ def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_
     try:
         with progress_bar() as progress, _executor(jobs, dask) as on:
             trials = api.sweep(wanted, store, on, retry_failed=retry_failed, progress=progress)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
         done, total = api.count_stored(wanted, store) if store.is_file() else (0, len(wanted.groups()))
         complain(f"stopped; {done} of {total} trials are in {store}. The same command goes on from there")
-        return INTERRUPTED
+        return status_of(end)
     _show(trials, store, as_json)
     if html is not None:
         from quantdiff.report.html.study import study_page
@@ -75,11 +85,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _with_defaults(asked: dict[str, Any]) -> dict[str, Any]:
     from quantdiff.experiment.datasets import default_name
-    from quantdiff.run.runtimes import chosen
 
     asked.setdefault("data", default_name())
-    if ALL in asked.get("runtimes", ()):
-        asked["runtimes"] = chosen(ALL)
     return asked
 
 

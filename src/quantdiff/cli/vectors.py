@@ -7,18 +7,18 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import RuntimeName, command, timeout_option
+from quantdiff.cli.command import RuntimeName, command, data_option, given_data, timeout_option, whole
 
 
 @command
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
+@data_option()
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the vectors.")
 @click.option("--format", "form", type=click.Choice(["npz", "c", "hex"]), default="npz", show_default=True)
 @click.option("--runtime", type=RuntimeName(), help="Default tflm for c and hex, xnnpack for npz.")
-@click.option("--samples", type=click.IntRange(min=1), default=4, show_default=True, help="The first of the data.")
+@click.option("--samples", type=whole(1), default=4, show_default=True, help="The first of the data.")
 @timeout_option
-def vectors(as_json: bool, model: Path, data: Path, out: Path, form: str, **options: Any) -> int:
+def vectors(as_json: bool, model: Path, out: Path, form: str, **options: Any) -> int:
     """Golden vectors per operator, for whoever implements the kernels: inputs, weights, accumulators, outputs."""
     from quantdiff.paper.vectors import load_and_record
     from quantdiff.report.plain import json_text
@@ -26,7 +26,7 @@ def vectors(as_json: bool, model: Path, data: Path, out: Path, form: str, **opti
     from quantdiff.run.runtimes import rules_of
 
     runtime = rules_of(options["runtime"] or ("xnnpack" if form == "npz" else "tflm"))
-    golden = load_and_record(model, data, runtime, options["samples"], options["timeout"])
+    golden = load_and_record(model, given_data(options, model), runtime, options["samples"], options["timeout"])
     document = write_vectors(golden, model, out, form)
     click.echo(json_text(document) if as_json else summary(golden, out, form))
     return 0

@@ -7,14 +7,26 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import FOR_CI, TROUBLE, command, formats, runtime_option, show_for_ci, timeout_option
+from quantdiff.cli.command import (
+    FOR_CI,
+    TROUBLE,
+    command,
+    complain,
+    data_option,
+    formats,
+    given_data,
+    runtime_option,
+    show_for_ci,
+    timeout_option,
+    whole,
+)
 
 
 @command
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help=".npz (x) or .npy; default seeded random input.")
-@click.option("--samples", type=click.IntRange(min=1), help="Default 64, fewer for a large model.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random input.")
+@data_option(required=False)
+@click.option("--samples", type=whole(1), help="Default 64, fewer for a large model.")
+@click.option("--seed", type=whole(0), default=0, show_default=True, help="Of the random input.")
 @runtime_option
 @timeout_option
 @formats
@@ -26,7 +38,8 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
     from quantdiff.compare.verification import load_and_verify
     from quantdiff.report.text.verification import print_verification, verification_document
 
-    found = load_and_verify(model, runtimes or ("xnnpack",), timeout, **options)
+    data = given_data(options, model)
+    found = load_and_verify(model, runtimes or ("xnnpack",), timeout, data, **options)
     if form in FOR_CI:
         from quantdiff.report.ci.verify import verify_checked
 
@@ -36,8 +49,11 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
 
         click.echo(json_text(verification_document(found)))
     else:
-        from rich.console import Console
+        from quantdiff.report.text.terminal import Terminal
 
-        print_verification(found, Console())
+        print_verification(found, Terminal())
     status = {verdict.status for verdict in found.verdicts.values()}
-    return TROUBLE if status & {"crashed", "unavailable"} else int(not status <= {"exact", "within"})
+    failed = [verdict for verdict in found.verdicts.values() if verdict.status in ("crashed", "unavailable")]
+    for verdict in failed:
+        complain(verdict.why)
+    return TROUBLE if failed else int(not status <= {"exact", "within"})

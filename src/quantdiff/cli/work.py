@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import RuntimeName, command, timeout_option
+from quantdiff.cli.command import RuntimeName, command, data_option, given_data, timeout_option
 
 
 def indices(_: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
@@ -22,19 +22,20 @@ def indices(_: click.Context, option: click.Parameter, text: str) -> tuple[int, 
 
 @command
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", required=True, type=click.Path(path_type=Path), help=".npz (x) or .npy.")
+@data_option()
 @click.option("--op", required=True, type=int, help="Index of the operator, as inspect lists it.")
 @click.option(
     "--element", required=True, callback=indices, metavar="I,J,…", help="Sample, then the place in the output."
 )
 @click.option("--runtime", type=RuntimeName(), default="xnnpack", show_default=True)
 @timeout_option
-def work(as_json: bool, model: Path, data: Path, op: int, element: tuple[int, ...], **options: Any) -> int:
+def work(as_json: bool, model: Path, op: int, element: tuple[int, ...], **options: Any) -> int:
     """Write out the arithmetic of one output element: products, sum, every rounding, what each runtime gives."""
     from quantdiff.paper.work import Question, load_and_work
     from quantdiff.run.runtimes import rules_of
 
-    working = load_and_work(model, data, Question(op, element, rules_of(options["runtime"])), options["timeout"])
+    asked = Question(op, element, rules_of(options["runtime"]))
+    working = load_and_work(model, given_data(options, model), asked, options["timeout"])
     if as_json:
         from quantdiff.report.plain import json_text
         from quantdiff.report.text.working import working_document

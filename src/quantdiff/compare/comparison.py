@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
@@ -15,6 +16,11 @@ from quantdiff.tally.stats import Stats, stats_of
 from quantdiff.trace import Trace, Value
 
 TOLERANCE = 0.01  # of the original experiment: absolute, in real units
+
+
+def is_tolerance(value: float) -> bool:
+    """Whether an error can be held against it: a distance in real units; nothing is beyond NaN or infinity."""
+    return 0 <= value <= sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)

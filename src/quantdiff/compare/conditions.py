@@ -56,14 +56,18 @@ def parse(text: str) -> Condition:
     """Read one expression such as ``not_close>0.02``.
 
     Raises:
-        BadExpression: not of that form, or no such metric; the message lists the metrics.
+        BadExpression: not of that form, no such metric (the message lists them), or nothing that could ever hold.
     """
     match = PATTERN.fullmatch(text)
     if match is None:
         raise BadExpression(f"--fail-on {text!r}: write METRIC, one of {' '.join(OPERATORS)}, NUMBER: 'max_steps>1'")
     if match[1] not in METRICS:
         raise BadExpression(f"--fail-on {text!r}: no metric {match[1]!r}; there are {', '.join(METRICS)}")
-    return Condition(match[1], match[2], float(match[3]))
+    condition = Condition(match[1], match[2], float(match[3]))
+    sign, bound = BOUNDS.get(condition.metric, ("", 0.0))
+    if condition.sign == sign and not OPERATORS[sign](bound, condition.limit):
+        raise BadExpression(f"--fail-on {text!r}: nothing can be beyond; the scale of {match[1]} ends at {bound:g}")
+    return condition
 
 
 def limit(metric: str, value: float) -> Condition:

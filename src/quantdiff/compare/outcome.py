@@ -119,6 +119,7 @@ class Failure:
 class Outcome(Shown):
     """Accuracies by engine, comparisons by pair, and what went wrong or deserves a word.
 
+    ``warnings`` are what a reader must know of the data before any figure.
     ``made_by`` is how the numbers came about: versions, command, seed, data; ``artifacts`` are paths by what
     they hold; ``evidence`` comes with ``layers``.
     """
@@ -131,6 +132,7 @@ class Outcome(Shown):
     artifacts: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[LayerReport, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def hold_together(

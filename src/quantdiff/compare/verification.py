@@ -14,10 +14,11 @@ from quantdiff.compare.by_operator import Compared, compare_operators, tally
 from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Graph, Model
-from quantdiff.load.data import load_batch
+from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
 from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, entry_of
@@ -39,7 +40,7 @@ def load_and_verify(
     path: Path,
     runtimes: Sequence[str],
     timeout: float = TIMEOUT,
-    data: Path | None = None,
+    data: Path | Batch | None = None,
     samples: int | None = None,
     seed: int = SEED,
 ) -> Verification:
@@ -54,7 +55,8 @@ def load_and_verify(
         inputs = random_inputs(model.main, samples_for(model.main, samples or SAMPLES), seed)
         source = f"seeded random input (seed {seed})"
     else:
-        inputs, source = inputs_of(model, load_batch(data)), str(data)
+        batch = load_data(data, path)
+        inputs, source = inputs_of(model, batch), batch.source
         inputs = [array[: samples_for(model.main, samples or len(array))] for array in inputs]
     entries = [each for each in RUNTIMES.values() if each.simulated] if ALL in runtimes else map(entry_of, runtimes)
     rules, installed = {entry: entry.simulated for entry in entries}, versions()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from quantdiff.experiment import zoo
 from quantdiff.experiment.datasets import Dataset, load_dataset, locate
 from quantdiff.experiment.sweep_trial import Source, Training
 from quantdiff.experiment.trial import Trial, depth
+from quantdiff.own_code import function_of
 from quantdiff.references.keras.frameworks import frameworks
 
 NAMED = ("mnist", "mnist-small")
@@ -82,13 +82,7 @@ def builder(training: Training) -> Callable[[], Any]:
 def _own(path: Path, function: str) -> Any:
     """Run a person's own code, because it was asked for by name."""
     keras = frameworks().keras
-    try:
-        namespace = runpy.run_path(str(path))
-        made = namespace[function]() if function in namespace else None
-    except Exception as error:
-        raise BadModel(f"{path}:{function} raised {type(error).__name__}: {error}") from error
-    if function not in namespace:
-        raise BadModel(f"{path}: has no function {function}")
+    made = function_of(f"{path}:{function}", BadModel)()
     if not isinstance(made, keras.Model):
         raise BadModel(
             f"{path}:{function} gave a {type(made).__module__}.{type(made).__qualname__}; TFMOT takes models of "

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 from quantdiff.align.alignment import Alignment
 from quantdiff.align.models import align_pair
@@ -31,6 +29,7 @@ from quantdiff.references.keras.reference import open_keras
 from quantdiff.references.keras.run import trace_keras
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.run.versions import versions
 from quantdiff.trace import Trace
@@ -70,7 +69,7 @@ def evaluate(trial: SweepTrial) -> SweepResult:
     with ExitStack() as stack:
         runtimes = () if trial.condition == "qat" else trial.runtimes
         processes = [stack.enter_context(RuntimeProcess(runtime)) for runtime in runtimes]
-        path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quantdiff-"))) / "model.tflite"
+        path = stack.enter_context(scratch()) / "model.tflite"
         source = source_of(trial.condition, trial.training)
         path.write_bytes(file_of(trial, source))
         file = load_tflite(path)

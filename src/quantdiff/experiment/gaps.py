@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from math import nan
-from pathlib import Path
 from typing import Any
 
 from quantdiff.compare.outcome import hold_together
@@ -19,6 +17,7 @@ from quantdiff.quant import Array
 from quantdiff.references.keras.model import KerasModel, describe
 from quantdiff.references.keras.run import trace_keras
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import trace_tflite
 
 
@@ -54,8 +53,8 @@ def measure_gap(model: Any, batch: Batch, calibration: Batch, runtime: str) -> G
         QuantdiffError: the model cannot be converted or run, or the data do not fit it.
     """
     keras = describe(model, str(model.name))
-    with RuntimeProcess(runtime) as process, tempfile.TemporaryDirectory(prefix="quantdiff-") as folder:
-        file = Path(folder) / "model.tflite"
+    with RuntimeProcess(runtime) as process, scratch() as folder:
+        file = folder / "model.tflite"
         file.write_bytes(_converted(keras, calibration))
         traces = trace_keras(keras, batch), trace_tflite(load_tflite(file), batch, process)
     outcome = hold_together(traces[:1], traces[1:], batch.labels)

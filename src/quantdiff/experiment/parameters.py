@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from quantdiff.align.models import align_pair
@@ -29,6 +27,7 @@ from quantdiff.references.keras.run import trace_keras
 from quantdiff.references.reference import bound
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import trace_tflite
 
 
@@ -40,8 +39,8 @@ def compare_parameters(trial: Trial, data: Dataset, process: RuntimeProcess, pro
     """
     base = zoo.train(trial, data, progress)
     qat = describe(quantize_all_values(base, data.x_train, progress), trial.name)
-    with tempfile.TemporaryDirectory(prefix="quantdiff-") as folder:
-        path = Path(folder) / "model.tflite"
+    with scratch() as folder:
+        path = folder / "model.tflite"
         progress("convert", 0, 1)
         path.write_bytes(convert_calibrated(base, data.x_train))
         progress("convert", 1, 1)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any
 
-from quantdiff.compare.comparison import Comparison, Figures
-from quantdiff.compare.outcome import Failure
-from quantdiff.errors import QuantdiffError
-from quantdiff.experiment.sweep_trial import Score, Source, StoredRange, SweepResult, SweepTrial, Training
+from quantdiff.compare.comparison import Figures
+from quantdiff.errors import QuantdiffError, reason_of
+from quantdiff.experiment.stored import Stored, stored_trial
+from quantdiff.experiment.sweep_trial import SweepResult
+from quantdiff.files import destination
 
 APPLICATION, VERSION = 0x71646966, 1  # "qdif", in the file's header
 FIGURES = tuple(field.name for field in fields(Figures))
-BOOLEANS = ("passed",)
 
 SCHEMA = f"""
 CREATE TABLE trials (
@@ -40,6 +41,8 @@ CREATE TABLE failures (key TEXT, runtime TEXT, error TEXT, place INTEGER, PRIMAR
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """
+TABLES = {" ".join(part.split()) for part in SCHEMA.split(";") if "CREATE" in part}
+PATIENCE, PATIENCE_WITH_RESULTS = 2, 60  # seconds that another program may lock the store
 PARTS = ("scores", "comparisons", "ranges", "failures")  # of a result; ``place`` keeps their order
 
 
@@ -47,20 +50,11 @@ class BadStore(QuantdiffError):
     """A file that is no store of a sweep, or cannot be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A trial as the store has it: with a result, or with the error that it failed with."""
-
-    trial: SweepTrial
-    result: SweepResult | None
-    error: str = ""
-
-
 class Store:
     """An open file of results; one process writes, any number may read."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.connection, self.path = connection, path
 
     def keys(self, *, failed: bool = True) -> set[str]:
         """Keys of the trials that are stored: of all, or of those in which nothing failed."""
@@ -99,13 +93,28 @@ class Store:
             self.connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
 
     def read(self, keys: Collection[str] | None = None) -> Iterator[Stored]:
-        """Every stored trial, or those of ``keys``; models, seeds and conditions in order."""
+        """Every stored trial, or those of ``keys``; models, seeds and conditions in order.
+
+        Raises:
+            BadStore: a trial is damaged.
+        """
         found = {table: self._by_key(table) for table in PARTS}
         query = "SELECT key, trial, error FROM trials ORDER BY model, seed, condition, calibration, key"
         for key, text, error in self.connection.execute(query).fetchall():
             if keys is None or key in keys:
-                result = None if error else _result({table: found[table].get(key, []) for table in found})
-                yield Stored(_trial(json.loads(text)), result, error)
+                yield self._stored(key, text, error, {table: found[table].get(key, []) for table in found})
+
+    def _stored(self, key: str, text: str, error: str, rows: dict[str, list[tuple[Any, ...]]]) -> Stored:
+        try:
+            stored = stored_trial(text, error, rows)
+            if stored.trial.key != key:
+                raise ValueError("its key is that of another trial")
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as reason:
+            raise BadStore(
+                f"{self.path}: trial {str(key)[:12]} is damaged ({reason_of(reason)}); take a copy of the store, "
+                "or start a new one: another --store"
+            ) from reason
+        return stored
 
     def _by_key(self, table: str) -> dict[str, list[tuple[Any, ...]]]:
         rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
@@ -119,22 +128,46 @@ def open_store(path: Path, *, create: bool) -> Iterator[Store]:
     """The store in ``path``, made where there is none and ``create``.
 
     Raises:
-        BadStore: no file, not a store, of another version, or the system refuses.
+        BadStore: no file, not a store, of another version, damaged, locked by another program, or the system refuses.
     """
-    if not (create or path.is_file()):
+    try:
+        there = destination(path).exists()
+    except OSError as error:
+        raise BadStore(f"{path}: {error.strerror}; a store is one file, choose another") from error
+    if not (create or there):
         raise BadStore(f"{path}: no such store; quantdiff sweep --store {path} makes one")
     try:
-        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
-            _prepare(connection, path)
-            yield Store(connection)
+        with closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as connection:
+            _prepare(connection, path, time.monotonic() + PATIENCE)
+            if create:
+                connection.execute("BEGIN IMMEDIATE")  # whether it can be written is known before hours of training,
+                connection.rollback()  # and what they gave waits longer for others
+                connection.execute(f"PRAGMA busy_timeout = {1000 * PATIENCE_WITH_RESULTS}")
+            yield Store(connection, path)
     except sqlite3.Error as error:
+        if _is_busy(error):
+            raise BadStore(f"{path}: locked by another program; go on with the same command when it is done") from error
         raise BadStore(
             f"{path}: {error}; is it a store of quantdiff sweep, in a folder that can be written?"
         ) from error
+    except UnicodeDecodeError as error:  # of SQLite's own message, which names what is damaged
+        raise BadStore(f"{path}: damaged; take a copy of the store, or choose another --store") from error
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
+def _is_busy(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)  # not set where no database is involved
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, deadline: float) -> None:
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:  # SQLite waits for others, but not with this
+        if not _is_busy(error) or time.monotonic() > deadline:
+            raise
+        time.sleep(0.02)
+        _prepare(connection, path, deadline)
+        return
     if _is_store(connection, path):
         return
     with connection:
@@ -145,34 +178,15 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _is_store(connection: sqlite3.Connection, path: Path) -> bool:
-    """True for a store, False for an empty file; raises ``BadStore`` for anything else."""
-    pragmas = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-    application, version, tables = (connection.execute(pragma).fetchone()[0] for pragma in pragmas)
-    if (application, version) == (APPLICATION, VERSION):
+    """True for a store, False for an empty file; raises ``BadStore`` for anything else.
+
+    Its tables are those of ``SCHEMA`` to the word: a view or a trigger of a stranger could run for ever.
+    """
+    pragmas = ("PRAGMA application_id", "PRAGMA user_version")
+    numbers = tuple(connection.execute(pragma).fetchone()[0] for pragma in pragmas)
+    made = {" ".join(str(sql).split()) for (sql,) in connection.execute("SELECT sql FROM sqlite_master")}
+    if numbers == (APPLICATION, VERSION) and made == TABLES:
         return True
-    if application or version or tables:
+    if any(numbers) or made:
         raise BadStore(f"{path}: not a store that this version of quantdiff sweep reads; choose another --store")
     return False
-
-
-def _trial(value: dict[str, Any]) -> SweepTrial:
-    training = value.pop("training")
-    made_with = tuple((name, version) for name, version in training.pop("versions"))
-    model, data = (Source(**training.pop(name)) for name in ("model", "data"))
-    runtimes = tuple(value.pop("runtimes"))
-    return SweepTrial(Training(model=model, data=data, versions=made_with, **training), runtimes=runtimes, **value)
-
-
-def _result(rows: dict[str, list[tuple[Any, ...]]]) -> SweepResult:
-    return SweepResult(
-        tuple(Score(*row) for row in rows["scores"]),
-        tuple(_comparison(*row) for row in rows["comparisons"]),
-        tuple(StoredRange(*row) for row in rows["ranges"]),
-        tuple(Failure(*row) for row in rows["failures"]),
-    )
-
-
-def _comparison(reference: str, candidate: str, tolerance: float, *rest: Any) -> Comparison:
-    values = dict(zip(FIGURES, rest, strict=True))
-    figures = Figures(**{name: bool(value) if name in BOOLEANS else value for name, value in values.items()})
-    return Comparison(reference, candidate, tolerance, figures, ())

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from quantdiff.compare.comparison import TOLERANCE
-from quantdiff.errors import QuantdiffError
+from quantdiff.compare.comparison import TOLERANCE, is_tolerance
+from quantdiff.errors import QuantdiffError, reason_of
 from quantdiff.experiment.builders import data_source, model_source
 from quantdiff.experiment.sweep_trial import CALIBRATED, CALIBRATIONS, CONDITIONS, SweepTrial, Training
+from quantdiff.files import read_file
+from quantdiff.run.runtimes import ALL, installed
 from quantdiff.run.versions import versions
 
 KEYS = (
@@ -28,8 +30,11 @@ KEYS = (
     "tolerance",
     "store",
 )
+BYTES_AT_MOST = 1_000_000  # of a TOML file
+EPOCHS_AT_MOST = 2**31
+TRAININGS_AT_MOST = 100_000  # of one study; more means a slip of the pen
 T = TypeVar("T")
-SEEDS = re.compile(r"(\d+)(?:-(\d+))?")
+SEEDS = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
 
 
 class BadStudy(QuantdiffError):
@@ -77,14 +82,16 @@ def read_study(path: Path) -> dict[str, Any]:
         BadStudy: no such file, no TOML, or a key that means nothing.
     """
     try:
-        options = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadStudy(f"{path}: cannot be read ({error}); give a TOML file with {', '.join(KEYS)}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadStudy(f"{path}: not TOML: {error}") from error
+        options = tomllib.loads(read_file(path, BYTES_AT_MOST).decode())
+    except OSError as error:
+        raise BadStudy(f"{path}: cannot be read ({error.strerror}); give a TOML file with {', '.join(KEYS)}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadStudy(f"{path}: not TOML ({reason_of(error)}); it takes {', '.join(KEYS)}") from error
     unknown = [key for key in options if key not in KEYS]
     if unknown:
         raise BadStudy(f"{path}: no key {', '.join(unknown)}; there are {', '.join(KEYS)}")
+    if not isinstance(options.get("store", ""), str):
+        raise BadStudy(f"{path}: store = {options['store']!r}: str wanted")
     return options
 
 
@@ -104,11 +111,15 @@ def make_study(options: Mapping[str, Any]) -> Study:
     for key, value in chosen.items():
         if type(value) not in plain[key]:
             raise BadStudy(f"{key} = {value!r}: {plain[key][0].__name__} wanted")
-    if chosen.get("epochs", 1) < 1 or chosen.get("tolerance", 0) < 0:
-        raise BadStudy("epochs is at least 1, tolerance at least 0")
+    if not 1 <= chosen.get("epochs", 1) <= EPOCHS_AT_MOST or not is_tolerance(chosen.get("tolerance", 0)):
+        raise BadStudy(f"epochs is at least 1 and at most {EPOCHS_AT_MOST:,}, tolerance at least 0")
     if "runtimes" in options:
-        chosen["runtimes"] = _listed(options["runtimes"])
-    return Study(_unique(models), parse_seeds(options.get("seeds", "0")), conditions, calibrations, **chosen)
+        names = _listed(options["runtimes"])
+        chosen["runtimes"] = installed() if ALL in names else names
+    seeds = parse_seeds(options.get("seeds", "0"))
+    if len(models) * len(seeds) > TRAININGS_AT_MOST:
+        raise BadStudy(f"{len(models):,} models and {len(seeds):,} seeds: at most {TRAININGS_AT_MOST:,} trainings")
+    return Study(_unique(models), seeds, conditions, calibrations, **chosen)
 
 
 def parse_seeds(value: Any) -> tuple[int, ...]:
@@ -119,7 +130,10 @@ def parse_seeds(value: Any) -> tuple[int, ...]:
         if match is None:
             raise BadStudy(f"seeds {part!r}: write 0-19, or 0,3,7")
         first = int(match[1])
-        seeds += range(first, int(match[2] or first) + 1)
+        named = range(first, int(match[2] or first) + 1)
+        if len(seeds) + len(named) > TRAININGS_AT_MOST:
+            raise BadStudy(f"seeds {part!r}: at most {TRAININGS_AT_MOST:,} seeds")
+        seeds += named
     if not seeds or max(seeds) >= 2**32:
         raise BadStudy(f"seeds {value!r}: at least one is needed, all below 2**32")
     return _unique(tuple(seeds))

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.statistics import box, mean_interval, sign_test
-from quantdiff.experiment.store import Stored
+from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.summary import Difference, Engine, Failed, Gap, RangePair, Rates, Summary
 from quantdiff.experiment.sweep_trial import CONDITIONS, StoredRange, SweepResult, SweepTrial, Training
 from quantdiff.experiment.trial import DENSE, depth

@@ -6,7 +6,9 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -117,6 +119,8 @@ class _Worker:
 
 def _serve(pipe: Connection) -> None:
     """Answer calls until the other side is gone."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # as in the parent: what a result needs stands in the result
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:

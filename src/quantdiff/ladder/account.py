@@ -15,7 +15,7 @@ from quantdiff.quant import Array
 class Target:
     """What the runtime gave for one output or one tensor: integers of its grid, or floats where there is none.
 
-    Floats count as equal within ``tolerance``, in real units.
+    Floats count as equal within ``tolerance``, in real units; any NaN equals any other.
     """
 
     values: Array
@@ -26,7 +26,10 @@ class Target:
         mine = values.reshape(self.values.shape)
         if self.tolerance is None:
             return np.asarray(mine != self.values)
-        return ~(np.abs(mine.astype(np.float64) - self.values) <= self.tolerance)
+        with np.errstate(invalid="ignore", over="ignore"):  # a file may give infinities
+            close = np.abs(mine.astype(np.float64) - self.values) <= self.tolerance
+        wrong: Array = ~(close | (mine == self.values) | (np.isnan(mine) & np.isnan(self.values)))
+        return wrong
 
     def distance(self, values: Array) -> int | None:
         """The largest difference in steps; None where there is no grid."""

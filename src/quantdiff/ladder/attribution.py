@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quantdiff.ladder.explanation import Frontier, Item, Signed
+from quantdiff.ladder.frontier import Frontier as State
 from quantdiff.ladder.frontier import Move, beside, frontier, walk
 from quantdiff.ladder.mechanisms import CLIPPING, FRAMEWORK, GRAPH, INPUT, OUTPUT_GRID, RANGES, SMALLER
+from quantdiff.ladder.orders import in_all_orders
 from quantdiff.ladder.real_graph import Values
 from quantdiff.ladder.rungs import in_slices, samples_at_once
 from quantdiff.ladder.switches import Switches
@@ -52,6 +54,7 @@ class Attribution:
     by_mechanism: dict[str, Sum] = field(default_factory=dict)
     met: dict[int, tuple[float, float]] = field(default_factory=dict)
     spans: dict[int, tuple[Array, Array]] = field(default_factory=dict)
+    shapley: dict[str, float] | None = field(default_factory=dict)
 
     def add(self, given: Given) -> None:
         """Some samples, in as many parts as memory asks for."""
@@ -63,7 +66,7 @@ class Attribution:
         self.samples += max(count, 0)
 
     def _add(self, given: Given, half: int) -> None:
-        whole, moves = changes(self.switches, given, self.units)
+        state, whole, moves = changes(self.switches, given, self.units)
         self.whole[half] += float(np.square(whole).sum())
         self.elements += whole.size
         total, together = np.zeros_like(whole), dict[str, Array]()
@@ -79,6 +82,17 @@ class Attribution:
         for mechanism, change in together.items():
             self.by_mechanism.setdefault(mechanism, Sum()).add(half, change, whole)
         self.closes = max(self.closes, float(np.abs(total - given.difference(self.units)).max(initial=0)))
+        self._in_all_orders(state, together, whole)
+
+    def _in_all_orders(self, state: State, together: Mapping[str, Array], whole: Array) -> None:
+        """Of the mechanisms that act; what the error has before all exchanges has no other order."""
+        if self.shapley is None or SMALLER in together:
+            self.shapley = None
+            return
+        before = np.zeros_like(whole) + sum(together.get(m, 0.0) for m in (FRAMEWORK, GRAPH))
+        mean = in_all_orders(state, together, before)
+        known = self.shapley
+        self.shapley = None if mean is None else known | {m: known.get(m, 0.0) + power for m, power in mean.items()}
 
     def _meet(self, given: Given, move: Move) -> None:
         """What the data reach at a tensor before its grid bounds it."""
@@ -117,6 +131,7 @@ class Attribution:
             tuple(items),
             self.output_grid / power if power else 0.0,
             self.closes,
+            {m: each / power for m, each in (self.shapley or {}).items() if power},
         )
 
     def _item(self, move: Move, each: Sum, power: float) -> Item:
@@ -165,8 +180,10 @@ class Given:
         return beside(self.runtime, units, count) - beside(self.reference, units, count)
 
 
-def changes(switches: Switches, given: Given, units: tuple[float, ...]) -> tuple[Array, Iterator[tuple[Move, Array]]]:
-    """The whole error without the output's own grid, and every move with what it changes."""
+def changes(
+    switches: Switches, given: Given, units: tuple[float, ...]
+) -> tuple[State, Array, Iterator[tuple[Move, Array]]]:
+    """The frontier's start, the whole error without the output's own grid, and every move with what it changes."""
     count, samples = len(given.inputs[0]), frontier(switches, given.inputs, given.recorded, units)
     reference, low, bare, runtime = (
         beside(each, units, count) for each in (given.reference, given.lowered, given.bare, given.runtime)
@@ -180,12 +197,12 @@ def changes(switches: Switches, given: Given, units: tuple[float, ...]) -> tuple
             yield (move if move.mechanism else LUMPED), change
         yield BEHIND, runtime - last + bare - low
 
-    return last - bare + low - reference, (each for each in moves() if each[1].any())
+    return samples, last - bare + low - reference, (each for each in moves() if each[1].any())
 
 
 def signed(switches: Switches, given: Given, units: tuple[float, ...], element: int) -> tuple[Signed, ...]:
     """The list that adds up to the difference of one element of the first sample, the largest first."""
-    _, moves = changes(switches, given.part(slice(0, 1)), units)
+    *_, moves = changes(switches, given.part(slice(0, 1)), units)
     found = []
     for move, change in moves:
         operator, op, layer, _, mechanism = named(switches, move)

@@ -104,7 +104,8 @@ class Frontier:
 
     ``shares`` and ``powers`` are by mechanism; ``items`` by operator too, the largest share first. ``output_grid`` is
     the power of the output's own rounding beside that of the error. ``closes``: the largest distance, in steps, of
-    the sum of all items from runtime minus reference.
+    the sum of all items from runtime minus reference. ``shapley``: what each mechanism adds to the error's
+    power in the mean over all orders, over that power; empty where there are too many.
     """
 
     samples: int
@@ -114,6 +115,13 @@ class Frontier:
     items: tuple[Item, ...]
     output_grid: float
     closes: float
+    shapley: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def order_distance(self) -> float | None:
+        """The largest distance of a share from its mean over all orders; None where that is not known."""
+        apart = [abs(self.shares.get(mechanism, 0.0) - mean) for mechanism, mean in self.shapley.items()]
+        return max(apart, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +145,7 @@ class Explanation(Shown):
     ``unaccounted`` says why there is no real arithmetic, and so no frontier. ``real`` and ``rewritten`` say how near
     the lowered reference, and the file's graph with the reference's constants, come to the reference; ``departs``
     names the first operator at which the graphs part.
+    ``of_the_data`` is what a reader must know of them first.
     ``expected_exactly`` is the share of outputs that the simulator of the runtime gives otherwise than the reference,
     ``expected`` that of the closed form; None where it knows none. ``differences`` are the first outputs that differ,
     each with its rung.
@@ -160,6 +169,7 @@ class Explanation(Shown):
     advice: tuple[Advice, ...] = ()
     unsupported: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    of_the_data: tuple[str, ...] = ()
     unaccounted: str = ""
     frontier: Frontier | None = None
     matching: tuple[Matched, ...] = ()

@@ -17,6 +17,7 @@ from quantdiff.graph import Operator
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import Setting, Values
 from quantdiff.ladder.switches import SWITCHES, Switches
+from quantdiff.ops import traits
 from quantdiff.quant import Array
 
 EQUAL = 1e-9  # of a step: a value that moved by less did not move
@@ -53,11 +54,11 @@ class Frontier:
     real: Setting
     stages: tuple[Operator | int, ...] = field(default=())
 
-    def outputs(self, start: Values) -> Array:
+    def outputs(self, start: Values, setting: Setting | None = None) -> Array:
         """All outputs in steps, the samples' elements side by side; what lies behind ``start`` is real arithmetic."""
         graph = self.switches.file.graph
         with np.errstate(all="ignore"):
-            values = self.switches.file.run(self.inputs, self.real, start, graph.outputs)
+            values = self.switches.file.run(self.inputs, setting or self.real, start, graph.outputs)
         return beside([values[i] for i in graph.outputs], self.units, len(self.inputs[0]))
 
     def before(self, stage: int) -> Values:
@@ -79,8 +80,11 @@ class Frontier:
             yield "", [self.switches.file.put(each, self._input(each), self.real)]
             yield INPUT, [self.recorded[each]]
             return
+        file, fed, computed = self.switches.file, self._fed(each), list[Array]()
         for mechanism, setting in local_settings(self.switches, each):
-            yield mechanism, self.switches.file.operate(each, self._fed(each), setting)
+            if mechanism in ("", WEIGHTS, BIAS):  # all others act on what was computed
+                computed = file.computed(each, fed, setting.constants)
+            yield mechanism, file.left(each, computed, setting)
         yield KERNEL, [self.recorded[i] for i in each.outputs]
 
     def _input(self, tensor: int) -> Array:
@@ -100,11 +104,23 @@ def frontier(switches: Switches, inputs: Sequence[Array], recorded: Values, unit
     file = switches.file
     bare = Frontier(switches, inputs, recorded, units, switches.rewritten)
     ends = {i: _before_its_grid(bare, i) for i in switches.ends if i is not None}
+    known = {i: values for i, values in recorded.items() if i not in _behind(switches)} | ends
     stages: tuple[Operator | int, ...] = (
-        *(i for i in file.graph.inputs if i in file.grids and i in recorded),
-        *(op for op in file.operators if any(i in recorded for i in op.outputs)),
+        *(i for i in file.graph.inputs if i in file.grids and i in known),
+        *(op for op in file.operators if any(i in known for i in op.outputs)),
     )
-    return Frontier(switches, inputs, {**recorded, **ends}, units, switches.rewritten, stages)
+    return Frontier(switches, inputs, known, units, switches.rewritten, stages)
+
+
+def _behind(switches: Switches) -> frozenset[int]:
+    """Tensors that restate an end: the runtime's lie on the output's grid, which is told apart from the rest."""
+    graph, found = switches.file.graph, set[int]()
+    for output, end in zip(graph.outputs, switches.ends, strict=True):
+        tensor = output
+        while end is not None and tensor != end and (maker := graph.producer(tensor)) is not None:
+            found.add(tensor)
+            tensor = maker.inputs[traits(maker.op).x]
+    return frozenset(found)
 
 
 def _before_its_grid(bare: Frontier, tensor: int) -> Array:

@@ -10,6 +10,7 @@ from quantdiff.graph import Operator
 from quantdiff.ladder.account import LayerAccount, Target
 from quantdiff.ladder.frontier import in_real_units
 from quantdiff.ladder.mechanisms import (
+    BIAS,
     CLIPPING,
     CURVES,
     INPUT,
@@ -21,6 +22,7 @@ from quantdiff.ladder.mechanisms import (
     ROUNDING,
     RUNTIME,
     STEPS,
+    WEIGHTS,
 )
 from quantdiff.ladder.real_graph import Values
 from quantdiff.ladder.rungs import RealRungs
@@ -94,12 +96,14 @@ def _local(switches: Switches, recorded: Values, tensor: int) -> dict[str, Array
     if operator is None or any(i >= 0 and i not in known and not graph.tensors[i].is_variable for i in operator.inputs):
         return {}
     place, shape = operator.outputs.index(tensor), recorded[tensor].shape
-    exchanged = _exchanged(switches, operator, tensor)
-    return {
-        mechanism: np.broadcast_to(grid.integers(switches.file.operate(operator, recorded, setting)[place]), shape)
-        for mechanism, setting in switches.rungs()
-        if mechanism in exchanged
-    }
+    exchanged, found, computed = _exchanged(switches, operator, tensor), dict[str, Array](), list[Array]()
+    for mechanism, setting in switches.rungs():
+        if mechanism in exchanged:
+            if mechanism in (REWRITTEN, WEIGHTS, BIAS):  # all others act on what was computed
+                computed = switches.file.computed(operator, recorded, setting.constants)
+            left = switches.file.left(operator, computed, setting)[place]
+            found[mechanism] = np.broadcast_to(grid.integers(left), shape)
+    return found
 
 
 def _exchanged(switches: Switches, operator: Operator, tensor: int) -> set[str]:

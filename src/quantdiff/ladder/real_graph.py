@@ -70,7 +70,7 @@ class Setting:
 
     ``constants`` take the place of the stored ones. ``own`` are the reference's grids, put on first. Tensors that are
     ``clipped`` end where the file's grid ends; those that are ``rounded`` lie on its steps. ``grids`` take the place of
-    the file's.
+    the file's. What is ``added`` to a tensor comes last.
     """
 
     constants: Values = field(default_factory=dict)
@@ -78,6 +78,7 @@ class Setting:
     clipped: AbstractSet[int] = frozenset()
     rounded: AbstractSet[int] = frozenset()
     grids: Mapping[int, Grid] = field(default_factory=dict)
+    added: Values = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class RealGraph:
         grid = setting.grids.get(tensor, self.grids.get(tensor))
         if grid is not None and tensor in setting.rounded:
             y = grid.rounded(y)
-        return grid.clipped(y) if grid is not None and tensor in setting.clipped else y
+        y = grid.clipped(y) if grid is not None and tensor in setting.clipped else y
+        return y + setting.added[tensor] if tensor in setting.added else y
 
     def run(
         self, inputs: Sequence[Array], setting: Setting, start: Values | None = None, want: Iterable[int] = ()
@@ -136,17 +138,24 @@ class RealGraph:
 
     def operate(self, operator: Operator, values: Values, setting: Setting) -> list[Array]:
         """The outputs of one operator on given values, as they leave it under a setting."""
-        graph, known = self.graph, setting.constants
+        return self.left(operator, self.computed(operator, values, setting.constants), setting)
+
+    def left(self, operator: Operator, computed: Sequence[Array], setting: Setting) -> list[Array]:
+        """What an operator computed, as it leaves it under a setting."""
+        return [self.put(i, y, setting) for i, y in zip(operator.outputs, computed, strict=True)]
+
+    def computed(self, operator: Operator, values: Values, known: Values) -> list[Array]:
+        """The outputs of one operator before any grid; ``known`` constants take the place of the stored ones."""
+        graph = self.graph
         held = {i: values[i] if i in values else known.get(i, self.constants.get(i)) for i in operator.inputs}
         arguments = [None if i < 0 or graph.tensors[i].is_variable else held[i] for i in operator.inputs]
         varies = [i >= 0 and i in values for i in operator.inputs]
         if not any(varies) and arguments and arguments[0] is not None:  # constants go in: one row stands for all
             arguments[0], varies[0] = arguments[0][None], True
         try:
-            outputs = compute(node_of(graph, operator), arguments, varies)
+            return compute(node_of(graph, operator), arguments, varies)
         except (NoKernel, ValueError, IndexError, TypeError, AttributeError) as error:
             raise UnsupportedOp(f"operator {operator.index} {operator.op}: {error or type(error).__name__}") from error
-        return [self.put(i, y, setting) for i, y in zip(operator.outputs, outputs, strict=True)]
 
     def _needed(self, wanted: Sequence[int], known: Values) -> AbstractSet[int]:
         """The operators that lie between what is known and what is wanted."""

@@ -20,7 +20,7 @@ from quantdiff.sim.registry import kernels
 from quantdiff.sim.runtime import Runtime
 
 IDENTITY = ("QUANTIZE", "DEQUANTIZE", "DENSIFY")
-PADS = {"PAD": 0, "SPACE_TO_BATCH_ND": 0, "PADV2": 3}
+PADS = {"PAD": 0, "SPACE_TO_BATCH_ND": 0, "PADV2": 2}
 """Ops that add values of their own, and the input that holds them; 0: they are zeros."""
 CHOOSES = ("MAX_POOL_2D", "MAXIMUM", "MINIMUM", "REDUCE_MAX", "REDUCE_MIN")
 """They move values, but which ones hangs on the values."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from quantdiff.graph import Graph, Model, Operator
+from quantdiff.ladder.folding import folded
 from quantdiff.ladder.lowered import RECODES, Lowered, lowered
 from quantdiff.ladder.matching import Match, match_constants, pair_operators
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, RANGES, REWRITTEN, STEPS, WEIGHTS
@@ -113,6 +114,9 @@ def switches(model: Model, lowering: Model) -> Switches:
     """
     file, reference = real_graph(model.main), lowered(real_graph(lowering.main, lowering.subgraphs))
     pairs = pair_operators(file, reference)
+    alone = {op.index for op in reference.operators} - {theirs.index for _, theirs in pairs}
+    reference = lowered(folded(reference.real, alone))
+    pairs = pair_operators(file, reference)
     partners = _partners(file, reference, pairs)
     own = _own(file, {i: reference.grids[j] for i, j in partners.items() if j in reference.grids and i in file.grids})
     inputs = _inputs(model.main)
@@ -136,8 +140,9 @@ def _partners(file: RealGraph, reference: Lowered, pairs: tuple[tuple[Operator, 
     sources = _inputs(file.graph)
     for ours, theirs in pairs:
         for mine, own in zip(ours.inputs, theirs.inputs, strict=False):
-            if mine in sources:
-                found.setdefault(mine, reference.of(own))
+            given = _restated(file, mine, sources)
+            if given in sources:
+                found.setdefault(given, reference.of(own))
         for mine, own in zip(ours.outputs, theirs.outputs, strict=False):
             activation = str(ours.options.get("fused_activation_function", "NONE"))
             unfused = theirs.options.get("fused_activation_function", "NONE") == "NONE" != activation
@@ -147,6 +152,15 @@ def _partners(file: RealGraph, reference: Lowered, pairs: tuple[tuple[Operator, 
         if operator.op in RECODES and operator.inputs[0] in found:
             found.setdefault(operator.outputs[0], found[operator.inputs[0]])
     return found
+
+
+def _restated(file: RealGraph, tensor: int, sources: Sequence[int]) -> int:
+    """The input that a tensor restates, else the tensor before all restating."""
+    maker = file.graph.producer(tensor)
+    while tensor not in sources and maker is not None and maker.op in RECODES:
+        tensor = maker.inputs[0]
+        maker = file.graph.producer(tensor)
+    return tensor
 
 
 def _own(file: RealGraph, found: Mapping[int, Grid]) -> dict[int, Grid]:

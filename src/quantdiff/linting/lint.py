@@ -39,7 +39,7 @@ def lint_model(model: Model, reference: WithLayers | None = None) -> LintReport:
     """Every finding on ``model``; with ``reference``, on its quantization-aware ranges too. Needs no data."""
     subjects: list[object] = list(wirings(model))
     if reference is not None:
-        subjects.append(Trained(reference.kind, reference.layers(), model))
+        subjects.append(Trained(reference.kind, reference.layers(), model, getattr(reference, "stored_samples", 0)))
     findings = [finding for check in checks() for finding in _findings(check, subjects)]
     return LintReport(model, tuple(sorted(findings, key=lambda finding: ORDER.index(finding.severity))))
 

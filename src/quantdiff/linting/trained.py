@@ -11,6 +11,8 @@ from quantdiff.layer import OUTPUT_RANGES, Layer
 from quantdiff.linting.finding import Location
 from quantdiff.linting.wiring import is_integer_value
 
+STORED = ("int2", "int4", "int8", "uint8")
+"""Types of weights that are stored as integers."""
 VALUES = (*OUTPUT_RANGES, "pre_activation")
 """The ranges of computed values; all others belong to weights."""
 
@@ -39,11 +41,15 @@ class LearnedRange:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained model and the file that was made from it; ``layers`` is () where its format has none."""
+    """A trained model and the file that was made from it; ``layers`` is () where its format has none.
+
+    ``stored_samples``: how many samples of data the reference's own file carries, where its format can.
+    """
 
     kind: str
     layers: tuple[Layer, ...]
     model: Model
+    stored_samples: int = 0
 
     def place(self, number: int, variable: str = "") -> Location:
         """``layer 3 quant_conv post_activation_min``."""
@@ -63,6 +69,14 @@ class Trained:
         """True when the file computes anything in integers."""
         tensors = (tensor for graph in self.model.subgraphs for tensor in graph.tensors)
         return any(map(is_integer_value, tensors))
+
+    @property
+    def file_has_integer_weights(self) -> bool:
+        """True when the file holds any constant as scaled integers."""
+        tensors = (tensor for graph in self.model.subgraphs for tensor in graph.tensors)
+        return any(
+            t.is_constant and t.dtype in STORED and (t.quant is not None or t.blocks is not None) for t in tensors
+        )
 
 
 def is_relu(layer: Layer) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from quantdiff.linting.wiring import Wiring, is_quantized, scale, scales
 from quantdiff.ops import traits
 from quantdiff.quant import Array
 from quantdiff.sim.node import Node
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,15 @@ class Weighted:
     bias: Tensor | None
     y: Tensor
     axis: int
+    known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, find: Callable[[Weighted], T]) -> T:
+        """What ``find`` says of the weights, looked for once: many operators may share them."""
+        key = find, self.weights.index, self.axis
+        if key not in self.known:
+            self.known[key] = find(self)
+        found: T = self.known[key]
+        return found
 
     @property
     def per_channel(self) -> bool:
@@ -60,11 +72,7 @@ class Weighted:
 
     def ends(self) -> tuple[Array, Array] | None:
         """Smallest and largest integer of each channel, counted from the zero point."""
-        rows = self.rows()
-        if rows is None or not self.fits(rows):
-            return None
-        points = self.zero_points()[:, 0]
-        return rows.min(axis=1).astype(np.int64) - points, rows.max(axis=1).astype(np.int64) - points
+        return self.once(_ends)
 
     def fits(self, rows: Array) -> bool:
         """True when there is one zero point, or one for each row."""
@@ -78,14 +86,30 @@ class Weighted:
         return self.bias.data.reshape(-1) if self.bias.data.size == channels else None
 
 
-def weighted(wiring: Wiring) -> Iterator[Weighted]:
-    """The operators of a subgraph that have stored, quantized weights."""
+def _ends(layer: Weighted) -> tuple[Array, Array] | None:
+    rows = layer.rows()
+    if rows is None or not layer.fits(rows):
+        return None
+    points = layer.zero_points()[:, 0]
+    return rows.min(axis=1).astype(np.int64) - points, rows.max(axis=1).astype(np.int64) - points
+
+
+def weighted(wiring: Wiring) -> Sequence[Weighted]:
+    """The operators of a subgraph that have stored, quantized weights; looked for once, for all checks."""
+    found: list[Weighted] | None = wiring.known.get(weighted)
+    if found is None:
+        found = wiring.known[weighted] = list(_weighted(wiring))
+    return found
+
+
+def _weighted(wiring: Wiring) -> Iterator[Weighted]:
     for node in wiring.nodes:
         known = traits(node.operator.op)
         weights = input_of(node, known.weights)
         if weights and weights.is_constant and is_quantized(weights) and node.outputs:
             x, bias = input_of(node, known.x), input_of(node, known.bias)
-            yield Weighted(node, wiring.operator(node), x, weights, bias, node.outputs[0], known.channel_axis)
+            place, y = wiring.operator(node), node.outputs[0]
+            yield Weighted(node, place, x, weights, bias, y, known.channel_axis, wiring.known)
 
 
 def input_of(node: Node, position: int | None) -> Tensor | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
 
 import numpy as np
 
-from quantdiff.graph import Graph, Model, Operator, Tensor, is_float
+from quantdiff.graph import Graph, Model, Operator, Tensor, follow, is_float
 from quantdiff.linting.finding import Location
 from quantdiff.ops import INTO_INTEGERS, TRAITS, traits
 from quantdiff.quant import INTEGER_RANGE, Array
@@ -18,12 +20,17 @@ LONGEST_NAME = 60  # characters; the converter joins the names of all ops that i
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """One subgraph of ``model``; ``nodes`` in running order, as the graph's operators."""
+    """One subgraph of ``model``; ``nodes`` in running order, as the graph's operators.
+
+    ``known`` and ``rescaled`` keep what one check has found out for the next.
+    """
 
     model: Model
     index: int
     nodes: tuple[Node, ...]
     varying: frozenset[int]
+    rescaled: dict[int, Tensor | None] = field(default_factory=dict, compare=False, repr=False)
+    known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def graph(self) -> Graph:
@@ -52,7 +59,7 @@ class Wiring:
     def only_reader(self, tensor: Tensor) -> Node | None:
         """The one operator that reads ``tensor``, if nothing else does, the caller included."""
         readers = self.readers(tensor)
-        return readers[0] if len(readers) == 1 and tensor.index not in self.graph.outputs else None
+        return readers[0] if len(readers) == 1 and not self.graph.is_output(tensor.index) else None
 
     def varies(self, tensor: Tensor | None) -> bool:
         """True for what depends on the values of the input, or on what an operator remembers or draws."""
@@ -60,17 +67,17 @@ class Wiring:
 
     def before_rescaling(self, tensor: Tensor | None) -> Tensor | None:
         """What a QUANTIZE brought onto this tensor's grid, perhaps before it was moved; None where none did."""
-        for _ in self.nodes:  # no more steps than operators, whatever a damaged file says
-            maker = self.producer(tensor)
-            if maker is None or not maker.inputs:
-                return None
-            if maker.operator.op == INTO_INTEGERS:
-                return maker.inputs[0]
-            known = traits(maker.operator.op)
-            if not known.one_grid or known.joins or known.x >= len(maker.inputs):
-                return None
-            tensor = maker.inputs[known.x]
-        return None
+        return None if tensor is None else follow(tensor.index, self.rescaled, self._toward_rescaling)
+
+    def _toward_rescaling(self, tensor: int) -> tuple[int | None, Tensor | None]:
+        maker = self.producer(self.graph.tensors[tensor])
+        if maker is None or not maker.inputs:
+            return None, None
+        if maker.operator.op == INTO_INTEGERS:
+            return None, maker.inputs[0]
+        known = traits(maker.operator.op)
+        source = maker.inputs[known.x] if known.one_grid and not known.joins and known.x < len(maker.inputs) else None
+        return (None if source is None else source.index), None
 
     def operator(self, node: Node) -> Location:
         """``operator 3 CONV_2D name``, by the name of what it writes."""
@@ -133,8 +140,10 @@ def scales(tensor: Tensor | None) -> Array | None:
 
 def scale(tensor: Tensor | None) -> float | None:
     """The scale of a tensor quantized as a whole; None when there is no such sane number."""
-    found = scales(tensor)
-    return float(found[0]) if found is not None and found.size == 1 else None
+    if tensor is None or tensor.quant is None or len(tensor.quant.scale) != 1:
+        return None
+    (found,) = tensor.quant.scale
+    return float(found) if 0 < found < inf else None
 
 
 def zero_point(tensor: Tensor) -> int:

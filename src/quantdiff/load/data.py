@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from quantdiff.errors import BadData, reason_of
-from quantdiff.load.mapped import blocks, read_member
+from quantdiff.files import open_file
+from quantdiff.load.mapped import blocks
+from quantdiff.load.npz import check_sizes, plain_header, read_member
 from quantdiff.quant import Array
 
 SAMPLES, LABELS = ("x", "x_test"), ("y", "y_test")
 SUFFIXES = (".npz", ".npy")
 TRAINING = ("x_train", "y_train")
 NPY_MAGIC = b"\x93NUMPY"
-UNREADABLE = (OSError, EOFError, MemoryError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+
+
+Order = tuple[int, ...]
+"""For each axis of a sample the one that it is made of; () as it is."""
+LAST, FIRST = (1, 2, 0), (2, 0, 1)
+"""Channels first become last, and last become first: of images, the samples aside."""
 
 
 class UnknownInputs(BadData):
@@ -53,13 +60,15 @@ class Batch:
 class Slot:
     """What a model asks of one input: its name, dtype and shape; None or -1 stand for any size.
 
-    ``aliases`` are the other names under which people know this input.
+    ``aliases`` are the other names under which people know this input. ``order``: how the axes of the data, samples
+    aside, are turned for it, where their sizes do not say.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
     aliases: tuple[str, ...] = ()
+    order: Order = ()
 
 
 def load_batch(path: Path) -> Batch:
@@ -132,27 +141,41 @@ def read_arrays(path: Path) -> dict[str, Array]:
     """All arrays of an ``.npz``, or the one of an ``.npy`` (memory-mapped) as ``x``.
 
     Raises:
-        BadData: the file is missing, damaged, of another kind, or holds pickled objects.
+        BadData: the file is missing, damaged, of another kind, or holds pickled objects; or it is compressed and
+            would take more memory than ``QUANTDIFF_UNPACKED_AT_MOST`` allows.
     """
-    if not path.is_file():
-        raise BadData(f"{path}: no such data file; give an .npz with `x` (and labels `y`) or an .npy")
+    wanted = "give an .npz with `x` (and labels `y`) or an .npy"
     try:
-        with path.open("rb") as file:
-            if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
-                return {"x": np.lib.format.open_memmap(path, mode="r")}
-            file.seek(0)
-            with zipfile.ZipFile(file) as members:  # NumPy would take anything else for a pickle
-                mapped = {name: read_member(path, members, name) for name in members.namelist()}
-                file.seek(0)
-                with np.load(file, allow_pickle=False) as archive:
-                    left = {name: mapped.get(f"{name}.npy") for name in archive.files}
-                    return {name: archive[name] if array is None else array for name, array in left.items()}
-    except UNREADABLE as error:
-        if "Object arrays" in str(error) or "Python objects" in str(error):
-            raise BadData(
-                f"{path}: holds pickled Python objects, which are never loaded; save plain arrays instead"
-            ) from error
+        with open_file(path) as file:
+            return _arrays(path, file)
+    except FileNotFoundError as error:
+        raise BadData(f"{path}: no such data file; {wanted}") from error
+    except OSError as error:
+        raise BadData(f"{path}: {error.strerror or reason_of(error)}; {wanted}") from error
+    except BadData:
+        raise
+    except Exception as error:  # a damaged file makes NumPy and zipfile raise whatever there is
         raise BadData(f"{path}: not a readable .npz or .npy file ({reason_of(error)}); save it again") from error
+
+
+def _arrays(path: Path, file: BinaryIO) -> dict[str, Array]:
+    if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
+        file.seek(0)
+        plain_header(file, str(path))
+        return {"x": np.lib.format.open_memmap(path, mode="r")}
+    file.seek(0)
+    with zipfile.ZipFile(file) as archive:  # NumPy would take anything else for a pickle
+        check_sizes(path, archive.infolist())
+        return {name.removesuffix(".npy"): _member(path, archive, name) for name in archive.namelist()}
+
+
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
+    try:
+        return read_member(path, archive, name)
+    except BadData:
+        raise
+    except Exception as error:
+        raise ValueError(f"{name}: {reason_of(error)}") from error
 
 
 def bind(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[Array, ...]:
@@ -217,16 +240,27 @@ def _fits(array: Array, slot: Slot) -> bool:
 
 
 def _fit(array: Array, slot: Slot, source: str, model: str) -> Array:
-    """The array, with axes of size 1 added or removed where that alone makes it fit."""
+    """The array, with axes of size 1 added or removed, or channels first or last, where that alone makes it fit."""
     wanted = slot.shape[1:]
+    if slot.order and len(slot.order) == array.ndim - 1:
+        return array.transpose(0, *(axis + 1 for axis in slot.order))
     if _fits(array, slot):
         return array
     if [n for n in array.shape[1:] if n != 1] == [n for n in wanted if n != 1] and None not in wanted:
         return array.reshape(len(array), *(n for n in wanted if n is not None))
+    for order in turns(array.shape[1:], wanted):
+        return array.transpose(0, *(axis + 1 for axis in order))
     raise BadData(
         f"{source}: samples of shape {_shape(array.shape[1:])} do not fit input {slot.name!r} of {model}, "
         f"which takes {_shape(wanted)}; reshape the data"
     )
+
+
+def turns(shape: Sequence[int], wanted: Sequence[int | None]) -> list[Order]:
+    """The orders of axes, channels first or last, in which an image of one shape has another; itself aside."""
+    if len(shape) != len(LAST) or len(wanted) != len(LAST):
+        return []
+    return [order for order in (LAST, FIRST) if _matches([shape[axis] for axis in order], wanted)]
 
 
 def _matches(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:

@@ -7,6 +7,7 @@ here nothing is dropped, and the constants are views of the memory-mapped file.
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from quantdiff.errors import BadModel
+from quantdiff.files import open_file
 from quantdiff.graph import Graph, Metadata, Model, Operator, Signature
 from quantdiff.load import schema
 from quantdiff.load.buffers import Buffers
@@ -94,8 +96,8 @@ def _attached(path: Path) -> tuple[Metadata, ...]:
 
 
 def _map(path: Path) -> memoryview:
-    with path.open("rb") as file:
-        if not path.stat().st_size:
+    with open_file(path) as file:
+        if not os.fstat(file.fileno()).st_size:
             raise Damaged("the file is empty")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 

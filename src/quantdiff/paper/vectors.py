@@ -13,10 +13,11 @@ from quantdiff.compare.by_operator import compare_operators
 from quantdiff.compare.verdict import OperatorResult
 from quantdiff.errors import BadData, BadModel, NotConfirmed
 from quantdiff.graph import Graph, Model, Operator, Tensor, dense_values
-from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.random_input import samples_for
 from quantdiff.run.runtimes import check_installed
@@ -78,9 +79,11 @@ class GoldenVectors:
     made_by: Mapping[str, object] = field(default_factory=dict, compare=False)
 
 
-def load_and_record(model: Path, data: Path, runtime: Runtime, samples: int, timeout: float = TIMEOUT) -> GoldenVectors:
+def load_and_record(
+    model: Path, data: Path | Batch, runtime: Runtime, samples: int, timeout: float = TIMEOUT
+) -> GoldenVectors:
     """As ``record``, from files."""
-    return record(load_tflite(model), load_batch(data), runtime, samples, timeout)
+    return record(load_tflite(model), load_data(data, model), runtime, samples, timeout)
 
 
 def record(model: Model, batch: Batch, runtime: Runtime, samples: int, timeout: float = TIMEOUT) -> GoldenVectors:

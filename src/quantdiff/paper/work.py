@@ -11,12 +11,13 @@ import numpy as np
 from quantdiff.bitwise import differing
 from quantdiff.errors import BadModel, NoSuchElement, NotConfirmed, UnsupportedOp
 from quantdiff.graph import Graph, Model, Operator, dense_values
-from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.arithmetic.registry import Case, known
 from quantdiff.paper.working import Given, Number, Sheet, Working
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.runtimes import check_installed
 from quantdiff.run.tflite import inputs_of, may_batch
@@ -36,9 +37,9 @@ class Question:
     runtime: Runtime = Runtime.XNNPACK
 
 
-def load_and_work(model: Path, data: Path, question: Question, timeout: float = TIMEOUT) -> Working:
+def load_and_work(model: Path, data: Path | Batch, question: Question, timeout: float = TIMEOUT) -> Working:
     """As ``work``, from files."""
-    return work(load_tflite(model), load_batch(data), question, timeout)
+    return work(load_tflite(model), load_data(data, model), question, timeout)
 
 
 def work(model: Model, batch: Batch, question: Question, timeout: float = TIMEOUT) -> Working:

@@ -14,7 +14,7 @@ from quantdiff.parameters.folding import linear
 from quantdiff.parameters.quantizers import Extent, Observed
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.quant import INTEGER_RANGE, Array, dequantize
-from quantdiff.recording import BoundModel
+from quantdiff.recording import BoundModel, value_at
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import disturbed, read_tensors
 from quantdiff.run.tflite import ran_alone
@@ -47,7 +47,7 @@ def observe_reference(pair: ModelPair, reference: BoundModel) -> Observed:
         recording = reference.run(start, min(start + SAMPLES_AT_ONCE, len(reference)))
         for place in recording.flow.places:
             if place.name == place.path and place.op != "input":
-                seen[place.path].add(recording.value(place.key))
+                seen[place.path].add(value_at(recording, place).real)
             for end, spec in known.get(place.name, ()):
                 if place.op == spec.op and sum(layer.kernel is not None for layer in place.layers) == 1:
                     by_chain[end].add(by_hand(spec, recording.value(place.feeds[0])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,8 @@ from quantdiff.parameters.reasons import LOST, range_reasons
 from quantdiff.parameters.sides import ModelPair, as_ends, is_bias, with_file
 
 BEFORE = "pre_activation"
+CUT, CUT_AT_LEAST, CUT_SHARE = 0.1, 3, 0.25
+"""Of an extent, so that it is more than rounding; tensors, and of all tensors, so that it is no chance."""
 
 
 def parameters(sides: ModelPair) -> Parameters:
@@ -25,7 +27,28 @@ def parameters(sides: ModelPair) -> Parameters:
     rows = [row for layer in sides.layers for row in _rows(sides, layer)]
     rows += [_lone(sides, tensor) for tensor in lone]
     names = tuple(tensor.name for tensor in lone) if sides.layers else ()
-    return Parameters(tuple(rows), lost, names, sides.observed.engines, sides.observed.notes)
+    notes = (*sides.observed.notes, *_narrow(rows))
+    return Parameters(tuple(rows), lost, names, sides.observed.engines, notes)
+
+
+def _narrow(rows: Sequence[Row]) -> Iterator[str]:
+    """Ranges that end well inside of what the reference gives on the data, at many tensors: what averaging leaves."""
+    calibrated = [row for row in rows if row.role == "output" and row.direct is None and row.file and row.keras]
+    cut = [row for row in calibrated if _share_cut(row) > CUT]
+    if len(cut) >= max(CUT_AT_LEAST, len(calibrated) * CUT_SHARE):
+        yield (
+            f"the file's ranges end well inside of what the data give at {len(cut)} of {len(calibrated)} tensors "
+            f"({cut[0].layer}, …): calibrated on too few data, or by a moving average (litert-quantizer's default; "
+            "its min_max_update keeps the ends)"
+        )
+
+
+def _share_cut(row: Row) -> float:
+    """The share of the reference's extent on the data that lies beyond the file's ends."""
+    assert row.file is not None
+    assert row.keras is not None
+    (low,), (high,), (first,), (last,) = row.keras.low, row.keras.high, row.file.low, row.file.high
+    return (max(first - low, 0.0) + max(high - last, 0.0)) / (high - low) if high > low else 0.0
 
 
 def _rows(sides: ModelPair, layer: Layer) -> Iterator[Row]:

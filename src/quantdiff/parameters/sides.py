@@ -42,7 +42,8 @@ class ModelPair:
         """The quantized tensors of the file that no layer claims."""
         taken = {pair.tensor for pair in self.alignment.pairs}
         used = {*self.graph.inputs, *(i for op in self.graph.operators for i in (*op.inputs, *op.outputs))}
-        return tuple(t for t in self.graph.tensors if t.index in used - taken and t.quant is not None)
+        free = used - taken
+        return tuple(t for t in self.graph.tensors if t.index in free and t.quant is not None)
 
     def chain(self, layer: Layer, pair: TensorPair | None) -> tuple[Layer, ...]:
         """The layers that the pair's operator computes together; without a pair the layer alone."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import errno
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
-from quantdiff.errors import QuantdiffError
+from quantdiff.errors import QuantdiffError, reason_of
+from quantdiff.files import FILE, read_file, what_is
 from quantdiff.load.data import Batch
+from quantdiff.run.scratch import scratch
 
 SUMMARY = "summary.csv"
+SUMMARY_AT_MOST = 100_000_000  # bytes
+NOT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EPIPE)
+"""What the system refuses whatever is written."""
 
 
 class CannotWrite(QuantdiffError):
@@ -25,25 +30,49 @@ def staged(out: Path) -> Iterator[Path]:
     """A folder to write to; its files move to ``out`` together, when the block ends without an error.
 
     Raises:
-        CannotWrite: ``out`` is a file, or the system refuses.
+        CannotWrite: ``out`` is a file, one of its files is to take the place of a link or a device, or the system
+            refuses.
     """
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out))
-    except OSError as error:
-        raise CannotWrite(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
+    made: list[Path] = []
     finished = False
     try:
-        yield folder
-        for file in sorted(folder.iterdir()):
-            file.replace(out / file.name)
-        finished = True
+        with ExitStack() as stack:
+            try:
+                made += [each for each in (out, *out.parents) if not each.exists()]
+                out.mkdir(parents=True, exist_ok=True)
+                folder = stack.enter_context(scratch(".unfinished-", out))
+            except (OSError, ValueError) as error:
+                raise _cannot_write(out, error) from error
+            try:
+                yield folder
+                files = sorted(folder.iterdir())
+                for file in files:
+                    _check_place(out / file.name)
+                for file in files:
+                    file.replace(out / file.name)
+            except OSError as error:
+                where = Path(error.filename2 or error.filename or out)
+                if error.errno in NOT_OF_FILES or out not in (where, *where.parents):
+                    raise
+                inside = folder in where.parents
+                raise _cannot_write(out / where.relative_to(folder) if inside else where, error) from error
+            finished = True
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if not finished:
-            for parent in made:
+        for parent in () if finished else made:
+            with suppress(OSError):  # somebody else has put something there
                 parent.rmdir()
+
+
+def _check_place(place: Path) -> None:
+    """Refuse to put a file where something stands that is none; a link would be lost, and what it leads to kept."""
+    if os.path.lexists(place) and (place.is_symlink() or what_is(place) != FILE):
+        kind = "a link" if place.is_symlink() else what_is(place)
+        raise CannotWrite(f"{place}: is {kind}, which is not replaced by a file; choose another --out")
+
+
+def _cannot_write(path: object, error: Exception) -> CannotWrite:
+    reason = getattr(error, "strerror", None) or reason_of(error)
+    return CannotWrite(f"{path}: cannot be written ({reason}); choose another --out, or make room there")
 
 
 def save_batch(path: Path, batch: Batch) -> None:
@@ -59,7 +88,12 @@ def add_to_summary(folder: Path, out: Path, header: str, rows: str) -> None:
         CannotWrite: the file there has other columns.
     """
     before = out / SUMMARY
-    text = before.read_text() if before.is_file() else header
+    try:
+        text = read_file(before, SUMMARY_AT_MOST).decode()
+    except FileNotFoundError:
+        text = header
+    except (OSError, ValueError) as error:
+        raise _cannot_write(before, error) from error
     if not text.startswith(header):
         raise CannotWrite(f"{before}: has other columns than this version writes; move it away or choose another --out")
     (folder / SUMMARY).write_text(text + rows)

@@ -7,10 +7,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+NAME_AT_MOST = 300
+"""Characters of a name in a table or a sentence; JSON has them all."""
+
 
 def short(name: str) -> str:
-    """The first path of a tensor's name, which names the last layer in it; a layer's name as it is."""
-    return printable(name.partition(";")[0])
+    """The first path of a tensor's name, which names the last layer in it, cut where nobody would read it."""
+    return printable(cropped(name.partition(";")[0], NAME_AT_MOST))
 
 
 def cropped(name: str, room: int) -> str:

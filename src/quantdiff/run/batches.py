@@ -10,10 +10,10 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.run.runtimes import OpenModel
 
-Take = Callable[[int, int, int, Array], None]
-"""What becomes of an output: its number, samples in all, the first of those that come, these along axis 0.
+Take = Callable[[int, int, list[Array]], None]
+"""What becomes of the outputs: samples in all, the first of those that come, these of every output along axis 0.
 
-The array is the interpreter's own memory: it is to be let go before ``Take`` returns.
+The arrays are the interpreter's own memory: they are to be let go before ``Take`` returns.
 """
 Kind = tuple[tuple[int, ...], Any]
 """Shape and dtype."""
@@ -74,8 +74,7 @@ class Engine:
                 self.agreed = self.agreed or self._agrees(rows, _copies(self.wide))
                 if not self.agreed:
                     return False
-            for i in range(self.wide.outputs):
-                take(i, count, start, self.wide.output(i)[: count - start])
+            take(count, start, [self.wide.output(i)[: count - start] for i in range(self.wide.outputs)])
             report(min(start + size, count))
         return True
 
@@ -113,15 +112,13 @@ class Engine:
         count, first = len(inputs[0]), list[Kind]()
         for start in range(0, count, step):
             _invoke(self.single, [_padded(array[start : start + step], step) for array in inputs])
-            for i in range(self.single.outputs):
-                part = self.single.output(i)
-                if start == 0:
-                    first.append((part.shape, part.dtype))
-                if (part.shape, part.dtype) != first[i]:
-                    raise ValueError("the output's shape depends on the sample; such outputs cannot be compared")
-                joins = part.shape[:1] == (step,) and not apart
-                take(i, count, start, part[: count - start] if joins else part[None])
-                del part  # or the interpreter refuses to run again
+            parts = [self.single.output(i) for i in range(self.single.outputs)]
+            kinds = [(part.shape, part.dtype) for part in parts]
+            if kinds != (first := first or kinds):
+                raise ValueError("the output's shape depends on the sample; such outputs cannot be compared")
+            joins = [p.shape[:1] == (step,) and not apart for p in parts]
+            take(count, start, [p[: count - start] if j else p[None] for p, j in zip(parts, joins, strict=True)])
+            del parts  # or the interpreter refuses to run again
             if start % PROGRESS_EVERY < step:
                 report(start)
 

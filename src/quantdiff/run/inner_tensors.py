@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Generator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +18,7 @@ from quantdiff.load.rewrite import with_outputs
 from quantdiff.quant import Array
 from quantdiff.recording import changed_elements
 from quantdiff.run.child import Measured, RuntimeProcess
+from quantdiff.run.shared_memory import block_of
 from quantdiff.run.tflite import Loaded, as_inputs, bound_inputs, inputs_of, may_batch
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
@@ -42,7 +41,7 @@ def readable_tensors(graph: Graph, runtime: Runtime | None) -> list[int]:
 
 
 class InnerTensors:
-    """A file whose outputs are chosen tensors, in a child that stays alive between slices; a context manager.
+    """A file whose outputs are chosen tensors, in a child that stays alive between slices.
 
     ``data`` is the file, which may also take inner tensors as inputs; ``alone`` runs it sample by sample whatever it
     allows. One run at a time: threads wait for each other. The process is the caller's to close.
@@ -54,16 +53,7 @@ class InnerTensors:
         assert model.path is not None
         self.tensors, self._process, self._lock = tuple(tensors), process, threading.Lock()
         self._alone = alone
-        self._folder = tempfile.TemporaryDirectory(prefix="quantdiff-")
-        path = Path(self._folder.name) / model.path.name
-        path.write_bytes(data)
-        self._loaded = Loaded(process, path, batch=not alone and may_batch(model.main))
-
-    def __enter__(self) -> InnerTensors:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+        self._loaded = Loaded(process, model.path, batch=not alone and may_batch(model.main), content=block_of(data))
 
     def run(self, inputs: Sequence[Array]) -> dict[int, Array]:
         """Tensor → values, which are the caller's. Shapes: (samples, …).
@@ -169,17 +159,17 @@ def _read(
     delegated = process.delegated
     inner = [i for i in dict.fromkeys(tensors) if i not in (*graph.outputs, *graph.inputs)]
     shown = (*graph.outputs, *inner)
-    with InnerTensors(model, with_outputs(model.path.read_bytes(), shown), shown, process, alone=alone) as rewritten:
-        for (start, rows), (arrays, batched) in zip(slices, ran, strict=True):
-            inputs = take(rows)
-            own = dict(zip(graph.outputs, arrays, strict=True))
-            seen = rewritten.run(inputs)
-            changed = sum(changed_elements(seen[i], array) for i, array in own.items())
-            values = seen | own
-            values |= {i: array for i, array in zip(graph.inputs, inputs, strict=True) if i in tensors}
-            outputs = tuple(values[i] for i in graph.outputs)
-            yield Reading(start, rows, tuple(inputs), values, outputs, changed, delegated, batched)
-            release(rows.arrays.values())
+    rewritten = InnerTensors(model, with_outputs(model.path.read_bytes(), shown), shown, process, alone=alone)
+    for (start, rows), (arrays, batched) in zip(slices, ran, strict=True):
+        inputs = take(rows)
+        own = dict(zip(graph.outputs, arrays, strict=True))
+        seen = rewritten.run(inputs)
+        changed = sum(changed_elements(seen[i], array) for i, array in own.items())
+        values = seen | own
+        values |= {i: array for i, array in zip(graph.inputs, inputs, strict=True) if i in tensors}
+        outputs = tuple(values[i] for i in graph.outputs)
+        yield Reading(start, rows, tuple(inputs), values, outputs, changed, delegated, batched)
+        release(rows.arrays.values())
 
 
 def simulate_tensors(

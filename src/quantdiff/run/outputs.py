@@ -1,4 +1,4 @@
-"""What becomes of a model's outputs: kept in files in memory, or held against another model's values on the spot."""
+"""What becomes of a model's outputs: kept in shared memory, or held against another model's values on the spot."""
 
 from __future__ import annotations
 
@@ -9,35 +9,11 @@ from typing import Any
 import numpy as np
 
 from quantdiff.quant import Array, Grid, QuantParams
+from quantdiff.run.shared_memory import Block, Kind, Piece, offsets_of, reserved, unpacked
 from quantdiff.tally.rows import WIDTH, Write, check_sizes, writer
 
 Quant = tuple[float, int]
 """Scale and zero point, as they travel."""
-
-
-@dataclass(slots=True)
-class Files:
-    """The ``.npy`` files in memory that this process has open, by path; plain arrays, whose parts are made fast."""
-
-    read: dict[str, Array] = field(default_factory=dict)
-    written: dict[str, Array] = field(default_factory=dict)
-
-    def there(self, path: str, shape: Sequence[int], dtype: str) -> Array:
-        """A file that another process writes; opened again where that one gave it another size."""
-        if path not in self.read or not _is(self.read[path], shape, dtype):
-            self.read[path] = np.asarray(np.load(path, mmap_mode="r"))
-        return self.read[path]
-
-    def room(self, path: str, shape: Sequence[int], dtype: Any) -> Array:
-        """A file to write to: the one of the run before where it fits, since new memory has to be cleared."""
-        if path not in self.written or not _is(self.written[path], shape, dtype):
-            made = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=tuple(shape))
-            self.written[path] = np.asarray(made)
-        return self.written[path]
-
-
-def _is(array: Array, shape: Sequence[int], dtype: Any) -> bool:
-    return array.shape == tuple(shape) and array.dtype == np.dtype(dtype)
 
 
 @dataclass(slots=True)
@@ -61,40 +37,59 @@ class Pair:
         return self.write
 
 
-class Outputs:
-    """Takes the outputs of one run; the requests of ``worker`` say how ``kept``, ``pairs`` and ``rows`` are written."""
+@dataclass(slots=True)
+class Room:
+    """Blocks for outputs, by turn: that of the run before where it fits, since new memory has to be cleared."""
 
-    def __init__(self, files: Files, kept: Sequence[str | None], pairs: Sequence[Any], rows: str | None) -> None:
-        self._files, self._rows, self._pairs = files, rows, dict[int, list[Pair]]()
-        self._kept = {i: path for i, path in enumerate(kept) if path is not None}
+    blocks: dict[int, tuple[tuple[Kind, ...], Block]] = field(default_factory=dict)
+
+    def make(self, turn: int, kinds: tuple[Kind, ...], size: int) -> Block:
+        """The block of this turn; what another process still holds of the one before stays as it is.
+
+        Raises:
+            RuntimeFailed: the system has no room.
+        """
+        if turn not in self.blocks or self.blocks[turn][0] != kinds:
+            self.blocks.pop(turn, None)
+            self.blocks[turn] = kinds, reserved(size)
+        return self.blocks[turn][1]
+
+
+class Outputs:
+    """Takes the outputs of one run; the requests of ``worker`` say which are ``kept``, and the ``pairs``."""
+
+    def __init__(self, room: Room, turn: int, kept: Sequence[bool], pairs: Sequence[Any], theirs: list[Array]) -> None:
+        self._room, self._turn, self._pairs = room, turn, dict[int, list[Pair]]()
+        self._kept = [i for i, wanted in enumerate(kept) if wanted]
         self._count = len(pairs)
-        self._sums: Array | None = None
-        for number, (output, ours, file, theirs, grid, compiled) in enumerate(pairs):
-            quants = quant_of(ours), quant_of(theirs)
-            pair = Pair(number, files.there(*file), quants, grid_of(grid), compiled)
+        self._filled: list[Array] = []
+        self.pieces: list[Piece] = []
+        self.block: Block | None = None
+        for number, ((output, ours, quant, grid, compiled), array) in enumerate(zip(pairs, theirs, strict=True)):
+            pair = Pair(number, array, (quant_of(ours), quant_of(quant)), grid_of(grid), compiled)
             self._pairs.setdefault(output, []).append(pair)
 
-    def take(self, output: int, count: int, start: int, values: Array) -> None:
+    def take(self, count: int, start: int, values: list[Array]) -> None:
         """Keep values, and count how far they are from others; see ``batches.Take``."""
-        stop = start + len(values)
-        if output in self._kept:
-            self._files.room(self._kept[output], (count, *values.shape[1:]), values.dtype)[start:stop] = values
-        for pair in self._pairs.get(output, ()):
-            rows = self._room(count)[pair.number]
-            write = pair.write or pair.begin(values)
-            write(values.reshape(len(values), -1), pair.theirs[start:stop], rows[start:stop])
+        if self.block is None:
+            self._begin(count, values)
+        for array, i in zip(self._filled, self._kept, strict=False):  # behind them the rows
+            array[start : start + len(values[i])] = values[i]
+        for i, pairs in self._pairs.items():
+            stop = start + len(values[i])
+            for pair in pairs:
+                rows = self._filled[-1][pair.number]
+                write = pair.write or pair.begin(values[i])
+                write(values[i].reshape(len(values[i]), -1), pair.theirs[start:stop], rows[start:stop])
 
-    def _room(self, count: int) -> Array:
-        """Where the rows of ``count`` samples go."""
-        if self._sums is None:
-            assert self._rows is not None
-            self._sums = self._files.room(self._rows, (self._count, count, WIDTH), np.float64)
-        return self._sums
-
-    def shapes(self) -> list[tuple[tuple[int, ...], str]]:
-        """Shape and dtype of what was kept, in order."""
-        kept = (self._files.written[path] for path in self._kept.values())
-        return [(array.shape, array.dtype.str) for array in kept]
+    def _begin(self, count: int, values: list[Array]) -> None:
+        """Room for what is kept of ``count`` samples and, where there are pairs, for a row a sample of each."""
+        kinds = [((count, *values[i].shape[1:]), values[i].dtype.str) for i in self._kept]
+        kinds += [((self._count, count, WIDTH), np.dtype(np.float64).str)] if self._pairs else []
+        offsets, size = offsets_of(kinds)
+        self.block = self._room.make(self._turn, tuple(kinds), size)
+        self.pieces = [(0, offset, *kind) for offset, kind in zip(offsets, kinds, strict=True)]
+        self._filled = unpacked(self.pieces, [self.block])
 
 
 def sent_quant(quant: QuantParams | None) -> Quant | None:

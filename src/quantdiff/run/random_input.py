@@ -13,13 +13,19 @@ from quantdiff.load.data import Batch, Slot
 from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, dequantize
 
 SAMPLES, SEED, FEW = 64, 0, 16
+SAMPLES_AT_MOST, IMAGE = 10**6, 3  # axes, that of samples among them
+MADE_UP = ("random", "smooth")
+COARSE = 8
+"""Pixels of a smooth image between two values that are drawn."""
+DRAWN_AT_MOST = 2**27  # numbers of one sample
 ELEMENTS_AT_MOST = 2**25
-"""Activations of all samples together, so that a large model is verified on fewer."""
+"""Inputs and activations of all samples together, so that a large model is verified on fewer."""
 
 
 def samples_for(graph: Graph, wanted: int = SAMPLES) -> int:
     """How many samples keep the activations of a run within bounds."""
     made = sum(math.prod(graph.tensors[i].shape) for operator in graph.operators for i in operator.outputs)
+    made += sum(math.prod(graph.tensors[i].shape) for i in graph.inputs)
     return max(1, min(wanted, ELEMENTS_AT_MOST // max(1, made)))
 
 
@@ -27,10 +33,60 @@ def random_inputs(graph: Graph, samples: int, seed: int = SEED) -> list[Array]:
     """One array per input. Shapes: (samples, *shape of the input).
 
     Raises:
-        BadData: an input takes what is no number.
+        BadData: an input of a size that no data can have, or that nobody would draw.
     """
+    for tensor in (graph.tensors[i] for i in graph.inputs):
+        _check_drawn(tensor)
     rng = np.random.default_rng(seed)
     return [_random(graph, graph.tensors[i], samples, rng) for i in graph.inputs]
+
+
+def made_up(name: str, model: Model) -> Batch:
+    """``random[:N[:SEED]]`` over the whole range of each input, or ``smooth[:N[:SEED]]``, as images are.
+
+    Raises:
+        BadData: numbers that count nothing, or an input whose shape the file leaves open.
+    """
+    kind, *numbers = name.split(":")
+    try:
+        samples, seed = (*map(int, numbers), *(SAMPLES, SEED)[len(numbers) :])
+        if not 0 < samples <= SAMPLES_AT_MOST or seed < 0:
+            raise ValueError(name)
+    except ValueError as error:
+        raise BadData(f"{name}: say {kind}, {kind}:SAMPLES or {kind}:SAMPLES:SEED, in whole numbers") from error
+    graph, rng = model.main, np.random.default_rng(seed)
+    stored = zip(graph.inputs, random_inputs(graph, samples, seed), strict=True)
+    arrays = [_real(graph.tensors[i], x.reshape(len(x), *x.shape[2:])) for i, x in stored]
+    if kind == "smooth":
+        arrays = [_smooth(x, rng) for x in arrays]
+    names = ["x"] if len(arrays) == 1 else [str(i) for i, _ in enumerate(arrays)]
+    return Batch(dict(zip(names, arrays, strict=True)), None, f"{kind} ({samples} samples, seed {seed})")
+
+
+def _smooth(x: Array, rng: np.random.Generator) -> Array:
+    """As many images over the same range; what is no image, or counts, stays as it is. Shape: (samples, h, w, …)."""
+    if x.ndim < IMAGE or x.dtype.kind != "f":
+        return x
+    sizes = [max(2, n // COARSE + 1) for n in x.shape[1:3]]
+    coarse = rng.uniform(float(x.min()), float(x.max()), (len(x), *sizes, *x.shape[3:]))
+    down, right = (_between(n, m) for n, m in zip(x.shape[1:3], sizes, strict=True))
+    return np.asarray(np.einsum("ya,xb,nab...->nyx...", down, right, coarse, optimize=True), x.dtype)
+
+
+def _between(fine: int, coarse: int) -> Array:
+    """Weights that interpolate linearly. Shape: (fine, coarse)."""
+    places = np.linspace(0, coarse - 1, fine)
+    return np.stack([np.interp(places, np.arange(coarse), row) for row in np.eye(coarse)], axis=1)
+
+
+def _check_drawn(tensor: Tensor) -> None:
+    try:
+        known = np.dtype(tensor.dtype).kind in "fiubc"
+    except TypeError:  # of LiteRT alone, or of a damaged file
+        known = False
+    if not known or min(tensor.shape, default=0) < 0 or math.prod(tensor.shape) > DRAWN_AT_MOST:
+        kind = f"{tensor.dtype}{list(tensor.shape)}"
+        raise BadData(f"input {tensor.name!r} is {kind}: no random values are drawn for it; give --data")
 
 
 def random_batch(model: Model, slots: Sequence[Slot], samples: int = FEW) -> Batch:

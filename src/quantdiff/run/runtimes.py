@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # NumPy, which the command line does without
 ALL = "all"
 """Stands for every runtime that is installed."""
 
+SILENCE_AT_MOST = 1_000_000
+"""Seconds that a runtime may be told to be silent: eleven days; clocks of systems end somewhere beyond."""
+
 
 class OpenModel(Protocol):
     """A model that is open on a runtime, at one batch size: what an adapter gives, in the child process.
@@ -137,6 +140,16 @@ def check_installed(names: Sequence[str]) -> None:
         if not entry.installed:
             wanted = f"'quantdiff[{entry.extra}]'" if entry.extra else entry.package
             raise RuntimeUnavailable(f"runtime {entry.name} is not installed: pip install {wanted}")
+
+
+def check_timeout(seconds: float) -> None:
+    """Refuse what is no time to wait.
+
+    Raises:
+        ValueError: not above 0, NaN, or longer than ``SILENCE_AT_MOST``.
+    """
+    if not 0 < seconds <= SILENCE_AT_MOST:
+        raise ValueError(f"timeout={seconds}: give seconds, above 0 and at most {SILENCE_AT_MOST:,}")
 
 
 def rules_of(name: str) -> Runtime:

@@ -1,59 +1,182 @@
-"""What a child process is given: its environment, and arrays as files in memory."""
+"""Arrays in memory that two processes share: it has no name, so it goes with the last process that holds it."""
 
 from __future__ import annotations
 
 import mmap
 import os
-from pathlib import Path
+import tempfile
+import weakref
+from collections import deque
+from collections.abc import Iterable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from quantdiff.errors import RuntimeFailed
 from quantdiff.quant import Array
 
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
-"""For glibc: large arrays come and go with every sample, and memory fresh from the system has to be cleared."""
-TUNABLES, LARGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
-"""For glibc: ask for memory in pages of 2 MB, where the system has them; tensors lie in many of the small ones."""
+ALIGNED = 64  # bytes: a line of the cache, and what vector instructions ask for
+RECENT = 8  # blocks of others that stay mapped: mapping again costs a fault for every page
+ZEROS = bytes(2**20)
+
+Kind = tuple[tuple[int, ...], str]
+"""Shape and dtype."""
+Piece = tuple[int, int, tuple[int, ...], str]
+"""Where an array is, as messages say it: the number of its block in the message, offset in bytes, shape and dtype."""
 
 
-def surroundings() -> dict[str, str]:
-    """The environment of a child."""
-    tuned = [os.environ[TUNABLES]] if os.environ.get(TUNABLES) else []
-    return {**os.environ, **KEEP_MEMORY, TUNABLES: ":".join([*tuned, LARGE_PAGES])}
+class Block(mmap.mmap):
+    """Memory that is shared, and its descriptor, by which it is passed on."""
 
+    descriptor: int
 
-class SentFiles:
-    """Arrays in a folder that both sides map into memory, by name."""
+    def at(self, offset: int, shape: Sequence[int], dtype: str) -> Array:
+        """The array there, which keeps the block alive.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._shared = folder, dict[str, np.memmap[Any, Any]]()
-
-    def file(self, name: str, array: Array) -> tuple[str, tuple[int, ...], str]:
-        """Put an array where the child sees it, in the same memory as the last of this name where the shape allows it.
-
-        One that another child made is there already. Gives path, shape and dtype.
+        Raises:
+            TypeError: the block is smaller.
         """
-        there = _file_of(array)
-        if there is not None:
-            return there, array.shape, array.dtype.str
-        shared = self._shared.get(name)
-        if shared is None or (shared.shape, shared.dtype) != (array.shape, array.dtype):
-            path = self._folder / f"{name}.npy"
-            shared = np.lib.format.open_memmap(path, mode="w+", dtype=array.dtype, shape=array.shape)
-            self._shared[name] = shared
-        shared[...] = array
-        return str(shared.filename), array.shape, array.dtype.str
-
-    def clear(self) -> None:
-        """Let go of all of them."""
-        self._shared.clear()
+        return np.ndarray(tuple(shape), np.dtype(dtype), self, offset)
 
 
-def _file_of(array: Array) -> str | None:
-    """The ``.npy`` file in memory that holds just this array; None for a part of one, or any other array."""
-    base: Any = array.base
-    if not isinstance(array, np.memmap) or not isinstance(base, mmap.mmap) or not array.flags.c_contiguous:
+def mapped(descriptor: int) -> Block:
+    """The block of a descriptor, which is the block's from now on."""
+    block = Block(descriptor, os.fstat(descriptor).st_size)
+    block.descriptor = descriptor
+    weakref.finalize(block, os.close, descriptor)
+    return block
+
+
+def reserved(size: int) -> Block:
+    """A new block. Its pages are there, so that nobody dies of a bus error where memory ends.
+
+    Raises:
+        RuntimeFailed: the system has no room for it.
+    """
+    descriptor = _nameless()
+    try:
+        _reserve(descriptor, max(1, size))
+    except OSError as error:
+        os.close(descriptor)
+        raise RuntimeFailed(f"no room for {size:,} bytes of arrays ({error.strerror}); use fewer samples") from error
+    return mapped(descriptor)
+
+
+def block_of(content: bytes) -> Block:
+    """A new block of just these bytes.
+
+    Raises:
+        RuntimeFailed: the system has no room for it.
+    """
+    block = reserved(len(content))
+    block[: len(content)] = content
+    return block
+
+
+def _nameless() -> int:
+    """Memory, where the system has it without a name (Linux); else a file that is in no folder."""
+    try:
+        return os.memfd_create("quantdiff")
+    except (AttributeError, OSError):
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    for start in range(0, size, len(ZEROS)):
+        os.write(descriptor, ZEROS[: size - start])
+
+
+def offsets_of(kinds: Iterable[Kind]) -> tuple[list[int], int]:
+    """Where arrays lie one behind the other, and the size of all."""
+    offsets, end = list[int](), 0
+    for shape, dtype in kinds:
+        offsets.append(end)
+        end += -(-prod(shape) * np.dtype(dtype).itemsize // ALIGNED) * ALIGNED
+    return offsets, end
+
+
+def kind_of(array: Array) -> Kind:
+    """Shape and dtype as messages say them."""
+    return array.shape, array.dtype.str
+
+
+class Parcel:
+    """The arrays of one message: what lies in a block already goes as it is, the others go into one of our own."""
+
+    def __init__(self) -> None:
+        self.blocks = list[Block]()
+        self._own: Block | None = None
+        self._kinds: tuple[Kind, ...] = ()
+
+    def pack(self, arrays: Sequence[Array], *, again: bool = True) -> list[Piece]:
+        """Where each array is; ``blocks`` are to be sent along.
+
+        ``again``: our block is the one of the last message where it fits, since new memory has to be cleared.
+
+        Raises:
+            RuntimeFailed: the system has no room.
+        """
+        held = [_held(array) for array in arrays]
+        others = [array for array, there in zip(arrays, held, strict=True) if there is None]
+        offsets, size = offsets_of(kinds := tuple(map(kind_of, others)))
+        if others and (self._own is None or kinds != self._kinds or not again):
+            self._own, self._kinds = reserved(size), kinds
+        own = iter(offsets)
+        self.blocks = []
+        return [self._put(array, there, own) for array, there in zip(arrays, held, strict=True)]
+
+    def _put(self, array: Array, there: tuple[Block, int] | None, own: Iterable[int]) -> Piece:
+        if there is None:
+            assert self._own is not None
+            there = self._own, next(iter(own))
+            self._own.at(there[1], *kind_of(array))[...] = array
+        block, offset = there
+        if not any(block is each for each in self.blocks):
+            self.blocks.append(block)
+        return next(n for n, each in enumerate(self.blocks) if each is block), offset, array.shape, array.dtype.str
+
+
+def _held(array: Array) -> tuple[Block, int] | None:
+    """The block in which an array lies as it is, and where."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if not isinstance(base, Block) or not array.flags.c_contiguous or not array.size:
         return None
-    path = str(array.filename)
-    return path if path.endswith(".npy") else None
+    return base, _address(array) - _address(np.frombuffer(base, np.uint8))
+
+
+def _address(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+class Received:
+    """Blocks that other processes have sent; each is mapped once while it is in use."""
+
+    def __init__(self, recent: int = RECENT) -> None:
+        self._known: weakref.WeakValueDictionary[tuple[int, int], Block] = weakref.WeakValueDictionary()
+        self._recent: deque[Block] = deque(maxlen=recent)
+
+    def take(self, descriptors: Iterable[int]) -> list[Block]:
+        """The blocks of a message, in its order."""
+        return [self._take(descriptor) for descriptor in descriptors]
+
+    def _take(self, descriptor: int) -> Block:
+        found = os.fstat(descriptor)
+        block = self._known.get(key := (found.st_dev, found.st_ino))
+        if block is None:
+            self._known[key] = block = mapped(descriptor)
+        else:
+            os.close(descriptor)
+        self._recent.append(block)
+        return block
+
+
+def unpacked(pieces: Iterable[Piece], blocks: Sequence[Block]) -> list[Array]:
+    """The arrays of a message."""
+    return [blocks[number].at(offset, shape, dtype) for number, offset, shape, dtype in pieces]

@@ -11,10 +11,11 @@ import numpy as np
 
 from quantdiff.errors import BadData, RuntimeCrashed
 from quantdiff.graph import Graph, Model, Tensor, is_float
-from quantdiff.load.data import Batch, Slot, bind
+from quantdiff.load.data import Batch, Order, Slot, bind
 from quantdiff.load.mapped import release
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.shared_memory import Block
 from quantdiff.trace import Trace, Value
 
 T = TypeVar("T")
@@ -76,8 +77,8 @@ def bound_inputs(model: Model, batch: Batch) -> tuple[Array, ...]:
 
 def slots_of(model: Model) -> tuple[Slot, ...]:
     """What the main graph takes, by the names of its signature where it has one."""
-    names = _signature_names(model)
-    return tuple(_slot(tensor, names) for tensor in _input_tensors(model))
+    names, orders = _signature_names(model), dict(enumerate(model.turned))
+    return tuple(_slot(tensor, names, orders.get(k, ())) for k, tensor in enumerate(_input_tensors(model)))
 
 
 def output_names(model: Model) -> tuple[str, ...]:
@@ -105,10 +106,11 @@ def _by_invocation(array: Array, tensor: Tensor, model: str) -> Array:
 
 
 class Loaded:
-    """A file in a child: in batches where ``batch`` allows it, and sample by sample once that has crashed."""
+    """A file, or ``content`` under its name, in a child: in batches if ``batch`` allows it and none has crashed."""
 
-    def __init__(self, process: RuntimeProcess, path: Path, *, batch: bool) -> None:
+    def __init__(self, process: RuntimeProcess, path: Path, *, batch: bool, content: Block | None = None) -> None:
         self.process, self._path, self._batch, self._ready = process, path, batch, False
+        self._content = content
 
     def ask(self, question: Callable[[], T]) -> T:
         """What the child answers; the file is loaded when it is first asked.
@@ -118,7 +120,7 @@ class Loaded:
         """
         try:
             if not self._ready:
-                self.process.load(self._path, batch=self._batch)
+                self.process.load(self._path, batch=self._batch, content=self._content)
                 self._ready = True
             return question()
         except RuntimeCrashed:
@@ -173,10 +175,10 @@ def _as_input(array: Array, tensor: Tensor, model: str) -> Array:
     return values
 
 
-def _slot(tensor: Tensor, names: dict[int, str]) -> Slot:
+def _slot(tensor: Tensor, names: dict[int, str], order: Order) -> Slot:
     shape = tuple(tensor.shape_signature or tensor.shape)
     plain = tensor.name.removesuffix(":0").removeprefix("serving_default_")
-    return Slot(names.get(tensor.index, tensor.name), shape, tensor.dtype, (tensor.name, plain))
+    return Slot(names.get(tensor.index, tensor.name), shape, tensor.dtype, (tensor.name, plain), order)
 
 
 def _value(graph: Graph, index: int, names: dict[int, str], array: Array) -> Value:

@@ -48,7 +48,7 @@ class TfliteRecorder:
         """A file in one of the two children, in place of the one that was there."""
         self._opened[child].close()
         process = self._opened[child].enter_context(RuntimeProcess(self._runtime, timeout=self._timeout))
-        return self._opened[child].enter_context(InnerTensors(self.model, data, tensors, process))
+        return InnerTensors(self.model, data, tensors, process)
 
     def __enter__(self) -> TfliteRecorder:
         return self

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from quantdiff.run.runtimes import RUNTIMES
 
-PACKAGES = ("quantdiff", "numpy", "tensorflow", "tf-keras", "tensorflow-model-optimization")
+PACKAGES = ("quantdiff", "numpy", "tensorflow", "tf-keras", "tensorflow-model-optimization", "onnxruntime", "torch")
 """Those that take part beside the runtimes' own."""
 
 

@@ -1,97 +1,63 @@
-"""The child process: one model on one runtime, told what to do by JSON lines on standard input.
+"""The child process of a runtime: one model on it, told what to do by messages (``run/process.py``).
 
-Arrays travel as ``.npy`` files, which both sides map into memory. Replies go to what was standard output when
-the process began; whatever native code prints lands on standard error. A request is one of
+Arrays travel in shared memory, as PIECEs (``shared_memory.Piece``) of the blocks that come with a message. Whatever
+native code prints lands in a file of the parent's. A request is one of
 
     {"call": "load", "adapter": MODULE, "runtime": …,              → {"result": "loaded", "delegated": …}
      "model": PATH, "batch": true}
-    {"call": "run", "inputs": [FILE, …], "outputs": [PATH, …],     → {"done": n} while it runs, then
-     "pairs": [PAIR, …], "rows": PATH, "apart": false}               {"result": …, "shapes": [[SHAPE, DTYPE], …]}
+    {"call": "run", "inputs": [PIECE, …], "theirs": [PIECE, …],    → {"done": n} while it runs, then
+     "kept": [true, …], "pairs": [PAIR, …], "turn": n, "apart": …}   {"result": …, "pieces": [PIECE, …]}
 
-where MODULE is an ``Adapter`` of ``run/runtimes.py``, FILE is [PATH, SHAPE, DTYPE], an output without a path is not
-kept, and a failure is ``{"error": TEXT}``. A PAIR is [OUTPUT, ITS QUANTIZATION, FILE, ITS QUANTIZATION, GRID,
-COMPILED]: that output is held against the file's values, and what ``RowSums.packed`` makes of it stands in ``rows``.
-End of input ends the process, also in the middle of a run.
+where MODULE is an ``Adapter`` of ``run/runtimes.py``; a model without a path is the block that comes along. Of the
+outputs those ``kept`` are given; ``turn`` is the block that they are written to. A PAIR is [OUTPUT, ITS QUANTIZATION,
+QUANTIZATION OF THEIRS, GRID, COMPILED]: that output is held against the piece of ``theirs`` of the same place, and
+what ``RowSums.packed`` makes of it is the last piece given. A failure is ``{"error": TEXT, "kind": CLASS}``.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import queue
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
-from typing import Any, cast
+from typing import cast
 
 from quantdiff.run.batches import Engine
-from quantdiff.run.outputs import Files, Outputs
+from quantdiff.run.outputs import Outputs, Room
+from quantdiff.run.process import Message
 from quantdiff.run.runtimes import Adapter
+from quantdiff.run.serving import Answer, Say
+from quantdiff.run.shared_memory import Block, Received, unpacked
 
 
-def _answer(
-    engine: Engine | None, files: Files, request: dict[str, Any], say: Callable[[dict[str, Any]], None]
-) -> Engine | None:
-    if request["call"] == "load":
-        adapter = cast(Adapter, import_module(request["adapter"]))
-        engine = Engine(partial(adapter.open_model, request["model"], request["runtime"]), request["batch"])
-        say({"result": "loaded", "delegated": engine.single.delegated})
-        return engine
-    assert engine is not None
-    inputs = [files.there(*sent) for sent in request["inputs"]]
-    outputs = Outputs(files, request["outputs"], request["pairs"], request["rows"])
-    batched = engine.run(inputs, lambda done: say({"done": done}), outputs.take, apart=request["apart"])
-    say({"result": "batched" if batched else "single", "shapes": outputs.shapes()})
-    return engine
+@dataclass(slots=True)
+class Worker:
+    """The model, and the memory that is shared."""
 
-
-def _requests() -> Iterator[dict[str, Any]]:
-    """Requests as they come; read on a thread of their own so that a vanished parent ends us in mid-run."""
-    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def listen() -> None:
-        for line in sys.stdin:
-            waiting.put(line)
-        os._exit(0)
-
-    threading.Thread(target=listen, daemon=True).start()
-    while True:
-        yield json.loads(waiting.get())
-
-
-def _limit_memory() -> None:
-    """Let a damaged model that asks for terabytes fail here rather than take the machine with it."""
-    try:
-        import resource  # noqa: PLC0415 (not on Windows)
-
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        resource.setrlimit(resource.RLIMIT_AS, (total, total))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (ImportError, ValueError, OSError):
-        return
-
-
-def main() -> None:
-    """Serve requests until the input ends."""
-    replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    _limit_memory()
-
-    def say(reply: dict[str, Any]) -> None:
-        replies.write(json.dumps(reply) + "\n")
-        replies.flush()
-
-    say({"result": "ready"})
     engine: Engine | None = None
-    files = Files()
-    for request in _requests():
-        try:
-            engine = _answer(engine, files, request, say)
-        except Exception as error:
-            say({"error": f"{error}" or type(error).__name__})
+    received: Received = field(default_factory=Received)
+    room: Room = field(default_factory=Room)
+    file: tuple[Block, ...] = ()
+
+    def answer(self, request: Message, descriptors: list[int], say: Say) -> tuple[Message, list[int]]:
+        """Load or run."""
+        blocks = self.received.take(descriptors)
+        if request["call"] == "load":
+            self.file = tuple(blocks)
+            return self._load(request), []
+        assert self.engine is not None
+        inputs, theirs = (unpacked(request[name], blocks) for name in ("inputs", "theirs"))
+        outputs = Outputs(self.room, request["turn"], request["kept"], request["pairs"], theirs)
+        batched = self.engine.run(inputs, lambda done: say({"done": done}), outputs.take, apart=request["apart"])
+        shared = [outputs.block.descriptor] if outputs.block is not None else []
+        return {"result": "batched" if batched else "single", "pieces": outputs.pieces}, shared
+
+    def _load(self, request: Message) -> Message:
+        adapter = cast(Adapter, import_module(request["adapter"]))
+        path = request["model"] or f"/dev/fd/{self.file[0].descriptor}"
+        self.engine = Engine(partial(adapter.open_model, path, request["runtime"]), request["batch"])
+        return {"result": "loaded", "delegated": self.engine.single.delegated}
 
 
-if __name__ == "__main__":
-    main()
+def answers() -> Answer:
+    """What ``serving`` asks of a child's module."""
+    return Worker().answer

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from quantdiff.errors import reason_of
 from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, quantize
 from quantdiff.sim.runtime import Runtime
@@ -60,6 +63,19 @@ class Node:
         if tensor is None:
             raise NoKernel(f"input {position} is left out")
         return tensor
+
+
+@contextmanager
+def fitting() -> Iterator[None]:
+    """What a damaged operator makes kernels raise is no kernel for it.
+
+    Raises:
+        NoKernel: in place of all that.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise NoKernel(f"its tensors do not fit together here: {reason_of(error)}") from error
 
 
 def node_of(graph: Graph, operator: Operator) -> Node:

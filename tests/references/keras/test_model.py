@@ -11,6 +11,7 @@ import pytest
 from quantdiff.errors import BadModel
 from quantdiff.load.data import make_batch
 from quantdiff.references.keras.frameworks import Frameworks, frameworks, quiet, tfmot
+from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.model import describe, load_keras
 from quantdiff.references.keras.run import trace_keras
 
@@ -95,6 +96,16 @@ def test_weights_alone_are_no_model(used: Frameworks, tmp_path: Path) -> None:
 def quantize_aware(used: Frameworks) -> Any:
     with quiet():
         return tfmot().quantization.keras.quantize_model(float_model(used))
+
+
+def test_a_model_of_words_has_weights_that_are_no_numbers(used: Frameworks, tmp_path: Path) -> None:
+    layers = used.keras.layers
+    words = layers.TextVectorization(output_sequence_length=4, vocabulary=["one", "two"])
+    with quiet():
+        model = used.keras.Sequential([used.keras.Input((1,), dtype="string"), words, layers.Embedding(4, 2)])
+    read = load_keras(saved(model, tmp_path / "m.keras"))
+    assert [slot.dtype for slot in read.inputs] == ["string"]
+    assert [layer.op for layer in read_layers(read)][-1] == "GATHER"
 
 
 def test_ranges_that_were_never_trained_are_refused(used: Frameworks) -> None:

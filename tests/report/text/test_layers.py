@@ -7,7 +7,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from quantdiff.align.alignment import Leftover
 from quantdiff.compare.layers.figures import Flip, LayerFigures, WorstSample
@@ -15,6 +14,7 @@ from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.report.json.layers import layers_document
 from quantdiff.report.plain import json_text
 from quantdiff.report.text.layers import print_layers
+from quantdiff.report.text.terminal import Terminal
 
 FIGURES = LayerFigures(
     1200, 7, 2, -0.01, 0.006, 0.3, 41.5, 0.9999, 0.7, 0.1, 0.0, 0.05, 0.5, 0.2, -1.0, 3.0, -1.0, 3.5, 4
@@ -56,7 +56,7 @@ REPORT = LayerReport(
 
 def text(report: LayerReport) -> str:
     written = io.StringIO()
-    print_layers(report, Console(file=written, width=80, force_terminal=False))
+    print_layers(report, Terminal(file=written, width=80, force_terminal=False))
     return written.getvalue()
 
 
@@ -85,7 +85,9 @@ def test_no_figure_is_cut_off(width: int) -> None:
     path = "model/block_{}/sub_block/conv2d/BiasAdd;model/block_{}/batch_norm"
     layers = tuple(layer(path.format(i, i), many, many) for i in range(3))
     written = io.StringIO()
-    print_layers(replace(REPORT, layers=layers), Console(file=written, width=width, force_terminal=True, no_color=True))
+    print_layers(
+        replace(REPORT, layers=layers), Terminal(file=written, width=width, force_terminal=True, no_color=True)
+    )
     said = written.getvalue()
     for figure in ("12,345,678", "2,345,678", "-0.0100", "0.3000", "41.50", "0.999900", "10.00%", "0.00%", "-1", "3.5"):
         assert said.count(f" {figure}") >= 3, figure

@@ -24,7 +24,7 @@ def _merged(inside: Sequence[FlowValue], ops: set[str]) -> Iterator[str]:
         if place.op == BATCH_NORM:
             yield f"{place.name} folded into {weighted}" if weighted else f"{place.name} folded"
         elif place.op in CLAMPS and place.op not in ops:
-            yield f"{place.name} fused"
+            yield f"{place.name} fused" if place is not inside[-1] or not weighted else f"one operator with {weighted}"
         elif place.op in VANISHED and place is not inside[-1]:
             yield f"{place.name} vanished"
         elif place is not inside[-1] and not place.is_weighted:

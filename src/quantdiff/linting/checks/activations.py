@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from quantdiff.graph import Tensor
+from quantdiff.graph import Graph
 from quantdiff.linting.finding import Found, Severity
 from quantdiff.linting.registry import check
 from quantdiff.linting.wiring import Wiring, is_integer_value, scale, zero_point
@@ -23,11 +23,12 @@ def activation_unreachable(wiring: Wiring) -> Iterator[Found]:
     Usual cause: moving averages of quantization-aware training that have not settled (they start at -6 and 6). Train
     longer, or calibrate again; see QAT03 when you have the trained model.
     """
+    shared = _shared(wiring.graph)
     for node in wiring.nodes:
         bounds = ACTIVATION_RANGE.get(_activation(node))
         y = node.outputs[0] if node.outputs else None
         step = scale(y)
-        if bounds is None or y is None or y.dtype not in ("int8", "uint8") or step is None or _is_shared(wiring, y):
+        if bounds is None or y is None or y.dtype not in ("int8", "uint8") or step is None or y.index in shared:
             continue
         first, last = INTEGER_RANGE[y.dtype]
         low, high = (step * (q - zero_point(y)) for q in (first, last))
@@ -40,16 +41,14 @@ def _activation(node: Node) -> str:
     return node.operator.op if node.operator.op in ACTIVATION_RANGE else node.activation
 
 
-def _is_shared(wiring: Wiring, tensor: Tensor) -> bool:
-    """True when the range had to fit other tensors too: something that joins them reads it, perhaps behind copies."""
-    found = [tensor.index]
-    for index in found:  # grows while it is walked
-        for reader in wiring.graph.readers(index):
-            known = traits(reader.op)
-            if known.joins:
-                return True
-            found += [i for i in reader.outputs if known.one_grid and i not in found]
-    return False
+def _shared(graph: Graph) -> set[int]:
+    """Tensors whose range had to fit others too: something that joins them reads it, perhaps behind copies."""
+    found: set[int] = set()
+    for operator in reversed(graph.operators):
+        known = traits(operator.op)
+        if known.joins or (known.one_grid and not found.isdisjoint(operator.outputs)):
+            found.update(operator.inputs)
+    return found
 
 
 @check("FUSE01", Severity.WARNING, Wiring)

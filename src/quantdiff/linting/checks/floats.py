@@ -34,16 +34,22 @@ def float_island(wiring: Wiring) -> Iterator[Found]:
 
 def _connected(wiring: Wiring) -> list[Group]:
     """The float operators, in groups that hand float values to each other."""
+    floats = [node for node in wiring.nodes if _computes_in_float(node)]
+    leaders = {node.operator.index: node.operator.index for node in floats}
+
+    def leader(index: int) -> int:
+        while (above := leaders[index]) != index:
+            leaders[index] = index = leaders[above]  # halve the way for the next who asks
+        return index
+
+    for node in floats:
+        for maker in (wiring.producer(t) for t in node.inputs if is_float_value(t)):
+            if maker is not None and maker.operator.index in leaders:
+                leaders[leader(maker.operator.index)] = leader(node.operator.index)
     groups: dict[int, Group] = {}
-    for node in wiring.nodes:
-        if not _computes_in_float(node):
-            continue
-        makers = (wiring.producer(t) for t in node.inputs if is_float_value(t))
-        linked = {id(g): g for m in makers if m and (g := groups.get(m.operator.index))}
-        merged = sorted((n for g in linked.values() for n in g), key=lambda n: n.operator.index)
-        merged.append(node)
-        groups |= {member.operator.index: merged for member in merged}
-    return list({id(group): group for group in groups.values()}.values())
+    for node in floats:
+        groups.setdefault(leader(node.operator.index), []).append(node)
+    return list(groups.values())
 
 
 def _computes_in_float(node: Node) -> bool:

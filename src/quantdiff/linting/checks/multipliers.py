@@ -8,7 +8,7 @@ import numpy as np
 
 from quantdiff.linting.finding import Found, Severity
 from quantdiff.linting.registry import check
-from quantdiff.linting.weighted import listed, weighted
+from quantdiff.linting.weighted import Weighted, listed, weighted
 from quantdiff.linting.wiring import Wiring, is_integer_value, scale
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.rounding.fixed_point import quantize_multiplier
@@ -41,15 +41,15 @@ def output_constant(wiring: Wiring) -> Iterator[Found]:
     range is far too wide for what the layer gives, or the weights' scale far too small; calibrate or train again.
     """
     for layer in weighted(wiring):
-        rows, multiplier = layer.rows(), layer.multiplier
-        if rows is None or multiplier is None or not layer.fits(rows) or layer.x is None:
+        sums, multiplier = layer.once(_weight_sums), layer.multiplier
+        if sums is None or multiplier is None or layer.x is None:
             continue
-        if multiplier.size not in (1, len(rows)) or not quantize_multiplier(multiplier)[0].any():
+        if multiplier.size not in (1, len(sums)) or not quantize_multiplier(multiplier)[0].any():
             continue  # a multiplier of 0 is MULT01's
         if not wiring.varies(layer.x):
             continue  # the state from which a recurrent layer starts, for one
         low, high = INTEGER_RANGE.get(layer.x.dtype, (0, 0))
-        moved = float((_weight_sums(rows, layer.zero_points()) * multiplier).max()) * (high - low)
+        moved = float((sums * multiplier).max()) * (high - low)
         if 0 < moved < HALF_A_STEP:
             yield Found(layer.place, f"at most {moved:.3g} steps")
 
@@ -57,9 +57,12 @@ def output_constant(wiring: Wiring) -> Iterator[Found]:
 HALF_A_STEP = 0.5
 
 
-def _weight_sums(rows: Array, zero_points: Array) -> Array:
-    """The sum of the absolute weights of each channel; row by row, to stay small in memory."""
-    points = np.broadcast_to(zero_points[:, 0], len(rows))
+def _weight_sums(layer: Weighted) -> Array | None:
+    """The sum of the absolute weights of each channel, where they are there; row by row, to stay small in memory."""
+    rows = layer.rows()
+    if rows is None or not layer.fits(rows):
+        return None
+    points = np.broadcast_to(layer.zero_points()[:, 0], len(rows))
     return np.array([np.abs(row - point).sum() for row, point in zip(rows, points, strict=True)], np.float64)
 
 

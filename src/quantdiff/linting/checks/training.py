@@ -73,6 +73,33 @@ def annotated_only(trained: Trained) -> Iterator[Found]:
         yield Found(trained.place(marked[0]), f"{counted(len(marked), 'annotated layer')}, none quantized")
 
 
+@check("DATA01", Severity.INFO, Trained)
+def data_inside(trained: Trained) -> Iterator[Found]:
+    """The reference's file carries samples of data.
+
+    `torch.export.save` stores the example that a program was exported with, and the whole storage behind it: of a
+    slice `x[:1]` of the training data that is all of them. Whoever gets the file gets the data. Export with
+    `x[:1].clone()`.
+    """
+    if trained.stored_samples:
+        yield Found(Location("reference"), f"some {trained.stored_samples} samples")
+
+
+@check("QAT06", Severity.WARNING, Trained)
+def integer_weights_lost(trained: Trained) -> Iterator[Found]:
+    """Layers of the reference hold their weights as integers, but the file holds floats.
+
+    Keras 3's `quantize("int8")`, `"int4"` and `"gptq"` touch Dense and the like alone, and its exports write them as
+    float32: the file is as large as before. Convert the float model with a quantizer of LiteRT instead.
+    """
+    quantized = [number for number, layer in enumerate(trained.layers) if layer.options.get("quantization_mode")]
+    if quantized and not trained.file_has_integer_weights:
+        first = trained.layers[quantized[0]].options["quantization_mode"]
+        yield Found(
+            trained.place(quantized[0]), f"{counted(len(quantized), 'layer')} in {first}, no integers in the file"
+        )
+
+
 @check("QAT05", Severity.WARNING, Trained)
 def qat_lost(trained: Trained) -> Iterator[Found]:
     """The reference is quantization-aware, but the file computes in float.

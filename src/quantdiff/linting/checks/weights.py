@@ -72,13 +72,7 @@ def channel_clipped(wiring: Wiring) -> Iterator[Found]:
     weights (LastValueQuantizer), or train on until they fit.
     """
     for layer in weighted(wiring):
-        rows = layer.rows()
-        if rows is None or layer.weights.dtype not in ("int8", "uint8"):
-            continue
-        groups = code_counts(rows)
-        if not layer.per_channel:
-            groups = iter([reduce(np.add, groups)])
-        shares = np.array([clipped_share(counts, rows.dtype.name) for counts in groups])
+        shares = layer.once(clipped_shares)
         if shares.any():
             where = listed(np.flatnonzero(shares), len(shares)) if layer.per_channel else "the tensor"
             yield Found(layer.place, f"{where}, up to {shares.max():.1%} of the values")
@@ -169,6 +163,17 @@ def code_counts(rows: Array) -> Iterator[Array]:
     """How often each code occurs in each row, from the lowest code up; row by row, to stay small in memory."""
     first, last = INTEGER_RANGE[rows.dtype.name]
     return (np.bincount(row.astype(np.int64) - first, minlength=last - first + 1) for row in rows)
+
+
+def clipped_shares(layer: Weighted) -> Array:
+    """The share of values that pile up at the ends: per channel, or one for all where one scale is for all."""
+    rows = layer.rows()
+    if rows is None or layer.weights.dtype not in ("int8", "uint8"):
+        return np.zeros(0)
+    groups = code_counts(rows)
+    if not layer.per_channel:
+        groups = iter([reduce(np.add, groups)])
+    return np.array([clipped_share(counts, rows.dtype.name) for counts in groups])
 
 
 def clipped_share(counts: Array, dtype: str) -> float:

@@ -6,7 +6,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from quantdiff.references.reference import FORMATS, Format, Options
+from quantdiff.errors import BadModel
+from quantdiff.files import FILE, FOLDER, what_is
+from quantdiff.references.formats import FORMATS, Format, Framework, Options
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -21,7 +23,20 @@ def _takes(source: Any) -> bool:
 
 
 def _open(source: Any, options: Options) -> tuple[Any, ...]:
+    if isinstance(source, Path) and source.is_dir():
+        _check_folder(source)
     return (import_module("quantdiff.references.keras.reference").open_keras(source, options),)
+
+
+def _check_folder(folder: Path) -> None:
+    """TensorFlow opens what lies in a SavedModel, whatever it is."""
+    for file in (folder, *folder.glob("*"), *folder.glob("variables/*"), *folder.glob("assets*/*")):
+        try:
+            kind = what_is(file)
+        except OSError as error:
+            raise BadModel(f"{file}: {error.strerror}; export the SavedModel again") from error
+        if kind not in (FILE, FOLDER):
+            raise BadModel(f"{file}: is {kind}, which no SavedModel has; export it again")
 
 
 def _save(source: Any, path: Path) -> Path:
@@ -32,4 +47,10 @@ def _save(source: Any, path: Path) -> Path:
     return file
 
 
-FORMATS.add("keras", Format((".keras", ".h5", "SavedModel folder"), _takes, _open, _save))
+def _import_framework() -> None:
+    import_module("quantdiff.references.keras.frameworks").tfmot()
+
+
+KERAS = Framework("tensorflow", "keras", _import_framework)
+
+FORMATS.add("keras", Format((".keras", ".h5", "SavedModel folder"), _takes, _open, _save, KERAS))

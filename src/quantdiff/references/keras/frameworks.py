@@ -27,6 +27,14 @@ def quantize_scope() -> AbstractContextManager[Any]:
     return stack
 
 
+def safe_mode(on: bool) -> AbstractContextManager[Any]:
+    """Keras 2 with its safe mode on or off, for every format; its own switch is for ``.keras`` alone."""
+    scope: AbstractContextManager[Any] = require("tf_keras.src.saving.serialization_lib", extra="keras").SafeModeScope(
+        on
+    )
+    return scope
+
+
 @contextmanager
 def as_written() -> Iterator[None]:
     """Trace TFMOT's layers as plain Python while the block runs.

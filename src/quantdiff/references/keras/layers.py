@@ -13,7 +13,17 @@ from quantdiff.quant import Array
 from quantdiff.references.keras.model import KerasModel, named_layers
 
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
-OPTIONS = ("strides", "padding", "dilation_rate", "data_format", "max_value", "negative_slope", "threshold", "groups")
+OPTIONS = (
+    "strides",
+    "padding",
+    "dilation_rate",
+    "data_format",
+    "max_value",
+    "negative_slope",
+    "threshold",
+    "groups",
+    "quantization_mode",
+)
 OPS = {
     "Dense": "FULLY_CONNECTED",
     "Conv1D": "CONV_2D",
@@ -81,6 +91,8 @@ def _read(path: str, layer: Any, paths: Mapping[int, str]) -> Iterator[Layer]:
         yield Layer(f"{path}/depthwise", kind, inputs, kernel=depthwise, options=options, op="DEPTHWISE_CONV_2D")
         inputs, options = (f"{path}/depthwise",), {}
     kernel = next((own[name] for name in KERNELS if name in own), None)
+    if options.get("quantization_mode"):
+        kernel = _unquantized(kernel, own.get("kernel_scale"))
     yield Layer(
         name=path,
         kind=kind,
@@ -93,6 +105,13 @@ def _read(path: str, layer: Any, paths: Mapping[int, str]) -> Iterator[Layer]:
         options=options,
         op=op_of_activation(_activation(layer, inner)) if kind == "Activation" else OPS.get(kind, ""),
     )
+
+
+def _unquantized(kernel: Array | None, scale: Array | None) -> Array | None:
+    """The real kernel of what Keras 3 quantized: integers over a scale for each unit; None where it packs them."""
+    if kernel is None or scale is None or kernel.shape[-1:] != scale.reshape(-1).shape:
+        return None
+    return np.asarray(kernel / scale.reshape(-1), np.float32)
 
 
 def _in_tflite_axes(kind: str, kernel: Array) -> Array:
@@ -111,7 +130,7 @@ def _weights(layer: Any) -> dict[str, Array]:
     """The layer's own variables by their last names; those of layers inside it would hide each other."""
     inside = {id(v) for part in _sublayers(layer) for v in part.weights}
     own = unwrapped(layer) is not layer or not inside
-    return {_last(v.name): np.asarray(v) for v in layer.weights if own or id(v) not in inside}
+    return {_last(v.name): np.asarray(v) for v in _variables(layer) if own or id(v) not in inside}
 
 
 def _sublayers(layer: Any) -> Iterator[Any]:
@@ -152,9 +171,14 @@ def _norm(inner: Any, weights: Mapping[str, Array]) -> BatchNorm:
     return BatchNorm(gamma, beta, mean, variance, float(inner.epsilon))
 
 
+def _variables(layer: Any) -> list[Any]:
+    """The weights that hold numbers; Keras counts the words of a vocabulary among them."""
+    return [each for each in layer.weights if hasattr(each, "name")]
+
+
 def _ranges(layer: Any) -> Iterator[TrainedRange]:
     """Every pair of variables ``…_min`` and ``…_max``, with the quantizer that owns it."""
-    variables = {_last(variable.name): np.asarray(variable).ravel() for variable in layer.weights}
+    variables = {_last(variable.name): np.asarray(variable).ravel() for variable in _variables(layer)}
     owners = dict(_quantizers(layer))
     for name, low in variables.items():
         stem = name.removesuffix("_min")

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from quantdiff.errors import BadModel, MissingExtra, QuantdiffError, reason_of
+from quantdiff.errors import BadModel, QuantdiffError, reason_of
 from quantdiff.lazy import require
 from quantdiff.load.data import Slot
-from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet
+from quantdiff.own_code import module_of
+from quantdiff.references.keras.admission import admit, is_listed
+from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet, safe_mode
 
 KERAS_3 = "3"
-WRITTEN_BY_KERAS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
+FRAMEWORKS = frozenset(("keras", "numpy", "tensorflow", "tf_keras"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +43,15 @@ def load_keras(path: Path, *, allow_lambda: bool = False, custom_objects: Path |
     ``custom_objects`` is a Python file whose classes and functions the model may name; it runs.
 
     Raises:
-        BadModel: missing, damaged, of another kind, with a Lambda layer, or quantization-aware with ranges
-            that were never trained; or the file of custom objects fails.
+        BadModel: missing, damaged, of another kind, asking for what is on no list, or quantization-aware with
+            ranges that were never trained; or the file of custom objects fails.
         MissingExtra: the extra ``[keras]`` is not installed.
     """
     if not path.exists():
         raise BadModel(f"{path}: no such model; give a .keras or .h5 file or a SavedModel folder")
-    config, version = _peek(path)
-    if '"Lambda"' in config and not allow_lambda:
-        raise BadModel(f"{path}: has a Lambda layer, which holds code; if you trust this file, add --allow-lambda")
     named = {} if custom_objects is None else objects_of(custom_objects)
+    with quiet():
+        version = admit(path, named, allow_lambda=allow_lambda)
     try:
         with quiet():
             model = _read(path, version, allow_lambda, named)
@@ -74,16 +73,19 @@ def objects_of(path: Path) -> dict[str, Any]:
         BadModel: no such file, or it fails.
     """
     frameworks()  # sets up which Keras the file finds
-    spec = spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise BadModel(f"{path}: no such Python file; give the one that defines the model's classes")
-    module = module_from_spec(spec)
-    try:
-        with quiet():
-            spec.loader.exec_module(module)
-    except Exception as error:
-        raise BadModel(f"{path}: {type(error).__name__} while it ran: {reason_of(error)}") from error
-    return {n: v for n, v in vars(module).items() if isinstance(v, type | FunctionType) and not n.startswith("_")}
+    with quiet():
+        module = module_of(path, BadModel)
+    return {n: v for n, v in vars(module).items() if isinstance(v, type | FunctionType) and _is_own(n, v, module)}
+
+
+def _is_own(name: str, value: Any, module: ModuleType) -> bool:
+    """Whether a file names this itself, rather than for having imported it from Python or a framework to work with."""
+    home = value.__module__ or ""
+    if home == module.__name__:
+        return not name.startswith("_")
+    package = home.partition(".")[0]
+    foreign = package in sys.stdlib_module_names or (package in FRAMEWORKS and not is_listed(value))
+    return not name.startswith("_") and not foreign
 
 
 def describe(model: Any, name: str) -> KerasModel:
@@ -115,10 +117,7 @@ def slots_of(model: Any) -> tuple[Slot, ...]:
         spec = _spec(model)
         tensors = frameworks().tf.nest.flatten(spec)
         names = tuple(getattr(each, "name", None) or f"input_{i}" for i, each in enumerate(tensors, start=1))
-    return tuple(
-        Slot(given, tuple(tensor.shape), np.dtype(_dtype(tensor)).name)
-        for given, tensor in zip(names, tensors, strict=True)
-    )
+    return tuple(Slot(given, tuple(tensor.shape), _dtype(tensor)) for given, tensor in zip(names, tensors, strict=True))
 
 
 def _spec(model: Any) -> Any:
@@ -179,37 +178,6 @@ def check_ranges(layers: tuple[Any, ...], name: str) -> None:
                 )
 
 
-def _peek(path: Path) -> tuple[str, str]:
-    """The model's configuration as text and the major version of the Keras that wrote it; runs nothing.
-
-    Raises:
-        BadModel: not a file of the kind that its name says.
-    """
-    try:
-        if path.is_dir():
-            return _peek_saved_model(path)
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                version = json.loads(archive.read("metadata.json"))["keras_version"]
-                return archive.read("config.json").decode(), version.split(".")[0]
-        h5py = require("h5py", extra="keras")
-        with h5py.File(path, "r") as file:
-            return str(file.attrs["model_config"]), str(file.attrs.get("keras_version", "2")).split(".")[0]
-    except (MissingExtra, BadModel):
-        raise
-    except Exception as error:
-        raise BadModel(f"{path}: not a {path.suffix} model file ({reason_of(error)}); save it again") from error
-
-
-def _peek_saved_model(path: Path) -> tuple[str, str]:
-    """Older versions of Keras wrote their configuration into ``saved_model.pb`` itself."""
-    graph, metadata = path / "saved_model.pb", path / "keras_metadata.pb"
-    if not graph.is_file():
-        raise BadModel(f"{path}: a folder without saved_model.pb is not a SavedModel")
-    text = (metadata if metadata.is_file() else graph).read_bytes().decode(errors="replace")
-    return text, "2" if metadata.is_file() or any(kind in text for kind in WRITTEN_BY_KERAS) else ""
-
-
 def _read(path: Path, version: str, allow_lambda: bool, named: dict[str, Any]) -> Any:
     if version == KERAS_3:
         frameworks()  # sets up the environment in which Keras 3 finds TensorFlow
@@ -219,9 +187,9 @@ def _read(path: Path, version: str, allow_lambda: bool, named: dict[str, Any]) -
     used = frameworks()
     if not version:
         return used.tf.saved_model.load(str(path))
-    with quantize_scope(), used.keras.utils.custom_object_scope(named):
+    with quantize_scope(), used.keras.utils.custom_object_scope(named), safe_mode(not allow_lambda):
         try:
-            model = used.keras.models.load_model(str(path), compile=False, **_safe(path, allow_lambda))
+            model = used.keras.models.load_model(str(path), compile=False)
         except Exception:
             if not path.is_dir():
                 raise
@@ -229,11 +197,6 @@ def _read(path: Path, version: str, allow_lambda: bool, named: dict[str, Any]) -
     # A subclassed model comes back without its code: it runs as a whole, so its graph tells more.
     revived = any(base.__name__.startswith("Revived") for base in type(model).__mro__)
     return used.tf.saved_model.load(str(path)) if path.is_dir() and revived else model
-
-
-def _safe(path: Path, allow_lambda: bool) -> dict[str, bool]:
-    """Only the ``.keras`` format takes the switch; the others were looked through in ``load_keras``."""
-    return {"safe_mode": not allow_lambda} if path.suffix == ".keras" else {}
 
 
 def _from_signature(model: Any, path: Path) -> KerasModel:

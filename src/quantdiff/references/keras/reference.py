@@ -11,6 +11,7 @@ from quantdiff.graph import Model
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
 from quantdiff.recording import Recorder
+from quantdiff.references.formats import PLAIN, Options
 from quantdiff.references.keras.frozen_graph import layers_of
 from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.lower import lower
@@ -18,7 +19,7 @@ from quantdiff.references.keras.model import KerasModel, Signature, describe, lo
 from quantdiff.references.keras.recorder import KerasRecorder
 from quantdiff.references.keras.run import trace_keras
 from quantdiff.references.keras.saved_model import GraphRecorder
-from quantdiff.references.reference import PLAIN, Count, Options, unheard
+from quantdiff.references.reference import Count, unheard
 from quantdiff.trace import Trace
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-from quantdiff.graph import Model
-from quantdiff.references.reference import FORMATS, Format, Options
+from quantdiff.references.formats import FORMATS, Format, Options
 
 
 def _takes(source: Any) -> bool:
-    return isinstance(source, Model) or (isinstance(source, Path) and source.is_file() and not _other(source))
+    if isinstance(source, Path):
+        return source.is_file() and not _other(source)
+    return isinstance(source, import_module("quantdiff.graph").Model)
 
 
 def _other(path: Path) -> bool:

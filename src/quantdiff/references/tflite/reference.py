@@ -14,7 +14,8 @@ from quantdiff.layer import Layer
 from quantdiff.load.data import Batch, Slot
 from quantdiff.load.tflite import load_tflite
 from quantdiff.recording import Recorder
-from quantdiff.references.reference import Count, Options, unheard
+from quantdiff.references.formats import Options
+from quantdiff.references.reference import Count, unheard
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import output_names, slots_of, trace_tflite
 from quantdiff.run.tflite_recorder import TfliteRecorder
@@ -97,10 +98,11 @@ def layers_of(model: Model) -> Iterator[Layer]:
     names = {place.key: place.name for place in flow.places}
     for place in flow.places:
         operator = None if place.operator is None else model.main.operators[place.operator]
-        yield _layer(place, operator, tuple(names[key] for key in place.feeds if key in names))
+        yield layer_of(place, operator, tuple(names[key] for key in place.feeds if key in names))
 
 
-def _layer(place: FlowValue, operator: Operator | None, inputs: tuple[str, ...]) -> Layer:
+def layer_of(place: FlowValue, operator: Operator | None, inputs: tuple[str, ...]) -> Layer:
+    """One value as a layer, fed by the layers named."""
     if operator is None:
         return Layer(place.name, "InputLayer", inputs)
     kernel, bias = (None if t is None or not t.is_constant else real_values(t) for t in (place.kernel, place.bias))

@@ -18,7 +18,7 @@ def diff_checked(outcome: Outcome, judgements: Sequence[Judgement]) -> Checked:
     cases += [Case(f.runtime, "runtime", Status.TROUBLE, f.error, file=named["candidate"]) for f in outcome.failures]
     subject = f"{named['reference']} vs {named['candidate']} on {named['data']}"
     remarks = [f"{each.candidate}: {first_layer(each)}" for each in outcome.layers]
-    return Checked("diff", subject, tuple(cases), figures_table(outcome), (*remarks, *outcome.notes))
+    return Checked("diff", subject, tuple(cases), figures_table(outcome), (*outcome.warnings, *remarks, *outcome.notes))
 
 
 def _case(judgement: Judgement, file: str) -> Case:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from quantdiff.files import destination
 from quantdiff.report.ci.case import Case, Checked, Status
 from quantdiff.report.ci.markdown import escaped, table
 from quantdiff.report.folder import CannotWrite
@@ -91,7 +92,7 @@ def add_summary(markdown: str) -> bool:
     if not file:
         return False
     try:
-        with Path(file).open("a", encoding="utf-8") as summaries:
+        with destination(Path(file)).open("a", encoding="utf-8") as summaries:
             summaries.write(markdown + "\n")
     except OSError as error:
         raise CannotWrite(f"GITHUB_STEP_SUMMARY={file}: cannot be written ({error.strerror}); unset it") from error

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from typing import Any
 
 from quantdiff.compare.comparison import Comparison, Figures
-from quantdiff.experiment.store import Stored
+from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.sweep_trial import Score
+from quantdiff.report.csv.table import csv_lines
 
 FIGURES = tuple(field.name for field in fields(Figures))
 TRIAL = ("model", "seed", "condition", "calibration", "data", "epochs", "bias")
@@ -19,12 +18,7 @@ COLUMNS = (*TRIAL, "engine", "accuracy", "error_rate", "reference", "candidate",
 
 def sweep_csv(trials: Iterable[Stored]) -> str:
     """All trials with a header; a figure without a value is an empty field."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for stored in trials:
-        writer.writerows(_rows(stored))
-    return text.getvalue()
+    return csv_lines(COLUMNS, (row for stored in trials for row in _rows(stored)), heading=True)
 
 
 def trial_fields(stored: Stored) -> dict[str, Any]:
@@ -41,8 +35,8 @@ def _rows(stored: Stored) -> Iterator[dict[str, Any]]:
         return
     scores = {score.engine: score for score in result.scores}
     for comparison in result.comparisons:
-        score = scores.get(comparison.candidate) or scores[comparison.reference]
-        yield {**what, **_score(score), **comparison_fields(comparison)}
+        score = scores.get(comparison.candidate) or scores.get(comparison.reference)
+        yield {**what, **(_score(score) if score else {}), **comparison_fields(comparison)}
     compared = {name for c in result.comparisons for name in (c.candidate, c.reference)}
     yield from ({**what, **_score(score)} for score in result.scores if score.engine not in compared)
     yield from ({**what, "engine": f.runtime, "error": f.error} for f in result.failures)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
+from quantdiff.files import destination
 from quantdiff.report.folder import CannotWrite, staged
 
 
@@ -23,13 +24,14 @@ class Page:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the page; it is there as a whole or not at all.
+        """Write the page; it is there as a whole or not at all. A link is followed.
 
         Raises:
-            CannotWrite: ``path`` is a folder, or the system refuses.
+            CannotWrite: ``path`` is a folder or a device, or the system refuses.
         """
-        file = Path(path)
-        if file.is_dir():
-            raise CannotWrite(f"{file}: is a folder; the page needs the name of a file")
+        try:
+            file = destination(Path(path))
+        except OSError as error:
+            raise CannotWrite(f"{path}: {error.strerror}; the page needs the name of a file") from error
         with staged(file.parent) as folder:
             (folder / file.name).write_text(self.html, encoding="utf-8", newline="\n")

@@ -32,6 +32,7 @@ def explanation_document(explanation: Explanation) -> dict[str, Any]:
     exactly, closed_form = document.pop("expected_exactly"), document.pop("expected")
     expected = {"simulator": exactly, "closed_form": closed_form, "measured": explanation.measured}
     frontier = document.pop("frontier") or {}
+    document.pop("of_the_data")  # stands among the warnings
     return {
         **made_by,
         **document,
@@ -43,6 +44,7 @@ def explanation_document(explanation: Explanation) -> dict[str, Any]:
         "shares": frontier.get("shares", {}),
         "powers": frontier.get("powers", {}),
         "frontier": list(frontier.get("items", ())),
+        "shapley": frontier.get("shapley", {}),
         "frontier_samples": frontier.get("samples", 0),
         "output_grid": frontier.get("output_grid"),
         "error_rms_steps": frontier.get("rms_steps"),

@@ -21,6 +21,7 @@ def outcome_document(outcome: Outcome) -> dict[str, Any]:
         "comparisons": [comparison_document(comparison) for comparison in outcome.comparisons],
         "failures": [asdict(failure) for failure in outcome.failures],
         "notes": list(outcome.notes),
+        "warnings": list(outcome.warnings),
         "artifacts": dict(outcome.artifacts),
         **(layers_document(outcome.layers) if outcome.layers else {}),
     }

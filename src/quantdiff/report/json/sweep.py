@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from quantdiff.experiment.store import Stored
+from quantdiff.experiment.stored import Stored
 from quantdiff.report.csv.sweep import comparison_fields, trial_fields
 from quantdiff.report.json.outcome import SCHEMA
 

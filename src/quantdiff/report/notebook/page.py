@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from quantdiff.report.plain import printable
+from quantdiff.report.text.terminal import Terminal
 
 WORDS = ("bold", "dim")
 BAR = "█"
@@ -92,12 +93,12 @@ def _grid(table: Table) -> Grid:
 
 
 @cache
-def _console() -> Console:
-    return Console(highlight=False, emoji=False, force_terminal=False)
+def _console() -> Terminal:
+    return Terminal(highlight=False, force_terminal=False)
 
 
 def _spans(part: RenderableType) -> tuple[Span, ...]:
-    """The pieces of one text, without line breaks at its ends; strings hold the terminal's markup."""
+    """The pieces of one text, without line breaks at its ends; strings are text."""
     text = part if isinstance(part, Text) else _console().render_str(str(part))
     plain = text.plain
     first, last = len(plain) - len(plain.lstrip("\n")), len(plain.rstrip("\n"))

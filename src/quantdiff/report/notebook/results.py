@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import singledispatch
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison
@@ -30,6 +30,7 @@ from quantdiff.report.text.lint import lint_text
 from quantdiff.report.text.outcome import print_outcome
 from quantdiff.report.text.params import parameters_parts
 from quantdiff.report.text.study import summary_parts
+from quantdiff.report.text.terminal import Terminal
 from quantdiff.report.text.verification import print_verification
 from quantdiff.report.text.working import working_text
 
@@ -45,7 +46,7 @@ def parts_of(value: object) -> Iterable[RenderableType]:
     raise TypeError(f"no page for {type(value).__name__}")
 
 
-class _Collector(Console):
+class _Collector(Terminal):
     """A console that keeps what it is given to print."""
 
     def __init__(self) -> None:
@@ -56,7 +57,7 @@ class _Collector(Console):
         self.parts += parts
 
 
-def _printed(show: Callable[[Any, Console], None], value: object) -> list[RenderableType]:
+def _printed(show: Callable[[Any, Terminal], None], value: object) -> list[RenderableType]:
     collector = _Collector()
     show(value, collector)
     return collector.parts

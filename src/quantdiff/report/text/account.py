@@ -42,9 +42,9 @@ CAUSES: Mapping[str, str] = {
 MOST_PLACES, BEYOND = 10, 0.01
 TOLD, NAMED, MOST_NAMED = 0.005, 0.1, 3
 """Shares: from which a mechanism is told, and an item named; how many items."""
-OUTSIDE, CLIPPED, MANY, MATTERS, UNSETTLED = 0.001, 3, 0.25, 0.05, 0.25
-"""Shares of outputs and tensors, a number of tensors, a share of the error, and a distance of the shares of the two
-halves of the samples, from which a warning is due."""
+OUTSIDE, CLIPPED, MANY, MATTERS, UNSETTLED, ORDER = 0.001, 3, 0.25, 0.05, 0.25, 0.1
+"""Shares of outputs and tensors, a number of tensors, a share of the error, and distances of the shares of the two
+halves of the samples, and of the network's order from all orders, from which a warning is due."""
 
 
 def sentence(explanation: Explanation) -> str:
@@ -125,6 +125,7 @@ def _by_rungs(explanation: Explanation) -> str:
 
 def warnings(explanation: Explanation) -> Iterator[str]:
     """What a reader must know before the sentence."""
+    yield from explanation.of_the_data
     outside = explanation.saturated
     if outside is not None and outside.share > OUTSIDE:
         yield (
@@ -135,12 +136,14 @@ def warnings(explanation: Explanation) -> Iterator[str]:
         yield f"the two graphs are not the same: {explanation.departs}"
     yield from _lost(explanation)
     yield from _unsettled(explanation)
+    yield from _by_order(explanation)
     clipped, tensors = _clipped(explanation), {layer.tensor for layer in explanation.layers}
     if len(clipped) >= max(CLIPPED, len(tensors) * MANY) and _share(explanation, "activation_clipping") >= MATTERS:
         names = ", ".join(item_name(item) for item in clipped[:CLIPPED])
         yield (
             f"{len(clipped)} tensors are clipped on this data ({names}, …): the data that the file was calibrated on "
-            "were too few, or of another kind"
+            "were too few or of another kind, or ranges were averaged over them (litert-quantizer's default) "
+            "instead of their ends kept"
         )
     for each in explanation.wrong_weights:
         verdict = "wrong weights, not rounding" if each.planted else "the reference was trained further, or is another"
@@ -174,6 +177,15 @@ def _unsettled(explanation: Explanation) -> Iterator[str]:
             f"the shares are those of the first {frontier.samples:,} samples and may be others for the rest: "
             f"between their two halves the share of {item_name(worst)} differs by {worst.spread:.0%}"
         )
+
+
+def _by_order(explanation: Explanation) -> Iterator[str]:
+    """Mechanisms that meet each other's errors: which one is exchanged first decides how much it gets."""
+    frontier = explanation.frontier
+    if frontier is not None and explanation.differing and (frontier.order_distance or 0.0) > ORDER:
+        mean = sorted(frontier.shapley.items(), key=lambda entry: -entry[1])
+        parts = ", ".join(f"{CAUSES[m]} {share:.0%}" for m, share in mean if abs(share) >= TOLD)
+        yield f"the order matters: in the mean over all orders of the mechanisms the shares are {parts}"
 
 
 def _share(explanation: Explanation, mechanism: str) -> float:

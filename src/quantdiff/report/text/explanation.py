@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +11,7 @@ from quantdiff.ladder.explanation import Explanation, Frontier, Item, LayerLadde
 from quantdiff.ladder.prediction import Prediction
 from quantdiff.report.plain import cropped, printable, short
 from quantdiff.report.text.account import CAUSES, sentence, warnings
+from quantdiff.report.text.terminal import Terminal
 
 BAR, NAME, GAP = 22, 24, 2  # characters: of a bar, of a layer's name at least, between columns
 LEAST_NAME = 10
@@ -20,13 +19,13 @@ ROWS, LEAST = 12, 0.005
 """Of the frontier: rows at most, and the share from which an item has one."""
 
 
-def print_expectation(expected: Prediction, console: Console) -> None:
+def print_expectation(expected: Prediction, console: Terminal) -> None:
     """Print in one line what is to be expected before the runtime runs; layers show theirs beside what is measured."""
     share = _expected(expected.exactly, expected.closed_form)
     console.print(_line(f"expected before {expected.runtime} runs: {share}", "dim"), soft_wrap=True)
 
 
-def print_explanation(explanation: Explanation, console: Console) -> None:
+def print_explanation(explanation: Explanation, console: Terminal) -> None:
     """Print what must be known first, the verdict, the frontier, the ladder, where it happens, and what helps."""
     console.print(_title(explanation))
     for warning in warnings(explanation):
@@ -43,7 +42,7 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _frontier(frontier: Frontier, console: Console) -> Table:
+def _frontier(frontier: Frontier, console: Terminal) -> Table:
     """A row an item, the largest share first; what lies below the spread of the halves is one row."""
     shown = [item for item in frontier.items if abs(item.share) >= max(LEAST, item.spread / 2)][:ROWS]
     rest = sum(frontier.shares.values()) - sum(item.share for item in shown)
@@ -57,7 +56,7 @@ def _frontier(frontier: Frontier, console: Console) -> Table:
     return _fitted(("share", "power", "rms", "operator", "mechanism", "layer"), rows, 3, console)
 
 
-def _signed(entries: Sequence[Signed], console: Console) -> Table:
+def _signed(entries: Sequence[Signed], console: Terminal) -> Table:
     """The list that adds up to the difference of one output."""
     rows = [(f"{each.steps:+.4f}", _operator(each), each.mechanism, each.layer) for each in entries]
     rows.append((f"{sum(each.steps for each in entries):+.4f}", "", "runtime - reference", ""))
@@ -68,7 +67,7 @@ def _operator(each: Item | Signed) -> str:
     return "" if each.operator is None else f"{each.operator} {each.op}"
 
 
-def _fitted(names: Sequence[str], rows: Sequence[Sequence[str]], numbers: int, console: Console) -> Table:
+def _fitted(names: Sequence[str], rows: Sequence[Sequence[str]], numbers: int, console: Terminal) -> Table:
     """A table whose last column, a layer's name, takes the room that is left."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(names):
@@ -77,7 +76,7 @@ def _fitted(names: Sequence[str], rows: Sequence[Sequence[str]], numbers: int, c
     used = sum(GAP + max(map(len, (name, *column))) for name, column in zip(names, columns, strict=False))
     room = max(LEAST_NAME, console.width - used)
     for *row, layer in rows:
-        table.add_row(*row, escape(cropped(short(layer), room)))
+        table.add_row(*row, cropped(short(layer), room))
     return table
 
 
@@ -104,7 +103,7 @@ def _waterfall(explanation: Explanation) -> Table:
     return table
 
 
-def _print_layers(layers: Sequence[LayerLadder], mechanisms: Sequence[str], console: Console) -> None:
+def _print_layers(layers: Sequence[LayerLadder], mechanisms: Sequence[str], console: Terminal) -> None:
     """Elements that differ, accumulated and made in the layer alone, and what brings the latter right."""
     different = [layer for layer in layers if any(layer.differing_after) or any(layer.local)]
     columns = {
@@ -121,7 +120,7 @@ def _print_layers(layers: Sequence[LayerLadder], mechanisms: Sequence[str], cons
     for name in columns:
         table.add_column(name, justify="left" if name == "right with" else "right", no_wrap=True)
     for layer, *row in zip(different, *columns.values(), strict=True):
-        table.add_row(escape(cropped(short(layer.layer), max(room, NAME))), *row)
+        table.add_row(cropped(short(layer.layer), max(room, NAME)), *row)
     if different:
         console.print(table)
     if len(different) < len(layers):
@@ -172,8 +171,10 @@ def _closed(explanation: Explanation) -> Iterator[Text]:
                 f"{name}: within {each.max_steps:.2g} steps of the reference, {each.flips:,} other integers",
                 style="dim",
             )
-    if explanation.frontier is not None:
-        yield Text(f"shares of {explanation.frontier.samples} samples; {CAUSES['output_grid']} aside", style="dim")
+    if (frontier := explanation.frontier) is not None:
+        apart = frontier.order_distance
+        orders = "" if apart is None else f"; within {apart:.3f} of the mean over all orders (Shapley's value)"
+        yield Text(f"shares of {frontier.samples} samples; {CAUSES['output_grid']} aside{orders}", style="dim")
 
 
 def _line(text: str, style: str = "") -> Text:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from quantdiff.compare.layers.figures import YARDSTICK, LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.report.plain import cropped, printable, short
+from quantdiff.report.text.terminal import Terminal
 
 NO_VALUE, WIDTH_IN_A_FILE = "–", 160
 NAME_AT_LEAST, NAME_AT_ALL = 20, 8  # characters of a layer's name: before columns go to a table of their own, and there
@@ -41,7 +40,7 @@ Ways = tuple[tuple[tuple[str, ...], ...], ...]
 Cells = Mapping[str, list[str]]
 
 
-def print_layers(report: LayerReport, console: Console) -> None:
+def print_layers(report: LayerReport, console: Terminal) -> None:
     """Print what to look at first, every pair as it happens and alone, and what has no partner."""
     if not console.is_terminal:
         console.width = max(console.width, WIDTH_IN_A_FILE)
@@ -59,7 +58,7 @@ def print_layers(report: LayerReport, console: Console) -> None:
     _print_lines((*_notes(report), *leftovers(report)), console)
 
 
-def _print_lines(lines: Iterable[str], console: Console) -> None:
+def _print_lines(lines: Iterable[str], console: Terminal) -> None:
     for line in lines:
         console.print(Text(printable(line)), soft_wrap=True)
 
@@ -74,7 +73,7 @@ def _cells(report: LayerReport, which: Which) -> Cells:
     return cells
 
 
-def _print_tables(console: Console, title: str, cells: Cells, ways: Ways) -> None:
+def _print_tables(console: Terminal, title: str, cells: Cells, ways: Ways) -> None:
     """The first way to divide the columns in which no figure is cut off, or the last one."""
     widths = {name: GAP + max(len(name.strip()), *map(len, column)) for name, column in cells.items()}
     room = console.width - min(widths[""] - GAP, NAME_AT_LEAST)
@@ -91,7 +90,7 @@ def _table(title: str, names: tuple[str, ...], cells: Cells, room: int) -> Table
     for name in names:
         table.add_column(name.strip(), justify="left" if name == "op" else "right", no_wrap=True)
     for layer, *row in zip(*(cells[name] for name in ("", *names)), strict=True):
-        table.add_row(*map(escape, (cropped(layer, max(room, NAME_AT_ALL)), *row)))
+        table.add_row(cropped(layer, max(room, NAME_AT_ALL)), *row)
     return table
 
 

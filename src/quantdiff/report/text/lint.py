@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from operator import attrgetter
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +13,7 @@ from rich.text import Text
 from quantdiff.linting.finding import Finding, Severity
 from quantdiff.linting.lint import LintReport
 from quantdiff.report.plain import printable
+from quantdiff.report.text.terminal import Terminal
 
 PLACES_SHOWN = 8
 WIDTH_IN_A_FILE = 120
@@ -21,11 +22,10 @@ STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.
 
 def print_lint(report: LintReport) -> None:
     """Write the findings to standard output: as wide as the terminal, or wide enough for a file."""
-    console = Console(highlight=False)
+    console = Terminal(highlight=False, in_a_file=WIDTH_IN_A_FILE)
     if console.is_terminal:
         console.print(lint_text(report))
         return
-    console.width = WIDTH_IN_A_FILE
     with console.capture() as capture:
         console.print(lint_text(report))
     for line in capture.get().splitlines():

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.compare.outcome import Outcome
 from quantdiff.report.text.layers import print_layers
+from quantdiff.report.text.terminal import Terminal
 
 NO_VALUE = "–"
 
 
-def print_outcome(outcome: Outcome, console: Console) -> None:
+def print_outcome(outcome: Outcome, console: Terminal) -> None:
     """Print accuracies, a block per comparison, and how the numbers came about."""
+    for line in outcome.warnings:
+        console.print(Text(line, style="yellow"), soft_wrap=True)
     if outcome.accuracy:
         console.print(_accuracies(outcome.accuracy))
     for comparison in outcome.comparisons:
@@ -35,7 +36,7 @@ def _accuracies(accuracy: Mapping[str, float]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("accuracy")
     for engine in accuracy:
-        table.add_column(escape(engine), justify="right")
+        table.add_column(engine, justify="right")
     table.add_row("", *(f"{value:.4f}" for value in accuracy.values()))
     return table
 
@@ -97,7 +98,9 @@ def _footer(outcome: Outcome) -> Iterator[str]:
     if outcome.comparisons and all(c.figures.differing is None for c in outcome.comparisons):
         yield "no integer grid at the output (float or dynamic range): nothing is counted in steps"
     yield from outcome.notes
-    made_by = outcome.made_by
+    made_by, source = outcome.made_by, outcome.artifacts.get("data", "")
+    if " (" in source or ".py:" in source:  # how they were made belongs to the figures
+        yield f"data {source}"
     if "data" in made_by:
         yield f"data {made_by['data']}, {made_by['samples']:,} test samples"
     versions = made_by.get("versions")

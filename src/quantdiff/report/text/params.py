@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from quantdiff.parameters.quantizers import Parameters, Range, Row
 from quantdiff.report.plain import printable, short
+from quantdiff.report.text.terminal import Terminal
 
+ROWS_AT_MOST = 2_000  # of the table; JSON has them all
 WIDTH_IN_A_FILE = 400  # what explains a row stays on one line
 NO_VALUE = "–"
 COLUMNS = {  # field of a row → heading
@@ -37,9 +37,7 @@ SECTIONS = {  # heading → fields of a row, and what to write in front of the n
 
 def print_parameters(parameters: Parameters, *, channels: bool = False) -> None:
     """Write to standard output: as wide as the terminal, or wide enough for a file; ``channels`` one by one."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_IN_A_FILE
+    console = Terminal(highlight=False, in_a_file=WIDTH_IN_A_FILE)
     for part in parameters_parts(parameters, channels=channels):
         console.print(part, soft_wrap=isinstance(part, Text))
 
@@ -90,10 +88,11 @@ def _table(parameters: Parameters, *, channels: bool) -> Table:
     for name in (*(COLUMNS[name] for name in shown), "scale", "zero point"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("what explains it")
-    for row in chain.from_iterable((row, *(_channels(row) if channels else ())) for row in parameters.rows):
+    rows = chain.from_iterable((row, *(_channels(row) if channels else ())) for row in parameters.rows)
+    for row in islice(rows, ROWS_AT_MOST):
         ends = [_two(getattr(row, name)) for name in shown]
-        words = escape(printable("; ".join(reason.text for reason in row.reasons)))
-        name = escape(printable(_name(row)))
+        words = printable("; ".join(reason.text for reason in row.reasons))
+        name = printable(_name(row))
         table.add_row(f"{name}_min", *(low for low, _ in ends), *as_map(row), words)
         table.add_row(f"{name}_max", *(high for _, high in ends), "", "", "")
     return table
@@ -130,9 +129,11 @@ def as_map(row: Row) -> tuple[str, str]:
 
 def _footer(parameters: Parameters) -> Iterator[str]:
     yield ""
+    if len(parameters.rows) > ROWS_AT_MOST:
+        yield f"the first {ROWS_AT_MOST:,} of {len(parameters.rows):,} quantizers; --json has them all"
     for side, names in (("file", parameters.only_reference), ("reference", parameters.only_tflite)):
         if names:
-            yield f"without a partner in the {side}: {', '.join(map(printable, names))}"
+            yield f"without a partner in the {side}: {', '.join(map(short, names))}"
     if parameters.engines:
         yield f"observed on {parameters.made_by.get('samples')} samples: {', '.join(parameters.engines)}"
     yield from parameters.notes

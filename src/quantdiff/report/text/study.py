@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from quantdiff.experiment.summary import Engine, Rates, Summary
 from quantdiff.report.json.outcome import SCHEMA
 from quantdiff.report.plain import printable
 from quantdiff.report.text.box_plot import box_line
+from quantdiff.report.text.terminal import Terminal
 
 WIDTH_IN_A_FILE = 400
 NO_VALUE = "–"
@@ -22,9 +22,7 @@ NO_VALUE = "–"
 
 def print_summary(summary: Summary) -> None:
     """Write to standard output: as wide as the terminal, or wide enough for a file."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_IN_A_FILE
+    console = Terminal(highlight=False, in_a_file=WIDTH_IN_A_FILE)
     for part in summary_parts(summary):
         console.print(part, soft_wrap=isinstance(part, Text) and part.style == "dim")
 

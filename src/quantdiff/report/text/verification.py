@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.report.plain import printable
+from quantdiff.report.text.terminal import Terminal
 
 STYLE = {
     "exact": "green",
@@ -56,17 +56,17 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def print_verification(found: Verification, console: Console) -> None:
+def print_verification(found: Verification, console: Terminal) -> None:
     """The verdicts, then a table of operators per runtime."""
     for runtime, verdict in found.verdicts.items():
         console.print(_sentence(runtime, verdict), soft_wrap=True)
         for missing in verdict.unsupported:
-            console.print(f"  [yellow]not simulated:[/] #{missing.index} {escape(printable(missing.op))}: "
-                          f"{escape(printable(missing.why))}", soft_wrap=True)  # fmt: skip
+            what = f" #{missing.index} {printable(missing.op)}: {printable(missing.why)}"
+            console.print(Text.assemble(("  not simulated:", "yellow"), what), soft_wrap=True)
     console.print(f"{found.made_by['samples']} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
     for runtime, verdict in found.verdicts.items():
         if verdict.operators:
-            console.print(f"\n[bold]{runtime}[/], operator by operator")
+            console.print(Text.assemble("\n", (runtime, "bold"), ", operator by operator"))
             console.print(_table(verdict))
 
 
@@ -76,13 +76,13 @@ def _table(verdict: Verdict) -> Table:
         table.add_column(name, justify="left" if name in ("op", "kernel") else "right")
     for o in verdict.operators:
         style = "red" if o.mismatches else None
-        table.add_row(str(o.index), escape(o.op), o.kernel, f"{o.count:,}", f"{o.mismatches:,}", style=style)
+        table.add_row(str(o.index), printable(o.op), o.kernel, f"{o.count:,}", f"{o.mismatches:,}", style=style)
     return table
 
 
-def _sentence(runtime: str, verdict: Verdict) -> str:
-    head = f"[bold]{runtime}[/]: [{STYLE[verdict.status]}]{verdict.status}[/]"
-    return f"{head}: {escape(printable(verdict_text(verdict)))}"
+def _sentence(runtime: str, verdict: Verdict) -> Text:
+    status = verdict.status, STYLE[verdict.status]
+    return Text.assemble((runtime, "bold"), ": ", status, f": {printable(verdict_text(verdict))}")
 
 
 def _intervals(verdict: Verdict) -> str:

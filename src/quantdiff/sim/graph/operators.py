@@ -12,7 +12,7 @@ import numpy as np
 from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
 from quantdiff.quant import Array
 from quantdiff.sim.enclosures import ENCLOSURES, Enclosure, joined
-from quantdiff.sim.node import Node, NoKernel, node_of
+from quantdiff.sim.node import Node, NoKernel, fitting, node_of
 from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.runtime import Runtime
@@ -23,8 +23,6 @@ Results = Rounded | Sequence[Outputs]
 Result = TypeVar("Result")
 ELEMENTS_AT_ONCE, BLOCKED_AT_ONCE = 2**19, 2**25
 """Input and output elements of the samples that go through a kernel together; more where it works in blocks itself."""
-UNFIT = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError)
-"""What a kernel raises over a file that makes no sense: shapes, indices, types, an input left out (None)."""
 BLOCKED_TYPES = ("int8", "uint8")
 
 
@@ -87,7 +85,8 @@ def run_operator_on_each(
             stacks[same] = _stack([call.sampled(array) for array in arrays], call.node)
         return stacks[same]
 
-    outputs = {r: tuple(stacked(k, i) for i in range(len(operator.outputs))) for k, r in enumerate(call.runtimes)}
+    with fitting():
+        outputs = {r: tuple(stacked(k, i) for i in range(len(operator.outputs))) for k, r in enumerate(call.runtimes)}
     return {runtime: outputs[call.ran_by[runtime]] for runtime in runtimes}
 
 
@@ -138,13 +137,14 @@ def _prepared(
     kernel = kernel or kernels().get(operator.op)
     if kernel is None:
         raise NoKernel("no kernel")
-    held = [values.get(i) for i in operator.inputs]
-    node = node_of(graph, operator)
-    count = max((len(array) for array in held if array is not None), default=1)
-    feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
-    ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
-    node = _as_fed(node, held)
-    return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
+    with fitting():
+        held = [values.get(i) for i in operator.inputs]
+        node = node_of(graph, operator)
+        count = max((len(array) for array in held if array is not None), default=1)
+        feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
+        ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
+        node = _as_fed(node, held)
+        return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
 
 
 def _as_fed(node: Node, held: Sequence[Array | None]) -> Node:
@@ -175,11 +175,8 @@ def together(node: Node, kernel: Kernel, feeds: Sequence[Array | None]) -> int:
 def _calls(call: Call, take: Callable[[Results], Result]) -> Iterator[Result]:
     """What ``take`` makes of the kernel's results, an entry per runtime, for some samples after the others."""
     for arguments in _arguments(call):
-        try:
-            with np.errstate(all="ignore"):
-                result = take(_results(call, arguments))
-        except UNFIT as error:
-            raise NoKernel(f"its tensors do not fit together here: {error}") from error
+        with fitting(), np.errstate(all="ignore"):
+            result = take(_results(call, arguments))
         yield result
 
 

@@ -13,10 +13,11 @@ import numpy as np
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
-from quantdiff.sim.node import NoKernel, is_quantized, node_of, zero_point_of
+from quantdiff.sim.node import NoKernel, fitting, is_quantized, node_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 
 STATE = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
+NESTED_AT_MOST = 100
 Values = Mapping[int, Array]
 Run = Callable[[Graph, Operator, Values, Runtime], tuple[Array, ...]]
 
@@ -41,6 +42,7 @@ class Resources:
         self.ids: dict[tuple[str, str], int] = {}
         self.held: dict[int, Array] = {}
         self.called: set[int] = set()
+        self.running: list[int] = []
 
     def operate(self, graph: Graph, operator: Operator, values: Values) -> tuple[Array, ...]:
         """The outputs of any operator, for one sample."""
@@ -57,7 +59,8 @@ class Resources:
         if self.runtime is Runtime.TFLM and any(tensor.is_variable for tensor in graph.tensors):
             raise NoKernel("a model with resource variables and variable tensors: TFLM empties both at once")
         steps = (self._handle, self._read, self._assign, self._call_once)
-        return dict(zip(STATE, steps, strict=True))[operator.op](graph, operator, values)
+        with fitting():
+            return dict(zip(STATE, steps, strict=True))[operator.op](graph, operator, values)
 
     def _handle(self, graph: Graph, operator: Operator, values: Values) -> tuple[Array, ...]:
         del graph, values
@@ -85,9 +88,16 @@ class Resources:
     def _call_once(self, graph: Graph, operator: Operator, values: Values) -> tuple[Array, ...]:
         del graph, values
         index = int(str(operator.options.get("init_subgraph_index", 0)))
-        if index not in self.called:
+        if index in self.called or index in self.running:  # a body that calls itself, or goes round
+            return ()
+        if not 0 <= index < len(self.subgraphs) or len(self.running) == NESTED_AT_MOST:
+            raise NoKernel(f"it calls subgraph {index}, which is not there, or one in another {NESTED_AT_MOST} times")
+        self.running.append(index)
+        try:
             body, inner = self.subgraphs[index], dict[int, Array]()
             for step in body.operators:
                 inner.update(zip(step.outputs, self.operate(body, step, inner), strict=True))
-            self.called.add(index)
+        finally:
+            self.running.pop()
+        self.called.add(index)
         return ()

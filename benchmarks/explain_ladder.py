@@ -1,0 +1,94 @@
+"""``explain`` on MobileNetV2 of 224 × 224 pixels, float to int8, beside running both files once with every tensor read.
+
+    uv run --extra keras python benchmarks/explain_ladder.py FOLDER [IMAGES]
+
+FOLDER gets the two files, of random weights and images, where they are not there yet. Prints seconds of one run each:
+both models with all their tensors (the peer), the ladder alone, the ladder with the frontier; and the ratios to the
+peer.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from quantdiff.ladder import pair_ladder
+from quantdiff.ladder.question import Question
+from quantdiff.load.data import Batch
+from quantdiff.load.tflite import load_tflite
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.inner_tensors import read_tensors, readable_tensors
+from quantdiff.run.tflite import trace_tflite
+from quantdiff.sim.runtime import Runtime
+
+SIDE, CALIBRATION = 224, 8
+
+
+def images(count: int, seed: int) -> np.ndarray:
+    """Smooth random pictures, −1 … 1."""
+    coarse = np.random.default_rng(seed).uniform(-1, 1, (count, SIDE // 16, SIDE // 16, 3))
+    return np.kron(coarse, np.ones((1, 16, 16, 1))).astype(np.float32)
+
+
+def write_models(folder: Path) -> None:
+    """``float.tflite`` and ``int8.tflite``."""
+    from quantdiff.references.keras.frameworks import frameworks, quiet
+
+    tf, keras = frameworks().tf, frameworks().keras
+    keras.utils.set_random_seed(1)
+    model = keras.applications.MobileNetV2((SIDE, SIDE, 3), weights=None)
+    with quiet():
+        model(images(32, 2), training=True)
+        for name in ("float", "int8"):
+            converter = tf.lite.TFLiteConverter.from_keras_model(model)
+            if name == "int8":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                converter.representative_dataset = lambda: ([x[None]] for x in images(CALIBRATION, 3))
+                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+                converter.inference_input_type = converter.inference_output_type = tf.int8
+            (folder / f"{name}.tflite").write_bytes(converter.convert())
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """One call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main(folder: Path, count: int) -> None:
+    """One JSON document."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "int8.tflite").exists():
+        write_models(folder)
+    trained, model = load_tflite(folder / "float.tflite"), load_tflite(folder / "int8.tflite")
+    batch = Batch({"x": images(count, 4)})
+    with RuntimeProcess("xnnpack") as first, RuntimeProcess("xnnpack") as second:
+        question = Question(
+            "tflite:xnnpack", partial(trace_tflite, trained, process=first), trained, model, batch, 0.01
+        )
+
+        def both() -> None:
+            for each, process in ((trained, first), (model, second)):
+                for reading in read_tensors(each, readable_tensors(each.main, Runtime.XNNPACK), batch, process):
+                    assert reading.values
+
+        both()
+        found = {"both models, all tensors": seconds(both)}
+        whole = pair_ladder.SAMPLES
+        for name, samples in (("ladder", 0), ("ladder and frontier", whole)):
+            pair_ladder.SAMPLES = samples
+            found[name] = seconds(lambda: pair_ladder.explain_pair(question, second))
+    peer = found["both models, all tensors"]
+    ratios = {f"{name} / both models": round(found[name] / peer, 1) for name in list(found)[1:]}
+    print(json.dumps({"images": count, **{k: round(v, 2) for k, v in found.items()}, **ratios}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 64)

@@ -1,0 +1,79 @@
+"""How a command ends before its time: by Ctrl-C, by SIGTERM as CI and ``docker stop`` send it, by a file cut short."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+
+CUT_SHORT = b"error: a file was cut short while it was read; run the command again when nobody writes to it\n"
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: as Ctrl-C, so that every block is left and nothing half-written remains."""
+
+
+def status_of(end: KeyboardInterrupt) -> int:
+    """The exit status as shells have it: 128 and the number of the signal."""
+    return 128 + (signal.SIGTERM if isinstance(end, Terminated) else signal.SIGINT)
+
+
+@contextmanager
+def tidy_endings() -> Iterator[None]:
+    """End children, and leave every block, when a signal says that this is the end; temporary files go with it."""
+    from quantdiff.run.scratch import own_temporary_files
+
+    with ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():
+            stack.enter_context(_signals())
+        stack.enter_context(own_temporary_files())
+        yield
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    from quantdiff.run import process
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        process.end_all()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_IGN)  # once is enough: it would break off what clears up
+        raise Terminated
+
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        with _one_line_of_a_file_cut_short():
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        process.begin_again()
+
+
+@contextmanager
+def _one_line_of_a_file_cut_short() -> Iterator[None]:
+    """One line instead of death by SIGBUS, where somebody shortens a file that is mapped into memory.
+
+    Python's own handlers run between two of its instructions; after this signal there is no next one.
+    """
+
+    def end(number: int) -> None:
+        del number
+        os.write(2, CUT_SHORT)
+        os._exit(2)
+
+    say = ctypes.CFUNCTYPE(None, ctypes.c_int)(end)
+    install = ctypes.CDLL(None).signal
+    install.restype, install.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
+    before = install(signal.SIGBUS, ctypes.cast(say, ctypes.c_void_p))
+    try:
+        yield
+    finally:
+        install(signal.SIGBUS, before)

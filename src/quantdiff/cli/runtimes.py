@@ -1,0 +1,27 @@
+"""``quantdiff runtimes``: what there is on this machine."""
+
+from __future__ import annotations
+
+import click
+
+from quantdiff.cli.command import command
+
+
+@command
+def runtimes(as_json: bool) -> int:
+    """Show what can run models here: its version, how it is reached and confined, how to install what is missing."""
+    from quantdiff.references.survey import survey
+
+    engines = survey()
+    if as_json:
+        from quantdiff.report.json.runtimes import runtimes_document
+        from quantdiff.report.plain import json_text
+
+        click.echo(json_text(runtimes_document(engines)))
+    else:
+        from rich.console import Console
+
+        from quantdiff.report.text.runtimes import print_engines
+
+        print_engines(engines, Console())
+    return 0

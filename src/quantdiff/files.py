@@ -1,0 +1,87 @@
+"""Files of strangers: only a regular one is opened, since a FIFO or a device can keep us waiting for ever."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+FILE, FOLDER = "a file", "a folder"
+KINDS = {
+    stat.S_IFLNK: "a link to itself",
+    stat.S_IFREG: FILE,
+    stat.S_IFDIR: FOLDER,
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def what_is(path: Path) -> str:
+    """What is there, links followed: ``a file``, ``a folder``, ``a FIFO``, ``a socket``, ``a device``.
+
+    Raises:
+        OSError: nothing is there, or the system does not tell.
+    """
+    try:
+        return _kind(path.stat())
+    except ValueError as error:  # a NUL in the name
+        raise OSError(errno.EINVAL, str(error), str(path)) from error
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A regular file, open for reading.
+
+    Raises:
+        OSError: the system refuses, or it is a folder, a FIFO, a socket or a device; ``strerror`` says which.
+    """
+    _check(what_is(path), path)  # before it is opened: that alone may wait, or rewind a tape
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    file = os.fdopen(opened, "rb")
+    try:
+        _check(_kind(os.fstat(opened)), path)  # it may have become something else meanwhile
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def read_file(path: Path, at_most: int) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: as ``open_file``, or it holds more than ``at_most`` bytes.
+    """
+    with open_file(path) as file:
+        content = file.read(at_most + 1)
+    if len(content) > at_most:
+        raise OSError(errno.EFBIG, f"holds more than {at_most:,} bytes", str(path))
+    return content
+
+
+def destination(path: Path) -> Path:
+    """Where a file is to be written so that it stands at ``path``: a link is followed.
+
+    Raises:
+        OSError: what is there is no regular file, and is not to be replaced by one.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        _check(_kind(target.lstat()), path)
+    except FileNotFoundError:
+        return target
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error), str(path)) from error
+    return target
+
+
+def _kind(found: os.stat_result) -> str:
+    return KINDS.get(stat.S_IFMT(found.st_mode), "a device")
+
+
+def _check(kind: str, path: Path) -> None:
+    if kind != FILE:
+        raise OSError(errno.EINVAL, f"is {kind}, not a file", str(path))

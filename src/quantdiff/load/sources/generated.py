@@ -1,0 +1,76 @@
+"""``FILE.py:function``: what a function yields, as people write it for the converter's ``representative_dataset``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from quantdiff.errors import BadData
+from quantdiff.load.data import Batch, Slot, make_batch
+from quantdiff.own_code import function_of, guarded
+from quantdiff.quant import Array
+
+PAIR = 2
+
+
+def from_function(source: str, slots: Sequence[Slot]) -> Batch:
+    """Run the file that the user named and take what its function gives.
+
+    The function returns or yields samples or batches: arrays, lists of them (one for each input), dicts of them, or
+    pairs with labels; or it returns whole arrays by name. ``slots`` tell a sample from a batch; () takes batches.
+
+    Raises:
+        BadData: no such file or function, it fails, or gives what is no data.
+    """
+    given = function_of(source, BadData)()
+    if isinstance(given, Mapping):
+        return make_batch({str(key): np.asarray(value) for key, value in given.items()}, source)
+    if isinstance(given, np.ndarray):
+        given = [given]
+    if not isinstance(given, Iterable):
+        raise BadData(f"{source}: gives a {type(given).__name__}; let it yield samples, or return arrays by name")
+    return make_batch(guarded(source, BadData, lambda: _joined(given, slots)), source)
+
+
+def _joined(given: Iterable[Any], slots: Sequence[Slot]) -> dict[str, Array]:
+    parts: dict[str, list[Array]] = {}
+    for item in given:
+        for key, array in _named(item, slots).items():
+            parts.setdefault(key, []).append(array)
+    return {key: np.concatenate(each) for key, each in parts.items()}
+
+
+def _named(item: Any, slots: Sequence[Slot]) -> dict[str, Array]:
+    """One item by input, with samples along axis 0, and its labels as ``y``."""
+    labels = None
+    if isinstance(item, tuple) and len(item) == PAIR and len(slots) < PAIR:
+        item, labels = item
+    if isinstance(item, Mapping):
+        arrays = {str(key): np.asarray(value) for key, value in item.items()}
+    elif isinstance(item, list | tuple):
+        arrays = {str(i): np.asarray(value) for i, value in enumerate(item)}
+    else:
+        arrays = {"x": np.asarray(item)}
+    if len(arrays) == 1 and not isinstance(item, Mapping):
+        arrays = {"x": next(iter(arrays.values()))}
+    shapes = dict(zip(arrays, slots, strict=False)) if len(slots) == len(arrays) else {}
+    found = {key: array[None] if _is_sample(array, shapes.get(key)) else array for key, array in arrays.items()}
+    if labels is not None:
+        count = len(next(iter(found.values())))
+        found["y"] = np.asarray(labels).reshape(count, -1).squeeze(-1) if np.size(labels) == count else _index(labels)
+    return found
+
+
+def _index(labels: Any) -> Array:
+    """One-hot labels as numbers."""
+    rows = np.atleast_2d(np.asarray(labels))
+    return np.asarray(rows.argmax(axis=-1))
+
+
+def _is_sample(array: Array, slot: Slot | None) -> bool:
+    """Whether an array has no axis of samples."""
+    if array.ndim == 0:
+        return True
+    return slot is not None and array.ndim == len(slot.shape) - 1

@@ -1,0 +1,130 @@
+"""A folder of images, with the preparation stated: ``resize=224x224 center-crop scale=1/127.5 shift=-1 order=RGB``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantdiff.errors import BadData, reason_of
+from quantdiff.files import open_file
+from quantdiff.lazy import require
+from quantdiff.load.data import Batch, make_batch
+from quantdiff.quant import Array
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+ORDERS = {"RGB": "RGB", "BGR": "RGB", "gray": "L"}
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What is done to a picture: resized and cropped, then ``value · scale + shift``."""
+
+    text: str
+    size: tuple[int, int] | None = None
+    crop: bool = False
+    scale: float = 1.0
+    shift: float = 0.0
+    order: str = "RGB"
+
+
+def preparation(text: str) -> Preparation:
+    """Read it as it is typed.
+
+    Raises:
+        BadData: a step that is none of these; says which there are.
+    """
+    found = Preparation(text)
+    for step in text.split():
+        key, _, value = step.partition("=")
+        try:
+            found = _with(found, key, value)
+        except (ValueError, ZeroDivisionError, KeyError) as error:
+            raise BadData(
+                f"--images: {step!r} is no step; there are resize=WIDTHxHEIGHT, center-crop, scale=1/127.5, shift=-1, "
+                f"order=RGB|BGR|gray"
+            ) from error
+    return found
+
+
+def _with(known: Preparation, key: str, value: str) -> Preparation:
+    match key:
+        case "resize":
+            width, height = (int(n) for n in value.split("x"))
+            if min(width, height) < 1:
+                raise ValueError(value)
+            return replace(known, size=(width, height))
+        case "center-crop" if not value:
+            return replace(known, crop=True)
+        case "scale":
+            return replace(known, scale=float(Fraction(value)))
+        case "shift":
+            return replace(known, shift=float(Fraction(value)))
+        case "order" if value in ORDERS:
+            return replace(known, order=value)
+    raise KeyError(key)
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether a folder, or a folder in it, holds pictures."""
+    return next(iter(_files(folder)), None) is not None
+
+
+def from_images(folder: Path, how: Preparation) -> Batch:
+    """The pictures of a folder in the order of their names; folders in it are classes, in the order of theirs.
+
+    Raises:
+        BadData: a file that is no picture, pictures of several sizes, or none.
+        MissingExtra: Pillow is not installed.
+    """
+    files = _files(folder)
+    if not files:
+        raise BadData(f"{folder}: no images in it ({', '.join(SUFFIXES)})")
+    classes = sorted({file.parent.name for file in files if file.parent != folder})
+    pictures = [_picture(file, how) for file in files]
+    sizes = {picture.shape for picture in pictures}
+    if len(sizes) > 1:
+        raise BadData(f"{folder}: pictures of {len(sizes)} sizes; say --images resize=WIDTHxHEIGHT")
+    arrays: dict[str, Array] = {"x": np.stack(pictures)}
+    if classes and all(file.parent != folder for file in files):
+        arrays["y"] = np.array([classes.index(file.parent.name) for file in files])
+    return make_batch(arrays, f"{folder} ({how.text})")
+
+
+def _files(folder: Path) -> list[Path]:
+    inside = [folder, *sorted(each for each in folder.iterdir() if each.is_dir())]
+    return [file for each in inside for file in sorted(each.iterdir()) if file.suffix.lower() in SUFFIXES]
+
+
+def _picture(file: Path, how: Preparation) -> Array:
+    """Shape: (height, width, channels)."""
+    pillow = require("PIL.Image", extra="images")
+    try:
+        with open_file(file) as stream, pillow.open(stream) as image:
+            pixels = np.asarray(_fitted(image.convert(ORDERS[how.order]), how), np.float32)
+    except BadData:
+        raise
+    except Exception as error:  # Pillow raises whatever a damaged file makes it raise
+        raise BadData(f"{file}: not a picture that can be read ({reason_of(error)})") from error
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels  # noqa: PLR2004 (gray)
+    pixels = pixels[..., ::-1] if how.order == "BGR" else pixels
+    return (pixels * np.float32(how.scale) + np.float32(how.shift)).astype(np.float32)
+
+
+def _fitted(image: Image, how: Preparation) -> Image:
+    """Resized to the size; with ``crop`` its middle, so that nothing is stretched."""
+    if how.size is None:
+        return image
+    width, height = how.size
+    if not how.crop:
+        return image.resize(how.size)
+    ratio = max(width / image.width, height / image.height)
+    larger = image.resize((max(width, round(image.width * ratio)), max(height, round(image.height * ratio))))
+    left, top = (larger.width - width) // 2, (larger.height - height) // 2
+    return larger.crop((left, top, left + width, top + height))

@@ -1,0 +1,56 @@
+"""A folder of WAV files: whole numbers as −1 … 1, which is what most models of sound take."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+
+from quantdiff.errors import BadData, reason_of
+from quantdiff.files import open_file
+from quantdiff.load.data import Batch, make_batch
+from quantdiff.quant import Array
+
+SUFFIX = ".wav"
+WIDTHS = {1: "u1", 2: "<i2", 4: "<i4"}
+
+
+def holds_recordings(folder: Path) -> bool:
+    """Whether a folder, or a folder in it, holds WAV files."""
+    return bool(_files(folder))
+
+
+def from_recordings(folder: Path) -> Batch:
+    """Shape: (files, samples), or (files, samples, channels) of several channels; folders in it are classes.
+
+    Raises:
+        BadData: a file that is no WAV of plain integers, or files of several lengths.
+    """
+    files = _files(folder)
+    sounds = [_sound(file) for file in files]
+    if len(shapes := {sound.shape for sound in sounds}) > 1:
+        raise BadData(f"{folder}: recordings of {len(shapes)} lengths; cut them to one")
+    arrays: dict[str, Array] = {"x": np.stack(sounds)}
+    classes = sorted({file.parent.name for file in files})
+    if all(file.parent != folder for file in files):
+        arrays["y"] = np.array([classes.index(file.parent.name) for file in files])
+    return make_batch(arrays, f"{folder} (WAV, −1 … 1)")
+
+
+def _files(folder: Path) -> list[Path]:
+    inside = [folder, *sorted(each for each in folder.iterdir() if each.is_dir())]
+    return [file for each in inside for file in sorted(each.iterdir()) if file.suffix.lower() == SUFFIX]
+
+
+def _sound(file: Path) -> Array:
+    try:
+        with open_file(file) as stream, wave.open(stream) as recording:
+            width, channels = recording.getsampwidth(), recording.getnchannels()
+            data = recording.readframes(recording.getnframes())
+        values = np.frombuffer(data, np.dtype(WIDTHS[width])).astype(np.float32)
+    except (OSError, wave.Error, EOFError, KeyError, ValueError) as error:
+        raise BadData(f"{file}: not a WAV file of 8, 16 or 32 bits ({reason_of(error)})") from error
+    middle, half = (128, 128) if width == 1 else (0, 2 ** (8 * width - 1))
+    sound: Array = (values - np.float32(middle)) / np.float32(half)
+    return sound.reshape(-1, channels) if channels > 1 else sound

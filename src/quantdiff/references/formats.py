@@ -1,0 +1,168 @@
+"""The formats of trained models: who reads which file, and the child that does it. Importing this imports no NumPy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quantdiff.errors import BadModel
+from quantdiff.files import FILE, FOLDER, what_is
+from quantdiff.lazy import Registry
+from quantdiff.own_code import python_function
+from quantdiff.run.process import Process
+
+if TYPE_CHECKING:
+    from quantdiff.load.data import Batch
+    from quantdiff.references.reference import Reference
+    from quantdiff.run.child import RuntimeProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a model may be opened.
+
+    Attributes:
+        allow_lambda: whether Lambda layers may run; they hold code.
+        custom_objects: a Python file with the classes that the model needs; it runs.
+        processes: the runtimes, for models that are run by one.
+        batch: the data that the model will be given, where they are known: of a function, what its sizes are.
+        opened: closes what is open; None: it is closed when nobody has it any more.
+    """
+
+    allow_lambda: bool = False
+    custom_objects: Path | None = None
+    processes: tuple[RuntimeProcess, ...] = ()
+    batch: Batch | None = None
+    opened: ExitStack | None = None
+
+
+PLAIN = Options()
+"""Nothing that a file holds as code runs, and no runtime is started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """What opens and runs the files of a format.
+
+    Attributes:
+        package: on PyPI; its version is shown.
+        extra: of this package, which brings it.
+        load: imports it, which takes long, so a child does it first; raises MissingExtra.
+    """
+
+    package: str
+    extra: str
+    load: Callable[[], object]
+
+    @property
+    def installed(self) -> bool:
+        """Whether it can be imported here."""
+        return find_spec(self.package.replace("-", "_")) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of file and of object in memory.
+
+    Attributes:
+        files: how its files are called, for messages: ``.keras``, ``SavedModel folder``.
+        takes: whether a path (that exists) or an object is one of these; imports nothing heavy.
+        open: the model, once for every engine that can run it.
+        save: writes an object in memory to a path without an ending, and gives the whole path.
+        framework: what its files are opened and run by, in a child; None: by nothing but this package, in this process.
+    """
+
+    files: tuple[str, ...]
+    takes: Callable[[Any], bool]
+    open: Callable[[Any, Options], tuple[Reference, ...]]
+    save: Callable[[Any, Path], Path]
+    framework: Framework | None = None
+
+
+FORMATS: Registry[Format] = Registry("quantdiff.references", packages=True)
+
+
+def formats() -> Mapping[str, Format]:
+    """Every format by name."""
+    return FORMATS.load()
+
+
+def format_of(source: Any) -> str:
+    """The name of the format that reads a path or an object.
+
+    Raises:
+        BadModel: no such file, or a file of no format.
+        TypeError: an object that is no model.
+    """
+    path = Path(source) if isinstance(source, str | Path) else None
+    if path is not None and python_function(path) is None:
+        _check_there(path)
+    for name, each in formats().items():
+        if each.takes(source if path is None else path):
+            return name
+    if path is None:
+        kind = type(source).__name__
+        raise TypeError(f"a {kind} is no model; give a path, a model in memory or the bytes of a .tflite file")
+    raise BadModel(f"{path}: not a model that can be read; give {known_files()}")
+
+
+def _check_there(path: Path) -> None:
+    try:
+        kind = what_is(path)
+    except FileNotFoundError as error:
+        raise BadModel(f"{path}: no such model; give {known_files()}") from error
+    except OSError as error:
+        raise BadModel(f"{path}: {error.strerror}; give {known_files()}") from error
+    if kind not in (FILE, FOLDER):
+        raise BadModel(f"{path}: is {kind}, not a model; give {known_files()}")
+
+
+def known_files() -> str:
+    """``a .keras, .h5 or .tflite file or a SavedModel folder``."""
+    names = [name for each in formats().values() for name in each.files]
+    suffixes, others = ([n for n in names if n.startswith(".") is dotted] for dotted in (True, False))
+    files = f"a {', '.join(suffixes[:-1])} or {suffixes[-1]} file" if len(suffixes) > 1 else f"a {suffixes[0]} file"
+    return " or ".join([files, *(f"a {other}" for other in others)])
+
+
+_waiting: list[tuple[str, Process]] = []
+
+
+@contextmanager
+def started_early(*sources: Any) -> Iterator[None]:
+    """Start a host for each path that wants one, all at once. What nobody took ends with the block."""
+    paths = (Path(source) for source in sources if isinstance(source, str | Path))
+    wanted = Counter(format_of(path) for path in paths if _is_file(path))
+    wanted.subtract(name for name, _ in _waiting)
+    hosted = [name for name in wanted.elements() if formats()[name].framework is not None]
+    _waiting.extend((name, _start(name)) for name in hosted)
+    try:
+        yield
+    finally:
+        while _waiting:
+            _waiting.pop()[1].close()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return what_is(path) in (FILE, FOLDER)
+    except OSError:
+        return False
+
+
+def host_for(name: str) -> Process:
+    """One that was started early and imports the format's framework, or a new one."""
+    early = next((waiting for waiting in _waiting if waiting[0] == name), None)
+    if early is None:
+        return _start(name)
+    _waiting.remove(early)
+    return early[1]
+
+
+def _start(name: str) -> Process:
+    return Process("quantdiff.references.worker", name)

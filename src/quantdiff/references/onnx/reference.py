@@ -1,0 +1,121 @@
+"""An ``.onnx`` as all that the rest of the house may ask of a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from quantdiff.errors import QuantdiffError
+from quantdiff.load.data import Batch, Slot
+from quantdiff.quant import Array
+from quantdiff.references.onnx.file import OnnxFile, constants_of, nodes_of, read
+from quantdiff.references.onnx.program import Program
+from quantdiff.references.onnx.rewritten import OWN, every_value, with_inputs, with_outputs
+from quantdiff.references.onnx.session import Session
+from quantdiff.references.onnx.translated import SAMPLES, TranslatedReference, rows_of
+from quantdiff.references.reference import Count, trace_slices, unheard
+from quantdiff.trace import Trace
+
+TRIED = (1, 8, 32, 224)
+"""Sizes for axes that the file leaves open, until one runs: what is learned of it does not hang on them."""
+
+
+@dataclass(frozen=True)
+class OnnxReference(TranslatedReference):
+    """A model that onnxruntime runs."""
+
+    file: OnnxFile
+    session: Session = field(compare=False, repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.file.name
+
+    @property
+    def inputs(self) -> tuple[Slot, ...]:
+        """What it takes."""
+        return self.file.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs."""
+        return self.file.outputs
+
+    def trace(self, batch: Batch, on_progress: Count = unheard) -> Trace:
+        """Its outputs for all samples.
+
+        Raises:
+            BadData: the data do not fit its inputs.
+            RuntimeFailed: onnxruntime raised an error.
+        """
+        return trace_slices(self, batch, self.session.run, on_progress)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether activations are quantized in it."""
+        return any(node.op_type == "QuantizeLinear" for node in self.file.proto.graph.node)
+
+    def values(self, inputs: Sequence[Array]) -> Mapping[str, Array]:
+        """Every value by name, as the session with more outputs gives them."""
+        return dict(zip(self._watched.outputs, self._watched.run(inputs), strict=True))
+
+    def plain_outputs(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        """The outputs, when nobody watches."""
+        return self.session.run(inputs)
+
+    def again(self, inputs: Sequence[Array], given: Mapping[str, Array], wanted: Sequence[str]) -> Mapping[str, Array]:
+        """The wanted values, each computed from the given ones before it."""
+        asked = (tuple(given), tuple(wanted))
+        if asked not in self._exchanged:
+            self._exchanged.clear()
+            proto = with_inputs(self.file.proto, {name: array.dtype for name, array in given.items()}, wanted)
+            self._exchanged[asked] = Session(self.name, proto, rows_of(self.inputs))
+        session = self._exchanged[asked]
+        found = dict(zip(session.outputs, session.run([*inputs, *given.values()]), strict=True))
+        return {name: found[OWN + name] if name in given else found[name] for name in wanted}
+
+    @cached_property
+    def _exchanged(self) -> dict[tuple[tuple[str, ...], tuple[str, ...]], Session]:
+        return {}
+
+    @cached_property
+    def _watched(self) -> Session:
+        return Session(self.name, with_outputs(self.file.proto, every_value(self.file.proto)), rows_of(self.inputs))
+
+    @cached_property
+    def program(self) -> Program:
+        """The nodes with what a run on zeros shows: shapes, and what does not depend on the data."""
+        samples = rows_of(self.inputs) or SAMPLES
+        found = self._example(samples)
+        bare = Program(self.name, self.inputs, self.outputs, nodes_of(self.file), examples=found, samples=samples)
+        return bare.with_constants(constants_of(self.file))
+
+    def _example(self, samples: int) -> dict[str, Array]:
+        """Every value for samples of zeros."""
+        failed: QuantdiffError | None = None
+        for size in TRIED:
+            shapes = [(samples, *(n or size for n in slot.shape[1:])) for slot in self.inputs]
+            zeros = [np.zeros(shape, slot.dtype) for shape, slot in zip(shapes, self.inputs, strict=True)]
+            try:
+                return dict(self.values(zeros)) | {s.name: z for s, z in zip(self.inputs, zeros, strict=True)}
+            except QuantdiffError as error:
+                failed = failed or error
+        assert failed is not None
+        raise failed
+
+
+def open_onnx(path: Path) -> OnnxReference:
+    """A file by its path.
+
+    Raises:
+        BadModel: it cannot be read, or onnxruntime refuses it.
+        MissingExtra: the extra ``[onnx]`` is not installed.
+    """
+    file = read(path)
+    return OnnxReference(file, Session(file.name, file.proto, rows_of(file.inputs)))

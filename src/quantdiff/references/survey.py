@@ -1,0 +1,74 @@
+"""What there is on this machine: runtimes and frameworks, and what holds them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+from quantdiff.references.formats import formats
+from quantdiff.run.child import TIMEOUT, Conversation
+from quantdiff.run.process import Process
+from quantdiff.run.runtimes import RUNTIMES
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A runtime of ``.tflite`` files, or a framework that runs trained models.
+
+    Attributes:
+        name: of the runtime, or of the format.
+        kind: ``runtime`` or ``reference``.
+        package: what holds it, on PyPI.
+        version: of the package; None where it is not installed.
+        machine: the processor that it runs on: ``x86_64``.
+        reached: how it is run.
+        confinement: which of ``run.confinement.MEASURES`` hold for it here; empty where it is not installed.
+        install: the line that installs it; empty where it is.
+    """
+
+    name: str
+    kind: str
+    package: str
+    version: str | None
+    machine: str
+    reached: str
+    confinement: Mapping[str, bool] = field(default_factory=dict)
+    install: str = ""
+
+
+def survey() -> tuple[Engine, ...]:
+    """Every runtime and every framework; one child is started to see what holds it, as it does all of them.
+
+    Raises:
+        RuntimeFailed: no child can be started.
+    """
+    process = Process("quantdiff.run.worker")
+    try:
+        talk = Conversation(process, TIMEOUT)
+        talk.where = "a child process"
+        holds = talk.begin()
+    finally:
+        process.close()
+    return tuple(_engines(holds))
+
+
+def _engines(holds: Mapping[str, bool]) -> Iterator[Engine]:
+    for entry in RUNTIMES.values():
+        yield _engine((entry.name, "runtime"), entry.package, entry.extra, entry.installed, holds)
+    for name, each in formats().items():
+        if (found := each.framework) is not None:
+            yield _engine((name, "reference"), found.package, found.extra, found.installed, holds)
+
+
+def _engine(named: tuple[str, str], package: str, extra: str, installed: bool, holds: Mapping[str, bool]) -> Engine:
+    wanted = f"pip install 'quantdiff[{extra}]'" if extra else f"pip install {package}"
+    machine, reached = platform.machine(), "child process"
+    if not installed:
+        return Engine(*named, package, None, machine, reached, install=wanted)
+    try:
+        found = version(package)
+    except PackageNotFoundError:  # as tensorflow-cpu, or from a folder
+        found = "unknown"
+    return Engine(*named, package, found, machine, reached, holds)

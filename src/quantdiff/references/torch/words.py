@@ -1,0 +1,302 @@
+"""ATen's operators in ONNX's words, so that one translation into TFLite's serves both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from quantdiff.references.onnx.program import Node
+from quantdiff.references.onnx.simplify import DENSE
+from quantdiff.references.torch.archive import DTYPES
+from quantdiff.references.torch.calls import Call, said, word
+
+__all__ = ["said"]
+SAME = ("alias", "clone", "contiguous", "detach", "detach_", "dropout", "dropout_", "lift_fresh_copy", "to", "_to_copy")
+SHAPED = ("flatten", "reshape", "squeeze", "unsqueeze", "view", "_unsafe_view", "unflatten")
+UNARY = {
+    "abs": "Abs", "ceil": "Ceil", "cos": "Cos", "exp": "Exp", "floor": "Floor", "hardswish": "HardSwish", "log": "Log",
+    "neg": "Neg", "reciprocal": "Reciprocal", "relu": "Relu", "round": "Round", "sigmoid": "Sigmoid", "sign": "Sign",
+    "sin": "Sin", "sqrt": "Sqrt", "tanh": "Tanh",
+}  # fmt: skip
+BINARY = {"add": "Add", "div": "Div", "maximum": "Max", "minimum": "Min", "mul": "Mul", "pow": "Pow", "sub": "Sub"}
+SIXTH = 1 / 6
+FARTHEST = 2**31 - 1
+
+
+@word(*SAME)
+def same(call: Call) -> list[Node]:
+    """The value under another name."""
+    return [call.say("Identity", call.get("self", "input"))]
+
+
+@word(*SHAPED)
+def shaped(call: Call) -> list[Node]:
+    """The shape is that of what comes out."""
+    return [call.say("Reshape", call.get("self", "input"))]
+
+
+@word("expand")
+def expand(call: Call) -> list[Node]:
+    """The shape is that of what comes out."""
+    return [call.say("Expand", call.given["self"])]
+
+
+@word(*UNARY)
+def unary(call: Call) -> list[Node]:
+    """The function that the operator is named for."""
+    return [call.say(UNARY[call.op], call.get("self", "input"))]
+
+
+@word(*BINARY)
+def binary(call: Call) -> list[Node]:
+    """The function of two values or numbers."""
+    if call.get("alpha", default=1) != 1 or call.get("rounding_mode") is not None:
+        return [call.say(f"aten.{call.op} with alpha or rounding", call.given["self"])]
+    second = "exponent" if call.op == "pow" else "other"
+    return [call.say(BINARY[call.op], call.number("self"), call.number(second))]
+
+
+@word("rsqrt")
+def rsqrt(call: Call) -> list[Node]:
+    """``1 / sqrt(x)``."""
+    x = call.given["self"]
+    root = call.between("sqrt", x)
+    return [call.say("Sqrt", x, outputs=(root,)), call.say("Reciprocal", root)]
+
+
+@word("silu")
+def silu(call: Call) -> list[Node]:
+    """``x * sigmoid(x)``."""
+    x = call.given["self"]
+    gate = call.between("sigmoid", x)
+    return [call.say("Sigmoid", x, outputs=(gate,)), call.say("Mul", x, gate)]
+
+
+@word("relu6", "hardtanh", "clamp")
+def clamp(call: Call) -> list[Node]:
+    """Between two bounds."""
+    relu6 = call.op == "relu6"
+    low = call.get("min_val", "min", default=0.0 if relu6 else -1.0 if call.op == "hardtanh" else -np.inf)
+    high = call.get("max_val", "max", default=6.0 if relu6 else 1.0 if call.op == "hardtanh" else np.inf)
+    return [call.say("Clip", call.given["self"], call.constant(low), call.constant(high))]
+
+
+@word("hardsigmoid")
+def hardsigmoid(call: Call) -> list[Node]:
+    """``relu6(x + 3) / 6``."""
+    return [call.say("HardSigmoid", call.given["self"], alpha=SIXTH, beta=0.5)]
+
+
+@word("gelu")
+def gelu(call: Call) -> list[Node]:
+    """By erf or tanh."""
+    return [call.say("Gelu", call.given["self"], approximate=_text(call.get("approximate"), "none"))]
+
+
+@word("elu", "leaky_relu")
+def slope(call: Call) -> list[Node]:
+    """Another slope below zero."""
+    if call.op == "elu":
+        return [call.say("Elu", call.given["self"], alpha=call.get("alpha", default=1.0))]
+    return [call.say("LeakyRelu", call.given["self"], alpha=call.get("negative_slope", default=0.01))]
+
+
+@word("softmax", "_softmax", "log_softmax", "_log_softmax")
+def softmax(call: Call) -> list[Node]:
+    """Along an axis."""
+    op = "LogSoftmax" if "log" in call.op else "Softmax"
+    return [call.say(op, call.given["self"], axis=call.given["dim"])]
+
+
+@word("conv1d", "conv2d", "convolution")
+def conv(call: Call) -> list[Node]:
+    """A convolution; one that is transposed has no words here."""
+    if call.get("transposed", default=False):
+        return [call.say("aten.convolution transposed", call.given["input"])]
+    axes = 1 if call.op == "conv1d" else 2
+    padding = call.get("padding", default=[0])
+    options = {
+        "strides": _each(call.get("stride", default=[1]), axes),
+        "dilations": _each(call.get("dilation", default=[1]), axes),
+        "group": call.get("groups", default=1),
+    }
+    if isinstance(padding, bytes):
+        options |= {"auto_pad": "SAME_UPPER"} if padding == b"same" else {}
+    else:
+        options["pads"] = _each(padding, axes) * 2
+    bias = call.get("bias")
+    return [call.say("Conv", call.given["input"], call.given["weight"], *([bias] if bias else []), **options)]
+
+
+def _each(values: Any, axes: int) -> list[int]:
+    """One entry for each axis of the image."""
+    found: list[int] = list(values) if isinstance(values, list | tuple) else [values]
+    return found if len(found) == axes else found * axes
+
+
+@word("batch_norm", "_native_batch_norm_legit_no_training")
+def batch_norm(call: Call) -> list[Node]:
+    """At inference; one that learns, or has no weights, has no words here."""
+    names = [call.get(name) for name in ("input", "weight", "bias", "running_mean", "running_var")]
+    if call.get("training", default=False) or not all(names):
+        return [call.say("aten.batch_norm in training", call.given["input"])]
+    return [call.say("BatchNormalization", *names, outputs=call.outputs[:1], epsilon=call.given["eps"])]
+
+
+@word("conv_transpose2d")
+def conv_transpose(call: Call) -> list[Node]:
+    """A transposed convolution; padding of its output leads to another size, which is seen there."""
+    options: dict[str, Any] = {
+        "strides": _each(call.get("stride", default=[1]), 2),
+        "pads": _each(call.get("padding", default=[0]), 2) * 2,
+        "dilations": _each(call.get("dilation", default=[1]), 2),
+    }
+    bias = call.get("bias")
+    inputs = (call.given["input"], call.given["weight"], *([bias] if bias else []))
+    return [call.say("ConvTranspose", *inputs, group=call.get("groups", default=1), **options)]
+
+
+@word("layer_norm")
+def layer_norm(call: Call) -> list[Node]:
+    """Along the last axes."""
+    names = [call.get("weight", default=""), call.get("bias", default="")]
+    axis = -len(call.given["normalized_shape"])
+    return [
+        call.say("LayerNormalization", call.given["input"], *names, axis=axis, epsilon=call.get("eps", default=1e-5))
+    ]
+
+
+@word("transpose", "t")
+def transpose(call: Call) -> list[Node]:
+    """Two axes exchanged; which ones of how many the translation counts."""
+    first, second = call.get("dim0", default=0), call.get("dim1", default=1)
+    return [call.say("Transpose", call.given["self"], exchanged=(first, second))]
+
+
+@word("max_pool1d", "max_pool2d", "max_pool2d_with_indices", "avg_pool1d", "avg_pool2d")
+def pool(call: Call) -> list[Node]:
+    """A window over the image."""
+    axes = 1 if "1d" in call.op else 2
+    taps = _each(call.given["kernel_size"], axes)
+    options: dict[str, Any] = {
+        "kernel_shape": taps,
+        "strides": _each(call.get("stride", default=[]) or taps, axes),
+        "pads": _each(call.get("padding", default=[0]), axes) * 2,
+    }
+    if call.op.startswith("avg"):
+        counts = int(call.get("count_include_pad", default=True))
+        if call.get("divisor_override") is not None:
+            return [call.say("aten.avg_pool with a divisor", call.given["self"])]
+        return [call.say("AveragePool", call.given["self"], count_include_pad=counts, **options)]
+    options["dilations"] = _each(call.get("dilation", default=[1]), axes)
+    return [call.say("MaxPool", call.given["self"], outputs=call.outputs[:1], **options)]
+
+
+@word("adaptive_avg_pool2d", "_adaptive_avg_pool2d")
+def global_pool(call: Call) -> list[Node]:
+    """The mean of the image; of parts of it there are no words here."""
+    if list(call.given["output_size"]) != [1, 1]:
+        return [call.say("aten.adaptive_avg_pool2d to parts", call.given["self"])]
+    return [call.say("GlobalAveragePool", call.given["self"])]
+
+
+@word("mean", "sum", "amax", "amin")
+def reduce(call: Call) -> list[Node]:
+    """Along axes."""
+    op = {"mean": "ReduceMean", "sum": "ReduceSum", "amax": "ReduceMax", "amin": "ReduceMin"}[call.op]
+    return [call.say(op, call.given["self"], axes=call.get("dim"), keepdims=int(call.get("keepdim", default=False)))]
+
+
+@word("linear")
+def linear(call: Call) -> list[Node]:
+    """``x @ weight.T + bias``."""
+    bias = call.get("bias")
+    return [call.say(DENSE, call.given["input"], call.given["weight"], *([bias] if bias else []))]
+
+
+@word("addmm")
+def addmm(call: Call) -> list[Node]:
+    """``bias + x @ weight``."""
+    return [call.say("Gemm", call.given["mat1"], call.given["mat2"], call.given["self"])]
+
+
+@word("mm", "matmul", "bmm")
+def matmul(call: Call) -> list[Node]:
+    """``a @ b``."""
+    return [call.say("MatMul", call.get("self"), call.get("mat2", "other"))]
+
+
+@word("permute")
+def permute(call: Call) -> list[Node]:
+    """Axes in another order."""
+    rank = len(call.given["dims"])
+    return [call.say("Transpose", call.given["self"], perm=[axis % rank for axis in call.given["dims"]])]
+
+
+@word("cat")
+def cat(call: Call) -> list[Node]:
+    """One behind the other."""
+    return [call.say("Concat", *call.given["tensors"], axis=call.get("dim", default=0))]
+
+
+@word("split", "split_with_sizes", "chunk")
+def split(call: Call) -> list[Node]:
+    """Parts along an axis."""
+    return [call.say("Split", call.given["self"], axis=call.get("dim", default=0))]
+
+
+@word("slice")
+def cut(call: Call) -> list[Node]:
+    """From here to there along an axis."""
+    ends = (call.get("start", default=0), call.get("end", default=FARTHEST), call.get("dim", default=0))
+    start, end, axis = (call.constant([min(each, FARTHEST)], "int64") for each in ends)
+    return [
+        call.say("Slice", call.given["self"], start, end, axis, call.constant([call.get("step", default=1)], "int64"))
+    ]
+
+
+@word("select")
+def select(call: Call) -> list[Node]:
+    """One entry along an axis."""
+    return [call.say("Gather", call.given["self"], call.constant(call.given["index"], "int64"), axis=call.given["dim"])]
+
+
+@word("pad", "constant_pad_nd")
+def pad(call: Call) -> list[Node]:
+    """Widths in pairs, the last axis first."""
+    pairs = np.array(call.given["pad"], np.int64).reshape(-1, 2)[::-1]
+    axes = call.constant(np.arange(-len(pairs), 0), "int64")
+    widths = call.constant(pairs.T.reshape(-1), "int64")
+    mode = _text(call.get("mode"), "constant")
+    return [call.say("Pad", call.given["self"], widths, call.constant(call.get("value", default=0.0)), axes, mode=mode)]
+
+
+@word("upsample_nearest2d", "upsample_bilinear2d")
+def upsample(call: Call) -> list[Node]:
+    """Between pixels, or the nearest."""
+    linear, corners = "bilinear" in call.op, call.get("align_corners", default=False)
+    places = "align_corners" if corners else "half_pixel" if linear else "asymmetric"
+    return [
+        call.say(
+            "Resize",
+            call.get("self", "input"),
+            mode="linear" if linear else "nearest",
+            coordinate_transformation_mode=places,
+            nearest_mode="floor",
+        )
+    ]
+
+
+@word("quantize_per_tensor", "dequantize_per_tensor", "quantize_per_channel", "dequantize_per_channel")
+def quantize(call: Call) -> list[Node]:
+    """Onto a grid, or off it; its numbers stand in the call, or are tensors."""
+    op = "DequantizeLinear" if call.op.startswith("de") else "QuantizeLinear"
+    scale, zero = call.get("scale", "scales"), call.get("zero_point", "zero_points")
+    scale = scale if isinstance(scale, str) else call.constant(scale)
+    zero = zero if isinstance(zero, str) else call.constant(zero, DTYPES.get(call.given["dtype"], "int64"))
+    return [call.say(op, call.given["input"], scale, zero, axis=call.get("axis", default=0))]
+
+
+def _text(value: Any, default: str) -> str:
+    return value.decode() if isinstance(value, bytes) else default

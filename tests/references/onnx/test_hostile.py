@@ -1,0 +1,164 @@
+"""A stranger's ``.onnx`` ends in one line that says what is wrong with it; nothing outside its folder is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from onnx_models import N, floats, model, save
+
+from quantdiff.cli import main
+
+IMAGE = ("n", 2, 4, 4)
+
+
+def plain() -> Any:
+    return model([N("Conv", ["x", "w"], ["y"])], {"x": IMAGE}, ["y"], {"w": floats(3, 2, 3, 3)})
+
+
+def outside(location: str) -> Any:
+    made = plain()
+    tensor = made.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    return made
+
+
+def changed(change: Any) -> Any:
+    made = plain()
+    change(made)
+    return made
+
+
+def huge_constant(made: Any) -> None:
+    del made.graph.initializer[0].dims[:]
+    made.graph.initializer[0].dims.extend([2**40, 2**40])
+
+
+def negative_constant(made: Any) -> None:
+    made.graph.initializer[0].dims[0] = -3
+
+
+def short_constant(made: Any) -> None:
+    made.graph.initializer[0].raw_data = b"1234"
+
+
+def huge_input(made: Any) -> None:
+    for dim, size in zip(made.graph.input[0].type.tensor_type.shape.dim[1:], (2**30, 2**30, 2), strict=True):
+        dim.dim_value = size
+
+
+def no_nodes(made: Any) -> None:
+    del made.graph.node[:]
+
+
+def twice(made: Any) -> None:
+    made.graph.node.append(made.graph.node[0])
+
+
+def no_inputs(made: Any) -> None:
+    del made.graph.input[:]
+
+
+def text_input(made: Any) -> None:
+    made.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
+
+
+def sequence_input(made: Any) -> None:
+    made.graph.input[0].type.sequence_type.elem_type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+
+
+LOOP = model([N("Add", ["x", "b"], ["a"]), N("Relu", ["a"], ["b"])], {"x": IMAGE}, ["b"])
+FILLED = model([N("ConstantOfShape", ["s"], ["c"]), N("Add", ["x", "c"], ["y"])], {"x": IMAGE}, ["y"],
+               {"s": np.array([2**20, 2**20], np.int64)})  # fmt: skip
+CASES = {
+    "custom domain": (model([N("Evil", ["x"], ["y"], domain="my.code")], {"x": IMAGE}, ["y"]), "domain 'my.code'"),
+    "no such operator": (model([N("Nonsense", ["x"], ["y"])], {"x": IMAGE}, ["y"]), "onnxruntime refuses it"),
+    "cycle": (LOOP, "waits for itself"),
+    "missing value": (model([N("Add", ["x", "nowhere"], ["y"])], {"x": IMAGE}, ["y"]), "which nothing gives"),
+    "missing output": (model([N("Relu", ["x"], ["y"])], {"x": IMAGE}, ["z"]), "given by no node"),
+    "made twice": (changed(twice), "made twice"),
+    "no nodes": (changed(no_nodes), "without operators"),
+    "no inputs": (changed(no_inputs), "which nothing gives"),
+    "text": (changed(text_input), "cannot be fed"),
+    "sequence": (changed(sequence_input), "no tensor"),
+    "huge constant": (changed(huge_constant), "of shape"),
+    "negative constant": (changed(negative_constant), "of shape"),
+    "short constant": (changed(short_constant), "onnxruntime refuses it"),
+    "huge input": (changed(huge_input), "more than any memory holds"),
+    "huge value": (FILLED, "more than any memory holds"),
+    "weights above": (outside("../secret"), "outside of its folder"),
+    "weights by a whole path": (outside("/etc/passwd"), "outside of its folder"),
+    "weights by a link": (outside("link"), "outside of its folder"),
+    "weights in a folder": (outside("."), "missing"),
+    "weights without a name": (outside(""), "outside of its folder"),
+    "weights missing": (outside("weights.data"), "put that file beside the model"),
+}
+
+
+@pytest.mark.parametrize("command", [["diff"], ["diff", "--layers"], ["explain"], ["params"], ["lint"]])
+@pytest.mark.parametrize("name", CASES)
+def test_one_line_and_exit_2(name: str, command: list[str], tmp_path: Path, candidate: Path) -> None:
+    made, words = CASES[name]
+    (tmp_path / "secret").write_bytes(bytes(1000))
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "secret")
+    refused(command, save(folder, made), candidate, words)
+
+
+@pytest.mark.parametrize("size", [0, 1, 10, 50, 90])
+def test_a_file_that_ends_early(size: int, tmp_path: Path, candidate: Path) -> None:
+    path = save(tmp_path, plain())
+    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) * size // 100])
+    refused(["diff"], path, candidate, "")
+
+
+def test_noise(tmp_path: Path, candidate: Path) -> None:
+    path = tmp_path / "noise.onnx"
+    for seed in range(20):
+        path.write_bytes(np.random.default_rng(seed).bytes(300))
+        refused(["diff"], path, candidate, "")
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_flipped_bytes(seed: int, tmp_path: Path, candidate: Path) -> None:
+    rng = np.random.default_rng(seed)
+    data = bytearray(save(tmp_path, plain()).read_bytes())
+    for at in rng.integers(0, len(data), 3):
+        data[at] = rng.integers(256)
+    path = tmp_path / "flipped.onnx"
+    path.write_bytes(bytes(data))
+    result = run(["diff", "--layers"], path, candidate)
+    assert result.exit_code in (0, 1, 2)
+    assert "unexpected" not in result.stderr
+
+
+def refused(command: list[str], path: Path, candidate: Path, words: str) -> None:
+    result = run(command, path, candidate)
+    (line,) = result.stderr.strip().splitlines()
+    assert result.exit_code == 2
+    assert line.startswith("error: ")
+    assert "unexpected" not in line
+    assert words in line
+    assert result.stdout == ""
+
+
+def run(command: list[str], path: Path, candidate: Path) -> Any:
+    data = [] if command == ["lint"] else ["--data", str(candidate.with_suffix(".npz"))]
+    return CliRunner().invoke(main, [*command, str(path), str(candidate), *data])
+
+
+@pytest.fixture(scope="module")
+def candidate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Any ``.tflite`` with data beside it: what is refused is the reference."""
+    import small_models
+
+    path = small_models.save(tmp_path_factory.mktemp("candidate"), small_models.dense())
+    np.savez(path.with_suffix(".npz"), x=floats(4, 2, 4, 4))
+    return path

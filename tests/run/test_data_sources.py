@@ -1,0 +1,181 @@
+"""Data as people have them: functions, tables, folders of images and sounds, made up; and whether they fit the file."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from float_pairs import dense, write_pair
+from PIL import Image
+from written_models import Op, T, write_tflite
+
+from quantdiff import api
+from quantdiff.errors import BadData
+from quantdiff.load.data import Batch
+from quantdiff.load.tflite import load_tflite
+from quantdiff.run.data_sources import load_data
+from quantdiff.run.input_range import data_warnings
+
+FUNCTIONS = """
+import numpy as np
+X = np.arange(36, dtype=np.float32).reshape(3, 12) / 36
+def samples():
+    for row in X: yield [row]
+def batches():
+    for row in X: yield [row[None]]
+def named():
+    for row in X: yield {"x": row}
+def labelled():
+    for i, row in enumerate(X): yield row, i
+def one_hot():
+    yield X, np.eye(3)
+def whole():
+    return {"x": X, "y": np.array([0, 1, 2])}
+def array():
+    return X
+def fails():
+    yield X
+    raise RuntimeError("no more")
+def number():
+    return 3
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """It takes (1, 12)."""
+    return write_pair(tmp_path, dense()).candidate
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    path = tmp_path / "given.py"
+    path.write_text(FUNCTIONS)
+    return path
+
+
+@pytest.mark.parametrize("name", ["samples", "batches", "named", "labelled", "one_hot", "whole", "array"])
+def test_a_function_gives_samples_batches_and_labels(model: Path, code: Path, name: str) -> None:
+    batch = load_data(f"{code}:{name}", model)
+    np.testing.assert_array_equal(batch.arrays["x"], np.arange(36, dtype=np.float32).reshape(3, 12) / 36)
+    assert batch.source == f"{code}:{name}"
+    if name in ("labelled", "one_hot", "whole"):
+        assert batch.labels is not None
+        np.testing.assert_array_equal(batch.labels, [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("fails", "RuntimeError while it ran: no more"),
+        ("number", "gives a int; let it yield samples"),
+        ("nowhere", "has no function nowhere; it has samples"),
+    ],
+)
+def test_what_a_function_does_wrong_is_one_line(model: Path, code: Path, name: str, says: str) -> None:
+    with pytest.raises(BadData, match=says):
+        load_data(f"{code}:{name}", model)
+
+
+def test_a_table_has_labels_by_their_name(tmp_path: Path, model: Path) -> None:
+    path = tmp_path / "rows.csv"
+    rows = [",".join(map(str, [*range(6), 7, *range(6)])) for _ in range(2)]
+    path.write_text("\n".join([",".join([*(f"a{i}" for i in range(6)), "Label", *(f"b{i}" for i in range(6))]), *rows]))
+    batch = load_data(path, model)
+    np.testing.assert_array_equal(batch.arrays["x"], [[*range(6), *range(6)]] * 2)
+    np.testing.assert_array_equal(batch.labels, [7, 7])
+    path.write_text("1,2\n3,x\n")
+    with pytest.raises(BadData, match="line 2 holds 'x', which is no number"):
+        load_data(path, model)
+    path.write_text("1,2\n3\n")
+    with pytest.raises(BadData, match="line 2 has 1 cells, others have 2"):
+        load_data(path, model)
+
+
+def picture(path: Path, size: tuple[int, int], color: tuple[int, int, int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path)
+
+
+def test_images_are_prepared_as_stated(tmp_path: Path) -> None:
+    picture(tmp_path / "b" / "1.png", (30, 20), (255, 0, 51))
+    picture(tmp_path / "a" / "2.png", (20, 40), (0, 102, 0))
+    batch = load_data(tmp_path, None, "resize=8x6 center-crop scale=1/255 shift=-1/2 order=BGR")
+    assert batch.arrays["x"].shape == (2, 6, 8, 3)
+    np.testing.assert_allclose(batch.arrays["x"][:, 0, 0], [[-0.5, -0.1, -0.5], [-0.3, -0.5, 0.5]], atol=1e-6)
+    np.testing.assert_array_equal(batch.labels, [0, 1])
+    assert "resize=8x6 center-crop" in batch.source
+    assert load_data(tmp_path, None, "resize=8x6 order=gray").arrays["x"].shape == (2, 6, 8, 1)
+
+
+def test_the_middle_is_cut_out_without_stretching(tmp_path: Path) -> None:
+    pixels = np.zeros((10, 30, 3), np.uint8)
+    pixels[:, 10:20] = 255
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    (image,) = load_data(tmp_path, None, "resize=10x10 center-crop").arrays["x"]
+    assert image.min() == 255
+
+
+@pytest.mark.parametrize("steps", ["resize=8", "resize=0x3", "scale=1/0", "crop", "order=CMYK"])
+def test_steps_that_are_none(tmp_path: Path, steps: str) -> None:
+    picture(tmp_path / "1.png", (4, 4), (1, 2, 3))
+    with pytest.raises(BadData, match=r"is no step; there are resize=WIDTHxHEIGHT"):
+        load_data(tmp_path, None, steps)
+
+
+def test_pictures_that_cannot_be_read_or_put_together(tmp_path: Path) -> None:
+    picture(tmp_path / "1.png", (4, 4), (1, 2, 3))
+    picture(tmp_path / "2.png", (5, 4), (1, 2, 3))
+    with pytest.raises(BadData, match="pictures of 2 sizes; say --images resize=WIDTHxHEIGHT"):
+        load_data(tmp_path)
+    (tmp_path / "2.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(BadData, match=r"2\.png: not a picture that can be read"):
+        load_data(tmp_path)
+
+
+def test_sounds_are_whole_numbers_over_their_half(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "a.wav"), "wb") as sound:
+        sound.setparams((1, 2, 16000, 0, "NONE", ""))
+        sound.writeframes(np.array([-32768, 0, 16384], "<i2").tobytes())
+    np.testing.assert_array_equal(load_data(tmp_path).arrays["x"], [[-1, 0, 0.5]])
+    (tmp_path / "b.wav").write_bytes(b"RIFF no")
+    with pytest.raises(BadData, match=r"b\.wav: not a WAV file"):
+        load_data(tmp_path)
+
+
+def test_made_up_data_are_seeded_and_said(model: Path) -> None:
+    one, again, other = (load_data(name, model) for name in ("random:5:1", "random:5:1", "random:5:2"))
+    np.testing.assert_array_equal(one.arrays["x"], again.arrays["x"])
+    assert one.arrays["x"].shape == (5, 12)
+    assert (one.arrays["x"] != other.arrays["x"]).any()
+    assert data_warnings(load_tflite(model), one) == ("on random data (5 samples, seed 1), which no application sees",)
+    for name in ("random:0", "random:x", "random:1:2:3", "smooth:-1", "random:1:-2"):
+        with pytest.raises(BadData, match="in whole numbers"):
+            load_data(name, model)
+    with pytest.raises(BadData, match=r"take their shapes from a \.tflite candidate"):
+        load_data("random", "model.keras")
+
+
+def test_smooth_images_change_little_from_pixel_to_pixel(tmp_path: Path) -> None:
+    tensors = [T("x", (1, 32, 32, 3), scale=0.02, zero_point=5), T("y", (1, 32, 32, 3), scale=0.02, zero_point=5)]
+    (tmp_path / "m.tflite").write_bytes(write_tflite(tensors, [Op("RELU", ["x"], ["y"])], ["x"], ["y"]))
+    image = load_data("smooth:2", tmp_path / "m.tflite").arrays["x"]
+    assert image.shape == (2, 32, 32, 3)
+    span = image.max() - image.min()
+    assert span > 2
+    assert np.abs(np.diff(image, axis=1)).max() < span / 6
+
+
+def test_data_that_do_not_fit_the_files_input_are_told_first(tmp_path: Path) -> None:
+    files = write_pair(tmp_path, dense())
+    model, x = load_tflite(files.candidate), files.batch.arrays["x"]
+    assert data_warnings(model, files.batch) == ()
+    (large,) = data_warnings(model, Batch({"x": x * 255}))
+    assert "of the values are clipped; are the data prepared as in training?" in large
+    (small,) = data_warnings(model, Batch({"x": x / 255}))
+    assert "steps for all of it" in small
+    settings = api.Settings(runtimes=("reference",))
+    outcome = api.diff(files.reference, files.candidate, Batch({"x": x * 255}), settings)
+    assert outcome.warnings == (large,)
