@@ -84,7 +84,8 @@ def verify(
     """
     damaged = _damaged(model)
     ran, failed = _observe(model, inputs, runtimes, timeout)
-    told = {r: v for r, v in damaged.items() if r in ran or (r in failed and failed[r].status == "crashed")}
+    refuses = {r for r, verdict in failed.items() if r is Runtime.TFLM and verdict.status == "unavailable"}
+    told = {r: v for r, v in damaged.items() if r in runtimes and r not in refuses}
     ran, failed = {r: reading for r, reading in ran.items() if r not in told}, failed | told
     values = {runtime: reading.values for runtime, reading in ran.items()}
     compared, known = compare_operators(model.main, values, model.subgraphs)
