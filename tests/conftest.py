@@ -6,6 +6,7 @@ import fcntl
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,7 @@ from quantized_models import Made, make
 from quantdiff import api
 from quantdiff.compare.outcome import Outcome
 from quantdiff.experiment.trial import Trial
+from quantdiff.references.formats import FORMATS, formats
 from quantdiff.run.runtimes import RUNTIMES
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
@@ -40,6 +42,14 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) 
             value.write_bytes(pickle.dumps(make(folder)))
     made: T = pickle.loads(value.read_bytes())
     return made
+
+
+@pytest.fixture(autouse=True)
+def frameworks_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frameworks are imported once in this process instead of in a child for every file, but where a child is asked."""
+    if request.node.get_closest_marker("hosted") is None:
+        for name, known in formats().items():
+            monkeypatch.setitem(FORMATS._entries, name, replace(known, framework=None))
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from quantdiff.quant import Grid, QuantParams
 from quantdiff.references.codec import VALUES, Encoder, decode
 from quantdiff.trace import Value
 
+pytestmark = pytest.mark.hosted
+
 KERNEL = np.arange(6, dtype=np.float32).reshape(2, 3)
 LAYER = Layer(
     "early/dense", "Dense", ("x",), "relu", (TrainedRange("kernel", (-1.0,), (1.0,), "LastValueQuantizer"),), KERNEL,

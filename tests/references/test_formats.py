@@ -12,6 +12,8 @@ import small_models
 from quantdiff.references.formats import Format, formats, known_files
 from quantdiff.references.reference import open_references
 
+pytestmark = pytest.mark.hosted
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src/quantdiff"
 FOLDERS = sorted(path.parent.name for path in (PACKAGE / "references").glob("*/__init__.py"))

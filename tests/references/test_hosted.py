@@ -27,7 +27,7 @@ from quantdiff.references.hosted import HostedReference
 from quantdiff.references.reference import open_references
 from quantdiff.trace import Value
 
-pytestmark = pytest.mark.golden
+pytestmark = [pytest.mark.golden, pytest.mark.hosted]
 HOW = api.Settings(runtimes=("reference",))
 CURES = "fewer samples or a longer --timeout"
 Open = Callable[..., HostedReference]

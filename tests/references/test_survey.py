@@ -14,6 +14,8 @@ from quantdiff.references.formats import FORMATS, formats
 from quantdiff.run.confinement import MEASURES
 from quantdiff.run.runtimes import RUNTIMES, RuntimeEntry
 
+pytestmark = pytest.mark.hosted
+
 
 def test_a_row_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RUNTIMES, "nowhere", RuntimeEntry("nowhere", "nowhere", "no-such-package", "tflm"))

@@ -114,6 +114,7 @@ def test_the_error_is_painted(tmp_path: Path) -> None:
     assert any(file.name.endswith("explained.json") or "rung" in file.name for file in (tmp_path / "out").iterdir())
 
 
+@pytest.mark.hosted
 def test_without_the_extra_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The child that opens the file does not find the package."""
     (tmp_path / "onnx.py").write_text("raise ModuleNotFoundError(name='onnx')\n")
