@@ -12,7 +12,9 @@ from click.testing import CliRunner
 
 from quantdiff import api
 from quantdiff.cli import main
+from quantdiff.errors import MissingExtra
 from quantdiff.load.data import load_batch, make_batch
+from quantdiff.references.onnx.reference import open_onnx
 
 pytestmark = pytest.mark.golden
 FILES = Path(__file__).parents[2] / "torch_files"
@@ -114,14 +116,14 @@ def test_the_error_is_painted(tmp_path: Path) -> None:
     assert any(file.name.endswith("explained.json") or "rung" in file.name for file in (tmp_path / "out").iterdir())
 
 
-@pytest.mark.hosted
-def test_without_the_extra_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The child that opens the file does not find the package."""
-    (tmp_path / "onnx.py").write_text("raise ModuleNotFoundError(name='onnx')\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    result = run("diff", "net.onnx", "net_float.tflite")
-    assert result.exit_code == 2
-    assert result.stderr.strip() == "error: onnx is needed here: pip install 'quantdiff[onnx]'"
+def test_without_the_extra_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    for name in [each for each in sys.modules if each.partition(".")[0] == "onnx"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtra, match=r"is needed here: pip install 'quantdiff\[onnx\]'$"):
+        open_onnx(FILES / "net.onnx")
 
 
 def run(command: str, reference: str, candidate: str, *more: str) -> Any:

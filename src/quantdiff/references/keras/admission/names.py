@@ -222,6 +222,7 @@ CLASSES: Mapping[str, frozenset[str]] = {
     f"{_TFMOT}.quantize_aware_activation": TFMOT & names_of("NoOpActivation QuantizeAwareActivation"),
     f"{_TFMOT}.quantize_layer": TFMOT & names_of("QuantizeLayer"),
     f"{_TFMOT}.quantize_wrapper": TFMOT & names_of("QuantizeWrapper QuantizeWrapperV2"),
+    "quantdiff.references.keras.frameworks": names_of("QuantizeLayer QuantizeWrapperV2"),  # read here, saved again
     **OPS,
 }
 """Module as a file writes it, without the ``tf_`` in front of ``keras`` → the classes that may be made from it."""
