@@ -27,6 +27,8 @@ ACTIVATION_RANGE = {
 
 ELEMENTS_AT_MOST = 2**25
 """Of one sample of a tensor whose size stands in the values or options of a file: 128 MB of float32."""
+TIMES_AT_MOST = 16
+"""As large as what it is made of, where that is larger: a large image may be padded and resized."""
 
 
 class NoKernel(Exception):
@@ -83,15 +85,15 @@ def fitting() -> Iterator[None]:
         raise NoKernel(f"its tensors do not fit together here: {reason_of(error)}") from error
 
 
-def sized(shape: Iterable[Any]) -> tuple[int, ...]:
-    """A shape that a file asks for by its values or options, as whole numbers.
+def sized(shape: Iterable[Any], source: int = 0) -> tuple[int, ...]:
+    """A shape that a file asks for by its values or options, as whole numbers; made of ``source`` elements.
 
     Raises:
         NoKernel: it is larger than any tensor that is meant.
     """
-    sizes = tuple(int(size) for size in shape)
-    if prod(max(1, size) for size in sizes) > ELEMENTS_AT_MOST:
-        raise NoKernel(f"it makes a tensor of more than {ELEMENTS_AT_MOST} elements")
+    sizes, most = tuple(int(size) for size in shape), max(ELEMENTS_AT_MOST, TIMES_AT_MOST * source)
+    if prod(max(1, size) for size in sizes) > most:
+        raise NoKernel(f"it makes a tensor of more than {most} elements")
     return sizes
 
 

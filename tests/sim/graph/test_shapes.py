@@ -10,6 +10,7 @@ from quantdiff.load.tflite import read_model
 from quantdiff.sim.graph import shapes
 from quantdiff.sim.graph.shapes import false_shapes
 from quantdiff.sim.graph.simulator import simulate
+from quantdiff.sim.node import NoKernel, sized
 from quantdiff.sim.runtime import Runtime
 
 
@@ -79,3 +80,9 @@ def test_where_memory_ends_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(shapes, "simulate", full)
     data = write_tflite([T("x", (1, 2)), T("y", (3,))], [Op("RELU", ["x"], ["y"])], ["x"], ["y"])
     assert list(false_shapes(read_model(memoryview(data)).main)) == []
+
+
+def test_a_large_image_may_become_larger() -> None:
+    assert sized((2**13, 2**13, 4), 2**13 * 2**12 * 4) == (2**13, 2**13, 4)
+    with pytest.raises(NoKernel, match="more than 33554432 elements"):
+        sized((2**13, 2**13, 4))

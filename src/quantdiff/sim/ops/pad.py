@@ -37,5 +37,5 @@ def mirror_pad(node: Node, x: Array, widths: Array, *, runtime: Runtime) -> Arra
 def pairs_of(x: Array, widths: Array) -> list[tuple[int, int]]:
     """How much comes before and after each axis of ``x``. Shape: widths (rank, 2)."""
     pairs = [(int(a), int(b)) for a, b in widths]
-    sized(before + size + after for size, (before, after) in zip(x.shape, pairs, strict=True))
+    sized((before + size + after for size, (before, after) in zip(x.shape, pairs, strict=True)), x.size)
     return pairs

@@ -22,7 +22,7 @@ def space_to_batch_nd(node: Node, x: Array, block: Array, paddings: Array, *, ru
     if runtime is Runtime.TFLM and np.any(paddings):
         raise NoKernel("tflm pads with memory that it never sets (space_to_batch_nd.cc, Prepare)")
     zero = zero_point_of(node.y) if is_quantized(node.y, "int8", "uint8", "int16") else 0
-    sized(before + size + after for size, (before, after) in zip(x.shape, widths, strict=True))
+    sized((before + size + after for size, (before, after) in zip(x.shape, widths, strict=True)), x.size)
     padded = np.pad(x, widths, constant_values=zero)
     space, rest = padded.shape[1 : 1 + len(sizes)], padded.shape[1 + len(sizes) :]
     split = [n for size, b in zip(space, sizes, strict=True) for n in (size // b, b)]
