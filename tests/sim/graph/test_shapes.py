@@ -86,3 +86,11 @@ def test_a_large_image_may_become_larger() -> None:
     assert sized((2**13, 2**13, 4), 2**13 * 2**12 * 4) == (2**13, 2**13, 4)
     with pytest.raises(NoKernel, match="more than 33554432 elements"):
         sized((2**13, 2**13, 4))
+
+
+@pytest.mark.parametrize("outputs", [[], ["y", "z"]])
+def test_a_variable_with_other_outputs_than_one(outputs: list[str]) -> None:
+    tensors = [T("x", (1, 2), "float32"), T("y", (1, 2), "float32"), T("z", (1, 2), "float32")]
+    handle = Op("VAR_HANDLE", [], outputs, {"sharedName": b"state"})
+    graph = read_model(memoryview(write_tflite(tensors, [handle], ["x"], ["x"]))).main
+    assert list(false_shapes(graph)) == []

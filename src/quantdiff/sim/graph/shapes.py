@@ -47,8 +47,8 @@ def false_shapes(graph: Graph, subgraphs: Sequence[Graph] = ()) -> Iterator[Fals
         return  # left out: no file that runs
     if any(size < 0 for i in graph.inputs for size in graph.tensors[i].shape) or _elements(graph) > AT_MOST:
         return
-    inputs = [np.zeros((1, *graph.tensors[i].shape), _numeric(graph.tensors[i])) for i in graph.inputs]
     try:
+        inputs = [np.zeros((1, *graph.tensors[i].shape), _numeric(graph.tensors[i])) for i in graph.inputs]
         chain = simulate(graph, inputs, Runtime.REFERENCE, subgraphs, Calls(CALLS))
     except MemoryError:
         return

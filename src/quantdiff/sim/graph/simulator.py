@@ -187,10 +187,12 @@ def _chain(
             continue
         try:
             outputs = operate(operator, values)
+            with fitting():
+                made = dict(zip(operator.outputs, outputs, strict=True))
         except NoKernel as error:
             missing.append(Missing(operator.index, operator.op, str(error)))
             continue
-        values.update(zip(operator.outputs, outputs, strict=True))
+        values.update(made)
     if skipped and not missing:  # the file is at fault, not the simulator
         missing.append(Missing(skipped[0], graph.operators[skipped[0]].op, "nothing before it makes what it reads"))
     count = len(next(iter(values.values()), ()))
