@@ -148,7 +148,7 @@ def open_store(path: Path, *, create: bool) -> Iterator[Store]:
         if _is_busy(error):
             raise BadStore(f"{path}: locked by another program; go on with the same command when it is done") from error
         raise BadStore(
-            f"{path}: {error}; is it a store of quantdiff sweep, in a folder that can be written?"
+            f"{path}: {reason_of(error)}; is it a store of quantdiff sweep, in a folder that can be written?"
         ) from error
     except UnicodeDecodeError as error:  # of SQLite's own message, which names what is damaged
         raise BadStore(f"{path}: damaged; take a copy of the store, or choose another --store") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from quantdiff.compare.comparison import Comparison, Figures, is_tolerance
@@ -22,6 +23,7 @@ from quantdiff.experiment.sweep_trial import (
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
+LARGEST = 1e300  # of finite numbers, so that sums of them stay finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def _result(rows: Mapping[str, Sequence[Row]]) -> SweepResult:
     return SweepResult(
         tuple(_score(*row) for row in rows["scores"]),
         tuple(_comparison(*row) for row in rows["comparisons"]),
-        tuple(_typed(StoredRange, row) for row in rows["ranges"]),
+        tuple(_range(*row) for row in rows["ranges"]),
         tuple(_typed(Failure, row) for row in rows["failures"]),
     )
 
@@ -78,7 +80,17 @@ def _comparison(reference: str, candidate: str, tolerance: float, count: int, pa
     if passed not in (0, 1) or type(count) is not int or count < 1:
         raise ValueError(f"{count} numbers compared")
     figures = _typed(Figures, (count, bool(passed), *rest))
+    if not 0 <= figures.not_close <= 1:
+        raise ValueError(f"a share of {figures.not_close}")
     return Comparison(_text(reference), _text(candidate), _typed(_Number, (tolerance,)).value, figures, ())
+
+
+def _range(*row: Any) -> StoredRange:
+    """A range whose ends can be averaged with those of others."""
+    stored = _typed(StoredRange, row)
+    if not stored.low <= stored.high or stored.low == inf or stored.high == -inf:
+        raise ValueError(f"a range from {stored.low} to {stored.high}")
+    return stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,8 @@ def _typed(kind: type[T], values: Mapping[str, Any] | Sequence[Any]) -> T:
     for name, value in named.items():
         if type(value) not in hints[name]:
             raise TypeError(f"{name} is {value!r}"[:100])
+        if type(value) is float and LARGEST < abs(value) < inf:
+            raise ValueError(f"{name} is {value}")
     return kind(**named)
 
 

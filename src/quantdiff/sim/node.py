@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,12 @@ ACTIVATION_RANGE = {
     "RELU6": (0.0, 6.0),
 }
 """Real bounds of each fused activation."""
+
+
+ELEMENTS_AT_MOST = 2**25
+"""Of one sample of a tensor whose size stands in the values or options of a file: 128 MB of float32."""
+TIMES_AT_MOST = 16
+"""As large as what it is made of, where that is larger: a large image may be padded and resized."""
 
 
 class NoKernel(Exception):
@@ -76,6 +83,18 @@ def fitting() -> Iterator[None]:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise NoKernel(f"its tensors do not fit together here: {reason_of(error)}") from error
+
+
+def sized(shape: Iterable[Any], source: int = 0) -> tuple[int, ...]:
+    """A shape that a file asks for by its values or options, as whole numbers; made of ``source`` elements.
+
+    Raises:
+        NoKernel: it is larger than any tensor that is meant.
+    """
+    sizes, most = tuple(int(size) for size in shape), max(ELEMENTS_AT_MOST, TIMES_AT_MOST * source)
+    if prod(max(1, size) for size in sizes) > most:
+        raise NoKernel(f"it makes a tensor of more than {most} elements")
+    return sizes
 
 
 def node_of(graph: Graph, operator: Operator) -> Node:

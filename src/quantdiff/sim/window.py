@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node
+from quantdiff.sim.node import Node, sized
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,10 @@ def axes_of(node: Node, shape: tuple[int, ...], taps: tuple[int, int]) -> tuple[
 def pad_image(x: Array, axes: tuple[Axis, Axis], value: float) -> Array:
     """``x`` with ``value`` around its two image axes. Shapes: (n, h, w, c) -> (n, h + …, w + …, c)."""
     rows, columns = axes
+    _, height, width, channels = x.shape
+    sized(
+        (height + rows.before + rows.after, width + columns.before + columns.after, channels), height * width * channels
+    )
     widths = ((0, 0), (rows.before, rows.after), (columns.before, columns.after), (0, 0))
     return np.pad(x, widths, constant_values=value) if any(map(any, widths)) else x
 
@@ -71,7 +75,8 @@ def centred_image(x: Array, zero_point: int, axes: tuple[Axis, Axis]) -> Array:
     """``x - zero_point`` in float32, with zeros around it. Shapes: (n, h, w, c) -> (n, h + …, w + …, c)."""
     rows, columns = axes
     n, h, w, c = x.shape
-    image = np.zeros((n, h + rows.before + rows.after, w + columns.before + columns.after, c), np.float32)
+    whole = h + rows.before + rows.after, w + columns.before + columns.after, c
+    image = np.zeros((n, *sized(whole, h * w * c)), np.float32)
     inside = image[:, rows.before : rows.before + h, columns.before : columns.before + w]
     np.subtract(x, np.float32(zero_point), out=inside, casting="unsafe", dtype=np.float32)
     return image

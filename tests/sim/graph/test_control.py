@@ -9,9 +9,10 @@ import pytest
 from written_models import Op, Sub, T, write_model
 
 from quantdiff.compare.verification import load_and_verify
-from quantdiff.load.tflite import load_tflite
-from quantdiff.sim.graph import simulator
-from quantdiff.sim.graph.simulator import simulate
+from quantdiff.graph import Model
+from quantdiff.linting.lint import lint_model
+from quantdiff.load.tflite import load_tflite, read_model
+from quantdiff.sim.graph.simulator import Calls, simulate
 from quantdiff.sim.runtime import Runtime
 
 ONE = T("one", (), "int32", data=1)
@@ -69,12 +70,40 @@ def test_each_sample_goes_its_own_way(tmp_path: Path) -> None:
     assert (left.tolist(), y[:, 0, 0].tolist()) == ([0, 0, 0], [1, 2, 8])
 
 
-def test_a_loop_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulator, "ROUNDS", 5)
+def test_a_loop_without_end_is_refused(tmp_path: Path) -> None:
     model = load_tflite(counted(tmp_path / "control.tflite"))
     inputs = [np.asarray([9], np.int32), np.ones((1, *SHAPE), np.float32)]
-    (missing,) = simulate(model.main, inputs, Runtime.REFERENCE, model.subgraphs).missing
-    assert missing.why == "a loop of more than 5 rounds"
+    enough = simulate(model.main, inputs, Runtime.REFERENCE, model.subgraphs, Calls(19))
+    assert not enough.missing  # nine rounds of two calls, and the condition that ends them
+    (missing,) = simulate(model.main, inputs, Runtime.REFERENCE, model.subgraphs, Calls(18)).missing
+    assert missing.why == "it calls its subgraphs too often, or in each other more than 20 times"
+
+
+def loops(*bodies: tuple[int, int]) -> Model:
+    """A WHILE in each subgraph, with the numbers of its condition and its body; the last subgraph says: go on."""
+    x, y, always = T("x", SHAPE, "float32"), T("y", SHAPE, "float32"), T("always", (), "bool", data=True)
+    subs = []
+    for condition, body in bodies:
+        loop = Op("WHILE", ["x"], ["y"], {"condSubgraphIndex": condition, "bodySubgraphIndex": body})
+        subs.append(Sub([x, y], [loop], ["x"], ["y"]))
+    return read_model(memoryview(write_model([*subs, Sub([x, always], [], ["x"], ["always"])])))
+
+
+@pytest.mark.parametrize("bodies", [[(1, 0)], [(0, 1)], [(2, 1), (2, 2)], [(3, 1), (3, 2), (3, 0)], [(1, 7)], [(9, 1)]])
+def test_loops_in_themselves_in_others_and_of_nothing_end_soon(bodies: list[tuple[int, int]]) -> None:
+    model = loops(*bodies)
+    inputs = [np.ones((2, *SHAPE), np.float32)]
+    assert simulate(model.main, inputs, Runtime.REFERENCE, model.subgraphs, Calls(1000)).missing
+    assert "SHAPE01" not in {finding.code for finding in lint_model(model).findings}
+
+
+def test_a_branch_that_wants_other_inputs(tmp_path: Path) -> None:
+    x, y, c = T("x", SHAPE, "float32"), T("y", SHAPE, "float32"), T("c", (), "bool")
+    main = Sub([c, x, y], [Op("IF", ["c", "x"], ["y"], {"thenSubgraphIndex": 1})], ["c", "x"], ["y"])
+    for inputs, outputs in ((["x", "y"], ["y"]), (["x"], ["y", "y"]), (["y"], ["x"])):
+        model = read_model(memoryview(write_model([main, Sub([x, y], [], inputs, outputs)])))
+        fed = [np.asarray([True]), np.ones((1, *SHAPE), np.float32)]
+        assert simulate(model.main, fed, Runtime.REFERENCE, model.subgraphs).missing
 
 
 def test_what_a_body_lacks_is_named(tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ def _prepared(
     with fitting():
         held = [values.get(i) for i in operator.inputs]
         node = node_of(graph, operator)
+        if any(t is not None and t.dtype.startswith("complex") for t in (*node.inputs, *node.outputs)):
+            raise NoKernel("complex numbers")
         count = max((len(array) for array in held if array is not None), default=1)
         feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
         ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}

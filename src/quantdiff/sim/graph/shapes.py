@@ -9,11 +9,13 @@ from math import prod
 import numpy as np
 
 from quantdiff.graph import Graph, Operator, Tensor
-from quantdiff.sim.graph.simulator import simulate
+from quantdiff.sim.graph.simulator import Calls, simulate
 from quantdiff.sim.runtime import Runtime
 
-AT_MOST = 2**28
+AT_MOST = 2**25
 """Elements of the inputs, beyond which a file is damaged or not to be simulated for its shapes."""
+CALLS = 1000
+"""Of the bodies of loops, after which nothing is told of what a loop gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,17 @@ class FalseShape:
 def false_shapes(graph: Graph, subgraphs: Sequence[Graph] = ()) -> Iterator[FalseShape]:
     """Stored shapes that the operators contradict for an input of zeros at the sizes of the file.
 
-    Nothing is told of operators that cannot be simulated, and of those behind them.
+    Nothing is told of operators that cannot be simulated, of those behind them, and of what memory has no room for.
     """
     if any(i < 0 for indices in (graph.inputs, *(op.outputs for op in graph.operators)) for i in indices):
         return  # left out: no file that runs
     if any(size < 0 for i in graph.inputs for size in graph.tensors[i].shape) or _elements(graph) > AT_MOST:
         return
-    inputs = [np.zeros((1, *graph.tensors[i].shape), _numeric(graph.tensors[i])) for i in graph.inputs]
-    chain = simulate(graph, inputs, Runtime.REFERENCE, subgraphs)
+    try:
+        inputs = [np.zeros((1, *graph.tensors[i].shape), _numeric(graph.tensors[i])) for i in graph.inputs]
+        chain = simulate(graph, inputs, Runtime.REFERENCE, subgraphs, Calls(CALLS))
+    except MemoryError:
+        return
     for operator in graph.operators:
         for index in operator.outputs:
             if index in chain.values and chain.values[index].shape[1:] != graph.tensors[index].shape:
@@ -54,7 +59,8 @@ def false_shapes(graph: Graph, subgraphs: Sequence[Graph] = ()) -> Iterator[Fals
 
 
 def _elements(graph: Graph) -> int:
-    return sum(prod(graph.tensors[i].shape) for i in graph.inputs)
+    """How many, at most: NumPy refuses huge sizes beside one of 0 as well."""
+    return sum(prod(max(1, size) for size in graph.tensors[i].shape) for i in graph.inputs)
 
 
 def _numeric(tensor: Tensor) -> str:

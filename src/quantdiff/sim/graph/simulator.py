@@ -12,12 +12,20 @@ from quantdiff.graph import Graph, Operator, dense_values
 from quantdiff.quant import Array
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.resources import STATE, Resources, keeps_resources, one_by_one
-from quantdiff.sim.node import NoKernel
+from quantdiff.sim.node import NoKernel, fitting
 from quantdiff.sim.runtime import Runtime
 
-CONTROL, ROUNDS = ("IF", "WHILE"), 2**16
-"""Operators whose bodies are subgraphs, and how long a loop may be."""
+CONTROL, CALLS, NESTED_AT_MOST = ("IF", "WHILE"), 2**17, 20
+"""Operators whose bodies are subgraphs, how many times they may call them for a sample, and how deep in each other."""
 Operate = Callable[[Operator, Mapping[int, Array]], tuple[Array, ...]]
+
+
+@dataclass(slots=True)
+class Calls:
+    """The calls of bodies that are left, those of nested loops together: a loop may stand in a loop, or in itself."""
+
+    left: int = CALLS
+    nested: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +50,20 @@ class Simulation:
     skipped: tuple[int, ...] = ()
 
 
-def simulate(graph: Graph, inputs: Sequence[Array], runtime: Runtime, subgraphs: Sequence[Graph] = ()) -> Simulation:
+def simulate(
+    graph: Graph,
+    inputs: Sequence[Array],
+    runtime: Runtime,
+    subgraphs: Sequence[Graph] = (),
+    calls: Calls | None = None,
+) -> Simulation:
     """The whole chain: each operator fed with what the ones before it gave.
 
-    Shapes: each input (samples, *shape of the model's input). ``subgraphs`` are those of the model, for CALL_ONCE.
-    ``sim/graph/chains.py`` simulates several runtimes at once.
+    Shapes: each input (samples, *shape of the model's input). ``subgraphs`` are those of the model, for CALL_ONCE, IF
+    and WHILE; ``calls`` limits all samples together. ``sim/graph/chains.py`` simulates several runtimes at once.
     """
     if not keeps_resources(graph):
-        return simulate_by(partial(_stateless, graph, subgraphs, runtime), graph, inputs, runtime)
+        return simulate_by(partial(_stateless, graph, subgraphs, runtime, calls), graph, inputs, runtime)
     return _stream(graph, dict(zip(graph.inputs, inputs, strict=True)), runtime, subgraphs, graph.operators)
 
 
@@ -64,15 +78,25 @@ def replay(graph: Graph, values: Mapping[int, Array], runtime: Runtime, subgraph
 
 
 def _stateless(
-    graph: Graph, subgraphs: Sequence[Graph], runtime: Runtime, operator: Operator, values: Mapping[int, Array]
+    graph: Graph,
+    subgraphs: Sequence[Graph],
+    runtime: Runtime,
+    calls: Calls | None,
+    operator: Operator,
+    values: Mapping[int, Array],
 ) -> tuple[Array, ...]:
     if operator.op in CONTROL:
-        return run_control(graph, operator, values, runtime, subgraphs)
+        return run_control(graph, operator, values, runtime, subgraphs, calls)
     return run_operator(graph, operator, values, runtime)
 
 
 def run_control(
-    graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime, subgraphs: Sequence[Graph]
+    graph: Graph,
+    operator: Operator,
+    values: Mapping[int, Array],
+    runtime: Runtime,
+    subgraphs: Sequence[Graph],
+    calls: Calls | None = None,
 ) -> tuple[Array, ...]:
     """The outputs of IF or WHILE (``tflite/kernels/{if,while}.cc``), whose bodies are other subgraphs of the model.
 
@@ -81,35 +105,53 @@ def run_control(
     Raises:
         NoKernel: something in a body has no kernel, a loop does not end, or shapes depend on the sample.
     """
-    held = [values[i] if i in values else dense_values(graph.tensors[i])[None] for i in operator.inputs]
-    count = max(map(len, held), default=1)
-    given = [np.broadcast_to(array, (count, *array.shape[1:])) for array in held]
     step = _if if operator.op == "IF" else _while
-    samples = [step(operator, [array[k] for array in given], runtime, subgraphs) for k in range(count)]
-    if len({tuple(array.shape for array in outputs) for outputs in samples}) > 1:
-        raise NoKernel("the shapes that it gives depend on the data")
-    return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))
+    with fitting():
+        held = [values[i] if i in values else dense_values(graph.tensors[i])[None] for i in operator.inputs]
+        count = max(map(len, held), default=1)
+        given = [np.broadcast_to(array, (count, *array.shape[1:])) for array in held]
+        samples = []
+        for k in range(count):
+            body = partial(_body, operator, runtime, subgraphs, calls or Calls())
+            samples.append(step(body, [array[k] for array in given]))
+        if len({tuple(array.shape for array in outputs) for outputs in samples}) > 1:
+            raise NoKernel("the shapes that it gives depend on the data")
+        return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))
 
 
-def _if(operator: Operator, given: list[Array], runtime: Runtime, subgraphs: Sequence[Graph]) -> list[Array]:
-    branch = "then" if np.all(given[0]) else "else"
-    return _body(operator, f"{branch}_subgraph_index", given[1:], runtime, subgraphs)
+Body = Callable[[str, list[Array]], list[Array]]
 
 
-def _while(operator: Operator, given: list[Array], runtime: Runtime, subgraphs: Sequence[Graph]) -> list[Array]:
-    for _ in range(ROUNDS):
-        (goes_on,) = _body(operator, "cond_subgraph_index", given, runtime, subgraphs)
+def _if(body: Body, given: list[Array]) -> list[Array]:
+    return body("then" if np.all(given[0]) else "else", given[1:])
+
+
+def _while(body: Body, given: list[Array]) -> list[Array]:
+    while True:
+        (goes_on,) = body("cond", given)
         if not np.all(goes_on):
             return given
-        given = _body(operator, "body_subgraph_index", given, runtime, subgraphs)
-    raise NoKernel(f"a loop of more than {ROUNDS} rounds")
+        given = body("body", given)
 
 
 def _body(
-    operator: Operator, which: str, given: list[Array], runtime: Runtime, subgraphs: Sequence[Graph]
+    operator: Operator,
+    runtime: Runtime,
+    subgraphs: Sequence[Graph],
+    calls: Calls,
+    which: str,
+    given: list[Array],
 ) -> list[Array]:
-    body = subgraphs[int(str(operator.options.get(which, 0)))]
-    found = simulate(body, [array[None] for array in given], runtime, subgraphs)
+    """The outputs of one of the operator's subgraphs, for one sample."""
+    body = subgraphs[int(str(operator.options.get(f"{which}_subgraph_index", 0)))]
+    if not calls.left or calls.nested == NESTED_AT_MOST:
+        raise NoKernel(f"it calls its subgraphs too often, or in each other more than {NESTED_AT_MOST} times")
+    calls.left -= 1
+    calls.nested += 1
+    try:
+        found = simulate(body, [array[None] for array in given], runtime, subgraphs, calls)
+    finally:
+        calls.nested -= 1
     for item in found.missing:
         raise NoKernel(f"in its subgraph {body.name!r}, operator {item.index} {item.op}: {item.why}")
     return [found.values[i][0] for i in body.outputs]
@@ -145,10 +187,12 @@ def _chain(
             continue
         try:
             outputs = operate(operator, values)
+            with fitting():
+                made = dict(zip(operator.outputs, outputs, strict=True))
         except NoKernel as error:
             missing.append(Missing(operator.index, operator.op, str(error)))
             continue
-        values.update(zip(operator.outputs, outputs, strict=True))
+        values.update(made)
     if skipped and not missing:  # the file is at fault, not the simulator
         missing.append(Missing(skipped[0], graph.operators[skipped[0]].op, "nothing before it makes what it reads"))
     count = len(next(iter(values.values()), ()))

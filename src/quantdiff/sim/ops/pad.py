@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node, is_quantized, zero_point_of
+from quantdiff.sim.node import Node, is_quantized, sized, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
@@ -15,14 +15,14 @@ def pad(node: Node, x: Array, widths: Array, *, runtime: Runtime) -> Array:
     """Return ``x`` with the output's zero around it. Shapes: x (…), widths (rank, 2)."""
     del runtime
     zero = zero_point_of(node.y) if is_quantized(node.y, "int8", "uint8", "int16") else 0
-    return np.pad(x, [(int(a), int(b)) for a, b in widths], constant_values=zero)
+    return np.pad(x, pairs_of(x, widths), constant_values=zero)
 
 
 @kernel("PADV2", batched=False)
 def padv2(node: Node, x: Array, widths: Array, value: Array, *, runtime: Runtime) -> Array:
     """Return ``x`` with ``value`` around it. Shapes: x (…), widths (rank, 2), value of one element."""
     del node, runtime
-    return np.pad(x, [(int(a), int(b)) for a, b in widths], constant_values=value.reshape(-1)[0])
+    return np.pad(x, pairs_of(x, widths), constant_values=value.reshape(-1)[0])
 
 
 @kernel("MIRROR_PAD", batched=False)
@@ -30,5 +30,12 @@ def mirror_pad(node: Node, x: Array, widths: Array, *, runtime: Runtime) -> Arra
     """Return ``x`` mirrored at its edges, the edge itself left out with REFLECT."""
     del runtime
     mode = "reflect" if node.option("mode") == "REFLECT" else "symmetric"
-    pairs = [(int(a), int(b)) for a, b in widths]
+    pairs = pairs_of(x, widths)
     return np.pad(x, pairs, mode="reflect") if mode == "reflect" else np.pad(x, pairs, mode="symmetric")
+
+
+def pairs_of(x: Array, widths: Array) -> list[tuple[int, int]]:
+    """How much comes before and after each axis of ``x``. Shape: widths (rank, 2)."""
+    pairs = [(int(a), int(b)) for a, b in widths]
+    sized((before + size + after for size, (before, after) in zip(x.shape, pairs, strict=True)), x.size)
+    return pairs

@@ -12,7 +12,7 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.floats.elementwise import flushed
-from quantdiff.sim.node import Node, NoKernel, is_quantized
+from quantdiff.sim.node import Node, NoKernel, is_quantized, sized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import divide_half_away, rint, rounding_shift_right
 from quantdiff.sim.runtime import Runtime
@@ -33,6 +33,7 @@ class Places:
 def resize_bilinear(node: Node, x: Array, size: Array, *, runtime: Runtime) -> Array:
     """Interpolate between the four nearest pixels. Shapes: (n, h, w, c), size (2,) -> (n, *size, c)."""
     corners, centres = bool(node.option("align_corners", False)), bool(node.option("half_pixel_centers", False))
+    sized((*size, x.shape[3]), x[0].size)
     narrow = is_quantized(node.x, "int8") or (is_quantized(node.x, "uint8") and runtime is Runtime.XNNPACK)
     if node.x.dtype in ("float32", "uint8") and not narrow:
         return by_float(x, size, corners, centres, runtime)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array, round_half_away
-from quantdiff.sim.node import Node
+from quantdiff.sim.node import Node, sized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
@@ -18,6 +18,7 @@ def resize_nearest_neighbor(node: Node, x: Array, size: Array, *, runtime: Runti
     """Return the nearest input value for each output position. Shapes: (n, h, w, c), size (2,) -> (n, *size, c)."""
     corners, centres = bool(node.option("align_corners", False)), bool(node.option("half_pixel_centers", False))
     fast = x.dtype == np.uint8 and runtime is Runtime.BUILTIN and not (corners or centres)
+    sized((*size, x.shape[3]), x[0].size)
     rows, columns = (
         in_q16(have, int(want)) if fast else nearest(have, int(want), corners, centres)
         for have, want in zip(x.shape[1:3], size, strict=True)

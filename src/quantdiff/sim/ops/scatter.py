@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node
+from quantdiff.sim.node import Node, sized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
@@ -24,7 +24,7 @@ def gather_nd(node: Node, x: Array, indices: Array, *, runtime: Runtime) -> Arra
 def scatter_nd(node: Node, indices: Array, updates: Array, shape: Array, *, runtime: Runtime) -> Array:
     """Return zeros of ``shape`` with the updates added where the last axis of ``indices`` says."""
     del node, runtime
-    y = np.zeros(tuple(int(size) for size in shape), updates.dtype)
+    y = np.zeros(sized(shape), updates.dtype)
     np.add.at(y, tuple(np.moveaxis(indices.astype(np.int64), -1, 0)), updates)
     return y
 

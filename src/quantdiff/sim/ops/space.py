@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node, NoKernel, is_quantized, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, is_quantized, sized, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
@@ -22,6 +22,7 @@ def space_to_batch_nd(node: Node, x: Array, block: Array, paddings: Array, *, ru
     if runtime is Runtime.TFLM and np.any(paddings):
         raise NoKernel("tflm pads with memory that it never sets (space_to_batch_nd.cc, Prepare)")
     zero = zero_point_of(node.y) if is_quantized(node.y, "int8", "uint8", "int16") else 0
+    sized((before + size + after for size, (before, after) in zip(x.shape, widths, strict=True)), x.size)
     padded = np.pad(x, widths, constant_values=zero)
     space, rest = padded.shape[1 : 1 + len(sizes)], padded.shape[1 + len(sizes) :]
     split = [n for size, b in zip(space, sizes, strict=True) for n in (size // b, b)]

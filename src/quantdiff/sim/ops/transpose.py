@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node, NoKernel
+from quantdiff.sim.node import Node, NoKernel, sized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
@@ -38,21 +38,22 @@ def gather(node: Node, x: Array, indices: Array, *, runtime: Runtime) -> Array:
 def broadcast_to(node: Node, x: Array, shape: Array, *, runtime: Runtime) -> Array:
     """Return ``x`` repeated to ``shape``."""
     del node, runtime
-    return np.broadcast_to(x, tuple(int(size) for size in shape)).copy()
+    return np.broadcast_to(x, sized(shape)).copy()
 
 
 @kernel("TILE", batched=False)
 def tile(node: Node, x: Array, multiples: Array, *, runtime: Runtime) -> Array:
     """Return ``x`` repeated along each axis."""
     del node, runtime
-    return np.tile(x, tuple(int(times) for times in multiples))
+    sized(times * size for times, size in zip(multiples.tolist(), x.shape, strict=True))
+    return np.tile(x, multiples.tolist())
 
 
 @kernel("FILL", batched=False)
 def fill(node: Node, shape: Array, value: Array, *, runtime: Runtime) -> Array:
     """Return one value everywhere."""
     del runtime
-    return np.full(tuple(int(size) for size in shape.reshape(-1)), value.reshape(-1)[0], node.y.dtype)
+    return np.full(sized(shape.reshape(-1)), value.reshape(-1)[0], node.y.dtype)
 
 
 @kernel("REVERSE_V2", batched=False)

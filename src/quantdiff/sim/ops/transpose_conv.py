@@ -17,7 +17,7 @@ from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, matmul
 from quantdiff.sim.floats.eigen_products import product as eigen_product
 from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, sized, zero_point_of
 from quantdiff.sim.ops.depthwise_conv_2d import round_channels
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize
@@ -81,7 +81,7 @@ def accumulate(node: Node, shape: list[int], w: Array, x: Array) -> Array:
     """The sums of products before the bias, as int64."""
     out, taps_h, taps_w, _ = w.shape
     rows, columns = spans_of(node, shape, w, x)
-    whole = np.zeros((len(x), rows.whole, columns.whole, out), np.int64)
+    whole = np.zeros((len(x), *sized((rows.whole, columns.whole, out), x[0].size)), np.int64)
     centred_x, centred_w = centred(x, zero_point_of(node.at(2))), centred(w, zero_point_of(node.at(1)))
     for i in range(taps_h):
         for j in range(taps_w):
@@ -97,7 +97,7 @@ def of_floats(node: Node, shape: list[int], w: Array, x: Array, bias: Array | No
     """
     out, taps_h, taps_w, depth = w.shape
     rows, columns = spans_of(node, shape, w, x)
-    whole = np.zeros((len(x), rows.whole, columns.whole, out), np.float32)
+    whole = np.zeros((len(x), *sized((rows.whole, columns.whole, out), x[0].size)), np.float32)
     taps = [*product(range(taps_h), range(taps_w))]
     if runtime is Runtime.XNNPACK:
         whole += 0 if bias is None else flushed(bias)

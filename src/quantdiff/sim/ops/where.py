@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node
+from quantdiff.sim.node import Node, sized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
@@ -27,7 +27,7 @@ def sparse_to_dense(
 ) -> Array:
     """Return ``default`` with ``values`` at ``places``. Shapes: places (n, axes) or (n,) or (), values (n,) or ()."""
     del node, runtime
-    y = np.full(tuple(int(size) for size in shape), np.asarray(default).reshape(-1)[0], values.dtype)
+    y = np.full(sized(shape), np.asarray(default).reshape(-1)[0], values.dtype)
     rows = np.asarray(places, np.int64).reshape(-1, y.ndim)
     y[tuple(rows.T)] = values
     return y

@@ -1,0 +1,277 @@
+"""Damaged files of every kind that is read in this process: a result or a ``QuantdiffError`` in 2 s and 500 MB.
+
+An input is its kind, its seed and its number: ``make`` gives it again.
+"""
+
+from __future__ import annotations
+
+import io
+import resource
+import signal
+import sqlite3
+import time
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import cheap_trials
+import float_pairs
+import numpy as np
+import small_models
+from fuzz import attacks
+from fuzz.attacks import Attack
+from linting.models_with_findings import FIRES, SILENT
+from load.models_of_all_kinds import MODELS
+from rich.console import Console
+
+from quantdiff.api.sweeps import report_study
+from quantdiff.errors import QuantdiffError
+from quantdiff.experiment.store import open_store
+from quantdiff.experiment.stored import Stored
+from quantdiff.experiment.study import make_study, read_study
+from quantdiff.linting.lint import lint_model
+from quantdiff.load.data import load_batch
+from quantdiff.load.tflite import load_tflite
+from quantdiff.parameters.inspection import inspect_model
+from quantdiff.report.json.inspection import inspection_json
+from quantdiff.report.json.lint import lint_json
+from quantdiff.report.plain import json_text
+from quantdiff.report.text.inspection import inspection_text
+from quantdiff.report.text.lint import lint_text
+
+SEED_BYTES = 4096  # at most, of a .tflite
+SECONDS_AT_MOST, MEGABYTES_AT_MOST = 2.0, 500
+
+
+class TooSlow(BaseException):
+    """Past the time allowed; nothing that is read may catch it."""
+
+
+class Kind(NamedTuple):
+    """A kind of file: whole ones, how they are attacked, and what reads them."""
+
+    seeds: Callable[[], tuple[bytes, ...]]
+    attacks: dict[str, Attack]
+    read: Callable[[Path], object]
+
+
+@dataclass
+class Counts:
+    """How often each attack was tried, refused in one line, and answered with anything else than that or a result."""
+
+    tried: Counter[tuple[str, str]] = field(default_factory=Counter)
+    refused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failed: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+
+@cache
+def models() -> tuple[bytes, ...]:
+    """Small whole models that the suite writes."""
+    small = small_models
+    written = [
+        make() for make in (small.float_dense, small.two_dense, small.add, small.split, small.hangs, small.custom)
+    ]
+    written += [make() for make in (small.fixed_reshape, small.mixes_samples, small.no_sample_axis, small.open_size)]
+    written += [small.dense(dtype) for dtype in ("int8", "uint8", "int16")]
+    written += [data for group in (*FIRES.values(), *SILENT.values()) for data in group.values()]
+    for net in (float_pairs.dense(), float_pairs.residual(), float_pairs.two_inputs()):
+        written += [float_pairs.float_model(net), float_pairs.int8_model(net, float_pairs.ranges(net))]
+    return tuple(dict.fromkeys(data for data in (*MODELS.values(), *written) if len(data) <= SEED_BYTES))
+
+
+def read_model_file(path: Path) -> None:
+    """``inspect`` and ``lint``, as text and as JSON."""
+    model = load_tflite(path)
+    inspection, report = inspect_model(model), lint_model(model)
+    inspection_text(inspection)
+    Console(file=io.StringIO(), width=120).print(lint_text(report))
+    json_text(inspection_json(inspection))
+    json_text(lint_json(report))
+
+
+@cache
+def arrays() -> tuple[bytes, ...]:
+    """Data sets, compressed and not, and an array alone."""
+    samples: dict[str, Any] = {"x": np.arange(48, dtype=np.float32).reshape(4, 3, 4), "y": np.arange(4)}
+    files = [io.BytesIO() for _ in range(3)]
+    np.savez(files[0], allow_pickle=True, **samples)
+    np.savez_compressed(files[1], allow_pickle=True, **samples)
+    np.save(files[2], np.asfortranarray(samples["x"]))
+    return tuple(file.getvalue() for file in files)
+
+
+def header(data: bytes, rng: Random, _: tuple[bytes, ...]) -> bytes:
+    """Another shape, type or order in the header of an array; the checksums of the zip fit again."""
+    if not data.startswith(b"PK"):
+        return _other_header(data, rng)
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(file, "w") as new:
+        for info in old.infolist():
+            new.writestr(info.filename, _other_header(old.read(info), rng), info.compress_type)
+    return file.getvalue()
+
+
+def _other_header(array: bytes, rng: Random) -> bytes:
+    old = rng.choice((b"(4, 3, 4)", b"(4,)", b"<f4", b"<i8", b"False", b"True", b"{", b"'shape'"))
+    evil = (
+        b"(-1, 3)",
+        b"(99999999999, 9999999)",
+        b"()",
+        b"(0,)",
+        b"'|O'",
+        b"<M8",
+        b"V0",
+        b"|S4",
+        b"((((",
+        b"2**99",
+        b"1.5",
+    )
+    size = int.from_bytes(array[8:10], "little")
+    text = array[10 : 10 + size].replace(old, rng.choice(evil), 1).rstrip()
+    return array[:10] + text.ljust(size - 1) + b"\n" + array[10 + size :]
+
+
+@cache
+def stores() -> tuple[bytes, ...]:
+    """The store of a sweep with eight trials."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "study.db")
+        with open_store(path, create=True) as store:
+            for trial in (each for group in cheap_trials.groups(4) for each in group):
+                store.add(Stored(trial, cheap_trials.result(trial)))
+        return (path.read_bytes(),)
+
+
+def cells(data: bytes, rng: Random, _: tuple[bytes, ...]) -> bytes:
+    """Other values in a column of a whole database."""
+    with closing(sqlite3.connect(":memory:")) as base:
+        base.deserialize(data[:18] + b"\1\1" + data[20:])  # without a log of its own, which memory has no room for
+        table = rng.choice(("trials", "scores", "comparisons", "ranges", "failures"))
+        column = rng.choice([row[1] for row in base.execute(f"PRAGMA table_info({table})")])
+        values: tuple[Any, ...] = (
+            None,
+            "",
+            "x",
+            b"\xff",
+            -1,
+            2**63 - 1,
+            float("inf"),
+            1e308,
+            "[" * 9999,
+            "{}",
+            "[1]",
+            "null",
+        )
+        with base:
+            base.execute(
+                f"UPDATE OR IGNORE {table} SET {column} = ? WHERE unicode(substr(key, ?)) % 2",
+                (rng.choice(values), rng.randint(1, 64)),
+            )
+        return base.serialize()
+
+
+STUDY = b"""models = ["CNN", "dense2"]
+seeds = "0-3,7"
+conditions = ["float", "qat"]
+calibration = "train,test"
+data = "mnist-small"
+runtimes = ["xnnpack"]
+epochs = 2
+bias = true
+tolerance = 0.01
+store = "study.db"
+"""
+WORDS = b'-1 0 1e999 nan inf "" "0-9999999999" "9-0" [] {} {a=1} [1,"x",[2]] true 0x7fffffffffffffff "\\u0000" "all"'
+
+
+def toml_words(data: bytes, rng: Random, _: tuple[bytes, ...]) -> bytes:
+    """Another value behind a key, a key twice, or deep brackets."""
+    lines = data.splitlines(keepends=True)
+    at = rng.randrange(len(lines))
+    key = lines[at].partition(b"=")[0]
+    lines[at] = key + b"= " + rng.choice((*WORDS.split(), b"[" * 5000, b"9" * 5000, b"a." * 3000)) + b"\n"
+    return b"".join(rng.choice((lines, [*lines, lines[at]])))
+
+
+BYTES: dict[str, Attack] = {name: attacks.ATTACKS[name] for name in list(attacks.ATTACKS)[:4]}
+KINDS = {
+    ".tflite": Kind(models, attacks.ATTACKS, read_model_file),
+    ".npz": Kind(arrays, {**BYTES, "headers of arrays": header}, load_batch),
+    ".db": Kind(stores, {**BYTES, "cells of tables": cells}, report_study),
+    ".toml": Kind(lambda: (STUDY,), {**BYTES, "words": toml_words}, lambda path: make_study(read_study(path)).groups()),
+}
+SHARES = (".tflite",) * 17 + (".npz", ".db", ".toml")
+
+
+def make(seed: int, count: int) -> tuple[str, str, bytes]:
+    """Input number ``count`` of ``seed``: its kind, the attack, and the file."""
+    rng = Random(f"{seed}/{count}")
+    suffix = rng.choice(SHARES)
+    kind = KINDS[suffix]
+    name = rng.choice(list(kind.attacks))
+    return suffix, name, kind.attacks[name](rng.choice(kind.seeds()), rng, kind.seeds())
+
+
+def attempt(suffix: str, data: bytes | bytearray, folder: Path, seconds: float = SECONDS_AT_MOST) -> str:
+    """``read``, ``refused``, or what went wrong."""
+    path = folder / f"file{suffix}"
+    for old in folder.iterdir():  # SQLite's logs too
+        old.unlink()
+    path.write_bytes(data)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        KINDS[suffix].read(path)
+    except QuantdiffError as error:
+        return "refused" if len(str(error).splitlines()) == 1 else f"several lines: {error}"
+    except (Exception, TooSlow) as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    return "read"
+
+
+@contextmanager
+def limits() -> Iterator[None]:
+    """``TooSlow`` after so much processor time; memory for no more than so much beyond what is used."""
+
+    def stop(*_: object) -> None:
+        raise TooSlow("more processor time than allowed")
+
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    before, handler = resource.getrlimit(resource.RLIMIT_AS), signal.signal(signal.SIGPROF, stop)
+    limit = pages * resource.getpagesize() + MEGABYTES_AT_MOST * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+        signal.signal(signal.SIGPROF, handler)
+
+
+def run(seconds: float, seed: int, most: int | None = None) -> Counts:
+    """Try inputs 0, 1, 2, … of ``seed`` for so long, ``most`` of them at most."""
+    with TemporaryDirectory() as folder:
+        for suffix, kind in KINDS.items():  # compiled loops are there, and memory is taken, before anything is measured
+            assert {attempt(suffix, data, Path(folder), 60) for data in kind.seeds()} == {"read"}
+    counts, end, number = Counts(), time.monotonic() + seconds, 0
+    with TemporaryDirectory() as folder, limits():
+        while time.monotonic() < end and number != most:
+            suffix, name, data = make(seed, number)
+            counts.tried[suffix, name] += 1
+            outcome = attempt(suffix, data, Path(folder))
+            if outcome == "refused":
+                counts.refused[suffix, name] += 1
+            elif outcome != "read":
+                counts.failed.setdefault((suffix, name), []).append(f"{seed}/{number} {outcome}")
+            number += 1
+    return counts
