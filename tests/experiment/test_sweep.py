@@ -172,7 +172,7 @@ def test_an_own_model_on_own_data(folder: Path, worker: Worker, monkeypatch: pyt
     [
         ("mine.py:absent", "mine.py: has no function absent"),
         ("mine.py:not_a_model", "mine.py:not_a_model gave a builtins.str; TFMOT takes models of Keras 2"),
-        ("mine.py:raises", "mine.py:raises raised KeyError: 'nothing'"),
+        ("mine.py:raises", "mine.py:raises: KeyError while it ran: 'nothing'"),
     ],
 )
 def test_an_own_model_that_fails_is_named(

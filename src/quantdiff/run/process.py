@@ -5,6 +5,7 @@ A message is a line of JSON over a socket, with descriptors of memory beside it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -68,6 +69,8 @@ class Channel:
         message: Message = json.loads(self._read[:at])
         del self._read[: at + 1]
         count = message.pop("descriptors")
+        if len(self._descriptors) < count:  # the system leaves out those that there is no room for, and says nothing
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         taken, self._descriptors = self._descriptors[:count], self._descriptors[count:]
         return message, taken
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, sized, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
@@ -19,6 +19,7 @@ def concatenation(node: Node, *parts: Array, runtime: Runtime) -> Array:
     """Join the inputs along ``axis``. Shapes agree but for that axis."""
     del runtime
     tensors = [tensor for tensor in node.inputs if tensor is not None]
+    sized([sum(part.size for part in parts)])  # a chain that joins each tensor with itself doubles it every time
     aligned = [rescaled(part, tensor, node.y) for part, tensor in zip(parts, tensors, strict=True)]
     return np.concatenate(aligned, axis=int(node.option("axis", 0)))
 
