@@ -11,7 +11,9 @@ from click.testing import CliRunner
 from written_models import Op, T, write_tflite
 
 from quantdiff.cli import main
+from quantdiff.compare.by_operator import compare_operators
 from quantdiff.compare.verification import load_and_verify
+from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array
 from quantdiff.sim.enclosures import WIDEST, joined, of_sum, of_value
@@ -21,6 +23,12 @@ from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
 
 SHAPE = (1, 24)
+
+
+def test_an_operator_without_outputs_has_nothing_to_hold() -> None:
+    graph = Graph("", (Tensor(0, "x", (1, 4), "float32"),), (Operator(0, "CALL_ONCE", (), ()),), (0,), (0,))
+    compared, _ = compare_operators(graph, {Runtime.REFERENCE: {0: np.zeros((1, 1, 4), np.float32)}})
+    assert [each.op for each in compared[Runtime.REFERENCE].missing] == ["CALL_ONCE"]
 
 
 def norm(scale: float = 1.0, size: int = SHAPE[1]) -> bytes:

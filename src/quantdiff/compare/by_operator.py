@@ -77,8 +77,7 @@ def _held_against(
 
 def _within(graph: Graph, operator: Operator, held: Values, runtime: Runtime) -> OperatorResult | None:
     """What lies outside the intervals of an operator that is not simulated to the last bit; None without intervals."""
-    (output, *more) = operator.outputs
-    if more or output not in held:
+    if len(operator.outputs) != 1 or (output := operator.outputs[0]) not in held:
         return None
     try:
         found = enclose_operator(graph, operator, held, runtime)

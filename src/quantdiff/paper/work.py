@@ -74,7 +74,7 @@ def _operator(graph: Graph, index: int) -> Operator:
     if not 0 <= index < len(graph.operators):
         raise NoSuchElement(f"no operator #{index}: the model has {len(graph.operators)}; quantdiff inspect lists them")
     operator = graph.operators[index]
-    if operator.op not in known():
+    if operator.op not in known() or not operator.outputs:
         raise UnsupportedOp(f"{_name(operator)} cannot be written out; these can: {', '.join(known())}")
     return operator
 
