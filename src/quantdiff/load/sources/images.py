@@ -12,7 +12,8 @@ import numpy as np
 from quantdiff.errors import BadData, reason_of
 from quantdiff.files import open_file
 from quantdiff.lazy import require
-from quantdiff.load.data import Batch, make_batch
+from quantdiff.load.data import Batch
+from quantdiff.load.sources.folders import batch_of, files_in
 from quantdiff.quant import Array
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _with(known: Preparation, key: str, value: str) -> Preparation:
 
 def holds_images(folder: Path) -> bool:
     """Whether a folder, or a folder in it, holds pictures."""
-    return next(iter(_files(folder)), None) is not None
+    return bool(files_in(folder, SUFFIXES))
 
 
 def from_images(folder: Path, how: Preparation) -> Batch:
@@ -83,23 +84,13 @@ def from_images(folder: Path, how: Preparation) -> Batch:
         BadData: a file that is no picture, pictures of several sizes, or none.
         MissingExtra: Pillow is not installed.
     """
-    files = _files(folder)
+    files = files_in(folder, SUFFIXES)
     if not files:
         raise BadData(f"{folder}: no images in it ({', '.join(SUFFIXES)})")
-    classes = sorted({file.parent.name for file in files if file.parent != folder})
     pictures = [_picture(file, how) for file in files]
-    sizes = {picture.shape for picture in pictures}
-    if len(sizes) > 1:
+    if len(sizes := {picture.shape for picture in pictures}) > 1:
         raise BadData(f"{folder}: pictures of {len(sizes)} sizes; say --images resize=WIDTHxHEIGHT")
-    arrays: dict[str, Array] = {"x": np.stack(pictures)}
-    if classes and all(file.parent != folder for file in files):
-        arrays["y"] = np.array([classes.index(file.parent.name) for file in files])
-    return make_batch(arrays, f"{folder} ({how.text})")
-
-
-def _files(folder: Path) -> list[Path]:
-    inside = [folder, *sorted(each for each in folder.iterdir() if each.is_dir())]
-    return [file for each in inside for file in sorted(each.iterdir()) if file.suffix.lower() in SUFFIXES]
+    return batch_of(folder, files, pictures, how.text or "images as they are")
 
 
 def _picture(file: Path, how: Preparation) -> Array:

@@ -9,16 +9,17 @@ import numpy as np
 
 from quantdiff.errors import BadData, reason_of
 from quantdiff.files import open_file
-from quantdiff.load.data import Batch, make_batch
+from quantdiff.load.data import Batch
+from quantdiff.load.sources.folders import batch_of, files_in
 from quantdiff.quant import Array
 
-SUFFIX = ".wav"
+SUFFIXES = (".wav",)
 WIDTHS = {1: "u1", 2: "<i2", 4: "<i4"}
 
 
 def holds_recordings(folder: Path) -> bool:
     """Whether a folder, or a folder in it, holds WAV files."""
-    return bool(_files(folder))
+    return bool(files_in(folder, SUFFIXES))
 
 
 def from_recordings(folder: Path) -> Batch:
@@ -27,20 +28,11 @@ def from_recordings(folder: Path) -> Batch:
     Raises:
         BadData: a file that is no WAV of plain integers, or files of several lengths.
     """
-    files = _files(folder)
+    files = files_in(folder, SUFFIXES)
     sounds = [_sound(file) for file in files]
     if len(shapes := {sound.shape for sound in sounds}) > 1:
         raise BadData(f"{folder}: recordings of {len(shapes)} lengths; cut them to one")
-    arrays: dict[str, Array] = {"x": np.stack(sounds)}
-    classes = sorted({file.parent.name for file in files})
-    if all(file.parent != folder for file in files):
-        arrays["y"] = np.array([classes.index(file.parent.name) for file in files])
-    return make_batch(arrays, f"{folder} (WAV, −1 … 1)")
-
-
-def _files(folder: Path) -> list[Path]:
-    inside = [folder, *sorted(each for each in folder.iterdir() if each.is_dir())]
-    return [file for each in inside for file in sorted(each.iterdir()) if file.suffix.lower() == SUFFIX]
+    return batch_of(folder, files, sounds, "WAV, −1 … 1")
 
 
 def _sound(file: Path) -> Array:
