@@ -21,8 +21,10 @@ Made = TypeVar("Made")
 
 def side_by_side(work: Callable[[Given], Made], items: Iterable[Given]) -> list[Made]:
     """What ``work`` makes of each item, in their order."""
+    if len(several := list(items)) < 2:  # noqa: PLR2004 (nothing beside it)
+        return list(map(work, several))
     with ThreadPoolExecutor(THREADS) as threads:
-        return list(threads.map(work, items))
+        return list(threads.map(work, several))
 
 
 def in_parts(reading: Reading) -> Iterator[Reading]:
