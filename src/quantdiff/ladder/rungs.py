@@ -117,9 +117,13 @@ def in_slices(real: RealGraph, inputs: Sequence[Array], setting: Setting, want: 
 
 def samples_at_once(graph: Graph) -> int:
     """How many samples' activations fit into memory."""
+    return max(1, ELEMENTS_AT_ONCE // activations_of(graph))
+
+
+def activations_of(graph: Graph) -> int:
+    """Values that operators make of one sample."""
     made = (i for op in graph.operators for i in op.outputs)
-    each = sum(math.prod(graph.tensors[i].shape) for i in made) or 1
-    return max(1, ELEMENTS_AT_ONCE // each)
+    return sum(math.prod(graph.tensors[i].shape) for i in made) or 1
 
 
 def real_inputs(model: Model, rows: Batch) -> list[Array]:
