@@ -1,0 +1,107 @@
+"""What a dump of a device tells, in words and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+
+from quantdiff.compare.device import Diagnosis, TensorFinding
+from quantdiff.report.plain import printable
+
+COLUMNS = ("#", "op", "tensor", "nearest", "elements", "new", "in all", "what it is")
+NAME_AT_MOST = 32
+
+
+def device_document(found: Diagnosis) -> dict[str, Any]:
+    """The diagnosis as it stands in JSON."""
+    first = found.first
+    return {
+        "first": None if first is None else first.tensor,
+        "notes": list(found.notes),
+        "tensors": [_tensor(each) for each in found.findings],
+    }
+
+
+def _tensor(each: TensorFinding) -> dict[str, Any]:
+    told = each.meant
+    return {
+        "operator": each.operator,
+        "op": each.op,
+        "tensor": each.tensor,
+        "name": each.name,
+        "nearest": each.rules or None,
+        "count": each.count,
+        "new": each.wrong,
+        "differing": each.differing,
+        "by_rules": dict(each.by_rules),
+        "kind": None if told is None else told.kind,
+        "text": None if told is None else told.text,
+        "new_so_read": None if told is None else told.wrong,
+        "in_the_dump_alone": each.in_the_dump_alone,
+        "why": each.why,
+    }
+
+
+def device_text(found: Diagnosis) -> Iterator[str]:
+    """The finding in sentences: the first operator, what becomes of it, and how the dump was read."""
+    first = found.first
+    known = [each for each in found.findings if not each.why]
+    if first is None:
+        yield f"all {len(known)} tensors are what the device's own inputs give"
+    else:
+        yield f"first: {_first(first)}"
+        behind = known[known.index(first) + 1 :]
+        if behind:
+            new = [each for each in behind if each.wrong]
+            inherit = sum(1 for each in behind if not each.wrong and each.differing)
+            clean = len(behind) - len(new) - inherit
+            where = f" (at {', '.join(f'#{each.operator} {each.op}' for each in new)})" if new else ""
+            yield (
+                f"behind it: {len(new)} tensors with something new{where}, {inherit} that inherit and add nothing, "
+                f"{clean} as they should be"
+            )
+    yield from found.notes
+
+
+def _first(each: TensorFinding) -> str:
+    assert each.meant is not None
+    text = (
+        f"#{each.operator} {each.op} {each.name!r}: {each.wrong:,} of {each.count:,} elements are not what the "
+        f"device's own inputs give by the rules of {each.rules}, the nearest; {_what(each)}"
+    )
+    if each.in_the_dump_alone:
+        text += "; what comes behind was computed from the right values, so the dump is wrong here, not the device"
+    return text
+
+
+def _what(each: TensorFinding) -> str:
+    told = each.meant
+    if told is None:
+        return each.why
+    if told.kind == "rounding":
+        return f"rounding, {told.text}"
+    if told.kind == "reading":
+        return f"{told.text}: so read, {told.wrong:,} differ"
+    return told.text
+
+
+def device_table(found: Diagnosis) -> Table:
+    """Every tensor of the dump in the order of computation."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name in ("op", "tensor", "nearest", "what it is") else "right")
+    for each in found.findings:
+        name = each.name if len(each.name) <= NAME_AT_MOST else "…" + each.name[1 - NAME_AT_MOST :]
+        cells = (
+            str(each.operator),
+            each.op,
+            name,
+            each.rules,
+            f"{each.count:,}",
+            f"{each.wrong:,}",
+            f"{each.differing:,}",
+        )
+        table.add_row(*map(printable, cells), printable(_what(each)), style="red" if each.wrong else None)
+    return table
