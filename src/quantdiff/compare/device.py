@@ -12,13 +12,12 @@ from dataclasses import dataclass, field, replace
 from quantdiff.graph import Graph, Model, Operator
 from quantdiff.load.dumps.readings import Meant, meant, wrong_elements
 from quantdiff.quant import Array
+from quantdiff.run.recorded import RecordedRuntime
 from quantdiff.sim.graph.chains import Outcome, attempt, fed_alike, simulate_each
 from quantdiff.sim.graph.simulator import Missing, missing_inputs
 from quantdiff.sim.runtime import Runtime
 
 Values = dict[int, Array]
-LOST = ("constant", "samples", "overwritten", "unknown")
-"""Kinds of ``Meant`` of which the device may have computed on other values than it shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,8 @@ class TensorFinding:
         wrong: those that are not what the device's own inputs give.
         differing: those that are not what the file gives from its inputs on: inherited, and new.
         meant: why they are wrong, as far as that can be told; None where none are, or the operator is not simulated.
-        in_the_dump_alone: operators behind it fit the right values: it was read wrongly, not computed wrongly.
+        passed_on: whether operators behind it were computed from these values; False: from the right ones, so that it
+            was read wrongly, not computed wrongly; None where nothing tells.
         why: where the simulator lacks the operator.
         by_rules: wrong elements by each runtime's rules.
     """
@@ -47,7 +47,7 @@ class TensorFinding:
     wrong: int
     differing: int
     meant: Meant | None = None
-    in_the_dump_alone: bool = False
+    passed_on: bool | None = None
     why: str = ""
     by_rules: Mapping[str, int] = field(default_factory=dict)
 
@@ -67,23 +67,26 @@ class Diagnosis:
 
 @dataclass(slots=True)
 class Walk:
-    """What is held by each runtime's rules: of the device, and what belongs there where that is lost."""
+    """What is held by each runtime's rules: of the device as it is meant, and the other thing that it may have had.
+
+    ``right_is_other``: for each tensor that is wrong, whether the right values are that other thing.
+    """
 
     graph: Graph
     subgraphs: Sequence[Graph]
     recorded: Mapping[int, Array]
     held: dict[Runtime, Values]
-    right: dict[Runtime, Values]
+    other: dict[Runtime, Values]
     clean: Mapping[Runtime, Mapping[int, Array]]
-    doubtful: dict[int, int] = field(default_factory=dict)
-    excused: set[int] = field(default_factory=set)
+    right_is_other: dict[int, bool] = field(default_factory=dict)
+    passed_on: dict[int, bool] = field(default_factory=dict)
 
     def step(self, operator: Operator) -> list[TensorFinding]:
         """One operator on what the device had, and where that is doubtful on what belongs there."""
         given = self._outcomes(operator, self.held)
         beside: dict[Runtime, Outcome] = {}
-        if any(i in right for right in self.right.values() for i in operator.inputs):
-            beside = self._outcomes(operator, {r: held | self.right[r] for r, held in self.held.items()})
+        if any(i in other for other in self.other.values() for i in operator.inputs):
+            beside = self._outcomes(operator, {r: held | self.other[r] for r, held in self.held.items()})
         found = list[TensorFinding]()
         for place, index in enumerate(operator.outputs):
             ours, own = _arrays(given, place), _arrays(beside, place)
@@ -93,7 +96,7 @@ class Walk:
                 for rules, array in ours.items():
                     self.held[rules][index] = array
                 for rules, array in own.items():
-                    self.right[rules][index] = array
+                    self.other[rules][index] = array
         return found
 
     def _outcomes(self, operator: Operator, held: Mapping[Runtime, Values]) -> dict[Runtime, Outcome]:
@@ -125,34 +128,56 @@ class Walk:
             why = next((o.why for o in given.values() if isinstance(o, Missing)), "its shape is another one")
             return TensorFinding(operator.index, operator.op, index, tensor.label, "", device.size, 0, 0, why=why)
         counts = [wrong_elements(device, array) for _, array, _ in candidates]
-        best = counts.index(min(counts))
-        _, expected, on_right = candidates[best]
+        told = self._told(operator, index, candidates) if min(counts) else [None] * len(counts)
+        left = [
+            count if each is None or each.wrong is None else each.wrong
+            for count, each in zip(counts, told, strict=True)
+        ]
+        best = left.index(min(left))
         by_rules = dict[str, int]()
-        for (rules, _, _), count in zip(candidates, counts, strict=True):
+        for (rules, _, _), count in zip(candidates, left, strict=True):
             by_rules[rules.value] = min(count, by_rules.get(rules.value, count))
-        if on_right:
-            self._excuse(operator)
-        told = meant(device, expected, self._others(operator, index)) if counts[best] else None
-        self._keep(index, device, told, own if on_right else ours)
-        if told is not None and told.kind in LOST:
-            self.doubtful[index] = operator.index
+        by_side = {
+            side: min(n for n, (_, _, its) in zip(counts, candidates, strict=True) if its is side)
+            for side in {its for _, _, its in candidates}
+        }
+        if len({*by_side.values()}) > 1:
+            self._follow(operator, on_other=candidates[best][2])
+        self._keep(index, told[best], own if candidates[best][2] else ours)
+        wrong = counts[best]
         return TensorFinding(
-            operator.index, operator.op, index, tensor.label, "", device.size, counts[best], 0, told, by_rules=by_rules
+            operator.index, operator.op, index, tensor.label, "", device.size, wrong, 0, told[best], by_rules=by_rules
         )
 
-    def _keep(self, index: int, device: Array, told: Meant | None, expected: Mapping[Runtime, Array]) -> None:
-        """What the operators behind it are fed with."""
-        for rules, held in self.held.items():
-            held[index] = device if told is None or told.values is None else told.values
-            if told is not None and told.kind in LOST and rules in expected:
-                self.right[rules][index] = expected[rules]
+    def _told(
+        self, operator: Operator, index: int, candidates: Sequence[tuple[Runtime, Array, bool]]
+    ) -> list[Meant | None]:
+        """Why the tensor is not what is expected, for each way to expect it; equal arrays are one."""
+        known, others = dict[int, Meant](), self._others(operator, index)
+        return [
+            known.setdefault(id(a), known.get(id(a)) or meant(self.recorded[index], a, others))
+            for _, a, _ in candidates
+        ]
 
-    def _excuse(self, operator: Operator) -> None:
-        """The operator fits the right values: those that it reads were lost on the way to us only."""
+    def _keep(self, index: int, told: Meant | None, expected: Mapping[Runtime, Array]) -> None:
+        """What the operators behind it are fed with: as it is meant, and the other thing that it may have been."""
+        device = self.recorded[index]
+        read = device if told is None or told.values is None else told.values
+        for rules, held in self.held.items():
+            held[index] = read
+            if read is not device:
+                self.other[rules][index] = device
+            elif told is not None and rules in expected:
+                self.other[rules][index] = expected[rules]
+        if told is not None:
+            self.right_is_other[index] = read is device
+
+    def _follow(self, operator: Operator, *, on_other: bool) -> None:
+        """The operator fits one side alone, so this is what the device had of the wrong tensors that it reads."""
         waiting = list(operator.inputs)
         for index in waiting:  # grows while it is walked
-            if index in self.doubtful:
-                self.excused.add(index)
+            if index in self.right_is_other:
+                self.passed_on.setdefault(index, self.right_is_other[index] is not on_other)
             elif index >= 0 and index not in self.recorded and (maker := self.graph.producer(index)) is not None:
                 waiting += [i for i in maker.inputs if i not in waiting]
 
@@ -163,13 +188,13 @@ class Walk:
         for maker in self.graph.operators:
             for each in maker.outputs:
                 if each != index and not self.graph.tensors[each].is_constant:
-                    name = f"{self.graph.tensors[each].label!r} (#{maker.index} {maker.op}, {_when(maker, operator)})"
+                    name = f"tensor {each} (#{maker.index} {maker.op}, {_when(maker, operator)})"
                     if each in self.recorded:
                         found[name] = self.recorded[each]
                     elif each in clean:
                         found[name] = clean[each]
         for each in self.graph.inputs:
-            found[f"the input {self.graph.tensors[each].label!r}"] = clean[each]
+            found[f"the input (tensor {each})"] = clean[each]
         return found
 
 
@@ -179,6 +204,13 @@ def _when(maker: Operator, operator: Operator) -> str:
 
 def _arrays(outcomes: Mapping[Runtime, Outcome], place: int) -> dict[Runtime, Array]:
     return {rules: each[place] for rules, each in outcomes.items() if not isinstance(each, Missing)}
+
+
+def diagnose_device(model: Model, inputs: Sequence[Array], device: RecordedRuntime) -> Diagnosis:
+    """What a dump shows, by the rules that it names or by all that there are; raises as ``RecordedRuntime.attend``."""
+    rules = device.rules
+    found = diagnose(model, inputs, device.recorded(model, inputs), list(Runtime) if rules is None else [rules])
+    return Diagnosis(found, device.read_as(model))
 
 
 def diagnose(
@@ -213,5 +245,4 @@ def _with_clean(found: TensorFinding, walk: Walk, nearest: Runtime) -> TensorFin
     best = min(found.by_rules.values(), default=0)
     fitting = [name for name, wrong in found.by_rules.items() if wrong == best]
     rules = nearest.value if nearest.value in fitting else next(iter(fitting), "")
-    excused = found.tensor in walk.excused
-    return replace(found, rules=rules, differing=differing, in_the_dump_alone=excused)
+    return replace(found, rules=rules, differing=differing, passed_on=walk.passed_on.get(found.tensor))

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from quantdiff.bitwise import shared
 from quantdiff.compare.by_operator import Compared, compare_operators, tally
-from quantdiff.compare.device import Diagnosis, diagnose
+from quantdiff.compare.device import diagnose_device
 from quantdiff.compare.verdict import OperatorResult, Verdict, Verification
 from quantdiff.errors import BadData, RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Graph, Model
@@ -176,11 +176,10 @@ def _by_shape(model: Model) -> dict[Runtime, str]:
 
 def _of_device(model: Model, inputs: Sequence[Array], device: RecordedRuntime) -> Verdict:
     """What a dump shows, by the rules that it names or by all that there are."""
-    rules, recorded = device.rules, device.recorded(model, inputs)
-    found = diagnose(model, inputs, recorded, list(Runtime) if rules is None else [rules])
-    known = [each for each in found if not each.why]
+    rules, found = device.rules, diagnose_device(model, inputs, device)
+    known = [each for each in found.findings if not each.why]
     operators = tuple(OperatorResult(each.operator, each.op, each.rules, each.count, each.wrong) for each in known)
-    missing = tuple(Missing(each.operator, each.op, each.why) for each in found if each.why)
+    missing = tuple(Missing(each.operator, each.op, each.why) for each in found.findings if each.why)
     ends = [each for each in known if each.tensor in model.main.outputs]
     wrong = any(each.wrong for each in known)
     return Verdict(
@@ -190,7 +189,7 @@ def _of_device(model: Model, inputs: Sequence[Array], device: RecordedRuntime) -
         chain_count=sum(each.count for each in ends),
         chain_mismatches=sum(each.differing for each in ends),
         doubt="" if rules is None else doubt(entry_of(rules.value).package, device.versions, device.machine),
-        device=Diagnosis(found, device.read_as(model)),
+        device=found,
     )
 
 

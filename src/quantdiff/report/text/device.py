@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -39,7 +39,7 @@ def _tensor(each: TensorFinding) -> dict[str, Any]:
         "kind": None if told is None else told.kind,
         "text": None if told is None else told.text,
         "new_so_read": None if told is None else told.wrong,
-        "in_the_dump_alone": each.in_the_dump_alone,
+        "passed_on": each.passed_on,
         "why": each.why,
     }
 
@@ -54,25 +54,35 @@ def device_text(found: Diagnosis) -> Iterator[str]:
         yield f"first: {_first(first)}"
         behind = known[known.index(first) + 1 :]
         if behind:
-            new = [each for each in behind if each.wrong]
-            inherit = sum(1 for each in behind if not each.wrong and each.differing)
-            clean = len(behind) - len(new) - inherit
-            where = f" (at {', '.join(f'#{each.operator} {each.op}' for each in new)})" if new else ""
-            yield (
-                f"behind it: {len(new)} tensors with something new{where}, {inherit} that inherit and add nothing, "
-                f"{clean} as they should be"
-            )
+            yield f"behind it, of {len(behind)} tensors: {', '.join(_behind(behind))}"
     yield from found.notes
+
+
+def _behind(behind: Sequence[TensorFinding]) -> Iterator[str]:
+    new = [each for each in behind if each.wrong]
+    inherit = sum(1 for each in behind if not each.wrong and each.differing)
+    if new:
+        yield f"{len(new)} add something new ({', '.join(f'#{each.operator} {each.op}' for each in new)})"
+    if inherit:
+        yield f"{inherit} inherit what came before and add nothing"
+    if right := len(behind) - len(new) - inherit:
+        yield f"{right} as they should be"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_AT_MOST else "…" + name[1 - NAME_AT_MOST :]
 
 
 def _first(each: TensorFinding) -> str:
     assert each.meant is not None
     text = (
-        f"#{each.operator} {each.op} {each.name!r}: {each.wrong:,} of {each.count:,} elements are not what the "
+        f"#{each.operator} {each.op} (tensor {each.tensor}): {each.wrong:,} of {each.count:,} elements are not what the "
         f"device's own inputs give by the rules of {each.rules}, the nearest; {_what(each)}"
     )
-    if each.in_the_dump_alone:
-        text += "; what comes behind was computed from the right values, so the dump is wrong here, not the device"
+    if each.passed_on:
+        text += "; what comes behind was computed from these values: the device had them"
+    if each.passed_on is False:
+        text += "; what comes behind was computed from the right values: the dump is wrong here, not the device"
     return text
 
 
