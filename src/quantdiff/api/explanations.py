@@ -98,10 +98,8 @@ def explain_opened(
             found, failures = _against(replace(question, single=asked.single), pair, settings, progress, asked.tell)
     made_by = {"command": "explain", "samples": len(batch), "versions": versions()}
     artifacts = {**pair.artifacts, "data": batch.source}
-    found = [
-        replace(each, made_by=made_by, artifacts=artifacts, of_the_data=told + device_notes(pair, batch))
-        for each in found
-    ]
+    told += device_notes(pair, batch)
+    found = [replace(each, made_by=made_by, artifacts=artifacts, of_the_data=told) for each in found]
     return Explanations(tuple(found), tuple(failures))
 
 

@@ -144,7 +144,11 @@ def _one_way(device: Array, expected: Array) -> list[tuple[str, Array]]:
         offset = int(values[counts.argmax()])
         if abs(offset) > STEPS:
             ends = np.iinfo(device.dtype)
+            cut = (expected.astype(np.int64) + offset).clip(
+                ends.min, ends.max
+            ) == device  # the range may have cut it off
             moved = (device.astype(np.int64) - offset).clip(ends.min, ends.max).astype(device.dtype)
+            moved = np.where(cut, expected, moved)
             found.append((f"every integer moved by {offset:+d}, as another zero point does", moved))
     return found
 

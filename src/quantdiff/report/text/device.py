@@ -10,8 +10,7 @@ from rich.table import Table
 from quantdiff.compare.device import Diagnosis, TensorFinding
 from quantdiff.report.plain import printable
 
-COLUMNS = ("#", "op", "tensor", "nearest", "elements", "new", "in all", "what it is")
-NAME_AT_MOST = 32
+COLUMNS = ("#", "op", "tensor", "nearest", "elements", "new", "in all", "kind")
 
 
 def device_document(found: Diagnosis) -> dict[str, Any]:
@@ -69,15 +68,11 @@ def _behind(behind: Sequence[TensorFinding]) -> Iterator[str]:
         yield f"{right} as they should be"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= NAME_AT_MOST else "…" + name[1 - NAME_AT_MOST :]
-
-
 def _first(each: TensorFinding) -> str:
     assert each.meant is not None
     text = (
-        f"#{each.operator} {each.op} (tensor {each.tensor}): {each.wrong:,} of {each.count:,} elements are not what the "
-        f"device's own inputs give by the rules of {each.rules}, the nearest; {_what(each)}"
+        f"#{each.operator} {each.op} (tensor {each.tensor}): {each.wrong:,} of {each.count:,} elements are not what "
+        f"the device's own inputs give by the rules of {each.rules}, the nearest; {_what(each)}"
     )
     if each.passed_on:
         text += "; what comes behind was computed from these values: the device had them"
@@ -101,17 +96,10 @@ def device_table(found: Diagnosis) -> Table:
     """Every tensor of the dump in the order of computation."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("op", "tensor", "nearest", "what it is") else "right")
+        table.add_column(name, justify="left" if name in ("op", "nearest", "kind") else "right")
     for each in found.findings:
-        name = each.name if len(each.name) <= NAME_AT_MOST else "…" + each.name[1 - NAME_AT_MOST :]
-        cells = (
-            str(each.operator),
-            each.op,
-            name,
-            each.rules,
-            f"{each.count:,}",
-            f"{each.wrong:,}",
-            f"{each.differing:,}",
-        )
-        table.add_row(*map(printable, cells), printable(_what(each)), style="red" if each.wrong else None)
+        kind = "not simulated" if each.why else "" if each.meant is None else each.meant.kind
+        counts = f"{each.count:,}", f"{each.wrong:,}", f"{each.differing:,}"
+        cells = str(each.operator), printable(each.op), str(each.tensor), each.rules, *counts, kind
+        table.add_row(*cells, style="red" if each.wrong else None)
     return table
