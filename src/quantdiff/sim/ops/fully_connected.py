@@ -20,7 +20,7 @@ from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import requantization
-from quantdiff.sim.rounding.scales import check_8_bit, float_product_scale, product_scale
+from quantdiff.sim.rounding.scales import by_xnnpack, check_8_bit, float_product_scale, product_scale
 from quantdiff.sim.rounding.wide import has_int64_sum, is_wide, round_sum, symmetric
 from quantdiff.sim.runtime import Runtime
 
@@ -29,6 +29,8 @@ ROUNDING = {
     Runtime.BUILTIN: Rounding.RUY,
     Runtime.XNNPACK: Rounding.XNNPACK,
     Runtime.TFLM: Rounding.GEMMLOWP,
+    Runtime.XNNPACK_ARM64: Rounding.SINGLE,
+    Runtime.BUILTIN_ARM64: Rounding.NEON,
 }
 WRAPS_AT = 2**26
 
@@ -91,6 +93,6 @@ def accumulate(node: Node, x: Array, w: Array) -> Array:
 
 def effective_scale(node: Node, runtime: Runtime) -> Array:
     """The multiplier; ``builtin`` per tensor rounds ``s_x · s_w`` to float32 on the way."""
-    if runtime is Runtime.BUILTIN and scale_of(node.at(1)).ndim == 0:
+    if runtime.family is Runtime.BUILTIN and scale_of(node.at(1)).ndim == 0:
         return float_product_scale(node)
-    return product_scale(node, ROUNDING[runtime])
+    return product_scale(node, Rounding.XNNPACK if by_xnnpack(runtime) else Rounding.DOUBLE)

@@ -42,8 +42,10 @@ MAX_PARTS = 5
 """Inputs that CONCATENATION may have."""
 
 
-def kernel_of(node: Node, runtime: Runtime) -> Runtime:
+def kernel_of(node: Node, runtime: Runtime, fed: Node | None = None) -> Runtime:
     """The runtime whose kernel computes this operator when the model runs on ``runtime``.
+
+    ``fed`` is the node with the shapes that run, where these are not the file's.
 
     What the delegate unpacks when it is set up, it unpacks by LiteRT's optimized kernels (``quantization_util.cc``).
     On ARM64 it is the kernel of x86-64 wherever both give the same bits (``sim/arm64.py``).
@@ -51,7 +53,7 @@ def kernel_of(node: Node, runtime: Runtime) -> Runtime:
     kernel = runtime.family
     if kernel is Runtime.XNNPACK and (not taken(node) or _unpacks(node)):
         kernel = Runtime.BUILTIN
-    return ARM64[kernel] if runtime.on_arm64 and differs(node, kernel) else kernel
+    return ARM64[kernel] if runtime.on_arm64 and differs(fed or node, kernel) else kernel
 
 
 def taken(node: Node) -> bool:
