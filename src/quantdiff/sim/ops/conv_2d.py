@@ -51,7 +51,8 @@ def conv_2d(
     if is_wide(node):
         refuse_weights_off_zero(node)
         acc = accumulate(node, x, w)
-        return tuple(from_16_bits(node, acc, bias, runtime, rounding_of(runtime, groups)) for runtime in runtimes)
+        roundings = {r: Rounding.SINGLE if r is Runtime.BUILTIN_ARM64 else rounding_of(r, groups) for r in runtimes}
+        return tuple(from_16_bits(node, acc, bias, *each) for each in roundings.items())
     check_8_bit(node)
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
     rules = convolution_rules(node, {r: rounding_of(r, groups) for r in runtimes}, w.shape[0])

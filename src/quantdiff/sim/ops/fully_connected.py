@@ -32,6 +32,7 @@ ROUNDING = {
     Runtime.XNNPACK_ARM64: Rounding.SINGLE,
     Runtime.BUILTIN_ARM64: Rounding.NEON,
 }
+ROUNDING_16 = {Runtime.BUILTIN: Rounding.RUY, Runtime.BUILTIN_ARM64: Rounding.SINGLE}
 WRAPS_AT = 2**26
 
 
@@ -77,8 +78,8 @@ def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime) -
     wide, unsaid = has_int64_sum(node, 2), node.option("quantized_bias_type", "FLOAT32") == "FLOAT32"
     rounding = Rounding.GEMMLOWP if runtime is Runtime.TFLM else Rounding.DOUBLE
     scale = product_scale(node, rounding)
-    if runtime is Runtime.BUILTIN and symmetric(node) and (not wide or (bias is None and unsaid)):
-        rounding, wide, scale = Rounding.RUY, False, effective_scale(node, runtime)
+    if runtime.family is Runtime.BUILTIN and symmetric(node) and (not wide or (bias is None and unsaid)):
+        rounding, wide, scale = ROUNDING_16[runtime], False, effective_scale(node, runtime)
     y = round_sum(acc, bias, scale, rounding, wide)
     return y.clip(*clamp_of(node, runtime)).astype(np.int16)
 
