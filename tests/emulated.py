@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from quantdiff.quant import Array
-from quantdiff.run.emulation import command
+from quantdiff.run import emulation
 
 SERVER = """
 import pickle, struct, sys
@@ -64,5 +64,7 @@ def run(model: bytes, feeds: Sequence[Array], runtime: str) -> tuple[list[Array]
 
 @cache
 def _server() -> subprocess.Popen[bytes]:
-    line = command("arm64")
-    return subprocess.Popen([*line, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr)
+    folder = emulation.root()
+    assert folder is not None, f"nothing emulates ARM64 here: {emulation.BRINGS}"
+    server = f"import sys; sys.path.insert(0, {str(folder / emulation.SITE)!r})\n{SERVER}"
+    return subprocess.Popen([*emulation.python(folder), "-c", server], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr)

@@ -27,6 +27,11 @@ class Runtime(Enum):
         return Runtime(self.value.partition("@")[0])
 
     @property
+    def neighbours(self) -> tuple[Runtime, ...]:
+        """The runtimes of its architecture, itself too."""
+        return tuple(each for each in Runtime if each.on_arm64 == self.on_arm64)
+
+    @property
     def on_arm64(self) -> bool:
         """Whether these are the rules of ARM64."""
         return self.value.endswith("@arm64")
