@@ -12,7 +12,8 @@ PROCESSOR = "cortex-a76"
 """What is emulated. Others gave the same integers, but uint8 on XNNPACK may know its oldest ones."""
 PYTHON, SITE, EMULATOR, COMPLETE = "usr/bin/python3", "site", "emulator", "complete"
 """What lies in the folder; ``COMPLETE`` is the last thing that is made."""
-WORKER = """import sys, runpy
+WORKER = """import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 sys.path[:0] = sys.argv[1:]
 runpy.run_module("quantdiff.run.worker", run_name="__main__")"""
 BRINGS = "quantdiff runtimes --fetch arm64"

@@ -19,6 +19,7 @@ WORDS = "its last bits on ARM64, where its kernel is another one, are not known"
 LITERT = (Runtime.BUILTIN, Runtime.REFERENCE)
 PROJECTION, NORM = 16, 20
 """Where an LSTM has the weights of its projection, and those of the first norm."""
+OF_FLOATS = "LEAKY_RELU MAXIMUM MINIMUM NEG PRELU REDUCE_MAX REDUCE_MIN RELU RELU6 SQRT".split()
 GEMV_UNITS, GEMV_DEPTH = 4, 8
 """Sizes from which ``cpu_backend_gemm_custom_gemv.h`` multiplies with a single row, rounding as on x86-64."""
 
@@ -117,7 +118,7 @@ DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     (Runtime.BUILTIN, "SOFTMAX"): _eight_bit,
     (Runtime.BUILTIN, "DEQUANTIZE"): lambda node: True,
     **_each((Runtime.XNNPACK,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"), _unsigned),
-    **_each((Runtime.XNNPACK,), ("RELU", "RELU6", "LEAKY_RELU", "PRELU", "NEG"), _real),
+    **_each((Runtime.XNNPACK,), OF_FLOATS, _real),
     **_each((Runtime.XNNPACK,), ("ADD", "SUB", "DIV"), _clamped_at_0),
     (Runtime.XNNPACK, "MUL"): lambda node: _eight_bit(node) or _clamped_at_0(node),
     **_each(LITERT, ("RELU",), _real),
@@ -134,7 +135,7 @@ UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each((Runtime.REFERENCE,), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
     **_each((Runtime.BUILTIN,), ("ELU", "LOG_SOFTMAX"), _real),
     **_each((Runtime.BUILTIN,), ("ADD", "MUL"), _clamped_at_0),
-    **_each((Runtime.XNNPACK,), ("MAXIMUM", "MINIMUM", "REDUCE_MAX", "REDUCE_MIN", "SUM", "SQRT", "RSQRT"), _real),
+    **_each((Runtime.XNNPACK,), ("SUM", "RSQRT"), _real),
     **_each(LITERT, ("RESIZE_BILINEAR",), _real_or_unsigned),
     **_each(LITERT, ("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), _rare_cell),
     (Runtime.XNNPACK, "RESIZE_BILINEAR"): _real,

@@ -41,6 +41,8 @@ def rounded_once(node: Node, x: Array, *, runtime: Runtime) -> Array:
         raise NoKernel(f"type {node.x.dtype}, quantized")
     if runtime is Runtime.XNNPACK and node.operator.op == "SQRT":
         raise NoKernel("XNNPACK refines an estimate and may miss the last bit")
+    if node.operator.op == "SQRT" and runtime.on_arm64:  # an instruction
+        return np.sqrt(flushed(x))
     if node.operator.op == "ABS":  # a mask, in XNNPACK too
         return np.abs(x)
     if node.operator.op == "NEG" and runtime.on_arm64:  # the sign bit alone
