@@ -16,9 +16,11 @@ from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of
 
 WORDS = "its last bits on ARM64, where its kernel is another one, are not known"
+SIGN = "a sum of 0, whose sign on ARM64 is not known"
 LITERT = (Runtime.BUILTIN, Runtime.REFERENCE)
-PROJECTION, NORM = 16, 20
-"""Where an LSTM has the weights of its projection, and those of the first norm."""
+PROJECTION, NORMS = 16, range(20, 24)
+"""Where an LSTM has the weights of its projection, and those of its norms."""
+HYBRID = ("int8", "uint8", "int4", "int2")
 OF_FLOATS = "LEAKY_RELU MAXIMUM MINIMUM NEG PRELU REDUCE_MAX REDUCE_MIN RELU RELU6 SQRT".split()
 GEMV_UNITS, GEMV_DEPTH = 4, 8
 """Sizes from which ``cpu_backend_gemm_custom_gemv.h`` multiplies with a single row, rounding as on x86-64."""
@@ -76,8 +78,17 @@ def _unsigned(node: Node) -> bool:
     return _is(node, "uint8")
 
 
+def _real_or_hybrid(node: Node) -> bool:
+    return node.y.dtype == "float32"
+
+
+def _hybrid(node: Node) -> bool:
+    """Float activations on stored integers."""
+    return _real_or_hybrid(node) and any(t is not None and t.dtype in HYBRID for t in node.inputs)
+
+
 def _real(node: Node) -> bool:
-    return all(t is None or t.dtype == "float32" for t in (*node.inputs[:2], node.y))
+    return _real_or_hybrid(node) and not _hybrid(node)
 
 
 def _clamped_at_0(node: Node) -> bool:
@@ -89,17 +100,9 @@ def _by_table(node: Node) -> bool:
     return _is(node, "uint8", "int16")
 
 
-def _hybrid(node: Node) -> bool:
-    return node.x.dtype == "float32" and node.at(1).dtype in ("int8", "uint8", "int4", "int2")
-
-
-def _real_or_hybrid(node: Node) -> bool:
-    return _real(node) or _hybrid(node)
-
-
 def _rare_cell(node: Node) -> bool:
     """A cell with a projection or with layer normalization."""
-    return any(k < len(node.inputs) and node.inputs[k] is not None for k in (PROJECTION, NORM))
+    return any(k < len(node.inputs) and node.inputs[k] is not None for k in (PROJECTION, *NORMS))
 
 
 def _real_or_unsigned(node: Node) -> bool:

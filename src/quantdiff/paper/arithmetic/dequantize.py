@@ -27,7 +27,9 @@ def dequantize(case: Case, at: Position) -> Sheet:
     y = Operand("y", case.node.y.name, case.node.y.dtype, None, None, at)
     if case.runtime.family is Runtime.BUILTIN and in_body(case, at, VECTOR):
         steps = _in_vectors(operands[0], scale, case.runtime)
-        rule = "a float32 product and a float32 sum" if len(steps) == ROUNDED_TWICE else "a fused multiply-add in float32"
+        rule = (
+            "a float32 product and a float32 sum" if len(steps) == ROUNDED_TWICE else "a fused multiply-add in float32"
+        )
         return Sheet((*operands, y), steps, rule=rule)
     single = case.runtime is Runtime.XNNPACK
     real = np.float32(whole) * scale if single else np.float32(np.float64(scale) * whole)

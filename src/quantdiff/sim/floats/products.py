@@ -19,7 +19,8 @@ from quantdiff.sim.floats.eigen import LANES
 from quantdiff.sim.floats.eigen_products import in_four_sums, in_one_sum
 from quantdiff.sim.floats.eigen_products import product as eigen_product
 from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add, multiply_add
-from quantdiff.sim.node import Node
+from quantdiff.sim.arm64 import SIGN
+from quantdiff.sim.node import Node, NoKernel
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of, pad_image, windows
 from quantdiff.sim.xnnpack.dwconv_tile import TILES, unused_taps
@@ -159,4 +160,7 @@ def in_order(pairs: Iterable[tuple[Array, Array]], offset: Array, runtime: Runti
     rounded = depth // COMPILED * COMPILED
     for k, (a, b) in enumerate(pairs):
         total = total + a * b if k % depth < rounded else multiply_add(a, b, total, runtime)
-    return total + offset
+    total = total + offset
+    if runtime.on_arm64 and np.any(total == 0):
+        raise NoKernel(SIGN)
+    return total
