@@ -12,9 +12,9 @@ from written_models import Op, Sub, T, write_model
 
 from quantdiff.compare.verification import load_and_verify
 from quantdiff.load.tflite import read_model
+from quantdiff.run.runtimes import RUNTIMES
 from quantdiff.sim.graph.chains import compare_rounding, simulate_each
 from quantdiff.sim.graph.simulator import simulate
-from quantdiff.run.runtimes import RUNTIMES
 from quantdiff.sim.runtime import Runtime
 
 FRAMES, CHANNELS = 3, 40

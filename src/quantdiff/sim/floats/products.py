@@ -15,11 +15,11 @@ from itertools import product
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.arm64 import SIGN
 from quantdiff.sim.floats.eigen import LANES
 from quantdiff.sim.floats.eigen_products import in_four_sums, in_one_sum
 from quantdiff.sim.floats.eigen_products import product as eigen_product
 from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add, multiply_add
-from quantdiff.sim.arm64 import SIGN
 from quantdiff.sim.node import Node, NoKernel
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of, pad_image, windows
