@@ -53,6 +53,10 @@ class BadConfiguration(QuantdiffError):
     """A ``quantdiff.toml`` or ``pyproject.toml`` that says something else than how workers are started."""
 
 
+class RootNotMade(QuantdiffError):
+    """The folder with Python and LiteRT for another architecture cannot be made."""
+
+
 class NotSimulated(QuantdiffError):
     """The simulator has no rules for the runtime asked for."""
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
 from quantdiff.quant import Array
+from quantdiff.sim.arm64 import refuse_unknown
 from quantdiff.sim.enclosures import ENCLOSURES, Enclosure, joined
 from quantdiff.sim.node import Node, NoKernel, fitting, node_of
 from quantdiff.sim.registry import Kernel, kernels
@@ -144,9 +145,9 @@ def _prepared(
             raise NoKernel("complex numbers")
         count = max((len(array) for array in held if array is not None), default=1)
         feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
-        ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
-        node = _as_fed(node, held)
-        return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
+        fed = _as_fed(node, held)
+        ran_by = {runtime: kernel_of(node, runtime, fed) for runtime in runtimes}
+        return Call(fed, kernel, feeds, ran_by, count, together(fed, kernel, feeds))
 
 
 def _as_fed(node: Node, held: Sequence[Array | None]) -> Node:
@@ -203,6 +204,8 @@ def _stored(tensor: Tensor) -> Array | None:
 
 def _results(call: Call, arguments: Sequence[Array | None]) -> Results:
     function = call.kernel.function
+    for runtime in call.runtimes:
+        refuse_unknown(call.node, runtime)
     if not call.kernel.shared:
         return [_outputs(function(call.node, *arguments, runtime=runtime)) for runtime in call.runtimes]
     results = function(call.node, *arguments, runtimes=call.runtimes)
