@@ -1,0 +1,192 @@
+"""Every rule held against one operator of a device, fed with the device's own inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from quantdiff.graph import Graph, Operator
+from quantdiff.identify.contested import Scaled, ways_of
+from quantdiff.quant import Array
+from quantdiff.sim.device import REAL, ended, kind_of, real_steps
+from quantdiff.sim.graph.chains import attempt
+from quantdiff.sim.graph.operators import run_operator_on_each
+from quantdiff.sim.graph.simulator import Missing, missing_inputs
+from quantdiff.sim.node import Node, NoKernel, node_of
+from quantdiff.sim.registry import Kernel, kernels
+from quantdiff.sim.rounding.exact_sums import exact_sums, has_sums
+from quantdiff.sim.rounding.scaling import all_endings
+from quantdiff.sim.runtime import Runtime
+
+Values = Mapping[int, Array]
+Number = int | float
+ELEMENTS_AT_ONCE = 2**20
+"""Output elements whose sums are in memory at once."""
+NEAR_TIE = 2.0**-12
+"""Steps: closer to where a real function changes its integer, a device that computes in float32 may go either way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An element that the device gives otherwise than the rule: the sample first; ``total`` is the exact sum there."""
+
+    element: tuple[int, ...]
+    device: Number
+    rule: Number
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A rule held against one operator: elements that contradict it, the first, and those too near a tie to judge."""
+
+    rule: str
+    mismatches: int = 0
+    example: Example | None = None
+    unjudged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorFits:
+    """One operator of the device: its kind, how many elements were compared, and every rule that could be tried."""
+
+    index: int
+    op: str
+    kind: str
+    count: int
+    fits: Mapping[str, Fit] = field(repr=False)
+
+
+def fits_of(graph: Graph, operator: Operator, held: Values, runtimes: Sequence[Runtime]) -> OperatorFits | Missing:
+    """How each rule fits what the device gave.
+
+    ``held`` are the device's tensors by index, samples along axis 0; ``runtimes`` those whose kernels are tried.
+    """
+    node = node_of(graph, operator)
+    absent = missing_inputs(graph, operator, held)
+    unread = [i for i in (*absent, *operator.outputs) if i not in held]
+    if unread:
+        return Missing(operator.index, operator.op, f"tensor {graph.tensors[unread[0]].name!r} was not recorded")
+    found: dict[str, Fit] = {}
+    count, why = 0, "no rule for it"
+    for start, part in _parts(operator, held):
+        theirs = [part[i] for i in operator.outputs]
+        count += sum(array.size for array in theirs)
+        for runtime, outcome in attempt(graph, operator, part, tuple(runtimes)).items():
+            if isinstance(outcome, Missing):
+                why = outcome.why
+            elif all(mine[:1].size == array[:1].size for mine, array in zip(outcome, theirs, strict=True)):
+                for mine, array in zip(outcome, theirs, strict=True):
+                    _count(found, runtime.value, np.broadcast_to(mine.reshape(len(mine), *array.shape[1:]), array.shape), array, start)
+        if has_sums(node):
+            _by_sums(graph, operator, part, theirs[0], found, start)
+        else:
+            _by_real(graph, operator, part, theirs[0], found, start)
+    if not found:
+        return Missing(operator.index, operator.op, why)
+    return OperatorFits(operator.index, operator.op, kind_of(node), count, found)
+
+
+def _parts(operator: Operator, held: Values) -> Iterator[tuple[int, Values]]:
+    """What the operator reads and gives, some samples after the others."""
+    mine = {i: held[i] for i in (*operator.inputs, *operator.outputs) if i in held}
+    samples = max((len(array) for array in mine.values()), default=1)
+    each = sum(held[i][:1].size for i in operator.outputs)
+    step = max(1, ELEMENTS_AT_ONCE // max(1, each))
+    for start in range(0, samples, step):
+        yield start, {i: array if len(array) == 1 < samples else array[start : start + step] for i, array in mine.items()}
+
+
+def _count(found: dict[str, Fit], rule: str, mine: Array, theirs: Array, start: int) -> None:
+    wrong = different(mine, theirs)
+    count = int(np.count_nonzero(wrong))
+    example = None
+    if count:
+        at = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
+        example = Example(_element(at, start), theirs[at].item(), mine[at].item())
+    add(found, Fit(rule, count, example))
+
+
+def add(found: dict[str, Fit], fit: Fit) -> None:
+    """Add what another part says of a rule."""
+    before = found.get(fit.rule, Fit(fit.rule))
+    found[fit.rule] = replace(
+        before,
+        mismatches=before.mismatches + fit.mismatches,
+        example=before.example or fit.example,
+        unjudged=before.unjudged + fit.unjudged,
+    )
+
+
+def different(mine: Array, theirs: Array) -> Array:
+    """Where two arrays are not the same bits; any NaN equals any other. Shapes: both alike, and the result."""
+    if mine.dtype.kind != "f" or theirs.dtype.kind != "f":
+        return np.asarray(mine != theirs)
+    same = (mine == theirs) & (np.signbit(mine) == np.signbit(theirs))
+    return np.asarray(~(same | (np.isnan(mine) & np.isnan(theirs))))
+
+
+def _element(at: Sequence[np.intp], start: int) -> tuple[int, ...]:
+    first, *rest = (int(i) for i in at)
+    return start + first, *rest
+
+
+def _by_sums(
+    graph: Graph, operator: Operator, part: Values, theirs: Array, found: dict[str, Fit], start: int
+) -> None:
+    """Every way to scale the exact sums; only where ways can differ is each of them computed."""
+    node = node_of(graph, operator)
+    scaled: list[Scaled] = []
+
+    def sums(node: Node, *inputs: Array | None, runtime: Runtime) -> Array:
+        del runtime
+        made = exact_sums(node, *inputs)
+        scaled[:] = [Scaled(made.scales, made.zero_point, made.clamp)]
+        return made.acc
+
+    try:
+        acc = _alone(graph, operator, part, sums)
+    except NoKernel:
+        return
+    if acc.shape[:1] != theirs.shape[:1] or acc[:1].size != theirs[:1].size:
+        return
+    acc = acc.reshape(theirs.shape)
+    for way, (count, at, value) in ways_of(node, acc, theirs, scaled[0]).items():
+        example = None
+        if count:
+            place = np.unravel_index(at, theirs.shape)
+            example = Example(_element(place, start), theirs[place].item(), value, int(acc[place]))
+        add(found, Fit(way, count, example))
+
+
+def _by_real(
+    graph: Graph, operator: Operator, part: Values, theirs: Array, found: dict[str, Fit], start: int
+) -> None:
+    """The real function with every ending."""
+    node = node_of(graph, operator)
+    try:
+        steps = _alone(graph, operator, part, lambda node, *inputs, runtime: real_steps(node, *inputs))
+        points = set(node.y.quant.zero_point) if node.y.quant else set()
+    except NoKernel:
+        return
+    if steps.shape != theirs.shape or len(points) != 1:
+        return
+    doubled = 2 * steps
+    near = np.abs(doubled - np.rint(doubled)) < 2 * NEAR_TIE
+    for ending in all_endings():
+        mine = ended(steps, node, ending)
+        wrong = mine != theirs
+        excused = wrong & near & (np.abs(mine.astype(np.int64) - theirs) <= 1)
+        shown = np.where(excused, theirs, mine)
+        _count(found, REAL + ending, shown, theirs, start)
+        add(found, Fit(REAL + ending, unjudged=int(np.count_nonzero(excused))))
+
+
+def _alone(graph: Graph, operator: Operator, part: Values, function: object) -> Array:
+    """What a function gives in place of the op's kernel."""
+    own = kernels().get(operator.op)
+    stand_in = Kernel(function, own.batched if own else False, shared=False)  # type: ignore[arg-type]
+    (y,) = run_operator_on_each(graph, operator, part, (Runtime.REFERENCE,), stand_in)[Runtime.REFERENCE]
+    return y
