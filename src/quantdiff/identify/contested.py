@@ -12,10 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.quant import Array
 from quantdiff.sim.node import Node, NoKernel
+from quantdiff.sim.rounding.exact_sums import POOL, clamp_behind, scales_of, zero_point_behind
 from quantdiff.sim.rounding.fixed_point import quantize_multiplier
-from quantdiff.sim.rounding.scaling import AFTER, MULTIPLIERS, SHIFTING, Way, all_endings, scale_sums, usual_scale
+from quantdiff.sim.rounding.scaling import (
+    AFTER,
+    DIVISION,
+    ENDINGS,
+    MULTIPLIERS,
+    SHIFTING,
+    Way,
+    scale_sums,
+    usual_scale,
+)
 
 RELATIVE = 2.0**-13
 """More than any multiplier loses, as a share of the scaled sum."""
@@ -23,16 +33,26 @@ RELATIVE = 2.0**-13
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """What the sums of an operator are multiplied by; see ``sim.rounding.exact_sums.ExactSums``."""
+    """What the sums of an operator are multiplied by, what is added then, and the bounds; ``ways`` is every way once."""
 
     scales: Mapping[str, Array]
     zero_point: int
     clamp: tuple[int, int]
+    ways: tuple[Way, ...]
 
 
-def ways_of(
-    node: Node, acc: Array, theirs: Array, scaled: Scaled
-) -> dict[str, tuple[int, int, int]]:
+def scaled_by(node: Node) -> Scaled:
+    """The same of one operator.
+
+    Raises:
+        NoKernel: its scales depend on more than the file says.
+    """
+    scales, zero_point = scales_of(node), zero_point_behind(node)
+    ways = tuple(_distinct(scales, divides=node.operator.op == POOL, moved=zero_point != 0))
+    return Scaled(scales, zero_point, clamp_behind(node), ways)
+
+
+def ways_of(acc: Array, theirs: Array, scaled: Scaled) -> dict[str, tuple[int, int, int]]:
     """By way: elements that the device gives otherwise, the first of them in the flat array, and what the way gives.
 
     Shapes: acc and theirs alike.
@@ -47,7 +67,7 @@ def ways_of(
     firsts = {family: int(np.argmax(each)) if counts[family] else device.size for family, each in wrong.items()}
     some, index = sums[places], {name: _chosen(scale, acc.shape, places) for name, scale in scaled.scales.items()}
     found = {}
-    for way in distinct_ways(node, scaled):
+    for way in scaled.ways:
         family = _family(way.ending)
         try:
             mine = scale_sums(some, index[way.scale], way, scaled.zero_point).clip(*scaled.clamp)
@@ -73,21 +93,20 @@ def contested(sums: Array, scale: Array, scaled: Scaled) -> Array:
     return np.asarray(inside & (np.abs(2 * t - np.rint(2 * t)) <= 2 * reach))
 
 
-def distinct_ways(node: Node, scaled: Scaled) -> Iterator[Way]:
-    """Every way once: scales that are the same numbers, and endings that nothing moves, count once."""
-    after = bool(scaled.zero_point) and node.y.dtype in INTEGER_RANGE
+def _distinct(scales: Mapping[str, Array], *, divides: bool, moved: bool) -> Iterator[Way]:
+    """Every way once: multipliers that are the same numbers, and endings that no zero point moves, count once."""
     seen = set()
     for multiplier in MULTIPLIERS:
-        if (multiplier == "division") != (node.operator.op == "AVERAGE_POOL_2D") and multiplier == "division":
+        if multiplier == DIVISION and not divides:
             continue
         usual = usual_scale(multiplier)
-        for scale in (usual, *(name for name in scaled.scales if name != usual)):
-            if scale not in scaled.scales or (key := (multiplier, _effective(multiplier, scaled.scales[scale]))) in seen:
-                continue
-            seen.add(key)
-            for ending in all_endings():
-                if not ending.endswith(AFTER) or (after and ending.removesuffix(AFTER) in SHIFTING and multiplier != "division"):
-                    yield Way(multiplier, ending, scale)
+        for scale in (usual, *(name for name in scales if name != usual and multiplier != DIVISION)):
+            key = multiplier, _effective(multiplier, scales[scale])
+            if key not in seen:
+                seen.add(key)
+                yield from (Way(multiplier, ending, scale) for ending in ENDINGS)
+                if moved:
+                    yield from (Way(multiplier, ending + AFTER, scale) for ending in SHIFTING)
 
 
 def _effective(multiplier: str, scale: Array) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from quantdiff.graph import Graph, Operator
-from quantdiff.identify.contested import Scaled, ways_of
+from quantdiff.identify.contested import scaled_by, ways_of
 from quantdiff.quant import Array
 from quantdiff.sim.device import REAL, ended, kind_of, real_steps
 from quantdiff.sim.graph.chains import attempt
@@ -136,24 +136,15 @@ def _element(at: Sequence[np.intp], start: int) -> tuple[int, ...]:
 def _by_sums(
     graph: Graph, operator: Operator, part: Values, theirs: Array, found: dict[str, Fit], start: int
 ) -> None:
-    """Every way to scale the exact sums; only where ways can differ is each of them computed."""
-    node = node_of(graph, operator)
-    scaled: list[Scaled] = []
-
-    def sums(node: Node, *inputs: Array | None, runtime: Runtime) -> Array:
-        del runtime
-        made = exact_sums(node, *inputs)
-        scaled[:] = [Scaled(made.scales, made.zero_point, made.clamp)]
-        return made.acc
-
+    """Every way to scale the exact sums."""
     try:
-        acc = _alone(graph, operator, part, sums)
+        acc = _alone(graph, operator, part, lambda node, *inputs, runtime: exact_sums(node, *inputs))
+        scaled = scaled_by(node_of(graph, operator))
     except NoKernel:
         return
-    if acc.shape[:1] != theirs.shape[:1] or acc[:1].size != theirs[:1].size:
+    if acc.shape != theirs.shape:
         return
-    acc = acc.reshape(theirs.shape)
-    for way, (count, at, value) in ways_of(node, acc, theirs, scaled[0]).items():
+    for way, (count, at, value) in ways_of(acc, theirs, scaled).items():
         example = None
         if count:
             place = np.unravel_index(at, theirs.shape)

@@ -15,7 +15,7 @@ from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.node import Node, NoKernel, quant_of
 from quantdiff.sim.real.registry import INTEGERS, real_of
 from quantdiff.sim.registry import Kernel, kernels
-from quantdiff.sim.rounding.exact_sums import exact_sums
+from quantdiff.sim.rounding.exact_sums import clamp_behind, exact_sums, scales_of, zero_point_behind
 from quantdiff.sim.rounding.scaling import AFTER, FLOATS, all_endings, scale_sums, way_named
 from quantdiff.sim.runtime import Runtime
 
@@ -89,11 +89,11 @@ def is_rule(name: str) -> bool:
 
 def _by_way(rule: str, node: Node, *inputs: Array | None, runtime: Runtime) -> Array:
     del runtime
-    way, sums = way_named(rule), exact_sums(node, *inputs)
-    if way is None or way.scale not in sums.scales:
+    way, scales = way_named(rule), scales_of(node)
+    if way is None or way.scale not in scales:
         raise NoKernel(f"no rule {rule!r} for {node.operator.op}")
-    y = scale_sums(sums.acc, sums.scales[way.scale], way, sums.zero_point)
-    return y.clip(*sums.clamp).astype(node.y.dtype)
+    y = scale_sums(exact_sums(node, *inputs), scales[way.scale], way, zero_point_behind(node))
+    return y.clip(*clamp_behind(node)).astype(node.y.dtype)
 
 
 def _by_real(ending: str, node: Node, *inputs: Array | None, runtime: Runtime) -> Array:

@@ -22,7 +22,9 @@ AFTER = "-after-zero-point"
 ENDINGS = ("half-up", "half-away", "half-even", "floor", "truncate")
 SHIFTING = ("half-away", "half-even", "truncate")
 """Endings that the zero point can change."""
-MULTIPLIERS = ("twice", "int32", "int16", "int16-cut", "uint16", "float32", "float64", "division")
+DIVISION = "division"
+"""By how many values were added up, whole numbers throughout."""
+MULTIPLIERS = ("twice", "int32", "int16", "int16-cut", "uint16", "float32", "float64", DIVISION)
 LETTERS: Mapping[str, str] = MappingProxyType(
     {
         "G": "twice half-away",
@@ -80,7 +82,7 @@ def scale_sums(acc: Array, scale: Array, way: Way, zero_point: int) -> Array:
     if way.multiplier in ("float32", "float64"):
         t = acc.astype(way.multiplier) * np.asarray(scale).astype(way.multiplier)
         steps = FLOATS[ending](t + np.asarray(zero_point, t.dtype) if after else t).astype(np.int64)
-    elif way.multiplier == "division":
+    elif way.multiplier == DIVISION:
         steps = _divided(acc.astype(np.int64), np.rint(1 / np.asarray(scale)).astype(np.int64), ending)
     else:
         product, shift = _product(acc.astype(np.int64, copy=False), np.asarray(scale, np.float64), way.multiplier)
