@@ -6,21 +6,31 @@ the same place. Where it takes single values, all of them are computed. What nei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from quantdiff.graph import Graph, Operator
+from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.device import RUNTIMES
 from quantdiff.sim.graph.operators import run_by_rule
-from quantdiff.sim.node import Node, NoKernel, clamp_of, fitting, is_quantized, node_of
-from quantdiff.sim.rounding.exact_sums import clamp_behind, has_sums, reach_of_sums, scales_of, zero_point_behind
+from quantdiff.sim.node import Node, NoKernel, clamp_of, fitting, is_quantized, node_of, zero_point_of
+from quantdiff.sim.ops.mean import way_of
+from quantdiff.sim.rounding.exact_sums import (
+    averaged,
+    clamp_behind,
+    has_sums,
+    reach_of_sums,
+    scales_of,
+    zero_point_behind,
+)
 from quantdiff.sim.rounding.fixed_point import requantize
-from quantdiff.sim.rounding.requantization import channels_of
-from quantdiff.sim.rounding.scaling import scale_sums, way_named
+from quantdiff.sim.rounding.requantization import ACCUMULATE, channels_of
+from quantdiff.sim.rounding.scaling import Way, scale_sums, way_named
+from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import kernel_of
 
 Staircase = Callable[[Array], Array]
@@ -33,6 +43,20 @@ ELEMENTWISE = (
     *("RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RSQRT", "SQRT", "SQUARED_DIFFERENCE", "SUB", "TANH"),
 )
 NARROW = ("int8", "uint8")
+WAYS = {
+    **{("AVERAGE_POOL_2D", runtime): "division half-away" for runtime in Runtime},
+    ("MUL", Runtime.XNNPACK): "X",
+    ("MUL", Runtime.TFLM): "G",
+    **{("MUL", runtime): "G, scale float32" for runtime in (Runtime.BUILTIN, Runtime.REFERENCE)},
+    ("BATCH_MATMUL", Runtime.XNNPACK): "X",
+    ("BATCH_MATMUL", Runtime.TFLM): "G",
+    **{("BATCH_MATMUL", runtime): "G, scale float32-product" for runtime in (Runtime.BUILTIN, Runtime.REFERENCE)},
+}
+"""What the kernels of the runtimes do with the sums of 8-bit operators that are not told channel by channel."""
+ALIKE: Mapping[str, tuple[frozenset[Runtime], ...]] = {
+    "SOFTMAX": (frozenset((Runtime.REFERENCE, Runtime.TFLM)), frozenset((Runtime.XNNPACK, Runtime.BUILTIN))),
+}
+"""Runtimes whose kernel is one function, of 8 bits."""
 IN_A_ROW = 2**16
 """Elements that fill every vector of a kernel: all pairs of two 8-bit values."""
 
@@ -58,7 +82,17 @@ def _equal_to(graph: Graph, node: Node, rule: str) -> IsEqual:
 def _same_kernel(node: Node, rule: str, other: str) -> bool:
     if rule not in RUNTIMES or other not in RUNTIMES:
         return rule == other
-    return kernel_of(node, RUNTIMES[rule]) is kernel_of(node, RUNTIMES[other])
+    mine, theirs = (kernel_of(node, RUNTIMES[each]) for each in (rule, other))
+    narrow = node.outputs and node.y.dtype in NARROW
+    alike = any({mine, theirs} <= group for group in ALIKE.get(node.operator.op, ())) if narrow else False
+    return mine is theirs or alike or only_moves(node)
+
+
+def only_moves(node: Node) -> bool:
+    """True where every output value is an input value, on the same grid, whoever moves it."""
+    given = [t for t in node.inputs if t is not None and not (t.is_constant and t.quant is None)]
+    grids = {(t.dtype, t.quant) for t in (*given, *node.outputs)}
+    return traits(node.operator.op).moves and len(grids) == 1 and node.activation == "NONE"
 
 
 def _by_every_value(graph: Graph, node: Node, rule: str) -> IsEqual | None:
@@ -158,14 +192,29 @@ def staircase(node: Node, rule: str) -> Staircase:
     """
     if not has_sums(node):
         raise NoKernel("no sums")
-    zero_point, way = zero_point_behind(node), way_named(rule)
+    way = way_named(rule)
     if way is not None:
-        scale, bounds = scales_of(node)[way.scale].reshape(-1), clamp_behind(node)
-        return lambda sums: scale_sums(sums, scale, way, zero_point).clip(*bounds)
+        return _of_way(node, way)
     if rule not in RUNTIMES:
         raise NoKernel("no sums")
     kernel = kernel_of(node, RUNTIMES[rule])
-    channels, bounds = channels_of(node, kernel), clamp_of(node, kernel)
+    if node.operator.op in ACCUMULATE:
+        return _of_channels(node, kernel)
+    if node.operator.op == "MEAN":
+        return _of_mean(node, kernel)
+    named = way_named(WAYS.get((node.operator.op, kernel), ""))
+    if named is None or node.y.dtype not in NARROW:
+        raise NoKernel("sums that are scaled in a way that has no name")
+    return _of_way(node, named)
+
+
+def _of_way(node: Node, way: Way) -> Staircase:
+    scale, zero_point, bounds = scales_of(node)[way.scale].reshape(-1), zero_point_behind(node), clamp_behind(node)
+    return lambda sums: scale_sums(sums, scale, way, zero_point).clip(*bounds)
+
+
+def _of_channels(node: Node, kernel: Runtime) -> Staircase:
+    channels, bounds, zero_point = channels_of(node, kernel), clamp_of(node, kernel), zero_point_behind(node)
     scales = np.asarray([channel.scale for channel in channels])
 
     def scaled(sums: Array) -> Array:
@@ -175,5 +224,18 @@ def staircase(node: Node, rule: str) -> Staircase:
             mine = np.asarray([channel.rounding is rounding for channel in channels])
             y[:, mine] = requantize(wide[:, mine], scales[mine], rounding) + zero_point
         return y.clip(*bounds)
+
+    return scaled
+
+
+def _of_mean(node: Node, kernel: Runtime) -> Staircase:
+    axes = node.at(1).data
+    if axes is None:
+        raise NoKernel("axes that the file does not hold")
+    way, count, width = way_of(node, np.empty(node.x.shape, node.x.dtype), axes, kernel), averaged(node), node.y.shape[-1]
+    stored = zero_point_of(node.x) * count
+
+    def scaled(sums: Array) -> Array:
+        return way(node, np.broadcast_to(sums, (len(sums), width)) + stored, count).clip(*INTEGER_RANGE[node.y.dtype])
 
     return scaled

@@ -49,7 +49,7 @@ def scales_of(node: Node) -> dict[str, Array]:
         axes = axes_of(node, node.x.shape, pool_2d.filter_of(node))
         inverse = 1 / np.multiply.outer(*map(pool_2d.inside, axes))[..., None]
         return {"double": inverse, "float32": inverse.astype(np.float32).astype(np.float64)}
-    over = _averaged(node) if node.operator.op == "MEAN" else 1
+    over = averaged(node) if node.operator.op == "MEAN" else 1
     given = [np.asarray(scale_of(node.at(i))) for i in PRODUCTS.get(node.operator.op, (0,))]
     y, doubles, product = np.float32(scale_of(node.y)), np.ones((), np.float64), np.ones((), np.float32)
     for scale in given:
@@ -87,14 +87,18 @@ def reach_of_sums(node: Node) -> tuple[Array, Array]:
     position = PRODUCTS.get(op, (0,))[0]
     low, high = _around(node, position)
     if op in REDUCED:
-        return np.asarray(low * _averaged(node)), np.asarray(high * _averaged(node))
+        return np.asarray(low * averaged(node)), np.asarray(high * averaged(node))
     if op not in PRODUCTS:
         return np.asarray(low), np.asarray(high)
     if op == "MUL":
         ends = [a * b for a in (low, high) for b in _around(node, 1)]
         return np.asarray(min(ends)), np.asarray(max(ends))
+    if op == "BATCH_MATMUL":
+        depth = node.x.shape[-2 if node.option("adj_x", False) else -1]
+        ends = [depth * a * b for a in (low, high) for b in _around(node, 1)]
+        return np.asarray(min(ends)), np.asarray(max(ends))
     weights = node.at(1).data
-    if weights is None or op == "BATCH_MATMUL" or node.at(1).dtype not in INTEGERS:
+    if weights is None or node.at(1).dtype not in INTEGERS:
         raise NoKernel("weights that the file does not hold")
     return _reach_of_products(node, centred(weights, zero_point_of(node.at(1))).astype(np.int64), low, high)
 
@@ -118,7 +122,12 @@ def _around(node: Node, position: int) -> tuple[int, int]:
     return first - zero_point_of(tensor), last - zero_point_of(tensor)
 
 
-def _averaged(node: Node) -> int:
+def averaged(node: Node) -> int:
+    """How many values a mean or a sum over axes takes together.
+
+    Raises:
+        NoKernel: the axes are fed.
+    """
     axes = node.at(1).data
     if axes is None:
         raise NoKernel("axes that the file does not hold")
