@@ -49,8 +49,16 @@ class RuntimeUnavailable(RuntimeFailed):
     """The runtime asked for is not installed here."""
 
 
+class BadConfiguration(QuantdiffError):
+    """A ``quantdiff.toml`` or ``pyproject.toml`` that says something else than how workers are started."""
+
+
 class NotSimulated(QuantdiffError):
     """The simulator has no rules for the runtime asked for."""
+
+
+class NoWorker(RuntimeFailed):
+    """What a command started does not talk as a worker does."""
 
 
 class RuntimeCrashed(RuntimeFailed):

@@ -19,8 +19,10 @@ from quantdiff.references.formats import Options, format_of, started_early
 from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference, open_references
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.child import TIMEOUT, RuntimeProcess
+from quantdiff.run.child import TIMEOUT
+from quantdiff.run.in_process import started
 from quantdiff.run.input_range import data_warnings
+from quantdiff.run.runner import Runner
 from quantdiff.run.runtimes import check_installed, check_timeout
 from quantdiff.trace import Trace
 
@@ -56,11 +58,11 @@ DEFAULTS = Settings()
 
 
 @contextmanager
-def children(settings: Settings) -> Iterator[list[RuntimeProcess]]:
+def children(settings: Settings) -> Iterator[list[Runner]]:
     """A child for every runtime, started now so that it is ready when the models are."""
     check_installed(settings.runtimes)
     with ExitStack() as stack:
-        yield [stack.enter_context(RuntimeProcess(r, timeout=settings.timeout)) for r in settings.runtimes]
+        yield [stack.enter_context(started(r, settings.timeout)) for r in settings.runtimes]
 
 
 Source = Any
@@ -100,7 +102,7 @@ class OpenedPair:
 
     reference: Opened
     candidate: Opened
-    processes: tuple[RuntimeProcess, ...] = ()
+    processes: tuple[Runner, ...] = ()
 
     @property
     def artifacts(self) -> dict[str, str]:
@@ -131,7 +133,7 @@ def open_pair(
 def open_model(
     source: Source,
     settings: Settings,
-    processes: Sequence[RuntimeProcess] = (),
+    processes: Sequence[Runner] = (),
     batch: Batch | None = None,
     opened: ExitStack | None = None,
 ) -> Opened:

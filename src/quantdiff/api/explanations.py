@@ -23,9 +23,10 @@ from quantdiff.progress import Progress, silent
 from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.data_sources import load_data
-from quantdiff.run.runtimes import check_installed, entry_of, installed, rules_of
+from quantdiff.run.in_process import started
+from quantdiff.run.runner import Runner
+from quantdiff.run.runtimes import check_installed, entry_of, rules_of
 from quantdiff.run.versions import versions
 
 
@@ -75,7 +76,7 @@ def explain(
             runtime on which the candidate fails is a ``Failure``.
     """
     batch = load_data(data, candidate)
-    here = tuple(name for name in settings.runtimes if name in installed())
+    here = tuple(name for name in settings.runtimes if entry_of(name).installed)
     with open_pair(reference, candidate, replace(settings, runtimes=here), batch) as pair:
         return explain_opened(pair, batch, settings, progress, asked)
 
@@ -106,7 +107,7 @@ def _question(pair: OpenedPair, batch: Batch, settings: Settings) -> Iterator[Qu
     reference, file = pair.reference.engines[0], pair.reference.file
     if file is not None:
         first = pair.processes[0].runtime if pair.processes else "xnnpack"
-        with RuntimeProcess(first, timeout=settings.timeout) as process:
+        with started(first, settings.timeout) as process:
             alone: Reference = TfliteReference(file, process)
             if isinstance(reference, TurnedReference):
                 alone = replace(reference, inner=alone)
@@ -133,10 +134,10 @@ def _against(
 ) -> tuple[list[Explanation], list[Failure]]:
     """The account on every runtime; one that is not installed is simulated."""
     found, failures = list[Explanation](), list[Failure]()
-    by_name: dict[str, RuntimeProcess] = {process.runtime: process for process in pair.processes}
+    by_name: dict[str, Runner] = {process.runtime: process for process in pair.processes}
     for name in settings.runtimes:
         try:
-            rules = entry_of(name).simulated
+            rules = by_name[name].rules if name in by_name else entry_of(name).simulated
             if rules is None:
                 check_installed((name,))
             expected = predict(question, rules) if rules and tell is not unheard else None

@@ -18,7 +18,7 @@ import click
 from quantdiff.cli.endings import status_of, tidy_endings
 from quantdiff.errors import QuantdiffError, reason_of
 from quantdiff.files import destination
-from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen
+from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen, may_be_one
 
 FOR_CI = ("junit", "github")
 FORMS = ("text", "json", *FOR_CI)
@@ -116,15 +116,17 @@ def main() -> None:
 
 
 class RuntimeName(click.Choice[str]):
-    """The name of a runtime as the registry has them when the option is read; or one of ``more``."""
+    """The name of a runtime as the registry has them when the option is read, or in their form; or one of ``more``."""
 
     def __init__(self, *more: str) -> None:
         super().__init__((*RUNTIMES, *more))
         self.more = more
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name, or a complaint that lists them all."""
+        """The name, or a complaint that lists them all; a place or a file in it is looked up when it is used."""
         self.choices = (*RUNTIMES, *self.more)
+        if isinstance(value, str) and value not in (*self.choices, ALL) and may_be_one(value):
+            return value
         return super().convert(value, param, ctx)
 
 

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantdiff.bitwise import shared
@@ -19,6 +19,7 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.data_sources import load_data
+from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
 from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, entry_of
@@ -33,7 +34,7 @@ from quantdiff.sim.xnnpack.partition import agrees
 
 STATE = 4
 """Where an SVDF reads its state."""
-NOT_SIMULATED = Verdict("unsupported", why="not simulated: there are no rules to hold it against")
+NOT_SIMULATED = "not simulated: there are no rules to hold it against"
 
 
 def load_and_verify(
@@ -58,40 +59,63 @@ def load_and_verify(
         batch = load_data(data, path)
         inputs, source = inputs_of(model, batch), batch.source
         inputs = [array[: samples_for(model.main, samples or len(array))] for array in inputs]
-    entries = [each for each in RUNTIMES.values() if each.simulated] if ALL in runtimes else map(entry_of, runtimes)
-    rules, installed = {entry: entry.simulated for entry in entries}, versions()
-    found = verify(model, inputs, [each for each in rules.values() if each], timeout)
-    verdicts = {
-        entry.name: replace(found[each], doubt=doubt(entry.package, installed)) if each else NOT_SIMULATED
-        for entry, each in rules.items()
-    }
+    names = [each.name for each in RUNTIMES.values() if each.simulated] if ALL in runtimes else dict.fromkeys(runtimes)
     made_by = {
         "command": "verify",
         "model": str(path),
         "data": source,
         "samples": len(inputs[0]) if inputs else 0,
-        "versions": installed,
+        "versions": versions(),
     }
-    return Verification(verdicts, made_by)
+    return Verification(verify(model, inputs, list(names), timeout), made_by)
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a runtime gave, whose rules it should obey, and what to know where nobody has checked these there."""
+
+    reading: Reading
+    rules: Runtime | None
+    doubt: str
 
 
 def verify(
-    model: Model, inputs: Sequence[Array], runtimes: Sequence[Runtime], timeout: float = TIMEOUT
-) -> dict[Runtime, Verdict]:
-    """Compare every tensor of every operator with what each runtime gives for ``inputs``.
+    model: Model, inputs: Sequence[Array], runtimes: Sequence[str], timeout: float = TIMEOUT
+) -> dict[str, Verdict]:
+    """Compare every tensor of every operator with what each runtime, by name, gives for ``inputs``.
 
     Shapes: each input (samples, *shape of the model's input).
+
+    Raises:
+        RuntimeUnavailable: there is no such runtime.
     """
+    entries = {name: entry_of(name) for name in runtimes}
     damaged = _damaged(model)
-    ran, failed = _observe(model, inputs, runtimes, timeout)
-    refuses = {r for r, verdict in failed.items() if r is Runtime.TFLM and verdict.status == "unavailable"}
-    told = {r: v for r, v in damaged.items() if r in runtimes and r not in refuses}
-    ran, failed = {r: reading for r, reading in ran.items() if r not in told}, failed | told
-    values = {runtime: reading.values for runtime, reading in ran.items()}
-    compared, known = compare_operators(model.main, values, model.subgraphs)
-    chains = simulate_each(model.main, inputs, tuple(values), model.subgraphs, known)
-    found = {r: _verdict(model.main, reading, compared[r], chains[r]) for r, reading in ran.items()}
-    return {runtime: failed[runtime] if runtime in failed else found[runtime] for runtime in runtimes}
+    asked = [name for name, entry in entries.items() if entry.simulated or entry.command or entry.module]
+    ran, failed = _observe(model, inputs, asked, timeout)
+    found = {name: Verdict("unsupported", why=NOT_SIMULATED) for name in entries} | failed
+    rules = {name: ran[name].rules if name in ran else entry.simulated for name, entry in entries.items()}
+    refuses = {n for n, verdict in failed.items() if rules[n] is Runtime.TFLM and verdict.status == "unavailable"}
+    told = {n: damaged[its] for n, its in rules.items() if its in damaged and n not in refuses}
+    for group in _by_rules({n: its for n, its in rules.items() if n in ran and n not in told and its}):
+        values = {its: ran[name].reading.values for its, name in group.items()}
+        compared, known = compare_operators(model.main, values, model.subgraphs)
+        chains = simulate_each(model.main, inputs, tuple(values), model.subgraphs, known)
+        for its, name in group.items():
+            verdict = _verdict(model.main, ran[name].reading, compared[its], chains[its])
+            found[name] = replace(verdict, doubt=ran[name].doubt)
+    return found | told
+
+
+def _by_rules(rules: Mapping[str, Runtime]) -> list[dict[Runtime, str]]:
+    """Runtimes in groups in which each has other rules: those are computed together."""
+    groups = list[dict[Runtime, str]]()
+    for name, its in rules.items():
+        group = next((each for each in groups if its not in each), None)
+        if group is None:
+            groups.append(group := {})
+        group[its] = name
+    return groups
 
 
 def _damaged(model: Model) -> dict[Runtime, Verdict]:
@@ -122,31 +146,35 @@ def _by_shape(model: Model) -> dict[Runtime, str]:
 
 
 def _observe(
-    model: Model, inputs: Sequence[Array], runtimes: Sequence[Runtime], timeout: float
-) -> tuple[dict[Runtime, Reading], dict[Runtime, Verdict]]:
+    model: Model, inputs: Sequence[Array], runtimes: Sequence[str], timeout: float
+) -> tuple[dict[str, Ran], dict[str, Verdict]]:
     """What the runtimes gave, one array for all that gave the same bits, and verdicts on those that gave nothing."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # each waits for a process of its own
         found = list(threads.map(lambda runtime: _read(model, inputs, runtime, timeout), runtimes))
-    seen = {runtime: each for runtime, each in zip(runtimes, found, strict=True) if isinstance(each, Reading)}
+    seen = {runtime: each for runtime, each in zip(runtimes, found, strict=True) if isinstance(each, Ran)}
     failed = {runtime: each for runtime, each in zip(runtimes, found, strict=True) if isinstance(each, Verdict)}
-    values = _shared({runtime: reading.values for runtime, reading in seen.items()})
-    return {runtime: replace(reading, values=values[runtime]) for runtime, reading in seen.items()}, failed
+    values = _shared({runtime: each.reading.values for runtime, each in seen.items()})
+    shared_values = {n: replace(each, reading=replace(each.reading, values=values[n])) for n, each in seen.items()}
+    return shared_values, failed
 
 
-def _read(model: Model, inputs: Sequence[Array], runtime: Runtime, timeout: float) -> Reading | Verdict:
+def _read(model: Model, inputs: Sequence[Array], runtime: str, timeout: float) -> Ran | Verdict:
     """What the runtime gave, or the verdict that it gave nothing."""
     try:
-        check_installed([runtime.value])
-        return read_everything(model, inputs, runtime, timeout)
+        check_installed([runtime])
+        with started(runtime, timeout) as runner:
+            reading = read_everything(model, inputs, runner)
+            here = versions() if runner.versions is None else runner.versions
+            return Ran(reading, runner.rules, doubt(entry_of(runtime).package, here, runner.machine))
     except (RuntimeCrashed, RuntimeHung) as error:
         return Verdict("crashed", why=str(error))
     except RuntimeFailed as error:
         return Verdict("unavailable", why=str(error))
 
 
-def _shared(values: Mapping[Runtime, Mapping[int, Array]]) -> dict[Runtime, dict[int, Array]]:
+def _shared(values: Mapping[str, Mapping[int, Array]]) -> dict[str, dict[int, Array]]:
     """The same values, with one array for all runtimes that gave the same bits."""
-    result: dict[Runtime, dict[int, Array]] = {runtime: {} for runtime in values}
+    result: dict[str, dict[int, Array]] = {runtime: {} for runtime in values}
     for index in dict.fromkeys(i for held in values.values() for i in held):
         holders = [runtime for runtime, held in values.items() if index in held]
         for runtime, array in zip(holders, shared(values[runtime][index] for runtime in holders), strict=True):

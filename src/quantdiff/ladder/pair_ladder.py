@@ -28,13 +28,12 @@ from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.targets import OutputGrids
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
-from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import Reading, read_tensors, readable_tensors, simulate_tensors
-from quantdiff.run.runtimes import entry_of
+from quantdiff.run.runner import Runner
 from quantdiff.sim.runtime import Runtime
 from quantdiff.trace import Trace
 
-RunsOn = RuntimeProcess | Runtime
+RunsOn = Runner | Runtime
 """A process, or a runtime that is not installed: then its simulator stands for it."""
 
 
@@ -68,15 +67,15 @@ def explain_pair(question: Question, runs_on: RunsOn, progress: Progress = silen
 
 def _known(runs_on: RunsOn) -> tuple[str, Runtime | None]:
     """The runtime's name, and the simulator's rules for it, if there are any."""
-    if isinstance(runs_on, RuntimeProcess):
-        return runs_on.runtime, entry_of(runs_on.runtime).simulated
+    if not isinstance(runs_on, Runtime):
+        return runs_on.runtime, runs_on.rules
     return runs_on.value, runs_on
 
 
 def _readings(question: Question, runs_on: RunsOn) -> Generator[Reading, None, None]:
     model, batch = question.model, question.batch
     tensors = readable_tensors(model.main, _known(runs_on)[1])
-    if isinstance(runs_on, RuntimeProcess):
+    if not isinstance(runs_on, Runtime):
         return read_tensors(model, tensors, batch, runs_on)
     return simulate_tensors(model, tensors, batch, runs_on)
 

@@ -48,7 +48,7 @@ def survey() -> tuple[Engine, ...]:
     try:
         talk = Conversation(process, TIMEOUT)
         talk.where = "a child process"
-        holds = talk.begin()
+        holds = talk.begin().confined
     finally:
         process.close()
     return tuple(_engines(holds))

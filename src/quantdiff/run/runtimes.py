@@ -1,13 +1,25 @@
-"""The runtimes: one row for each, and the contract of the adapter that drives it. Importing this imports no runtime."""
+"""The runtimes: one row for each, how names say them, and the contract of the adapter that drives one.
+
+A name is one of
+
+    builtin            a row of ``RUNTIMES``, on this machine
+    builtin@PLACE      the same on an architecture (``ARCHITECTURES``) or on a worker of the configuration
+    KIND:FILE          what a file stands for (``OF_A_FILE``): no process runs it
+
+Importing this imports no runtime.
+"""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 from quantdiff.errors import NotSimulated, RuntimeUnavailable
+from quantdiff.run.configured import RESERVED as ARCHITECTURES
+from quantdiff.run.configured import workers
 from quantdiff.sim.runtime import Runtime
 
 if TYPE_CHECKING:  # NumPy, which the command line does without
@@ -70,24 +82,59 @@ class Adapter(Protocol):
         ...
 
 
+def architecture_of(machine: str) -> str:
+    """``x86_64`` or ``arm64``, however a system calls it; another one by its own name."""
+    return {"amd64": "x86_64", "aarch64": "arm64"}.get(machine.lower(), machine.lower())
+
+
+HERE = architecture_of(platform.machine())
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeEntry:
-    """A runtime: its adapter module, the package on PyPI that holds it, and the extra that brings that, if one does."""
+    """A runtime, as a name says it.
+
+    Attributes:
+        name: as it was asked for, and as results show it.
+        adapter: the module that drives it in a child; empty where no child runs it.
+        package: what holds it, on PyPI.
+        extra: of this package, which brings that, if one does.
+        machine: the architecture that it runs on; empty where only its child can tell.
+        command: the words that start its child; none: this Python does, here.
+        source: the file that says so.
+        module: what stands for it in this process: ``start(entry, timeout)`` there gives a ``Runner``.
+        file: what that reads.
+    """
 
     name: str
     adapter: str
     package: str
     extra: str = ""
+    machine: str = HERE
+    command: tuple[str, ...] = ()
+    source: str = ""
+    module: str = ""
+    file: str = ""
+
+    @property
+    def kernels(self) -> str:
+        """The row of ``RUNTIMES`` whose kernels compute."""
+        return self.name.partition("@")[0]
 
     @property
     def installed(self) -> bool:
-        """Whether it can be started here."""
-        return find_spec(self.package.replace("-", "_")) is not None
+        """Whether it can be started here; what a command starts is known when it has."""
+        return bool(self.command or self.module) or find_spec(self.package.replace("-", "_")) is not None
 
     @property
     def simulated(self) -> Runtime | None:
-        """Whose rules the simulator has for it, if any."""
-        return Runtime(self.name) if self.name in {runtime.value for runtime in Runtime} else None
+        """Whose rules the simulator has for it, if any, as far as that is known before it runs."""
+        return self.rules_on(self.machine)
+
+    def rules_on(self, machine: str) -> Runtime | None:
+        """Whose rules the simulator has for these kernels on an architecture, if any."""
+        del machine  # those of x86-64 stand for all; ``sim.releases.doubt`` says so
+        return Runtime(self.kernels) if self.kernels in {runtime.value for runtime in Runtime} else None
 
 
 RUNTIMES = {
@@ -102,20 +149,47 @@ RUNTIMES = {
 """Every runtime by its name, in the order in which results show them."""
 
 
+OF_A_FILE: dict[str, str] = {}
+"""What a file can stand for, by the word before the colon: the module whose ``start`` reads it (none yet)."""
+
+
 def entry_of(name: str) -> RuntimeEntry:
-    """The row of a runtime.
+    """The runtime of that name; nothing is started and no file of a model or dump is opened.
 
     Raises:
-        RuntimeUnavailable: there is none of that name.
+        RuntimeUnavailable: there is none.
     """
-    if name not in RUNTIMES:
-        raise RuntimeUnavailable(f"no runtime {name!r}: there are {', '.join(RUNTIMES)}")
-    return RUNTIMES[name]
+    kind, colon, file = name.partition(":")
+    if colon and kind in OF_A_FILE:
+        return RuntimeEntry(name, "", "", machine="", module=OF_A_FILE[kind], file=file)
+    plain, at, place = name.partition("@")
+    if plain not in RUNTIMES:
+        others = ", ".join((*(f"{each}@PLACE" for each in list(RUNTIMES)[:1]), *(f"{each}:FILE" for each in OF_A_FILE)))
+        raise RuntimeUnavailable(f"no runtime {name!r}: there are {', '.join(RUNTIMES)}, {others}")
+    return _at(RUNTIMES[plain], name, place) if at else RUNTIMES[plain]
+
+
+def _at(entry: RuntimeEntry, name: str, place: str) -> RuntimeEntry:
+    """A row somewhere else."""
+    if place in ARCHITECTURES:
+        raise RuntimeUnavailable(f"runtime {name}: nothing here runs {place}")
+    known = workers()
+    if place not in known:
+        have = f"there are {', '.join(known)}" if known else "none is configured"
+        raise RuntimeUnavailable(
+            f"no worker {place!r} ({have}); name its command in quantdiff.toml: [runtimes.{place}] command = 'ssh …'"
+        )
+    return replace(entry, name=name, machine="", command=known[place].command, source=known[place].source)
 
 
 def installed() -> tuple[str, ...]:
     """The runtimes that can be started here."""
     return tuple(name for name, entry in RUNTIMES.items() if entry.installed)
+
+
+def may_be_one(name: str) -> bool:
+    """Whether it has the form of a name; whether there is such a worker or file, ``entry_of`` knows."""
+    return name in {*RUNTIMES, ALL} or name.partition("@")[0] in RUNTIMES or name.partition(":")[0] in OF_A_FILE
 
 
 def chosen(names: str | Sequence[str]) -> tuple[str, ...]:
@@ -125,7 +199,7 @@ def chosen(names: str | Sequence[str]) -> tuple[str, ...]:
         ValueError: one of them is no runtime, or there are none.
     """
     asked = (names,) if isinstance(names, str) else tuple(names)
-    if not asked or not {*asked} <= {*RUNTIMES, ALL}:
+    if not asked or any(not may_be_one(name) for name in asked):
         raise ValueError(f"runtime={names!r}: there are {', '.join(RUNTIMES)} and {ALL}")
     return installed() if ALL in asked else tuple(dict.fromkeys(asked))
 

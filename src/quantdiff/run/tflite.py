@@ -14,7 +14,7 @@ from quantdiff.graph import Graph, Model, Tensor, is_float
 from quantdiff.load.data import Batch, Order, Slot, bind
 from quantdiff.load.mapped import release
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import Block
 from quantdiff.trace import Trace, Value
 
@@ -25,7 +25,7 @@ NEVER_BATCHED = ("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "CUSTOM")
 
 
 def trace_tflite(
-    model: Model, batch: Batch, process: RuntimeProcess, on_progress: Callable[[int], None] = lambda done: None
+    model: Model, batch: Batch, process: Runner, on_progress: Callable[[int], None] = lambda done: None
 ) -> Trace:
     """Outputs of ``model`` for ``batch`` on the runtime of ``process``.
 
@@ -108,7 +108,7 @@ def _by_invocation(array: Array, tensor: Tensor, model: str) -> Array:
 class Loaded:
     """A file, or ``content`` under its name, in a child: in batches if ``batch`` allows it and none has crashed."""
 
-    def __init__(self, process: RuntimeProcess, path: Path, *, batch: bool, content: Block | None = None) -> None:
+    def __init__(self, process: Runner, path: Path, *, batch: bool, content: Block | None = None) -> None:
         self.process, self._path, self._batch, self._ready = process, path, batch, False
         self._content = content
 

@@ -16,7 +16,8 @@ from quantdiff.load.rewire import with_inputs
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.quant import Array
 from quantdiff.recording import Comparand, ErrorStats
-from quantdiff.run.child import TIMEOUT, VIEWS, Measured, RuntimeProcess
+from quantdiff.run.child import TIMEOUT, VIEWS, Measured
+from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import InnerTensors
 from quantdiff.run.tflite import as_inputs
 from quantdiff.tally.rows import RowSums, row_sums
@@ -47,7 +48,7 @@ class TfliteRecorder:
     def _open(self, child: int, data: bytes, tensors: Sequence[int]) -> InnerTensors:
         """A file in one of the two children, in place of the one that was there."""
         self._opened[child].close()
-        process = self._opened[child].enter_context(RuntimeProcess(self._runtime, timeout=self._timeout))
+        process = self._opened[child].enter_context(started(self._runtime, self._timeout))
         return InnerTensors(self.model, data, tensors, process)
 
     def __enter__(self) -> TfliteRecorder:

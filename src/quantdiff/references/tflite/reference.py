@@ -16,7 +16,7 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.recording import Recorder
 from quantdiff.references.formats import Options
 from quantdiff.references.reference import Count, unheard
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import output_names, slots_of, trace_tflite
 from quantdiff.run.tflite_recorder import TfliteRecorder
 from quantdiff.trace import Trace
@@ -29,7 +29,7 @@ class TfliteReference:
     """A file and the runtime that runs it; without one it can be looked at only."""
 
     model: Model
-    process: RuntimeProcess | None = field(default=None, compare=False)
+    process: Runner | None = field(default=None, compare=False)
     notes: tuple[str, ...] = ()
 
     @property
@@ -75,7 +75,7 @@ class TfliteReference:
         """It is a graph of TFLite operators."""
         return self.model
 
-    def _running(self) -> RuntimeProcess:
+    def _running(self) -> Runner:
         if self.process is None:
             raise RuntimeUnavailable(f"{self.name}: no runtime was started for it; name one with --runtime")
         return self.process
