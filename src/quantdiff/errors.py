@@ -53,6 +53,10 @@ class BadConfiguration(QuantdiffError):
     """A ``quantdiff.toml`` or ``pyproject.toml`` that says something else than how workers are started."""
 
 
+class BadProfile(QuantdiffError):
+    """A profile of a device that cannot be read, or names rules that there are not."""
+
+
 class NotSimulated(QuantdiffError):
     """The simulator has no rules for the runtime asked for."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from quantdiff.graph import Graph, Model
 from quantdiff.identify.equal import classes
 from quantdiff.identify.fits import Fit, OperatorFits, Values, fits_of
-from quantdiff.shown import Shown
-from quantdiff.sim.device import RUNTIMES, Device
+from quantdiff.sim.device import RUNTIMES, Device, place_of
 from quantdiff.sim.graph.simulator import Missing
+from quantdiff.sim.node import node_of
 from quantdiff.sim.rounding.scaling import LETTERS
 from quantdiff.sim.runtime import Runtime
 
@@ -31,7 +31,7 @@ class Group:
     Attributes:
         kind: op and types.
         op: the op alone.
-        operators: their indices.
+        operators: their indices; ``places`` has the name of what each gives, too.
         count: elements that were compared.
         rules: the rules that fit every one of them, in classes: those of one class are proven to give the same here.
         refuted: the rules that do not, those with the fewest contradictions first.
@@ -42,6 +42,7 @@ class Group:
     kind: str
     op: str
     operators: tuple[int, ...]
+    places: tuple[tuple[int, str], ...]
     count: int
     rules: tuple[tuple[str, ...], ...]
     refuted: tuple[Refuted, ...] = field(repr=False)
@@ -65,7 +66,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Identification(Shown):
+class Identification:
     """What was found on one runtime: groups of operators by kind, and the operators that nothing can be said of."""
 
     runtime: str
@@ -77,9 +78,14 @@ class Identification(Shown):
     @property
     def device(self) -> Device:
         """The device by the rules that were found."""
-        usual = tuple((group.kind, group.rule) for group in self.groups if group.usual)
-        others = [(index, group.rule) for group in self.groups if not group.usual for index in group.operators]
-        return Device(f"the profile of {self.runtime}", usual, tuple(sorted(others)))
+        return device_of(self.groups, f"the profile of {self.runtime}")
+
+
+def device_of(groups: Sequence[Group], name: str, rule: Callable[[Group], str] = lambda group: group.rule) -> Device:
+    """A device that obeys one rule of each group."""
+    usual = tuple((group.kind, rule(group)) for group in groups if group.usual)
+    others = [(place, rule(group)) for group in groups if not group.usual for place in group.places]
+    return Device(name, usual, tuple(sorted(others)))
 
 
 def identify_tensors(graph: Graph, held: Values) -> tuple[tuple[Group, ...], tuple[Missing, ...]]:
@@ -130,7 +136,9 @@ def _group(graph: Graph, alike: Sequence[OperatorFits], order: Mapping[str, int]
     unjudged = sum(each.fits[rule].unjudged for each in alike for rule in fitting[:1])
     indices, count = tuple(each.index for each in alike), sum(each.count for each in alike)
     rules = _classes(graph, indices, fitting)
-    return Group(alike[0].kind, alike[0].op, indices, count, rules, tuple(refuted), usual, unjudged)
+    by_index = {operator.index: operator for operator in graph.operators}
+    places = tuple(place_of(node_of(graph, by_index[index])) for index in indices)
+    return Group(alike[0].kind, alike[0].op, indices, places, count, rules, tuple(refuted), usual, unjudged)
 
 
 def _refuted(rule: str, alike: Sequence[OperatorFits]) -> Refuted:

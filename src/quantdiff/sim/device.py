@@ -25,14 +25,15 @@ RUNTIMES = {runtime.value: runtime for runtime in Runtime}
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The rules by kind of operator, those of single operators, by index, before them; ``value`` names it.
+    """The rules by kind of operator; ``value`` names it.
 
-    A rule that is empty says that the device obeys none that is known.
+    Single operators, by index and name of the first output, come before their kind. A rule that is empty says that the
+    device obeys none that is known.
     """
 
     value: str
     kinds: tuple[tuple[str, str], ...]
-    operators: tuple[tuple[int, str], ...] = ()
+    operators: tuple[tuple[tuple[int, str], str], ...] = ()
 
     def rule_of(self, node: Node) -> str:
         """The rule of one operator.
@@ -41,11 +42,11 @@ class Device:
             NoKernel: the device was never seen to run this kind, or obeys no rule that is known.
         """
         kind = kind_of(node)
-        rule = dict(self.operators).get(node.operator.index, dict(self.kinds).get(kind))
+        rule = dict(self.operators).get(place_of(node), dict(self.kinds).get(kind))
         if rule is None:
-            raise NoKernel(f"{self.value} has no rule for {kind}: identify it on a model that has one")
+            raise NoKernel(f"{self.value} has no rule for {kind}: identify the device on a model that has one")
         if not rule:
-            raise NoKernel(f"{self.value} says that it obeys no known rule")
+            raise NoKernel(f"{self.value} says that the device obeys no known rule there")
         return rule
 
 
@@ -61,6 +62,11 @@ def kind_of(node: Node) -> str:
     made = node.outputs[0].dtype if node.outputs else ""
     types = " × ".join(dict.fromkeys(given))
     return f"{node.operator.op} {types}" + (f" → {made}" if made not in given else "")
+
+
+def place_of(node: Node) -> tuple[int, str]:
+    """Which operator of a model it is: its index, and the name of what it gives."""
+    return node.operator.index, node.outputs[0].name if node.outputs else ""
 
 
 def kernel_by(rule: str, node: Node) -> tuple[Runtime, Kernel | None]:
