@@ -22,7 +22,7 @@ from quantdiff.cli.command import (
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--runtime", type=RuntimeName(), default="xnnpack", show_default=True, help="The device.")
 @data_option(required=False)
-@click.option("--samples", type=whole(1), help="Default 64, fewer for a large model.")
+@click.option("--samples", type=whole(1), help="Of the data; random ones: up to 1,024, fewer for a large model.")
 @click.option("--seed", type=whole(0), default=0, show_default=True, help="Of the random input.")
 @click.option("--probe", metavar="OUT.npz", callback=output_file, type=click.Path(path_type=Path, dir_okay=False),
               help="Search inputs that tell apart what is undecided, and write them.")  # fmt: skip
@@ -34,14 +34,15 @@ def identify(as_json: bool, model: Path, probe: Path | None, out: Path | None, *
 
     Every rule that fits all elements is named; the others come with the elements that contradict them.
     """
-    from quantdiff.identify.load import load_and_identify
+    from quantdiff.identify.load import load_and_identify, load_and_probe
     from quantdiff.report.profile import save_probe, save_profile
 
     data = given_data(options, model)
-    found, made = load_and_identify(model, data=data, probe=probe is not None, **options)
+    found = load_and_identify(model, data=data, **options)
+    made = None if probe is None else load_and_probe(model, found, options["seed"])
     if out is not None:
         save_profile(found, out)
-    if probe is not None and made:
+    if probe is not None and made is not None:
         save_probe(made, probe)
     if as_json:
         from quantdiff.report.json.identification import identification_document

@@ -1,7 +1,7 @@
 """Ways to scale sums, held against a device at once: only the sums at which ways can differ go through every way.
 
-A way differs from ``acc * scale`` in doubles by less than ``reach``: multipliers are cut to 15 bits at least, and one
-that rounds twice rounds first to ``2**shift`` steps. So ways that end alike agree wherever no half and no whole step lies
+A way differs from ``acc * scale`` in doubles by less than ``reach``: multipliers keep 15 bits at least, and one that
+rounds twice rounds first to ``2**shift`` steps. So ways that end alike agree wherever no half and no whole step lies
 within that reach.
 """
 
@@ -33,7 +33,7 @@ RELATIVE = 2.0**-13
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """What the sums of an operator are multiplied by, what is added then, and the bounds; ``ways`` is every way once."""
+    """What the sums of an operator are multiplied by, what is added, and the bounds; ``ways`` is every way once."""
 
     scales: Mapping[str, Array]
     zero_point: int
@@ -61,7 +61,9 @@ def ways_of(acc: Array, theirs: Array, scaled: Scaled) -> dict[str, tuple[int, i
     wide = np.broadcast_to(scaled.scales["double"], acc.shape).reshape(-1)
     near = contested(sums, wide, scaled)
     places = np.flatnonzero(near)
-    plain = {family: _agreed(sums * wide, family, scaled) for family in ("half", "floor", "truncate", "truncate" + AFTER)}
+    plain = {
+        family: _agreed(sums * wide, family, scaled) for family in ("half", "floor", "truncate", "truncate" + AFTER)
+    }
     wrong = {family: (y != device) & ~near for family, y in plain.items()}
     counts = {family: int(np.count_nonzero(each)) for family, each in wrong.items()}
     firsts = {family: int(np.argmax(each)) if counts[family] else device.size for family, each in wrong.items()}

@@ -1,7 +1,7 @@
 """Rules that give the same for whatever an operator can be fed: shown, not tried.
 
-Where an operator scales a sum, its output is a staircase over the sum: two staircases are the same when every step is at
-the same place. Where it takes single values, all of them are computed. What neither shows equal stays apart.
+Where an operator scales a sum, its output is a staircase over the sum: two are the same when every step is at the same
+place. Where it takes single values, all of them are computed. What neither shows equal stays apart.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from quantdiff.sim.device import RUNTIMES
 from quantdiff.sim.graph.operators import run_by_rule
 from quantdiff.sim.node import Node, NoKernel, clamp_of, fitting, is_quantized, node_of, zero_point_of
 from quantdiff.sim.ops.mean import way_of
+from quantdiff.sim.ops.relu import BOUNDS
 from quantdiff.sim.rounding.exact_sums import (
     averaged,
     clamp_behind,
@@ -44,6 +45,9 @@ ELEMENTWISE = (
 )
 NARROW = ("int8", "uint8")
 WAYS = {
+    **{("QUANTIZE", runtime): "G" for runtime in (Runtime.REFERENCE, Runtime.TFLM)},
+    **{(op, runtime): "G, scale float32" for op in BOUNDS for runtime in (Runtime.BUILTIN, Runtime.REFERENCE)},
+    **{(op, Runtime.TFLM): "G" for op in BOUNDS if op != "RELU6"},
     **{("AVERAGE_POOL_2D", runtime): "division half-away" for runtime in Runtime},
     ("MUL", Runtime.XNNPACK): "X",
     ("MUL", Runtime.TFLM): "G",
@@ -74,7 +78,7 @@ def classes(graph: Graph, operator: Operator, rules: Sequence[str]) -> list[int]
 
 def _equal_to(graph: Graph, node: Node, rule: str) -> IsEqual:
     """Tells whether another rule is proven to be this one."""
-    ways = [partial(_same_kernel, node, rule)]
+    ways: list[IsEqual] = [partial(_same_kernel, node, rule)]
     ways += [way for make in (_by_every_value, _by_thresholds) if (way := make(graph, node, rule)) is not None]
     return lambda other: any(way(other) for way in ways)
 
@@ -145,7 +149,8 @@ class Thresholds:
         """Whether another staircase steps up at the same sums."""
         below, at = f(np.maximum(self.sums - 1, self.low)), f(np.minimum(self.sums, self.high))
         return bool(
-            np.all((below < self.levels) | (self.sums <= self.low)) and np.all((at >= self.levels) | (self.sums > self.high))
+            np.all((below < self.levels) | (self.sums <= self.low))
+            and np.all((at >= self.levels) | (self.sums > self.high))
         )
 
 
@@ -232,7 +237,11 @@ def _of_mean(node: Node, kernel: Runtime) -> Staircase:
     axes = node.at(1).data
     if axes is None:
         raise NoKernel("axes that the file does not hold")
-    way, count, width = way_of(node, np.empty(node.x.shape, node.x.dtype), axes, kernel), averaged(node), node.y.shape[-1]
+    way, count, width = (
+        way_of(node, np.empty(node.x.shape, node.x.dtype), axes, kernel),
+        averaged(node),
+        node.y.shape[-1],
+    )
     stored = zero_point_of(node.x) * count
 
     def scaled(sums: Array) -> Array:

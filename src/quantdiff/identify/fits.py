@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,13 +11,14 @@ from quantdiff.graph import Graph, Operator
 from quantdiff.identify.contested import scaled_by, ways_of
 from quantdiff.quant import Array
 from quantdiff.sim.device import REAL, ended, kind_of, real_steps
-from quantdiff.sim.graph.chains import attempt
+from quantdiff.sim.graph.chains import Outcome, attempt
 from quantdiff.sim.graph.operators import run_operator_on_each
 from quantdiff.sim.graph.simulator import Missing, missing_inputs
 from quantdiff.sim.node import Node, NoKernel, node_of
+from quantdiff.sim.real.registry import real_of
 from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.rounding.exact_sums import exact_sums, has_sums
-from quantdiff.sim.rounding.scaling import all_endings
+from quantdiff.sim.rounding.scaling import AFTER, all_endings
 from quantdiff.sim.runtime import Runtime
 
 Values = Mapping[int, Array]
@@ -26,6 +27,10 @@ ELEMENTS_AT_ONCE = 2**20
 """Output elements whose sums are in memory at once."""
 NEAR_TIE = 2.0**-12
 """Steps: closer to where a real function changes its integer, a device that computes in float32 may go either way."""
+AT_TIE = 2.0**-30
+"""Steps: no rounding of a device's brings what it adds or divides so near to a tie, so there is one, and it tells."""
+CURVE_ENDINGS = ("half-even", "floor", "truncate", f"truncate{AFTER}")
+"""Of curves, whose ties nobody meets, and are not judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +79,29 @@ def fits_of(graph: Graph, operator: Operator, held: Values, runtimes: Sequence[R
     for start, part in _parts(operator, held):
         theirs = [part[i] for i in operator.outputs]
         count += sum(array.size for array in theirs)
-        for runtime, outcome in attempt(graph, operator, part, tuple(runtimes)).items():
-            if isinstance(outcome, Missing):
-                why = outcome.why
-            elif all(mine[:1].size == array[:1].size for mine, array in zip(outcome, theirs, strict=True)):
-                for mine, array in zip(outcome, theirs, strict=True):
-                    _count(found, runtime.value, np.broadcast_to(mine.reshape(len(mine), *array.shape[1:]), array.shape), array, start)
-        if has_sums(node):
-            _by_sums(graph, operator, part, theirs[0], found, start)
-        else:
-            _by_real(graph, operator, part, theirs[0], found, start)
+        why = _by_kernels(attempt(graph, operator, part, tuple(runtimes)), theirs, found, start) or why
+        by = _by_sums if has_sums(node) else _by_real
+        by(graph, operator, part, theirs[0], found, start)
     if not found:
         return Missing(operator.index, operator.op, why)
     return OperatorFits(operator.index, operator.op, kind_of(node), count, found)
+
+
+def _by_kernels(outcomes: Mapping[Runtime, Outcome], theirs: Sequence[Array], found: dict[str, Fit], start: int) -> str:
+    """The kernels of the runtimes; why one of them could not be tried, if that is so."""
+    why = ""
+    for runtime, outcome in outcomes.items():
+        if isinstance(outcome, Missing):
+            why = outcome.why
+        elif all(mine[:1].size == array[:1].size for mine, array in zip(outcome, theirs, strict=True)):
+            for mine, array in zip(outcome, theirs, strict=True):
+                _count(found, runtime.value, _shown(mine, array), array, start)
+    return why
+
+
+def _shown(mine: Array, theirs: Array) -> Array:
+    """Ours in their shape: what depends on no input is there once for all samples."""
+    return np.broadcast_to(mine.reshape(len(mine), *theirs.shape[1:]), theirs.shape)
 
 
 def _parts(operator: Operator, held: Values) -> Iterator[tuple[int, Values]]:
@@ -96,7 +111,10 @@ def _parts(operator: Operator, held: Values) -> Iterator[tuple[int, Values]]:
     each = sum(held[i][:1].size for i in operator.outputs)
     step = max(1, ELEMENTS_AT_ONCE // max(1, each))
     for start in range(0, samples, step):
-        yield start, {i: array if len(array) == 1 < samples else array[start : start + step] for i, array in mine.items()}
+        yield (
+            start,
+            {i: array if len(array) == 1 < samples else array[start : start + step] for i, array in mine.items()},
+        )
 
 
 def _count(found: dict[str, Fit], rule: str, mine: Array, theirs: Array, start: int) -> None:
@@ -133,12 +151,10 @@ def _element(at: Sequence[np.intp], start: int) -> tuple[int, ...]:
     return start + first, *rest
 
 
-def _by_sums(
-    graph: Graph, operator: Operator, part: Values, theirs: Array, found: dict[str, Fit], start: int
-) -> None:
+def _by_sums(graph: Graph, operator: Operator, part: Values, theirs: Array, found: dict[str, Fit], start: int) -> None:
     """Every way to scale the exact sums."""
     try:
-        acc = _alone(graph, operator, part, lambda node, *inputs, runtime: exact_sums(node, *inputs))
+        acc = _alone(graph, operator, part, exact_sums)
         scaled = scaled_by(node_of(graph, operator))
     except NoKernel:
         return
@@ -152,21 +168,20 @@ def _by_sums(
         add(found, Fit(way, count, example))
 
 
-def _by_real(
-    graph: Graph, operator: Operator, part: Values, theirs: Array, found: dict[str, Fit], start: int
-) -> None:
+def _by_real(graph: Graph, operator: Operator, part: Values, theirs: Array, found: dict[str, Fit], start: int) -> None:
     """The real function with every ending."""
     node = node_of(graph, operator)
     try:
-        steps = _alone(graph, operator, part, lambda node, *inputs, runtime: real_steps(node, *inputs))
+        steps = _alone(graph, operator, part, real_steps)
         points = set(node.y.quant.zero_point) if node.y.quant else set()
     except NoKernel:
         return
     if steps.shape != theirs.shape or len(points) != 1:
         return
-    doubled = 2 * steps
-    near = np.abs(doubled - np.rint(doubled)) < 2 * NEAR_TIE
-    for ending in all_endings():
+    distance = np.abs(2 * steps - np.rint(2 * steps)) / 2
+    is_curve = bool(getattr(real_of(node), "curve", False))
+    near = (distance < NEAR_TIE) if is_curve else (distance < NEAR_TIE) & (distance > AT_TIE)
+    for ending in CURVE_ENDINGS if is_curve else all_endings():
         mine = ended(steps, node, ending)
         wrong = mine != theirs
         excused = wrong & near & (np.abs(mine.astype(np.int64) - theirs) <= 1)
@@ -175,9 +190,14 @@ def _by_real(
         add(found, Fit(REAL + ending, unjudged=int(np.count_nonzero(excused))))
 
 
-def _alone(graph: Graph, operator: Operator, part: Values, function: object) -> Array:
-    """What a function gives in place of the op's kernel."""
+def _alone(graph: Graph, operator: Operator, part: Values, function: Callable[..., Array]) -> Array:
+    """What a function of node and inputs gives in place of the op's kernel."""
+
+    def kernel(node: Node, *inputs: Array | None, runtime: Runtime) -> Array:
+        del runtime
+        return function(node, *inputs)
+
     own = kernels().get(operator.op)
-    stand_in = Kernel(function, own.batched if own else False, shared=False)  # type: ignore[arg-type]
+    stand_in = Kernel(kernel, own.batched if own else False, shared=False)
     (y,) = run_operator_on_each(graph, operator, part, (Runtime.REFERENCE,), stand_in)[Runtime.REFERENCE]
     return y

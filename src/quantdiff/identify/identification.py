@@ -1,4 +1,4 @@
-"""The rule of each kind of operator, from what a device gave: those that fit every element, and what told them apart."""
+"""The rule of each kind of operator from what a device gave: what fits every element, and what told others apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from quantdiff.graph import Graph, Model
+from quantdiff.graph import Graph
 from quantdiff.identify.equal import classes
 from quantdiff.identify.fits import Fit, OperatorFits, Values, fits_of
 from quantdiff.sim.device import RUNTIMES, Device, place_of
@@ -131,7 +131,9 @@ def _groups(graph: Graph, alike: Sequence[OperatorFits], order: Mapping[str, int
 def _group(graph: Graph, alike: Sequence[OperatorFits], order: Mapping[str, int], *, usual: bool) -> Group:
     names = sorted({rule for each in alike for rule in each.fits}, key=order.__getitem__)
     fitting = [rule for rule in names if all(_fits(each, rule) for each in alike)]
-    refuted = [_refuted(rule, alike) for rule in names if any(rule in each.fits and not _fits(each, rule) for each in alike)]
+    refuted = [
+        _refuted(rule, alike) for rule in names if any(rule in each.fits and not _fits(each, rule) for each in alike)
+    ]
     refuted.sort(key=lambda each: each.fit.mismatches)
     unjudged = sum(each.fits[rule].unjudged for each in alike for rule in fitting[:1])
     indices, count = tuple(each.index for each in alike), sum(each.count for each in alike)

@@ -89,9 +89,7 @@ def _faded(array: Array, dtype: str, rng: np.random.Generator) -> Array:
     return (np.rint(mixed) if dtype in INTEGER_RANGE else mixed).astype(array.dtype)
 
 
-def _apart(
-    graph: Graph, group: Group, values: Mapping[int, Array], samples: int
-) -> Iterator[tuple[Pair, Array]]:
+def _apart(graph: Graph, group: Group, values: Mapping[int, Array], samples: int) -> Iterator[tuple[Pair, Array]]:
     """For each pair of rules of a group: elements that they give differently, sample by sample. Shape: (samples,)."""
     names = [each[0] for each in group.rules]
     counts = {(group.kind, a, b): np.zeros(samples, np.int64) for a, b in combinations(names, 2)}
@@ -99,10 +97,10 @@ def _apart(
         if operator.index not in group.operators or any(i not in values for i in operator.outputs):
             continue
         given = {rule: _outputs(graph, operator.index, values, rule) for rule in names}
-        for (kind, a, b), total in counts.items():
-            for first, second in zip(given[a], given[b], strict=False):
+        for pair in counts:
+            for first, second in zip(given[pair[1]], given[pair[2]], strict=False):
                 if first.shape == second.shape and len(first) == samples:
-                    total += np.count_nonzero((first != second).reshape(samples, -1), axis=1)
+                    counts[pair] += np.count_nonzero((first != second).reshape(samples, -1), axis=1)
     yield from counts.items()
 
 

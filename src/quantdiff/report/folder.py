@@ -66,8 +66,9 @@ def staged(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """A file to write to, which stands at ``path`` when the block ends without an error, or is not there. A link is
-    followed.
+    """A file to write to; it stands at ``path`` when the block ends without an error, and not before.
+
+    A link is followed.
 
     Raises:
         CannotWrite: ``path`` is a folder or a device, or the system refuses.

@@ -61,7 +61,8 @@ def _comment(group: Group) -> str:
     if group.status == "undecided":
         return "  # not told apart from: " + " | ".join(each[0] for each in group.rules[1:])
     if group.status == "unknown" and group.nearest:
-        return f"  # none fits; {group.nearest.fit.rule} is contradicted by {group.nearest.fit.mismatches} of {group.count}"
+        nearest = group.nearest.fit
+        return f"  # none fits; {nearest.rule} is contradicted by {nearest.mismatches} of {group.count}"
     return ""
 
 

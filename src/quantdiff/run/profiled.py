@@ -1,8 +1,7 @@
 """A device that was measured, as a runtime: its outputs predicted by the rules that a profile names.
 
 A profile is TOML: ``schema``, the rule of each kind of operator under ``[rules]``, and ``[[exceptions]]`` with
-``operator``, ``tensor`` (the name of what it gives) and ``rule``. ``identify`` writes it; the names of rules are those of
-``sim/device.py``.
+``operator``, ``tensor`` (the name of what it gives) and ``rule``. ``identify`` writes it; ``sim/device.py`` names them.
 """
 
 from __future__ import annotations

@@ -127,4 +127,3 @@ def ended(steps: Array, node: Node, ending: str) -> Array:
     after, plain = ending.endswith(AFTER), FLOATS[ending.removesuffix(AFTER)]
     whole = plain(steps + zero_point) if after else plain(steps) + zero_point
     return whole.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
-

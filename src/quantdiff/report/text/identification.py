@@ -104,12 +104,14 @@ def _contradiction(each: Refuted) -> str:
         return text
     total = "" if example.total is None else f"the sum {example.total:,} "
     element = ",".join(map(str, example.element))
-    return f"{text}; operator {each.operator} element {element}: {total}gives {example.rule}, the device {example.device}"
+    return (
+        f"{text}; operator {each.operator} element {element}: {total}gives {example.rule}, the device {example.device}"
+    )
 
 
 def _advice(found: Identification, probe: Probe | None) -> Iterator[str]:
     if probe is None and any(group.status == "undecided" for group in found.groups):
-        yield "\nnot decided: these data do not tell the rules with | between apart; --probe OUT.npz looks for inputs that do"
+        yield "\nnot decided: nothing here tells apart what stands between |; --probe OUT.npz looks for inputs that do"
 
 
 def _probed(probe: Probe | None, path: Path | None) -> Iterator[str]:
@@ -120,7 +122,8 @@ def _probed(probe: Probe | None, path: Path | None) -> Iterator[str]:
     )
     for (kind, a, b), count in probe.told.items():
         yield f"  {printable(kind)}: {a} from {b} by {count:,} elements"
-    for kind, a, b in probe.left:
-        yield f"  {printable(kind)}: {a} and {b} never differed"
+    for kind in dict.fromkeys(kind for kind, *_ in probe.left):
+        alike = dict.fromkeys(rule for each, *pair in probe.left if each == kind for rule in pair)
+        yield f"  {printable(kind)}: never told apart: {' | '.join(alike)}"
     if len(probe):
         yield f"run the device on it, then identify again: --data {path}"

@@ -1,7 +1,7 @@
-"""The exact sum behind each output of an operator that scales one, how far it can go, and what it may be multiplied by.
+"""The exact sum behind each output of an operator that scales one, how far it can go, and what multiplies it.
 
-``double``: all in float64, from the stored float32 scales. ``float32``: all in float32. ``float32-product``: the product
-of the input scales in float32, divided in float64. What runtimes make of them stands in ``sim/rounding/scales.py``.
+``double``: all in float64, from the stored float32 scales. ``float32``: all in float32. ``float32-product``: the
+product of the input scales in float32, divided in float64. Which of them a runtime takes: ``sim/rounding/scales.py``.
 """
 
 from __future__ import annotations

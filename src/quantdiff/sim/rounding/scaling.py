@@ -130,17 +130,17 @@ def _divided(total: Array, count: Array, ending: str) -> Array:
 
 
 def _half_up(p: Array, shift: Array) -> Array:
-    return (p + ((np.int64(1) << shift) >> 1)) >> shift
+    return np.asarray((p + ((np.int64(1) << shift) >> 1)) >> shift)
 
 
 def _half_away(p: Array, shift: Array) -> Array:
-    return (p + ((np.int64(1) << shift) >> 1) - ((p < 0) & (shift > 0))) >> shift
+    return np.asarray((p + ((np.int64(1) << shift) >> 1) - ((p < 0) & (shift > 0))) >> shift)
 
 
 def _half_even(p: Array, shift: Array) -> Array:
     down = p >> shift
     rest, half = p - (down << shift), (np.int64(1) << shift) >> 1
-    return down + ((rest > half) | ((rest == half) & (shift > 0) & (down & 1 == 1)))
+    return np.asarray(down + ((rest > half) | ((rest == half) & (shift > 0) & (down & 1 == 1))))
 
 
 def _floor(p: Array, shift: Array) -> Array:
