@@ -9,6 +9,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+import emulated
 import numpy as np
 from written_models import Op, T, write_tflite
 
@@ -21,6 +22,7 @@ from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import taken
 
 RUNTIMES = tuple(Runtime)
+"""Those on ARM64 are measured on request, see ``--golden-arm64`` in ``sim/conftest.py``."""
 LITERT = tuple(runtime for runtime in Runtime if runtime is not Runtime.TFLM)
 CASES = 30
 """Models per op and runtime, at least: one multiplier each, so that near-ties are hit from many sides."""
@@ -134,6 +136,8 @@ def run_rounds(model: bytes, feeds: Sequence[Array], runtime: Runtime) -> tuple[
     """The same for several rounds of input along a first axis, one after another; a state starts afresh each time."""
     if runtime is Runtime.TFLM:
         return _run_tflm(model, feeds), []
+    if runtime.on_arm64:
+        return emulated.run(model, feeds, runtime.family.value)
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     resolver = {
@@ -192,7 +196,7 @@ def differences(case: Case, runtime: Runtime, rounds: int = 1) -> tuple[int, int
     graph = read_model(memoryview(model)).main
     simulation = simulate(graph, feeds, runtime)
     assert not simulation.missing, simulation.missing
-    if runtime is Runtime.XNNPACK and len(graph.operators) == 1:
+    if runtime.family is Runtime.XNNPACK and len(graph.operators) == 1:
         foreseen = taken(node_of(graph, graph.operators[0]))
         assert foreseen == ("DELEGATE" in ran), f"delegate: foreseen {foreseen}, ran {ran}: {case.tensors}"
     count = wrong = 0

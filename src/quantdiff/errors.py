@@ -57,6 +57,10 @@ class BadProfile(QuantdiffError):
     """A profile of a device that cannot be read, or names rules that there are not."""
 
 
+class RootNotMade(QuantdiffError):
+    """The folder with Python and LiteRT for another architecture cannot be made."""
+
+
 class NotSimulated(QuantdiffError):
     """The simulator has no rules for the runtime asked for."""
 

@@ -22,7 +22,7 @@ from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
-from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, entry_of
+from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, chosen, entry_of
 from quantdiff.run.tflite import inputs_of
 from quantdiff.run.versions import versions
 from quantdiff.sim.graph.chains import simulate_each
@@ -59,7 +59,8 @@ def load_and_verify(
         batch = load_data(data, path)
         inputs, source = inputs_of(model, batch), batch.source
         inputs = [array[: samples_for(model.main, samples or len(array))] for array in inputs]
-    names = [each.name for each in RUNTIMES.values() if each.simulated] if ALL in runtimes else dict.fromkeys(runtimes)
+    every = [each.name for each in RUNTIMES.values() if each.simulated]
+    names = every if ALL in runtimes else chosen(runtimes)
     made_by = {
         "command": "verify",
         "model": str(path),
@@ -161,7 +162,7 @@ def _observe(
 def _read(model: Model, inputs: Sequence[Array], runtime: str, timeout: float) -> Ran | Verdict:
     """What the runtime gave, or the verdict that it gave nothing."""
     try:
-        check_installed([runtime])
+        check_installed([runtime], real=True)
         with started(runtime, timeout) as runner:
             reading = read_everything(model, inputs, runner)
             here = versions() if runner.versions is None else runner.versions
@@ -187,7 +188,7 @@ def _verdict(graph: Graph, reading: Reading, compared: Compared, chain: Simulati
     theirs, operators = reading.values, compared.operators
     pairs = [(chain.values[i], theirs[i]) for i in graph.outputs if i in chain.values and i in theirs]
     chain_count, chain_mismatches = tally(pairs)
-    expected = chain.runtime is not Runtime.XNNPACK or agrees(graph, reading.delegated)
+    expected = chain.runtime.family is not Runtime.XNNPACK or agrees(graph, reading.delegated)
     wrong = chain_mismatches + sum(result.mismatches for result in operators) + bool(reading.changed) + (not expected)
     right = "exact" if all(result.width is None for result in operators) else "within"
     status = "differs" if wrong else "unsupported" if compared.unsupported or not operators else right

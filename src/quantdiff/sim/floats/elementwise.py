@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel
@@ -47,6 +48,12 @@ def fused_multiply_add(a: Array, b: Array, c: Array) -> Array:
     even = (total.view(np.int64) & 1) == 0
     odd = np.where((lost != 0) & even, np.nextafter(total, np.where(lost > 0, np.inf, -np.inf)), total)
     return odd.astype(np.float32)
+
+
+def multiply_add(a: Array, b: ArrayLike, c: ArrayLike, runtime: Runtime) -> Array:
+    """``a * b + c`` of float32 as compilers have it: rounded once on ARM64, twice on x86-64. The shapes broadcast."""
+    b, c = np.asarray(b, np.float32), np.asarray(c, np.float32)
+    return fused_multiply_add(a, b, c) if runtime.on_arm64 else a * b + c
 
 
 def flushed(x: Array) -> Array:

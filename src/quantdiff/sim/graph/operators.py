@@ -157,9 +157,9 @@ def _prepared(
             raise NoKernel("complex numbers")
         count = max((len(array) for array in held if array is not None), default=1)
         feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
-        ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
-        node = _as_fed(node, held)
-        return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
+        fed = _as_fed(node, held)
+        ran_by = {runtime: kernel_of(node, runtime, fed) for runtime in runtimes}
+        return Call(fed, kernel, feeds, ran_by, count, together(fed, kernel, feeds))
 
 
 def _as_fed(node: Node, held: Sequence[Array | None]) -> Node:
