@@ -74,7 +74,8 @@ def _known(runs_on: RunsOn) -> tuple[str, Runtime | None]:
 
 def _readings(question: Question, runs_on: RunsOn) -> Generator[Reading, None, None]:
     model, batch = question.model, question.batch
-    tensors = readable_tensors(model.main, _known(runs_on)[1])
+    held = None if isinstance(runs_on, Runtime) else runs_on.holds(model.main)
+    tensors = readable_tensors(model.main, _known(runs_on)[1], held)
     if not isinstance(runs_on, Runtime):
         return read_tensors(model, tensors, batch, runs_on)
     return simulate_tensors(model, tensors, batch, runs_on)

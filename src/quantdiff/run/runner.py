@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from quantdiff.graph import Graph
+from quantdiff.graph import Graph, Model
 from quantdiff.quant import Array
 from quantdiff.run.runtimes import entry_of
 from quantdiff.run.shared_memory import Block
@@ -28,11 +28,13 @@ class Runner(ABC):
         runtime: its name, as it was asked for.
         timeout: seconds that it may say nothing.
         delegated: what a delegate runs of the file that was loaded.
+        of_one_file: whether it knows what one file gives for some data, and nothing else.
     """
 
     runtime: str
     timeout: float
     delegated: Parts
+    of_one_file = False
 
     @property
     def rules(self) -> Runtime | None:
@@ -57,6 +59,18 @@ class Runner(ABC):
         """The tensors that it can give; None: every one."""
         del graph
         return None
+
+    def attend(self, model: Model, inputs: Sequence[Array]) -> None:
+        """Hear all inputs of the file that will be asked for, before anything runs. Shapes: (runs, *shape).
+
+        Raises:
+            BadData: it knows what another model or other data give.
+        """
+        del model, inputs
+
+    @abstractmethod
+    def another(self) -> Self:
+        """One more of it, for another file at the same time."""
 
     def __enter__(self) -> Self:
         return self
