@@ -67,4 +67,6 @@ def _server() -> subprocess.Popen[bytes]:
     folder = emulation.root()
     assert folder is not None, f"nothing emulates ARM64 here: {emulation.BRINGS}"
     server = f"import sys; sys.path.insert(0, {str(folder / emulation.SITE)!r})\n{SERVER}"
-    return subprocess.Popen([*emulation.python(folder), "-c", server], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr)
+    return subprocess.Popen(
+        [*emulation.python(folder), "-c", server], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr
+    )

@@ -20,7 +20,9 @@ COMPARED = "compared"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden-elements", type=int, default=ELEMENTS, help="elements compared per op and runtime")
     parser.addoption("--golden-table", type=Path, default=None, help="Markdown file with a marked place for the table")
-    parser.addoption("--golden-arm64", action="store_true", help="the runtimes on ARM64, under emulation, and no others")
+    parser.addoption(
+        "--golden-arm64", action="store_true", help="the runtimes on ARM64, under emulation, and no others"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

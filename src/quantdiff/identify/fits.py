@@ -9,6 +9,7 @@ import numpy as np
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.identify.contested import scaled_by, ways_of
+from quantdiff.identify.equal import only_moves
 from quantdiff.quant import Array
 from quantdiff.sim.device import REAL, ended, kind_of, real_steps
 from quantdiff.sim.graph.chains import Outcome, attempt
@@ -85,6 +86,19 @@ def fits_of(graph: Graph, operator: Operator, held: Values, runtimes: Sequence[R
     if not found:
         return Missing(operator.index, operator.op, why)
     return OperatorFits(operator.index, operator.op, kind_of(node), count, found)
+
+
+def unrecorded(graph: Graph, operator: Operator, held: Values) -> dict[int, Array]:
+    """What the device did not show and no rule can change: values that are moved, constants that are unpacked."""
+    if missing_inputs(graph, operator, held) or all(i in held for i in operator.outputs):
+        return {}
+    fixed = all(i < 0 or graph.tensors[i].is_constant for i in operator.inputs)
+    if not (fixed or only_moves(node_of(graph, operator))):
+        return {}
+    made = attempt(graph, operator, held, (Runtime.REFERENCE,))[Runtime.REFERENCE]
+    if isinstance(made, Missing):
+        return {}
+    return {i: y for i, y in zip(operator.outputs, made, strict=True) if i not in held}
 
 
 def _by_kernels(outcomes: Mapping[Runtime, Outcome], theirs: Sequence[Array], found: dict[str, Fit], start: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from quantdiff.graph import Graph
 from quantdiff.identify.equal import classes
-from quantdiff.identify.fits import Fit, OperatorFits, Values, fits_of
+from quantdiff.identify.fits import Fit, OperatorFits, Values, fits_of, unrecorded
 from quantdiff.sim.device import RUNTIMES, Device, place_of
 from quantdiff.sim.graph.simulator import Missing
 from quantdiff.sim.node import node_of
@@ -91,7 +91,9 @@ def device_of(groups: Sequence[Group], name: str, rule: Callable[[Group], str] =
 def identify_tensors(graph: Graph, held: Values) -> tuple[tuple[Group, ...], tuple[Missing, ...]]:
     """The rules of each kind of operator, where ``held`` are the device's tensors by index, samples along axis 0."""
     found, missing = list[OperatorFits](), list[Missing]()
+    held = dict(held)
     for operator in graph.operators:
+        held |= unrecorded(graph, operator, held)
         fits = fits_of(graph, operator, held, tuple(Runtime))
         (missing if isinstance(fits, Missing) else found).append(fits)  # type: ignore[arg-type]
     kinds: dict[str, list[OperatorFits]] = {}

@@ -121,11 +121,16 @@ class RecordedRuntime(InProcess):
             raise RuntimeFailed(
                 f"{self.runtime}: the dump does not hold {absent[0]!r}; quantdiff verify needs no outputs"
             )
+        found = self.values_for(model, inputs)
+        return [found[i] for i in tensors]
+
+    def values_for(self, model: Model, inputs: Sequence[Array]) -> dict[int, Array]:
+        """Every tensor that was recorded, for these inputs. Shapes: (runs, *shape of the tensor)."""
         try:
             rows = [self._rows[key] for key in _keys(inputs)]
         except KeyError:
             raise RuntimeFailed(f"{self.runtime}: a sample of the data is not in the dump; give those of it") from None
-        return [recorded.values[i][rows] for i in tensors]
+        return {i: array[rows] for i, array in self.of_model(model).values.items()}
 
 
 def _keys(inputs: Sequence[Array]) -> list[bytes]:

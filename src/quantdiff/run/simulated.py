@@ -28,7 +28,9 @@ class Simulated(InProcess):
         """Tensors by their indices. Shapes: (runs, *shape of the tensor)."""
         chain = simulate(model.main, inputs, rules_of(self.runtime), model.subgraphs)
         for item in chain.missing:
-            raise RuntimeFailed(f"{self.runtime} is not here, and the simulator lacks {item.op} {item.index}: {item.why}")
+            raise RuntimeFailed(
+                f"{self.runtime} is not here, and the simulator lacks {item.op} {item.index}: {item.why}"
+            )
         return [chain.values[i] for i in tensors]
 
 
