@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
+from quantdiff.identify.fits import Fit
 from quantdiff.identify.identification import Group, Identification, Refuted
 from quantdiff.identify.probe import Probe
 from quantdiff.report.plain import printable
@@ -33,10 +35,11 @@ def print_identification(
     for missing in found.missing:
         what = f" #{missing.index} {printable(missing.op)}: {printable(missing.why)}"
         console.print(Text.assemble(("  nothing known:", "yellow"), what), soft_wrap=True)
-    console.print(Text("\nelements that contradict the other rules", "bold"))
-    for group in found.groups:
-        for line in _contradictions(group):
-            console.print(line, soft_wrap=True)
+    contradictions = [line for group in found.groups for line in _contradictions(group)]
+    if contradictions:
+        console.print(Text("\nelements that contradict other rules", "bold"))
+    for line in contradictions:
+        console.print(line, soft_wrap=True)
     for line in (*_advice(found, probe), *_probed(probe, inputs)):
         console.print(line, soft_wrap=True)
     if profile is not None:
@@ -74,11 +77,15 @@ def _rule(group: Group) -> str:
 
 
 def _class(rules: Sequence[str]) -> str:
-    """Rules that are proven to give the same: runtimes and letters first."""
-    known = [rule for rule in rules if rule in RUNTIMES or rule in LETTERS] or list(rules[:1])
-    shown = known[:NAMED]
-    more = len(rules) - len(shown)
+    """Rules that give the same: runtimes and letters first; a runtime of ARM64 only where it stands without its twin."""
+    known = [rule for rule in rules if _has_a_name(rule)] or list(rules[:1])
+    shown = [rule for rule in known if rule.partition("@")[0] == rule or rule.partition("@")[0] not in known][:NAMED]
+    more = len(rules) - len([rule for rule in rules if rule.partition("@")[0] in shown or rule in shown])
     return " = ".join(shown) + (f" (and {more} more)" if more else "")
+
+
+def _has_a_name(rule: str) -> bool:
+    return rule in RUNTIMES or rule in LETTERS
 
 
 def _margin(group: Group) -> str:
@@ -91,22 +98,25 @@ def _margin(group: Group) -> str:
 
 
 def _contradictions(group: Group) -> Iterator[str]:
-    """An element against each of some rules: the nearest, and those that have a name of their own."""
-    named = [each for each in group.refuted if each.fit.rule in RUNTIMES or each.fit.rule in LETTERS]
-    chosen = list(dict.fromkeys((*group.refuted[:1], *named)))[:EXAMPLES]
-    yield from (f"  {printable(group.kind)}: {_contradiction(each)}" for each in chosen)
+    """An element against each of some rules, those together that it contradicts alike: the nearest, and named ones."""
+    alike: dict[Fit, list[Refuted]] = {}
+    for each in group.refuted:
+        if _has_a_name(each.fit.rule) or each is group.refuted[0]:
+            example = each.fit.example and replace(each.fit.example, total=None)
+            alike.setdefault(replace(each.fit, rule="", example=example), []).append(each)
+    for several in list(alike.values())[:EXAMPLES]:
+        names = _class([each.fit.rule for each in several])
+        told = next((each for each in several if each.fit.example and each.fit.example.total is not None), several[0])
+        yield f"  {printable(group.kind)}: {names}: {_contradiction(told)}"
 
 
 def _contradiction(each: Refuted) -> str:
     fit, example = each.fit, each.fit.example
-    text = f"{fit.rule}: {fit.mismatches:,}"
     if example is None:
-        return text
-    total = "" if example.total is None else f"the sum {example.total:,} "
-    element = ",".join(map(str, example.element))
-    return (
-        f"{text}; operator {each.operator} element {element}: {total}gives {example.rule}, the device {example.device}"
-    )
+        return f"{fit.mismatches:,}"
+    total = "" if example.total is None else f"of the sum {example.total:,} "
+    where = f"operator {each.operator} element {','.join(map(str, example.element))}"
+    return f"{fit.mismatches:,}; {where}: {total}it makes {example.rule}, the device {example.device}"
 
 
 def _advice(found: Identification, probe: Probe | None) -> Iterator[str]:
