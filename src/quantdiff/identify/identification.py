@@ -9,6 +9,7 @@ from typing import Any
 from quantdiff.graph import Graph
 from quantdiff.identify.equal import classes
 from quantdiff.identify.fits import Fit, OperatorFits, Values, fits_of, unrecorded
+from quantdiff.quant import Array
 from quantdiff.sim.device import RUNTIMES, Device, place_of
 from quantdiff.sim.graph.simulator import Missing
 from quantdiff.sim.node import node_of
@@ -67,13 +68,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """What was found on one runtime: groups of operators by kind, and the operators that nothing can be said of."""
+    """What was found on one runtime: groups of operators by kind, and the operators that nothing can be said of.
+
+    ``inputs`` are what was fed, where that is known. Shapes: (samples, *shape of the input).
+    """
 
     runtime: str
     groups: tuple[Group, ...]
     missing: tuple[Missing, ...]
     faithful: bool = True
     made_by: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[Array, ...] = field(default=(), repr=False)
 
     @property
     def device(self) -> Device:

@@ -48,8 +48,8 @@ def load_and_identify(
         if recorded is not None and data is None:
             source, values, faithful = f"the data of {recorded.dump.source}", recorded.of_model(model).values, True
         else:
-            inputs, source = _inputs(model, data, samples, seed)
-            values, faithful = _read(model, inputs, runner)
+            given, source = _inputs(model, data, samples, seed)
+            values, faithful = _read(model, given, runner)
         here = versions() if runner.versions is None else dict(runner.versions)
     groups, missing = identify_tensors(model.main, values)
     made_by = {
@@ -59,7 +59,9 @@ def load_and_identify(
         "samples": max(map(len, values.values()), default=0),
         "versions": here,
     }
-    return Identification(runtime, groups, missing, faithful, made_by)
+    inputs = tuple(values[i] for i in model.main.inputs if i in values)
+    known = inputs if len(inputs) == len(model.main.inputs) else ()
+    return Identification(runtime, groups, missing, faithful, made_by, known)
 
 
 def _inputs(model: Model, data: Path | Batch | None, samples: int | None, seed: int) -> tuple[list[Array], str]:

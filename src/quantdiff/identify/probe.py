@@ -1,4 +1,4 @@
-"""Inputs that tell rules apart: seeded random ones, of which those are kept at which rules that fit differ."""
+"""Inputs that tell rules apart: those that have done so, and random ones at which rules that still fit differ."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Pair = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Inputs at which rules that fit a device give different outputs.
+    """Inputs at which rules give different outputs: run on them alone, a device tells what it obeys.
 
     Attributes:
-        batch: the samples, in real units, as ``--data`` takes them.
+        batch: the samples, in real units, as ``--data`` takes them; the first ``known`` contradict rules already.
         told: the pairs of rules that they tell apart, and how many elements do.
         left: the pairs that none of the ``searched`` samples told apart.
     """
@@ -38,6 +38,7 @@ class Probe:
     told: Mapping[Pair, int]
     left: tuple[Pair, ...]
     searched: int
+    known: int
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -47,7 +48,8 @@ def probe_for(model: Model, found: Identification, seed: int) -> Probe:
     """Search by the simulator, on the device as far as it is known; what is unknown goes by the nearest rule."""
     open_groups = [group for group in found.groups if group.status == "undecided"]
     wanted = {(g.kind, a, b): 0 for g in open_groups for a, b in combinations([each[0] for each in g.rules], 2)}
-    kept, cases, searched = list[list[Array]](), dict.fromkeys(wanted, 0), 0
+    kept, cases, searched = _contradicting(found), dict.fromkeys(wanted, 0), 0
+    known = len(kept)
     device = device_of(found.groups, found.runtime, _nearest)
     for inputs in _drawn(model.main, seed) if wanted else ():
         searched += len(inputs[0])
@@ -63,7 +65,14 @@ def probe_for(model: Model, found: Identification, seed: int) -> Probe:
         if all(count >= CASES for count in cases.values()):
             break
     told = {pair: count for pair, count in wanted.items() if count}
-    return Probe(_batch(model, kept), told, tuple(pair for pair in wanted if pair not in told), searched)
+    return Probe(_batch(model, kept), told, tuple(pair for pair in wanted if pair not in told), searched, known)
+
+
+def _contradicting(found: Identification) -> list[list[Array]]:
+    """A sample for each rule that does not fit, at which it does not."""
+    examples = [each.fit.example for group in found.groups for each in group.refuted]
+    samples = sorted({example.element[0] for example in examples if example is not None})
+    return [[array[sample] for array in found.inputs] for sample in samples] if found.inputs else []
 
 
 def _nearest(group: Group) -> str:

@@ -53,6 +53,7 @@ def _example(example: Example) -> dict[str, Any]:
 def _probe(probe: Probe) -> dict[str, Any]:
     return {
         "samples": len(probe),
+        "known": probe.known,
         "searched": probe.searched,
         "told": [{"kind": kind, "rules": [a, b], "elements": n} for (kind, a, b), n in probe.told.items()],
         "left": [{"kind": kind, "rules": [a, b]} for kind, a, b in probe.left],

@@ -77,7 +77,7 @@ def _rule(group: Group) -> str:
 
 
 def _class(rules: Sequence[str]) -> str:
-    """Rules that give the same: runtimes and letters first; a runtime of ARM64 only where it stands without its twin."""
+    """Rules that give the same: runtimes and letters first; one of ARM64 only where its twin is not among them."""
     known = [rule for rule in rules if _has_a_name(rule)] or list(rules[:1])
     shown = [rule for rule in known if rule.partition("@")[0] == rule or rule.partition("@")[0] not in known][:NAMED]
     more = len(rules) - len([rule for rule in rules if rule.partition("@")[0] in shown or rule in shown])
@@ -127,13 +127,14 @@ def _advice(found: Identification, probe: Probe | None) -> Iterator[str]:
 def _probed(probe: Probe | None, path: Path | None) -> Iterator[str]:
     if probe is None:
         return
-    yield f"\n{probe.searched:,} random samples were simulated, {len(probe)} of them tell rules apart" + (
-        f": {path}" if len(probe) else ""
-    )
-    for (kind, a, b), count in probe.told.items():
-        yield f"  {printable(kind)}: {a} from {b} by {count:,} elements"
-    for kind in dict.fromkeys(kind for kind, *_ in probe.left):
+    new = len(probe) - probe.known
+    yield f"\n{probe.searched:,} random samples were simulated, {new} of them tell rules apart that fit"
+    pairs = (*probe.told, *probe.left)
+    for kind in dict.fromkeys(kind for kind, *_ in pairs):
+        told, count = (sum(each == kind for each, *_ in some) for some in (probe.told, pairs))
         alike = dict.fromkeys(rule for each, *pair in probe.left if each == kind for rule in pair)
-        yield f"  {printable(kind)}: never told apart: {' | '.join(alike)}"
-    if len(probe):
-        yield f"run the device on it, then identify again: --data {path}"
+        left = f"; nothing found between some of {' | '.join(alike)}" if alike else ""
+        yield f"  {printable(kind)}: {told} of {count} pairs told apart{left}"
+    if new:
+        have = f", with {probe.known} that contradict other rules" if probe.known else ""
+        yield f"they are in {path}{have}: run the device on it, then identify again with --data {path}"
