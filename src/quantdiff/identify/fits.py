@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from quantdiff.graph import Graph, Operator
 from quantdiff.identify.contested import scaled_by, ways_of
 from quantdiff.identify.equal import only_moves
 from quantdiff.quant import Array
-from quantdiff.sim.device import REAL, ended, kind_of, real_steps
+from quantdiff.sim.device import QUOTIENTS, REAL, WRAPS, ended, float_steps, kind_of, quantizes_floats, real_steps
 from quantdiff.sim.graph.chains import Outcome, attempt
 from quantdiff.sim.graph.operators import run_operator_on_each
 from quantdiff.sim.graph.simulator import Missing, missing_inputs
@@ -81,7 +82,7 @@ def fits_of(graph: Graph, operator: Operator, held: Values, runtimes: Sequence[R
         theirs = [part[i] for i in operator.outputs]
         count += sum(array.size for array in theirs)
         why = _by_kernels(attempt(graph, operator, part, tuple(runtimes)), theirs, found, start) or why
-        by = _by_sums if has_sums(node) else _by_real
+        by = _by_sums if has_sums(node) else _by_quotients if quantizes_floats(node) else _by_real
         by(graph, operator, part, theirs[0], found, start)
     if not found:
         return Missing(operator.index, operator.op, why)
@@ -202,6 +203,18 @@ def _by_real(graph: Graph, operator: Operator, part: Values, theirs: Array, foun
         shown = np.where(excused, theirs, mine)
         _count(found, REAL + ending, shown, theirs, start)
         add(found, Fit(REAL + ending, unjudged=int(np.count_nonzero(excused))))
+
+
+def _by_quotients(
+    graph: Graph, operator: Operator, part: Values, theirs: Array, found: dict[str, Fit], start: int
+) -> None:
+    """Every way to quantize floats."""
+    node = node_of(graph, operator)
+    for how in QUOTIENTS:
+        steps = _alone(graph, operator, part, partial(float_steps, how))
+        if steps.shape == theirs.shape:
+            for ending in (each + wraps for wraps in ("", WRAPS) for each in all_endings()):
+                _count(found, how + ending, ended(steps, node, ending), theirs, start)
 
 
 def _alone(graph: Graph, operator: Operator, part: Values, function: Callable[..., Array]) -> Array:

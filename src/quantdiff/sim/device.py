@@ -1,7 +1,8 @@
 """A device that was measured: which rule each kind of operator obeys there, by the name of the rule.
 
 A rule is the kernel of a runtime (``builtin``), a way to scale the exact sum (``S``, ``int16 half-up``; see
-``sim/rounding/scaling.py``), or the real function with an ending (``real half-even``).
+``sim/rounding/scaling.py``), the real function with an ending (``real half-even``), or, where floats are quantized, a
+quotient or a product by the inverse of the scale, with an ending (``inverse float32 half-even``).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.node import Node, NoKernel, quant_of
+from quantdiff.sim.node import Node, NoKernel, quant_of, scale_of
 from quantdiff.sim.real.registry import INTEGERS, real_of
 from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.rounding.exact_sums import clamp_behind, exact_sums, scales_of, zero_point_behind
@@ -20,6 +21,12 @@ from quantdiff.sim.rounding.scaling import AFTER, FLOATS, all_endings, scale_sum
 from quantdiff.sim.runtime import Runtime
 
 REAL = "real "
+QUOTIENTS = tuple(f"{how} {dtype} " for dtype in ("float32", "float64") for how in ("quotient", "inverse"))
+"""How a float becomes steps: divided by the scale, or multiplied by its inverse."""
+WRAPS = ", wraps"
+"""What lies beyond the type of integers keeps its low bits, where others saturate; of quotients alone."""
+FAR = 2.0**30
+"""Steps beyond every type of integers that is quantized to."""
 RUNTIMES = {runtime.value: runtime for runtime in Runtime}
 
 
@@ -82,15 +89,24 @@ def kernel_by(rule: str, node: Node) -> tuple[Runtime, Kernel | None]:
     way = way_named(rule)
     if way is not None:
         return Runtime.REFERENCE, Kernel(partial(_by_way, rule), batched, shared=False)
-    if rule.startswith(REAL) and rule.removeprefix(REAL) in all_endings():
-        return Runtime.REFERENCE, Kernel(partial(_by_real, rule.removeprefix(REAL)), batched, shared=False)
+    how, ending = _parts(rule)
+    if how:
+        function = partial(_by_real, ending) if how == REAL else partial(_by_quotient, how, ending)
+        return Runtime.REFERENCE, Kernel(function, batched, shared=False)
     raise NoKernel(f"there is no rule {rule!r}")
 
 
 def is_rule(name: str) -> bool:
     """Whether there is a rule of that name."""
-    real = name.startswith(REAL) and name.removeprefix(REAL) in all_endings()
-    return name in RUNTIMES or real or way_named(name) is not None
+    return name in RUNTIMES or bool(_parts(name)[0]) or way_named(name) is not None
+
+
+def _parts(rule: str) -> tuple[str, str]:
+    """How the steps are had that an ending rounds, and that ending; empty for other rules."""
+    how = next((each for each in (REAL, *QUOTIENTS) if rule.startswith(each)), "")
+    ending = rule.removeprefix(how)
+    plain = ending.removesuffix(WRAPS) if how in QUOTIENTS else ending
+    return (how, ending) if plain in all_endings() else ("", "")
 
 
 def _by_way(rule: str, node: Node, *inputs: Array | None, runtime: Runtime) -> Array:
@@ -105,6 +121,31 @@ def _by_way(rule: str, node: Node, *inputs: Array | None, runtime: Runtime) -> A
 def _by_real(ending: str, node: Node, *inputs: Array | None, runtime: Runtime) -> Array:
     del runtime
     return ended(real_steps(node, *inputs), node, ending)
+
+
+def _by_quotient(how: str, ending: str, node: Node, x: Array, *, runtime: Runtime) -> Array:
+    del runtime
+    return ended(float_steps(how, node, x), node, ending)
+
+
+def quantizes_floats(node: Node) -> bool:
+    """True where a float becomes an integer of one scale."""
+    quant = node.y.quant
+    return node.operator.op == "QUANTIZE" and node.x.dtype == "float32" and quant is not None and quant.axis is None
+
+
+def float_steps(how: str, node: Node, x: Array) -> Array:
+    """A float in steps of the output, in the type that ``how`` names. Shape as ``x``.
+
+    Raises:
+        NoKernel: the operator quantizes no float.
+    """
+    if not quantizes_floats(node):
+        raise NoKernel("no floats that are quantized")
+    operation, dtype = how.split()
+    given, scale = x.astype(dtype), scale_of(node.y).astype(dtype)
+    steps = given / scale if operation == "quotient" else given * (np.ones((), dtype) / scale)
+    return np.asarray(np.clip(steps, -FAR, FAR))
 
 
 def real_steps(node: Node, *inputs: Array | None) -> Array:
@@ -124,6 +165,10 @@ def real_steps(node: Node, *inputs: Array | None) -> Array:
 def ended(steps: Array, node: Node, ending: str) -> Array:
     """The integers of real steps by an ending. Shape as ``steps``."""
     (zero_point,) = set(quant_of(node.y).zero_point) or {0}
-    after, plain = ending.endswith(AFTER), FLOATS[ending.removesuffix(AFTER)]
-    whole = plain(steps + zero_point) if after else plain(steps) + zero_point
+    z, wraps = np.asarray(zero_point, steps.dtype), ending.endswith(WRAPS)
+    plain = ending.removesuffix(WRAPS)
+    function = FLOATS[plain.removesuffix(AFTER)]
+    whole = function(steps + z) if plain.endswith(AFTER) else function(steps) + z
+    if wraps:
+        return whole.astype(np.int64).astype(node.y.dtype)
     return whole.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
