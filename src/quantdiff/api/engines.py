@@ -134,7 +134,7 @@ def open_pair(
             open_model(source, settings, runs, batch, opened)
             for source, runs in ((reference, others), (candidate, processes))
         )
-        if second.file is not None and batch is not None and len(others) < len(processes):
+        if second.file is not None and batch is not None and any(each.of_one_file for each in processes):
             inputs = inputs_of(second.file, batch)
             for process in processes:
                 process.attend(second.file, inputs)

@@ -83,7 +83,7 @@ def _read(model: Model, inputs: Sequence[Array], runner: Runner) -> tuple[Mappin
     """The device's tensors by index, and whether reading them has changed nothing."""
     runner.attend(model, inputs)
     if isinstance(runner, RecordedRuntime):  # which may lack outputs
-        return dict(zip(model.main.inputs, inputs, strict=True)) | runner.values_for(model, inputs), True
+        return dict(zip(model.main.inputs, inputs, strict=True)) | runner.recorded(model, inputs), True
     reading = read_everything(model, inputs, runner)
     return reading.values, not reading.changed
 

@@ -69,19 +69,30 @@ class RecordedRuntime(InProcess):
                     f"not from {path}; record this one"
                 )
             self._bound, self._inputs = bind_dump(self.dump, model), tuple(model.main.inputs)
-            own = self.inputs_of(self._bound)
+            own = self.own_inputs(model)
             self._rows = {} if own is None else {key: row for row, key in enumerate(_keys(own))}
         return self._bound
 
-    def inputs_of(self, recorded: Recorded) -> list[Array] | None:
-        """The inputs that the device was fed with, where the dump holds all of them. Shapes: (runs, *shape)."""
+    def own_inputs(self, model: Model) -> list[Array] | None:
+        """What the device was fed with, where the dump holds all of it."""
+        recorded = self.of_model(model)
         known = [recorded.values[i] for i in self._inputs if i in recorded.values]
         return known if known and len(known) == len(self._inputs) else None
+
+    def read_as(self, model: Model) -> tuple[str, ...]:
+        """How numbers of the dump were read where not as they stand, and what else there is to know."""
+        recorded, tensors = self.of_model(model), model.main.tensors
+        return (*(f"{tensors[i].label!r} read as {how}" for i, how in recorded.notes.items()), *self.notes)
+
+    def recorded(self, model: Model, inputs: Sequence[Array]) -> dict[int, Array]:
+        """Every tensor of the dump for these inputs; raises as ``attend``. Shapes: (runs, *shape of the tensor)."""
+        rows = self._rows_of(inputs)
+        return {i: array[rows] for i, array in self.of_model(model).values.items()}
 
     def attend(self, model: Model, inputs: Sequence[Array]) -> None:
         """Learn which run of the device belongs to which of all inputs that will be asked for."""
         recorded = self.of_model(model)
-        own, count, keys = self.inputs_of(recorded), len(inputs[0]) if inputs else 0, _keys(inputs)
+        own, count, keys = self.own_inputs(model), len(inputs[0]) if inputs else 0, _keys(inputs)
         if own is not None and all(key in self._rows for key in keys):
             return
         if count != recorded.runs:
@@ -121,16 +132,14 @@ class RecordedRuntime(InProcess):
             raise RuntimeFailed(
                 f"{self.runtime}: the dump does not hold {absent[0]!r}; quantdiff verify needs no outputs"
             )
-        found = self.values_for(model, inputs)
-        return [found[i] for i in tensors]
+        rows = self._rows_of(inputs)
+        return [recorded.values[i][rows] for i in tensors]
 
-    def values_for(self, model: Model, inputs: Sequence[Array]) -> dict[int, Array]:
-        """Every tensor that was recorded, for these inputs. Shapes: (runs, *shape of the tensor)."""
+    def _rows_of(self, inputs: Sequence[Array]) -> list[int]:
         try:
-            rows = [self._rows[key] for key in _keys(inputs)]
+            return [self._rows[key] for key in _keys(inputs)]
         except KeyError:
             raise RuntimeFailed(f"{self.runtime}: a sample of the data is not in the dump; give those of it") from None
-        return {i: array[rows] for i, array in self.of_model(model).values.items()}
 
 
 def _keys(inputs: Sequence[Array]) -> list[bytes]:

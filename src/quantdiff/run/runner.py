@@ -68,6 +68,11 @@ class Runner(ABC):
         """
         del model, inputs
 
+    def own_inputs(self, model: Model) -> list[Array] | None:
+        """What it was fed with, where that is known. Shapes: (runs, *shape of the input); raises as ``attend``."""
+        del model
+        return None
+
     @abstractmethod
     def another(self) -> Self:
         """One more of it, for another file at the same time."""

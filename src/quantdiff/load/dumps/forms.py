@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import BadData, reason_of
-from quantdiff.files import read_file
+from quantdiff.files import FOLDER, read_file, what_is
 from quantdiff.load.data import read_arrays
 from quantdiff.quant import Array
 
@@ -92,7 +92,7 @@ def read_dump(path: Path) -> Dump:
         BadData: there is none, it is cut off or damaged, or it is none of ``FORMS``.
     """
     try:
-        if path.is_dir():
+        if what_is(path) == FOLDER:
             return _filled(Dump(str(path), dict(_of_folder(path))))
         if path.suffix.lower() in (".npz", ".npy"):
             arrays = dict(read_arrays(path)) if path.suffix.lower() == ".npz" else {path.stem: _npy(path)}
