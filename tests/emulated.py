@@ -45,7 +45,8 @@ while size := sys.stdin.buffer.read(8):
 def run(model: bytes, feeds: Sequence[Array], runtime: str) -> tuple[list[Array], list[str]]:
     """As ``golden.run_rounds``."""
     process = _server()
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     asked = pickle.dumps((model, list(feeds), runtime))
     try:
         process.stdin.write(struct.pack("<q", len(asked)) + asked)
@@ -67,6 +68,5 @@ def _server() -> subprocess.Popen[bytes]:
     folder = emulation.root()
     assert folder is not None, f"nothing emulates ARM64 here: {emulation.BRINGS}"
     server = f"import sys; sys.path.insert(0, {str(folder / emulation.SITE)!r})\n{SERVER}"
-    return subprocess.Popen(
-        [*emulation.python(folder), "-c", server], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr
-    )
+    words = [*emulation.python(folder), "-c", server]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr)

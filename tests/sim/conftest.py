@@ -20,9 +20,7 @@ COMPARED = "compared"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden-elements", type=int, default=ELEMENTS, help="elements compared per op and runtime")
     parser.addoption("--golden-table", type=Path, default=None, help="Markdown file with a marked place for the table")
-    parser.addoption(
-        "--golden-arm64", action="store_true", help="the runtimes on ARM64, under emulation, and no others"
-    )
+    parser.addoption("--golden-arm64", action="store_true", help="the runtimes on ARM64, emulated, and no others")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -35,7 +33,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _on_arm64(item: pytest.Item) -> bool | None:
     """Whether a golden test asks for a runtime there; None for all other tests."""
-    runtime = getattr(item, "callspec", None) and item.callspec.params.get("runtime")
+    spec = getattr(item, "callspec", None)
+    runtime = None if spec is None else spec.params.get("runtime")
     golden = item.get_closest_marker("golden") is not None
     return runtime.on_arm64 if golden and isinstance(runtime, Runtime) else None
 

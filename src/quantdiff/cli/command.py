@@ -18,7 +18,7 @@ import click
 from quantdiff.cli.endings import status_of, tidy_endings
 from quantdiff.errors import QuantdiffError, reason_of
 from quantdiff.files import destination
-from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen, may_be_one
+from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen, may_be_one, note_of
 
 FOR_CI = ("junit", "github")
 FORMS = ("text", "json", *FOR_CI)
@@ -113,6 +113,12 @@ def refusal(error: OSError) -> str:
 @click.version_option(package_name="quantdiff")
 def main() -> None:
     """Where, by how much and why a quantized TFLite / LiteRT model differs from the one that was trained."""
+
+
+def tell_what_is_simulated(name: str) -> None:
+    """On standard error, where a runtime is not here and its simulator stands for it."""
+    if note := note_of(name):
+        click.echo(note, err=True)
 
 
 class RuntimeName(click.Choice[str]):

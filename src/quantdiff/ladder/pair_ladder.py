@@ -62,7 +62,7 @@ def explain_pair(question: Question, runs_on: RunsOn, progress: Progress = silen
     explanation = concluded(ladder, sums, name)
     if isinstance(runs_on, Runtime):
         return replace(explanation, candidate=f"simulator:{name}", closed_candidate=False)
-    return explanation
+    return replace(explanation, notes=(*explanation.notes, *runs_on.notes))
 
 
 def _known(runs_on: RunsOn) -> tuple[str, Runtime | None]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import quantdiff
-
 PROCESSOR = "cortex-a76"
 """What is emulated. Others gave the same integers, but uint8 on XNNPACK may know its oldest ones."""
 PYTHON, SITE, EMULATOR, COMPLETE = "usr/bin/python3", "site", "emulator", "complete"
 """What lies in the folder; ``COMPLETE`` is the last thing that is made."""
-WORKER = "import sys; sys.path[:0] = sys.argv[1:]; import runpy; runpy.run_module('quantdiff.run.worker', run_name='__main__')"
+WORKER = """import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+sys.path[:0] = sys.argv[1:]
+runpy.run_module("quantdiff.run.worker", run_name="__main__")"""
 BRINGS = "quantdiff runtimes --fetch arm64"
 
 
@@ -40,5 +41,5 @@ def python(folder: Path) -> tuple[str, ...]:
 
 def worker(folder: Path) -> tuple[str, ...]:
     """The words that start a worker there, of this very package."""
-    source = Path(quantdiff.__file__).parents[1]
+    source = Path(__file__).parents[2]
     return *python(folder), "-c", WORKER, str(folder / SITE), str(source)

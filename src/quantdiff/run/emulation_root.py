@@ -187,7 +187,9 @@ def _run(words: Sequence[str], environment: Mapping[str, str] | None = None, fol
         RootNotMade: it fails; with the last thing that it says.
     """
     try:
-        done = subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, errors="replace")
+        done = subprocess.run(
+            words, env=environment, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+        )
     except OSError as error:
         raise RootNotMade(f"{words[0]} cannot be started ({error.strerror})") from error
     if done.returncode:

@@ -209,6 +209,14 @@ def _on_other(entry: RuntimeEntry) -> RuntimeEntry:
     return replace(entry, command=emulation.worker(folder), source=str(folder))
 
 
+def note_of(name: str) -> str:
+    """What to know of a runtime that is not here, on one line; empty for all others."""
+    entry = entry_of(name)
+    if entry.module != SIMULATED:
+        return ""
+    return f"{name} is simulated: no {entry.machine} runtime is here; {HINT}"
+
+
 def _named_on(machine: str) -> tuple[str, ...]:
     """The runtimes of an architecture, as they are called here."""
     rows = [entry for entry in RUNTIMES.values() if entry.rules_on(machine)]
@@ -228,8 +236,7 @@ def may_be_one(name: str) -> bool:
 
 
 def chosen(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Each runtime of ``names`` once, in their order; ``all`` stands for those that are installed, ``all@arm64`` for
-    those of ARM64.
+    """Each runtime of ``names`` once, in their order; ``all`` are those that are installed, ``all@arm64`` ARM64's.
 
     Raises:
         ValueError: one of them is no runtime, or there are none.

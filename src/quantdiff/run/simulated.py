@@ -8,7 +8,7 @@ from quantdiff.errors import RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.quant import Array
 from quantdiff.run.in_process import InProcess
-from quantdiff.run.runtimes import RuntimeEntry, rules_of
+from quantdiff.run.runtimes import RuntimeEntry, note_of, rules_of
 from quantdiff.sim.graph.simulator import simulate
 
 
@@ -23,6 +23,11 @@ class Simulated(InProcess):
     def machine(self) -> str:
         """The one whose rules are followed."""
         return self._machine
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """That nothing ran."""
+        return (note_of(self.runtime),)
 
     def give(self, model: Model, inputs: Sequence[Array], tensors: Sequence[int]) -> list[Array]:
         """Tensors by their indices. Shapes: (runs, *shape of the tensor)."""

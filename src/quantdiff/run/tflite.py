@@ -38,7 +38,8 @@ def trace_tflite(
     loaded = Loaded(process, model.path, batch=may_batch(graph))
     arrays, batched = _stream(loaded, model, bound_inputs(model, batch), on_progress)
     values = tuple(_value(graph, i, names, array) for i, array in zip(graph.outputs, arrays, strict=True))
-    return Trace(f"tflite:{process.runtime}", values, ran_alone(process.runtime, batched, len(batch)))
+    notes = (*process.notes, *ran_alone(process.runtime, batched, len(batch)))
+    return Trace(f"tflite:{process.runtime}", values, notes)
 
 
 def ran_alone(runtime: str, batched: bool, samples: int) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
 from quantdiff.quant import Array
+from quantdiff.sim.arm64 import refuse_unknown
 from quantdiff.sim.device import Device, Rules, kernel_by
 from quantdiff.sim.enclosures import ENCLOSURES, Enclosure, joined
 from quantdiff.sim.node import Node, NoKernel, fitting, node_of
@@ -216,6 +217,8 @@ def _stored(tensor: Tensor) -> Array | None:
 
 def _results(call: Call, arguments: Sequence[Array | None]) -> Results:
     function = call.kernel.function
+    for runtime in call.runtimes:
+        refuse_unknown(call.node, runtime)
     if not call.kernel.shared:
         return [_outputs(function(call.node, *arguments, runtime=runtime)) for runtime in call.runtimes]
     results = function(call.node, *arguments, runtimes=call.runtimes)

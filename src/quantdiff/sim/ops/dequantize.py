@@ -1,9 +1,9 @@
 """DEQUANTIZE: LiteRT ``tflite/kernels/dequantize.h``.
 
 reference and tflm: ``internal/reference/dequantize.h``; builtin: ``internal/optimized/optimized_ops.h``
-(``ScaleWithNewZeroPoint`` on vectors of eight, on ARM64 by fused multiply-add, then a scalar tail); xnnpack: ``src/qs8-f32-vcvt``. A scale per
-channel: ``PerChannelDequantize`` in float32 on every runtime of LiteRT; XNNPACK unpacks a constant when it is set up
-(``tflite/delegates/xnnpack/quantization_util.cc``).
+(``ScaleWithNewZeroPoint`` on vectors of eight, on ARM64 by fused multiply-add, then a scalar tail); xnnpack:
+``src/qs8-f32-vcvt``. A scale per channel: ``PerChannelDequantize`` in float32 on every runtime of LiteRT;
+XNNPACK unpacks a constant when it is set up (``tflite/delegates/xnnpack/quantization_util.cc``).
 """
 
 from __future__ import annotations

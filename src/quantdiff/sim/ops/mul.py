@@ -1,6 +1,7 @@
 """MUL: LiteRT ``tflite/kernels/mul.cc``, ``internal/reference/integer_ops/mul.h``.
 
-xnnpack: ``src/qs8-vmul/sse-mul16-ld64.c.in``, on ARM64 ``src/qs8-vmul/neon.c.in`` (RNDNU); tflm: ``tensorflow/lite/micro/kernels/mul_common.cc``.
+xnnpack: ``src/qs8-vmul/sse-mul16-ld64.c.in``, on ARM64 ``src/qs8-vmul/neon.c.in`` (RNDNU, which is rule S); tflm:
+``tensorflow/lite/micro/kernels/mul_common.cc``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The only home of rounding: how an int32 accumulator becomes a quantized value.
 
 Sources: gemmlowp ``fixedpoint/fixedpoint.h``; LiteRT ``tflite/kernels/internal/{common.cc,common.h,
-quantization_util.cc}``; ruy ``ruy/kernel_avx2_fma.cc``, ``ruy/kernel_arm64.cc`` (``sqdmulh``, which does not round, then
-``srshl`` by 1 or more) and ``ruy/apply_multiplier.cc``; XNNPACK
-``src/qs8-gemm/MRx8c8-avx2.c.in``. All integers are int64 arrays that hold int32 values.
+quantization_util.cc}``; ruy ``ruy/kernel_avx2_fma.cc``, ``ruy/kernel_arm64.cc`` (``sqdmulh``, which cuts off, then
+``srshl`` by 1 or more) and ``ruy/apply_multiplier.cc``; XNNPACK ``src/qs8-gemm/MRx8c8-avx2.c.in``, and on ARM64
+``src/microparams-init.c`` (``rndnu``). All integers are int64 arrays that hold int32 values.
 """
 
 from __future__ import annotations
