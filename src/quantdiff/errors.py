@@ -53,6 +53,10 @@ class BadConfiguration(QuantdiffError):
     """A ``quantdiff.toml`` or ``pyproject.toml`` that says something else than how workers are started."""
 
 
+class BadProfile(QuantdiffError):
+    """A profile of a device that cannot be read, or names rules that there are not."""
+
+
 class RootNotMade(QuantdiffError):
     """The folder with Python and LiteRT for another architecture cannot be made."""
 

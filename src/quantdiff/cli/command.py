@@ -220,8 +220,8 @@ layout_option = click.option(
 )  # fmt: skip
 
 
-def page_file(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
-    """Where a page can be written, which is known before hours of work."""
+def output_file(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """Where a file can be written, which is known before hours of work."""
     try:
         return path and destination(path) and path
     except OSError as error:
@@ -230,7 +230,7 @@ def page_file(_: click.Context, option: click.Parameter, path: Path | None) -> P
 
 
 html_option = click.option(
-    "--html", callback=page_file, type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    "--html", callback=output_file, type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="Also write everything to this file: one page that needs no network.",
 )  # fmt: skip
 
