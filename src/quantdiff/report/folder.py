@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from quantdiff.errors import QuantdiffError, reason_of
-from quantdiff.files import FILE, read_file, what_is
+from quantdiff.files import FILE, destination, read_file, what_is
 from quantdiff.load.data import Batch
 from quantdiff.run.scratch import scratch
 
@@ -61,6 +61,21 @@ def staged(out: Path) -> Iterator[Path]:
         for parent in () if finished else made:
             with suppress(OSError):  # somebody else has put something there
                 parent.rmdir()
+
+
+@contextmanager
+def staged_file(path: Path) -> Iterator[Path]:
+    """A file to write, with the suffix of ``path``; it stands there as a whole when the block ends. A link is followed.
+
+    Raises:
+        CannotWrite: ``path`` is a folder or a device, or the system refuses.
+    """
+    try:
+        file = destination(path)
+    except OSError as error:
+        raise CannotWrite(f"{path}: {error.strerror}; give the name of a file") from error
+    with staged(file.parent) as folder:
+        yield folder / file.name
 
 
 def _check_place(place: Path) -> None:
