@@ -30,7 +30,9 @@ def plain(tensor: Tensor) -> tuple[Tensor, Array | None]:
 
 def same(a: Tensor, b: Tensor) -> bool:
     (one, data), (other, values) = plain(a), plain(b)
-    constants = (data is None) == (values is None) and (data is None or data.tobytes() == values.tobytes())
+    constants = data is values is None or (
+        data is not None and values is not None and data.tobytes() == values.tobytes()
+    )
     return one == other and constants and (a.blocks is None) == (b.blocks is None)
 
 

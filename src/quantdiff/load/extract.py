@@ -63,7 +63,7 @@ def _comes_from_outside(graph: Graph, tensor: int) -> bool:
 
 
 def _preparing(graph: Graph, chosen: Collection[int]) -> set[int]:
-    """Operators that depend on no input and that the chosen ones need: DEQUANTIZE of weights, variables and the like."""
+    """Operators that depend on no input and that the chosen ones need: DEQUANTIZE of weights, variables."""
     still = set[int]()
     for op in graph.operators:
         makers = [graph.producer(i) for i in op.inputs if i >= 0 and _comes_from_outside(graph, i)]

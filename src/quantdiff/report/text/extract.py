@@ -18,9 +18,9 @@ def extract_text(part: Extract, model: Path, out: Path, inputs: Path | None) -> 
 
 def _lines(part: Extract, model: Path, out: Path, inputs: Path | None) -> Iterator[str]:
     size = model.stat().st_size
-    yield f"{out}: {_few(part.names)}; {len(part.model):,} bytes of {size:,}"
-    yield f"takes {_few([*map(short, part.ends[0])])}"
-    yield f"gives {_few([*map(short, part.ends[1])])}"
+    yield f"{out}: {few(part.names)}; {len(part.model):,} bytes of {size:,}"
+    yield f"takes {few([*map(short, part.ends[0])])}"
+    yield f"gives {few([*map(short, part.ends[1])])}"
     if inputs is not None:
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in part.batch.arrays.items())
         yield f"{inputs}: {shapes}, as {part.runtime} had them"
@@ -31,6 +31,7 @@ def _lines(part: Extract, model: Path, out: Path, inputs: Path | None) -> Iterat
         yield f"gives what it gives in the whole, bit for bit: {part.count:,} values, {what}"
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """The first of many names."""
     rest = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
