@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from quantdiff.align.models import align_pair
 from quantdiff.align.outputs import pair_outputs
 from quantdiff.api.engines import DEFAULTS, Settings
 from quantdiff.compare.conditions import parse
-from quantdiff.errors import BadExpression, BadModel, NotConfirmed, RuntimeFailed
+from quantdiff.errors import BadExpression, NotConfirmed, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
@@ -25,7 +25,7 @@ from quantdiff.run.data_sources import load_data
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.runtimes import check_installed, installed, rules_of
 from quantdiff.run.scratch import scratch
-from quantdiff.run.tflite import inputs_of
+from quantdiff.run.tflite import bound_inputs, inputs_of
 from quantdiff.search.anonymous import anonymous
 from quantdiff.search.cuts import Cutter, File, partners_of
 from quantdiff.search.fault import CRASH, DIFFERS, MODEL, Children, Crash, Difference, Fault, Unexpected
@@ -109,8 +109,11 @@ def _difference(
     worst = np.argsort(-_errors(traces), kind="stable")
     shown = next(some for some in _first(worst, len(worst)) if fault.says([_some(each, some) for each in traces]))
     rows = list(dict.fromkeys(int(row) // per for row in shown))
-    seen = _recorded(model, [array[rows] for array in inputs], settings.runtimes[:1], settings.timeout)
-    cutter = Cutter(File.of(model), seen, source=batch.source)
+    rules = rules_of(settings.runtimes[0])
+    seen = read_everything(model, [array[rows] for array in inputs], rules, settings.timeout).values
+    real = dict(zip(model.main.inputs, bound_inputs(model, batch), strict=True)) if per == 1 else {}
+    given = {i: array[rows] for i, array in real.items()}
+    cutter = Cutter(File.of(model), seen, given=given, source=batch.source)
     if len(files) > 1:
         partners = _partners(files, batch, settings)
         cutter = replace(cutter, reference=File.of(files[0]), partners=partners)
@@ -144,7 +147,7 @@ def _of_one(
                 break
         else:
             raise _nothing(check)
-    others = tuple(name for name in installed() if name != runtime) if check == CRASH else (runtime,)
+    others = [name for name in installed() if name != runtime] if check == CRASH else [runtime]
     seen = _recorded(model, [array[: len(rows)] for array in inputs], others, settings.timeout)
     found = smallest(Cutter(File.of(model), seen, source=batch.source), fault, range(len(rows)), limit, progress)
     return _reduction(check, before, found, fault, model, len(batch))
@@ -160,18 +163,11 @@ def _reduction(check: str, before: str, found: Search, fault: Fault, model: Mode
 
 
 def _recorded(model: Model, inputs: Sequence[Array], runtimes: Sequence[str], timeout: float) -> dict[int, Array]:
-    """Every tensor on the first of the runtimes that runs the model.
-
-    Raises:
-        RuntimeFailed: none does.
-    """
+    """Every tensor on the first of the runtimes that runs the model; the inputs alone where none does."""
     for name in runtimes:
-        try:
+        with suppress(RuntimeFailed):
             return read_everything(model, inputs, rules_of(name), timeout).values
-        except RuntimeFailed:
-            if name == runtimes[-1]:
-                raise
-    raise BadModel("no other runtime is installed that could record the inner values: pip install 'quantdiff[tflm]'")
+    return dict(zip(model.main.inputs, inputs, strict=True))
 
 
 def _errors(traces: Sequence[Trace]) -> Array:

@@ -42,6 +42,8 @@ class Cutter:
         values: its tensors as a runtime had them, by number. Shapes: (samples, *shape of the tensor).
         reference: the other file, if there is one.
         partners: tensor of the candidate → tensor of the reference.
+        given: the data of its own inputs in real units, by tensor, where a run takes one sample; what the file clips or
+            rounds there is a part of the fault.
         source: the data, for messages.
     """
 
@@ -49,6 +51,7 @@ class Cutter:
     values: Mapping[int, Array] = field(repr=False)
     reference: File | None = None
     partners: Mapping[int, int] = field(default_factory=dict)
+    given: Mapping[int, Array] = field(default_factory=dict, repr=False)
     source: str = "memory"
 
     def fits(self, chosen: Collection[int], wanted: Sequence[int] = ()) -> bool:
@@ -67,6 +70,9 @@ class Cutter:
         model = extract(self.file.objects, parts[0])
         inputs = [self.values[i][[*rows]] for i in parts[0].inputs]
         batch = as_batch(read_model(memoryview(model)), inputs, self.source)
+        real = zip(batch.arrays.items(), parts[0].inputs, strict=True)
+        arrays = {name: self.given[i][[*rows]] if i in self.given else array for (name, array), i in real}
+        batch = Batch(arrays, None, self.source)
         files = {MODEL: model}
         if self.reference is not None and parts[1] is not None:
             files[REFERENCE] = extract(self.reference.objects, parts[1])
@@ -110,6 +116,17 @@ def partners_of(alignment: Alignment, candidate: Graph, reference: Graph) -> dic
             for one, other in ((op.inputs[0], op.outputs[0]), (op.outputs[0], op.inputs[0])):
                 if one in found and other not in found:
                     found[other] = found[one]
-    if len(candidate.inputs) == len(reference.inputs) == 1:
-        found.setdefault(candidate.inputs[0], reference.inputs[0])
+    for ours, theirs in ((candidate.inputs, reference.inputs), (candidate.outputs, reference.outputs)):
+        found |= _by_place(candidate, reference, ours, theirs, found)
     return found
+
+
+def _by_place(
+    candidate: Graph, reference: Graph, ours: Sequence[int], theirs: Sequence[int], found: Mapping[int, int]
+) -> dict[int, int]:
+    """The ends that values do not pair, since the fault lies there: by their names, else by their places."""
+    mine, others = ([i for i in ends if i not in known] for ends, known in ((ours, found), (theirs, found.values())))
+    names = {reference.tensors[i].name: i for i in others}
+    if {candidate.tensors[i].name for i in mine} == names.keys():
+        return {i: names[candidate.tensors[i].name] for i in mine}
+    return dict(zip(mine, others, strict=True)) if len(mine) == len(others) else {}

@@ -106,6 +106,8 @@ def smallest(cutter: Cutter, fault: Fault, rows: Sequence[int], limit: float, pr
 
 
 def _shrink(trials: _Trials, cutter: Cutter, everything: Sequence[int], rows: Sequence[int]) -> None:
+    if not cutter.fits(everything):
+        raise NotConfirmed("inputs or outputs of the two models are not known as the same: diff --layers shows what is")
     if not trials.shows(everything, rows):
         raise NotConfirmed("the fault does not show when the model runs sample by sample, as on a device")
     kept = window(everything, lambda some: trials.shows(some, rows), cutter.fits)
