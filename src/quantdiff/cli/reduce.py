@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from quantdiff.cli.command import (
-    Number,
+    Seconds,
     command,
     complain,
     data_option,
@@ -31,8 +31,7 @@ from quantdiff.cli.endings import status_of
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for what is left.")
 @click.option("--anonymous", is_flag=True, help="Other names and other weights, as far as the fault stays.")
 @click.option(
-    "--for", "limit", type=Number(min=0, min_open=True), default=120.0, show_default=True,
-    help="Seconds; then the smallest so far is it.",
+    "--for", "limit", type=Seconds(), default="120s", show_default=True, help="Then the smallest so far is it.",
 )  # fmt: skip
 @runtime_option
 @tolerance_option
