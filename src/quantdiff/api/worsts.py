@@ -16,6 +16,8 @@ from quantdiff.api.explanations import explain_opened
 from quantdiff.api.layouts import laid_out
 from quantdiff.errors import QuantdiffError
 from quantdiff.graph import Model
+from quantdiff.ladder.rungs import real_inputs
+from quantdiff.ladder.switches import switches
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import INTEGER_RANGE
@@ -27,14 +29,19 @@ from quantdiff.run.input_range import grid_at
 from quantdiff.run.random_input import MADE_UP
 from quantdiff.run.tflite import Tracer, bound_inputs
 from quantdiff.run.versions import versions
+from quantdiff.search.bound import Bound, Span, at, bound_of
 from quantdiff.search.worst import FOR_FLIPS, Space, Summits, Trace2, errors_of, margins_of, summits
 from quantdiff.search.worst_case import WorstCase, WorstInput
 from quantdiff.trace import Trace
 
 LIMIT, SAMPLES, KEPT = 30.0, 64, 16
+SETTLED = 100
+"""Samples of which it is asked whether anything can change their decision."""
+SAME = 0.01
+"""Steps that the reference's own floats may lie from exact arithmetic."""
 
 
-def worst(
+def worst(  # noqa: PLR0913 (what is searched, and how)
     reference: Source,
     candidate: Source,
     data: str | Path | Batch | None = None,
@@ -66,12 +73,14 @@ def worst(
     settings = replace(settings, runtimes=settings.runtimes[:1])
     with open_pair(reference, candidate, settings, batch) as pair:
         model, told = pair.candidate.wanted("worst"), check_inputs(pair, batch)
-        pair = laid_out(pair, batch, settings.layouts)
+        pair = laid_out(pair, batch, settings.layouts)  # noqa: PLW2901 (the same pair, turned)
         space = Space(batch, _ends(model, batch), near)
         with _both(pair, settings) as trace:
             found = _searched(pair, space, trace, limit, progress)
         found = replace(found, warnings=told, made_by={"command": "worst", "versions": versions()})
-        return found if found.interrupted else _explained(found, pair, settings)
+        if found.interrupted:
+            return found
+        return replace(_explained(found, pair, settings), bound=_bound(pair, space, found.unit))
 
 
 @contextmanager
@@ -145,6 +154,35 @@ def _confirmed(found: Sequence[Summits], trace: Trace2, interrupted: bool) -> tu
     flip = max(order, key=lambda k: made[k].margin or 0.0)
     kept = [k for place, k in enumerate(order) if place < KEPT or k == flip]
     return Batch({n: a[kept] for n, a in arrays.items()}, None, "the search"), tuple(made[k] for k in kept)
+
+
+def _bound(pair: OpenedPair, space: Space, unit: float) -> Bound:
+    """What no input exceeds, as far as intervals carry; and the samples whose decision is safe."""
+    model, reference, batch = pair.candidate.wanted("worst"), pair.reference.engines[0], space.start
+    few = batch.part(slice(SETTLED))
+    try:
+        lowering = reference.lower()
+        if lowering is None:
+            return Bound(stopped="the reference has no graph of operators")
+        found, inputs = switches(model, lowering), real_inputs(model, few)
+        values, own = found.file.run(inputs, found.rewritten), reference.trace(few)
+    except QuantdiffError as error:
+        return Bound(stopped=str(error))
+    for i, value in zip(model.main.outputs, own.outputs, strict=True):
+        apart = float(np.abs(values[i].reshape(-1) - value.real.reshape(-1)).max()) if len(own.outputs) == 1 else 0.0
+        if apart > SAME * unit:
+            return Bound(stopped=f"the file's graph with the reference's numbers gives other outputs, by {apart:.3g}")
+    ends = dict(zip(batch.arrays, space.ends, strict=True))
+    named = [next(n for n, a in few.arrays.items() if np.shares_memory(a, b)) for b in bound_inputs(model, few)]
+    if any(ends[name] is None for name in named):
+        return Bound(stopped="an input counts, and is no measured quantity")
+    whole = [
+        Span(*(np.full((1, *x.shape[1:]), end) for end in ends[name] or ()), *[np.zeros((1, *x.shape[1:]))] * 2)
+        for name, x in zip(named, inputs, strict=True)
+    ]
+    places = model.main.inputs
+    known = dict(zip(places, at(inputs), strict=True))
+    return bound_of(found, dict(zip(places, whole, strict=True)), known, unit)
 
 
 def _explained(found: WorstCase, pair: OpenedPair, settings: Settings) -> WorstCase:

@@ -70,6 +70,13 @@ class WorstCase:
     made_by: Mapping[str, object] = field(default_factory=dict)
 
     @property
+    def looseness(self) -> float | None:
+        """How many times the largest error that was found the bound is; the truth lies between."""
+        if self.bound is None or self.bound.error is None or not self.inputs[0].error:
+            return None
+        return self.bound.error / self.inputs[0].error
+
+    @property
     def flip(self) -> WorstInput | None:
         """The input that decides otherwise with the largest margin, if there is one."""
         flips = [each for each in self.inputs if each.margin is not None and each.margin > 0]

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from quantdiff.report.json.explanation import explanation_document
+from quantdiff.search.bound import Bound
 from quantdiff.search.worst_case import WorstCase
 
 
 def worst_document(found: WorstCase, out: Path) -> dict[str, Any]:
     """Every input that was found, what makes the first one's error, and the bound."""
-    bound = found.bound
     return {
         "schema": "quantdiff/1",
         "reference": found.reference,
@@ -33,8 +33,20 @@ def worst_document(found: WorstCase, out: Path) -> dict[str, Any]:
         "interrupted": found.interrupted,
         "explanation": None if found.explanation is None else explanation_document(found.explanation),
         "unexplained": found.unexplained,
-        "bound": None,
+        "bound": None if found.bound is None else _bound(found, found.bound),
         "warnings": [*found.warnings],
         "made_by": dict(found.made_by),
         "artifacts": {"data": str(out)},
-    } | ({} if bound is None else {})
+    }
+
+
+def _bound(found: WorstCase, bound: Bound) -> dict[str, Any]:
+    return {
+        "max_abs_error": None if bound.error is None else bound.error * found.unit,
+        "unclipped": None if bound.unclipped is None else bound.unclipped * found.unit,
+        "looseness": found.looseness,
+        "settled": bound.settled,
+        "samples": bound.samples,
+        "operators": bound.operators,
+        "stopped": bound.stopped,
+    }
