@@ -99,7 +99,7 @@ def _tracer(engine: Reference, settings: Settings, opened: ExitStack) -> Callabl
 
 
 def _ends(model: Model, batch: Batch) -> tuple[tuple[float, float] | None, ...]:
-    """What each array of the data may hold: between its least and its most, as far as the file's grid reaches."""
+    """What each array of the data may hold: its least to its most; of data made up, the grid."""
     found = dict[str, tuple[float, float]]()
     made_up = batch.source.startswith(MADE_UP)
     for tensor, bound in zip(model.main.inputs, bound_inputs(model, batch), strict=True):
@@ -108,10 +108,9 @@ def _ends(model: Model, batch: Batch) -> tuple[tuple[float, float] | None, ...]:
         if grid is None and bound.dtype.kind != "f":
             continue  # it counts: a token, a place
         low, high = float(bound.min()), float(bound.max())
-        if grid is not None:
+        if grid is not None and made_up:
             (scale,), (zero_point,) = grid.params.scale, grid.params.zero_point
-            ends = [(q - zero_point) * float(np.float32(scale)) for q in INTEGER_RANGE[grid.dtype]]
-            low, high = (ends[0], ends[1]) if made_up else (max(low, ends[0]), min(high, ends[1]))
+            low, high = ((q - zero_point) * float(np.float32(scale)) for q in INTEGER_RANGE[grid.dtype])
         found[name] = low, high
     return tuple(found.get(name) for name in batch.arrays)
 
