@@ -30,7 +30,7 @@ class NoSuchTensor(QuantdiffError):
 
 
 class BadExpression(QuantdiffError):
-    """A ``--fail-on`` expression that names no metric, or cannot be answered."""
+    """A ``--fail-on`` or ``--check`` expression that names no metric, or cannot be answered."""
 
 
 class NotComparable(QuantdiffError):

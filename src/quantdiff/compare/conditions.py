@@ -52,21 +52,21 @@ CLOSE = Condition("not_close", ">", 0.0)
 """What counts as different where nothing is asked: any output beyond the tolerance."""
 
 
-def parse(text: str) -> Condition:
-    """Read one expression such as ``not_close>0.02``.
+def parse(text: str, option: str = "--fail-on") -> Condition:
+    """Read one expression such as ``not_close>0.02``; ``option`` is where it was given.
 
     Raises:
         BadExpression: not of that form, no such metric (the message lists them), or nothing that could ever hold.
     """
     match = PATTERN.fullmatch(text)
     if match is None:
-        raise BadExpression(f"--fail-on {text!r}: write METRIC, one of {' '.join(OPERATORS)}, NUMBER: 'max_steps>1'")
+        raise BadExpression(f"{option} {text!r}: write METRIC, one of {' '.join(OPERATORS)}, NUMBER: 'max_steps>1'")
     if match[1] not in METRICS:
-        raise BadExpression(f"--fail-on {text!r}: no metric {match[1]!r}; there are {', '.join(METRICS)}")
+        raise BadExpression(f"{option} {text!r}: no metric {match[1]!r}; there are {', '.join(METRICS)}")
     condition = Condition(match[1], match[2], float(match[3]))
     sign, bound = BOUNDS.get(condition.metric, ("", 0.0))
     if condition.sign == sign and not OPERATORS[sign](bound, condition.limit):
-        raise BadExpression(f"--fail-on {text!r}: nothing can be beyond; the scale of {match[1]} ends at {bound:g}")
+        raise BadExpression(f"{option} {text!r}: nothing can be beyond; the scale of {match[1]} ends at {bound:g}")
     return condition
 
 
