@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from quantdiff.errors import QuantdiffError, reason_of
-from quantdiff.files import FILE, read_file, what_is
+from quantdiff.files import FILE, destination, read_file, what_is
 from quantdiff.load.data import Batch
 from quantdiff.run.scratch import scratch
 
@@ -61,6 +61,20 @@ def staged(out: Path) -> Iterator[Path]:
         for parent in () if finished else made:
             with suppress(OSError):  # somebody else has put something there
                 parent.rmdir()
+
+
+def save(path: Path, content: bytes) -> None:
+    """Write a file; it is there as a whole or not at all. A link is followed.
+
+    Raises:
+        CannotWrite: ``path`` is a folder or a device, or the system refuses.
+    """
+    try:
+        file = destination(path)
+    except OSError as error:
+        raise CannotWrite(f"{path}: {error.strerror}; give the name of a file") from error
+    with staged(file.parent) as folder:
+        (folder / file.name).write_bytes(content)
 
 
 def _check_place(place: Path) -> None:

@@ -1,0 +1,130 @@
+"""From choices to the smallest set of them that is good enough: all sets of a few, greedily from many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from quantdiff.compare.comparison import Comparison
+from quantdiff.compare.conditions import OPERATORS, Condition, value_of
+from quantdiff.errors import BadExpression
+from quantdiff.ladder.advice.bench import noise
+from quantdiff.ladder.advice.choices import BIAS, RANGE, Choice
+
+ALL_SETS = 10
+"""Choices of which all sets are tried: 1023."""
+ENOUGH = 1e-3
+"""Of what is left of the noise: less is no gain."""
+
+Measure = Callable[[Sequence[Choice]], Comparison]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """Some choices, and the outputs with them beside the reference's, on the file's graph."""
+
+    choices: tuple[Choice, ...]
+    then: Comparison
+
+
+def holds(comparison: Comparison, conditions: Sequence[Condition]) -> bool:
+    """Whether a comparison is as good as was asked.
+
+    Raises:
+        BadExpression: a metric has no value here.
+    """
+    return all(_holds(comparison, condition) for condition in conditions)
+
+
+def _holds(comparison: Comparison, condition: Condition) -> bool:
+    value = value_of(comparison, condition.metric)
+    if value is None:
+        raise BadExpression(f"--until {condition}: {condition.metric} has no value for these outputs; choose another")
+    return bool(OPERATORS[condition.sign](value, condition.limit))
+
+
+def smallest(
+    measure: Measure, now: Comparison, alone: Sequence[Tried], conditions: Sequence[Condition]
+) -> Iterator[tuple[Tried, str]]:
+    """Better and better sets, each with what is known of it; the last one is the answer.
+
+    ``alone``: every choice by itself, the best first. Without conditions everything that helps is taken.
+    """
+    start = Tried((), now)
+    yield start, "nothing needs to change" if conditions and holds(now, conditions) else ""
+    if conditions and holds(now, conditions):
+        return
+    if conditions and (one := next((each for each in alone if holds(each.then, conditions)), None)):
+        yield one, "one choice is enough"
+        return
+    if conditions and len(alone) <= ALL_SETS:
+        yield from _all_sets(measure, start, alone, conditions)
+        return
+    yield from _greedy(measure, start, alone, conditions)
+
+
+def _all_sets(
+    measure: Measure, best: Tried, alone: Sequence[Tried], conditions: Sequence[Condition]
+) -> Iterator[tuple[Tried, str]]:
+    choices = [choice for each in alone for choice in each.choices]
+    best = min((best, *alone), key=lambda each: noise(each.then))
+    for size in range(2, len(choices) + 1):
+        met = list[Tried]()
+        for some in combinations(choices, size):
+            if any(clash(a, b) for a, b in combinations(some, 2)):
+                continue
+            tried = Tried(some, measure(some))
+            met += [tried] if holds(tried.then, conditions) else []
+            if noise(tried.then) < noise(best.then):
+                best = tried
+                yield best, ""
+        if met:
+            found = min(met, key=lambda each: noise(each.then))
+            yield found, f"smallest: all sets of up to {size} choices were tried"
+            return
+    yield best, f"all sets of these {len(choices)} choices were tried; none is enough"
+
+
+def _greedy(
+    measure: Measure, best: Tried, alone: Sequence[Tried], conditions: Sequence[Condition]
+) -> Iterator[tuple[Tried, str]]:
+    """The choice that takes most noise away, again and again; gains are measured anew before one is taken."""
+    start, taken = noise(best.then), 0
+    waiting = [(start - noise(each.then), 0, each) for each in alone if noise(each.then) < start]
+    while waiting and not (conditions and holds(best.then, conditions)):
+        waiting.sort(key=lambda each: -each[0])
+        gain, measured, tried = waiting.pop(0)
+        choice = tried.choices[-1]
+        if any(clash(choice, each) for each in best.choices):
+            continue
+        if measured < taken:
+            tried = Tried((*best.choices, choice), measure((*best.choices, choice)))
+            gain = noise(best.then) - noise(tried.then)
+            if gain > ENOUGH * noise(best.then):
+                waiting.append((gain, taken, tried))
+            continue
+        best, taken = tried, taken + 1
+        yield best, ""
+    if not conditions or holds(best.then, conditions):
+        yield from _pruned(measure, best, conditions)
+        return
+    yield best, "no choice that is left helps further"
+
+
+def _pruned(measure: Measure, best: Tried, conditions: Sequence[Condition]) -> Iterator[tuple[Tried, str]]:
+    """The set without what it does not need, the choices that were taken last first."""
+    for choice in best.choices[::-1] if conditions and len(best.choices) > 1 else ():
+        rest = tuple(each for each in best.choices if each is not choice)
+        tried = Tried(rest, measure(rest))
+        if holds(tried.then, conditions):
+            best = tried
+            yield best, ""
+    yield best, "not proven smallest" if conditions else ""
+
+
+def clash(one: Choice, other: Choice) -> bool:
+    """Whether two choices are about the same thing."""
+    if one.kind == other.kind == RANGE:
+        return one.at == other.at
+    return one.kind == other.kind == BIAS and bool(one.constants.keys() & other.constants.keys())
