@@ -49,10 +49,8 @@ class Wanted:
     def kinds(self) -> tuple[str, ...]:
         """The kinds of choices that the files asked for can take; all where none is asked for."""
         asked = ((self.recipe, IN_A_RECIPE), (self.denylist, IN_A_DENYLIST), (self.out, IN_THE_FILE))
-        return tuple(dict.fromkeys(kind for path, kinds in asked if path for kind in kinds)) or (
-            *IN_A_RECIPE,
-            *IN_THE_FILE,
-        )
+        kinds = dict.fromkeys(kind for path, some in asked if path for kind in some)
+        return tuple(kinds) or (*IN_A_RECIPE, *IN_THE_FILE)
 
 
 def advise(
@@ -96,8 +94,8 @@ def advise(
 def _searched(bench: Bench, wanted: Wanted, progress: Progress) -> Advised:
     latest: Advised | None = None
     try:
-        for latest in advised(bench, wanted.until, wanted.kinds, progress, choose=wanted.out is not None):
-            pass
+        for found in advised(bench, wanted.until, wanted.kinds, progress, choose=wanted.out is not None):
+            latest = found
     except KeyboardInterrupt:
         if latest is None:
             raise
@@ -110,8 +108,11 @@ def _bench(pair: OpenedPair, batch: Batch, settings: Settings) -> Iterator[Bench
     model, (process, *_) = pair.candidate.wanted("advise"), pair.processes
     assert model.path is not None
     engine, first, _ = trace_first(pair.reference, batch, silent)
+    lowering = engine.lower()
+    if lowering is None:
+        raise BadModel(f"{pair.reference.source}: has no graph of operators; there is no advice without one")
     try:
-        found = switches(model, engine.lower())
+        found = switches(model, lowering)
     except UnsupportedOp as error:
         raise BadModel(f"{pair.candidate.source}: no advice without real arithmetic: {error}") from error
     check_related(found)

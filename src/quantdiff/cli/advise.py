@@ -32,9 +32,7 @@ file_type = click.Path(path_type=Path, dir_okay=False, writable=True)
 @click.option("--until", multiple=True, metavar="EXPR", help="What must hold, such as 'top1_agreement>=0.999'.")
 @metric_option
 @click.option("--recipe", callback=page_file, type=file_type, help="Write the set as a recipe for litert-quantizer.")
-@click.option(
-    "--denylist", callback=page_file, type=file_type, help="Write it as a denylist for TensorFlow's converter."
-)
+@click.option("--denylist", callback=page_file, type=file_type, help="Or as TensorFlow's denylist.")
 @click.option("--out", callback=page_file, type=file_type, help="Write the file with mended biases and ranges.")
 @reference_options
 @layout_option

@@ -25,6 +25,7 @@ class Advised(Shown):
 
     Attributes:
         now: the file itself, on the runtime, beside the reference.
+        plain: the same, predicted as the choices are: what their gains are counted from.
         alone: every choice by itself, predicted, the best first.
         chosen: the set that is enough, else the best one, predicted; None before one was tried.
         until: what was asked of it.
@@ -39,6 +40,7 @@ class Advised(Shown):
     """
 
     now: Comparison
+    plain: Comparison
     alone: tuple[Tried, ...] = ()
     chosen: Tried | None = None
     until: tuple[Condition, ...] = ()
@@ -71,7 +73,7 @@ def advised(
     """
     now = bench.compared(bench.candidate)
     holds(now, until)  # refuses what has no value, before anything is tried
-    found = Advised(now, until=tuple(until))
+    found = Advised(now, bench.of(()), until=tuple(until))
     yield found
     seen = observe(bench.switches, bench.readings(), len(bench.batch))
     met = met_of(seen)
@@ -97,7 +99,7 @@ def _chosen(bench: Bench, found: Advised, progress: Progress) -> Iterator[Advise
         progress("sets", asked, 0)
         return bench.of(choices)
 
-    for best, proven in smallest(measure, found.now, found.alone, found.until):
+    for best, proven in smallest(measure, (found.now, found.plain), found.alone, found.until):
         found = replace(found, chosen=best, proven=proven)
         yield found
     yield replace(found, complete=True)

@@ -45,16 +45,18 @@ def _holds(comparison: Comparison, condition: Condition) -> bool:
 
 
 def smallest(
-    measure: Measure, now: Comparison, alone: Sequence[Tried], conditions: Sequence[Condition]
+    measure: Measure, now: tuple[Comparison, Comparison], alone: Sequence[Tried], conditions: Sequence[Condition]
 ) -> Iterator[tuple[Tried, str]]:
     """Better and better sets, each with what is known of it; the last one is the answer.
 
-    ``alone``: every choice by itself, the best first. Without conditions everything that helps is taken.
+    ``alone``: every choice by itself, the best first. ``now``: the file, measured and predicted.
+    Without conditions everything that helps is taken.
     """
-    start = Tried((), now)
-    yield start, "nothing needs to change" if conditions and holds(now, conditions) else ""
-    if conditions and holds(now, conditions):
+    if conditions and holds(now[0], conditions):
+        yield Tried((), now[0]), "nothing needs to change"
         return
+    start = Tried((), now[1])
+    yield start, ""
     if conditions and (one := next((each for each in alone if holds(each.then, conditions)), None)):
         yield one, "one choice is enough"
         return

@@ -16,6 +16,7 @@ def advice_document(found: Advised) -> dict[str, Any]:
         "schema": SCHEMA,
         **found.made_by,
         "now": comparison_document(found.now),
+        "plain": comparison_document(found.plain),
         "until": [str(condition) for condition in found.until],
         "met": found.met,
         "complete": found.complete,

@@ -10,18 +10,21 @@ from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison
 from quantdiff.ladder.advice.advised import Advised
-from quantdiff.report.plain import short
+from quantdiff.report.plain import cropped, short
 from quantdiff.report.text.outcome import NO_VALUE
 from quantdiff.report.text.terminal import Terminal
 
 SHOWN = 15
 """Choices in the table; JSON has them all."""
+NAME_AT_MOST = 32
+"""Characters of a name in the table: its end, which tells it from its neighbours."""
 
 
 def print_advice(found: Advised, console: Terminal) -> None:
     """Print the file's own figures, the choices by what they buy, and the set that is enough."""
     for note in found.notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
+    console.print(Text(f"the file on {found.now.candidate}: {_quality(found.now)}\n"), soft_wrap=True)
     console.print(_table(found))
     for line in _lines(found):
         console.print(Text(line), soft_wrap=True)
@@ -33,10 +36,12 @@ def _table(found: Advised) -> Table:
     own = [each.name for each in found.now.own]
     for title in ("SQNR", "gain", "differ", "same top-1", *own):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_row(Text("none: the file as it is"), *_cells(found.now, found.now))
+    table.add_row(Text("none: the file as it is"), *_cells(found.plain, found.plain))
     for each in found.alone[:SHOWN]:
         (choice,) = each.choices
-        table.add_row(Text(f"{short(choice.where)}: {choice.change}"), *_cells(each.then, found.now))
+        table.add_row(
+            Text(f"{cropped(short(choice.where), NAME_AT_MOST)}: {choice.change}"), *_cells(each.then, found.plain)
+        )
     return table
 
 
@@ -78,8 +83,8 @@ def _chosen(found: Advised) -> Iterator[str]:
         yield f"  {kind}: {', '.join(short(choice.where) for choice in some)}"
     yield f"predicted {_quality(found.chosen.then)}"
     if found.measured is not None:
-        yield f"measured  {_quality(found.measured)}  ({found.measured.candidate}, the file itself before: "  # noqa: ISC
-        yield f"          {_quality(found.now)})"
+        yield f"measured  {_quality(found.measured)} on {found.measured.candidate}"
+        yield f"before    {_quality(found.now)}"
 
 
 def _quality(comparison: Comparison) -> str:
