@@ -85,12 +85,12 @@ def advised(
         progress("choices", done, len(chosen))
         yield found
     if until or choose:
-        yield from _chosen(bench, found, progress)
+        yield from _chosen(bench, found, [c for c in every if not any(c is each for each in chosen)], progress)
         return
     yield replace(found, complete=True)
 
 
-def _chosen(bench: Bench, found: Advised, progress: Progress) -> Iterator[Advised]:
+def _chosen(bench: Bench, found: Advised, others: Sequence[Choice], progress: Progress) -> Iterator[Advised]:
     asked = 0
 
     def measure(choices: Sequence[Choice]) -> Comparison:
@@ -99,7 +99,7 @@ def _chosen(bench: Bench, found: Advised, progress: Progress) -> Iterator[Advise
         progress("sets", asked, 0)
         return bench.of(choices)
 
-    for best, proven in smallest(measure, (found.now, found.plain), found.alone, found.until):
+    for best, proven in smallest(measure, (found.now, found.plain), found.alone, others, found.until):
         found = replace(found, chosen=best, proven=proven)
         yield found
     yield replace(found, complete=True)

@@ -45,12 +45,16 @@ def _holds(comparison: Comparison, condition: Condition) -> bool:
 
 
 def smallest(
-    measure: Measure, now: tuple[Comparison, Comparison], alone: Sequence[Tried], conditions: Sequence[Condition]
+    measure: Measure,
+    now: tuple[Comparison, Comparison],
+    alone: Sequence[Tried],
+    others: Sequence[Choice],
+    conditions: Sequence[Condition],
 ) -> Iterator[tuple[Tried, str]]:
     """Better and better sets, each with what is known of it; the last one is the answer.
 
-    ``alone``: every choice by itself, the best first. ``now``: the file, measured and predicted.
-    Without conditions everything that helps is taken.
+    ``now``: the file, measured and predicted. ``alone``: every choice by itself, the best first; ``others`` are those
+    that were not measured alone. Without conditions everything that helps is taken.
     """
     if conditions and holds(now[0], conditions):
         yield Tried((), now[0]), "nothing needs to change"
@@ -59,11 +63,10 @@ def smallest(
     yield start, ""
     if conditions and (one := next((each for each in alone if holds(each.then, conditions)), None)):
         yield one, "one choice is enough"
-        return
-    if conditions and len(alone) <= ALL_SETS:
+    elif conditions and len(alone) <= ALL_SETS and not others:
         yield from _all_sets(measure, start, alone, conditions)
-        return
-    yield from _greedy(measure, start, alone, conditions)
+    else:
+        yield from _many(measure, start, alone, others, conditions)
 
 
 def _all_sets(
@@ -88,10 +91,38 @@ def _all_sets(
     yield best, f"all sets of these {len(choices)} choices were tried; none is enough"
 
 
-def _greedy(
-    measure: Measure, best: Tried, alone: Sequence[Tried], conditions: Sequence[Condition]
+def _many(
+    measure: Measure,
+    best: Tried,
+    alone: Sequence[Tried],
+    others: Sequence[Choice],
+    conditions: Sequence[Condition],
 ) -> Iterator[tuple[Tried, str]]:
-    """The choice that takes most noise away, again and again; gains are measured anew before one is taken."""
+    """Greedily; where no single choice helps further, as many as are needed at once; then without what is not."""
+    for better in _greedy(measure, best, alone, conditions):
+        best = better
+        yield best, ""
+    if not conditions:
+        return
+    if not holds(best.then, conditions):
+        order = list(best.choices)
+        for choice in (*(each.choices[0] for each in alone), *others):
+            if not any(choice is each or clash(choice, each) for each in order):
+                order.append(choice)
+        enough = _enough(measure, order, len(best.choices), conditions)
+        if enough is None:
+            yield best, f"all {len(order)} choices together are not enough either"
+            return
+        best = enough
+        yield best, ""
+    for smaller in _pruned(measure, best, conditions):
+        best = smaller
+        yield best, ""
+    yield best, "not proven smallest"
+
+
+def _greedy(measure: Measure, best: Tried, alone: Sequence[Tried], conditions: Sequence[Condition]) -> Iterator[Tried]:
+    """The choice that takes most noise away, again and again; gains are measured again before one is taken."""
     start, taken = noise(best.then), 0
     waiting = [(start - noise(each.then), 0, each) for each in alone if noise(each.then) < start]
     while waiting and not (conditions and holds(best.then, conditions)):
@@ -107,22 +138,35 @@ def _greedy(
                 waiting.append((gain, taken, tried))
             continue
         best, taken = tried, taken + 1
-        yield best, ""
-    if not conditions or holds(best.then, conditions):
-        yield from _pruned(measure, best, conditions)
-        return
-    yield best, "no choice that is left helps further"
+        yield best
 
 
-def _pruned(measure: Measure, best: Tried, conditions: Sequence[Condition]) -> Iterator[tuple[Tried, str]]:
-    """The set without what it does not need, the choices that were taken last first."""
-    for choice in best.choices[::-1] if conditions and len(best.choices) > 1 else ():
-        rest = tuple(each for each in best.choices if each is not choice)
-        tried = Tried(rest, measure(rest))
+def _enough(measure: Measure, order: Sequence[Choice], few: int, conditions: Sequence[Condition]) -> Tried | None:
+    """The shortest beginning of an order that is enough, by halving; None where all of it is not."""
+    found, many = Tried((*order,), measure(order)), len(order)
+    if not holds(found.then, conditions):
+        return None
+    while few + 1 < many:
+        middle = (few + many) // 2
+        tried = Tried((*order[:middle],), measure(order[:middle]))
         if holds(tried.then, conditions):
-            best = tried
-            yield best, ""
-    yield best, "not proven smallest" if conditions else ""
+            found, many = tried, middle
+        else:
+            few = middle
+    return found
+
+
+def _pruned(measure: Measure, best: Tried, conditions: Sequence[Condition]) -> Iterator[Tried]:
+    """The set without what it does not need: halves of it, quarters, at last single choices are left out."""
+    size = len(best.choices) // 2
+    while size:
+        for at in range(len(best.choices) - size, -1, -size):
+            rest = best.choices[:at] + best.choices[at + size :]
+            tried = Tried(rest, measure(rest))
+            if holds(tried.then, conditions):
+                best = tried
+                yield best
+        size //= 2
 
 
 def clash(one: Choice, other: Choice) -> bool:
