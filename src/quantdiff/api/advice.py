@@ -14,7 +14,7 @@ from quantdiff.compare.own_metric import metric_of
 from quantdiff.errors import BadModel, UnsupportedOp
 from quantdiff.ladder.advice.advised import Advised, advised
 from quantdiff.ladder.advice.bench import Bench, noise
-from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE
+from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE, INPUT, OUTPUT
 from quantdiff.ladder.advice.mended import mended
 from quantdiff.ladder.advice.recipe import denylist, names_of, recipe
 from quantdiff.ladder.switches import switches
@@ -83,7 +83,7 @@ def advise(
     alone = replace(settings, runtimes=settings.runtimes[:1])
     with open_pair(reference, candidate, alone, batch) as pair:
         told = check_inputs(pair, batch)
-        with _bench(laid_out(pair, batch, settings.layouts), batch, settings) as bench:
+        with _bench(laid_out(pair, batch, settings.layouts), batch, settings, wanted) as bench:
             found = _searched(bench, wanted, progress)
             made_by = {"command": "advise", "samples": len(batch), "versions": versions()}
             artifacts = {**pair.artifacts, "data": batch.source}
@@ -104,7 +104,7 @@ def _searched(bench: Bench, wanted: Wanted, progress: Progress) -> Advised:
 
 
 @contextmanager
-def _bench(pair: OpenedPair, batch: Batch, settings: Settings) -> Iterator[Bench]:
+def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -> Iterator[Bench]:
     model, (process, *_) = pair.candidate.wanted("advise"), pair.processes
     assert model.path is not None
     engine, first, _ = trace_first(pair.reference, batch, silent)
@@ -116,10 +116,14 @@ def _bench(pair: OpenedPair, batch: Batch, settings: Settings) -> Iterator[Bench
     except UnsupportedOp as error:
         raise BadModel(f"{pair.candidate.source}: no advice without real arithmetic: {error}") from error
     check_related(found)
+    ends = (
+        frozenset((INPUT, OUTPUT)) if wanted.denylist is not None else frozenset[int]()
+    )  # as its debugger leaves them
+    own, metric = trace_tflite(model, batch, process), metric_of(settings.metric)
     with scratch() as folder:
         yield Bench(
-            found, model.path.read_bytes(), batch, first, trace_tflite(model, batch, process), process,
-            settings.tolerance, metric_of(settings.metric), folder, pair.reference.file is not None,
+            found, model.path.read_bytes(), batch, first, own, process, settings.tolerance, metric, folder,
+            pair.reference.file is not None, ends,
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from quantdiff.compare.comparison import Comparison, count, settle
 from quantdiff.compare.own_metric import Metric, own_scores
 from quantdiff.graph import Model
-from quantdiff.ladder.advice.choices import Choice, made
+from quantdiff.ladder.advice.choices import Choice, made, rewritten
 from quantdiff.ladder.advice.fake_quantized import fake_quantized
 from quantdiff.ladder.advice.observed import observed_tensors
 from quantdiff.ladder.switches import Switches
@@ -26,7 +26,8 @@ from quantdiff.trace import Trace
 class Bench:
     """A pair and its data. ``reference`` and ``candidate`` are what both gave; ``folder`` holds files for a while.
 
-    ``float_file``: the reference is a ``.tflite``, whose names tools know.
+    ``float_file``: the reference is a ``.tflite``, whose names tools know. ``ends``: inputs and outputs are
+    in float whatever is chosen.
     """
 
     switches: Switches
@@ -39,6 +40,7 @@ class Bench:
     metric: Metric | None
     folder: Path
     float_file: bool = False
+    ends: frozenset[int] = frozenset()
 
     def compared(self, trace: Trace) -> Comparison:
         """Some outputs beside the reference's; integers are those of the file's grid."""
@@ -48,7 +50,7 @@ class Bench:
 
     def of(self, choices: Sequence[Choice]) -> Comparison:
         """The outputs with some choices made, beside the reference's."""
-        content, _ = fake_quantized(self.content, self.switches.file, made(self.switches, choices))
+        content = fake_quantized(self.content, made(self.switches, choices, self.ends))
         trace = trace_tflite(self.written(content), self.batch, self.process)
         return self.compared(replace(trace, engine="predicted"))
 
@@ -64,7 +66,7 @@ class Bench:
 
     def readings(self) -> Generator[Reading, None, None]:
         """The file's graph in the reference's arithmetic, slice after slice of the data."""
-        content, _ = fake_quantized(self.content, self.switches.file, self.switches.rewritten)
+        content = fake_quantized(self.content, rewritten(self.switches))
         return read_tensors(
             self.written(content), observed_tensors(self.switches), self.batch, self.process, alone=False
         )

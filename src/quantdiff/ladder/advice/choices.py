@@ -1,20 +1,23 @@
-"""What can be kept finer, one choice a value, and the setting under which several are made at once."""
+"""What can be kept finer, one choice a value, and the plan of a file with several of them made."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from quantdiff.graph import Operator
 from quantdiff.ladder.cures import from_data, per_channel, wide
-from quantdiff.ladder.real_graph import Grid, Setting
-from quantdiff.ladder.switches import SWITCHES, Switches
-from quantdiff.ops import traits
+from quantdiff.ladder.real_graph import Grid
+from quantdiff.ladder.switches import Switches
+from quantdiff.ops import RECODES, traits
 from quantdiff.quant import Array
 
-FLOAT, INT16, CHANNELS, RANGE, BIAS = "float", "int16", "per-channel", "range", "bias"
+FLOAT, INT16, INT8, CHANNELS, RANGE, BIAS = "float", "int16", "int8", "per-channel", "range", "bias"
+LEVELS = (FLOAT, INT16, INT8)
+"""From fine to coarse."""
 IN_A_RECIPE, IN_A_DENYLIST, IN_THE_FILE = (FLOAT, INT16, CHANNELS), (FLOAT,), (RANGE, BIAS)
 """The kinds that a recipe of a quantizer, the denylist of TensorFlow's converter and the file itself can take."""
 INPUT, OUTPUT = -1, -2
@@ -52,50 +55,76 @@ class Choice:
         return f"{self.where}: {self.change}"
 
 
-def filed(switches: Switches) -> Setting:
-    """The file as it is, the grids of its outputs too."""
-    setting = switches.setting(frozenset(SWITCHES))
-    ends = {i for i in switches.ends if i is not None}
-    return replace(setting, clipped=setting.clipped | ends, rounded=setting.rounded | ends)
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A file's graph as floats between grids: which constants and grids it has, which operators are ``finer``.
+
+    What an operator reads is as coarse as the coarser of the two, the one that made it and the one that reads it:
+    converters put the step from one to the other between them. ``own`` are grids that a tensor is put on at once.
+    """
+
+    switches: Switches
+    constants: Mapping[int, Array] = field(default_factory=dict)
+    grids: Mapping[int, Grid] = field(default_factory=dict)
+    finer: Mapping[int, str] = field(default_factory=dict)
+    own: Mapping[int, Grid] = field(default_factory=dict)
+
+    def grid(self, tensor: int, reader: int) -> Grid | None:
+        """The grid on which an operator reads a tensor; None for floats, and for what lies on it already."""
+        file = self.switches.file
+        if tensor not in self.grids:
+            return None
+        maker = file.graph.producer(tensor)
+        levels = self.level(INPUT if maker is None else maker.index), self.level(reader)
+        if tensor in file.copies and levels[0] == INT8:
+            return None
+        coarser = max(levels, key=LEVELS.index)
+        return {FLOAT: None, INT16: wide(self.grids[tensor].ends), INT8: self.grids[tensor]}[coarser]
+
+    def level(self, operator: int) -> str:
+        """How fine an operator computes; one that restates floats as integers, or back, is as fine as its neighbour."""
+        if operator >= 0 and self.switches.file.graph.operators[operator].op in RECODES:
+            return FLOAT
+        return self.finer.get(operator, INT8)
+
+
+def rewritten(switches: Switches) -> Plan:
+    """The file's graph in the reference's arithmetic."""
+    setting = switches.rewritten
+    return Plan(switches, setting.constants, own=setting.own)
+
+
+def made(switches: Switches, choices: Sequence[Choice], ends: AbstractSet[int] = frozenset()) -> Plan:
+    """The file with several choices made; ``ends`` (``INPUT``, ``OUTPUT``) are in float whatever is chosen."""
+    finer = dict.fromkeys((i for c in choices if c.kind == INT16 for i in c.operators), INT16)
+    finer |= dict.fromkeys((*(i for c in choices if c.kind == FLOAT for i in c.operators), *ends), FLOAT)
+    constants = {i: v for c in choices for i, v in c.constants.items()}
+    for operator in switches.file.operators:
+        if operator.index in finer:
+            constants |= dict(_own(switches, operator, weights=finer[operator.index] == FLOAT))
+    grids = {i: g for c in choices for i, g in c.grids.items()}
+    tied = {copy: g for i, g in grids.items() for copy in copies_of(switches, i)}
+    return Plan(switches, constants, {**switches.file.grids, **tied}, finer)
+
+
+def copies_of(switches: Switches, tensor: int) -> Iterator[int]:
+    """A tensor and those that copy it, however far."""
+    yield tensor
+    for reader in switches.file.graph.readers(tensor):
+        for copy in reader.outputs:
+            if copy in switches.file.copies:
+                yield from copies_of(switches, copy)
 
 
 def users(switches: Switches, tensor: int) -> frozenset[int]:
     """The operators that must be finer so that a tensor can be: its producer and, through copies, its readers."""
-    graph, found, waiting = switches.file.graph, set[int](), [tensor]
+    graph, found = switches.file.graph, set[int]()
     maker = graph.producer(tensor)
     found.add(INPUT if maker is None else maker.index)
-    while waiting:
-        at = waiting.pop()
+    for at in copies_of(switches, tensor):
         found |= {OUTPUT} if graph.is_output(at) else set()
-        for reader in graph.readers(at):
-            found.add(reader.index)
-            waiting += [i for i in reader.outputs if i in switches.file.copies]
-    return frozenset(found)
-
-
-def made(switches: Switches, choices: Sequence[Choice]) -> Setting:
-    """The file with several choices made.
-
-    A tensor is in float where all who make and read it are, in int16 where they are at least that.
-    """
-    setting, file = filed(switches), switches.file
-    floats = frozenset[int]().union(*(c.operators for c in choices if c.kind == FLOAT))
-    wides = frozenset[int]().union(*(c.operators for c in choices if c.kind == INT16)) - floats
-    constants = {i: v for c in choices for i, v in c.constants.items()}
-    grids = {i: g for c in choices for i, g in c.grids.items()}
-    for operator in file.operators:
-        if operator.index in floats | wides:
-            constants |= dict(_own(switches, operator, weights=operator.index in floats))
-    off = set[int]()
-    for tensor in file.varying if floats | wides else ():
-        around = users(switches, tensor)
-        if around <= floats:
-            off.add(tensor)
-        elif around <= floats | wides:
-            grids[tensor] = wide(file.grids[tensor].ends)
-    return replace(
-        setting, constants=constants, grids=grids, clipped=setting.clipped - off, rounded=setting.rounded - off
-    )
+        found |= {reader.index for reader in graph.readers(at)}
+    return frozenset(i for i in found if i < 0 or graph.operators[i].op not in RECODES)
 
 
 def _own(switches: Switches, operator: Operator, *, weights: bool) -> Iterator[tuple[int, Array]]:

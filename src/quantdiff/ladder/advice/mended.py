@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import BadModel
-from quantdiff.ladder.advice.choices import Choice
+from quantdiff.ladder.advice.choices import Choice, copies_of
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import traits
@@ -28,7 +28,7 @@ def mended(content: bytes, switches: Switches, choices: Sequence[Choice]) -> byt
     import flatbuffers  # noqa: PLC0415 (heavy, and only needed here)
     from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
 
-    grids = {i: grid for c in choices for tensor, grid in c.grids.items() for i in _tied(switches, tensor)}
+    grids = {i: grid for c in choices for tensor, grid in c.grids.items() for i in copies_of(switches, tensor)}
     corrected = {i: values for c in choices for i, values in c.constants.items()}
     try:
         model = schema.ModelT.InitFromPackedBuf(content, 0)
@@ -55,15 +55,6 @@ def _scaled(tensor: Any, scale: Any, zero_point: Any) -> None:
     tensor.quantization.scale = np.asarray(scale, np.float32)
     tensor.quantization.zeroPoint = np.asarray(zero_point, np.int64)
     tensor.quantization.min = tensor.quantization.max = None
-
-
-def _tied(switches: Switches, tensor: int) -> Iterator[int]:
-    """A tensor and those that copy it, however far."""
-    yield tensor
-    for reader in switches.file.graph.readers(tensor):
-        for copy in reader.outputs:
-            if copy in switches.file.copies:
-                yield from _tied(switches, copy)
 
 
 def _biases(

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from quantdiff.graph import Operator
+from quantdiff.graph import Operator, is_float
 from quantdiff.ladder.advice.choices import CHANNELS, FLOAT, INPUT, INT16, OUTPUT, Choice
 from quantdiff.ladder.switches import Switches
-from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS, RECODES
+from quantdiff.ops import RECODES
 
 QUANTIZED, LEFT = "min_max_uniform_quantize", "no_quantize"
 """Of litert-quantizer, which was ai-edge-quantizer: its algorithms by name."""
@@ -22,14 +22,14 @@ def recipe(switches: Switches, choices: Sequence[Choice], names: NamesOf) -> lis
     A later entry goes before an earlier one. A scope is a regular expression for the names of an operator's outputs in
     the float file, a semicolon behind each.
     """
-    floats = _operators(choices, FLOAT)
+    floats = _operators(choices, FLOAT) | float_ends(switches)
     entries = [_entry(".*", "*", 8)]
     for kinds, bits in ((_operators(choices, INT16) - floats, 16), (_operators(choices, CHANNELS) - floats, 8)):
         entries += [_entry(scope, "*", bits) for scope in _scopes(switches, kinds, names)]
-        entries += [_entry(".*", end, bits) for end in _ends(switches, kinds)]
+        entries += [_entry(".*", end, bits) for end in _ends(kinds)]
     left = {"algorithm_key": LEFT, "op_config": {}}
     entries += [{"regex": scope, "operation": "*", **left} for scope in _scopes(switches, floats, names)]
-    return entries + [{"regex": ".*", "operation": end, **left} for end in _ends(switches, floats)]
+    return entries + [{"regex": ".*", "operation": end, **left} for end in _ends(floats)]
 
 
 def denylist(switches: Switches, choices: Sequence[Choice], names: NamesOf) -> dict[str, list[str]]:
@@ -52,12 +52,16 @@ def _scopes(switches: Switches, operators: frozenset[int], names: NamesOf) -> li
     return [f"^{re.escape(';'.join(names(each)))};$" for each in _converted(switches, operators)]
 
 
-def _ends(switches: Switches, operators: frozenset[int]) -> list[str]:
+def _ends(operators: frozenset[int]) -> list[str]:
     """Inputs and outputs of the model, which litert-quantizer has operations for."""
-    ops = {INPUT: INTO_INTEGERS, OUTPUT: INTO_FLOAT}
-    every = switches.file.graph.operators
-    met = {end for end, op in ops.items() for i in operators if i == end or (i >= 0 and every[i].op == op)}
-    return [{INPUT: "INPUT", OUTPUT: "OUTPUT"}[end] for end in (INPUT, OUTPUT) if end in met]
+    return [name for end, name in ((INPUT, "INPUT"), (OUTPUT, "OUTPUT")) if end in operators]
+
+
+def float_ends(switches: Switches) -> frozenset[int]:
+    """The ends of the file that are floats: they stay so."""
+    graph = switches.file.graph
+    ends = ((INPUT, graph.inputs), (OUTPUT, graph.outputs))
+    return frozenset(end for end, tensors in ends if all(is_float(graph.tensors[i].dtype) for i in tensors))
 
 
 def _entry(scope: str, operation: str, bits: int) -> dict[str, Any]:
