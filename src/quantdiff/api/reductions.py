@@ -20,7 +20,6 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import read_everything
@@ -124,7 +123,7 @@ def _difference(
 
 def _partners(files: Sequence[Model], batch: Batch, settings: Settings) -> dict[int, int]:
     """Which tensor of the reference is which of the candidate."""
-    with RuntimeProcess(settings.runtimes[0], timeout=settings.timeout) as process:
+    with started(settings.runtimes[0], settings.timeout) as process:
         sides = [TfliteReference(model, process) for model in files]
         alignment = align_pair(sides[0], sides[1], batch.part(slice(ALIGNED_ON)))
     return partners_of(alignment, files[1].main, files[0].main)

@@ -239,6 +239,12 @@ layout_option = click.option(
 )  # fmt: skip
 
 
+metric_option = click.option(
+    "--metric", metavar="FILE.py:function",
+    help="Your own: function(outputs by name, labels) gives a number or a dict of them; this file runs.",
+)  # fmt: skip
+
+
 def output_file(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
     """Where a file can be written, which is known before hours of work."""
     try:
@@ -306,7 +312,7 @@ def settings_of(options: dict[str, Any]) -> Any:
     from quantdiff import api
 
     runtimes = chosen(options.pop("runtimes") or ("xnnpack",))
-    names = "tolerance", "timeout", "allow_lambda", "custom_objects", "layouts"
+    names = "tolerance", "timeout", "allow_lambda", "custom_objects", "layouts", "metric"
     return api.Settings(runtimes, **{name: options.pop(name) for name in names if name in options})
 
 

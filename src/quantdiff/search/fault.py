@@ -15,7 +15,8 @@ from quantdiff.errors import BadExpression, NotComparable, QuantdiffError, Runti
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.in_process import started
+from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import inputs_of, trace_tflite
 from quantdiff.trace import Trace
 
@@ -42,10 +43,10 @@ class Children:
 
     def __init__(self, runtimes: Sequence[str], timeout: float) -> None:
         self._runtimes, self._timeout = runtimes, timeout
-        self._waiting: list[RuntimeProcess] = []
+        self._waiting: list[Runner] = []
 
     @contextmanager
-    def taken(self) -> Iterator[list[RuntimeProcess]]:
+    def taken(self) -> Iterator[list[Runner]]:
         """A fresh child for each runtime."""
         taken = self._waiting or self._started()
         self._waiting = self._started()
@@ -60,8 +61,8 @@ class Children:
         for process in self._waiting:
             process.close()
 
-    def _started(self) -> list[RuntimeProcess]:
-        return [RuntimeProcess(name, timeout=self._timeout) for name in self._runtimes]
+    def _started(self) -> list[Runner]:
+        return [started(name, self._timeout) for name in self._runtimes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class Crash:
         """The signal, or that it hangs."""
         model = load_tflite(folder / MODEL)
         try:
-            with RuntimeProcess(self.runtime, timeout=self.timeout) as process:
+            with started(self.runtime, self.timeout) as process:
                 trace_tflite(model, batch, process)
         except (RuntimeCrashed, RuntimeHung) as error:
             return str(error).removeprefix(f"{self.runtime} on {MODEL} ").partition(";")[0]
