@@ -58,6 +58,7 @@ def _show(reports: list[LintReport], form: str) -> None:
         click.echo(json_text(lint_document(reports)))
     else:
         from quantdiff.report.text.lint import print_lint
+        from quantdiff.report.text.terminal import Terminal
 
         for report in reports:
-            print_lint(report)
+            print_lint(report, Terminal())

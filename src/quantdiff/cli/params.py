@@ -61,4 +61,6 @@ def _show(answer: Any, as_json: bool, channels: bool) -> None:
 
         click.echo(json_text(parameters_document(answer)))
     else:
-        print_parameters(answer, channels=channels)
+        from quantdiff.report.text.terminal import Terminal
+
+        print_parameters(answer, Terminal(), channels=channels)

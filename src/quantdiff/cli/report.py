@@ -30,8 +30,9 @@ def report(as_json: bool, source: Path, html: Path | None) -> int:
         click.echo(json_text(summary_document(summary)))
     else:
         from quantdiff.report.text.study import print_summary
+        from quantdiff.report.text.terminal import Terminal
 
-        print_summary(summary)
+        print_summary(summary, Terminal())
     return 0
 
 

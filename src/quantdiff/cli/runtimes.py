@@ -19,9 +19,8 @@ def runtimes(as_json: bool) -> int:
 
         click.echo(json_text(runtimes_document(engines)))
     else:
-        from rich.console import Console
-
         from quantdiff.report.text.runtimes import print_engines
+        from quantdiff.report.text.terminal import Terminal
 
-        print_engines(engines, Console())
+        print_engines(engines, Terminal())
     return 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.compare.outcome import Outcome
 from quantdiff.report.text.layers import print_layers
+from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
 
 NO_VALUE = "–"
@@ -33,12 +34,8 @@ def print_outcome(outcome: Outcome, console: Terminal) -> None:
 
 
 def _accuracies(accuracy: Mapping[str, float]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("accuracy")
-    for engine in accuracy:
-        table.add_column(engine, justify="right")
-    table.add_row("", *(f"{value:.4f}" for value in accuracy.values()))
-    return table
+    columns = Column("accuracy", "word"), *map(Column, accuracy)
+    return Table(columns, (Row(("", *(f"{value:.4f}" for value in accuracy.values()))),))
 
 
 def _title(comparison: Comparison, made_by: Mapping[str, object]) -> Text:
@@ -52,8 +49,8 @@ def _title(comparison: Comparison, made_by: Mapping[str, object]) -> Text:
     )
 
 
-def _block(figures: Figures) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2))
+def _block(figures: Figures) -> Grid:
+    table = Grid(box=None, pad_edge=False, show_header=False, padding=(0, 2))
     for _ in range(2):
         table.add_column()
         table.add_column(justify="right")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import chain, islice
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from quantdiff.parameters.quantizers import Parameters, Range, Row
-from quantdiff.report.plain import printable, short
+from quantdiff.report.plain import short
+from quantdiff.report.text import table
+from quantdiff.report.text.table import Column, Table
 from quantdiff.report.text.terminal import Terminal
 
 ROWS_AT_MOST = 2_000  # of the table; JSON has them all
-WIDTH_IN_A_FILE = 400  # what explains a row stays on one line
 NO_VALUE = "–"
 COLUMNS = {  # field of a row → heading
     "direct": "variable",
@@ -35,9 +35,8 @@ SECTIONS = {  # heading → fields of a row, and what to write in front of the n
 }
 
 
-def print_parameters(parameters: Parameters, *, channels: bool = False) -> None:
-    """Write to standard output: as wide as the terminal, or wide enough for a file; ``channels`` one by one."""
-    console = Terminal(highlight=False, in_a_file=WIDTH_IN_A_FILE)
+def print_parameters(parameters: Parameters, console: Terminal, *, channels: bool = False) -> None:
+    """Print the table and how it came about; ``channels`` one by one."""
     for part in parameters_parts(parameters, channels=channels):
         console.print(part, soft_wrap=isinstance(part, Text))
 
@@ -83,19 +82,17 @@ def _section(parameters: Parameters, fields: Mapping[str, str]) -> Iterator[tupl
 def _table(parameters: Parameters, *, channels: bool) -> Table:
     """Two lines a quantizer, min and max; of several channels the outermost ends, and each one if asked for."""
     shown = [name for name in COLUMNS if any(getattr(row, name) is not None for row in parameters.rows)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("quantizer", overflow="fold")
-    for name in (*(COLUMNS[name] for name in shown), "scale", "zero point"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("what explains it")
     rows = chain.from_iterable((row, *(_channels(row) if channels else ())) for row in parameters.rows)
-    for row in islice(rows, ROWS_AT_MOST):
-        ends = [_two(getattr(row, name)) for name in shown]
-        words = printable("; ".join(reason.text for reason in row.reasons))
-        name = printable(_name(row))
-        table.add_row(f"{name}_min", *(low for low, _ in ends), *as_map(row), words)
-        table.add_row(f"{name}_max", *(high for _, high in ends), "", "", "")
-    return table
+    lines = chain.from_iterable(_lines(row, shown) for row in islice(rows, ROWS_AT_MOST))
+    headings = (*(COLUMNS[name] for name in shown), "scale", "zero point")
+    return Table((Column("quantizer", "name"), *map(Column, headings)), tuple(lines), "what explains it")
+
+
+def _lines(row: Row, shown: Sequence[str]) -> tuple[table.Row, table.Row]:
+    lows, highs = zip(*(_two(getattr(row, name)) for name in shown), strict=True)
+    words = "; ".join(reason.text for reason in row.reasons)
+    name = _name(row)
+    return table.Row((f"{name}_min", *lows, *as_map(row))), table.Row((f"{name}_max", *highs, "", ""), words)
 
 
 def _channels(row: Row) -> Iterator[Row]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.report.plain import printable
+from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
 
 STYLE = {
@@ -71,13 +71,12 @@ def print_verification(found: Verification, console: Terminal) -> None:
 
 
 def _table(verdict: Verdict) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("#", "op", "kernel", "elements", "mismatches"):
-        table.add_column(name, justify="left" if name in ("op", "kernel") else "right")
-    for o in verdict.operators:
-        style = "red" if o.mismatches else None
-        table.add_row(str(o.index), printable(o.op), o.kernel, f"{o.count:,}", f"{o.mismatches:,}", style=style)
-    return table
+    rows = [
+        Row((str(o.index), o.op, o.kernel, f"{o.count:,}", f"{o.mismatches:,}"), style="red" if o.mismatches else "")
+        for o in verdict.operators
+    ]
+    words = Column("#"), Column("op", "name"), Column("kernel", "word")
+    return Table((*words, Column("elements"), Column("mismatches")), tuple(rows))
 
 
 def _sentence(runtime: str, verdict: Verdict) -> Text:
