@@ -29,6 +29,7 @@ def assert_parity(
     *,
     runtime: str | Sequence[str] = "xnnpack",
     tolerance: float | None = None,
+    or_skip: bool = False,
     **limits: float,
 ) -> Outcome:
     """Assert that ``candidate`` gives what ``reference`` gives, within limits.
@@ -40,6 +41,8 @@ def assert_parity(
             (labels in ``y``), or a ``Batch``, in the reference's float units.
         runtime: ``xnnpack``, ``builtin``, ``reference``, ``tflm``, ``all`` of these, or several of them.
         tolerance: every output must be this close, in real units (0.01 where nothing else is asked).
+        or_skip: skip the test (``pytest.skip``) where a runtime is not installed or cannot run the file; without it
+            that fails the test, because nothing was compared.
         limits: metrics of ``diff`` by name: errors (``max_steps=1``, ``not_close=0.02``, ``differing``,
             ``max_abs_error``, ``mean_abs_error``, ``max_relative_error``) must not exceed their limit,
             ``sqnr_db``, ``cosine`` and ``top1_agreement`` not fall below it.
@@ -55,26 +58,43 @@ def assert_parity(
         QuantdiffError: a model or the data cannot be used, or a runtime failed.
     """
     __tracebackhide__ = True
-    from quantdiff import api  # noqa: PLC0415 (pytest imports this module whether or not it is used)
+    from quantdiff.errors import QuantdiffError, RuntimeFailed  # noqa: PLC0415 (pytest imports this in every run)
+    from quantdiff.report.text.parity import parity_text  # noqa: PLC0415
+
+    try:
+        parity, more = _asked((reference, candidate), data, runtime, tolerance, limits)
+    except QuantdiffError as error:
+        if or_skip and isinstance(error, RuntimeFailed):
+            import pytest  # noqa: PLC0415
+
+            pytest.skip(str(error))
+        raise error.with_traceback(None) from None  # its line says all; where it came up in here helps nobody
+    if parity.broken:
+        raise AssertionError(parity_text(parity, more))
+    return parity.outcome
+
+
+def _asked(
+    pair: tuple[Any, Any],
+    data: Any,
+    runtime: str | Sequence[str],
+    tolerance: float | None,
+    limits: Mapping[str, float],
+) -> tuple[Parity, str]:
+    """What is found, and the command that shows more."""
+    from quantdiff import api  # noqa: PLC0415
     from quantdiff.compare.comparison import TOLERANCE  # noqa: PLC0415
     from quantdiff.load.memory import as_batch  # noqa: PLC0415
-    from quantdiff.report.text.parity import parity_text  # noqa: PLC0415
     from quantdiff.run.runtimes import chosen  # noqa: PLC0415
     from quantdiff.run.scratch import scratch  # noqa: PLC0415
 
     conditions = _conditions(limits, tolerance)
     settings = api.Settings(chosen(runtime), TOLERANCE if tolerance is None else tolerance)
     with scratch() as folder:
-        sources = (
-            _source(reference, folder / "reference.tflite"),
-            _source(candidate, folder / "candidate.tflite"),
-        )
+        sources = (_source(pair[0], folder / "reference.tflite"), _source(pair[1], folder / "candidate.tflite"))
         batch = as_batch(data)
-        parity = _named(api.check_parity(*sources, batch, settings, conditions), reference, candidate)
-        more = _report(parity, sources, batch, settings.runtimes)
-    if parity.broken:
-        raise AssertionError(parity_text(parity, more))
-    return parity.outcome
+        parity = _named(api.check_parity(*sources, batch, settings, conditions), *pair)
+        return parity, _report(parity, sources, batch, settings.runtimes)
 
 
 def _named(parity: Parity, reference: Any, candidate: Any) -> Parity:

@@ -40,28 +40,57 @@ class ReaderGone(Exception):
 Handler = Callable[..., int]
 
 
-def command(function: Handler) -> click.Command:
-    """A command with ``--json`` and ``--debug``; errors become one line and exit status 2."""
+GROUPS = {
+    "Data": ("--data", "--images"),
+    "Trained models": ("--custom-objects", "--allow-lambda", "--layout"),
+    "Runtimes": ("--runtime", "--tolerance", "--timeout"),
+    "Output": ("--out", "--html", "--format", "--json", "--debug", "--version", "--help"),
+}
+"""Options that many commands have, by what they are about; those of a command alone come first."""
 
-    @functools.wraps(function)
-    def guarded(debug: bool, **options: Any) -> None:
-        try:
-            with tidy_endings(), _begun(options):
-                status = function(**options)
-        except KeyboardInterrupt as end:
-            complain("interrupted; nothing half-written remains")
-            status = status_of(end)
-        except Exception as error:
-            if debug and not isinstance(error, click.UsageError):
-                raise
-            status = _trouble(error, function.__name__, options.get("form"))
-        sys.exit(status)
 
-    decorated = click.option("--debug", is_flag=True, help="Show tracebacks.")(guarded)
-    decorated = click.option(
-        "--json", "as_json", is_flag=True, is_eager=True, help="One JSON document on standard output."
-    )(decorated)
-    return main.command()(decorated)
+class Command(click.Command):
+    """A command whose help lists its options in groups."""
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options of this command alone, then those that others have, too."""
+        titles = {option: title for title, options in GROUPS.items() for option in options}
+        groups: dict[str, list[tuple[str, str]]] = {"Options": [], **{title: [] for title in GROUPS}}
+        for each in self.get_params(context):
+            if isinstance(each, click.Option) and (record := each.get_help_record(context)) is not None:
+                groups[titles.get(max(each.opts, key=len), "Options")].append(record)
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def command(example: str) -> Callable[[Handler], click.Command]:
+    """A command with ``--json`` and ``--debug``; errors become one line and status 2; ``example`` ends its help."""
+
+    def decorate(function: Handler) -> click.Command:
+        @functools.wraps(function)
+        def guarded(debug: bool, **options: Any) -> None:
+            try:
+                with tidy_endings(), _begun(options):
+                    status = function(**options)
+            except KeyboardInterrupt as end:
+                complain("interrupted; nothing half-written remains")
+                status = status_of(end)
+            except Exception as error:
+                if debug and not isinstance(error, click.UsageError):
+                    raise
+                status = _trouble(error, function.__name__, options.get("form"))
+            sys.exit(status)
+
+        decorated = click.option("--debug", is_flag=True, help="Show tracebacks.")(guarded)
+        decorated = click.option(
+            "--json", "as_json", is_flag=True, is_eager=True, help="One JSON document on standard output."
+        )(decorated)
+        in_the_list = (function.__doc__ or "").strip().splitlines()[0]
+        return main.command(cls=Command, short_help=in_the_list, epilog=f"\b\nExample:\n  {example}")(decorated)
+
+    return decorate
 
 
 def _trouble(error: Exception, command: str, form: str | None) -> int:
@@ -212,6 +241,11 @@ layout_option = click.option(
 )  # fmt: skip
 
 
+unmatched_option = click.option(
+    "--unmatched", is_flag=True, help="List what has no partner in the other model, and why; else one line sums it up."
+)
+
+
 def page_file(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
     """Where a page can be written, which is known before hours of work."""
     try:
@@ -283,7 +317,7 @@ def settings_of(options: dict[str, Any]) -> Any:
     return api.Settings(runtimes, **{name: options.pop(name) for name in names if name in options})
 
 
-def show_outcome(outcome: Any, form: str) -> None:
+def show_outcome(outcome: Any, form: str, *, unmatched: bool = False) -> None:
     """Print what ``run`` and ``diff`` found as text or JSON, and the runtimes that failed."""
     if form == "json":
         from quantdiff.report.json.outcome import outcome_document
@@ -294,6 +328,6 @@ def show_outcome(outcome: Any, form: str) -> None:
         from quantdiff.report.text.outcome import print_outcome
         from quantdiff.report.text.terminal import Terminal
 
-        print_outcome(outcome, Terminal())
+        print_outcome(outcome, Terminal(), unmatched=unmatched)
     for failure in outcome.failures:
         complain(failure.error)

@@ -9,11 +9,14 @@ import click
 from quantdiff.cli.command import command
 
 
-@command
+@command("quantdiff inspect model.tflite --tensor 'conv2d*'")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--tensor", "pattern", metavar="PATTERN", help="Part of a name, a shell pattern, or an index.")
 def inspect(as_json: bool, model: Path, pattern: str | None) -> int:
-    """Show what a .tflite file holds: tensors, quantization as Netron shows it, operators."""
+    """Show what a .tflite file holds: tensors, quantization, operators.
+
+    Quantization reads as Netron shows it; names stand whole.
+    """
     from quantdiff.load.tflite import load_tflite
     from quantdiff.parameters.inspection import inspect_model
 

@@ -24,7 +24,7 @@ def with_reference(
     return paths[0], paths[1:]
 
 
-@command
+@command("quantdiff lint qat.h5 model.tflite --format github")
 @click.argument(
     "models", nargs=-1, required=True, metavar="[REFERENCE] MODEL.tflite…", callback=with_reference,
     type=click.Path(path_type=Path),
@@ -32,7 +32,10 @@ def with_reference(
 @reference_options
 @formats
 def lint(form: str, models: tuple[Path | None, tuple[Path, ...]], **options: Any) -> int:
-    """Look for known trouble in .tflite files, without data: 0 none, 1 warnings or errors, 2 trouble."""
+    """Look for known trouble in .tflite files, without data.
+
+    The status is 0 where there is none, 1 for warnings or errors, 2 where there was trouble.
+    """
     from quantdiff.linting.lint import lint_model
     from quantdiff.load.tflite import load_tflite
     from quantdiff.references.formats import Options

@@ -7,9 +7,12 @@ import click
 from quantdiff.cli.command import command
 
 
-@command
+@command("quantdiff runtimes")
 def runtimes(as_json: bool) -> int:
-    """Show what can run models here: its version, how it is reached and confined, how to install what is missing."""
+    """Show what can run models here, and how to install what is missing.
+
+    Of each its version, how it is reached, and how it is confined.
+    """
     from quantdiff.references.survey import survey
 
     engines = survey()

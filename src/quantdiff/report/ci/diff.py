@@ -23,6 +23,7 @@ def diff_checked(outcome: Outcome, judgements: Sequence[Judgement]) -> Checked:
 
 def _case(judgement: Judgement, file: str) -> Case:
     comparison, condition = judgement.comparison, judgement.condition
-    name = "outputs are close" if condition is CLOSE else f"fail-on {condition}"
+    where = f" at {judgement.layer}" if judgement.layer else ""
+    name = "outputs are close" if condition is CLOSE else f"fail-on {condition}{where}"
     status = Status.FAILED if judgement.different else Status.PASSED
     return Case(f"{comparison.reference} vs {comparison.candidate}", name, status, judgement.says, file=file)

@@ -31,8 +31,8 @@ ALONE = ("differ", "max", "mean", "RMSE/scale", "SQNR dB", "cosine")
 Which = Callable[[LayerResult], LayerFigures | None]
 
 
-def print_layers(report: LayerReport, console: Terminal) -> None:
-    """Print what to look at first, every pair as it happens and alone, and what has no partner."""
+def print_layers(report: LayerReport, console: Terminal, *, unmatched: bool = False) -> None:
+    """Print what to look at first, every pair as it happens and alone, and what has no partner, one by one if asked."""
     console.print(Text(f"\n{report.reference} vs {report.candidate}, layer by layer".upper(), style="bold"))
     if report.unrelated:
         console.print(Text(f"these are not the same model: {report.unrelated}", style="red"), soft_wrap=True)
@@ -44,7 +44,7 @@ def print_layers(report: LayerReport, console: Terminal) -> None:
     if any(layer.local is not None for layer in report.layers):
         console.print(_table("each layer alone", ALONE, report, lambda layer: layer.local))
         console.print()
-    _print_lines((*_notes(report), *leftovers(report)), console)
+    _print_lines((*_notes(report), *(leftovers(report) if unmatched else _unmatched(report))), console)
 
 
 def _print_lines(lines: Iterable[str], console: Terminal) -> None:
@@ -68,7 +68,6 @@ def _cell(value: float | None, form: str) -> str:
 
 def highlights(report: LayerReport) -> Iterator[str]:
     """What to look at first, a line each."""
-    yield from report.notes
     if report.first_differing is not None:
         yield f"first difference: {short(report.layers[report.first_differing].reference)}"
     if report.adds_most is not None:
@@ -89,8 +88,18 @@ def _notes(report: LayerReport) -> Iterator[str]:
             yield f"{short(layer.reference)}: {', '.join(layer.notes)}"
 
 
+def _unmatched(report: LayerReport) -> Iterator[str]:
+    sides = ("reference", report.only_reference), ("candidate", report.only_candidate)
+    counts = [f"{len(found):,} of the {side}" for side, found in sides if found]
+    ends = [f"{len(report.notes):,} at the ends, compared before them"] if len(report.notes) > 1 else []
+    yield from report.notes if len(report.notes) == 1 else ()
+    if counts or ends:
+        yield f"without a partner: {', '.join((*counts, *ends))}; --unmatched lists them and says why"
+
+
 def leftovers(report: LayerReport) -> Iterator[str]:
     """What has no partner, and why, a line each."""
+    yield from report.notes
     for side, leftovers in (("reference", report.only_reference), ("candidate", report.only_candidate)):
         for each in leftovers:
             yield f"no partner ({side}): {short(each.name)} ({each.op}): {each.why}"

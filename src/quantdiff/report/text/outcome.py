@@ -16,8 +16,8 @@ from quantdiff.report.text.terminal import Terminal
 NO_VALUE = "–"
 
 
-def print_outcome(outcome: Outcome, console: Terminal) -> None:
-    """Print accuracies, a block per comparison, and how the numbers came about."""
+def print_outcome(outcome: Outcome, console: Terminal, *, unmatched: bool = False) -> None:
+    """Print accuracies, a block per comparison, how the numbers came about; what is ``unmatched`` one by one."""
     for line in outcome.warnings:
         console.print(Text(line, style="yellow"), soft_wrap=True)
     if outcome.accuracy:
@@ -28,7 +28,7 @@ def print_outcome(outcome: Outcome, console: Terminal) -> None:
         for output in comparison.outputs if len(comparison.outputs) > 1 else ():
             console.print(_line(f"  output {output.candidate}", output.figures))
     for report in outcome.layers:
-        print_layers(report, console)
+        print_layers(report, console, unmatched=unmatched)
     for line in _footer(outcome):
         console.print(Text(line, style="dim"), soft_wrap=True)
 

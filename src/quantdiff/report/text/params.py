@@ -35,18 +35,22 @@ SECTIONS = {  # heading → fields of a row, and what to write in front of the n
 }
 
 
-def print_parameters(parameters: Parameters, console: Terminal, *, channels: bool = False) -> None:
+def print_parameters(
+    parameters: Parameters, console: Terminal, *, channels: bool = False, unmatched: bool = False
+) -> None:
     """Print the table and how it came about; ``channels`` one by one."""
-    for part in parameters_parts(parameters, channels=channels):
+    for part in parameters_parts(parameters, channels=channels, unmatched=unmatched):
         console.print(part, soft_wrap=isinstance(part, Text))
 
 
-def parameters_parts(parameters: Parameters, *, channels: bool = False) -> Iterator[Text | Table]:
+def parameters_parts(
+    parameters: Parameters, *, channels: bool = False, unmatched: bool = False
+) -> Iterator[Text | Table]:
     """What is printed, line by line and table by table."""
     if parameters.accuracy:
         yield from map(Text, _experiment(parameters))
     yield _table(parameters, channels=channels)
-    yield from (Text(line, style="dim") for line in _footer(parameters))
+    yield from (Text(line, style="dim") for line in _footer(parameters, unmatched=unmatched))
 
 
 def _experiment(parameters: Parameters) -> Iterator[str]:
@@ -124,13 +128,15 @@ def as_map(row: Row) -> tuple[str, str]:
     return f"{row.file.scale[0]:.6g}", points
 
 
-def _footer(parameters: Parameters) -> Iterator[str]:
+def _footer(parameters: Parameters, *, unmatched: bool) -> Iterator[str]:
     yield ""
     if len(parameters.rows) > ROWS_AT_MOST:
         yield f"the first {ROWS_AT_MOST:,} of {len(parameters.rows):,} quantizers; --json has them all"
     for side, names in (("file", parameters.only_reference), ("reference", parameters.only_tflite)):
-        if names:
-            yield f"without a partner in the {side}: {', '.join(map(short, names))}"
+        if names and unmatched:
+            yield from (f"without a partner in the {side}: {short(name)}" for name in names)
+        elif names:
+            yield f"without a partner in the {side}: {len(names):,} of the other's; --unmatched lists them"
     if parameters.engines:
         yield f"observed on {parameters.made_by.get('samples')} samples: {', '.join(parameters.engines)}"
     yield from parameters.notes

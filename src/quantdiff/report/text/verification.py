@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.text import Text
@@ -60,14 +61,23 @@ def print_verification(found: Verification, console: Terminal) -> None:
     """The verdicts, then a table of operators per runtime."""
     for runtime, verdict in found.verdicts.items():
         console.print(_sentence(runtime, verdict), soft_wrap=True)
-        for missing in verdict.unsupported:
-            what = f" #{missing.index} {printable(missing.op)}: {printable(missing.why)}"
-            console.print(Text.assemble(("  not simulated:", "yellow"), what), soft_wrap=True)
     console.print(f"{found.made_by['samples']} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
+    for runtime, verdict in found.verdicts.items():
+        for line in unsupported(verdict):
+            words = printable(line)
+            console.print(Text.assemble((f"not simulated on {runtime}: ", "yellow"), words), soft_wrap=True)
     for runtime, verdict in found.verdicts.items():
         if verdict.operators:
             console.print(Text.assemble("\n", (runtime, "bold"), ", operator by operator"))
             console.print(_table(verdict))
+
+
+def unsupported(verdict: Verdict) -> Iterator[str]:
+    """Operators without a kernel here, those of one kind and reason in one line."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for each in verdict.unsupported:
+        kinds.setdefault((each.op, each.why), []).append(f"#{each.index}")
+    yield from (f"{op} {', '.join(places)}: {why}" for (op, why), places in kinds.items())
 
 
 def _table(verdict: Verdict) -> Table:
