@@ -8,14 +8,19 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from fnmatch import fnmatchcase
+from functools import reduce
 from importlib import import_module
+from importlib.resources import files
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import cheap_trials
 import float_pairs
+import jsonschema
 import numpy as np
 import pytest
 import small_models
@@ -157,6 +162,51 @@ def test_every_key_of_the_page_is_there(documents: dict[str, Any], command: str)
     if command == "lint":  # nothing is found in this model; tests/report/test_lint.py sees to the findings
         sure = {key for key in sure if not key.startswith("findings")}
     assert {key for key in sure if not any(matches(path, key) for path in there)} == set()
+
+
+def schema_of(command: str) -> Any:
+    name = command.split(maxsplit=1)[0]
+    return json.loads((files("quantdiff.report.json") / f"schemas/{name}.json").read_text(encoding="utf-8"))
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every value that is no list and no object, by its keys."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(inner, (*at, key))
+    else:
+        yield at
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_document_fits_its_schema(documents: dict[str, Any], command: str) -> None:
+    schema = jsonschema.Draft202012Validator(schema_of(command))
+    schema.check_schema(schema.schema)
+    schema.validate(documents[command])
+    with pytest.raises(jsonschema.ValidationError, match="'unheard_of' was unexpected"):
+        schema.validate({**documents[command], "unheard_of": 1})
+    for at in {tuple("" if isinstance(k, int) else k for k in p): p for p in places(documents[command])}.values():
+        wrong = deepcopy(documents[command])
+        *way, last = at
+        reduce(getitem, way, wrong)[last] = {"an": "object"}
+        free = {"options", "vectors"} & {*at} or at[-1] == "fused_activation"
+        assert free or not schema.is_valid(wrong), at
+
+
+def test_the_schemas_are_current() -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'scripts'); import write_schemas as s; [print(s.text(c), end='') for c in {!r}]"
+    )
+    commands = sorted(main.commands)
+    done = subprocess.run(
+        [sys.executable, "-c", code.format(commands)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REFERENCE.parents[1],
+    )
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [schema_of(command) for command in commands]
 
 
 def on_the_page() -> list[str]:
