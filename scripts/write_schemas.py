@@ -146,13 +146,20 @@ OUTCOME = {
     **MADE_BY,
     "samples": int,
     "accuracy": NUMBERS,
-    "comparisons": [{**COMPARISON, **OUTPUTS}],
+    "comparisons": [{
+        **COMPARISON, **OUTPUTS,
+        "lost": [{
+            "output": str, "outside": float | None, "outside_steps": float | None, "axis": int, "channels": int,
+            "constant": tuple[int, ...], "few": tuple[int, ...],
+        }],
+        "channels?": [{"output": str, "channel": int, "values": int, **FIGURES}],
+    }],
     "failures": tuple[Failure, ...],
     "notes": STRINGS,
     "warnings": STRINGS,
     "artifacts": Mapping[str, str],
     **optional(LAYERS),
-}
+}  # fmt: skip
 TRIAL = {"model": str, "seed": int, "data": str, "epochs": int, "bias": bool}
 FRONTIER = hints(Frontier)
 EXPLANATION = {

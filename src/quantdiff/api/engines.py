@@ -36,6 +36,7 @@ class Settings:
         allow_lambda: whether Lambda layers may run; they hold code.
         custom_objects: a Python file with the classes that a Keras model needs; it runs.
         layouts: ``("reference", "NCHW")`` and the like, for images whose sizes and values do not tell.
+        channels: whether each channel of an output has figures of its own.
     """
 
     runtimes: tuple[str, ...] = ("xnnpack",)
@@ -44,6 +45,7 @@ class Settings:
     allow_lambda: bool = False
     custom_objects: Path | None = None
     layouts: tuple[tuple[str, str], ...] = ()
+    channels: bool = False
 
     def __post_init__(self) -> None:
         if not is_tolerance(self.tolerance):

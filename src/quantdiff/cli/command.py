@@ -313,7 +313,7 @@ def settings_of(options: dict[str, Any]) -> Any:
     from quantdiff import api
 
     runtimes = chosen(options.pop("runtimes") or ("xnnpack",))
-    names = "tolerance", "timeout", "allow_lambda", "custom_objects", "layouts"
+    names = "tolerance", "timeout", "allow_lambda", "custom_objects", "layouts", "channels"
     return api.Settings(runtimes, **{name: options.pop(name) for name in names if name in options})
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @data_option(parts=True)
 @click.option("--dask", metavar="ADDRESS", help="Send the parts to this scheduler: tcp://host:8786.")
 @click.option("--layers", is_flag=True, help="Layer by layer: where the difference begins, what each layer adds.")
+@click.option("--channels", is_flag=True, help="Figures for each channel of an output, the worst first.")
 @unmatched_option
 @click.option(
     "--fail-on",

@@ -71,7 +71,12 @@ class Part:
 
 
 def part_of(
-    references: Sequence[Trace], candidates: Sequence[Trace], labels: Array | None, tolerance: float = TOLERANCE
+    references: Sequence[Trace],
+    candidates: Sequence[Trace],
+    labels: Array | None,
+    tolerance: float = TOLERANCE,
+    *,
+    channels: bool = False,
 ) -> Part:
     """Every reference against every candidate, and, with two references, those against each other first.
 
@@ -80,7 +85,11 @@ def part_of(
     """
     grids = candidates[0] if candidates else None
     first = [count(references[0], other, tolerance, grids) for other in references[1:]]
-    rest = [count(reference, candidate, tolerance) for reference in references for candidate in candidates]
+    rest = [
+        count(reference, candidate, tolerance, channels=channels)
+        for reference in references
+        for candidate in candidates
+    ]
     traces, counts = (*references, *candidates), (*first, *rest)
     notes = [note for trace in traces for note in trace.notes] + [note for each in counts for note in each.notes]
     return Part(
@@ -140,13 +149,15 @@ def hold_together(
     candidates: tuple[Trace, ...],
     labels: Array | None,
     tolerance: float = TOLERANCE,
+    *,
+    channels: bool = False,
 ) -> Outcome:
     """Compare every reference with every candidate, and, with two references, those with each other first.
 
     Raises:
         NotComparable: outputs that do not fit each other, or hold NaN or infinity.
     """
-    return outcome_of(part_of(references, candidates, labels, tolerance))
+    return outcome_of(part_of(references, candidates, labels, tolerance, channels=channels))
 
 
 def outcome_of(whole: Part) -> Outcome:

@@ -8,6 +8,7 @@ from quantdiff.compare.conditions import CLOSE, Judgement
 from quantdiff.compare.outcome import Outcome
 from quantdiff.report.ci.case import Case, Checked, Status
 from quantdiff.report.ci.markdown import figures_table
+from quantdiff.report.text.outcome import losses_text
 from quantdiff.report.text.parity import first_layer
 
 
@@ -17,7 +18,8 @@ def diff_checked(outcome: Outcome, judgements: Sequence[Judgement]) -> Checked:
     cases = [_case(judgement, named["candidate"]) for judgement in judgements]
     cases += [Case(f.runtime, "runtime", Status.TROUBLE, f.error, file=named["candidate"]) for f in outcome.failures]
     subject = f"{named['reference']} vs {named['candidate']} on {named['data']}"
-    remarks = [f"{each.candidate}: {first_layer(each)}" for each in outcome.layers]
+    remarks = [line for comparison in outcome.comparisons for line in losses_text(comparison)]
+    remarks += [f"{each.candidate}: {first_layer(each)}" for each in outcome.layers]
     return Checked("diff", subject, tuple(cases), figures_table(outcome), (*outcome.warnings, *remarks, *outcome.notes))
 
 
