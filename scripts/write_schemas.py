@@ -262,9 +262,12 @@ DOCUMENTS: Mapping[str, Mapping[str, Any]] = {
     },
     "lint": {**optional(LINT), "schema": str, "counts": LINT["counts"], "models?": [LINT]},
     "inspect": {
-        "schema": str, "model": {"path": str, "version": int, "description": str}, **GRAPH, "subgraphs": [GRAPH],
-        "signatures": [{"key": str, "subgraph": int, "inputs": Mapping[str, int], "outputs": Mapping[str, int]}],
-        "metadata": [SIZED], "attached": [SIZED],
+        "schema": str, "model": {"path": str, "version": int, "description": str}, **optional(GRAPH),
+        "subgraphs?": [GRAPH], "sections?": [{
+            "index": int, "name": str, "kind": str, "begin": int, "size": int, "items": Mapping[str, str],
+        }],
+        "signatures?": [{"key": str, "subgraph": int, "inputs": Mapping[str, int], "outputs": Mapping[str, int]}],
+        "metadata?": [SIZED], "attached?": [SIZED],
     },
     "verify": {
         **MADE_BY, "model": str, "data": str, "samples": int, "runtimes": Mapping[str, Any],
@@ -309,6 +312,9 @@ def schema(command: str) -> Schema:
     document = schemas.object(DOCUMENTS[command])
     if command == "verify":
         document["properties"]["runtimes"]["additionalProperties"] = schemas.of(VERDICT)
+    if command == "inspect":
+        document["anyOf"] = [{"required": [*GRAPH, "subgraphs", "signatures", "metadata", "attached"]}]
+        document["anyOf"] += [{"required": ["sections"]}]
     if command == "vectors":
         schemas.parts["Vectors"] = {"type": "object", "additionalProperties": schemas.of(VECTOR)}
     if command == "sweep":

@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import click
 
 from quantdiff.cli.endings import status_of, tidy_endings
 from quantdiff.errors import QuantdiffError, reason_of
-from quantdiff.files import destination
+from quantdiff.files import destination, is_tflite
 from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen
 
 FOR_CI = ("junit", "github")
@@ -40,9 +41,10 @@ class ReaderGone(Exception):
 Handler = Callable[..., int]
 
 
+MODELS = {"reference", "candidate", "model", "models"}
 GROUPS = {
     "Data": ("--data", "--images"),
-    "Trained models": ("--custom-objects", "--allow-lambda", "--layout"),
+    "Models": ("--signature", "--custom-objects", "--allow-lambda", "--layout"),
     "Runtimes": ("--runtime", "--tolerance", "--timeout"),
     "Output": ("--out", "--html", "--format", "--json", "--debug", "--version", "--help"),
 }
@@ -83,7 +85,9 @@ def command(example: str) -> Callable[[Handler], click.Command]:
                 status = _trouble(error, function.__name__, options.get("form"))
             sys.exit(status)
 
-        decorated = click.option("--debug", is_flag=True, help="Show tracebacks.")(guarded)
+        takes_models = MODELS & {*signature(function).parameters}
+        decorated = _of_signature(guarded) if takes_models else guarded
+        decorated = click.option("--debug", is_flag=True, help="Show tracebacks.")(decorated)
         decorated = click.option(
             "--json", "as_json", is_flag=True, is_eager=True, help="One JSON document on standard output."
         )(decorated)
@@ -91,6 +95,25 @@ def command(example: str) -> Callable[[Handler], click.Command]:
         return main.command(cls=Command, short_help=in_the_list, epilog=f"\b\nExample:\n  {example}")(decorated)
 
     return decorate
+
+
+def _of_signature(function: Callable[..., None]) -> Callable[..., None]:
+    """``--signature``: each ``.tflite`` that the command names becomes that part of it."""
+
+    def named(value: Any, part: str) -> Any:
+        if isinstance(value, tuple):
+            return tuple(named(each, part) for each in value)
+        return Path(f"{value}#{part}") if isinstance(value, Path) and is_tflite(value) else value
+
+    @functools.wraps(function)
+    def with_signature(signature: str | None, **options: Any) -> None:
+        if signature is not None:
+            options |= {name: named(value, signature) for name, value in options.items() if name in MODELS}
+        function(**options)
+
+    return click.option("--signature", metavar="NAME", help="Which entry of the .tflite runs, as inspect lists them.")(
+        with_signature
+    )
 
 
 def _trouble(error: Exception, command: str, form: str | None) -> int:

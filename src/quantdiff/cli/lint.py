@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quantdiff.cli.command import FOR_CI, command, formats, reference_options, show_for_ci
+from quantdiff.files import is_tflite
 
 if TYPE_CHECKING:
     from quantdiff.linting.lint import LintReport
@@ -17,9 +18,9 @@ def with_reference(
     _: click.Context, __: click.Parameter, paths: tuple[Path, ...]
 ) -> tuple[Path | None, tuple[Path, ...]]:
     """``[REFERENCE] MODEL.tflite`` or several models: a reference or None, and the models."""
-    if all(path.suffix == ".tflite" for path in paths) or len(paths) == 1:
+    if all(is_tflite(path) for path in paths) or len(paths) == 1:
         return None, paths
-    if len(paths) > 2 or paths[0].suffix == ".tflite":  # noqa: PLR2004 (reference and model)
+    if len(paths) > 2 or is_tflite(paths[0]):  # noqa: PLR2004 (reference and model)
         raise click.BadParameter("give .tflite files, or the Keras model that was trained and one .tflite file")
     return paths[0], paths[1:]
 

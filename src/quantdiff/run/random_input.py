@@ -56,7 +56,7 @@ def made_up(name: str, model: Model) -> Batch:
         raise BadData(f"{name}: say {kind}, {kind}:SAMPLES or {kind}:SAMPLES:SEED, in whole numbers") from error
     graph, rng = model.main, np.random.default_rng(seed)
     stored = zip(graph.inputs, random_inputs(graph, samples, seed), strict=True)
-    arrays = [_real(graph.tensors[i], x.reshape(len(x), *x.shape[2:])) for i, x in stored]
+    arrays = [_real(graph.tensors[i], x.reshape(-1, *x.shape[2:])) for i, x in stored]
     if kind == "smooth":
         arrays = [_smooth(x, rng) for x in arrays]
     names = ["x"] if len(arrays) == 1 else [str(i) for i, _ in enumerate(arrays)]

@@ -15,7 +15,7 @@ from quantdiff.load.data import Batch, Order, Slot, bind
 from quantdiff.load.mapped import release
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.shared_memory import Block
+from quantdiff.run.shared_memory import Block, block_of
 from quantdiff.trace import Trace, Value
 
 T = TypeVar("T")
@@ -34,8 +34,7 @@ def trace_tflite(
         RuntimeFailed: the runtime refuses the model, crashes or hangs.
     """
     graph, names = model.main, _signature_names(model)
-    assert model.path is not None
-    loaded = Loaded(process, model.path, batch=may_batch(graph))
+    loaded = loaded_model(process, model, batch=may_batch(graph))
     arrays, batched = _stream(loaded, model, bound_inputs(model, batch), on_progress)
     values = tuple(_value(graph, i, names, array) for i, array in zip(graph.outputs, arrays, strict=True))
     return Trace(f"tflite:{process.runtime}", values, ran_alone(process.runtime, batched, len(batch)))
@@ -103,6 +102,13 @@ def _by_invocation(array: Array, tensor: Tensor, model: str) -> Array:
     if len(array) < rows:
         raise BadData(f"{model}: input {tensor.name!r} takes {rows} samples at once, the data have {len(array)}")
     return array[: len(array) // rows * rows].reshape(-1, rows, *array.shape[1:])
+
+
+def loaded_model(process: RuntimeProcess, model: Model, *, batch: bool) -> Loaded:
+    """A model as it was read, in a child."""
+    assert model.path is not None
+    content = None if model.content is None else block_of(model.content)
+    return Loaded(process, model.path, batch=batch, content=content)
 
 
 class Loaded:

@@ -32,10 +32,9 @@ class TfliteRecorder:
     in_flight = VIEWS - 1
 
     def __init__(self, model: Model, runtime: str, timeout: float = TIMEOUT) -> None:
-        assert model.path is not None
         self.model, self.flow = model, tflite_flow(model, f"tflite:{runtime}")
         self._runtime, self._timeout = runtime, timeout
-        self.places, self._file = self.flow.by_key(), model.path.read_bytes()
+        self.places, self._file = self.flow.by_key(), model.whole()
         inner = [key for key in self.places if key not in model.main.inputs]
         self._opened = ExitStack(), ExitStack()
         self._inner = self._open(0, with_outputs(self._file, inner), inner)
