@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quantdiff.api.engines import Source
+    from quantdiff.api.engines import Settings, Source
     from quantdiff.compare.conditions import Condition
     from quantdiff.compare.outcome import Outcome
     from quantdiff.ladder.parity import Parity
@@ -22,13 +22,15 @@ ASKED = Counter[str]()
 """How often each test has asserted so far: every assertion gets a report of its own."""
 
 
-def assert_parity(
+def assert_parity(  # noqa: PLR0913 (an assertion has as many sides)
     reference: Any,
     candidate: Any,
     data: Any,
     *,
     runtime: str | Sequence[str] = "xnnpack",
     tolerance: float | None = None,
+    metric: Any = None,
+    fail_on: str | Sequence[str] = (),
     or_skip: bool = False,
     **limits: float,
 ) -> Outcome:
@@ -43,6 +45,8 @@ def assert_parity(
         tolerance: every output must be this close, in real units (0.01 where nothing else is asked).
         or_skip: skip the test (``pytest.skip``) where a runtime is not installed or cannot run the file; without it
             that fails the test, because nothing was compared.
+        metric: a number of your own: a function of outputs by name and labels, or ``FILE.py:function``.
+        fail_on: what must not be, as for ``quantdiff diff``: ``"accuracy<0.97"``, for metrics of your own too.
         limits: metrics of ``diff`` by name: errors (``max_steps=1``, ``not_close=0.02``, ``differing``,
             ``max_abs_error``, ``mean_abs_error``, ``max_relative_error``) must not exceed their limit,
             ``sqnr_db``, ``cosine`` and ``top1_agreement`` not fall below it.
@@ -58,11 +62,16 @@ def assert_parity(
         QuantdiffError: a model or the data cannot be used, or a runtime failed.
     """
     __tracebackhide__ = True
-    from quantdiff.errors import QuantdiffError, RuntimeFailed  # noqa: PLC0415 (pytest imports this in every run)
+    from quantdiff.api.engines import Settings  # noqa: PLC0415 (pytest imports this in every run)
+    from quantdiff.compare.comparison import TOLERANCE  # noqa: PLC0415
+    from quantdiff.errors import QuantdiffError, RuntimeFailed  # noqa: PLC0415
     from quantdiff.report.text.parity import parity_text  # noqa: PLC0415
+    from quantdiff.run.runtimes import chosen  # noqa: PLC0415
 
+    conditions = (*_conditions(limits, tolerance), *_expressions(fail_on, own=metric is not None))
+    settings = Settings(chosen(runtime), TOLERANCE if tolerance is None else tolerance, metric=metric)
     try:
-        parity, more = _asked((reference, candidate), data, runtime, tolerance, limits)
+        parity, more = _asked((reference, candidate), data, settings, conditions)
     except QuantdiffError as error:
         if or_skip and isinstance(error, RuntimeFailed):
             import pytest  # noqa: PLC0415
@@ -75,21 +84,13 @@ def assert_parity(
 
 
 def _asked(
-    pair: tuple[Any, Any],
-    data: Any,
-    runtime: str | Sequence[str],
-    tolerance: float | None,
-    limits: Mapping[str, float],
+    pair: tuple[Any, Any], data: Any, settings: Settings, conditions: tuple[Condition, ...]
 ) -> tuple[Parity, str]:
     """What is found, and the command that shows more."""
     from quantdiff import api  # noqa: PLC0415
-    from quantdiff.compare.comparison import TOLERANCE  # noqa: PLC0415
     from quantdiff.load.memory import as_batch  # noqa: PLC0415
-    from quantdiff.run.runtimes import chosen  # noqa: PLC0415
     from quantdiff.run.scratch import scratch  # noqa: PLC0415
 
-    conditions = _conditions(limits, tolerance)
-    settings = api.Settings(chosen(runtime), TOLERANCE if tolerance is None else tolerance)
     with scratch() as folder:
         sources = (_source(pair[0], folder / "reference.tflite"), _source(pair[1], folder / "candidate.tflite"))
         batch = as_batch(data)
@@ -148,6 +149,12 @@ def _conditions(limits: Mapping[str, float], tolerance: float | None) -> tuple[C
 
     close = (CLOSE,) if tolerance is not None and "not_close" not in limits else ()
     return (*(limit(metric, value) for metric, value in limits.items()), *close)
+
+
+def _expressions(texts: str | Sequence[str], *, own: bool) -> tuple[Condition, ...]:
+    from quantdiff.compare.conditions import parse  # noqa: PLC0415
+
+    return tuple(parse(text, "fail_on", own=own) for text in ((texts,) if isinstance(texts, str) else texts))
 
 
 def _source(model: Any, file: Path) -> Source:

@@ -18,6 +18,7 @@ from quantdiff.cli.command import (
     formats,
     html_option,
     layout_option,
+    metric_option,
     reference_options,
     runtime_option,
     settings_of,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     metavar="EXPR",
     help="What counts as different: 'max_steps>1', of a layer 'max_steps@conv2d>1'.",
 )
+@metric_option
 @reference_options
 @layout_option
 @html_option
@@ -61,7 +63,7 @@ def diff(reference: Path, candidate: Path, data: tuple[Path, ...], fail_on: tupl
     """
     from quantdiff.compare.conditions import judge, parse, reasons
 
-    conditions = tuple(parse(text) for text in fail_on)
+    conditions = tuple(parse(text, own=options["metric"] is not None) for text in fail_on)
     from quantdiff import api
     from quantdiff.report.text.progress import progress_bar
     from quantdiff.run.data_sources import holds_parts, load_data

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from quantdiff.compare.comparison import TOLERANCE, Comparison, Counts, count, settle
 from quantdiff.compare.evidence import Evidence
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.metrics import right_decisions
+from quantdiff.compare.own_metric import Metric, own_scores
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array
 from quantdiff.shown import Shown
@@ -75,6 +76,7 @@ def part_of(
     candidates: Sequence[Trace],
     labels: Array | None,
     tolerance: float = TOLERANCE,
+    metric: Metric | None = None,
     *,
     channels: bool = False,
 ) -> Part:
@@ -82,6 +84,7 @@ def part_of(
 
     Raises:
         NotComparable: outputs that do not fit each other, or hold NaN or infinity.
+        BadMetric: the user's own fails.
     """
     grids = candidates[0] if candidates else None
     first = [count(references[0], other, tolerance, grids) for other in references[1:]]
@@ -90,7 +93,10 @@ def part_of(
         for reference in references
         for candidate in candidates
     ]
-    traces, counts = (*references, *candidates), (*first, *rest)
+    own = own_scores(metric, references[0], references[1:], labels)
+    own += [each for reference in references for each in own_scores(metric, reference, candidates, labels)]
+    traces = (*references, *candidates)
+    counts = tuple(replace(each, own=said) for each, said in zip((*first, *rest), own, strict=True))
     notes = [note for trace in traces for note in trace.notes] + [note for each in counts for note in each.notes]
     return Part(
         samples=len(traces[0].outputs[0].array),
@@ -149,6 +155,7 @@ def hold_together(
     candidates: tuple[Trace, ...],
     labels: Array | None,
     tolerance: float = TOLERANCE,
+    metric: Metric | None = None,
     *,
     channels: bool = False,
 ) -> Outcome:
@@ -157,7 +164,7 @@ def hold_together(
     Raises:
         NotComparable: outputs that do not fit each other, or hold NaN or infinity.
     """
-    return outcome_of(part_of(references, candidates, labels, tolerance, channels=channels))
+    return outcome_of(part_of(references, candidates, labels, tolerance, metric, channels=channels))
 
 
 def outcome_of(whole: Part) -> Outcome:

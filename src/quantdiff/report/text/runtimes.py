@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quantdiff.references.survey import Engine
+from quantdiff.references.survey import SIMULATED, Engine
 from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
 
@@ -12,10 +12,7 @@ from quantdiff.report.text.terminal import Terminal
 def print_engines(engines: Sequence[Engine], console: Terminal) -> None:
     """A row for each, for what is missing the line that installs it, and what holds of the confinement."""
     headings = "engine", "kind", "version", "machine", "reached"
-    rows = (
-        Row((e.name, e.kind, f"{e.package} {e.version or ''}", e.machine), e.reached if e.version else "not installed")
-        for e in engines
-    )
+    rows = (Row((e.name, e.kind, f"{e.package} {e.version or ''}", e.machine), _reached(e)) for e in engines)
     console.print(Table(tuple(Column(heading, "word") for heading in headings[:-1]), tuple(rows), headings[-1]))
     for engine in engines:
         if engine.install:
@@ -24,3 +21,8 @@ def print_engines(engines: Sequence[Engine], console: Terminal) -> None:
         names = {n: None for engine in engines for n, held in engine.confinement.items() if held is holds}
         if names:
             console.print(f"{words}: {', '.join(name.replace('_', ' ') for name in names)}", soft_wrap=True)
+
+
+def _reached(engine: Engine) -> str:
+    there = engine.version or engine.reached == SIMULATED
+    return engine.reached.partition(",")[0] if there else "not installed"

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.report.plain import printable
+from quantdiff.report.text.device import device_document, device_table, device_text
 from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
 
@@ -54,6 +55,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         ],
         "unsupported": [{"index": m.index, "op": m.op, "why": m.why} for m in verdict.unsupported],
         "skipped": list(verdict.skipped),
+        **({} if verdict.device is None else {"device": device_document(verdict.device)}),
     }
 
 
@@ -61,6 +63,8 @@ def print_verification(found: Verification, console: Terminal) -> None:
     """The verdicts, then a table of operators per runtime."""
     for runtime, verdict in found.verdicts.items():
         console.print(_sentence(runtime, verdict), soft_wrap=True)
+        for line in device_text(verdict.device) if verdict.device else ():
+            console.print(f"  {printable(line)}", soft_wrap=True)
     console.print(f"{found.made_by['samples']} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
     for runtime, verdict in found.verdicts.items():
         for line in unsupported(verdict):
@@ -69,7 +73,7 @@ def print_verification(found: Verification, console: Terminal) -> None:
     for runtime, verdict in found.verdicts.items():
         if verdict.operators:
             console.print(Text.assemble("\n", (runtime, "bold"), ", operator by operator"))
-            console.print(_table(verdict))
+            console.print(_table(verdict) if verdict.device is None else device_table(verdict.device))
 
 
 def unsupported(verdict: Verdict) -> Iterator[str]:
