@@ -20,6 +20,7 @@ from quantdiff.experiment.summary import Summary
 from quantdiff.experiment.sweep_trial import StoredRange
 from quantdiff.graph import BlockQuant
 from quantdiff.ladder.explanation import Explanation, Frontier
+from quantdiff.load.dumps.forms import Manifest
 from quantdiff.paper.working import Given, Operand, Products, Sheet
 from quantdiff.parameters.quantizers import Parameters, Row
 from quantdiff.sim.graph.simulator import Missing
@@ -142,18 +143,20 @@ LAYERS = {
     "unaligned": {"reference": [LEFTOVER], "candidate": [LEFTOVER]},
     "layer_summaries": [LAYER_SUMMARY],
 }
+A_COMPARISON = Named("Comparison", {
+    **COMPARISON, **OUTPUTS,
+    "metric?": Mapping[str, dict],
+    "lost": [{
+        "output": str, "outside": float | None, "outside_steps": float | None, "axis": int, "channels": int,
+        "constant": tuple[int, ...], "few": tuple[int, ...],
+    }],
+    "channels?": [{"output": str, "channel": int, "values": int, **FIGURES}],
+})  # fmt: skip
 OUTCOME = {
     **MADE_BY,
     "samples": int,
     "accuracy": NUMBERS,
-    "comparisons": [{
-        **COMPARISON, **OUTPUTS,
-        "lost": [{
-            "output": str, "outside": float | None, "outside_steps": float | None, "axis": int, "channels": int,
-            "constant": tuple[int, ...], "few": tuple[int, ...],
-        }],
-        "channels?": [{"output": str, "channel": int, "values": int, **FIGURES}],
-    }],
+    "comparisons": [A_COMPARISON],
     "failures": tuple[Failure, ...],
     "notes": STRINGS,
     "warnings": STRINGS,
@@ -176,6 +179,7 @@ EXPLANATION = {
     "powers": NUMBERS,
     "frontier": FRONTIER["items"],
     "shapley": NUMBERS,
+    "come_right": Mapping[str, tuple[int, ...]],
     "frontier_samples": int,
     "output_grid": float | None,
     "error_rms_steps": float | None,
@@ -232,6 +236,13 @@ VERDICT = {
     }],
     "unsupported": tuple[Missing, ...],
     "skipped": tuple[int, ...],
+    "device?": {
+        "first": int | None, "notes": STRINGS, "tensors": [{
+            "operator": int, "op": str, "tensor": int, "name": str, "nearest": str | None, "count": int, "new": int,
+            "differing": int, "by_rules": Mapping[str, int], "kind": str | None, "text": str | None,
+            "new_so_read": int | None, "passed_on": bool | None, "why": str,
+        }],
+    },
 }  # fmt: skip
 VECTOR = {
     "file": str | None,
@@ -242,6 +253,10 @@ VECTOR = {
         "zero_point": tuple[int, ...] | None, "axis": int | None,
     }),
 }  # fmt: skip
+TRIED = {
+    "choices": [{"kind": str, "change": str, "where": str, "tensor": int | None, "operators": tuple[int, ...]}],
+    "then": A_COMPARISON,
+}
 SCORE = {"accuracy": float, "error_rate": float, "count": int}
 DOCUMENTS: Mapping[str, Mapping[str, Any]] = {
     "diff": {**OUTCOME, "shards?": int},
@@ -303,6 +318,43 @@ DOCUMENTS: Mapping[str, Mapping[str, Any]] = {
         }],
     },
     "report": {"schema": str, "command": str, **hints(Summary)},
+    "advise": {
+        **MADE_BY, "samples": int, "now": A_COMPARISON, "plain": A_COMPARISON, "until": STRINGS, "met": bool | None,
+        "complete": bool, "considered": int, "choices": [TRIED], "chosen": dict | None, "proven": str,
+        "measured": dict | None, "files": Mapping[str, str], "notes": STRINGS,
+        "artifacts": Mapping[str, str],
+    },
+    "extract": {
+        "schema": str, "model": str, "operators": tuple[int, ...], "inputs": STRINGS, "outputs": STRINGS, "data": str,
+        "samples": int, "runtime": str, "bytes": int, "count": int, "mismatches": int,
+        "artifacts": Mapping[str, str | None],
+    },
+    "identify": {
+        **optional(MADE_BY), "schema": str, "model?": str, "data?": str, "samples?": int, "runtime": str,
+        "faithful": bool, "kinds": [{
+            "kind": str, "operators": tuple[int, ...], "usual": bool, "status": str, "count": int, "unjudged": int,
+            "rules": tuple[STRINGS, ...],
+            "refuted": [{"rule": str, "mismatches": int, "example": dict | None}],
+        }],
+        "missing": tuple[Missing, ...], "probe?": {
+            "samples": int, "known": int, "searched": int,
+            "told": [{"kind": str, "rules": STRINGS, "elements": int}], "left": [{"kind": str, "rules": STRINGS}],
+        },
+    },
+    "record": {"schema": str, "command": str, "out": str, **hints(Manifest)},
+    "reduce": {
+        "schema": str, "command": str, "check": str, "before": str, "after": str, "operators": tuple[int, ...],
+        "operators_before": int, "samples": int, "samples_before": int, "bytes": Mapping[str, int],
+        "bytes_before": int, "tries": int, "ended": str, "anonymous": dict | None, "artifacts": Mapping[str, str],
+    },
+    "worst": {
+        "schema": str, "reference": str, "candidate": str, "step": float | None, "max_abs_error": float,
+        "steps": float | None, "known_max_abs_error": float, "margin": float | None, "known_margin": float | None,
+        "inputs": [{"max_abs_error": float, "margin": float | None, "begun_with": object}], "samples": int,
+        "tried": int, "seconds": float, "near": float | None, "interrupted": bool, "explanation": dict | None,
+        "unexplained": str, "bound": dict | None, "warnings": STRINGS, "made_by": dict,
+        "artifacts": Mapping[str, str],
+    },
 }  # fmt: skip
 
 

@@ -54,5 +54,5 @@ def identify(as_json: bool, model: Path, probe: Path | None, out: Path | None, *
         from quantdiff.report.text.identification import print_identification
         from quantdiff.report.text.terminal import Terminal
 
-        print_identification(found, made, Terminal(in_a_file=120), out, probe)
+        print_identification(found, made, Terminal(), out, probe)
     return 0

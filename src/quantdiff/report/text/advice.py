@@ -16,8 +16,6 @@ from quantdiff.report.text.terminal import Terminal
 
 SHOWN = 15
 """Choices in the table; JSON has them all."""
-NAME_AT_MOST = 32
-"""Characters of a name in the table: its end, which tells it from its neighbours."""
 
 
 def print_advice(found: Advised, console: Terminal) -> None:
