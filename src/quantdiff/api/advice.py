@@ -122,7 +122,7 @@ def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -
     own, metric = trace_tflite(model, batch, process), metric_of(settings.metric)
     with scratch() as folder:
         yield Bench(
-            found, model.path.read_bytes(), batch, first, own, process, settings.tolerance, metric, folder,
+            found, model.whole(), batch, first, own, process, settings.tolerance, metric, folder,
             pair.reference.file is not None, ends,
         )  # fmt: skip
 

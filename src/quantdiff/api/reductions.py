@@ -138,7 +138,7 @@ def _of_one(
     (model,), runtime = files, settings.runtimes[0]
     assert model.path is not None
     fault: Fault = (Crash if check == CRASH else Unexpected)(runtime, settings.timeout)
-    inputs, content = inputs_of(model, batch), model.path.read_bytes()
+    inputs, content = inputs_of(model, batch), model.whole()
     per = max(1, len(batch) // len(inputs[0]))
     with scratch() as folder:
         for rows in _first(np.arange(len(inputs[0])), len(inputs[0])):

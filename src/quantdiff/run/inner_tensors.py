@@ -20,7 +20,7 @@ from quantdiff.recording import changed_elements
 from quantdiff.run.child import Measured
 from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import block_of
-from quantdiff.run.tflite import Loaded, as_inputs, bound_inputs, inputs_of, may_batch
+from quantdiff.run.tflite import Loaded, as_inputs, bound_inputs, inputs_of, loaded_model, may_batch
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.partition import hidden
@@ -149,9 +149,8 @@ def _read(
     alone: bool,
 ) -> Generator[Reading, None, None]:  # fmt: skip
     """The untouched file on all slices, whose outputs are kept; then slice after slice the one with more outputs."""
-    assert model.path is not None
     graph = model.main
-    untouched = Loaded(process, model.path, batch=not alone and may_batch(graph))
+    untouched = loaded_model(process, model, batch=not alone and may_batch(graph))
     ran = []
     for _, rows in slices:
         ran.append(untouched.ask(partial(process.run, take(rows), len(graph.outputs), _unheard, apart=alone)))
@@ -159,7 +158,7 @@ def _read(
     delegated = process.delegated
     inner = [i for i in dict.fromkeys(tensors) if i not in (*graph.outputs, *graph.inputs)]
     shown = (*graph.outputs, *inner)
-    rewritten = InnerTensors(model, with_outputs(model.path.read_bytes(), shown), shown, process, alone=alone)
+    rewritten = InnerTensors(model, with_outputs(model.whole(), shown), shown, process, alone=alone)
     for (start, rows), (arrays, batched) in zip(slices, ran, strict=True):
         inputs = take(rows)
         own = dict(zip(graph.outputs, arrays, strict=True))

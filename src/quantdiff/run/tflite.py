@@ -15,13 +15,13 @@ from quantdiff.load.data import Batch, Order, Slot, bind
 from quantdiff.load.mapped import release
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.runner import Runner
-from quantdiff.run.shared_memory import Block
+from quantdiff.run.shared_memory import Block, block_of
 from quantdiff.trace import Trace, Value
 
 T = TypeVar("T")
 BYTES_AT_ONCE = 2**24  # of input, in one message to the child
 # Nobody promises that these take a larger batch than the file's: SVDF's state, resized, corrupts LiteRT 2.3's heap.
-NEVER_BATCHED = ("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "CUSTOM")
+NEVER_BATCHED = ("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_COMPOSITE", "CUSTOM")
 
 
 def trace_tflite(
@@ -40,9 +40,8 @@ class Tracer:
     """A model that is loaded once, on the runtime of ``process``, and asked again and again."""
 
     def __init__(self, model: Model, process: Runner) -> None:
-        assert model.path is not None
         self._model, self._process, self._names = model, process, _signature_names(model)
-        self._loaded = Loaded(process, model.path, batch=may_batch(model.main))
+        self._loaded = loaded_model(process, model, batch=may_batch(model.main))
 
     def trace(self, batch: Batch, on_progress: Callable[[int], None] = lambda done: None) -> Trace:
         """The outputs for ``batch``.
@@ -120,6 +119,13 @@ def _by_invocation(array: Array, tensor: Tensor, model: str) -> Array:
     if len(array) < rows:
         raise BadData(f"{model}: input {tensor.name!r} takes {rows} samples at once, the data have {len(array)}")
     return array[: len(array) // rows * rows].reshape(-1, rows, *array.shape[1:])
+
+
+def loaded_model(process: Runner, model: Model, *, batch: bool) -> Loaded:
+    """A model as it was read, in a child."""
+    assert model.path is not None
+    content = None if model.content is None else block_of(model.content)
+    return Loaded(process, model.path, batch=batch, content=content)
 
 
 class Loaded:
