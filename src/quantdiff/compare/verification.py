@@ -58,7 +58,7 @@ def load_and_verify(
     """
     model = load_tflite(path)
     names = [each.name for each in RUNTIMES.values() if each.simulated] if ALL in runtimes else dict.fromkeys(runtimes)
-    dumps = {name: started(name, timeout) for name in names if entry_of(name).module}
+    dumps = {name: started(name, timeout) for name in names if entry_of(name).file}
     inputs, source = _inputs(model, path, data, (samples, seed), [d for d in dumps.values() if d.of_one_file])
     made_by = {
         "command": "verify",
