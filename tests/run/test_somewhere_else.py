@@ -92,7 +92,9 @@ def test_an_ssh_that_is_refused_is_one_line_and_the_others_report() -> None:
 
 @pytest.mark.usefixtures("configured")
 def test_a_worker_that_vanishes_in_mid_run_is_one_line_and_the_others_report() -> None:
-    configure(frail=f"sh -c {shlex.quote(f'dd bs=1 count=7500 status=none | {HERE}')}")  # the line goes down behind the model
+    configure(
+        frail=f"sh -c {shlex.quote(f'dd bs=1 count=7500 status=none | {HERE}')}"
+    )  # the line goes down behind the model
     result = invoke("diff", "--runtime", "builtin@frail", "--runtime", "reference", "--timeout", "20", "--json")
     assert result.exit_code == 2
     assert "builtin@frail on model.tflite crashed (exit status" in result.stderr

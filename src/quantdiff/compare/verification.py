@@ -26,7 +26,7 @@ from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
 from quantdiff.run.recorded import RecordedRuntime
 from quantdiff.run.runner import Runner
-from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, entry_of
+from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, chosen, entry_of
 from quantdiff.run.tflite import inputs_of
 from quantdiff.run.versions import versions
 from quantdiff.sim.graph.chains import simulate_each
@@ -57,7 +57,8 @@ def load_and_verify(
         RuntimeUnavailable: there is no such runtime.
     """
     model = load_tflite(path)
-    names = [each.name for each in RUNTIMES.values() if each.simulated] if ALL in runtimes else dict.fromkeys(runtimes)
+    every = [each.name for each in RUNTIMES.values() if each.simulated]
+    names = every if ALL in runtimes else chosen(runtimes)
     dumps = {name: started(name, timeout) for name in names if entry_of(name).file}
     inputs, source = _inputs(model, path, data, (samples, seed), [d for d in dumps.values() if d.of_one_file])
     made_by = {
@@ -210,7 +211,7 @@ def _read(model: Model, inputs: Sequence[Array], runtime: str | Runner, timeout:
     """What the runtime gave, or the verdict that it gave nothing."""
     try:
         if isinstance(runtime, str):
-            check_installed([runtime])
+            check_installed([runtime], real=True)
         with started(runtime, timeout) if isinstance(runtime, str) else runtime as runner:
             reading = read_everything(model, inputs, runner)
             here = versions() if runner.versions is None else runner.versions
@@ -236,7 +237,8 @@ def _verdict(graph: Graph, reading: Reading, compared: Compared, chain: Simulati
     theirs, operators = reading.values, compared.operators
     pairs = [(chain.values[i], theirs[i]) for i in graph.outputs if i in chain.values and i in theirs]
     chain_count, chain_mismatches = tally(pairs)
-    expected = chain.runtime is not Runtime.XNNPACK or agrees(graph, reading.delegated)
+    delegates = isinstance(chain.runtime, Runtime) and chain.runtime.family is Runtime.XNNPACK
+    expected = not delegates or agrees(graph, reading.delegated)
     wrong = chain_mismatches + sum(result.mismatches for result in operators) + bool(reading.changed) + (not expected)
     right = "exact" if all(result.width is None for result in operators) else "within"
     status = "differs" if wrong else "unsupported" if compared.unsupported or not operators else right

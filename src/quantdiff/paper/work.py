@@ -62,7 +62,7 @@ def work(model: Model, batch: Batch, question: Question, timeout: float = TIMEOU
     _check_place(operator, at, given.shape)
     node = node_of(graph, operator)
     sheet = _sheet(operator, Case(node, arrays, kernel_of(node, runtime)), at)
-    others = tuple(_given(graph, operator, values, other, at) for other in Runtime)
+    others = tuple(_given(graph, operator, values, other, at) for other in runtime.neighbours)
     gave = given[at].item()
     confirm(operator, sheet, [gave, *(each.value for each in others if each.runtime == runtime.value)], runtime)
     return Working(

@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 from quantdiff.references.formats import formats
+from quantdiff.run import emulation
 from quantdiff.run.child import TIMEOUT, Conversation
 from quantdiff.run.configured import workers
 from quantdiff.run.process import Process
-from quantdiff.run.runtimes import RUNTIMES
+from quantdiff.run.runtimes import HERE, RUNTIMES, RuntimeEntry, chosen, entry_of
+
+SIMULATED = "simulated"
+"""How a runtime is reached that is known, and not here."""
 
 UNKNOWN = "unknown"
 """Version and machine of a worker, which is not started to be asked."""
@@ -28,7 +32,8 @@ class Engine:
         package: what holds it, on PyPI.
         version: of the package; None where it is not installed.
         machine: the processor that it runs on: ``x86_64``.
-        reached: how it is run; of a worker its command, and the file that says so.
+        reached: how it is run: in a child process, emulated, or simulated alone; of a worker its command, and the file
+            that says so.
         confinement: which of ``run.confinement.MEASURES`` hold for it here; empty where it is not installed.
         install: the line that installs it; empty where it is.
     """
@@ -65,9 +70,20 @@ def _engines(holds: Mapping[str, bool]) -> Iterator[Engine]:
     for place in workers().values():
         reached = f"{shlex.join(place.command)} ({place.source})"
         yield Engine(f"NAME@{place.name}", "worker", "", UNKNOWN, UNKNOWN, reached)
+    for entry in map(entry_of, chosen("all@arm64") if HERE != "arm64" else ()):
+        yield _elsewhere(entry)
     for name, each in formats().items():
         if (found := each.framework) is not None:
             yield _engine((name, "reference"), found.package, found.extra, found.installed, holds)
+
+
+def _elsewhere(entry: RuntimeEntry) -> Engine:
+    """A runtime of another architecture: emulated, or not at hand."""
+    named, folder = (entry.name, "runtime", entry.package), emulation.root()
+    if folder is None:
+        return Engine(*named, None, entry.machine, SIMULATED, install=emulation.BRINGS)
+    found = (folder / emulation.COMPLETE).read_text(encoding="utf-8").split()[-1]
+    return Engine(*named, found, entry.machine, f"emulated, {folder}")
 
 
 def _engine(named: tuple[str, str], package: str, extra: str, installed: bool, holds: Mapping[str, bool]) -> Engine:

@@ -36,7 +36,7 @@ Take = Callable[[Batch], list[Array]]
 
 def readable_tensors(graph: Graph, runtime: Runtime | None, held: AbstractSet[int] | None = None) -> list[int]:
     """The outputs, and every tensor that an operator makes and the runtime can give back, of those ``held``."""
-    unread = hidden(graph) if runtime is Runtime.XNNPACK else frozenset()
+    unread = hidden(graph) if runtime and runtime.family is Runtime.XNNPACK else frozenset()
     made = (i for op in graph.operators for i in op.outputs if i not in unread and (held is None or i in held))
     return [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in READABLE]
 

@@ -55,6 +55,11 @@ class Runner(ABC):
         """Versions by package where it runs, if that is somewhere else; raises as ``machine``."""
         return None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of all that it gives."""
+        return ()
+
     def holds(self, graph: Graph) -> frozenset[int] | None:
         """The tensors that it can give; None: every one."""
         del graph

@@ -11,7 +11,7 @@ CHECKED = {
 """Versions by package; a release joins when the golden tests pass on it."""
 
 
-ARCHITECTURES = ("x86_64",)
+ARCHITECTURES = ("x86_64", "arm64")
 """Those on which they were checked."""
 
 
