@@ -41,7 +41,7 @@ def in_numbers(device: Device) -> dict[str, list[str]]:
 
 
 def as_text(device: Device, path: Path) -> Path:
-    """With lines of the device besides, and one tensor wrapped as C arrays are."""
+    """With lines of the device besides, one tensor wrapped as C arrays are, and one with a number a line."""
     lines = ["I (345) main: started", "Invoke took 12 ms"]
     for name, rows in in_numbers(device).items():
         for row in rows:
@@ -53,6 +53,8 @@ def as_text(device: Device, path: Path) -> Path:
                     f"  {', '.join(half[5:])}",
                     "};",
                 ]
+            elif name == "image":
+                lines += ["net ready:", f"{name}:", *half, "done"]
             else:
                 lines.append(f"{name}: {row}")
     path.write_text("\n".join([*lines, ""]))

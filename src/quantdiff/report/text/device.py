@@ -72,7 +72,7 @@ def _first(each: TensorFinding) -> str:
     assert each.meant is not None
     text = (
         f"#{each.operator} {each.op} (tensor {each.tensor}): {each.wrong:,} of {each.count:,} elements are not what "
-        f"the device's own inputs give by the rules of {each.rules}, the nearest; {_what(each)}"
+        f"the device's own inputs give by the rules that come nearest, {each.rules}; {_what(each)}"
     )
     if each.passed_on:
         text += "; what comes behind was computed from these values: the device had them"
