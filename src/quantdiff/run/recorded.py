@@ -34,6 +34,11 @@ class RecordedRuntime(InProcess):
         self._told: tuple[str, ...] = ()
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found out about its inputs."""
+        return self._told
+
+    @property
     def rules(self) -> Runtime | None:
         """Those of the runtime that was recorded, where the dump names one of ours."""
         said = self.dump.manifest
