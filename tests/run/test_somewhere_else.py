@@ -194,6 +194,13 @@ def test_a_command_that_is_not_there_is_one_line() -> None:
     assert "no worker 'else' (there are none); name its command in quantdiff.toml" in result.stderr
 
 
+@pytest.mark.usefixtures("configured")
+def test_arithmetic_on_paper_wants_an_architecture() -> None:
+    result = invoke("work", "--runtime", "builtin@near", "--op", "0", "--element", "0,0,0,0,0")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "its worker alone knows its architecture" in result.stderr
+
+
 def test_the_nearest_file_counts_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "a" / "b")

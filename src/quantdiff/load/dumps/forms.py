@@ -40,14 +40,14 @@ FORMS = (
     "an .npz, a folder of .npy files (or raw ones and a .csv with tensor, dtype, file), or text of lines NAME: NUMBERS"
 )
 
-NUMBER = r"[-+]?(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[fFuUlL]?|nan|inf)"
+NUMBER = r"[-+]?(?:0[xX][0-9a-fA-F]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?[fFuUlL]?|nan|inf)"
 OPENS, BETWEEN, CLOSES = r"[\[({\s]*", r"[\s,;\])}\[({]+", r"[\s,;\])}]*$"
 LINE = re.compile(
     r"\s*(?:(?:static|const|constexpr|unsigned|signed|char|int|float|u?int\d+_t)\s+)*"
-    rf"(?P<name>\S.*?)\s*(?:\[\d*\]\s*)*[:=](?P<rest>{OPENS}{NUMBER}(?![\w.:]).*|\s*[\[({{]?\s*)$"
+    rf"(?P<name>\S.{{0,400}}?)\s*(?:\[\d*\]\s*)*[:=](?P<rest>{OPENS}{NUMBER}(?![\w.:]).*|\s*[\[({{]?\s*)$"
 )
 NUMBERS = re.compile(rf"{OPENS}{NUMBER}(?:{BETWEEN}{NUMBER})*{CLOSES}")
-CLOSED = re.compile(rf"\s*{CLOSES}")
+CLOSED = re.compile(CLOSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +179,9 @@ def _of_text(path: Path, text: str) -> dict[str, Array]:
     """
     found: dict[str, list[list[str]]] = {}
     name, row = "", list[str]()
-    for number, line in enumerate(text.splitlines(), 1):
-        named, rest = LINE.match(line), line
+    for number, read in enumerate(text.splitlines(), 1):
+        line = rest = " ".join(read.split())
+        named = LINE.match(line)
         if named is not None:
             name, rest, row = named["name"].strip("'\""), named["rest"], []
             if not rest.strip(" \t[({"):  # they stand on the lines that follow, if they are numbers
