@@ -49,7 +49,7 @@ def bind_dump(dump: Dump, model: Model) -> Recorded:
             continue
         if tensor.index in values:
             raise BadData(f"{where}: tensor {tensor.label!r} is there twice; leave one of them")
-        ours = found.is_told(name) and array.ndim == len(tensor.shape) + 1  # with the shapes that the runtime gave it
+        ours = found.is_told(name) and array.ndim > 0  # with the shapes that the runtime gave it
         shaped, turned = (array, "") if ours else _shaped(array, tensor, where)
         typed, read = _typed(shaped, tensor, where)
         values[tensor.index] = typed

@@ -48,7 +48,8 @@ def device_text(found: Diagnosis) -> Iterator[str]:
     first = found.first
     known = [each for each in found.findings if not each.why]
     if first is None:
-        yield f"all {len(known)} tensors are what the device's own inputs give"
+        every = f"all {len(known)} tensors are" if len(known) > 1 else "the one tensor that can be computed is"
+        yield f"{every} what the device's own inputs give" if known else "no tensor of the dump can be computed"
     else:
         yield f"first: {_first(first)}"
         behind = known[known.index(first) + 1 :]
