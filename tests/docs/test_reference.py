@@ -40,6 +40,7 @@ SECTION = re.compile(r"^## (.*?)\n(.*?)(?=^## |\Z)", re.S | re.M)
 ROW = re.compile(r"^\| (`.*?) \| (.*) \|$", re.M)
 NAMED = {
     "accuracy",
+    "by_rules",
     "versions",
     "artifacts",
     "runtimes",
@@ -74,6 +75,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     model, data = str(small_models.save(folder, small_models.dense())), str(folder / "few.npz")
     x = np.random.default_rng(5).uniform(-2, 2, (40, 8)).astype("f4")
     np.savez(data, allow_pickle=False, x=x, y=np.arange(40) % 3)
+    dump = str(folder / "dump.npz")
     both = ["--runtime", "reference", "--runtime", "builtin"]
     files = float_pairs.write_pair(folder, float_pairs.dense())
     np.savez(folder / "x.npz", allow_pickle=False, **files.batch.arrays)
@@ -86,7 +88,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "runtimes": ["runtimes"],
         "inspect": ["inspect", model],
         "lint": ["lint", model],
-        "verify": ["verify", model, "--samples", "8"],
+        "record": ["record", model, "--data", data, "--out", dump, "--every-tensor"],
+        "verify": ["verify", model, "--samples", "8", "--runtime", "xnnpack", "--runtime", f"recorded:{dump}"],
         "work": ["work", model, "--data", data, "--op", "0", "--element", "0,1"],
         "vectors": ["vectors", model, "--data", data, "--out", str(folder / "golden")],
         "overlay": ["overlay", *pair, "--out", str(folder / "overlay")],
@@ -145,6 +148,7 @@ COMMANDS = [
     "runtimes",
     "inspect",
     "lint",
+    "record",
     "verify",
     "work",
     "vectors",

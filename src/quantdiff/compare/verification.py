@@ -122,7 +122,9 @@ def verify(
     damaged = _damaged(model)
     asked = [name for name, entry in entries.items() if entry.simulated or entry.command or entry.module]
     ran, failed = _observe(model, inputs, asked, timeout, ready)
-    found = {name: Verdict("unsupported", why=NOT_SIMULATED) for name in entries} | failed
+    doubts = {name: ran[name].doubt if name in ran else "" for name in entries}
+    why = {name: "; ".join(filter(None, (NOT_SIMULATED, its))) for name, its in doubts.items()}
+    found = {name: Verdict("unsupported", why=why[name]) for name in entries} | failed
     rules = {name: ran[name].rules if name in ran else entry.simulated for name, entry in entries.items()}
     refuses = {n for n, verdict in failed.items() if rules[n] is Runtime.TFLM and verdict.status == "unavailable"}
     told = {n: damaged[its] for n, its in rules.items() if its in damaged and n not in refuses}
