@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantdiff.align.models import align_pair
+from quantdiff.api.devices import device_notes
 from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, check_inputs, open_pair
 from quantdiff.api.layouts import laid_out
 from quantdiff.compare.outcome import Failure
@@ -22,7 +23,7 @@ from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference
-from quantdiff.references.tflite.reference import TfliteReference
+from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.runner import Runner
@@ -97,6 +98,7 @@ def explain_opened(
             found, failures = _against(replace(question, single=asked.single), pair, settings, progress, asked.tell)
     made_by = {"command": "explain", "samples": len(batch), "versions": versions()}
     artifacts = {**pair.artifacts, "data": batch.source}
+    told += device_notes(pair, batch)
     found = [replace(each, made_by=made_by, artifacts=artifacts, of_the_data=told) for each in found]
     return Explanations(tuple(found), tuple(failures))
 
@@ -106,8 +108,8 @@ def _question(pair: OpenedPair, batch: Batch, settings: Settings) -> Iterator[Qu
     """The reference with the engine that runs it; a ``.tflite`` runs in a child of its own, beside the candidate's."""
     reference, file = pair.reference.engines[0], pair.reference.file
     if file is not None:
-        first = pair.processes[0].runtime if pair.processes else "xnnpack"
-        with started(first, settings.timeout) as process:
+        runs = (each.another() for each in pair.processes if not each.of_one_file)
+        with next(runs, None) or started(DEFAULT, settings.timeout) as process:
             alone: Reference = TfliteReference(file, process)
             if isinstance(reference, TurnedReference):
                 alone = replace(reference, inner=alone)

@@ -63,7 +63,7 @@ def explain_runtimes(
     both = None if rules[0] is None or rules[1] is None else (rules[0], rules[1])
     sums, missing = Sums(Account(RUNGS), {}), lacking
     left, right = (
-        read_tensors(model, readable_tensors(model.main, its), batch, process)
+        read_tensors(model, readable_tensors(model.main, its, process.holds(model.main)), batch, process)
         for its, process in zip(rules, processes, strict=True)
     )
     with closing(left), closing(right):

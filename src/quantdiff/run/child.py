@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -152,6 +152,10 @@ class RuntimeProcess(Runner):
     def versions(self) -> Mapping[str, str] | None:
         """As the child says, where a command started it."""
         return self.talk.begin().versions if self.entry.command else None
+
+    def another(self) -> Self:
+        """A child of its own."""
+        return type(self)(self.runtime, timeout=self.timeout)
 
     def _stays(self) -> bool:
         """Whether the child takes another model: it takes long to start one somewhere else."""

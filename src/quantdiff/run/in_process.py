@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from copy import copy
 from importlib import import_module
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -58,6 +60,10 @@ class InProcess(Runner):
     def machine(self) -> str:
         """Nobody says."""
         return ""
+
+    def another(self) -> Self:
+        """It, with room for another file."""
+        return copy(self)
 
     def close(self) -> None:
         """Nothing was started."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from quantdiff.graph import Graph
+from quantdiff.graph import Graph, Model
 from quantdiff.quant import Array
 from quantdiff.run.runtimes import entry_of
 from quantdiff.run.shared_memory import Block
@@ -28,11 +28,15 @@ class Runner(ABC):
         runtime: its name, as it was asked for.
         timeout: seconds that it may say nothing.
         delegated: what a delegate runs of the file that was loaded.
+        notes: what to know of all that it gives.
+        of_one_file: whether it knows what one file gives for some data, and nothing else.
     """
 
     runtime: str
     timeout: float
     delegated: Parts
+    notes: tuple[str, ...] = ()
+    of_one_file = False
 
     @property
     def rules(self) -> Runtime | None:
@@ -53,15 +57,27 @@ class Runner(ABC):
         """Versions by package where it runs, if that is somewhere else; raises as ``machine``."""
         return None
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What to know of all that it gives."""
-        return ()
-
     def holds(self, graph: Graph) -> frozenset[int] | None:
         """The tensors that it can give; None: every one."""
         del graph
         return None
+
+    def attend(self, model: Model, inputs: Sequence[Array]) -> None:
+        """Hear all inputs of the file that will be asked for, before anything runs. Shapes: (runs, *shape).
+
+        Raises:
+            BadData: it knows what another model or other data give.
+        """
+        del model, inputs
+
+    def own_inputs(self, model: Model) -> list[Array] | None:
+        """What it was fed with, where that is known. Shapes: (runs, *shape of the input); raises as ``attend``."""
+        del model
+        return None
+
+    @abstractmethod
+    def another(self) -> Self:
+        """One more of it, for another file at the same time."""
 
     def __enter__(self) -> Self:
         return self

@@ -157,8 +157,8 @@ RUNTIMES = {
 """Every runtime by its name, in the order in which results show them."""
 
 
-OF_A_FILE: dict[str, str] = {}
-"""What a file can stand for, by the word before the colon: the module whose ``start`` reads it (none yet)."""
+OF_A_FILE = {"recorded": "quantdiff.run.recorded"}
+"""What a file can stand for, by the word before the colon: the module whose ``start`` reads it."""
 
 
 def entry_of(name: str) -> RuntimeEntry:

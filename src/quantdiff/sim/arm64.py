@@ -22,6 +22,8 @@ PROJECTION, NORMS = 16, range(20, 24)
 """Where an LSTM has the weights of its projection, and those of its norms."""
 HYBRID = ("int8", "uint8", "int4", "int2")
 OF_FLOATS = ["LEAKY_RELU", "MAXIMUM", "MINIMUM", "NEG", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "SQRT"]
+BY_ROWS = ("CONV_2D", "FULLY_CONNECTED")
+"""Those of ``builtin`` in which a single row has a kernel of its own; so a batch is not what one sample is."""
 GEMV_UNITS, GEMV_DEPTH = 4, 8
 """Sizes from which ``cpu_backend_gemm_custom_gemv.h`` multiplies with a single row, rounding as on x86-64."""
 
