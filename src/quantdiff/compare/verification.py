@@ -26,7 +26,7 @@ from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
 from quantdiff.run.recorded import RecordedRuntime
 from quantdiff.run.runner import Runner
-from quantdiff.run.runtimes import ALL, RUNTIMES, SIMULATED, check_installed, chosen, entry_of
+from quantdiff.run.runtimes import ALL, RUNTIMES, SIMULATED, RuntimeEntry, check_installed, chosen, entry_of
 from quantdiff.run.tflite import inputs_of
 from quantdiff.run.versions import versions
 from quantdiff.sim.graph.chains import simulate_each
@@ -122,7 +122,7 @@ def verify(
     damaged = _damaged(model)
     asked = [name for name, entry in entries.items() if entry.simulated or entry.command or entry.module]
     ran, failed = _observe(model, inputs, asked, timeout, ready)
-    found = {name: Verdict("unsupported", why=NOT_SIMULATED) for name in entries} | failed
+    found = {name: Verdict("unsupported", why=_without_rules(entry)) for name, entry in entries.items()} | failed
     rules = {name: ran[name].rules if name in ran else entry.simulated for name, entry in entries.items()}
     refuses = {n for n, verdict in failed.items() if rules[n] is Runtime.TFLM and verdict.status == "unavailable"}
     told = {n: damaged[its] for n, its in rules.items() if its in damaged and n not in refuses}
@@ -135,6 +135,12 @@ def verify(
             found[name] = replace(verdict, doubt=ran[name].doubt)
     found |= told | {name: _of_device(model, inputs, each) for name, each in recorded.items()}
     return {name: found[name] for name in runtimes}
+
+
+def _without_rules(entry: RuntimeEntry) -> str:
+    """Why there is nothing to hold a runtime against."""
+    measured = entry.rules_on("") is None or entry.rules_on(entry.machine) is not None
+    return NOT_SIMULATED if measured else f"nobody has measured {entry.kernels} on {entry.machine}: {NOT_SIMULATED}"
 
 
 def _by_rules(rules: Mapping[str, Runtime]) -> list[dict[Runtime, str]]:
