@@ -33,6 +33,7 @@ CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
     "DEPTHWISE_CONV_2D uint8": (lambda dice: image(dice, True, "uint8"), (XNNPACK,)),
     "FULLY_CONNECTED": (lambda dice: dense(dice, True), (BUILTIN,)),
     "FULLY_CONNECTED int16×8": (wide.MAKERS["FULLY_CONNECTED int16×8"], (BUILTIN,)),
+    "HARD_SWISH": (second_row.hard_swish, (BUILTIN,)),
     "MUL": (elementwise.MAKERS["MUL"], (XNNPACK,)),
     "SOFTMAX": (elementwise.MAKERS["SOFTMAX"], (BUILTIN, XNNPACK)),
     "DEQUANTIZE": (elementwise.MAKERS["DEQUANTIZE"], (BUILTIN,)),
@@ -46,7 +47,7 @@ CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
     "RELU float32": (numbers.MAKERS["RELU float32"], (REFERENCE, XNNPACK)),
     "MUL float32": (numbers.MAKERS["MUL float32"], (XNNPACK,)),
 }
-MODELS, MORE = 24, {"SOFTMAX": 300, "CONCATENATION uint8": 300, "GELU int16": 60}
+MODELS, MORE = 24, {"HARD_SWISH": 200, "SOFTMAX": 300, "CONCATENATION uint8": 300, "GELU int16": 60}
 """Cases side by side in one model; more where few elements come out otherwise."""
 
 

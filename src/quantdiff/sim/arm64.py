@@ -120,7 +120,7 @@ def _each(
 DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     (Runtime.BUILTIN, "CONV_2D"): convolution_by_ruy,
     (Runtime.BUILTIN, "FULLY_CONNECTED"): dense_by_ruy,
-    (Runtime.BUILTIN, "SOFTMAX"): _eight_bit,
+    **_each((Runtime.BUILTIN,), ("SOFTMAX", "HARD_SWISH"), _eight_bit),
     (Runtime.BUILTIN, "DEQUANTIZE"): lambda node: True,
     **_each((Runtime.XNNPACK,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"), _unsigned),
     **_each((Runtime.XNNPACK,), OF_FLOATS, _real),
