@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import RuntimeName, command, data_option, given_data, page_file, timeout_option
+from quantdiff.cli.command import RuntimeName, command, data_option, given_data, output_file, timeout_option
 
 
 @command
@@ -18,7 +18,7 @@ from quantdiff.cli.command import RuntimeName, command, data_option, given_data,
 @click.option(
     "--out",
     required=True,
-    callback=page_file,
+    callback=output_file,
     type=click.Path(path_type=Path, dir_okay=False),
     help="The .npz to write.",
 )

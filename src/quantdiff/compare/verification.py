@@ -26,7 +26,7 @@ from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
 from quantdiff.run.recorded import RecordedRuntime
 from quantdiff.run.runner import Runner
-from quantdiff.run.runtimes import ALL, RUNTIMES, SIMULATED, RuntimeEntry, check_installed, chosen, entry_of
+from quantdiff.run.runtimes import ALL, RUNTIMES, RuntimeEntry, check_installed, chosen, entry_of
 from quantdiff.run.tflite import inputs_of
 from quantdiff.run.versions import versions
 from quantdiff.sim.graph.chains import simulate_each
@@ -59,7 +59,7 @@ def load_and_verify(
     model = load_tflite(path)
     every = [each.name for each in RUNTIMES.values() if each.simulated]
     names = every if ALL in runtimes else chosen(runtimes)
-    dumps = {name: started(name, timeout) for name in names if entry_of(name).module not in ("", SIMULATED)}
+    dumps = {name: started(name, timeout) for name in names if entry_of(name).file}
     inputs, source = _inputs(model, path, data, (samples, seed), [d for d in dumps.values() if d.of_one_file])
     made_by = {
         "command": "verify",
@@ -243,7 +243,8 @@ def _verdict(graph: Graph, reading: Reading, compared: Compared, chain: Simulati
     theirs, operators = reading.values, compared.operators
     pairs = [(chain.values[i], theirs[i]) for i in graph.outputs if i in chain.values and i in theirs]
     chain_count, chain_mismatches = tally(pairs)
-    expected = chain.runtime.family is not Runtime.XNNPACK or agrees(graph, reading.delegated)
+    delegates = isinstance(chain.runtime, Runtime) and chain.runtime.family is Runtime.XNNPACK
+    expected = not delegates or agrees(graph, reading.delegated)
     wrong = chain_mismatches + sum(result.mismatches for result in operators) + bool(reading.changed) + (not expected)
     right = "exact" if all(result.width is None for result in operators) else "within"
     status = "differs" if wrong else "unsupported" if compared.unsupported or not operators else right

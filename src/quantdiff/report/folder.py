@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from quantdiff.errors import QuantdiffError, reason_of
-from quantdiff.files import FILE, read_file, what_is
+from quantdiff.files import FILE, destination, read_file, what_is
 from quantdiff.load.data import Batch
 from quantdiff.run.scratch import scratch
 
@@ -63,6 +64,23 @@ def staged(out: Path) -> Iterator[Path]:
                 parent.rmdir()
 
 
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A file to write to; it stands at ``path`` when the block ends without an error, and not before.
+
+    A link is followed.
+
+    Raises:
+        CannotWrite: ``path`` is a folder or a device, or the system refuses.
+    """
+    try:
+        file = destination(path)
+    except OSError as error:
+        raise CannotWrite(f"{path}: {error.strerror}; it needs the name of a file") from error
+    with staged(file.parent) as folder:
+        yield folder / file.name
+
+
 def _check_place(place: Path) -> None:
     """Refuse to put a file where something stands that is none; a link would be lost, and what it leads to kept."""
     if os.path.lexists(place) and (place.is_symlink() or what_is(place) != FILE):
@@ -75,7 +93,7 @@ def _cannot_write(path: object, error: Exception) -> CannotWrite:
     return CannotWrite(f"{path}: cannot be written ({reason}); choose another --out, or make room there")
 
 
-def save_batch(path: Path, batch: Batch) -> None:
+def save_batch(path: Path | BinaryIO, batch: Batch) -> None:
     """Samples and labels as ``.npz``; not compressed, which would take longer than the comparison."""
     labels = {} if batch.labels is None else {"y": batch.labels}
     np.savez(path, allow_pickle=False, **dict(batch.arrays), **labels)

@@ -157,7 +157,7 @@ RUNTIMES = {
 """Every runtime by its name, in the order in which results show them."""
 
 
-OF_A_FILE = {"recorded": "quantdiff.run.recorded"}
+OF_A_FILE = {"profile": "quantdiff.run.profiled", "recorded": "quantdiff.run.recorded"}
 """What a file can stand for, by the word before the colon: the module whose ``start`` reads it."""
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from quantdiff.files import destination
-from quantdiff.report.folder import CannotWrite, staged
+from quantdiff.report.folder import written
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +28,5 @@ class Page:
         Raises:
             CannotWrite: ``path`` is a folder or a device, or the system refuses.
         """
-        try:
-            file = destination(Path(path))
-        except OSError as error:
-            raise CannotWrite(f"{path}: {error.strerror}; the page needs the name of a file") from error
-        with staged(file.parent) as folder:
-            (folder / file.name).write_text(self.html, encoding="utf-8", newline="\n")
+        with written(Path(path)) as file:
+            file.write_text(self.html, encoding="utf-8", newline="\n")
