@@ -18,6 +18,7 @@ from sim.ops import test_curves as curves
 from sim.ops import test_elementwise as elementwise
 from sim.ops import test_numbers as numbers
 from sim.ops import test_second_row as second_row
+from sim.ops import test_spatial as spatial
 from sim.ops import test_uint8 as unsigned
 from weighted_ops import dense, image
 
@@ -34,6 +35,7 @@ CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
     "FULLY_CONNECTED": (lambda dice: dense(dice, True), (BUILTIN,)),
     "FULLY_CONNECTED int16×8": (wide.MAKERS["FULLY_CONNECTED int16×8"], (BUILTIN,)),
     "HARD_SWISH": (second_row.hard_swish, (BUILTIN,)),
+    "MEAN": (spatial.MAKERS["MEAN"], (XNNPACK,)),
     "MUL": (elementwise.MAKERS["MUL"], (XNNPACK,)),
     "SOFTMAX": (elementwise.MAKERS["SOFTMAX"], (BUILTIN, XNNPACK)),
     "DEQUANTIZE": (elementwise.MAKERS["DEQUANTIZE"], (BUILTIN,)),
@@ -47,7 +49,7 @@ CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
     "RELU float32": (numbers.MAKERS["RELU float32"], (REFERENCE, XNNPACK)),
     "MUL float32": (numbers.MAKERS["MUL float32"], (XNNPACK,)),
 }
-MODELS, MORE = 24, {"HARD_SWISH": 200, "SOFTMAX": 300, "CONCATENATION uint8": 300, "GELU int16": 60}
+MODELS, MORE = 24, {"HARD_SWISH": 200, "MEAN": 400, "SOFTMAX": 300, "CONCATENATION uint8": 300, "GELU int16": 60}
 """Cases side by side in one model; more where few elements come out otherwise."""
 
 

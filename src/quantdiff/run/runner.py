@@ -28,14 +28,12 @@ class Runner(ABC):
         runtime: its name, as it was asked for.
         timeout: seconds that it may say nothing.
         delegated: what a delegate runs of the file that was loaded.
-        notes: what to know of all that it gives.
         of_one_file: whether it knows what one file gives for some data, and nothing else.
     """
 
     runtime: str
     timeout: float
     delegated: Parts
-    notes: tuple[str, ...] = ()
     of_one_file = False
 
     @property
@@ -56,6 +54,11 @@ class Runner(ABC):
     def versions(self) -> Mapping[str, str] | None:
         """Versions by package where it runs, if that is somewhere else; raises as ``machine``."""
         return None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of all that it gives."""
+        return ()
 
     def holds(self, graph: Graph) -> frozenset[int] | None:
         """The tensors that it can give; None: every one."""

@@ -17,12 +17,17 @@ class Simulated(InProcess):
 
     def __init__(self, entry: RuntimeEntry, timeout: float) -> None:
         super().__init__(entry.name, timeout)
-        self._machine, self.notes = entry.machine, (note_of(entry.name),)
+        self._machine = entry.machine
 
     @property
     def machine(self) -> str:
         """The one whose rules are followed."""
         return self._machine
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """That nothing ran."""
+        return (note_of(self.runtime),)
 
     def give(self, model: Model, inputs: Sequence[Array], tensors: Sequence[int]) -> list[Array]:
         """Tensors by their indices. Shapes: (runs, *shape of the tensor)."""

@@ -125,6 +125,7 @@ DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each((Runtime.XNNPACK,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"), _unsigned),
     **_each((Runtime.XNNPACK,), OF_FLOATS, _real),
     **_each((Runtime.XNNPACK,), ("ADD", "SUB", "DIV"), _clamped_at_0),
+    **_each((Runtime.XNNPACK,), ("MEAN", "SUM"), _eight_bit),
     (Runtime.XNNPACK, "MUL"): lambda node: _eight_bit(node) or _clamped_at_0(node),
     **_each(LITERT, ("RELU",), _real),
     **_each(LITERT, ("EXP", "GELU", "LOG", "RSQRT"), _by_table),
