@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from quantdiff.sim.node import Node, NoKernel
+from quantdiff.sim.node import Node, NoKernel, fitting
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of
 
@@ -31,7 +31,11 @@ GEMV_UNITS, GEMV_DEPTH = 4, 8
 def differs(node: Node, kernel: Runtime) -> bool:
     """True where the kernel of this runtime on ARM64 has a rule of its own for the operator."""
     rules = (table.get((kernel, node.operator.op)) for table in (DIFFERS, UNKNOWN))
-    return any(rule is not None and rule(node) for rule in rules)
+    try:
+        with fitting():
+            return any(rule is not None and rule(node) for rule in rules)
+    except NoKernel:  # a damaged operator has no kernel anywhere
+        return False
 
 
 def refuse_unknown(node: Node, runtime: Runtime) -> None:
