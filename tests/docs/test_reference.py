@@ -96,7 +96,6 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "advise": ["advise", *pair],
         "extract": ["extract", model, "--ops", "0", "--out", str(folder / "part.tflite")],
         "identify": ["identify", model, "--samples", "8", "--runtime", "reference"],
-        "record": ["record", model, "--data", data, "--out", str(folder / "dump.npz")],
         "reduce": ["reduce", *pair, "--check", "max_steps>0", "--out", str(folder / "small"), "--for", "5s"],
         "worst": ["worst", *pair, "--out", str(folder / "worst.npz"), "--for", "1s"],
     }

@@ -123,7 +123,7 @@ def verify(
     asked = [name for name, entry in entries.items() if entry.simulated or entry.command or entry.module]
     ran, failed = _observe(model, inputs, asked, timeout, ready)
     doubts = {name: ran[name].doubt if name in ran else "" for name in entries}
-    why = {name: "; ".join(filter(None, (NOT_SIMULATED, its))) for name, its in doubts.items()}
+    why = {name: "; ".join(filter(None, (_without_rules(entries[name]), its))) for name, its in doubts.items()}
     found = {name: Verdict("unsupported", why=why[name]) for name in entries} | failed
     rules = {name: ran[name].rules if name in ran else entry.simulated for name, entry in entries.items()}
     refuses = {n for n, verdict in failed.items() if rules[n] is Runtime.TFLM and verdict.status == "unavailable"}
@@ -137,6 +137,12 @@ def verify(
             found[name] = replace(verdict, doubt=ran[name].doubt)
     found |= told | {name: _of_device(model, inputs, each) for name, each in recorded.items()}
     return {name: found[name] for name in runtimes}
+
+
+def _without_rules(entry: RuntimeEntry) -> str:
+    """Why there is nothing to hold a runtime against."""
+    measured = entry.rules_on("") is None or entry.rules_on(entry.machine) is not None
+    return NOT_SIMULATED if measured else f"nobody has measured {entry.kernels} on {entry.machine}: {NOT_SIMULATED}"
 
 
 def _by_rules(rules: Mapping[str, Runtime]) -> list[dict[Runtime, str]]:

@@ -54,7 +54,9 @@ class InnerTensors:
         assert model.path is not None
         self.tensors, self._process, self._lock = tuple(tensors), process, threading.Lock()
         self._alone = alone
-        self._loaded = Loaded(process, model.path, batch=not alone and may_batch(model.main), content=block_of(data))
+        self._loaded = Loaded(
+            process, model.path, batch=not alone and may_batch(model.main, process.rules), content=block_of(data)
+        )
 
     def run(self, inputs: Sequence[Array]) -> dict[int, Array]:
         """Tensor → values, which are the caller's. Shapes: (samples, …).
@@ -150,7 +152,7 @@ def _read(
 ) -> Generator[Reading, None, None]:  # fmt: skip
     """The untouched file on all slices, whose outputs are kept; then slice after slice the one with more outputs."""
     graph = model.main
-    untouched = loaded_model(process, model, batch=not alone and may_batch(graph))
+    untouched = loaded_model(process, model, batch=not alone and may_batch(graph, process.rules))
     ran = []
     for _, rows in slices:
         ran.append(untouched.ask(partial(process.run, take(rows), len(graph.outputs), _unheard, apart=alone)))
