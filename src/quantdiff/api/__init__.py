@@ -7,6 +7,7 @@ from quantdiff.lazy import public_names
 __all__: list[str]
 
 if TYPE_CHECKING:  # the list of the public names
+    from quantdiff.api.arithmetic import identify as identify
     from quantdiff.api.arithmetic import record as record
     from quantdiff.api.arithmetic import verify as verify
     from quantdiff.api.arithmetic import work as work

@@ -34,7 +34,7 @@ def identify(as_json: bool, model: Path, probe: Path | None, out: Path | None, *
 
     Every rule that fits all elements is named; the others come with the elements that contradict them.
     """
-    from quantdiff.identify.load import load_and_identify, load_and_probe
+    from quantdiff.identifying.load import load_and_identify, load_and_probe
     from quantdiff.report.profile import save_probe, save_profile
 
     data = given_data(options, model)
@@ -53,5 +53,5 @@ def identify(as_json: bool, model: Path, probe: Path | None, out: Path | None, *
         from quantdiff.report.text.identification import print_identification
         from quantdiff.report.text.terminal import Terminal
 
-        print_identification(found, made, Terminal(in_a_file=120), out, probe)
+        print_identification(found, Terminal(in_a_file=120), made, out, probe)
     return 0

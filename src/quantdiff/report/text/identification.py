@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from quantdiff.identify.fits import Fit
-from quantdiff.identify.identification import Group, Identification, Refuted
-from quantdiff.identify.probe import Probe
+from quantdiff.identifying.fits import Fit
+from quantdiff.identifying.identification import Group, Identification, Refuted
+from quantdiff.identifying.probe import Probe
 from quantdiff.report.plain import printable
 from quantdiff.report.text.terminal import Terminal
 from quantdiff.sim.device import RUNTIMES
@@ -23,7 +23,11 @@ NAMED, EXAMPLES, INDICES = 4, 4, 6
 
 
 def print_identification(
-    found: Identification, probe: Probe | None, console: Terminal, profile: Path | None, inputs: Path | None
+    found: Identification,
+    console: Terminal,
+    probe: Probe | None = None,
+    profile: Path | None = None,
+    inputs: Path | None = None,
 ) -> None:
     """The rule of each kind, then an element against each of the nearest other rules."""
     console.print(_sentence(found), soft_wrap=True)

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from quantdiff.graph import Graph, Operator
-from quantdiff.identify.contested import scaled_by, ways_of
-from quantdiff.identify.equal import only_moves
+from quantdiff.identifying.contested import scaled_by, ways_of
+from quantdiff.identifying.equal import only_moves
 from quantdiff.quant import Array
 from quantdiff.sim.device import (
     QUOTIENTS,

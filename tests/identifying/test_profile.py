@@ -13,8 +13,8 @@ from small_device import random_images, run_device, write_network
 
 from quantdiff.cli import main
 from quantdiff.graph import Model
-from quantdiff.identify.identification import Identification, identify_tensors
-from quantdiff.identify.probe import probe_for
+from quantdiff.identifying.identification import Identification, identify_tensors
+from quantdiff.identifying.probe import probe_for
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.report.profile import save_profile
