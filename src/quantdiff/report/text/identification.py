@@ -33,7 +33,7 @@ def print_identification(
     console.print(_sentence(found), soft_wrap=True)
     if not found.faithful:
         console.print("the outputs changed when the tensors between were read, so nothing here is sure", style="red")
-    console.print(f"{found.made_by['samples']} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
+    console.print(f"{found.made_by['samples']:,} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
     console.print()
     console.print(_table(found.groups))
     for missing in found.missing:
@@ -130,6 +130,9 @@ def _advice(found: Identification, probe: Probe | None) -> Iterator[str]:
 
 def _probed(probe: Probe | None, path: Path | None) -> Iterator[str]:
     if probe is None:
+        return
+    if not (probe.told or probe.left):
+        yield "\nnothing is undecided, so no more inputs are needed"
         return
     new = len(probe) - probe.known
     yield f"\n{probe.searched:,} random samples were simulated, {new} of them tell rules apart that fit"
