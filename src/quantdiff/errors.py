@@ -30,7 +30,11 @@ class NoSuchTensor(QuantdiffError):
 
 
 class BadExpression(QuantdiffError):
-    """A ``--fail-on`` expression that names no metric, or cannot be answered."""
+    """A ``--fail-on``, ``--until`` or ``--check`` expression that names no metric, or cannot be answered."""
+
+
+class BadMetric(QuantdiffError):
+    """A metric of the user's own that cannot be called, fails, or gives no numbers."""
 
 
 class NotComparable(QuantdiffError):

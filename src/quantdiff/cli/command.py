@@ -147,6 +147,25 @@ class Number(click.FloatRange):
         return number
 
 
+class Seconds(click.ParamType[float]):
+    """``30``, ``30s`` or ``2m``."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds, or a complaint."""
+        if isinstance(value, float):
+            return value
+        number, unit = (value[:-1], value[-1]) if value[-1:] in ("s", "m") else (value, "s")
+        try:
+            seconds = float(number) * (60 if unit == "m" else 1)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= SILENCE_AT_MOST:
+            self.fail(f"{value!r}: give a time such as 30s or 2m.", param, ctx)
+        return seconds
+
+
 def whole(least: int) -> click.IntRange:
     """A whole number from ``least``, as large as anything that can be counted here."""
     return click.IntRange(least, 2**31 - 1)
@@ -220,6 +239,12 @@ layout_option = click.option(
 )  # fmt: skip
 
 
+metric_option = click.option(
+    "--metric", metavar="FILE.py:function",
+    help="Your own: function(outputs by name, labels) gives a number or a dict of them; this file runs.",
+)  # fmt: skip
+
+
 def output_file(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
     """Where a file can be written, which is known before hours of work."""
     try:
@@ -287,7 +312,7 @@ def settings_of(options: dict[str, Any]) -> Any:
     from quantdiff import api
 
     runtimes = chosen(options.pop("runtimes") or ("xnnpack",))
-    names = "tolerance", "timeout", "allow_lambda", "custom_objects", "layouts"
+    names = "tolerance", "timeout", "allow_lambda", "custom_objects", "layouts", "metric"
     return api.Settings(runtimes, **{name: options.pop(name) for name in names if name in options})
 
 

@@ -31,7 +31,12 @@ class RecordedRuntime(InProcess):
         self._bound: Recorded | None = None
         self._rows: Mapping[bytes, int] = {}
         self._inputs: tuple[int, ...] = ()
-        self._rounded: tuple[str, ...] = ()
+        self._told: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found out about its inputs."""
+        return self._told
 
     @property
     def rules(self) -> Runtime | None:
@@ -82,7 +87,7 @@ class RecordedRuntime(InProcess):
     def read_as(self, model: Model) -> tuple[str, ...]:
         """How numbers of the dump were read where not as they stand, and what else there is to know."""
         recorded, tensors = self.of_model(model), model.main.tensors
-        return (*(f"{tensors[i].label!r} read as {how}" for i, how in recorded.notes.items()), *self._rounded)
+        return (*(f"{tensors[i].label!r} read as {how}" for i, how in recorded.notes.items()), *self._told)
 
     def recorded(self, model: Model, inputs: Sequence[Array]) -> dict[int, Array]:
         """Every tensor of the dump for these inputs; raises as ``attend``. Shapes: (runs, *shape of the tensor)."""
@@ -120,7 +125,7 @@ class RecordedRuntime(InProcess):
                 )
             if wrong := int(np.count_nonzero(apart)):
                 name = graph.tensors[index].label
-                self._rounded += (f"{wrong:,} elements of input {name!r} were rounded otherwise on the device",)
+                self._told += (f"{wrong:,} elements of input {name!r} were rounded otherwise on the device",)
 
     def give(self, model: Model, inputs: Sequence[Array], tensors: Sequence[int]) -> list[Array]:
         """As ``InProcess`` says."""

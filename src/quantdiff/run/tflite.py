@@ -33,13 +33,29 @@ def trace_tflite(
         BadData: the data do not fit the model's inputs.
         RuntimeFailed: the runtime refuses the model, crashes or hangs.
     """
-    graph, names = model.main, _signature_names(model)
-    assert model.path is not None
-    loaded = Loaded(process, model.path, batch=may_batch(graph))
-    arrays, batched = _stream(loaded, model, bound_inputs(model, batch), on_progress)
-    values = tuple(_value(graph, i, names, array) for i, array in zip(graph.outputs, arrays, strict=True))
-    notes = (*process.notes, *ran_alone(process.runtime, batched, len(batch)))
-    return Trace(f"tflite:{process.runtime}", values, notes)
+    return Tracer(model, process).trace(batch, on_progress)
+
+
+class Tracer:
+    """A model that is loaded once, on the runtime of ``process``, and asked again and again."""
+
+    def __init__(self, model: Model, process: Runner) -> None:
+        assert model.path is not None
+        self._model, self._process, self._names = model, process, _signature_names(model)
+        self._loaded = Loaded(process, model.path, batch=may_batch(model.main))
+
+    def trace(self, batch: Batch, on_progress: Callable[[int], None] = lambda done: None) -> Trace:
+        """The outputs for ``batch``.
+
+        Raises:
+            BadData: the data do not fit the model's inputs.
+            RuntimeFailed: the runtime refuses the model, crashes or hangs.
+        """
+        graph, runtime = self._model.main, self._process.runtime
+        arrays, batched = _stream(self._loaded, self._model, bound_inputs(self._model, batch), on_progress)
+        values = tuple(_value(graph, i, self._names, array) for i, array in zip(graph.outputs, arrays, strict=True))
+        notes = (*self._process.notes, *ran_alone(runtime, batched, len(batch)))
+        return Trace(f"tflite:{runtime}", values, notes)
 
 
 def ran_alone(runtime: str, batched: bool, samples: int) -> tuple[str, ...]:
