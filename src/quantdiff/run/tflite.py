@@ -17,6 +17,7 @@ from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import Block, block_of
 from quantdiff.sim.arm64 import BY_ROWS
+from quantdiff.sim.device import Rules
 from quantdiff.sim.node import node_of
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import kernel_of
@@ -181,7 +182,7 @@ def _told(on_progress: Callable[[int], None], start: int, done: int) -> None:
     on_progress(start + done)
 
 
-def may_batch(graph: Graph, rules: Runtime | None = None) -> bool:
+def may_batch(graph: Graph, rules: Rules | None = None) -> bool:
     """Whether several samples may be run at once: no state, no control flow, no custom code.
 
     Nor where the runtime of these ``rules`` rounds several rows otherwise than one (``sim.arm64.BY_ROWS``).
@@ -189,7 +190,7 @@ def may_batch(graph: Graph, rules: Runtime | None = None) -> bool:
     has_state = any(tensor.is_variable for tensor in graph.tensors)
     if has_state or any(op.op.startswith(NEVER_BATCHED) for op in graph.operators):
         return False
-    if rules is None or not rules.on_arm64:
+    if not isinstance(rules, Runtime) or not rules.on_arm64:  # a profile is computed sample by sample
         return True
     nodes = (node_of(graph, op) for op in graph.operators if op.op in BY_ROWS)
     return not any(kernel_of(node, rules).family is Runtime.BUILTIN for node in nodes)
