@@ -98,11 +98,13 @@ class RuntimeProcess:
 
     The child starts at once and in the background, so that it is ready by the time it is needed; it stays alive
     between batches, and another model gets another child: native code that damages its own memory (seen) must not
-    spoil the next result. ``timeout`` is the number of seconds that it may say nothing; it reports after every batch.
+    spoil the next result; ``reused`` takes them all into one, for trials of which a fresh child confirms the last.
+    ``timeout`` is the number of seconds that it may say nothing; it reports after every batch.
     """
 
-    def __init__(self, runtime: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, runtime: str, *, timeout: float = TIMEOUT, reused: bool = False) -> None:
         check_timeout(timeout)
+        self._reused = reused
         self.runtime, self.timeout, self.model = runtime, timeout, ""
         self._turn, self._parcel = 0, Parcel()
         self._start()
@@ -126,7 +128,7 @@ class RuntimeProcess:
             RuntimeFailed: the runtime refuses the model, crashes or hangs over it, or there is none of that name.
         """
         runtime = {"adapter": entry_of(self.runtime).adapter, "runtime": self.runtime}
-        if self.model:
+        if self.model and not self._reused:
             self.talk.process.close()
             self._start()
         self.model = model.name

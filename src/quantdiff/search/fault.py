@@ -34,35 +34,36 @@ class Fault(Protocol):
     def shows(self, folder: Path, batch: Batch) -> str:
         """What shows there, ``max_steps is 7``; empty where nothing does."""
 
+    def begin_again(self) -> None:
+        """What is asked next runs in children that have run nothing else."""
+
     def command(self, folder: Path) -> list[str]:
         """What a person types to see it."""
 
 
 class Children:
-    """Runtimes that are started before they are needed: the next ones while these run."""
+    """A child for each runtime, which many models share; what they say in the end fresh ones confirm."""
 
     def __init__(self, runtimes: Sequence[str], timeout: float) -> None:
         self._runtimes, self._timeout = runtimes, timeout
-        self._waiting: list[RuntimeProcess] = []
+        self._alive: list[RuntimeProcess] = []
 
     @contextmanager
     def taken(self) -> Iterator[list[RuntimeProcess]]:
-        """A fresh child for each runtime."""
-        taken = self._waiting or self._started()
-        self._waiting = self._started()
+        """The children; after a failure others."""
+        if not self._alive:
+            self._alive = [RuntimeProcess(name, timeout=self._timeout, reused=True) for name in self._runtimes]
         try:
-            yield taken
-        finally:
-            for process in taken:
-                process.close()
+            yield self._alive
+        except RuntimeFailed:
+            self.close()
+            raise
 
     def close(self) -> None:
-        """End those that wait."""
-        for process in self._waiting:
+        """End them; the next ones are fresh."""
+        for process in self._alive:
             process.close()
-
-    def _started(self) -> list[RuntimeProcess]:
-        return [RuntimeProcess(name, timeout=self._timeout) for name in self._runtimes]
+        self._alive = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,10 @@ class Difference:
         except (NotComparable, BadExpression, RuntimeFailed):
             return ""
 
+    def begin_again(self) -> None:
+        """End the children that ran all the parts."""
+        self.children.close()
+
     def command(self, folder: Path) -> list[str]:
         """``quantdiff diff … --fail-on …``."""
         models = [str(folder / name) for name in (self.files[0], self.files[-1])]
@@ -135,6 +140,9 @@ class Crash:
             return ""
         return ""
 
+    def begin_again(self) -> None:
+        """Every question has its own child."""
+
     def command(self, folder: Path) -> list[str]:
         """``quantdiff verify``, which reports a crash and ends with 2."""
         return verifying(folder, self.runtime)
@@ -156,6 +164,9 @@ class Unexpected:
             return ""
         wrong, count = verdict.mismatches or verdict.chain_mismatches, verdict.count
         return f"{wrong:,} of {count:,} elements differ"
+
+    def begin_again(self) -> None:
+        """Every question has its own child."""
 
     def command(self, folder: Path) -> list[str]:
         """``quantdiff verify``."""
