@@ -83,6 +83,9 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "lint": ["lint", model],
         "verify": ["verify", model, "--samples", "8"],
         "work": ["work", model, "--data", data, "--op", "0", "--element", "0,1"],
+        "extract": ["extract", model, "--ops", "0", "--data", data, "--out", str(folder / "part.tflite")],
+        "reduce": ["reduce", *pair, "--check", "max_abs_error>0", "--out", str(folder / "small"), "--anonymous"],
+        "worst": ["worst", *pair, "--for", "0.2s", "--out", str(folder / "worst.npz")],
         "vectors": ["vectors", model, "--data", data, "--out", str(folder / "golden")],
     }
     found = {name: json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout) for name, words in asked.items()}
@@ -135,6 +138,9 @@ COMMANDS = [
     "lint",
     "verify",
     "work",
+    "extract",
+    "reduce",
+    "worst",
     "vectors",
     "sweep",
     "report",

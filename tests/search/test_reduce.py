@@ -43,8 +43,8 @@ CASES: list[tuple[Callable[[], Net], Callable[[Net], Plant], float]] = [
     (NETS["dense"], kernel_changed, 0.5),
     (NETS["convolutional"], range_narrow, 0.1),
     (NETS["residual"], bias_wrong, 0.3),
-    (NETS["two inputs"], ranges_swapped, 0.3),
-    (lambda: chain(["a", "b", "c", "h1", "h2", "d", "e", "f", "y"]), kernel_changed, 1.0),
+    (NETS["two inputs"], ranges_swapped, 1.0),
+    (lambda: chain(["a", "b", "c", "h1", "h2", "d", "y"]), bias_wrong, 0.2),
     (lambda: chain(["h1", "h2", "a", "b", "c", "y"]), scale_doubled, 0.5),
 ]
 """A network, a fault, and an error that roundings do not make."""
@@ -121,7 +121,7 @@ def test_a_crash_is_tried_in_children(tmp_path: Path) -> None:
 @pytest.mark.golden
 def test_nothing_to_reduce(tmp_path: Path) -> None:
     pair = write_pair(tmp_path, NETS["dense"]())
-    with pytest.raises(NotConfirmed, match="max_steps>100: does not hold"):
+    with pytest.raises(NotConfirmed, match="max_steps>100 does not hold: max_steps is"):
         api.reduce([pair.reference, pair.candidate], pair.batch, "max_steps>100")
     with pytest.raises(BadExpression, match="give a reference too, or two runtimes"):
         api.reduce([pair.candidate], pair.batch, "max_steps>1")
@@ -131,7 +131,7 @@ def test_nothing_to_reduce(tmp_path: Path) -> None:
 
 @pytest.mark.golden
 def test_the_best_so_far_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    planted = kernel_changed(chain(["a", "b", "h1", "h2", "y"]))
+    planted = scale_doubled(chain(["a", "b", "h1", "h2", "y"]))
     pair = write_pair(tmp_path, planted.trained, planted.held, planted.stored)
     files, check = [pair.reference, pair.candidate], "max_abs_error>0.5"
     assert api.reduce(files, pair.batch, check, limit=1e-9).search.ended == "time"

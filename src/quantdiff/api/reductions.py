@@ -142,9 +142,9 @@ def _sides(files: Sequence[Model], settings: Settings, check: str) -> tuple[str,
 def _difference(fault: Difference, files: Sequence[Model], batch: Batch, search: Limits) -> Reduction:
     settings = search.settings
     traces, model = fault.traces(files, batch), files[-1]
-    before = fault.says(traces)
-    if not before:
-        raise _nothing(str(fault.condition))
+    before = fault.judged(traces)
+    if not before.different:
+        raise _nothing(f"{fault.condition} does not hold: {before.says}")
     inputs = inputs_of(model, batch)
     per = max(1, len(batch) // len(inputs[0]))
     worst = np.argsort(-_errors(traces), kind="stable")
@@ -159,7 +159,7 @@ def _difference(fault: Difference, files: Sequence[Model], batch: Batch, search:
         partners = _partners(files, batch)
         cutter = replace(cutter, reference=File.of(files[0]), partners=partners)
     found = smallest(cutter, fault, range(len(rows)), search.seconds, search.progress)
-    return _reduction(str(fault.condition), before, found, fault, model, len(batch))
+    return _reduction(str(fault.condition), before.says, found, fault, model, len(batch))
 
 
 def _partners(files: Sequence[Model], batch: Batch) -> dict[int, int]:
@@ -181,7 +181,7 @@ def _of_one(fault: Fault, model: Model, batch: Batch, check: str, search: Limits
             if before := ask(fault, {MODEL: content}, some, folder):
                 break
         else:
-            raise _nothing(check)
+            raise _nothing(f"{check} does not show")
     others = [name for name in installed() if name != runtime] if check == CRASH else [runtime]
     seen = _recorded(model, [array[: len(rows)] for array in inputs], others, settings.timeout)
     cutter = Cutter(File.of(model), seen, source=batch.source)
@@ -189,8 +189,8 @@ def _of_one(fault: Fault, model: Model, batch: Batch, check: str, search: Limits
     return _reduction(check, before, found, fault, model, len(batch))
 
 
-def _nothing(check: str) -> NotConfirmed:
-    return NotConfirmed(f"--check {check}: does not hold for these models and data; there is nothing to reduce")
+def _nothing(why: str) -> NotConfirmed:
+    return NotConfirmed(f"--check {why}, for these models and data; there is nothing to reduce")
 
 
 def _reduction(check: str, before: str, found: Search, fault: Fault, model: Model, samples: int) -> Reduction:

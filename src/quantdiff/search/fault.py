@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from quantdiff.compare.conditions import Condition, judge
+from quantdiff.compare.conditions import Condition, Judgement, judge
 from quantdiff.compare.outcome import hold_together
 from quantdiff.compare.verification import verify
 from quantdiff.errors import BadExpression, NotComparable, QuantdiffError, RuntimeCrashed, RuntimeFailed, RuntimeHung
@@ -90,14 +90,19 @@ class Difference:
             pairs = zip((models[0], models[-1]), processes, strict=True)
             return [trace_tflite(model, batch, process) for model, process in pairs]
 
-    def says(self, traces: Sequence[Trace]) -> str:
-        """The metric, where the condition holds.
+    def judged(self, traces: Sequence[Trace]) -> Judgement:
+        """What the condition says of them.
 
         Raises:
             NotComparable, BadExpression: outputs that do not fit each other, or a metric without a value.
         """
         (comparison,) = hold_together((traces[0],), (traces[1],), None, self.tolerance).comparisons
         (judged,) = judge(comparison, (self.condition,))
+        return judged
+
+    def says(self, traces: Sequence[Trace]) -> str:
+        """The metric, where the condition holds; raises as ``judged``."""
+        judged = self.judged(traces)
         return judged.says if judged.different else ""
 
     def shows(self, folder: Path, batch: Batch) -> str:
