@@ -42,7 +42,7 @@ def module_of(path: Path, refuse: type[QuantdiffError]) -> ModuleType:
     return module
 
 
-def function_of(source: str | Path, refuse: type[QuantdiffError]) -> Callable[[], Any]:
+def function_of(source: str | Path, refuse: type[QuantdiffError]) -> Callable[..., Any]:
     """The function of ``FILE.py:function``, whose errors are told as the user's own.
 
     Raises:
@@ -55,9 +55,9 @@ def function_of(source: str | Path, refuse: type[QuantdiffError]) -> Callable[[]
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise refuse(f"{path}: has no function {name}; it has {', '.join(known) or 'none'}")
 
-    def called() -> Any:
+    def called(*given: Any) -> Any:
         with _beside(Path(path)):
-            return guarded(source, refuse, cast("Callable[[], Any]", found))
+            return guarded(source, refuse, partial(cast("Callable[..., Any]", found), *given))
 
     return called
 

@@ -22,13 +22,15 @@ ASKED = Counter[str]()
 """How often each test has asserted so far: every assertion gets a report of its own."""
 
 
-def assert_parity(
+def assert_parity(  # noqa: PLR0913 (an assertion has as many sides)
     reference: Any,
     candidate: Any,
     data: Any,
     *,
     runtime: str | Sequence[str] = "xnnpack",
     tolerance: float | None = None,
+    metric: Any = None,
+    fail_on: str | Sequence[str] = (),
     **limits: float,
 ) -> Outcome:
     """Assert that ``candidate`` gives what ``reference`` gives, within limits.
@@ -40,6 +42,8 @@ def assert_parity(
             (labels in ``y``), or a ``Batch``, in the reference's float units.
         runtime: ``xnnpack``, ``builtin``, ``reference``, ``tflm``, ``all`` of these, or several of them.
         tolerance: every output must be this close, in real units (0.01 where nothing else is asked).
+        metric: a number of your own: a function of outputs by name and labels, or ``FILE.py:function``.
+        fail_on: what must not be, as for ``quantdiff diff``: ``"accuracy<0.97"``, for metrics of your own too.
         limits: metrics of ``diff`` by name: errors (``max_steps=1``, ``not_close=0.02``, ``differing``,
             ``max_abs_error``, ``mean_abs_error``, ``max_relative_error``) must not exceed their limit,
             ``sqnr_db``, ``cosine`` and ``top1_agreement`` not fall below it.
@@ -62,8 +66,8 @@ def assert_parity(
     from quantdiff.run.runtimes import chosen  # noqa: PLC0415
     from quantdiff.run.scratch import scratch  # noqa: PLC0415
 
-    conditions = _conditions(limits, tolerance)
-    settings = api.Settings(chosen(runtime), TOLERANCE if tolerance is None else tolerance)
+    conditions = (*_conditions(limits, tolerance), *_expressions(fail_on, own=metric is not None))
+    settings = api.Settings(chosen(runtime), TOLERANCE if tolerance is None else tolerance, metric=metric)
     with scratch() as folder:
         sources = (
             _source(reference, folder / "reference.tflite"),
@@ -128,6 +132,12 @@ def _conditions(limits: Mapping[str, float], tolerance: float | None) -> tuple[C
 
     close = (CLOSE,) if tolerance is not None and "not_close" not in limits else ()
     return (*(limit(metric, value) for metric, value in limits.items()), *close)
+
+
+def _expressions(texts: str | Sequence[str], *, own: bool) -> tuple[Condition, ...]:
+    from quantdiff.compare.conditions import parse  # noqa: PLC0415
+
+    return tuple(parse(text, "fail_on", own=own) for text in ((texts,) if isinstance(texts, str) else texts))
 
 
 def _source(model: Any, file: Path) -> Source:

@@ -24,7 +24,6 @@ from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.tflite import Tracer, inputs_of
 from quantdiff.search.fault import Fault, Models
 from quantdiff.search.reduce import ask
-from quantdiff.sim.runtime import Runtime
 
 
 def chain(names: list[str], width: int = 12) -> Net:
@@ -70,7 +69,8 @@ def test_a_planted_fault_comes_down_to_its_operator(
 def _same_values(name: str, part: bytes, given: Batch, pair: Files) -> None:
     """What the part gives is, bit for bit, what the whole gives for some sample."""
     model = load_tflite(pair.candidate)
-    whole = read_everything(model, inputs_of(model, pair.batch), Runtime.XNNPACK, 60).values
+    with RuntimeProcess("xnnpack") as process:
+        whole = read_everything(model, inputs_of(model, pair.batch), process).values
     index = next(t.index for t in model.main.tensors if t.name == name)
     path = pair.candidate.parent / "part.tflite"
     path.write_bytes(part)

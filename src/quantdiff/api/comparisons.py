@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from quantdiff.api.devices import device_notes
 from quantdiff.api.engines import (
     DEFAULTS,
     OpenedPair,
@@ -19,6 +20,7 @@ from quantdiff.api.layouts import laid_out
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome, hold_together
+from quantdiff.compare.own_metric import metric_of
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.run.data_sources import load_data
@@ -64,7 +66,7 @@ def diff_opened(
     pair: OpenedPair, batch: Batch, settings: Settings, progress: Progress = silent, *, layers: bool = False
 ) -> Outcome:
     """As ``diff``, of models that are open."""
-    told = check_inputs(pair, batch)
+    told, metric = check_inputs(pair, batch), metric_of(settings.metric)
     pair = laid_out(pair, batch, settings.layouts)
     engine, first, unfit = trace_first(pair.reference, batch, progress)
     ran, failures = trace_everywhere(pair.candidate, batch, progress)
@@ -80,11 +82,11 @@ def diff_opened(
         reports = tuple(replace(report, reference=first.engine) for report in reports)
     seen = [each for trace in candidates if layers for each in evidence_of(first, trace, batch)]
     return replace(
-        hold_together((first,), candidates, batch.labels, settings.tolerance),
+        hold_together((first,), candidates, batch.labels, settings.tolerance, metric),
         failures=tuple(dict.fromkeys(unfit + failures)),
         layers=reports,
         evidence=tuple(seen),
-        warnings=told,
+        warnings=told + device_notes(pair, batch),
         made_by={"command": "diff", "samples": len(batch), "versions": versions()},
         artifacts={**pair.artifacts, "data": batch.source},
     )

@@ -27,6 +27,7 @@ from quantdiff.api.parameters import file_parameters, params_opened
 from quantdiff.compare.comparison import is_tolerance
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
+from quantdiff.compare.own_metric import metric_of
 from quantdiff.errors import BadData, QuantdiffError
 from quantdiff.files import read_file
 from quantdiff.ladder.explanation import Explanation, Explanations
@@ -196,7 +197,7 @@ def _measure(home: Path, pair: OpenedPair, batch: Batch, settings: Settings, pro
     reports, without = layer_reports((engine, trained), ran, batch, progress)
     candidates = tuple(trace for _, trace in ran)
     return replace(
-        hold_together(references, candidates, batch.labels, settings.tolerance),
+        hold_together(references, candidates, batch.labels, settings.tolerance, metric_of(settings.metric)),
         failures=(*failures, *without),
         artifacts={name: str(home / file) for name, file in FILES.items()},
         layers=reports,

@@ -23,8 +23,9 @@ from quantdiff.quant import Array
 from quantdiff.references.formats import format_of
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.data_sources import load_data
+from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import read_everything
-from quantdiff.run.runtimes import check_installed, installed, rules_of
+from quantdiff.run.runtimes import check_installed, installed
 from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import bound_inputs, inputs_of
 from quantdiff.search.anonymous import anonymous
@@ -150,8 +151,8 @@ def _difference(fault: Difference, files: Sequence[Model], batch: Batch, search:
     worst = np.argsort(-_errors(traces), kind="stable")
     shown = next(some for some in _first(worst, len(worst)) if fault.says([_some(each, some) for each in traces]))
     rows = list(dict.fromkeys(int(row) // per for row in shown))
-    rules = rules_of(settings.runtimes[0])
-    seen = read_everything(model, [array[rows] for array in inputs], rules, settings.timeout).values
+    with started(settings.runtimes[0], settings.timeout) as runner:
+        seen = read_everything(model, [array[rows] for array in inputs], runner).values
     real = dict(zip(model.main.inputs, bound_inputs(model, batch), strict=True)) if per == 1 else {}
     given = {i: array[rows] for i, array in real.items()}
     cutter = Cutter(File.of(model), seen, given=given, source=batch.source)
@@ -201,8 +202,8 @@ def _reduction(check: str, before: str, found: Search, fault: Fault, model: Mode
 def _recorded(model: Model, inputs: Sequence[Array], runtimes: Sequence[str], timeout: float) -> dict[int, Array]:
     """Every tensor on the first of the runtimes that runs the model; the inputs alone where none does."""
     for name in runtimes:
-        with suppress(RuntimeFailed):
-            return read_everything(model, inputs, rules_of(name), timeout).values
+        with suppress(RuntimeFailed), started(name, timeout) as runner:
+            return read_everything(model, inputs, runner).values
     return dict(zip(model.main.inputs, inputs, strict=True))
 
 

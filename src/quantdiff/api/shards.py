@@ -12,6 +12,7 @@ from pathlib import Path
 from quantdiff.api.engines import DEFAULTS, Settings, open_pair, trace_everywhere, trace_first
 from quantdiff.api.layouts import laid_out
 from quantdiff.compare.outcome import Failure, Outcome, Part, outcome_of, part_of
+from quantdiff.compare.own_metric import metric_of
 from quantdiff.errors import NotComparable
 from quantdiff.load.data import find_shards, load_batch
 from quantdiff.progress import Progress, silent
@@ -80,7 +81,7 @@ def examine(reference: Path, candidate: Path, shards: Iterable[Path], settings: 
     Raises:
         QuantdiffError: a model or a shard cannot be read, do not fit each other, or the reference cannot run.
     """
-    parts = [*shards]
+    parts, metric = [*shards], metric_of(settings.metric)
     with open_pair(reference, candidate, settings, load_batch(parts[0])) as pair:
         for shard in parts:
             batch = load_batch(shard)
@@ -90,7 +91,7 @@ def examine(reference: Path, candidate: Path, shards: Iterable[Path], settings: 
             candidates = tuple(trace for _, trace in ran)
             if first.engine in {trace.engine for trace in candidates}:
                 first = replace(first, engine=f"reference:{first.engine}")
-            part = part_of((first,), candidates, batch.labels, settings.tolerance)
+            part = part_of((first,), candidates, batch.labels, settings.tolerance, metric)
             yield Examined(part, unfit + failures, tuple(versions().items()))
 
 

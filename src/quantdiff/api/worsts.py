@@ -23,8 +23,8 @@ from quantdiff.progress import Progress, silent
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.data_sources import load_data
+from quantdiff.run.in_process import started
 from quantdiff.run.input_range import grid_at
 from quantdiff.run.random_input import MADE_UP
 from quantdiff.run.tflite import Tracer, bound_inputs
@@ -94,7 +94,7 @@ def _both(pair: OpenedPair, settings: Settings) -> Iterator[Trace2]:
 def _tracer(engine: Reference, settings: Settings, opened: ExitStack) -> Callable[[Batch], Trace]:
     if not isinstance(engine, TfliteReference):
         return engine.trace
-    process = opened.enter_context(RuntimeProcess(settings.runtimes[0], timeout=settings.timeout))
+    process = opened.enter_context(started(settings.runtimes[0], settings.timeout))
     return Tracer(engine.model, process).trace
 
 

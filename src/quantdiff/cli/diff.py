@@ -18,6 +18,7 @@ from quantdiff.cli.command import (
     formats,
     html_option,
     layout_option,
+    metric_option,
     reference_options,
     runtime_option,
     settings_of,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--dask", metavar="ADDRESS", help="Send the parts to this scheduler: tcp://host:8786.")
 @click.option("--layers", is_flag=True, help="Layer by layer: where the difference begins, what each layer adds.")
 @click.option("--fail-on", multiple=True, metavar="EXPR", help="What counts as different, such as 'max_steps>1'.")
+@metric_option
 @reference_options
 @layout_option
 @html_option
@@ -50,7 +52,7 @@ def diff(reference: Path, candidate: Path, data: tuple[Path, ...], fail_on: tupl
     """Compare two models on the same data: 0 same, 1 different, 2 trouble."""
     from quantdiff.compare.conditions import judge, parse, reasons
 
-    conditions = tuple(parse(text) for text in fail_on)
+    conditions = tuple(parse(text, own=options["metric"] is not None) for text in fail_on)
     from quantdiff import api
     from quantdiff.report.text.progress import progress_bar
     from quantdiff.run.data_sources import holds_parts, load_data

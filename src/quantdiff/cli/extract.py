@@ -36,7 +36,7 @@ def numbers(_: click.Context, option: click.Parameter, text: str) -> tuple[int, 
 @timeout_option
 def extract(as_json: bool, model: Path, ops: tuple[int, ...], out: Path, inputs: Path | None, **options: Any) -> int:
     """Cut operators out of a model: a .tflite of its own, and what it is given in the whole. 1 where it gives else."""
-    from quantdiff.report.folder import save_batch, staged_file
+    from quantdiff.report.folder import save_batch, written
     from quantdiff.report.json.extract import extract_document
     from quantdiff.report.plain import json_text
     from quantdiff.report.text.extract import extract_text
@@ -44,10 +44,10 @@ def extract(as_json: bool, model: Path, ops: tuple[int, ...], out: Path, inputs:
 
     data = given_data(options, model)
     part = load_and_extract(model, ops, data, options["runtime"], options["samples"], options["timeout"])
-    with staged_file(out) as file:
+    with written(out) as file:
         file.write_bytes(part.model)
     if inputs is not None:
-        with staged_file(inputs) as file:
+        with written(inputs) as file:
             save_batch(file, part.batch)
     told = part, model, out, inputs
     click.echo(json_text(extract_document(*told)) if as_json else extract_text(*told))

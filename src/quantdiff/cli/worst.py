@@ -43,7 +43,7 @@ def worst(as_json: bool, reference: Path, candidate: Path, out: Path, **options:
     with random ones.
     """
     from quantdiff import api
-    from quantdiff.report.folder import save_batch, staged_file
+    from quantdiff.report.folder import save_batch, written
     from quantdiff.report.json.worst import worst_document
     from quantdiff.report.plain import json_text
     from quantdiff.report.text.progress import progress_bar
@@ -51,7 +51,7 @@ def worst(as_json: bool, reference: Path, candidate: Path, out: Path, **options:
 
     data, limit, near = given_data(options, candidate), options.pop("limit"), options.pop("near")
     settings = settings_of({**options, "runtimes": (options.pop("runtime"),)})
-    with staged_file(out) as file:
+    with written(out) as file:
         with progress_bar() as progress:
             found = api.worst(reference, candidate, data, settings, progress, limit=limit, near=near)
         save_batch(file, found.batch)

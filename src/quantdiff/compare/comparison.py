@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 
 from quantdiff.align.outputs import pair_outputs
 from quantdiff.compare import metrics
+from quantdiff.compare.own_metric import OwnFigure, Score
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array, Grid, quantize
 from quantdiff.shown import Shown
@@ -67,7 +69,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Shown):
-    """Two engines on the same samples. ``figures`` are those of all outputs taken together."""
+    """Two engines on the same samples. ``figures`` are those of all outputs taken together, ``own`` the user's."""
 
     reference: str
     candidate: str
@@ -75,6 +77,7 @@ class Comparison(Shown):
     figures: Figures
     outputs: tuple[Output, ...]
     notes: tuple[str, ...] = field(default=())
+    own: tuple[OwnFigure, ...] = ()
 
 
 def compare(reference: Trace, candidate: Trace, tolerance: float = TOLERANCE, grids: Trace | None = None) -> Comparison:
@@ -108,6 +111,7 @@ class Counts:
     tolerance: float
     outputs: tuple[Counted, ...]
     notes: tuple[str, ...]
+    own: Mapping[str, tuple[Score, Score]] = field(default_factory=dict)
 
     def __add__(self, other: Counts) -> Counts:
         """Both parts together.
@@ -121,11 +125,19 @@ class Counts:
                 f"{self.reference} vs {self.candidate}: parts of the data pair the outputs differently; "
                 "give outputs names that both models use"
             )
+        if self.own.keys() != other.own.keys():
+            raise NotComparable(
+                f"the metric gives {[*self.own]} for one part of the data and {[*other.own]} for another"
+            )
         outputs = zip(self.outputs, other.outputs, strict=True)
         return replace(
             self,
             outputs=tuple(replace(a, stats=a.stats + b.stats) for a, b in outputs),
             notes=tuple(dict.fromkeys(self.notes + other.notes)),
+            own={
+                name: (ours.plus(other.own[name][0], name), theirs.plus(other.own[name][1], name))
+                for name, (ours, theirs) in self.own.items()
+            },
         )
 
 
@@ -151,7 +163,8 @@ def settle(counts: Counts) -> Comparison:
     whole = reduce(add, (o.stats for o in counts.outputs))
     steps = {o.step for o in counts.outputs}
     figures = figures_of(whole, steps.pop() if len(steps) == 1 else None)
-    return Comparison(counts.reference, counts.candidate, counts.tolerance, figures, outputs, counts.notes)
+    own = tuple(OwnFigure(name, a.value, b.value) for name, (a, b) in counts.own.items())
+    return Comparison(counts.reference, counts.candidate, counts.tolerance, figures, outputs, counts.notes, own)
 
 
 @dataclass(frozen=True, slots=True)

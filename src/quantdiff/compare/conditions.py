@@ -6,6 +6,7 @@ import operator
 import re
 from dataclasses import dataclass, fields
 from math import inf
+from typing import cast
 
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.errors import BadExpression
@@ -52,8 +53,8 @@ CLOSE = Condition("not_close", ">", 0.0)
 """What counts as different where nothing is asked: any output beyond the tolerance."""
 
 
-def parse(text: str, option: str = "--fail-on") -> Condition:
-    """Read one expression such as ``not_close>0.02``; ``option`` is where it was given.
+def parse(text: str, option: str = "--fail-on", *, own: bool = False) -> Condition:
+    """Read one expression such as ``not_close>0.02``; with ``own`` the user's metric may have other names.
 
     Raises:
         BadExpression: not of that form, no such metric (the message lists them), or nothing that could ever hold.
@@ -61,7 +62,7 @@ def parse(text: str, option: str = "--fail-on") -> Condition:
     match = PATTERN.fullmatch(text)
     if match is None:
         raise BadExpression(f"{option} {text!r}: write METRIC, one of {' '.join(OPERATORS)}, NUMBER: 'max_steps>1'")
-    if match[1] not in METRICS:
+    if match[1] not in METRICS and not own:
         raise BadExpression(f"{option} {text!r}: no metric {match[1]!r}; there are {', '.join(METRICS)}")
     condition = Condition(match[1], match[2], float(match[3]))
     sign, bound = BOUNDS.get(condition.metric, ("", 0.0))
@@ -116,13 +117,28 @@ def judge(comparison: Comparison, conditions: tuple[Condition, ...]) -> tuple[Ju
 
 
 def _judge(comparison: Comparison, condition: Condition) -> Judgement:
-    value = getattr(comparison.figures, condition.metric)
+    value = value_of(comparison, condition.metric)
     if value is None:
         raise BadExpression(
             f"{condition}: {condition.metric} has no value for {comparison.reference} vs {comparison.candidate}; "
             "choose another metric"
         )
     return Judgement(comparison, condition, value, bool(OPERATORS[condition.sign](value, condition.limit)))
+
+
+def value_of(comparison: Comparison, metric: str) -> float | None:
+    """A figure by its name; of the user's own numbers the candidate's, or ``NAME_difference`` from the reference's.
+
+    Raises:
+        BadExpression: no such name; the message lists them.
+    """
+    if metric in METRICS:
+        return cast("float | None", getattr(comparison.figures, metric))
+    own = {each.name: each.candidate for each in comparison.own}
+    own |= {f"{each.name}_difference": each.difference for each in comparison.own}
+    if metric not in own:
+        raise BadExpression(f"no metric {metric!r}; there are {', '.join((*METRICS, *own))}")
+    return own[metric]
 
 
 def reasons(comparison: Comparison, conditions: tuple[Condition, ...]) -> tuple[str, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from quantdiff.compare.comparison import TOLERANCE, Comparison, Counts, count, settle
 from quantdiff.compare.evidence import Evidence
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.metrics import right_decisions
+from quantdiff.compare.own_metric import Metric, own_scores
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array
 from quantdiff.shown import Shown
@@ -71,17 +72,25 @@ class Part:
 
 
 def part_of(
-    references: Sequence[Trace], candidates: Sequence[Trace], labels: Array | None, tolerance: float = TOLERANCE
+    references: Sequence[Trace],
+    candidates: Sequence[Trace],
+    labels: Array | None,
+    tolerance: float = TOLERANCE,
+    metric: Metric | None = None,
 ) -> Part:
     """Every reference against every candidate, and, with two references, those against each other first.
 
     Raises:
         NotComparable: outputs that do not fit each other, or hold NaN or infinity.
+        BadMetric: the user's own fails.
     """
     grids = candidates[0] if candidates else None
     first = [count(references[0], other, tolerance, grids) for other in references[1:]]
     rest = [count(reference, candidate, tolerance) for reference in references for candidate in candidates]
-    traces, counts = (*references, *candidates), (*first, *rest)
+    own = own_scores(metric, references[0], references[1:], labels)
+    own += [each for reference in references for each in own_scores(metric, reference, candidates, labels)]
+    traces = (*references, *candidates)
+    counts = tuple(replace(each, own=said) for each, said in zip((*first, *rest), own, strict=True))
     notes = [note for trace in traces for note in trace.notes] + [note for each in counts for note in each.notes]
     return Part(
         samples=len(traces[0].outputs[0].array),
@@ -140,13 +149,14 @@ def hold_together(
     candidates: tuple[Trace, ...],
     labels: Array | None,
     tolerance: float = TOLERANCE,
+    metric: Metric | None = None,
 ) -> Outcome:
     """Compare every reference with every candidate, and, with two references, those with each other first.
 
     Raises:
         NotComparable: outputs that do not fit each other, or hold NaN or infinity.
     """
-    return outcome_of(part_of(references, candidates, labels, tolerance))
+    return outcome_of(part_of(references, candidates, labels, tolerance, metric))
 
 
 def outcome_of(whole: Part) -> Outcome:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quantdiff.graph import Model
+from quantdiff.graph import Model, Operator
 from quantdiff.ladder.attribution import Attribution, named
 from quantdiff.ladder.findings import Advice, Quality
 from quantdiff.ladder.frontier import Move, beside
@@ -133,11 +133,12 @@ def _tried(trial: Trial, attribution: Attribution, move: Move) -> Iterator[tuple
     if move.mechanism in (CLIPPING, STEPS, RANGES, INPUT):
         met = attribution.met.get(move.tensor)
         held = trial.switches.file.grids[move.tensor]
-        yield f"{name}: its output in int16", trial.quality(_on(trial, move.tensor, _wide(met or held.ends, INT16)))
+        yield f"{name}: its output in int16", trial.quality(_on(trial, move.tensor, wide(met or held.ends)))
         if met is not None and move.mechanism != STEPS:
-            yield f"{name}: range from this data", trial.quality(_on(trial, move.tensor, _from_data(met, held)))
-    if move.mechanism == WEIGHTS and (finer := _per_channel(trial, move)) is not None:
-        yield f"{name}: a scale per channel", trial.quality(finer)
+            yield f"{name}: range from this data", trial.quality(_on(trial, move.tensor, from_data(met, held)))
+    maker = trial.switches.file.graph.producer(move.tensor)
+    if move.mechanism == WEIGHTS and maker is not None and (finer := per_channel(trial.switches, maker)):
+        yield f"{name}: a scale per channel", trial.quality(replace(trial.filed, constants=finer))
 
 
 def _without(trial: Trial, move: Move) -> Setting | None:
@@ -159,13 +160,13 @@ def _on(trial: Trial, tensor: int, grid: Grid) -> Setting:
     return replace(trial.filed, grids={tensor: grid})
 
 
-def _wide(ends: tuple[float, float], largest: int) -> Grid:
+def wide(ends: tuple[float, float]) -> Grid:
     """A symmetric grid of 16 bits that holds both ends."""
-    scale = max(abs(end) for end in ends) / largest or 1.0
-    return Grid(scale, 0, -largest - 1, largest)
+    scale = max(abs(end) for end in ends) / INT16 or 1.0
+    return Grid(scale, 0, -INT16 - 1, INT16)
 
 
-def _from_data(met: tuple[float, float], held: Grid) -> Grid:
+def from_data(met: tuple[float, float], held: Grid) -> Grid:
     """A grid with as many integers as the file's, from the smallest to the largest value met, 0 on it."""
     low, high = min(met[0], 0.0), max(met[1], 0.0)
     scale = (high - low) / (held.high - held.low) or 1.0
@@ -173,27 +174,25 @@ def _from_data(met: tuple[float, float], held: Grid) -> Grid:
     return Grid(scale, int(np.clip(zero_point, held.low, held.high)), held.low, held.high, held.single)
 
 
-def _per_channel(trial: Trial, move: Move) -> Setting | None:
-    """The kernel with a scale for each output channel, where it has one for all of them."""
-    found = trial.switches
-    operator = found.file.graph.producer(move.tensor)
-    for tensor in operator.inputs if operator is not None else ():
+def per_channel(found: Switches, operator: Operator) -> dict[int, Array]:
+    """A kernel with a scale for each output channel, where it has one for all of them."""
+    for tensor in operator.inputs:
         match, quant = found.matches.get(tensor), found.file.graph.tensors[tensor].quant if tensor >= 0 else None
         if match is None or match.value is None or tensor in found.biases or quant is None or len(quant.scale) != 1:
             continue
         value = match.value
-        axis = value.ndim - 1 if operator is not None and operator.op == "DEPTHWISE_CONV_2D" else 0
+        axis = value.ndim - 1 if operator.op == "DEPTHWISE_CONV_2D" else 0
         others = tuple(k for k in range(value.ndim) if k != axis)
         scale = np.maximum(np.abs(value).max(axis=others, keepdims=True) / 127, 1e-30)
-        return replace(trial.filed, constants={tensor: np.rint(value / scale) * scale})
-    return None
+        return {tensor: np.rint(value / scale) * scale}
+    return {}
 
 
 def _elsewhere(trial: Trial) -> Iterator[Advice]:
     """The file on other runtimes, all in the simulator."""
     model: Model = trial.switches.model
     found = {}
-    for each in Runtime:
+    for each in (trial.runtime or Runtime.REFERENCE).neighbours:
         chain = simulate(model.main, inputs_of(model, trial.rows), each, model.subgraphs)
         if not chain.missing:
             found[each] = trial.of_stored(trial.grids.of_file(model.main, chain.values))

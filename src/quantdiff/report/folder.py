@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -64,8 +65,10 @@ def staged(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def staged_file(path: Path) -> Iterator[Path]:
-    """A file to write, with the suffix of ``path``; it stands there as a whole when the block ends. A link is followed.
+def written(path: Path) -> Iterator[Path]:
+    """A file to write to; it stands at ``path`` when the block ends without an error, and not before.
+
+    A link is followed.
 
     Raises:
         CannotWrite: ``path`` is a folder or a device, or the system refuses.
@@ -73,7 +76,7 @@ def staged_file(path: Path) -> Iterator[Path]:
     try:
         file = destination(path)
     except OSError as error:
-        raise CannotWrite(f"{path}: {error.strerror}; give the name of a file") from error
+        raise CannotWrite(f"{path}: {error.strerror}; it needs the name of a file") from error
     with staged(file.parent) as folder:
         yield folder / file.name
 
@@ -90,7 +93,7 @@ def _cannot_write(path: object, error: Exception) -> CannotWrite:
     return CannotWrite(f"{path}: cannot be written ({reason}); choose another --out, or make room there")
 
 
-def save_batch(path: Path, batch: Batch) -> None:
+def save_batch(path: Path | BinaryIO, batch: Batch) -> None:
     """Samples and labels as ``.npz``; not compressed, which would take longer than the comparison."""
     labels = {} if batch.labels is None else {"y": batch.labels}
     np.savez(path, allow_pickle=False, **dict(batch.arrays), **labels)

@@ -18,9 +18,10 @@ from quantdiff.load.written import unpacked
 from quantdiff.quant import INTEGER_RANGE, Array, dequantize, quantize
 from quantdiff.run.child import TIMEOUT, RuntimeProcess
 from quantdiff.run.data_sources import load_data
+from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.random_input import SAMPLES, random_inputs, samples_for
-from quantdiff.run.runtimes import check_installed, rules_of
+from quantdiff.run.runtimes import check_installed
 from quantdiff.run.shared_memory import block_of
 from quantdiff.run.tflite import inputs_of
 
@@ -76,7 +77,8 @@ def load_and_extract(
     else:
         batch = load_data(data, path)
         inputs, source = [array[:count] for array in inputs_of(model, batch)], batch.source
-    seen = read_everything(model, inputs, rules_of(runtime), timeout)
+    with started(runtime, timeout) as runner:
+        seen = read_everything(model, inputs, runner)
     made = extract(unpacked(path.read_bytes()), part)
     given, expected = (recorded(graph, ends, seen, runtime) for ends in (part.inputs, part.outputs))
     part_model = read_model(memoryview(made))

@@ -22,11 +22,11 @@ ELEMENTS_AT_MOST = 2**25
 """Inputs and activations of all samples together, so that a large model is verified on fewer."""
 
 
-def samples_for(graph: Graph, wanted: int = SAMPLES) -> int:
-    """How many samples keep the activations of a run within bounds."""
+def samples_for(graph: Graph, wanted: int = SAMPLES, elements: int = ELEMENTS_AT_MOST) -> int:
+    """How many samples keep the inputs and activations of a run within so many elements."""
     made = sum(math.prod(graph.tensors[i].shape) for operator in graph.operators for i in operator.outputs)
     made += sum(math.prod(graph.tensors[i].shape) for i in graph.inputs)
-    return max(1, min(wanted, ELEMENTS_AT_MOST // max(1, made)))
+    return max(1, min(wanted, elements // max(1, made)))
 
 
 def random_inputs(graph: Graph, samples: int, seed: int = SEED) -> list[Array]:

@@ -15,8 +15,8 @@ from quantdiff.errors import BadExpression, NotComparable, QuantdiffError, Runti
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.runtimes import rules_of
+from quantdiff.run.in_process import started
+from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import inputs_of, trace_tflite
 from quantdiff.trace import Trace
 
@@ -46,13 +46,13 @@ class Children:
 
     def __init__(self, runtimes: Sequence[str], timeout: float) -> None:
         self._runtimes, self._timeout = runtimes, timeout
-        self._alive: list[RuntimeProcess] = []
+        self._alive: list[Runner] = []
 
     @contextmanager
-    def taken(self) -> Iterator[list[RuntimeProcess]]:
+    def taken(self) -> Iterator[list[Runner]]:
         """The children; after a failure others."""
         if not self._alive:
-            self._alive = [RuntimeProcess(name, timeout=self._timeout, reused=True) for name in self._runtimes]
+            self._alive = [started(name, self._timeout, reused=True) for name in self._runtimes]
         try:
             yield self._alive
         except RuntimeFailed:
@@ -137,7 +137,7 @@ class Crash:
         """The signal, or that it hangs."""
         model = load_tflite(folder / MODEL)
         try:
-            with RuntimeProcess(self.runtime, timeout=self.timeout) as process:
+            with started(self.runtime, self.timeout) as process:
                 trace_tflite(model, batch, process)
         except (RuntimeCrashed, RuntimeHung) as error:
             return str(error).removeprefix(f"{self.runtime} on {MODEL} ").partition(";")[0]
@@ -163,8 +163,8 @@ class Unexpected:
 
     def shows(self, folder: Path, batch: Batch) -> str:
         """How many elements differ."""
-        model, rules = load_tflite(folder / MODEL), rules_of(self.runtime)
-        verdict = verify(model, inputs_of(model, batch), [rules], self.timeout)[rules]
+        model = load_tflite(folder / MODEL)
+        verdict = verify(model, inputs_of(model, batch), [self.runtime], self.timeout)[self.runtime]
         if verdict.status != DIFFERS:
             return ""
         wrong, count = verdict.mismatches or verdict.chain_mismatches, verdict.count

@@ -7,26 +7,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
-from quantdiff.report.text.outcome import in_steps, in_units
+from quantdiff.report.text.outcome import NO_VALUE, in_steps, in_units
 
 
 def comparisons_section(comparisons: Sequence[Comparison], accuracy: Mapping[str, float]) -> Section:
     """A column a comparison, a row a figure; of several outputs each has a column too."""
-    columns = [(f"{c.reference} → {c.candidate}", c.figures) for c in comparisons]
+    columns = [(f"{c.reference} → {c.candidate}", c.figures, _own(c)) for c in comparisons]
     columns += [
-        (f"{c.reference} → {c.candidate}, output {output.candidate}", output.figures)
+        (f"{c.reference} → {c.candidate}, output {output.candidate}", output.figures, {})
         for c in comparisons
         for output in c.outputs
         if len(c.outputs) > 1
     ]
-    named = [dict(_rows(figures)) for _, figures in columns]
-    rows = tuple((Cell(name), *(Cell(each[name]) for each in named)) for name in (named[0] if named else ()))
+    named = [{**dict(_rows(figures)), **own} for _, figures, own in columns]
+    rows = tuple(
+        (Cell(name), *(Cell(each.get(name, NO_VALUE)) for each in named)) for name in (named[0] if named else ())
+    )
     table = Table(
-        "figures-table", "Figures of every comparison", ("", *(name for name, _ in columns)), rows, sorts=False
+        "figures-table", "Figures of every comparison", ("", *(name for name, *_ in columns)), rows, sorts=False
     )
     tolerance = comparisons[0].tolerance if comparisons else None
     html = render("comparisons.html", table=table, accuracy=accuracy, tolerance=tolerance)
     return Section("figures", "Figures", html)
+
+
+def _own(comparison: Comparison) -> dict[str, str]:
+    """The user's own numbers: both sides and their difference."""
+    return {own.name: f"{own.reference:.6g} → {own.candidate:.6g} ({own.difference:+.4g})" for own in comparison.own}
 
 
 def _rows(figures: Figures) -> Iterator[tuple[str, str]]:

@@ -35,6 +35,11 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "tolerance": comparison.tolerance,
         **asdict(comparison.figures),
     }
+    if comparison.own:
+        document["metric"] = {
+            each.name: {"reference": each.reference, "candidate": each.candidate, "difference": each.difference}
+            for each in comparison.own
+        }
     if len(comparison.outputs) > 1:
         document["outputs"] = [
             {"reference": output.reference, "candidate": output.candidate, **asdict(output.figures)}

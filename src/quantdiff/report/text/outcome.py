@@ -9,6 +9,7 @@ from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.compare.outcome import Outcome
+from quantdiff.compare.own_metric import OwnFigure
 from quantdiff.report.text.layers import print_layers
 from quantdiff.report.text.terminal import Terminal
 
@@ -24,6 +25,8 @@ def print_outcome(outcome: Outcome, console: Terminal) -> None:
     for comparison in outcome.comparisons:
         console.print(_title(comparison, outcome.made_by))
         console.print(_block(comparison.figures))
+        for own in comparison.own:
+            console.print(Text(own_line(own)))
         for output in comparison.outputs if len(comparison.outputs) > 1 else ():
             console.print(_line(f"  output {output.candidate}", output.figures))
     for report in outcome.layers:
@@ -60,6 +63,13 @@ def _block(figures: Figures) -> Table:
     for left, right in zip(in_units(figures), in_steps(figures), strict=True):
         table.add_row(*left, *right)
     return table
+
+
+def own_line(own: OwnFigure) -> str:
+    """``accuracy: 0.981 in the reference, 0.979 in the candidate: -0.002``."""
+    return (
+        f"{own.name}: {own.reference:.6g} in the reference, {own.candidate:.6g} in the candidate: {own.difference:+.4g}"
+    )
 
 
 def in_units(figures: Figures) -> Iterator[tuple[str, str]]:

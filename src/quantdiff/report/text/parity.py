@@ -38,6 +38,8 @@ def _lines(parity: Parity) -> Iterator[str]:
 def broken_text(judgement: Judgement) -> str:
     """``max_steps is 3, at most 1 allowed: 2 beyond``."""
     condition = judgement.condition
+    if condition.sign not in ALLOWED:
+        return f"{judgement.says}: {condition}"
     return f"{judgement.says}, {ALLOWED[condition.sign]} {condition.limit:g} allowed: {judgement.beyond:g} beyond"
 
 

@@ -1,0 +1,109 @@
+"""The advice for a file: what each choice would do, ranked, and the set of them that is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from quantdiff.compare.comparison import Comparison
+from quantdiff.compare.conditions import Condition
+from quantdiff.ladder.advice.bench import Bench, noise
+from quantdiff.ladder.advice.choices import Choice, choices_of
+from quantdiff.ladder.advice.observed import met_of, observe, promising, shifts_of
+from quantdiff.ladder.advice.search import Tried, holds, smallest
+from quantdiff.progress import Progress
+from quantdiff.shown import Shown
+
+MOST = 60
+"""Choices that are measured; those that promise most where they stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advised(Shown):
+    """What was found so far.
+
+    Attributes:
+        now: the file itself, on the runtime, beside the reference.
+        plain: the same, predicted as the choices are: what their gains are counted from.
+        alone: every choice by itself, predicted, the best first.
+        chosen: the set that is enough, else the best one, predicted; None before one was tried.
+        until: what was asked of it.
+        proven: what is known of the set's size.
+        considered: how many choices there were, of which ``alone`` were measured.
+        complete: False where it was broken off.
+        measured: the file that was written, on the runtime; None where none was.
+        files: what was written, by what it is.
+        notes: what else is to be known.
+        made_by: how the figures came about.
+        artifacts: models and data.
+    """
+
+    now: Comparison
+    plain: Comparison
+    alone: tuple[Tried, ...] = ()
+    chosen: Tried | None = None
+    until: tuple[Condition, ...] = ()
+    proven: str = ""
+    considered: int = 0
+    complete: bool = False
+    measured: Comparison | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def met(self) -> bool:
+        """Whether what was asked is predicted to hold."""
+        return self.chosen is not None and holds(self.chosen.then, self.until)
+
+
+def advised(
+    bench: Bench, until: Sequence[Condition], kinds: Sequence[str], progress: Progress, *, choose: bool
+) -> Iterator[Advised]:
+    """Better and better advice; whoever stops listening has the best so far.
+
+    ``kinds``: those of the choices that may be made. ``choose``: a set is wanted even where nothing is asked of it.
+
+    Raises:
+        BadExpression: a metric has no value here.
+        BadModel: the file cannot be written in floats.
+        RuntimeFailed: a runtime does not run it.
+    """
+    now = bench.compared(bench.candidate)
+    holds(now, until)  # refuses what has no value, before anything is tried
+    found = Advised(now, bench.of(()), until=tuple(until))
+    yield found
+    seen = observe(bench.switches, bench.readings(), len(bench.batch))
+    met = met_of(seen)
+    every = [c for c in choices_of(bench.switches, met, shifts_of(bench.switches, seen)) if c.kind in kinds]
+    chosen = promising(bench.switches, every, met, MOST)
+    found = replace(found, considered=len(every))
+    for done, choice in enumerate(chosen, start=1):
+        found = replace(found, alone=_ranked((*found.alone, Tried((choice,), bench.of([choice])))))
+        progress("choices", done, len(chosen))
+        yield found
+    if until or choose:
+        yield from _chosen(bench, found, [c for c in every if not any(c is each for each in chosen)], progress)
+        return
+    yield replace(found, complete=True)
+
+
+def _chosen(bench: Bench, found: Advised, others: Sequence[Choice], progress: Progress) -> Iterator[Advised]:
+    asked = 0
+
+    def measure(choices: Sequence[Choice]) -> Comparison:
+        nonlocal asked
+        asked += 1
+        progress("sets", asked, 0)
+        return bench.of(choices)
+
+    for best, proven in smallest(measure, (found.now, found.plain), found.alone, others, found.until):
+        found = replace(found, chosen=best, proven=proven)
+        yield found
+    yield replace(found, complete=True)
+
+
+def _ranked(tried: Sequence[Tried]) -> tuple[Tried, ...]:
+    return tuple(sorted(tried, key=lambda each: noise(each.then)))

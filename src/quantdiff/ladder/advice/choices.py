@@ -1,0 +1,203 @@
+"""What can be kept finer, one choice a value, and the plan of a file with several of them made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from quantdiff.graph import Operator
+from quantdiff.ladder.cures import from_data, per_channel, wide
+from quantdiff.ladder.real_graph import Grid
+from quantdiff.ladder.switches import Switches
+from quantdiff.ops import RECODES, traits
+from quantdiff.quant import Array
+
+FLOAT, INT16, INT8, CHANNELS, RANGE, BIAS = "float", "int16", "int8", "per-channel", "range", "bias"
+LEVELS = (FLOAT, INT16, INT8)
+"""From fine to coarse."""
+IN_A_RECIPE, IN_A_DENYLIST, IN_THE_FILE = (FLOAT, INT16, CHANNELS), (FLOAT,), (RANGE, BIAS)
+"""The kinds that a recipe of a quantizer, the denylist of TensorFlow's converter and the file itself can take."""
+INPUT, OUTPUT = -1, -2
+"""Where an operator is meant: what hands an input in, and what takes an output."""
+FIXED = ("SOFTMAX", "LOGISTIC", "TANH", "LOG_SOFTMAX", "L2_NORMALIZATION")
+"""Ops whose output has the grid that TFLite's kernels expect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What the reference's values reach at a tensor on this data: ends, and some of them for percentiles."""
+
+    low: float
+    high: float
+    some: Array = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One change. ``operators`` compute in float or int16; ``grids`` and ``constants`` take the place of the file's.
+
+    ``at`` is the tensor or the operator's output that it is named after, ``where`` that name; ``change`` says what is
+    done there.
+    """
+
+    kind: str
+    change: str
+    where: str
+    at: int
+    operators: frozenset[int] = frozenset()
+    grids: Mapping[int, Grid] = field(default_factory=dict, compare=False, repr=False)
+    constants: Mapping[int, Array] = field(default_factory=dict, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.change}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A file's graph as floats between grids: which constants and grids it has, which operators are ``finer``.
+
+    What an operator reads is as coarse as the coarser of the two, the one that made it and the one that reads it:
+    converters put the step from one to the other between them. ``own`` are grids that a tensor is put on at once.
+    """
+
+    switches: Switches
+    constants: Mapping[int, Array] = field(default_factory=dict)
+    grids: Mapping[int, Grid] = field(default_factory=dict)
+    finer: Mapping[int, str] = field(default_factory=dict)
+    own: Mapping[int, Grid] = field(default_factory=dict)
+
+    def grid(self, tensor: int, reader: int) -> Grid | None:
+        """The grid on which an operator reads a tensor; None for floats, and for what lies on it already."""
+        file = self.switches.file
+        if tensor not in self.grids:
+            return None
+        maker = file.graph.producer(tensor)
+        levels = self.level(INPUT if maker is None else maker.index), self.level(reader)
+        if tensor in file.copies and levels[0] == INT8:
+            return None
+        coarser = max(levels, key=LEVELS.index)
+        return {FLOAT: None, INT16: wide(self.grids[tensor].ends), INT8: self.grids[tensor]}[coarser]
+
+    def level(self, operator: int) -> str:
+        """How fine an operator computes; one that restates floats as integers, or back, is as fine as its neighbour."""
+        if operator >= 0 and self.switches.file.graph.operators[operator].op in RECODES:
+            return FLOAT
+        return self.finer.get(operator, INT8)
+
+
+def rewritten(switches: Switches) -> Plan:
+    """The file's graph in the reference's arithmetic."""
+    setting = switches.rewritten
+    return Plan(switches, setting.constants, own=setting.own)
+
+
+def made(switches: Switches, choices: Sequence[Choice], ends: AbstractSet[int] = frozenset()) -> Plan:
+    """The file with several choices made; ``ends`` (``INPUT``, ``OUTPUT``) are in float whatever is chosen."""
+    finer = dict.fromkeys((i for c in choices if c.kind == INT16 for i in c.operators), INT16)
+    finer |= dict.fromkeys((*(i for c in choices if c.kind == FLOAT for i in c.operators), *ends), FLOAT)
+    constants = {i: v for c in choices for i, v in c.constants.items()}
+    for operator in switches.file.operators:
+        if operator.index in finer:
+            constants |= dict(_own(switches, operator, weights=finer[operator.index] == FLOAT))
+    grids = {i: g for c in choices for i, g in c.grids.items()}
+    tied = {copy: g for i, g in grids.items() for copy in copies_of(switches, i)}
+    return Plan(switches, constants, {**switches.file.grids, **tied}, finer)
+
+
+def copies_of(switches: Switches, tensor: int) -> Iterator[int]:
+    """A tensor and those that copy it, however far."""
+    yield tensor
+    for reader in switches.file.graph.readers(tensor):
+        for copy in reader.outputs:
+            if copy in switches.file.copies:
+                yield from copies_of(switches, copy)
+
+
+def users(switches: Switches, tensor: int) -> frozenset[int]:
+    """The operators that must be finer so that a tensor can be: its producer and, through copies, its readers."""
+    graph, found = switches.file.graph, set[int]()
+    maker = graph.producer(tensor)
+    found.add(INPUT if maker is None else maker.index)
+    for at in copies_of(switches, tensor):
+        found |= {OUTPUT} if graph.is_output(at) else set()
+        found |= {reader.index for reader in graph.readers(at)}
+    return frozenset(i for i in found if i < 0 or graph.operators[i].op not in RECODES)
+
+
+def _own(switches: Switches, operator: Operator, *, weights: bool) -> Iterator[tuple[int, Array]]:
+    """The reference's constants of an operator; without ``weights`` its bias alone, which int16 stores in int64."""
+    for tensor in operator.inputs:
+        match = switches.matches.get(tensor)
+        if match is not None and match.value is not None and (weights or tensor in switches.biases):
+            yield tensor, match.value
+
+
+def choices_of(switches: Switches, met: Mapping[int, Met], shifts: Mapping[int, Array]) -> list[Choice]:
+    """Everything that may be changed, in the file's order.
+
+    ``met``: by tensor what the reference's values reach. ``shifts``: by bias what corrects it, in real units.
+    """
+    found, file = list[Choice](), switches.file
+    for tensor in sorted(file.varying):
+        around, name = users(switches, tensor), switches.layer_of(tensor)
+        found += [Choice(kind, _words(kind), name, tensor, around) for kind in (FLOAT, INT16)]
+        found += _ranges(switches, tensor, met.get(tensor), name)
+    for operator in file.operators:
+        own = dict(_own(switches, operator, weights=True))
+        if own:
+            at = operator.outputs[0]
+            name = switches.layer_of(at)
+            found.append(Choice(FLOAT, "its weights in float", name, at, frozenset({operator.index})))
+            if finer := per_channel(switches, operator):
+                found.append(Choice(CHANNELS, "a scale per channel", name, at, frozenset({operator.index}), {}, finer))
+    for bias, shift in shifts.items():
+        (reader, *_) = file.graph.readers(bias)
+        corrected = {bias: corrected_bias(switches, bias, shift)}
+        found.append(
+            Choice(BIAS, "bias corrected", switches.layer_of(reader.outputs[0]), reader.outputs[0], constants=corrected)
+        )
+    if len(shifts) > 1:
+        together = {bias: corrected_bias(switches, bias, shift) for bias, shift in shifts.items()}
+        found.append(Choice(BIAS, "all of them corrected", "biases", -1, constants=together))
+    return found
+
+
+def corrected_bias(switches: Switches, bias: int, shift: Array) -> Array:
+    """A bias with something added, on its own int32 grid, in real units."""
+    tensor = switches.file.graph.tensors[bias]
+    assert tensor.quant is not None
+    scale = np.asarray(tensor.quant.scale, np.float64)
+    return np.asarray(np.rint((switches.file.constants[bias] + shift) / scale) * scale)
+
+
+def _words(kind: str) -> str:
+    return "in float" if kind == FLOAT else "in int16"
+
+
+def _ranges(switches: Switches, tensor: int, met: Met | None, name: str) -> Iterator[Choice]:
+    """Other ranges, where the file can hold them: no kernel expects this one, and it is not joined with others."""
+    graph, held = switches.file.graph, switches.file.grids[tensor]
+    maker = graph.producer(tensor)
+    tied = [op for i in users(switches, tensor) if i >= 0 and traits((op := graph.operators[i]).op).joins]
+    if met is None or tied or (maker is not None and maker.op in FIXED):
+        return
+    for words, ends in candidates(met, held):
+        grid = from_data(ends, held)
+        if not grid.same(held):
+            yield Choice(RANGE, f"range {words}", name, tensor, grids={tensor: grid})
+
+
+def candidates(met: Met, held: Grid) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Ranges of this data: from the smallest to the largest value, without 0.1 % at each end, and the nearest one."""
+    yield "min/max of this data", (met.low, met.high)
+    low, high = (float(each) for each in np.quantile(met.some, [0.001, 0.999]))
+    yield "percentiles 0.1 … 99.9", (low, high)
+    shrunk = [(part * met.low, part * met.high) for part in np.linspace(1, 0.2, 41)]
+    yield "nearest to this data (MSE)", min(shrunk, key=lambda ends: _squared(met.some, from_data(ends, held)))
+
+
+def _squared(values: Array, grid: Grid) -> float:
+    return float(np.square(grid.clipped(grid.rounded(values)) - values).sum())

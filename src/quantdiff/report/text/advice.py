@@ -1,0 +1,95 @@
+"""Advice → text for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from rich.table import Table
+from rich.text import Text
+
+from quantdiff.compare.comparison import Comparison
+from quantdiff.ladder.advice.advised import Advised
+from quantdiff.report.plain import cropped, short
+from quantdiff.report.text.outcome import NO_VALUE
+from quantdiff.report.text.terminal import Terminal
+
+SHOWN = 15
+"""Choices in the table; JSON has them all."""
+NAME_AT_MOST = 32
+"""Characters of a name in the table: its end, which tells it from its neighbours."""
+
+
+def print_advice(found: Advised, console: Terminal) -> None:
+    """Print the file's own figures, the choices by what they buy, and the set that is enough."""
+    for note in found.notes:
+        console.print(Text(note, style="yellow"), soft_wrap=True)
+    console.print(Text(f"the file on {found.now.candidate}: {_quality(found.now)}\n"), soft_wrap=True)
+    console.print(_table(found))
+    for line in _lines(found):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _table(found: Advised) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("one change", overflow="fold")
+    own = [each.name for each in found.now.own]
+    for title in ("SQNR", "gain", "differ", "same top-1", *own):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_row(Text("none: the file as it is"), *_cells(found.plain, found.plain))
+    for each in found.alone[:SHOWN]:
+        (choice,) = each.choices
+        table.add_row(
+            Text(f"{cropped(short(choice.where), NAME_AT_MOST)}: {choice.change}"), *_cells(each.then, found.plain)
+        )
+    return table
+
+
+def _cells(then: Comparison, now: Comparison) -> Iterator[str]:
+    figures, gain = then.figures, then.figures.sqnr_db - now.figures.sqnr_db
+    yield f"{figures.sqnr_db:.2f} dB"
+    yield NO_VALUE if then is now else f"{gain:+.2f}"
+    yield NO_VALUE if figures.differing is None else f"{figures.differing / figures.count:.1%}"
+    yield NO_VALUE if figures.top1_agreement is None else f"{figures.top1_agreement:.2%}"
+    yield from (f"{own.candidate:.5g}" for own in then.own)
+
+
+def _lines(found: Advised) -> Iterator[str]:
+    yield ""
+    if len(found.alone) > SHOWN:
+        yield f"… and {len(found.alone) - SHOWN} more: --json lists them"
+    if found.considered > len(found.alone):
+        why = "those that promise most where they stand" if found.complete else "broken off"
+        yield f"{len(found.alone)} of {found.considered} possible changes were measured: {why}"
+    if found.chosen is not None:
+        yield from _chosen(found)
+    for what, path in found.files.items():
+        yield f"{what}: {path}"
+    if not found.complete:
+        yield "broken off: this is the best so far, and no file was written"
+
+
+def _chosen(found: Advised) -> Iterator[str]:
+    assert found.chosen is not None
+    asked = " and ".join(map(str, found.until))
+    count = len(found.chosen.choices)
+    changes = f"{count} change" + "s" * (count != 1)
+    if asked:
+        says = "is met by" if found.met else "is not met; nearest:"
+        yield f"{asked} {says} {changes}" + (f" ({found.proven})" if found.proven else "")
+    elif count:
+        yield f"what helps, taken together: {changes}"
+    for kind, some in groupby(sorted(found.chosen.choices, key=lambda c: c.change), key=lambda c: c.change):
+        yield f"  {kind}: {', '.join(short(choice.where) for choice in some)}"
+    yield f"predicted {_quality(found.chosen.then)}"
+    if found.measured is not None:
+        yield f"measured  {_quality(found.measured)} on {found.measured.candidate}"
+        yield f"before    {_quality(found.now)}"
+
+
+def _quality(comparison: Comparison) -> str:
+    figures = comparison.figures
+    parts = [f"SQNR {figures.sqnr_db:.2f} dB"]
+    parts += [] if figures.differing is None else [f"{figures.differing:,} of {figures.count:,} differ"]
+    parts += [] if figures.top1_agreement is None else [f"same top-1 {figures.top1_agreement:.2%}"]
+    return ", ".join([*parts, *(f"{own.name} {own.candidate:.5g}" for own in comparison.own)])
