@@ -118,7 +118,7 @@ def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -
     check_related(found)
     ends = (
         frozenset((INPUT, OUTPUT)) if wanted.denylist is not None else frozenset[int]()
-    )  # as its debugger leaves them
+    )  # so the debugger leaves them
     own, metric = trace_tflite(model, batch, process), metric_of(settings.metric)
     with scratch() as folder:
         yield Bench(

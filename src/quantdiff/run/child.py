@@ -116,8 +116,10 @@ class RuntimeProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def load(self, model: Path, *, batch: bool = True, content: Block | None = None) -> None:
+    def load(self, model: Path, *, batch: bool = True, content: Block | None = None, keep: bool = False) -> None:
         """Load a model; ``batch`` False runs it sample by sample whatever it allows.
+
+        ``keep``: in the child that ran the model before, for what is tried hundreds of times and measured again after.
 
         ``content`` is what counts where it is not the file's, whose name alone is used then. ``delegated`` says
         afterwards which parts of the graph a delegate runs: input and output tensors of each.
@@ -126,7 +128,7 @@ class RuntimeProcess:
             RuntimeFailed: the runtime refuses the model, crashes or hangs over it, or there is none of that name.
         """
         runtime = {"adapter": entry_of(self.runtime).adapter, "runtime": self.runtime}
-        if self.model:
+        if self.model and not keep:
             self.talk.process.close()
             self._start()
         self.model = model.name

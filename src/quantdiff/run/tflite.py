@@ -25,9 +25,14 @@ NEVER_BATCHED = ("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "CUSTOM")
 
 
 def trace_tflite(
-    model: Model, batch: Batch, process: RuntimeProcess, on_progress: Callable[[int], None] = lambda done: None
+    model: Model,
+    batch: Batch,
+    process: RuntimeProcess,
+    on_progress: Callable[[int], None] = lambda done: None,
+    *,
+    keep: bool = False,
 ) -> Trace:
-    """Outputs of ``model`` for ``batch`` on the runtime of ``process``.
+    """Outputs of ``model`` for ``batch`` on the runtime of ``process``; ``keep`` as in ``RuntimeProcess.load``.
 
     Raises:
         BadData: the data do not fit the model's inputs.
@@ -35,7 +40,7 @@ def trace_tflite(
     """
     graph, names = model.main, _signature_names(model)
     assert model.path is not None
-    loaded = Loaded(process, model.path, batch=may_batch(graph))
+    loaded = Loaded(process, model.path, batch=may_batch(graph), keep=keep)
     arrays, batched = _stream(loaded, model, bound_inputs(model, batch), on_progress)
     values = tuple(_value(graph, i, names, array) for i, array in zip(graph.outputs, arrays, strict=True))
     return Trace(f"tflite:{process.runtime}", values, ran_alone(process.runtime, batched, len(batch)))
@@ -108,9 +113,11 @@ def _by_invocation(array: Array, tensor: Tensor, model: str) -> Array:
 class Loaded:
     """A file, or ``content`` under its name, in a child: in batches if ``batch`` allows it and none has crashed."""
 
-    def __init__(self, process: RuntimeProcess, path: Path, *, batch: bool, content: Block | None = None) -> None:
+    def __init__(
+        self, process: RuntimeProcess, path: Path, *, batch: bool, content: Block | None = None, keep: bool = False
+    ) -> None:
         self.process, self._path, self._batch, self._ready = process, path, batch, False
-        self._content = content
+        self._content, self._keep = content, keep
 
     def ask(self, question: Callable[[], T]) -> T:
         """What the child answers; the file is loaded when it is first asked.
@@ -120,13 +127,13 @@ class Loaded:
         """
         try:
             if not self._ready:
-                self.process.load(self._path, batch=self._batch, content=self._content)
+                self.process.load(self._path, batch=self._batch, content=self._content, keep=self._keep)
                 self._ready = True
             return question()
         except RuntimeCrashed:
             if not self._batch:
                 raise
-        self._batch = self._ready = False
+        self._batch = self._ready = self._keep = False
         return self.ask(question)
 
 

@@ -51,7 +51,7 @@ class Bench:
     def of(self, choices: Sequence[Choice]) -> Comparison:
         """The outputs with some choices made, beside the reference's."""
         content = fake_quantized(self.content, made(self.switches, choices, self.ends))
-        trace = trace_tflite(self.written(content), self.batch, self.process)
+        trace = trace_tflite(self.written(content), self.batch, self.process, keep=True)
         return self.compared(replace(trace, engine="predicted"))
 
     def measured(self, content: bytes) -> Comparison:
