@@ -130,7 +130,8 @@ def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -
 def _written(bench: Bench, found: Advised, wanted: Wanted) -> Advised:
     """The files that carry the set out. A mended file is run; one that is not better is not written."""
     if found.chosen is None or not found.chosen.choices:
-        return found
+        note = (f"{wanted.out} was not written: no bias and no range makes the file better",) * (wanted.out is not None)
+        return replace(found, notes=(*found.notes, *note))
     choices, names = found.chosen.choices, names_of(bench.switches, float_file=bench.float_file)
     files, notes = dict[str, str](), list[str]()
     if wanted.recipe is not None:

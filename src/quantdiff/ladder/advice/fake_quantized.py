@@ -59,7 +59,7 @@ class _Writer:
             self._float(tensor)
             self._put(tensor)
         for mine, operator in zip(self.real.graph.operators, self.graph.operators, strict=True):
-            if mine.index in self.real.folded:
+            if mine.index in self.real.folded and self.real.constants[mine.outputs[0]].dtype.kind == "f":
                 self._constant(mine.outputs[0], self.real.constants[mine.outputs[0]])
                 continue
             given = [self._read(i, mine.index) for i in mine.inputs]

@@ -74,6 +74,9 @@ def _chosen(found: Advised) -> Iterator[str]:
     asked = " and ".join(map(str, found.until))
     count = len(found.chosen.choices)
     changes = f"{count} change" + "s" * (count != 1)
+    if asked and not count and found.met:
+        yield f"{asked} holds already: {found.proven}"
+        return
     if asked:
         says = "is met by" if found.met else "is not met; nearest:"
         yield f"{asked} {says} {changes}" + (f" ({found.proven})" if found.proven else "")
