@@ -100,7 +100,9 @@ class _Writer:
             self.moved[tensor] = self._restored(tensor, own)
 
     def _read(self, tensor: int, reader: int) -> int:
-        """What an operator reads in a tensor's place."""
+        """What an operator reads in a tensor's place; a state that it keeps is in float, too."""
+        if tensor >= 0 and self.real.graph.tensors[tensor].is_variable:
+            self._float(tensor)
         grid = self.plan.grid(tensor, reader) if tensor >= 0 else None
         return self.moved.get(tensor, tensor) if grid is None else self._restored(tensor, grid)
 
