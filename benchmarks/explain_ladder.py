@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from quantdiff.ladder import pair_ladder
+from quantdiff.ladder import attribution, pair_ladder
 from quantdiff.ladder.question import Question
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
@@ -81,9 +81,9 @@ def main(folder: Path, count: int) -> None:
 
         both()
         found = {"both models, all tensors": seconds(both)}
-        whole = pair_ladder.SAMPLES
-        for name, samples in (("ladder", 0), ("ladder and frontier", whole)):
-            pair_ladder.SAMPLES = samples
+        whole = attribution.SAMPLES, attribution.WORK
+        for name, looked_at in (("ladder", (0, 0)), ("ladder and frontier", whole)):
+            attribution.SAMPLES, attribution.WORK = looked_at
             found[name] = seconds(lambda: pair_ladder.explain_pair(question, second))
     peer = found["both models, all tensors"]
     ratios = {f"{name} / both models": round(found[name] / peer, 1) for name in list(found)[1:]}

@@ -30,7 +30,7 @@ class NoSuchTensor(QuantdiffError):
 
 
 class BadExpression(QuantdiffError):
-    """A ``--fail-on`` or ``--until`` expression that names no metric, or cannot be answered."""
+    """A ``--fail-on``, ``--until`` or ``--check`` expression that names no metric, or cannot be answered."""
 
 
 class BadMetric(QuantdiffError):
@@ -53,8 +53,24 @@ class RuntimeUnavailable(RuntimeFailed):
     """The runtime asked for is not installed here."""
 
 
+class BadConfiguration(QuantdiffError):
+    """A ``quantdiff.toml`` or ``pyproject.toml`` that says something else than how workers are started."""
+
+
+class BadProfile(QuantdiffError):
+    """A profile of a device that cannot be read, or names rules that there are not."""
+
+
+class RootNotMade(QuantdiffError):
+    """The folder with Python and LiteRT for another architecture cannot be made."""
+
+
 class NotSimulated(QuantdiffError):
     """The simulator has no rules for the runtime asked for."""
+
+
+class NoWorker(RuntimeFailed):
+    """What a command started does not talk as a worker does."""
 
 
 class RuntimeCrashed(RuntimeFailed):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 
 from quantdiff.graph import Graph, Model, Operator, Tensor, is_float
 from quantdiff.layer import Layer
@@ -61,6 +62,17 @@ class Flow:
     def by_key(self) -> dict[int, FlowValue]:
         """Key → place."""
         return {place.key: place for place in self.places}
+
+    def only(self, keys: AbstractSet[int]) -> Flow:
+        """The places of ``keys`` and the inputs; a place that is left out hands on what feeds it."""
+        behind, kept = dict[int, tuple[int, ...]](), list[FlowValue]()
+        for place in self.places:
+            feeds = tuple(dict.fromkeys(each for key in place.feeds for each in behind.get(key, ())))
+            stays = place.key in keys or place.key in self.inputs
+            behind[place.key] = (place.key,) if stays else feeds
+            if stays:
+                kept.append(replace(place, feeds=feeds))
+        return replace(self, places=tuple(kept), outputs=tuple(key for key in self.outputs if key in keys))
 
     def ancestors(self) -> dict[int, frozenset[int]]:
         """Key → all places that the place is computed from."""

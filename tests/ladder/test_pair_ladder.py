@@ -17,11 +17,13 @@ from planted_faults import kernel_changed, range_narrow
 
 from quantdiff.errors import NotComparable
 from quantdiff.ladder import orders, slices
+from quantdiff.ladder.attribution import ENOUGH, SAMPLES, WORK, Attribution
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.ladder.frontier import frontier, in_real_units
 from quantdiff.ladder.mechanisms import INPUT, MECHANISMS, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.question import Question
+from quantdiff.ladder.rungs import activations_of
 from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.ladder.switches import switches
 from quantdiff.load.tflite import load_tflite
@@ -207,7 +209,47 @@ def test_the_mean_over_all_orders_by_hand() -> None:
         for order in permutations(names):
             before = frozenset(order[: order.index(name)])
             gains.append(power[before | {name}] - power[before])
-        assert orders.mean_gain(power, name, names) == pytest.approx(np.mean(gains), abs=1e-12)
+        found = orders.Orders(names, power, {some: len(some) for some in power})
+        assert found.mean_gain(name) == pytest.approx(np.mean(gains), abs=1e-12)
+
+
+def test_what_comes_right_in_any_order_by_hand() -> None:
+    """One of two suffices, so whoever comes second finds nothing left to do."""
+    names = (WEIGHTS, STEPS)
+    right = {frozenset(some): 5 * bool(some) for n in range(3) for some in combinations(names, n)}
+    found = orders.Orders(names, dict.fromkeys(right, 0.0), right)
+    assert [found.come_right(name) for name in names] == [(0, 5), (0, 5)]
+    both = orders.joined([found, orders.Orders((STEPS,), *[{frozenset(): 0, frozenset({STEPS}): 2}] * 2)])
+    assert [both.come_right(name) for name in names] == [(0, 5), (2, 7)]
+
+
+def test_the_ladders_counts_lie_between_those_of_all_orders(tmp_path: Path) -> None:
+    """With 64 samples or fewer both count the same outputs."""
+    explanation = explained(write_pair(tmp_path, dense(samples=64)))
+    between = frontier_of(explanation).come_right
+    rungs = {rung.mechanism: rung for rung in explanation.rungs}
+    before = dict(zip(MECHANISMS[1:], explanation.rungs, strict=False))
+    exchanged = [m for m in (INPUT, WEIGHTS, STEPS) if m in between]
+    assert exchanged
+    for mechanism in exchanged:
+        fewest, most = between[mechanism]
+        assert fewest <= before[mechanism].differing_after - rungs[mechanism].differing_after <= most
+    assert "in any order" in text_of(explanation)
+
+
+def test_where_outputs_seldom_differ_more_samples_are_looked_at(tmp_path: Path) -> None:
+    files = write_pair(tmp_path, dense())
+    pair = switches(load_tflite(files.candidate), load_tflite(files.reference))
+    found = Attribution(pair, (1.0,))
+    assert found.wanted(np.full(1000, 10)) == SAMPLES
+    assert found.wanted(np.zeros(40, int)) == 40
+    seldom = (np.arange(100_000) % 4 == 0).astype(int)
+    assert found.wanted(seldom) == 4 * (ENOUGH - 1) + 1
+    found.samples, found.differing = SAMPLES, ENOUGH
+    assert found.wanted(seldom) == 0
+    found.differing = 0
+    most = WORK // (activations_of(pair.file.graph) * len(pair.file.graph.operators))
+    assert found.wanted(np.zeros(most, int)) == most - SAMPLES
 
 
 def text_of(explanation: Explanation) -> str:

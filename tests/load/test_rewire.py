@@ -63,5 +63,5 @@ def test_floats_are_made_just_before_they_are_read(tmp_path: Path) -> None:
 
 
 def test_what_is_no_model() -> None:
-    with pytest.raises(BadModel, match="cannot be written with other inputs"):
+    with pytest.raises(BadModel, match="cannot be written anew"):
         with_inputs(b"\x10\0\0\0TFL3" + bytes(3), {}, [])

@@ -45,15 +45,18 @@ def test_every_vector_is_there() -> None:
     assert convolution.clamp == (11, 127)  # RELU6 from the zero point up
 
 
+X86 = Runtime.REFERENCE.neighbours
+
+
 @pytest.mark.golden
 def test_the_rules_part_on_the_ties_of_the_dense_layer() -> None:
-    outputs = {runtime: recorded(runtime).operators[3].array("output") for runtime in Runtime}
+    outputs = {runtime: recorded(runtime).operators[3].array("output") for runtime in X86}
     accumulator = recorded(Runtime.REFERENCE).operators[3].array("accumulator")
     assert accumulator is not None
     ties = accumulator % 4 == 2
     assert (ties & (accumulator > 0)).any()
     assert (ties & (accumulator < 0)).any()
-    assert len({None if y is None else y.tobytes() for y in outputs.values()}) == len(Runtime)
+    assert len({None if y is None else y.tobytes() for y in outputs.values()}) == len(X86)
 
 
 @pytest.mark.golden

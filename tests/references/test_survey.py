@@ -13,6 +13,7 @@ from quantdiff.cli import main
 from quantdiff.references.formats import FORMATS, formats
 from quantdiff.run.confinement import MEASURES
 from quantdiff.run.runtimes import RUNTIMES, RuntimeEntry
+from quantdiff.sim.runtime import Runtime
 
 pytestmark = pytest.mark.hosted
 
@@ -26,7 +27,8 @@ def test_a_row_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(main, ["runtimes", "--json"])
     assert result.exit_code == 0, result.output
     rows = {row["name"]: row for row in json.loads(result.stdout)["engines"]}
-    assert [*rows] == [*RUNTIMES, *(name for name, each in formats().items() if each.framework)]
+    arm64 = [each.value for each in Runtime if each.on_arm64]
+    assert [*rows] == [*RUNTIMES, *arm64, *(name for name, each in formats().items() if each.framework)]
     assert rows["xnnpack"]["version"] == version("ai-edge-litert")
     assert {*rows["xnnpack"]["confinement"]} == {*MEASURES}
     assert rows["xnnpack"]["confinement"]["scratch_folder"] is True

@@ -14,7 +14,7 @@ from quantdiff.load.rewrite import with_outputs
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run import inner_tensors as inner
-from quantdiff.run.child import TIMEOUT, RuntimeProcess
+from quantdiff.run.child import RuntimeProcess
 from quantdiff.sim.runtime import Runtime
 
 TENSORS = [
@@ -70,7 +70,8 @@ def test_an_output_that_changes_is_counted_and_stays_that_of_the_untouched_file(
     (reading,) = read(model, x, alone=alone)
     assert reading.changed == 3  # all but the 0
     assert reading.outputs[0].ravel().tolist() == [4, 8, 0, 12]
-    every = inner.read_everything(model, [x[:, None].astype(np.int8)], Runtime.REFERENCE, TIMEOUT)
+    with RuntimeProcess("reference") as process:
+        every = inner.read_everything(model, [x[:, None].astype(np.int8)], process)
     assert every.changed == 3
     assert {i: array.ravel().tolist() for i, array in every.values.items()} == {
         0: [1, 2, 0, 3],

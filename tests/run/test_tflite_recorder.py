@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from quantdiff.flow import Flow, tflite_flow
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Grid, QuantParams
 from quantdiff.recording import Comparand, measured
+from quantdiff.run.in_process import started
 from quantdiff.run.tflite_recorder import TfliteRecorder
 from quantdiff.trace import Value
 
@@ -90,7 +92,7 @@ def sums(folder: Path, dtype: str) -> Path:
 
 @pytest.mark.golden
 def test_values_hold_until_the_run_after_the_next(tmp_path: Path) -> None:
-    with TfliteRecorder(load_tflite(sums(tmp_path, "float32")), "reference") as watched:
+    with TfliteRecorder(load_tflite(sums(tmp_path, "float32")), partial(started, "reference")) as watched:
         first = watched.run([np.full((3, 4), 1, np.float32)])
         second = watched.run([np.full((5, 4), 2, np.float32)])
         assert (first.value(2) == 4).all()
@@ -105,7 +107,7 @@ def test_a_float_file_takes_any_values(tmp_path: Path, integers: bool) -> None:
     if integers:
         steps = QuantParams((3.5,), (1,))
         given = Value("t", np.full((3, 4), 3, np.int8), steps, Grid(steps, "int8", "t"))
-    with TfliteRecorder(load_tflite(sums(tmp_path, "float32")), "reference") as watched:
+    with TfliteRecorder(load_tflite(sums(tmp_path, "float32")), partial(started, "reference")) as watched:
         seen = watched.run([np.ones((3, 4), np.float32)])
         local = seen.local({0: given, 1: given, 2: given})
     assert {key: set(array.ravel()) for key, array in local.items()} == {0: {1}, 1: {14}, 2: {14}}
@@ -116,7 +118,7 @@ def test_integers_are_taken_only_on_their_own_grid(tmp_path: Path) -> None:
     own, other = QuantParams((0.5,), (0,)), QuantParams((0.25,), (0,))
     array = np.full((3, 4), 7, np.int8)
     fits, foreign = (Value("t", array, steps, Grid(steps, "int8", "t")) for steps in (own, other))
-    with TfliteRecorder(load_tflite(sums(tmp_path, "int8")), "reference") as watched:
+    with TfliteRecorder(load_tflite(sums(tmp_path, "int8")), partial(started, "reference")) as watched:
         seen = watched.run([np.ones((3, 4), np.float32)])
         assert (seen.local({1: fits, 2: fits})[2] == 14).all()
         assert 2 not in seen.local({1: foreign, 2: fits})
@@ -129,7 +131,7 @@ def test_children_count_what_this_process_would(tmp_path: Path) -> None:
     theirs = [Value("t", np.full((3, 4), n, np.int8), steps, grid) for n in (2, 7, 9)]
     pairs = [Comparand(key, value, grid) for key, value in enumerate(theirs)]
     for dtype in ("float32", "int8"):
-        with TfliteRecorder(load_tflite(sums(tmp_path, dtype)), "reference") as watched:
+        with TfliteRecorder(load_tflite(sums(tmp_path, dtype)), partial(started, "reference")) as watched:
             x = [np.ones((3, 4), np.float32)]
             here, there = measured(watched.run(x), pairs, {0, 2}), watched.measure(x, pairs, {0, 2})
         assert here.values.keys() == there.values.keys() == {0, 2}

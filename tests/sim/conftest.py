@@ -20,6 +20,23 @@ COMPARED = "compared"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden-elements", type=int, default=ELEMENTS, help="elements compared per op and runtime")
     parser.addoption("--golden-table", type=Path, default=None, help="Markdown file with a marked place for the table")
+    parser.addoption("--golden-arm64", action="store_true", help="the runtimes on ARM64, emulated, and no others")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Golden tests of one architecture: a processor that is emulated takes its time."""
+    asked = bool(config.getoption("--golden-arm64", False))
+    left = [item for item in items if _on_arm64(item) not in (None, asked)]
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=left)
+
+
+def _on_arm64(item: pytest.Item) -> bool | None:
+    """Whether a golden test asks for a runtime there; None for all other tests."""
+    spec = getattr(item, "callspec", None)
+    runtime = None if spec is None else spec.params.get("runtime")
+    golden = item.get_closest_marker("golden") is not None
+    return runtime.on_arm64 if golden and isinstance(runtime, Runtime) else None
 
 
 class Tally:

@@ -7,9 +7,17 @@ from pathlib import Path
 from quantdiff.api.engines import DEFAULTS, Settings
 from quantdiff.compare.verdict import Verification
 from quantdiff.compare.verification import load_and_verify
+from quantdiff.load.data import Batch
+from quantdiff.load.dumps.forms import Manifest
+from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.work import Question, load_and_work
 from quantdiff.paper.working import Working
-from quantdiff.run.runtimes import rules_of
+from quantdiff.run.child import TIMEOUT
+from quantdiff.run.data_sources import load_data
+from quantdiff.run.in_process import started
+from quantdiff.run.record import record as write_record
+from quantdiff.run.runtimes import check_installed, rules_of
+from quantdiff.run.tflite import inputs_of
 
 
 def verify(model: str | Path, data: str | Path | None = None, settings: Settings = DEFAULTS) -> Verification:
@@ -30,6 +38,39 @@ def verify(model: str | Path, data: str | Path | None = None, settings: Settings
             that as its verdict.
     """
     return load_and_verify(Path(model), settings.runtimes, settings.timeout, None if data is None else Path(data))
+
+
+def record(
+    model: str | Path,
+    data: str | Path | Batch,
+    out: str | Path,
+    runtime: str = "xnnpack",
+    timeout: float = TIMEOUT,
+    *,
+    every_tensor: bool = False,
+) -> Manifest:
+    """Run a model and write what its tensors hold; ``recorded:OUT`` is a runtime from then on.
+
+    Args:
+        model: the ``.tflite`` file.
+        data: samples along axis 0, in real units.
+        out: the ``.npz`` to write.
+        runtime: what runs it.
+        timeout: seconds that it may say nothing.
+        every_tensor: inner tensors too, not inputs and outputs alone.
+
+    Returns:
+        What the dump says of itself: the file's sha256, runtime, versions, tensors by index and name.
+
+    Raises:
+        QuantdiffError: the model or the data cannot be read, do not fit each other, or the runtime fails.
+    """
+    check_installed([runtime])
+    loaded = load_tflite(model)
+    batch = load_data(data, model)
+    with started(runtime, timeout) as runner:
+        runner.attend(loaded, inputs_of(loaded, batch))
+        return write_record(loaded, batch, runner, Path(out), every_tensor=every_tensor)
 
 
 def work(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from quantdiff.api.devices import device_notes
 from quantdiff.api.engines import (
     DEFAULTS,
     OpenedPair,
@@ -85,7 +86,7 @@ def diff_opened(
         failures=tuple(dict.fromkeys(unfit + failures)),
         layers=reports,
         evidence=tuple(seen),
-        warnings=told,
+        warnings=told + device_notes(pair, batch),
         made_by={"command": "diff", "samples": len(batch), "versions": versions()},
         artifacts={**pair.artifacts, "data": batch.source},
     )

@@ -18,10 +18,13 @@ from quantdiff.progress import Progress
 from quantdiff.references.formats import Options, format_of, started_early
 from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference, open_references
-from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.child import TIMEOUT, RuntimeProcess
+from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
+from quantdiff.run.child import TIMEOUT
+from quantdiff.run.in_process import started
 from quantdiff.run.input_range import data_warnings
+from quantdiff.run.runner import Runner
 from quantdiff.run.runtimes import check_installed, check_timeout
+from quantdiff.run.tflite import inputs_of
 from quantdiff.trace import Trace
 
 
@@ -59,11 +62,11 @@ DEFAULTS = Settings()
 
 
 @contextmanager
-def children(settings: Settings) -> Iterator[list[RuntimeProcess]]:
+def children(settings: Settings) -> Iterator[list[Runner]]:
     """A child for every runtime, started now so that it is ready when the models are."""
     check_installed(settings.runtimes)
     with ExitStack() as stack:
-        yield [stack.enter_context(RuntimeProcess(r, timeout=settings.timeout)) for r in settings.runtimes]
+        yield [stack.enter_context(started(r, settings.timeout)) for r in settings.runtimes]
 
 
 Source = Any
@@ -103,7 +106,7 @@ class OpenedPair:
 
     reference: Opened
     candidate: Opened
-    processes: tuple[RuntimeProcess, ...] = ()
+    processes: tuple[Runner, ...] = ()
 
     @property
     def artifacts(self) -> dict[str, str]:
@@ -127,14 +130,24 @@ def open_pair(
         children(settings if needed else replace(settings, runtimes=())) as processes,
         ExitStack() as opened,
     ):
-        first, second = (open_model(source, settings, processes, batch, opened) for source in (reference, candidate))
+        others = [each for each in processes if not each.of_one_file]
+        if processes and not others and format_of(reference) == "tflite":
+            others = [opened.enter_context(started(DEFAULT, settings.timeout))]
+        first, second = (
+            open_model(source, settings, runs, batch, opened)
+            for source, runs in ((reference, others), (candidate, processes))
+        )
+        if second.file is not None and batch is not None and any(each.of_one_file for each in processes):
+            inputs = inputs_of(second.file, batch)
+            for process in processes:
+                process.attend(second.file, inputs)
         yield OpenedPair(first, second, tuple(processes))
 
 
 def open_model(
     source: Source,
     settings: Settings,
-    processes: Sequence[RuntimeProcess] = (),
+    processes: Sequence[Runner] = (),
     batch: Batch | None = None,
     opened: ExitStack | None = None,
 ) -> Opened:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantdiff.align.models import align_pair
+from quantdiff.api.devices import device_notes
 from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, check_inputs, open_pair
 from quantdiff.api.layouts import laid_out
 from quantdiff.compare.outcome import Failure
@@ -22,10 +23,11 @@ from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference
-from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
 from quantdiff.run.data_sources import load_data
-from quantdiff.run.runtimes import check_installed, entry_of, installed, rules_of
+from quantdiff.run.in_process import started
+from quantdiff.run.runner import Runner
+from quantdiff.run.runtimes import check_installed, entry_of, rules_of
 from quantdiff.run.versions import versions
 
 
@@ -75,7 +77,7 @@ def explain(
             runtime on which the candidate fails is a ``Failure``.
     """
     batch = load_data(data, candidate)
-    here = tuple(name for name in settings.runtimes if name in installed())
+    here = tuple(name for name in settings.runtimes if entry_of(name).installed)
     with open_pair(reference, candidate, replace(settings, runtimes=here), batch) as pair:
         return explain_opened(pair, batch, settings, progress, asked)
 
@@ -96,6 +98,7 @@ def explain_opened(
             found, failures = _against(replace(question, single=asked.single), pair, settings, progress, asked.tell)
     made_by = {"command": "explain", "samples": len(batch), "versions": versions()}
     artifacts = {**pair.artifacts, "data": batch.source}
+    told += device_notes(pair, batch)
     found = [replace(each, made_by=made_by, artifacts=artifacts, of_the_data=told) for each in found]
     return Explanations(tuple(found), tuple(failures))
 
@@ -105,8 +108,8 @@ def _question(pair: OpenedPair, batch: Batch, settings: Settings) -> Iterator[Qu
     """The reference with the engine that runs it; a ``.tflite`` runs in a child of its own, beside the candidate's."""
     reference, file = pair.reference.engines[0], pair.reference.file
     if file is not None:
-        first = pair.processes[0].runtime if pair.processes else "xnnpack"
-        with RuntimeProcess(first, timeout=settings.timeout) as process:
+        runs = (each.another() for each in pair.processes if not each.of_one_file)
+        with next(runs, None) or started(DEFAULT, settings.timeout) as process:
             alone: Reference = TfliteReference(file, process)
             if isinstance(reference, TurnedReference):
                 alone = replace(reference, inner=alone)
@@ -133,10 +136,10 @@ def _against(
 ) -> tuple[list[Explanation], list[Failure]]:
     """The account on every runtime; one that is not installed is simulated."""
     found, failures = list[Explanation](), list[Failure]()
-    by_name: dict[str, RuntimeProcess] = {process.runtime: process for process in pair.processes}
+    by_name: dict[str, Runner] = {process.runtime: process for process in pair.processes}
     for name in settings.runtimes:
         try:
-            rules = entry_of(name).simulated
+            rules = by_name[name].rules if name in by_name else entry_of(name).simulated
             if rules is None:
                 check_installed((name,))
             expected = predict(question, rules) if rules and tell is not unheard else None

@@ -13,7 +13,7 @@ from quantdiff.cli.command import (
     given_data,
     layout_option,
     metric_option,
-    page_file,
+    output_file,
     reference_options,
     runtime_option,
     settings_of,
@@ -31,9 +31,9 @@ file_type = click.Path(path_type=Path, dir_okay=False, writable=True)
 @data_option()
 @click.option("--until", multiple=True, metavar="EXPR", help="What must hold, such as 'top1_agreement>=0.999'.")
 @metric_option
-@click.option("--recipe", callback=page_file, type=file_type, help="Write the set as a recipe for litert-quantizer.")
-@click.option("--denylist", callback=page_file, type=file_type, help="Or as TensorFlow's denylist.")
-@click.option("--out", callback=page_file, type=file_type, help="Write the file with mended biases and ranges.")
+@click.option("--recipe", callback=output_file, type=file_type, help="Write the set as a recipe for litert-quantizer.")
+@click.option("--denylist", callback=output_file, type=file_type, help="Or as TensorFlow's denylist.")
+@click.option("--out", callback=output_file, type=file_type, help="Write the file with mended biases and ranges.")
 @reference_options
 @layout_option
 @runtime_option

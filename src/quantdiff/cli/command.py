@@ -18,7 +18,7 @@ import click
 from quantdiff.cli.endings import status_of, tidy_endings
 from quantdiff.errors import QuantdiffError, reason_of
 from quantdiff.files import destination
-from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen
+from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen, may_be_one, note_of
 
 FOR_CI = ("junit", "github")
 FORMS = ("text", "json", *FOR_CI)
@@ -115,16 +115,24 @@ def main() -> None:
     """Where, by how much and why a quantized TFLite / LiteRT model differs from the one that was trained."""
 
 
+def tell_what_is_simulated(name: str) -> None:
+    """On standard error, where a runtime is not here and its simulator stands for it."""
+    if note := note_of(name):
+        click.echo(note, err=True)
+
+
 class RuntimeName(click.Choice[str]):
-    """The name of a runtime as the registry has them when the option is read; or one of ``more``."""
+    """The name of a runtime as the registry has them when the option is read, or in their form; or one of ``more``."""
 
     def __init__(self, *more: str) -> None:
         super().__init__((*RUNTIMES, *more))
         self.more = more
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name, or a complaint that lists them all."""
+        """The name, or a complaint that lists them all; a place or a file in it is looked up when it is used."""
         self.choices = (*RUNTIMES, *self.more)
+        if isinstance(value, str) and value not in (*self.choices, ALL) and may_be_one(value):
+            return value
         return super().convert(value, param, ctx)
 
 
@@ -137,6 +145,25 @@ class Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is no number to compare with.", param, ctx)
         return number
+
+
+class Seconds(click.ParamType[float]):
+    """``30``, ``30s`` or ``2m``."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds, or a complaint."""
+        if isinstance(value, float):
+            return value
+        number, unit = (value[:-1], value[-1]) if value[-1:] in ("s", "m") else (value, "s")
+        try:
+            seconds = float(number) * (60 if unit == "m" else 1)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= SILENCE_AT_MOST:
+            self.fail(f"{value!r}: give a time such as 30s or 2m.", param, ctx)
+        return seconds
 
 
 def whole(least: int) -> click.IntRange:
@@ -218,8 +245,8 @@ metric_option = click.option(
 )  # fmt: skip
 
 
-def page_file(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
-    """Where a page can be written, which is known before hours of work."""
+def output_file(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """Where a file can be written, which is known before hours of work."""
     try:
         return path and destination(path) and path
     except OSError as error:
@@ -228,7 +255,7 @@ def page_file(_: click.Context, option: click.Parameter, path: Path | None) -> P
 
 
 html_option = click.option(
-    "--html", callback=page_file, type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    "--html", callback=output_file, type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="Also write everything to this file: one page that needs no network.",
 )  # fmt: skip
 

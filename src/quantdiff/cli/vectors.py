@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import RuntimeName, command, data_option, given_data, timeout_option, whole
+from quantdiff.cli.command import (
+    RuntimeName,
+    command,
+    data_option,
+    given_data,
+    tell_what_is_simulated,
+    timeout_option,
+    whole,
+)
 
 
 @command
@@ -25,7 +33,9 @@ def vectors(as_json: bool, model: Path, out: Path, form: str, **options: Any) ->
     from quantdiff.report.vectors.write import summary, write_vectors
     from quantdiff.run.runtimes import rules_of
 
-    runtime = rules_of(options["runtime"] or ("xnnpack" if form == "npz" else "tflm"))
+    name = options["runtime"] or ("xnnpack" if form == "npz" else "tflm")
+    tell_what_is_simulated(name)
+    runtime = rules_of(name)
     golden = load_and_record(model, given_data(options, model), runtime, options["samples"], options["timeout"])
     document = write_vectors(golden, model, out, form)
     click.echo(json_text(document) if as_json else summary(golden, out, form))

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import RuntimeName, command, data_option, given_data, timeout_option
+from quantdiff.cli.command import (
+    RuntimeName,
+    command,
+    data_option,
+    given_data,
+    tell_what_is_simulated,
+    timeout_option,
+)
 
 
 def indices(_: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
@@ -34,6 +41,7 @@ def work(as_json: bool, model: Path, op: int, element: tuple[int, ...], **option
     from quantdiff.paper.work import Question, load_and_work
     from quantdiff.run.runtimes import rules_of
 
+    tell_what_is_simulated(options["runtime"])
     asked = Question(op, element, rules_of(options["runtime"]))
     working = load_and_work(model, given_data(options, model), asked, options["timeout"])
     if as_json:

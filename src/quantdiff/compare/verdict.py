@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from quantdiff.compare.device import Diagnosis
 from quantdiff.shown import Shown
 from quantdiff.sim.graph.simulator import Missing
 
@@ -36,7 +37,7 @@ class Verdict:
     simulator runs on its own results; ``delegated_as_expected`` says that XNNPACK took the operators that the
     rules say, by the interpreter's own report; ``faithful`` that reading the tensors between did not change the
     final outputs. ``why`` is the runtime's own word where it failed, or that it is not simulated; ``doubt`` says
-    where its release is not one that the rules were checked with.
+    where its release is not one that the rules were checked with. ``device`` is what a dump tells.
     """
 
     status: str
@@ -49,6 +50,7 @@ class Verdict:
     delegated_as_expected: bool = True
     why: str = ""
     doubt: str = ""
+    device: Diagnosis | None = None
 
     @property
     def count(self) -> int:

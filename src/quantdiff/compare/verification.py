@@ -6,34 +6,40 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from quantdiff.bitwise import shared
 from quantdiff.compare.by_operator import Compared, compare_operators, tally
-from quantdiff.compare.verdict import Verdict, Verification
-from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
+from quantdiff.compare.device import diagnose_device
+from quantdiff.compare.verdict import OperatorResult, Verdict, Verification
+from quantdiff.errors import BadData, RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Graph, Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.data_sources import load_data
+from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
-from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, entry_of
+from quantdiff.run.recorded import RecordedRuntime
+from quantdiff.run.runner import Runner
+from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, chosen, entry_of
 from quantdiff.run.tflite import inputs_of
 from quantdiff.run.versions import versions
 from quantdiff.sim.graph.chains import simulate_each
 from quantdiff.sim.graph.shapes import false_shapes
-from quantdiff.sim.graph.simulator import Simulation
+from quantdiff.sim.graph.simulator import Missing, Simulation
 from quantdiff.sim.releases import doubt
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.partition import agrees
 
 STATE = 4
 """Where an SVDF reads its state."""
-NOT_SIMULATED = Verdict("unsupported", why="not simulated: there are no rules to hold it against")
+NONE_READY: Mapping[str, Runner] = MappingProxyType({})
+NOT_SIMULATED = "not simulated: there are no rules to hold it against"
 
 
 def load_and_verify(
@@ -51,47 +57,95 @@ def load_and_verify(
         RuntimeUnavailable: there is no such runtime.
     """
     model = load_tflite(path)
-    if data is None:
-        inputs = random_inputs(model.main, samples_for(model.main, samples or SAMPLES), seed)
-        source = f"seeded random input (seed {seed})"
-    else:
-        batch = load_data(data, path)
-        inputs, source = inputs_of(model, batch), batch.source
-        inputs = [array[: samples_for(model.main, samples or len(array))] for array in inputs]
-    entries = [each for each in RUNTIMES.values() if each.simulated] if ALL in runtimes else map(entry_of, runtimes)
-    rules, installed = {entry: entry.simulated for entry in entries}, versions()
-    found = verify(model, inputs, [each for each in rules.values() if each], timeout)
-    verdicts = {
-        entry.name: replace(found[each], doubt=doubt(entry.package, installed)) if each else NOT_SIMULATED
-        for entry, each in rules.items()
-    }
+    every = [each.name for each in RUNTIMES.values() if each.simulated]
+    names = every if ALL in runtimes else chosen(runtimes)
+    dumps = {name: started(name, timeout) for name in names if entry_of(name).file}
+    inputs, source = _inputs(model, path, data, (samples, seed), [d for d in dumps.values() if d.of_one_file])
     made_by = {
         "command": "verify",
         "model": str(path),
         "data": source,
         "samples": len(inputs[0]) if inputs else 0,
-        "versions": installed,
+        "versions": versions(),
     }
-    return Verification(verdicts, made_by)
+    return Verification(verify(model, inputs, list(names), timeout, dumps), made_by)
+
+
+def _inputs(
+    model: Model, path: Path, data: Path | Batch | None, drawn: tuple[int | None, int], dumps: Sequence[Runner]
+) -> tuple[list[Array], str]:
+    """What everything is fed with: the data; without, what a device was fed with that was recorded, or chance."""
+    samples, seed = drawn
+    if data is not None:
+        batch = load_data(data, path)
+        inputs, source = inputs_of(model, batch), batch.source
+    elif dumps:
+        own = dumps[0].own_inputs(model)
+        if own is None:
+            raise BadData(f"{dumps[0].runtime}: the dump holds no inputs; give by --data what the device was fed with")
+        inputs, source = own, f"the inputs in {dumps[0].runtime}"
+    else:
+        count = samples_for(model.main, samples or SAMPLES)
+        return random_inputs(model.main, count, seed), f"seeded random input (seed {seed})"
+    for dump in dumps:
+        dump.attend(model, inputs)
+    return [array[: samples_for(model.main, samples or len(array))] for array in inputs], source
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a runtime gave, whose rules it should obey, and what to know where nobody has checked these there."""
+
+    reading: Reading
+    rules: Runtime | None
+    doubt: str
 
 
 def verify(
-    model: Model, inputs: Sequence[Array], runtimes: Sequence[Runtime], timeout: float = TIMEOUT
-) -> dict[Runtime, Verdict]:
-    """Compare every tensor of every operator with what each runtime gives for ``inputs``.
+    model: Model,
+    inputs: Sequence[Array],
+    runtimes: Sequence[str],
+    timeout: float = TIMEOUT,
+    ready: Mapping[str, Runner] = NONE_READY,
+) -> dict[str, Verdict]:
+    """Compare every tensor of every operator with what each runtime, by name, gives for ``inputs``.
+
+    Those that are ``ready`` need not be started; one that was recorded is told what became of each tensor.
 
     Shapes: each input (samples, *shape of the model's input).
+
+    Raises:
+        RuntimeUnavailable: there is no such runtime.
     """
+    recorded = {name: each for name, each in ready.items() if isinstance(each, RecordedRuntime)}
+    entries = {name: entry_of(name) for name in runtimes if name not in recorded}
     damaged = _damaged(model)
-    ran, failed = _observe(model, inputs, runtimes, timeout)
-    refuses = {r for r, verdict in failed.items() if r is Runtime.TFLM and verdict.status == "unavailable"}
-    told = {r: v for r, v in damaged.items() if r in runtimes and r not in refuses}
-    ran, failed = {r: reading for r, reading in ran.items() if r not in told}, failed | told
-    values = {runtime: reading.values for runtime, reading in ran.items()}
-    compared, known = compare_operators(model.main, values, model.subgraphs)
-    chains = simulate_each(model.main, inputs, tuple(values), model.subgraphs, known)
-    found = {r: _verdict(model.main, reading, compared[r], chains[r]) for r, reading in ran.items()}
-    return {runtime: failed[runtime] if runtime in failed else found[runtime] for runtime in runtimes}
+    asked = [name for name, entry in entries.items() if entry.simulated or entry.command or entry.module]
+    ran, failed = _observe(model, inputs, asked, timeout, ready)
+    found = {name: Verdict("unsupported", why=NOT_SIMULATED) for name in entries} | failed
+    rules = {name: ran[name].rules if name in ran else entry.simulated for name, entry in entries.items()}
+    refuses = {n for n, verdict in failed.items() if rules[n] is Runtime.TFLM and verdict.status == "unavailable"}
+    told = {n: damaged[its] for n, its in rules.items() if its in damaged and n not in refuses}
+    for group in _by_rules({n: its for n, its in rules.items() if n in ran and n not in told and its}):
+        values = {its: ran[name].reading.values for its, name in group.items()}
+        compared, known = compare_operators(model.main, values, model.subgraphs)
+        chains = simulate_each(model.main, inputs, tuple(values), model.subgraphs, known)
+        for its, name in group.items():
+            verdict = _verdict(model.main, ran[name].reading, compared[its], chains[its])
+            found[name] = replace(verdict, doubt=ran[name].doubt)
+    found |= told | {name: _of_device(model, inputs, each) for name, each in recorded.items()}
+    return {name: found[name] for name in runtimes}
+
+
+def _by_rules(rules: Mapping[str, Runtime]) -> list[dict[Runtime, str]]:
+    """Runtimes in groups in which each has other rules: those are computed together."""
+    groups = list[dict[Runtime, str]]()
+    for name, its in rules.items():
+        group = next((each for each in groups if its not in each), None)
+        if group is None:
+            groups.append(group := {})
+        group[its] = name
+    return groups
 
 
 def _damaged(model: Model) -> dict[Runtime, Verdict]:
@@ -121,32 +175,56 @@ def _by_shape(model: Model) -> dict[Runtime, str]:
     return {Runtime.TFLM: f"operator {op.index} {op.op}: {found.text}; TFLM believes it and computes on other memory"}
 
 
+def _of_device(model: Model, inputs: Sequence[Array], device: RecordedRuntime) -> Verdict:
+    """What a dump shows, by the rules that it names or by all that there are."""
+    rules, found = device.rules, diagnose_device(model, inputs, device)
+    known = [each for each in found.findings if not each.why]
+    operators = tuple(OperatorResult(each.operator, each.op, each.rules, each.count, each.wrong) for each in known)
+    missing = tuple(Missing(each.operator, each.op, each.why) for each in found.findings if each.why)
+    ends = [each for each in known if each.tensor in model.main.outputs]
+    wrong = any(each.wrong for each in known)
+    return Verdict(
+        "differs" if wrong else "unsupported" if missing or not known else "exact",
+        operators,
+        missing,
+        chain_count=sum(each.count for each in ends),
+        chain_mismatches=sum(each.differing for each in ends),
+        doubt="" if rules is None else doubt(entry_of(rules.value).package, device.versions, device.machine),
+        device=found,
+    )
+
+
 def _observe(
-    model: Model, inputs: Sequence[Array], runtimes: Sequence[Runtime], timeout: float
-) -> tuple[dict[Runtime, Reading], dict[Runtime, Verdict]]:
+    model: Model, inputs: Sequence[Array], runtimes: Sequence[str], timeout: float, ready: Mapping[str, Runner]
+) -> tuple[dict[str, Ran], dict[str, Verdict]]:
     """What the runtimes gave, one array for all that gave the same bits, and verdicts on those that gave nothing."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # each waits for a process of its own
-        found = list(threads.map(lambda runtime: _read(model, inputs, runtime, timeout), runtimes))
-    seen = {runtime: each for runtime, each in zip(runtimes, found, strict=True) if isinstance(each, Reading)}
+        found = list(threads.map(lambda name: _read(model, inputs, ready.get(name) or name, timeout), runtimes))
+    seen = {runtime: each for runtime, each in zip(runtimes, found, strict=True) if isinstance(each, Ran)}
     failed = {runtime: each for runtime, each in zip(runtimes, found, strict=True) if isinstance(each, Verdict)}
-    values = _shared({runtime: reading.values for runtime, reading in seen.items()})
-    return {runtime: replace(reading, values=values[runtime]) for runtime, reading in seen.items()}, failed
+    values = _shared({runtime: each.reading.values for runtime, each in seen.items()})
+    shared_values = {n: replace(each, reading=replace(each.reading, values=values[n])) for n, each in seen.items()}
+    return shared_values, failed
 
 
-def _read(model: Model, inputs: Sequence[Array], runtime: Runtime, timeout: float) -> Reading | Verdict:
+def _read(model: Model, inputs: Sequence[Array], runtime: str | Runner, timeout: float) -> Ran | Verdict:
     """What the runtime gave, or the verdict that it gave nothing."""
     try:
-        check_installed([runtime.value])
-        return read_everything(model, inputs, runtime, timeout)
+        if isinstance(runtime, str):
+            check_installed([runtime], real=True)
+        with started(runtime, timeout) if isinstance(runtime, str) else runtime as runner:
+            reading = read_everything(model, inputs, runner)
+            here = versions() if runner.versions is None else runner.versions
+            return Ran(reading, runner.rules, doubt(entry_of(runner.runtime).package, here, runner.machine))
     except (RuntimeCrashed, RuntimeHung) as error:
         return Verdict("crashed", why=str(error))
     except RuntimeFailed as error:
         return Verdict("unavailable", why=str(error))
 
 
-def _shared(values: Mapping[Runtime, Mapping[int, Array]]) -> dict[Runtime, dict[int, Array]]:
+def _shared(values: Mapping[str, Mapping[int, Array]]) -> dict[str, dict[int, Array]]:
     """The same values, with one array for all runtimes that gave the same bits."""
-    result: dict[Runtime, dict[int, Array]] = {runtime: {} for runtime in values}
+    result: dict[str, dict[int, Array]] = {runtime: {} for runtime in values}
     for index in dict.fromkeys(i for held in values.values() for i in held):
         holders = [runtime for runtime, held in values.items() if index in held]
         for runtime, array in zip(holders, shared(values[runtime][index] for runtime in holders), strict=True):
@@ -159,7 +237,8 @@ def _verdict(graph: Graph, reading: Reading, compared: Compared, chain: Simulati
     theirs, operators = reading.values, compared.operators
     pairs = [(chain.values[i], theirs[i]) for i in graph.outputs if i in chain.values and i in theirs]
     chain_count, chain_mismatches = tally(pairs)
-    expected = chain.runtime is not Runtime.XNNPACK or agrees(graph, reading.delegated)
+    delegates = isinstance(chain.runtime, Runtime) and chain.runtime.family is Runtime.XNNPACK
+    expected = not delegates or agrees(graph, reading.delegated)
     wrong = chain_mismatches + sum(result.mismatches for result in operators) + bool(reading.changed) + (not expected)
     right = "exact" if all(result.width is None for result in operators) else "within"
     status = "differs" if wrong else "unsupported" if compared.unsupported or not operators else right

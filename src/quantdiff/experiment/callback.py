@@ -15,7 +15,7 @@ from quantdiff.load.data import bind
 from quantdiff.load.memory import as_batch
 from quantdiff.references.keras.frameworks import frameworks
 from quantdiff.references.keras.model import slots_of
-from quantdiff.run.runtimes import RUNTIMES, check_installed
+from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, may_be_one
 
 DATA_CLASS_SCALAR = 1  # in tensorflow/core/framework/summary.proto
 
@@ -129,5 +129,5 @@ def write_scalars(writer: Any, figures: dict[str, float], step: int) -> None:
 def _check(every: int, runtime: str, patience: int | None, min_delta: float) -> None:
     if every < 1 or (patience is not None and patience < 1) or not min_delta >= 0:
         raise ValueError(f"every={every}, patience={patience}, min_delta={min_delta}: 1 or more, 1 or more, 0 or more")
-    if runtime not in RUNTIMES:
+    if runtime == ALL or not may_be_one(runtime):
         raise ValueError(f"runtime={runtime!r}: there are {', '.join(RUNTIMES)}")

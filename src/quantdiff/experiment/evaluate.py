@@ -28,7 +28,8 @@ from quantdiff.references.keras.model import KerasModel
 from quantdiff.references.keras.reference import open_keras
 from quantdiff.references.keras.run import trace_keras
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.in_process import started
+from quantdiff.run.runner import Runner
 from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.run.versions import versions
@@ -68,7 +69,7 @@ def evaluate(trial: SweepTrial) -> SweepResult:
         return SweepResult((_score(trace_of(trial.training, "float"), trial),))
     with ExitStack() as stack:
         runtimes = () if trial.condition == "qat" else trial.runtimes
-        processes = [stack.enter_context(RuntimeProcess(runtime)) for runtime in runtimes]
+        processes = [stack.enter_context(started(runtime)) for runtime in runtimes]
         path = stack.enter_context(scratch()) / "model.tflite"
         source = source_of(trial.condition, trial.training)
         path.write_bytes(file_of(trial, source))
@@ -120,9 +121,7 @@ def _tflite(trial: SweepTrial, source: KerasModel, traces: Sequence[Trace]) -> S
     return SweepResult(tuple(_score(trace, trial) for trace in traces), tuple(comparisons))
 
 
-def _everywhere(
-    file: Model, test: Batch, processes: Sequence[RuntimeProcess]
-) -> tuple[tuple[Trace, ...], tuple[Failure, ...]]:
+def _everywhere(file: Model, test: Batch, processes: Sequence[Runner]) -> tuple[tuple[Trace, ...], tuple[Failure, ...]]:
     """A trace for every runtime that works, and the reason for every one that does not."""
     traces, failures = [], []
     for process in processes:

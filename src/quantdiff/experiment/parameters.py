@@ -26,12 +26,12 @@ from quantdiff.references.keras.reference import open_keras
 from quantdiff.references.keras.run import trace_keras
 from quantdiff.references.reference import bound
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.runner import Runner
 from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import trace_tflite
 
 
-def compare_parameters(trial: Trial, data: Dataset, process: RuntimeProcess, progress: Progress) -> Parameters:
+def compare_parameters(trial: Trial, data: Dataset, process: Runner, progress: Progress) -> Parameters:
     """Parameters of both sides, observed on the training set that both were calibrated on.
 
     Raises:

@@ -122,10 +122,12 @@ class LayerAccount:
     def add(self, target: Target, whole: Mapping[int, Array], local: Mapping[int, Array]) -> None:
         """The layer's output by rung; a rung that is left out differs nowhere."""
         self.count += target.values.size
+        arrays = {id(values): values for values in (*whole.values(), *local.values())}  # many rungs change nothing
+        wrong = {key: int(np.count_nonzero(target.wrong(values))) for key, values in arrays.items()}
         for r, values in whole.items():
-            self.after[r] += int(np.count_nonzero(target.wrong(values)))
+            self.after[r] += wrong[id(values)]
         for r, values in local.items():
-            self.local[r] += int(np.count_nonzero(target.wrong(values)))
+            self.local[r] += wrong[id(values)]
         if 0 in local:
             self.local_steps = max(self.local_steps, target.distance(local[0]) or 0)
 

@@ -12,14 +12,19 @@ from quantdiff.ladder.explanation import Frontier, Item, Signed
 from quantdiff.ladder.frontier import Frontier as State
 from quantdiff.ladder.frontier import Move, beside, frontier, walk
 from quantdiff.ladder.mechanisms import CLIPPING, FRAMEWORK, GRAPH, INPUT, OUTPUT_GRID, RANGES, SMALLER
-from quantdiff.ladder.orders import in_all_orders
+from quantdiff.ladder.orders import Orders, in_all_orders, joined
 from quantdiff.ladder.real_graph import Values
-from quantdiff.ladder.rungs import in_slices, samples_at_once
+from quantdiff.ladder.rungs import activations_of, in_slices, samples_at_once
 from quantdiff.ladder.switches import Switches
 from quantdiff.quant import Array
 
 SAMPLES = 64
-"""On which the frontier is moved: the shares of 16 have the same first three as those of 64 in 8 of 11 networks."""
+"""On which the frontier is moved at least: the shares of 16 have the same first three in 8 of 11 networks."""
+ENOUGH, WORK = 256, 2**22
+"""Outputs that differ: where they are rare more samples are looked at, as long as all stages times all values of them
+are no more than so many."""
+HALF, BLOCK = SAMPLES // 2, 256
+"""Samples that belong to the same half of the data: of the first ones, and of those behind."""
 BEFORE, WITHIN, BEHIND = Move(None, -1, FRAMEWORK), Move(None, -1, GRAPH), Move(None, -1, OUTPUT_GRID)
 LUMPED = Move(None, -1, SMALLER)
 
@@ -41,11 +46,12 @@ class Sum:
 
 @dataclass(slots=True)
 class Attribution:
-    """Running sums; nothing grows with the data, and no more than ``SAMPLES`` are looked at."""
+    """Running sums; nothing grows with the data. ``differing`` are the outputs of the ``samples`` that differ."""
 
     switches: Switches
     units: tuple[float, ...]
     samples: int = 0
+    differing: int = 0
     elements: int = 0
     whole: list[float] = field(default_factory=lambda: [0.0, 0.0])
     output_grid: float = 0.0
@@ -54,16 +60,24 @@ class Attribution:
     by_mechanism: dict[str, Sum] = field(default_factory=dict)
     met: dict[int, tuple[float, float]] = field(default_factory=dict)
     spans: dict[int, tuple[Array, Array]] = field(default_factory=dict)
-    shapley: dict[str, float] | None = field(default_factory=dict)
+    orders: list[Orders] | None = field(default_factory=list)
 
-    def add(self, given: Given) -> None:
-        """Some samples, in as many parts as memory asks for."""
-        size, count = samples_at_once(self.switches.file.graph), min(SAMPLES - self.samples, len(given.inputs[0]))
-        middle = max(0, SAMPLES // 2 - self.samples)
-        for start, end, half in ((0, min(middle, count), 0), (middle, count, 1)):
+    def wanted(self, differing: Array) -> int:
+        """How many of the next samples are to be looked at; ``differing`` says of each how many outputs differ."""
+        graph = self.switches.file.graph
+        most = max(SAMPLES, WORK // (activations_of(graph) * max(1, len(graph.operators))))
+        left = np.cumsum(differing) + self.differing < ENOUGH
+        few = int(np.count_nonzero(left)) + 1 if self.differing < ENOUGH else 0
+        return max(0, min(max(SAMPLES - self.samples, few), most - self.samples, len(differing)))
+
+    def add(self, given: Given, differing: int) -> None:
+        """Some samples, in as many parts as memory asks for; ``differing`` of their outputs do."""
+        size, before = samples_at_once(self.switches.file.graph), self.samples
+        for start, end, half in _blocks(before, before + len(given.inputs[0])):
             for at in range(start, end, size):
-                self._add(given.part(slice(at, min(at + size, end))), half)
-        self.samples += max(count, 0)
+                self._add(given.part(slice(at - before, min(at + size, end) - before)), half)
+                self.samples = min(at + size, end)
+        self.differing += differing
 
     def _add(self, given: Given, half: int) -> None:
         state, whole, moves = changes(self.switches, given, self.units)
@@ -86,13 +100,12 @@ class Attribution:
 
     def _in_all_orders(self, state: State, together: Mapping[str, Array], whole: Array) -> None:
         """Of the mechanisms that act; what the error has before all exchanges has no other order."""
-        if self.shapley is None or SMALLER in together:
-            self.shapley = None
+        if self.orders is None or SMALLER in together:
+            self.orders = None
             return
         before = np.zeros_like(whole) + sum(together.get(m, 0.0) for m in (FRAMEWORK, GRAPH))
-        mean = in_all_orders(state, together, before)
-        known = self.shapley
-        self.shapley = None if mean is None else known | {m: known.get(m, 0.0) + power for m, power in mean.items()}
+        found = in_all_orders(state, together, before, state.at(len(state.stages)))
+        self.orders = None if found is None else [*self.orders, found]
 
     def _meet(self, given: Given, move: Move) -> None:
         """What the data reach at a tensor before its grid bounds it."""
@@ -118,7 +131,7 @@ class Attribution:
 
     def value(self) -> Frontier:
         """Shares, powers and items, the largest share first."""
-        power = sum(self.whole)
+        power, orders = sum(self.whole), joined(self.orders or ())
         items = sorted((self._item(move, each, power) for move, each in self.sums.items()), key=lambda i: -i.share)
         by = {
             m: _share(each, power) for m, each in sorted(self.by_mechanism.items(), key=lambda e: -sum(e[1].with_whole))
@@ -131,7 +144,8 @@ class Attribution:
             tuple(items),
             self.output_grid / power if power else 0.0,
             self.closes,
-            {m: each / power for m, each in (self.shapley or {}).items() if power},
+            {m: orders.mean_gain(m) / power for m in orders.acting if power},
+            {m: orders.come_right(m) for m in orders.acting},
         )
 
     def _item(self, move: Move, each: Sum, power: float) -> Item:
@@ -234,6 +248,15 @@ def lowered_outputs(
     if any(switches.reference.of(i) in ends for i in real.varying):
         bare = in_slices(real, inputs, switches.lowered_setting(ends), places)
     return [whole[i] for i in places], [bare[i] for i in places]
+
+
+def _blocks(first: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Samples by number, in pieces that belong to one half of the data: from, to, which half."""
+    while first < end:
+        size = HALF if first < SAMPLES else BLOCK
+        last = min(end, (first // size + 1) * size)
+        yield first, last, first // size % 2
+        first = last
 
 
 def _share(each: Sum, power: float) -> float:

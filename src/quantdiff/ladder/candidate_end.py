@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from quantdiff.bitwise import same_bits
@@ -37,8 +38,10 @@ def chains(
     ``recorded`` are the runtime's own tensors. Where the simulator lacks an operator and its chain arrives there with
     the runtime's own bits, what the runtime made of them is taken: the account goes on behind it.
     """
-    mixed = simulate_ideal(model.main, inputs, runtime, all_but_curves, model.subgraphs)
-    whole, borrowed = _whole(model, inputs, runtime, recorded or {})
+    with ThreadPoolExecutor(1) as beside:
+        ideal = beside.submit(simulate_ideal, model.main, inputs, runtime, all_but_curves, model.subgraphs)
+        whole, borrowed = _whole(model, inputs, runtime, recorded or {})
+    mixed = ideal.result()
     rungs = {ROUNDING: whole.values}
     if all(i in mixed.values for i in model.main.outputs):
         rungs[CURVES] = mixed.values

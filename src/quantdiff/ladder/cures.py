@@ -192,7 +192,7 @@ def _elsewhere(trial: Trial) -> Iterator[Advice]:
     """The file on other runtimes, all in the simulator."""
     model: Model = trial.switches.model
     found = {}
-    for each in Runtime:
+    for each in (trial.runtime or Runtime.REFERENCE).neighbours:
         chain = simulate(model.main, inputs_of(model, trial.rows), each, model.subgraphs)
         if not chain.missing:
             found[each] = trial.of_stored(trial.grids.of_file(model.main, chain.values))

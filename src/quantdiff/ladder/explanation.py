@@ -105,7 +105,8 @@ class Frontier:
     ``shares`` and ``powers`` are by mechanism; ``items`` by operator too, the largest share first. ``output_grid`` is
     the power of the output's own rounding beside that of the error. ``closes``: the largest distance, in steps, of
     the sum of all items from runtime minus reference. ``shapley``: what each mechanism adds to the error's
-    power in the mean over all orders, over that power; empty where there are too many.
+    power in the mean over all orders, over that power; ``come_right``: how many outputs on a grid come right with it,
+    the fewest and the most over all orders. Both empty where there are too many.
     """
 
     samples: int
@@ -116,6 +117,7 @@ class Frontier:
     output_grid: float
     closes: float
     shapley: Mapping[str, float] = field(default_factory=dict)
+    come_right: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def order_distance(self) -> float | None:

@@ -16,6 +16,7 @@ import numpy as np
 from quantdiff.graph import Operator
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import Setting, Values
+from quantdiff.ladder.slices import side_by_side
 from quantdiff.ladder.switches import SWITCHES, Switches
 from quantdiff.ops import traits
 from quantdiff.quant import Array
@@ -207,13 +208,12 @@ def _inside(frontier: Frontier, stage: int, ends: tuple[Array, Array]) -> Iterat
     steps = list(frontier.within(stage))
     known, (at, after) = frontier.before(stage), ends
     moved = [k for k in range(1, len(steps)) if not _equal(frontier, stage, steps[k - 1][1], steps[k][1])]
+    made = frontier.stages[stage]
+    tensors = (made,) if isinstance(made, int) else made.outputs
+    between = [{**known, **dict(zip(tensors, steps[k][1], strict=True))} for k in moved[:-1]]
     waiting: str | None = None
-    for k in moved:
-        mechanism, values = steps[k]
-        made = frontier.stages[stage]
-        start = {**known, **dict(zip((made,) if isinstance(made, int) else made.outputs, values, strict=True))}
-        now = after if k == moved[-1] else frontier.outputs(start)
-        waiting = waiting or mechanism
+    for k, now in zip(moved, [*side_by_side(frontier.outputs, between), after], strict=bool(moved)):
+        waiting = waiting or steps[k][0]
         if defined(now):
             yield _move(frontier, stage, waiting), now - at
             at, waiting = now, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from quantdiff.ladder.mechanisms import (
 )
 from quantdiff.ladder.real_graph import Values
 from quantdiff.ladder.rungs import RealRungs
+from quantdiff.ladder.slices import side_by_side
 from quantdiff.ladder.switches import Switches
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading
@@ -57,25 +59,41 @@ def add_layers(
     rungs: tuple[RealRungs, Mapping[str, Values]],
 ) -> None:
     """Each layer at every rung, of real arithmetic and of the simulator: as it comes, and of the runtime's input."""
-    (switches, runtime), (real, simulated) = on, rungs
-    place = {mechanism: k for k, mechanism in enumerate(MECHANISMS)}
-    graph, grids = switches.file.graph, switches.file.grids
+    switches, graph = on[0], on[0].file.graph
     stored = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}
     recorded = in_real_units(switches, stored, len(reading.inputs[0]))
+    known: list[tuple[int, Operator]] = []
     for name, tensor in layers_of(switches):
         operator = graph.producer(tensor)
-        if operator is None or tensor not in recorded or stored[tensor].dtype.kind not in "iu":
-            continue
-        account = sums.setdefault(tensor, LayerAccount(name, graph.tensors[tensor].label, operator.op, len(MECHANISMS)))
-        whole = {m: grids[tensor].integers(values[tensor]) for m, values in real.values.items() if tensor in values}
-        whole[REFERENCE] = whole.get(REAL, whole[REWRITTEN])
-        whole |= {m: values[tensor] for m, values in simulated.items() if tensor in values}
-        local = _local(switches, recorded, tensor)
-        local |= _simulated((switches, runtime), operator, stored, local)
-        target = Target(stored[tensor].reshape(-1))
-        account.add(
-            target, {place[m]: y for m, y in _filled(whole).items()}, {place[m]: y for m, y in _filled(local).items()}
-        )
+        if operator is not None and tensor in recorded and stored[tensor].dtype.kind in "iu":
+            account = LayerAccount(name, graph.tensors[tensor].label, operator.op, len(MECHANISMS))
+            sums.setdefault(tensor, account)
+            known.append((tensor, operator))
+    side_by_side(lambda each: _add_layer(on, sums[each[0]], each, (stored, recorded), rungs), known)
+
+
+def _add_layer(
+    on: tuple[Switches, Runtime | None],
+    account: LayerAccount,
+    layer: tuple[int, Operator],
+    given: tuple[Values, Values],
+    rungs: tuple[RealRungs, Mapping[str, Values]],
+) -> None:
+    """One layer; ``given`` are the runtime's tensors as they are stored, and in real units."""
+    (tensor, operator), (stored, recorded), (real, simulated) = layer, given, rungs
+    place = {mechanism: k for k, mechanism in enumerate(MECHANISMS)}
+    grid, kind = on[0].file.grids[tensor], stored[tensor].dtype
+    held = {m: values[tensor] for m, values in real.values.items() if tensor in values}
+    integers = {key: grid.integers(values, kind) for key, values in {id(v): v for v in held.values()}.items()}
+    whole = {m: integers[id(values)] for m, values in held.items()}
+    whole[REFERENCE] = whole.get(REAL, whole[REWRITTEN])
+    whole |= {m: values[tensor] for m, values in simulated.items() if tensor in values}
+    local = _local(on[0], recorded, tensor, kind)
+    local |= _simulated(on, operator, stored, local)
+    target = Target(stored[tensor].reshape(-1))
+    account.add(
+        target, {place[m]: y for m, y in _filled(whole).items()}, {place[m]: y for m, y in _filled(local).items()}
+    )
 
 
 def _filled(found: Mapping[str, Array]) -> dict[str, Array]:
@@ -89,7 +107,7 @@ def _filled(found: Mapping[str, Array]) -> dict[str, Array]:
     return filled
 
 
-def _local(switches: Switches, recorded: Values, tensor: int) -> dict[str, Array]:
+def _local(switches: Switches, recorded: Values, tensor: int, kind: np.dtype[Any]) -> dict[str, Array]:
     """The layer's integers at the rungs that exchange something of it, of the runtime's own input."""
     operator, grid = switches.file.graph.producer(tensor), switches.file.grids[tensor]
     graph, known = switches.file.graph, recorded.keys() | switches.file.constants.keys()
@@ -102,7 +120,7 @@ def _local(switches: Switches, recorded: Values, tensor: int) -> dict[str, Array
             if mechanism in (REWRITTEN, WEIGHTS, BIAS):  # all others act on what was computed
                 computed = switches.file.computed(operator, recorded, setting.constants)
             left = switches.file.left(operator, computed, setting)[place]
-            found[mechanism] = np.broadcast_to(grid.integers(left), shape)
+            found[mechanism] = np.broadcast_to(grid.integers(left, kind), shape)
     return found
 
 

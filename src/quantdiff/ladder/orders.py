@@ -1,12 +1,13 @@
-"""What share of the error each mechanism has in the mean over all orders: the frontier's own order is held beside it.
+"""What each mechanism does in any order: the frontier's own order, and the ladder's, are held beside it.
 
 Shapley, "A value for n-person games", 1953, with the power of the error as the value of a set of mechanisms.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import factorial
 
@@ -21,13 +22,51 @@ MOST, HEAVY = 7, 2**25
 """Mechanisms, and values of all tensors in all the runs together: the graph runs once for each set of mechanisms."""
 
 
-def in_all_orders(frontier: Frontier, acting: Iterable[str], before: Array) -> Mapping[str, float] | None:
-    """By mechanism the power, in steps², that it adds to the error in the mean over all orders in which they come.
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What every set of the mechanisms that act makes of some samples.
 
-    ``before`` is what the error has already before the first mechanism, in steps. Shape: (samples, elements of all
-    outputs). None where there are too many mechanisms or values, or 1/0 stands somewhere.
+    By set: ``power`` of the error, in steps², and how many of the outputs on a grid are ``right``, the runtime's.
     """
-    players = [m for m in (*SWITCHES, KERNEL) if m in acting]
+
+    acting: tuple[str, ...]
+    power: Mapping[frozenset[str], float]
+    right: Mapping[frozenset[str], int]
+
+    def mean_gain(self, mechanism: str) -> float:
+        """The power, in steps², that a mechanism adds in the mean over all orders in which they come."""
+        count, total = len(self.acting), 0.0
+        for some in _sets([m for m in self.acting if m != mechanism]):
+            weight = factorial(len(some)) * factorial(count - len(some) - 1) / factorial(count)
+            total += weight * (self.power[some | {mechanism}] - self.power[some])
+        return total
+
+    def come_right(self, mechanism: str) -> tuple[int, int]:
+        """The fewest and the most outputs that come right with a mechanism; those that it makes wrong are taken off."""
+        others = _sets([m for m in self.acting if m != mechanism])
+        gains = [self.right[some | {mechanism}] - self.right[some] for some in others]
+        return min(gains), max(gains)
+
+
+def joined(parts: Sequence[Orders]) -> Orders:
+    """Several samples' together; what does not act on some of them changes nothing there."""
+    acting = tuple(m for m in (*SWITCHES, KERNEL) if any(m in part.acting for part in parts))
+    own = [(part, frozenset(part.acting)) for part in parts]
+    return Orders(
+        acting,
+        {some: sum(part.power[some & known] for part, known in own) for some in _sets(acting)},
+        {some: sum(part.right[some & known] for part, known in own) for some in _sets(acting)},
+    )
+
+
+def in_all_orders(frontier: Frontier, acting: Iterable[str], before: Array, last: Array) -> Orders | None:
+    """Every set of the mechanisms that act on these samples.
+
+    ``before`` is what the error has already before the first mechanism, ``last`` the outputs with all exchanged, in
+    steps. Shapes: (samples, elements of all outputs). None where there are too many mechanisms or values, or 1/0
+    stands somewhere.
+    """
+    players = tuple(m for m in (*SWITCHES, KERNEL) if m in acting)
     values = sum(array[:1].size for array in frontier.recorded.values()) * len(frontier.inputs[0])
     if len(players) > MOST or values * 2 ** len(players) > HEAVY:
         return None
@@ -38,17 +77,23 @@ def in_all_orders(frontier: Frontier, acting: Iterable[str], before: Array) -> M
         outputs[some] = frontier.outputs({}, replace(setting, added=kernels if KERNEL in some else {}))
         if not defined(outputs[some]):
             return None
-    power = {some: float(np.square(made - outputs[frozenset()] + before).sum()) for some, made in outputs.items()}
-    return {m: mean_gain(power, m, players) for m in players}
+    codes = _stored(frontier, last)
+    return Orders(
+        players,
+        {some: float(np.square(made - outputs[frozenset()] + before).sum()) for some, made in outputs.items()},
+        {some: int(np.count_nonzero(_stored(frontier, made) == codes)) for some, made in outputs.items()},
+    )
 
 
-def mean_gain(power: Mapping[frozenset[str], float], mechanism: str, players: Sequence[str]) -> float:
-    """What a mechanism adds in the mean over all orders; ``power`` holds every set of the ``players``."""
-    count, total = len(players), 0.0
-    for some in _sets([m for m in players if m != mechanism]):
-        weight = factorial(len(some)) * factorial(count - len(some) - 1) / factorial(count)
-        total += weight * (power[some | {mechanism}] - power[some])
-    return total
+def _stored(frontier: Frontier, outputs: Array) -> Array:
+    """The integers of the outputs that lie on a grid. Shapes: (samples, elements of all) -> (samples, elements)."""
+    file, at, found = frontier.switches.file, 0, [np.zeros((len(outputs), 0), np.int64)]
+    for tensor, end, unit in zip(file.graph.outputs, frontier.switches.ends, frontier.units, strict=True):
+        size = math.prod(frontier.switches.shapes.get(tensor, file.graph.tensors[tensor].shape))
+        if end is not None:
+            found.append(file.grids[end].integers(outputs[:, at : at + size] * unit))
+        at += size
+    return np.concatenate(found, axis=1)
 
 
 def _sets(names: Sequence[str]) -> list[frozenset[str]]:

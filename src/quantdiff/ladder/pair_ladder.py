@@ -11,7 +11,7 @@ import numpy as np
 from quantdiff.bitwise import same_bits
 from quantdiff.errors import BadData
 from quantdiff.ladder.account import Account
-from quantdiff.ladder.attribution import SAMPLES, Attribution, Given, lowered_outputs, signed
+from quantdiff.ladder.attribution import Attribution, Given, lowered_outputs, signed
 from quantdiff.ladder.candidate_end import Chains, chains
 from quantdiff.ladder.conclusion import concluded
 from quantdiff.ladder.cures import Trial
@@ -26,15 +26,15 @@ from quantdiff.ladder.set_up import Ladder, Sums, set_up
 from quantdiff.ladder.slices import by_run, in_parts, rows_of
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.targets import OutputGrids
+from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
-from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import Reading, read_tensors, readable_tensors, simulate_tensors
-from quantdiff.run.runtimes import entry_of
+from quantdiff.run.runner import Runner
 from quantdiff.sim.runtime import Runtime
 from quantdiff.trace import Trace
 
-RunsOn = RuntimeProcess | Runtime
+RunsOn = Runner | Runtime
 """A process, or a runtime that is not installed: then its simulator stands for it."""
 
 
@@ -63,20 +63,21 @@ def explain_pair(question: Question, runs_on: RunsOn, progress: Progress = silen
     explanation = concluded(ladder, sums, name)
     if isinstance(runs_on, Runtime):
         return replace(explanation, candidate=f"simulator:{name}", closed_candidate=False)
-    return explanation
+    return replace(explanation, notes=(*explanation.notes, *runs_on.notes))
 
 
 def _known(runs_on: RunsOn) -> tuple[str, Runtime | None]:
     """The runtime's name, and the simulator's rules for it, if there are any."""
-    if isinstance(runs_on, RuntimeProcess):
-        return runs_on.runtime, entry_of(runs_on.runtime).simulated
+    if not isinstance(runs_on, Runtime):
+        return runs_on.runtime, runs_on.rules
     return runs_on.value, runs_on
 
 
 def _readings(question: Question, runs_on: RunsOn) -> Generator[Reading, None, None]:
     model, batch = question.model, question.batch
-    tensors = readable_tensors(model.main, _known(runs_on)[1])
-    if isinstance(runs_on, RuntimeProcess):
+    held = None if isinstance(runs_on, Runtime) else runs_on.holds(model.main)
+    tensors = readable_tensors(model.main, _known(runs_on)[1], held)
+    if not isinstance(runs_on, Runtime):
         return read_tensors(model, tensors, batch, runs_on)
     return simulate_tensors(model, tensors, batch, runs_on)
 
@@ -91,7 +92,10 @@ def _add(ladder: Ladder, sums: Sums, reading: Reading, own: Trace, rules: Runtim
     found = {REFERENCE: grids.of_reference(flat), RUNTIME: [target.values for target in targets]}
     chain = Chains({}, ()) if rules is None else chains(ladder.question.model, reading.inputs, rules, reading.values)
     if ladder.switches is not None:
-        found |= _real(ladder, sums, reading, (flat, chain, rules))
+        runs = len(reading.inputs[0])
+        pairs = zip(targets, found[REFERENCE], strict=True)
+        differing = sum((target.wrong(y).reshape(runs, -1).sum(axis=1) for target, y in pairs), np.zeros(runs, int))
+        found |= _real(ladder, sums, reading, (flat, chain, rules), differing)
     if rules is not None:
         found |= _simulated(ladder, sums, reading, chain)
     rungs = _filled(found)
@@ -119,9 +123,16 @@ def _filled(found: dict[str, list[Array]]) -> list[Sequence[Array]]:
 
 
 def _real(
-    ladder: Ladder, sums: Sums, reading: Reading, given: tuple[Sequence[Array], Chains, Runtime | None]
+    ladder: Ladder,
+    sums: Sums,
+    reading: Reading,
+    given: tuple[Sequence[Array], Chains, Runtime | None],
+    differing: Array,
 ) -> dict[str, list[Array]]:
-    """The rungs of real arithmetic; what lies beside them is added up on the way."""
+    """The rungs of real arithmetic; what lies beside them is added up on the way.
+
+    ``differing``: by run, how many outputs do.
+    """
     own, chain, rules = given
     found, grids = ladder.switches, ladder.grids
     assert found is not None
@@ -131,11 +142,11 @@ def _real(
     for mechanism in (REAL, REWRITTEN):
         _apart(ladder, sums, real, reference, mechanism)
     _outside(ladder, sums, reference)
-    if sums.samples < SAMPLES and sums.attribution is not None:
-        samples = _given(ladder, reading, real, reference)
-        sums.attribution.add(samples)
-        first = [y[: len(samples.inputs[0])] for y in reference]
-        sums.trial = sums.trial or Trial(found, grids, reading.rows.part(slice(SAMPLES)), first, samples.bare, rules)
+    if sums.attribution is not None and (runs := sums.attribution.wanted(differing)):
+        rows = reading.rows.part(slice(runs * len(reading.rows) // len(reading.inputs[0])))
+        samples = _given(ladder, reading, rows, real, reference)
+        sums.attribution.add(samples, int(differing[:runs].sum()))
+        sums.trial = sums.trial or Trial(found, grids, rows, [y[:runs] for y in reference], samples.bare, rules)
         if _parted(found, real, grids.units) > DEPARTS and not sums.departs:
             sums.departs = departure(found, reading.rows)
     _single(ladder, sums, reading, real, reference)
@@ -152,10 +163,11 @@ def _parted(found: Switches, real: RealRungs, units: tuple[float, ...]) -> float
     return float(np.abs(beside(ours, units, len(ours[0])) - beside(theirs, units, len(theirs[0]))).max(initial=0))
 
 
-def _given(ladder: Ladder, reading: Reading, real: RealRungs, reference: Sequence[Array]) -> Given:
+def _given(ladder: Ladder, reading: Reading, first: Batch, real: RealRungs, reference: Sequence[Array]) -> Given:
+    """What the frontier needs of the ``first`` samples of a slice."""
     found = ladder.switches
     assert found is not None
-    first, graph = reading.rows.part(slice(SAMPLES)), ladder.question.model.main
+    graph = ladder.question.model.main
     inputs = real_inputs(ladder.question.model, first)
     count = len(inputs[0])
     stored, runs = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}, len(reading.inputs[0])
@@ -178,7 +190,7 @@ def _single(ladder: Ladder, sums: Sums, reading: Reading, real: RealRungs, refer
     stored = {i: rows_of(v, runs, place) for i, v in reading.values.items()}
     one = replace(reading, rows=rows, values=stored, inputs=tuple(x[place] for x in reading.inputs))
     values = RealRungs({REWRITTEN: {i: v[at : at + 1] for i, v in real.values[REWRITTEN].items()}})
-    given = _given(ladder, one, values, [y[at : at + 1] for y in reference])
+    given = _given(ladder, one, rows, values, [y[at : at + 1] for y in reference])
     elements = sum(y[0].size for y in given.runtime)
     if asked[1] >= elements:
         raise BadData(f"output {asked[1]}: there are {elements}, counted from 0")

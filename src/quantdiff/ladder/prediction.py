@@ -13,8 +13,9 @@ from quantdiff.ladder.account import Target
 from quantdiff.ladder.closed_form import expected_flips, free_share
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.ladder.layers import layers_of
+from quantdiff.ladder.noise import expected_shares
 from quantdiff.ladder.question import Question
-from quantdiff.ladder.rungs import lowered_values
+from quantdiff.ladder.rungs import lowered_values, real_inputs
 from quantdiff.ladder.set_up import Ladder, set_up
 from quantdiff.ladder.slices import by_run
 from quantdiff.quant import Array
@@ -23,6 +24,8 @@ from quantdiff.sim.runtime import Runtime
 from quantdiff.trace import Trace
 
 CODES = 256
+NOISY = 16
+"""Samples whose variances are followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +101,28 @@ def predict(question: Question, runtime: Runtime) -> Prediction | None:
     """
     model = question.model
     ladder: Ladder | None = None
-    outputs, layers = Tally(), dict[int, Tally]()
+    outputs, layers, noise = Tally(), dict[int, Tally](), dict[int, float]()
     try:
         tensors = readable_tensors(model.main, runtime)
         with closing(simulate_tensors(model, tensors, question.batch, runtime)) as readings:
             for reading in readings:
                 own = question.trace(reading.rows)
-                ladder = ladder or set_up(question, reading, own)
+                if ladder is None:
+                    ladder = set_up(question, reading, own)
+                    noise = _noise(ladder, reading)
                 _add(ladder, reading, own, outputs, layers)
     except UnsupportedOp:
         return None
-    return None if ladder is None else _value(ladder, runtime, outputs, layers)
+    return None if ladder is None else _value(ladder, runtime, outputs, layers, noise)
+
+
+def _noise(ladder: Ladder, reading: Reading) -> dict[int, float]:
+    """By tensor the share that will differ, of the first samples, where the reference rounds nothing itself."""
+    found = ladder.switches
+    if found is None or found.own:
+        return {}
+    inputs = real_inputs(ladder.question.model, reading.rows.part(slice(NOISY)))
+    return expected_shares(found, inputs)
 
 
 def _add(ladder: Ladder, reading: Reading, own: Trace, outputs: Tally, layers: dict[int, Tally]) -> None:
@@ -127,10 +141,12 @@ def _add(ladder: Ladder, reading: Reading, own: Trace, outputs: Tally, layers: d
             layers.setdefault(tensor, Tally()).add(ours, stored)
 
 
-def _value(ladder: Ladder, runtime: Runtime, outputs: Tally, layers: Mapping[int, Tally]) -> Prediction:
-    """The shares, with those of the closed form where the reference rounds as the file does."""
+def _value(
+    ladder: Ladder, runtime: Runtime, outputs: Tally, layers: Mapping[int, Tally], noise: Mapping[int, float]
+) -> Prediction:
+    """The shares, with those of the closed form: by rare flips where the reference rounds too, else by ``noise``."""
     found = ladder.switches
-    closed: dict[int, float] = {}
+    closed = dict(noise)
     names: dict[int, str] = {}
     if found is not None:
         names = {i: name for name, i in layers_of(found)}
@@ -141,7 +157,7 @@ def _value(ladder: Ladder, runtime: Runtime, outputs: Tally, layers: Mapping[int
             if tally.codes is not None
         }
         flips = expected_flips(found, runtime, inside) if found.own else {}
-        closed = {i: flips[i].share for i in layers if i in flips}
+        closed |= {i: flips[i].share for i in layers if i in flips}
     ends = () if found is None else found.ends
     last = [closed[i] for i in ends if i is not None and i in closed]
     return Prediction(

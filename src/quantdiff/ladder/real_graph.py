@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -40,24 +41,30 @@ class Grid:
         """The smallest and the largest real value."""
         return (self.low - self.zero_point) * self.scale, (self.high - self.zero_point) * self.scale
 
-    def clipped(self, x: Array) -> Array:
-        """``x`` within the ends."""
-        return np.asarray(x.clip(*self.ends))
+    def clipped(self, x: Array, *, over: bool = False) -> Array:
+        """``x`` within the ends; ``over`` itself, where nobody else reads it."""
+        return np.asarray(np.clip(x, *self.ends, out=x if over else None))
 
     def rounded(self, x: Array) -> Array:
         """``x`` on the grid, ends aside."""
-        return self.steps(x) * self.scale
+        steps = self.steps(x)
+        steps *= self.scale
+        return steps
 
     def steps(self, x: Array) -> Array:
-        """Whole steps from 0.0, ends aside."""
+        """Whole steps from 0.0, ends aside; an array of its own."""
         if self.single:
             exact = np.asarray(x, np.float32) / np.float32(self.scale)
             return np.asarray(np.trunc(exact + np.copysign(NEARLY_HALF, exact)), np.float64)
-        return np.asarray(np.floor(x / self.scale + 0.5))
+        steps = np.asarray(x / self.scale)
+        steps += 0.5
+        return np.floor(steps, out=steps)
 
-    def integers(self, x: Array) -> Array:
-        """What a tensor on this grid stores of ``x``, int64."""
-        return (self.steps(x) + self.zero_point).clip(self.low, self.high).astype(np.int64)
+    def integers(self, x: Array, dtype: np.dtype[Any] | type = np.int64) -> Array:
+        """What a tensor on this grid stores of ``x``."""
+        steps = self.steps(x)
+        steps += self.zero_point
+        return np.clip(steps, self.low, self.high, out=steps).astype(dtype)
 
     def same(self, other: Grid) -> bool:
         """Whether both have the same ends, to a thousandth of a step."""
@@ -108,11 +115,11 @@ class RealGraph:
     def put(self, tensor: int, y: Array, setting: Setting) -> Array:
         """A value as it leaves its operator under a setting."""
         if (own := setting.own.get(tensor)) is not None:
-            y = own.clipped(own.rounded(y))
+            y = own.clipped(own.rounded(y), over=True)
         grid = setting.grids.get(tensor, self.grids.get(tensor))
-        if grid is not None and tensor in setting.rounded:
+        if grid is not None and (rounded := tensor in setting.rounded):
             y = grid.rounded(y)
-        y = grid.clipped(y) if grid is not None and tensor in setting.clipped else y
+        y = grid.clipped(y, over=rounded) if grid is not None and tensor in setting.clipped else y
         return y + setting.added[tensor] if tensor in setting.added else y
 
     def run(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.graph import Graph, Model
-from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, RANGES, REAL, STEPS, WEIGHTS
+from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, RANGES, REAL, REWRITTEN, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import RealGraph, Setting
+from quantdiff.ladder.slices import side_by_side
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.targets import OutputGrids, on_grid
 from quantdiff.load.data import Batch
@@ -58,13 +59,15 @@ def real_rungs(switches: Switches, order: Sequence[int], rows: Batch, tensors: I
     file, inputs = switches.file, real_inputs(switches.model, rows)
     inner = [i for i in tensors if i not in file.graph.outputs]
     found = {REAL: lowered_values(switches, rows, inner, order)}
-    last: str | None = None
-    for mechanism, setting in switches.rungs():
-        if last is not None and not changes(switches, mechanism):
-            found[mechanism] = found[last]
-        else:
-            found[mechanism] = in_slices(file, inputs, setting, {*file.graph.outputs, *inner})
-        last = mechanism
+    rungs = switches.rungs()
+    run = [(m, setting) for m, setting in rungs if m == REWRITTEN or changes(switches, m)]
+    wanted = {*file.graph.outputs, *inner}
+    values = side_by_side(lambda rung: in_slices(file, inputs, rung[1], wanted), run)
+    made = dict(zip((mechanism for mechanism, _ in run), values, strict=True))
+    last = REWRITTEN
+    for mechanism, _ in rungs:
+        last = mechanism if mechanism in made else last
+        found[mechanism] = made[last]
     return RealRungs(found)
 
 
@@ -103,6 +106,8 @@ def in_slices(real: RealGraph, inputs: Sequence[Array], setting: Setting, want: 
     parts = [
         real.run([x[start : start + size] for x in inputs], setting, None, wanted) for start in range(0, count, size)
     ]
+    if len(parts) == 1:
+        return {i: np.broadcast_to(y := parts[0][i], (count, *y.shape[1:])) for i in wanted}
     lengths = [len(inputs[0][start : start + size]) for start in range(0, count, size)]
     return {
         i: np.concatenate([np.broadcast_to(p[i], (n, *p[i].shape[1:])) for p, n in zip(parts, lengths, strict=True)])
@@ -112,9 +117,13 @@ def in_slices(real: RealGraph, inputs: Sequence[Array], setting: Setting, want: 
 
 def samples_at_once(graph: Graph) -> int:
     """How many samples' activations fit into memory."""
+    return max(1, ELEMENTS_AT_ONCE // activations_of(graph))
+
+
+def activations_of(graph: Graph) -> int:
+    """Values that operators make of one sample."""
     made = (i for op in graph.operators for i in op.outputs)
-    each = sum(math.prod(graph.tensors[i].shape) for i in made) or 1
-    return max(1, ELEMENTS_AT_ONCE // each)
+    return sum(math.prod(graph.tensors[i].shape) for i in made) or 1
 
 
 def real_inputs(model: Model, rows: Batch) -> list[Array]:

@@ -19,9 +19,8 @@ from quantdiff.ladder.targets import OutputGrids, ends_of_file
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
-from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import Reading, disturbed, read_tensors, readable_tensors
-from quantdiff.run.runtimes import entry_of
+from quantdiff.run.runner import Runner
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.graph.simulator import Simulation, simulate, simulate_by
@@ -48,7 +47,7 @@ class Sums:
 def explain_runtimes(
     model: Model,
     batch: Batch,
-    processes: tuple[RuntimeProcess, RuntimeProcess],
+    processes: tuple[Runner, Runner],
     tolerance: float,
     progress: Progress = silent,
 ) -> Explanation:
@@ -59,12 +58,12 @@ def explain_runtimes(
         RuntimeFailed: a runtime refuses the model, crashes or hangs.
     """
     first, second = (process.runtime for process in processes)
-    rules = [entry_of(process.runtime).simulated for process in processes]
+    rules = [process.rules for process in processes]
     lacking = tuple(f"rules for {each.runtime}" for each, its in zip(processes, rules, strict=True) if its is None)
     both = None if rules[0] is None or rules[1] is None else (rules[0], rules[1])
     sums, missing = Sums(Account(RUNGS), {}), lacking
     left, right = (
-        read_tensors(model, readable_tensors(model.main, its), batch, process)
+        read_tensors(model, readable_tensors(model.main, its, process.holds(model.main)), batch, process)
         for its, process in zip(rules, processes, strict=True)
     )
     with closing(left), closing(right):

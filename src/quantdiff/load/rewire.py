@@ -5,12 +5,11 @@ Unlike ``rewrite``, which appends to the file, this reads it into LiteRT's own o
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
-from quantdiff.errors import BadModel
+from quantdiff.load.written import packed, schema, unpacked
 from quantdiff.quant import Grid
 
 VERSION = 3  # of DEQUANTIZE: takes int16 too
@@ -25,28 +24,20 @@ def with_inputs(model: bytes, given: Mapping[int, Grid | None], outputs: Sequenc
     Raises:
         BadModel: the bytes are no TFLite model that can be written anew.
     """
-    import flatbuffers  # noqa: PLC0415 (heavy, and only needed here)
-    from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
-
-    try:
-        whole = schema.ModelT.InitFromPackedBuf(model, 0)
-        _exchange(schema, whole, given, outputs)
-        builder = flatbuffers.Builder(len(model))
-        builder.Finish(whole.Pack(builder), file_identifier=b"TFL3")
-        return bytes(builder.Output())
-    except (struct.error, TypeError, AttributeError, flatbuffers.builder.BuilderSizeError) as error:
-        raise BadModel(f"the model cannot be written with other inputs: {error}") from error
+    whole = unpacked(model)
+    _exchange(schema(), whole, given, outputs)
+    return packed(whole)
 
 
-def _exchange(schema: Any, model: Any, given: Mapping[int, Grid | None], outputs: Sequence[int]) -> None:
+def _exchange(tables: Any, model: Any, given: Mapping[int, Grid | None], outputs: Sequence[int]) -> None:
     graph, copies, inputs, into_float = model.subgraphs[0], dict[int, int](), list[int](), dict[int, Any]()
     for index, grid in given.items():
         copies[index] = _add(graph, _copy(graph.tensors[index]))
         if grid is None:
             inputs.append(copies[index])
         else:
-            inputs.append(_add(graph, _integers(schema, graph.tensors[index], grid)))
-            into_float[copies[index]] = _dequantize(schema, model, inputs[-1], copies[index])
+            inputs.append(_add(graph, _integers(tables, graph.tensors[index], grid)))
+            into_float[copies[index]] = _dequantize(tables, model, inputs[-1], copies[index])
     operators = []
     for operator in graph.operators:
         if operator.inputs is not None:
@@ -70,20 +61,20 @@ def _copy(tensor: Any) -> Any:
     return made
 
 
-def _integers(schema: Any, tensor: Any, grid: Grid) -> Any:
+def _integers(tables: Any, tensor: Any, grid: Grid) -> Any:
     made = _copy(tensor)
     made.name = b"integers/" + bytes(tensor.name or b"")
-    made.type = getattr(schema.TensorType, grid.dtype.upper())
-    made.quantization = schema.QuantizationParametersT()
+    made.type = getattr(tables.TensorType, grid.dtype.upper())
+    made.quantization = tables.QuantizationParametersT()
     made.quantization.scale, made.quantization.zeroPoint = [*grid.params.scale], [*grid.params.zero_point]
     return made
 
 
-def _dequantize(schema: Any, model: Any, source: int, target: int) -> Any:
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
+def _dequantize(tables: Any, model: Any, source: int, target: int) -> Any:
+    code = tables.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = tables.BuiltinOperator.DEQUANTIZE
     code.version = VERSION
     model.operatorCodes.append(code)
-    made = schema.OperatorT()
+    made = tables.OperatorT()
     made.opcodeIndex, made.inputs, made.outputs = len(model.operatorCodes) - 1, [source], [target]
     return made

@@ -18,6 +18,7 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.data_sources import load_data
+from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.random_input import samples_for
 from quantdiff.run.runtimes import check_installed
@@ -98,7 +99,8 @@ def record(model: Model, batch: Batch, runtime: Runtime, samples: int, timeout: 
     inputs = [array[: samples_for(graph, samples)] for array in inputs_of(model, batch)]
     if not inputs:
         raise BadData("the model has no inputs, so there is nothing to feed the data to")
-    seen = read_everything(model, inputs, runtime, timeout)
+    with started(runtime.value, timeout) as runner:
+        seen = read_everything(model, inputs, runner)
     if seen.changed:
         raise NotConfirmed(f"{runtime.value} gives other outputs when the tensors between are read")
     values, (checked, _) = seen.values, compare_operators(graph, {runtime: seen.values})

@@ -18,6 +18,7 @@ from quantdiff.paper.working import Given, Number, Sheet, Working
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.data_sources import load_data
+from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.runtimes import check_installed
 from quantdiff.run.tflite import inputs_of, may_batch
@@ -61,7 +62,7 @@ def work(model: Model, batch: Batch, question: Question, timeout: float = TIMEOU
     _check_place(operator, at, given.shape)
     node = node_of(graph, operator)
     sheet = _sheet(operator, Case(node, arrays, kernel_of(node, runtime)), at)
-    others = tuple(_given(graph, operator, values, other, at) for other in Runtime)
+    others = tuple(_given(graph, operator, values, other, at) for other in runtime.neighbours)
     gave = given[at].item()
     confirm(operator, sheet, [gave, *(each.value for each in others if each.runtime == runtime.value)], runtime)
     return Working(
@@ -110,7 +111,8 @@ def _tensors_of_sample(
         raise NoSuchElement(f"no sample {question.element[0]}: the data have {count}, counted from 0")
     first = sample if may_batch(model.main) else 0
     part = [array[first : sample + 1] for array in inputs]
-    seen = read_everything(model, part, question.runtime, timeout)
+    with started(question.runtime.value, timeout) as runner:
+        seen = read_everything(model, part, runner)
     if seen.changed:
         raise NotConfirmed(f"{question.runtime.value} gives other outputs when the tensors between are read")
     return {index: array[-1] for index, array in seen.values.items()}

@@ -15,16 +15,14 @@ from quantdiff.parameters.quantizers import Extent, Observed
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.quant import INTEGER_RANGE, Array, dequantize
 from quantdiff.recording import BoundModel, value_at
-from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import disturbed, read_tensors
+from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import ran_alone
 
 SAMPLES_AT_ONCE = 256
 
 
-def observe(
-    pair: ModelPair, reference: BoundModel | None, model: Model, batch: Batch, process: RuntimeProcess
-) -> Observed:
+def observe(pair: ModelPair, reference: BoundModel | None, model: Model, batch: Batch, process: Runner) -> Observed:
     """Run both models on the data, or the ``.tflite`` alone.
 
     Raises:
@@ -63,7 +61,7 @@ def _linear(pair: ModelPair) -> Iterator[tuple[str, list[tuple[str, Linear]]]]:
             yield layer.name, [(chain[-1].name, spec)]
 
 
-def observe_tflite(model: Model, batch: Batch, process: RuntimeProcess) -> tuple[Mapping[int, Extent], tuple[str, ...]]:
+def observe_tflite(model: Model, batch: Batch, process: Runner) -> tuple[Mapping[int, Extent], tuple[str, ...]]:
     """Extents, in real units, of every quantized tensor that is no constant; and notes on the runs."""
     graph = model.main
     used = dict.fromkeys(i for op in graph.operators for i in (*op.inputs, *op.outputs) if i >= 0)

@@ -19,7 +19,7 @@ from quantdiff.run.process import Process
 if TYPE_CHECKING:
     from quantdiff.load.data import Batch
     from quantdiff.references.reference import Reference
-    from quantdiff.run.child import RuntimeProcess
+    from quantdiff.run.runner import Runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Options:
 
     allow_lambda: bool = False
     custom_objects: Path | None = None
-    processes: tuple[RuntimeProcess, ...] = ()
+    processes: tuple[Runner, ...] = ()
     batch: Batch | None = None
     opened: ExitStack | None = None
 

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 from quantdiff.references.formats import formats
+from quantdiff.run import emulation
 from quantdiff.run.child import TIMEOUT, Conversation
 from quantdiff.run.process import Process
-from quantdiff.run.runtimes import RUNTIMES
+from quantdiff.run.runtimes import HERE, RUNTIMES, RuntimeEntry, chosen, entry_of
+
+SIMULATED = "simulated"
+"""How a runtime is reached that is known, and not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class Engine:
         package: what holds it, on PyPI.
         version: of the package; None where it is not installed.
         machine: the processor that it runs on: ``x86_64``.
-        reached: how it is run.
+        reached: how it is run: in a child process, emulated, or simulated alone.
         confinement: which of ``run.confinement.MEASURES`` hold for it here; empty where it is not installed.
         install: the line that installs it; empty where it is.
     """
@@ -48,7 +52,7 @@ def survey() -> tuple[Engine, ...]:
     try:
         talk = Conversation(process, TIMEOUT)
         talk.where = "a child process"
-        holds = talk.begin()
+        holds = talk.begin().confined
     finally:
         process.close()
     return tuple(_engines(holds))
@@ -57,9 +61,20 @@ def survey() -> tuple[Engine, ...]:
 def _engines(holds: Mapping[str, bool]) -> Iterator[Engine]:
     for entry in RUNTIMES.values():
         yield _engine((entry.name, "runtime"), entry.package, entry.extra, entry.installed, holds)
+    for entry in map(entry_of, chosen("all@arm64") if HERE != "arm64" else ()):
+        yield _elsewhere(entry)
     for name, each in formats().items():
         if (found := each.framework) is not None:
             yield _engine((name, "reference"), found.package, found.extra, found.installed, holds)
+
+
+def _elsewhere(entry: RuntimeEntry) -> Engine:
+    """A runtime of another architecture: emulated, or not at hand."""
+    named, folder = (entry.name, "runtime", entry.package), emulation.root()
+    if folder is None:
+        return Engine(*named, None, entry.machine, SIMULATED, install=emulation.BRINGS)
+    found = (folder / emulation.COMPLETE).read_text(encoding="utf-8").split()[-1]
+    return Engine(*named, found, entry.machine, f"emulated, {folder}")
 
 
 def _engine(named: tuple[str, str], package: str, extra: str, installed: bool, holds: Mapping[str, bool]) -> Engine:

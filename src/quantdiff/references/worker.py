@@ -26,7 +26,7 @@ from quantdiff.recording import Comparand, ErrorStats, Recorder, Recording
 from quantdiff.references.codec import Encoder, decode
 from quantdiff.references.formats import Options, formats
 from quantdiff.references.reference import Reference
-from quantdiff.run.process import Message
+from quantdiff.run.channel import Message
 from quantdiff.run.serving import Answer, Say
 from quantdiff.run.shared_memory import Parcel, Received, unpacked
 from quantdiff.trace import Trace, Value

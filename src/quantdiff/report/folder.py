@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -63,8 +64,11 @@ def staged(out: Path) -> Iterator[Path]:
                 parent.rmdir()
 
 
-def save(path: Path, content: bytes) -> None:
-    """Write a file; it is there as a whole or not at all. A link is followed.
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A file to write to; it stands at ``path`` when the block ends without an error, and not before.
+
+    A link is followed.
 
     Raises:
         CannotWrite: ``path`` is a folder or a device, or the system refuses.
@@ -72,9 +76,9 @@ def save(path: Path, content: bytes) -> None:
     try:
         file = destination(path)
     except OSError as error:
-        raise CannotWrite(f"{path}: {error.strerror}; give the name of a file") from error
+        raise CannotWrite(f"{path}: {error.strerror}; it needs the name of a file") from error
     with staged(file.parent) as folder:
-        (folder / file.name).write_bytes(content)
+        yield folder / file.name
 
 
 def _check_place(place: Path) -> None:
@@ -89,7 +93,7 @@ def _cannot_write(path: object, error: Exception) -> CannotWrite:
     return CannotWrite(f"{path}: cannot be written ({reason}); choose another --out, or make room there")
 
 
-def save_batch(path: Path, batch: Batch) -> None:
+def save_batch(path: Path | BinaryIO, batch: Batch) -> None:
     """Samples and labels as ``.npz``; not compressed, which would take longer than the comparison."""
     labels = {} if batch.labels is None else {"y": batch.labels}
     np.savez(path, allow_pickle=False, **dict(batch.arrays), **labels)

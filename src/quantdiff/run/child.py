@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
-from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
+from quantdiff.errors import NoWorker, RuntimeCrashed, RuntimeFailed, RuntimeHung, RuntimeUnavailable
+from quantdiff.files import read_file
 from quantdiff.quant import Array, Grid, QuantParams
+from quantdiff.run.channel import Message
 from quantdiff.run.outputs import sent_grid, sent_quant
-from quantdiff.run.process import Message, Process, memory_kept
-from quantdiff.run.runtimes import check_timeout, entry_of
-from quantdiff.run.shared_memory import RECENT, Block, Parcel, Piece, Received, unpacked
+from quantdiff.run.process import Process, memory_kept
+from quantdiff.run.runner import Runner
+from quantdiff.run.runtimes import architecture_of, check_timeout, entry_of
+from quantdiff.run.serving import PROTOCOL
+from quantdiff.run.shared_memory import RECENT, Block, Parcel, Piece, Received, block_of, unpacked
 from quantdiff.tally.rows import RowSums
 from quantdiff.trace import Value
 
 VIEWS = 3  # calls of ``view`` whose arrays hold: one that is being measured, one that waits, one that is made
 TIMEOUT = 120.0  # seconds without a word from the child
 CURES = "fewer samples, a longer --timeout, or another --runtime"
+MODEL_AT_MOST = 2**31  # bytes of a file, which is as much as its offsets can say
 START_UP = 60.0  # seconds that a busy machine may need to import the runtime, whatever the time limit
 
 
@@ -35,6 +41,15 @@ class Measured:
     compiled: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a child says first: its architecture, what it may not do, and, from somewhere else, its versions."""
+
+    machine: str
+    confined: Mapping[str, bool]
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
 class Conversation:
     """Questions to a child and its answers. ``where`` names what runs which model, for messages.
 
@@ -44,7 +59,7 @@ class Conversation:
 
     def __init__(self, process: Process, timeout: float, *, cures: str = CURES, recent: int = RECENT) -> None:
         self.process, self.timeout, self.where, self._cures = process, timeout, "", cures
-        self.confined: dict[str, bool] | None = None
+        self._hello: Hello | None = None
         self._received = Received(recent)
 
     def ask(
@@ -57,7 +72,7 @@ class Conversation:
             RuntimeHung: it said nothing for too long, and was ended.
         """
         with contextlib.suppress(OSError):  # its end is reported below, with the reason
-            self.process.channel.send(request, [block.descriptor for block in blocks])
+            self.process.channel.send(request, [block.descriptor for block in blocks], self.timeout)
         while True:
             reply, shared = self._receive()
             if "done" in reply:
@@ -65,15 +80,23 @@ class Conversation:
             else:
                 return reply, shared
 
-    def begin(self) -> dict[str, bool]:
-        """Wait until the child is there; what it may not do.
+    def begin(self) -> Hello:
+        """Wait until the child is there, and hear what it is.
 
         Raises:
             RuntimeCrashed, RuntimeHung: it does not come.
+            NoWorker: who comes is no worker of this protocol.
         """
-        if self.confined is None:
-            self.confined = dict(self._reply(max(self.timeout, START_UP))[0]["confined"])
-        return self.confined
+        if self._hello is None:
+            said, _ = self._reply(max(self.timeout, START_UP))
+            if said.get("protocol") != PROTOCOL:
+                theirs = said.get("protocol", "another one")
+                raise NoWorker(
+                    f"{self.where}: the worker speaks protocol {theirs}, this quantdiff {PROTOCOL}; "
+                    "install the same version on both sides"
+                )
+            self._hello = _hello(said)
+        return self._hello
 
     def _receive(self) -> tuple[Message, list[Block]]:
         self.begin()
@@ -82,80 +105,87 @@ class Conversation:
     def _reply(self, timeout: float) -> tuple[Message, list[Block]]:
         try:
             reply, descriptors = self.process.channel.receive(timeout)
+        except NoWorker as error:
+            self.process.kill()
+            raise NoWorker(f"{self.where}: its command answers as no worker does: {error}; check it by hand") from None
         except TimeoutError:
             self.process.kill()
             raise RuntimeHung(
                 f"{self.where} said nothing for {self.timeout:g} s and was ended; use {self._cures}"
             ) from None
         except EOFError:
+            if self._hello is None and not self.process.channel.shares:
+                raise RuntimeUnavailable(
+                    f"{self.where}: no worker came ({self.process.ending()}); check its command by hand"
+                ) from None
             rest = "; the other runtimes are not affected" if self._cures == CURES else ""
             raise RuntimeCrashed(f"{self.where} crashed ({self.process.ending()}){rest}") from None
         return reply, self._received.take(descriptors)
 
 
-class RuntimeProcess:
+class RuntimeProcess(Runner):
     """A child that runs one model on one runtime; use it as a context manager.
 
     The child starts at once and in the background, so that it is ready by the time it is needed; it stays alive
     between batches, and another model gets another child: native code that damages its own memory (seen) must not
     spoil the next result. ``timeout`` is the number of seconds that it may say nothing; it reports after every batch.
+    ``stays``: the child takes other models too, of which hundreds are tried; what comes of it is measured elsewhere.
     """
 
-    def __init__(self, runtime: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, runtime: str, *, timeout: float = TIMEOUT, stays: bool = False) -> None:
         check_timeout(timeout)
+        self._kept = stays
         self.runtime, self.timeout, self.model = runtime, timeout, ""
-        self._turn, self._parcel = 0, Parcel()
+        self.entry, self._turn = entry_of(runtime), 0
+        self._parcel = Parcel(shares=not self.entry.command)
         self._start()
 
     def _start(self) -> None:
-        self.talk = Conversation(Process("quantdiff.run.worker", environment=memory_kept()), self.timeout)
+        process = Process("quantdiff.run.worker", environment=memory_kept(), command=self.entry.command)
+        self.talk = Conversation(process, self.timeout)
+        self.talk.where = self.runtime
 
-    def __enter__(self) -> RuntimeProcess:
-        return self
+    @property
+    def machine(self) -> str:
+        """As the row or the child says."""
+        return self.entry.machine or architecture_of(self.talk.begin().machine)
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    @property
+    def versions(self) -> Mapping[str, str] | None:
+        """As the child says, where a command started it."""
+        return self.talk.begin().versions if self.entry.command else None
 
-    def load(self, model: Path, *, batch: bool = True, content: Block | None = None, keep: bool = False) -> None:
-        """Load a model; ``batch`` False runs it sample by sample whatever it allows.
+    def another(self) -> Self:
+        """A child of its own."""
+        return type(self)(self.runtime, timeout=self.timeout)
 
-        ``keep``: in the child that ran the model before, for what is tried hundreds of times and measured again after.
+    def _stays(self) -> bool:
+        """Whether the child takes another model: it takes long to start one somewhere else."""
+        return (self._kept or bool(self.entry.command)) and self.talk.process.child.poll() is None
 
-        ``content`` is what counts where it is not the file's, whose name alone is used then. ``delegated`` says
-        afterwards which parts of the graph a delegate runs: input and output tensors of each.
-
-        Raises:
-            RuntimeFailed: the runtime refuses the model, crashes or hangs over it, or there is none of that name.
-        """
-        runtime = {"adapter": entry_of(self.runtime).adapter, "runtime": self.runtime}
-        if self.model and not keep:
+    def load(self, model: Path, *, batch: bool = True, content: Block | None = None) -> None:
+        """As ``Runner`` says."""
+        runtime = {"adapter": self.entry.adapter, "runtime": self.entry.kernels}
+        if self.model and not self._stays():
             self.talk.process.close()
             self._start()
         self.model = model.name
+        if content is None and not self.talk.process.channel.shares:
+            content = block_of(read_file(model, MODEL_AT_MOST))
         blocks = [] if content is None else [content]
         path = str(model) if content is None else ""
         reply, _ = self._ask({"call": "load", **runtime, "model": path, "batch": batch}, blocks)
-        self.delegated: list[tuple[list[int], list[int]]] = [(given, made) for given, made in reply["delegated"]]
+        self.delegated = [(given, made) for given, made in reply["delegated"]]
 
     def run(
         self, inputs: Sequence[Array], outputs: int, on_progress: Callable[[int], None], *, apart: bool = False
     ) -> tuple[list[Array], bool]:
-        """All outputs for all samples, and whether they were computed in batches.
-
-        ``apart``: one run a sample along axis 0 of the inputs, and of the outputs, whose own shapes stand behind it.
-
-        Raises:
-            RuntimeFailed: the runtime reports an error, crashes or hangs.
-        """
+        """As ``Runner`` says."""
         arrays, reply = self._run(inputs, (), {"kept": [True] * outputs, "turn": VIEWS, "apart": apart}, on_progress)
         return [np.array(array) for array in arrays], reply["result"] == "batched"
 
     def view(self, inputs: Sequence[Array], outputs: int) -> list[Array]:
-        """As ``run``, but the arrays are the child's memory: they hold until the call after ``VIEWS`` - 1 others.
-
-        Raises:
-            RuntimeFailed: the runtime reports an error, crashes or hangs.
-        """
+        """As ``run``, in the child's memory."""
         self._turn = (self._turn + 1) % VIEWS
         arrays, _ = self._run(inputs, (), {"kept": [True] * outputs, "turn": self._turn})
         for array in arrays:
@@ -165,11 +195,7 @@ class RuntimeProcess:
     def measure(
         self, inputs: Sequence[Array], kept: Sequence[bool], pairs: Sequence[Measured]
     ) -> tuple[list[Array], list[RowSums]]:
-        """Hold outputs against other values where they are: the outputs ``kept`` of all, and the sums of each pair.
-
-        Raises:
-            RuntimeFailed: the runtime reports an error, crashes or hangs, or a pair has two sizes.
-        """
+        """As ``Runner`` says; counted in the child."""
         sent = [
             (p.output, sent_quant(p.quant), sent_quant(p.theirs.quant), sent_grid(p.grid), p.compiled) for p in pairs
         ]
@@ -191,7 +217,10 @@ class RuntimeProcess:
         reply, blocks = self._ask(
             {"call": "run", "pairs": [], "apart": False, **sent, **asked}, self._parcel.blocks, on_progress
         )
-        return unpacked(reply["pieces"], blocks), reply
+        try:
+            return unpacked(reply["pieces"], blocks), reply
+        except (TypeError, ValueError, LookupError) as error:
+            raise RuntimeFailed(f"{self.talk.where} gave an answer that is none: {error}") from error
 
     def close(self) -> None:
         """End the child; the memory that it shared goes with the last array that lies in it."""
@@ -205,3 +234,14 @@ class RuntimeProcess:
         if "error" in reply:
             raise RuntimeFailed(f"{self.talk.where} failed: {self.talk.process.reason(reply['error'])}")
         return reply, shared
+
+
+def _hello(said: Message) -> Hello:
+    """What a stranger's first message says, as far as it says it in words."""
+    machine, confined, versions = (said.get(key) for key in ("machine", "confined", "versions"))
+    return Hello(str(machine), _entries(confined, bool), _entries(versions, str))
+
+
+def _entries(given: Any, kind: type) -> dict[str, Any]:
+    found = given.items() if isinstance(given, dict) else ()
+    return {str(key): value for key, value in found if isinstance(value, kind)}

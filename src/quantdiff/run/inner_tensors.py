@@ -17,7 +17,8 @@ from quantdiff.load.mapped import release
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.quant import Array
 from quantdiff.recording import changed_elements
-from quantdiff.run.child import Measured, RuntimeProcess
+from quantdiff.run.child import Measured
+from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import block_of
 from quantdiff.run.tflite import Loaded, as_inputs, bound_inputs, inputs_of, may_batch
 from quantdiff.sim.graph.simulator import simulate
@@ -33,10 +34,10 @@ Parts = list[tuple[list[int], list[int]]]
 Take = Callable[[Batch], list[Array]]
 
 
-def readable_tensors(graph: Graph, runtime: Runtime | None) -> list[int]:
-    """The outputs, and every tensor that an operator makes and the runtime can give back."""
-    unread = hidden(graph) if runtime is Runtime.XNNPACK else frozenset()
-    made = (i for operator in graph.operators for i in operator.outputs if i not in unread)
+def readable_tensors(graph: Graph, runtime: Runtime | None, held: AbstractSet[int] | None = None) -> list[int]:
+    """The outputs, and every tensor that an operator makes and the runtime can give back, of those ``held``."""
+    unread = hidden(graph) if runtime and runtime.family is Runtime.XNNPACK else frozenset()
+    made = (i for op in graph.operators for i in op.outputs if i not in unread and (held is None or i in held))
     return [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in READABLE]
 
 
@@ -48,7 +49,7 @@ class InnerTensors:
     """
 
     def __init__(
-        self, model: Model, data: bytes, tensors: Sequence[int], process: RuntimeProcess, *, alone: bool = False
+        self, model: Model, data: bytes, tensors: Sequence[int], process: Runner, *, alone: bool = False
     ) -> None:
         assert model.path is not None
         self.tensors, self._process, self._lock = tuple(tensors), process, threading.Lock()
@@ -113,7 +114,7 @@ class Reading:
 
 
 def read_tensors(
-    model: Model, tensors: Sequence[int], batch: Batch, process: RuntimeProcess, *, alone: bool = True
+    model: Model, tensors: Sequence[int], batch: Batch, process: Runner, *, alone: bool = True
 ) -> Generator[Reading, None, None]:
     """Run ``model`` and give inputs, outputs and ``tensors`` (indices), slice after slice, as the runtime has them.
 
@@ -128,8 +129,8 @@ def read_tensors(
     yield from _read(model, tensors, _slices(model, tensors, batch), take, process, alone)
 
 
-def read_everything(model: Model, inputs: Sequence[Array], runtime: Runtime, timeout: float) -> Reading:
-    """Every readable tensor, the model's inputs too, for all of ``inputs`` sample by sample, in a child of its own.
+def read_everything(model: Model, inputs: Sequence[Array], runner: Runner) -> Reading:
+    """Every readable tensor, the model's inputs too, for all of ``inputs`` sample by sample.
 
     Shapes: each input (samples, *shape of the model's input), in the input's own type.
 
@@ -138,14 +139,13 @@ def read_everything(model: Model, inputs: Sequence[Array], runtime: Runtime, tim
     """
     graph = model.main
     rows = Batch({f"{i}": array for i, array in enumerate(inputs)})
-    tensors = [*graph.inputs, *readable_tensors(graph, runtime)]
-    with RuntimeProcess(runtime.value, timeout=timeout) as process:
-        (reading,) = _read(model, tensors, [(0, rows)], lambda rows: [*rows.arrays.values()], process, alone=True)
+    tensors = [*graph.inputs, *readable_tensors(graph, runner.rules, runner.holds(graph))]
+    (reading,) = _read(model, tensors, [(0, rows)], lambda rows: [*rows.arrays.values()], runner, alone=True)
     return reading
 
 
 def _read(
-    model: Model, tensors: Sequence[int], slices: Sequence[tuple[int, Batch]], take: Take, process: RuntimeProcess,
+    model: Model, tensors: Sequence[int], slices: Sequence[tuple[int, Batch]], take: Take, process: Runner,
     alone: bool,
 ) -> Generator[Reading, None, None]:  # fmt: skip
     """The untouched file on all slices, whose outputs are kept; then slice after slice the one with more outputs."""

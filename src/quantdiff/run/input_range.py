@@ -32,12 +32,12 @@ def data_warnings(model: Model, batch: Batch) -> tuple[str, ...]:
 def _ranges(model: Model, batch: Batch) -> Iterator[str]:
     graph = model.main
     for tensor, array in zip(graph.inputs, bound_inputs(model, batch), strict=True):
-        grid, name = _grid_at(graph, tensor), graph.tensors[tensor].label
+        grid, name = grid_at(graph, tensor), graph.tensors[tensor].label
         if grid is not None and array.dtype.kind in "fiu":
             yield from _range(name, grid, array)
 
 
-def _grid_at(graph: Graph, tensor: int) -> Grid | None:
+def grid_at(graph: Graph, tensor: int) -> Grid | None:
     """The grid that an input lies on, or is quantized to."""
     readers = graph.readers(tensor)
     alone = readers[0] if len(readers) == 1 and readers[0].op == INTO_INTEGERS else None

@@ -1,12 +1,7 @@
-"""A child process: how it starts, how both sides talk, and that it does not outlive us. Imports no NumPy.
-
-A message is a line of JSON over a socket, with descriptors of memory beside it.
-"""
+"""A child process: how it starts, what it prints, and that it does not outlive us. Imports no NumPy."""
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import signal
 import socket
@@ -16,16 +11,11 @@ import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any
 
-from quantdiff.errors import RuntimeFailed
+from quantdiff.errors import RuntimeFailed, RuntimeUnavailable
+from quantdiff.run.channel import Beside, Channel, InStream
 from quantdiff.run.scratch import scratch
 
-AT_ONCE = 2**16  # bytes that are read together
-MOST = 200  # descriptors in one message; Linux takes 253
-NOT_INHERITED = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # macOS has no such flag
-
-Message = dict[str, Any]
 CHATTER = ("INFO:", "WARNING: All log")  # lines of native code that explain nothing
 WORDS_AT_MOST = 300  # characters of somebody else's message
 
@@ -33,76 +23,49 @@ _running: weakref.WeakSet[Process] = weakref.WeakSet()
 _ending = False
 
 
-class Channel:
-    """One end; one thread at a time."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self._end, self._read, self._descriptors = end, bytearray(), list[int]()
-
-    def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Send a message; the descriptors stay the sender's to close.
-
-        Raises:
-            OSError: nobody listens any more.
-        """
-        line = json.dumps({**message, "descriptors": len(descriptors)}).encode() + b"\n"
-        sent = socket.send_fds(self._end, [line], descriptors) if descriptors else 0
-        self._end.sendall(line[sent:])
-
-    def receive(self, timeout: float | None = None) -> tuple[Message, list[int]]:
-        """The next message and its descriptors, which are the receiver's to close.
-
-        Raises:
-            EOFError: the other side is gone.
-            TimeoutError: it said nothing for ``timeout`` seconds.
-        """
-        self._end.settimeout(timeout)
-        while (at := self._read.find(b"\n")) < 0:
-            try:
-                data, descriptors, _, _ = socket.recv_fds(self._end, AT_ONCE, MOST, NOT_INHERITED)
-            except ConnectionError:
-                data, descriptors = b"", []
-            if not data:
-                raise EOFError
-            self._read += data
-            self._descriptors += descriptors
-        message: Message = json.loads(self._read[:at])
-        del self._read[: at + 1]
-        count = message.pop("descriptors")
-        if len(self._descriptors) < count:  # the system leaves out those that there is no room for, and says nothing
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        taken, self._descriptors = self._descriptors[:count], self._descriptors[count:]
-        return message, taken
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._end.close()
-
-
 class Process:
     """A child that answers as the module says, a channel to it, and what it prints.
 
-    Its standard input is a pipe that nobody writes to: the pipe breaks when this process is gone, however that came,
-    and the child ends (``serving.end_with_parent``). Its temporary files lie in a folder that goes with it.
+    Here, its standard input is a pipe that nobody writes to: the pipe breaks when this process is gone, however that
+    came, and the child ends (``serving.end_with_parent``). Its temporary files lie in a folder that goes with it.
+    Where a ``command`` starts it, it answers over its standard input and output, which may lie on another machine;
+    what module that is, and what holds it there, the command says.
     """
 
-    def __init__(self, module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = (),
+    ) -> None:
         if _ending:
             raise RuntimeFailed("interrupted")
         ours, theirs = socket.socketpair()
         self._opened, surroundings = ExitStack(), {**(os.environ if environment is None else environment)}
         with suppress(OSError):  # no room for temporary files: whoever needs them says so
             surroundings["TMPDIR"] = str(self._opened.enter_context(scratch()))
-        self.channel, self._log = Channel(ours), tempfile.TemporaryFile()  # noqa: SIM115 (closed with us)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with us)
+        self.channel: Channel = InStream(ours.detach()) if command else Beside(ours)
+        here = sys.executable, "-P", "-m", "quantdiff.run.serving", str(theirs.fileno()), module, *arguments
         with theirs:
-            self.child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "quantdiff.run.serving", str(theirs.fileno()), module, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=[theirs.fileno()],
-                env=surroundings,
-            )
+            try:
+                self.child = subprocess.Popen(
+                    command or here,
+                    stdin=theirs.fileno() if command else subprocess.PIPE,
+                    stdout=theirs.fileno() if command else self._log.fileno(),
+                    stderr=self._log,
+                    pass_fds=[] if command else [theirs.fileno()],
+                    env=surroundings,
+                    start_new_session=bool(command),  # Ctrl-C is for us, who end it
+                )
+            except OSError as error:
+                self._let_go()
+                if not command:
+                    raise
+                raise RuntimeUnavailable(
+                    f"{command[0]}: cannot be started ({error.strerror}); check the command"
+                ) from error
         _running.add(self)
 
     def kill(self) -> None:
@@ -113,12 +76,15 @@ class Process:
         """End it and let go of what belongs to it."""
         self.kill()
         self.child.wait()
+        if self.child.stdin is not None:
+            self.child.stdin.close()
+        self._let_go()
+        _running.discard(self)
+
+    def _let_go(self) -> None:
         self.channel.close()
-        assert self.child.stdin is not None
-        self.child.stdin.close()
         self._log.close()
         self._opened.close()
-        _running.discard(self)
 
     def ending(self) -> str:
         """How it ended, when it did so by itself: ``SIGSEGV``, ``exit status 1``; and its last words."""

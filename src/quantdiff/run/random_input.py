@@ -22,11 +22,11 @@ ELEMENTS_AT_MOST = 2**25
 """Inputs and activations of all samples together, so that a large model is verified on fewer."""
 
 
-def samples_for(graph: Graph, wanted: int = SAMPLES) -> int:
-    """How many samples keep the activations of a run within bounds."""
+def samples_for(graph: Graph, wanted: int = SAMPLES, elements: int = ELEMENTS_AT_MOST) -> int:
+    """How many samples keep the inputs and activations of a run within so many elements."""
     made = sum(math.prod(graph.tensors[i].shape) for operator in graph.operators for i in operator.outputs)
     made += sum(math.prod(graph.tensors[i].shape) for i in graph.inputs)
-    return max(1, min(wanted, ELEMENTS_AT_MOST // max(1, made)))
+    return max(1, min(wanted, elements // max(1, made)))
 
 
 def random_inputs(graph: Graph, samples: int, seed: int = SEED) -> list[Array]:
@@ -56,7 +56,7 @@ def made_up(name: str, model: Model) -> Batch:
         raise BadData(f"{name}: say {kind}, {kind}:SAMPLES or {kind}:SAMPLES:SEED, in whole numbers") from error
     graph, rng = model.main, np.random.default_rng(seed)
     stored = zip(graph.inputs, random_inputs(graph, samples, seed), strict=True)
-    arrays = [_real(graph.tensors[i], x.reshape(len(x), *x.shape[2:])) for i, x in stored]
+    arrays = [_real(graph.tensors[i], _samples(x)) for i, x in stored]
     if kind == "smooth":
         arrays = [_smooth(x, rng) for x in arrays]
     names = ["x"] if len(arrays) == 1 else [str(i) for i, _ in enumerate(arrays)]
@@ -100,8 +100,13 @@ def random_batch(model: Model, slots: Sequence[Slot], samples: int = FEW) -> Bat
     if len(slots) != len(arrays):
         raise BadData(f"one model has {len(slots)} inputs, the other {len(arrays)}; give --data with an array for each")
     real = [_real(graph.tensors[i], array) for i, array in zip(graph.inputs, arrays, strict=True)]
-    named = {slot.name: array.reshape(len(array), *array.shape[2:]) for slot, array in zip(slots, real, strict=True)}
+    named = {slot.name: _samples(array) for slot, array in zip(slots, real, strict=True)}
     return Batch(named, None, "seeded random input")
+
+
+def _samples(x: Array) -> Array:
+    """The samples in place of an axis of 1; an input that takes none, or several at once, keeps its shape whole."""
+    return x[:, 0] if x.shape[1:2] == (1,) else x
 
 
 def _real(tensor: Tensor, array: Array) -> Array:

@@ -1,17 +1,35 @@
-"""The runtimes: one row for each, and the contract of the adapter that drives it. Importing this imports no runtime."""
+"""The runtimes: one row for each, how names say them, and the contract of the adapter that drives one.
+
+A name is one of
+
+    builtin            a row of ``RUNTIMES``, on this machine
+    builtin@PLACE      the same on an architecture (``ARCHITECTURES``), really or simulated, or on a worker of the
+                       configuration
+    KIND:FILE          what a file stands for (``OF_A_FILE``): no process runs it
+
+Importing this imports no runtime.
+"""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 from quantdiff.errors import NotSimulated, RuntimeUnavailable
-from quantdiff.sim.runtime import Runtime
+from quantdiff.run import emulation
+from quantdiff.run.configured import RESERVED as ARCHITECTURES
+from quantdiff.run.configured import workers
+from quantdiff.sim.runtime import ARM64, Runtime
 
 if TYPE_CHECKING:  # NumPy, which the command line does without
     from quantdiff.quant import Array
+
+SIMULATED = "quantdiff.run.simulated"
+"""Stands for a runtime that is known, and not here."""
+HINT = f"`{emulation.BRINGS}` brings it"
 
 ALL = "all"
 """Stands for every runtime that is installed."""
@@ -70,24 +88,61 @@ class Adapter(Protocol):
         ...
 
 
+def architecture_of(machine: str) -> str:
+    """``x86_64`` or ``arm64``, however a system calls it; another one by its own name."""
+    return {"amd64": "x86_64", "aarch64": "arm64"}.get(machine.lower(), machine.lower())
+
+
+HERE = architecture_of(platform.machine())
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeEntry:
-    """A runtime: its adapter module, the package on PyPI that holds it, and the extra that brings that, if one does."""
+    """A runtime, as a name says it.
+
+    Attributes:
+        name: as it was asked for, and as results show it.
+        adapter: the module that drives it in a child; empty where no child runs it.
+        package: what holds it, on PyPI.
+        extra: of this package, which brings that, if one does.
+        machine: the architecture that it runs on; empty where only its child can tell.
+        command: the words that start its child; none: this Python does, here.
+        source: the file that says so.
+        module: what stands for it in this process: ``start(entry, timeout)`` there gives a ``Runner``.
+        file: what that reads.
+    """
 
     name: str
     adapter: str
     package: str
     extra: str = ""
+    machine: str = HERE
+    command: tuple[str, ...] = ()
+    source: str = ""
+    module: str = ""
+    file: str = ""
+
+    @property
+    def kernels(self) -> str:
+        """The row of ``RUNTIMES`` whose kernels compute."""
+        return self.name.partition("@")[0]
 
     @property
     def installed(self) -> bool:
-        """Whether it can be started here."""
-        return find_spec(self.package.replace("-", "_")) is not None
+        """Whether it can be started here; what a command starts is known when it has."""
+        return bool(self.command or self.module) or find_spec(self.package.replace("-", "_")) is not None
 
     @property
     def simulated(self) -> Runtime | None:
-        """Whose rules the simulator has for it, if any."""
-        return Runtime(self.name) if self.name in {runtime.value for runtime in Runtime} else None
+        """Whose rules the simulator has for it, if any, as far as that is known before it runs."""
+        return self.rules_on(self.machine)
+
+    def rules_on(self, machine: str) -> Runtime | None:
+        """Whose rules the simulator has for these kernels on an architecture, if any; while none is known, x86-64's."""
+        if machine not in ("", *ARCHITECTURES) or self.kernels not in {runtime.value for runtime in Runtime}:
+            return None
+        rules = Runtime(self.kernels)
+        return ARM64.get(rules) if machine == "arm64" else rules
 
 
 RUNTIMES = {
@@ -102,15 +157,70 @@ RUNTIMES = {
 """Every runtime by its name, in the order in which results show them."""
 
 
+OF_A_FILE = {"profile": "quantdiff.run.profiled", "recorded": "quantdiff.run.recorded"}
+"""What a file can stand for, by the word before the colon: the module whose ``start`` reads it."""
+
+
 def entry_of(name: str) -> RuntimeEntry:
-    """The row of a runtime.
+    """The runtime of that name; nothing is started and no file of a model or dump is opened.
 
     Raises:
-        RuntimeUnavailable: there is none of that name.
+        RuntimeUnavailable: there is none.
     """
-    if name not in RUNTIMES:
-        raise RuntimeUnavailable(f"no runtime {name!r}: there are {', '.join(RUNTIMES)}")
-    return RUNTIMES[name]
+    kind, colon, file = name.partition(":")
+    if colon and kind in OF_A_FILE:
+        return RuntimeEntry(name, "", "", machine="", module=OF_A_FILE[kind], file=file)
+    plain, at, place = name.partition("@")
+    if plain not in RUNTIMES:
+        others = ", ".join((*(f"{each}@PLACE" for each in list(RUNTIMES)[:1]), *(f"{each}:FILE" for each in OF_A_FILE)))
+        raise RuntimeUnavailable(f"no runtime {name!r}: there are {', '.join(RUNTIMES)}, {others}")
+    return _at(RUNTIMES[plain], name, place) if at else RUNTIMES[plain]
+
+
+def _at(entry: RuntimeEntry, name: str, place: str) -> RuntimeEntry:
+    """A row somewhere else."""
+    if place == HERE:
+        return entry
+    if place in ARCHITECTURES:
+        return _on_other(replace(entry, name=name, machine=place))
+    known = workers()
+    if place not in known:
+        have = f"there are {', '.join(known)}" if known else "none is configured"
+        raise RuntimeUnavailable(
+            f"no worker {place!r} ({have}); name its command in quantdiff.toml: [runtimes.{place}] command = 'ssh …'"
+        )
+    return replace(entry, name=name, machine="", command=known[place].command, source=known[place].source)
+
+
+def _on_other(entry: RuntimeEntry) -> RuntimeEntry:
+    """A row on another architecture: by a worker in the folder that emulates it, or else by its simulator.
+
+    Raises:
+        RuntimeUnavailable: neither is known.
+    """
+    if entry.simulated is None:
+        raise RuntimeUnavailable(
+            f"runtime {entry.name}: {entry.package} comes without a wheel for {entry.machine}, so nobody has measured "
+            f"it there; there are {', '.join(_named_on(entry.machine))}"
+        )
+    folder = emulation.root() if entry.machine == "arm64" else None
+    if folder is None:
+        return replace(entry, module=SIMULATED)
+    return replace(entry, command=emulation.worker(folder), source=str(folder))
+
+
+def note_of(name: str) -> str:
+    """What to know of a runtime that is not here, on one line; empty for all others."""
+    entry = entry_of(name)
+    if entry.module != SIMULATED:
+        return ""
+    return f"{name} is simulated: no {entry.machine} runtime is here; {HINT}"
+
+
+def _named_on(machine: str) -> tuple[str, ...]:
+    """The runtimes of an architecture, as they are called here."""
+    rows = [entry for entry in RUNTIMES.values() if entry.rules_on(machine)]
+    return tuple(entry.name if machine == HERE else f"{entry.name}@{machine}" for entry in rows)
 
 
 def installed() -> tuple[str, ...]:
@@ -118,25 +228,46 @@ def installed() -> tuple[str, ...]:
     return tuple(name for name, entry in RUNTIMES.items() if entry.installed)
 
 
+def may_be_one(name: str) -> bool:
+    """Whether it has the form of a name; whether there is such a worker or file, ``entry_of`` knows."""
+    plain, _, place = name.partition("@")
+    named = plain in RUNTIMES or (plain == ALL and place in ("", *ARCHITECTURES))
+    return named or name.partition(":")[0] in OF_A_FILE
+
+
 def chosen(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Each runtime of ``names`` once, in their order; ``all`` stands for those that are installed.
+    """Each runtime of ``names`` once, in their order; ``all`` are those that are installed, ``all@arm64`` ARM64's.
 
     Raises:
         ValueError: one of them is no runtime, or there are none.
     """
     asked = (names,) if isinstance(names, str) else tuple(names)
-    if not asked or not {*asked} <= {*RUNTIMES, ALL}:
+    if not asked or any(not may_be_one(name) for name in asked):
         raise ValueError(f"runtime={names!r}: there are {', '.join(RUNTIMES)} and {ALL}")
-    return installed() if ALL in asked else tuple(dict.fromkeys(asked))
+    if ALL in asked:
+        return installed()
+    return tuple(dict.fromkeys(each for name in asked for each in _meant(name)))
 
 
-def check_installed(names: Sequence[str]) -> None:
-    """Refuse what cannot be started, before any work is done.
+def _meant(name: str) -> tuple[str, ...]:
+    """The runtimes that a name stands for, those of this machine by their plain names."""
+    plain, at, place = name.partition("@")
+    if not at or place not in ARCHITECTURES:
+        return (name,)
+    if plain == ALL:
+        return installed() if place == HERE else _named_on(place)
+    return (plain if place == HERE else name,)
+
+
+def check_installed(names: Sequence[str], *, real: bool = False) -> None:
+    """Refuse what cannot be started, before any work is done; ``real``: what its simulator stands for, too.
 
     Raises:
         RuntimeUnavailable: there is no such runtime, or it is not installed; says what to install.
     """
     for entry in map(entry_of, names):
+        if real and entry.module == SIMULATED:
+            raise RuntimeUnavailable(f"runtime {entry.name} is not here to hold anything against; {HINT}")
         if not entry.installed:
             wanted = f"'quantdiff[{entry.extra}]'" if entry.extra else entry.package
             raise RuntimeUnavailable(f"runtime {entry.name} is not installed: pip install {wanted}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import select
 import signal
 import socket
@@ -12,21 +13,64 @@ import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from quantdiff.run.channel import Beside, Channel, InStream, Message
 from quantdiff.run.confinement import confine
-from quantdiff.run.process import Channel, Message
 
 Say = Callable[[Message], None]
 Answer = Callable[[Message, list[int], Say], tuple[Message, Sequence[int]]]
 """From a request, its descriptors and what takes messages in between: the last message, and its descriptors."""
 
 
+PROTOCOL = 1
+"""Of the messages of ``worker``; another number where a version before could misunderstand them."""
+
+
 def main(descriptor: str, module: str, *arguments: str) -> None:
     """Become a child that answers as ``module.answers(*arguments)`` says; nothing is imported before it is confined."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its children
     end_with_parent()
-    channel, confined = Channel(socket.socket(fileno=int(descriptor))), confine()
+    _begin(Beside(socket.socket(fileno=int(descriptor))), module, *arguments)
+
+
+def over_standard_streams(module: str) -> None:
+    """As ``main``, for a command that starts us elsewhere: over standard input and output.
+
+    What native code prints goes to standard error. The answers come from a process of their own, which this one ends
+    when the other side is gone, whatever it does then.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    reads, writes, nothing = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    alive, held = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(held)
+        os.close(writes)
+        _until_gone(reads, alive)
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        os._exit(os.waitstatus_to_exitcode(status) & 0xFF if os.WIFEXITED(status) else 1)
+    os.close(alive)
+    _begin(InStream(reads, writes), module)
+    os._exit(0)
+
+
+def _until_gone(reads: int, alive: int) -> None:
+    """Wait for the end of the other side, or of the process that answers."""
+    waiting = select.poll()
+    for descriptor in (reads, alive):
+        waiting.register(descriptor, 0)  # nothing but its end
+    waiting.poll()
+
+
+def _begin(channel: Channel, module: str, *arguments: str) -> None:
+    confined = confine()
     answer = import_module(module).answers(*arguments)
-    channel.send({"result": "ready", "confined": confined})
+    hello: Message = {"result": "ready", "protocol": PROTOCOL, "machine": platform.machine(), "confined": confined}
+    if not channel.shares:
+        hello["versions"] = import_module("quantdiff.run.versions").versions()
+    channel.send(hello)
     serve(channel, answer)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 import weakref
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -13,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.errors import RuntimeFailed
 from quantdiff.quant import Array
+from quantdiff.run.memory import reserved_descriptor
 
 ALIGNED = 64  # bytes: a line of the cache, and what vector instructions ask for
 RECENT = 8  # blocks of others that stay mapped: mapping again costs a fault for every page
-ZEROS = bytes(2**20)
 
 Kind = tuple[tuple[int, ...], str]
 """Shape and dtype."""
@@ -35,9 +33,12 @@ class Block(mmap.mmap):
         """The array there, which keeps the block alive.
 
         Raises:
-            TypeError: the block is smaller.
+            TypeError: the block is smaller, or these are no numbers.
         """
-        return np.ndarray(tuple(shape), np.dtype(dtype), self, offset)
+        kind = np.dtype(dtype)
+        if kind.hasobject:
+            raise TypeError(f"{dtype} holds pointers, which mean nothing here")
+        return np.ndarray(tuple(shape), kind, self, offset)
 
 
 def mapped(descriptor: int) -> Block:
@@ -49,18 +50,12 @@ def mapped(descriptor: int) -> Block:
 
 
 def reserved(size: int) -> Block:
-    """A new block. Its pages are there, so that nobody dies of a bus error where memory ends.
+    """A new block.
 
     Raises:
         RuntimeFailed: the system has no room for it.
     """
-    descriptor = _nameless()
-    try:
-        _reserve(descriptor, max(1, size))
-    except OSError as error:
-        os.close(descriptor)
-        raise RuntimeFailed(f"no room for {size:,} bytes of arrays ({error.strerror}); use fewer samples") from error
-    return mapped(descriptor)
+    return mapped(reserved_descriptor(size))
 
 
 def block_of(content: bytes) -> Block:
@@ -72,23 +67,6 @@ def block_of(content: bytes) -> Block:
     block = reserved(len(content))
     block[: len(content)] = content
     return block
-
-
-def _nameless() -> int:
-    """Memory, where the system has it without a name (Linux); else a file that is in no folder."""
-    try:
-        return os.memfd_create("quantdiff")
-    except (AttributeError, OSError):
-        with tempfile.TemporaryFile() as file:
-            return os.dup(file.fileno())
-
-
-def _reserve(descriptor: int, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-        return
-    for start in range(0, size, len(ZEROS)):
-        os.write(descriptor, ZEROS[: size - start])
 
 
 def offsets_of(kinds: Iterable[Kind]) -> tuple[list[int], int]:
@@ -106,9 +84,13 @@ def kind_of(array: Array) -> Kind:
 
 
 class Parcel:
-    """The arrays of one message: what lies in a block already goes as it is, the others go into one of our own."""
+    """The arrays of one message: what lies in a block already goes as it is, the others go into one of our own.
 
-    def __init__(self) -> None:
+    ``shares`` False: all of them do, since blocks are copied, and whole ones hold more than was asked for.
+    """
+
+    def __init__(self, *, shares: bool = True) -> None:
+        self._shares = shares
         self.blocks = list[Block]()
         self._own: Block | None = None
         self._kinds: tuple[Kind, ...] = ()
@@ -121,7 +103,7 @@ class Parcel:
         Raises:
             RuntimeFailed: the system has no room.
         """
-        held = [_held(array) for array in arrays]
+        held = [_held(array) if self._shares else None for array in arrays]
         others = [array for array, there in zip(arrays, held, strict=True) if there is None]
         offsets, size = offsets_of(kinds := tuple(map(kind_of, others)))
         if others and (self._own is None or kinds != self._kinds or not again):

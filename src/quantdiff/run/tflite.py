@@ -14,7 +14,7 @@ from quantdiff.graph import Graph, Model, Tensor, is_float
 from quantdiff.load.data import Batch, Order, Slot, bind
 from quantdiff.load.mapped import release
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import Block
 from quantdiff.trace import Trace, Value
 
@@ -25,25 +25,37 @@ NEVER_BATCHED = ("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "CUSTOM")
 
 
 def trace_tflite(
-    model: Model,
-    batch: Batch,
-    process: RuntimeProcess,
-    on_progress: Callable[[int], None] = lambda done: None,
-    *,
-    keep: bool = False,
+    model: Model, batch: Batch, process: Runner, on_progress: Callable[[int], None] = lambda done: None
 ) -> Trace:
-    """Outputs of ``model`` for ``batch`` on the runtime of ``process``; ``keep`` as in ``RuntimeProcess.load``.
+    """Outputs of ``model`` for ``batch`` on the runtime of ``process``.
 
     Raises:
         BadData: the data do not fit the model's inputs.
         RuntimeFailed: the runtime refuses the model, crashes or hangs.
     """
-    graph, names = model.main, _signature_names(model)
-    assert model.path is not None
-    loaded = Loaded(process, model.path, batch=may_batch(graph), keep=keep)
-    arrays, batched = _stream(loaded, model, bound_inputs(model, batch), on_progress)
-    values = tuple(_value(graph, i, names, array) for i, array in zip(graph.outputs, arrays, strict=True))
-    return Trace(f"tflite:{process.runtime}", values, ran_alone(process.runtime, batched, len(batch)))
+    return Tracer(model, process).trace(batch, on_progress)
+
+
+class Tracer:
+    """A model that is loaded once, on the runtime of ``process``, and asked again and again."""
+
+    def __init__(self, model: Model, process: Runner) -> None:
+        assert model.path is not None
+        self._model, self._process, self._names = model, process, _signature_names(model)
+        self._loaded = Loaded(process, model.path, batch=may_batch(model.main))
+
+    def trace(self, batch: Batch, on_progress: Callable[[int], None] = lambda done: None) -> Trace:
+        """The outputs for ``batch``.
+
+        Raises:
+            BadData: the data do not fit the model's inputs.
+            RuntimeFailed: the runtime refuses the model, crashes or hangs.
+        """
+        graph, runtime = self._model.main, self._process.runtime
+        arrays, batched = _stream(self._loaded, self._model, bound_inputs(self._model, batch), on_progress)
+        values = tuple(_value(graph, i, self._names, array) for i, array in zip(graph.outputs, arrays, strict=True))
+        notes = (*self._process.notes, *ran_alone(runtime, batched, len(batch)))
+        return Trace(f"tflite:{runtime}", values, notes)
 
 
 def ran_alone(runtime: str, batched: bool, samples: int) -> tuple[str, ...]:
@@ -113,11 +125,9 @@ def _by_invocation(array: Array, tensor: Tensor, model: str) -> Array:
 class Loaded:
     """A file, or ``content`` under its name, in a child: in batches if ``batch`` allows it and none has crashed."""
 
-    def __init__(
-        self, process: RuntimeProcess, path: Path, *, batch: bool, content: Block | None = None, keep: bool = False
-    ) -> None:
+    def __init__(self, process: Runner, path: Path, *, batch: bool, content: Block | None = None) -> None:
         self.process, self._path, self._batch, self._ready = process, path, batch, False
-        self._content, self._keep = content, keep
+        self._content = content
 
     def ask(self, question: Callable[[], T]) -> T:
         """What the child answers; the file is loaded when it is first asked.
@@ -127,13 +137,13 @@ class Loaded:
         """
         try:
             if not self._ready:
-                self.process.load(self._path, batch=self._batch, content=self._content, keep=self._keep)
+                self.process.load(self._path, batch=self._batch, content=self._content)
                 self._ready = True
             return question()
         except RuntimeCrashed:
             if not self._batch:
                 raise
-        self._batch = self._ready = self._keep = False
+        self._batch = self._ready = False
         return self.ask(question)
 
 

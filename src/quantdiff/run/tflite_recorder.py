@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,8 +16,9 @@ from quantdiff.load.rewire import with_inputs
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.quant import Array
 from quantdiff.recording import Comparand, ErrorStats
-from quantdiff.run.child import TIMEOUT, VIEWS, Measured, RuntimeProcess
+from quantdiff.run.child import VIEWS, Measured
 from quantdiff.run.inner_tensors import InnerTensors
+from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import as_inputs
 from quantdiff.tally.rows import RowSums, row_sums
 from quantdiff.trace import Value
@@ -31,23 +32,25 @@ class TfliteRecorder:
 
     in_flight = VIEWS - 1
 
-    def __init__(self, model: Model, runtime: str, timeout: float = TIMEOUT) -> None:
+    def __init__(self, model: Model, start: Callable[[], Runner]) -> None:
         assert model.path is not None
-        self.model, self.flow = model, tflite_flow(model, f"tflite:{runtime}")
-        self._runtime, self._timeout = runtime, timeout
+        self.model, self._start, self._opened = model, start, (ExitStack(), ExitStack())
+        runner = self._opened[0].enter_context(start())
+        held, self.flow = runner.holds(model.main), tflite_flow(model, f"tflite:{runner.runtime}")
+        if held is not None:
+            self.flow = self.flow.only(held)
         self.places, self._file = self.flow.by_key(), model.path.read_bytes()
         inner = [key for key in self.places if key not in model.main.inputs]
-        self._opened = ExitStack(), ExitStack()
-        self._inner = self._open(0, with_outputs(self._file, inner), inner)
+        self._inner = InnerTensors(model, with_outputs(self._file, inner), inner, runner)
         self._exchanged: tuple[object, InnerTensors] | None = None
         self._exchanging = threading.Lock()
         self._shapes: dict[int, tuple[int, ...]] = {}
         self.notes: tuple[str, ...] = ()
 
-    def _open(self, child: int, data: bytes, tensors: Sequence[int]) -> InnerTensors:
-        """A file in one of the two children, in place of the one that was there."""
-        self._opened[child].close()
-        process = self._opened[child].enter_context(RuntimeProcess(self._runtime, timeout=self._timeout))
+    def _beside_it(self, data: bytes, tensors: Sequence[int]) -> InnerTensors:
+        """A file in the second child, in place of the one that was there."""
+        self._opened[1].close()
+        process = self._opened[1].enter_context(self._start())
         return InnerTensors(self.model, data, tensors, process)
 
     def __enter__(self) -> TfliteRecorder:
@@ -145,7 +148,7 @@ class TfliteRecorder:
         asked = tuple(grids.items()), tuple(wanted)
         with self._exchanging:
             if self._exchanged is None or self._exchanged[0] != asked:
-                self._exchanged = asked, self._open(1, with_inputs(self._file, grids, wanted), wanted)
+                self._exchanged = asked, self._beside_it(with_inputs(self._file, grids, wanted), wanted)
             rewritten = self._exchanged[1]
         return rewritten, [_shaped(value.array, self._shapes[key]) for key, value in fed.items()]
 

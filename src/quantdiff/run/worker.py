@@ -21,9 +21,12 @@ from functools import partial
 from importlib import import_module
 from typing import cast
 
+if __name__ == "__main__":  # before NumPy starts threads, which cannot be confined
+    import_module("quantdiff.run.serving").over_standard_streams("quantdiff.run.worker")
+
 from quantdiff.run.batches import Engine
+from quantdiff.run.channel import Message
 from quantdiff.run.outputs import Outputs, Room
-from quantdiff.run.process import Message
 from quantdiff.run.runtimes import Adapter
 from quantdiff.run.serving import Answer, Say
 from quantdiff.run.shared_memory import Block, Received, unpacked

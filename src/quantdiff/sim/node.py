@@ -143,7 +143,7 @@ def clamp_of(node: Node, runtime: Runtime) -> tuple[int, int]:
     if node.activation not in ACTIVATION_RANGE:
         raise NoKernel(f"fused activation {node.activation}")
     bounds = ACTIVATION_RANGE[node.activation]
-    quant, xnnpack = quant_of(node.y), runtime is Runtime.XNNPACK
+    quant, xnnpack = quant_of(node.y), runtime.family is Runtime.XNNPACK
     first, last = (_bound(quant, node.y.dtype, real, xnnpack) if np.isfinite(real) else None for real in bounds)
     return low if first is None else max(low, first), high if last is None else min(high, last)
 

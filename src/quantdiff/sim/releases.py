@@ -11,8 +11,16 @@ CHECKED = {
 """Versions by package; a release joins when the golden tests pass on it."""
 
 
-def doubt(package: str, installed: Mapping[str, str]) -> str:
-    """What to know where this package of a runtime is not in a release that was checked; empty where it is."""
+ARCHITECTURES = ("x86_64", "arm64")
+"""Those on which they were checked."""
+
+
+def doubt(package: str, installed: Mapping[str, str], machine: str = ARCHITECTURES[0]) -> str:
+    """What to know where a runtime's package is not in a release, or runs on no machine, that was checked; or empty."""
+    if package not in CHECKED:
+        return ""
+    if machine not in ARCHITECTURES:
+        return f"the rules were checked on {', '.join(ARCHITECTURES)}; {machine} may round otherwise"
     version, checked = installed.get(package, "an unknown version"), CHECKED[package]
     if version in checked:
         return ""

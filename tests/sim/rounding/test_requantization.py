@@ -39,7 +39,9 @@ def node(op: str, w: Sequence[int], out: int, axis: int = 0, dtype: str = "int8"
     ],
 )
 def test_rules(made: Node, rules: tuple[str, ...]) -> None:
-    found = tuple("".join(c.rounding.value for c in channels_of(made, runtime)) for runtime in Runtime)
+    found = tuple(
+        "".join(c.rounding.value for c in channels_of(made, runtime)) for runtime in Runtime.REFERENCE.neighbours
+    )
     assert found == rules
 
 

@@ -16,8 +16,8 @@ from quantdiff.ladder.advice.observed import observed_tensors
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import Reading, read_tensors
+from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.trace import Trace
 
@@ -26,7 +26,7 @@ from quantdiff.trace import Trace
 class Bench:
     """A pair and its data. ``reference`` and ``candidate`` are what both gave; ``folder`` holds files for a while.
 
-    ``float_file``: the reference is a ``.tflite``, whose names tools know. ``ends``: inputs and outputs are
+    What is tried runs in ``trials``, what is measured in ``process``. ``float_file``: the reference is a ``.tflite``, whose names tools know. ``ends``: inputs and outputs are
     in float whatever is chosen.
     """
 
@@ -35,7 +35,8 @@ class Bench:
     batch: Batch
     reference: Trace
     candidate: Trace
-    process: RuntimeProcess
+    process: Runner
+    trials: Runner
     tolerance: float
     metric: Metric | None
     folder: Path
@@ -51,7 +52,7 @@ class Bench:
     def of(self, choices: Sequence[Choice]) -> Comparison:
         """The outputs with some choices made, beside the reference's."""
         content = fake_quantized(self.content, made(self.switches, choices, self.ends))
-        trace = trace_tflite(self.written(content), self.batch, self.process, keep=True)
+        trace = trace_tflite(self.written(content), self.batch, self.trials)
         return self.compared(replace(trace, engine="predicted"))
 
     def measured(self, content: bytes) -> Comparison:
@@ -68,7 +69,7 @@ class Bench:
         """The file's graph in the reference's arithmetic, slice after slice of the data."""
         content = fake_quantized(self.content, rewritten(self.switches))
         made = set(observed_tensors(self.switches).values()) - set(self.switches.file.graph.inputs)
-        return read_tensors(self.written(content), sorted(made), self.batch, self.process, alone=False)
+        return read_tensors(self.written(content), sorted(made), self.batch, self.trials, alone=False)
 
 
 def noise(comparison: Comparison) -> float:

@@ -6,6 +6,7 @@ from quantdiff.paper.arithmetic.elementwise import centred_steps, operands_of
 from quantdiff.paper.arithmetic.registry import Case, Position, arithmetic
 from quantdiff.paper.arithmetic.scaling import RULES, channel_of, output_of, requantized, signed
 from quantdiff.paper.working import Sheet, Step
+from quantdiff.sim.ops.mul import ROUNDING
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.scales import product_scale
 from quantdiff.sim.runtime import Runtime
@@ -17,7 +18,7 @@ def mul(case: Case, at: Position) -> Sheet:
     node, operands = case.node, operands_of(case, at, (0, 1))
     centred = [*centred_steps(operands)]
     a, b = (int(step.value) for step in centred)
-    rounding = Rounding.XNNPACK if case.runtime is Runtime.XNNPACK else Rounding.GEMMLOWP
+    rounding = ROUNDING.get(case.runtime, Rounding.GEMMLOWP)
     double = case.runtime is Runtime.TFLM
     channel = channel_of(float(product_scale(node, Rounding.GEMMLOWP if double else Rounding.XNNPACK)), rounding)
     formula = f"s_a · s_b / s_y in {'float64' if double else 'float32'}"

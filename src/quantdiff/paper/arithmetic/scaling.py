@@ -18,6 +18,7 @@ RULES = {
     Rounding.GEMMLOWP: "G: two integer roundings, half up and then half away from zero",
     Rounding.RUY: "R: two integer roundings, both half up",
     Rounding.SINGLE: "S: one integer rounding, half up",
+    Rounding.NEON: "S: one integer rounding, half up, as NEON has it",
     Rounding.XNNPACK: "X: a float32 product, rounded half to even",
     Rounding.DOUBLE: "D: a float64 product, rounded half away from zero",
 }
@@ -57,8 +58,8 @@ def _by_float(value: int, x: np.floating, scale: np.floating) -> Iterator[Step]:
 
 def _by_integers(value: int, channel: Channel) -> Iterator[Step]:
     mantissa, shift = channel.mantissa, channel.shift
-    if channel.rounding is Rounding.SINGLE:
-        rounded = fixed_point.multiply_by_quantized_multiplier(np.asarray(value), mantissa, shift, Rounding.SINGLE)
+    if channel.rounding in (Rounding.SINGLE, Rounding.NEON):
+        rounded = fixed_point.multiply_by_quantized_multiplier(np.asarray(value), mantissa, shift, channel.rounding)
         formula = f"({value} · mantissa + 2^{30 - shift}) >> {31 - shift}, half up"
         yield Step("multiply and shift", formula, int(rounded), value * mantissa / 2 ** (31 - shift))
         return

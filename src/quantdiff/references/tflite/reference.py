@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from quantdiff.errors import RuntimeUnavailable
@@ -16,7 +17,8 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.recording import Recorder
 from quantdiff.references.formats import Options
 from quantdiff.references.reference import Count, unheard
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.in_process import started
+from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import output_names, slots_of, trace_tflite
 from quantdiff.run.tflite_recorder import TfliteRecorder
 from quantdiff.trace import Trace
@@ -29,7 +31,7 @@ class TfliteReference:
     """A file and the runtime that runs it; without one it can be looked at only."""
 
     model: Model
-    process: RuntimeProcess | None = field(default=None, compare=False)
+    process: Runner | None = field(default=None, compare=False)
     notes: tuple[str, ...] = ()
 
     @property
@@ -68,14 +70,14 @@ class TfliteReference:
     def recorder(self) -> AbstractContextManager[Recorder]:
         """It with its inner tensors, in children of its own."""
         if self.process is None:
-            return TfliteRecorder(self.model, DEFAULT)
-        return TfliteRecorder(self.model, self.process.runtime, self.process.timeout)
+            return TfliteRecorder(self.model, partial(started, DEFAULT))
+        return TfliteRecorder(self.model, self.process.another)
 
     def lower(self) -> Model:
         """It is a graph of TFLite operators."""
         return self.model
 
-    def _running(self) -> RuntimeProcess:
+    def _running(self) -> Runner:
         if self.process is None:
             raise RuntimeUnavailable(f"{self.name}: no runtime was started for it; name one with --runtime")
         return self.process

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from quantdiff.report.folder import save
+from quantdiff.report.folder import written
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,4 +28,5 @@ class Page:
         Raises:
             CannotWrite: ``path`` is a folder or a device, or the system refuses.
         """
-        save(Path(path), self.html.encode())
+        with written(Path(path)) as file:
+            file.write_text(self.html, encoding="utf-8", newline="\n")

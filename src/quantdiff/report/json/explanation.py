@@ -45,6 +45,7 @@ def explanation_document(explanation: Explanation) -> dict[str, Any]:
         "powers": frontier.get("powers", {}),
         "frontier": list(frontier.get("items", ())),
         "shapley": frontier.get("shapley", {}),
+        "come_right": frontier.get("come_right", {}),
         "frontier_samples": frontier.get("samples", 0),
         "output_grid": frontier.get("output_grid"),
         "error_rms_steps": frontier.get("rms_steps"),

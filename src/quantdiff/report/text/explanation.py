@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from quantdiff.ladder.explanation import Explanation, Frontier, Item, LayerLadder, Signed
+from quantdiff.ladder.mechanisms import KERNEL, ROUNDING
 from quantdiff.ladder.prediction import Prediction
 from quantdiff.report.plain import cropped, printable, short
 from quantdiff.report.text.account import CAUSES, sentence, warnings
@@ -91,16 +92,27 @@ def _waterfall(explanation: Explanation) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("exchanged", no_wrap=True)
     told = any(rung.alone is not None for rung in explanation.rungs)
-    for name in ("still differ", "come right", *(["alone"] if told else [])):
+    orders = dict(explanation.frontier.come_right) if explanation.frontier else {}
+    orders |= {ROUNDING: orders.pop(KERNEL)} if KERNEL in orders else {}
+    ranged = any(rung.resolved for rung in explanation.rungs if rung.mechanism in orders)
+    for name in ("still differ", "come right", *(["alone"] if told else []), *(["in any order"] if ranged else [])):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     largest = max((rung.differing_after for rung in explanation.rungs), default=0)
     for rung in explanation.rungs:
         alone = ["" if rung.alone is None else f"{rung.alone:,}"] if told else []
         right = f"{rung.resolved:,}" if rung.resolved else ""
+        between = [_between(orders.get(rung.mechanism))] if ranged else []
         bar = "█" * -(-rung.differing_after * BAR // largest) if largest else ""
-        table.add_row(rung.mechanism, f"{rung.differing_after:,}", right, *alone, bar)
+        table.add_row(rung.mechanism, f"{rung.differing_after:,}", right, *alone, *between, bar)
     return table
+
+
+def _between(counts: tuple[int, int] | None) -> str:
+    """The fewest and the most outputs that come right with an exchange, over all orders."""
+    if counts is None:
+        return ""
+    return f"{counts[0]:,}" if counts[0] == counts[1] else f"{counts[0]:,} … {counts[1]:,}"
 
 
 def _print_layers(layers: Sequence[LayerLadder], mechanisms: Sequence[str], console: Terminal) -> None:
@@ -174,7 +186,8 @@ def _closed(explanation: Explanation) -> Iterator[Text]:
     if (frontier := explanation.frontier) is not None:
         apart = frontier.order_distance
         orders = "" if apart is None else f"; within {apart:.3f} of the mean over all orders (Shapley's value)"
-        yield Text(f"shares of {frontier.samples} samples; {CAUSES['output_grid']} aside{orders}", style="dim")
+        counts = "; in any order: outputs of these that come right" if frontier.come_right else ""
+        yield Text(f"shares of {frontier.samples} samples; {CAUSES['output_grid']} aside{orders}{counts}", style="dim")
 
 
 def _line(text: str, style: str = "") -> Text:

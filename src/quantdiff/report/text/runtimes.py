@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from quantdiff.references.survey import Engine
+from quantdiff.references.survey import SIMULATED, Engine
 
 
 def print_engines(engines: Sequence[Engine], console: Console) -> None:
@@ -16,8 +16,14 @@ def print_engines(engines: Sequence[Engine], console: Console) -> None:
     for head in ("engine", "kind", "version", "machine", "reached"):
         table.add_column(head)
     for engine in engines:
-        reached = engine.reached if engine.version else "not installed"
-        table.add_row(engine.name, engine.kind, f"{engine.package} {engine.version or ''}", engine.machine, reached)
+        reached = engine.reached if engine.version or engine.reached == SIMULATED else "not installed"
+        table.add_row(
+            engine.name,
+            engine.kind,
+            f"{engine.package} {engine.version or ''}",
+            engine.machine,
+            reached.partition(",")[0],
+        )
     console.print(table)
     for engine in engines:
         if engine.install:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.report.plain import printable
+from quantdiff.report.text.device import device_document, device_table, device_text
 from quantdiff.report.text.terminal import Terminal
 
 STYLE = {
@@ -53,6 +54,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         ],
         "unsupported": [{"index": m.index, "op": m.op, "why": m.why} for m in verdict.unsupported],
         "skipped": list(verdict.skipped),
+        **({} if verdict.device is None else {"device": device_document(verdict.device)}),
     }
 
 
@@ -63,11 +65,13 @@ def print_verification(found: Verification, console: Terminal) -> None:
         for missing in verdict.unsupported:
             what = f" #{missing.index} {printable(missing.op)}: {printable(missing.why)}"
             console.print(Text.assemble(("  not simulated:", "yellow"), what), soft_wrap=True)
+        for line in device_text(verdict.device) if verdict.device else ():
+            console.print(f"  {printable(line)}", soft_wrap=True)
     console.print(f"{found.made_by['samples']} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
     for runtime, verdict in found.verdicts.items():
         if verdict.operators:
             console.print(Text.assemble("\n", (runtime, "bold"), ", operator by operator"))
-            console.print(_table(verdict))
+            console.print(_table(verdict) if verdict.device is None else device_table(verdict.device))
 
 
 def _table(verdict: Verdict) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel
@@ -20,14 +21,20 @@ def clamped(node: Node, y: Array, runtime: Runtime) -> Array:
         return y
     if node.activation not in ACTIVATION_RANGE:
         raise NoKernel(f"fused activation {node.activation}")
-    end = np.inf if runtime is Runtime.XNNPACK else np.finfo(np.float32).max
+    end = np.inf if runtime.family is Runtime.XNNPACK else np.finfo(np.float32).max
     low, high = (np.float32(np.clip(bound, -end, end)) for bound in ACTIVATION_RANGE[node.activation])
-    return np.clip(y, low, high)
+    y = np.clip(y, low, high)
+    return without_minus(y) if runtime is Runtime.XNNPACK_ARM64 and low == 0 else y
+
+
+def without_minus(y: Array) -> Array:
+    """Zeros above 0: of both, NEON's maximum takes that one, wherever it stands. Shape as ``y``."""
+    return np.where(y == 0, np.float32(0), y)
 
 
 def computed(runtime: Runtime, function: Callable[..., Array], *x: Array) -> Array:
     """A function that is rounded once; in XNNPACK nothing below the smallest normal float goes in or comes out."""
-    if runtime is not Runtime.XNNPACK or x[0].dtype != np.float32:
+    if runtime.family is not Runtime.XNNPACK or x[0].dtype != np.float32:
         return function(*x)
     return flushed(function(*map(flushed, x)))
 
@@ -47,6 +54,12 @@ def fused_multiply_add(a: Array, b: Array, c: Array) -> Array:
     even = (total.view(np.int64) & 1) == 0
     odd = np.where((lost != 0) & even, np.nextafter(total, np.where(lost > 0, np.inf, -np.inf)), total)
     return odd.astype(np.float32)
+
+
+def multiply_add(a: Array, b: ArrayLike, c: ArrayLike, runtime: Runtime) -> Array:
+    """``a * b + c`` of float32 as compilers have it: rounded once on ARM64, twice on x86-64. The shapes broadcast."""
+    b, c = np.asarray(b, np.float32), np.asarray(c, np.float32)
+    return fused_multiply_add(a, b, c) if runtime.on_arm64 else a * b + c
 
 
 def flushed(x: Array) -> Array:

@@ -1,7 +1,7 @@
 """Sums of float32 products, each runtime adding in an order of its own.
 
 reference: LiteRT ``internal/reference/fully_connected.h``, ``conv.h``, ``depthwiseconv_float.h``: one after another,
-the bias last; tflm: the same. builtin on x86: ``sim/floats/eigen_products.py``; ``internal/optimized/
+the bias last, fused on ARM64; tflm: the same. builtin on x86: ``sim/floats/eigen_products.py``; ``internal/optimized/
 depthwiseconv_float.h``: bias first. xnnpack: ``src/f32-gemm``, ``src/f32-igemm``, ``src/f32-dwconv``: bias first, each
 product added without rounding it, floats below the smallest normal one as zeros; on a CPU with FMA.
 """
@@ -15,17 +15,20 @@ from itertools import product
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.arm64 import SIGN
 from quantdiff.sim.floats.eigen import LANES
 from quantdiff.sim.floats.eigen_products import in_four_sums, in_one_sum
 from quantdiff.sim.floats.eigen_products import product as eigen_product
-from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add
-from quantdiff.sim.node import Node
+from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add, multiply_add
+from quantdiff.sim.node import Node, NoKernel
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of, pad_image, windows
 from quantdiff.sim.xnnpack.dwconv_tile import TILES, unused_taps
 
 ACCUMULATORS = 4832
 """Sums that ``builtin`` keeps while it goes through the taps (``kAccBufferMaxSize``)."""
+COMPILED = 2 * LANES
+"""Products that the reference loops take at once where their compiler sees no way out of the order."""
 CLAMPED_AT_ZERO = ("RELU", "RELU6")
 
 
@@ -47,7 +50,7 @@ def row_products(x: Array, w: Array, bias: Array | None, runtime: Runtime, at_on
     offset = np.zeros(len(w), np.float32) if bias is None else bias
     if runtime is not Runtime.BUILTIN:
         pairs = ((x[:, k, None], w[:, k]) for k in range(x.shape[1]))
-        return in_order(pairs, np.broadcast_to(offset, (len(x), len(w))), runtime)
+        return in_order(pairs, np.broadcast_to(offset, (len(x), len(w))), runtime, x.shape[1])
     sums = by_call(x, w, at_once)
     return sums if bias is None else sums + bias
 
@@ -78,7 +81,7 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, runtime: Run
         taps = product(range(w.shape[1]), range(w.shape[2]), range(depth))
         pairs = ((seen[:, :, :, i, j, g * depth + k, None], mine[:, i, j, k]) for i, j, k in taps)
         mine_too = offset[g * out : (g + 1) * out]
-        parts.append(in_order(pairs, np.broadcast_to(mine_too, (*seen.shape[:3], out)), runtime))
+        parts.append(in_order(pairs, np.broadcast_to(mine_too, (*seen.shape[:3], out)), runtime, depth))
     return clamped(node, np.concatenate(parts, axis=-1), runtime)
 
 
@@ -143,14 +146,21 @@ def _windows(node: Node, x: Array, taps: tuple[int, ...]) -> Array:
     return windows(pad_image(x, axes, 0.0), axes)
 
 
-def in_order(pairs: Iterable[tuple[Array, Array]], offset: Array, runtime: Runtime) -> Array:
-    """The products of the pairs one after another, onto ``offset`` (XNNPACK) or before it."""
+def in_order(pairs: Iterable[tuple[Array, Array]], offset: Array, runtime: Runtime, depth: int = 1) -> Array:
+    """The products of the pairs one after another, onto ``offset`` (XNNPACK) or before it.
+
+    The compiled loop over ``depth`` takes eight products at once, which it rounds; on ARM64 those left over are fused.
+    """
     if runtime is Runtime.XNNPACK:
         total = flushed(offset)
         for a, b in pairs:
             total = flushed(fused_multiply_add(flushed(a), flushed(b), total))
         return total
     total = np.zeros(offset.shape, np.float32)
-    for a, b in pairs:
-        total = total + a * b
-    return total + offset
+    rounded = depth // COMPILED * COMPILED
+    for k, (a, b) in enumerate(pairs):
+        total = total + a * b if k % depth < rounded else multiply_add(a, b, total, runtime)
+    total = total + offset
+    if runtime.on_arm64 and np.any(total == 0):
+        raise NoKernel(SIGN)
+    return total

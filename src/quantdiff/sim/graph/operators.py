@@ -11,6 +11,8 @@ import numpy as np
 
 from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
 from quantdiff.quant import Array
+from quantdiff.sim.arm64 import refuse_unknown
+from quantdiff.sim.device import Device, Rules, kernel_by
 from quantdiff.sim.enclosures import ENCLOSURES, Enclosure, joined
 from quantdiff.sim.node import Node, NoKernel, fitting, node_of
 from quantdiff.sim.registry import Kernel, kernels
@@ -51,13 +53,25 @@ class Call:
         return y[:, None] if self.at_once else y[None]
 
 
-def run_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime) -> Outputs:
+def run_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Rules) -> Outputs:
     """The outputs of one operator, given its input tensors with the samples along axis 0.
 
     Raises:
         NoKernel: the simulator has none for this op, these types or this runtime.
     """
+    if isinstance(runtime, Device):
+        return run_by_rule(graph, operator, values, runtime.rule_of(node_of(graph, operator)))
     return run_operator_on_each(graph, operator, values, (runtime,))[runtime]
+
+
+def run_by_rule(graph: Graph, operator: Operator, values: Mapping[int, Array], rule: str) -> Outputs:
+    """The same by a rule that has a name (``sim/device.py``), whoever obeys it.
+
+    Raises:
+        NoKernel: there is no such rule for this op and these types.
+    """
+    runtime, kernel = kernel_by(rule, node_of(graph, operator))
+    return run_operator_on_each(graph, operator, values, (runtime,), kernel)[runtime]
 
 
 def run_operator_on_each(
@@ -144,9 +158,9 @@ def _prepared(
             raise NoKernel("complex numbers")
         count = max((len(array) for array in held if array is not None), default=1)
         feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
-        ran_by = {runtime: kernel_of(node, runtime) for runtime in runtimes}
-        node = _as_fed(node, held)
-        return Call(node, kernel, feeds, ran_by, count, together(node, kernel, feeds))
+        fed = _as_fed(node, held)
+        ran_by = {runtime: kernel_of(node, runtime, fed) for runtime in runtimes}
+        return Call(fed, kernel, feeds, ran_by, count, together(fed, kernel, feeds))
 
 
 def _as_fed(node: Node, held: Sequence[Array | None]) -> Node:
@@ -203,6 +217,8 @@ def _stored(tensor: Tensor) -> Array | None:
 
 def _results(call: Call, arguments: Sequence[Array | None]) -> Results:
     function = call.kernel.function
+    for runtime in call.runtimes:
+        refuse_unknown(call.node, runtime)
     if not call.kernel.shared:
         return [_outputs(function(call.node, *arguments, runtime=runtime)) for runtime in call.runtimes]
     results = function(call.node, *arguments, runtimes=call.runtimes)

@@ -13,13 +13,14 @@ import numpy as np
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
+from quantdiff.sim.device import Rules
 from quantdiff.sim.node import NoKernel, fitting, is_quantized, node_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 
 STATE = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
 NESTED_AT_MOST = 100
 Values = Mapping[int, Array]
-Run = Callable[[Graph, Operator, Values, Runtime], tuple[Array, ...]]
+Run = Callable[[Graph, Operator, Values, Rules], tuple[Array, ...]]
 
 
 def keeps_resources(graph: Graph) -> bool:
@@ -37,7 +38,7 @@ def one_by_one(values: Values) -> Iterator[dict[int, Array]]:
 class Resources:
     """What the variables hold, from one sample to the next."""
 
-    def __init__(self, subgraphs: Sequence[Graph], runtime: Runtime, run: Run) -> None:
+    def __init__(self, subgraphs: Sequence[Graph], runtime: Rules, run: Run) -> None:
         self.subgraphs, self.runtime, self.run = subgraphs, runtime, run
         self.ids: dict[tuple[str, str], int] = {}
         self.held: dict[int, Array] = {}

@@ -10,10 +10,10 @@ import numpy as np
 
 from quantdiff.graph import Graph, Operator, dense_values
 from quantdiff.quant import Array
+from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.resources import STATE, Resources, keeps_resources, one_by_one
 from quantdiff.sim.node import NoKernel, fitting
-from quantdiff.sim.runtime import Runtime
 
 CONTROL, CALLS, NESTED_AT_MOST = ("IF", "WHILE"), 2**17, 20
 """Operators whose bodies are subgraphs, how many times they may call them for a sample, and how deep in each other."""
@@ -44,7 +44,7 @@ class Simulation:
     ``skipped`` are the operators that wait for a tensor of a missing one.
     """
 
-    runtime: Runtime
+    runtime: Rules
     values: Mapping[int, Array] = field(repr=False)
     missing: tuple[Missing, ...] = ()
     skipped: tuple[int, ...] = ()
@@ -53,7 +53,7 @@ class Simulation:
 def simulate(
     graph: Graph,
     inputs: Sequence[Array],
-    runtime: Runtime,
+    runtime: Rules,
     subgraphs: Sequence[Graph] = (),
     calls: Calls | None = None,
 ) -> Simulation:
@@ -67,12 +67,12 @@ def simulate(
     return _stream(graph, dict(zip(graph.inputs, inputs, strict=True)), runtime, subgraphs, graph.operators)
 
 
-def simulate_by(operate: Operate, graph: Graph, inputs: Sequence[Array], runtime: Runtime) -> Simulation:
+def simulate_by(operate: Operate, graph: Graph, inputs: Sequence[Array], runtime: Rules) -> Simulation:
     """The whole chain, each operator computed by ``operate``; for graphs without resource variables."""
     return _chain(graph.operators, dict(zip(graph.inputs, inputs, strict=True)), runtime, operate, graph)
 
 
-def replay(graph: Graph, values: Mapping[int, Array], runtime: Runtime, subgraphs: Sequence[Graph] = ()) -> Simulation:
+def replay(graph: Graph, values: Mapping[int, Array], runtime: Rules, subgraphs: Sequence[Graph] = ()) -> Simulation:
     """The operators on the state alone, which find all that they store among ``values``."""
     return _stream(graph, values, runtime, subgraphs, [step for step in graph.operators if step.op in STATE])
 
@@ -80,7 +80,7 @@ def replay(graph: Graph, values: Mapping[int, Array], runtime: Runtime, subgraph
 def _stateless(
     graph: Graph,
     subgraphs: Sequence[Graph],
-    runtime: Runtime,
+    runtime: Rules,
     calls: Calls | None,
     operator: Operator,
     values: Mapping[int, Array],
@@ -94,7 +94,7 @@ def run_control(
     graph: Graph,
     operator: Operator,
     values: Mapping[int, Array],
-    runtime: Runtime,
+    runtime: Rules,
     subgraphs: Sequence[Graph],
     calls: Calls | None = None,
 ) -> tuple[Array, ...]:
@@ -136,7 +136,7 @@ def _while(body: Body, given: list[Array]) -> list[Array]:
 
 def _body(
     operator: Operator,
-    runtime: Runtime,
+    runtime: Rules,
     subgraphs: Sequence[Graph],
     calls: Calls,
     which: str,
@@ -160,7 +160,7 @@ def _body(
 def _stream(
     graph: Graph,
     values: Mapping[int, Array],
-    runtime: Runtime,
+    runtime: Rules,
     subgraphs: Sequence[Graph],
     operators: Sequence[Operator],
 ) -> Simulation:
@@ -176,7 +176,7 @@ def _stream(
 
 
 def _chain(
-    operators: Sequence[Operator], values: dict[int, Array], runtime: Runtime, operate: Operate, graph: Graph
+    operators: Sequence[Operator], values: dict[int, Array], runtime: Rules, operate: Operate, graph: Graph
 ) -> Simulation:
     """The operators one after another; ``values`` takes what they give."""
     missing: list[Missing] = []

@@ -27,6 +27,12 @@ from quantdiff.sim.rounding.wide import has_int64_sum, is_wide, refuse_weights_o
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image, windows
 
+ROUNDING = {
+    Runtime.XNNPACK: Rounding.XNNPACK,
+    Runtime.XNNPACK_ARM64: Rounding.SINGLE,
+    Runtime.BUILTIN_ARM64: Rounding.NEON,
+}
+
 
 @kernel("CONV_2D", shared=True)
 def conv_2d(
@@ -45,7 +51,8 @@ def conv_2d(
     if is_wide(node):
         refuse_weights_off_zero(node)
         acc = accumulate(node, x, w)
-        return tuple(from_16_bits(node, acc, bias, runtime, rounding_of(runtime, groups)) for runtime in runtimes)
+        roundings = {r: Rounding.SINGLE if r is Runtime.BUILTIN_ARM64 else rounding_of(r, groups) for r in runtimes}
+        return tuple(from_16_bits(node, acc, bias, *each) for each in roundings.items())
     check_8_bit(node)
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
     rules = convolution_rules(node, {r: rounding_of(r, groups) for r in runtimes}, w.shape[0])
@@ -69,9 +76,9 @@ def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime, r
 
 
 def rounding_of(runtime: Runtime, groups: int) -> Rounding:
-    """The rule of each runtime; ``builtin`` has no fast kernel for groups."""
-    if runtime is Runtime.XNNPACK:
-        return Rounding.XNNPACK
+    """The rule of each runtime; ``builtin`` has no fast kernel for groups. On ARM64: those of ``sim/arm64.py``."""
+    if runtime in ROUNDING:
+        return ROUNDING[runtime]
     if runtime is Runtime.BUILTIN and groups == 1:
         return Rounding.RUY
     return Rounding.GEMMLOWP

@@ -66,8 +66,8 @@ def depthwise_conv_2d(
 
 def rounding_of(runtime: Runtime, fast: bool) -> Rounding:
     """The rule of each runtime's vectors; ``builtin`` has some where it is ``fast``."""
-    if runtime is Runtime.XNNPACK:
-        return Rounding.XNNPACK
+    if runtime.family is Runtime.XNNPACK:
+        return Rounding.XNNPACK if runtime is Runtime.XNNPACK else Rounding.SINGLE
     return Rounding.RUY if fast and runtime is Runtime.BUILTIN else Rounding.GEMMLOWP
 
 
@@ -122,8 +122,8 @@ def taps_of(w: Array, axes: tuple[Axis, Axis]) -> tuple[Array, Array]:
 
 def round_channels(acc: Array, scale_of: Callable[[Rounding], Array], runtime: Runtime) -> Array:
     """The accumulators scaled; in ``builtin`` the last ``channels mod 8`` channels round otherwise."""
-    if runtime is Runtime.XNNPACK:
-        return requantize(acc, scale_of(Rounding.XNNPACK), Rounding.XNNPACK)
+    if runtime.family is Runtime.XNNPACK:
+        return requantize(acc, scale_of(Rounding.XNNPACK), rounding_of(runtime, fast=False))
     scale = np.broadcast_to(scale_of(Rounding.GEMMLOWP), acc.shape[-1:])
     if runtime is not Runtime.BUILTIN:
         return requantize(acc, scale, Rounding.GEMMLOWP)

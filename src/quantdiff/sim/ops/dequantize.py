@@ -1,9 +1,9 @@
 """DEQUANTIZE: LiteRT ``tflite/kernels/dequantize.h``.
 
 reference and tflm: ``internal/reference/dequantize.h``; builtin: ``internal/optimized/optimized_ops.h``
-(``ScaleWithNewZeroPoint`` on vectors of eight, then a scalar tail); xnnpack: ``src/qs8-f32-vcvt``. A scale per
-channel: ``PerChannelDequantize`` in float32 on every runtime of LiteRT; XNNPACK unpacks a constant when it is set up
-(``tflite/delegates/xnnpack/quantization_util.cc``).
+(``ScaleWithNewZeroPoint`` on vectors of eight, on ARM64 by fused multiply-add, then a scalar tail); xnnpack:
+``src/qs8-f32-vcvt``. A scale per channel: ``PerChannelDequantize`` in float32 on every runtime of LiteRT;
+XNNPACK unpacks a constant when it is set up (``tflite/delegates/xnnpack/quantization_util.cc``).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.floats.elementwise import multiply_add
 from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -32,10 +33,10 @@ def dequantize(node: Node, x: Array, *, runtime: Runtime) -> Array:
     if runtime is Runtime.XNNPACK:
         return (x.astype(np.float32) - np.float32(zero_point)) * scale
     exact = ((x.astype(np.float64) - zero_point) * np.float64(scale)).astype(np.float32)
-    if runtime is Runtime.BUILTIN:
+    if runtime.family is Runtime.BUILTIN:
         body = x.size // VECTOR * VECTOR
         offset = np.float32(-zero_point * np.float64(scale))
-        exact.reshape(-1)[:body] = x.reshape(-1)[:body].astype(np.float32) * scale + offset
+        exact.reshape(-1)[:body] = multiply_add(x.reshape(-1)[:body].astype(np.float32), scale, offset, runtime)
     return exact
 
 

@@ -25,5 +25,5 @@ def exp(node: Node, x: Array, *, runtime: Runtime) -> Array:
     if runtime is Runtime.TFLM or not is_quantized(node.x, "int8", "int16"):
         raise NoKernel(f"type {node.x.dtype}: this runtime has no such kernel")
     if node.x.dtype == "int16":
-        return lut_int16.apply(node, x, curve)
+        return lut_int16.apply(node, x, curve, runtime)
     return look_up(x, float_table(node, curve, runtime))

@@ -20,7 +20,7 @@ from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import requantization
-from quantdiff.sim.rounding.scales import check_8_bit, float_product_scale, product_scale
+from quantdiff.sim.rounding.scales import by_xnnpack, check_8_bit, float_product_scale, product_scale
 from quantdiff.sim.rounding.wide import has_int64_sum, is_wide, round_sum, symmetric
 from quantdiff.sim.runtime import Runtime
 
@@ -29,7 +29,10 @@ ROUNDING = {
     Runtime.BUILTIN: Rounding.RUY,
     Runtime.XNNPACK: Rounding.XNNPACK,
     Runtime.TFLM: Rounding.GEMMLOWP,
+    Runtime.XNNPACK_ARM64: Rounding.SINGLE,
+    Runtime.BUILTIN_ARM64: Rounding.NEON,
 }
+ROUNDING_16 = {Runtime.BUILTIN: Rounding.RUY, Runtime.BUILTIN_ARM64: Rounding.SINGLE}
 WRAPS_AT = 2**26
 
 
@@ -75,8 +78,8 @@ def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime) -
     wide, unsaid = has_int64_sum(node, 2), node.option("quantized_bias_type", "FLOAT32") == "FLOAT32"
     rounding = Rounding.GEMMLOWP if runtime is Runtime.TFLM else Rounding.DOUBLE
     scale = product_scale(node, rounding)
-    if runtime is Runtime.BUILTIN and symmetric(node) and (not wide or (bias is None and unsaid)):
-        rounding, wide, scale = Rounding.RUY, False, effective_scale(node, runtime)
+    if runtime.family is Runtime.BUILTIN and symmetric(node) and (not wide or (bias is None and unsaid)):
+        rounding, wide, scale = ROUNDING_16[runtime], False, effective_scale(node, runtime)
     y = round_sum(acc, bias, scale, rounding, wide)
     return y.clip(*clamp_of(node, runtime)).astype(np.int16)
 
@@ -91,6 +94,6 @@ def accumulate(node: Node, x: Array, w: Array) -> Array:
 
 def effective_scale(node: Node, runtime: Runtime) -> Array:
     """The multiplier; ``builtin`` per tensor rounds ``s_x · s_w`` to float32 on the way."""
-    if runtime is Runtime.BUILTIN and scale_of(node.at(1)).ndim == 0:
+    if runtime.family is Runtime.BUILTIN and scale_of(node.at(1)).ndim == 0:
         return float_product_scale(node)
-    return product_scale(node, ROUNDING[runtime])
+    return product_scale(node, Rounding.XNNPACK if by_xnnpack(runtime) else Rounding.DOUBLE)

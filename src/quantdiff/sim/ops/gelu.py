@@ -5,10 +5,13 @@ Quantized values go through a table, on ``builtin`` kernels in XNNPACK too; tflm
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.floats import libm
+from quantdiff.sim.floats.elementwise import multiply_add
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -25,9 +28,9 @@ def gelu(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``x`` times the normal distribution function at ``x``. Shape as ``x``."""
     if runtime is Runtime.TFLM:
         raise NoKernel("this runtime has no such op")
-    curve = by_tanh if node.option("approximate", False) else by_erfc
+    curve = partial(by_tanh, runtime=runtime) if node.option("approximate", False) else by_erfc
     if is_quantized(node.x, "int16"):
-        return lut_int16.apply(node, x, curve)
+        return lut_int16.apply(node, x, curve, runtime)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}: Eigen and XNNPACK approximate it by polynomials of their own")
     return look_up(x, float_table(node, curve, runtime))
@@ -38,6 +41,6 @@ def by_erfc(x: Array) -> Array:
     return HALF * x * libm.apply("erfcf", x * MINUS_SQRT_HALF)
 
 
-def by_tanh(x: Array) -> Array:
+def by_tanh(x: Array, runtime: Runtime) -> Array:
     """The approximate form in float32 (``GeluTransformApproximate``). Shape as ``x``."""
-    return HALF * x * (ONE + libm.apply("tanhf", SQRT_2_OVER_PI * (x + CUBIC * x * x * x)))
+    return HALF * x * (ONE + libm.apply("tanhf", SQRT_2_OVER_PI * multiply_add(CUBIC * x * x, x, x, runtime)))

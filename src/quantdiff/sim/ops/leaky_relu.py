@@ -1,7 +1,7 @@
 """LEAKY_RELU and PRELU: LiteRT ``tflite/kernels/activations.cc``, ``internal/reference/{leaky_relu,prelu}.h``.
 
 xnnpack: ``src/qs8-vlrelu/avx2.c.in``, multipliers of eight bits; it declines the quantized PRELU. Of floats it goes by
-the sign bit in ``src/f32-{vlrelu,vprelu}/avx.c.in``, by a comparison with 0 in ``avx512f.c.in``.
+the sign bit in ``src/f32-{vlrelu,vprelu}/{avx,neon}.c.in``, by a comparison with 0 in ``avx512f.c.in``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def leaky_relu(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``x`` where it is positive, else ``alpha x``, on the output's grid. Shape as ``x``."""
     alpha = np.asarray(node.option("alpha", 0.0), np.float32)
     if node.x.dtype == "float32":
-        if runtime is Runtime.XNNPACK:
-            return bent_by_xnnpack(x, alpha)
+        if runtime.family is Runtime.XNNPACK:
+            return bent_by_xnnpack(x, alpha, runtime)
         return np.where(x > 0, x, x * alpha).astype(np.float32)
     if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
@@ -46,12 +46,12 @@ def slopes(node: Node, alpha: Array, runtime: Runtime) -> tuple[Array, Array]:
     return np.asarray(x / y), np.asarray(x * wide(alpha) / y)
 
 
-def bent_by_xnnpack(x: Array, alpha: Array) -> Array:
+def bent_by_xnnpack(x: Array, alpha: Array, runtime: Runtime) -> Array:
     """``alpha x`` of negative floats, others untouched, and nothing below the smallest normal float comes out of it.
 
     The two zeros, and negatives too small to be normal, are negative by their sign, but not less than 0.
     """
-    negative = flushed(x) < 0 if has_avx512() else np.signbit(x)
+    negative = flushed(x) < 0 if has_avx512() and not runtime.on_arm64 else np.signbit(x)
     return np.where(negative, flushed(flushed(x) * flushed(alpha)), x).astype(np.float32)
 
 
@@ -68,7 +68,9 @@ def prelu(node: Node, x: Array, alpha: Array, *, runtime: Runtime) -> Array:
     Shapes: alpha broadcasts against x.
     """
     if node.x.dtype == "float32":
-        return bent_by_xnnpack(x, alpha) if runtime is Runtime.XNNPACK else np.where(x >= 0, x, x * alpha)
+        return (
+            bent_by_xnnpack(x, alpha, runtime) if runtime.family is Runtime.XNNPACK else np.where(x >= 0, x, x * alpha)
+        )
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     wide = np.float64 if runtime is Runtime.TFLM else np.float32

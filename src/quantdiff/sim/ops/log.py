@@ -29,5 +29,5 @@ def log(node: Node, x: Array, *, runtime: Runtime) -> Array:
         return np.where(real > 0, libm.apply("logf", np.where(real > 0, real, 1)), lowest)
 
     if node.x.dtype == "int16":
-        return lut_int16.apply(node, x, floored)
+        return lut_int16.apply(node, x, floored, runtime)
     return look_up(x, float_table(node, floored, runtime))

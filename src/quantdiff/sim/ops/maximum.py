@@ -1,7 +1,7 @@
 """MAXIMUM and MINIMUM: LiteRT ``tflite/kernels/maximum_minimum.cc``; integers are compared as they stand.
 
 Of two zeros the second comes out. xnnpack: ``src/f32-vbinary``, where a lone value stands second always, and
-numbers below the smallest normal one count as zeros.
+numbers below the smallest normal one count as zeros; on ARM64 the order makes no difference.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from quantdiff.sim.runtime import Runtime
 @kernel("MAXIMUM")
 def maximum(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     """Return the larger of each pair. Shapes broadcast."""
+    if runtime.on_arm64:
+        return larger(flushed(a), flushed(b))
     a, b = in_order(node, a, b, runtime)
     return np.where(a > b, a, b)
 
@@ -25,8 +27,15 @@ def maximum(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
 @kernel("MINIMUM")
 def minimum(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     """Return the smaller of each pair. Shapes broadcast."""
+    if runtime.on_arm64:
+        return -larger(-flushed(a), -flushed(b))
     a, b = in_order(node, a, b, runtime)
     return np.where(a < b, a, b)
+
+
+def larger(a: Array, b: Array) -> Array:
+    """NEON's maximum, whose zero is above 0 where one of both is, and which passes NaN on. Shapes broadcast."""
+    return np.where((a == 0) & (b == 0), a + b, np.maximum(a, b))
 
 
 def in_order(node: Node, a: Array, b: Array, runtime: Runtime) -> tuple[Array, Array]:

@@ -1,6 +1,7 @@
 """MUL: LiteRT ``tflite/kernels/mul.cc``, ``internal/reference/integer_ops/mul.h``.
 
-xnnpack: ``src/qs8-vmul/sse-mul16-ld64.c.in``; tflm: ``tensorflow/lite/micro/kernels/mul_common.cc``.
+xnnpack: ``src/qs8-vmul/sse-mul16-ld64.c.in``, on ARM64 ``src/qs8-vmul/neon.c.in`` (RNDNU, which is rule S); tflm:
+``tensorflow/lite/micro/kernels/mul_common.cc``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.rounding.scales import product_scale
 from quantdiff.sim.runtime import Runtime
 
+ROUNDING = {Runtime.XNNPACK: Rounding.XNNPACK, Runtime.XNNPACK_ARM64: Rounding.SINGLE}
+
 
 @kernel("MUL")
 def mul(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
@@ -28,7 +31,7 @@ def mul(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
     product = centred(a, zero_point_of(node.x)).astype(np.int64) * centred(b, zero_point_of(node.at(1)))
-    rounding = Rounding.XNNPACK if runtime is Runtime.XNNPACK else Rounding.GEMMLOWP
+    rounding = ROUNDING.get(runtime, Rounding.GEMMLOWP)
     scale = product_scale(node, Rounding.GEMMLOWP if runtime is Runtime.TFLM else Rounding.XNNPACK)
     y = requantize(product, scale, rounding) + zero_point_of(node.y)
     return y.clip(*clamp_of(node, runtime)).astype(node.y.dtype)

@@ -33,6 +33,9 @@ def reduce(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
     over, keep = axes_of(x, axes), bool(node.option("keep_dims", False))
     if x.dtype != np.float32:
         return np.asarray(REDUCTIONS[node.operator.op].reduce(x, axis=over, keepdims=keep), x.dtype)
+    if runtime is Runtime.XNNPACK_ARM64:
+        y = by_neon(flushed(x), over, 1 if node.operator.op == "REDUCE_MAX" else -1)
+        return y if keep else y.reshape([n for i, n in enumerate(x.shape) if i not in over])
     if runtime is Runtime.XNNPACK:
         x = flushed(x)
         refuse_zeros_of_both_signs(x, over)
@@ -41,6 +44,13 @@ def reduce(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
         y = np.maximum(y, -FLOAT_MAX) if node.operator.op == "REDUCE_MAX" else np.minimum(y, FLOAT_MAX)
     y = np.where(y == 0, zero_that_remains(x, over, runtime), y)
     return y if keep else y.reshape([n for i, n in enumerate(x.shape) if i not in over])
+
+
+def by_neon(x: Array, over: tuple[int, ...], sign: int) -> Array:
+    """The largest (``sign`` 1) or smallest value; of zeros the largest or smallest, too. Shape: the axes of size 1."""
+    y = np.maximum.reduce(sign * x, axis=over, keepdims=True)
+    positive = np.any((x == 0) & (np.signbit(x) == (sign < 0)), axis=over, keepdims=True)
+    return sign * np.where(y == 0, np.where(positive, np.float32(0), np.float32(-0.0)), y).astype(np.float32)
 
 
 def refuse_zeros_of_both_signs(x: Array, over: tuple[int, ...]) -> None:

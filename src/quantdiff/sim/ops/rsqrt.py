@@ -47,7 +47,9 @@ def rsqrt(node: Node, x: Array, *, runtime: Runtime) -> Array:
         raise NoKernel(f"type {node.x.dtype}")
     if np.any(x < zero_point_of(node.x)):
         raise NoKernel("the root of a negative value, at which the runtime stops")
-    return lut_int16.apply(node, x, lambda v: inverse_root(v, node)) if wide else look_up(x, table(node, runtime))
+    return (
+        lut_int16.apply(node, x, lambda v: inverse_root(v, node), runtime) if wide else look_up(x, table(node, runtime))
+    )
 
 
 def inverse_root(x: Array, node: Node) -> Array:

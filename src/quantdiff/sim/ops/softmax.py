@@ -1,7 +1,8 @@
 """SOFTMAX: LiteRT ``tflite/kernels/activations.cc`` (``SoftmaxPrepare``).
 
 reference and tflm: ``internal/reference/softmax.h`` in fixed point; builtin, and xnnpack which
-declines it: ``internal/optimized/optimized_ops.h`` (``PopulateSoftmaxLookupTable``), a float32 table. Of floats:
+declines it: ``internal/optimized/optimized_ops.h`` (``PopulateSoftmaxLookupTable``), a float32 table; on ARM64
+(``PopulateSoftmaxUInt8LookupTable``) one of 16 bits. Of floats:
 the C library, ``SoftmaxImpl`` through Eigen (``sim/floats/eigen.py``), XNNPACK's own (``sim/floats/xnnpack.py``).
 """
 
@@ -41,7 +42,7 @@ def softmax(node: Node, x: Array, *, runtime: Runtime) -> Array:
         raise NoKernel(f"type {node.x.dtype}")
     difference = x.astype(np.int64) - x.max(axis=-1, keepdims=True)
     how = fixed_point if runtime in (Runtime.REFERENCE, Runtime.TFLM) else by_table
-    q = how(node, difference)
+    q = in_16_bits(node, difference) if runtime is Runtime.BUILTIN_ARM64 else how(node, difference)
     return q.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
 
 
@@ -68,6 +69,16 @@ def by_table(node: Node, difference: Array) -> Array:
     if node.y.dtype == "uint8":
         return (scaled + np.float32(0.5)).astype(np.int64)
     return round_half_away(scaled).astype(np.int64) + zero_point_of(node.y)
+
+
+def in_16_bits(node: Node, difference: Array) -> Array:
+    """ARM64: 256 exponentials of 16 bits, an int32 sum, rule R, that gives what G does (``SoftmaxInt8LUT``)."""
+    scale = scale_of(node.x) * np.float32(node.option("beta", 1.0))
+    table = libm.apply("expf", scale * np.arange(0, -256, -1, dtype=np.float32)) * np.float32(65535)
+    terms = np.minimum((table.astype(np.float64) + 0.5).astype(np.int64), 65535)[-difference]
+    inverse = np.float32(1) / (terms.sum(axis=-1, keepdims=True).astype(np.float32) * scale_of(node.y))
+    mantissa, shift = quantize_multiplier(inverse)
+    return multiply_by_quantized_multiplier(terms, mantissa, shift, Rounding.GEMMLOWP) + zero_point_of(node.y)
 
 
 def fixed_point(node: Node, difference: Array) -> Array:

@@ -53,15 +53,16 @@ def sum_(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
 
 @enclosure("SUM", "MEAN")
 def in_any_order(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Enclosure:
-    """Floats that XNNPACK adds in an order that is not known here, or squares on the way. Shape: see the kernels.
+    """Floats that are added in an order that is not known here, or squared on the way. Shape: see the kernels.
 
-    Along the last axis all its kernels for x86 keep sixteen partial sums or more (``src/configs/reduce-config.c``).
+    Along the last axis XNNPACK's kernels for x86 keep sixteen partial sums or more (``src/configs/reduce-config.c``).
     """
-    if runtime is not Runtime.XNNPACK or node.x.dtype != "float32":
+    if (runtime is not Runtime.XNNPACK and not runtime.on_arm64) or node.x.dtype != "float32":
         raise NoKernel(f"type {node.x.dtype}")
     over, keep = axes_of(x, axes), bool(node.option("keep_dims", False))
     count = math.prod(x.shape[axis] for axis in over)
-    additions = min(count - 1, count // PARTIAL + JOINED) if over == (x.ndim - 1,) else count - 1
+    in_parts = runtime is Runtime.XNNPACK and over == (x.ndim - 1,)
+    additions = min(count - 1, count // PARTIAL + JOINED) if in_parts else count - 1
     scale = 1 / count if node.operator.op == "MEAN" else 1.0
     found = of_sum(flushed(x), over, scale, additions + SCALED + SQUARED)
     kept = [1 if i in over else n for i, n in enumerate(x.shape) if keep or i not in over]

@@ -41,8 +41,8 @@ def rounded_once(node: Node, x: Array, *, runtime: Runtime) -> Array:
         raise NoKernel(f"type {node.x.dtype}, quantized")
     if runtime is Runtime.XNNPACK and node.operator.op == "SQRT":
         raise NoKernel("XNNPACK refines an estimate and may miss the last bit")
-    if node.operator.op == "ABS":  # a mask, in XNNPACK too
-        return np.abs(x)
+    if node.operator.op == "ABS" or (node.operator.op == "NEG" and runtime.on_arm64):  # masks, in XNNPACK too
+        return np.asarray(ROUNDED_ONCE[node.operator.op](x), x.dtype)
     y = np.asarray(computed(runtime, ROUNDED_ONCE[node.operator.op], x), x.dtype)
     if node.operator.op == "NEG" and runtime is Runtime.XNNPACK:
         return y + np.float32(0)  # it subtracts from 0

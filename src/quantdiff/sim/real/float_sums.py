@@ -39,13 +39,14 @@ def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None)
     if (several := w.shape[3] // x.shape[3]) > 1:
         given = np.repeat(given, several, axis=3)
     y = np.zeros((len(x), rows.out, columns.out, w.shape[3]))
+    products = np.empty_like(y)
     for i in range(rows.taps):
         for j in range(columns.taps):
             down, right = (
                 slice(tap * axis.dilation, tap * axis.dilation + axis.stride * (axis.out - 1) + 1, axis.stride)
                 for tap, axis in ((i, rows), (j, columns))
             )
-            y += given[:, down, right] * w[0, i, j]
+            y += np.multiply(given[:, down, right], w[0, i, j], out=products)
     return _biased(y, bias)
 
 
@@ -66,4 +67,7 @@ def mean_or_sum(node: Node, x: Array, axes: Array) -> Array:
 
 
 def _biased(y: Array, bias: Array | None) -> Array:
-    return y if bias is None else y + bias.reshape(-1).astype(np.float64)
+    """With the bias, in place: nobody else holds the sums."""
+    if bias is not None:
+        y += bias.reshape(-1)
+    return y

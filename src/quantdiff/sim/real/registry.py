@@ -33,9 +33,13 @@ class Real:
     def __call__(self, node: Node, *inputs: Array | None, runtime: Runtime) -> Array:
         """The output's integers: the real value, clamped by the fused activation, to the nearest step."""
         del runtime
-        given = inputs if self.stored else [_real(t, x) for t, x in zip(node.inputs, inputs, strict=False)]
-        y = clamped(node, self.function(node, *given))
+        y = self.value(node, *inputs)
         return y.astype(np.float32) if node.y.dtype == "float32" else nearest(y, node.y)
+
+    def value(self, node: Node, *inputs: Array | None) -> Array:
+        """The real value of the output, clamped by the fused activation."""
+        given = inputs if self.stored else [_real(t, x) for t, x in zip(node.inputs, inputs, strict=False)]
+        return clamped(node, self.function(node, *given))
 
 
 REALS: Registry[Real] = Registry("quantdiff.sim.real")

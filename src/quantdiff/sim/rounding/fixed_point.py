@@ -1,8 +1,9 @@
 """The only home of rounding: how an int32 accumulator becomes a quantized value.
 
 Sources: gemmlowp ``fixedpoint/fixedpoint.h``; LiteRT ``tflite/kernels/internal/{common.cc,common.h,
-quantization_util.cc}``; ruy ``ruy/kernel_avx2_fma.cc`` and ``ruy/apply_multiplier.cc``; XNNPACK
-``src/qs8-gemm/MRx8c8-avx2.c.in``. All integers are int64 arrays that hold int32 values.
+quantization_util.cc}``; ruy ``ruy/kernel_avx2_fma.cc``, ``ruy/kernel_arm64.cc`` (``sqdmulh``, which cuts off, then
+``srshl`` by 1 or more) and ``ruy/apply_multiplier.cc``; XNNPACK ``src/qs8-gemm/MRx8c8-avx2.c.in``, and on ARM64
+``src/microparams-init.c`` (``rndnu``). All integers are int64 arrays that hold int32 values.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class Rounding(Enum):
     """Two roundings, both half up, as ruy and the NEON code."""
     SINGLE = "S"
     """One rounding, half up."""
+    NEON = "N"
+    """As S; but sums are shifted left within 32 bits, for multipliers of 1/2 or more, and wrap."""
     XNNPACK = "X"
     """A float32 product, rounded half to even."""
     DOUBLE = "D"
@@ -85,6 +88,9 @@ def multiply_by_quantized_multiplier(acc: Array, mantissa: ArrayLike, shift: Arr
     x: Array = np.asarray(acc).astype(np.int64)
     if rounding is Rounding.SINGLE:
         return rounding_shift_right(x * mantissa, 31 - shift)
+    if rounding is Rounding.NEON:
+        x = wrap_int32(x << np.maximum(shift + 1, 0))
+        return rounding_shift_right(x * mantissa, 31 + np.maximum(-shift, 1))
     if np.any(shift > 0):
         x = wrap_int32(x << np.maximum(shift, 0))
     x = x * mantissa  # the steps below work in place: this is where the time goes

@@ -55,18 +55,17 @@ def channels_of(node: Node, runtime: Runtime) -> tuple[Channel, ...]:
     if node.operator.op == "FULLY_CONNECTED":
         rounding = fully_connected.ROUNDING[runtime]
         return _channels([rounding] * node.at(1).shape[-2], fully_connected.effective_scale(node, runtime))
-    roundings = _of_convolution(node, runtime)
-    return _channels(roundings, convolution_scale(node, roundings[0]))
+    return _channels(_of_convolution(node, runtime), convolution_scale(node, runtime))
 
 
 def _of_convolution(node: Node, runtime: Runtime) -> list[Rounding]:
     w = node.at(1).shape
     if node.operator.op == "CONV_2D":
         return [conv_2d.rounding_of(runtime, groups=node.x.shape[3] // w[3])] * w[0]
-    if runtime is Runtime.XNNPACK:
-        return [Rounding.XNNPACK] * w[3]
-    fast = runtime is Runtime.BUILTIN and node.x.dtype != "uint8"
-    body = w[3] // depthwise_conv_2d.VECTOR * depthwise_conv_2d.VECTOR if fast else 0
+    rounding = depthwise_conv_2d.rounding_of(runtime, fast=node.x.dtype != "uint8")
+    if rounding is not Rounding.RUY:
+        return [rounding] * w[3]
+    body = w[3] // depthwise_conv_2d.VECTOR * depthwise_conv_2d.VECTOR
     return [Rounding.RUY] * body + [Rounding.GEMMLOWP] * (w[3] - body)
 
 

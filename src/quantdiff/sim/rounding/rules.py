@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from quantdiff.quant import Array
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31, Rounding, quantize_multiplier, requantize
-from quantdiff.sim.rounding.scales import convolution_scale
+from quantdiff.sim.rounding.scales import by_xnnpack, convolution_scale
 from quantdiff.sim.runtime import Runtime
 
 FAR = 20
@@ -75,7 +75,7 @@ class Requantization:
 
     def _fits_int32(self) -> bool:
         """True for the rules by shifts, as long as no scaled sum can leave an int32."""
-        return self.rounding in (Rounding.GEMMLOWP, Rounding.RUY) or (
+        return self.rounding in (Rounding.GEMMLOWP, Rounding.RUY, Rounding.NEON) or (
             self.rounding is Rounding.SINGLE and not self.tail and max(self.scale, default=0.0) < 1
         )
 
@@ -85,6 +85,10 @@ class Requantization:
         if self.rounding is Rounding.SINGLE:
             half = (np.int64(1) << (30 - shift)) - ONE_HALF_Q31
             return (mantissa, np.zeros_like(shift), half, 31 - shift, np.zeros_like(shift)), False
+        if self.rounding is Rounding.NEON:
+            left, right = np.maximum(shift + 1, 0), np.maximum(-shift, 1)
+            half = (np.int64(1) << (30 + right)) - ONE_HALF_Q31
+            return (mantissa, left, half, right + 31, np.zeros_like(shift)), bool(np.any(left))
         left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
         by_g = (np.arange(shift.size) >= shift.size - self.tail) | (self.rounding is Rounding.GEMMLOWP)
         ties = np.where(by_g & (right > 0), -(np.int64(1) << 31), np.int64(0))
@@ -129,11 +133,11 @@ def convolution_rules(
     """
     made: dict[bool, Requantization] = {}
     for runtime, rounding in roundings.items():
-        if (runtime is Runtime.XNNPACK) not in made:
-            scale = convolution_scale(node, rounding)
-            made[runtime is Runtime.XNNPACK] = requantization(node, runtime, rounding, scale, channels=channels)
+        if by_xnnpack(runtime) not in made:
+            scale = convolution_scale(node, runtime)
+            made[by_xnnpack(runtime)] = requantization(node, runtime, rounding, scale, channels=channels)
     return tuple(
-        replace(made[runtime is Runtime.XNNPACK], rounding=rounding, tail=tail if rounding is Rounding.RUY else 0)
+        replace(made[by_xnnpack(runtime)], rounding=rounding, tail=tail if rounding is Rounding.RUY else 0)
         for runtime, rounding in roundings.items()
     )
 

@@ -7,6 +7,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of
 from quantdiff.sim.rounding.fixed_point import Rounding
+from quantdiff.sim.runtime import Runtime
 
 
 def product_scale(node: Node, rounding: Rounding, factors: tuple[int, int] = (0, 1)) -> Array:
@@ -21,11 +22,16 @@ def product_scale(node: Node, rounding: Rounding, factors: tuple[int, int] = (0,
     return np.float64(x) * np.asarray(w, np.float64) / np.float64(y)
 
 
-def convolution_scale(node: Node, rounding: Rounding) -> Array:
-    """``product_scale`` for int8, and for uint8 the older way by ``float_product_scale``."""
-    if node.x.dtype == "uint8" and rounding is not Rounding.XNNPACK:
-        return float_product_scale(node)
-    return product_scale(node, rounding)
+def convolution_scale(node: Node, runtime: Runtime) -> Array:
+    """``product_scale`` for int8, and for uint8 the older way by ``float_product_scale``; XNNPACK has its own."""
+    if by_xnnpack(runtime):
+        return product_scale(node, Rounding.XNNPACK)
+    return float_product_scale(node) if node.x.dtype == "uint8" else product_scale(node, Rounding.DOUBLE)
+
+
+def by_xnnpack(runtime: Runtime) -> bool:
+    """Whether scales and clamps are XNNPACK's, however it rounds."""
+    return runtime.family is Runtime.XNNPACK
 
 
 def check_8_bit(node: Node) -> None:

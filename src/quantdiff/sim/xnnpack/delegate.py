@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from quantdiff.sim.arm64 import differs
 from quantdiff.sim.node import Node, NoKernel, node_of, scale_of, zero_point_of
-from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.runtime import ARM64, Runtime
 from quantdiff.sim.xnnpack.checks import (
     activation,
     all_activations,
@@ -41,14 +42,18 @@ MAX_PARTS = 5
 """Inputs that CONCATENATION may have."""
 
 
-def kernel_of(node: Node, runtime: Runtime) -> Runtime:
+def kernel_of(node: Node, runtime: Runtime, fed: Node | None = None) -> Runtime:
     """The runtime whose kernel computes this operator when the model runs on ``runtime``.
 
+    ``fed`` is the node with the shapes that run, where these are not the file's.
+
     What the delegate unpacks when it is set up, it unpacks by LiteRT's optimized kernels (``quantization_util.cc``).
+    On ARM64 it is the kernel of x86-64 wherever both give the same bits (``sim/arm64.py``).
     """
-    if runtime is not Runtime.XNNPACK:
-        return runtime
-    return runtime if taken(node) and not _unpacks(node) else Runtime.BUILTIN
+    kernel = runtime.family
+    if kernel is Runtime.XNNPACK and (not taken(node) or _unpacks(node)):
+        kernel = Runtime.BUILTIN
+    return ARM64[kernel] if runtime.on_arm64 and differs(fed or node, kernel) else kernel
 
 
 def taken(node: Node) -> bool:

@@ -1,0 +1,195 @@
+"""How bad it can get on inputs that nobody has tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+
+from quantdiff.align.outputs import pair_outputs
+from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, check_inputs, open_pair
+from quantdiff.api.explanations import explain_opened
+from quantdiff.api.layouts import laid_out
+from quantdiff.errors import QuantdiffError
+from quantdiff.graph import Model
+from quantdiff.ladder.rungs import real_inputs
+from quantdiff.ladder.switches import switches
+from quantdiff.load.data import Batch
+from quantdiff.progress import Progress, silent
+from quantdiff.quant import INTEGER_RANGE
+from quantdiff.references.reference import Reference
+from quantdiff.references.tflite.reference import TfliteReference
+from quantdiff.run.data_sources import load_data
+from quantdiff.run.in_process import started
+from quantdiff.run.input_range import grid_at
+from quantdiff.run.random_input import MADE_UP
+from quantdiff.run.tflite import Tracer, bound_inputs
+from quantdiff.run.versions import versions
+from quantdiff.search.bound import Bound, Span, at, bound_of
+from quantdiff.search.worst import FOR_FLIPS, Space, Summits, Trace2, errors_of, margins_of, summits
+from quantdiff.search.worst_case import WorstCase, WorstInput
+from quantdiff.trace import Trace
+
+LIMIT, SAMPLES, KEPT = 30.0, 64, 16
+SETTLED = 100
+"""Samples of which it is asked whether anything can change their decision."""
+SAME = 0.01
+"""Steps that the reference's own floats may lie from exact arithmetic."""
+
+
+def worst(  # noqa: PLR0913 (what is searched, and how)
+    reference: Source,
+    candidate: Source,
+    data: str | Path | Batch | None = None,
+    settings: Settings = DEFAULTS,
+    progress: Progress = silent,
+    *,
+    limit: float = LIMIT,
+    near: float | None = None,
+) -> WorstCase:
+    """Search for the input on which the two differ most, and for one that they decide otherwise.
+
+    Args:
+        reference: a trained model, or a float ``.tflite``.
+        candidate: the ``.tflite`` made from it.
+        data: where the search begins, and what an input may be: values between the least and the most of them; seeded
+            random input over the whole range where there are none.
+        settings: the runtime; the first one counts.
+        progress: called with what is done, how much of it, and how much there is.
+        limit: seconds that the search may take.
+        near: how far a value may go from that of the sample it began with, real units; None: to the ends.
+
+    Returns:
+        The inputs, what they give alone on the runtime, and what makes the largest error. After Ctrl-C the best so far.
+
+    Raises:
+        QuantdiffError: a model or the data cannot be read, do not fit each other, or a model does not run.
+    """
+    batch = load_data(f"random:{SAMPLES}" if data is None else data, candidate)
+    settings = replace(settings, runtimes=settings.runtimes[:1])
+    with open_pair(reference, candidate, settings, batch) as pair:
+        model, told = pair.candidate.wanted("worst"), check_inputs(pair, batch)
+        pair = laid_out(pair, batch, settings.layouts)  # noqa: PLW2901 (the same pair, turned)
+        space = Space(batch, _ends(model, batch), near)
+        with _both(pair, settings) as trace:
+            found = _searched(pair, space, trace, limit, progress)
+        found = replace(found, warnings=told, made_by={"command": "worst", "versions": versions()})
+        if found.interrupted:
+            return found
+        return replace(_explained(found, pair, settings), bound=_bound(pair, space, found.unit))
+
+
+@contextmanager
+def _both(pair: OpenedPair, settings: Settings) -> Iterator[Trace2]:
+    """What asks both models, each loaded once."""
+    with ExitStack() as opened:
+        ours, theirs = (_tracer(side.engines[0], settings, opened) for side in (pair.reference, pair.candidate))
+        yield lambda batch: (ours(batch), theirs(batch))
+
+
+def _tracer(engine: Reference, settings: Settings, opened: ExitStack) -> Callable[[Batch], Trace]:
+    if not isinstance(engine, TfliteReference):
+        return engine.trace
+    process = opened.enter_context(started(settings.runtimes[0], settings.timeout))
+    return Tracer(engine.model, process).trace
+
+
+def _ends(model: Model, batch: Batch) -> tuple[tuple[float, float] | None, ...]:
+    """What each array of the data may hold: its least to its most; of data made up, the grid."""
+    found = dict[str, tuple[float, float]]()
+    made_up = batch.source.startswith(MADE_UP)
+    for tensor, bound in zip(model.main.inputs, bound_inputs(model, batch), strict=True):
+        grid = grid_at(model.main, tensor)
+        name = next(name for name, array in batch.arrays.items() if np.shares_memory(array, bound))
+        if grid is None and bound.dtype.kind != "f":
+            continue  # it counts: a token, a place
+        low, high = float(bound.min()), float(bound.max())
+        if grid is not None and made_up:
+            (scale,), (zero_point,) = grid.params.scale, grid.params.zero_point
+            low, high = ((q - zero_point) * float(np.float32(scale)) for q in INTEGER_RANGE[grid.dtype])
+        found[name] = low, high
+    return tuple(found.get(name) for name in batch.arrays)
+
+
+def _searched(pair: OpenedPair, space: Space, trace: Trace2, limit: float, progress: Progress) -> WorstCase:
+    begun, first = monotonic(), trace(space.start)
+    errors, margins = errors_of(first), margins_of(first)
+    for_flips = 0.0 if margins is None else FOR_FLIPS * limit
+    order = np.argsort(-errors, kind="stable").tolist()
+    found = [summits(trace, errors_of, space, order, limit - for_flips, progress)]
+    if margins is not None and not found[0].interrupted:
+        order = np.argsort(-margins, kind="stable").tolist()
+        found.append(summits(trace, margins_of, space, order, for_flips, progress))
+    interrupted = any(each.interrupted for each in found)
+    batch, inputs = _confirmed(found, trace, interrupted)
+    pairs, _ = pair_outputs(*first)
+    grid = pairs[0][1].grid or pairs[0][0].grid
+    return WorstCase(
+        pair.reference.engines[0].kind, pair.candidate.engines[0].kind,
+        float(grid.params.scale[0]) if grid is not None else 1.0, grid is not None, batch, inputs,
+        float(errors.max()), None if margins is None else float(margins.max()), len(space.start),
+        sum(each.tried for each in found), monotonic() - begun, space.near, interrupted,
+    )  # fmt: skip
+
+
+def _confirmed(found: Sequence[Summits], trace: Trace2, interrupted: bool) -> tuple[Batch, tuple[WorstInput, ...]]:
+    """The summits by their errors, each alone on both models; without a run after Ctrl-C, which has ended them."""
+    names = found[0].batch.arrays
+    arrays = {name: np.concatenate([each.batch.arrays[name] for each in found]) for name in names}
+    rows = [row for each in found for row in each.rows]
+    if interrupted:
+        inputs = [WorstInput(h, None, row) for h, row in zip(found[0].heights, found[0].rows, strict=True)]
+        return found[0].batch, tuple(inputs)
+    made = []
+    for k, row in enumerate(rows):
+        one = trace(Batch({name: array[k : k + 1] for name, array in arrays.items()}, None, "the search"))
+        margin = margins_of(one)
+        made.append(WorstInput(float(errors_of(one)[0]), None if margin is None else float(margin[0]), row))
+    order = sorted(range(len(made)), key=lambda k: -made[k].error)
+    flip = max(order, key=lambda k: made[k].margin or 0.0)
+    kept = [k for place, k in enumerate(order) if place < KEPT or k == flip]
+    return Batch({n: a[kept] for n, a in arrays.items()}, None, "the search"), tuple(made[k] for k in kept)
+
+
+def _bound(pair: OpenedPair, space: Space, unit: float) -> Bound:
+    """What no input exceeds, as far as intervals carry; and the samples whose decision is safe."""
+    model, reference, batch = pair.candidate.wanted("worst"), pair.reference.engines[0], space.start
+    few = batch.part(slice(SETTLED))
+    try:
+        lowering = reference.lower()
+        if lowering is None:
+            return Bound(stopped="the reference has no graph of operators")
+        found, inputs = switches(model, lowering), real_inputs(model, few)
+        values, own = found.file.run(inputs, found.rewritten), reference.trace(few)
+    except QuantdiffError as error:
+        return Bound(stopped=str(error))
+    for i, value in zip(model.main.outputs, own.outputs, strict=True):
+        apart = float(np.abs(values[i].reshape(-1) - value.real.reshape(-1)).max()) if len(own.outputs) == 1 else 0.0
+        if apart > SAME * unit:
+            return Bound(stopped=f"the file's graph with the reference's numbers gives other outputs, by {apart:.3g}")
+    ends = dict(zip(batch.arrays, space.ends, strict=True))
+    named = [next(n for n, a in few.arrays.items() if np.shares_memory(a, b)) for b in bound_inputs(model, few)]
+    if any(ends[name] is None for name in named):
+        return Bound(stopped="an input counts, and is no measured quantity")
+    whole = [
+        Span(*(np.full((1, *x.shape[1:]), end) for end in ends[name] or ()), *[np.zeros((1, *x.shape[1:]))] * 2)
+        for name, x in zip(named, inputs, strict=True)
+    ]
+    places = model.main.inputs
+    known = dict(zip(places, at(inputs), strict=True))
+    return bound_of(found, dict(zip(places, whole, strict=True)), known, unit)
+
+
+def _explained(found: WorstCase, pair: OpenedPair, settings: Settings) -> WorstCase:
+    """With what makes the error of the first input."""
+    try:
+        told = explain_opened(pair, found.batch.part(slice(1)), settings)
+    except QuantdiffError as error:
+        return replace(found, unexplained=str(error))
+    if told.failures:
+        return replace(found, unexplained=told.failures[0].error)
+    return replace(found, explanation=told.found[0], unexplained=told.found[0].unaccounted)

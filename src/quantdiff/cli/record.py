@@ -1,0 +1,41 @@
+"""``quantdiff record``: tensors of a runtime, for another place or time."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quantdiff.cli.command import RuntimeName, command, data_option, given_data, output_file, timeout_option
+
+
+@command
+@click.argument("model", type=click.Path(path_type=Path))
+@data_option()
+@click.option("--runtime", type=RuntimeName(), default="xnnpack", show_default=True)
+@click.option(
+    "--out",
+    required=True,
+    callback=output_file,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The .npz to write.",
+)
+@click.option("--every-tensor", is_flag=True, help="Inner tensors too, not inputs and outputs alone.")
+@timeout_option
+def record(as_json: bool, model: Path, out: Path, runtime: str, timeout: float, **options: Any) -> int:
+    """Record what a runtime gives; --runtime recorded:OUT takes it again, on any machine."""
+    from quantdiff import api
+
+    data = given_data(options, model)
+    found = api.record(model, data, out, runtime, timeout, every_tensor=options["every_tensor"])
+    if as_json:
+        from quantdiff.report.plain import json_text
+
+        click.echo(json_text({"schema": "quantdiff/1", "command": "record", "out": str(out), **asdict(found)}))
+    else:
+        click.echo(
+            f"{out}: {len(found.tensors)} tensors of {found.samples:,} samples, {found.runtime} on {found.machine}"
+        )
+    return 0

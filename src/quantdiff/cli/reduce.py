@@ -1,0 +1,63 @@
+"""``quantdiff reduce``: something small that shows what a large model shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quantdiff.cli.command import (
+    Seconds,
+    command,
+    complain,
+    data_option,
+    given_data,
+    runtime_option,
+    settings_of,
+    timeout_option,
+    tolerance_option,
+)
+from quantdiff.cli.endings import status_of
+
+
+@command
+@click.argument("reference", type=click.Path(path_type=Path))
+@click.argument("candidate", required=False, type=click.Path(path_type=Path))
+@data_option()
+@click.option(
+    "--check", required=True, metavar="EXPR", help="What shows: 'max_steps>1', or of one model: crash, differs."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for what is left.")
+@click.option("--anonymous", is_flag=True, help="Other names and other weights, as far as the fault stays.")
+@click.option(
+    "--for", "limit", type=Seconds(), default="120s", show_default=True, help="Then the smallest so far is it.",
+)  # fmt: skip
+@runtime_option
+@tolerance_option
+@timeout_option
+def reduce(as_json: bool, reference: Path, candidate: Path | None, check: str, out: Path, **options: Any) -> int:
+    """Find the smallest .tflite and the fewest samples that still show a fault.
+
+    REFERENCE and CANDIDATE are a float .tflite and the one made from it. One model alone is held against itself on two
+    runtimes, crashes, or differs from the simulator.
+    """
+    from quantdiff import api
+    from quantdiff.report.json.reduction import reduction_document
+    from quantdiff.report.plain import json_text
+    from quantdiff.report.reduction_folder import write_reduction
+    from quantdiff.report.text.progress import progress_bar
+    from quantdiff.report.text.reduction import reduction_text
+
+    models = [path for path in (reference, candidate) if path is not None]
+    data = given_data(options, models[-1])
+    limit, bare = options.pop("limit"), options.pop("anonymous")
+    settings = settings_of(options)
+    with progress_bar() as progress:
+        found = api.reduce(models, data, check, settings, progress, limit=limit, bare=bare)
+    write_reduction(found, out)
+    click.echo(json_text(reduction_document(found, out)) if as_json else reduction_text(found, out))
+    if found.search.ended == "interrupted":
+        complain(f"interrupted; the smallest so far is in {out}")
+        return status_of(KeyboardInterrupt())
+    return 0

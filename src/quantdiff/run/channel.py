@@ -1,0 +1,203 @@
+"""How two processes talk: lines of JSON, and the memory that belongs to each. Imports no NumPy.
+
+Both kinds of channel keep one contract. Memory is given and taken by descriptor: of memory that both sides hold where
+one system runs them (``Beside``), and otherwise of a copy, whose bytes follow their line (``InStream``).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import mmap
+import os
+import select
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from quantdiff.errors import NoWorker
+from quantdiff.run.memory import reserved_descriptor
+
+AT_ONCE = 2**16  # bytes that are read together
+MOST = 200  # descriptors in one message; Linux takes 253
+LONGEST = 2**24  # bytes of a line in a stream
+LARGEST = 2**32  # bytes of arrays that a message in a stream may bring
+NOT_INHERITED = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # macOS has no such flag
+
+Message = dict[str, Any]
+
+
+class Channel(Protocol):
+    """One end; one thread at a time.
+
+    Attributes:
+        shares: whether both sides hold the same memory.
+    """
+
+    shares: bool
+
+    def send(self, message: Message, descriptors: Sequence[int] = (), timeout: float | None = None) -> None:
+        """Send a message; the descriptors stay the sender's to close.
+
+        Raises:
+            OSError: nobody listens any more, or takes anything for ``timeout`` seconds.
+        """
+        ...
+
+    def receive(self, timeout: float | None = None) -> tuple[Message, list[int]]:
+        """The next message and its descriptors, which are the receiver's to close.
+
+        Raises:
+            EOFError: the other side is gone.
+            TimeoutError: it said nothing for ``timeout`` seconds.
+            NoWorker: what it says is no message.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class Beside:
+    """Over a socket of this system; descriptors travel beside the lines."""
+
+    shares = True
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end, self._read, self._descriptors = end, bytearray(), list[int]()
+
+    def send(self, message: Message, descriptors: Sequence[int] = (), timeout: float | None = None) -> None:
+        """As ``Channel`` says; the other side reads at once, so nobody waits."""
+        del timeout
+        line = json.dumps({**message, "descriptors": len(descriptors)}).encode() + b"\n"
+        sent = socket.send_fds(self._end, [line], descriptors) if descriptors else 0
+        self._end.sendall(line[sent:])
+
+    def receive(self, timeout: float | None = None) -> tuple[Message, list[int]]:
+        """As ``Channel`` says."""
+        self._end.settimeout(timeout)
+        while (at := self._read.find(b"\n")) < 0:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._end, AT_ONCE, MOST, NOT_INHERITED)
+            except ConnectionError:
+                data, descriptors = b"", []
+            if not data:
+                raise EOFError
+            self._read += data
+            self._descriptors += descriptors
+        message: Message = json.loads(self._read[:at])
+        del self._read[: at + 1]
+        count = message.pop("descriptors")
+        if len(self._descriptors) < count:  # the system leaves out those that there is no room for, and says nothing
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        taken, self._descriptors = self._descriptors[:count], self._descriptors[count:]
+        return message, taken
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._end.close()
+
+
+class InStream:
+    """Over two descriptors of a stream, which may be one: behind each line the bytes of as many blocks as it says."""
+
+    shares = False
+
+    def __init__(self, reads: int, writes: int | None = None) -> None:
+        self._reads, self._writes, self._read = reads, reads if writes is None else writes, bytearray()
+        for descriptor in (self._reads, self._writes):
+            os.set_blocking(descriptor, False)
+
+    def send(self, message: Message, descriptors: Sequence[int] = (), timeout: float | None = None) -> None:
+        """As ``Channel`` says."""
+        sizes = [os.fstat(descriptor).st_size for descriptor in descriptors]
+        self._write(memoryview(json.dumps({**message, "sizes": sizes}).encode() + b"\n"), timeout)
+        for descriptor, size in zip(descriptors, sizes, strict=True):
+            with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as block, memoryview(block) as whole:
+                self._write(whole, timeout)
+
+    def receive(self, timeout: float | None = None) -> tuple[Message, list[int]]:
+        """As ``Channel`` says; sizes are checked before there is memory for them."""
+        while (at := self._read.find(b"\n")) < 0:
+            if len(self._read) > LONGEST:
+                raise NoWorker(f"a line of more than {LONGEST:,} bytes")
+            self._wait(timeout)
+            if not (data := self._some(AT_ONCE)):
+                raise EOFError
+            self._read += data
+        line = bytes(self._read[:at])
+        del self._read[: at + 1]
+        message, sizes = _parsed(line)
+        taken = list[int]()
+        try:
+            for size in sizes:
+                taken.append(reserved_descriptor(size))
+                with mmap.mmap(taken[-1], max(1, size)) as block, memoryview(block) as whole:
+                    self._fill(whole[:size], timeout)
+        except BaseException:
+            for descriptor in taken:
+                os.close(descriptor)
+            raise
+        return message, taken
+
+    def _fill(self, room: memoryview, timeout: float | None) -> None:
+        known = min(len(self._read), len(room))
+        room[:known] = self._read[:known]
+        del self._read[:known]
+        while known < len(room):
+            self._wait(timeout)
+            try:
+                count = os.readv(self._reads, [room[known:]])
+            except BlockingIOError:
+                continue
+            except ConnectionError:
+                count = 0
+            if not count:
+                raise EOFError
+            known += count
+
+    def _some(self, most: int) -> bytes:
+        while True:
+            try:
+                return os.read(self._reads, most)
+            except BlockingIOError:
+                self._wait(None)
+            except ConnectionError:
+                return b""
+
+    def _wait(self, timeout: float | None) -> None:
+        waiting = select.poll()
+        waiting.register(self._reads, select.POLLIN)
+        if not waiting.poll(None if timeout is None else 1000 * timeout):
+            raise TimeoutError
+
+    def _write(self, data: memoryview, timeout: float | None) -> None:
+        waiting = select.poll()
+        waiting.register(self._writes, select.POLLOUT)
+        while data:
+            if not waiting.poll(None if timeout is None else 1000 * timeout):
+                raise TimeoutError
+            with suppress(BlockingIOError):
+                data = data[os.write(self._writes, data) :]
+
+    def close(self) -> None:
+        """Let go of it."""
+        for descriptor in {self._reads, self._writes}:
+            os.close(descriptor)
+
+
+def _parsed(line: bytes) -> tuple[Message, list[int]]:
+    """A line as a message and the sizes of its blocks, in bytes."""
+    try:
+        message: Any = json.loads(line)
+        sizes = message.pop("sizes")
+        known = all(isinstance(size, int) and size >= 0 for size in sizes)
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
+        known = False
+    if not known:
+        raise NoWorker(repr(line[:80].decode(errors="replace")))
+    if len(sizes) > MOST or sum(sizes) > LARGEST:
+        raise NoWorker(f"arrays of {sum(sizes):,} bytes")
+    return message, sizes

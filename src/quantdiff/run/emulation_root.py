@@ -1,0 +1,200 @@
+"""Make the folder that ``run/emulation.py`` runs: packages of Debian or Ubuntu, and wheels, for ARM64.
+
+No root rights and no chroot: ``apt-get`` works on folders of its own, checks every package by the signed index, and
+``dpkg-deb`` unpacks it; no script of a package runs. Which servers are asked, this machine's apt and pip decide.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from quantdiff.errors import RootNotMade
+from quantdiff.run import emulation
+from quantdiff.sim.releases import CHECKED
+
+LITERT = "ai-edge-litert"
+LEAST = 11
+"""Python 3.11, as for this package."""
+PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
+CONTAINER = "docker run --platform linux/arm64 does it without (docs/how-to/what-will-the-phone-say.md)"
+CONFIGURATION = """
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
+APT::Sandbox::User "";
+Dir::State "{folder}";
+Dir::State::lists "{folder}/lists";
+Dir::State::status "{folder}/status";
+Dir::Cache "{folder}/cache";
+Acquire::Languages "none";
+"""
+PROCESSOR_FILE = """processor\t: 0
+BogoMIPS\t: 50.00
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x4
+CPU part\t: 0xd0b
+CPU revision\t: 1
+
+"""
+"""A Cortex-A76: LiteRT reads it, and emulators before version 10 would show that of this machine."""
+
+Tell = Callable[[str], None]
+
+
+def make_root(into: Path | None, tell: Tell) -> Path:
+    """The folder, made beside its place and put there when it is whole; ``into`` is linked to from the cache.
+
+    Raises:
+        RootNotMade: something is missing here, cannot be had, or stands in the way.
+    """
+    target, cached = (into or emulation.cached()).absolute(), emulation.cached()
+    for tool in ("apt-get", "apt-cache", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise RootNotMade(f"no {tool} here, which fetches and unpacks ARM64's packages; {CONTAINER}")
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        whole = (target / emulation.COMPLETE).is_file()
+        raise RootNotMade(f"{target}: {'is made already' if whole else 'is there and no such folder'}; remove it first")
+    with _beside(target) as made:
+        _fill(made, tell)
+        if target.exists():
+            target.rmdir()
+        made.rename(target)
+    if target != cached:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        cached.unlink(missing_ok=True) if cached.is_symlink() or not cached.exists() else None
+        if not cached.exists():
+            cached.symlink_to(target)
+    return target
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise RootNotMade(f"{target}: cannot be made ({error.strerror}); give another folder by --into") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fill(made: Path, tell: Tell) -> None:
+    with tempfile.TemporaryDirectory(prefix="quantdiff-apt-") as scratch:
+        tell("packages for ARM64")
+        there = _apt(Path(scratch) / "there", "arm64")
+        minor = _python_of(there)
+        names = (f"python3.{minor}-minimal", f"libpython3.{minor}-stdlib", "libstdc++6")
+        for package in _downloaded(there, *names):
+            _run(["dpkg-deb", "-x", str(package), str(made)])
+        _emulator(made, Path(scratch) / "here", tell)
+    (made / emulation.PYTHON).unlink(missing_ok=True)
+    (made / emulation.PYTHON).symlink_to(f"python3.{minor}")
+    (made / "proc").mkdir(exist_ok=True)
+    (made / "proc" / "cpuinfo").write_text(PROCESSOR_FILE)
+    tell("wheels for ARM64")
+    _wheels(made, minor)
+    tell("trying them")
+    _run([*emulation.python(made), "-c", f"import sys; sys.path.insert(0, {str(made / emulation.SITE)!r}); "
+          "import numpy, ai_edge_litert.interpreter"])  # fmt: skip
+    (made / emulation.COMPLETE).write_text(f"{LITERT} {_litert()}\n")
+
+
+def _apt(folder: Path, architecture: str) -> Mapping[str, str]:
+    """The environment of an apt that knows nothing installed, and has read the index."""
+    for name in ("lists/partial", "cache/archives/partial"):
+        (folder / name).mkdir(parents=True)
+    (folder / "status").touch()
+    (folder / "apt.conf").write_text(CONFIGURATION.format(folder=folder, architecture=architecture))
+    environment = {**os.environ, "APT_CONFIG": str(folder / "apt.conf"), "LC_ALL": "C"}
+    _run(["apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any"], environment)
+    return environment
+
+
+def _python_of(environment: Mapping[str, str]) -> int:
+    """The minor version of the Python 3 that the index has."""
+    found = re.search(r"Depends: python3\.(\d+)\s", _run(["apt-cache", "depends", "python3"], environment))
+    if found is None or int(found[1]) < LEAST:
+        have = f"Python 3.{found[1]}" if found else "no Python 3"
+        raise RootNotMade(f"this machine's package sources have {have} for ARM64, not 3.{LEAST} or later; {CONTAINER}")
+    return int(found[1])
+
+
+def _downloaded(environment: Mapping[str, str], *names: str) -> list[Path]:
+    """The packages and all that they need."""
+    options = ("-qq", "--yes", "--download-only", "--no-install-recommends")
+    _run(["apt-get", "install", *options, *names], environment)
+    return sorted((Path(environment["APT_CONFIG"]).parent / "cache" / "archives").glob("*.deb"))
+
+
+def _emulator(made: Path, folder: Path, tell: Tell) -> None:
+    """A program of one file: this machine's, or the one in a package."""
+    found = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if found is not None:
+        (made / emulation.EMULATOR).symlink_to(found)
+        return
+    tell("the emulator")
+    here = _apt(folder, _run(["dpkg", "--print-architecture"]).strip())
+    for name, path in (("qemu-user-static", "qemu-aarch64-static"), ("qemu-user", "qemu-aarch64")):
+        _run(["apt-get", "download", "-qq", name], here, folder)
+        (package,) = folder.glob(f"{name}_*.deb")
+        _run(["dpkg-deb", "-x", str(package), str(folder / name)])
+        if (program := folder / name / "usr" / "bin" / path).is_file():
+            shutil.move(program.resolve(), made / emulation.EMULATOR)
+            return
+    raise RootNotMade("the package qemu-user holds no qemu-aarch64; install one and try again")
+
+
+def _wheels(made: Path, minor: int) -> None:
+    """LiteRT in the version that is installed here, and what it needs, unpacked; nothing is built or run."""
+    wanted = [f"{LITERT}=={_litert()}", "numpy"]
+    into = ["--target", str(made / emulation.SITE)]
+    if find_spec("pip") or shutil.which("pip"):
+        pip = [sys.executable, "-m", "pip"] if find_spec("pip") else ["pip"]
+        platforms = [word for platform in PLATFORMS for word in ("--platform", platform)]
+        kind = ["--only-binary=:all:", "--implementation", "cp", "--python-version", f"3.{minor}", *platforms]
+        _run([*pip, "install", "--quiet", "--no-compile", *into, *kind, *wanted])
+    elif shutil.which("uv"):
+        kind = ["--only-binary", ":all:", "--python-version", f"3.{minor}", "--python-platform", PLATFORMS[0]]
+        _run(["uv", "pip", "install", "--quiet", *into, *kind, *wanted])
+    else:
+        raise RootNotMade("neither pip nor uv is here to fetch LiteRT's wheel for ARM64: python -m ensurepip")
+
+
+def _litert() -> str:
+    try:
+        return version(LITERT)
+    except PackageNotFoundError:
+        return CHECKED[LITERT][-1]
+
+
+def _run(words: Sequence[str], environment: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
+    """What it prints.
+
+    Raises:
+        RootNotMade: it fails; with the last thing that it says.
+    """
+    try:
+        done = subprocess.run(
+            words, env=environment, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+        )
+    except OSError as error:
+        raise RootNotMade(f"{words[0]} cannot be started ({error.strerror})") from error
+    if done.returncode:
+        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        errors = [line for line in said if line.startswith(("E:", "ERROR", "error"))]
+        last = " ".join((errors or said or [f"exit status {done.returncode}"])[0].split())
+        raise RootNotMade(f"{Path(words[0]).name} {words[1]} fails: {last}; is there a network? {CONTAINER}")
+    return done.stdout

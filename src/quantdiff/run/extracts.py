@@ -1,0 +1,149 @@
+"""A part of a ``.tflite`` as a file of its own, with the inputs that it has in the whole; shown to give the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from quantdiff.bitwise import same_bits
+from quantdiff.errors import BadModel
+from quantdiff.graph import Graph, Model, Tensor
+from quantdiff.load.data import Batch
+from quantdiff.load.extract import Part, extract, part_of
+from quantdiff.load.tflite import load_tflite, read_model
+from quantdiff.load.written import unpacked
+from quantdiff.quant import INTEGER_RANGE, Array, dequantize, quantize
+from quantdiff.run.child import TIMEOUT, RuntimeProcess
+from quantdiff.run.data_sources import load_data
+from quantdiff.run.in_process import started
+from quantdiff.run.inner_tensors import Reading, read_everything
+from quantdiff.run.random_input import SAMPLES, random_inputs, samples_for
+from quantdiff.run.runtimes import check_installed
+from quantdiff.run.shared_memory import block_of
+from quantdiff.run.tflite import inputs_of
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """A part of a model.
+
+    Attributes:
+        model: the bytes of a ``.tflite``.
+        part: its operators and ends, as numbers of the whole.
+        names: the operators, ``3 CONV_2D``.
+        ends: the names of its inputs and of its outputs.
+        batch: what its inputs were in the whole, in real units, samples along axis 0.
+        runtime: that recorded them.
+        count: values of its outputs, over all samples.
+        mismatches: those that it gives otherwise than the whole.
+        source: the data that the whole was run on.
+    """
+
+    model: bytes = field(repr=False)
+    part: Part
+    names: tuple[str, ...]
+    ends: tuple[tuple[str, ...], tuple[str, ...]]
+    batch: Batch
+    runtime: str
+    count: int
+    mismatches: int
+    source: str
+
+
+def load_and_extract(
+    path: Path,
+    chosen: Sequence[int],
+    data: Path | Batch | None = None,
+    runtime: str = "xnnpack",
+    samples: int = SAMPLES,
+    timeout: float = TIMEOUT,
+) -> Extract:
+    """Cut the operators ``chosen`` out of a file, record what they are given, and run the part on it.
+
+    Raises:
+        BadModel, BadData, NoSuchElement: the file, the data or the operators are not there, or do not fit; or a tensor
+            at the cut cannot be recorded.
+        RuntimeFailed: the runtime refuses the whole or the part.
+    """
+    check_installed([runtime])
+    model = load_tflite(path)
+    graph, part = model.main, part_of(model.main, chosen)
+    count = samples_for(graph, samples)
+    if data is None:
+        inputs, source = random_inputs(graph, count), "seeded random input"
+    else:
+        batch = load_data(data, path)
+        inputs, source = [array[:count] for array in inputs_of(model, batch)], batch.source
+    with started(runtime, timeout) as runner:
+        seen = read_everything(model, inputs, runner)
+    made = extract(unpacked(path.read_bytes()), part)
+    given, expected = (recorded(graph, ends, seen, runtime) for ends in (part.inputs, part.outputs))
+    part_model = read_model(memoryview(made))
+    got = run_part(made, path, given, len(part.outputs), runtime, timeout)
+    wrong = sum(int(a.size if a.shape != b.shape else (a != b).sum()) for a, b in zip(got, expected, strict=True))
+    wrong = wrong or sum(not same_bits(a, b) for a, b in zip(got, expected, strict=True))
+    names = tuple(f"{i} {graph.operators[i].op}" for i in part.operators)
+    labels = tuple(tuple(graph.tensors[i].label for i in ends) for ends in (part.inputs, part.outputs))
+    return Extract(
+        made, part, names, (labels[0], labels[1]), as_batch(part_model, given, source), runtime,
+        sum(array.size for array in expected), wrong, source,
+    )  # fmt: skip
+
+
+def recorded(graph: Graph, tensors: Sequence[int], seen: Reading, runtime: str) -> list[Array]:
+    """What the whole gave at the ends of a part. Shapes: (samples, *shape of the tensor).
+
+    Raises:
+        BadModel: one of them cannot be read.
+    """
+    for i in tensors:
+        if i not in seen.values:
+            tensor = graph.tensors[i]
+            raise BadModel(
+                f"tensor {tensor.label!r} of type {tensor.dtype} cannot be read on {runtime}, which computes over it "
+                "or does not give it back: cut before or behind it, or name another --runtime"
+            )
+    return [seen.values[i] for i in tensors]
+
+
+def run_part(
+    part: bytes, path: Path, inputs: Sequence[Array], outputs: int, runtime: str, timeout: float = TIMEOUT
+) -> list[Array]:
+    """The outputs of a model that is in no file, sample by sample. Shapes: (samples, *shape of the tensor) each.
+
+    Raises:
+        RuntimeFailed: the runtime refuses the model, crashes or hangs.
+    """
+    with RuntimeProcess(runtime, timeout=timeout) as process:
+        process.load(path, batch=False, content=block_of(part))
+        return process.run(inputs, outputs, lambda done: None, apart=True)[0]
+
+
+def as_batch(model: Model, arrays: Sequence[Array], source: str) -> Batch:
+    """Recorded inputs as data in real units, that become the same integers again; one is called ``x``.
+
+    Shapes: (samples, *shape of the input) each; the samples take the place of an axis of 1.
+
+    Raises:
+        BadModel: integers that real numbers do not say exactly.
+    """
+    tensors = [model.main.tensors[i] for i in model.main.inputs]
+    names = ["x"] if len(tensors) == 1 else [f"{i}" for i, _ in enumerate(tensors)]
+    real = [_real(tensor, array) for tensor, array in zip(tensors, arrays, strict=True)]
+    return Batch(dict(zip(names, real, strict=True)), None, source)
+
+
+def _real(tensor: Tensor, array: Array) -> Array:
+    if tensor.shape[:1] == (1,) and array.shape[1:2] == (1,):
+        array = array[:, 0]
+    if tensor.quant is None or tensor.dtype not in INTEGER_RANGE:
+        return array
+    real = dequantize(array, tensor.quant)
+    if not np.array_equal(quantize(real, tensor.quant, tensor.dtype), array):
+        raise BadModel(
+            f"tensor {tensor.label!r}: its {tensor.dtype} have no exact real values; cut before or behind it"
+        )
+    return real

@@ -1,0 +1,161 @@
+"""A device whose tensors were recorded: ``recorded:DUMP`` gives them again for the inputs that it was fed with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from quantdiff.errors import BadData, RuntimeFailed
+from quantdiff.graph import Graph, Model
+from quantdiff.load.dumps.binding import Recorded, bind_dump
+from quantdiff.load.dumps.forms import read_dump
+from quantdiff.quant import Array
+from quantdiff.run.in_process import InProcess
+from quantdiff.run.runtimes import RUNTIMES, RuntimeEntry
+from quantdiff.sim.runtime import Runtime
+
+CLOSE = 1e-4  # of the largest input: what printed floats lose
+
+
+class RecordedRuntime(InProcess):
+    """The tensors of a dump under the name of a runtime. A run is known by its inputs, or by its place in the data."""
+
+    of_one_file = True
+
+    def __init__(self, entry: RuntimeEntry, timeout: float) -> None:
+        super().__init__(entry.name, timeout)
+        self.dump = read_dump(Path(entry.file))
+        self._bound: Recorded | None = None
+        self._rows: Mapping[bytes, int] = {}
+        self._inputs: tuple[int, ...] = ()
+        self._told: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found out about its inputs."""
+        return self._told
+
+    @property
+    def rules(self) -> Runtime | None:
+        """Those of the runtime that was recorded, where the dump names one of ours."""
+        said = self.dump.manifest
+        row = RUNTIMES.get(said.runtime.partition("@")[0]) if said else None
+        return row.rules_on(self.machine) if row and said else None
+
+    @property
+    def machine(self) -> str:
+        """As the dump says."""
+        return self.dump.manifest.machine if self.dump.manifest else ""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """As the dump says."""
+        return self.dump.manifest.versions if self.dump.manifest else {}
+
+    def holds(self, graph: Graph) -> frozenset[int]:
+        """The tensors of the dump, once it is known whose they are."""
+        del graph
+        return frozenset(self._bound.values) if self._bound else frozenset()
+
+    def of_model(self, model: Model) -> Recorded:
+        """The dump as tensors of a model.
+
+        Raises:
+            BadData: it is of another model, or does not fit this one.
+        """
+        if self._bound is None:
+            said, path = self.dump.manifest, model.path
+            if said and path is not None and sha256(path.read_bytes()).hexdigest() != said.sha256:
+                raise BadData(
+                    f"{self.dump.source}: recorded from another file ({said.model}, sha256 {said.sha256[:12]}…), "
+                    f"not from {path}; record this one"
+                )
+            self._bound, self._inputs = bind_dump(self.dump, model), tuple(model.main.inputs)
+            own = self.own_inputs(model)
+            self._rows = {} if own is None else {key: row for row, key in enumerate(_keys(own))}
+        return self._bound
+
+    def own_inputs(self, model: Model) -> list[Array] | None:
+        """What the device was fed with, where the dump holds all of it."""
+        recorded = self.of_model(model)
+        known = [recorded.values[i] for i in self._inputs if i in recorded.values]
+        return known if known and len(known) == len(self._inputs) else None
+
+    def read_as(self, model: Model) -> tuple[str, ...]:
+        """How numbers of the dump were read where not as they stand, and what else there is to know."""
+        recorded, tensors = self.of_model(model), model.main.tensors
+        return (*(f"{tensors[i].label!r} read as {how}" for i, how in recorded.notes.items()), *self._told)
+
+    def recorded(self, model: Model, inputs: Sequence[Array]) -> dict[int, Array]:
+        """Every tensor of the dump for these inputs; raises as ``attend``. Shapes: (runs, *shape of the tensor)."""
+        rows = self._rows_of(inputs)
+        return {i: array[rows] for i, array in self.of_model(model).values.items()}
+
+    def attend(self, model: Model, inputs: Sequence[Array]) -> None:
+        """Learn which run of the device belongs to which of all inputs that will be asked for."""
+        recorded = self.of_model(model)
+        own, count, keys = self.own_inputs(model), len(inputs[0]) if inputs else 0, _keys(inputs)
+        if own is not None and all(key in self._rows for key in keys):
+            return
+        if count != recorded.runs:
+            what = (
+                "holds no inputs, so its samples are those of the data in their order" if own is None else "other data"
+            )
+            raise BadData(
+                f"{self.dump.source}: {recorded.runs} samples, the data have {count}: {what}; give the same ones"
+            )
+        if own is not None:
+            self._check_inputs(model.main, own, inputs)
+        self._rows = {key: row for row, key in enumerate(keys)}
+
+    def _check_inputs(self, graph: Graph, own: Sequence[Array], inputs: Sequence[Array]) -> None:
+        """Refuse other data; inputs that were rounded otherwise are the device's own."""
+        for index, ours, given in zip(graph.inputs, own, inputs, strict=True):
+            apart = np.abs(ours.astype(np.float64) - given)
+            most = 1.0 if ours.dtype.kind in "iu" else CLOSE * float(np.abs(given).max(initial=0))
+            if apart.max(initial=0) > most:
+                run = int(np.argmax(apart.reshape(len(apart), -1).max(axis=1) > most))
+                raise BadData(
+                    f"{self.dump.source}: input {graph.tensors[index].label!r} of sample {run} is not that of the data "
+                    f"({np.count_nonzero(apart[run] > most):,} of {apart[run].size:,} elements differ): "
+                    "it was recorded from other data, or in another order"
+                )
+            if wrong := int(np.count_nonzero(apart)):
+                name = graph.tensors[index].label
+                self._told += (f"{wrong:,} elements of input {name!r} were rounded otherwise on the device",)
+
+    def give(self, model: Model, inputs: Sequence[Array], tensors: Sequence[int]) -> list[Array]:
+        """As ``InProcess`` says."""
+        recorded = self.of_model(model)
+        if tuple(model.main.inputs) != self._inputs:
+            raise RuntimeFailed(f"{self.runtime}: a device that was recorded cannot be fed with other values")
+        absent = [model.main.tensors[i].label for i in tensors if i not in recorded.values]
+        if absent:
+            raise RuntimeFailed(
+                f"{self.runtime}: the dump does not hold {absent[0]!r}; quantdiff verify needs no outputs"
+            )
+        rows = self._rows_of(inputs)
+        return [recorded.values[i][rows] for i in tensors]
+
+    def _rows_of(self, inputs: Sequence[Array]) -> list[int]:
+        try:
+            return [self._rows[key] for key in _keys(inputs)]
+        except KeyError:
+            raise RuntimeFailed(f"{self.runtime}: a sample of the data is not in the dump; give those of it") from None
+
+
+def _keys(inputs: Sequence[Array]) -> list[bytes]:
+    """What tells runs apart."""
+    return [sha256(b"".join(array[run].tobytes() for array in inputs)).digest() for run in range(len(inputs[0]))]
+
+
+def start(entry: RuntimeEntry, timeout: float) -> RecordedRuntime:
+    """What stands for the device.
+
+    Raises:
+        BadData: the dump cannot be read.
+    """
+    return RecordedRuntime(entry, timeout)

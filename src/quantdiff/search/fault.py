@@ -1,0 +1,171 @@
+"""What a fault is: files, data, and a question that a real runtime answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from quantdiff.compare.conditions import Condition, judge
+from quantdiff.compare.outcome import hold_together
+from quantdiff.compare.verification import verify
+from quantdiff.errors import BadExpression, NotComparable, QuantdiffError, RuntimeCrashed, RuntimeFailed, RuntimeHung
+from quantdiff.graph import Model
+from quantdiff.load.data import Batch
+from quantdiff.load.tflite import load_tflite
+from quantdiff.run.in_process import started
+from quantdiff.run.runner import Runner
+from quantdiff.run.tflite import inputs_of, trace_tflite
+from quantdiff.trace import Trace
+
+CRASH, DIFFERS = "crash", "differs"
+MODEL, REFERENCE, INPUTS = "model.tflite", "reference.tflite", "inputs.npz"
+
+
+class Fault(Protocol):
+    """A question about a folder with ``model.tflite``, and ``reference.tflite`` where there is one."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The models that it asks for."""
+
+    def shows(self, folder: Path, batch: Batch) -> str:
+        """What shows there, ``max_steps is 7``; empty where nothing does."""
+
+    def command(self, folder: Path) -> list[str]:
+        """What a person types to see it."""
+
+
+class Children:
+    """Runtimes that are started before they are needed: the next ones while these run."""
+
+    def __init__(self, runtimes: Sequence[str], timeout: float) -> None:
+        self._runtimes, self._timeout = runtimes, timeout
+        self._waiting: list[Runner] = []
+
+    @contextmanager
+    def taken(self) -> Iterator[list[Runner]]:
+        """A fresh child for each runtime."""
+        taken = self._waiting or self._started()
+        self._waiting = self._started()
+        try:
+            yield taken
+        finally:
+            for process in taken:
+                process.close()
+
+    def close(self) -> None:
+        """End those that wait."""
+        for process in self._waiting:
+            process.close()
+
+    def _started(self) -> list[Runner]:
+        return [started(name, self._timeout) for name in self._runtimes]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A condition on the figures of ``diff``: of two files on one runtime, or of one file on two."""
+
+    condition: Condition
+    runtimes: tuple[str, ...]
+    tolerance: float
+    children: Children = field(compare=False)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Both, or the one."""
+        return (MODEL,) if len(self.runtimes) > 1 else (REFERENCE, MODEL)
+
+    def traces(self, models: Sequence[Model], batch: Batch) -> list[Trace]:
+        """What both sides give, of one or two files.
+
+        Raises:
+            BadData, RuntimeFailed: the data do not fit, or a runtime refuses a model.
+        """
+        with self.children.taken() as processes:
+            pairs = zip((models[0], models[-1]), processes, strict=True)
+            return [trace_tflite(model, batch, process) for model, process in pairs]
+
+    def says(self, traces: Sequence[Trace]) -> str:
+        """The metric, where the condition holds.
+
+        Raises:
+            NotComparable, BadExpression: outputs that do not fit each other, or a metric without a value.
+        """
+        (comparison,) = hold_together((traces[0],), (traces[1],), None, self.tolerance).comparisons
+        (judged,) = judge(comparison, (self.condition,))
+        return judged.says if judged.different else ""
+
+    def shows(self, folder: Path, batch: Batch) -> str:
+        """The metric, where the condition holds; nothing where a runtime refuses or figures have no meaning."""
+        try:
+            return self.says(self.traces([load_tflite(folder / name) for name in self.files], batch))
+        except (NotComparable, BadExpression, RuntimeFailed):
+            return ""
+
+    def command(self, folder: Path) -> list[str]:
+        """``quantdiff diff … --fail-on …``."""
+        models = [str(folder / name) for name in (self.files[0], self.files[-1])]
+        runtimes = [word for name in self.runtimes for word in ("--runtime", name)]
+        data = ["--data", str(folder / INPUTS)]
+        close = ["--tolerance", f"{self.tolerance:g}"] if self.condition.metric == "not_close" else []
+        return ["quantdiff", "diff", *models, *data, *runtimes, *close, "--fail-on", str(self.condition)]
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A runtime ends, or hangs, over a file."""
+
+    runtime: str
+    timeout: float
+    files: tuple[str, ...] = (MODEL,)
+
+    def shows(self, folder: Path, batch: Batch) -> str:
+        """The signal, or that it hangs."""
+        model = load_tflite(folder / MODEL)
+        try:
+            with started(self.runtime, self.timeout) as process:
+                trace_tflite(model, batch, process)
+        except (RuntimeCrashed, RuntimeHung) as error:
+            return str(error).removeprefix(f"{self.runtime} on {MODEL} ").partition(";")[0]
+        except QuantdiffError:
+            return ""
+        return ""
+
+    def command(self, folder: Path) -> list[str]:
+        """``quantdiff verify``, which reports a crash and ends with 2."""
+        return verifying(folder, self.runtime)
+
+
+@dataclass(frozen=True, slots=True)
+class Unexpected:
+    """A runtime gives something else than its simulator."""
+
+    runtime: str
+    timeout: float
+    files: tuple[str, ...] = (MODEL,)
+
+    def shows(self, folder: Path, batch: Batch) -> str:
+        """How many elements differ."""
+        model = load_tflite(folder / MODEL)
+        verdict = verify(model, inputs_of(model, batch), [self.runtime], self.timeout)[self.runtime]
+        if verdict.status != DIFFERS:
+            return ""
+        wrong, count = verdict.mismatches or verdict.chain_mismatches, verdict.count
+        return f"{wrong:,} of {count:,} elements differ"
+
+    def command(self, folder: Path) -> list[str]:
+        """``quantdiff verify``."""
+        return verifying(folder, self.runtime)
+
+
+def verifying(folder: Path, runtime: str) -> list[str]:
+    """The command that holds a reduced file against the simulator."""
+    return ["quantdiff", "verify", str(folder / MODEL), "--data", str(folder / INPUTS), "--runtime", runtime]
+
+
+Models = Mapping[str, bytes]
+"""By the name of the file."""

@@ -1,0 +1,135 @@
+"""The smallest part of a model, and the fewest samples, that still show a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+from quantdiff.errors import NotConfirmed
+from quantdiff.load.data import Batch
+from quantdiff.progress import Progress, silent
+from quantdiff.run.scratch import scratch
+from quantdiff.search.cuts import Cutter
+from quantdiff.search.fault import Fault, Models
+from quantdiff.search.shrink import minimal, window
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A part that shows the fault.
+
+    Attributes:
+        models: the bytes of each file, by its name.
+        batch: what goes in.
+        says: what shows, ``max_steps is 7``.
+        operators: those of the whole that are left, ``3 CONV_2D``.
+        rows: the samples that are left, as numbers of those that were recorded.
+    """
+
+    models: Models = field(repr=False)
+    batch: Batch
+    says: str
+    operators: tuple[str, ...]
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What was found, in how many tries, and why it ended: ``smallest``, ``time`` or ``interrupted``."""
+
+    found: Found
+    tries: int
+    ended: str
+
+
+class _TimeIsUp(Exception):
+    """The search has taken as long as it may."""
+
+
+class _Trials:
+    """Tries parts in a folder, and keeps the last that showed: each is smaller than the one before."""
+
+    def __init__(self, cutter: Cutter, fault: Fault, folder: Path, limit: float, progress: Progress) -> None:
+        self._cutter, self._fault, self._folder, self._progress = cutter, fault, folder, progress
+        self._end, self._limit, self._start = monotonic() + limit, limit, monotonic()
+        self.tries, self.best = 0, None
+
+    best: Found | None
+
+    def shows(self, chosen: Collection[int], rows: Sequence[int], wanted: Sequence[int] = ()) -> bool:
+        """Whether the fault shows in these operators for these samples."""
+        if self.best is not None and monotonic() > self._end:
+            raise _TimeIsUp
+        if not self._cutter.fits(chosen, wanted):
+            return False
+        models, batch = self._cutter.cut(chosen, rows, wanted)
+        self.tries += 1
+        self._progress("reduce", int(min(monotonic() - self._start, self._limit)), int(self._limit))
+        says = ask(self._fault, models, batch, self._folder)
+        if says:
+            operators = self._cutter.file.model.main.operators
+            names = tuple(f"{i} {operators[i].op}" for i in sorted(chosen))
+            self.best = Found(models, batch, says, names, tuple(rows))
+        return bool(says)
+
+
+def ask(fault: Fault, models: Models, batch: Batch, folder: Path) -> str:
+    """What a fault says of these files."""
+    for name, content in models.items():
+        (folder / name).unlink(missing_ok=True)  # the file before may still be mapped
+        (folder / name).write_bytes(content)
+    return fault.shows(folder, batch)
+
+
+def smallest(cutter: Cutter, fault: Fault, rows: Sequence[int], limit: float, progress: Progress = silent) -> Search:
+    """Cut at tensors, bisect, leave operators out, then outputs, then samples; what is there at the end of the time.
+
+    Raises:
+        NotConfirmed: the fault does not show in the whole, fed with what was recorded.
+    """
+    everything = range(len(cutter.file.model.main.operators))
+    ended = "smallest"
+    with scratch() as folder:
+        trials = _Trials(cutter, fault, folder, limit, progress)
+        try:
+            _shrink(trials, cutter, everything, rows)
+        except _TimeIsUp:
+            ended = "time"
+        except KeyboardInterrupt:
+            if trials.best is None:
+                raise
+            ended = "interrupted"
+    assert trials.best is not None
+    return Search(trials.best, trials.tries, ended)
+
+
+def _shrink(trials: _Trials, cutter: Cutter, everything: Sequence[int], rows: Sequence[int]) -> None:
+    if not cutter.fits(everything):
+        raise NotConfirmed("inputs or outputs of the two models are not known as the same: diff --layers shows what is")
+    if not trials.shows(everything, rows):
+        raise NotConfirmed("the fault does not show when the model runs sample by sample, as on a device")
+    kept = window(everything, lambda some: trials.shows(some, rows), cutter.fits)
+    kept = minimal(kept, lambda some: trials.shows(some, rows))
+    kept, wanted = _one_output(trials, cutter, kept, rows)
+    minimal(rows, lambda some: trials.shows(kept, some, wanted))
+
+
+def _one_output(
+    trials: _Trials, cutter: Cutter, kept: list[int], rows: Sequence[int]
+) -> tuple[list[int], tuple[int, ...]]:
+    """The operators behind the first output that shows alone."""
+    graph = cutter.file.model.main
+    made = [i for k in kept for i in graph.operators[k].outputs if i >= 0]
+    ends = [i for i in made if graph.is_output(i) or any(op.index not in kept for op in graph.readers(i))]
+    for output in ends if len(ends) > 1 else ():
+        behind, waiting = set[int](), [output]
+        for tensor in waiting:  # grows while it is walked
+            maker = graph.producer(tensor)
+            if maker is not None and maker.index in kept and maker.index not in behind:
+                behind.add(maker.index)
+                waiting += [i for i in maker.inputs if i >= 0]
+        if trials.shows(sorted(behind), rows, (output,)):
+            return sorted(behind), (output,)
+    return kept, ()

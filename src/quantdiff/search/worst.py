@@ -1,0 +1,178 @@
+"""The input on which two models differ most, or decide otherwise with the largest margin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+import numpy as np
+
+from quantdiff.align.outputs import pair_outputs
+from quantdiff.compare.evidence import decisions_of
+from quantdiff.errors import BadData
+from quantdiff.load.data import Batch
+from quantdiff.progress import Progress, silent
+from quantdiff.quant import Array
+from quantdiff.search.climb import Box, climb
+from quantdiff.trace import Trace
+
+STARTS = 16
+"""Samples from which the search climbs, the worst first; so many inputs come out."""
+FOR_FLIPS = 1 / 3
+"""The share of the time that goes to decisions, where there are any."""
+SEED = 0
+Trace2 = Callable[[Batch], tuple[Trace, Trace]]
+"""What both models give for some inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Where inputs may be.
+
+    Attributes:
+        start: samples to begin with, one array for each input. Shapes: (samples, …).
+        ends: lowest and highest value of each input; None for one that counts, which stays as it is.
+        near: how far each value may go from that of its sample, real units; None: as far as the ends.
+    """
+
+    start: Batch
+    ends: tuple[tuple[float, float] | None, ...]
+    near: float | None = None
+
+    def __post_init__(self) -> None:
+        if not any(self.ends):
+            raise BadData(f"{self.start.source}: no input is a measured quantity, so there is nothing to move")
+
+    @property
+    def moved(self) -> list[str]:
+        """The inputs that move."""
+        return [name for name, ends in zip(self.start.arrays, self.ends, strict=True) if ends is not None]
+
+    def point(self, row: int) -> Array:
+        """A sample as one vector of what moves."""
+        return np.concatenate([np.asarray(self.start.arrays[n][row], np.float32).reshape(-1) for n in self.moved])
+
+    def box(self, row: int) -> Box:
+        """How far a sample may move."""
+        point = self.point(row)
+        known = dict(zip(self.start.arrays, self.ends, strict=True))
+        ends = [known[name] or (0.0, 0.0) for name in self.moved]
+        sizes = [self.start.arrays[name][0].size for name in self.moved]
+        low, high = (np.repeat(np.asarray([e[k] for e in ends], np.float32), sizes) for k in (0, 1))
+        if self.near is not None:
+            low, high = np.maximum(low, point - np.float32(self.near)), np.minimum(high, point + np.float32(self.near))
+        return Box(np.minimum(low, point), np.maximum(high, point))
+
+    def batch(self, points: Array, row: int) -> Batch:
+        """Points as data; what does not move is that of the sample."""
+        arrays, at = dict[str, Array](), 0
+        for name, array in self.start.arrays.items():
+            if name in self.moved:
+                size = array[0].size
+                arrays[name] = points[:, at : at + size].reshape(len(points), *array.shape[1:])
+                at += size
+            else:
+                arrays[name] = np.repeat(array[row : row + 1], len(points), axis=0)
+        return Batch(arrays, None, "the search")
+
+
+@dataclass(frozen=True, slots=True)
+class Summits:
+    """What the search found, highest first.
+
+    Attributes:
+        batch: the inputs.
+        heights: of each, by the score that it climbed.
+        rows: the sample that each began with.
+        tried: inputs that both models were asked about.
+        interrupted: whether somebody pressed Ctrl-C: then these are the best so far.
+    """
+
+    batch: Batch
+    heights: tuple[float, ...]
+    rows: tuple[int, ...]
+    tried: int
+    interrupted: bool = False
+
+
+def errors_of(traces: tuple[Trace, Trace]) -> Array:
+    """The largest error of each sample: in steps of the candidate's output, real units where it has none."""
+    pairs, _ = pair_outputs(*traces)
+    each = []
+    for ours, theirs in pairs:
+        grid = theirs.grid or ours.grid
+        unit = float(grid.params.scale[0]) if grid is not None else 1.0
+        a, b = (value.real.astype(np.float64).reshape(len(value.array), -1) for value in (ours, theirs))
+        each.append(np.nan_to_num(np.abs(a - b).max(axis=1) / unit, nan=0.0, posinf=0.0))
+    return np.asarray(np.max(each, axis=0))
+
+
+def margins_of(traces: tuple[Trace, Trace]) -> Array | None:
+    """For each sample how surely the two decide otherwise: the smaller one of both margins, real units.
+
+    For the pair of classes that makes it largest: how far the reference has the one above the other, and the candidate
+    the other above the one. Below 0 where they decide the same. None where there are no classes.
+    """
+    pairs, _ = pair_outputs(*traces)
+    ours, theirs = (value.real.astype(np.float64).reshape(len(value.array), -1) for value in pairs[0])
+    if any(decisions_of(value.real) is None for value in pairs[0]):
+        return None
+    rows = np.arange(len(ours))
+    first = ours.argmax(axis=1)
+    against = np.minimum(ours[rows, first][:, None] - ours, theirs - theirs[rows, first][:, None])
+    against[rows, first] = -np.inf
+    return np.asarray(against.max(axis=1))
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A score, and how often it was asked."""
+
+    trace: Trace2
+    of: Callable[[tuple[Trace, Trace]], Array | None]
+    space: Space
+    row: int = 0
+    tried: int = field(default=0)
+
+    def __call__(self, points: Array) -> Array:
+        self.tried += len(points)
+        heights = self.of(self.trace(self.space.batch(points, self.row)))
+        assert heights is not None
+        return heights
+
+
+def summits(
+    trace: Trace2,
+    of: Callable[[tuple[Trace, Trace]], Array | None],
+    space: Space,
+    order: Sequence[int],
+    seconds: float,
+    progress: Progress = silent,
+) -> Summits:
+    """Climb from the samples of ``order``, the first ones longest, until the time is over; or until Ctrl-C.
+
+    Raises:
+        RuntimeFailed: a model does not run.
+    """
+    begun, rng, found = monotonic(), np.random.default_rng(SEED), dict[int, tuple[Array, float]]()
+    asked = _Asked(trace, of, space)
+    rows, interrupted = [*order[:STARTS]], False
+    try:
+        for number, row in enumerate(rows):
+            left = begun + seconds - monotonic()
+            if left <= 0 and found:
+                break
+            asked.row = row
+            share = max(left / 2, left / (len(rows) - number))
+            found[row] = climb(asked, space.point(row), space.box(row), monotonic() + share, rng)
+            progress("worst", int(min(monotonic() - begun, seconds)), max(1, int(seconds)))
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        interrupted = True
+    best = sorted(found, key=lambda row: -found[row][1])
+    parts = [space.batch(found[row][0][None], row) for row in best]
+    arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in space.start.arrays}
+    heights = tuple(found[row][1] for row in best)
+    return Summits(Batch(arrays, None, "the search"), heights, tuple(best), asked.tried, interrupted)

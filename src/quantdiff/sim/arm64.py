@@ -1,0 +1,147 @@
+"""Which kernels compute otherwise on ARM64 than on x86-64; all others give the same bits on both.
+
+Measured by the golden tests (``docs/numerics.md``). Sources: ruy ``ruy/kernel_arm64.cc``; LiteRT
+``tflite/kernels/cpu_backend_gemm.h``, ``cpu_backend_gemm_custom_gemv.h`` and ``activations.cc``; XNNPACK
+``src/configs/{gemm,dwconv,binary-elementwise}-config.c``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import product
+
+from quantdiff.sim.node import Node, NoKernel
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.window import axes_of
+
+WORDS = "its last bits on ARM64, where its kernel is another one, are not known"
+SIGN = "a sum of 0, whose sign on ARM64 is not known"
+LITERT = (Runtime.BUILTIN, Runtime.REFERENCE)
+PROJECTION, NORMS = 16, range(20, 24)
+"""Where an LSTM has the weights of its projection, and those of its norms."""
+HYBRID = ("int8", "uint8", "int4", "int2")
+OF_FLOATS = ["LEAKY_RELU", "MAXIMUM", "MINIMUM", "NEG", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "SQRT"]
+GEMV_UNITS, GEMV_DEPTH = 4, 8
+"""Sizes from which ``cpu_backend_gemm_custom_gemv.h`` multiplies with a single row, rounding as on x86-64."""
+
+
+def differs(node: Node, kernel: Runtime) -> bool:
+    """True where the kernel of this runtime on ARM64 has a rule of its own for the operator."""
+    rules = (table.get((kernel, node.operator.op)) for table in (DIFFERS, UNKNOWN))
+    return any(rule is not None and rule(node) for rule in rules)
+
+
+def refuse_unknown(node: Node, runtime: Runtime) -> None:
+    """Refuse what a kernel on ARM64 does otherwise than on x86-64 in a way that nobody has found out.
+
+    Raises:
+        NoKernel: it is one of them.
+    """
+    rule = UNKNOWN.get((runtime.family, node.operator.op)) if runtime.on_arm64 else None
+    if rule is not None and rule(node):
+        raise NoKernel(WORDS)
+
+
+def dense_by_ruy(node: Node) -> bool:
+    """All but the single row of 8 bits that has a kernel of its own."""
+    if _is(node, "int16"):
+        return True
+    units, depth = node.at(1).shape[-2:]
+    return _eight_bit(node) and not _by_gemv(math.prod(node.x.shape) // depth, units, depth)
+
+
+def convolution_by_ruy(node: Node) -> bool:
+    """All without groups, but for the single pixel of 8 bits that has a kernel of its own."""
+    out, *taps, depth = node.at(1).shape
+    if not _is(node, "int8", "uint8", "int16") or node.x.shape[3] != depth:
+        return False
+    if _is(node, "int16"):
+        return True
+    pixels = node.x.shape[0] * math.prod(axis.out for axis in axes_of(node, node.x.shape, (taps[0], taps[1])))
+    return not _by_gemv(pixels, out, math.prod(taps) * depth)
+
+
+def _by_gemv(rows: int, units: int, depth: int) -> bool:
+    return rows == 1 and units >= GEMV_UNITS and depth >= GEMV_DEPTH
+
+
+def _is(node: Node, *dtypes: str) -> bool:
+    return node.y.dtype in dtypes and node.y.quant is not None and bool(node.y.quant.scale)
+
+
+def _eight_bit(node: Node) -> bool:
+    return _is(node, "int8", "uint8")
+
+
+def _unsigned(node: Node) -> bool:
+    return _is(node, "uint8")
+
+
+def _real_or_hybrid(node: Node) -> bool:
+    return node.y.dtype == "float32"
+
+
+def _hybrid(node: Node) -> bool:
+    """Float activations on stored integers."""
+    return _real_or_hybrid(node) and any(t is not None and t.dtype in HYBRID for t in node.inputs)
+
+
+def _real(node: Node) -> bool:
+    return _real_or_hybrid(node) and not _hybrid(node)
+
+
+def _clamped_at_0(node: Node) -> bool:
+    return node.y.dtype == "float32" and node.activation in ("RELU", "RELU6")
+
+
+def _by_table(node: Node) -> bool:
+    """Tables of 16 bits, whose sums are fused; and what no uint8 can hold."""
+    return _is(node, "uint8", "int16")
+
+
+def _rare_cell(node: Node) -> bool:
+    """A cell with a projection or with layer normalization."""
+    return any(k < len(node.inputs) and node.inputs[k] is not None for k in (PROJECTION, *NORMS))
+
+
+def _real_or_unsigned(node: Node) -> bool:
+    return node.y.dtype in ("float32", "uint8")
+
+
+def _each(
+    runtimes: Sequence[Runtime], ops: Sequence[str], rule: Callable[[Node], bool]
+) -> dict[tuple[Runtime, str], Callable[[Node], bool]]:
+    return dict.fromkeys(product(runtimes, ops), rule)
+
+
+DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
+    (Runtime.BUILTIN, "CONV_2D"): convolution_by_ruy,
+    (Runtime.BUILTIN, "FULLY_CONNECTED"): dense_by_ruy,
+    (Runtime.BUILTIN, "SOFTMAX"): _eight_bit,
+    (Runtime.BUILTIN, "DEQUANTIZE"): lambda node: True,
+    **_each((Runtime.XNNPACK,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"), _unsigned),
+    **_each((Runtime.XNNPACK,), OF_FLOATS, _real),
+    **_each((Runtime.XNNPACK,), ("ADD", "SUB", "DIV"), _clamped_at_0),
+    (Runtime.XNNPACK, "MUL"): lambda node: _eight_bit(node) or _clamped_at_0(node),
+    **_each(LITERT, ("RELU",), _real),
+    **_each(LITERT, ("EXP", "GELU", "LOG", "RSQRT"), _by_table),
+    **_each(LITERT, ("CONCATENATION",), _unsigned),
+    **_each((Runtime.REFERENCE,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _real),
+}
+"""By the runtime whose kernel runs and the op: whether the node is one for which it has other kernels there."""
+
+UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
+    **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL", "TRANSPOSE_CONV", "L2_NORMALIZATION"), _real_or_hybrid),
+    **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("CONV_2D", "FULLY_CONNECTED"), _real_or_hybrid),
+    **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("DEPTHWISE_CONV_2D", "MEAN", "LOGISTIC", "SOFTMAX", "TANH"), _real),
+    **_each((Runtime.REFERENCE,), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
+    **_each((Runtime.BUILTIN,), ("ELU", "LOG_SOFTMAX"), _real),
+    **_each((Runtime.BUILTIN,), ("ADD", "MUL"), _clamped_at_0),
+    **_each((Runtime.XNNPACK,), ("SUM", "RSQRT"), _real),
+    **_each(LITERT, ("RESIZE_BILINEAR",), _real_or_unsigned),
+    **_each(LITERT, ("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), _rare_cell),
+    (Runtime.XNNPACK, "RESIZE_BILINEAR"): _real,
+    (Runtime.REFERENCE, "TANH"): _real,
+}
+"""The same, where nobody knows what they do to the last bit."""

@@ -1,0 +1,88 @@
+"""A profile predicts the device that it was learned from, and says in one line what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scalar_rules import DEVICES
+from small_device import random_images, run_device, write_network
+
+from quantdiff.cli import main
+from quantdiff.graph import Model
+from quantdiff.identify.identification import Identification, identify_tensors
+from quantdiff.identify.probe import probe_for
+from quantdiff.load.tflite import load_tflite
+from quantdiff.quant import Array
+from quantdiff.report.profile import save_profile
+from quantdiff.run.in_process import started
+from quantdiff.run.inner_tensors import read_everything
+from quantdiff.run.tflite import inputs_of
+
+RULES = {0: DEVICES["S"], 1: DEVICES["int32 floor"], 2: DEVICES["S"], 5: DEVICES["int16 half-up"]}
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The network, and the profile of a device with rules of its own; one operator stands out."""
+    folder = tmp_path_factory.mktemp("profile")
+    network, profile = write_network(folder / "network.tflite"), folder / "npu.toml"
+    model = load_tflite(network)
+    first = identified(model, random_images(40, seed=0))
+    probe = probe_for(model, first, seed=0)
+    again = identified(model, inputs_of(model, probe.batch)[0])
+    save_profile(again, profile)
+    return network, profile
+
+
+def identified(model: Model, images: Array) -> Identification:
+    assert model.path is not None
+    groups, missing = identify_tensors(model.main, run_device(model.path, images, RULES))
+    return Identification("npu", groups, missing, inputs=(images,))
+
+
+def test_other_data_are_predicted_to_the_bit(learned: tuple[Path, Path]) -> None:
+    network, profile = learned
+    model, held = load_tflite(network), run_device(network, random_images(30, seed=1), RULES)
+    with started(f"profile:{profile}") as runner:
+        reading = read_everything(model, [held[i] for i in model.main.inputs], runner)
+    assert reading.values.keys() == held.keys()
+    assert all(np.array_equal(reading.values[i], held[i]) for i in held)
+
+
+def test_it_is_a_runtime_of_diff(learned: tuple[Path, Path]) -> None:
+    network, profile = learned
+    arguments = ["diff", str(network), str(network), "--data", "random:20", "--json", "--runtime", f"profile:{profile}"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    (comparison,) = json.loads(result.stdout)["comparisons"]
+    assert comparison["candidate"] == f"tflite:profile:{profile}"
+
+
+BAD = {
+    "": "no such file",
+    "= 3": "no TOML",
+    'schema = "quantdiff-profile/9"': "this version reads 'quantdiff-profile/1'",
+    'schema = "quantdiff-profile/1"\nrules = 3': "rules is no table",
+    'schema = "quantdiff-profile/1"\n[rules]\n"CONV_2D int8" = "by feeling"': "there is no rule 'by feeling'",
+    'schema = "quantdiff-profile/1"\nexceptions = [1]': "exceptions is no list of tables",
+    'schema = "quantdiff-profile/1"\n[[exceptions]]\noperator = "one"': "a whole number",
+    'schema = "quantdiff-profile/1"\n[rules]\n"CONV_2D int8" = "S"': "has no rule for AVERAGE_POOL_2D int8",
+    'schema = "quantdiff-profile/1"\n[rules]\n"CONV_2D int8" = ""': "obeys no known rule",
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_what_is_no_profile_is_one_line(learned: tuple[Path, Path], tmp_path: Path, text: str) -> None:
+    network, profile = learned[0], tmp_path / "bad.toml"
+    if text:
+        profile.write_text(text)
+    arguments = ["diff", str(network), str(network), "--data", "random:2", "--runtime", f"profile:{profile}"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert BAD[text].lower() in result.stderr.lower()
+    assert result.stderr.count("\n") <= 2
+    assert "unexpected" not in result.stderr

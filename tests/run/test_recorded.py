@@ -1,0 +1,235 @@
+"""A dump in every form is taken as a runtime; what is no dump of this model is refused in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from recorded_device import SAMPLES, Device, recorded_device
+
+from quantdiff.cli import main
+from quantdiff.load.dumps.forms import MANIFEST
+
+pytestmark = pytest.mark.golden
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Device:
+    return recorded_device(tmp_path_factory.mktemp("device"))
+
+
+def verified(device: Device, dump: Path | str, *options: str) -> Result:
+    return CliRunner().invoke(main, ["verify", str(device.model), "--runtime", f"recorded:{dump}", *options])
+
+
+def in_numbers(device: Device) -> dict[str, list[str]]:
+    """Each tensor of each sample as a C program prints it."""
+    rows = dict[str, list[str]]()
+    for name in ("image", "net/conv2:0", "logits"):
+        for sample in device.arrays[name]:
+            rows.setdefault(name, []).append(", ".join(map(str, sample.reshape(-1))))
+    return rows
+
+
+def as_text(device: Device, path: Path) -> Path:
+    """With lines of the device besides, and one tensor wrapped as C arrays are."""
+    lines = ["I (345) main: started", "Invoke took 12 ms"]
+    for name, rows in in_numbers(device).items():
+        for row in rows:
+            half = row.split(", ")
+            if name == "logits":
+                lines += [
+                    f"const int8_t {name}[10] = {{",
+                    f"  {', '.join(half[:5])},",
+                    f"  {', '.join(half[5:])}",
+                    "};",
+                ]
+            else:
+                lines.append(f"{name}: {row}")
+    path.write_text("\n".join([*lines, ""]))
+    return path
+
+
+def as_npys(device: Device, path: Path) -> Path:
+    """Named as files can be: net_conv2_0 for net/conv2:0."""
+    path.mkdir()
+    for name, stem in (("image", "input"), ("net/conv2:0", "net_conv2_0"), ("logits", "output_0")):
+        np.save(path / f"{stem}.npy", device.arrays[name])
+    return path
+
+
+def as_raw(device: Device, path: Path) -> Path:
+    path.mkdir()
+    rows = ["tensor,dtype,file"]
+    for tensor, name in (("0", "image"), ("net/conv2:0", "net/conv2:0"), ("t13", "logits")):
+        file = f"{name.replace('/', '-').replace(':', '-')}.bin"
+        (path / file).write_bytes(device.arrays[name].tobytes())
+        rows.append(f"{tensor}, int8, {file}")
+    (path / "tensors.csv").write_text("\n".join(rows))
+    return path
+
+
+def as_npz(device: Device, path: Path) -> Path:
+    np.savez(path.with_suffix(".npz"), allow_pickle=False, **device.arrays)
+    return path.with_suffix(".npz")
+
+
+FORMS: list[Callable[[Device, Path], Path]] = [as_text, as_npys, as_raw, as_npz]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_taken(device: Device, tmp_path: Path, form: Callable[[Device, Path], Path]) -> None:
+    result = verified(device, form(device, tmp_path / "dump"), "--json")
+    assert result.exit_code == 0, result.output
+    (verdict,) = json.loads(result.stdout)["runtimes"].values()
+    assert verdict["status"] == "exact"
+    assert verdict["device"]["first"] is None
+    found = [(each["tensor"], each["nearest"]) for each in verdict["device"]["tensors"]]
+    assert (13, "reference") in found
+    assert verdict["chain"] == {"count": SAMPLES * 10, "mismatches": 0}
+
+
+def test_what_was_recorded_is_exact_by_the_rules_that_it_names(device: Device) -> None:
+    result = verified(device, device.dump)
+    assert result.exit_code == 0, result.output
+    assert "all 5 tensors are what the device's own inputs give" in result.stdout
+    said = json.loads(np.load(device.dump)[MANIFEST].tobytes())
+    assert (said["runtime"], said["samples"], len(said["sha256"])) == ("reference", SAMPLES, 64)
+    assert {each["name"] for each in said["tensors"]} == {*device.arrays}
+
+
+def cut(device: Device, path: Path) -> Path:
+    path.write_bytes(device.dump.read_bytes()[:-700])
+    return path
+
+
+def with_array(name: str, shape: tuple[int, ...]) -> Callable[[Device, Path], Path]:
+    def written(device: Device, path: Path) -> Path:
+        del device
+        np.savez(path, allow_pickle=False, **{name: np.zeros(shape, np.int8)})
+        return path
+
+    return written
+
+
+def of_text(text: str) -> Callable[[Device, Path], Path]:
+    def written(device: Device, path: Path) -> Path:
+        del device
+        path = path.with_suffix(".txt")
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def of_another_model(device: Device, path: Path) -> Path:
+    held = dict(np.load(device.dump))
+    said = json.loads(held[MANIFEST].tobytes())
+    held[MANIFEST] = np.frombuffer(json.dumps({**said, "sha256": "0" * 64}).encode(), np.uint8)
+    np.savez(path, allow_pickle=False, **held)
+    return path
+
+
+def with_a_damaged_manifest(device: Device, path: Path) -> Path:
+    held = dict(np.load(device.dump))
+    np.savez(path, allow_pickle=False, **{**held, MANIFEST: held[MANIFEST][:-9]})
+    return path
+
+
+def with_other_weights(device: Device, path: Path) -> Path:
+    np.savez(path, allow_pickle=False, **device.arrays, w2=np.zeros((8, 3, 3, 8), np.int8))
+    return path
+
+
+def of_a_folder(table: str, content: bytes = b"") -> Callable[[Device, Path], Path]:
+    def written(device: Device, path: Path) -> Path:
+        del device
+        folder = path.with_suffix("")
+        folder.mkdir()
+        (folder / "t.csv").write_text(table)
+        (folder / "a.bin").write_bytes(content)
+        return folder
+
+    return written
+
+
+REFUSED: dict[str, tuple[Callable[[Device, Path], Path], str]] = {
+    "cut off": (cut, "not a readable .npz"),
+    "no file": (lambda device, path: path, "no such dump"),
+    "an unknown name": (with_array("net/conv9:0", (6, 10)), "has no tensor 'net/conv9:0'; did you mean 'net/conv"),
+    "a size": (with_array("logits", (6, 7)), "42 numbers are no whole number of samples of shape [1, 10]"),
+    "a shape": (with_array("net/conv1:0", (6, 9, 32)), "shape [6, 9, 32], the tensor has [1, 6, 6, 8]"),
+    "another model": (of_another_model, "recorded from another file (model.tflite, sha256 000000000000…)"),
+    "a damaged manifest": (with_a_damaged_manifest, "quantdiff.json is damaged"),
+    "other weights": (with_other_weights, "not the constant 'w2' of this file; the dump is of another model"),
+    "nothing in text": (of_text("Booting\nready\n"), "holds no tensors"),
+    "letters": (of_text("logits: 1, 2, x3\n"), "line 1: '1, 2, x3' are not numbers"),
+    "text that ends early": (of_text("logits: 1, 2, 3\nlogits: 1,\n"), "with 1 and 3 numbers; is it cut off?"),
+    "numbers beyond": (of_text("logits: " + "999 " * 10 + "\n"), "holds 999 to 999, a tensor of int8 cannot"),
+    "a type": (of_a_folder("logits,int7,a.bin"), "no type 'int7'"),
+    "cells": (of_a_folder("logits,int8"), "2 cells; give three: tensor, dtype, file"),
+    "a way out": (of_a_folder("logits,int8,../a.bin"), "'../a.bin' is no file beside the table"),
+    "half a number": (of_a_folder("logits,int32,a.bin", b"123"), "3 bytes are no whole number of int32"),
+    "a file that is not there": (of_a_folder("logits,int32,b.bin"), "b.bin: no such dump"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_no_dump_of_this_model_is_one_line(device: Device, tmp_path: Path, kind: str) -> None:
+    make, message = REFUSED[kind]
+    result = verified(device, make(device, tmp_path / "dump.npz"), "--data", str(device.data))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr, result.stderr
+    assert "unexpected" not in result.stderr
+
+
+def test_pickles_in_a_dump_are_never_loaded(device: Device, tmp_path: Path) -> None:
+    np.savez(tmp_path / "dump.npz", logits=np.array([{}], object))
+    result = verified(device, tmp_path / "dump.npz", "--data", str(device.data))
+    assert (result.exit_code, "pickled" in result.stderr) == (2, True)
+
+
+def test_a_record_that_is_killed_leaves_nothing(device: Device, tmp_path: Path) -> None:
+    """Stopped while it writes, and before that; the next one sweeps what the dead left."""
+    out = tmp_path / "dump.npz"
+    words = [
+        sys.executable,
+        "-P",
+        "-c",
+        "from quantdiff.cli import console; console()",
+        "record",
+        str(device.model),
+        "--data",
+        "random:4000",
+    ]
+    words += ["--runtime", "reference", "--out", str(out), "--every-tensor"]
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    waited = time.monotonic() + 60
+    while child.poll() is None and time.monotonic() < waited:
+        if any(tmp_path.glob(".unfinished-*/*")):
+            child.send_signal(signal.SIGKILL)
+        time.sleep(0.001)
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL, "it was done before it could be killed"
+    assert not out.exists()
+    record = ["record", str(device.model), "--data", str(device.data), "--out", str(out)]
+    assert CliRunner().invoke(main, record).exit_code == 0
+    assert os.listdir(tmp_path) == ["dump.npz"]  # noqa: PTH208 (hidden ones count)
+
+
+def test_record_says_what_it_cannot_write(device: Device, tmp_path: Path) -> None:
+    words = ["record", str(device.model), "--data", str(device.data), "--out"]
+    for out in (tmp_path / "no" / "dump.npz", tmp_path):
+        result = CliRunner().invoke(main, [*words, str(out)])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "unexpected" not in result.stderr

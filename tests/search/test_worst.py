@@ -1,0 +1,97 @@
+"""The search: a net whose worst input is known, boxes that are kept, and what a real runtime says of the finds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from float_pairs import Net, Node, write_pair
+
+from quantdiff.cli import main
+from quantdiff.errors import BadData
+from quantdiff.load.data import Batch
+from quantdiff.quant import Array
+from quantdiff.search.climb import Box, climb
+from quantdiff.search.worst import Space, margins_of, summits
+from quantdiff.trace import Trace, Value
+
+KERNEL = np.array([[1.0, -0.5, 0.25], [0.1, 0.1, 0.1]], np.float32)
+
+
+def test_a_linear_function_is_climbed_to_its_corner() -> None:
+    slope = np.random.default_rng(0).normal(size=300)
+    box = Box(np.full(300, -1, np.float32), np.full(300, 2, np.float32))
+    start = np.zeros(300, np.float32)
+    point, height = climb(lambda x: x @ slope, start, box, np.inf, np.random.default_rng(1))
+    assert np.array_equal(point, np.where(slope > 0, 2, -1))
+    assert height == pytest.approx(np.where(slope > 0, 2 * slope, -slope).sum())
+
+
+def test_a_search_has_an_end() -> None:
+    asked: list[int] = []
+
+    def score(x: Array) -> Array:
+        asked.append(len(x))
+        return np.zeros(len(x))
+
+    box = Box(np.zeros(4, np.float32), np.ones(4, np.float32))
+    climb(score, np.zeros(4, np.float32), box, -np.inf, np.random.default_rng(1))
+    assert asked == [1]
+
+
+def traces(ours: Array, theirs: Array) -> tuple[Trace, Trace]:
+    return Trace("float", (Value("y", ours),)), Trace("tflite:xnnpack", (Value("y", theirs),))
+
+
+def test_the_margin_is_how_surely_both_decide_otherwise() -> None:
+    ours = np.array([[5.0, 1.0, 0.0], [5.0, 1.0, 0.0], [2.0, 1.0, 0.0]])
+    theirs = np.array([[4.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 1.0, 1.5]])
+    assert margins_of(traces(ours, theirs)) == pytest.approx([-3.0, 3.0, 0.5])
+    assert margins_of(traces(ours[:, :1], theirs[:, :1])) is None
+
+
+def test_points_stay_near_their_sample_and_what_counts_stays_as_it_is() -> None:
+    batch = Batch({"a": np.array([[0.0, 0.9]], np.float32), "token": np.array([[7]], np.int32)})
+    space = Space(batch, ((0.0, 1.0), None), near=0.25)
+
+    def both(some: Batch) -> tuple[Trace, Trace]:
+        assert (some.arrays["token"] == 7).all()
+        return traces(some.arrays["a"], np.zeros_like(some.arrays["a"]))
+
+    def height(pair: tuple[Trace, Trace]) -> Array:
+        return np.asarray(pair[0].outputs[0].array.sum(axis=1), np.float64)
+
+    found = summits(both, height, space, [0], 5)
+    assert found.batch.arrays["a"].tolist() == [[0.25, 1.0]]
+    with pytest.raises(BadData, match="nothing to move"):
+        Space(batch, (None, None))
+
+
+@pytest.mark.golden
+def test_the_worst_input_of_a_linear_net(tmp_path: Path) -> None:
+    """The reference reaches 1.75 at a corner that no sample comes near, the file's output ends at 0.5."""
+    data = np.random.default_rng(0).uniform(-0.2, 0.2, (8, 3)).astype(np.float32)
+    data[0] = 1  # the least and the most of the data are the range
+    data[1] = -1
+    node = Node("FULLY_CONNECTED", ["x"], "y", (1, 2), {}, KERNEL, np.zeros(2, np.float32))
+    net = Net({"x": (1, 3)}, [node], {"x": data})
+    pair = write_pair(tmp_path, net, {"x": (-1.0, 1.0), "y": (-0.5, 0.5)})
+    np.savez(tmp_path / "x.npz", x=data)
+    words = ["worst", str(pair.reference), str(pair.candidate), "--data", str(tmp_path / "x.npz"), "--for", "1s"]
+    done = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "worst.npz"), "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    with np.load(tmp_path / "worst.npz") as saved:
+        first = saved["x"][0]
+    assert np.abs(first).tolist() == [1, 1, 1]
+    assert np.array_equal(np.sign(first), np.sign(first[0]) * np.sign(KERNEL[0]))
+    assert told["max_abs_error"] == pytest.approx(1.25, abs=0.01)
+    assert told["known_max_abs_error"] < 0.3
+    assert told["max_abs_error"] <= told["bound"]["max_abs_error"]
+    assert 1 <= told["bound"]["looseness"] < 1.05
+    assert [each["max_abs_error"] for each in told["inputs"]] == sorted(
+        (each["max_abs_error"] for each in told["inputs"]), reverse=True
+    )
