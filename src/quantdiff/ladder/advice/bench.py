@@ -26,8 +26,8 @@ from quantdiff.trace import Trace
 class Bench:
     """A pair and its data. ``reference`` and ``candidate`` are what both gave; ``folder`` holds files for a while.
 
-    What is tried runs in ``trials``, what is measured in ``process``. ``float_file``: the reference is a ``.tflite``, whose names tools know. ``ends``: inputs and outputs are
-    in float whatever is chosen.
+    What is tried runs in ``trials``, what is measured in ``process``. ``float_file``: the reference is a ``.tflite``,
+    whose names tools know. ``ends``: inputs and outputs are in float whatever is chosen.
     """
 
     switches: Switches
