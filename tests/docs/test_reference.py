@@ -50,6 +50,8 @@ NAMED = {
     "shares",
     "powers",
     "confinement",
+    "metric",
+    "files",
 }
 """Their keys depend on the model, the runtimes or the versions."""
 
@@ -80,10 +82,22 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     files = float_pairs.write_pair(folder, float_pairs.dense())
     np.savez(folder / "x.npz", allow_pickle=False, **files.batch.arrays)
     pair = [str(files.reference), str(files.candidate), "--data", str(folder / "x.npz")]
+    own = folder / "own.py"
+    own.write_text("def mean(outputs, labels):\n    return float(sum(y.mean() for y in outputs.values()))\n")
     asked = {
         "diff --layers": ["diff", "--layers", model, model, "--data", data, *both],
         "explain": ["explain", model, model, "--data", data, *both, "--runtime", "xnnpack"],
         "explain a pair": ["explain", *pair, "--sample", "0", "--output", "1"],
+        "advise": [
+            "advise",
+            *pair,
+            "--until",
+            "sqnr_db>=20",
+            "--metric",
+            f"{own}:mean",
+            "--out",
+            str(folder / "o.tflite"),
+        ],
         "params": ["params", model, "--data", data],
         "runtimes": ["runtimes"],
         "inspect": ["inspect", model],
@@ -96,11 +110,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "worst": ["worst", *pair, "--for", "0.2s", "--out", str(folder / "worst.npz")],
         "vectors": ["vectors", model, "--data", data, "--out", str(folder / "golden")],
         "overlay": ["overlay", *pair, "--out", str(folder / "overlay")],
-        "advise": ["advise", *pair],
-        "extract": ["extract", model, "--ops", "0", "--out", str(folder / "part.tflite")],
         "identify": ["identify", model, "--samples", "8", "--runtime", "reference"],
-        "reduce": ["reduce", *pair, "--check", "max_steps>0", "--out", str(folder / "small"), "--for", "5s"],
-        "worst": ["worst", *pair, "--out", str(folder / "worst.npz"), "--for", "1s"],
     }
     found = {name: json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout) for name, words in asked.items()}
     trials = [
@@ -146,6 +156,7 @@ COMMANDS = [
     "diff --layers",
     "explain",
     "explain a pair",
+    "advise",
     "params",
     "runtimes",
     "inspect",
