@@ -270,7 +270,7 @@ def _settings_of(recorded: Mapping[str, Any]) -> Settings:
 
 def same_figures(outcome: Outcome, recorded: Mapping[str, Any]) -> bool:
     """Whether the run wrote the same accuracies and comparisons."""
-    now: Mapping[str, Any] = json.loads(json_text(outcomeread_document(outcome)))
+    now: Mapping[str, Any] = json.loads(json_text(outcome_document(outcome)))
     return all(now[key] == recorded.get(key) for key in ("accuracy", "comparisons"))
 
 
