@@ -183,6 +183,29 @@ def test_what_is_no_worker_is_one_line(command: str, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+HELLO = '{"result": "ready", "protocol": 1, "machine": "x86_64", "confined": {}, "versions": {}, "sizes": []}'
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["{}"],
+        ['{"delegated": 1}'],
+        ['{"delegated": []}', "{}"],
+        ['{"delegated": []}', '{"result": "single", "pieces": []}'],
+        ['{"delegated": []}', '{"result": "single", "pieces": [[0, 0, [2, 4], "|i1"]]}'],
+        ['{"delegated": []}', '{"done": "much", "result": "single", "pieces": [[0, 0, [-1], "|O"]]}'],
+    ],
+)
+def test_an_answer_that_is_none_is_one_line(configured: Path, answers: list[str]) -> None:
+    said = [HELLO, *(f'{{"sizes": [], {each[1:]}' if each != "{}" else '{"sizes": []}' for each in answers)]
+    (configured / "said").write_text("\n".join([*said, ""]))
+    configure(odd="sh -c 'cat said; cat > /dev/null'")
+    result = invoke("diff", "--runtime", "reference@odd")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "gave an answer that is none" in result.stderr
+
+
 @pytest.mark.usefixtures("configured")
 def test_a_command_that_is_not_there_is_one_line() -> None:
     configure(none="no-such-command")
