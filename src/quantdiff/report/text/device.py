@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.table import Table
-
 from quantdiff.compare.device import Diagnosis, TensorFinding
-from quantdiff.report.plain import printable
+from quantdiff.report.text.table import Column, Kind, Row, Table
 
 COLUMNS = ("#", "op", "tensor", "nearest", "elements", "new", "in all", "kind")
 
@@ -95,12 +93,11 @@ def _what(each: TensorFinding) -> str:
 
 def device_table(found: Diagnosis) -> Table:
     """Every tensor of the dump in the order of computation."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("op", "nearest", "kind") else "right")
+    kinds: dict[str, Kind] = {"op": "name", "nearest": "word", "kind": "word"}
+    rows = []
     for each in found.findings:
         kind = "not simulated" if each.why else "" if each.meant is None else each.meant.kind
         counts = f"{each.count:,}", f"{each.wrong:,}", f"{each.differing:,}"
-        cells = str(each.operator), printable(each.op), str(each.tensor), each.rules, *counts, kind
-        table.add_row(*cells, style="red" if each.wrong else None)
-    return table
+        cells = str(each.operator), each.op, str(each.tensor), each.rules, *counts, kind
+        rows.append(Row(cells, style="red" if each.wrong else ""))
+    return Table(tuple(Column(name, kinds.get(name, "figure")) for name in COLUMNS), tuple(rows))
