@@ -38,6 +38,7 @@ from quantdiff.references.formats import started_early
 from quantdiff.report.html.document import page_of
 from quantdiff.report.html.page import Page
 from quantdiff.report.html.provenance import Provenance
+from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.plain import json_text
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.versions import versions
