@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.pages import explain_with_page as explain_with_page
     from quantdiff.api.pages import read_run as read_run
     from quantdiff.api.pages import run_page as run_page
+    from quantdiff.api.pages import what_moved as what_moved
     from quantdiff.api.parameters import params as params
     from quantdiff.api.parameters import params_experiment as params_experiment
     from quantdiff.api.parity import check_parity as check_parity
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.sweeps import report_study as report_study
     from quantdiff.api.sweeps import sweep as sweep
     from quantdiff.api.worsts import worst as worst
+    from quantdiff.ladder.advice.advised import Advised as Advised
     from quantdiff.ladder.explanation import Explanations as Explanations
 else:
     __getattr__, __all__ = public_names(__name__)

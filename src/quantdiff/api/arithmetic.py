@@ -85,7 +85,7 @@ def record(
         every_tensor: inner tensors too, not inputs and outputs alone.
 
     Returns:
-        What the dump says of itself: the file's sha256, runtime, versions, tensors by index and name.
+        What the dump says of itself, such as the sha256 of the file and which array is which tensor.
 
     Raises:
         QuantdiffError: the model or the data cannot be read, do not fit each other, or the runtime fails.

@@ -26,6 +26,7 @@ from quantdiff.api.layers import layer_reports
 from quantdiff.api.parameters import file_parameters, params_opened
 from quantdiff.compare.comparison import is_tolerance
 from quantdiff.compare.evidence import evidence_of
+from quantdiff.compare.moved import Movement, movement
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.compare.own_metric import metric_of
 from quantdiff.errors import BadData, QuantdiffError
@@ -38,7 +39,7 @@ from quantdiff.references.formats import started_early
 from quantdiff.report.html.document import page_of
 from quantdiff.report.html.page import Page
 from quantdiff.report.html.provenance import Provenance
-from quantdiff.report.json.outcome import outcome_document
+from quantdiff.report.json.outcome import SCHEMA, outcome_document
 from quantdiff.report.plain import json_text
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.versions import versions
@@ -218,15 +219,42 @@ def read_run(folder: str | Path) -> Mapping[str, Any]:
         BadData: not the folder of a run.
     """
     path = Path(folder) / RESULTS
-    try:
-        document: Any = json.loads(read_file(path, RESULTS_AT_MOST))
-    except OSError as error:
-        raise BadData(f"{path}: {error.strerror}; give the folder that `quantdiff run` made") from error
-    except (ValueError, RecursionError) as error:
-        raise BadData(f"{path}: not a JSON document; make the run again") from error
+    document = _document(path, "give the folder that `quantdiff run` made")
     if not _are_results(document):
         raise BadData(f"{path}: not the results of a `quantdiff run`; give the folder that it made")
     return dict(document)
+
+
+def what_moved(before: str | Path, after: str | Path) -> Movement:
+    """What is otherwise in the second of two results of the same command.
+
+    Args:
+        before: the folder of a run, or a file that ``--json`` printed.
+        after: the same.
+
+    Returns:
+        Every figure that is not the same, and the versions of packages that are not.
+
+    Raises:
+        BadData: one of them is no result of quantdiff.
+        NotComparable: they are of two commands, or have no figure in common.
+    """
+    documents = []
+    for path in map(Path, (before, after)):
+        found = read_run(path) if path.is_dir() else _document(path, "give what --json printed")
+        if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+            raise BadData(f"{path}: not a JSON document of quantdiff; give what --json printed")
+        documents.append(found)
+    return movement(documents[0], documents[1], (str(before), str(after)))
+
+
+def _document(path: Path, advice: str) -> Any:
+    try:
+        return json.loads(read_file(path, RESULTS_AT_MOST))
+    except OSError as error:
+        raise BadData(f"{path}: {error.strerror}; {advice}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadData(f"{path}: not a JSON document; make it again") from error
 
 
 def _are_results(document: Any) -> bool:

@@ -27,7 +27,7 @@ from quantdiff.run.profiled import Profiled
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
 from quantdiff.run.recorded import RecordedRuntime
 from quantdiff.run.runner import Runner
-from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, chosen, entry_of
+from quantdiff.run.runtimes import ALL, RUNTIMES, RuntimeEntry, check_installed, chosen, entry_of
 from quantdiff.run.tflite import inputs_of
 from quantdiff.run.versions import versions
 from quantdiff.sim.device import Device, Rules
@@ -127,7 +127,9 @@ def verify(
     damaged = _damaged(model)
     asked = [name for name, entry in entries.items() if entry.simulated or entry.command or entry.module]
     ran, failed = _observe(model, inputs, asked, timeout, ready)
-    found = {name: Verdict("unsupported", why=NOT_SIMULATED) for name in entries} | failed
+    doubts = {name: ran[name].doubt if name in ran else "" for name in entries}
+    why = {name: "; ".join(filter(None, (_without_rules(entries[name]), its))) for name, its in doubts.items()}
+    found = {name: Verdict("unsupported", why=why[name]) for name in entries} | failed
     rules = {name: ran[name].rules if name in ran else entry.simulated for name, entry in entries.items()}
     refuses = {n for n, verdict in failed.items() if rules[n] is Runtime.TFLM and verdict.status == "unavailable"}
     told = {n: damaged[its] for n, its in rules.items() if its in damaged and n not in refuses}
@@ -142,6 +144,12 @@ def verify(
     found |= told | {name: _of_device(model, inputs, each, by) for name, each in recorded.items()}
     found |= {} if recorded else dict.fromkeys(profiles, Verdict("unsupported", why=PREDICTED))
     return {name: found[name] for name in runtimes if name in found}
+
+
+def _without_rules(entry: RuntimeEntry) -> str:
+    """Why there is nothing to hold a runtime against."""
+    measured = entry.rules_on("") is None or entry.rules_on(entry.machine) is not None
+    return NOT_SIMULATED if measured else f"nobody has measured {entry.kernels} on {entry.machine}: {NOT_SIMULATED}"
 
 
 def _by_rules(rules: Mapping[str, Rules]) -> list[dict[Rules, str]]:

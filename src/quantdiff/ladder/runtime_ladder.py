@@ -87,7 +87,7 @@ def explain_runtimes(
         layers=tuple(each.value() for each in sums.layers.values()),
         unsupported=missing,
         frontier=sums.frontier,
-        notes=disturbed(sums.changed),
+        notes=(*disturbed(sums.changed), *(note for process in processes for note in process.notes)),
     )
 
 

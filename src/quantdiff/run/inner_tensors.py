@@ -20,7 +20,7 @@ from quantdiff.recording import changed_elements
 from quantdiff.run.child import Measured
 from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import block_of
-from quantdiff.run.tflite import Loaded, as_inputs, bound_inputs, inputs_of, may_batch
+from quantdiff.run.tflite import Loaded, as_inputs, bound_inputs, inputs_of, loaded_model, may_batch
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
@@ -56,7 +56,9 @@ class InnerTensors:
         assert model.path is not None
         self.tensors, self._process, self._lock = tuple(tensors), process, threading.Lock()
         self._alone = alone
-        self._loaded = Loaded(process, model.path, batch=not alone and may_batch(model.main), content=block_of(data))
+        self._loaded = Loaded(
+            process, model.path, batch=not alone and may_batch(model.main, process.rules), content=block_of(data)
+        )
 
     def run(self, inputs: Sequence[Array]) -> dict[int, Array]:
         """Tensor → values, which are the caller's. Shapes: (samples, …).
@@ -151,9 +153,8 @@ def _read(
     alone: bool,
 ) -> Generator[Reading, None, None]:  # fmt: skip
     """The untouched file on all slices, whose outputs are kept; then slice after slice the one with more outputs."""
-    assert model.path is not None
     graph = model.main
-    untouched = Loaded(process, model.path, batch=not alone and may_batch(graph))
+    untouched = loaded_model(process, model, batch=not alone and may_batch(graph, process.rules))
     ran = []
     for _, rows in slices:
         ran.append(untouched.ask(partial(process.run, take(rows), len(graph.outputs), _unheard, apart=alone)))
@@ -161,7 +162,7 @@ def _read(
     delegated = process.delegated
     inner = [i for i in dict.fromkeys(tensors) if i not in (*graph.outputs, *graph.inputs)]
     shown = (*graph.outputs, *inner)
-    rewritten = InnerTensors(model, with_outputs(model.path.read_bytes(), shown), shown, process, alone=alone)
+    rewritten = InnerTensors(model, with_outputs(model.whole(), shown), shown, process, alone=alone)
     for (start, rows), (arrays, batched) in zip(slices, ran, strict=True):
         inputs = take(rows)
         own = dict(zip(graph.outputs, arrays, strict=True))

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.table import Table
 from rich.text import Text
 
 from quantdiff.identifying.fits import Fit
 from quantdiff.identifying.identification import Group, Identification, Refuted
 from quantdiff.identifying.probe import Probe
 from quantdiff.report.plain import printable
+from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
 from quantdiff.sim.device import RUNTIMES
 from quantdiff.sim.rounding.scaling import LETTERS
@@ -58,14 +58,21 @@ def _sentence(found: Identification) -> Text:
 
 
 def _table(groups: Sequence[Group]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("kind", "operators", "elements", "rule", "told from the next by"):
-        table.add_column(name, justify="right" if name == "elements" else "left")
-    for group in groups:
-        kind = printable(group.kind) if group.usual else f"  {printable(group.kind)}, an exception"
-        rule = Text(_rule(group), STYLE[group.status])
-        table.add_row(kind, _indices(group.operators), f"{group.count:,}", rule, _margin(group))
-    return table
+    rows = [
+        Row(
+            (
+                group.kind if group.usual else f"  {group.kind}, an exception",
+                _indices(group.operators),
+                f"{group.count:,}",
+                _margin(group),
+            ),
+            _rule(group),
+            STYLE[group.status],
+        )
+        for group in groups
+    ]
+    words = Column("kind", "name"), Column("operators", "word"), Column("elements")
+    return Table((*words, Column("told from the next by", "word")), tuple(rows), "rule")
 
 
 def _indices(operators: Sequence[int]) -> str:
