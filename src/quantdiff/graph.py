@@ -254,6 +254,7 @@ class Model:
     """A whole file: subgraph 0 is the one that runs, others are bodies of IF and WHILE, or entry points.
 
     ``attached`` are the members of a zip archive that stands behind the flatbuffer, where some tools keep labels.
+    ``content`` are the model's bytes where they are not those of the file at ``path``, but of a part of it.
     ``turned``: for each input how the axes of the data, samples aside, are turned for it where sizes do not say; () in
     a file as it was read.
     """
@@ -265,12 +266,24 @@ class Model:
     description: str = ""
     version: int = 3
     path: Path | None = field(default=None, compare=False)
+    content: bytes | None = field(default=None, compare=False, repr=False)
     turned: tuple[tuple[int, ...], ...] = ()
 
     @property
     def main(self) -> Graph:
         """Subgraph 0."""
         return self.subgraphs[0]
+
+    def whole(self) -> bytes:
+        """The model's bytes.
+
+        Raises:
+            OSError: its file is gone.
+        """
+        if self.content is not None:
+            return self.content
+        assert self.path is not None
+        return self.path.read_bytes()
 
 
 def dense_values(tensor: Tensor) -> Array:

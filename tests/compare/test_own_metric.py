@@ -13,7 +13,7 @@ import small_models as models
 from click.testing import CliRunner
 
 from quantdiff.cli import main
-from quantdiff.compare.conditions import parse, reasons
+from quantdiff.compare.conditions import judge, parse, reasons
 from quantdiff.compare.outcome import hold_together, outcome_of, part_of
 from quantdiff.compare.own_metric import Metric, metric_of
 from quantdiff.errors import BadExpression, BadMetric, NotComparable
@@ -50,10 +50,10 @@ def test_both_sides_and_their_difference() -> None:
     (comparison,) = hold_together((ours,), (theirs,), LABELS, metric=metric_of(right)).comparisons
     (own,) = comparison.own
     assert (own.name, own.reference, own.candidate, own.difference) == ("right", 1.0, 2 / 3, 2 / 3 - 1)
-    assert reasons(comparison, (parse("right<0.7", own=True),)) == (f"right<0.7 (right is {2 / 3:g})",)
-    assert not reasons(comparison, (parse("right_difference<-0.4", own=True),))
+    assert reasons(judge(comparison, (parse("right<0.7", own=True),))) == (f"right<0.7 (right is {2 / 3:g})",)
+    assert not reasons(judge(comparison, (parse("right_difference<-0.4", own=True),)))
     with pytest.raises(BadExpression, match=r"no metric 'wrong'; there are count, .*right, right_difference"):
-        reasons(comparison, (parse("wrong>0", own=True),))
+        reasons(judge(comparison, (parse("wrong>0", own=True),)))
     with pytest.raises(BadExpression, match="no metric 'right'"):
         parse("right>0")
 
@@ -122,15 +122,11 @@ def test_diff_and_assert_parity_ask_it(tmp_path: Path) -> None:
         np.savez(tmp_path / f"{name}.npz", x=x[rows], y=y[rows])
     invoke: Callable[..., Any] = lambda *given: CliRunner().invoke(main, ["diff", *map(str, (*pair, *given))])  # noqa: E731
     own = tmp_path / "own.py"
-    said = invoke("--data", tmp_path / "whole.npz", "--metric", f"{own}:sums", "--fail-on", "right<2")
+    said = invoke("--data", tmp_path / "whole.npz", "--metric", f"{own}:sums", "--fail-on", "right<2", "--json")
     assert said.exit_code == 1
-    assert "right: " in said.stdout
     assert "right<2 (right is " in said.stderr
-    documents = [
-        json.loads(invoke("--data", tmp_path / data, "--metric", f"{own}:sums", "--json").stdout)
-        for data in ("whole.npz", "parts")
-    ]
-    whole, parts = (document["comparisons"][0]["metric"] for document in documents)
+    of_parts = invoke("--data", tmp_path / "parts", "--metric", f"{own}:sums", "--json")
+    whole, parts = (json.loads(each.stdout)["comparisons"][0]["metric"] for each in (said, of_parts))
     assert whole == parts
     assert whole["right"]["difference"] == whole["right"]["candidate"] - whole["right"]["reference"]
     with pytest.raises(AssertionError, match=r"accuracy is 0\.\d+, at least 2 allowed"):

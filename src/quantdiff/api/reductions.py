@@ -176,7 +176,7 @@ def _of_one(fault: Fault, model: Model, batch: Batch, check: str, search: Limits
     """A crash, or a runtime that is not as its simulator."""
     assert model.path is not None
     runtime, settings = search.settings.runtimes[0], search.settings
-    inputs, content = inputs_of(model, batch), model.path.read_bytes()
+    inputs, content = inputs_of(model, batch), model.whole()
     per = max(1, len(batch) // len(inputs[0]))
     with scratch() as folder:
         for rows in _first(np.arange(len(inputs[0])), len(inputs[0])):

@@ -21,7 +21,7 @@ from quantdiff.cli.command import (
 from quantdiff.cli.endings import status_of
 
 
-@command
+@command("quantdiff reduce float.tflite int8.tflite --data data.npz --check 'max_steps>1' --out small")
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", required=False, type=click.Path(path_type=Path))
 @data_option()

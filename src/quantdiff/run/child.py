@@ -160,13 +160,13 @@ class RuntimeProcess(Runner):
         return type(self)(self.runtime, timeout=self.timeout)
 
     def _stays(self) -> bool:
-        """Whether the child takes another model: it takes long to start one somewhere else."""
-        return bool(self.entry.command) and self.talk.process.child.poll() is None
+        """Whether the child takes another model: it is to, or is somewhere else, where it takes long to start one."""
+        return (self._reused or bool(self.entry.command)) and self.talk.process.child.poll() is None
 
     def load(self, model: Path, *, batch: bool = True, content: Block | None = None) -> None:
         """As ``Runner`` says."""
         runtime = {"adapter": self.entry.adapter, "runtime": self.entry.kernels}
-        if self.model and not self._reused and not self._stays():
+        if self.model and not self._stays():
             self.talk.process.close()
             self._start()
         self.model = model.name

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quantdiff.graph import BlockQuant, Operator, Sparsity
+from quantdiff.load.containers import Section
 from quantdiff.parameters.inspection import InspectedGraph, Inspection, RangedTensor
 from quantdiff.report.text.netron import quantization_text
 
@@ -28,6 +31,19 @@ def inspection_json(inspection: Inspection) -> dict[str, Any]:
         "metadata": [{"name": entry.name, "size": entry.size} for entry in model.metadata],
         "attached": [{"name": entry.name, "size": entry.size} for entry in model.attached],
     }
+
+
+def sections_json(container: Path, sections: Sequence[Section]) -> dict[str, Any]:
+    """The sections of a container, in its order."""
+    return {
+        "schema": "quantdiff/1",
+        "model": {"path": str(container), "version": 0, "description": ""},
+        "sections": [
+            {"index": s.index, "name": s.name, "kind": s.kind, "begin": s.begin, "size": s.end - s.begin,
+             "items": dict(s.items)}
+            for s in sections
+        ],
+    }  # fmt: skip
 
 
 def _graph_json(graph: InspectedGraph) -> dict[str, Any]:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import groupby
 
-from rich.table import Table
 from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison
 from quantdiff.ladder.advice.advised import Advised
-from quantdiff.report.plain import cropped, short
+from quantdiff.report.plain import short
 from quantdiff.report.text.outcome import NO_VALUE
+from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
 
 SHOWN = 15
 """Choices in the table; JSON has them all."""
-NAME_AT_MOST = 32
-"""Characters of a name in the table: its end, which tells it from its neighbours."""
 
 
 def print_advice(found: Advised, console: Terminal) -> None:
@@ -31,24 +30,19 @@ def print_advice(found: Advised, console: Terminal) -> None:
 
 
 def _table(found: Advised) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("one change", overflow="fold")
     own = [each.name for each in found.now.own]
-    for title in ("SQNR", "gain", "differ", "same top-1", *own):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_row(Text("none: the file as it is"), *_cells(found.plain, found.plain))
+    rows = [Row(("none: the file as it is", "", *_cells(found.plain, found.plain)))]
     for each in found.alone[:SHOWN]:
         (choice,) = each.choices
-        table.add_row(
-            Text(f"{cropped(short(choice.where), NAME_AT_MOST)}: {choice.change}"), *_cells(each.then, found.plain)
-        )
-    return table
+        rows.append(Row((short(choice.where), choice.change, *_cells(each.then, found.plain))))
+    figures = map(Column, ("SQNR", "gain", "differ", "same top-1", *own))
+    return Table((Column("one change", "name"), Column("", "word"), *figures), tuple(rows))
 
 
 def _cells(then: Comparison, now: Comparison) -> Iterator[str]:
     figures, gain = then.figures, then.figures.sqnr_db - now.figures.sqnr_db
     yield f"{figures.sqnr_db:.2f} dB"
-    yield NO_VALUE if then is now else f"{gain:+.2f}"
+    yield NO_VALUE if then is now or not math.isfinite(gain) else f"{gain:+.2f}"
     yield NO_VALUE if figures.differing is None else f"{figures.differing / figures.count:.1%}"
     yield NO_VALUE if figures.top1_agreement is None else f"{figures.top1_agreement:.2%}"
     yield from (f"{own.candidate:.5g}" for own in then.own)
@@ -56,6 +50,8 @@ def _cells(then: Comparison, now: Comparison) -> Iterator[str]:
 
 def _lines(found: Advised) -> Iterator[str]:
     yield ""
+    if found.complete and not found.considered:
+        yield "nothing in this file can be kept finer: it has no grids, and no weights of its own"
     if len(found.alone) > SHOWN:
         yield f"… and {len(found.alone) - SHOWN} more: --json lists them"
     if found.considered > len(found.alone):
@@ -74,6 +70,9 @@ def _chosen(found: Advised) -> Iterator[str]:
     asked = " and ".join(map(str, found.until))
     count = len(found.chosen.choices)
     changes = f"{count} change" + "s" * (count != 1)
+    if asked and not count and found.met:
+        yield f"{asked} holds already: {found.proven}"
+        return
     if asked:
         says = "is met by" if found.met else "is not met; nearest:"
         yield f"{asked} {says} {changes}" + (f" ({found.proven})" if found.proven else "")
