@@ -16,6 +16,7 @@ from quantdiff.load.data import Batch
 from quantdiff.quant import Array
 from quantdiff.search.climb import Box, climb
 from quantdiff.search.worst import Space, margins_of, summits
+from quantdiff.testing import assert_parity
 from quantdiff.trace import Trace, Value
 
 KERNEL = np.array([[1.0, -0.5, 0.25], [0.1, 0.1, 0.1]], np.float32)
@@ -113,3 +114,5 @@ def test_the_worst_input_of_a_linear_net(tmp_path: Path) -> None:
     assert [each["max_abs_error"] for each in told["inputs"]] == sorted(
         (each["max_abs_error"] for each in told["inputs"]), reverse=True
     )
+    with pytest.raises(AssertionError, match="max_abs_error is 1.25196, at most 1 allowed"):
+        assert_parity(pair.reference, pair.candidate, tmp_path / "worst.npz", max_abs_error=1)
