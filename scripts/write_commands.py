@@ -45,6 +45,10 @@ the reader of a pipe is gone, as `head` is when it has seen enough, the status i
 `--fail-on EXPR` says what counts as different: `max_steps>1`, `not_close>0.02`, `top1_agreement<0.999`, any metric of
 the JSON.
 
+**Completion.** The shell completes commands and options: `eval "$(_QUANTDIFF_COMPLETE=bash_source quantdiff)"` in
+`~/.bashrc`, the same with `zsh_source` in `~/.zshrc`, or
+`_QUANTDIFF_COMPLETE=fish_source quantdiff > ~/.config/fish/completions/quantdiff.fish`.
+
 **`--json`** prints one document on standard output, without rounding any number: [its keys](json.md).
 """
 SHARED = ("--json", "--debug", "--help")
@@ -60,6 +64,7 @@ def section(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=name, parent=click.Context(main, info_name="quantdiff"))
     usage = " ".join(command.collect_usage_pieces(context))
     parts = [f"\n## quantdiff {name}\n", f"```text\nquantdiff {name} {usage}\n```\n", f"{prose(command.help or '')}\n"]
+    parts.append(f"For example:\n\n```text\n{(command.epilog or '').splitlines()[-1].strip()}\n```\n")
     rows = list(options(command, context))
     if rows:
         parts.append("| option | what it does |\n|---|---|\n" + "".join(rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -305,3 +306,26 @@ def test_a_model_that_is_none_is_one_line_even_without_data(arguments: tuple[str
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
     assert "no model 'dense0' in the zoo" in result.stderr
+
+
+def test_the_list_of_commands_says_each_in_one_whole_line() -> None:
+    lines = invoke("--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert len(lines) == len(main.commands)
+    assert all(line.endswith(".") and len(line) <= 80 for line in lines)
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_help_groups_options_and_ends_with_an_example_that_parses(name: str) -> None:
+    said = invoke(name, "--help").stdout
+    assert "\nOutput:\n" in said
+    example = said.splitlines()[-1].strip()
+    words = shlex.split(example.partition(" > ")[0])
+    assert words[:2] == ["quantdiff", name]
+    main.commands[name].make_context(name, words[2:])  # refuses options that are not there
+
+
+def test_a_shell_completes_commands() -> None:
+    asked = {**os.environ, "_QUANTDIFF_COMPLETE": "bash_complete", "COMP_WORDS": "quantdiff ver", "COMP_CWORD": "1"}
+    code = "from quantdiff.cli import console; import sys; sys.argv = ['quantdiff']; console()"
+    done = subprocess.run([sys.executable, "-c", code], env=asked, capture_output=True, text=True, check=False)
+    assert done.stdout == "plain,verify\n"

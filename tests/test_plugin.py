@@ -34,6 +34,29 @@ def test_the_plugin_loads_nothing_heavy(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.golden
+def test_a_runtime_that_refuses_is_one_line_and_a_skip_where_asked(here: Path, pytester: pytest.Pytester) -> None:
+    models.save(here, models.custom(), "custom.tflite")
+    np.save(here / "four.npy", np.ones((3, 4), np.float32))
+    pytester.makepyfile("""
+        def test_fails(assert_parity):
+            assert_parity("custom.tflite", "custom.tflite", "four.npy")
+
+        def test_skips(assert_parity):
+            assert_parity("custom.tflite", "custom.tflite", "four.npy", or_skip=True)
+
+        def test_bad_data_is_never_skipped(assert_parity):
+            assert_parity("int8.tflite", "int8.tflite", "missing.npy", or_skip=True)
+    """)
+    result = pytester.runpytest_subprocess("-rs")
+    result.assert_outcomes(failed=2, skipped=1)
+    result.stdout.no_fnmatch_line("*testing.py*")
+    result.stdout.no_fnmatch_line("*src/quantdiff*")
+    said = [line for line in result.outlines if line.startswith("E ")]
+    assert len(said) == 2  # one line each
+    assert "custom.tflite" in said[0]
+
+
+@pytest.mark.golden
 def test_a_failing_test_tells_figure_layer_and_mechanism(here: Path, pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         def test_same(assert_parity):

@@ -84,7 +84,7 @@ def options_of(op: Op) -> tuple[int, Any]:
         if not hasattr(table, name):
             raise AttributeError(f"{kind} has no field {name}")
         setattr(table, name, value)
-    return getattr(schema.BuiltinOptions, kind), table
+    return getattr(schema.BuiltinOptions, kind, None) or getattr(schema.BuiltinOptions2, kind), table
 
 
 def write_tflite(
@@ -142,7 +142,11 @@ def _subgraph(sub: Sub, model: Any, codes: dict[tuple[str, int], int]) -> Any:
         record.opcodeIndex = codes[key]
         record.inputs = [-1 if name is None else index[name] for name in op.inputs]
         record.outputs = [index[name] for name in op.outputs]
-        record.builtinOptionsType, record.builtinOptions = options_of(op)
+        kind, options = options_of(op)
+        if options is not None and not hasattr(schema.BuiltinOptions, type(options).__name__[:-1]):
+            record.builtinOptions2Type, record.builtinOptions2 = kind, options
+        else:
+            record.builtinOptionsType, record.builtinOptions = kind, options
         if op.intermediates:
             record.intermediates = [index[name] for name in op.intermediates]
         if op.custom_options:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +19,20 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+PART = re.compile(r"(.+\.(?:tflite|litertlm))#(.+)", re.I | re.S)
+
+
+def split_part(path: Path) -> tuple[Path, str]:
+    """``model.tflite#serving_default`` → the file and what is meant in it; a file of that very name is a file."""
+    found = PART.fullmatch(str(path))
+    return (path, "") if found is None or path.exists() else (Path(found[1]), found[2])
+
+
+def is_tflite(path: Path) -> bool:
+    """Whether its name says that it is a ``.tflite``, or holds some."""
+    return split_part(path)[0].suffix.lower() in (".tflite", ".litertlm")
 
 
 def what_is(path: Path) -> str:

@@ -25,8 +25,7 @@ class BlockQuant:
     """Quantization per block; ``scales`` and ``zero_points`` are the indices of the tensors that hold them.
 
     ``kind`` is the schema's name: ``BlockwiseQuantization`` (blocks of ``block_size`` along one axis, or of
-    ``block_shape``) or ``MultiAxisQuantization`` (one scale per position of ``axes``). ``steps`` are the scales of
-    blocks along the last axis, float32, None where there are no such. Shape: (rows, blocks).
+    ``block_shape``) or ``MultiAxisQuantization`` (one scale per position of ``axes``).
     """
 
     kind: str
@@ -35,7 +34,6 @@ class BlockQuant:
     block_size: int
     block_shape: tuple[int, ...] = ()
     axes: tuple[int, ...] = ()
-    steps: Array | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +77,7 @@ class Tensor:
     view of the file for constants, None for activations; it takes no part in equality or hash. The view has
     the tensor's shape, but for values that the file packs (``int4``, ``int2``, strings: bytes in one
     dimension) or leaves out (sparse: the stored ones in one dimension). ``bfloat16`` is seen as ``uint16``.
+    ``block_scales``: where ``blocks`` lie along the last axis, float32. Shape: (rows, blocks).
     """
 
     index: int
@@ -97,6 +96,7 @@ class Tensor:
     buffer_size: int = 0
     blocks: BlockQuant | None = None
     sparsity: Sparsity | None = None
+    block_scales: Array | None = field(default=None, compare=False, repr=False)
 
     @property
     def label(self) -> str:
@@ -254,6 +254,7 @@ class Model:
     """A whole file: subgraph 0 is the one that runs, others are bodies of IF and WHILE, or entry points.
 
     ``attached`` are the members of a zip archive that stands behind the flatbuffer, where some tools keep labels.
+    ``content`` are the model's bytes where they are not those of the file at ``path``, but of a part of it.
     ``turned``: for each input how the axes of the data, samples aside, are turned for it where sizes do not say; () in
     a file as it was read.
     """
@@ -265,12 +266,24 @@ class Model:
     description: str = ""
     version: int = 3
     path: Path | None = field(default=None, compare=False)
+    content: bytes | None = field(default=None, compare=False, repr=False)
     turned: tuple[tuple[int, ...], ...] = ()
 
     @property
     def main(self) -> Graph:
         """Subgraph 0."""
         return self.subgraphs[0]
+
+    def whole(self) -> bytes:
+        """The model's bytes.
+
+        Raises:
+            OSError: its file is gone.
+        """
+        if self.content is not None:
+            return self.content
+        assert self.path is not None
+        return self.path.read_bytes()
 
 
 def dense_values(tensor: Tensor) -> Array:
@@ -326,8 +339,8 @@ def real_values(tensor: Tensor) -> Array:
         BadModel: as ``dense_values``.
     """
     values = dense_values(tensor)
-    if tensor.blocks is not None and tensor.blocks.steps is not None:
-        return np.asarray(values * block_steps(tensor.blocks, values.shape))
+    if tensor.block_scales is not None:
+        return np.asarray(values * block_steps(tensor))
     if tensor.quant is None or not tensor.quant.scale:
         return values.astype(np.float64)
     scale, zero_point = tensor.quant.along(values.ndim)
@@ -335,10 +348,11 @@ def real_values(tensor: Tensor) -> Array:
     return real
 
 
-def block_steps(blocks: BlockQuant, shape: tuple[int, ...]) -> Array:
-    """The step of every value of a tensor of this shape, double."""
-    assert blocks.steps is not None
-    return np.repeat(blocks.steps.astype(np.float64), blocks.block_size, axis=1).reshape(shape)
+def block_steps(tensor: Tensor) -> Array:
+    """The step of every value of a tensor with scales per block, double, in its shape."""
+    assert tensor.blocks is not None
+    assert tensor.block_scales is not None
+    return np.repeat(tensor.block_scales.astype(np.float64), tensor.blocks.block_size, axis=1).reshape(tensor.shape)
 
 
 def is_float(dtype: str) -> bool:

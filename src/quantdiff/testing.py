@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quantdiff.api.engines import Source
+    from quantdiff.api.engines import Settings, Source
     from quantdiff.compare.conditions import Condition
     from quantdiff.compare.outcome import Outcome
     from quantdiff.ladder.parity import Parity
@@ -31,6 +31,7 @@ def assert_parity(  # noqa: PLR0913 (an assertion has as many sides)
     tolerance: float | None = None,
     metric: Any = None,
     fail_on: str | Sequence[str] = (),
+    or_skip: bool = False,
     **limits: float,
 ) -> Outcome:
     """Assert that ``candidate`` gives what ``reference`` gives, within limits.
@@ -42,6 +43,8 @@ def assert_parity(  # noqa: PLR0913 (an assertion has as many sides)
             (labels in ``y``), or a ``Batch``, in the reference's float units.
         runtime: ``xnnpack``, ``builtin``, ``reference``, ``tflm``, ``all`` of these, or several of them.
         tolerance: every output must be this close, in real units (0.01 where nothing else is asked).
+        or_skip: skip the test (``pytest.skip``) where a runtime is not installed or cannot run the file; without it
+            that fails the test, because nothing was compared.
         metric: a number of your own: a function of outputs by name and labels, or ``FILE.py:function``.
         fail_on: what must not be, as for ``quantdiff diff``: ``"accuracy<0.97"``, for metrics of your own too.
         limits: metrics of ``diff`` by name: errors (``max_steps=1``, ``not_close=0.02``, ``differing``,
@@ -59,26 +62,40 @@ def assert_parity(  # noqa: PLR0913 (an assertion has as many sides)
         QuantdiffError: a model or the data cannot be used, or a runtime failed.
     """
     __tracebackhide__ = True
-    from quantdiff import api  # noqa: PLC0415 (pytest imports this module whether or not it is used)
+    from quantdiff.api.engines import Settings  # noqa: PLC0415 (pytest imports this in every run)
     from quantdiff.compare.comparison import TOLERANCE  # noqa: PLC0415
-    from quantdiff.load.memory import as_batch  # noqa: PLC0415
+    from quantdiff.errors import QuantdiffError, RuntimeFailed  # noqa: PLC0415
     from quantdiff.report.text.parity import parity_text  # noqa: PLC0415
     from quantdiff.run.runtimes import chosen  # noqa: PLC0415
-    from quantdiff.run.scratch import scratch  # noqa: PLC0415
 
     conditions = (*_conditions(limits, tolerance), *_expressions(fail_on, own=metric is not None))
-    settings = api.Settings(chosen(runtime), TOLERANCE if tolerance is None else tolerance, metric=metric)
-    with scratch() as folder:
-        sources = (
-            _source(reference, folder / "reference.tflite"),
-            _source(candidate, folder / "candidate.tflite"),
-        )
-        batch = as_batch(data)
-        parity = _named(api.check_parity(*sources, batch, settings, conditions), reference, candidate)
-        more = _report(parity, sources, batch, settings.runtimes)
+    settings = Settings(chosen(runtime), TOLERANCE if tolerance is None else tolerance, metric=metric)
+    try:
+        parity, more = _asked((reference, candidate), data, settings, conditions)
+    except QuantdiffError as error:
+        if or_skip and isinstance(error, RuntimeFailed):
+            import pytest  # noqa: PLC0415
+
+            pytest.skip(str(error))
+        raise error.with_traceback(None) from None  # its line says all; where it came up in here helps nobody
     if parity.broken:
         raise AssertionError(parity_text(parity, more))
     return parity.outcome
+
+
+def _asked(
+    pair: tuple[Any, Any], data: Any, settings: Settings, conditions: tuple[Condition, ...]
+) -> tuple[Parity, str]:
+    """What is found, and the command that shows more."""
+    from quantdiff import api  # noqa: PLC0415
+    from quantdiff.load.memory import as_batch  # noqa: PLC0415
+    from quantdiff.run.scratch import scratch  # noqa: PLC0415
+
+    with scratch() as folder:
+        sources = (_source(pair[0], folder / "reference.tflite"), _source(pair[1], folder / "candidate.tflite"))
+        batch = as_batch(data)
+        parity = _named(api.check_parity(*sources, batch, settings, conditions), *pair)
+        return parity, _report(parity, sources, batch, settings.runtimes)
 
 
 def _named(parity: Parity, reference: Any, candidate: Any) -> Parity:

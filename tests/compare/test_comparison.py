@@ -7,7 +7,7 @@ import pytest
 
 from quantdiff.align.outputs import pair_outputs
 from quantdiff.compare.comparison import compare
-from quantdiff.compare.conditions import parse, reasons
+from quantdiff.compare.conditions import judge, parse, reasons
 from quantdiff.compare.outcome import hold_together
 from quantdiff.errors import BadExpression, NotComparable
 from quantdiff.quant import Array, Grid, QuantParams
@@ -116,14 +116,14 @@ def test_an_output_with_nan_is_refused() -> None:
 )
 def test_conditions(text: str, different: bool) -> None:
     comparison = compare(integers(np.array([[10, 11]])), integers(np.array([[10, 12]])))
-    assert bool(reasons(comparison, (parse(text),))) is different
+    assert bool(reasons(judge(comparison, (parse(text),)))) is different
 
 
 def test_any_condition_that_holds_counts_and_none_leaves_the_tolerance() -> None:
     comparison = compare(integers(np.array([[10, 11]])), integers(np.array([[10, 12]])), tolerance=1)
-    assert reasons(comparison, ()) == ()
+    assert reasons(judge(comparison, ())) == ()
     both = parse("max_steps>5"), parse("differing>0")
-    assert reasons(comparison, both) == ("differing>0 (differing is 1)",)
+    assert reasons(judge(comparison, both)) == ("differing>0 (differing is 1)",)
 
 
 @pytest.mark.parametrize("text", ["max_steps", "max_steps>", ">1", "max_steps>one", "max_steps=>1", ""])
@@ -140,7 +140,7 @@ def test_conditions_name_a_metric_that_exists_and_has_a_value() -> None:
         parse("steps>1")
     comparison = compare(floats(np.ones((1, 2))), floats(np.ones((1, 2)), engine="float"))
     with pytest.raises(BadExpression, match="max_steps has no value"):
-        reasons(comparison, (parse("count<0"), parse("max_steps>1")))
+        judge(comparison, (parse("count<0"), parse("max_steps>1")))
 
 
 def test_accuracy_is_added_where_there_are_labels() -> None:

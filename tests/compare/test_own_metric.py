@@ -13,7 +13,7 @@ import small_models as models
 from click.testing import CliRunner
 
 from quantdiff.cli import main
-from quantdiff.compare.conditions import parse, reasons
+from quantdiff.compare.conditions import judge, parse, reasons
 from quantdiff.compare.outcome import hold_together, outcome_of, part_of
 from quantdiff.compare.own_metric import Metric, metric_of
 from quantdiff.errors import BadExpression, BadMetric, NotComparable
@@ -50,10 +50,10 @@ def test_both_sides_and_their_difference() -> None:
     (comparison,) = hold_together((ours,), (theirs,), LABELS, metric=metric_of(right)).comparisons
     (own,) = comparison.own
     assert (own.name, own.reference, own.candidate, own.difference) == ("right", 1.0, 2 / 3, 2 / 3 - 1)
-    assert reasons(comparison, (parse("right<0.7", own=True),)) == (f"right<0.7 (right is {2 / 3:g})",)
-    assert not reasons(comparison, (parse("right_difference<-0.4", own=True),))
+    assert reasons(judge(comparison, (parse("right<0.7", own=True),))) == (f"right<0.7 (right is {2 / 3:g})",)
+    assert not reasons(judge(comparison, (parse("right_difference<-0.4", own=True),)))
     with pytest.raises(BadExpression, match=r"no metric 'wrong'; there are count, .*right, right_difference"):
-        reasons(comparison, (parse("wrong>0", own=True),))
+        reasons(judge(comparison, (parse("wrong>0", own=True),)))
     with pytest.raises(BadExpression, match="no metric 'right'"):
         parse("right>0")
 

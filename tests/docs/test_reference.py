@@ -8,14 +8,19 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from fnmatch import fnmatchcase
+from functools import reduce
 from importlib import import_module
+from importlib.resources import files
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import cheap_trials
 import float_pairs
+import jsonschema
 import numpy as np
 import pytest
 import small_models
@@ -35,6 +40,7 @@ SECTION = re.compile(r"^## (.*?)\n(.*?)(?=^## |\Z)", re.S | re.M)
 ROW = re.compile(r"^\| (`.*?) \| (.*) \|$", re.M)
 NAMED = {
     "accuracy",
+    "by_rules",
     "versions",
     "artifacts",
     "runtimes",
@@ -71,6 +77,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     model, data = str(small_models.save(folder, small_models.dense())), str(folder / "few.npz")
     x = np.random.default_rng(5).uniform(-2, 2, (40, 8)).astype("f4")
     np.savez(data, allow_pickle=False, x=x, y=np.arange(40) % 3)
+    dump = str(folder / "dump.npz")
     both = ["--runtime", "reference", "--runtime", "builtin"]
     files = float_pairs.write_pair(folder, float_pairs.dense())
     np.savez(folder / "x.npz", allow_pickle=False, **files.batch.arrays)
@@ -95,9 +102,15 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "runtimes": ["runtimes"],
         "inspect": ["inspect", model],
         "lint": ["lint", model],
-        "verify": ["verify", model, "--samples", "8"],
+        "record": ["record", model, "--data", data, "--out", dump, "--every-tensor"],
+        "verify": ["verify", model, "--samples", "8", "--runtime", "xnnpack", "--runtime", f"recorded:{dump}"],
         "work": ["work", model, "--data", data, "--op", "0", "--element", "0,1"],
+        "extract": ["extract", model, "--ops", "0", "--data", data, "--out", str(folder / "part.tflite")],
+        "reduce": ["reduce", *pair, "--check", "max_abs_error>0", "--out", str(folder / "small"), "--anonymous"],
+        "worst": ["worst", *pair, "--for", "0.2s", "--out", str(folder / "worst.npz")],
         "vectors": ["vectors", model, "--data", data, "--out", str(folder / "golden")],
+        "overlay": ["overlay", *pair, "--out", str(folder / "overlay")],
+        "identify": ["identify", model, "--samples", "8", "--runtime", "reference"],
     }
     found = {name: json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout) for name, words in asked.items()}
     trials = [
@@ -148,12 +161,20 @@ COMMANDS = [
     "runtimes",
     "inspect",
     "lint",
+    "record",
     "verify",
     "work",
+    "extract",
+    "reduce",
+    "worst",
     "vectors",
     "sweep",
     "report",
 ]
+BESIDE = ["overlay", "advise", "extract", "identify", "record", "reduce", "worst"]
+"""Commands whose documents the page does not list key by key."""
+FREE = {"options", "vectors", "metric", "anonymous", "measured", "chosen", "explanation", "bound", "example", "made_by"}
+"""Objects whose keys a schema leaves open, and what may be such an object or nothing."""
 
 
 @pytest.mark.golden
@@ -172,6 +193,44 @@ def test_every_key_of_the_page_is_there(documents: dict[str, Any], command: str)
     if command == "lint":  # nothing is found in this model; tests/report/test_lint.py sees to the findings
         sure = {key for key in sure if not key.startswith("findings")}
     assert {key for key in sure if not any(matches(path, key) for path in there)} == set()
+
+
+def schema_of(command: str) -> Any:
+    name = command.split(maxsplit=1)[0]
+    return json.loads((files("quantdiff.report.json") / f"schemas/{name}.json").read_text(encoding="utf-8"))
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every value that is no list and no object, by its keys."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(inner, (*at, key))
+    else:
+        yield at
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("command", [*COMMANDS, *BESIDE])
+def test_every_document_fits_its_schema(documents: dict[str, Any], command: str) -> None:
+    schema = jsonschema.Draft202012Validator(schema_of(command))
+    schema.check_schema(schema.schema)
+    schema.validate(documents[command])
+    with pytest.raises(jsonschema.ValidationError, match="'unheard_of' was unexpected"):
+        schema.validate({**documents[command], "unheard_of": 1})
+    for at in {tuple("" if isinstance(k, int) else k for k in p): p for p in places(documents[command])}.values():
+        wrong = deepcopy(documents[command])
+        *way, last = at
+        reduce(getitem, way, wrong)[last] = {"an": "object"}
+        free = FREE & {*at} or at[-1] == "begun_with"
+        assert free or not schema.is_valid(wrong), at
+
+
+def test_the_schemas_are_current() -> None:
+    code = "import json, sys; sys.path.insert(0, 'scripts'); import write_schemas as s"
+    code += "; print(json.dumps({command: s.schema(command) for command in s.DOCUMENTS}))"
+    root = REFERENCE.parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert json.loads(done.stdout) == {command: schema_of(command) for command in main.commands}
 
 
 def on_the_page() -> list[str]:

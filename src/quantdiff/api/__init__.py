@@ -9,6 +9,7 @@ __all__: list[str]
 if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.advice import Wanted as Wanted
     from quantdiff.api.advice import advise as advise
+    from quantdiff.api.arithmetic import identify as identify
     from quantdiff.api.arithmetic import record as record
     from quantdiff.api.arithmetic import verify as verify
     from quantdiff.api.arithmetic import work as work

@@ -124,7 +124,7 @@ def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -
     own, metric = trace_tflite(model, batch, process), metric_of(settings.metric)
     with scratch() as folder, _trials(process) as trials:
         yield Bench(
-            found, model.path.read_bytes(), batch, first, own, process, trials, settings.tolerance, metric, folder,
+            found, model.whole(), batch, first, own, process, trials, settings.tolerance, metric, folder,
             pair.reference.file is not None, ends,
         )  # fmt: skip
 
@@ -132,7 +132,7 @@ def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -
 def _trials(process: Runner) -> AbstractContextManager[Runner]:
     """Where files are tried, many of them in one child."""
     if isinstance(process, RuntimeProcess):
-        return RuntimeProcess(process.runtime, timeout=process.timeout, stays=True)
+        return RuntimeProcess(process.runtime, timeout=process.timeout, reused=True)
     return nullcontext(process)
 
 

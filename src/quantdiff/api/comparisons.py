@@ -82,7 +82,7 @@ def diff_opened(
         reports = tuple(replace(report, reference=first.engine) for report in reports)
     seen = [each for trace in candidates if layers for each in evidence_of(first, trace, batch)]
     return replace(
-        hold_together((first,), candidates, batch.labels, settings.tolerance, metric),
+        hold_together((first,), candidates, batch.labels, settings.tolerance, metric, channels=settings.channels),
         failures=tuple(dict.fromkeys(unfit + failures)),
         layers=reports,
         evidence=tuple(seen),

@@ -39,6 +39,7 @@ class Settings:
         allow_lambda: whether Lambda layers may run; they hold code.
         custom_objects: a Python file with the classes that a Keras model needs; it runs.
         layouts: ``("reference", "NCHW")`` and the like, for images whose sizes and values do not tell.
+        channels: whether each channel of an output has figures of its own.
         metric: ``FILE.py:function``, which runs, or a function of outputs by name (real units, samples along axis 0)
             and labels (int64, None where the data have none): gives a number, a dict of numbers, or (sum, count).
     """
@@ -49,6 +50,7 @@ class Settings:
     allow_lambda: bool = False
     custom_objects: Path | None = None
     layouts: tuple[tuple[str, str], ...] = ()
+    channels: bool = False
     metric: Any = None
 
     def __post_init__(self) -> None:

@@ -177,4 +177,4 @@ def _between(
 def _same_file(left: Model | None, right: Model) -> bool:
     if left is None or left.path is None or right.path is None:
         return left is right
-    return left.path == right.path or left.path.read_bytes() == right.path.read_bytes()
+    return left.path == right.path or left.whole() == right.whole()

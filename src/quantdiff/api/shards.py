@@ -91,7 +91,7 @@ def examine(reference: Path, candidate: Path, shards: Iterable[Path], settings: 
             candidates = tuple(trace for _, trace in ran)
             if first.engine in {trace.engine for trace in candidates}:
                 first = replace(first, engine=f"reference:{first.engine}")
-            part = part_of((first,), candidates, batch.labels, settings.tolerance, metric)
+            part = part_of((first,), candidates, batch.labels, settings.tolerance, metric, channels=settings.channels)
             yield Examined(part, unfit + failures, tuple(versions().items()))
 
 

@@ -25,7 +25,7 @@ from quantdiff.cli.endings import status_of
 file_type = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 
-@command
+@command("quantdiff advise float.tflite int8.tflite --data data.npz --until 'top1_agreement>=0.999'")
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @data_option()
@@ -40,7 +40,9 @@ file_type = click.Path(path_type=Path, dir_okay=False, writable=True)
 @tolerance_option
 @timeout_option
 def advise(as_json: bool, reference: Path, candidate: Path, until: tuple[str, ...], **options: Any) -> int:
-    """Rank what to keep finer by what it buys; find the smallest set that is enough: 0 it is, 1 it cannot be.
+    """Rank what to keep finer by what it buys; find the set that is enough.
+
+    The status is 0 where it is enough, 1 where it cannot be.
 
     REFERENCE is the model that was trained, or a float .tflite; CANDIDATE the .tflite made from it.
     """

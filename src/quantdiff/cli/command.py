@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import click
 
 from quantdiff.cli.endings import status_of, tidy_endings
 from quantdiff.errors import QuantdiffError, reason_of
-from quantdiff.files import destination
+from quantdiff.files import destination, is_tflite
 from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen, may_be_one, note_of
 
 FOR_CI = ("junit", "github")
@@ -40,28 +41,79 @@ class ReaderGone(Exception):
 Handler = Callable[..., int]
 
 
-def command(function: Handler) -> click.Command:
-    """A command with ``--json`` and ``--debug``; errors become one line and exit status 2."""
+MODELS = {"reference", "candidate", "model", "models"}
+GROUPS = {
+    "Data": ("--data", "--images"),
+    "Models": ("--signature", "--custom-objects", "--allow-lambda", "--layout"),
+    "Runtimes": ("--runtime", "--tolerance", "--timeout"),
+    "Output": ("--out", "--html", "--format", "--json", "--debug", "--version", "--help"),
+}
+"""Options that many commands have, by what they are about; those of a command alone come first."""
+
+
+class Command(click.Command):
+    """A command whose help lists its options in groups."""
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options of this command alone, then those that others have, too."""
+        titles = {option: title for title, options in GROUPS.items() for option in options}
+        groups: dict[str, list[tuple[str, str]]] = {"Options": [], **{title: [] for title in GROUPS}}
+        for each in self.get_params(context):
+            if isinstance(each, click.Option) and (record := each.get_help_record(context)) is not None:
+                groups[titles.get(max(each.opts, key=len), "Options")].append(record)
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def command(example: str) -> Callable[[Handler], click.Command]:
+    """A command with ``--json`` and ``--debug``; errors become one line and status 2; ``example`` ends its help."""
+
+    def decorate(function: Handler) -> click.Command:
+        @functools.wraps(function)
+        def guarded(debug: bool, **options: Any) -> None:
+            try:
+                with tidy_endings(), _begun(options):
+                    status = function(**options)
+            except KeyboardInterrupt as end:
+                complain("interrupted; nothing half-written remains")
+                status = status_of(end)
+            except Exception as error:
+                if debug and not isinstance(error, click.UsageError):
+                    raise
+                status = _trouble(error, function.__name__, options.get("form"))
+            sys.exit(status)
+
+        takes_models = MODELS & {*signature(function).parameters}
+        decorated = _of_signature(guarded) if takes_models else guarded
+        decorated = click.option("--debug", is_flag=True, help="Show tracebacks.")(decorated)
+        decorated = click.option(
+            "--json", "as_json", is_flag=True, is_eager=True, help="One JSON document on standard output."
+        )(decorated)
+        in_the_list = (function.__doc__ or "").strip().splitlines()[0]
+        return main.command(cls=Command, short_help=in_the_list, epilog=f"\b\nExample:\n  {example}")(decorated)
+
+    return decorate
+
+
+def _of_signature(function: Callable[..., None]) -> Callable[..., None]:
+    """``--signature``: each ``.tflite`` that the command names becomes that part of it."""
+
+    def named(value: Any, part: str) -> Any:
+        if isinstance(value, tuple):
+            return tuple(named(each, part) for each in value)
+        return Path(f"{value}#{part}") if isinstance(value, Path) and is_tflite(value) else value
 
     @functools.wraps(function)
-    def guarded(debug: bool, **options: Any) -> None:
-        try:
-            with tidy_endings(), _begun(options):
-                status = function(**options)
-        except KeyboardInterrupt as end:
-            complain("interrupted; nothing half-written remains")
-            status = status_of(end)
-        except Exception as error:
-            if debug and not isinstance(error, click.UsageError):
-                raise
-            status = _trouble(error, function.__name__, options.get("form"))
-        sys.exit(status)
+    def with_signature(signature: str | None, **options: Any) -> None:
+        if signature is not None:
+            options |= {name: named(value, signature) for name, value in options.items() if name in MODELS}
+        function(**options)
 
-    decorated = click.option("--debug", is_flag=True, help="Show tracebacks.")(guarded)
-    decorated = click.option(
-        "--json", "as_json", is_flag=True, is_eager=True, help="One JSON document on standard output."
-    )(decorated)
-    return main.command()(decorated)
+    return click.option("--signature", metavar="NAME", help="Which entry of the .tflite runs, as inspect lists them.")(
+        with_signature
+    )
 
 
 def _trouble(error: Exception, command: str, form: str | None) -> int:
@@ -239,6 +291,9 @@ layout_option = click.option(
 )  # fmt: skip
 
 
+unmatched_option = click.option(
+    "--unmatched", is_flag=True, help="List what has no partner in the other model, and why; else one line sums it up."
+)
 metric_option = click.option(
     "--metric", metavar="FILE.py:function",
     help="Your own: function(outputs by name, labels) gives a number or a dict of them; this file runs.",
@@ -312,11 +367,11 @@ def settings_of(options: dict[str, Any]) -> Any:
     from quantdiff import api
 
     runtimes = chosen(options.pop("runtimes") or ("xnnpack",))
-    names = "tolerance", "timeout", "allow_lambda", "custom_objects", "layouts", "metric"
+    names = "tolerance", "timeout", "allow_lambda", "custom_objects", "layouts", "channels", "metric"
     return api.Settings(runtimes, **{name: options.pop(name) for name in names if name in options})
 
 
-def show_outcome(outcome: Any, form: str) -> None:
+def show_outcome(outcome: Any, form: str, *, unmatched: bool = False) -> None:
     """Print what ``run`` and ``diff`` found as text or JSON, and the runtimes that failed."""
     if form == "json":
         from quantdiff.report.json.outcome import outcome_document
@@ -327,6 +382,6 @@ def show_outcome(outcome: Any, form: str) -> None:
         from quantdiff.report.text.outcome import print_outcome
         from quantdiff.report.text.terminal import Terminal
 
-        print_outcome(outcome, Terminal())
+        print_outcome(outcome, Terminal(), unmatched=unmatched)
     for failure in outcome.failures:
         complain(failure.error)

@@ -25,7 +25,7 @@ from quantdiff.cli.command import (
 )
 
 
-@command
+@command("quantdiff explain qat.h5 model.tflite --data data.npz --runtime tflm")
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @data_option()

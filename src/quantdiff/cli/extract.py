@@ -21,7 +21,7 @@ def numbers(_: click.Context, option: click.Parameter, text: str) -> tuple[int, 
     return tuple(dict.fromkeys(found))
 
 
-@command
+@command("quantdiff extract model.tflite --ops 3-7 --data data.npz --out part.tflite --inputs part.npz")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--ops", required=True, callback=numbers, metavar="3-7", help="Numbers of operators, as inspect lists them."
@@ -35,7 +35,10 @@ def numbers(_: click.Context, option: click.Parameter, text: str) -> tuple[int, 
 @click.option("--runtime", type=RuntimeName(), default="xnnpack", show_default=True)
 @timeout_option
 def extract(as_json: bool, model: Path, ops: tuple[int, ...], out: Path, inputs: Path | None, **options: Any) -> int:
-    """Cut operators out of a model: a .tflite of its own, and what it is given in the whole. 1 where it gives else."""
+    """Cut operators out of a model into a .tflite of its own.
+
+    With --inputs also what it is given in the whole. The status is 1 where it gives else than there.
+    """
     from quantdiff.report.folder import save_batch, written
     from quantdiff.report.json.extract import extract_document
     from quantdiff.report.plain import json_text

@@ -18,7 +18,7 @@ from quantdiff.cli.command import (
 )
 
 
-@command
+@command("quantdiff identify model.tflite --runtime tflm --out device.toml")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--runtime", type=RuntimeName(), default="xnnpack", show_default=True, help="The device.")
 @data_option(required=False)
@@ -30,11 +30,12 @@ from quantdiff.cli.command import (
               help="Write the rules as a profile, for --runtime profile:PROFILE.toml.")  # fmt: skip
 @timeout_option
 def identify(as_json: bool, model: Path, probe: Path | None, out: Path | None, **options: Any) -> int:
-    """Name the rule by which a device rounds, kind of operator by kind, from its own inputs and outputs.
+    """Name the rule by which a device rounds, for each kind of operator.
 
-    Every rule that fits all elements is named; the others come with the elements that contradict them.
+    It goes by the device's own inputs and outputs. Every rule that fits all elements is named; the others come with
+    the elements that contradict them.
     """
-    from quantdiff.identify.load import load_and_identify, load_and_probe
+    from quantdiff.identifying.load import load_and_identify, load_and_probe
     from quantdiff.report.profile import save_probe, save_profile
 
     data = given_data(options, model)
@@ -53,5 +54,5 @@ def identify(as_json: bool, model: Path, probe: Path | None, out: Path | None, *
         from quantdiff.report.text.identification import print_identification
         from quantdiff.report.text.terminal import Terminal
 
-        print_identification(found, made, Terminal(in_a_file=120), out, probe)
+        print_identification(found, Terminal(), made, out, probe)
     return 0

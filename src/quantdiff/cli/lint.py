@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quantdiff.cli.command import FOR_CI, command, formats, reference_options, show_for_ci
+from quantdiff.files import is_tflite
 
 if TYPE_CHECKING:
     from quantdiff.linting.lint import LintReport
@@ -17,14 +18,14 @@ def with_reference(
     _: click.Context, __: click.Parameter, paths: tuple[Path, ...]
 ) -> tuple[Path | None, tuple[Path, ...]]:
     """``[REFERENCE] MODEL.tflite`` or several models: a reference or None, and the models."""
-    if all(path.suffix == ".tflite" for path in paths) or len(paths) == 1:
+    if all(is_tflite(path) for path in paths) or len(paths) == 1:
         return None, paths
-    if len(paths) > 2 or paths[0].suffix == ".tflite":  # noqa: PLR2004 (reference and model)
+    if len(paths) > 2 or is_tflite(paths[0]):  # noqa: PLR2004 (reference and model)
         raise click.BadParameter("give .tflite files, or the Keras model that was trained and one .tflite file")
     return paths[0], paths[1:]
 
 
-@command
+@command("quantdiff lint qat.h5 model.tflite --format github")
 @click.argument(
     "models", nargs=-1, required=True, metavar="[REFERENCE] MODEL.tflite…", callback=with_reference,
     type=click.Path(path_type=Path),
@@ -32,7 +33,10 @@ def with_reference(
 @reference_options
 @formats
 def lint(form: str, models: tuple[Path | None, tuple[Path, ...]], **options: Any) -> int:
-    """Look for known trouble in .tflite files, without data: 0 none, 1 warnings or errors, 2 trouble."""
+    """Look for known trouble in .tflite files, without data.
+
+    The status is 0 where there is none, 1 for warnings or errors, 2 where there was trouble.
+    """
     from quantdiff.linting.lint import lint_model
     from quantdiff.load.tflite import load_tflite
     from quantdiff.references.formats import Options
@@ -58,6 +62,7 @@ def _show(reports: list[LintReport], form: str) -> None:
         click.echo(json_text(lint_document(reports)))
     else:
         from quantdiff.report.text.lint import print_lint
+        from quantdiff.report.text.terminal import Terminal
 
         for report in reports:
-            print_lint(report)
+            print_lint(report, Terminal())

@@ -22,7 +22,7 @@ from quantdiff.cli.command import (
 )
 
 
-@command
+@command("quantdiff overlay qat.h5 model.tflite --data data.npz --out overlays")
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @data_option()
@@ -33,9 +33,10 @@ from quantdiff.cli.command import (
 @tolerance_option
 @timeout_option
 def overlay(as_json: bool, reference: Path, candidate: Path, out: Path, **options: Any) -> int:
-    """Write each layer's error as node data, which Model Explorer paints on the graph of CANDIDATE.
+    """Write each layer's error as node data for Model Explorer.
 
-    A file per metric, and per rung of explain where REFERENCE is a Keras model.
+    It paints them on the graph of CANDIDATE. A file per metric, and per rung of explain where REFERENCE is a
+    Keras model.
     """
     from quantdiff import api
     from quantdiff.report.overlay import overlays_document, overlays_text

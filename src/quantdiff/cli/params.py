@@ -17,27 +17,33 @@ from quantdiff.cli.command import (
     runtime_option,
     settings_of,
     timeout_option,
+    unmatched_option,
 )
 
 
-@command
+@command("quantdiff params qat.h5 model.tflite --data data.npz")
 @click.argument("models", nargs=-1, metavar="[REFERENCE] MODEL.tflite", type=click.Path(path_type=Path))
 @data_option(required=False)
 @click.option("--model", help="Train and calibrate this one instead: dense4, dense2, CNN, …")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="With --model.")
 @click.option("--no-bias", is_flag=True, help="With --model: dense layers without biases.")
 @click.option("--channels", is_flag=True, help="One line per channel in the table; --json always has them all.")
+@unmatched_option
 @reference_options
 @layout_option
 @runtime_option
 @timeout_option
-def params(as_json: bool, models: tuple[Path, ...], model: str | None, channels: bool, **options: Any) -> int:
-    """Compare the quantization parameters of a QAT model with those of the .tflite made from it."""
+def params(as_json: bool, models: tuple[Path, ...], model: str | None, **options: Any) -> int:
+    """Compare the quantization parameters of both models.
+
+    Those of a QAT model with those of the .tflite made from it, or those of the file alone.
+    """
     if len(models) != 0 if model else len(models) not in (1, 2):
         return complain("give MODEL.tflite, REFERENCE MODEL.tflite, or --model dense4 without files")
     from quantdiff import api
     from quantdiff.report.text.progress import progress_bar
 
+    shown = {name: options.pop(name) for name in ("channels", "unmatched")}
     seed, bias, settings = options.pop("seed"), not options.pop("no_bias"), settings_of(options)
     if model:
         from quantdiff.experiment.datasets import default_name
@@ -49,11 +55,11 @@ def params(as_json: bool, models: tuple[Path, ...], model: str | None, channels:
     else:
         data = given_data(options, models[-1])
         answer = api.params(models[0] if len(models) > 1 else None, models[-1], data, settings)
-    _show(answer, as_json, channels)
+    _show(answer, as_json, **shown)
     return 0
 
 
-def _show(answer: Any, as_json: bool, channels: bool) -> None:
+def _show(answer: Any, as_json: bool, **how: bool) -> None:
     from quantdiff.report.text.params import parameters_document, print_parameters
 
     if as_json:
@@ -61,4 +67,6 @@ def _show(answer: Any, as_json: bool, channels: bool) -> None:
 
         click.echo(json_text(parameters_document(answer)))
     else:
-        print_parameters(answer, channels=channels)
+        from quantdiff.report.text.terminal import Terminal
+
+        print_parameters(answer, Terminal(), **how)

@@ -11,7 +11,7 @@ import click
 from quantdiff.cli.command import RuntimeName, command, data_option, given_data, output_file, timeout_option
 
 
-@command
+@command("quantdiff record model.tflite --data data.npz --runtime tflm --out device.npz")
 @click.argument("model", type=click.Path(path_type=Path))
 @data_option()
 @click.option("--runtime", type=RuntimeName(), default="xnnpack", show_default=True)
@@ -25,7 +25,10 @@ from quantdiff.cli.command import RuntimeName, command, data_option, given_data,
 @click.option("--every-tensor", is_flag=True, help="Inner tensors too, not inputs and outputs alone.")
 @timeout_option
 def record(as_json: bool, model: Path, out: Path, runtime: str, timeout: float, **options: Any) -> int:
-    """Record what a runtime gives; --runtime recorded:OUT takes it again, on any machine."""
+    """Record what a runtime gives, for another machine.
+
+    There --runtime recorded:OUT takes it again.
+    """
     from quantdiff import api
 
     data = given_data(options, model)

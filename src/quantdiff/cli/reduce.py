@@ -21,7 +21,7 @@ from quantdiff.cli.command import (
 from quantdiff.cli.endings import status_of
 
 
-@command
+@command("quantdiff reduce float.tflite int8.tflite --data data.npz --check 'max_steps>1' --out small")
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", required=False, type=click.Path(path_type=Path))
 @data_option()
@@ -39,8 +39,8 @@ from quantdiff.cli.endings import status_of
 def reduce(as_json: bool, reference: Path, candidate: Path | None, check: str, out: Path, **options: Any) -> int:
     """Find the smallest .tflite and the fewest samples that still show a fault.
 
-    REFERENCE and CANDIDATE are a float .tflite and the one made from it. One model alone is held against itself on two
-    runtimes, crashes, or differs from the simulator.
+    CANDIDATE is the .tflite made from REFERENCE, which becomes a float .tflite. One .tflite alone is held against
+    itself on two runtimes, crashes, or differs from the simulator.
     """
     from quantdiff import api
     from quantdiff.report.json.reduction import reduction_document

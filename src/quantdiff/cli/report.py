@@ -9,11 +9,14 @@ import click
 from quantdiff.cli.command import command, complain, html_option, typed
 
 
-@command
+@command("quantdiff report study.db --html study.html")
 @click.argument("source", metavar="STUDY.db|RUN_DIR", type=click.Path(path_type=Path))
 @html_option
 def report(as_json: bool, source: Path, html: Path | None) -> int:
-    """Sum a sweep up: error rates, paired differences, ranges. Of the folder of a run, write the page (--html)."""
+    """Sum a sweep up, or write the page of a run.
+
+    Of a sweep: error rates, paired differences, ranges. Of the folder of a run: the page (--html).
+    """
     from quantdiff import api
 
     if source.is_dir():
@@ -30,8 +33,9 @@ def report(as_json: bool, source: Path, html: Path | None) -> int:
         click.echo(json_text(summary_document(summary)))
     else:
         from quantdiff.report.text.study import print_summary
+        from quantdiff.report.text.terminal import Terminal
 
-        print_summary(summary)
+        print_summary(summary, Terminal())
     return 0
 
 

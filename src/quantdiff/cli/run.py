@@ -21,7 +21,7 @@ from quantdiff.cli.command import (
 )
 
 
-@command
+@command("quantdiff run --model CNN --quantize --runtime all --html run.html")
 @click.option("--model", default="dense4", show_default=True, help="CNN, dense1, dense2, dense3, …")
 @click.option(
     "--quantize", is_flag=True, help="int8 input and output too; else the converter's defaults, float at both ends."
@@ -36,7 +36,7 @@ from quantdiff.cli.command import (
 @tolerance_option
 @timeout_option
 def run(as_json: bool, no_bias: bool, data: str | None, out: Path | None, html: Path | None, **options: Any) -> int:
-    """Train a digit classifier, quantize it, convert it to TFLite, and print what differs."""
+    """Train a digit classifier, convert it, and print what differs."""
     from quantdiff.experiment.datasets import default_name
     from quantdiff.experiment.trial import Trial
 

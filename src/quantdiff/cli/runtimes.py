@@ -9,14 +9,14 @@ import click
 from quantdiff.cli.command import command
 
 
-@command
+@command("quantdiff runtimes")
 @click.option("--fetch", type=click.Choice(["arm64"]), help="Bring that architecture here, to be emulated.")
 @click.option("--into", type=click.Path(path_type=Path), help="The folder for it; default in your cache.")
 def runtimes(fetch: str | None, into: Path | None, as_json: bool) -> int:
-    """Show what can run models here: its version, how it is reached and confined, how to install what is missing.
+    """Show what can run models here, and how to install what is missing.
 
-    --fetch makes a folder of 230 MB with Python and LiteRT for ARM64, from the package servers of this machine's apt
-    and pip. No root rights are needed.
+    Of each its version, how it is reached, and how it is confined. --fetch makes a folder of 230 MB with Python and
+    LiteRT for ARM64, from the package servers of this machine's apt and pip. No root rights are needed.
     """
     from quantdiff.references.survey import survey
 
@@ -34,9 +34,8 @@ def runtimes(fetch: str | None, into: Path | None, as_json: bool) -> int:
 
         click.echo(json_text(runtimes_document(engines)))
     else:
-        from rich.console import Console
-
         from quantdiff.report.text.runtimes import print_engines
+        from quantdiff.report.text.terminal import Terminal
 
-        print_engines(engines, Console())
+        print_engines(engines, Terminal())
     return 0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STORE = "study.db"
 
 
-@command
+@command("quantdiff sweep --models CNN,dense2 --seeds 0-19 --jobs 2 --store study.db > runs.csv")
 @click.argument("study", required=False, metavar="[STUDY.toml]", type=click.Path(path_type=Path))
 @click.option("--models", help="CNN, dense1, dense2, …, with commas between them.")
 @click.option(
@@ -47,7 +47,10 @@ STORE = "study.db"
 @click.option("--retry-failed", is_flag=True, help="Try trials again that are stored as failed.")
 @html_option
 def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_failed: bool, **options: Any) -> int:
-    """Train models with several seeds, evaluate them under several conditions: CSV, a row per run."""
+    """Train models with several seeds, evaluate them in several ways.
+
+    What comes out is CSV, a row per run; all results are kept in the store.
+    """
     from quantdiff import api
     from quantdiff.experiment.study import make_study, read_study
     from quantdiff.report.text.progress import progress_bar

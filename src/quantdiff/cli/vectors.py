@@ -18,7 +18,7 @@ from quantdiff.cli.command import (
 )
 
 
-@command
+@command("quantdiff vectors model.tflite --data data.npz --out golden --format c")
 @click.argument("model", type=click.Path(path_type=Path))
 @data_option()
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the vectors.")
@@ -27,7 +27,10 @@ from quantdiff.cli.command import (
 @click.option("--samples", type=whole(1), default=4, show_default=True, help="The first of the data.")
 @timeout_option
 def vectors(as_json: bool, model: Path, out: Path, form: str, **options: Any) -> int:
-    """Golden vectors per operator, for whoever implements the kernels: inputs, weights, accumulators, outputs."""
+    """Write golden vectors per operator, for whoever implements kernels.
+
+    Each holds inputs, weights, accumulators and outputs.
+    """
     from quantdiff.paper.vectors import load_and_record
     from quantdiff.report.plain import json_text
     from quantdiff.report.vectors.write import summary, write_vectors

@@ -22,7 +22,7 @@ from quantdiff.cli.command import (
 )
 
 
-@command
+@command("quantdiff verify model.tflite --runtime all")
 @click.argument("model", type=click.Path(path_type=Path))
 @data_option(required=False)
 @click.option("--samples", type=whole(1), help="Default 64, fewer for a large model.")
@@ -31,9 +31,10 @@ from quantdiff.cli.command import (
 @timeout_option
 @formats
 def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **options: Any) -> int:
-    """Hold the simulator against real runtimes, operator by operator: 0 all exact or within proven intervals.
+    """Hold the simulator against real runtimes, operator by operator.
 
-    1 where something differs or is missing, 2 where a runtime crashes or cannot run the model.
+    The status is 0 where all is exact or within proven intervals, 1 where something differs or is missing, 2 where a
+    runtime crashes or cannot run the model.
     """
     from quantdiff.compare.verification import load_and_verify
     from quantdiff.report.text.verification import print_verification, verification_document

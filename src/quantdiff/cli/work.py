@@ -27,7 +27,7 @@ def indices(_: click.Context, option: click.Parameter, text: str) -> tuple[int, 
         ) from error
 
 
-@command
+@command("quantdiff work model.tflite --data data.npz --op 3 --element 0,4,4,7")
 @click.argument("model", type=click.Path(path_type=Path))
 @data_option()
 @click.option("--op", required=True, type=int, help="Index of the operator, as inspect lists it.")
@@ -37,7 +37,10 @@ def indices(_: click.Context, option: click.Parameter, text: str) -> tuple[int, 
 @click.option("--runtime", type=RuntimeName(), default="xnnpack", show_default=True)
 @timeout_option
 def work(as_json: bool, model: Path, op: int, element: tuple[int, ...], **options: Any) -> int:
-    """Write out the arithmetic of one output element: products, sum, every rounding, what each runtime gives."""
+    """Write out the arithmetic of one output element.
+
+    Its products, their sum, every rounding, and what each runtime gives.
+    """
     from quantdiff.paper.work import Question, load_and_work
     from quantdiff.run.runtimes import rules_of
 

@@ -23,7 +23,7 @@ from quantdiff.cli.command import (
 from quantdiff.cli.endings import status_of
 
 
-@command
+@command("quantdiff worst float.tflite int8.tflite --data data.npz --out worst.npz")
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @data_option(required=False)
@@ -37,10 +37,10 @@ from quantdiff.cli.endings import status_of
 @click.option("--runtime", type=RuntimeName(), default="xnnpack", show_default=True)
 @timeout_option
 def worst(as_json: bool, reference: Path, candidate: Path, out: Path, **options: Any) -> int:
-    """Search for the input on which two models differ most, and for one that they decide otherwise.
+    """Search for the input on which two models differ most.
 
-    The search begins with the samples of --data and stays between their least and their most; without data it begins
-    with random ones.
+    And for one that they decide otherwise. The search begins with the samples of --data and stays between their least
+    and their most; without data it begins with random ones.
     """
     from quantdiff import api
     from quantdiff.report.folder import save_batch, written

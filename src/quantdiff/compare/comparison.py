@@ -10,6 +10,7 @@ from operator import add
 
 from quantdiff.align.outputs import pair_outputs
 from quantdiff.compare import metrics
+from quantdiff.compare.losses import Losses, channels_of, losses_of
 from quantdiff.compare.own_metric import OwnFigure, Score
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array, Grid, quantize
@@ -60,11 +61,13 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The figures of one output, and its name on both sides."""
+    """The figures of one output, and its name on both sides; ``channels`` along the axis of ``losses``, where asked."""
 
     reference: str
     candidate: str
     figures: Figures
+    losses: Losses | None = None
+    channels: tuple[Figures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +97,20 @@ def compare(reference: Trace, candidate: Trace, tolerance: float = TOLERANCE, gr
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """One output for some of the samples: its name on both sides, the step of its grid, the stats."""
+    """One output for some of the samples: its name on both sides, the step of its grid, the stats, also by channel."""
 
     reference: str
     candidate: str
     step: float | None
     stats: Stats
+    losses: Losses
+    channels: tuple[Stats, ...] = ()
+
+    def __add__(self, other: Counted) -> Counted:
+        channels = map(add, self.channels, other.channels)
+        return replace(
+            self, stats=self.stats + other.stats, losses=self.losses + other.losses, channels=tuple(channels)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +143,7 @@ class Counts:
         outputs = zip(self.outputs, other.outputs, strict=True)
         return replace(
             self,
-            outputs=tuple(replace(a, stats=a.stats + b.stats) for a, b in outputs),
+            outputs=tuple(a + b for a, b in outputs),
             notes=tuple(dict.fromkeys(self.notes + other.notes)),
             own={
                 name: (ours.plus(other.own[name][0], name), theirs.plus(other.own[name][1], name))
@@ -141,8 +152,15 @@ class Counts:
         )
 
 
-def count(reference: Trace, candidate: Trace, tolerance: float = TOLERANCE, grids: Trace | None = None) -> Counts:
-    """What ``compare`` makes its figures of.
+def count(
+    reference: Trace,
+    candidate: Trace,
+    tolerance: float = TOLERANCE,
+    grids: Trace | None = None,
+    *,
+    channels: bool = False,
+) -> Counts:
+    """What ``compare`` makes its figures of; ``channels`` of each output too, if asked.
 
     Raises:
         NotComparable: the outputs do not fit each other, or hold NaN or infinity.
@@ -151,15 +169,32 @@ def count(reference: Trace, candidate: Trace, tolerance: float = TOLERANCE, grid
     lent = [b.grid for _, b in pair_outputs(reference, grids)[0]] if grids else [None] * len(pairs)
     arrays = [_arrays(a, b, grid) for (a, b), grid in zip(pairs, lent, strict=True)]
     outputs = tuple(
-        Counted(a.name, b.name, each.step, stats_of(each.reference, each.candidate, tolerance, each.steps))
-        for (a, b), each in zip(pairs, arrays, strict=True)
+        _counted(a.name, b.name, each, tolerance, channels=channels) for (a, b), each in zip(pairs, arrays, strict=True)
     )
     return Counts(reference.engine, candidate.engine, tolerance, outputs, notes)
 
 
+def _counted(reference: str, candidate: str, arrays: _Arrays, tolerance: float, *, channels: bool) -> Counted:
+    stats = stats_of(arrays.reference, arrays.candidate, tolerance, arrays.steps)
+    losses = losses_of(arrays.reference, arrays.candidate, arrays.grid)
+    sides = arrays.reference, arrays.candidate, *(arrays.steps or ())
+    parts = zip(*(channels_of(side, losses.axis) for side in sides), strict=True) if channels else ()
+    each = (stats_of(a, b, tolerance, (steps[0], steps[1]) if steps else None) for a, b, *steps in parts)
+    return Counted(reference, candidate, arrays.step, stats, losses, tuple(each))
+
+
 def settle(counts: Counts) -> Comparison:
     """The figures of what was counted: for each output, and for all together."""
-    outputs = tuple(Output(o.reference, o.candidate, figures_of(o.stats, o.step)) for o in counts.outputs)
+    outputs = tuple(
+        Output(
+            o.reference,
+            o.candidate,
+            figures_of(o.stats, o.step),
+            o.losses,
+            tuple(figures_of(stats, o.step) for stats in o.channels),
+        )
+        for o in counts.outputs
+    )
     whole = reduce(add, (o.stats for o in counts.outputs))
     steps = {o.step for o in counts.outputs}
     figures = figures_of(whole, steps.pop() if len(steps) == 1 else None)
@@ -175,6 +210,7 @@ class _Arrays:
     candidate: Array
     steps: tuple[Array, Array] | None
     step: float | None
+    grid: Grid | None
 
 
 def _arrays(reference: Value, candidate: Value, lent: Grid | None) -> _Arrays:
@@ -187,10 +223,10 @@ def _arrays(reference: Value, candidate: Value, lent: Grid | None) -> _Arrays:
         except NotComparable as error:
             raise NotComparable(f"output {candidate.name}: {error}") from error
         scale = grid.params.scale
-        return _Arrays(*real, steps, scale[0] if len(scale) == 1 else None)
+        return _Arrays(*real, steps, scale[0] if len(scale) == 1 else None, grid)
     if all(value.array.dtype.kind in "iub" for value in (reference, candidate)):
-        return _Arrays(*real, real, None)
-    return _Arrays(*real, None, None)
+        return _Arrays(*real, real, None, None)
+    return _Arrays(*real, None, None, None)
 
 
 def on_grid(value: Value, grid: Grid) -> Array:

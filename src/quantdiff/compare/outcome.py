@@ -77,6 +77,8 @@ def part_of(
     labels: Array | None,
     tolerance: float = TOLERANCE,
     metric: Metric | None = None,
+    *,
+    channels: bool = False,
 ) -> Part:
     """Every reference against every candidate, and, with two references, those against each other first.
 
@@ -86,7 +88,11 @@ def part_of(
     """
     grids = candidates[0] if candidates else None
     first = [count(references[0], other, tolerance, grids) for other in references[1:]]
-    rest = [count(reference, candidate, tolerance) for reference in references for candidate in candidates]
+    rest = [
+        count(reference, candidate, tolerance, channels=channels)
+        for reference in references
+        for candidate in candidates
+    ]
     own = own_scores(metric, references[0], references[1:], labels)
     own += [each for reference in references for each in own_scores(metric, reference, candidates, labels)]
     traces = (*references, *candidates)
@@ -150,13 +156,15 @@ def hold_together(
     labels: Array | None,
     tolerance: float = TOLERANCE,
     metric: Metric | None = None,
+    *,
+    channels: bool = False,
 ) -> Outcome:
     """Compare every reference with every candidate, and, with two references, those with each other first.
 
     Raises:
         NotComparable: outputs that do not fit each other, or hold NaN or infinity.
     """
-    return outcome_of(part_of(references, candidates, labels, tolerance, metric))
+    return outcome_of(part_of(references, candidates, labels, tolerance, metric, channels=channels))
 
 
 def outcome_of(whole: Part) -> Outcome:

@@ -34,13 +34,20 @@ def with_outputs(model: bytes, tensors: Sequence[int]) -> bytes:
     return bytes(patched)
 
 
-def _target(data: bytes, position: int) -> int:
+def make_main(model: bytearray, subgraph: int) -> None:
+    """Let subgraph 0 be the one with the number ``subgraph``, in place; its own place keeps it, too."""
+    vector = _target(model, _field(model, _target(model, 0), SUBGRAPHS))
+    first, place = vector + 4, vector + 4 + 4 * subgraph
+    struct.pack_into("<I", model, first, _target(model, place) - first)
+
+
+def _target(data: bytes | bytearray, position: int) -> int:
     """Where the offset stored at ``position`` leads."""
     (offset,) = struct.unpack_from("<I", data, position)
     return int(position + offset)
 
 
-def _field(data: bytes, table: int, slot: int) -> int:
+def _field(data: bytes | bytearray, table: int, slot: int) -> int:
     """Where the field in ``slot`` of the table is stored."""
     (back,) = struct.unpack_from("<i", data, table)
     size, *_ = struct.unpack_from("<H", data, table - back)

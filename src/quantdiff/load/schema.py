@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+SCHEMAS = "schema.txt", "litertlm.txt"
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -46,7 +48,8 @@ def tables() -> tuple[str, ...]:
 
 @cache
 def _lines() -> dict[tuple[str, str], tuple[str, ...]]:
-    text = files("quantdiff.load").joinpath("schema.txt").read_text(encoding="utf-8")
+    texts = (files("quantdiff.load").joinpath(name).read_text(encoding="utf-8") for name in SCHEMAS)
+    text = "".join(texts)
     words = (line.split(" ") for line in text.splitlines() if not line.startswith("#"))
     return {(kind, name): tuple(rest) for kind, name, *rest in words}
 

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from quantdiff.errors import BadModel
-from quantdiff.files import open_file
+from quantdiff.files import open_file, split_part
 from quantdiff.graph import Graph, Metadata, Model, Operator, Signature
 from quantdiff.load import schema
 from quantdiff.load.buffers import Buffers
+from quantdiff.load.containers import MAGIC, NotThere, Section, model_in, sections
 from quantdiff.load.flatbuffer import Damaged, Reader
 from quantdiff.load.layout import Span
-from quantdiff.load.tensors import read_tensor, with_steps
+from quantdiff.load.rewrite import make_main
+from quantdiff.load.tensors import read_tensor, with_block_scales
 
 IDENTIFIER = b"TFL3"
 OTHER_FILES = {
@@ -39,7 +41,8 @@ def load_tflite(path: str | Path) -> Model:
     """The model in the file at ``path``; its constants stay in the file until they are read.
 
     Args:
-        path: a ``.tflite`` file; it must stay as it is while the model is in use.
+        path: a ``.tflite`` file, a signature of one (``model.tflite#encode``), or a model of a container
+            (``model.litertlm#prefill``); the file must stay as it is while the model is in use.
 
     Returns:
         Every subgraph with its tensors and operators; scales are real units per step, as stored (float32).
@@ -48,14 +51,34 @@ def load_tflite(path: str | Path) -> Model:
         BadModel: there is no such file, it is no TFLite model, or it is damaged.
     """
     path = Path(path)
+    file, part = split_part(path)
     try:
-        return replace(read_model(_map(path), path), attached=_attached(path))
+        data, part = _model_of(_map(file), part)
+        model = read_model(data, path)
+        if part or len(data) != file.stat().st_size:
+            model = _part_of(model, data, part)
+        return replace(model, attached=_attached(file))
     except OSError as error:
         raise BadModel(f"{path}: {error.strerror or error}; check the path") from error
+    except NotThere as error:
+        raise BadModel(f"{file}: {error}") from error
     except Damaged as error:
         raise BadModel(f"{path}: {error}; {HOW_TO_GO_ON}") from error
     except struct.error as error:
         raise BadModel(f"{path}: a table reaches past the end of the file; {HOW_TO_GO_ON}") from error
+
+
+def container_sections(path: Path) -> tuple[Section, ...]:
+    """The sections of a ``.litertlm``; () of any other file, and of a part of one.
+
+    Raises:
+        BadModel: the container is damaged.
+    """
+    try:
+        data = _map(path) if path.is_file() else memoryview(b"")
+        return sections(data) if bytes(data[: len(MAGIC)]) == MAGIC else ()
+    except (Damaged, struct.error, OSError) as error:
+        raise BadModel(f"{path}: {error}; {HOW_TO_GO_ON}") from error
 
 
 def read_model(data: memoryview, path: Path | None = None) -> Model:
@@ -81,6 +104,40 @@ def read_model(data: memoryview, path: Path | None = None) -> Model:
         description=record["description"],
         version=record["version"],
         path=path,
+    )
+
+
+def _model_of(data: memoryview, part: str) -> tuple[memoryview, str]:
+    """The bytes of the model, a part of a container, and what is meant in it."""
+    if bytes(data[: len(MAGIC)]) != MAGIC:
+        return data, part
+    section, _, rest = part.partition("#")
+    return model_in(data, section), rest
+
+
+def _part_of(model: Model, data: memoryview, signature: str) -> Model:
+    """The model with the subgraph of ``signature`` as the main one, and its bytes."""
+    content = bytearray(data)
+    if signature:
+        chosen = next((each for each in model.signatures if each.key == signature), None)
+        if chosen is None:
+            there = ", ".join(each.key for each in model.signatures) or "none"
+            raise NotThere(f"it has no signature {signature!r}; there are {there}")
+        if chosen.subgraph and _is_called(model, 0):
+            raise NotThere(f"signature {signature!r} cannot be taken alone: an operator calls the main subgraph")
+        make_main(content, chosen.subgraph)
+        model = replace(
+            model,
+            subgraphs=(model.subgraphs[chosen.subgraph], *model.subgraphs[1:]),
+            signatures=(replace(chosen, subgraph=0),),
+        )
+    return replace(model, content=bytes(content))
+
+
+def _is_called(model: Model, subgraph: int) -> bool:
+    operators = (op for graph in model.subgraphs for op in graph.operators)
+    return any(
+        value == subgraph for op in operators for name, value in op.options.items() if name.endswith("subgraph_index")
     )
 
 
@@ -112,7 +169,7 @@ def _graph(reader: Reader, buffers: Buffers, codes: tuple[tuple[str, int], ...],
     record = reader.table("SubGraph", position)
     tensors = tuple(read_tensor(reader, buffers, i, at) for i, at in enumerate(record["tensors"]))
     if any(tensor.blocks is not None for tensor in tensors):
-        tensors = tuple(with_steps(tensor, tensors) for tensor in tensors)
+        tensors = tuple(with_block_scales(tensor, tensors) for tensor in tensors)
     operators = tuple(_operator(reader, buffers, codes, i, at) for i, at in enumerate(record["operators"]))
     graph = Graph(record["name"], tensors, operators, record["inputs"], record["outputs"])
     _check_indices(graph)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantdiff.errors import BadModel
-from quantdiff.files import FILE, FOLDER, what_is
+from quantdiff.files import FILE, FOLDER, split_part, what_is
 from quantdiff.lazy import Registry
 from quantdiff.own_code import python_function
 from quantdiff.run.process import Process
@@ -113,7 +113,7 @@ def format_of(source: Any) -> str:
 
 def _check_there(path: Path) -> None:
     try:
-        kind = what_is(path)
+        kind = what_is(split_part(path)[0])
     except FileNotFoundError as error:
         raise BadModel(f"{path}: no such model; give {known_files()}") from error
     except OSError as error:
@@ -150,7 +150,7 @@ def started_early(*sources: Any) -> Iterator[None]:
 
 def _is_file(path: Path) -> bool:
     try:
-        return what_is(path) in (FILE, FOLDER)
+        return what_is(split_part(path)[0]) in (FILE, FOLDER)
     except OSError:
         return False
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quantdiff.errors import BadData, QuantdiffError
+from quantdiff.files import is_tflite
 from quantdiff.load.data import Batch, Slot, find_shards, load_batch
 from quantdiff.load.sources.generated import from_function
 from quantdiff.load.sources.images import from_images, holds_images, preparation
@@ -68,7 +69,7 @@ def holds_parts(path: Path) -> bool:
 
 
 def _model(candidate: Any, name: str) -> Any:
-    if isinstance(candidate, str | Path) and str(candidate).endswith(".tflite"):
+    if isinstance(candidate, str | Path) and is_tflite(Path(candidate)):
         return load_tflite(Path(candidate))
     raise BadData(f"{name}: made-up data take their shapes from a .tflite candidate; give data of your own")
 

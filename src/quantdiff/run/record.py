@@ -47,7 +47,7 @@ def record(model: Model, batch: Batch, runner: Runner, out: Path, *, every_tenso
     assert model.path is not None
     made_by = Manifest(
         model.path.name,
-        sha256(model.path.read_bytes()).hexdigest(),
+        sha256(model.whole()).hexdigest(),
         runner.runtime,
         runner.machine,
         len(next(iter(arrays.values()))),

@@ -15,13 +15,18 @@ from quantdiff.load.data import Batch, Order, Slot, bind
 from quantdiff.load.mapped import release
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.runner import Runner
-from quantdiff.run.shared_memory import Block
+from quantdiff.run.shared_memory import Block, block_of
+from quantdiff.sim.arm64 import BY_ROWS
+from quantdiff.sim.device import Rules
+from quantdiff.sim.node import node_of
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.xnnpack.delegate import kernel_of
 from quantdiff.trace import Trace, Value
 
 T = TypeVar("T")
 BYTES_AT_ONCE = 2**24  # of input, in one message to the child
 # Nobody promises that these take a larger batch than the file's: SVDF's state, resized, corrupts LiteRT 2.3's heap.
-NEVER_BATCHED = ("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "CUSTOM")
+NEVER_BATCHED = ("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_COMPOSITE", "CUSTOM")
 
 
 def trace_tflite(
@@ -40,9 +45,8 @@ class Tracer:
     """A model that is loaded once, on the runtime of ``process``, and asked again and again."""
 
     def __init__(self, model: Model, process: Runner) -> None:
-        assert model.path is not None
         self._model, self._process, self._names = model, process, _signature_names(model)
-        self._loaded = Loaded(process, model.path, batch=may_batch(model.main))
+        self._loaded: Loaded | None = None
 
     def trace(self, batch: Batch, on_progress: Callable[[int], None] = lambda done: None) -> Trace:
         """The outputs for ``batch``.
@@ -52,6 +56,8 @@ class Tracer:
             RuntimeFailed: the runtime refuses the model, crashes or hangs.
         """
         graph, runtime = self._model.main, self._process.runtime
+        if self._loaded is None:
+            self._loaded = loaded_model(self._process, self._model, batch=may_batch(graph, self._process.rules))
         arrays, batched = _stream(self._loaded, self._model, bound_inputs(self._model, batch), on_progress)
         values = tuple(_value(graph, i, self._names, array) for i, array in zip(graph.outputs, arrays, strict=True))
         notes = (*self._process.notes, *ran_alone(runtime, batched, len(batch)))
@@ -122,6 +128,13 @@ def _by_invocation(array: Array, tensor: Tensor, model: str) -> Array:
     return array[: len(array) // rows * rows].reshape(-1, rows, *array.shape[1:])
 
 
+def loaded_model(process: Runner, model: Model, *, batch: bool) -> Loaded:
+    """A model as it was read, in a child."""
+    assert model.path is not None
+    content = None if model.content is None else block_of(model.content)
+    return Loaded(process, model.path, batch=batch, content=content)
+
+
 class Loaded:
     """A file, or ``content`` under its name, in a child: in batches if ``batch`` allows it and none has crashed."""
 
@@ -169,10 +182,18 @@ def _told(on_progress: Callable[[int], None], start: int, done: int) -> None:
     on_progress(start + done)
 
 
-def may_batch(graph: Graph) -> bool:
-    """Whether several samples may be run at once: no state, no control flow, no custom code."""
+def may_batch(graph: Graph, rules: Rules | None = None) -> bool:
+    """Whether several samples may be run at once: no state, no control flow, no custom code.
+
+    Nor where the runtime of these ``rules`` rounds several rows otherwise than one (``sim.arm64.BY_ROWS``).
+    """
     has_state = any(tensor.is_variable for tensor in graph.tensors)
-    return not has_state and not any(op.op.startswith(NEVER_BATCHED) for op in graph.operators)
+    if has_state or any(op.op.startswith(NEVER_BATCHED) for op in graph.operators):
+        return False
+    if not isinstance(rules, Runtime) or not rules.on_arm64:  # a profile is computed sample by sample
+        return True
+    nodes = (node_of(graph, op) for op in graph.operators if op.op in BY_ROWS)
+    return not any(kernel_of(node, rules).family is Runtime.BUILTIN for node in nodes)
 
 
 def _as_input(array: Array, tensor: Tensor, model: str) -> Array:

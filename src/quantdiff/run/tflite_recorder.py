@@ -33,13 +33,12 @@ class TfliteRecorder:
     in_flight = VIEWS - 1
 
     def __init__(self, model: Model, start: Callable[[], Runner]) -> None:
-        assert model.path is not None
         self.model, self._start, self._opened = model, start, (ExitStack(), ExitStack())
         runner = self._opened[0].enter_context(start())
         held, self.flow = runner.holds(model.main), tflite_flow(model, f"tflite:{runner.runtime}")
         if held is not None:
             self.flow = self.flow.only(held)
-        self.places, self._file = self.flow.by_key(), model.path.read_bytes()
+        self.places, self._file = self.flow.by_key(), model.whole()
         inner = [key for key in self.places if key not in model.main.inputs]
         self._inner = InnerTensors(model, with_outputs(self._file, inner), inner, runner)
         self._exchanged: tuple[object, InnerTensors] | None = None

@@ -30,7 +30,7 @@ class File:
     def of(cls, model: Model) -> File:
         """A model that was read from a file."""
         assert model.path is not None
-        return cls(model, unpacked(model.path.read_bytes()))
+        return cls(model, unpacked(model.whole()))
 
 
 @dataclass(frozen=True, slots=True)

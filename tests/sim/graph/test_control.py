@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flatbuffers.flexbuffers import Dumps
 from written_models import Op, Sub, T, write_model
 
 from quantdiff.compare.verification import load_and_verify
@@ -49,6 +50,30 @@ def chosen(path: Path) -> Path:
     ways = [Sub([x, y], [Op(op, ["x"], ["y"])], ["x"], ["y"], op) for op in ("NEG", "SQUARE")]
     path.write_bytes(write_model([main, *ways]))
     return path
+
+
+def composed(path: Path) -> Path:
+    """A layer that stands as one word of its exporter: its decomposition adds twice and multiplies."""
+    size = (1, 16_384)
+    x, s, y = (T(name, size, "float32") for name in ("x", "s", "y"))
+    plain = {"fusedActivationFunction": 0}
+    how = {"name": b"quantdiff.product", "decompositionSubgraphIndex": 1, "compositeAttributes": list(Dumps({}))}
+    word = Op("STABLEHLO_COMPOSITE", ["x", "w"], ["y"], how, "StableHLOCompositeOptions")
+    weights = T("w", size, "float32", data=np.random.default_rng(3).normal(size=size))
+    steps = [Op("ADD", ["x", "x"], ["s"], plain), Op("MUL", ["s", "w"], ["y"], plain)]
+    w = T("w", size, "float32")
+    main, body = Sub([x, weights, y], [word], ["x"], ["y"]), Sub([x, w, s, y], steps, ["x", "w"], ["y"])
+    path.write_bytes(write_model([main, body]))
+    return path
+
+
+@pytest.mark.golden
+def test_a_composite_is_its_decomposition(tmp_path: Path) -> None:
+    """On 425,984 elements of each runtime that has the operator."""
+    runtimes = ["xnnpack", "builtin", "reference"]
+    verdicts = load_and_verify(composed(tmp_path / "composite.tflite"), runtimes, samples=26).verdicts
+    assert {name: (v.status, v.why) for name, v in verdicts.items()} == dict.fromkeys(runtimes, ("exact", ""))
+    assert all(v.count == v.chain_count == 26 * 16_384 for v in verdicts.values())
 
 
 @pytest.mark.golden

@@ -12,6 +12,7 @@ from golden import LITERT, RUNTIMES, Case, Dice, Maker, run_simulator
 from written_models import Op, T
 
 from quantdiff.quant import Array
+from quantdiff.sim.floats import xnnpack
 from quantdiff.sim.ops.rsqrt import roots_of_integers
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.runtime import Runtime
@@ -157,6 +158,13 @@ EVERYWHERE: dict[str, Maker] = {
     "SQUARED_DIFFERENCE int32": squared_numbers("int32"),
 }
 ELU = curve("ELU", "int8", lambda x: math.expm1(min(x, 0)) + max(x, 0))
+XNNPACK: dict[str, Maker] = {
+    "ELU float32": real("ELU"),
+    "GELU float32": real("GELU"),
+    "LOG float32": real("LOG", low=0),
+    "SIN float32": real("SIN"),
+}
+"""Rational functions and polynomials of its own, on 400,000 elements each."""
 NOT_IN_XNNPACK: dict[str, Maker] = {
     "ELU float32": real("ELU"),
     "EXP float32": real("EXP"),
@@ -194,6 +202,26 @@ def test_golden_of_libm(exact: Callable[..., None], runtime: Runtime, op: str) -
 
 
 @pytest.mark.golden
+@pytest.mark.parametrize("op", XNNPACK)
+def test_golden_of_xnnpacks_own(exact: Callable[..., None], op: str) -> None:
+    exact(op, XNNPACK[op], Runtime.XNNPACK, times=20, cases=20)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", [runtime for runtime in RUNTIMES if runtime is not Runtime.XNNPACK])
+def test_golden_log(exact: Callable[..., None], runtime: Runtime) -> None:
+    exact("LOG float32", XNNPACK["LOG float32"], runtime)
+
+
+@pytest.mark.parametrize("op", XNNPACK)
+def test_curves_on_other_processors_are_refused(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xnnpack, "has_avx512", lambda: False)
+    case = XNNPACK[op](Dice())
+    (missing,) = run_simulator(case.write(), list(case.feeds.values()), Runtime.XNNPACK)[1].missing
+    assert "AVX-512" in missing.why
+
+
+@pytest.mark.golden
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_golden_rsqrt_between_float32_and_float64(exact: Callable[..., None], runtime: Runtime) -> None:
     exact("RSQRT int8, near ties", root_apart, runtime, times=0.1, cases=10)
@@ -204,7 +232,7 @@ def test_golden_squared_difference_of_16_bits(exact: Callable[..., None]) -> Non
     exact("SQUARED_DIFFERENCE int16", squared_difference("int16"), Runtime.TFLM)
 
 
-@pytest.mark.parametrize("op", ["ELU", "EXP", "RSQRT"])
+@pytest.mark.parametrize("op", ["COS", "EXP", "RSQRT"])
 def test_polynomials_of_xnnpack_are_refused(op: str) -> None:
     case = real(op, low=0)(Dice())
     _, simulation = run_simulator(case.write(), list(case.feeds.values()), Runtime.XNNPACK)

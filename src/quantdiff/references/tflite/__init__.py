@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from shutil import copyfile
 from typing import Any
 
+from quantdiff.files import split_part
 from quantdiff.references.formats import FORMATS, Format, Options
 
 
 def _takes(source: Any) -> bool:
     if isinstance(source, Path):
-        return source.is_file() and not _other(source)
+        file, _ = split_part(source)
+        return file.is_file() and not _other(file)
     return isinstance(source, import_module("quantdiff.graph").Model)
 
 
@@ -27,7 +28,9 @@ def _open(source: Any, options: Options) -> tuple[Any, ...]:
 
 
 def _save(source: Any, path: Path) -> Path:
-    return Path(copyfile(source.path, path.with_suffix(".tflite")))
+    target = path.with_suffix(".tflite")
+    target.write_bytes(source.whole())
+    return target
 
 
-FORMATS.add("tflite", Format((".tflite",), _takes, _open, _save))
+FORMATS.add("tflite", Format((".tflite", ".litertlm"), _takes, _open, _save))

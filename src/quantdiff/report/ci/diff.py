@@ -8,6 +8,7 @@ from quantdiff.compare.conditions import CLOSE, Judgement
 from quantdiff.compare.outcome import Outcome
 from quantdiff.report.ci.case import Case, Checked, Status
 from quantdiff.report.ci.markdown import figures_table
+from quantdiff.report.text.outcome import losses_text
 from quantdiff.report.text.parity import first_layer
 
 
@@ -17,12 +18,14 @@ def diff_checked(outcome: Outcome, judgements: Sequence[Judgement]) -> Checked:
     cases = [_case(judgement, named["candidate"]) for judgement in judgements]
     cases += [Case(f.runtime, "runtime", Status.TROUBLE, f.error, file=named["candidate"]) for f in outcome.failures]
     subject = f"{named['reference']} vs {named['candidate']} on {named['data']}"
-    remarks = [f"{each.candidate}: {first_layer(each)}" for each in outcome.layers]
+    remarks = [line for comparison in outcome.comparisons for line in losses_text(comparison)]
+    remarks += [f"{each.candidate}: {first_layer(each)}" for each in outcome.layers]
     return Checked("diff", subject, tuple(cases), figures_table(outcome), (*outcome.warnings, *remarks, *outcome.notes))
 
 
 def _case(judgement: Judgement, file: str) -> Case:
     comparison, condition = judgement.comparison, judgement.condition
-    name = "outputs are close" if condition is CLOSE else f"fail-on {condition}"
+    where = f" at {judgement.layer}" if judgement.layer else ""
+    name = "outputs are close" if condition is CLOSE else f"fail-on {condition}{where}"
     status = Status.FAILED if judgement.different else Status.PASSED
     return Case(f"{comparison.reference} vs {comparison.candidate}", name, status, judgement.says, file=file)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quantdiff.graph import BlockQuant, Operator, Sparsity
+from quantdiff.graph import Operator, Sparsity
+from quantdiff.load.containers import Section
 from quantdiff.parameters.inspection import InspectedGraph, Inspection, RangedTensor
 from quantdiff.report.text.netron import quantization_text
 
@@ -28,6 +31,19 @@ def inspection_json(inspection: Inspection) -> dict[str, Any]:
         "metadata": [{"name": entry.name, "size": entry.size} for entry in model.metadata],
         "attached": [{"name": entry.name, "size": entry.size} for entry in model.attached],
     }
+
+
+def sections_json(container: Path, sections: Sequence[Section]) -> dict[str, Any]:
+    """The sections of a container, in its order."""
+    return {
+        "schema": "quantdiff/1",
+        "model": {"path": str(container), "version": 0, "description": ""},
+        "sections": [
+            {"index": s.index, "name": s.name, "kind": s.kind, "begin": s.begin, "size": s.end - s.begin,
+             "items": dict(s.items)}
+            for s in sections
+        ],
+    }  # fmt: skip
 
 
 def _graph_json(graph: InspectedGraph) -> dict[str, Any]:
@@ -61,13 +77,9 @@ def _tensor_json(ranged: RangedTensor) -> dict[str, Any]:
         "variable": tensor.is_variable,
         "buffer": tensor.buffer,
         "buffer_size": tensor.buffer_size,
-        "blocks": tensor.blocks and _blocks_json(tensor.blocks),
+        "blocks": tensor.blocks and asdict(tensor.blocks),
         "sparsity": tensor.sparsity and _sparsity_json(tensor.sparsity),
     }
-
-
-def _blocks_json(blocks: BlockQuant) -> dict[str, Any]:
-    return {name: value for name, value in asdict(replace(blocks, steps=None)).items() if name != "steps"}
 
 
 def _sparsity_json(sparsity: Sparsity) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from quantdiff.compare.comparison import Comparison
+from quantdiff.compare.comparison import Comparison, Output
+from quantdiff.compare.losses import Losses
 from quantdiff.compare.outcome import Outcome
 from quantdiff.report.json.layers import layers_document
 
@@ -45,4 +47,25 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
             {"reference": output.reference, "candidate": output.candidate, **asdict(output.figures)}
             for output in comparison.outputs
         ]
+    document["lost"] = [_losses(output.candidate, output.losses) for output in comparison.outputs if output.losses]
+    if any(output.channels for output in comparison.outputs):
+        document["channels"] = [each for output in comparison.outputs for each in _channels(output)]
     return document
+
+
+def _losses(output: str, losses: Losses) -> dict[str, Any]:
+    return {
+        "output": output,
+        "outside": None if losses.outside is None else losses.outside / losses.count,
+        "outside_steps": losses.outside_steps,
+        "axis": losses.axis,
+        "channels": losses.channels,
+        "constant": losses.constant,
+        "few": losses.few,
+    }
+
+
+def _channels(output: Output) -> Iterator[dict[str, Any]]:
+    values = output.losses.values if output.losses else ()
+    for i, (figures, count) in enumerate(zip(output.channels, values, strict=True)):
+        yield {"output": output.candidate, "channel": i, "values": count, **asdict(figures)}

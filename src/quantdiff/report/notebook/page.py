@@ -10,10 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.style import Style
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from quantdiff.report.plain import printable
+from quantdiff.report.text.table import Table
 from quantdiff.report.text.terminal import Terminal
 
 WORDS = ("bold", "dim")
@@ -77,12 +78,25 @@ def _blocks(part: RenderableType) -> Iterator[Line | Grid]:
     elif isinstance(part, Padding):
         yield from _blocks(part.renderable)
     elif isinstance(part, Table):
+        yield _table(part)
+    elif isinstance(part, RichTable):
         yield _grid(part)
     elif spans := _spans(part):
         yield Line(spans)
 
 
-def _grid(table: Table) -> Grid:
+def _table(table: Table) -> Grid:
+    """The words that explain a row are its last cell."""
+    words = any(row.explained for row in table.rows)
+    sides = ["right" if column.kind == "figure" else "left" for column in table.columns] + ["left"] * words
+    headings = [column.heading for column in table.columns] + [table.words] * words
+    heading = tuple(Cell(_spans(Text(text, "bold")), side) for text, side in zip(headings, sides, strict=True))
+    rows = ([Text(cell, row.style) for cell in (*row.cells, *[row.explained] * words)] for row in table.rows)
+    cells = (tuple(Cell(_spans(cell), side) for cell, side in zip(row, sides, strict=True)) for row in rows)
+    return Grid(heading if any(headings) else (), tuple(cells))
+
+
+def _grid(table: RichTable) -> Grid:
     sides = ["right" if column.justify == "right" else "left" for column in table.columns]
     columns = [[_spans(cell) for cell in column.cells] for column in table.columns]
     rows = tuple(
@@ -94,7 +108,7 @@ def _grid(table: Table) -> Grid:
 
 @cache
 def _console() -> Terminal:
-    return Terminal(highlight=False, force_terminal=False)
+    return Terminal(force_terminal=False)
 
 
 def _spans(part: RenderableType) -> tuple[Span, ...]:

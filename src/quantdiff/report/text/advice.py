@@ -6,19 +6,17 @@ import math
 from collections.abc import Iterator
 from itertools import groupby
 
-from rich.table import Table
 from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison
 from quantdiff.ladder.advice.advised import Advised
-from quantdiff.report.plain import cropped, short
+from quantdiff.report.plain import short
 from quantdiff.report.text.outcome import NO_VALUE
+from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
 
 SHOWN = 15
 """Choices in the table; JSON has them all."""
-NAME_AT_MOST = 32
-"""Characters of a name in the table: its end, which tells it from its neighbours."""
 
 
 def print_advice(found: Advised, console: Terminal) -> None:
@@ -32,18 +30,13 @@ def print_advice(found: Advised, console: Terminal) -> None:
 
 
 def _table(found: Advised) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("one change", overflow="fold")
     own = [each.name for each in found.now.own]
-    for title in ("SQNR", "gain", "differ", "same top-1", *own):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_row(Text("none: the file as it is"), *_cells(found.plain, found.plain))
+    rows = [Row(("none: the file as it is", "", *_cells(found.plain, found.plain)))]
     for each in found.alone[:SHOWN]:
         (choice,) = each.choices
-        table.add_row(
-            Text(f"{cropped(short(choice.where), NAME_AT_MOST)}: {choice.change}"), *_cells(each.then, found.plain)
-        )
-    return table
+        rows.append(Row((short(choice.where), choice.change, *_cells(each.then, found.plain))))
+    figures = map(Column, ("SQNR", "gain", "differ", "same top-1", *own))
+    return Table((Column("one change", "name"), Column("", "word"), *figures), tuple(rows))
 
 
 def _cells(then: Comparison, now: Comparison) -> Iterator[str]:

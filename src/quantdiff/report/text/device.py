@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.table import Table
-
 from quantdiff.compare.device import Diagnosis, TensorFinding
-from quantdiff.report.plain import printable
+from quantdiff.report.text.table import Column, Kind, Row, Table
 
 COLUMNS = ("#", "op", "tensor", "nearest", "elements", "new", "in all", "kind")
 
@@ -48,7 +46,8 @@ def device_text(found: Diagnosis) -> Iterator[str]:
     first = found.first
     known = [each for each in found.findings if not each.why]
     if first is None:
-        yield f"all {len(known)} tensors are what the device's own inputs give"
+        every = f"all {len(known)} tensors are" if len(known) > 1 else "the one tensor that can be computed is"
+        yield f"{every} what the device's own inputs give" if known else "no tensor of the dump can be computed"
     else:
         yield f"first: {_first(first)}"
         behind = known[known.index(first) + 1 :]
@@ -72,7 +71,7 @@ def _first(each: TensorFinding) -> str:
     assert each.meant is not None
     text = (
         f"#{each.operator} {each.op} (tensor {each.tensor}): {each.wrong:,} of {each.count:,} elements are not what "
-        f"the device's own inputs give by the rules of {each.rules}, the nearest; {_what(each)}"
+        f"the device's own inputs give by the rules that come nearest, {each.rules}; {_what(each)}"
     )
     if each.passed_on:
         text += "; what comes behind was computed from these values: the device had them"
@@ -94,12 +93,11 @@ def _what(each: TensorFinding) -> str:
 
 def device_table(found: Diagnosis) -> Table:
     """Every tensor of the dump in the order of computation."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("op", "nearest", "kind") else "right")
+    kinds: dict[str, Kind] = {"op": "name", "nearest": "word", "kind": "word"}
+    rows = []
     for each in found.findings:
         kind = "not simulated" if each.why else "" if each.meant is None else each.meant.kind
         counts = f"{each.count:,}", f"{each.wrong:,}", f"{each.differing:,}"
-        cells = str(each.operator), printable(each.op), str(each.tensor), each.rules, *counts, kind
-        table.add_row(*cells, style="red" if each.wrong else None)
-    return table
+        cells = str(each.operator), each.op, str(each.tensor), each.rules, *counts, kind
+        rows.append(Row(cells, style="red" if each.wrong else ""))
+    return Table(tuple(Column(name, kinds.get(name, "figure")) for name in COLUMNS), tuple(rows))

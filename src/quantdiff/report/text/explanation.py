@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from rich.table import Table
 from rich.text import Text
 
 from quantdiff.ladder.explanation import Explanation, Frontier, Item, LayerLadder, Signed
 from quantdiff.ladder.mechanisms import KERNEL, ROUNDING
 from quantdiff.ladder.prediction import Prediction
-from quantdiff.report.plain import cropped, printable, short
+from quantdiff.report.plain import printable, short
 from quantdiff.report.text.account import CAUSES, sentence, warnings
+from quantdiff.report.text.table import Column, Kind, Row, Table
 from quantdiff.report.text.terminal import Terminal
 
-BAR, NAME, GAP = 22, 24, 2  # characters: of a bar, of a layer's name at least, between columns
-LEAST_NAME = 10
+BAR = 22  # characters
+KINDS: Mapping[str, Kind] = {"layer": "name", "right with": "word"}
 ROWS, LEAST = 12, 0.005
 """Of the frontier: rows at most, and the share from which an item has one."""
 
@@ -33,9 +33,9 @@ def print_explanation(explanation: Explanation, console: Terminal) -> None:
         console.print(_line(warning, "yellow"), soft_wrap=True)
     console.print(Text(printable(sentence(explanation))))
     if explanation.signed:
-        console.print(_signed(explanation.signed, console))
+        console.print(_signed(explanation.signed))
     if explanation.frontier is not None and explanation.frontier.items:
-        console.print(_frontier(explanation.frontier, console))
+        console.print(_frontier(explanation.frontier))
     console.print(_waterfall(explanation))
     if explanation.layers:
         _print_layers(explanation.layers, [rung.mechanism for rung in explanation.rungs], console)
@@ -43,7 +43,7 @@ def print_explanation(explanation: Explanation, console: Terminal) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _frontier(frontier: Frontier, console: Terminal) -> Table:
+def _frontier(frontier: Frontier) -> Table:
     """A row an item, the largest share first; what lies below the spread of the halves is one row."""
     shown = [item for item in frontier.items if abs(item.share) >= max(LEAST, item.spread / 2)][:ROWS]
     rest = sum(frontier.shares.values()) - sum(item.share for item in shown)
@@ -54,31 +54,24 @@ def _frontier(frontier: Frontier, console: Terminal) -> Table:
         rows.append((f"{rest:.1%}", "", "", "", f"{len(frontier.items) - len(shown)} more", ""))
     if frontier.output_grid:
         rows.append(("", f"{frontier.output_grid:.1%}", "", "", "output_grid", "(beside the error)"))
-    return _fitted(("share", "power", "rms", "operator", "mechanism", "layer"), rows, 3, console)
+    return _table(("share", "power", "rms"), rows)
 
 
-def _signed(entries: Sequence[Signed], console: Terminal) -> Table:
+def _signed(entries: Sequence[Signed]) -> Table:
     """The list that adds up to the difference of one output."""
     rows = [(f"{each.steps:+.4f}", _operator(each), each.mechanism, each.layer) for each in entries]
     rows.append((f"{sum(each.steps for each in entries):+.4f}", "", "runtime - reference", ""))
-    return _fitted(("steps", "operator", "mechanism", "layer"), rows, 1, console)
+    return _table(("steps",), rows)
 
 
 def _operator(each: Item | Signed) -> str:
     return "" if each.operator is None else f"{each.operator} {each.op}"
 
 
-def _fitted(names: Sequence[str], rows: Sequence[Sequence[str]], numbers: int, console: Terminal) -> Table:
-    """A table whose last column, a layer's name, takes the room that is left."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, name in enumerate(names):
-        table.add_column(name, justify="right" if place < numbers else "left", no_wrap=True)
-    columns = list(zip(*rows, strict=True))[:-1]
-    used = sum(GAP + max(map(len, (name, *column))) for name, column in zip(names, columns, strict=False))
-    room = max(LEAST_NAME, console.width - used)
-    for *row, layer in rows:
-        table.add_row(*row, cropped(short(layer), room))
-    return table
+def _table(figures: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Figures first; the layer's name takes the room that is left."""
+    words = Column("operator", "word"), Column("mechanism", "word"), Column("layer", "name")
+    return Table((*map(Column, figures), *words), tuple(Row((*row, short(layer))) for *row, layer in rows))
 
 
 def _title(explanation: Explanation) -> Text:
@@ -89,23 +82,20 @@ def _title(explanation: Explanation) -> Text:
 
 
 def _waterfall(explanation: Explanation) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("exchanged", no_wrap=True)
     told = any(rung.alone is not None for rung in explanation.rungs)
     orders = dict(explanation.frontier.come_right) if explanation.frontier else {}
     orders |= {ROUNDING: orders.pop(KERNEL)} if KERNEL in orders else {}
     ranged = any(rung.resolved for rung in explanation.rungs if rung.mechanism in orders)
-    for name in ("still differ", "come right", *(["alone"] if told else []), *(["in any order"] if ranged else [])):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
     largest = max((rung.differing_after for rung in explanation.rungs), default=0)
+    rows = []
     for rung in explanation.rungs:
         alone = ["" if rung.alone is None else f"{rung.alone:,}"] if told else []
         right = f"{rung.resolved:,}" if rung.resolved else ""
         between = [_between(orders.get(rung.mechanism))] if ranged else []
         bar = "█" * -(-rung.differing_after * BAR // largest) if largest else ""
-        table.add_row(rung.mechanism, f"{rung.differing_after:,}", right, *alone, *between, bar)
-    return table
+        rows.append(Row((rung.mechanism, f"{rung.differing_after:,}", right, *alone, *between, bar)))
+    headings = ("still differ", "come right", *(["alone"] if told else []), *(["in any order"] if ranged else []))
+    return Table((Column("exchanged", "word"), *map(Column, headings), Column("", "word")), tuple(rows))
 
 
 def _between(counts: tuple[int, int] | None) -> str:
@@ -118,23 +108,18 @@ def _between(counts: tuple[int, int] | None) -> str:
 def _print_layers(layers: Sequence[LayerLadder], mechanisms: Sequence[str], console: Terminal) -> None:
     """Elements that differ, accumulated and made in the layer alone, and what brings the latter right."""
     different = [layer for layer in layers if any(layer.differing_after) or any(layer.local)]
-    columns = {
+    cells = {
+        "layer": [short(layer.layer) for layer in different],
         "differ": [f"{layer.differing_after[0]:,}" for layer in different],
         "share": [f"{layer.measured:.3%}" for layer in different],
         "expected": [_share(layer.expected) for layer in different],
         "made here": [f"{layer.local[0]:,}" for layer in different],
         "right with": [_cure(layer, mechanisms) for layer in different],
     }
-    columns = {name: column for name, column in columns.items() if any(column)}
-    room = console.width - sum(GAP + max(map(len, (name, *column))) for name, column in columns.items())
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("layer", no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="left" if name == "right with" else "right", no_wrap=True)
-    for layer, *row in zip(different, *columns.values(), strict=True):
-        table.add_row(cropped(short(layer.layer), max(room, NAME)), *row)
+    cells = {name: column for name, column in cells.items() if any(column)}
+    columns = tuple(Column(name, KINDS.get(name, "figure")) for name in cells)
     if different:
-        console.print(table)
+        console.print(Table(columns, tuple(map(Row, zip(*cells.values(), strict=True)))))
     if len(different) < len(layers):
         more = "more" if different else "layers"
         console.print(Text(f"{len(layers) - len(different)} {more}: equal throughout", style="dim"))

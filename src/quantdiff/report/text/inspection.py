@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice, zip_longest
+from pathlib import Path
 
 import numpy as np
 
 from quantdiff.graph import Model, Operator, Tensor
+from quantdiff.load.containers import Section
 from quantdiff.parameters.inspection import InspectedGraph, Inspection, RangedTensor
 from quantdiff.report.plain import printable
 from quantdiff.report.text.netron import js_number, quantization_lines
+from quantdiff.report.text.table import Column, Row, Table
+from quantdiff.report.text.terminal import Terminal
 
 CHANNELS_SHOWN = 4
 
@@ -28,6 +32,19 @@ def inspection_text(inspection: Inspection) -> str:
             lines += _tensors(graph, channels)
             lines += ["operators", *_operators(graph)] if graph.operators else []
     return "\n".join(lines)
+
+
+def print_sections(container: Path, sections: Sequence[Section], console: Terminal) -> None:
+    """A row a section of a container, and how a model in it is named."""
+    rows = tuple(
+        Row((str(s.index), s.name, s.kind, f"{s.end - s.begin:,}"), ", ".join(f"{k}={v}" for k, v in s.items))
+        for s in sections
+    )
+    columns = Column("section"), Column("name", "name"), Column("kind", "word"), Column("bytes")
+    console.print(Table(columns, rows, "says of itself"))
+    first = next((s.name for s in sections if s.is_model), "")
+    if first:
+        console.print(f"\na model in every command: {container}#{first}", soft_wrap=True)
 
 
 def heading(model: Model) -> Iterator[str]:

@@ -7,29 +7,27 @@ from operator import attrgetter
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from quantdiff.linting.finding import Finding, Severity
 from quantdiff.linting.lint import LintReport
 from quantdiff.report.plain import printable
+from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
 
 PLACES_SHOWN = 8
-WIDTH_IN_A_FILE = 120
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.INFO: "bold cyan"}
 
 
-def print_lint(report: LintReport) -> None:
-    """Write the findings to standard output: as wide as the terminal, or wide enough for a file."""
-    console = Terminal(highlight=False, in_a_file=WIDTH_IN_A_FILE)
+def print_lint(report: LintReport, console: Terminal) -> None:
+    """Print the findings; in a file no line ends in blanks."""
     if console.is_terminal:
         console.print(lint_text(report))
         return
     with console.capture() as capture:
         console.print(lint_text(report))
     for line in capture.get().splitlines():
-        console.out(line.rstrip(), highlight=False)
+        console.out(line.rstrip())
 
 
 def lint_text(report: LintReport) -> RenderableType:
@@ -49,12 +47,17 @@ def _code(found: list[Finding]) -> RenderableType:
     title = Text.assemble(
         (first.severity.value, STYLES[first.severity]), "  ", (first.code, "bold"), f"  {first.message}"
     )
-    places = Table.grid(padding=(0, 2, 0, 0))
-    places.add_column(overflow="fold")
-    places.add_column(overflow="fold")
-    for finding in found[:PLACES_SHOWN]:
-        places.add_row(Text(printable(finding.place.text)), Text(printable(finding.evidence)))
+    rows = tuple(Row(_place(finding), finding.evidence) for finding in found[:PLACES_SHOWN])
+    places: list[RenderableType] = [Table((Column("", "word"), Column("", "name")), rows)]
     if len(found) > PLACES_SHOWN:
-        places.add_row(Text(f"… {len(found) - PLACES_SHOWN} more: --json lists all", style="dim"), "")
+        places.append(Text(f"… {len(found) - PLACES_SHOWN} more: --json lists all", style="dim"))
     advice = Text(first.advice, style="dim")
-    return Group(title, Padding(places, (0, 0, 0, 2), expand=False), Padding(advice, (0, 0, 1, 2), expand=False))
+    return Group(
+        title, Padding(Group(*places), (0, 0, 0, 2), expand=False), Padding(advice, (0, 0, 1, 2), expand=False)
+    )
+
+
+def _place(finding: Finding) -> tuple[str, str]:
+    """``operator 7 CONV_2D``, and its name, which may be long."""
+    what, _, name = finding.place.text.rpartition(" ")
+    return what, name

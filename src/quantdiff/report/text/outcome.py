@@ -2,46 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison, Figures
+from quantdiff.compare.losses import FEW
 from quantdiff.compare.outcome import Outcome
 from quantdiff.compare.own_metric import OwnFigure
+from quantdiff.report.plain import printable, short
 from quantdiff.report.text.layers import print_layers
+from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
 
 NO_VALUE = "–"
+NAMED, CHANNELS = 6, 100  # channels in a sentence, and rows of a table; JSON has them all
 
 
-def print_outcome(outcome: Outcome, console: Terminal) -> None:
-    """Print accuracies, a block per comparison, and how the numbers came about."""
+def print_outcome(outcome: Outcome, console: Terminal, *, unmatched: bool = False) -> None:
+    """Print accuracies, a block per comparison, how the numbers came about; what is ``unmatched`` one by one."""
     for line in outcome.warnings:
         console.print(Text(line, style="yellow"), soft_wrap=True)
     if outcome.accuracy:
         console.print(_accuracies(outcome.accuracy))
     for comparison in outcome.comparisons:
-        console.print(_title(comparison, outcome.made_by))
-        console.print(_block(comparison.figures))
-        for own in comparison.own:
-            console.print(Text(own_line(own)))
-        for output in comparison.outputs if len(comparison.outputs) > 1 else ():
-            console.print(_line(f"  output {output.candidate}", output.figures))
+        _print_comparison(comparison, outcome.made_by, console)
     for report in outcome.layers:
-        print_layers(report, console)
+        print_layers(report, console, unmatched=unmatched)
     for line in _footer(outcome):
         console.print(Text(line, style="dim"), soft_wrap=True)
 
 
+def _print_comparison(comparison: Comparison, made_by: Mapping[str, object], console: Terminal) -> None:
+    console.print(_title(comparison, made_by))
+    for line in losses_text(comparison):
+        console.print(Text(printable(line), style="yellow"), soft_wrap=True)
+    console.print(_block(comparison.figures))
+    for own in comparison.own:
+        console.print(Text(own_line(own)))
+    for output in comparison.outputs if len(comparison.outputs) > 1 else ():
+        console.print(_line(f"  output {output.candidate}", output.figures))
+    for output in comparison.outputs:
+        if output.channels and output.losses:
+            console.print(Text(f"\nchannels of {printable(output.candidate)}, along axis {output.losses.axis}"))
+            console.print(_channels(output.channels, output.losses.values))
+
+
 def _accuracies(accuracy: Mapping[str, float]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("accuracy")
-    for engine in accuracy:
-        table.add_column(engine, justify="right")
-    table.add_row("", *(f"{value:.4f}" for value in accuracy.values()))
-    return table
+    columns = Column("accuracy", "word"), *map(Column, accuracy)
+    return Table(columns, (Row(("", *(f"{value:.4f}" for value in accuracy.values()))),))
 
 
 def _title(comparison: Comparison, made_by: Mapping[str, object]) -> Text:
@@ -55,8 +65,8 @@ def _title(comparison: Comparison, made_by: Mapping[str, object]) -> Text:
     )
 
 
-def _block(figures: Figures) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2))
+def _block(figures: Figures) -> Grid:
+    table = Grid(box=None, pad_edge=False, show_header=False, padding=(0, 2))
     for _ in range(2):
         table.add_column()
         table.add_column(justify="right")
@@ -93,6 +103,36 @@ def in_steps(figures: Figures) -> Iterator[tuple[str, str]]:
 def _line(name: str, figures: Figures) -> Text:
     steps = "" if figures.differing is None else f", {figures.differing:,} differ, at most {_steps(figures.max_steps)}"
     return Text(f"{name}: max error {figures.max_abs_error:.6g}, not close {figures.not_close:.3%}{steps}")
+
+
+def losses_text(comparison: Comparison) -> Iterator[str]:
+    """What the outputs have lost beyond rounding, a line each."""
+    for output in comparison.outputs:
+        lost, name = output.losses, short(output.candidate)
+        if lost is not None and lost.outside:
+            share = f"{lost.outside / lost.count:.3%} of the reference's values lie outside what {name} can say"
+            yield f"lost: {share}, by up to {lost.outside_steps:,.4g} steps"
+        if lost is not None and lost.few:
+            where = ", ".join(map(str, lost.few[:NAMED])) + ", …" * (len(lost.few) > NAMED)
+            constant = f", {len(lost.constant):,} of them one" if lost.constant else ""
+            of = f"{len(lost.few):,} of {lost.channels:,} channels of {name}"
+            yield f"lost: {of} have fewer than {FEW} distinct values{constant}: {where}"
+
+
+def _channels(channels: Sequence[Figures], values: Sequence[int]) -> Table:
+    """A row a channel, the lowest SQNR first."""
+    ordered = sorted(range(len(channels)), key=lambda i: channels[i].sqnr_db)
+    rows = [
+        Row((
+            f"{i}", f"{channels[i].sqnr_db:.2f}", f"{channels[i].max_abs_error:.6g}",
+            _number(channels[i].max_steps, ","), _number(channels[i].differing, ","),
+            f"{values[i]}" if values[i] < FEW else f"{FEW} or more",
+        ))
+        for i in ordered[:CHANNELS]
+    ]  # fmt: skip
+    if len(ordered) > CHANNELS:
+        rows.append(Row((f"… {len(ordered) - CHANNELS} more", *[""] * 5)))
+    return Table(tuple(map(Column, ("channel", "SQNR dB", "max error", "steps", "differ", "values"))), tuple(rows))
 
 
 def _steps(count: int | None) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import chain, islice
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from quantdiff.parameters.quantizers import Parameters, Range, Row
-from quantdiff.report.plain import printable, short
+from quantdiff.report.plain import short
+from quantdiff.report.text import table
+from quantdiff.report.text.table import Column, Table
 from quantdiff.report.text.terminal import Terminal
 
 ROWS_AT_MOST = 2_000  # of the table; JSON has them all
-WIDTH_IN_A_FILE = 400  # what explains a row stays on one line
 NO_VALUE = "–"
 COLUMNS = {  # field of a row → heading
     "direct": "variable",
@@ -35,19 +35,22 @@ SECTIONS = {  # heading → fields of a row, and what to write in front of the n
 }
 
 
-def print_parameters(parameters: Parameters, *, channels: bool = False) -> None:
-    """Write to standard output: as wide as the terminal, or wide enough for a file; ``channels`` one by one."""
-    console = Terminal(highlight=False, in_a_file=WIDTH_IN_A_FILE)
-    for part in parameters_parts(parameters, channels=channels):
+def print_parameters(
+    parameters: Parameters, console: Terminal, *, channels: bool = False, unmatched: bool = False
+) -> None:
+    """Print the table and how it came about; ``channels`` one by one."""
+    for part in parameters_parts(parameters, channels=channels, unmatched=unmatched):
         console.print(part, soft_wrap=isinstance(part, Text))
 
 
-def parameters_parts(parameters: Parameters, *, channels: bool = False) -> Iterator[Text | Table]:
+def parameters_parts(
+    parameters: Parameters, *, channels: bool = False, unmatched: bool = False
+) -> Iterator[Text | Table]:
     """What is printed, line by line and table by table."""
     if parameters.accuracy:
         yield from map(Text, _experiment(parameters))
     yield _table(parameters, channels=channels)
-    yield from (Text(line, style="dim") for line in _footer(parameters))
+    yield from (Text(line, style="dim") for line in _footer(parameters, unmatched=unmatched))
 
 
 def _experiment(parameters: Parameters) -> Iterator[str]:
@@ -83,19 +86,17 @@ def _section(parameters: Parameters, fields: Mapping[str, str]) -> Iterator[tupl
 def _table(parameters: Parameters, *, channels: bool) -> Table:
     """Two lines a quantizer, min and max; of several channels the outermost ends, and each one if asked for."""
     shown = [name for name in COLUMNS if any(getattr(row, name) is not None for row in parameters.rows)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("quantizer", overflow="fold")
-    for name in (*(COLUMNS[name] for name in shown), "scale", "zero point"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("what explains it")
     rows = chain.from_iterable((row, *(_channels(row) if channels else ())) for row in parameters.rows)
-    for row in islice(rows, ROWS_AT_MOST):
-        ends = [_two(getattr(row, name)) for name in shown]
-        words = printable("; ".join(reason.text for reason in row.reasons))
-        name = printable(_name(row))
-        table.add_row(f"{name}_min", *(low for low, _ in ends), *as_map(row), words)
-        table.add_row(f"{name}_max", *(high for _, high in ends), "", "", "")
-    return table
+    lines = chain.from_iterable(_lines(row, shown) for row in islice(rows, ROWS_AT_MOST))
+    headings = (*(COLUMNS[name] for name in shown), "scale", "zero point")
+    return Table((Column("quantizer", "name"), *map(Column, headings)), tuple(lines), "what explains it")
+
+
+def _lines(row: Row, shown: Sequence[str]) -> tuple[table.Row, table.Row]:
+    lows, highs = zip(*(_two(getattr(row, name)) for name in shown), strict=True)
+    words = "; ".join(reason.text for reason in row.reasons)
+    name = _name(row)
+    return table.Row((f"{name}_min", *lows, *as_map(row))), table.Row((f"{name}_max", *highs, "", ""), words)
 
 
 def _channels(row: Row) -> Iterator[Row]:
@@ -127,13 +128,15 @@ def as_map(row: Row) -> tuple[str, str]:
     return f"{row.file.scale[0]:.6g}", points
 
 
-def _footer(parameters: Parameters) -> Iterator[str]:
+def _footer(parameters: Parameters, *, unmatched: bool) -> Iterator[str]:
     yield ""
     if len(parameters.rows) > ROWS_AT_MOST:
         yield f"the first {ROWS_AT_MOST:,} of {len(parameters.rows):,} quantizers; --json has them all"
     for side, names in (("file", parameters.only_reference), ("reference", parameters.only_tflite)):
-        if names:
-            yield f"without a partner in the {side}: {', '.join(map(short, names))}"
+        if names and unmatched:
+            yield from (f"without a partner in the {side}: {short(name)}" for name in names)
+        elif names:
+            yield f"without a partner in the {side}: {len(names):,} of the other's; --unmatched lists them"
     if parameters.engines:
         yield f"observed on {parameters.made_by.get('samples')} samples: {', '.join(parameters.engines)}"
     yield from parameters.notes

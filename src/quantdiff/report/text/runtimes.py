@@ -4,31 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.table import Table
-
 from quantdiff.references.survey import SIMULATED, Engine
+from quantdiff.report.text.table import Column, Row, Table
+from quantdiff.report.text.terminal import Terminal
 
 
-def print_engines(engines: Sequence[Engine], console: Console) -> None:
+def print_engines(engines: Sequence[Engine], console: Terminal) -> None:
     """A row for each, for what is missing the line that installs it, and what holds of the confinement."""
-    table = Table(box=None, pad_edge=False)
-    for head in ("engine", "kind", "version", "machine", "reached"):
-        table.add_column(head)
-    for engine in engines:
-        reached = engine.reached if engine.version or engine.reached == SIMULATED else "not installed"
-        table.add_row(
-            engine.name,
-            engine.kind,
-            f"{engine.package} {engine.version or ''}",
-            engine.machine,
-            reached.partition(",")[0],
-        )
-    console.print(table)
+    headings = "engine", "kind", "version", "machine", "reached"
+    rows = (Row((e.name, e.kind, f"{e.package} {e.version or ''}", e.machine), _reached(e)) for e in engines)
+    console.print(Table(tuple(Column(heading, "word") for heading in headings[:-1]), tuple(rows), headings[-1]))
     for engine in engines:
         if engine.install:
-            console.print(f"{engine.name}: {engine.install}", soft_wrap=True, markup=False, highlight=False)
+            console.print(f"{engine.name}: {engine.install}", soft_wrap=True)
     for holds, words in ((True, "a child process has"), (False, "this system does not give it")):
         names = {n: None for engine in engines for n, held in engine.confinement.items() if held is holds}
         if names:
             console.print(f"{words}: {', '.join(name.replace('_', ' ') for name in names)}", soft_wrap=True)
+
+
+def _reached(engine: Engine) -> str:
+    there = engine.version or engine.reached == SIMULATED
+    return engine.reached.partition(",")[0] if there else "not installed"

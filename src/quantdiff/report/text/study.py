@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from quantdiff.experiment.statistics import Interval
@@ -14,15 +13,14 @@ from quantdiff.experiment.summary import Engine, Rates, Summary
 from quantdiff.report.json.outcome import SCHEMA
 from quantdiff.report.plain import printable
 from quantdiff.report.text.box_plot import box_line
+from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
 
-WIDTH_IN_A_FILE = 400
 NO_VALUE = "–"
 
 
-def print_summary(summary: Summary) -> None:
-    """Write to standard output: as wide as the terminal, or wide enough for a file."""
-    console = Terminal(highlight=False, in_a_file=WIDTH_IN_A_FILE)
+def print_summary(summary: Summary, console: Terminal) -> None:
+    """Print every table below its title, then how the numbers came about."""
     for part in summary_parts(summary):
         console.print(part, soft_wrap=isinstance(part, Text) and part.style == "dim")
 
@@ -37,7 +35,7 @@ def summary_parts(summary: Summary) -> Iterator[Text | Table]:
         ("RANGES in the files of qat-tflite and copied-ptq, means", _ranges(summary)),
     )
     for title, table in tables:
-        if table.row_count:
+        if table.rows:
             yield Text(f"\n{title}", style="bold")
             yield table
     yield from (Text(line, style="dim") for line in _footer(summary))
@@ -48,75 +46,71 @@ def summary_document(summary: Summary) -> dict[str, Any]:
     return {"schema": SCHEMA, "command": "report", **asdict(summary)}
 
 
-def _table(*columns: str, left: int) -> Table:
-    """A plain table, the first ``left`` columns to the left."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="left" if place < left else "right", no_wrap=True)
-    return table
+def _table(rows: Iterable[Sequence[str]], *headings: str, names: int) -> Table:
+    """The first ``names`` columns say what a row is about."""
+    columns = (Column(heading, "name" if place < names else "figure") for place, heading in enumerate(headings))
+    return Table(tuple(columns), tuple(Row(tuple(row)) for row in rows))
 
 
 def _rates(rates: Sequence[Rates]) -> Table:
-    table = _table("model", "condition", "engine", "runs", "mean", "95 % interval", "min", "median", "max", left=3)
-    table.add_column("", no_wrap=True)
+    rows = []
     for each in rates:
         same = [other.box for other in rates if other.engine.model == each.engine.model]
         line = box_line(each.box, min(box.low for box in same), max(box.high for box in same))
         ends = (_share(value) for value in (each.box.low, each.box.median, each.box.high))
         mean, interval = _share(each.interval.mean), _interval(each.interval, _share)
-        table.add_row(*_engine(each.engine), str(len(each.rates)), mean, interval, *ends, line)
-    return table
+        rows.append((*_engine(each.engine), str(len(each.rates)), mean, interval, *ends, line))
+    columns = "model", "condition", "engine", "runs", "mean", "95 % interval", "min", "median", "max", ""
+    return _table(rows, *columns, names=3)
 
 
 def _depths(rates: Sequence[Rates]) -> Table:
     """A column for every ``denseN``; nothing where there is only one."""
     dense = [each for each in rates if each.depth is not None]
     models = list(dict.fromkeys(each.engine.model for each in dense))
-    table = _table("condition", "engine", *models, left=2)
-    rows = dict.fromkeys((each.engine.condition, each.engine.engine) for each in dense) if len(models) > 1 else ()
-    for condition, engine in rows:
-        means = {e.engine.model: e.interval.mean for e in dense if _of(e.engine) == (condition, engine)}
-        values = (_share(means[model]) if model in means else NO_VALUE for model in models)
-        table.add_row(condition, printable(engine), *values)
-    return table
+    rows = []
+    for where in dict.fromkeys(map(_of, dense)) if len(models) > 1 else ():
+        means = {e.engine.model: e.interval.mean for e in dense if _of(e) == where}
+        rows.append((*where, *(_share(means[model]) if model in means else NO_VALUE for model in models)))
+    return _table(rows, "condition", "engine", *models, names=2)
 
 
-def _of(engine: Engine) -> tuple[str, str]:
-    return engine.condition, engine.engine
+def _of(rates: Rates) -> tuple[str, str]:
+    return rates.engine.condition, rates.engine.engine
 
 
 def _differences(summary: Summary) -> Table:
-    columns = ("runs", "mean", "95 % interval", "worse", "better", "sign test p")
-    table = _table("model", "condition", "engine", "minus", *columns, left=4)
+    rows = []
     for each in summary.differences:
         counts = (str(each.worse), str(each.better), f"{each.p_value:.3g}")
         mean, interval = _points(each.interval.mean), _interval(each.interval, _points)
-        table.add_row(*_engine(each.engine), each.against.condition, str(each.pairs), mean, interval, *counts)
-    return table
+        rows.append((*_engine(each.engine), each.against.condition, str(each.pairs), mean, interval, *counts))
+    columns = "runs", "mean", "95 % interval", "worse", "better", "sign test p"
+    return _table(rows, "model", "condition", "engine", "minus", *columns, names=4)
 
 
 def _gaps(summary: Summary) -> Table:
-    columns = ("runs", "differ", "largest", "not close", "max error")
-    table = _table("model", "condition", "reference", "candidate", *columns, left=4)
+    rows = []
     for each in summary.gaps:
         steps = NO_VALUE if each.max_steps is None else f"{each.max_steps} step" + "s" * (each.max_steps != 1)
         differ = NO_VALUE if each.differing is None else f"{each.differing:.3%}"
-        names = printable(each.model), each.condition, each.reference, each.candidate
-        table.add_row(*names, str(each.runs), differ, steps, f"{each.not_close:.3%}", f"{each.max_abs_error:.6g}")
-    return table
+        names = each.model, each.condition, each.reference, each.candidate
+        rows.append((*names, str(each.runs), differ, steps, f"{each.not_close:.3%}", f"{each.max_abs_error:.6g}"))
+    columns = "runs", "differ", "largest", "not close", "max error"
+    return _table(rows, "model", "condition", "reference", "candidate", *columns, names=4)
 
 
 def _ranges(summary: Summary) -> Table:
-    table = _table("model", "calibration", "layer", "", "qat-tflite", "copied-ptq", "runs", "equal in", left=4)
+    rows = []
     for each in summary.ranges:
         ends = (f"{low:.4f} … {high:.4f}" for low, high in (each.own, each.copied))
-        where = printable(each.model), each.calibration, printable(each.layer), each.role
-        table.add_row(*where, *ends, str(each.runs), str(each.equal))
-    return table
+        rows.append((each.model, each.calibration, each.layer, each.role, *ends, str(each.runs), str(each.equal)))
+    columns = "qat-tflite", "copied-ptq", "runs", "equal in"
+    return _table(rows, "model", "calibration", "layer", "", *columns, names=4)
 
 
 def _engine(engine: Engine) -> tuple[str, str, str]:
-    return printable(engine.model), engine.condition, printable(engine.engine)
+    return engine.model, engine.condition, engine.engine
 
 
 def _interval(interval: Interval, form: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,17 +12,20 @@ from rich.text import Text
 
 from quantdiff.report.plain import printable
 
+WIDTH_IN_A_FILE = 160
+
 
 class Terminal(Console):
     """A console on which names are text: no markup, no emoji, nothing that moves the cursor.
 
-    ``in_a_file``: how wide it is where standard output is no terminal. The other options are those of ``Console``.
+    Where standard output is no terminal it is as wide as ``COLUMNS`` says, or 160. The options are those of
+    ``Console``.
     """
 
-    def __init__(self, *, in_a_file: int | None = None, **options: Any) -> None:
-        super().__init__(markup=False, emoji=False, **options)
-        if in_a_file is not None and not self.is_terminal:
-            self.width = in_a_file
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+        if not self.is_terminal and "width" not in options and not os.environ.get("COLUMNS", "").isdigit():
+            self.width = WIDTH_IN_A_FILE
 
     def render_str(self, text: str, **options: Any) -> Text:
         """A string as ``rich`` measures it and lays it out."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.report.plain import printable
 from quantdiff.report.text.device import device_document, device_table, device_text
+from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
 
 STYLE = {
@@ -62,26 +63,34 @@ def print_verification(found: Verification, console: Terminal) -> None:
     """The verdicts, then a table of operators per runtime."""
     for runtime, verdict in found.verdicts.items():
         console.print(_sentence(runtime, verdict), soft_wrap=True)
-        for missing in verdict.unsupported:
-            what = f" #{missing.index} {printable(missing.op)}: {printable(missing.why)}"
-            console.print(Text.assemble(("  not simulated:", "yellow"), what), soft_wrap=True)
         for line in device_text(verdict.device) if verdict.device else ():
             console.print(f"  {printable(line)}", soft_wrap=True)
     console.print(f"{found.made_by['samples']} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
+    for runtime, verdict in found.verdicts.items():
+        for line in unsupported(verdict):
+            words = printable(line)
+            console.print(Text.assemble((f"not simulated on {runtime}: ", "yellow"), words), soft_wrap=True)
     for runtime, verdict in found.verdicts.items():
         if verdict.operators:
             console.print(Text.assemble("\n", (runtime, "bold"), ", operator by operator"))
             console.print(_table(verdict) if verdict.device is None else device_table(verdict.device))
 
 
+def unsupported(verdict: Verdict) -> Iterator[str]:
+    """Operators without a kernel here, those of one kind and reason in one line."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for each in verdict.unsupported:
+        kinds.setdefault((each.op, each.why), []).append(f"#{each.index}")
+    yield from (f"{op} {', '.join(places)}: {why}" for (op, why), places in kinds.items())
+
+
 def _table(verdict: Verdict) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("#", "op", "kernel", "elements", "mismatches"):
-        table.add_column(name, justify="left" if name in ("op", "kernel") else "right")
-    for o in verdict.operators:
-        style = "red" if o.mismatches else None
-        table.add_row(str(o.index), printable(o.op), o.kernel, f"{o.count:,}", f"{o.mismatches:,}", style=style)
-    return table
+    rows = [
+        Row((str(o.index), o.op, o.kernel, f"{o.count:,}", f"{o.mismatches:,}"), style="red" if o.mismatches else "")
+        for o in verdict.operators
+    ]
+    words = Column("#"), Column("op", "name"), Column("kernel", "word")
+    return Table((*words, Column("elements"), Column("mismatches")), tuple(rows))
 
 
 def _sentence(runtime: str, verdict: Verdict) -> Text:

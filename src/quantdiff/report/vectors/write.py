@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from quantdiff.files import split_part
 from quantdiff.paper.vectors import GoldenVectors
 from quantdiff.report.folder import staged
 from quantdiff.report.plain import json_text
@@ -28,7 +29,7 @@ def write_vectors(vectors: GoldenVectors, model: Path, out: Path, form: str) -> 
         files = [WRITERS[form](folder, operator) for operator in vectors.operators]
         if form == "c":
             write_program(folder, vectors.operators)
-        document = manifest(vectors, form, hashlib.sha256(model.read_bytes()).hexdigest(), files)
+        document = manifest(vectors, form, hashlib.sha256(split_part(model)[0].read_bytes()).hexdigest(), files)
         (folder / MANIFEST).write_text(json_text(document) + "\n", encoding="ascii")
     return document
 

@@ -20,16 +20,17 @@ LANES, AT_ONCE, NINE = 16, 4, 9
 ONE, HALF = np.float32(1), np.float32(0.5)
 
 
-def _hex(*numbers: str) -> tuple[np.float32, ...]:
+def from_hex(*numbers: str) -> tuple[np.float32, ...]:
+    """Constants as C spells them."""
     return tuple(np.float32(float.fromhex(number)) for number in numbers)
 
 
-LOG2_E, SIXTH = _hex("0x1.715476p+0", "0x1.555556p-3")
-LOGISTIC_BIAS, LOGISTIC_1, LOGISTIC_HIGH, LOGISTIC_LOW = _hex(
+LOG2_E, SIXTH = from_hex("0x1.715476p+0", "0x1.555556p-3")
+LOGISTIC_BIAS, LOGISTIC_1, LOGISTIC_HIGH, LOGISTIC_LOW = from_hex(
     "0x1.8p18", "0x1.0000F6p0", "-0x1.62E43p-1", "0x1.05C61p-29"
 )
 POWERS = np.asarray(
-    _hex(
+    from_hex(
         *("0x1.000000p+0", "0x1.059B0Ep+0", "0x1.0B5586p+0", "0x1.11301Ep+0", "0x1.172B84p+0", "0x1.1D4874p+0"),
         *("0x1.2387A6p+0", "0x1.29E9E0p+0", "0x1.306FE0p+0", "0x1.371A74p+0", "0x1.3DEA64p+0", "0x1.44E086p+0"),
         *("0x1.4BFDAEp+0", "0x1.5342B6p+0", "0x1.5AB07Ep+0", "0x1.6247ECp+0", "0x1.6A09E6p+0", "0x1.71F75Ep+0"),
@@ -41,8 +42,8 @@ POWERS = np.asarray(
 """``2**(i / 32)``."""
 FAR = np.float32(-1000)
 """Below it ``exp`` is 0 whatever the value."""
-EXP_BIAS, EXP_HIGH, EXP_LOW, EXP_IS_ZERO = _hex("0x1.8000FEp23", "-0x1.62E4p-1", "-0x1.7F7D1Cp-20", "-0x1.5D589Ep6")
-EXP = _hex("0x1.0F9F9Cp-7", "0x1.573A1Ap-5", "0x1.555A80p-3", "0x1.FFFDC6p-2", "0x1.FFFFF6p-1")
+EXP_BIAS, EXP_HIGH, EXP_LOW, EXP_IS_ZERO = from_hex("0x1.8000FEp23", "-0x1.62E4p-1", "-0x1.7F7D1Cp-20", "-0x1.5D589Ep6")
+EXP = from_hex("0x1.0F9F9Cp-7", "0x1.573A1Ap-5", "0x1.555A80p-3", "0x1.FFFDC6p-2", "0x1.FFFFF6p-1")
 TANH_IS_ONE = np.float32(7.9807181358e00)
 TANH_ABOVE = tuple(map(np.float32, (1.4248920266e-08, 2.1235626264e-05, 3.5330520477e-03, 1.3412411511e-01, 1)))
 TANH_BELOW = tuple(map(np.float32, (8.1365948290e-07, 3.3472978976e-04, 2.6018999517e-02, 4.6745735407e-01, 1)))
@@ -59,11 +60,11 @@ def logistic(x: Array) -> Array:
     check_processor()
     x = flushed(x)
     z = np.maximum(-np.abs(x), FAR)
-    n = _fma(z, LOG2_E, LOGISTIC_BIAS)
+    n = fma(z, LOG2_E, LOGISTIC_BIAS)
     power = POWERS[n.view(np.int32) % len(POWERS)]
     n = n - LOGISTIC_BIAS
-    t = _fma(n, LOGISTIC_LOW, _fma(n, LOGISTIC_HIGH, z))
-    p = _fma(flushed(t * power), _fma(t, HALF, LOGISTIC_1), power)
+    t = fma(n, LOGISTIC_LOW, fma(n, LOGISTIC_HIGH, z))
+    p = fma(flushed(t * power), fma(t, HALF, LOGISTIC_1), power)
     e = flushed(np.ldexp(p, np.floor(n).astype(np.int32)))
     y = flushed(e / (e + ONE))
     return np.where(np.signbit(x), y, ONE - y)
@@ -74,13 +75,13 @@ def tanh(x: Array) -> Array:
     check_processor()
     x = np.clip(flushed(x), -TANH_IS_ONE, TANH_IS_ONE)
     x2 = flushed(x * x)
-    return flushed(flushed(x * _polynomial(TANH_ABOVE, x2)) / _polynomial(TANH_BELOW, x2))
+    return flushed(flushed(x * polynomial(TANH_ABOVE, x2)) / polynomial(TANH_BELOW, x2))
 
 
 def hard_swish(x: Array) -> Array:
     """``src/f32-vhswish/simd.c.in``. Shape as ``x``."""
     x = flushed(x)
-    return flushed(np.minimum(np.maximum(_fma(x, SIXTH, HALF), np.float32(0)), ONE) * x)
+    return flushed(np.minimum(np.maximum(fma(x, SIXTH, HALF), np.float32(0)), ONE) * x)
 
 
 def softmax(x: Array) -> Array:
@@ -130,19 +131,20 @@ def _added(vectors: Array) -> Array:
 def _exp(x: Array) -> Array:
     """Of what is not above 0. Shape as ``x``."""
     kept = np.maximum(x, FAR)
-    n = _fma(kept, LOG2_E, EXP_BIAS)
+    n = fma(kept, LOG2_E, EXP_BIAS)
     scale = (n.view(np.int32) << 23).view(np.float32)
     n = n - EXP_BIAS
-    t = _fma(n, EXP_LOW, _fma(n, EXP_HIGH, kept))
-    return np.where(x < EXP_IS_ZERO, np.float32(0), _fma(flushed(t * scale), _polynomial(EXP, t), scale))
+    t = fma(n, EXP_LOW, fma(n, EXP_HIGH, kept))
+    return np.where(x < EXP_IS_ZERO, np.float32(0), fma(flushed(t * scale), polynomial(EXP, t), scale))
 
 
-def _polynomial(coefficients: tuple[np.float32, ...], x: Array) -> Array:
+def polynomial(coefficients: tuple[np.float32, ...], x: Array) -> Array:
     """Horner's scheme by fused multiply-add, the highest power first. Shape as ``x``."""
-    return reduce(lambda total, next_: _fma(total, x, next_), coefficients[1:], np.full_like(x, coefficients[0]))
+    return reduce(lambda total, next_: fma(total, x, next_), coefficients[1:], np.full_like(x, coefficients[0]))
 
 
-def _fma(a: Array, b: Array | np.float32, c: Array | np.float32) -> Array:
+def fma(a: Array, b: Array | np.float32, c: Array | np.float32) -> Array:
+    """``a * b + c`` rounded once. The shapes broadcast."""
     a, b, c = np.broadcast_arrays(a, b, c)
     return flushed(fused_multiply_add(a, b, c))
 
@@ -162,7 +164,7 @@ def reduced(x: Array, over: tuple[int, ...], scale: np.float32) -> Array:
     parts = np.moveaxis(sums, outer, range(len(outer))).reshape(
         -1, *(n for i, n in enumerate(sums.shape) if i not in outer)
     )
-    return reduce(lambda total, part: _fma(part, scale, total), parts, np.zeros_like(parts[0]))
+    return reduce(lambda total, part: fma(part, scale, total), parts, np.zeros_like(parts[0]))
 
 
 def average(seen: Array, scale: Array) -> Array:

@@ -15,7 +15,8 @@ from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.resources import STATE, Resources, keeps_resources, one_by_one
 from quantdiff.sim.node import NoKernel, fitting
 
-CONTROL, CALLS, NESTED_AT_MOST = ("IF", "WHILE"), 2**17, 20
+COMPOSITE = "STABLEHLO_COMPOSITE"
+CONTROL, CALLS, NESTED_AT_MOST = ("IF", "WHILE", COMPOSITE), 2**17, 20
 """Operators whose bodies are subgraphs, how many times they may call them for a sample, and how deep in each other."""
 Operate = Callable[[Operator, Mapping[int, Array]], tuple[Array, ...]]
 
@@ -98,14 +99,14 @@ def run_control(
     subgraphs: Sequence[Graph],
     calls: Calls | None = None,
 ) -> tuple[Array, ...]:
-    """The outputs of IF or WHILE (``tflite/kernels/{if,while}.cc``), whose bodies are other subgraphs of the model.
+    """The outputs of an operator (``tflite/kernels/{if,while,stablehlo_composite}.cc``) whose bodies are subgraphs.
 
     Shapes: all (samples, …); each sample goes its own way.
 
     Raises:
         NoKernel: something in a body has no kernel, a loop does not end, or shapes depend on the sample.
     """
-    step = _if if operator.op == "IF" else _while
+    step = {"IF": _if, "WHILE": _while, COMPOSITE: _composite}[operator.op]
     with fitting():
         held = [values[i] if i in values else dense_values(graph.tensors[i])[None] for i in operator.inputs]
         count = max(map(len, held), default=1)
@@ -124,6 +125,10 @@ Body = Callable[[str, list[Array]], list[Array]]
 
 def _if(body: Body, given: list[Array]) -> list[Array]:
     return body("then" if np.all(given[0]) else "else", given[1:])
+
+
+def _composite(body: Body, given: list[Array]) -> list[Array]:
+    return body("decomposition", given)
 
 
 def _while(body: Body, given: list[Array]) -> list[Array]:

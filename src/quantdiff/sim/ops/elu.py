@@ -1,7 +1,8 @@
 """ELU: LiteRT ``tflite/kernels/activations.cc`` (``EluPrepare``), a table of float32 values.
 
 tflm: ``tensorflow/lite/micro/kernels/elu.cc`` takes ``exp(x) - 1`` where the others take ``expm1``;
-xnnpack: ``src/reference/unary-elementwise.cc`` (``ELUOp``). The resolver of reference kernels leaves it out.
+xnnpack: ``src/reference/unary-elementwise.cc`` (``ELUOp``); floats by a polynomial.
+The resolver of reference kernels leaves it out.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import libm
+from quantdiff.sim.floats import libm, xnnpack_curves
 from quantdiff.sim.floats.elementwise import plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
@@ -24,7 +25,7 @@ def elu(node: Node, x: Array, *, runtime: Runtime) -> Array:
         raise NoKernel("this runtime has no such op")
     if plain(node) and node.x.dtype == "float32":
         if runtime is Runtime.XNNPACK:
-            raise NoKernel("XNNPACK approximates it by polynomials of its own")
+            return xnnpack_curves.elu(x)
         return bent(x)
     if not is_quantized(node.x, "int8"):
         raise NoKernel(f"type {node.x.dtype}")

@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import libm
-from quantdiff.sim.floats.elementwise import multiply_add
+from quantdiff.sim.floats import libm, xnnpack_curves
+from quantdiff.sim.floats.elementwise import multiply_add, plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
@@ -28,6 +28,8 @@ def gelu(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``x`` times the normal distribution function at ``x``. Shape as ``x``."""
     if runtime is Runtime.TFLM:
         raise NoKernel("this runtime has no such op")
+    if runtime is Runtime.XNNPACK and plain(node) and not node.option("approximate", False):
+        return xnnpack_curves.gelu(x)
     curve = partial(by_tanh, runtime=runtime) if node.option("approximate", False) else by_erfc
     if is_quantized(node.x, "int16"):
         return lut_int16.apply(node, x, curve, runtime)

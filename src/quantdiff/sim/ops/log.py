@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.floats import libm
+from quantdiff.sim.floats import libm, xnnpack_curves
 from quantdiff.sim.floats.elementwise import plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
@@ -19,7 +19,7 @@ def log(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``log(x)``; quantized, the lowest output where x is not positive. Shape as ``x``."""
     if plain(node) and node.x.dtype == "float32":
         if runtime is Runtime.XNNPACK:
-            raise NoKernel("XNNPACK approximates it by polynomials of its own")
+            return xnnpack_curves.log(x)
         return libm.apply("logf", x)
     if runtime is Runtime.TFLM or not is_quantized(node.x, "int8", "int16"):
         raise NoKernel(f"type {node.x.dtype}: this runtime has no such kernel")

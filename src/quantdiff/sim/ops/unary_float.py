@@ -10,7 +10,7 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.enclosures import UNIT, Enclosure, enclosure, of_value
-from quantdiff.sim.floats import libm
+from quantdiff.sim.floats import libm, xnnpack_curves
 from quantdiff.sim.floats.elementwise import computed, flushed, plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
@@ -67,6 +67,8 @@ def from_libm(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Return a function of the C library. Shape as ``x``."""
     if not plain(node):
         raise NoKernel(f"type {node.x.dtype}, quantized")
+    if runtime is Runtime.XNNPACK and node.operator.op == "SIN":
+        return xnnpack_curves.sine(x)
     if runtime is Runtime.XNNPACK:
         raise NoKernel("XNNPACK approximates it by polynomials of its own")
     return libm.apply(FROM_LIBM[node.operator.op], x)

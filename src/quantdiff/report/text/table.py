@@ -1,0 +1,144 @@
+"""Tables at any width: names give way from their beginning, figures never do, words that explain get their own line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions
+from rich.text import Text
+
+from quantdiff.report.plain import cropped, printable
+
+GAP, INDENT = 2, 4  # characters between columns, and before words on a line of their own
+NAME_AT_LEAST, NAMES_AT_LEAST, NAME_AT_ALL = 20, 48, 8
+"""Characters of a name, and of all names of a row, before columns go to a table of their own; of a name there."""
+
+
+Kind = Literal["name", "word", "figure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``name``: on the left, it gives way, and every part of the table has it; ``word``: on the left, whole.
+
+    ``figure``: on the right, whole.
+    """
+
+    heading: str
+    kind: Kind = "figure"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A cell for each column; ``explained`` in words; ``style`` as ``rich`` has them."""
+
+    cells: tuple[str, ...]
+    explained: str = ""
+    style: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows that lay themselves out for the console they are printed on.
+
+    Where all columns do not fit beside each other, those that are left follow below, behind the names again.
+    ``words`` is the heading of what explains a row: the last column where that fits on every line, else lines below.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    words: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """The lines, none of them wider than the console."""
+        del console
+        widths = [max(cell_len(cell) for cell in column) for column in zip(*self._cells(), strict=True)]
+        parts = _parts(self.columns, widths, options.max_width)
+        for number, places in enumerate(parts):
+            if number:
+                yield Text()
+            room = options.max_width - sum(widths[i] + GAP for i in places if self.columns[i].kind != "name")
+            names = [i for i in places if self.columns[i].kind == "name"]
+            shrunk = dict(zip(names, _shrunk([widths[i] for i in names], room), strict=True))
+            part = [(i, shrunk.get(i, widths[i])) for i in places]
+            yield from self._lines(part, options.max_width, explains=number == len(parts) - 1)
+
+    def _cells(self) -> Iterator[tuple[str, ...]]:
+        yield tuple(cropped(column.heading, NAME_AT_LEAST) for column in self.columns)
+        yield from (tuple(map(printable, row.cells)) for row in self.rows)
+
+    def _lines(self, part: Sequence[tuple[int, int]], width: int, *, explains: bool) -> Iterator[Text]:
+        """The columns of one part with their widths; the last part has the words."""
+        used = sum(GAP + room for _, room in part)
+        words = [printable(row.explained) if explains else "" for row in self.rows]
+        beside = used + max(map(cell_len, (*words, self.words)), default=0) <= width
+        heading, *cells = self._cells()
+        if any(heading):
+            line = self._line(heading, part)
+            yield _text(f"{line:{used}}{self.words}" if explains and beside and any(words) else line, "bold")
+        for row, texts, explained in zip(self.rows, cells, words, strict=True):
+            line = self._line(texts, part)
+            yield _text(
+                f"{line}{' ' * (used - cell_len(line))}{explained}" if beside and explained else line, row.style
+            )
+            if explained and not beside:
+                yield from _below(explained, width)
+
+    def _line(self, cells: Sequence[str], part: Sequence[tuple[int, int]]) -> str:
+        return (" " * GAP).join(_placed(cells[i], room, self.columns[i].kind) for i, room in part)
+
+
+def _parts(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[list[int]]:
+    """The places of the columns of each part: as many as fit, the names in all of them."""
+    names = [i for i, column in enumerate(columns) if column.kind == "name"]
+    others = [i for i, column in enumerate(columns) if column.kind != "name"]
+    widest = max((widths[i] for i in others), default=0)
+    for least in (max(NAME_AT_ALL, min(NAME_AT_LEAST, NAMES_AT_LEAST // max(len(names), 1))), NAME_AT_ALL):
+        room = width - sum(min(widths[i], least) + GAP for i in names)
+        if room >= widest:
+            break
+    parts = _split(others, widths, room)
+    while room > widest and len(fewer := _split(others, widths, room - 1)) == len(parts):
+        parts, room = fewer, room - 1  # parts of like widths leave the names more room
+    return [sorted([*names, *part]) for part in parts]
+
+
+def _split(places: Sequence[int], widths: Sequence[int], room: int) -> list[list[int]]:
+    parts: list[list[int]] = [[]]
+    for i in places:
+        if parts[-1] and sum(widths[j] + GAP for j in parts[-1]) + widths[i] > room:
+            parts.append([])
+        parts[-1].append(i)
+    return parts
+
+
+def _shrunk(widths: Sequence[int], room: int) -> list[int]:
+    """The widths of the names: the longest give way until all fit, or none is longer than it must be."""
+    most = max(widths, default=0)
+    while most > NAME_AT_ALL and sum(min(width, most) + GAP for width in widths) > room + GAP:
+        most -= 1
+    return [min(width, most) for width in widths]
+
+
+def _placed(cell: str, room: int, kind: Kind) -> str:
+    cell = cropped(cell, room) if kind == "name" else cell
+    missing = " " * (room - cell_len(cell))
+    return missing + cell if kind == "figure" else cell + missing
+
+
+def _below(words: str, width: int) -> Iterator[Text]:
+    """Words on lines of their own; a name among them that is longer than a line gives way, too."""
+    line = " " * INDENT
+    for word in (cropped(each, width - INDENT) for each in words.split(" ")):
+        if line.strip() and cell_len(line) + cell_len(word) > width:
+            yield _text(line)
+            line = " " * INDENT
+        line += word + " "
+    yield _text(line)
+
+
+def _text(line: str, style: str = "") -> Text:
+    return Text(line.rstrip(), style=style, no_wrap=True, overflow="ignore")
