@@ -138,11 +138,12 @@ def shared(command: str, models: Path) -> str:
 
 
 def call(program: list[str], folder: Path, *, check: bool) -> str:
-    """What a program prints, on a machine that has no data of its own."""
+    """What a program prints, on a machine that has no data of its own, and nothing fetched."""
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "KERAS_HOME": str(folder),
+        "XDG_CACHE_HOME": str(folder / "cache"),
         "COLUMNS": "100",
         "UV_PROJECT": str(ROOT),
     }

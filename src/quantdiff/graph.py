@@ -25,7 +25,8 @@ class BlockQuant:
     """Quantization per block; ``scales`` and ``zero_points`` are the indices of the tensors that hold them.
 
     ``kind`` is the schema's name: ``BlockwiseQuantization`` (blocks of ``block_size`` along one axis, or of
-    ``block_shape``) or ``MultiAxisQuantization`` (one scale per position of ``axes``).
+    ``block_shape``) or ``MultiAxisQuantization`` (one scale per position of ``axes``). ``steps`` are the scales of
+    blocks along the last axis, float32, None where there are no such. Shape: (rows, blocks).
     """
 
     kind: str
@@ -34,6 +35,7 @@ class BlockQuant:
     block_size: int
     block_shape: tuple[int, ...] = ()
     axes: tuple[int, ...] = ()
+    steps: Array | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,11 +339,19 @@ def real_values(tensor: Tensor) -> Array:
         BadModel: as ``dense_values``.
     """
     values = dense_values(tensor)
+    if tensor.blocks is not None and tensor.blocks.steps is not None:
+        return np.asarray(values * block_steps(tensor.blocks, values.shape))
     if tensor.quant is None or not tensor.quant.scale:
         return values.astype(np.float64)
     scale, zero_point = tensor.quant.along(values.ndim)
     real: Array = (values.astype(np.int64) - zero_point) * scale.astype(np.float64)
     return real
+
+
+def block_steps(blocks: BlockQuant, shape: tuple[int, ...]) -> Array:
+    """The step of every value of a tensor of this shape, double."""
+    assert blocks.steps is not None
+    return np.repeat(blocks.steps.astype(np.float64), blocks.block_size, axis=1).reshape(shape)
 
 
 def is_float(dtype: str) -> bool:

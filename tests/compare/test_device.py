@@ -67,6 +67,7 @@ SPOILED: dict[str, tuple[Callable[[Array, Array, Array], Array], str, str, int |
         None,
     ),
     "not yet written": (lambda y, after, x: partly(y, x, 108), "overwritten", "the input (tensor 0), from byte ", None),
+    "clamped": (lambda y, after, x: np.minimum(y, 30), "arithmetic", "cut off at 30: another activation", None),
     "rounded": (lambda y, after, x: y + ((y < 127) & (y % 2 == 0)), "rounding", "by at most 1 step", None),
 }
 

@@ -40,6 +40,7 @@ SECTION = re.compile(r"^## (.*?)\n(.*?)(?=^## |\Z)", re.S | re.M)
 ROW = re.compile(r"^\| (`.*?) \| (.*) \|$", re.M)
 NAMED = {
     "accuracy",
+    "by_rules",
     "versions",
     "artifacts",
     "runtimes",
@@ -49,6 +50,8 @@ NAMED = {
     "shares",
     "powers",
     "confinement",
+    "metric",
+    "files",
 }
 """Their keys depend on the model, the runtimes or the versions."""
 
@@ -74,28 +77,40 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     model, data = str(small_models.save(folder, small_models.dense())), str(folder / "few.npz")
     x = np.random.default_rng(5).uniform(-2, 2, (40, 8)).astype("f4")
     np.savez(data, allow_pickle=False, x=x, y=np.arange(40) % 3)
+    dump = str(folder / "dump.npz")
     both = ["--runtime", "reference", "--runtime", "builtin"]
     files = float_pairs.write_pair(folder, float_pairs.dense())
     np.savez(folder / "x.npz", allow_pickle=False, **files.batch.arrays)
     pair = [str(files.reference), str(files.candidate), "--data", str(folder / "x.npz")]
+    own = folder / "own.py"
+    own.write_text("def mean(outputs, labels):\n    return float(sum(y.mean() for y in outputs.values()))\n")
     asked = {
         "diff --layers": ["diff", "--layers", model, model, "--data", data, *both],
         "explain": ["explain", model, model, "--data", data, *both, "--runtime", "xnnpack"],
         "explain a pair": ["explain", *pair, "--sample", "0", "--output", "1"],
+        "advise": [
+            "advise",
+            *pair,
+            "--until",
+            "sqnr_db>=20",
+            "--metric",
+            f"{own}:mean",
+            "--out",
+            str(folder / "o.tflite"),
+        ],
         "params": ["params", model, "--data", data],
         "runtimes": ["runtimes"],
         "inspect": ["inspect", model],
         "lint": ["lint", model],
-        "verify": ["verify", model, "--samples", "8"],
+        "record": ["record", model, "--data", data, "--out", dump, "--every-tensor"],
+        "verify": ["verify", model, "--samples", "8", "--runtime", "xnnpack", "--runtime", f"recorded:{dump}"],
         "work": ["work", model, "--data", data, "--op", "0", "--element", "0,1"],
+        "extract": ["extract", model, "--ops", "0", "--data", data, "--out", str(folder / "part.tflite")],
+        "reduce": ["reduce", *pair, "--check", "max_abs_error>0", "--out", str(folder / "small"), "--anonymous"],
+        "worst": ["worst", *pair, "--for", "0.2s", "--out", str(folder / "worst.npz")],
         "vectors": ["vectors", model, "--data", data, "--out", str(folder / "golden")],
         "overlay": ["overlay", *pair, "--out", str(folder / "overlay")],
-        "advise": ["advise", *pair],
-        "extract": ["extract", model, "--ops", "0", "--out", str(folder / "part.tflite")],
         "identify": ["identify", model, "--samples", "8", "--runtime", "reference"],
-        "record": ["record", model, "--data", data, "--out", str(folder / "dump.npz")],
-        "reduce": ["reduce", *pair, "--check", "max_steps>0", "--out", str(folder / "small"), "--for", "5s"],
-        "worst": ["worst", *pair, "--out", str(folder / "worst.npz"), "--for", "1s"],
     }
     found = {name: json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout) for name, words in asked.items()}
     trials = [
@@ -141,12 +156,17 @@ COMMANDS = [
     "diff --layers",
     "explain",
     "explain a pair",
+    "advise",
     "params",
     "runtimes",
     "inspect",
     "lint",
+    "record",
     "verify",
     "work",
+    "extract",
+    "reduce",
+    "worst",
     "vectors",
     "sweep",
     "report",

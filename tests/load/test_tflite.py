@@ -16,7 +16,7 @@ from load.models_of_all_kinds import CONV, KINDS, MODELS
 from written_models import Op, Sub, T, model_object, pack, write_tflite
 
 from quantdiff.errors import BadModel
-from quantdiff.graph import BlockQuant, Metadata, Model, Signature, Tensor, dense_values
+from quantdiff.graph import BlockQuant, Metadata, Model, Signature, Tensor, dense_values, real_values
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import QuantParams
 
@@ -106,6 +106,8 @@ def test_all_kinds(tmp_path: Path) -> None:
     assert tensors["scales"].dtype == "float16"
     assert dense_values(tensors["blocks"]).tolist() == [[1, 2, 3, 4, 5, 6, 7, -1]]
     assert tensors["blocks"].blocks == BlockQuant("BlockwiseQuantization", 1, 2, 4)
+    assert tensors["blocks"].blocks is not None
+    assert real_values(tensors["blocks"]).tolist() == [[0.5, 1, 1.5, 2, 1.25, 1.5, 1.75, -0.25]]
     assert tensors["axes"].blocks == BlockQuant("MultiAxisQuantization", 1, 2, 0, (), (0, 1))
     assert dense_values(tensors["two bits"]).tolist() == [[0, 1, -2, -1, -1, -2, 1, 0]]
     assert dense_values(tensors["brain"]).tolist() == [1.0, -2.0]

@@ -41,7 +41,7 @@ def in_numbers(device: Device) -> dict[str, list[str]]:
 
 
 def as_text(device: Device, path: Path) -> Path:
-    """With lines of the device besides, and one tensor wrapped as C arrays are."""
+    """With lines of the device besides, one tensor wrapped as C arrays are, and one with a number a line."""
     lines = ["I (345) main: started", "Invoke took 12 ms"]
     for name, rows in in_numbers(device).items():
         for row in rows:
@@ -53,6 +53,8 @@ def as_text(device: Device, path: Path) -> Path:
                     f"  {', '.join(half[5:])}",
                     "};",
                 ]
+            elif name == "image":
+                lines += ["net ready:", f"{name}:", *half, "done"]
             else:
                 lines.append(f"{name}: {row}")
     path.write_text("\n".join([*lines, ""]))
@@ -150,6 +152,11 @@ def with_other_weights(device: Device, path: Path) -> Path:
     return path
 
 
+def with_no_numbers(device: Device, path: Path) -> Path:
+    np.savez(path, allow_pickle=False, logits=np.full(device.arrays["logits"].shape, np.inf))
+    return path
+
+
 def of_a_folder(table: str, content: bytes = b"") -> Callable[[Device, Path], Path]:
     def written(device: Device, path: Path) -> Path:
         del device
@@ -175,6 +182,9 @@ REFUSED: dict[str, tuple[Callable[[Device, Path], Path], str]] = {
     "letters": (of_text("logits: 1, 2, x3\n"), "line 1: '1, 2, x3' are not numbers"),
     "text that ends early": (of_text("logits: 1, 2, 3\nlogits: 1,\n"), "with 1 and 3 numbers; is it cut off?"),
     "numbers beyond": (of_text("logits: " + "999 " * 10 + "\n"), "holds 999 to 999, a tensor of int8 cannot"),
+    "no numbers": (with_no_numbers, "holds NaN or infinity, the tensor int8"),
+    "digits without end": (of_text("logits: " + "9" * 200_000 + "x\n"), "holds no tensors"),
+    "spaces without end": (of_text("logits" + " " * 200_000 + "x\n"), "holds no tensors"),
     "a type": (of_a_folder("logits,int7,a.bin"), "no type 'int7'"),
     "cells": (of_a_folder("logits,int8"), "2 cells; give three: tensor, dtype, file"),
     "a way out": (of_a_folder("logits,int8,../a.bin"), "'../a.bin' is no file beside the table"),

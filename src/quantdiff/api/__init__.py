@@ -9,6 +9,7 @@ __all__: list[str]
 if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.advice import Wanted as Wanted
     from quantdiff.api.advice import advise as advise
+    from quantdiff.api.arithmetic import identify as identify
     from quantdiff.api.arithmetic import record as record
     from quantdiff.api.arithmetic import verify as verify
     from quantdiff.api.arithmetic import work as work
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.sweeps import report_study as report_study
     from quantdiff.api.sweeps import sweep as sweep
     from quantdiff.api.worsts import worst as worst
+    from quantdiff.ladder.advice.advised import Advised as Advised
     from quantdiff.ladder.explanation import Explanations as Explanations
 else:
     __getattr__, __all__ = public_names(__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,9 @@ from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.report.folder import written
 from quantdiff.report.plain import json_text
+from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.data_sources import load_data
+from quantdiff.run.runner import Runner
 from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.run.versions import versions
@@ -105,8 +107,10 @@ def _searched(bench: Bench, wanted: Wanted, progress: Progress) -> Advised:
 
 @contextmanager
 def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -> Iterator[Bench]:
-    model, (process, *_) = pair.candidate.wanted("advise"), pair.processes
+    model, process = pair.candidate.wanted("advise"), pair.processes[0]
     assert model.path is not None
+    if process.of_one_file:
+        raise BadModel(f"{process.runtime} knows one file; advise tries others: add --runtime xnnpack before it")
     engine, first, _ = trace_first(pair.reference, batch, silent)
     lowering = engine.lower()
     if lowering is None:
@@ -116,21 +120,27 @@ def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -
     except UnsupportedOp as error:
         raise BadModel(f"{pair.candidate.source}: no advice without real arithmetic: {error}") from error
     check_related(found)
-    ends = (
-        frozenset((INPUT, OUTPUT)) if wanted.denylist is not None else frozenset[int]()
-    )  # as its debugger leaves them
+    ends = frozenset[int]() if wanted.denylist is None else frozenset((INPUT, OUTPUT))  # the debugger leaves them
     own, metric = trace_tflite(model, batch, process), metric_of(settings.metric)
-    with scratch() as folder:
+    with scratch() as folder, _trials(process) as trials:
         yield Bench(
-            found, model.whole(), batch, first, own, process, settings.tolerance, metric, folder,
+            found, model.whole(), batch, first, own, process, trials, settings.tolerance, metric, folder,
             pair.reference.file is not None, ends,
         )  # fmt: skip
+
+
+def _trials(process: Runner) -> AbstractContextManager[Runner]:
+    """Where files are tried, many of them in one child."""
+    if isinstance(process, RuntimeProcess):
+        return RuntimeProcess(process.runtime, timeout=process.timeout, reused=True)
+    return nullcontext(process)
 
 
 def _written(bench: Bench, found: Advised, wanted: Wanted) -> Advised:
     """The files that carry the set out. A mended file is run; one that is not better is not written."""
     if found.chosen is None or not found.chosen.choices:
-        return found
+        note = (f"{wanted.out} was not written: no bias and no range makes the file better",) * (wanted.out is not None)
+        return replace(found, notes=(*found.notes, *note))
     choices, names = found.chosen.choices, names_of(bench.switches, float_file=bench.float_file)
     files, notes = dict[str, str](), list[str]()
     if wanted.recipe is not None:

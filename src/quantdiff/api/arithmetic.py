@@ -7,6 +7,8 @@ from pathlib import Path
 from quantdiff.api.engines import DEFAULTS, Settings
 from quantdiff.compare.verdict import Verification
 from quantdiff.compare.verification import load_and_verify
+from quantdiff.identifying.identification import Identification
+from quantdiff.identifying.load import load_and_identify
 from quantdiff.load.data import Batch
 from quantdiff.load.dumps.forms import Manifest
 from quantdiff.load.tflite import load_tflite
@@ -40,6 +42,29 @@ def verify(model: str | Path, data: str | Path | None = None, settings: Settings
     return load_and_verify(Path(model), settings.runtimes, settings.timeout, None if data is None else Path(data))
 
 
+def identify(
+    model: str | Path, runtime: str = "xnnpack", data: str | Path | Batch | None = None, timeout: float = TIMEOUT
+) -> Identification:
+    """The rule that a device obeys, kind of operator by kind, from its own inputs and outputs.
+
+    What the names of rules mean stands in ``docs/reference/rules.md``.
+
+    Args:
+        model: the ``.tflite`` file.
+        runtime: the device: a runtime, or ``recorded:DUMP``.
+        data: samples along axis 0, in real units; left out, those of the dump, or seeded random input.
+        timeout: seconds that the runtime may say nothing.
+
+    Returns:
+        The rules that fit every element, and for each other one how many elements contradict it.
+
+    Raises:
+        QuantdiffError: the model or the data cannot be read, do not fit each other, or the runtime fails.
+    """
+    given = Path(data) if isinstance(data, str) else data
+    return load_and_identify(Path(model), runtime, given, timeout=timeout)
+
+
 def record(
     model: str | Path,
     data: str | Path | Batch,
@@ -60,7 +85,7 @@ def record(
         every_tensor: inner tensors too, not inputs and outputs alone.
 
     Returns:
-        What the dump says of itself: the file's sha256, runtime, versions, tensors by index and name.
+        What the dump says of itself, such as the sha256 of the file and which array is which tensor.
 
     Raises:
         QuantdiffError: the model or the data cannot be read, do not fit each other, or the runtime fails.

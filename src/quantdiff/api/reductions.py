@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from quantdiff.align.models import align_pair
 from quantdiff.align.outputs import pair_outputs
-from quantdiff.api.engines import DEFAULTS, Settings
+from quantdiff.api.engines import DEFAULTS, Settings, open_pair
 from quantdiff.compare.conditions import parse
-from quantdiff.errors import BadExpression, NotConfirmed, RuntimeFailed
+from quantdiff.errors import BadExpression, BadModel, NotConfirmed, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
+from quantdiff.load.write import written
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
+from quantdiff.references.formats import format_of
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
@@ -28,7 +30,7 @@ from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import bound_inputs, inputs_of
 from quantdiff.search.anonymous import anonymous
 from quantdiff.search.cuts import Cutter, File, partners_of
-from quantdiff.search.fault import CRASH, DIFFERS, MODEL, Children, Crash, Difference, Fault, Unexpected
+from quantdiff.search.fault import CRASH, DIFFERS, MODEL, REFERENCE, Children, Crash, Difference, Fault, Unexpected
 from quantdiff.search.reduce import Search, ask, smallest
 from quantdiff.search.reduction import Reduction
 from quantdiff.trace import Trace
@@ -37,6 +39,15 @@ TRIED = (1, 8, 64)
 """So many samples, the worst first, before all of them."""
 LIMIT = 120.0
 ALIGNED_ON = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How to run, whom to tell, and how many seconds to search."""
+
+    settings: Settings
+    progress: Progress
+    seconds: float
 
 
 def reduce(  # noqa: PLR0913 (what is asked, and how)
@@ -52,7 +63,7 @@ def reduce(  # noqa: PLR0913 (what is asked, and how)
     """The smallest model and the fewest samples that still show what ``check`` says.
 
     Args:
-        models: the reference and the candidate made from it, both ``.tflite``; or one file.
+        models: the reference and the ``.tflite`` made from it; or one ``.tflite``.
         data: samples along axis 0, in the reference's float units.
         check: an expression of ``--fail-on`` that holds (of one file: between two runtimes), ``crash`` or ``differs``.
         settings: the runtime, two for one file; tolerance and time limit of a run.
@@ -67,17 +78,49 @@ def reduce(  # noqa: PLR0913 (what is asked, and how)
         NotConfirmed: nothing shows in the whole.
         QuantdiffError: a model or the data cannot be read, or do not fit each other.
     """
-    files = [load_tflite(path) for path in models]
     batch = load_data(data, models[-1])
     check_installed(settings.runtimes)
-    if check in (CRASH, DIFFERS):
-        found = _of_one(files, batch, check, settings, progress, limit)
-        return replace(found, anonymous=anonymous(found.search.found, found.fault)) if bare else found
-    with closing(Children(_sides(files, settings, check), settings.timeout)) as children:
-        runtimes = settings.runtimes[: 3 - len(files)]
-        fault = Difference(parse(check, "--check"), runtimes, settings.tolerance, children)
-        found = _difference(fault, files, batch, settings, progress, limit)
-        return replace(found, anonymous=anonymous(found.search.found, fault)) if bare else found
+    with scratch() as folder:
+        files = [_file(source, models[-1], batch, settings, folder) for source in models]
+        with closing(Children(_sides(files, settings, check), settings.timeout)) as children:
+            fault, search = _fault(files, check, settings, children), Limits(settings, progress, limit)
+            if isinstance(fault, Difference):
+                found = _difference(fault, files, batch, search)
+            else:
+                found = _of_one(fault, files[0], batch, check, search)
+            return replace(found, anonymous=anonymous(found.search.found, found.fault)) if bare else found
+
+
+def _file(source: str | Path, candidate: str | Path, batch: Batch, settings: Settings, folder: Path) -> Model:
+    """A model as a ``.tflite``; a reference of another format as what it is lowered to, without its framework.
+
+    Raises:
+        BadModel: it cannot be said in TFLite's operators.
+    """
+    if format_of(Path(source)) == "tflite":
+        return load_tflite(source)
+    if source is candidate:
+        raise BadModel(f"{source}: a .tflite is cut; give it as the candidate")
+    with open_pair(source, candidate, replace(settings, runtimes=settings.runtimes[:1]), batch) as pair:
+        lowered = pair.reference.engines[0].lower()
+    if lowered is None:
+        raise BadModel(f"{source}: has no graph of operators that could be cut; give the reference as a float .tflite")
+    (folder / REFERENCE).write_bytes(written(lowered))
+    return load_tflite(folder / REFERENCE)
+
+
+def _fault(files: Sequence[Model], check: str, settings: Settings, children: Children) -> Fault:
+    """What is asked.
+
+    Raises:
+        BadExpression: no metric, or a question about one model with two of them.
+    """
+    if check in {CRASH, DIFFERS}:
+        if len(files) > 1:
+            raise BadExpression(f"--check {check} asks about one model: leave the reference out")
+        return (Crash if check == CRASH else Unexpected)(settings.runtimes[0], settings.timeout)
+    runtimes = settings.runtimes[: 3 - len(files)]
+    return Difference(parse(check, "--check"), runtimes, settings.tolerance, children)
 
 
 def _sides(files: Sequence[Model], settings: Settings, check: str) -> tuple[str, str]:
@@ -87,7 +130,7 @@ def _sides(files: Sequence[Model], settings: Settings, check: str) -> tuple[str,
         BadExpression: one file on one runtime, of which nothing can differ.
     """
     first, *others = settings.runtimes
-    if len(files) > 1:
+    if len(files) > 1 or check in {CRASH, DIFFERS}:
         return first, first
     if not others:
         raise BadExpression(
@@ -97,13 +140,12 @@ def _sides(files: Sequence[Model], settings: Settings, check: str) -> tuple[str,
     return first, others[0]
 
 
-def _difference(
-    fault: Difference, files: Sequence[Model], batch: Batch, settings: Settings, progress: Progress, limit: float
-) -> Reduction:
+def _difference(fault: Difference, files: Sequence[Model], batch: Batch, search: Limits) -> Reduction:
+    settings = search.settings
     traces, model = fault.traces(files, batch), files[-1]
-    before = fault.says(traces)
-    if not before:
-        raise _nothing(str(fault.condition))
+    before = fault.judged(traces)
+    if not before.different:
+        raise _nothing(f"{fault.condition} does not hold: {before.says}")
     inputs = inputs_of(model, batch)
     per = max(1, len(batch) // len(inputs[0]))
     worst = np.argsort(-_errors(traces), kind="stable")
@@ -115,29 +157,23 @@ def _difference(
     given = {i: array[rows] for i, array in real.items()}
     cutter = Cutter(File.of(model), seen, given=given, source=batch.source)
     if len(files) > 1:
-        partners = _partners(files, batch, settings)
+        partners = _partners(files, batch)
         cutter = replace(cutter, reference=File.of(files[0]), partners=partners)
-    found = smallest(cutter, fault, range(len(rows)), limit, progress)
-    return _reduction(str(fault.condition), before, found, fault, model, len(batch))
+    found = smallest(cutter, fault, range(len(rows)), search.seconds, search.progress)
+    return _reduction(str(fault.condition), before.says, found, fault, model, len(batch))
 
 
-def _partners(files: Sequence[Model], batch: Batch, settings: Settings) -> dict[int, int]:
+def _partners(files: Sequence[Model], batch: Batch) -> dict[int, int]:
     """Which tensor of the reference is which of the candidate."""
-    with started(settings.runtimes[0], settings.timeout) as process:
-        sides = [TfliteReference(model, process) for model in files]
-        alignment = align_pair(sides[0], sides[1], batch.part(slice(ALIGNED_ON)))
+    sides = [TfliteReference(model) for model in files]
+    alignment = align_pair(sides[0], sides[1], batch.part(slice(ALIGNED_ON)))
     return partners_of(alignment, files[1].main, files[0].main)
 
 
-def _of_one(
-    files: Sequence[Model], batch: Batch, check: str, settings: Settings, progress: Progress, limit: float
-) -> Reduction:
+def _of_one(fault: Fault, model: Model, batch: Batch, check: str, search: Limits) -> Reduction:
     """A crash, or a runtime that is not as its simulator."""
-    if len(files) > 1:
-        raise BadExpression(f"--check {check} asks about one model: leave the reference out")
-    (model,), runtime = files, settings.runtimes[0]
     assert model.path is not None
-    fault: Fault = (Crash if check == CRASH else Unexpected)(runtime, settings.timeout)
+    runtime, settings = search.settings.runtimes[0], search.settings
     inputs, content = inputs_of(model, batch), model.whole()
     per = max(1, len(batch) // len(inputs[0]))
     with scratch() as folder:
@@ -146,15 +182,16 @@ def _of_one(
             if before := ask(fault, {MODEL: content}, some, folder):
                 break
         else:
-            raise _nothing(check)
+            raise _nothing(f"{check} does not show")
     others = [name for name in installed() if name != runtime] if check == CRASH else [runtime]
     seen = _recorded(model, [array[: len(rows)] for array in inputs], others, settings.timeout)
-    found = smallest(Cutter(File.of(model), seen, source=batch.source), fault, range(len(rows)), limit, progress)
+    cutter = Cutter(File.of(model), seen, source=batch.source)
+    found = smallest(cutter, fault, range(len(rows)), search.seconds, search.progress)
     return _reduction(check, before, found, fault, model, len(batch))
 
 
-def _nothing(check: str) -> NotConfirmed:
-    return NotConfirmed(f"--check {check}: does not hold for these models and data; there is nothing to reduce")
+def _nothing(why: str) -> NotConfirmed:
+    return NotConfirmed(f"--check {why}, for these models and data; there is nothing to reduce")
 
 
 def _reduction(check: str, before: str, found: Search, fault: Fault, model: Model, samples: int) -> Reduction:

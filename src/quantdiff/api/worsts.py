@@ -20,7 +20,7 @@ from quantdiff.ladder.rungs import real_inputs
 from quantdiff.ladder.switches import switches
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
-from quantdiff.quant import INTEGER_RANGE
+from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.data_sources import load_data
@@ -175,13 +175,19 @@ def _bound(pair: OpenedPair, space: Space, unit: float) -> Bound:
     named = [next(n for n, a in few.arrays.items() if np.shares_memory(a, b)) for b in bound_inputs(model, few)]
     if any(ends[name] is None for name in named):
         return Bound(stopped="an input counts, and is no measured quantity")
-    whole = [
-        Span(*(np.full((1, *x.shape[1:]), end) for end in ends[name] or ()), *[np.zeros((1, *x.shape[1:]))] * 2)
-        for name, x in zip(named, inputs, strict=True)
-    ]
+    whole = [_span(ends[name] or (0.0, 0.0), x, space.near) for name, x in zip(named, inputs, strict=True)]
     places = model.main.inputs
     known = dict(zip(places, at(inputs), strict=True))
     return bound_of(found, dict(zip(places, whole, strict=True)), known, unit)
+
+
+def _span(ends: tuple[float, float], samples: Array, near: float | None) -> Span:
+    """Where an input may be: anywhere between the ends, or near to each of the samples."""
+    if near is not None:
+        low, high = np.maximum(samples - near, ends[0]), np.minimum(samples + near, ends[1])
+        return Span(low, high, np.zeros_like(low), np.zeros_like(low))
+    low, high = (np.full((1, *samples.shape[1:]), end) for end in ends)
+    return Span(low, high, np.zeros_like(low), np.zeros_like(low))
 
 
 def _explained(found: WorstCase, pair: OpenedPair, settings: Settings) -> WorstCase:

@@ -35,7 +35,7 @@ def identify(as_json: bool, model: Path, probe: Path | None, out: Path | None, *
     It goes by the device's own inputs and outputs. Every rule that fits all elements is named; the others come with
     the elements that contradict them.
     """
-    from quantdiff.identify.load import load_and_identify, load_and_probe
+    from quantdiff.identifying.load import load_and_identify, load_and_probe
     from quantdiff.report.profile import save_probe, save_profile
 
     data = given_data(options, model)
@@ -54,5 +54,5 @@ def identify(as_json: bool, model: Path, probe: Path | None, out: Path | None, *
         from quantdiff.report.text.identification import print_identification
         from quantdiff.report.text.terminal import Terminal
 
-        print_identification(found, made, Terminal(), out, probe)
+        print_identification(found, Terminal(), made, out, probe)
     return 0

@@ -39,8 +39,8 @@ from quantdiff.cli.endings import status_of
 def reduce(as_json: bool, reference: Path, candidate: Path | None, check: str, out: Path, **options: Any) -> int:
     """Find the smallest .tflite and the fewest samples that show a fault.
 
-    REFERENCE and CANDIDATE are a float .tflite and the one made from it. One model alone is held against itself on two
-    runtimes, crashes, or differs from the simulator.
+    CANDIDATE is the .tflite made from REFERENCE, which becomes a float .tflite. One .tflite alone is held against
+    itself on two runtimes, crashes, or differs from the simulator.
     """
     from quantdiff import api
     from quantdiff.report.json.reduction import reduction_document

@@ -11,15 +11,14 @@ from quantdiff.bitwise import differing, same_bits
 from quantdiff.compare.verdict import OperatorResult
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
+from quantdiff.sim.device import Rules
 from quantdiff.sim.enclosures import Enclosure
 from quantdiff.sim.graph.chains import Known, Outcome, attempt, fed_alike, fed_to
-from quantdiff.sim.graph.operators import enclose_operator
+from quantdiff.sim.graph.operators import enclose_operator, ran_by
 from quantdiff.sim.graph.resources import STATE, keeps_resources
 from quantdiff.sim.graph.simulator import CONTROL, Missing, Simulation, missing_inputs, replay
 from quantdiff.sim.node import NoKernel, node_of
 from quantdiff.sim.registry import kernels
-from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.xnnpack.delegate import kernel_of
 
 Values = Mapping[int, Array]
 
@@ -33,8 +32,8 @@ class Compared:
 
 
 def compare_operators(
-    graph: Graph, values: Mapping[Runtime, Values], subgraphs: Sequence[Graph] = ()
-) -> tuple[dict[Runtime, Compared], Known]:
+    graph: Graph, values: Mapping[Rules, Values], subgraphs: Sequence[Graph] = ()
+) -> tuple[dict[Rules, Compared], Known]:
     """What each operator gives otherwise than the runtimes, and all outcomes for who needs them again.
 
     Runtimes that hold the very same arrays are computed together. What cannot be read has no elements to compare;
@@ -42,8 +41,8 @@ def compare_operators(
     """
     held_by = {runtime: dict(held) for runtime, held in values.items()}
     states = {r: replay(graph, held, r, subgraphs) for r, held in values.items()} if keeps_resources(graph) else {}
-    found: dict[Runtime, list[OperatorResult | Missing]] = {runtime: [] for runtime in values}
-    known: dict[tuple[int, Runtime], tuple[tuple[Array | None, ...], Outcome]] = {}
+    found: dict[Rules, list[OperatorResult | Missing]] = {runtime: [] for runtime in values}
+    known: dict[tuple[int, Rules], tuple[tuple[Array | None, ...], Outcome]] = {}
     for operator in graph.operators:
         for group in fed_alike(operator, held_by):
             for runtime, outcome in _outcomes(graph, operator, held_by[group[0]], group, states, subgraphs).items():
@@ -62,7 +61,7 @@ def _sorted(entries: Sequence[OperatorResult | Missing]) -> Compared:
 
 
 def _held_against(
-    graph: Graph, operator: Operator, outcome: Outcome, held: Values, runtime: Runtime
+    graph: Graph, operator: Operator, outcome: Outcome, held: Values, runtime: Rules
 ) -> OperatorResult | Missing:
     if isinstance(outcome, Missing):
         return _within(graph, operator, held, runtime) or outcome
@@ -71,11 +70,11 @@ def _held_against(
         if mine[:1].size != theirs[:1].size:
             shapes = f"the runtime gives the shape {list(theirs.shape[1:])}, the operator {list(mine.shape[1:])}"
             return Missing(operator.index, operator.op, shapes)
-    kernel = kernel_of(node_of(graph, operator), runtime)
-    return OperatorResult(operator.index, operator.op, kernel.value, *tally(pairs))
+    kernel = ran_by(node_of(graph, operator), runtime)
+    return OperatorResult(operator.index, operator.op, kernel, *tally(pairs))
 
 
-def _within(graph: Graph, operator: Operator, held: Values, runtime: Runtime) -> OperatorResult | None:
+def _within(graph: Graph, operator: Operator, held: Values, runtime: Rules) -> OperatorResult | None:
     """What lies outside the intervals of an operator that is not simulated to the last bit; None without intervals."""
     if len(operator.outputs) != 1 or (output := operator.outputs[0]) not in held:
         return None
@@ -88,8 +87,8 @@ def _within(graph: Graph, operator: Operator, held: Values, runtime: Runtime) ->
         return None
     low, high, width = (np.broadcast_to(array, y.shape) for array in (found.low, found.high, found.width))
     outside = Enclosure(low, high, width).outside(y)
-    kernel = kernel_of(node_of(graph, operator), runtime)
-    return OperatorResult(operator.index, operator.op, kernel.value, y.size, outside, float(np.nanmedian(width)))
+    kernel = ran_by(node_of(graph, operator), runtime)
+    return OperatorResult(operator.index, operator.op, kernel, y.size, outside, float(np.nanmedian(width)))
 
 
 def _as_held(operator: Operator, outcome: Outcome, held: Values) -> Outcome:
@@ -104,10 +103,10 @@ def _outcomes(
     graph: Graph,
     operator: Operator,
     held: Values,
-    group: Sequence[Runtime],
-    states: Mapping[Runtime, Simulation],
+    group: Sequence[Rules],
+    states: Mapping[Rules, Simulation],
     subgraphs: Sequence[Graph],
-) -> Mapping[Runtime, Outcome]:
+) -> Mapping[Rules, Outcome]:
     """What the operator gives on each runtime of the group for what they hold; operators on the state were replayed."""
     if states and operator.op in STATE:
         return {runtime: _replayed(operator, states[runtime]) for runtime in group}

@@ -13,6 +13,7 @@ from quantdiff.graph import Graph, Model, Operator
 from quantdiff.load.dumps.readings import Meant, meant, wrong_elements
 from quantdiff.quant import Array
 from quantdiff.run.recorded import RecordedRuntime
+from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.chains import Outcome, attempt, fed_alike, simulate_each
 from quantdiff.sim.graph.simulator import Missing, missing_inputs
 from quantdiff.sim.runtime import Runtime
@@ -75,16 +76,16 @@ class Walk:
     graph: Graph
     subgraphs: Sequence[Graph]
     recorded: Mapping[int, Array]
-    held: dict[Runtime, Values]
-    other: dict[Runtime, Values]
-    clean: Mapping[Runtime, Mapping[int, Array]]
+    held: dict[Rules, Values]
+    other: dict[Rules, Values]
+    clean: Mapping[Rules, Mapping[int, Array]]
     right_is_other: dict[int, bool] = field(default_factory=dict)
     passed_on: dict[int, bool] = field(default_factory=dict)
 
     def step(self, operator: Operator) -> list[TensorFinding]:
         """One operator on what the device had, and where that is doubtful on what belongs there."""
         given = self._outcomes(operator, self.held)
-        beside: dict[Runtime, Outcome] = {}
+        beside: dict[Rules, Outcome] = {}
         if any(i in other for other in self.other.values() for i in operator.inputs):
             beside = self._outcomes(operator, {r: held | self.other[r] for r, held in self.held.items()})
         found = list[TensorFinding]()
@@ -99,8 +100,8 @@ class Walk:
                     self.other[rules][index] = array
         return found
 
-    def _outcomes(self, operator: Operator, held: Mapping[Runtime, Values]) -> dict[Runtime, Outcome]:
-        found = dict[Runtime, Outcome]()
+    def _outcomes(self, operator: Operator, held: Mapping[Rules, Values]) -> dict[Rules, Outcome]:
+        found = dict[Rules, Outcome]()
         for group in fed_alike(operator, held):
             if absent := missing_inputs(self.graph, operator, held[group[0]]):
                 why = f"tensor {self.graph.tensors[absent[0]].label!r} cannot be computed"
@@ -113,9 +114,9 @@ class Walk:
         self,
         operator: Operator,
         index: int,
-        ours: Mapping[Runtime, Array],
-        own: Mapping[Runtime, Array],
-        given: Mapping[Runtime, Outcome],
+        ours: Mapping[Rules, Array],
+        own: Mapping[Rules, Array],
+        given: Mapping[Rules, Outcome],
     ) -> TensorFinding:
         device = self.recorded[index]
         candidates = [(rules, array, False) for rules, array in ours.items()]
@@ -150,7 +151,7 @@ class Walk:
         )
 
     def _told(
-        self, operator: Operator, index: int, candidates: Sequence[tuple[Runtime, Array, bool]]
+        self, operator: Operator, index: int, candidates: Sequence[tuple[Rules, Array, bool]]
     ) -> list[Meant | None]:
         """Why the tensor is not what is expected, for each way to expect it; equal arrays are one."""
         known, others = dict[int, Meant](), self._others(operator, index)
@@ -159,7 +160,7 @@ class Walk:
             for _, a, _ in candidates
         ]
 
-    def _keep(self, index: int, told: Meant | None, expected: Mapping[Runtime, Array]) -> None:
+    def _keep(self, index: int, told: Meant | None, expected: Mapping[Rules, Array]) -> None:
         """What the operators behind it are fed with: as it is meant, and the other thing that it may have been."""
         device = self.recorded[index]
         read = device if told is None or told.values is None else told.values
@@ -202,19 +203,24 @@ def _when(maker: Operator, operator: Operator) -> str:
     return "which runs later" if maker.index > operator.index else "which ran before"
 
 
-def _arrays(outcomes: Mapping[Runtime, Outcome], place: int) -> dict[Runtime, Array]:
+def _arrays(outcomes: Mapping[Rules, Outcome], place: int) -> dict[Rules, Array]:
     return {rules: each[place] for rules, each in outcomes.items() if not isinstance(each, Missing)}
 
 
-def diagnose_device(model: Model, inputs: Sequence[Array], device: RecordedRuntime) -> Diagnosis:
-    """What a dump shows, by the rules that it names or by all that there are; raises as ``RecordedRuntime.attend``."""
-    rules = device.rules
-    found = diagnose(model, inputs, device.recorded(model, inputs), list(Runtime) if rules is None else [rules])
+def diagnose_device(
+    model: Model, inputs: Sequence[Array], device: RecordedRuntime, rules: Sequence[Rules] = ()
+) -> Diagnosis:
+    """What a dump shows, by ``rules``, else by those that it names or by all that there are.
+
+    Raises as ``RecordedRuntime.attend``.
+    """
+    rules = rules or (list(Runtime) if device.rules is None else [device.rules])
+    found = diagnose(model, inputs, device.recorded(model, inputs), rules)
     return Diagnosis(found, device.read_as(model))
 
 
 def diagnose(
-    model: Model, inputs: Sequence[Array], recorded: Mapping[int, Array], rules: Sequence[Runtime]
+    model: Model, inputs: Sequence[Array], recorded: Mapping[int, Array], rules: Sequence[Rules]
 ) -> tuple[TensorFinding, ...]:
     """Hold every recorded tensor against what the device's own inputs give by each of ``rules``.
 
@@ -233,12 +239,12 @@ def diagnose(
     return tuple(_with_clean(each, walk, nearest) for each in found)
 
 
-def _nearest(found: Sequence[TensorFinding], rules: Sequence[Runtime]) -> Runtime:
+def _nearest(found: Sequence[TensorFinding], rules: Sequence[Rules]) -> Rules:
     """The rules that most elements obey."""
     return min(rules, key=lambda r: sum(each.by_rules.get(r.value, each.count) for each in found))
 
 
-def _with_clean(found: TensorFinding, walk: Walk, nearest: Runtime) -> TensorFinding:
+def _with_clean(found: TensorFinding, walk: Walk, nearest: Rules) -> TensorFinding:
     """The finding with its rules, and what differs from a run without any device."""
     clean, device = walk.clean[nearest].get(found.tensor), walk.recorded[found.tensor]
     differing = 0 if clean is None or clean.shape != device.shape else wrong_elements(device, clean)

@@ -23,12 +23,14 @@ from quantdiff.run.child import TIMEOUT
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import Reading, read_everything
+from quantdiff.run.profiled import Profiled
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
 from quantdiff.run.recorded import RecordedRuntime
 from quantdiff.run.runner import Runner
-from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, chosen, entry_of
+from quantdiff.run.runtimes import ALL, RUNTIMES, RuntimeEntry, check_installed, chosen, entry_of
 from quantdiff.run.tflite import inputs_of
 from quantdiff.run.versions import versions
+from quantdiff.sim.device import Device, Rules
 from quantdiff.sim.graph.chains import simulate_each
 from quantdiff.sim.graph.shapes import false_shapes
 from quantdiff.sim.graph.simulator import Missing, Simulation
@@ -40,6 +42,7 @@ STATE = 4
 """Where an SVDF reads its state."""
 NONE_READY: Mapping[str, Runner] = MappingProxyType({})
 NOT_SIMULATED = "not simulated: there are no rules to hold it against"
+PREDICTED = "predicted by its profile; --runtime recorded:DUMP beside it holds the device against that"
 
 
 def load_and_verify(
@@ -97,7 +100,7 @@ class Ran:
     """What a runtime gave, whose rules it should obey, and what to know where nobody has checked these there."""
 
     reading: Reading
-    rules: Runtime | None
+    rules: Rules | None
     doubt: str
 
 
@@ -110,7 +113,8 @@ def verify(
 ) -> dict[str, Verdict]:
     """Compare every tensor of every operator with what each runtime, by name, gives for ``inputs``.
 
-    Those that are ``ready`` need not be started; one that was recorded is told what became of each tensor.
+    Those that are ``ready`` need not be started; one that was recorded is told what became of each tensor, by the rules
+    of the profiles beside it, if there are any.
 
     Shapes: each input (samples, *shape of the model's input).
 
@@ -118,11 +122,14 @@ def verify(
         RuntimeUnavailable: there is no such runtime.
     """
     recorded = {name: each for name, each in ready.items() if isinstance(each, RecordedRuntime)}
-    entries = {name: entry_of(name) for name in runtimes if name not in recorded}
+    profiles = {name: each.device for name, each in ready.items() if isinstance(each, Profiled)}
+    entries = {name: entry_of(name) for name in runtimes if name not in (*recorded, *profiles)}
     damaged = _damaged(model)
     asked = [name for name, entry in entries.items() if entry.simulated or entry.command or entry.module]
     ran, failed = _observe(model, inputs, asked, timeout, ready)
-    found = {name: Verdict("unsupported", why=NOT_SIMULATED) for name in entries} | failed
+    doubts = {name: ran[name].doubt if name in ran else "" for name in entries}
+    why = {name: "; ".join(filter(None, (_without_rules(entries[name]), its))) for name, its in doubts.items()}
+    found = {name: Verdict("unsupported", why=why[name]) for name in entries} | failed
     rules = {name: ran[name].rules if name in ran else entry.simulated for name, entry in entries.items()}
     refuses = {n for n, verdict in failed.items() if rules[n] is Runtime.TFLM and verdict.status == "unavailable"}
     told = {n: damaged[its] for n, its in rules.items() if its in damaged and n not in refuses}
@@ -133,13 +140,21 @@ def verify(
         for its, name in group.items():
             verdict = _verdict(model.main, ran[name].reading, compared[its], chains[its])
             found[name] = replace(verdict, doubt=ran[name].doubt)
-    found |= told | {name: _of_device(model, inputs, each) for name, each in recorded.items()}
-    return {name: found[name] for name in runtimes}
+    by = tuple(profiles.values())
+    found |= told | {name: _of_device(model, inputs, each, by) for name, each in recorded.items()}
+    found |= {} if recorded else dict.fromkeys(profiles, Verdict("unsupported", why=PREDICTED))
+    return {name: found[name] for name in runtimes if name in found}
 
 
-def _by_rules(rules: Mapping[str, Runtime]) -> list[dict[Runtime, str]]:
+def _without_rules(entry: RuntimeEntry) -> str:
+    """Why there is nothing to hold a runtime against."""
+    measured = entry.rules_on("") is None or entry.rules_on(entry.machine) is not None
+    return NOT_SIMULATED if measured else f"nobody has measured {entry.kernels} on {entry.machine}: {NOT_SIMULATED}"
+
+
+def _by_rules(rules: Mapping[str, Rules]) -> list[dict[Rules, str]]:
     """Runtimes in groups in which each has other rules: those are computed together."""
-    groups = list[dict[Runtime, str]]()
+    groups = list[dict[Rules, str]]()
     for name, its in rules.items():
         group = next((each for each in groups if its not in each), None)
         if group is None:
@@ -175,9 +190,11 @@ def _by_shape(model: Model) -> dict[Runtime, str]:
     return {Runtime.TFLM: f"operator {op.index} {op.op}: {found.text}; TFLM believes it and computes on other memory"}
 
 
-def _of_device(model: Model, inputs: Sequence[Array], device: RecordedRuntime) -> Verdict:
-    """What a dump shows, by the rules that it names or by all that there are."""
-    rules, found = device.rules, diagnose_device(model, inputs, device)
+def _of_device(
+    model: Model, inputs: Sequence[Array], device: RecordedRuntime, profiles: Sequence[Device] = ()
+) -> Verdict:
+    """What a dump shows, by the profiles, else by the rules that it names or by all that there are."""
+    rules, found = None if profiles else device.rules, diagnose_device(model, inputs, device, profiles)
     known = [each for each in found.findings if not each.why]
     operators = tuple(OperatorResult(each.operator, each.op, each.rules, each.count, each.wrong) for each in known)
     missing = tuple(Missing(each.operator, each.op, each.why) for each in found.findings if each.why)

@@ -10,12 +10,12 @@ from quantdiff.bitwise import same_bits
 from quantdiff.graph import Model, Operator
 from quantdiff.ladder.mechanisms import CURVES, ROUNDING
 from quantdiff.quant import Array
+from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.real_arithmetic import all_but_curves, simulate_ideal
 from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.graph.simulator import Missing, Simulation, simulate, simulate_by
 from quantdiff.sim.node import NoKernel
-from quantdiff.sim.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Chains:
 
 
 def chains(
-    model: Model, inputs: Sequence[Array], runtime: Runtime, recorded: Mapping[int, Array] | None = None
+    model: Model, inputs: Sequence[Array], runtime: Rules, recorded: Mapping[int, Array] | None = None
 ) -> Chains:
     """The whole graph at each rung. Shapes: each input (samples, *shape of the model's input).
 
@@ -49,7 +49,7 @@ def chains(
 
 
 def _whole(
-    model: Model, inputs: Sequence[Array], runtime: Runtime, recorded: Mapping[int, Array]
+    model: Model, inputs: Sequence[Array], runtime: Rules, recorded: Mapping[int, Array]
 ) -> tuple[Simulation, tuple[str, ...]]:
     """The runtime's chain, and the operators whose results were taken from the runtime."""
     graph, borrowed = model.main, list[str]()

@@ -19,6 +19,7 @@ from quantdiff.ladder.flips import Flips, moved, through_sums
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim.device import Rules
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel, clamp_of, node_of, scale_of, zero_point_of
 from quantdiff.sim.ops.pool_2d import filter_of
 from quantdiff.sim.rounding.fixed_point import Rounding
@@ -27,12 +28,12 @@ from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of, windows
 from quantdiff.sim.xnnpack.delegate import kernel_of
 
-On = tuple[Switches, Runtime]
+On = tuple[Switches, Rules]
 SELDOM = 1e-9  # a share of elements too small to divide by
 SAME_SHAPE = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 
-def expected_flips(switches: Switches, runtime: Runtime, inside: Mapping[int, Array]) -> dict[int, Flips]:
+def expected_flips(switches: Switches, runtime: Rules, inside: Mapping[int, Array]) -> dict[int, Flips]:
     """Flips of every tensor, by index, up to the first operator on each path of which nothing is known.
 
     ``inside``: by tensor, per channel, the share of elements that are free to move (``free_share``).
@@ -98,8 +99,9 @@ def _of_operator(on: On, node: Node, given: list[Flips], shares: tuple[Array, Ar
 
 def _of_sums(on: On, node: Node, given: Flips, inside: Array) -> Flips | None:
     """Bias residue, the runtime's second rounding, and the inputs' flips times the weights."""
-    switches, runtime = on
+    switches, rules = on
     try:
+        runtime = rules if isinstance(rules, Runtime) else rules.runtime_of(node)
         channels = channels_of(node, kernel_of(node, runtime))
     except NoKernel:
         return None

@@ -20,6 +20,7 @@ from quantdiff.ladder.targets import OutputGrids
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array
 from quantdiff.run.tflite import inputs_of
+from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 
@@ -42,7 +43,7 @@ class Trial:
     rows: Batch
     reference: Sequence[Array]
     bare: Sequence[Array]
-    runtime: Runtime | None
+    runtime: Rules | None
 
     @property
     def filed(self) -> Setting:
@@ -192,11 +193,12 @@ def _elsewhere(trial: Trial) -> Iterator[Advice]:
     """The file on other runtimes, all in the simulator."""
     model: Model = trial.switches.model
     found = {}
-    for each in (trial.runtime or Runtime.REFERENCE).neighbours:
+    on = trial.runtime if isinstance(trial.runtime, Runtime) else Runtime.REFERENCE
+    for each in on.neighbours:
         chain = simulate(model.main, inputs_of(model, trial.rows), each, model.subgraphs)
         if not chain.missing:
             found[each] = trial.of_stored(trial.grids.of_file(model.main, chain.values))
-    now = None if trial.runtime is None else found.pop(trial.runtime, None)
+    now = found.pop(on, None) if on is trial.runtime else None
     if now is None:
         return
     for other, then in found.items():

@@ -31,10 +31,10 @@ from quantdiff.ladder.slices import side_by_side
 from quantdiff.ladder.switches import Switches
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading
+from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.node import NoKernel, node_of
 from quantdiff.sim.real.registry import real_of
-from quantdiff.sim.runtime import Runtime
 
 Layers = Sequence[tuple[str, int]]
 """Name in the reference, tensor of the file."""
@@ -53,7 +53,7 @@ def layers_of(switches: Switches) -> Layers:
 
 
 def add_layers(
-    on: tuple[Switches, Runtime | None],
+    on: tuple[Switches, Rules | None],
     sums: dict[int, LayerAccount],
     reading: Reading,
     rungs: tuple[RealRungs, Mapping[str, Values]],
@@ -73,7 +73,7 @@ def add_layers(
 
 
 def _add_layer(
-    on: tuple[Switches, Runtime | None],
+    on: tuple[Switches, Rules | None],
     account: LayerAccount,
     layer: tuple[int, Operator],
     given: tuple[Values, Values],
@@ -133,7 +133,7 @@ def _exchanged(switches: Switches, operator: Operator, tensor: int) -> set[str]:
 
 
 def _simulated(
-    on: tuple[Switches, Runtime | None], operator: Operator, stored: Values, local: Mapping[str, Array]
+    on: tuple[Switches, Rules | None], operator: Operator, stored: Values, local: Mapping[str, Array]
 ) -> dict[str, Array]:
     """The same as the runtime computes it; nothing where the simulator lacks the operator."""
     (switches, runtime), graph = on, on[0].file.graph

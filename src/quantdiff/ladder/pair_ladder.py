@@ -31,6 +31,7 @@ from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading, read_tensors, readable_tensors, simulate_tensors
 from quantdiff.run.runner import Runner
+from quantdiff.sim.device import Rules
 from quantdiff.sim.runtime import Runtime
 from quantdiff.trace import Trace
 
@@ -66,7 +67,7 @@ def explain_pair(question: Question, runs_on: RunsOn, progress: Progress = silen
     return replace(explanation, notes=(*explanation.notes, *runs_on.notes))
 
 
-def _known(runs_on: RunsOn) -> tuple[str, Runtime | None]:
+def _known(runs_on: RunsOn) -> tuple[str, Rules | None]:
     """The runtime's name, and the simulator's rules for it, if there are any."""
     if not isinstance(runs_on, Runtime):
         return runs_on.runtime, runs_on.rules
@@ -82,7 +83,7 @@ def _readings(question: Question, runs_on: RunsOn) -> Generator[Reading, None, N
     return simulate_tensors(model, tensors, batch, runs_on)
 
 
-def _add(ladder: Ladder, sums: Sums, reading: Reading, own: Trace, rules: Runtime | None) -> None:
+def _add(ladder: Ladder, sums: Sums, reading: Reading, own: Trace, rules: Rules | None) -> None:
     """One slice: every rung's outputs, the layers and, of the first samples, the frontier.
 
     Without ``rules`` the rungs of the runtime's arithmetic stand where the last one above them does.
@@ -126,7 +127,7 @@ def _real(
     ladder: Ladder,
     sums: Sums,
     reading: Reading,
-    given: tuple[Sequence[Array], Chains, Runtime | None],
+    given: tuple[Sequence[Array], Chains, Rules | None],
     differing: Array,
 ) -> dict[str, list[Array]]:
     """The rungs of real arithmetic; what lies beside them is added up on the way.

@@ -20,7 +20,7 @@ from quantdiff.ladder.set_up import Ladder, set_up
 from quantdiff.ladder.slices import by_run
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading, readable_tensors, simulate_tensors
-from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.device import Rules
 from quantdiff.trace import Trace
 
 CODES = 256
@@ -90,7 +90,7 @@ class Tally:
             self.codes = counts if self.codes is None else self.codes + counts
 
 
-def predict(question: Question, runtime: Runtime) -> Prediction | None:
+def predict(question: Question, runtime: Rules) -> Prediction | None:
     """What will differ between the two models on a runtime, which need not be installed.
 
     None where the simulator lacks an operator, or for no data.
@@ -142,7 +142,7 @@ def _add(ladder: Ladder, reading: Reading, own: Trace, outputs: Tally, layers: d
 
 
 def _value(
-    ladder: Ladder, runtime: Runtime, outputs: Tally, layers: Mapping[int, Tally], noise: Mapping[int, float]
+    ladder: Ladder, runtime: Rules, outputs: Tally, layers: Mapping[int, Tally], noise: Mapping[int, float]
 ) -> Prediction:
     """The shares, with those of the closed form: by rare flips where the reference rounds too, else by ``noise``."""
     found = ladder.switches

@@ -14,11 +14,11 @@ from quantdiff.ladder.frontier import beside
 from quantdiff.ladder.mechanisms import CURVES, ROUNDING
 from quantdiff.ladder.targets import OutputGrids
 from quantdiff.quant import Array
+from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.simulator import simulate_by
 from quantdiff.sim.node import node_of
 from quantdiff.sim.real.registry import real_of
-from quantdiff.sim.runtime import Runtime
 
 SAMPLES = 64
 
@@ -29,7 +29,7 @@ class Between:
 
     model: Model
     grids: OutputGrids
-    rules: Runtime
+    rules: Rules
     inputs: Sequence[Array]
     recorded: Mapping[int, Array]
 

@@ -21,12 +21,12 @@ from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading, disturbed, read_tensors, readable_tensors
 from quantdiff.run.runner import Runner
+from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.graph.simulator import Simulation, simulate, simulate_by
 from quantdiff.sim.node import NoKernel, node_of
 from quantdiff.sim.real.registry import real_of
-from quantdiff.sim.runtime import Runtime
 
 RUNGS = (REFERENCE, CURVES, ROUNDING, RUNTIME)
 
@@ -87,13 +87,13 @@ def explain_runtimes(
         layers=tuple(each.value() for each in sums.layers.values()),
         unsupported=missing,
         frontier=sums.frontier,
-        notes=disturbed(sums.changed),
+        notes=(*disturbed(sums.changed), *(note for process in processes for note in process.notes)),
     )
 
 
 def _add(
     model: Model,
-    runtimes: tuple[Runtime, Runtime] | None,
+    runtimes: tuple[Rules, Rules] | None,
     sums: Sums,
     readings: tuple[Reading, Reading],
     tolerance: float,
@@ -120,7 +120,7 @@ def _add(
     return named(missing)
 
 
-def _taken_apart(model: Model, ends: OutputGrids, rules: Runtime, readings: tuple[Reading, Reading]) -> Frontier | None:
+def _taken_apart(model: Model, ends: OutputGrids, rules: Rules, readings: tuple[Reading, Reading]) -> Frontier | None:
     """The frontier of the first samples; None where nothing differs in them."""
     ours, theirs = readings
     inputs = [array[:SAMPLES] for array in theirs.inputs]
@@ -128,7 +128,7 @@ def _taken_apart(model: Model, ends: OutputGrids, rules: Runtime, readings: tupl
     return frontier_between(Between(model, ends, rules, inputs, recorded), [y[:SAMPLES] for y in ours.outputs])
 
 
-def _chains(model: Model, inputs: Sequence[Array], runtimes: tuple[Runtime, Runtime]) -> dict[str, Simulation]:
+def _chains(model: Model, inputs: Sequence[Array], runtimes: tuple[Rules, Rules]) -> dict[str, Simulation]:
     return {
         REFERENCE: simulate(model.main, inputs, runtimes[0], model.subgraphs),
         CURVES: _with_curves_of(model, inputs, runtimes),
@@ -136,7 +136,7 @@ def _chains(model: Model, inputs: Sequence[Array], runtimes: tuple[Runtime, Runt
     }
 
 
-def _with_curves_of(model: Model, inputs: Sequence[Array], runtimes: tuple[Runtime, Runtime]) -> Simulation:
+def _with_curves_of(model: Model, inputs: Sequence[Array], runtimes: tuple[Rules, Rules]) -> Simulation:
     """The first runtime's chain with the second one's curves; state is left to the first."""
     graph = model.main
     if keeps_resources(graph):
@@ -145,7 +145,7 @@ def _with_curves_of(model: Model, inputs: Sequence[Array], runtimes: tuple[Runti
 
 
 def _either(
-    graph: Graph, runtimes: tuple[Runtime, Runtime], operator: Operator, values: Mapping[int, Array]
+    graph: Graph, runtimes: tuple[Rules, Rules], operator: Operator, values: Mapping[int, Array]
 ) -> tuple[Array, ...]:
     real = real_of(node_of(graph, operator))
     return run_operator(graph, operator, values, runtimes[real is not None and real.curve])
@@ -153,7 +153,7 @@ def _either(
 
 def _layers(
     model: Model,
-    runtimes: tuple[Runtime, Runtime] | None,
+    runtimes: tuple[Rules, Rules] | None,
     sums: Sums,
     readings: tuple[Reading, Reading],
     chains: Mapping[str, Simulation],
@@ -175,7 +175,7 @@ def _layers(
 
 
 def _own(
-    graph: Graph, operator: Operator, given: Mapping[int, Array], runtimes: tuple[Runtime, Runtime]
+    graph: Graph, operator: Operator, given: Mapping[int, Array], runtimes: tuple[Rules, Rules]
 ) -> dict[int, Array]:
     try:
         y = run_operator(graph, operator, given, runtimes[0])[0]

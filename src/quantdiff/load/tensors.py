@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from quantdiff.graph import BlockQuant, SparseDimension, Sparsity, Tensor
 from quantdiff.load.buffers import Buffers
@@ -109,6 +113,22 @@ def _blocks(reader: Reader, stored: Record) -> BlockQuant | None:
         record.get("block_shape", ()),
         record.get("quantized_dimensions", ()),
     )
+
+
+def with_steps(tensor: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+    """The tensor with the scales of its blocks, which another one holds, where they lie along its last axis."""
+    blocks = tensor.blocks
+    if blocks is None or blocks.kind != "BlockwiseQuantization" or not 0 <= blocks.scales < len(tensors):
+        return tensor
+    scales, depth = tensors[blocks.scales].data, tensor.shape[-1] if tensor.shape else 0
+    fits = blocks.block_size > 0 and depth % max(1, blocks.block_size) == 0
+    if scales is None or not fits or scales.size * blocks.block_size != math.prod(tensor.shape):
+        return tensor
+    points = tensors[blocks.zero_points].data if 0 <= blocks.zero_points < len(tensors) else None
+    if points is not None and points.any():
+        return tensor
+    steps = scales.reshape(-1, depth // blocks.block_size).astype(np.float32)
+    return replace(tensor, blocks=replace(blocks, steps=steps))
 
 
 def _sparsity(reader: Reader, buffers: Buffers, position: int) -> Sparsity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -10,24 +11,29 @@ from importlib.metadata import PackageNotFoundError, version
 from quantdiff.references.formats import formats
 from quantdiff.run import emulation
 from quantdiff.run.child import TIMEOUT, Conversation
+from quantdiff.run.configured import workers
 from quantdiff.run.process import Process
 from quantdiff.run.runtimes import HERE, RUNTIMES, RuntimeEntry, chosen, entry_of
 
 SIMULATED = "simulated"
 """How a runtime is reached that is known, and not here."""
 
+UNKNOWN = "unknown"
+"""Version and machine of a worker, which is not started to be asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A runtime of ``.tflite`` files, or a framework that runs trained models.
+    """A runtime of ``.tflite`` files, a worker of the configuration, or a framework that runs trained models.
 
     Attributes:
         name: of the runtime, or of the format.
-        kind: ``runtime`` or ``reference``.
+        kind: ``runtime``, ``worker`` or ``reference``.
         package: what holds it, on PyPI.
         version: of the package; None where it is not installed.
         machine: the processor that it runs on: ``x86_64``.
-        reached: how it is run: in a child process, emulated, or simulated alone.
+        reached: how it is run: in a child process, emulated, or simulated alone; of a worker its command, and the file
+            that says so.
         confinement: which of ``run.confinement.MEASURES`` hold for it here; empty where it is not installed.
         install: the line that installs it; empty where it is.
     """
@@ -61,6 +67,9 @@ def survey() -> tuple[Engine, ...]:
 def _engines(holds: Mapping[str, bool]) -> Iterator[Engine]:
     for entry in RUNTIMES.values():
         yield _engine((entry.name, "runtime"), entry.package, entry.extra, entry.installed, holds)
+    for place in workers().values():
+        reached = f"{shlex.join(place.command)} ({place.source})"
+        yield Engine(f"NAME@{place.name}", "worker", "", UNKNOWN, UNKNOWN, reached)
     for entry in map(entry_of, chosen("all@arm64") if HERE != "arm64" else ()):
         yield _elsewhere(entry)
     for name, each in formats().items():

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from quantdiff.identify.identification import Group, Identification
-from quantdiff.identify.probe import Probe
+from quantdiff.identifying.identification import Group, Identification
+from quantdiff.identifying.probe import Probe
 from quantdiff.report.folder import save_batch, written
 from quantdiff.report.plain import printable
 from quantdiff.run.profiled import SCHEMA

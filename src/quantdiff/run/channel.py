@@ -101,22 +101,25 @@ class Beside:
 
 
 class InStream:
-    """Over two descriptors of a stream, which may be one: behind each line the bytes of as many blocks as it says."""
+    """Over the descriptors of a stream: behind each line the bytes of as many blocks as it says.
+
+    One descriptor is a socket's, which is ours alone, so it need not block. Two are standard streams: others may hold
+    them too, so they stay as they are, and who sends waits as long as it takes.
+    """
 
     shares = False
 
     def __init__(self, reads: int, writes: int | None = None) -> None:
         self._reads, self._writes, self._read = reads, reads if writes is None else writes, bytearray()
-        for descriptor in (self._reads, self._writes):
-            os.set_blocking(descriptor, False)
+        if writes is None:
+            os.set_blocking(reads, False)
 
     def send(self, message: Message, descriptors: Sequence[int] = (), timeout: float | None = None) -> None:
         """As ``Channel`` says."""
         sizes = [os.fstat(descriptor).st_size for descriptor in descriptors]
         self._write(memoryview(json.dumps({**message, "sizes": sizes}).encode() + b"\n"), timeout)
         for descriptor, size in zip(descriptors, sizes, strict=True):
-            with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as block, memoryview(block) as whole:
-                self._write(whole, timeout)
+            self._write(memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)), timeout)
 
     def receive(self, timeout: float | None = None) -> tuple[Message, list[int]]:
         """As ``Channel`` says; sizes are checked before there is memory for them."""
@@ -134,8 +137,7 @@ class InStream:
         try:
             for size in sizes:
                 taken.append(reserved_descriptor(size))
-                with mmap.mmap(taken[-1], max(1, size)) as block, memoryview(block) as whole:
-                    self._fill(whole[:size], timeout)
+                self._fill(memoryview(mmap.mmap(taken[-1], max(1, size)))[:size], timeout)
         except BaseException:
             for descriptor in taken:
                 os.close(descriptor)

@@ -128,11 +128,13 @@ class RuntimeProcess(Runner):
 
     The child starts at once and in the background, so that it is ready by the time it is needed; it stays alive
     between batches, and another model gets another child: native code that damages its own memory (seen) must not
-    spoil the next result. ``timeout`` is the number of seconds that it may say nothing; it reports after every batch.
+    spoil the next result; ``reused`` takes them all into one, for trials of which a fresh child confirms the last.
+    ``timeout`` is the number of seconds that it may say nothing; it reports after every batch.
     """
 
-    def __init__(self, runtime: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, runtime: str, *, timeout: float = TIMEOUT, reused: bool = False) -> None:
         check_timeout(timeout)
+        self._reused = reused
         self.runtime, self.timeout, self.model = runtime, timeout, ""
         self.entry, self._turn = entry_of(runtime), 0
         self._parcel = Parcel(shares=not self.entry.command)
@@ -158,8 +160,8 @@ class RuntimeProcess(Runner):
         return type(self)(self.runtime, timeout=self.timeout)
 
     def _stays(self) -> bool:
-        """Whether the child takes another model: it takes long to start one somewhere else."""
-        return bool(self.entry.command) and self.talk.process.child.poll() is None
+        """Whether the child takes another model: it is to, or is somewhere else, where it takes long to start one."""
+        return (self._reused or bool(self.entry.command)) and self.talk.process.child.poll() is None
 
     def load(self, model: Path, *, batch: bool = True, content: Block | None = None) -> None:
         """As ``Runner`` says."""

@@ -119,7 +119,7 @@ def _apt(folder: Path, architecture: str) -> Mapping[str, str]:
     (folder / "status").touch()
     (folder / "apt.conf").write_text(CONFIGURATION.format(folder=folder, architecture=architecture))
     environment = {**os.environ, "APT_CONFIG": str(folder / "apt.conf"), "LC_ALL": "C"}
-    _run(["apt-get", "update", "-qq", "-o", "APT::Update::Error-Mode=any"], environment)
+    _run(["apt-get", "update", "-qq"], environment)  # one source may fail: what is missing is said later
     return environment
 
 

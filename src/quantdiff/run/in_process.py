@@ -23,8 +23,8 @@ from quantdiff.tally.rows import RowSums, row_sums
 from quantdiff.trace import Value
 
 
-def started(name: str, timeout: float = TIMEOUT) -> Runner:
-    """What runs files under that name; a child starts in the background.
+def started(name: str, timeout: float = TIMEOUT, *, reused: bool = False) -> Runner:
+    """What runs files under that name; a child starts in the background, ``reused`` for one model after the other.
 
     Raises:
         RuntimeUnavailable: there is no such runtime, or it cannot be started.
@@ -32,7 +32,7 @@ def started(name: str, timeout: float = TIMEOUT) -> Runner:
     """
     entry = entry_of(name)
     if not entry.module:
-        return RuntimeProcess(name, timeout=timeout)
+        return RuntimeProcess(name, timeout=timeout, reused=reused)
     check_timeout(timeout)
     runner: Runner = import_module(entry.module).start(entry, timeout)
     return runner

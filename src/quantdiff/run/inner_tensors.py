@@ -21,6 +21,7 @@ from quantdiff.run.child import Measured
 from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import block_of
 from quantdiff.run.tflite import Loaded, as_inputs, bound_inputs, inputs_of, loaded_model, may_batch
+from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.partition import hidden
@@ -34,9 +35,10 @@ Parts = list[tuple[list[int], list[int]]]
 Take = Callable[[Batch], list[Array]]
 
 
-def readable_tensors(graph: Graph, runtime: Runtime | None, held: AbstractSet[int] | None = None) -> list[int]:
+def readable_tensors(graph: Graph, runtime: Rules | None, held: AbstractSet[int] | None = None) -> list[int]:
     """The outputs, and every tensor that an operator makes and the runtime can give back, of those ``held``."""
-    unread = hidden(graph) if runtime and runtime.family is Runtime.XNNPACK else frozenset()
+    hides = isinstance(runtime, Runtime) and runtime.family is Runtime.XNNPACK
+    unread = hidden(graph) if hides else frozenset()
     made = (i for op in graph.operators for i in op.outputs if i not in unread and (held is None or i in held))
     return [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in READABLE]
 
@@ -54,7 +56,9 @@ class InnerTensors:
         assert model.path is not None
         self.tensors, self._process, self._lock = tuple(tensors), process, threading.Lock()
         self._alone = alone
-        self._loaded = Loaded(process, model.path, batch=not alone and may_batch(model.main), content=block_of(data))
+        self._loaded = Loaded(
+            process, model.path, batch=not alone and may_batch(model.main, process.rules), content=block_of(data)
+        )
 
     def run(self, inputs: Sequence[Array]) -> dict[int, Array]:
         """Tensor → values, which are the caller's. Shapes: (samples, …).
@@ -150,7 +154,7 @@ def _read(
 ) -> Generator[Reading, None, None]:  # fmt: skip
     """The untouched file on all slices, whose outputs are kept; then slice after slice the one with more outputs."""
     graph = model.main
-    untouched = loaded_model(process, model, batch=not alone and may_batch(graph))
+    untouched = loaded_model(process, model, batch=not alone and may_batch(graph, process.rules))
     ran = []
     for _, rows in slices:
         ran.append(untouched.ask(partial(process.run, take(rows), len(graph.outputs), _unheard, apart=alone)))
@@ -172,7 +176,7 @@ def _read(
 
 
 def simulate_tensors(
-    model: Model, tensors: Sequence[int], batch: Batch, runtime: Runtime
+    model: Model, tensors: Sequence[int], batch: Batch, runtime: Rules
 ) -> Generator[Reading, None, None]:
     """What ``read_tensors`` would give on a runtime that is not at hand, by its simulator.
 

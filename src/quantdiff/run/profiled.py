@@ -40,6 +40,11 @@ class Profiled(InProcess):
         super().__init__(name, timeout)
         self.device = device
 
+    @property
+    def rules(self) -> Device:
+        """Those of the profile."""
+        return self.device
+
     def give(self, model: Model, inputs: Sequence[Array], tensors: Sequence[int]) -> list[Array]:
         """As the simulator has them.
 
@@ -68,7 +73,7 @@ def read_profile(path: Path) -> Device:
         raise BadProfile(f"profile {path}: schema is {document.get('schema')!r}, this version reads {SCHEMA!r}")
     kinds = _table(path, document, "rules")
     exceptions = [_exception(path, each) for each in _list(path, document, "exceptions")]
-    return Device(f"profile {path.name}", tuple(kinds.items()), tuple(exceptions))
+    return Device(f"profile:{path}", tuple(kinds.items()), tuple(exceptions))
 
 
 def _table(path: Path, document: Mapping[str, Any], name: str) -> dict[str, str]:

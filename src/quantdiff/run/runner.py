@@ -11,7 +11,7 @@ from quantdiff.graph import Graph, Model
 from quantdiff.quant import Array
 from quantdiff.run.runtimes import entry_of
 from quantdiff.run.shared_memory import Block
-from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.device import Rules
 from quantdiff.tally.rows import RowSums
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Runner(ABC):
     of_one_file = False
 
     @property
-    def rules(self) -> Runtime | None:
+    def rules(self) -> Rules | None:
         """Whose rules the simulator has for it, if any; raises as ``machine``."""
         return entry_of(self.runtime).rules_on(self.machine)
 

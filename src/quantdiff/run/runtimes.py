@@ -290,7 +290,10 @@ def rules_of(name: str) -> Runtime:
         NotSimulated: it has none for this runtime.
         RuntimeUnavailable: there is no such runtime.
     """
-    rules = entry_of(name).simulated
+    entry = entry_of(name)
+    if entry.command and not entry.machine:
+        raise NotSimulated(f"runtime {name}: its worker alone knows its architecture; name that: {entry.kernels}@arm64")
+    rules = entry.simulated
     if rules is None:
         known = ", ".join(each for each, entry in RUNTIMES.items() if entry.simulated)
         raise NotSimulated(f"runtime {name} is not simulated, so its arithmetic cannot be shown; these are: {known}")

@@ -35,31 +35,31 @@ def main(descriptor: str, module: str, *arguments: str) -> None:
 def over_standard_streams(module: str) -> None:
     """As ``main``, for a command that starts us elsewhere: over standard input and output.
 
-    What native code prints goes to standard error. The answers come from a process of their own, which this one ends
-    when the other side is gone, whatever it does then.
+    What native code prints goes to standard error. Another process ends this one when the other side is gone,
+    whatever it does then: native code may hold the interpreter.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     reads, writes, nothing = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
-    alive, held = os.pipe()
-    child = os.fork()
-    if child:
+    ended, held = os.pipe()
+    answering = os.getpid()
+    if not os.fork():
         os.close(held)
         os.close(writes)
-        _until_gone(reads, alive)
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        os._exit(os.waitstatus_to_exitcode(status) & 0xFF if os.WIFEXITED(status) else 1)
-    os.close(alive)
+        _until_gone(reads, ended)
+        if os.getppid() == answering:
+            os.kill(answering, signal.SIGKILL)
+        os._exit(0)
+    os.close(ended)
     _begin(InStream(reads, writes), module)
     os._exit(0)
 
 
-def _until_gone(reads: int, alive: int) -> None:
+def _until_gone(reads: int, ended: int) -> None:
     """Wait for the end of the other side, or of the process that answers."""
     waiting = select.poll()
-    for descriptor in (reads, alive):
+    for descriptor in (reads, ended):
         waiting.register(descriptor, 0)  # nothing but its end
     waiting.poll()
 

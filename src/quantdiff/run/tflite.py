@@ -16,6 +16,11 @@ from quantdiff.load.mapped import release
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import Block, block_of
+from quantdiff.sim.arm64 import BY_ROWS
+from quantdiff.sim.device import Rules
+from quantdiff.sim.node import node_of
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.xnnpack.delegate import kernel_of
 from quantdiff.trace import Trace, Value
 
 T = TypeVar("T")
@@ -41,7 +46,7 @@ class Tracer:
 
     def __init__(self, model: Model, process: Runner) -> None:
         self._model, self._process, self._names = model, process, _signature_names(model)
-        self._loaded = loaded_model(process, model, batch=may_batch(model.main))
+        self._loaded: Loaded | None = None
 
     def trace(self, batch: Batch, on_progress: Callable[[int], None] = lambda done: None) -> Trace:
         """The outputs for ``batch``.
@@ -51,6 +56,8 @@ class Tracer:
             RuntimeFailed: the runtime refuses the model, crashes or hangs.
         """
         graph, runtime = self._model.main, self._process.runtime
+        if self._loaded is None:
+            self._loaded = loaded_model(self._process, self._model, batch=may_batch(graph, self._process.rules))
         arrays, batched = _stream(self._loaded, self._model, bound_inputs(self._model, batch), on_progress)
         values = tuple(_value(graph, i, self._names, array) for i, array in zip(graph.outputs, arrays, strict=True))
         notes = (*self._process.notes, *ran_alone(runtime, batched, len(batch)))
@@ -175,10 +182,18 @@ def _told(on_progress: Callable[[int], None], start: int, done: int) -> None:
     on_progress(start + done)
 
 
-def may_batch(graph: Graph) -> bool:
-    """Whether several samples may be run at once: no state, no control flow, no custom code."""
+def may_batch(graph: Graph, rules: Rules | None = None) -> bool:
+    """Whether several samples may be run at once: no state, no control flow, no custom code.
+
+    Nor where the runtime of these ``rules`` rounds several rows otherwise than one (``sim.arm64.BY_ROWS``).
+    """
     has_state = any(tensor.is_variable for tensor in graph.tensors)
-    return not has_state and not any(op.op.startswith(NEVER_BATCHED) for op in graph.operators)
+    if has_state or any(op.op.startswith(NEVER_BATCHED) for op in graph.operators):
+        return False
+    if not isinstance(rules, Runtime) or not rules.on_arm64:  # a profile is computed sample by sample
+        return True
+    nodes = (node_of(graph, op) for op in graph.operators if op.op in BY_ROWS)
+    return not any(kernel_of(node, rules).family is Runtime.BUILTIN for node in nodes)
 
 
 def _as_input(array: Array, tensor: Tensor, model: str) -> Array:

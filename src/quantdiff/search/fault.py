@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from quantdiff.compare.conditions import Condition, judge
+from quantdiff.compare.conditions import Condition, Judgement, judge
 from quantdiff.compare.outcome import hold_together
 from quantdiff.compare.verification import verify
 from quantdiff.errors import BadExpression, NotComparable, QuantdiffError, RuntimeCrashed, RuntimeFailed, RuntimeHung
@@ -34,35 +34,36 @@ class Fault(Protocol):
     def shows(self, folder: Path, batch: Batch) -> str:
         """What shows there, ``max_steps is 7``; empty where nothing does."""
 
+    def begin_again(self) -> None:
+        """What is asked next runs in children that have run nothing else."""
+
     def command(self, folder: Path) -> list[str]:
         """What a person types to see it."""
 
 
 class Children:
-    """Runtimes that are started before they are needed: the next ones while these run."""
+    """A child for each runtime, which many models share; what they say in the end fresh ones confirm."""
 
     def __init__(self, runtimes: Sequence[str], timeout: float) -> None:
         self._runtimes, self._timeout = runtimes, timeout
-        self._waiting: list[Runner] = []
+        self._alive: list[Runner] = []
 
     @contextmanager
     def taken(self) -> Iterator[list[Runner]]:
-        """A fresh child for each runtime."""
-        taken = self._waiting or self._started()
-        self._waiting = self._started()
+        """The children; after a failure others."""
+        if not self._alive:
+            self._alive = [started(name, self._timeout, reused=True) for name in self._runtimes]
         try:
-            yield taken
-        finally:
-            for process in taken:
-                process.close()
+            yield self._alive
+        except RuntimeFailed:
+            self.close()
+            raise
 
     def close(self) -> None:
-        """End those that wait."""
-        for process in self._waiting:
+        """End them; the next ones are fresh."""
+        for process in self._alive:
             process.close()
-
-    def _started(self) -> list[Runner]:
-        return [started(name, self._timeout) for name in self._runtimes]
+        self._alive = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +90,19 @@ class Difference:
             pairs = zip((models[0], models[-1]), processes, strict=True)
             return [trace_tflite(model, batch, process) for model, process in pairs]
 
-    def says(self, traces: Sequence[Trace]) -> str:
-        """The metric, where the condition holds.
+    def judged(self, traces: Sequence[Trace]) -> Judgement:
+        """What the condition says of them.
 
         Raises:
             NotComparable, BadExpression: outputs that do not fit each other, or a metric without a value.
         """
         (comparison,) = hold_together((traces[0],), (traces[1],), None, self.tolerance).comparisons
         (judged,) = judge(comparison, (self.condition,))
+        return judged
+
+    def says(self, traces: Sequence[Trace]) -> str:
+        """The metric, where the condition holds; raises as ``judged``."""
+        judged = self.judged(traces)
         return judged.says if judged.different else ""
 
     def shows(self, folder: Path, batch: Batch) -> str:
@@ -105,6 +111,10 @@ class Difference:
             return self.says(self.traces([load_tflite(folder / name) for name in self.files], batch))
         except (NotComparable, BadExpression, RuntimeFailed):
             return ""
+
+    def begin_again(self) -> None:
+        """End the children that ran all the parts."""
+        self.children.close()
 
     def command(self, folder: Path) -> list[str]:
         """``quantdiff diff … --fail-on …``."""
@@ -135,6 +145,9 @@ class Crash:
             return ""
         return ""
 
+    def begin_again(self) -> None:
+        """Every question has its own child."""
+
     def command(self, folder: Path) -> list[str]:
         """``quantdiff verify``, which reports a crash and ends with 2."""
         return verifying(folder, self.runtime)
@@ -156,6 +169,9 @@ class Unexpected:
             return ""
         wrong, count = verdict.mismatches or verdict.chain_mismatches, verdict.count
         return f"{wrong:,} of {count:,} elements differ"
+
+    def begin_again(self) -> None:
+        """Every question has its own child."""
 
     def command(self, folder: Path) -> list[str]:
         """``quantdiff verify``."""

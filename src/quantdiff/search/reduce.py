@@ -95,14 +95,24 @@ def smallest(cutter: Cutter, fault: Fault, rows: Sequence[int], limit: float, pr
         trials = _Trials(cutter, fault, folder, limit, progress)
         try:
             _shrink(trials, cutter, everything, rows)
+            _confirm(trials.best, fault, folder)
         except _TimeIsUp:
             ended = "time"
+            _confirm(trials.best, fault, folder)
         except KeyboardInterrupt:
             if trials.best is None:
                 raise
             ended = "interrupted"
     assert trials.best is not None
     return Search(trials.best, trials.tries, ended)
+
+
+def _confirm(best: Found | None, fault: Fault, folder: Path) -> None:
+    """Ask once more, where no other model has run."""
+    assert best is not None
+    fault.begin_again()
+    if ask(fault, best.models, best.batch, folder) != best.says:
+        raise NotConfirmed(f"{', '.join(best.operators)}: {best.says} was not seen again in a fresh process; try again")
 
 
 def _shrink(trials: _Trials, cutter: Cutter, everything: Sequence[int], rows: Sequence[int]) -> None:

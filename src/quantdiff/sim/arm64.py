@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
-from quantdiff.sim.node import Node, NoKernel
+from quantdiff.sim.node import Node, NoKernel, fitting
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of
 
@@ -22,6 +22,8 @@ PROJECTION, NORMS = 16, range(20, 24)
 """Where an LSTM has the weights of its projection, and those of its norms."""
 HYBRID = ("int8", "uint8", "int4", "int2")
 OF_FLOATS = ["LEAKY_RELU", "MAXIMUM", "MINIMUM", "NEG", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "SQRT"]
+BY_ROWS = ("CONV_2D", "FULLY_CONNECTED")
+"""Those of ``builtin`` in which a single row has a kernel of its own; so a batch is not what one sample is."""
 GEMV_UNITS, GEMV_DEPTH = 4, 8
 """Sizes from which ``cpu_backend_gemm_custom_gemv.h`` multiplies with a single row, rounding as on x86-64."""
 
@@ -29,7 +31,11 @@ GEMV_UNITS, GEMV_DEPTH = 4, 8
 def differs(node: Node, kernel: Runtime) -> bool:
     """True where the kernel of this runtime on ARM64 has a rule of its own for the operator."""
     rules = (table.get((kernel, node.operator.op)) for table in (DIFFERS, UNKNOWN))
-    return any(rule is not None and rule(node) for rule in rules)
+    try:
+        with fitting():
+            return any(rule is not None and rule(node) for rule in rules)
+    except NoKernel:  # a damaged operator has no kernel anywhere
+        return False
 
 
 def refuse_unknown(node: Node, runtime: Runtime) -> None:
@@ -118,11 +124,12 @@ def _each(
 DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     (Runtime.BUILTIN, "CONV_2D"): convolution_by_ruy,
     (Runtime.BUILTIN, "FULLY_CONNECTED"): dense_by_ruy,
-    (Runtime.BUILTIN, "SOFTMAX"): _eight_bit,
+    **_each((Runtime.BUILTIN,), ("SOFTMAX", "HARD_SWISH"), _eight_bit),
     (Runtime.BUILTIN, "DEQUANTIZE"): lambda node: True,
     **_each((Runtime.XNNPACK,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"), _unsigned),
     **_each((Runtime.XNNPACK,), OF_FLOATS, _real),
     **_each((Runtime.XNNPACK,), ("ADD", "SUB", "DIV"), _clamped_at_0),
+    **_each((Runtime.XNNPACK,), ("MEAN", "SUM"), _eight_bit),
     (Runtime.XNNPACK, "MUL"): lambda node: _eight_bit(node) or _clamped_at_0(node),
     **_each(LITERT, ("RELU",), _real),
     **_each(LITERT, ("EXP", "GELU", "LOG", "RSQRT"), _by_table),

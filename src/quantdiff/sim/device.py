@@ -56,6 +56,17 @@ class Device:
             raise NoKernel(f"{self.value} says that the device obeys no known rule there")
         return rule
 
+    def runtime_of(self, node: Node) -> Runtime:
+        """The runtime whose kernel gives what the device gives.
+
+        Raises:
+            NoKernel: no runtime obeys its rule.
+        """
+        rule = self.rule_of(node)
+        if rule not in RUNTIMES:
+            raise NoKernel(f"{self.value} obeys no runtime's rule there, but {rule}")
+        return RUNTIMES[rule]
+
 
 Rules = Runtime | Device
 """By whose rules the simulator computes."""

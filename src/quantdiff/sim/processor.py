@@ -8,28 +8,29 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+CACHES, PROCESSOR = Path("/sys/devices/system/cpu/cpu0/cache"), Path("/proc/cpuinfo")
 
 
 @cache
 def has_avx512() -> bool:
-    """Whether XNNPACK takes its AVX-512 kernels; False where that cannot be told."""
-    return _has("avx512f")
+    """Whether XNNPACK takes its AVX-512 kernels; False where the system does not tell."""
+    return "avx512f" in _features()
 
 
 @cache
 def has_avx512_vnni() -> bool:
-    """Whether XNNPACK takes its kernels for AVX-512 with VNNI; False where that cannot be told."""
-    return _has("avx512f") and _has("avx512vnni")
+    """Whether XNNPACK takes its kernels for AVX-512 with VNNI; False where the system does not tell."""
+    return {"avx512f", "avx512_vnni"} <= _features()
 
 
-def _has(feature: str) -> bool:
-    from llvmlite import binding  # noqa: PLC0415 (heavy, and seldom needed)
-
+@cache
+def _features() -> frozenset[str]:
+    """Of the processor, by Linux' names."""
     try:
-        return bool(binding.get_host_cpu_features().get(feature, False))
-    except RuntimeError:  # LLVM does not know the processor
-        return False
+        lines = PROCESSOR.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ()))
 
 
 @cache

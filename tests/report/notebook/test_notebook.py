@@ -19,6 +19,8 @@ from quantdiff.compare.outcome import Failure, Outcome
 from quantdiff.compare.verdict import OperatorResult, Verdict, Verification
 from quantdiff.experiment.statistics import Box, Interval
 from quantdiff.experiment.summary import Engine, Failed, Rates, Summary
+from quantdiff.identifying.fits import Fit
+from quantdiff.identifying.identification import Group, Identification, Refuted
 from quantdiff.ladder.explanation import Explanation, Explanations, LayerLadder, Rung
 from quantdiff.ladder.findings import Advice
 from quantdiff.linting.lint import lint_model
@@ -57,6 +59,10 @@ RESULTS: dict[str, Shown] = {
     "Verification": Verification(
         {"xnnpack": Verdict("differs", (OperatorResult(0, EVIL, "xnnpack", 9, 1),), (Missing(1, EVIL, EVIL),))},
         {"samples": 5, "data": EVIL},
+    ),
+    "Identification": Identification(
+        EVIL, (Group(EVIL, EVIL, (0,), ((0, EVIL),), 9, (("S",),), (Refuted(Fit("G", 1), 0),), usual=True),),
+        (Missing(1, EVIL, EVIL),), made_by={"samples": 5, "data": EVIL},
     ),
     "Parameters": Parameters((Row(EVIL, "kernel", "kernel", file=Range((-1.0,), (1.0,), (0.5,), (0,))),), (EVIL,)),
     "Summary": Summary(2, (EVIL,), (), (RATES,), (), (), (), (Failed(RATES.engine, 1, EVIL),)),

@@ -17,6 +17,8 @@ from quantdiff.shown import Shown
 
 MOST = 60
 """Choices that are measured; those that promise most where they stand."""
+ASTRAY_DB = 1.0
+"""How far the prediction of the file as it is may lie from the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ def advised(
     """
     now = bench.compared(bench.candidate)
     holds(now, until)  # refuses what has no value, before anything is tried
-    found = Advised(now, bench.of(()), until=tuple(until))
+    plain = bench.of(())
+    found = Advised(now, plain, until=tuple(until), notes=_astray(now, plain))
     yield found
     seen = observe(bench.switches, bench.readings(), len(bench.batch))
     met = met_of(seen)
@@ -103,6 +106,17 @@ def _chosen(bench: Bench, found: Advised, others: Sequence[Choice], progress: Pr
         found = replace(found, chosen=best, proven=proven)
         yield found
     yield replace(found, complete=True)
+
+
+def _astray(now: Comparison, plain: Comparison) -> tuple[str, ...]:
+    """What must be known where the file is not what is predicted of it."""
+    measured, predicted = now.figures.sqnr_db, plain.figures.sqnr_db
+    if measured == predicted or abs(measured - predicted) <= ASTRAY_DB:
+        return ()
+    return (
+        f"the file has {measured:.2f} dB, predicted are {predicted:.2f} dB: it does more, or less, than round to its "
+        "grids; take what is predicted for a hint",
+    )
 
 
 def _ranked(tried: Sequence[Tried]) -> tuple[Tried, ...]:

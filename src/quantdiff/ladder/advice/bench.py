@@ -26,8 +26,8 @@ from quantdiff.trace import Trace
 class Bench:
     """A pair and its data. ``reference`` and ``candidate`` are what both gave; ``folder`` holds files for a while.
 
-    ``float_file``: the reference is a ``.tflite``, whose names tools know. ``ends``: inputs and outputs are
-    in float whatever is chosen.
+    What is tried runs in ``trials``, what is measured in ``process``. ``float_file``: the reference is a ``.tflite``,
+    whose names tools know. ``ends``: inputs and outputs are in float whatever is chosen.
     """
 
     switches: Switches
@@ -36,6 +36,7 @@ class Bench:
     reference: Trace
     candidate: Trace
     process: Runner
+    trials: Runner
     tolerance: float
     metric: Metric | None
     folder: Path
@@ -51,7 +52,7 @@ class Bench:
     def of(self, choices: Sequence[Choice]) -> Comparison:
         """The outputs with some choices made, beside the reference's."""
         content = fake_quantized(self.content, made(self.switches, choices, self.ends))
-        trace = trace_tflite(self.written(content), self.batch, self.process)
+        trace = trace_tflite(self.written(content), self.batch, self.trials)
         return self.compared(replace(trace, engine="predicted"))
 
     def measured(self, content: bytes) -> Comparison:
@@ -67,9 +68,8 @@ class Bench:
     def readings(self) -> Generator[Reading, None, None]:
         """The file's graph in the reference's arithmetic, slice after slice of the data."""
         content = fake_quantized(self.content, rewritten(self.switches))
-        return read_tensors(
-            self.written(content), observed_tensors(self.switches), self.batch, self.process, alone=False
-        )
+        made = set(observed_tensors(self.switches).values()) - set(self.switches.file.graph.inputs)
+        return read_tensors(self.written(content), sorted(made), self.batch, self.trials, alone=False)
 
 
 def noise(comparison: Comparison) -> float:

@@ -144,10 +144,10 @@ def choices_of(switches: Switches, met: Mapping[int, Met], shifts: Mapping[int, 
     for tensor in sorted(file.varying):
         around, name = users(switches, tensor), switches.layer_of(tensor)
         found += [Choice(kind, _words(kind), name, tensor, around) for kind in (FLOAT, INT16)]
-        found += _ranges(switches, tensor, met.get(tensor), name)
+        found += _ranges(switches, tensor, met, name)
     for operator in file.operators:
         own = dict(_own(switches, operator, weights=True))
-        if own:
+        if any(file.graph.tensors[i].quant is not None for i in own):
             at = operator.outputs[0]
             name = switches.layer_of(at)
             found.append(Choice(FLOAT, "its weights in float", name, at, frozenset({operator.index})))
@@ -177,17 +177,39 @@ def _words(kind: str) -> str:
     return "in float" if kind == FLOAT else "in int16"
 
 
-def _ranges(switches: Switches, tensor: int, met: Met | None, name: str) -> Iterator[Choice]:
-    """Other ranges, where the file can hold them: no kernel expects this one, and it is not joined with others."""
-    graph, held = switches.file.graph, switches.file.grids[tensor]
-    maker = graph.producer(tensor)
-    tied = [op for i in users(switches, tensor) if i >= 0 and traits((op := graph.operators[i]).op).joins]
-    if met is None or tied or (maker is not None and maker.op in FIXED):
+def _ranges(switches: Switches, tensor: int, met: Mapping[int, Met], name: str) -> Iterator[Choice]:
+    """Other ranges, where the file can hold them: no kernel expects this one, and all that share it get the new one."""
+    graph, file = switches.file.graph, switches.file
+    together = [i for i in shared(switches, tensor) if i in file.grids]
+    held, own = file.grids[tensor], [i for i in together if i in file.varying]
+    makers = [maker.op for i in together if (maker := graph.producer(i)) is not None]
+    if min(own) != tensor or any(op in FIXED for op in makers) or any(file.grids[i] != held for i in together):
         return
-    for words, ends in candidates(met, held):
+    reached = [met[i] for i in own if i in met]
+    if not reached:
+        return
+    low, high = min(each.low for each in reached), max(each.high for each in reached)
+    for words, ends in candidates(Met(low, high, np.concatenate([each.some for each in reached])), held):
         grid = from_data(ends, held)
         if not grid.same(held):
-            yield Choice(RANGE, f"range {words}", name, tensor, grids={tensor: grid})
+            yield Choice(RANGE, f"range {words}", name, tensor, grids=dict.fromkeys(own, grid))
+
+
+def shared(switches: Switches, tensor: int) -> frozenset[int]:
+    """The tensors that must lie on one grid with a tensor, since operators between them want it so."""
+    graph, found, waiting = switches.file.graph, set[int](), [tensor]
+    while waiting:
+        at = waiting.pop()
+        if at in found:
+            continue
+        found.add(at)
+        maker = graph.producer(at)
+        for operator in (*graph.readers(at), *((maker,) if maker is not None else ())):
+            known = traits(operator.op)
+            if known.one_grid or known.joins:
+                data = operator.inputs if known.joins else (operator.inputs[known.x],)
+                waiting += [i for i in (*data, *operator.outputs) if i in switches.file.grids]
+    return frozenset(found)
 
 
 def candidates(met: Met, held: Grid) -> Iterator[tuple[str, tuple[float, float]]]:

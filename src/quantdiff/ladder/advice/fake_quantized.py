@@ -59,7 +59,7 @@ class _Writer:
             self._float(tensor)
             self._put(tensor)
         for mine, operator in zip(self.real.graph.operators, self.graph.operators, strict=True):
-            if mine.index in self.real.folded:
+            if mine.index in self.real.folded and self.real.constants[mine.outputs[0]].dtype.kind == "f":
                 self._constant(mine.outputs[0], self.real.constants[mine.outputs[0]])
                 continue
             given = [self._read(i, mine.index) for i in mine.inputs]
@@ -100,7 +100,9 @@ class _Writer:
             self.moved[tensor] = self._restored(tensor, own)
 
     def _read(self, tensor: int, reader: int) -> int:
-        """What an operator reads in a tensor's place."""
+        """What an operator reads in a tensor's place; a state that it keeps is in float, too."""
+        if tensor >= 0 and self.real.graph.tensors[tensor].is_variable:
+            self._float(tensor)
         grid = self.plan.grid(tensor, reader) if tensor >= 0 else None
         return self.moved.get(tensor, tensor) if grid is None else self._restored(tensor, grid)
 

@@ -14,7 +14,7 @@ from quantdiff.graph import Operator
 from quantdiff.ladder.advice.choices import BIAS, CHANNELS, FLOAT, RANGE, Choice, Met
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.switches import Switches
-from quantdiff.ops import traits
+from quantdiff.ops import RECODES, traits
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading
 
@@ -48,24 +48,33 @@ class Seen:
         return np.asarray(self.total / self.count)
 
 
-def observed_tensors(switches: Switches) -> list[int]:
-    """Those that have grids of their own, and those that operators with a bias read; but for the inputs."""
+def observed_tensors(switches: Switches) -> dict[int, int]:
+    """Those that have grids of their own, and those that operators with a bias read; and where their floats stand."""
     file = switches.file
     read = {op.inputs[traits(op.op).x] for op in _with_bias(switches)}
-    made = {i for op in file.operators for i in op.outputs}
-    return sorted((file.varying | read) & made)
+    made = {i for op in file.operators for i in op.outputs} | set(file.graph.inputs)
+    return {i: _restated(switches, i) for i in sorted((file.varying | read) & made)}
+
+
+def _restated(switches: Switches, tensor: int) -> int:
+    """The tensor that one restates as integers, or as floats again."""
+    maker = switches.file.graph.producer(tensor)
+    while maker is not None and maker.op in RECODES:
+        tensor = maker.inputs[0]
+        maker = switches.file.graph.producer(tensor)
+    return tensor
 
 
 def observe(switches: Switches, readings: Generator[Reading, None, None], samples: int) -> dict[int, Seen]:
     """What is met while the reference's arithmetic runs on the file's graph."""
-    found = dict[int, Seen]()
+    found, wanted = dict[int, Seen](), observed_tensors(switches)
     with closing(readings):
         for reading in readings:
-            inputs = zip(switches.file.graph.inputs, reading.inputs, strict=True)
+            values = {**dict(zip(switches.file.graph.inputs, reading.inputs, strict=True)), **reading.values}
             kept = KEPT * len(reading.rows) // max(1, samples)
-            for tensor, values in ({**dict(inputs), **reading.values}).items():
-                if values.size:
-                    found.setdefault(tensor, Seen()).add(values, kept)
+            for tensor, source in wanted.items():
+                if source in values and values[source].size:
+                    found.setdefault(tensor, Seen()).add(values[source], kept)
     return found
 
 

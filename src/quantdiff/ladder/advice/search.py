@@ -61,8 +61,9 @@ def smallest(
         return
     start = Tried((), now[1])
     yield start, ""
-    if conditions and (one := next((each for each in alone if holds(each.then, conditions)), None)):
-        yield one, "one choice is enough"
+    ones = [each for each in alone if conditions and holds(each.then, conditions)]
+    if ones:
+        yield min(ones, key=_cost), "one choice is enough"
     elif conditions and len(alone) <= ALL_SETS and not others:
         yield from _all_sets(measure, start, alone, conditions)
     else:
@@ -85,8 +86,7 @@ def _all_sets(
                 best = tried
                 yield best, ""
         if met:
-            found = min(met, key=lambda each: noise(each.then))
-            yield found, f"smallest: all sets of up to {size} choices were tried"
+            yield min(met, key=_cost), f"smallest: all sets of up to {size} choices were tried"
             return
     yield best, f"all sets of these {len(choices)} choices were tried; none is enough"
 
@@ -119,6 +119,11 @@ def _many(
         best = smaller
         yield best, ""
     yield best, "not proven smallest"
+
+
+def _cost(tried: Tried) -> tuple[int, float]:
+    """Of sets of one size: how many operators are finer, then what noise is left."""
+    return len(frozenset[int]().union(*(choice.operators for choice in tried.choices))), noise(tried.then)
 
 
 def _greedy(measure: Measure, best: Tried, alone: Sequence[Tried], conditions: Sequence[Condition]) -> Iterator[Tried]:

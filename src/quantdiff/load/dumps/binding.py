@@ -49,7 +49,8 @@ def bind_dump(dump: Dump, model: Model) -> Recorded:
             continue
         if tensor.index in values:
             raise BadData(f"{where}: tensor {tensor.label!r} is there twice; leave one of them")
-        shaped, turned = _shaped(array, tensor, where)
+        ours = found.is_told(name) and array.ndim > 0  # with the shapes that the runtime gave it
+        shaped, turned = (array, "") if ours else _shaped(array, tensor, where)
         typed, read = _typed(shaped, tensor, where)
         values[tensor.index] = typed
         if told := ", ".join(each for each in (turned, read) if each):
@@ -70,6 +71,10 @@ class _Names:
         self._known: list[dict[str, set[int]]] = [{}, {}]
         for rank, (name, index) in _names(model):
             self._known[rank].setdefault(name, set()).add(index)
+
+    def is_told(self, name: str) -> bool:
+        """Whether the manifest says whose array it is."""
+        return name in self._told
 
     def tensor(self, name: str) -> Tensor:
         """The tensor of a name.
@@ -129,7 +134,7 @@ def _check_constant(tensor: Tensor, array: Array, where: str) -> None:
 def _shaped(array: Array, tensor: Tensor, where: str) -> tuple[Array, str]:
     """Runs in front; and in which order of axes the dump had them, where its shape says another one."""
     each = prod(tensor.shape)
-    if array.size == 0 or array.size % each:
+    if array.size == 0 or each == 0 or array.size % each:
         raise BadData(
             f"{where}: {array.size:,} numbers are no whole number of samples of shape {list(tensor.shape)}; "
             "the dump is cut off or of another model"
@@ -169,7 +174,7 @@ def _typed(array: Array, tensor: Tensor, where: str) -> tuple[Array, str]:
         raise BadData(f"{where}: holds {array.dtype}, which are no numbers")
     if dtype.kind == "f":
         return array.astype(dtype), "" if array.dtype.kind == "f" else f"{array.dtype.name} for {dtype.name}"
-    if array.dtype.kind == "f" and np.isfinite(array).all():
+    if array.dtype.kind == "f":
         return _from_floats(array, tensor, where)
     low, high = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
     least, most = int(array.min()), int(array.max())
@@ -184,8 +189,9 @@ def _typed(array: Array, tensor: Tensor, where: str) -> tuple[Array, str]:
 def _from_floats(array: Array, tensor: Tensor, where: str) -> tuple[Array, str]:
     """Whole numbers as they are, real values by scale and zero point."""
     ends = INTEGER_RANGE.get(tensor.dtype)
-    if ends is None:
-        raise BadData(f"{where}: holds {array.dtype}, the tensor {tensor.dtype}; dump it as it is stored")
+    if ends is None or not np.isfinite(array).all():
+        what = array.dtype if ends is None else "NaN or infinity"
+        raise BadData(f"{where}: holds {what}, the tensor {tensor.dtype}; dump it as it is stored")
     values = np.asarray(array, np.float64)
     if (values == np.round(values)).all() and ends[0] <= values.min() and values.max() <= ends[1]:
         return values.astype(tensor.dtype), ""

@@ -40,14 +40,14 @@ FORMS = (
     "an .npz, a folder of .npy files (or raw ones and a .csv with tensor, dtype, file), or text of lines NAME: NUMBERS"
 )
 
-NUMBER = r"[-+]?(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[fFuUlL]?|nan|inf)"
+NUMBER = r"[-+]?(?:0[xX][0-9a-fA-F]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?[fFuUlL]?|nan|inf)"
 OPENS, BETWEEN, CLOSES = r"[\[({\s]*", r"[\s,;\])}\[({]+", r"[\s,;\])}]*$"
 LINE = re.compile(
     r"\s*(?:(?:static|const|constexpr|unsigned|signed|char|int|float|u?int\d+_t)\s+)*"
-    rf"(?P<name>\S.*?)\s*(?:\[\d*\]\s*)*[:=](?P<rest>{OPENS}{NUMBER}(?![\w.:]).*|\s*[\[({{]\s*)$"
+    rf"(?P<name>\S.{{0,400}}?)\s*(?:\[\d*\]\s*)*[:=](?P<rest>{OPENS}{NUMBER}(?![\w.:]).*|\s*[\[({{]?\s*)$"
 )
 NUMBERS = re.compile(rf"{OPENS}{NUMBER}(?:{BETWEEN}{NUMBER})*{CLOSES}")
-CLOSED = re.compile(rf"\s*{CLOSES}")
+CLOSED = re.compile(CLOSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,18 +178,21 @@ def _of_text(path: Path, text: str) -> dict[str, Array]:
     Other lines are what a device says besides.
     """
     found: dict[str, list[list[str]]] = {}
-    row: list[str] | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        named, rest = LINE.match(line), line
+    name, row = "", list[str]()
+    for number, read in enumerate(text.splitlines(), 1):
+        line = rest = " ".join(read.split())
+        named = LINE.match(line)
         if named is not None:
-            row = []
-            found.setdefault(named["name"].strip("'\""), []).append(row)
-            rest = named["rest"]
-        elif row is None or not NUMBERS.match(line):
-            row = row if CLOSED.match(line) else None
+            name, rest, row = named["name"].strip("'\""), named["rest"], []
+            if not rest.strip(" \t[({"):  # they stand on the lines that follow, if they are numbers
+                continue
+        elif not name or not NUMBERS.match(line):
+            name = name if CLOSED.match(line) else ""
             continue
-        if not NUMBERS.match(rest) and rest.strip() not in tuple("[({"):
+        if not NUMBERS.match(rest):
             raise BadData(f"{path}, line {number}: {rest.strip()[:40]!r} are not numbers; print NAME: 1, -3, …")
+        if not row:
+            found.setdefault(name, []).append(row)
         row += re.findall(NUMBER, rest)
     return {name: _numbers(path, name, rows) for name, rows in found.items()}
 

@@ -69,7 +69,11 @@ def meant(device: Array, expected: Array, others: Mapping[str, Array]) -> Meant:
         return Meant("rounding", _distance(device, expected), wrong_elements(device, expected))
     lost = _constant(device, expected, near) or _of_other_samples(device, expected)
     return (
-        lost or _read_otherwise(device, expected, near) or _overwritten(device, near, others) or _left(device, expected)
+        lost
+        or _read_otherwise(device, expected, near)
+        or _overwritten(device, near, others)
+        or _cut_off(device, expected, near)
+        or _left(device, expected)
     )
 
 
@@ -230,6 +234,14 @@ def _found(wanted: bytes, held: bytes) -> int | None:
         window = wanted[start : start + WINDOW]
         if len({*window}) >= DISTINCT and (at := held.find(window)) >= 0:
             return at - start
+    return None
+
+
+def _cut_off(device: Array, expected: Array, near: Array) -> Meant | None:
+    """Values that stop where others go on."""
+    for end, beyond in ((device.max(), expected > device.max()), (device.min(), expected < device.min())):
+        if not (~near & ~((device == end) & beyond)).any():
+            return Meant("arithmetic", f"cut off at {end.item():g}: another activation or clamp")
     return None
 
 

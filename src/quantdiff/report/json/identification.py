@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantdiff.identify.fits import Example
-from quantdiff.identify.identification import Group, Identification, Refuted
-from quantdiff.identify.probe import Probe
+from quantdiff.identifying.fits import Example
+from quantdiff.identifying.identification import Group, Identification, Refuted
+from quantdiff.identifying.probe import Probe
 
 
 def identification_document(found: Identification, probe: Probe | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Failure, Outcome
 from quantdiff.compare.verdict import Verification
 from quantdiff.experiment.summary import Summary
+from quantdiff.identifying.identification import Identification
 from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.linting.lint import LintReport
 from quantdiff.paper.working import Working
@@ -25,6 +26,7 @@ from quantdiff.parameters.quantizers import Parameters
 from quantdiff.report.notebook.inspection import inspection_parts
 from quantdiff.report.notebook.page import page
 from quantdiff.report.text.explanation import print_explanation
+from quantdiff.report.text.identification import print_identification
 from quantdiff.report.text.layers import print_layers
 from quantdiff.report.text.lint import lint_text
 from quantdiff.report.text.outcome import print_outcome
@@ -91,6 +93,11 @@ def _(value: Explanations) -> Iterable[RenderableType]:
 @parts_of.register
 def _(value: Verification) -> Iterable[RenderableType]:
     return _printed(print_verification, value)
+
+
+@parts_of.register
+def _(value: Identification) -> Iterable[RenderableType]:
+    return _printed(print_identification, value)
 
 
 @parts_of.register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -41,7 +42,7 @@ def _table(found: Advised) -> Table:
 def _cells(then: Comparison, now: Comparison) -> Iterator[str]:
     figures, gain = then.figures, then.figures.sqnr_db - now.figures.sqnr_db
     yield f"{figures.sqnr_db:.2f} dB"
-    yield NO_VALUE if then is now else f"{gain:+.2f}"
+    yield NO_VALUE if then is now or not math.isfinite(gain) else f"{gain:+.2f}"
     yield NO_VALUE if figures.differing is None else f"{figures.differing / figures.count:.1%}"
     yield NO_VALUE if figures.top1_agreement is None else f"{figures.top1_agreement:.2%}"
     yield from (f"{own.candidate:.5g}" for own in then.own)
@@ -49,6 +50,8 @@ def _cells(then: Comparison, now: Comparison) -> Iterator[str]:
 
 def _lines(found: Advised) -> Iterator[str]:
     yield ""
+    if found.complete and not found.considered:
+        yield "nothing in this file can be kept finer: it has no grids, and no weights of its own"
     if len(found.alone) > SHOWN:
         yield f"… and {len(found.alone) - SHOWN} more: --json lists them"
     if found.considered > len(found.alone):
@@ -67,6 +70,9 @@ def _chosen(found: Advised) -> Iterator[str]:
     asked = " and ".join(map(str, found.until))
     count = len(found.chosen.choices)
     changes = f"{count} change" + "s" * (count != 1)
+    if asked and not count and found.met:
+        yield f"{asked} holds already: {found.proven}"
+        return
     if asked:
         says = "is met by" if found.met else "is not met; nearest:"
         yield f"{asked} {says} {changes}" + (f" ({found.proven})" if found.proven else "")

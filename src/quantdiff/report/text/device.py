@@ -46,7 +46,8 @@ def device_text(found: Diagnosis) -> Iterator[str]:
     first = found.first
     known = [each for each in found.findings if not each.why]
     if first is None:
-        yield f"all {len(known)} tensors are what the device's own inputs give"
+        every = f"all {len(known)} tensors are" if len(known) > 1 else "the one tensor that can be computed is"
+        yield f"{every} what the device's own inputs give" if known else "no tensor of the dump can be computed"
     else:
         yield f"first: {_first(first)}"
         behind = known[known.index(first) + 1 :]
@@ -70,7 +71,7 @@ def _first(each: TensorFinding) -> str:
     assert each.meant is not None
     text = (
         f"#{each.operator} {each.op} (tensor {each.tensor}): {each.wrong:,} of {each.count:,} elements are not what "
-        f"the device's own inputs give by the rules of {each.rules}, the nearest; {_what(each)}"
+        f"the device's own inputs give by the rules that come nearest, {each.rules}; {_what(each)}"
     )
     if each.passed_on:
         text += "; what comes behind was computed from these values: the device had them"

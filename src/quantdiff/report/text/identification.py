@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.text import Text
 
-from quantdiff.identify.fits import Fit
-from quantdiff.identify.identification import Group, Identification, Refuted
-from quantdiff.identify.probe import Probe
+from quantdiff.identifying.fits import Fit
+from quantdiff.identifying.identification import Group, Identification, Refuted
+from quantdiff.identifying.probe import Probe
 from quantdiff.report.plain import printable
 from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
@@ -23,13 +23,17 @@ NAMED, EXAMPLES, INDICES = 4, 4, 6
 
 
 def print_identification(
-    found: Identification, probe: Probe | None, console: Terminal, profile: Path | None, inputs: Path | None
+    found: Identification,
+    console: Terminal,
+    probe: Probe | None = None,
+    profile: Path | None = None,
+    inputs: Path | None = None,
 ) -> None:
     """The rule of each kind, then an element against each of the nearest other rules."""
     console.print(_sentence(found), soft_wrap=True)
     if not found.faithful:
         console.print("the outputs changed when the tensors between were read, so nothing here is sure", style="red")
-    console.print(f"{found.made_by['samples']} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
+    console.print(f"{found.made_by['samples']:,} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
     console.print()
     console.print(_table(found.groups))
     for missing in found.missing:
@@ -133,6 +137,9 @@ def _advice(found: Identification, probe: Probe | None) -> Iterator[str]:
 
 def _probed(probe: Probe | None, path: Path | None) -> Iterator[str]:
     if probe is None:
+        return
+    if not (probe.told or probe.left):
+        yield "\nnothing is undecided, so no more inputs are needed"
         return
     new = len(probe) - probe.known
     yield f"\n{probe.searched:,} random samples were simulated, {new} of them tell rules apart that fit"

@@ -37,5 +37,7 @@ def _lines(found: Reduction, out: Path) -> Iterator[str]:
 
 def _anonymous(bare: Anonymous) -> str:
     if not bare.kept:
-        return "names, weights and inputs are others"
-    return f"names and {bare.replaced} of weights and inputs are others; the fault needs {few(bare.kept)}"
+        return "other names, other values in all constants and inputs"
+    count = bare.replaced + len(bare.kept)
+    changed = f"other names, other values in {bare.replaced} of {count} constants and inputs"
+    return f"{changed}: the fault needs {few(bare.kept)}"

@@ -43,7 +43,7 @@ def _cause(told: Explanation, error: float) -> str:
     beyond = 0.0 if told.saturated is None else told.saturated.max_steps
     if beyond < error / 2:
         return sentence(told)
-    outside = f"the output's own grid, whose end the reference leaves {beyond:,.1f} steps behind"
+    outside = f"the output's own grid: the reference goes {beyond:,.1f} steps beyond its end"
     return outside if not told.differing else f"{outside}. Within it {sentence(told)}"
 
 
@@ -55,7 +55,8 @@ def _bound(found: WorstCase, bound: Bound) -> Iterator[str]:
     told = "" if loose is None else f"; {loose:,.1f} times what was found"
     if loose is not None and loose > USELESS:
         told += f", which says nothing: intervals widen with each of {bound.operators} operators"
-    yield f"bound           {_error(found, bound.error)} for every input{told}"
+    near = "" if found.near is None else f" so near to one of the first {bound.samples} samples"
+    yield f"bound           {_error(found, bound.error)} for every input{near}{told}"
     if bound.unclipped < bound.error:
         yield f"                {_error(found, bound.unclipped)} where no tensor reaches an end of its grid"
     if bound.settled is not None:

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from quantdiff.bitwise import shared
+from quantdiff.bitwise import differing, shared
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
-from quantdiff.sim.graph.operators import Outputs, compare_operator_on_each, run_operator_on_each
+from quantdiff.sim.device import Device, Rules
+from quantdiff.sim.graph.operators import Outputs, compare_operator_on_each, run_operator, run_operator_on_each
 from quantdiff.sim.graph.resources import STATE, keeps_resources
 from quantdiff.sim.graph.simulator import (
     CONTROL,
@@ -24,10 +25,9 @@ from quantdiff.sim.graph.simulator import (
     simulate,
 )
 from quantdiff.sim.node import NoKernel
-from quantdiff.sim.runtime import Runtime
 
 Outcome = Outputs | Missing
-Known = Mapping[tuple[int, Runtime], tuple[tuple[Array | None, ...], Outcome]]
+Known = Mapping[tuple[int, Rules], tuple[tuple[Array | None, ...], Outcome]]
 """By operator and runtime: the very arrays that were fed, and what came out."""
 NOTHING: Known = MappingProxyType({})
 
@@ -39,16 +39,16 @@ class RoundingResult:
     index: int
     op: str
     count: int
-    differing: Mapping[Runtime, int]
+    differing: Mapping[Rules, int]
 
 
 def simulate_each(
     graph: Graph,
     inputs: Sequence[Array],
-    runtimes: Sequence[Runtime],
+    runtimes: Sequence[Rules],
     subgraphs: Sequence[Graph] = (),
     known: Known = NOTHING,
-) -> dict[Runtime, Simulation]:
+) -> dict[Rules, Simulation]:
     """The whole chain on every runtime; equal tensors are one array, unless there are resource variables.
 
     Shapes: each input (samples, *shape of the model's input). ``subgraphs`` are those of the model, for CALL_ONCE.
@@ -57,8 +57,8 @@ def simulate_each(
     if keeps_resources(graph):
         return {runtime: simulate(graph, inputs, runtime, subgraphs) for runtime in runtimes}
     values = {runtime: dict(zip(graph.inputs, inputs, strict=True)) for runtime in runtimes}
-    missing: dict[Runtime, list[Missing]] = {runtime: [] for runtime in runtimes}
-    skipped: dict[Runtime, list[int]] = {runtime: [] for runtime in runtimes}
+    missing: dict[Rules, list[Missing]] = {runtime: [] for runtime in runtimes}
+    skipped: dict[Rules, list[int]] = {runtime: [] for runtime in runtimes}
     for operator in graph.operators:
         for group in fed_alike(operator, values):
             held = values[group[0]]
@@ -74,9 +74,9 @@ def simulate_each(
     return {r: Simulation(r, values[r], tuple(missing[r]), tuple(skipped[r])) for r in runtimes}
 
 
-def fed_alike(operator: Operator, values: Mapping[Runtime, Mapping[int, Array]]) -> list[tuple[Runtime, ...]]:
+def fed_alike(operator: Operator, values: Mapping[Rules, Mapping[int, Array]]) -> list[tuple[Rules, ...]]:
     """Runtimes in groups that hold the very same arrays for this operator."""
-    groups: dict[tuple[int, ...], list[Runtime]] = {}
+    groups: dict[tuple[int, ...], list[Rules]] = {}
     for runtime, held in values.items():
         groups.setdefault(tuple(map(id, fed_to(operator, held))), []).append(runtime)
     return [tuple(group) for group in groups.values()]
@@ -91,12 +91,12 @@ def recalled(
     graph: Graph,
     operator: Operator,
     held: Mapping[int, Array],
-    group: Sequence[Runtime],
+    group: Sequence[Rules],
     known: Known,
     subgraphs: Sequence[Graph] = (),
-) -> dict[Runtime, Outcome]:
+) -> dict[Rules, Outcome]:
     """The outputs per runtime, computed only where they are not known for these very arrays."""
-    fed, found = fed_to(operator, held), dict[Runtime, Outcome]()
+    fed, found = fed_to(operator, held), dict[Rules, Outcome]()
     for runtime in group:
         before, outcome = known.get((operator.index, runtime), ((), None))
         if outcome is not None and all(a is b for a, b in zip(before, fed, strict=True)):
@@ -109,14 +109,21 @@ def attempt(
     graph: Graph,
     operator: Operator,
     values: Mapping[int, Array],
-    runtimes: Sequence[Runtime],
+    runtimes: Sequence[Rules],
     subgraphs: Sequence[Graph] = (),
-) -> dict[Runtime, Outcome]:
+) -> dict[Rules, Outcome]:
     """The outputs per runtime; one without a kernel does not stop the others."""
+    devices = tuple(each for each in runtimes if isinstance(each, Device))
+    plain = tuple(each for each in runtimes if not isinstance(each, Device))
+    if devices and plain:
+        found = attempt(graph, operator, values, plain, subgraphs)
+        return found | attempt(graph, operator, values, devices, subgraphs)
     try:
         if operator.op in CONTROL:
             return {r: run_control(graph, operator, values, r, subgraphs) for r in runtimes}
-        return dict(run_operator_on_each(graph, operator, values, runtimes))
+        if devices:
+            return {device: run_operator(graph, operator, values, device) for device in devices}
+        return {r: y for r, y in run_operator_on_each(graph, operator, values, plain).items()}  # noqa: C416 (of wider keys)
     except NoKernel as error:
         if len(runtimes) == 1:
             return {runtimes[0]: Missing(operator.index, operator.op, str(error))}
@@ -124,7 +131,7 @@ def attempt(
     return {runtime: outcome for outcomes in alone for runtime, outcome in outcomes.items()}
 
 
-def united(outcomes: Mapping[Runtime, Outcome]) -> dict[Runtime, Outcome]:
+def united(outcomes: Mapping[Rules, Outcome]) -> dict[Rules, Outcome]:
     """The same outputs, with one array for all that hold the same bits."""
     given = {runtime: outcome for runtime, outcome in outcomes.items() if not isinstance(outcome, Missing)}
     arrays = iter(shared(y for outputs in given.values() for y in outputs))
@@ -132,7 +139,7 @@ def united(outcomes: Mapping[Runtime, Outcome]) -> dict[Runtime, Outcome]:
 
 
 def compare_rounding(
-    graph: Graph, inputs: Sequence[Array], runtimes: Sequence[Runtime], subgraphs: Sequence[Graph] = ()
+    graph: Graph, inputs: Sequence[Array], runtimes: Sequence[Rules], subgraphs: Sequence[Graph] = ()
 ) -> tuple[tuple[RoundingResult, ...], Simulation]:
     """Every operator on the tensors of the first runtime: where does rounding alone tell the runtimes apart?
 
@@ -160,14 +167,22 @@ def compare_rounding(
 
 
 def compare_operator(
-    graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Runtime]
+    graph: Graph, operator: Operator, values: Mapping[int, Array], runtimes: Sequence[Rules]
 ) -> tuple[Outputs, RoundingResult | Missing]:
     """The outputs of the first runtime, none where it has no kernel, and how the others differ from them."""
+    plain = [each for each in runtimes if not isinstance(each, Device)]
     try:
-        outputs, differing = compare_operator_on_each(graph, operator, values, runtimes)
+        if len(plain) == len(runtimes):
+            outputs, apart = compare_operator_on_each(graph, operator, values, plain)
+            count = sum(y.size for y in outputs)
+            return outputs, RoundingResult(operator.index, operator.op, count, {r: n for r, n in apart.items()})  # noqa: C416
     except NoKernel:
-        outcomes = attempt(graph, operator, values, runtimes)
-        (lacking, *_) = (outcome for outcome in outcomes.values() if isinstance(outcome, Missing))
-        first = outcomes[runtimes[0]]
-        return () if isinstance(first, Missing) else first, lacking
-    return outputs, RoundingResult(operator.index, operator.op, sum(y.size for y in outputs), differing)
+        pass
+    outcomes = attempt(graph, operator, values, runtimes)
+    lacking = [outcome for outcome in outcomes.values() if isinstance(outcome, Missing)]
+    first = outcomes[runtimes[0]]
+    given = () if isinstance(first, Missing) else first
+    if lacking:
+        return given, lacking[0]
+    others = {r: sum(map(differing, given, y)) for r, y in outcomes.items() if not isinstance(y, Missing)}
+    return given, RoundingResult(operator.index, operator.op, sum(y.size for y in given), others)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -64,6 +65,15 @@ def run_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], 
     return run_operator_on_each(graph, operator, values, (runtime,))[runtime]
 
 
+def ran_by(node: Node, rules: Rules) -> str:
+    """The name of the kernel or rule that computes an operator."""
+    if isinstance(rules, Device):
+        with suppress(NoKernel):
+            return rules.rule_of(node)
+        return ""
+    return kernel_of(node, rules).value
+
+
 def run_by_rule(graph: Graph, operator: Operator, values: Mapping[int, Array], rule: str) -> Outputs:
     """The same by a rule that has a name (``sim/device.py``), whoever obeys it.
 
@@ -104,7 +114,7 @@ def run_operator_on_each(
     return {runtime: outputs[call.ran_by[runtime]] for runtime in runtimes}
 
 
-def enclose_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime) -> Enclosure:
+def enclose_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Rules) -> Enclosure:
     """An interval for each element of the one output of an operator that has no kernel here.
 
     Shapes: (samples, *shape of the output).
@@ -112,6 +122,8 @@ def enclose_operator(graph: Graph, operator: Operator, values: Mapping[int, Arra
     Raises:
         NoKernel: there is none for this op, these types or this runtime, or it is too wide to prove anything.
     """
+    if isinstance(runtime, Device):
+        runtime, _ = kernel_by(runtime.rule_of(node_of(graph, operator)), node_of(graph, operator))
     kernels()  # the ops register their intervals too
     function = ENCLOSURES.get(operator.op)
     if function is None:

@@ -11,6 +11,7 @@ from functools import partial
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
+from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator, run_operator_on_each
 from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.graph.simulator import Simulation, simulate, simulate_by
@@ -39,7 +40,7 @@ def curves_alone(real: Real) -> bool:
 
 
 def simulate_ideal(
-    graph: Graph, inputs: Sequence[Array], runtime: Runtime, choice: Choice, subgraphs: Sequence[Graph] = ()
+    graph: Graph, inputs: Sequence[Array], runtime: Rules, choice: Choice, subgraphs: Sequence[Graph] = ()
 ) -> Simulation:
     """The whole chain; ``choice`` says which operators are real. Shapes as for ``simulate``.
 
@@ -52,7 +53,7 @@ def simulate_ideal(
 
 
 def run_ideal(
-    graph: Graph, operator: Operator, values: Mapping[int, Array], *, runtime: Runtime, choice: Choice
+    graph: Graph, operator: Operator, values: Mapping[int, Array], *, runtime: Rules, choice: Choice
 ) -> tuple[Array, ...]:
     """One operator, given its input tensors with the samples along axis 0.
 
@@ -64,7 +65,8 @@ def run_ideal(
         return run_operator(graph, operator, values, runtime)
     own = kernels().get(operator.op)
     kernel = Kernel(real, own.batched if own else False, shared=False)
-    return run_operator_on_each(graph, operator, values, (runtime,), kernel)[runtime]
+    anyone = Runtime.REFERENCE  # real numbers are the same on every runtime
+    return run_operator_on_each(graph, operator, values, (anyone,), kernel)[anyone]
 
 
 def has_curves(graph: Graph) -> bool:

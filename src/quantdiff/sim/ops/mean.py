@@ -14,7 +14,7 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.floats import eigen, xnnpack
-from quantdiff.sim.floats.elementwise import added_in_order
+from quantdiff.sim.floats.elementwise import added_in_order, multiply_add
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.ops.sum import refuse_squares
 from quantdiff.sim.registry import kernel
@@ -77,8 +77,8 @@ def is_last_alone(shape: tuple[int, ...], over: tuple[int, ...]) -> bool:
 
 def way_of(node: Node, x: Array, axes: Array, runtime: Runtime) -> Callable[[Node, Array, int], Array]:
     """How a runtime divides the sum."""
-    if runtime is Runtime.XNNPACK:
-        return by_float
+    if runtime.family is Runtime.XNNPACK:
+        return by_float if runtime is Runtime.XNNPACK else by_fused_float
     return over_image if runtime is Runtime.BUILTIN and is_image_mean(node, x, axes) else by_multiplier
 
 
@@ -114,8 +114,14 @@ def over_image(node: Node, total: Array, count: int) -> Array:
     return np.concatenate(parts, axis=-1) + offset
 
 
-def by_float(node: Node, total: Array, count: int) -> Array:
+def by_float(node: Node, total: Array, count: int, runtime: Runtime = Runtime.XNNPACK) -> Array:
     """A float32 product and a float32 zero point, half to even."""
     scale = scale_of(node.x) / scale_of(node.y) * (np.float32(1) / np.float32(count))
-    zero_point = np.float32(zero_point_of(node.y)) - np.float32(count * zero_point_of(node.x)) * scale
-    return rint(total.astype(np.float32) * scale + zero_point)
+    shift = np.asarray(-count * zero_point_of(node.x), np.float32)
+    zero_point = multiply_add(shift, scale, zero_point_of(node.y), runtime)
+    return rint(multiply_add(total.astype(np.float32), scale, zero_point, runtime))
+
+
+def by_fused_float(node: Node, total: Array, count: int) -> Array:
+    """The same on ARM64."""
+    return by_float(node, total, count, Runtime.XNNPACK_ARM64)

@@ -13,7 +13,7 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
 from quantdiff.sim.enclosures import Enclosure, enclosure, of_sum
 from quantdiff.sim.floats import xnnpack
-from quantdiff.sim.floats.elementwise import added_in_order, flushed
+from quantdiff.sim.floats.elementwise import added_in_order, flushed, multiply_add
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.ops.reduce import axes_of
 from quantdiff.sim.registry import kernel
@@ -79,9 +79,9 @@ def refuse_squares(node: Node) -> None:
 def steps(node: Node, total: Array, count: int, runtime: Runtime) -> Array:
     """The sum on the output's grid, zero point included."""
     z_x, z_y, ratio = zero_point_of(node.x), zero_point_of(node.y), scale_of(node.x) / scale_of(node.y)
-    if runtime is Runtime.XNNPACK:
-        offset = np.float32(z_y) - np.float32(count * z_x) * ratio
-        return rint(total.astype(np.float32) * ratio + offset)
+    if runtime.family is Runtime.XNNPACK:
+        offset = multiply_add(np.asarray(-count * z_x, np.float32), ratio, z_y, runtime)
+        return rint(multiply_add(total.astype(np.float32), ratio, offset, runtime))
     if runtime is Runtime.BUILTIN:
         bias = np.float32(-z_x) * ratio * np.float32(count)
         return round_half_away(total.astype(np.float32) * ratio + bias).astype(np.int64) + z_y

@@ -9,10 +9,20 @@ from functools import partial
 import numpy as np
 
 from quantdiff.graph import Graph, Operator
-from quantdiff.identify.contested import scaled_by, ways_of
-from quantdiff.identify.equal import only_moves
+from quantdiff.identifying.contested import scaled_by, ways_of
+from quantdiff.identifying.equal import only_moves
 from quantdiff.quant import Array
-from quantdiff.sim.device import QUOTIENTS, REAL, WRAPS, ended, float_steps, kind_of, quantizes_floats, real_steps
+from quantdiff.sim.device import (
+    QUOTIENTS,
+    REAL,
+    WRAPS,
+    Rules,
+    ended,
+    float_steps,
+    kind_of,
+    quantizes_floats,
+    real_steps,
+)
 from quantdiff.sim.graph.chains import Outcome, attempt
 from quantdiff.sim.graph.operators import run_operator_on_each
 from quantdiff.sim.graph.simulator import Missing, missing_inputs
@@ -102,7 +112,7 @@ def unrecorded(graph: Graph, operator: Operator, held: Values) -> dict[int, Arra
     return {i: y for i, y in zip(operator.outputs, made, strict=True) if i not in held}
 
 
-def _by_kernels(outcomes: Mapping[Runtime, Outcome], theirs: Sequence[Array], found: dict[str, Fit], start: int) -> str:
+def _by_kernels(outcomes: Mapping[Rules, Outcome], theirs: Sequence[Array], found: dict[str, Fit], start: int) -> str:
     """The kernels of the runtimes; why one of them could not be tried, if that is so."""
     why = ""
     for runtime, outcome in outcomes.items():

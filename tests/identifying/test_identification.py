@@ -9,8 +9,8 @@ import pytest
 from scalar_rules import DEVICES
 from small_device import random_images, run_device, write_network
 
-from quantdiff.identify.identification import Group, identify_tensors
-from quantdiff.identify.load import load_and_identify
+from quantdiff.identifying.identification import Group, identify_tensors
+from quantdiff.identifying.load import load_and_identify
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.sim.runtime import Runtime

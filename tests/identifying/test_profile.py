@@ -13,8 +13,8 @@ from small_device import random_images, run_device, write_network
 
 from quantdiff.cli import main
 from quantdiff.graph import Model
-from quantdiff.identify.identification import Identification, identify_tensors
-from quantdiff.identify.probe import probe_for
+from quantdiff.identifying.identification import Identification, identify_tensors
+from quantdiff.identifying.probe import probe_for
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.report.profile import save_profile
@@ -86,3 +86,24 @@ def test_what_is_no_profile_is_one_line(learned: tuple[Path, Path], tmp_path: Pa
     assert BAD[text].lower() in result.stderr.lower()
     assert result.stderr.count("\n") <= 2
     assert "unexpected" not in result.stderr
+
+
+def test_verify_holds_a_dump_against_a_profile(learned: tuple[Path, Path], tmp_path: Path) -> None:
+    network, profile = learned
+    held, dump = run_device(network, random_images(5, seed=2), RULES), tmp_path / "dump.npz"
+    arguments = ["verify", str(network), "--runtime", f"recorded:{dump}", "--runtime", f"profile:{profile}", "--json"]
+    np.savez(dump, allow_pickle=False, **{str(i): array for i, array in held.items()})
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    (verdict,) = json.loads(result.stdout)["runtimes"].values()
+    assert verdict["status"] == "exact"
+    held[min(i for i in held if i not in load_tflite(network).main.inputs)][2, 0, 1, 1, 4] ^= 1
+    np.savez(dump, allow_pickle=False, **{str(i): array for i, array in held.items()})
+    assert CliRunner().invoke(main, arguments).exit_code == 1
+
+
+def test_a_profile_alone_has_nothing_to_be_held_against(learned: tuple[Path, Path]) -> None:
+    network, profile = learned
+    result = CliRunner().invoke(main, ["verify", str(network), "--runtime", f"profile:{profile}"])
+    assert result.exit_code == 1
+    assert "recorded:DUMP" in result.stdout

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from quantdiff.graph import Graph, Model, is_float
-from quantdiff.identify.identification import Group, Identification, device_of
+from quantdiff.identifying.identification import Group, Identification, device_of
 from quantdiff.load.data import Batch
 from quantdiff.quant import INTEGER_RANGE, Array, dequantize
 from quantdiff.run.random_input import random_inputs, samples_for

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from quantdiff.errors import BadData
 from quantdiff.graph import Model
-from quantdiff.identify.identification import Identification, identify_tensors
-from quantdiff.identify.probe import Probe, probe_for
+from quantdiff.identifying.identification import Identification, identify_tensors
+from quantdiff.identifying.probe import Probe, probe_for
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array

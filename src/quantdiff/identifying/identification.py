@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quantdiff.graph import Graph
-from quantdiff.identify.equal import classes
-from quantdiff.identify.fits import Fit, OperatorFits, Values, fits_of, unrecorded
+from quantdiff.identifying.equal import classes
+from quantdiff.identifying.fits import Fit, OperatorFits, Values, fits_of, unrecorded
 from quantdiff.quant import Array
+from quantdiff.shown import Shown
 from quantdiff.sim.device import RUNTIMES, Device, place_of
 from quantdiff.sim.graph.simulator import Missing
 from quantdiff.sim.node import node_of
@@ -67,7 +68,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Identification:
+class Identification(Shown):
     """What was found on one runtime: groups of operators by kind, and the operators that nothing can be said of.
 
     ``inputs`` are what was fed, where that is known. Shapes: (samples, *shape of the input).

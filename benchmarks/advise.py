@@ -1,0 +1,79 @@
+"""``advise`` on a MobileNetV2-like net with 256 samples and 60 choices, beside one ``diff`` of the same pair.
+
+    uv run --extra keras python benchmarks/advise.py FOLDER [SAMPLES]
+
+FOLDER gets the two files, of random weights and images, where they are not there yet. Prints seconds and their ratio.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from quantdiff import api
+from quantdiff.load.data import Batch
+
+SIDE, CALIBRATION, AT_MOST = 96, 64, 20.0
+
+
+def images(count: int, seed: int) -> np.ndarray:
+    """Smooth random pictures, −1 … 1."""
+    dice = np.random.default_rng(seed)
+    coarse = np.kron(dice.normal(size=(count, 6, 6, 3)), np.ones((1, SIDE // 6, SIDE // 6, 1)))
+    return np.clip(0.4 * coarse + 0.1 * dice.normal(size=(count, SIDE, SIDE, 3)), -1, 1).astype(np.float32)
+
+
+def write_models(folder: Path) -> None:
+    """``float.tflite`` and ``int8.tflite``: MobileNetV2, alpha 0.35, ten outputs."""
+    from quantdiff.references.keras.frameworks import frameworks, quiet
+
+    tf, keras = frameworks().tf, frameworks().keras
+    keras.utils.set_random_seed(1)
+    base = keras.applications.MobileNetV2((SIDE, SIDE, 3), alpha=0.35, weights=None, include_top=False, pooling="avg")
+    model = keras.Model(base.input, keras.layers.Dense(10)(base.output))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    with quiet():
+        for _ in range(3):
+            model(images(64, 1), training=True)
+        for name in ("float", "int8"):
+            converter = tf.lite.TFLiteConverter.from_keras_model(model)
+            if name == "int8":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                converter.representative_dataset = lambda: ([x[None]] for x in images(CALIBRATION, 2))
+                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+                converter.inference_input_type = converter.inference_output_type = tf.int8
+            (folder / f"{name}.tflite").write_bytes(converter.convert())
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """One call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main(folder: Path, count: int) -> int:
+    """One JSON document; 1 where ``advise`` takes longer than 20 times one ``diff``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "int8.tflite").exists():
+        write_models(folder)
+    pair = folder / "float.tflite", folder / "int8.tflite"
+    batch = Batch({"x": images(count, 3)})
+    found: list[api.Advised] = []
+    once = min(seconds(lambda: api.diff(*pair, batch)) for _ in range(3))
+    advise = seconds(lambda: found.append(api.advise(*pair, batch)))
+    measured = len(found[0].alone)
+    document = {"samples": count, "choices": measured, "diff_s": once, "advise_s": advise, "ratio": advise / once}
+    print(json.dumps({key: round(value, 3) for key, value in document.items()}))
+    return int(advise > AT_MOST * once)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 256))

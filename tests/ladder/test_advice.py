@@ -1,0 +1,299 @@
+"""What is planted is advised first, what is promised is measured, and a file that is not better is not written."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from float_pairs import NETS, Files, Net, Node, convolutional, dense, ranges, residual, write_pair
+from planted_faults import range_narrow
+
+from quantdiff import api
+from quantdiff.api import advice as api_advice
+from quantdiff.cli import main
+from quantdiff.compare.comparison import Comparison, compare
+from quantdiff.compare.conditions import Condition, parse
+from quantdiff.ladder.advice.bench import Bench
+from quantdiff.ladder.advice.choices import BIAS, FLOAT, INT16, RANGE, Choice, made, rewritten
+from quantdiff.ladder.advice.fake_quantized import fake_quantized
+from quantdiff.ladder.advice.search import Tried, smallest
+from quantdiff.ladder.rungs import in_slices, real_inputs
+from quantdiff.ladder.switches import SWITCHES, switches
+from quantdiff.load.tflite import load_tflite
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.tflite import trace_tflite
+from quantdiff.trace import Trace, Value
+
+golden = pytest.mark.golden
+
+
+def advised(files: Files, wanted: api.Wanted | None = None, metric: Any = None) -> Any:
+    settings = api.Settings(metric=metric)
+    return api.advise(files.reference, files.candidate, files.batch, wanted or api.Wanted(), settings)
+
+
+def invoke(files: Files, *more: object) -> Result:
+    np.savez(files.reference.with_name("data.npz"), allow_pickle=False, **files.batch.arrays)
+    given = (files.reference, files.candidate, "--data", files.reference.with_name("data.npz"), *more)
+    return CliRunner().invoke(main, ["advise", *map(str, given)])
+
+
+def wanted(*texts: str, **files: Path) -> api.Wanted:
+    return api.Wanted(tuple(parse(text, "--until") for text in texts), **files)
+
+
+@golden
+@pytest.mark.parametrize("net", NETS)
+def test_a_plan_as_a_file_gives_what_real_arithmetic_gives(tmp_path: Path, net: str) -> None:
+    """The float file with the file's grids is the real graph with them; with the reference's numbers the reference."""
+    files = write_pair(tmp_path, NETS[net]())
+    model, lowering = load_tflite(files.candidate), load_tflite(files.reference)
+    found = switches(model, lowering)
+    setting = found.setting(frozenset(SWITCHES))
+    (real,) = in_slices(found.file, real_inputs(model, files.batch), setting, model.main.outputs).values()
+    with RuntimeProcess("xnnpack") as process:
+        given = {}
+        for name, plan in (("file", made(found, ())), ("reference", rewritten(found))):
+            (tmp_path / "plan.tflite").write_bytes(fake_quantized(files.candidate.read_bytes(), plan))
+            given[name] = trace_tflite(load_tflite(tmp_path / "plan.tflite"), files.batch, process).outputs[0]
+        reference = trace_tflite(lowering, files.batch, process).outputs[0].array
+    np.testing.assert_allclose(given["reference"].array, reference, atol=1e-5)
+    grid = found.file.grids[model.main.outputs[0]]
+    apart = np.abs(grid.integers(real).reshape(-1) - grid.integers(given["file"].array).reshape(-1))
+    assert apart.max() <= 1
+    assert apart.mean() < 0.05
+
+
+@golden
+@pytest.mark.parametrize("net", [dense, convolutional])
+def test_a_planted_range_comes_first_and_is_mended_in_the_file(tmp_path: Path, net: Any) -> None:
+    plant = range_narrow(net())
+    files = write_pair(tmp_path, plant.trained, plant.held, plant.stored)
+    found = advised(files)
+    assert {each.choices[0].where for each in found.alone[:3]} == {"h1"}
+    assert {each.choices[0].kind for each in found.alone[:3]} <= {FLOAT, INT16, RANGE}
+    out = tmp_path / "mended.tflite"
+    mended = advised(files, api.Wanted(out=out))
+    assert (mended.chosen.choices[0].kind, mended.chosen.choices[0].where) == (RANGE, "h1")
+    now, promised, measured = (each.figures.sqnr_db for each in (mended.now, mended.chosen.then, mended.measured))
+    assert measured > now + 10
+    assert abs(promised - measured) < 1
+    again = api.diff(files.reference, out, files.batch).comparisons[0].figures
+    assert again.sqnr_db == measured
+    assert load_tflite(out).main.tensors[_named(out, "h1")].quant.scale[0] > 4 * plant_scale(files, "h1")  # type: ignore[union-attr]
+
+
+def _named(path: Path, name: str) -> int:
+    return next(t.index for t in load_tflite(path).main.tensors if t.name == name)
+
+
+def plant_scale(files: Files, name: str) -> float:
+    quant = load_tflite(files.candidate).main.tensors[_named(files.candidate, name)].quant
+    assert quant is not None
+    return quant.scale[0]
+
+
+def shifted() -> Net:
+    """A layer whose weights all round down by 0.4 of a step, and inputs that lie around 1: a mean error."""
+    dice = np.random.default_rng(0)
+    kernel = np.tile(np.where(np.arange(64) % 2, 5.4, -4.6), (4, 1)) / 127
+    kernel[:, 0] = 1
+    x = 1 + 0.1 * dice.normal(size=(200, 64))
+    x[:, 0] = 0.3 * dice.normal(size=200)
+    node = Node(
+        "FULLY_CONNECTED",
+        ["x"],
+        "y",
+        (1, 4),
+        {"keepNumDims": False},
+        kernel.astype(np.float32),
+        np.zeros(4, np.float32),
+    )
+    return Net({"x": (1, 64)}, [node], {"x": x.astype(np.float32)})
+
+
+@golden
+def test_a_bias_takes_back_the_mean_error_of_the_rounding(tmp_path: Path) -> None:
+    net = shifted()
+    held = {**ranges(net), "y": (-2.0, 2.0)}
+    files = write_pair(tmp_path, net, held)
+    out = tmp_path / "mended.tflite"
+    found = advised(files, api.Wanted(out=out))
+    assert BIAS in {choice.kind for choice in found.chosen.choices}
+    known = 0.4 / 127 * net.data["x"][:, 1:].mean(axis=0).sum()
+    with RuntimeProcess("reference") as process:
+        traces = [
+            trace_tflite(load_tflite(path), files.batch, process).outputs[0].real.astype(np.float64)
+            for path in (files.reference, files.candidate, out)
+        ]
+    before, after = ((each - traces[0]).mean() for each in traces[1:])
+    step = 4 / 255
+    assert known > 10 * step
+    assert before == pytest.approx(-known, abs=step / 2)
+    assert abs(after) < step / 2
+    assert found.measured.figures.sqnr_db > found.now.figures.sqnr_db + 10
+
+
+@golden
+def test_a_file_that_is_not_better_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = write_pair(tmp_path, shifted())
+    monkeypatch.setattr(api_advice, "mended", lambda content, *_: content)
+    out = tmp_path / "mended.tflite"
+    result = invoke(files, "--out", out)
+    assert result.exit_code == 1
+    assert "was not written: on xnnpack it is not better than the file" in result.stdout
+    assert not out.exists()
+
+
+@golden
+def test_a_recipe_and_a_denylist_name_the_operators_of_the_float_file(tmp_path: Path) -> None:
+    plant = range_narrow(residual())
+    files = write_pair(tmp_path, plant.trained, plant.held, plant.stored)
+    paths = {"recipe": tmp_path / "recipe.json", "denylist": tmp_path / "denylist.json"}
+    result = invoke(files, "--until", "sqnr_db>=25", *(part for k, v in paths.items() for part in (f"--{k}", v)))
+    assert result.exit_code == 0, result.output
+    assert "sqnr_db>=25 is met by 1 change (one choice is enough)" in result.stdout
+    entries, denied = (json.loads(path.read_text()) for path in paths.values())
+    assert entries[0]["regex"] == ".*"
+    assert entries[0]["op_config"]["activation_tensor_config"]["num_bits"] == 8
+    finer = [entry for entry in entries[1:] if entry["operation"] == "*"]
+    names = [node.output for node in residual().nodes]
+    scopes = [name for name in names if any(re.search(entry["regex"], f"{name};") for entry in finer)]
+    assert set(scopes) == {"h1", "h2", "s"}  # h1 is made by the first and read by the other two
+    assert denied["denylisted_ops"] == []
+    assert set(denied["denylisted_nodes"]) <= set(scopes)
+
+
+@golden
+def test_a_metric_of_ones_own_decides(tmp_path: Path) -> None:
+    plant = range_narrow(dense())
+    files = write_pair(tmp_path, plant.trained, plant.held, plant.stored)
+    (tmp_path / "own.py").write_text(
+        "def spread(outputs, labels):\n    (y,) = outputs.values()\n    return float(y.std())\n"
+    )
+    own = f"{tmp_path / 'own.py'}:spread"
+    result = invoke(files, "--metric", own, "--until", "spread_difference>=-0.01", "--json")
+    document = json.loads(result.stdout)
+    assert document["now"]["metric"]["spread"]["difference"] < -0.01
+    assert document["met"]
+    assert document["chosen"]["then"]["metric"]["spread"]["difference"] >= -0.01
+    assert "h1" in {choice["where"] for choice in document["chosen"]["choices"]}
+
+
+@golden
+def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = range_narrow(dense())
+    files = write_pair(tmp_path, plant.trained, plant.held, plant.stored)
+    asked, real = [0], Bench.of
+
+    def of(self: Bench, choices: Sequence[Choice]) -> Comparison:
+        asked[0] += 1
+        if asked[0] > 5:
+            raise KeyboardInterrupt
+        return real(self, choices)
+
+    monkeypatch.setattr(Bench, "of", of)
+    result = invoke(files, "--until", "sqnr_db>=90", "--recipe", tmp_path / "recipe.json")
+    assert result.exit_code == 130
+    assert "broken off: this is the best so far, and no file was written" in result.stdout
+    assert "4 of " in result.stdout
+    assert not (tmp_path / "recipe.json").exists()
+
+
+@golden
+def test_what_cannot_be_met_is_said_and_what_is_wrong_is_one_line(tmp_path: Path) -> None:
+    files = write_pair(tmp_path, dense())
+    out = tmp_path / "mended.tflite"
+    result = invoke(files, "--until", "sqnr_db>=200", "--out", out)
+    assert result.exit_code == 1
+    assert "sqnr_db>=200 is not met; nearest:" in result.stdout
+    assert not out.exists()
+    for more, words in (
+        (("--recipe", tmp_path / "r.json"), "--recipe and --denylist want --until"),
+        (("--until", "sqnr>=3"), "--until 'sqnr>=3': no metric 'sqnr'"),
+        (("--until", "quick"), "--until 'quick': write METRIC, one of"),
+        (("--metric", "nowhere.py:f"), "nowhere.py: No such file or directory"),
+    ):
+        result = invoke(files, *more)
+        assert result.exit_code == 2
+        assert words in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def comparison(noise: float) -> Comparison:
+    ours, theirs = np.array([[1.0, 0.0]]), np.array([[1.0, np.sqrt(max(noise, 0.0))]])
+    return compare(Trace("a", (Value("y", ours),)), Trace("b", (Value("y", theirs),)))
+
+
+CHOICES = {name: Choice(FLOAT, "in float", name, at, frozenset({at})) for at, name in enumerate("abcdefghijkl")}
+
+
+def search(noise: Any, names: Iterable[str], until: str, others: str = "") -> tuple[Tried, str, int]:
+    asked = [0]
+
+    def measure(choices: Sequence[Choice]) -> Comparison:
+        asked[0] += 1
+        return comparison(noise(frozenset(choice.where for choice in choices)))
+
+    alone = sorted(
+        (Tried((CHOICES[name],), comparison(noise(frozenset(name)))) for name in names),
+        key=lambda each: -each.then.figures.sqnr_db,
+    )
+    now = comparison(noise(frozenset()))
+    conditions: tuple[Condition, ...] = (parse(until, "--until"),)
+    steps = list(smallest(measure, (now, now), alone, [CHOICES[name] for name in others], conditions))
+    best, proven = steps[-1]
+    return best, proven, asked[0]
+
+
+def names(tried: Tried) -> set[str]:
+    return {choice.where for choice in tried.choices}
+
+
+def test_of_a_few_choices_all_sets_are_tried() -> None:
+    """Two that are worse alone, each of them, are enough together."""
+
+    def noise(chosen: frozenset[str]) -> float:
+        return 0.001 if {"c", "d"} <= chosen else 0.1 + 0.02 * len(chosen & {"c", "d"}) - 0.01 * len(chosen & {"a"})
+
+    best, proven, _ = search(noise, "abcde", "sqnr_db>=25")
+    assert (names(best), proven) == ({"c", "d"}, "smallest: all sets of up to 2 choices were tried")
+
+
+def test_of_many_choices_the_greedy_set_is_pruned_and_not_called_smallest() -> None:
+    """The best alone becomes needless by two others."""
+    gains = dict.fromkeys(CHOICES, 0.001) | {"a": 0.04, "b": 0.035, "c": 0.034}
+
+    def noise(chosen: frozenset[str]) -> float:
+        shared = 0.03 if {"b", "c"} <= chosen and "a" in chosen else 0.0
+        return 0.08 - sum(gains[name] for name in chosen) + shared
+
+    best, proven, asked = search(noise, CHOICES, "sqnr_db>=18")
+    assert proven == "not proven smallest"
+    assert best.then.figures.sqnr_db >= 18
+    assert asked < 60
+    for name in names(best):
+        assert noise(frozenset(names(best) - {name})) > 10**-1.8
+
+
+def test_where_no_single_choice_helps_many_are_taken_at_once() -> None:
+    def noise(chosen: frozenset[str]) -> float:
+        return 0.001 if set("abck") <= chosen else 0.1
+
+    best, proven, _ = search(noise, "abcdefghi", "sqnr_db>=25", others="jkl")
+    assert (names(best), proven) == (set("abck"), "not proven smallest")
+    best, proven, _ = search(lambda _: 0.1, "abcdefghi", "sqnr_db>=25", others="jkl")
+    assert proven == "all 12 choices together are not enough either"
+
+
+def test_nothing_is_changed_where_all_is_well_and_one_choice_is_the_least() -> None:
+    best, proven, asked = search(lambda _: 0.001, CHOICES, "sqnr_db>=25")
+    assert (names(best), proven, asked) == (set(), "nothing needs to change", 0)
+    best, proven, asked = search(lambda chosen: 0.001 if "g" in chosen else 0.1, CHOICES, "sqnr_db>=25")
+    assert (names(best), proven, asked) == ({"g"}, "one choice is enough", 0)

@@ -1,0 +1,149 @@
+"""Planted faults in six networks come down to the operator that they are planted in, with the same difference."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from float_pairs import NETS, RELU, Files, Net, Node, write_pair
+from planted_faults import Plant, bias_wrong, kernel_changed, range_narrow, ranges_swapped, scale_doubled
+from small_models import ABORTS, save
+
+from quantdiff import api
+from quantdiff.cli import main
+from quantdiff.errors import BadExpression, NotConfirmed
+from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.tflite import load_tflite
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.inner_tensors import read_everything
+from quantdiff.run.tflite import Tracer, inputs_of
+from quantdiff.search.fault import Fault, Models
+from quantdiff.search.reduce import ask
+
+
+def chain(names: list[str], width: int = 12) -> Net:
+    """Dense layers one after the other."""
+    dice, nodes, before = np.random.default_rng(7), list[Node](), "x"
+    for name in names:
+        kernel = (1.2 * dice.normal(size=(width, width)) / np.sqrt(width)).astype(np.float32)
+        bias = (0.3 * dice.normal(size=width)).astype(np.float32)
+        options = {"fusedActivationFunction": RELU if name != "y" else 0}
+        nodes.append(Node("FULLY_CONNECTED", [before], name, (1, width), options, kernel, bias))
+        before = name
+    return Net({"x": (1, width)}, nodes, {"x": dice.normal(size=(32, width)).astype(np.float32)})
+
+
+CASES: list[tuple[Callable[[], Net], Callable[[Net], Plant], float]] = [
+    (NETS["dense"], kernel_changed, 0.5),
+    (NETS["convolutional"], range_narrow, 0.1),
+    (NETS["residual"], bias_wrong, 0.3),
+    (NETS["two inputs"], ranges_swapped, 1.0),
+    (lambda: chain(["a", "b", "c", "h1", "h2", "d", "y"]), bias_wrong, 0.2),
+    (lambda: chain(["h1", "h2", "a", "b", "c", "y"]), scale_doubled, 0.5),
+]
+"""A network, a fault, and an error that roundings do not make."""
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(("net", "plant", "error"), CASES)
+def test_a_planted_fault_comes_down_to_its_operator(
+    tmp_path: Path, net: Callable[[], Net], plant: Callable[[Net], Plant], error: float
+) -> None:
+    planted = plant(net())
+    pair = write_pair(tmp_path, planted.trained, planted.held, planted.stored, planted.scales)
+    found = api.reduce([pair.reference, pair.candidate], pair.batch, f"max_abs_error>{error}").search
+    model = load_tflite(pair.candidate)
+    at = next(t.index for t in model.main.tensors if t.name == planted.tensor)
+    maker = model.main.producer(at) or model.main.readers(at)[0]  # of an input what reads it
+    assert found.ended == "smallest"
+    assert found.found.operators == (f"{maker.index} {maker.op}",)
+    assert len(found.found.rows) == 1
+    _same_values(model.main.tensors[maker.outputs[0]].name, found.found.models["model.tflite"], found.found.batch, pair)
+
+
+def _same_values(name: str, part: bytes, given: Batch, pair: Files) -> None:
+    """What the part gives is, bit for bit, what the whole gives for some sample."""
+    model = load_tflite(pair.candidate)
+    with RuntimeProcess("xnnpack") as process:
+        whole = read_everything(model, inputs_of(model, pair.batch), process).values
+    index = next(t.index for t in model.main.tensors if t.name == name)
+    path = pair.candidate.parent / "part.tflite"
+    path.write_bytes(part)
+    with RuntimeProcess("xnnpack") as process:
+        (value,) = Tracer(load_tflite(path), process).trace(given).outputs
+    assert any(np.array_equal(sample.reshape(-1), value.array.reshape(-1)) for sample in whole[index])
+
+
+@pytest.mark.golden
+def test_what_is_written_shows_it_again_without_names(tmp_path: Path) -> None:
+    planted = kernel_changed(NETS["dense"]())
+    pair = write_pair(tmp_path, planted.trained, planted.held, planted.stored)
+    np.savez(tmp_path / "x.npz", x=pair.batch.arrays["x"])
+    words = ["reduce", str(pair.reference), str(pair.candidate), "--data", str(tmp_path / "x.npz")]
+    out = tmp_path / "small"
+    done = CliRunner().invoke(main, [*words, "--check", "max_abs_error>1", "--out", str(out), "--anonymous", "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert sorted(each.name for each in out.iterdir()) == [
+        "inputs.npz", "model.tflite", "reference.tflite", "reproduce.txt",
+    ]  # fmt: skip
+    line = (out / "reproduce.txt").read_text()
+    assert shlex.split(line) == shlex.split(told["command"])
+    again = CliRunner().invoke(main, shlex.split(line)[1:])
+    assert (again.exit_code, "max_abs_error>1" in again.stderr) == (1, True)
+    assert told["after"] in again.stderr
+    for name in ("model.tflite", "reference.tflite"):
+        small, whole = (load_tflite(path).main for path in (out / name, pair.candidate))
+        assert {t.name for t in small.tensors}.isdisjoint(t.name for t in whole.tensors)
+    before = next(t.data for t in load_tflite(pair.candidate).main.tensors if t.name == "h2_w")
+    kernels = (t.data for t in load_tflite(out / "model.tflite").main.tensors if t.data is not None)
+    after = next(kernel for kernel in kernels if kernel.ndim > 1)
+    assert before is not None
+    assert not np.array_equal(after, before)
+    assert np.array_equal(np.sort(after, axis=1), np.sort(before, axis=1))  # the same codes in each channel
+    assert len(load_batch(out / "inputs.npz")) == 1
+
+
+@pytest.mark.golden
+def test_a_crash_is_tried_in_children(tmp_path: Path) -> None:
+    path = save(tmp_path, ABORTS)
+    found = api.reduce([path], "random:4", "crash")
+    assert "crashed" in found.before
+    assert (found.search.found.operators, len(found.search.found.rows)) == (("0 ADD",), 1)
+    assert found.line(Path("d")) == "quantdiff verify d/model.tflite --data d/inputs.npz --runtime xnnpack"
+
+
+@pytest.mark.golden
+def test_nothing_to_reduce(tmp_path: Path) -> None:
+    pair = write_pair(tmp_path, NETS["dense"]())
+    with pytest.raises(NotConfirmed, match="max_steps>100 does not hold: max_steps is"):
+        api.reduce([pair.reference, pair.candidate], pair.batch, "max_steps>100")
+    with pytest.raises(BadExpression, match="give a reference too, or two runtimes"):
+        api.reduce([pair.candidate], pair.batch, "max_steps>1")
+    with pytest.raises(BadExpression, match="leave the reference out"):
+        api.reduce([pair.reference, pair.candidate], pair.batch, "crash")
+
+
+@pytest.mark.golden
+def test_the_best_so_far_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = bias_wrong(NETS["residual"]())
+    pair = write_pair(tmp_path, planted.trained, planted.held, planted.stored)
+    files, check = [pair.reference, pair.candidate], "max_abs_error>0.3"
+    assert api.reduce(files, pair.batch, check, limit=1e-9).search.ended == "time"
+    asked = list[Path]()
+
+    def interrupted(fault: Fault, models: Models, batch: Batch, folder: Path) -> str:
+        asked.append(folder)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return ask(fault, models, batch, folder)
+
+    monkeypatch.setattr("quantdiff.search.reduce.ask", interrupted)
+    found = api.reduce(files, pair.batch, check).search
+    assert found.ended == "interrupted"
+    assert 0 < len(found.found.operators) < 6

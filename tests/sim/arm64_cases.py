@@ -1,0 +1,83 @@
+"""Models on which ARM64 gives other integers than x86-64, one for each rule, and what the real kernels gave.
+
+``python -m sim.arm64_cases`` in ``tests`` writes the digests anew; it takes the emulated runtimes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from golden import Case, Dice, Maker, run_real, run_simulator, together
+from sim.floats import test_products as products
+from sim.ops import test_16_bits as wide
+from sim.ops import test_curves as curves
+from sim.ops import test_elementwise as elementwise
+from sim.ops import test_numbers as numbers
+from sim.ops import test_second_row as second_row
+from sim.ops import test_spatial as spatial
+from sim.ops import test_uint8 as unsigned
+from weighted_ops import dense, image
+
+from quantdiff.quant import Array
+from quantdiff.sim.runtime import Runtime
+
+RECORDED = Path(__file__).with_name("arm64_recorded.json")
+BUILTIN, REFERENCE, XNNPACK = Runtime.BUILTIN_ARM64, Runtime.REFERENCE_ARM64, Runtime.XNNPACK_ARM64
+CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
+    "CONV_2D": (lambda dice: image(dice, False), (BUILTIN,)),
+    "CONV_2D uint8": (lambda dice: image(dice, False, "uint8"), (BUILTIN, XNNPACK)),
+    "CONV_2D int16×8": (wide.MAKERS["CONV_2D int16×8"], (BUILTIN,)),
+    "DEPTHWISE_CONV_2D uint8": (lambda dice: image(dice, True, "uint8"), (XNNPACK,)),
+    "FULLY_CONNECTED": (lambda dice: dense(dice, True), (BUILTIN,)),
+    "FULLY_CONNECTED int16×8": (wide.MAKERS["FULLY_CONNECTED int16×8"], (BUILTIN,)),
+    "HARD_SWISH": (second_row.hard_swish, (BUILTIN,)),
+    "MEAN": (spatial.MAKERS["MEAN"], (XNNPACK,)),
+    "MUL": (elementwise.MAKERS["MUL"], (XNNPACK,)),
+    "SOFTMAX": (elementwise.MAKERS["SOFTMAX"], (BUILTIN, XNNPACK)),
+    "DEQUANTIZE": (elementwise.MAKERS["DEQUANTIZE"], (BUILTIN,)),
+    "CONCATENATION uint8": (second_row.concatenation_uint8, (REFERENCE, BUILTIN)),
+    "TRANSPOSE_CONV uint8": (unsigned.MAKERS["TRANSPOSE_CONV uint8"], (XNNPACK,)),
+    "EXP int16": (curves.LITERT_ONLY["EXP int16"], (REFERENCE, BUILTIN)),
+    "GELU int16": (curves.LITERT_ONLY["GELU int16"], (REFERENCE,)),
+    "GELU uint8": (curves.LITERT_ONLY["GELU uint8"], (REFERENCE,)),
+    "CONV_2D float32": (lambda dice: products.image(dice, False), (REFERENCE,)),
+    "NEG float32": (numbers.MAKERS["NEG float32"], (XNNPACK,)),
+    "RELU float32": (numbers.MAKERS["RELU float32"], (REFERENCE, XNNPACK)),
+    "MUL float32": (numbers.MAKERS["MUL float32"], (XNNPACK,)),
+}
+MODELS, MORE = 24, {"HARD_SWISH": 200, "MEAN": 400, "SOFTMAX": 300, "CONCATENATION uint8": 300, "GELU int16": 60}
+"""Cases side by side in one model; more where few elements come out otherwise."""
+
+
+def case_of(name: str) -> Case:
+    """The same cases each time."""
+    dice = Dice(np.random.default_rng(7))
+    return together([CASES[name][0](dice) for _ in range(MORE.get(name, MODELS))])
+
+
+def digest(outputs: Sequence[Array]) -> str:
+    """Of all bits; any NaN counts as one and the same."""
+    whole = [np.where(np.isnan(y), np.float32(np.nan), y) if y.dtype.kind == "f" else y for y in outputs]
+    return sha256(b"".join(np.ascontiguousarray(y).tobytes() for y in whole)).hexdigest()[:16]
+
+
+def simulated(case: Case, runtime: Runtime) -> str:
+    """What the simulator gives."""
+    graph, simulation = run_simulator(case.write(), list(case.feeds.values()), runtime)
+    assert not simulation.missing, simulation.missing
+    shapes = [graph.tensors[i].shape for i in graph.outputs]
+    return digest([simulation.values[i].reshape(shape) for i, shape in zip(graph.outputs, shapes, strict=True)])
+
+
+def real(case: Case, runtime: Runtime) -> str:
+    """What the emulated runtime gives."""
+    return digest(run_real(case.write(), list(case.feeds.values()), runtime)[0])
+
+
+if __name__ == "__main__":
+    found = {f"{name} on {r.value}": real(case_of(name), r) for name, (_, rs) in CASES.items() for r in rs}
+    RECORDED.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
