@@ -70,7 +70,7 @@ class RecordedRuntime(InProcess):
         """
         if self._bound is None:
             said, path = self.dump.manifest, model.path
-            if said and path is not None and sha256(path.read_bytes()).hexdigest() != said.sha256:
+            if said and path is not None and sha256(model.whole()).hexdigest() != said.sha256:
                 raise BadData(
                     f"{self.dump.source}: recorded from another file ({said.model}, sha256 {said.sha256[:12]}…), "
                     f"not from {path}; record this one"
