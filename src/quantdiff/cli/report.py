@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from quantdiff.cli.command import command, complain, html_option, typed
+from quantdiff.cli.command import command, complain
+from quantdiff.cli.options import html_option, typed
 
 if TYPE_CHECKING:
     from quantdiff.compare.moved import Movement
