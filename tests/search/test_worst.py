@@ -114,5 +114,5 @@ def test_the_worst_input_of_a_linear_net(tmp_path: Path) -> None:
     assert [each["max_abs_error"] for each in told["inputs"]] == sorted(
         (each["max_abs_error"] for each in told["inputs"]), reverse=True
     )
-    with pytest.raises(AssertionError, match="max_abs_error is 1.25196, at most 1 allowed"):
+    with pytest.raises(AssertionError, match=r"max_abs_error is 1\.25196, at most 1 allowed"):
         assert_parity(pair.reference, pair.candidate, tmp_path / "worst.npz", max_abs_error=1)
