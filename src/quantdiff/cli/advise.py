@@ -40,7 +40,7 @@ file_type = click.Path(path_type=Path, dir_okay=False, writable=True)
 @tolerance_option
 @timeout_option
 def advise(as_json: bool, reference: Path, candidate: Path, until: tuple[str, ...], **options: Any) -> int:
-    """Rank what to keep finer by what it buys; find the set that is enough.
+    """Rank what to keep finer by what it buys; find what is enough.
 
     The status is 0 where it is enough, 1 where it cannot be.
 
