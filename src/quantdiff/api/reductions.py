@@ -198,7 +198,7 @@ def _nothing(why: str) -> NotConfirmed:
 
 def _reduction(check: str, before: str, found: Search, fault: Fault, model: Model, samples: int) -> Reduction:
     assert model.path is not None
-    return Reduction(check, before, found, fault, len(model.main.operators), samples, model.path.stat().st_size)
+    return Reduction(check, before, found, fault, len(model.main.operators), samples, len(model.whole()))
 
 
 def _recorded(model: Model, inputs: Sequence[Array], runtimes: Sequence[str], timeout: float) -> dict[int, Array]:
