@@ -141,6 +141,8 @@ def test_every_command_takes_a_part(folder: Path, file: str) -> None:
         "work": (path, "--signature", "mul", *data, "--op", "0", "--element", "0,1"),
         "vectors": (path, "--signature", "mul", *data, "--out", folder / f"golden{len(file)}"),
         "overlay": (*both, *data, "--out", folder / f"overlay{len(file)}"),
+        "record": (path, "--signature", "mul", *data, "--out", folder / f"dump{len(file)}.npz"),
+        "extract": (path, "--signature", "mul", "--ops", "0", "--out", folder / f"part{len(file)}.tflite"),
     }
     said = {name: invoke(name, *words) for name, words in commands.items()}
     assert {name: result.exit_code for name, result in said.items()} == {**dict.fromkeys(commands, 0), "work": 2}

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import (
-    command,
+from quantdiff.cli.command import command
+from quantdiff.cli.endings import status_of
+from quantdiff.cli.options import (
     data_option,
     given_data,
     layout_option,
@@ -20,7 +21,6 @@ from quantdiff.cli.command import (
     timeout_option,
     tolerance_option,
 )
-from quantdiff.cli.endings import status_of
 
 file_type = click.Path(path_type=Path, dir_okay=False, writable=True)
 
@@ -40,7 +40,7 @@ file_type = click.Path(path_type=Path, dir_okay=False, writable=True)
 @tolerance_option
 @timeout_option
 def advise(as_json: bool, reference: Path, candidate: Path, until: tuple[str, ...], **options: Any) -> int:
-    """Rank what to keep finer by what it buys; find the set that is enough.
+    """Rank what to keep finer by what it buys; find what is enough.
 
     The status is 0 where it is enough, 1 where it cannot be.
 

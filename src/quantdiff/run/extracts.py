@@ -79,7 +79,7 @@ def load_and_extract(
         inputs, source = [array[:count] for array in inputs_of(model, batch)], batch.source
     with started(runtime, timeout) as runner:
         seen = read_everything(model, inputs, runner)
-    made = extract(unpacked(path.read_bytes()), part)
+    made = extract(unpacked(model.whole()), part)
     given, expected = (recorded(graph, ends, seen, runtime) for ends in (part.inputs, part.outputs))
     part_model = read_model(memoryview(made))
     got = run_part(made, path, given, len(part.outputs), runtime, timeout)

@@ -179,3 +179,20 @@ def test_a_name_gives_way_from_its_beginning_and_only_as_far_as_it_must() -> Non
         "    because\n"
         "model/b              7\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("qat.h5", "in Keras"),
+        ("saved_model", "in Keras"),
+        ("net.onnx", "in ONNX"),
+        ("net.pt2", "in PyTorch"),
+        ("net.py:make", "in PyTorch"),
+        ("float.tflite#add", "in the reference"),
+    ],
+)
+def test_what_the_reference_showed_is_named_by_its_framework(file: str, said: str) -> None:
+    written = io.StringIO()
+    print_parameters(replace(PARAMETERS, artifacts={"reference": file}), Terminal(file=written, width=400))
+    assert f"  {said}  " in written.getvalue().splitlines()[0]

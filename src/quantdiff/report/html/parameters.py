@@ -5,7 +5,7 @@ from __future__ import annotations
 from quantdiff.parameters.quantizers import Parameters, Range, Row
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
-from quantdiff.report.text.params import COLUMNS, as_map
+from quantdiff.report.text.params import COLUMNS, as_map, heading
 
 NO_VALUE = "–"
 
@@ -15,7 +15,7 @@ def parameters_section(parameters: Parameters) -> Section | None:
     if not parameters.rows:
         return None
     shown = tuple(name for name in COLUMNS if any(getattr(row, name) is not None for row in parameters.rows))
-    ends = tuple(f"{COLUMNS[name]}, {end}" for name in shown for end in ("min", "max"))
+    ends = tuple(f"{heading(name, parameters)}, {end}" for name in shown for end in ("min", "max"))
     columns = ("quantizer", *ends, "scale", "zero point", "what explains it")
     table = Table(
         "parameters-table", "Min and max of every quantizer", columns, tuple(_row(r, shown) for r in parameters.rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from quantdiff.files import split_part
 from quantdiff.report.plain import short
 from quantdiff.run.extracts import Extract
 
@@ -17,7 +18,7 @@ def extract_text(part: Extract, model: Path, out: Path, inputs: Path | None) -> 
 
 
 def _lines(part: Extract, model: Path, out: Path, inputs: Path | None) -> Iterator[str]:
-    size = model.stat().st_size
+    size = split_part(model)[0].stat().st_size
     yield f"{out}: {few(part.names)}; {len(part.model):,} bytes of {size:,}"
     yield f"takes {few([*map(short, part.ends[0])])}"
     yield f"gives {few([*map(short, part.ends[1])])}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import chain, islice
+from pathlib import PurePath
 from typing import Any
 
 from rich.text import Text
@@ -27,6 +28,8 @@ COLUMNS = {  # field of a row → heading
     "tflite": "in TFLite",
     "by_hand": "by hand",
 }
+FRAMEWORKS = {".onnx": "in ONNX", ".pt2": "in PyTorch", ".tflite": "in the reference", ".litertlm": "in the reference"}
+"""By the ending of the reference's file: the heading of what was observed there, where it is not Keras."""
 SECTIONS = {  # heading → fields of a row, and what to write in front of the name
     "Directly from the QAT model": {"direct": ""},
     "From the TFLite model, by its scales and zero points": {"file": ""},
@@ -88,8 +91,16 @@ def _table(parameters: Parameters, *, channels: bool) -> Table:
     shown = [name for name in COLUMNS if any(getattr(row, name) is not None for row in parameters.rows)]
     rows = chain.from_iterable((row, *(_channels(row) if channels else ())) for row in parameters.rows)
     lines = chain.from_iterable(_lines(row, shown) for row in islice(rows, ROWS_AT_MOST))
-    headings = (*(COLUMNS[name] for name in shown), "scale", "zero point")
+    headings = (*(heading(name, parameters) for name in shown), "scale", "zero point")
     return Table((Column("quantizer", "name"), *map(Column, headings)), tuple(lines), "what explains it")
+
+
+def heading(name: str, parameters: Parameters) -> str:
+    """The heading of a field; what the reference showed is named by its framework."""
+    if name != "keras":
+        return COLUMNS[name]
+    file = parameters.artifacts.get("reference", "").partition("#")[0]
+    return "in PyTorch" if ".py:" in file else FRAMEWORKS.get(PurePath(file).suffix, COLUMNS[name])
 
 
 def _lines(row: Row, shown: Sequence[str]) -> tuple[table.Row, table.Row]:
