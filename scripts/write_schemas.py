@@ -317,7 +317,14 @@ DOCUMENTS: Mapping[str, Mapping[str, Any]] = {
             "failures?": tuple[Failure, ...],
         }],
     },
-    "report": {"schema": str, "command": str, **hints(Summary)},
+    "report": {
+        "schema": str, "command": str, **optional(hints(Summary)), "before?": str, "after?": str,
+        "moved?": [{
+            **dict.fromkeys(("section", "whose", "figure"), str), "change": float | None,
+            "before": float | str | None, "after": float | str | None,
+        }],
+        "same?": int, "versions?": [{"package": str, "before": str, "after": str}],
+    },
     "advise": {
         **MADE_BY, "samples": int, "now": A_COMPARISON, "plain": A_COMPARISON, "until": STRINGS, "met": bool | None,
         "complete": bool, "considered": int, "choices": [TRIED], "chosen": dict | None, "proven": str,
@@ -364,6 +371,8 @@ def schema(command: str) -> Schema:
     document = schemas.object(DOCUMENTS[command])
     if command == "verify":
         document["properties"]["runtimes"]["additionalProperties"] = schemas.of(VERDICT)
+    if command == "report":
+        document["anyOf"] = [{"required": [*hints(Summary)]}, {"required": ["before", "after", "moved", "same"]}]
     if command == "inspect":
         document["anyOf"] = [{"required": [*GRAPH, "subgraphs", "signatures", "metadata", "attached"]}]
         document["anyOf"] += [{"required": ["sections"]}]

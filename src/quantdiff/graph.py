@@ -25,8 +25,7 @@ class BlockQuant:
     """Quantization per block; ``scales`` and ``zero_points`` are the indices of the tensors that hold them.
 
     ``kind`` is the schema's name: ``BlockwiseQuantization`` (blocks of ``block_size`` along one axis, or of
-    ``block_shape``) or ``MultiAxisQuantization`` (one scale per position of ``axes``). ``steps`` are the scales of
-    blocks along the last axis, float32, None where there are no such. Shape: (rows, blocks).
+    ``block_shape``) or ``MultiAxisQuantization`` (one scale per position of ``axes``).
     """
 
     kind: str
@@ -35,7 +34,6 @@ class BlockQuant:
     block_size: int
     block_shape: tuple[int, ...] = ()
     axes: tuple[int, ...] = ()
-    steps: Array | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +77,7 @@ class Tensor:
     view of the file for constants, None for activations; it takes no part in equality or hash. The view has
     the tensor's shape, but for values that the file packs (``int4``, ``int2``, strings: bytes in one
     dimension) or leaves out (sparse: the stored ones in one dimension). ``bfloat16`` is seen as ``uint16``.
+    ``block_scales``: where ``blocks`` lie along the last axis, float32. Shape: (rows, blocks).
     """
 
     index: int
@@ -97,6 +96,7 @@ class Tensor:
     buffer_size: int = 0
     blocks: BlockQuant | None = None
     sparsity: Sparsity | None = None
+    block_scales: Array | None = field(default=None, compare=False, repr=False)
 
     @property
     def label(self) -> str:
@@ -339,8 +339,8 @@ def real_values(tensor: Tensor) -> Array:
         BadModel: as ``dense_values``.
     """
     values = dense_values(tensor)
-    if tensor.blocks is not None and tensor.blocks.steps is not None:
-        return np.asarray(values * block_steps(tensor.blocks, values.shape))
+    if tensor.block_scales is not None:
+        return np.asarray(values * block_steps(tensor))
     if tensor.quant is None or not tensor.quant.scale:
         return values.astype(np.float64)
     scale, zero_point = tensor.quant.along(values.ndim)
@@ -348,10 +348,11 @@ def real_values(tensor: Tensor) -> Array:
     return real
 
 
-def block_steps(blocks: BlockQuant, shape: tuple[int, ...]) -> Array:
-    """The step of every value of a tensor of this shape, double."""
-    assert blocks.steps is not None
-    return np.repeat(blocks.steps.astype(np.float64), blocks.block_size, axis=1).reshape(shape)
+def block_steps(tensor: Tensor) -> Array:
+    """The step of every value of a tensor with scales per block, double, in its shape."""
+    assert tensor.blocks is not None
+    assert tensor.block_scales is not None
+    return np.repeat(tensor.block_scales.astype(np.float64), tensor.blocks.block_size, axis=1).reshape(tensor.shape)
 
 
 def is_float(dtype: str) -> bool:

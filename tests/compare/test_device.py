@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_models
 from recorded_device import SAMPLES, SIDE, Device, recorded_device
 
 from quantdiff import api
 from quantdiff.compare.device import Diagnosis
 from quantdiff.errors import BadData
+from quantdiff.load.dumps.forms import MANIFEST
 from quantdiff.quant import Array
 from quantdiff.report.text.device import device_text
 
@@ -141,6 +143,35 @@ def test_other_data_are_refused_at_once(device: Device, tmp_path: Path) -> None:
     np.save(tmp_path / "more.npy", np.repeat(-np.load(device.data), 2, axis=0))
     with pytest.raises(BadData, match="6 samples, the data have 12: other data"):
         api.diff(device.model, device.model, tmp_path / "more.npy", settings)
+
+
+def test_an_input_that_is_shown_otherwise_is_that_of_the_data(device: Device) -> None:
+    x = device.arrays["image"]
+    shown = np.ascontiguousarray(np.moveaxis(x[:, 0], -1, 1)).reshape(x.shape)
+    runtime = device.saved("turned.npz", image=shown)
+    verdict = api.verify(device.model, device.data, api.Settings(runtimes=(runtime,))).verdicts[runtime]
+    assert verdict.status == "exact"
+    assert verdict.device is not None
+    assert verdict.device.notes == ("input 'image' is that of the data, NCHW, shown as NHWC",)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_the_other_endianness_is_named(tmp_path: Path, dtype: str) -> None:
+    content = small_models.float_dense() if dtype == "float32" else small_models.dense("int16")
+    model = small_models.save(tmp_path, content)
+    api.record(model, "random:30", tmp_path / "dump.npz", "reference")
+    held = np.load(tmp_path / "dump.npz")
+    x, y = (held[name] for name in held.files if name != MANIFEST)
+    (tmp_path / "raw").mkdir()
+    for name, array in (("x", x), ("y", y.byteswap())):
+        (tmp_path / "raw" / f"{name}.bin").write_bytes(array.tobytes())
+    (tmp_path / "raw" / "t.csv").write_text(f"input,{dtype},x.bin\noutput,{dtype},y.bin\n")
+    runtime = f"recorded:{tmp_path / 'raw'}"
+    found = api.verify(model, settings=api.Settings(runtimes=(runtime,))).verdicts[runtime].device
+    assert found is not None
+    assert found.first is not None
+    assert found.first.meant is not None
+    assert (found.first.meant.text, found.first.meant.wrong) == ("the other endianness", 0)
 
 
 def test_diff_and_explain_take_the_device_and_say_where_it_begins(device: Device) -> None:

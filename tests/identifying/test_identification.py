@@ -9,6 +9,7 @@ import pytest
 from scalar_rules import DEVICES
 from small_device import random_images, run_device, write_network
 
+from quantdiff.graph import Graph, Operator
 from quantdiff.identifying.identification import Group, identify_tensors
 from quantdiff.identifying.load import load_and_identify
 from quantdiff.load.tflite import load_tflite
@@ -119,3 +120,8 @@ def test_what_was_not_recorded(network: Path) -> None:
 def test_runtimes_are_named_before_letters(network: Path) -> None:
     found = groups_of(network, run_device(network, IMAGES, {}))
     assert all(group.rule in {runtime.value for runtime in Runtime} for group in found.values())
+
+
+def test_an_operator_that_gives_nothing_obeys_nothing() -> None:
+    graph = Graph("main", (), (Operator(0, "CALL_ONCE", (), ()),), (), ())
+    assert identify_tensors(graph, {}) == ((), ())

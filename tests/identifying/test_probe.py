@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from small_device import write_network
 
 from quantdiff.cli import main
+from quantdiff.identifying import probe as probe_of
 
 pytestmark = pytest.mark.golden
 
@@ -27,7 +28,8 @@ def identified(*arguments: str) -> dict[str, dict[str, object]]:
     return {"": document, **{each["kind"]: each for each in document["kinds"]}}
 
 
-def test_from_undecided_to_decided(network: Path, tmp_path: Path) -> None:
+def test_from_undecided_to_decided(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_of, "BATCHES", 6)
     probe, profile = tmp_path / "probe.npz", tmp_path / "tflm.toml"
     first = identified(
         str(network), "--runtime", "tflm", "--samples", "1", "--probe", str(probe), "--out", str(profile)

@@ -13,6 +13,7 @@ from small_device import random_images, run_device, write_network
 
 from quantdiff.cli import main
 from quantdiff.graph import Model
+from quantdiff.identifying import probe as probe_of
 from quantdiff.identifying.identification import Identification, identify_tensors
 from quantdiff.identifying.probe import probe_for
 from quantdiff.load.tflite import load_tflite
@@ -32,7 +33,9 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     network, profile = write_network(folder / "network.tflite"), folder / "npu.toml"
     model = load_tflite(network)
     first = identified(model, random_images(40, seed=0))
-    probe = probe_for(model, first, seed=0)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(probe_of, "BATCHES", 16)
+        probe = probe_for(model, first, seed=0)
     again = identified(model, inputs_of(model, probe.batch)[0])
     save_profile(again, profile)
     return network, profile

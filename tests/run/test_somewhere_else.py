@@ -85,7 +85,8 @@ def test_an_ssh_that_is_refused_is_one_line_and_the_others_report() -> None:
     configure(shut="ssh -F none -p 1 -o BatchMode=yes 127.0.0.1 true")
     result = invoke("diff", "--runtime", "builtin@shut", "--runtime", "reference", "--json")
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: builtin@shut on model.tflite: no worker came (exit status 255: ")
+    assert result.stderr.startswith("error: builtin@shut")
+    assert ": no worker came (exit status 255: " in result.stderr
     assert result.stderr.count("\n") == 1
     assert [c["candidate"] for c in json.loads(result.stdout)["comparisons"]] == ["tflite:reference"]
 
@@ -181,6 +182,29 @@ def test_what_is_no_worker_is_one_line(command: str, message: str) -> None:
         process.machine  # noqa: B018 (it asks)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+HELLO = '{"result": "ready", "protocol": 1, "machine": "x86_64", "confined": {}, "versions": {}, "sizes": []}'
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["{}"],
+        ['{"delegated": 1}'],
+        ['{"delegated": []}', "{}"],
+        ['{"delegated": []}', '{"result": "single", "pieces": []}'],
+        ['{"delegated": []}', '{"result": "single", "pieces": [[0, 0, [2, 4], "|i1"]]}'],
+        ['{"delegated": []}', '{"done": "much", "result": "single", "pieces": [[0, 0, [-1], "|O"]]}'],
+    ],
+)
+def test_an_answer_that_is_none_is_one_line(configured: Path, answers: list[str]) -> None:
+    said = [HELLO, *(f'{{"sizes": [], {each[1:]}' if each != "{}" else '{"sizes": []}' for each in answers)]
+    (configured / "said").write_text("\n".join([*said, ""]))
+    configure(odd="sh -c 'cat said; cat > /dev/null'")
+    result = invoke("diff", "--runtime", "reference@odd")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "gave an answer that is none" in result.stderr
 
 
 @pytest.mark.usefixtures("configured")

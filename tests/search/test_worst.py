@@ -16,6 +16,7 @@ from quantdiff.load.data import Batch
 from quantdiff.quant import Array
 from quantdiff.search.climb import Box, climb
 from quantdiff.search.worst import Space, margins_of, summits
+from quantdiff.testing import assert_parity
 from quantdiff.trace import Trace, Value
 
 KERNEL = np.array([[1.0, -0.5, 0.25], [0.1, 0.1, 0.1]], np.float32)
@@ -25,7 +26,9 @@ def test_a_linear_function_is_climbed_to_its_corner() -> None:
     slope = np.random.default_rng(0).normal(size=300)
     box = Box(np.full(300, -1, np.float32), np.full(300, 2, np.float32))
     start = np.zeros(300, np.float32)
-    point, height = climb(lambda x: x @ slope, start, box, np.inf, np.random.default_rng(1))
+    path = [*climb(lambda x: x @ slope, start, box, np.inf, np.random.default_rng(1))]
+    assert [height for _, height in path] == sorted(height for _, height in path)
+    point, height = path[-1]
     assert np.array_equal(point, np.where(slope > 0, 2, -1))
     assert height == pytest.approx(np.where(slope > 0, 2 * slope, -slope).sum())
 
@@ -38,8 +41,24 @@ def test_a_search_has_an_end() -> None:
         return np.zeros(len(x))
 
     box = Box(np.zeros(4, np.float32), np.ones(4, np.float32))
-    climb(score, np.zeros(4, np.float32), box, -np.inf, np.random.default_rng(1))
+    assert len([*climb(score, np.zeros(4, np.float32), box, -np.inf, np.random.default_rng(1))]) == 1
     assert asked == [1]
+
+
+def test_the_best_so_far_is_kept() -> None:
+    batch, asked = Batch({"a": np.zeros((1, 2), np.float32)}), list[int]()
+
+    def both(some: Batch) -> tuple[Trace, Trace]:
+        asked.append(len(some))
+        if len(asked) == 5:
+            raise KeyboardInterrupt
+        return traces(some.arrays["a"], np.zeros_like(some.arrays["a"]))
+
+    def height(pair: tuple[Trace, Trace]) -> Array:
+        return np.asarray(pair[0].outputs[0].array.sum(axis=1), np.float64)
+
+    found = summits(both, height, Space(batch, ((0.0, 1.0),)), [0], 60)
+    assert (found.interrupted, found.batch.arrays["a"].tolist()) == (True, [[1.0, 1.0]])
 
 
 def traces(ours: Array, theirs: Array) -> tuple[Trace, Trace]:
@@ -95,3 +114,5 @@ def test_the_worst_input_of_a_linear_net(tmp_path: Path) -> None:
     assert [each["max_abs_error"] for each in told["inputs"]] == sorted(
         (each["max_abs_error"] for each in told["inputs"]), reverse=True
     )
+    with pytest.raises(AssertionError, match=r"max_abs_error is 1\.25196, at most 1 allowed"):
+        assert_parity(pair.reference, pair.candidate, tmp_path / "worst.npz", max_abs_error=1)

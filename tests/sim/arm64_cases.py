@@ -43,7 +43,6 @@ CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
     "TRANSPOSE_CONV uint8": (unsigned.MAKERS["TRANSPOSE_CONV uint8"], (XNNPACK,)),
     "EXP int16": (curves.LITERT_ONLY["EXP int16"], (REFERENCE, BUILTIN)),
     "GELU int16": (curves.LITERT_ONLY["GELU int16"], (REFERENCE,)),
-    "GELU uint8": (curves.LITERT_ONLY["GELU uint8"], (REFERENCE,)),
     "CONV_2D float32": (lambda dice: products.image(dice, False), (REFERENCE,)),
     "NEG float32": (numbers.MAKERS["NEG float32"], (XNNPACK,)),
     "RELU float32": (numbers.MAKERS["RELU float32"], (REFERENCE, XNNPACK)),

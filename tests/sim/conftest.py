@@ -107,7 +107,7 @@ def counts_in(table: str) -> dict[tuple[str, str], tuple[int, int]]:
     found = {}
     for line in table.splitlines():
         op, *cells = (cell.strip() for cell in line.strip("| ").split(" | "))
-        for runtime, cell in zip(Runtime, cells, strict=False):
+        for runtime, cell in () if op == "op" else zip(Runtime, cells, strict=False):
             numbers = [int(word.replace(",", "")) for word in re.findall(r"\d[\d,]*", cell)]
             if numbers:
                 found[op, runtime.value] = (numbers[-1], numbers[0] if len(numbers) > 1 else 0)

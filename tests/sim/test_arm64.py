@@ -15,6 +15,7 @@ from written_models import Op, T, write_tflite
 from quantdiff.load.tflite import read_model
 from quantdiff.run import emulation
 from quantdiff.sim.node import node_of
+from quantdiff.sim.ops import fully_connected
 from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_multiplier, wrap_int32
 from quantdiff.sim.runtime import ARM64, Runtime
 from quantdiff.sim.xnnpack.delegate import kernel_of
@@ -29,6 +30,13 @@ def test_the_simulator_gives_what_the_kernels_gave(name: str, runtime: Runtime) 
     case = case_of(name)
     assert simulated(case, runtime) == GAVE[f"{name} on {runtime.value}"]
     assert simulated(case, runtime.family) != GAVE[f"{name} on {runtime.value}"], "the case tells nothing"
+
+
+@pytest.mark.parametrize("rounding", [Rounding.DOUBLE, Rounding.RUY, Rounding.GEMMLOWP])
+def test_no_other_rule_gives_it(monkeypatch: pytest.MonkeyPatch, rounding: Rounding) -> None:
+    monkeypatch.setitem(fully_connected.ROUNDING, Runtime.BUILTIN_ARM64, rounding)
+    found = simulated(case_of("FULLY_CONNECTED"), Runtime.BUILTIN_ARM64)
+    assert found != GAVE["FULLY_CONNECTED on builtin@arm64"]
 
 
 @pytest.mark.golden

@@ -12,7 +12,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "numerics.md"
 
 
 def test_table_is_read_back_as_it_was_written() -> None:
-    counts = {("ADD", "tflm"): (4_000_123, 0), ("ADD", "xnnpack"): (2_000, 17), ("A, b", "builtin"): (5, 0)}
+    counts = {
+        ("ADD", "tflm"): (4_000_123, 0),
+        ("ADD", "xnnpack"): (2_000, 17),
+        ("A, b", "builtin"): (5, 0),
+        ("ADD", "builtin@arm64"): (3, 0),
+    }
     assert counts_in(table_of(counts)) == counts
 
 

@@ -98,7 +98,7 @@ def fit_of(layer: Layer, kernel: Tensor, norms: Sequence[BatchNorm]) -> Fit | No
 def _fit(stored: Array, own: Array, kernel: Tensor, *, folded: bool) -> Fit:
     size = float(np.linalg.norm(own))
     error = float(np.linalg.norm(stored - own)) / size if size else float(stored.any())
-    if kernel.quant is None and kernel.blocks is not None and kernel.blocks.steps is None:
+    if kernel.quant is None and kernel.blocks is not None and kernel.block_scales is None:
         return Fit(error, float("nan"), float("nan"), folded)
     steps = np.abs(stored - own) / steps_of(kernel, stored)
     off = float(np.count_nonzero(steps > ROUNDED)) / max(1, steps.size)
@@ -107,8 +107,8 @@ def _fit(stored: Array, own: Array, kernel: Tensor, *, folded: bool) -> Fit:
 
 def steps_of(kernel: Tensor, stored: Array) -> Array:
     """The step of every stored weight, in real units: its scale or, of a float, what 16 bits can say of it."""
-    if kernel.blocks is not None and kernel.blocks.steps is not None:
-        return block_steps(kernel.blocks, stored.shape)
+    if kernel.block_scales is not None:
+        return block_steps(kernel)
     if kernel.quant is not None and kernel.quant.scale:
         scale, _ = kernel.quant.along(stored.ndim)
         return np.broadcast_to(scale.astype(np.float64), stored.shape)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.explanations import explain as explain
     from quantdiff.api.files import inspect as inspect
     from quantdiff.api.files import lint as lint
+    from quantdiff.api.moved import what_moved as what_moved
     from quantdiff.api.overlays import Overlays as Overlays
     from quantdiff.api.overlays import overlay as overlay
     from quantdiff.api.pages import diff_page as diff_page

@@ -145,7 +145,7 @@ def _written(bench: Bench, found: Advised, wanted: Wanted) -> Advised:
     files, notes = dict[str, str](), list[str]()
     if wanted.recipe is not None:
         with written(wanted.recipe) as file:
-            file.write_text(json_text(recipe(bench.switches, choices, names)) + "\n", encoding="utf-8")
+            file.write_text(json_text(recipe(bench.switches, choices, names, bench.ends)) + "\n", encoding="utf-8")
         files["recipe"] = str(wanted.recipe)
     if wanted.denylist is not None:
         with written(wanted.denylist) as file:

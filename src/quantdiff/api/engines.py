@@ -33,7 +33,7 @@ class Settings:
     """How to compare.
 
     Attributes:
-        runtimes: names of ``run.runtimes.RUNTIMES``, such as ``xnnpack`` or ``tflm``, in the order of the results.
+        runtimes: names such as ``xnnpack`` or ``builtin@arm64`` (``run/runtimes.py``), in the order of the results.
         tolerance: how close is close: absolute, in real units of the outputs.
         timeout: seconds that a runtime may say nothing before it is ended.
         allow_lambda: whether Lambda layers may run; they hold code.

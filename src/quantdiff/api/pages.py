@@ -218,15 +218,24 @@ def read_run(folder: str | Path) -> Mapping[str, Any]:
         BadData: not the folder of a run.
     """
     path = Path(folder) / RESULTS
-    try:
-        document: Any = json.loads(read_file(path, RESULTS_AT_MOST))
-    except OSError as error:
-        raise BadData(f"{path}: {error.strerror}; give the folder that `quantdiff run` made") from error
-    except (ValueError, RecursionError) as error:
-        raise BadData(f"{path}: not a JSON document; make the run again") from error
+    document = read_document(path, "give the folder that `quantdiff run` made")
     if not _are_results(document):
         raise BadData(f"{path}: not the results of a `quantdiff run`; give the folder that it made")
     return dict(document)
+
+
+def read_document(path: Path, advice: str) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        BadData: it cannot be read, or is no JSON; the ``advice`` says what to give.
+    """
+    try:
+        return json.loads(read_file(path, RESULTS_AT_MOST))
+    except OSError as error:
+        raise BadData(f"{path}: {error.strerror}; {advice}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadData(f"{path}: not a JSON document; make it again") from error
 
 
 def _are_results(document: Any) -> bool:

@@ -88,7 +88,9 @@ def reduce(  # noqa: PLR0913 (what is asked, and how)
                 found = _difference(fault, files, batch, search)
             else:
                 found = _of_one(fault, files[0], batch, check, search)
-            return replace(found, anonymous=anonymous(found.search.found, found.fault)) if bare else found
+            if not bare or found.search.ended == "interrupted":
+                return found
+            return replace(found, anonymous=anonymous(found.search.found, found.fault))
 
 
 def _file(source: str | Path, candidate: str | Path, batch: Batch, settings: Settings, folder: Path) -> Model:

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import (
-    command,
+from quantdiff.cli.command import command
+from quantdiff.cli.endings import status_of
+from quantdiff.cli.options import (
     data_option,
     given_data,
     layout_option,
@@ -20,7 +21,6 @@ from quantdiff.cli.command import (
     timeout_option,
     tolerance_option,
 )
-from quantdiff.cli.endings import status_of
 
 file_type = click.Path(path_type=Path, dir_okay=False, writable=True)
 

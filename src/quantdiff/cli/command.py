@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import math
-import shlex
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -18,8 +16,7 @@ import click
 
 from quantdiff.cli.endings import status_of, tidy_endings
 from quantdiff.errors import QuantdiffError, reason_of
-from quantdiff.files import destination, is_tflite
-from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen, may_be_one, note_of
+from quantdiff.files import is_tflite
 
 FOR_CI = ("junit", "github")
 FORMS = ("text", "json", *FOR_CI)
@@ -167,159 +164,6 @@ def main() -> None:
     """Where, by how much and why a quantized TFLite / LiteRT model differs from the one that was trained."""
 
 
-def tell_what_is_simulated(name: str) -> None:
-    """On standard error, where a runtime is not here and its simulator stands for it."""
-    if note := note_of(name):
-        click.echo(note, err=True)
-
-
-class RuntimeName(click.Choice[str]):
-    """The name of a runtime as the registry has them when the option is read, or in their form; or one of ``more``."""
-
-    def __init__(self, *more: str) -> None:
-        super().__init__((*RUNTIMES, *more))
-        self.more = more
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name, or a complaint that lists them all; a place or a file in it is looked up when it is used."""
-        self.choices = (*RUNTIMES, *self.more)
-        if isinstance(value, str) and value not in (*self.choices, ALL) and may_be_one(value):
-            return value
-        return super().convert(value, param, ctx)
-
-
-class Number(click.FloatRange):
-    """A number, which NaN is not, nor infinity."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number, or a complaint."""
-        number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is no number to compare with.", param, ctx)
-        return number
-
-
-class Seconds(click.ParamType[float]):
-    """``30``, ``30s`` or ``2m``."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds, or a complaint."""
-        if isinstance(value, float):
-            return value
-        number, unit = (value[:-1], value[-1]) if value[-1:] in ("s", "m") else (value, "s")
-        try:
-            seconds = float(number) * (60 if unit == "m" else 1)
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds <= SILENCE_AT_MOST:
-            self.fail(f"{value!r}: give a time such as 30s or 2m.", param, ctx)
-        return seconds
-
-
-def whole(least: int) -> click.IntRange:
-    """A whole number from ``least``, as large as anything that can be counted here."""
-    return click.IntRange(least, 2**31 - 1)
-
-
-runtime_option = click.option(
-    "--runtime",
-    "runtimes",
-    multiple=True,
-    type=RuntimeName(ALL),
-    help="May be given several times; default xnnpack.",
-)
-tolerance_option = click.option(
-    "--tolerance", type=Number(min=0), default=0.01, show_default=True, help="How close is close, absolute."
-)
-timeout_option = click.option(
-    "--timeout", type=Number(min=0, min_open=True, max=SILENCE_AT_MOST), default=120.0, show_default=True,
-    help="Seconds that a runtime may be silent.",
-)  # fmt: skip
-
-
-def data_option(*, parts: bool = False, required: bool = True) -> Callable[[Handler], Handler]:
-    """``--data`` and ``--images``; the handler takes ``data`` (with ``parts`` several) and ``images``."""
-    forms = ".npz (x, labels y), .npy, .csv, FILE.py:function, a folder of images or WAV files, random[:N], smooth[:N]"
-    several = "; parts of a data set: several times, or their folder" if parts else ""
-
-    def decorated(function: Handler) -> Handler:
-        function = click.option(
-            "--images", metavar="STEPS", help="How images are prepared: 'resize=224x224 center-crop scale=1/255'."
-        )(function)
-        return click.option(
-            "--data", required=required, multiple=parts, type=click.Path(path_type=Path), help=forms + several + "."
-        )(function)
-
-    return decorated
-
-
-def given_data(options: dict[str, Any], candidate: Path) -> Any:
-    """The data set, taken out of ``options`` with how its images are prepared."""
-    from quantdiff.run.data_sources import load_data
-
-    data, images = options.pop("data"), options.pop("images")
-    return None if data is None else load_data(data, candidate, images)
-
-
-class Layout(click.ParamType[tuple[str, str]]):
-    """``reference=NCHW``: which model has its images in which order of axes."""
-
-    name = "layout"
-
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[str, str]:
-        """The side and the layout."""
-        side, _, layout = str(value).partition("=")
-        if side not in ("reference", "candidate") or layout not in ("NCHW", "NHWC"):
-            self.fail(f"{value!r}: give reference or candidate, and NCHW or NHWC: reference=NCHW", param, context)
-        return side, layout
-
-
-def reference_options(function: Handler) -> Handler:
-    """The options that say how a trained model may be opened."""
-    function = click.option("--allow-lambda", is_flag=True, help="Let Lambda layers run; they hold code.")(function)
-    return click.option(
-        "--custom-objects", metavar="FILE.py", type=click.Path(path_type=Path, dir_okay=False),
-        help="The classes that the trained model names; this file runs, nothing else does.",
-    )(function)  # fmt: skip
-
-
-layout_option = click.option(
-    "--layout", "layouts", multiple=True, metavar="MODEL=LAYOUT", type=Layout(),
-    help="reference=NCHW, candidate=NHWC: for images whose sizes and values do not tell.",
-)  # fmt: skip
-
-
-unmatched_option = click.option(
-    "--unmatched", is_flag=True, help="List what has no partner in the other model, and why; else one line sums it up."
-)
-metric_option = click.option(
-    "--metric", metavar="FILE.py:function",
-    help="Your own: function(outputs by name, labels) gives a number or a dict of them; this file runs.",
-)  # fmt: skip
-
-
-def output_file(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
-    """Where a file can be written, which is known before hours of work."""
-    try:
-        return path and destination(path) and path
-    except OSError as error:
-        reason = f"{path}: cannot be written ({error.strerror}); choose another name"
-        raise click.BadParameter(reason, param=option) from error
-
-
-html_option = click.option(
-    "--html", callback=output_file, type=click.Path(path_type=Path, dir_okay=False, writable=True),
-    help="Also write everything to this file: one page that needs no network.",
-)  # fmt: skip
-
-
-def typed() -> str:
-    """The command as it was typed."""
-    return shlex.join(["quantdiff", *sys.argv[1:]])
-
-
 def one_form(context: click.Context, _: click.Parameter, form: str | None) -> str:
     """The form asked for; ``--json`` is short for one of them."""
     if not context.params.pop("as_json"):
@@ -360,15 +204,6 @@ def _tell_ci(command: str, message: str, form: str | None) -> None:
 
         with contextlib.suppress(QuantdiffError, OSError):  # the trouble may be that nothing can be written
             show_for_ci(trouble(command, message), form)
-
-
-def settings_of(options: dict[str, Any]) -> Any:
-    """The options that say how to compare, taken out of ``options``."""
-    from quantdiff import api
-
-    runtimes = chosen(options.pop("runtimes") or ("xnnpack",))
-    names = "tolerance", "timeout", "allow_lambda", "custom_objects", "layouts", "channels", "metric"
-    return api.Settings(runtimes, **{name: options.pop(name) for name in names if name in options})
 
 
 def show_outcome(outcome: Any, form: str, *, unmatched: bool = False) -> None:

@@ -9,21 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantdiff.cli.command import (
-    FOR_CI,
-    TROUBLE,
-    command,
-    complain,
+from quantdiff.cli.command import FOR_CI, TROUBLE, command, complain, formats, show_for_ci, show_outcome
+from quantdiff.cli.options import (
     data_option,
-    formats,
     html_option,
     layout_option,
     metric_option,
     reference_options,
     runtime_option,
     settings_of,
-    show_for_ci,
-    show_outcome,
     timeout_option,
     tolerance_option,
     typed,

@@ -7,10 +7,8 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import (
-    TROUBLE,
-    command,
-    complain,
+from quantdiff.cli.command import TROUBLE, command, complain
+from quantdiff.cli.options import (
     data_option,
     given_data,
     html_option,

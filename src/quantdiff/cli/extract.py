@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import RuntimeName, command, data_option, given_data, timeout_option, whole
+from quantdiff.cli.command import command
+from quantdiff.cli.options import RuntimeName, data_option, given_data, timeout_option, whole
 
 
 def numbers(_: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:

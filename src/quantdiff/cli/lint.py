@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantdiff.cli.command import FOR_CI, command, formats, reference_options, show_for_ci
+from quantdiff.cli.command import FOR_CI, command, formats, show_for_ci
+from quantdiff.cli.options import reference_options
 from quantdiff.files import is_tflite
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import (
-    command,
-    complain,
+from quantdiff.cli.command import command, complain
+from quantdiff.cli.options import (
     data_option,
     given_data,
     layout_option,

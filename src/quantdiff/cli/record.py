@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import RuntimeName, command, data_option, given_data, output_file, timeout_option
+from quantdiff.cli.command import command
+from quantdiff.cli.options import RuntimeName, data_option, given_data, output_file, timeout_option
 
 
 @command("quantdiff record model.tflite --data data.npz --runtime tflm --out device.npz")

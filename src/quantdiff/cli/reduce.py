@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import (
+from quantdiff.cli.command import command, complain
+from quantdiff.cli.endings import status_of
+from quantdiff.cli.options import (
     Seconds,
-    command,
-    complain,
     data_option,
     given_data,
     runtime_option,
@@ -18,7 +18,6 @@ from quantdiff.cli.command import (
     timeout_option,
     tolerance_option,
 )
-from quantdiff.cli.endings import status_of
 
 
 @command("quantdiff reduce float.tflite int8.tflite --data data.npz --check 'max_steps>1' --out small")

@@ -7,13 +7,11 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import (
-    TROUBLE,
-    command,
+from quantdiff.cli.command import TROUBLE, command, show_outcome
+from quantdiff.cli.options import (
     html_option,
     runtime_option,
     settings_of,
-    show_outcome,
     timeout_option,
     tolerance_option,
     typed,

@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantdiff.cli.command import (
-    TROUBLE,
-    Number,
-    RuntimeName,
-    command,
-    complain,
-    html_option,
-    typed,
-    whole,
-)
+from quantdiff.cli.command import TROUBLE, command, complain
 from quantdiff.cli.endings import status_of
+from quantdiff.cli.options import Number, RuntimeName, html_option, typed, whole
 from quantdiff.run.runtimes import ALL
 
 if TYPE_CHECKING:

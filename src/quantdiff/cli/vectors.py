@@ -7,15 +7,8 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import (
-    RuntimeName,
-    command,
-    data_option,
-    given_data,
-    tell_what_is_simulated,
-    timeout_option,
-    whole,
-)
+from quantdiff.cli.command import command
+from quantdiff.cli.options import RuntimeName, data_option, given_data, tell_what_is_simulated, timeout_option, whole
 
 
 @command("quantdiff vectors model.tflite --data data.npz --out golden --format c")

@@ -7,19 +7,8 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import (
-    FOR_CI,
-    TROUBLE,
-    command,
-    complain,
-    data_option,
-    formats,
-    given_data,
-    runtime_option,
-    show_for_ci,
-    timeout_option,
-    whole,
-)
+from quantdiff.cli.command import FOR_CI, TROUBLE, command, complain, formats, show_for_ci
+from quantdiff.cli.options import data_option, given_data, runtime_option, timeout_option, whole
 
 
 @command("quantdiff verify model.tflite --runtime all")

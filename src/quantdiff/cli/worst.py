@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import (
+from quantdiff.cli.command import command, complain
+from quantdiff.cli.endings import status_of
+from quantdiff.cli.options import (
     Number,
     RuntimeName,
     Seconds,
-    command,
-    complain,
     data_option,
     given_data,
     layout_option,
@@ -20,7 +20,6 @@ from quantdiff.cli.command import (
     settings_of,
     timeout_option,
 )
-from quantdiff.cli.endings import status_of
 
 
 @command("quantdiff worst float.tflite int8.tflite --data data.npz --out worst.npz")

@@ -37,7 +37,7 @@ from quantdiff.sim.xnnpack.delegate import kernel_of
 Staircase = Callable[[Array], Array]
 """From sums (n, channels) to outputs, clamped; a larger sum never gives less."""
 IsEqual = Callable[[str], bool]
-STEPS_AT_MOST = 2**21
+STEPS_AT_MOST = 2**19
 """Thresholds of all channels of an operator; where there are more, none is looked for."""
 ELEMENTWISE = (
     *("ADD", "DEQUANTIZE", "ELU", "EXP", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC", "MUL", "QUANTIZE"),
@@ -125,14 +125,14 @@ def _by_every_value(graph: Graph, node: Node, rule: str) -> IsEqual | None:
 
 
 def _tables(graph: Graph, node: Node, rule: str) -> tuple[Array, Array]:
-    """The output for every pair of values in one long row, and for each by itself."""
-    pairs = np.arange(IN_A_ROW).astype(np.uint16)
-    bytes_of = (pairs & 255).astype(np.uint8), (pairs >> 8).astype(np.uint8)
-    feeds = [(t, b.view(t.dtype)) for t, b in zip(node.inputs, bytes_of, strict=False) if t is not None]
+    """The output for every value, or pair of values, in one long row, and for each by itself."""
+    single, row = len(node.inputs) == 1, np.arange(IN_A_ROW).astype(np.uint16)
     made = []
-    for shape in ((1, 1, IN_A_ROW), (IN_A_ROW, 1, 1)):
-        values = {t.index: b.reshape(shape) for t, b in feeds}
-        made.append(run_by_rule(graph, node.operator, values, rule)[0].reshape(-1))
+    for values, shape in ((row, (1, 1, IN_A_ROW)), (row[:256] if single else row, (-1, 1, 1))):
+        bytes_of = (values & 255).astype(np.uint8), (values >> 8).astype(np.uint8)
+        pairs = zip(node.inputs, bytes_of, strict=False)
+        held = {t.index: b.view(t.dtype).reshape(shape) for t, b in pairs if t is not None}
+        made.append(run_by_rule(graph, node.operator, held, rule)[0].reshape(-1))
     return made[0], made[1]
 
 

@@ -98,7 +98,7 @@ def identify_tensors(graph: Graph, held: Values) -> tuple[tuple[Group, ...], tup
     """The rules of each kind of operator, where ``held`` are the device's tensors by index, samples along axis 0."""
     found, missing = list[OperatorFits](), list[Missing]()
     held = dict(held)
-    for operator in graph.operators:
+    for operator in (each for each in graph.operators if each.outputs):
         held |= unrecorded(graph, operator, held)
         fits = fits_of(graph, operator, held, tuple(Runtime))
         (missing if isinstance(fits, Missing) else found).append(fits)  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ Argument = Array | None
 
 def real_constant(tensor: Tensor) -> Array:
     """A constant in real units, double; whole numbers without a scale as they are."""
-    if tensor.blocks is not None and tensor.blocks.steps is None:
+    if tensor.blocks is not None and tensor.block_scales is None:
         raise NoKernel(f"constant {tensor.label!r} has scales per block that are not along its last axis")
     scaled = tensor.blocks is not None or (tensor.quant is not None and bool(tensor.quant.scale))
     return real_values(tensor) if scaled or is_float(tensor.dtype) else dense_values(tensor)

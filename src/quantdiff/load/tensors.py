@@ -115,7 +115,7 @@ def _blocks(reader: Reader, stored: Record) -> BlockQuant | None:
     )
 
 
-def with_steps(tensor: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+def with_block_scales(tensor: Tensor, tensors: Sequence[Tensor]) -> Tensor:
     """The tensor with the scales of its blocks, which another one holds, where they lie along its last axis."""
     blocks = tensor.blocks
     if blocks is None or blocks.kind != "BlockwiseQuantization" or not 0 <= blocks.scales < len(tensors):
@@ -128,7 +128,7 @@ def with_steps(tensor: Tensor, tensors: Sequence[Tensor]) -> Tensor:
     if points is not None and points.any():
         return tensor
     steps = scales.reshape(-1, depth // blocks.block_size).astype(np.float32)
-    return replace(tensor, blocks=replace(blocks, steps=steps))
+    return replace(tensor, block_scales=steps)
 
 
 def _sparsity(reader: Reader, buffers: Buffers, position: int) -> Sparsity:

@@ -24,7 +24,7 @@ from quantdiff.load.containers import MAGIC, NotThere, Section, model_in, sectio
 from quantdiff.load.flatbuffer import Damaged, Reader
 from quantdiff.load.layout import Span
 from quantdiff.load.rewrite import make_main
-from quantdiff.load.tensors import read_tensor, with_steps
+from quantdiff.load.tensors import read_tensor, with_block_scales
 
 IDENTIFIER = b"TFL3"
 OTHER_FILES = {
@@ -169,7 +169,7 @@ def _graph(reader: Reader, buffers: Buffers, codes: tuple[tuple[str, int], ...],
     record = reader.table("SubGraph", position)
     tensors = tuple(read_tensor(reader, buffers, i, at) for i, at in enumerate(record["tensors"]))
     if any(tensor.blocks is not None for tensor in tensors):
-        tensors = tuple(with_steps(tensor, tensors) for tensor in tensors)
+        tensors = tuple(with_block_scales(tensor, tensors) for tensor in tensors)
     operators = tuple(_operator(reader, buffers, codes, i, at) for i, at in enumerate(record["operators"]))
     graph = Graph(record["name"], tensors, operators, record["inputs"], record["outputs"])
     _check_indices(graph)

@@ -18,6 +18,8 @@ from quantdiff.run.runtimes import HERE, RUNTIMES, RuntimeEntry, chosen, entry_o
 SIMULATED = "simulated"
 """How a runtime is reached that is known, and not here."""
 
+WORKER = "worker"
+"""The kind of what a command of the configuration starts."""
 UNKNOWN = "unknown"
 """Version and machine of a worker, which is not started to be asked."""
 
@@ -69,7 +71,7 @@ def _engines(holds: Mapping[str, bool]) -> Iterator[Engine]:
         yield _engine((entry.name, "runtime"), entry.package, entry.extra, entry.installed, holds)
     for place in workers().values():
         reached = f"{shlex.join(place.command)} ({place.source})"
-        yield Engine(f"NAME@{place.name}", "worker", "", UNKNOWN, UNKNOWN, reached)
+        yield Engine(f"NAME@{place.name}", WORKER, "", UNKNOWN, UNKNOWN, reached)
     for entry in map(entry_of, chosen("all@arm64") if HERE != "arm64" else ()):
         yield _elsewhere(entry)
     for name, each in formats().items():

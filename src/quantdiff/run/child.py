@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -75,7 +75,7 @@ class Conversation:
             self.process.channel.send(request, [block.descriptor for block in blocks], self.timeout)
         while True:
             reply, shared = self._receive()
-            if "done" in reply:
+            if isinstance(reply.get("done"), int):
                 on_progress(reply["done"])
             else:
                 return reply, shared
@@ -175,7 +175,8 @@ class RuntimeProcess(Runner):
         blocks = [] if content is None else [content]
         path = str(model) if content is None else ""
         reply, _ = self._ask({"call": "load", **runtime, "model": path, "batch": batch}, blocks)
-        self.delegated = [(given, made) for given, made in reply["delegated"]]
+        with self._understood():
+            self.delegated = [([*map(int, given)], [*map(int, made)]) for given, made in reply["delegated"]]
 
     def run(
         self, inputs: Sequence[Array], outputs: int, on_progress: Callable[[int], None], *, apart: bool = False
@@ -217,9 +218,18 @@ class RuntimeProcess(Runner):
         reply, blocks = self._ask(
             {"call": "run", "pairs": [], "apart": False, **sent, **asked}, self._parcel.blocks, on_progress
         )
+        with self._understood():
+            arrays = unpacked(reply["pieces"], blocks)
+            if len(arrays) != sum(asked["kept"]) + bool(asked.get("pairs")) or "result" not in reply:
+                raise ValueError(f"{len(arrays)} arrays")
+        return arrays, reply
+
+    @contextlib.contextmanager
+    def _understood(self) -> Iterator[None]:
+        """The answer of a worker, which may be a stranger's."""
         try:
-            return unpacked(reply["pieces"], blocks), reply
-        except (TypeError, ValueError, LookupError) as error:
+            yield
+        except (TypeError, ValueError, LookupError, OverflowError) as error:
             raise RuntimeFailed(f"{self.talk.where} gave an answer that is none: {error}") from error
 
     def close(self) -> None:
@@ -232,7 +242,7 @@ class RuntimeProcess(Runner):
         self.talk.where, self.talk.timeout = f"{self.runtime} on {self.model}", self.timeout
         reply, shared = self.talk.ask(request, blocks, on_progress)
         if "error" in reply:
-            raise RuntimeFailed(f"{self.talk.where} failed: {self.talk.process.reason(reply['error'])}")
+            raise RuntimeFailed(f"{self.talk.where} failed: {self.talk.process.reason(str(reply['error']))}")
         return reply, shared
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
 from quantdiff.errors import BadData, RuntimeFailed
-from quantdiff.graph import Graph, Model
+from quantdiff.graph import Graph, Model, Tensor
 from quantdiff.load.dumps.binding import Recorded, bind_dump
 from quantdiff.load.dumps.forms import read_dump
+from quantdiff.load.dumps.readings import meant
 from quantdiff.quant import Array
 from quantdiff.run.in_process import InProcess
 from quantdiff.run.runtimes import RUNTIMES, RuntimeEntry
@@ -112,8 +114,9 @@ class RecordedRuntime(InProcess):
         self._rows = {key: row for row, key in enumerate(keys)}
 
     def _check_inputs(self, graph: Graph, own: Sequence[Array], inputs: Sequence[Array]) -> None:
-        """Refuse other data; inputs that were rounded otherwise are the device's own."""
-        for index, ours, given in zip(graph.inputs, own, inputs, strict=True):
+        """Refuse other data; inputs that were rounded otherwise are the device's own, others may be read otherwise."""
+        for index, shown, given in zip(graph.inputs, own, inputs, strict=True):
+            ours = self._as_meant(graph.tensors[index], shown, given)
             apart = np.abs(ours.astype(np.float64) - given)
             most = 1.0 if ours.dtype.kind in "iu" else CLOSE * float(np.abs(given).max(initial=0))
             if apart.max(initial=0) > most:
@@ -126,6 +129,16 @@ class RecordedRuntime(InProcess):
             if wrong := int(np.count_nonzero(apart)):
                 name = graph.tensors[index].label
                 self._told += (f"{wrong:,} elements of input {name!r} were rounded otherwise on the device",)
+
+    def _as_meant(self, tensor: Tensor, shown: Array, given: Array) -> Array:
+        """An input of the dump, in the order and with the signs of the data's where it shows them otherwise."""
+        told = meant(shown, given, {})
+        if told.values is None or told.wrong:
+            return shown
+        assert self._bound is not None
+        self._bound = replace(self._bound, values={**self._bound.values, tensor.index: told.values})
+        self._told += (f"input {tensor.label!r} is that of the data, {told.text}",)
+        return told.values
 
     def give(self, model: Model, inputs: Sequence[Array], tensors: Sequence[int]) -> list[Array]:
         """As ``InProcess`` says."""

@@ -28,13 +28,16 @@ class Box:
     high: Array
 
 
-def climb(score: Score, start: Array, box: Box, until: float, rng: np.random.Generator) -> tuple[Array, float]:
-    """A summit near ``start`` and its height, or as far as it gets; ``until`` is a time of ``monotonic``.
+def climb(
+    score: Score, start: Array, box: Box, until: float, rng: np.random.Generator
+) -> Iterator[tuple[Array, float]]:
+    """Points from ``start`` uphill, each with its height, the last one a summit; ``until`` is a time of ``monotonic``.
 
     One round asks what each of some random blocks of elements gains when it moves up or down, then moves the best
     ones together: as many as gain most. Shapes: (elements,).
     """
     point, best = start, float(score(start[None])[0])
+    yield point, best
     without = 0
     while without < PATIENCE and monotonic() < until:
         gained = False
@@ -44,8 +47,8 @@ def climb(score: Score, start: Array, box: Box, until: float, rng: np.random.Gen
                 if height <= best:
                     break
                 point, best, gained = found, height, True
+                yield point, best
         without = 0 if gained else without + 1
-    return point, best
 
 
 def _round(

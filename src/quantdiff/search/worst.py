@@ -165,8 +165,9 @@ def summits(
                 break
             asked.row = row
             share = max(left / 2, left / (len(rows) - number))
-            found[row] = climb(asked, space.point(row), space.box(row), monotonic() + share, rng)
-            progress("worst", int(min(monotonic() - begun, seconds)), max(1, int(seconds)))
+            for reached in climb(asked, space.point(row), space.box(row), monotonic() + share, rng):
+                found[row] = reached
+                progress("worst", int(min(monotonic() - begun, seconds)), max(1, int(seconds)))
     except KeyboardInterrupt:
         if not found:
             raise

@@ -102,8 +102,13 @@ def _clamped_at_0(node: Node) -> bool:
 
 
 def _by_table(node: Node) -> bool:
-    """Tables of 16 bits, whose sums are fused; and what no uint8 can hold."""
-    return _is(node, "uint8", "int16")
+    """Tables of 16 bits, whose sums are fused."""
+    return _is(node, "int16")
+
+
+def _by_erfc(node: Node) -> bool:
+    """The C library's ``erfcf``, which is compiled otherwise; and what no uint8 can hold."""
+    return _is(node, "uint8") or (_is(node, "int8") and not node.option("approximate", False))
 
 
 def _rare_cell(node: Node) -> bool:
@@ -147,6 +152,7 @@ UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each((Runtime.BUILTIN,), ("ADD", "MUL"), _clamped_at_0),
     **_each((Runtime.XNNPACK,), ("SUM", "RSQRT"), _real),
     **_each(LITERT, ("RESIZE_BILINEAR",), _real_or_unsigned),
+    **_each(LITERT, ("GELU",), _by_erfc),
     **_each(LITERT, ("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), _rare_cell),
     (Runtime.XNNPACK, "RESIZE_BILINEAR"): _real,
     (Runtime.REFERENCE, "TANH"): _real,

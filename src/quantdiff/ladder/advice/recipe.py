@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from quantdiff.graph import Operator, is_float
@@ -16,13 +17,15 @@ QUANTIZED, LEFT = "min_max_uniform_quantize", "no_quantize"
 NamesOf = Callable[[Operator], list[str]]
 
 
-def recipe(switches: Switches, choices: Sequence[Choice], names: NamesOf) -> list[dict[str, Any]]:
+def recipe(
+    switches: Switches, choices: Sequence[Choice], names: NamesOf, ends: AbstractSet[int] = frozenset()
+) -> list[dict[str, Any]]:
     """The recipe: everything in int8 with a scale per channel, what was chosen in int16 or float.
 
-    A later entry goes before an earlier one. A scope is a regular expression for the names of an operator's outputs in
-    the float file, a semicolon behind each.
+    ``ends`` (``INPUT``, ``OUTPUT``) are in float whatever was chosen. A later entry goes before an earlier one. A scope
+    is a regular expression for the names of an operator's outputs in the float file, a semicolon behind each.
     """
-    floats = _operators(choices, FLOAT) | float_ends(switches)
+    floats = _operators(choices, FLOAT) | float_ends(switches) | ends
     entries = [_entry(".*", "*", 8)]
     for kinds, bits in ((_operators(choices, INT16) - floats, 16), (_operators(choices, CHANNELS) - floats, 8)):
         entries += [_entry(scope, "*", bits) for scope in _scopes(switches, kinds, names)]

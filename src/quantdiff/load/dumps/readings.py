@@ -180,8 +180,6 @@ def _by_axes(device: Array) -> Iterator[tuple[str, Array]]:
 def _axes_text(order: Sequence[int]) -> str:
     if tuple(order) == (2, 0, 1):
         return "NCHW, shown as NHWC"
-    if tuple(order) == (1, 2, 0):
-        return "NHWC of a transposed image: its axes lie in the order W, C, H"
     letters = LETTERS.get(len(order))
     return f"its axes lie in the order {', '.join(letters[i] if letters else str(i) for i in order)}"
 
@@ -225,6 +223,22 @@ def _overwritten(device: Array, near: Array, others: Mapping[str, Array]) -> Mea
         if same >= 1 - (1 - FITS) * 10:
             where = "" if at == 0 and len(held) == len(lay) else f", from byte {start:,} to {stop - 1:,}"
             return Meant("overwritten", f"holds the values of {name}{where}: its memory served that tensor too")
+    return _nearly_another(device, wrong, others)
+
+
+def _nearly_another(device: Array, wrong: Array, others: Mapping[str, Array]) -> Meant | None:
+    """Another tensor from its first element on, where the device rounds otherwise than what is known of that tensor."""
+    flat = device.reshape(len(device), -1)
+    for name, other in others.items():
+        theirs = other.reshape(len(other), -1)
+        size = min(flat.shape[1], theirs.shape[1])
+        if other.dtype != device.dtype or len(other) != len(device) or len({*theirs.flat}) < DISTINCT:
+            continue
+        in_it = wrong[:, :size]
+        if wrong[:, size:].any() or in_it.sum() < WINDOW:
+            continue
+        if alike(flat[:, :size], theirs[:, :size])[in_it].mean() >= FITS:
+            return Meant("overwritten", f"holds nearly the values of {name}: its memory served that tensor too")
     return None
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quantdiff.graph import BlockQuant, Operator, Sparsity
+from quantdiff.graph import Operator, Sparsity
 from quantdiff.load.containers import Section
 from quantdiff.parameters.inspection import InspectedGraph, Inspection, RangedTensor
 from quantdiff.report.text.netron import quantization_text
@@ -77,13 +77,9 @@ def _tensor_json(ranged: RangedTensor) -> dict[str, Any]:
         "variable": tensor.is_variable,
         "buffer": tensor.buffer,
         "buffer_size": tensor.buffer_size,
-        "blocks": tensor.blocks and _blocks_json(tensor.blocks),
+        "blocks": tensor.blocks and asdict(tensor.blocks),
         "sparsity": tensor.sparsity and _sparsity_json(tensor.sparsity),
     }
-
-
-def _blocks_json(blocks: BlockQuant) -> dict[str, Any]:
-    return {name: value for name, value in asdict(replace(blocks, steps=None)).items() if name != "steps"}
 
 
 def _sparsity_json(sparsity: Sparsity) -> dict[str, Any]:

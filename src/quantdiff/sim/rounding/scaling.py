@@ -2,7 +2,7 @@
 
 A way has a multiplier, an ending and a scale. The multiplier is the scale as so many bits; ``twice`` is gemmlowp's,
 which rounds the product to 32 bits half up before the shift. The ending says where the rest goes. Five of them have a
-letter in ``docs/numerics.md``. All are monotone: a larger sum never gives less (``sim/rounding/thresholds.py``).
+letter in ``docs/numerics.md``. All are monotone: a larger sum never gives less (``identifying/equal.py`` needs that).
 """
 
 from __future__ import annotations

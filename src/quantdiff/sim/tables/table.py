@@ -49,9 +49,9 @@ def float_table(node: Node, function: Function, runtime: Runtime) -> Array:
 def integers_of(q: Array, dtype: str, runtime: Runtime) -> Array:
     """Whole floats as integers: what no int32 can hold is low in TFLM and in uint8, and saturates in LiteRT's int8.
 
-    C++ leaves that case open; so x86 and the compilers of these wheels decide. ARM64 saturates.
+    C++ leaves that case open; so x86 and the compilers of these wheels decide.
     """
-    if (dtype == "int8" and runtime is not Runtime.TFLM) or runtime.on_arm64:
+    if dtype == "int8" and runtime is not Runtime.TFLM:
         return q.clip(*INTEGER_RANGE[dtype]).astype(np.int64)
     low, _ = INTEGER_RANGE[dtype]
     return np.where(np.abs(q) < OUTSIDE_INT32, q, low).astype(np.int64)
