@@ -31,12 +31,12 @@ def print_advice(found: Advised, console: Terminal) -> None:
 
 def _table(found: Advised) -> Table:
     own = [each.name for each in found.now.own]
-    rows = [Row(("none: the file as it is", "", *_cells(found.plain, found.plain)))]
+    rows = [Row(("none: the file as it is", *_cells(found.plain, found.plain)))]
     for each in found.alone[:SHOWN]:
         (choice,) = each.choices
-        rows.append(Row((short(choice.where), choice.change, *_cells(each.then, found.plain))))
+        rows.append(Row((f"{short(choice.where)}: {choice.change}", *_cells(each.then, found.plain))))
     figures = map(Column, ("SQNR", "gain", "differ", "same top-1", *own))
-    return Table((Column("one change", "name"), Column("", "word"), *figures), tuple(rows))
+    return Table((Column("one change", "name"), *figures), tuple(rows))
 
 
 def _cells(then: Comparison, now: Comparison) -> Iterator[str]:

@@ -15,6 +15,7 @@ from quantdiff.report.plain import cropped, printable
 GAP, INDENT = 2, 4  # characters between columns, and before words on a line of their own
 NAME_AT_LEAST, NAMES_AT_LEAST, NAME_AT_ALL = 20, 48, 8
 """Characters of a name, and of all names of a row, before columns go to a table of their own; of a name there."""
+HEADING_AT_MOST = 32
 
 
 Kind = Literal["name", "word", "figure"]
@@ -67,7 +68,7 @@ class Table:
             yield from self._lines(part, options.max_width, explains=number == len(parts) - 1)
 
     def _cells(self) -> Iterator[tuple[str, ...]]:
-        yield tuple(cropped(column.heading, NAME_AT_LEAST) for column in self.columns)
+        yield tuple(cropped(column.heading, HEADING_AT_MOST) for column in self.columns)
         yield from (tuple(map(printable, row.cells)) for row in self.rows)
 
     def _lines(self, part: Sequence[tuple[int, int]], width: int, *, explains: bool) -> Iterator[Text]:
