@@ -323,7 +323,7 @@ DOCUMENTS: Mapping[str, Mapping[str, Any]] = {
             **dict.fromkeys(("section", "whose", "figure"), str), "change": float | None,
             "before": float | str | None, "after": float | str | None,
         }],
-        "same?": int, "versions?": [{"package": str, "before": str, "after": str}],
+        "same?": int, "packages?": [{"package": str, "before": str, "after": str}],
     },
     "advise": {
         **MADE_BY, "samples": int, "now": A_COMPARISON, "plain": A_COMPARISON, "until": STRINGS, "met": bool | None,

@@ -29,5 +29,5 @@ def movement_document(found: Movement) -> dict[str, Any]:
         "after": found.after,
         "moved": moved,
         "same": found.same,
-        "versions": versions,
+        "packages": versions,
     }
