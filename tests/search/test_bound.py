@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from float_pairs import NETS, Files, Net, Node, write_pair
+from written_models import Op, T, write_tflite
 
 from quantdiff.ladder.rungs import real_inputs
 from quantdiff.ladder.switches import Switches, switches
+from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import RuntimeProcess
@@ -104,3 +106,21 @@ def test_it_says_where_it_stops(tmp_path: Path) -> None:
     pair = write_pair(tmp_path, Net({"x": (1, 3)}, [first, softmax], {"x": data}))
     bound, _ = bounded(pair, 0.0, 1.0)
     assert (bound.error, bound.stopped) == (None, "operator 1 SOFTMAX: no interval is carried through it")
+
+
+def test_it_stops_at_a_state(tmp_path: Path) -> None:
+    """A tensor that no operator gives and no constant holds has no interval."""
+    tensors = [T("x", (1, 3), "float32"), T("state", (1, 3), "float32", is_variable=True), T("y", (1, 3), "float32")]
+    path = tmp_path / "state.tflite"
+    path.write_bytes(write_tflite(tensors, [Op("ADD", ["x", "state"], ["y"])], ["x"], ["y"]))
+    bound, _ = bounded(Files(path, path, Batch({"x": np.eye(3, dtype=np.float32)})), 0.0, 1.0)
+    assert (bound.error, bound.stopped) == (None, "operator 0 ADD: no interval is carried through its state")
+
+
+def test_no_error_is_zero(tmp_path: Path) -> None:
+    """Not minus zero, which is what the lower end of nothing is."""
+    tensors = [T("x", (1, 3), "float32"), T("y", (3,), "float32"), T("s", (1,), "int32", data=np.array([3], np.int32))]
+    path = tmp_path / "reshape.tflite"
+    path.write_bytes(write_tflite(tensors, [Op("RESHAPE", ["x", "s"], ["y"])], ["x"], ["y"]))
+    bound, _ = bounded(Files(path, path, Batch({"x": np.eye(3, dtype=np.float32)})), 0.0, 1.0)
+    assert str(bound.error) == "0.0"

@@ -85,7 +85,7 @@ def bound_of(found: Switches, ends: Mapping[int, Span], samples: Mapping[int, Sp
 
 
 def _largest(span: Span) -> float:
-    return float(max(-span.down.min(), span.up.max()))
+    return float(max(0.0, -span.down.min(), span.up.max()))
 
 
 def _settled(span: Span) -> float | None:
@@ -123,6 +123,8 @@ def _computed(found: Switches, setting: Setting, operator: Operator, spans: Mapp
         raise UnsupportedOp(f"operator {operator.index} {op}: no interval is carried through it")
     if op in PRODUCTS:
         return _product(found, setting, bare, spans)
+    if any(i >= 0 and i not in spans and i not in found.file.constants for i in operator.inputs):
+        raise UnsupportedOp(f"operator {operator.index} {op}: no interval is carried through its state")
     operands = {i: spans.get(i) or _constant(found, setting, i) for i in operator.inputs if i >= 0}
     data = {i: span for i, span in operands.items() if known.joins or op in SUMS or i in spans}
 
