@@ -37,7 +37,8 @@ compressed `.npz` may take 2 GiB when it is unpacked; for more set `QUANTDIFF_UN
 bytes, or save it by `np.savez`, which leaves large arrays on disk.
 
 **Files.** What is read is a regular file: a FIFO, a socket or a device is refused. What is written is there as a whole
-or not at all; `--html` follows a link, nothing else that is no regular file is written over.
+or not at all; `--html` follows a link, nothing else that is no regular file is written over. No
+command writes over what it reads.
 
 **Status** is that of Unix `diff`: 0 same or done, 1 different, 2 trouble, which is one line on standard error;
 `--debug` shows the whole story. Output that cannot be written (a full disk, a closed stream) is trouble, too; where

@@ -329,3 +329,25 @@ def test_a_shell_completes_commands() -> None:
     code = "from quantdiff.cli import console; import sys; sys.argv = ['quantdiff']; console()"
     done = subprocess.run([sys.executable, "-c", code], env=asked, capture_output=True, text=True, check=False)
     assert done.stdout == "plain,verify\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "extract int8.tflite --ops 0 --out int8.tflite",
+        "extract int8.tflite --ops 0 --out part.tflite --inputs ./part.tflite",
+        "record int8.tflite#main --data data.npz --out data.npz",
+        "record int8.tflite --data data.npz --runtime recorded:data.npz --out data.npz",
+        "diff float.tflite int8.tflite --data data.npz --html link.tflite",
+        "advise float.tflite int8.tflite --data data.npz --until max_steps<=1 --recipe set --denylist set",
+        "reduce float.tflite model.tflite --data data.npz --check max_steps>1 --out .",
+    ],
+)
+def test_what_is_read_is_not_written_over(folder: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "int8.tflite").rename(folder / "model.tflite")
+    (folder / "int8.tflite").write_bytes((folder / "model.tflite").read_bytes())
+    (folder / "link.tflite").symlink_to("float.tflite")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.chdir(folder)
+    trouble(invoke(*line.split()), "choose another name")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before

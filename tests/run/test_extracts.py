@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from float_pairs import residual, write_pair
+from written_models import Op, T, write_tflite
 
-from quantdiff.errors import BadModel
+from quantdiff.errors import BadModel, NoSuchElement
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
@@ -62,3 +63,18 @@ def test_several_inputs_are_numbered(tmp_path: Path) -> None:
     pair = write_pair(tmp_path, residual())
     part = load_and_extract(pair.candidate, [2], Batch(dict(pair.batch.arrays)), "reference", samples=2)
     assert [*part.batch.arrays] == ["0", "1"]
+
+
+def test_operators_that_take_nothing(tmp_path: Path) -> None:
+    """What prepares a constant runs on nothing that could be recorded."""
+    scale = np.array([0.5], np.float32)
+    tensors = [
+        T("c", (1, 2), "int8", scale, [0], data=np.ones((1, 2), np.int8)), T("d", (1, 2), "float32"),
+        T("x", (1, 2), "float32"), T("y", (1, 2), "float32"),
+    ]  # fmt: skip
+    path = tmp_path / "model.tflite"
+    path.write_bytes(
+        write_tflite(tensors, [Op("DEQUANTIZE", ["c"], ["d"]), Op("ADD", ["x", "d"], ["y"])], ["x"], ["y"])
+    )
+    with pytest.raises(NoSuchElement, match="constants alone"):
+        load_and_extract(path, (0,))

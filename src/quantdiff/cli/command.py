@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from inspect import signature
 from pathlib import Path
@@ -16,7 +17,7 @@ import click
 
 from quantdiff.cli.endings import status_of, tidy_endings
 from quantdiff.errors import QuantdiffError, reason_of
-from quantdiff.files import is_tflite
+from quantdiff.files import is_tflite, split_part
 
 FOR_CI = ("junit", "github")
 FORMS = ("text", "json", *FOR_CI)
@@ -46,6 +47,8 @@ GROUPS = {
     "Output": ("--out", "--html", "--format", "--json", "--debug", "--version", "--help"),
 }
 """Options that many commands have, by what they are about; those of a command alone come first."""
+WRITTEN = ("out", "html", "inputs", "probe", "recipe", "denylist")
+"""Options that name what a command writes; every other path is read."""
 
 
 class Command(click.Command):
@@ -71,6 +74,7 @@ def command(example: str) -> Callable[[Handler], click.Command]:
         @functools.wraps(function)
         def guarded(debug: bool, **options: Any) -> None:
             try:
+                spare_what_is_read({f"--{n}": path for n in WRITTEN if (path := options.get(n)) is not None}, options)
                 with tidy_endings(), _begun(options):
                     status = function(**options)
             except KeyboardInterrupt as end:
@@ -92,6 +96,31 @@ def command(example: str) -> Callable[[Handler], click.Command]:
         return main.command(cls=Command, short_help=in_the_list, epilog=f"\b\nExample:\n  {example}")(decorated)
 
     return decorate
+
+
+def spare_what_is_read(written: Mapping[str, Path], options: Mapping[str, Any]) -> None:
+    """Complain where a command would write over a file that it reads, or twice over one; ``written`` by option."""
+    names = {name: value for name, value in options.items() if name not in WRITTEN}
+    read = {os.path.realpath(path) for path in _files_of((*names.values(),))}
+    taken = dict[str, str]()
+    for option, path in written.items():
+        place = os.path.realpath(path)
+        if place in read:
+            raise click.UsageError(f"{option}: {path} is read by this command, and would be lost; choose another name")
+        if place in taken:
+            raise click.UsageError(f"{option}: {path} is what {taken[place]} writes; choose another name")
+        taken[place] = option
+
+
+def _files_of(value: Any) -> Iterator[Path]:
+    """Every path in the values of options, and the files of runtimes, ``recorded:DUMP``."""
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _files_of(each)
+    elif isinstance(value, Path):
+        yield split_part(value)[0]
+    elif isinstance(value, str) and ":" in value:
+        yield Path(value.partition(":")[2])
 
 
 def _of_signature(function: Callable[..., None]) -> Callable[..., None]:

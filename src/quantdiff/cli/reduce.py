@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command, complain
+from quantdiff.cli.command import command, complain, spare_what_is_read
 from quantdiff.cli.endings import status_of
 from quantdiff.cli.options import (
     Seconds,
@@ -47,7 +47,10 @@ def reduce(as_json: bool, reference: Path, candidate: Path | None, check: str, o
     from quantdiff.report.reduction_folder import write_reduction
     from quantdiff.report.text.progress import progress_bar
     from quantdiff.report.text.reduction import reduction_text
+    from quantdiff.search.fault import INPUTS, MODEL, REFERENCE
 
+    read = {"models": (reference, candidate), **options}
+    spare_what_is_read({f"--out, {name}": out / name for name in (MODEL, REFERENCE, INPUTS)}, read)
     models = [path for path in (reference, candidate) if path is not None]
     data = given_data(options, models[-1])
     limit, bare = options.pop("limit"), options.pop("anonymous")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from quantdiff.bitwise import same_bits
-from quantdiff.errors import BadModel
+from quantdiff.errors import BadModel, NoSuchElement
 from quantdiff.graph import Graph, Model, Tensor
 from quantdiff.load.data import Batch
 from quantdiff.load.extract import Part, extract, part_of
@@ -71,6 +71,8 @@ def load_and_extract(
     check_installed([runtime])
     model = load_tflite(path)
     graph, part = model.main, part_of(model.main, chosen)
+    if not part.inputs:
+        raise NoSuchElement(f"{path}: these operators compute on constants alone, so nothing goes in; name one behind")
     count = samples_for(graph, samples)
     if data is None:
         inputs, source = random_inputs(graph, count), "seeded random input"
