@@ -124,3 +124,19 @@ def test_no_error_is_zero(tmp_path: Path) -> None:
     path.write_bytes(write_tflite(tensors, [Op("RESHAPE", ["x", "s"], ["y"])], ["x"], ["y"]))
     bound, _ = bounded(Files(path, path, Batch({"x": np.eye(3, dtype=np.float32)})), 0.0, 1.0)
     assert str(bound.error) == "0.0"
+
+
+def test_an_output_that_is_a_constant(tmp_path: Path) -> None:
+    constant = T("c", (1, 3), "float32", data=np.ones((1, 3), np.float32))
+    tensors = [T("x", (1, 3), "float32"), constant, T("y", (1, 3), "float32")]
+    path = tmp_path / "constant.tflite"
+    path.write_bytes(write_tflite(tensors, [Op("ADD", ["x", "c"], ["y"])], ["x"], ["y", "c"]))
+    bound, _ = bounded(Files(path, path, Batch({"x": np.eye(3, dtype=np.float32)})), 0.0, 1.0)
+    assert (bound.error, bound.stopped) == (None, "an output is a constant")
+
+
+def test_a_file_without_operators(tmp_path: Path) -> None:
+    path = tmp_path / "none.tflite"
+    path.write_bytes(write_tflite([T("x", (1, 3), "float32")], [], ["x"], ["x"]))
+    bound, _ = bounded(Files(path, path, Batch({"x": np.eye(3, dtype=np.float32)})), 0.0, 1.0)
+    assert bound.error == 0

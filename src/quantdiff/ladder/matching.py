@@ -50,7 +50,9 @@ def computing(real: RealGraph) -> tuple[Operator, ...]:
 def pair_operators(file: RealGraph, reference: Lowered) -> Pairs:
     """The operators of both in their order (Needleman and Wunsch): the same op scores, constants that fit more."""
     ours, theirs = computing(file), reference.operators
-    likeness = np.array([[_likeness(file, reference, a, b) for b in theirs] for a in ours]).reshape(len(ours), -1)
+    likeness = np.array([[_likeness(file, reference, a, b) for b in theirs] for a in ours]).reshape(
+        len(ours), len(theirs)
+    )
     best = np.zeros((len(ours) + 1, len(theirs) + 1))
     for i, j in np.ndindex(len(ours), len(theirs)):
         best[i + 1, j + 1] = max(best[i, j] + likeness[i, j], best[i, j + 1] + GAP, best[i + 1, j] + GAP)

@@ -74,6 +74,8 @@ def bound_of(found: Switches, ends: Mapping[int, Span], samples: Mapping[int, Sp
         unit: in which errors are told.
     """
     outputs = found.file.graph.outputs
+    if any(i in found.file.constants for i in outputs):
+        return Bound(stopped="an output is a constant")
     try:
         whole, inside = (carried(found, ends, clips=clips) for clips in (True, False))
         error, unclipped = (max(_largest(spans[i]) for i in outputs) / unit for spans in (whole, inside))
