@@ -23,6 +23,8 @@ from quantdiff.ladder.advice.bench import Bench
 from quantdiff.ladder.advice.choices import BIAS, FLOAT, INT16, RANGE, Choice, made, rewritten
 from quantdiff.ladder.advice.fake_quantized import fake_quantized
 from quantdiff.ladder.advice.search import Tried, smallest
+from quantdiff.ladder.cures import from_data
+from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.rungs import in_slices, real_inputs
 from quantdiff.ladder.switches import SWITCHES, switches
 from quantdiff.load.tflite import load_tflite
@@ -297,3 +299,18 @@ def test_nothing_is_changed_where_all_is_well_and_one_choice_is_the_least() -> N
     assert (names(best), proven, asked) == (set(), "nothing needs to change", 0)
     best, proven, asked = search(lambda chosen: 0.001 if "g" in chosen else 0.1, CHOICES, "sqnr_db>=25")
     assert (names(best), proven, asked) == ({"g"}, "one choice is enough", 0)
+
+
+def test_int16_keeps_its_zero_point() -> None:
+    """Its kernels take 0 alone: a range from data is as wide to both sides."""
+    held = Grid(0.001, 0, -32768, 32767)
+    assert from_data((-1.0, 4.0), held) == Grid(4.0 / 32767, 0, -32768, 32767)
+    assert from_data((-1.0, 4.0), Grid(0.1, 3, -128, 127)).zero_point == -77
+
+
+def test_nothing_is_written_where_nothing_needs_to_change(tmp_path: Path) -> None:
+    out, recipe = tmp_path / "mended.tflite", tmp_path / "recipe.json"
+    result = invoke(write_pair(tmp_path, dense()), "--until", "max_steps<=99", "--out", out, "--recipe", recipe)
+    assert result.exit_code == 1
+    for path in (out, recipe):
+        assert f"{path} was not written: nothing needs to change" in " ".join(result.stdout.split())

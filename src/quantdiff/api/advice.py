@@ -139,8 +139,9 @@ def _trials(process: Runner) -> AbstractContextManager[Runner]:
 def _written(bench: Bench, found: Advised, wanted: Wanted) -> Advised:
     """The files that carry the set out. A mended file is run; one that is not better is not written."""
     if found.chosen is None or not found.chosen.choices:
-        note = (f"{wanted.out} was not written: no bias and no range makes the file better",) * (wanted.out is not None)
-        return replace(found, notes=(*found.notes, *note))
+        why = "nothing needs to change" if found.until else "no bias and no range makes the file better"
+        asked = (path for path in (wanted.recipe, wanted.denylist, wanted.out) if path is not None)
+        return replace(found, notes=(*found.notes, *(f"{path} was not written: {why}" for path in asked)))
     choices, names = found.chosen.choices, names_of(bench.switches, float_file=bench.float_file)
     files, notes = dict[str, str](), list[str]()
     if wanted.recipe is not None:

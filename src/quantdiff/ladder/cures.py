@@ -24,6 +24,8 @@ from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 
+WIDEST_BYTE = 255
+
 MOST, WORTH = 5, 0.05
 """Items that are tried, and the share from which one is."""
 BETTER_DB, LESS = 0.02, 0.995
@@ -168,8 +170,13 @@ def wide(ends: tuple[float, float]) -> Grid:
 
 
 def from_data(met: tuple[float, float], held: Grid) -> Grid:
-    """A grid with as many integers as the file's, from the smallest to the largest value met, 0 on it."""
+    """A grid with as many integers as the file's, from the smallest to the largest value met, 0 on it.
+
+    Kernels of int16 take no other zero point than 0.
+    """
     low, high = min(met[0], 0.0), max(met[1], 0.0)
+    if held.high > WIDEST_BYTE:
+        return replace(held, scale=max(-low, high) / held.high or 1.0, zero_point=0)
     scale = (high - low) / (held.high - held.low) or 1.0
     zero_point = round(held.low - low / scale)
     return Grid(scale, int(np.clip(zero_point, held.low, held.high)), held.low, held.high, held.single)
