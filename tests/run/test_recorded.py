@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from recorded_device import SAMPLES, Device, recorded_device
+from written_models import Op, T, write_tflite
 
 from quantdiff.cli import main
 from quantdiff.load.dumps.forms import MANIFEST
@@ -243,3 +244,16 @@ def test_record_says_what_it_cannot_write(device: Device, tmp_path: Path) -> Non
         result = CliRunner().invoke(main, [*words, str(out)])
         assert (result.exit_code, result.stdout) == (2, "")
         assert "unexpected" not in result.stderr
+
+
+def test_an_output_that_is_a_constant(tmp_path: Path) -> None:
+    """It is there for each sample, and its name is that of a constant of the file."""
+    constant = T("c", (1, 3), "float32", data=np.arange(3, dtype=np.float32))
+    tensors = [T("x", (1, 3), "float32"), constant, T("y", (1, 3), "float32")]
+    model, dump = tmp_path / "model.tflite", tmp_path / "dump.npz"
+    model.write_bytes(write_tflite(tensors, [Op("ADD", ["x", "c"], ["y"])], ["x"], ["y", "c"]))
+    data = "--data", "random:3"
+    run = CliRunner().invoke
+    assert run(main, ["record", str(model), *data, "--runtime", "reference", "--out", str(dump)]).exit_code == 0
+    result = run(main, ["diff", str(model), str(model), *data, "--runtime", f"recorded:{dump}"])
+    assert (result.exit_code, result.stderr) == (0, "")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from quantdiff.errors import BadData, RuntimeFailed
-from quantdiff.graph import Graph, Model, Tensor
+from quantdiff.graph import Graph, Model, Tensor, dense_values
 from quantdiff.load.dumps.binding import Recorded, bind_dump
 from quantdiff.load.dumps.forms import read_dump
 from quantdiff.load.dumps.readings import meant
@@ -145,13 +145,18 @@ class RecordedRuntime(InProcess):
         recorded = self.of_model(model)
         if tuple(model.main.inputs) != self._inputs:
             raise RuntimeFailed(f"{self.runtime}: a device that was recorded cannot be fed with other values")
-        absent = [model.main.tensors[i].label for i in tensors if i not in recorded.values]
+        fixed = [i for i in tensors if i not in recorded.values and model.main.tensors[i].is_constant]
+        values = {
+            **recorded.values,
+            **{i: np.stack([dense_values(model.main.tensors[i])] * recorded.runs) for i in fixed},
+        }
+        absent = [model.main.tensors[i].label for i in tensors if i not in values]
         if absent:
             raise RuntimeFailed(
                 f"{self.runtime}: the dump does not hold {absent[0]!r}; quantdiff verify needs no outputs"
             )
         rows = self._rows_of(inputs)
-        return [recorded.values[i][rows] for i in tensors]
+        return [values[i][rows] for i in tensors]
 
     def _rows_of(self, inputs: Sequence[Array]) -> list[int]:
         try:

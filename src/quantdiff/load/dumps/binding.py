@@ -126,8 +126,10 @@ def _in_c(name: str) -> str:
 
 
 def _check_constant(tensor: Tensor, array: Array, where: str) -> None:
-    stored = dense_values(tensor)
-    if stored.size != array.size or not np.array_equal(stored.reshape(-1), np.asarray(array).reshape(-1)):
+    """It may be there once, or for each sample, as an output is."""
+    stored = dense_values(tensor).reshape(-1)
+    times = array.size // max(stored.size, 1)
+    if times * stored.size != array.size or not np.array_equal(np.tile(stored, times), np.reshape(array, -1)):
         raise BadData(f"{where}: not the constant {tensor.label!r} of this file; the dump is of another model")
 
 
