@@ -351,3 +351,19 @@ def test_what_is_read_is_not_written_over(folder: Path, line: str, monkeypatch: 
     monkeypatch.chdir(folder)
     trouble(invoke(*line.split()), "choose another name")
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "record int8.tflite --data data.npz --runtime builtin --runtime reference --out dump.npz",
+        "worst float.tflite int8.tflite --data random:2 --data data.npz --out worst.npz",
+    ],
+)
+def test_what_is_given_twice_is_not_dropped(folder: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    before = [*folder.iterdir()]
+    result = invoke(*line.split())
+    assert result.exit_code == 2
+    assert "this command takes one" in result.stderr
+    assert [*folder.iterdir()] == before

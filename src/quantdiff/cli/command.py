@@ -47,12 +47,21 @@ GROUPS = {
     "Output": ("--out", "--html", "--format", "--json", "--debug", "--version", "--help"),
 }
 """Options that many commands have, by what they are about; those of a command alone come first."""
+SEVERAL = ("--data", "--runtime")
 WRITTEN = ("out", "html", "inputs", "probe", "recipe", "denylist")
 """Options that name what a command writes; every other path is read."""
 
 
 class Command(click.Command):
     """A command whose help lists its options in groups."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """As click, which would drop all but the last of what is given twice; some commands take several of these."""
+        given = self.make_parser(context).parse_args([*args])[2]
+        for option in given:
+            if option.opts[0] in SEVERAL and not option.multiple and given.count(option) > 1:
+                raise click.UsageError(f"{option.opts[0]}: this command takes one", context)
+        return super().parse_args(context, args)
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """The options of this command alone, then those that others have, too."""
