@@ -14,6 +14,8 @@ autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
 add_module_names = False
+# "recorded:DUMP: first: #1" in what a command printed is taken for a prompt, and what follows for a command.
+suppress_warnings = ["misc.highlighting_failure"]
 html_theme = "furo"
 html_title = "quantdiff"
 html_show_copyright = False

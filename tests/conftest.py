@@ -23,6 +23,8 @@ from quantdiff.experiment.trial import Trial
 from quantdiff.references.formats import FORMATS, formats
 from quantdiff.run.runtimes import RUNTIMES
 
+for size in ("COLUMNS", "LINES"):  # readline sets them where a terminal started the tests, and children inherit them
+    os.environ.pop(size, None)
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
 

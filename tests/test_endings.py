@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import small_models as models
 
+from quantdiff.run.scratch import PREFIX
+
 QUANTDIFF = Path(sys.executable).parent / "quantdiff"
 PATIENCE = 40  # seconds, for a busy machine
 
@@ -75,7 +77,7 @@ def test_nothing_is_left(tmp_path: Path, number: signal.Signals, runtime: str, m
     surroundings = {**os.environ, "TMPDIR": str(temporary)}
     with subprocess.Popen(command, cwd=tmp_path, env=surroundings, stderr=subprocess.PIPE, text=True) as process:
         try:
-            wait_for(lambda: [*temporary.iterdir()])
+            wait_for(lambda: [*temporary.glob(f"{PREFIX}*")])  # Python tries the folder with a file of its own before
             if moment != "starts":
                 wait_for(lambda: children(process.pid))
             if moment == "runs":
