@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from quantdiff.bitwise import same_bits
 from quantdiff.graph import Model, Operator
 from quantdiff.ladder.mechanisms import CURVES, ROUNDING
+from quantdiff.ladder.slices import side_by_side
 from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
@@ -38,10 +40,9 @@ def chains(
     ``recorded`` are the runtime's own tensors. Where the simulator lacks an operator and its chain arrives there with
     the runtime's own bits, what the runtime made of them is taken: the account goes on behind it.
     """
-    with ThreadPoolExecutor(1) as beside:
-        ideal = beside.submit(simulate_ideal, model.main, inputs, runtime, all_but_curves, model.subgraphs)
-        whole, borrowed = _whole(model, inputs, runtime, recorded or {})
-    mixed = ideal.result()
+    ideal = partial(simulate_ideal, model.main, inputs, runtime, all_but_curves, model.subgraphs)
+    works: list[Callable[[], Any]] = [ideal, partial(_whole, model, inputs, runtime, recorded or {})]
+    mixed, (whole, borrowed) = side_by_side(lambda work: work(), works)
     rungs = {ROUNDING: whole.values}
     if all(i in mixed.values for i in model.main.outputs):
         rungs[CURVES] = mixed.values

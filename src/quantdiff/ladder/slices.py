@@ -6,7 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from typing import TypeVar
+
+from threadpoolctl import ThreadpoolController
 
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading
@@ -19,11 +22,17 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 
+@cache
+def _blas() -> ThreadpoolController:
+    """The libraries that multiply: on threads of their own beside ours they would wait for each other."""
+    return ThreadpoolController()
+
+
 def side_by_side(work: Callable[[Given], Made], items: Iterable[Given]) -> list[Made]:
     """What ``work`` makes of each item, in their order."""
     if len(several := list(items)) < 2:  # noqa: PLR2004 (nothing beside it)
         return list(map(work, several))
-    with ThreadPoolExecutor(THREADS) as threads:
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(THREADS) as threads:
         return list(threads.map(work, several))
 
 
