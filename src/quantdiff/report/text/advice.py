@@ -20,10 +20,13 @@ SHOWN = 15
 
 
 def print_advice(found: Advised, console: Terminal) -> None:
-    """Print the file's own figures, the choices by what they buy, and the set that is enough."""
+    """Print the file's own figures, the set that is enough, and the choices by what they buy."""
     for note in found.notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
-    console.print(Text(f"the file on {found.now.candidate}: {_quality(found.now)}\n"), soft_wrap=True)
+    console.print(Text(f"the file on {found.now.candidate}: {_quality(found.now)}"), soft_wrap=True)
+    for line in _chosen(found) if found.chosen is not None else ():
+        console.print(Text(line), soft_wrap=True)
+    console.print()
     console.print(_table(found))
     for line in _lines(found):
         console.print(Text(line), soft_wrap=True)
@@ -57,8 +60,6 @@ def _lines(found: Advised) -> Iterator[str]:
     if found.considered > len(found.alone):
         why = "those that promise most where they stand" if found.complete else "broken off"
         yield f"{len(found.alone)} of {found.considered} possible changes were measured: {why}"
-    if found.chosen is not None:
-        yield from _chosen(found)
     for what, path in found.files.items():
         yield f"{what}: {path}"
     if not found.complete:
