@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from converted import seconds, write_pair
 
 from quantdiff import api
 from quantdiff.load.data import Batch
@@ -32,7 +31,7 @@ def write_models(folder: Path) -> None:
     """``float.tflite`` and ``int8.tflite``: MobileNetV2, alpha 0.35, ten outputs."""
     from quantdiff.references.keras.frameworks import frameworks, quiet
 
-    tf, keras = frameworks().tf, frameworks().keras
+    keras = frameworks().keras
     keras.utils.set_random_seed(1)
     base = keras.applications.MobileNetV2((SIDE, SIDE, 3), alpha=0.35, weights=None, include_top=False, pooling="avg")
     model = keras.Model(base.input, keras.layers.Dense(10)(base.output))
@@ -42,21 +41,7 @@ def write_models(folder: Path) -> None:
     with quiet():
         for _ in range(3):
             model(images(64, 1), training=True)
-        for name in ("float", "int8"):
-            converter = tf.lite.TFLiteConverter.from_keras_model(model)
-            if name == "int8":
-                converter.optimizations = [tf.lite.Optimize.DEFAULT]
-                converter.representative_dataset = lambda: ([x[None]] for x in images(CALIBRATION, 2))
-                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-                converter.inference_input_type = converter.inference_output_type = tf.int8
-            (folder / f"{name}.tflite").write_bytes(converter.convert())
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """One call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    write_pair(model, folder, images(CALIBRATION, 2))
 
 
 def main(folder: Path, count: int) -> int:

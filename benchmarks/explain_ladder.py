@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from converted import seconds, write_pair
 
 from quantdiff.ladder import attribution, pair_ladder
 from quantdiff.ladder.question import Question
@@ -40,26 +39,12 @@ def write_models(folder: Path) -> None:
     """``float.tflite`` and ``int8.tflite``."""
     from quantdiff.references.keras.frameworks import frameworks, quiet
 
-    tf, keras = frameworks().tf, frameworks().keras
+    keras = frameworks().keras
     keras.utils.set_random_seed(1)
     model = keras.applications.MobileNetV2((SIDE, SIDE, 3), weights=None)
     with quiet():
         model(images(32, 2), training=True)
-        for name in ("float", "int8"):
-            converter = tf.lite.TFLiteConverter.from_keras_model(model)
-            if name == "int8":
-                converter.optimizations = [tf.lite.Optimize.DEFAULT]
-                converter.representative_dataset = lambda: ([x[None]] for x in images(CALIBRATION, 3))
-                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-                converter.inference_input_type = converter.inference_output_type = tf.int8
-            (folder / f"{name}.tflite").write_bytes(converter.convert())
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """One call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    write_pair(model, folder, images(CALIBRATION, 3))
 
 
 def main(folder: Path, count: int) -> None:
