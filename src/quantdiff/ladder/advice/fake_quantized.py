@@ -12,6 +12,7 @@ from quantdiff.ladder.advice.choices import OUTPUT, Plan
 from quantdiff.ladder.lowered import RECODES
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.load.rewire import VERSION
+from quantdiff.load.written import packed, schema, unpacked
 from quantdiff.quant import Array
 
 TYPES = {(-128, 127): "INT8", (0, 255): "UINT8", (-32768, 32767): "INT16"}
@@ -23,17 +24,12 @@ def fake_quantized(model: bytes, plan: Plan) -> bytes:
     Raises:
         BadModel: it cannot be written so.
     """
-    import flatbuffers  # noqa: PLC0415 (heavy, and only needed here)
-    from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
-
+    whole = unpacked(model)
     try:
-        whole = schema.ModelT.InitFromPackedBuf(model, 0)
-        _Writer(schema, whole, plan).write()
-        builder = flatbuffers.Builder(2 * len(model))
-        builder.Finish(whole.Pack(builder), file_identifier=b"TFL3")
-        return bytes(builder.Output())
-    except (struct.error, TypeError, AttributeError, KeyError, flatbuffers.builder.BuilderSizeError) as error:
+        _Writer(schema(), whole, plan).write()
+    except (struct.error, TypeError, AttributeError, KeyError) as error:
         raise BadModel(f"the model cannot be written in floats: {error}") from error
+    return packed(whole)
 
 
 class _Writer:
