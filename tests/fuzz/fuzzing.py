@@ -5,6 +5,7 @@ An input is its kind, its seed and its number: ``make`` gives it again.
 
 from __future__ import annotations
 
+import gc
 import io
 import resource
 import signal
@@ -226,6 +227,7 @@ def attempt(suffix: str, data: bytes | bytearray, folder: Path, seconds: float =
     for old in folder.iterdir():  # SQLite's logs too
         old.unlink()
     path.write_bytes(data)
+    gc.disable()  # an exception that a signal raises inside a collector's callback is lost
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         KINDS[suffix].read(path)
@@ -235,6 +237,7 @@ def attempt(suffix: str, data: bytes | bytearray, folder: Path, seconds: float =
         return f"{type(error).__name__}: {error}"
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        gc.enable()
     return "read"
 
 
@@ -249,6 +252,7 @@ def limits() -> Iterator[None]:
     before, handler = resource.getrlimit(resource.RLIMIT_AS), signal.signal(signal.SIGPROF, stop)
     limit = pages * resource.getpagesize() + MEGABYTES_AT_MOST * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+    gc.freeze()  # what other tests left is not searched again between the files
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -256,6 +260,7 @@ def limits() -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
         signal.signal(signal.SIGPROF, handler)
+        gc.unfreeze()
 
 
 def run(seconds: float, seed: int, most: int | None = None) -> Counts:
