@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quantdiff.align.alignment import Alignment
 from quantdiff.align.models import align_models
 from quantdiff.api.engines import Ran, failure_of
+from quantdiff.compare.layers.drawing import drawing_of
 from quantdiff.compare.layers.figures import Decisions
 from quantdiff.compare.layers.report import LayerReport, ends_of, report_of
 from quantdiff.compare.layers.watch import watch_pairs
@@ -30,7 +33,8 @@ def compare_layers(
     )
     engines = alignment.reference.engine, alignment.candidate.engine
     shaken = (note for engine, many in zip(engines, changed, strict=True) for note in disturbed(many, engine))
-    return report_of(alignment, stats, decisions, (*shaken, *notes))
+    report = report_of(alignment, stats, decisions, (*shaken, *notes))
+    return report if alignment.unrelated else replace(report, drawing=drawing_of(alignment, reference, candidate))
 
 
 def layer_reports(
