@@ -21,7 +21,7 @@ RMSE = "RMSE/scale"
 SHOWN = ("differ", "max", "mean", "RMSE/scale", "SQNR dB", "clipped low", "high")
 ALONE = ("differ", "RMSE/scale", "SQNR dB")
 NO_VALUE = "–"
-MOST_DRAWN = 2000  # layers
+MOST_DRAWN = 1000  # layers
 
 
 def layers_section(reports: Sequence[LayerReport]) -> Section:

@@ -120,7 +120,7 @@
         const y = -height / 2 + PAD + LINE * (i + 0.8), last = i === values.length - 1;
         const free = side === "candidate" ? room - FIGURE : room;
         drawn.append(svg("text", { x: left + PAD, y, class: last ? "op" : "inner" }, fitting(op, room, last)));
-        if (last) drawn.append(svg("text", { x: left + PAD, y: y + LINE, class: "name" }, fitting(name, free, false)));
+        if (last) drawn.append(svg("text", { x: left + PAD, y: y + LINE, class: "name" }, fitting(name.split(";")[0], free, false)));
       });
       if (side === "candidate") drawn.append(svg("text", { x: left + HALF - PAD, y: -height / 2 + PAD + LINE * (values.length + 0.8), class: "value", "text-anchor": "end" }));
       return drawn;
@@ -211,11 +211,13 @@
       const box = data.boxes[chosen], parts = [];
       for (const side of ["reference", "candidate"]) {
         const words = box[side].flatMap(([op, name]) => [html("strong", {}, op), ` ${name}`, html("br", {})]);
-        parts.push(html("p", {}, html("span", { class: "quiet" }, data[side]), html("br", {}), ...(words.length ? words : [box.why || "nothing"])));
+        parts.push(html("p", {}, html("span", { class: "quiet" }, data[side]), html("br", {}), ...(words.length ? words : ["nothing"])));
       }
+      if (box.why) parts.push(html("p", {}, box.why));
       if (box.layer !== null) {
         const layer = data.layers[box.layer];
         parts.push(html("dl", {}, ...layer.facts.map(([name, text]) => html("div", {}, html("dt", {}, name), html("dd", {}, text)))));
+        if (layer.notes.length) parts.push(html("p", {}, layer.notes.join(", ")));
         if (layer.bars) parts.push(bars(layer.bars), html("p", { class: "quiet" }, layer.bars.words));
         const button = html("button", { type: "button" }, "to its row");
         button.addEventListener("click", () => {
