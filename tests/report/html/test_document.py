@@ -14,6 +14,8 @@ from pathlib import Path
 import page_values as values
 import pytest
 
+from quantdiff.compare.comparison import Output
+from quantdiff.compare.losses import Losses, Seen
 from quantdiff.compare.outcome import Outcome
 from quantdiff.report.folder import CannotWrite
 from quantdiff.report.html.document import page_of
@@ -36,6 +38,7 @@ class Elements(HTMLParser):
         super().__init__()
         self.found: list[tuple[str, dict[str, str | None]]] = []
         self.scripts: list[str] = []
+        self.html, self.paragraphs = html, list[tuple[dict[str, str | None], str]]()
         self.open: list[str] = []
         self.feed(html)
         assert self.open == []
@@ -44,6 +47,8 @@ class Elements(HTMLParser):
         self.found.append((tag, dict(attrs)))
         if tag == "script":
             self.scripts.append("")
+        if tag == "p":
+            self.paragraphs.append((dict(attrs), ""))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -53,6 +58,9 @@ class Elements(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] == "script":
             self.scripts[-1] += data
+        if self.open and self.open[-1] == "p":
+            attributes, text = self.paragraphs[-1]
+            self.paragraphs[-1] = attributes, text + data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.found if name == tag]
@@ -211,3 +219,19 @@ def test_what_nothing_is_known_of_is_not_drawn() -> None:
 def test_the_licence_of_the_layout_goes_with_it() -> None:
     assert "/*! dagre 3.1.3" in WHOLE
     assert "The above copyright notice and this permission notice shall be included" in WHOLE
+
+
+def test_the_page_says_what_was_lost_as_the_terminal_does() -> None:
+    made = values.outcome()
+    rich, poor = Seen((None, None)), Seen((frozenset({1.0}), frozenset({1.0, 2.0})))
+    losses = Losses(1, rich, poor, 200, outside=20, outside_steps=150.75)
+    channels = (values.FIGURES, replace(values.FIGURES, sqnr_db=6.0))
+    outputs = (Output("a", values.NAME, values.FIGURES, losses, channels),)
+    comparison = replace(made.comparisons[0], outputs=outputs)
+    found = Elements(page_of(replace(made, comparisons=(comparison,), warnings=("the data reach 255",))).html)
+    told = [lines for attributes, lines in found.paragraphs if attributes.get("class") == "failure"]
+    assert [line.partition(" of ")[0] for line in told] == ["the data reach 255", "lost: 10.000%", "lost: 2"]
+    assert told[1].endswith("can say, by up to 150.8 steps")
+    assert told[2].endswith("have fewer than 8 distinct values, 1 of them one: 0, 1")
+    assert "channels-0-0-table" in {attributes.get("id") for _, attributes in found.found}
+    assert found.html.index(">6.00<") < found.html.index(">41.50<")  # the worst first

@@ -86,7 +86,8 @@ def _lead(outcome: Outcome | None, explanations: Sequence[Explanation]) -> Lead:
     """About the last reference, the quantization-aware one of a run, and the first runtime."""
     if outcome is not None and outcome.comparisons:
         last = outcome.comparisons[-1].reference
-        return comparison_lead(next(c for c in outcome.comparisons if c.reference == last), explanations)
+        lead = comparison_lead(next(c for c in outcome.comparisons if c.reference == last), explanations)
+        return replace(lead, told=(*outcome.warnings, *lead.told))
     if explanations:
         return explanation_lead(explanations[0])
     return Lead("No result", "No runtime gave a result.", ())
