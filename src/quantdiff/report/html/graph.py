@@ -110,14 +110,14 @@ def _bars(pair: Histograms, samples: int) -> dict[str, Any] | None:
     if pair.accumulated is None:
         return None
     sides = {"accumulated": pair.accumulated, "local": pair.local}
-    ends = f"{_end(pair.accumulated, 0)} … {_end(pair.accumulated, -1)} steps"
-    own = "" if pair.local is None else f", made here {_end(pair.local, 0)} … {_end(pair.local, -1)}"
-    words = f"Errors of {samples} samples, a logarithmic count: {ends}{own}"
+    own = "" if pair.local is None else f", made here {_reach(pair.local)}"
+    words = f"Errors of {samples} samples, a logarithmic count: {_reach(pair.accumulated)} steps{own}"
     return {"words": words} | {
         name: None if h is None else {"first": h.first, "width": h.width, "counts": h.counts}
         for name, h in sides.items()
     }
 
 
-def _end(histogram: StepHistogram, at: int) -> str:
-    return f"{histogram.centres[at]:+.4g}"
+def _reach(histogram: StepHistogram) -> str:
+    low, *_, high = (histogram.first, *histogram.centres)
+    return f"{low:.4g} ± {histogram.width / 2:g}" if low == high else f"{low:+.4g} … {high:+.4g}"
