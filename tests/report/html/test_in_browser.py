@@ -22,10 +22,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from quantdiff.compare.layers.drawing import Box, Drawing
+from quantdiff.compare.moved import movement
 from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.summarize import summarize
 from quantdiff.experiment.sweep_trial import Score
 from quantdiff.report.html.document import page_of
+from quantdiff.report.html.moved import movement_page
 from quantdiff.report.html.study import study_page
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -375,3 +377,25 @@ def test_the_pages_of_one_value_each_draw(browser: Chrome, tmp_path: Path) -> No
     page_of(explanations=(values.explanation(),)).save(path)
     show(browser, path.as_uri())
     assert not [entry for entry in messages(browser) if entry["level"] in ("WARNING", "SEVERE")]
+
+
+def test_two_runs_side_by_side(browser: Chrome, tmp_path: Path) -> None:
+    sides = [
+        {"command": "diff", "accuracy": {"qat": value}, "comparisons": [each]}
+        for value, each in (
+            (0.9, {"reference": "qat", "candidate": "tflite:x", "count": 100_000, "max_steps": 1, "step": None}),
+            (0.8, {"reference": "qat", "candidate": "tflite:x", "count": 20_000, "max_steps": 9, "step": 0.5}),
+        )
+    ]
+    path = tmp_path / "moved.html"
+    movement_page(movement(sides[0], sides[1], ("run A", "run B"))).save(path)
+    requests(browser)
+    show(browser, path.as_uri(), 390)
+    assert not [entry for entry in messages(browser) if entry["level"] in ("WARNING", "SEVERE")]
+    assert requests(browser) == {path.as_uri()}
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    found = {row[0]: row[3:] for row in rows(browser, "moved-table-table")}
+    assert found["count"] == ["100,000", "20,000", "-80,000"]
+    assert found["step"] == ["–", "0.5", ""]
+    browser.execute_script("[...document.querySelectorAll('thead button')].at(-1).click()")
+    assert [row[0] for row in rows(browser, "moved-table-table")] == ["count", "max_steps", "qat", "step"]
