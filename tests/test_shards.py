@@ -83,7 +83,7 @@ def test_a_cluster_gives_what_one_process_gives(folder: Path, scheduler: str) ->
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--data", "empty"), "empty: a folder without .npz or .npy files"),
+        (("--data", "empty"), "empty: a folder without .npz, .npy, picture or WAV files"),
         (("--data", "parts", "--layers"), "--layers takes one data file"),
         (("--data", "parts", "--data", "bare.npz"), "some parts of the data have labels and others have none"),
     ],
