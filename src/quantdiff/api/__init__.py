@@ -33,12 +33,12 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.parameters import params_experiment as params_experiment
     from quantdiff.api.parity import check_parity as check_parity
     from quantdiff.api.reductions import reduce as reduce
-    from quantdiff.api.shards import diff_shards as diff_shards
     from quantdiff.api.sweeps import count_stored as count_stored
     from quantdiff.api.sweeps import report_study as report_study
     from quantdiff.api.sweeps import sweep as sweep
     from quantdiff.api.worsts import worst as worst
     from quantdiff.ladder.advice.advised import Advised as Advised
     from quantdiff.ladder.explanation import Explanations as Explanations
+    from quantdiff.run.data_sources import InParts as InParts
 else:
     __getattr__, __all__ = public_names(__name__)
