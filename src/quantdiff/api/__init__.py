@@ -11,7 +11,6 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.advice import advise as advise
     from quantdiff.api.arithmetic import identify as identify
     from quantdiff.api.arithmetic import record as record
-    from quantdiff.api.arithmetic import verify as verify
     from quantdiff.api.arithmetic import work as work
     from quantdiff.api.comparisons import diff as diff
     from quantdiff.api.engines import DEFAULTS as DEFAULTS
@@ -36,6 +35,8 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.sweeps import count_stored as count_stored
     from quantdiff.api.sweeps import report_study as report_study
     from quantdiff.api.sweeps import sweep as sweep
+    from quantdiff.api.verifications import Drawn as Drawn
+    from quantdiff.api.verifications import verify as verify
     from quantdiff.api.worsts import worst as worst
     from quantdiff.ladder.advice.advised import Advised as Advised
     from quantdiff.ladder.explanation import Explanations as Explanations

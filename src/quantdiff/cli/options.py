@@ -142,7 +142,7 @@ def given_parts(options: dict[str, Any], candidate: Path, on: Executor | None, *
 
     data = options["data"]
     several = len(data) > 1 or (len(data) == 1 and options["images"] is None and holds_parts(data[0]))
-    if not (several or (data and (on is not None or always))):
+    if not (several or on is not None or always):
         return given_data(options, candidate)
     return InParts(options.pop("data"), on, candidate, options.pop("images"))
 
