@@ -110,47 +110,66 @@ Data = Sequence[Source | Batch]
 
 def count_of(data: Data) -> int:
     """How many samples there are."""
-    return sum(each.count() if isinstance(each, Source) else len(each) for each in data)
+    return sum(map(_length, data))
+
+
+def _length(source: Source | Batch) -> int:
+    return source.count() if isinstance(source, Source) else len(source)
 
 
 def first_of(data: Data, count: int = FIRST) -> Batch:
-    """The first samples, across sources.
+    """The first samples; raises as ``samples_of``."""
+    return samples_of(data, 0, count)
+
+
+def samples_of(data: Data, start: int, stop: int) -> Batch:
+    """Some of the samples, across sources; without labels where they come from several.
 
     Raises:
-        BadData: they cannot be read, or sources hold arrays of other names.
+        BadData: they cannot be read, or sources hold arrays of other names or shapes.
     """
-    found = list[Batch]()
-    for each in data:
-        left = count - sum(map(len, found))
-        if left > 0:
-            there = min(left, each.count() if isinstance(each, Source) else len(each))
-            found.append(Part(each, 0, there, 0, 0).read())
+    found = [part.read() for part in _spans(data, start, stop)]
+    if not found:
+        raise BadData("no samples; nothing can be compared")
     return found[0] if len(found) == 1 else _joined(found)
 
 
 def _joined(parts: Sequence[Batch]) -> Batch:
-    names = [*parts[0].arrays]
+    first = {name: array.shape[1:] for name, array in parts[0].arrays.items()}
     for part in parts:
-        if [*part.arrays] != names or [a.shape[1:] for a in part.arrays.values()] != [
-            a.shape[1:] for a in parts[0].arrays.values()
-        ]:
-            raise BadData(
-                f"{part.source}: other arrays, or other shapes, than {parts[0].source}; parts make one data set"
-            )
-    arrays: Mapping[str, Any] = {name: np.concatenate([part.arrays[name] for part in parts]) for name in names}
+        if {name: array.shape[1:] for name, array in part.arrays.items()} != first:
+            raise BadData(f"{part.source}: other arrays, or shapes, than in {parts[0].source}; they make no data set")
+    arrays: Mapping[str, Any] = {name: np.concatenate([part.arrays[name] for part in parts]) for name in first}
     return Batch(arrays, None, parts[0].source)
 
 
-def cut(data: Data, grain: int, at_most: int | None = None) -> tuple[Part, ...]:
-    """All data, or ``at_most`` so many samples, in parts of ``grain`` and what is left at the end of each source."""
-    counts = [each.count() if isinstance(each, Source) else len(each) for each in data]
-    total = sum(counts) if at_most is None else min(at_most, sum(counts))
-    parts, first = list[Part](), 0
-    for source, count in zip(data, counts, strict=True):
-        end = min(count, total - first)
-        parts += [Part(source, start, min(start + grain, end), first + start, total) for start in range(0, end, grain)]
-        first += max(0, end)
-    return tuple(parts)
+def _spans(data: Data, start: int, stop: int) -> Iterator[Part]:
+    """Of each source the samples between two numbers that count all data."""
+    first = 0
+    for source in data:
+        if first >= stop:
+            return
+        count = _length(source)
+        begin, end = max(0, start - first), min(count, stop - first)
+        if begin < end:
+            yield Part(source, begin, end, first + begin, stop)
+        first += count
+
+
+def cut(data: Data, grain: int, at_most: int | None = None, first: int = 0) -> tuple[Part, ...]:
+    """Data from the sample ``first`` on, ``at_most`` so many in all, in parts of ``grain`` and what sources leave.
+
+    Raises:
+        BadData: there are no samples.
+    """
+    total = count_of(data) if at_most is None else min(at_most, count_of(data))
+    if not total:
+        raise BadData("no samples; nothing can be compared")
+    return tuple(
+        Part(span.source, start, min(start + grain, span.stop), span.first + start - span.start, total)
+        for span in _spans(data, first, total)
+        for start in range(span.start, span.stop, grain)
+    )
 
 
 def ask(
@@ -171,19 +190,34 @@ def ask(
     with question.opened() as ready:
         alone = bool(ready.undivided) and on is None and len(data) == 1
         parts = cut(data, count_of(data) if alone else ready.grain, at_most)
-        if not parts:
-            raise BadData("no samples; nothing can be compared")
-        if ready.undivided and not alone:
-            raise NotComparable(f"{ready.undivided}; give one data file, without --jobs and --dask")
-        if on is None:
-            answers = (ready.answer(part, _offset(progress, part)) for part in parts)
-            return Whole(reduce(add, answers), parts[0].total, ready)
+        return Whole(reduce(add, answers(question, ready, parts, on, progress)), parts[0].total, ready)
+
+
+def answers(
+    question: Question[A], ready: Ready[A], parts: Sequence[Part], on: Executor | None, progress: Progress
+) -> Iterator[A]:
+    """The answers of some of the parts, in their order: of those whose models are ``ready``, or of the workers.
+
+    Raises:
+        QuantdiffError: as ``ask``.
+    """
+    if on is not None or len(parts) > 1:
+        check_divided(ready)
+    if on is None:
+        yield from (ready.answer(part, offset(progress, part)) for part in parts)
+        return
     size = max(1, -(-len(parts) // (CALLS * _workers(on))))
     calls = [tuple(part.sent() for part in parts[at : at + size]) for at in range(0, len(parts), size)]
-    return Whole(reduce(add, _spread(question, calls, on, progress)), parts[0].total, ready)
+    yield from _spread(question, calls, on, progress)
 
 
-def _offset(progress: Progress, part: Part) -> Progress:
+def check_divided(ready: Ready[Any]) -> None:
+    """Refuse to part what does not add up; raises ``NotComparable``."""
+    if ready.undivided:
+        raise NotComparable(f"{ready.undivided}; give one data file, without --jobs and --dask")
+
+
+def offset(progress: Progress, part: Part) -> Progress:
     """Progress over all data, told from within a part."""
 
     def told(stage: str, done: int, total: int) -> None:
@@ -209,7 +243,7 @@ class _Said(Generic[A]):
 
 def _spread(question: Question[A], calls: Sequence[tuple[Part, ...]], on: Executor, progress: Progress) -> Iterator[A]:
     """Answers in the order of the calls, each as soon as those before it are there."""
-    total, done, following = calls[0][0].total, 0, 0
+    total, done, following = (calls[0][0].total if calls else 0), 0, 0
     here, waiting = tuple(versions().items()), dict[int, A]()
     order = {call[0].first: place for place, call in enumerate(calls)}
     for finished in carry_out(partial(_answer_calls, question), [(call,) for call in calls], on):
