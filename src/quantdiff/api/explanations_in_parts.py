@@ -188,12 +188,13 @@ def explain_in_parts(
             at += len(batch)
         said += answers(question, ready, cut(sources, ready.grain, first=at), data.on, progress)
         whole = reduce(add, said)
-        about = {
-            "made_by": {"command": "explain", "samples": total, "versions": versions()},
-            "artifacts": {"reference": str(files[0]), "candidate": str(files[1]), "data": _named(data, first)},
-            "of_the_data": warnings_of(whole.reaches, first.source),
-        }
-        found = [replace(each, **about) for each in _concluded(ready, whole, attributions, expected)]
+        made_by = {"command": "explain", "samples": total, "versions": versions()}
+        artifacts = {"reference": str(files[0]), "candidate": str(files[1]), "data": _named(data, first)}
+        told = warnings_of(whole.reaches, first.source)
+        found = [
+            replace(each, made_by=made_by, artifacts=artifacts, of_the_data=told)
+            for each in _concluded(ready, whole, attributions, expected)
+        ]
     return Explanations(tuple(found), tuple(each for each in whole.sums.values() if isinstance(each, Failure)))
 
 
