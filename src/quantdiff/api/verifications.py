@@ -28,7 +28,12 @@ ANY = 2**31
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """How chance draws input: so many samples (None: as many as fit, 64 at most), from this seed."""
+    """How much is verified, and on what where there are no data.
+
+    Attributes:
+        samples: how many; None: all of ``InParts``, else as many as fit into memory at once, 64 of random ones.
+        seed: of random input.
+    """
 
     samples: int | None = None
     seed: int = SEED
