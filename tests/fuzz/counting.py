@@ -31,21 +31,22 @@ def append(counts: Counts, commit: str, seed: int) -> None:
             writer.writerow([commit, seed, *key, tried, counts.whole[key], counts.refused[key], counts.failed[key]])
 
 
-def total() -> tuple[Counts, dict[str, list[str]]]:
-    """All runs together, and the seeds of each commit."""
-    counts, seeds = Counts(), defaultdict[str, list[str]](list)
+def total() -> tuple[Counts, dict[str, list[str]], Counter[str]]:
+    """All runs together, the seeds of each commit, and how often it failed."""
+    counts, seeds, failed = Counts(), defaultdict[str, list[str]](list), Counter[str]()
     with FILE.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             for name in COLUMNS[4:]:
                 getattr(counts, name)[row["file"], row["attack"]] += int(row[name])
+            failed[row["commit"]] += int(row["failed"])
             if row["seed"] not in seeds[row["commit"]]:
                 seeds[row["commit"]].append(row["seed"])
-    return counts, seeds
+    return counts, seeds, failed
 
 
 def table() -> str:
     """Attack × tried × failed of all runs, in Markdown."""
-    counts, seeds = total()
+    counts, seeds, failed = total()
     models = [sum(of[key] for key in of if key[0] == ".tflite") for of in (counts.tried, counts.whole)]
     runs = "; ".join(f"{', '.join(each)} of commit {commit}" for commit, each in seeds.items())
     lines = [
@@ -57,4 +58,6 @@ def table() -> str:
         refused, failed = (of[suffix, attack] for of in (counts.refused, counts.failed))
         read = tried - refused - failed
         lines.append(f"| `{suffix}` | {attack} | {tried:,} | {read:,} | {refused:,} | {failed:,} |")
+    mended = [f"{number} of commit {commit}" for commit, number in failed.items() if number]
+    lines += ["", f"What failed, {', '.join(mended)}, is mended since, and a test."] if mended else []
     return "\n".join(lines) + "\n"

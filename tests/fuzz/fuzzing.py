@@ -22,15 +22,15 @@ from functools import cache
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import cheap_trials
 import float_pairs
 import numpy as np
 import small_models
 from fuzz import attacks
-from fuzz.attacks import Attack
 from fuzz.counting import Counts
+from fuzz.others import BYTES, OTHERS, Kind
 from linting.models_with_findings import FIRES, SILENT
 from load.models_of_all_kinds import MODELS
 from rich.console import Console
@@ -57,14 +57,6 @@ SECONDS_AT_MOST, MEGABYTES_AT_MOST = 2.0, 500
 
 class TooSlow(BaseException):
     """Past the time allowed; nothing that is read may catch it."""
-
-
-class Kind(NamedTuple):
-    """A kind of file: whole ones, how they are attacked, and what reads them."""
-
-    seeds: Callable[[], tuple[bytes, ...]]
-    attacks: dict[str, Attack]
-    read: Callable[[Path], object]
 
 
 @cache
@@ -207,14 +199,14 @@ def toml_words(data: bytes, rng: Random, _: tuple[bytes, ...]) -> bytes:
     return b"".join(rng.choice((lines, lines, lines, [*lines, lines[at]])))
 
 
-BYTES: dict[str, Attack] = {name: attacks.ATTACKS[name] for name in list(attacks.ATTACKS)[:4]}
 KINDS = {
     ".tflite": Kind(models, attacks.ATTACKS, read_model_file),
     ".npz": Kind(arrays, {**BYTES, "headers of arrays": header}, load_batch),
     ".db": Kind(stores, {**BYTES, "cells of tables": cells}, report_study),
     ".toml": Kind(lambda: (STUDY,), {**BYTES, "words": toml_words}, lambda path: make_study(read_study(path)).groups()),
+    **OTHERS,
 }
-SHARES = {".tflite": 195, ".npz": 2, ".db": 1, ".toml": 2}
+SHARES = {**dict.fromkeys(KINDS, 1), ".tflite": 300, ".npz": 2, ".toml": 2}
 WHOLE, SHOWN = 10, 100  # every so many a .tflite goes through inspect and lint, and is printed
 RARE = {"records dropped, doubled, mixed": 0.2}  # it takes ten times as long as the others
 
