@@ -55,9 +55,9 @@ def table() -> str:
     lines += [f"`inspect` and `lint`. Seeds: {runs}.", "", "| file | attack | tried | read | refused | failed |"]
     lines += ["|---|---|--:|--:|--:|--:|"]
     for (suffix, attack), tried in sorted(counts.tried.items()):
-        refused, failed = (of[suffix, attack] for of in (counts.refused, counts.failed))
-        read = tried - refused - failed
-        lines.append(f"| `{suffix}` | {attack} | {tried:,} | {read:,} | {refused:,} | {failed:,} |")
+        refused, wrong = (of[suffix, attack] for of in (counts.refused, counts.failed))
+        read = tried - refused - wrong
+        lines.append(f"| `{suffix}` | {attack} | {tried:,} | {read:,} | {refused:,} | {wrong:,} |")
     mended = [f"{number} of commit {commit}" for commit, number in failed.items() if number]
     lines += ["", f"What failed, {', '.join(mended)}, is mended since, and a test."] if mended else []
     return "\n".join(lines) + "\n"
