@@ -7,10 +7,9 @@ from dataclasses import replace
 from quantdiff.align.alignment import Alignment
 from quantdiff.align.models import align_models
 from quantdiff.api.engines import Ran, failure_of
-from quantdiff.compare.layers.drawing import drawing_of
-from quantdiff.compare.layers.figures import Decisions
+from quantdiff.compare.layers.drawing import drawing_of, with_histograms
 from quantdiff.compare.layers.report import LayerReport, ends_of, report_of
-from quantdiff.compare.layers.watch import watch_pairs
+from quantdiff.compare.layers.watch import LayerCounts, Share, watch_pairs
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import RuntimeFailed
 from quantdiff.load.data import Batch
@@ -25,16 +24,28 @@ def compare_layers(
     reference: BoundModel, candidate: BoundModel, progress: Progress, alignment: Alignment | None = None
 ) -> LayerReport:
     """Every aligned pair of two watched models."""
-    alignment = alignment or align_models(reference, candidate)
-    ends, notes = (frozenset[int](), ()) if alignment.unrelated else ends_of(alignment)
-    decisions, count = Decisions(ends), len(reference.inputs[0])
-    stats, changed = watch_pairs(
-        alignment, reference, candidate, decisions, lambda done: progress("layers", done, count)
-    )
+    alignment, count = alignment or align_models(reference, candidate), len(reference)
+    report = layer_report(alignment, count_layers(alignment, (reference, candidate), 0, count, progress))
+    if report.drawing is None:
+        return report
+    return replace(report, drawing=with_histograms(report.drawing, alignment, reference, candidate))
+
+
+def count_layers(
+    alignment: Alignment, sides: tuple[BoundModel, BoundModel], first: int, total: int, progress: Progress
+) -> LayerCounts:
+    """Every aligned pair on the samples that both sides are bound to, which begin with ``first`` of ``total``."""
+    share = Share(first, total, frozenset() if alignment.unrelated else ends_of(alignment)[0])
+    return watch_pairs(alignment, *sides, share, lambda done: progress("layers", done, len(sides[0])))
+
+
+def layer_report(alignment: Alignment, counts: LayerCounts) -> LayerReport:
+    """Everything after the last sample."""
+    notes = () if alignment.unrelated else ends_of(alignment)[1]
     engines = alignment.reference.engine, alignment.candidate.engine
-    shaken = (note for engine, many in zip(engines, changed, strict=True) for note in disturbed(many, engine))
-    report = report_of(alignment, stats, decisions, (*shaken, *notes))
-    return report if alignment.unrelated else replace(report, drawing=drawing_of(alignment, reference, candidate))
+    shaken = (note for engine, many in zip(engines, counts.changed, strict=True) for note in disturbed(many, engine))
+    report = report_of(alignment, counts, (*shaken, *notes))
+    return report if alignment.unrelated else replace(report, drawing=drawing_of(alignment))
 
 
 def layer_reports(
