@@ -56,18 +56,18 @@ class Steps:
     """The operators of a layer in the making; one sample, time along axis 1 of its input."""
 
     def __init__(self, b: Builder, found: Direction, name: str) -> None:
-        self.b, self.found, self.name = b, found, name
+        self.b, self.found, self.name, self.at = b, found, name, name
 
     def emit(self, op: str, *inputs: int, width: int = 0, **options: object) -> int:
         """An operator on rows of units."""
-        return self.b.emit(op, inputs, (1, width or self.found.units), f"{self.name}/step", **options)
+        return self.b.emit(op, inputs, (1, width or self.found.units), self.at, **options)
 
     def product(self, x: int, at: int, shape: Sequence[int], rows: slice = slice(None)) -> int:
         """FULLY_CONNECTED by the kernel of the input (0) or of the state (1), all gates or some."""
         kernel = self.b.constant(self.found.kernels[at][rows], self.found.names[at])
         inputs = (x, kernel, self.b.constant(self.found.biases[at][rows]))
         options = {"keep_num_dims": True, "fused_activation_function": "NONE"}
-        return self.b.emit("FULLY_CONNECTED", inputs, shape, f"{self.name}/product", **options)
+        return self.b.emit("FULLY_CONNECTED", inputs, shape, self.at, **options)
 
     def part(self, x: int, gate: int) -> int:
         """The rows of one gate."""
@@ -82,8 +82,9 @@ class Steps:
         given = self.product(x, 0, (1, steps, width))
         states: dict[int, int] = {}
         for t in reversed(range(steps)) if self.found.reverse else range(steps):
+            self.at = f"{self.name}/{t}"
             begin, size = self.b.integers(0, t, 0), self.b.integers(1, 1, width)
-            row = self.b.emit("SLICE", (given, begin, size), (1, 1, width), f"{self.name}/step")
+            row = self.b.emit("SLICE", (given, begin, size), (1, 1, width), self.at)
             now = self.emit("RESHAPE", row, self.b.integers(1, width), width=width)
             state, cell = getattr(self, f"_{self.found.cell.lower()}")(now, state, cell)
             states[t] = state
@@ -136,7 +137,7 @@ class Steps:
 def _sequence(b: Builder, states: Sequence[int], name: str) -> int:
     """States one behind the other: (1, steps, units)."""
     units = b.tensors[states[0]].shape[1]
-    rows = [b.emit("RESHAPE", (each, b.integers(1, 1, units)), (1, 1, units), f"{name}/step") for each in states]
+    rows = [b.emit("RESHAPE", (each, b.integers(1, 1, units)), (1, 1, units), name) for each in states]
     return b.emit("CONCATENATION", rows, (1, len(rows), units), name, axis=1)
 
 

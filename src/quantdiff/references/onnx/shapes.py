@@ -80,7 +80,8 @@ def cut(b: Builder, node: Node) -> None:
     axes = np.asarray(_given(b, node, 3, "axes", range(len(starts)))).tolist()
     steps = np.asarray(_given(b, node, 4, "steps", [1] * len(starts))).tolist()
     found = {axis % rank: one for axis, *one in zip(axes, starts, ends, steps, strict=True)}
-    if b.is_samples(0) and found.pop(0, [0, FARTHEST, 1]) not in ([0, FARTHEST, 1], [0, b.program.samples, 1]):
+    begin, end, step = found.get(0, [0, FARTHEST, 1])
+    if b.is_samples(0) and (begin or end < FARTHEST or step != 1):
         raise Untranslated("a slice of the samples")
     _sliced(b, name, node.outputs[0], found)
 
