@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantdiff.align.models import align_pair, align_weights
-from quantdiff.api.engines import DEFAULTS, Opened, OpenedPair, Settings, check_inputs, children, open_model, open_pair
+from quantdiff.api.engines import DEFAULTS, Opened, OpenedPair, Settings, children, open_model, open_pair
+from quantdiff.api.inputs import check_inputs
 from quantdiff.api.layouts import Layouts, laid_out
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.datasets import load_dataset
@@ -78,7 +79,7 @@ def params_opened(opened: OpenedPair, batch: Batch | None, layouts: Layouts = ()
         QuantdiffError: a model cannot run.
     """
     if batch is not None:
-        check_inputs(opened, batch)
+        batch, _ = check_inputs(opened, batch)
     rows = batch or random_batch(opened.candidate.wanted("params"), opened.reference.engines[0].inputs)
     opened = laid_out(opened, rows, layouts)
     model, process = opened.candidate.wanted("params"), opened.processes[0]
