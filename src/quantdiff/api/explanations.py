@@ -9,7 +9,8 @@ from pathlib import Path
 
 from quantdiff.align.models import align_pair
 from quantdiff.api.devices import device_notes
-from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, check_inputs, open_pair
+from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_pair
+from quantdiff.api.inputs import check_inputs
 from quantdiff.api.layouts import laid_out
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, BadModel, RuntimeFailed
@@ -92,7 +93,8 @@ def explain_opened(
 ) -> Explanations:
     """As ``explain``, of models that are open."""
     model = pair.candidate.wanted("explain")
-    told = check_inputs(pair, batch)
+    names, told = check_inputs(pair, batch)
+    batch = names.of(batch)
     pair = laid_out(pair, batch, settings.layouts)
     if asked.single is not None and not 0 <= asked.single[0] < len(batch):
         raise BadData(f"{batch.source}: has {len(batch)} samples, counted from 0; there is no sample {asked.single[0]}")
