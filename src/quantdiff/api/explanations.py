@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantdiff.align.models import align_pair
-from quantdiff.api.devices import device_notes
+from quantdiff.api.devices import settle_devices
 from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, check_inputs, open_pair
 from quantdiff.api.layouts import laid_out
 from quantdiff.compare.outcome import Failure
@@ -89,6 +89,7 @@ def explain_opened(
     model = pair.candidate.wanted("explain")
     told = check_inputs(pair, batch)
     pair = laid_out(pair, batch, settings.layouts)
+    told += settle_devices(pair, batch)
     if asked.single is not None and not 0 <= asked.single[0] < len(batch):
         raise BadData(f"{batch.source}: has {len(batch)} samples, counted from 0; there is no sample {asked.single[0]}")
     if _same_file(pair.reference.file, model):
@@ -98,7 +99,6 @@ def explain_opened(
             found, failures = _against(replace(question, single=asked.single), pair, settings, progress, asked.tell)
     made_by = {"command": "explain", "samples": len(batch), "versions": versions()}
     artifacts = {**pair.artifacts, "data": batch.source}
-    told += device_notes(pair, batch)
     found = [replace(each, made_by=made_by, artifacts=artifacts, of_the_data=told) for each in found]
     return Explanations(tuple(found), tuple(failures))
 
