@@ -185,7 +185,7 @@ def test_diff_and_explain_take_the_device_and_say_where_it_begins(device: Device
     assert by_name["tflite:reference"].figures.differing == 0
     assert (by_name[f"tflite:{runtime}"].figures.differing, by_name[f"tflite:{runtime}"].figures.max_steps) == (1, 2)
     assert any("#4 FULLY_CONNECTED (tensor 13): 1 of 60 elements" in line for line in outcome.warnings)
-    (found,) = api.explain(device.model, device.model, device.data, settings).found.found
+    (found,) = api.explain(device.model, device.model, device.data, settings).found
     assert (found.runtime, found.differing) == (runtime, 1)
     assert any("#4 FULLY_CONNECTED (tensor 13)" in line for line in found.of_the_data)
 
