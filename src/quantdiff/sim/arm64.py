@@ -145,11 +145,13 @@ DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each(LITERT, ("EXP", "GELU", "LOG", "RSQRT"), _by_table),
     **_each(LITERT, ("CONCATENATION",), _unsigned),
     **_each((Runtime.REFERENCE,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _real),
+    **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _real),
 }
 """By the runtime whose kernel runs and the op: whether the node is one for which it has other kernels there."""
 
 UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
-    **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL", "TRANSPOSE_CONV", "L2_NORMALIZATION"), _real_or_hybrid),
+    **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _hybrid),
+    **_each((*LITERT, Runtime.XNNPACK), ("TRANSPOSE_CONV", "L2_NORMALIZATION"), _real_or_hybrid),
     **_each((Runtime.XNNPACK,), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
     **_each((Runtime.BUILTIN,), ("CONV_2D", "FULLY_CONNECTED"), _real_or_hybrid),
     **_each((Runtime.BUILTIN,), ("DEPTHWISE_CONV_2D",), _real),

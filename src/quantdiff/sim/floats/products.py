@@ -48,13 +48,13 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
     return clamped(node, row_products(x, w, bias, runtime, math.prod(node.x.shape) // x.shape[1]), runtime)
 
 
-def row_products(x: Array, w: Array, bias: Array | None, runtime: Runtime, at_once: int) -> Array:
-    """The same without a clamp; a call of the kernel sees ``at_once`` rows."""
+def row_products(x: Array, w: Array, bias: Array | None, runtime: Runtime, at_once: int, units: int = 0) -> Array:
+    """The same without a clamp; a call of the kernel, which is that for so many ``units``, sees ``at_once`` rows."""
     offset = np.zeros(len(w), np.float32) if bias is None else bias
     if runtime is Runtime.XNNPACK_ARM64:
         pairs = ((x[:, k, None], w[:, k]) for k in range(x.shape[1]))
         whole = np.broadcast_to(offset, (len(x), len(w)))
-        return in_lanes(pairs, whole, x.shape[1], lanes_of(len(w), at_once, one_tap=True))
+        return in_lanes(pairs, whole, x.shape[1], lanes_of(units or len(w), at_once, one_tap=True))
     if runtime is not Runtime.BUILTIN:
         pairs = ((x[:, k, None], w[:, k]) for k in range(x.shape[1]))
         return in_order(pairs, np.broadcast_to(offset, (len(x), len(w))), runtime, x.shape[1])
