@@ -136,7 +136,8 @@ DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each((Runtime.BUILTIN,), ("SOFTMAX", "HARD_SWISH"), _eight_bit),
     (Runtime.BUILTIN, "DEQUANTIZE"): lambda node: True,
     **_each((Runtime.XNNPACK,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _unsigned_or_real),
-    (Runtime.XNNPACK, "TRANSPOSE_CONV"): _unsigned,
+    (Runtime.XNNPACK, "TRANSPOSE_CONV"): _unsigned_or_real,
+    (Runtime.REFERENCE, "TRANSPOSE_CONV"): _real,
     **_each((Runtime.XNNPACK,), OF_FLOATS, _real),
     **_each((Runtime.XNNPACK,), ("ADD", "SUB", "DIV"), _clamped_at_0),
     **_each((Runtime.XNNPACK,), ("MEAN", "SUM"), _eight_bit),
@@ -151,7 +152,8 @@ DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
 
 UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _hybrid),
-    **_each((*LITERT, Runtime.XNNPACK), ("TRANSPOSE_CONV", "L2_NORMALIZATION"), _real_or_hybrid),
+    **_each((*LITERT, Runtime.XNNPACK), ("L2_NORMALIZATION",), _real_or_hybrid),
+    (Runtime.BUILTIN, "TRANSPOSE_CONV"): _real,
     **_each((Runtime.XNNPACK,), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
     **_each((Runtime.BUILTIN,), ("CONV_2D", "FULLY_CONNECTED"), _real_or_hybrid),
     **_each((Runtime.BUILTIN,), ("DEPTHWISE_CONV_2D",), _real),
