@@ -131,8 +131,9 @@ def _each(
 
 
 DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
-    (Runtime.BUILTIN, "CONV_2D"): convolution_by_ruy,
-    (Runtime.BUILTIN, "FULLY_CONNECTED"): dense_by_ruy,
+    (Runtime.BUILTIN, "CONV_2D"): lambda node: _real(node) or convolution_by_ruy(node),
+    (Runtime.BUILTIN, "FULLY_CONNECTED"): lambda node: _real(node) or dense_by_ruy(node),
+    **_each((Runtime.BUILTIN,), ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), _real),
     **_each((Runtime.BUILTIN,), ("SOFTMAX", "HARD_SWISH"), _eight_bit),
     (Runtime.BUILTIN, "DEQUANTIZE"): lambda node: True,
     **_each((Runtime.XNNPACK,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _unsigned_or_real),
@@ -153,10 +154,7 @@ DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
 UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _hybrid),
     **_each((*LITERT, Runtime.XNNPACK), ("L2_NORMALIZATION",), _real_or_hybrid),
-    (Runtime.BUILTIN, "TRANSPOSE_CONV"): _real,
-    **_each((Runtime.XNNPACK,), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
-    **_each((Runtime.BUILTIN,), ("CONV_2D", "FULLY_CONNECTED"), _real_or_hybrid),
-    **_each((Runtime.BUILTIN,), ("DEPTHWISE_CONV_2D",), _real),
+    **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
     **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("MEAN", "LOGISTIC", "SOFTMAX", "TANH"), _real),
     **_each((Runtime.REFERENCE,), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
     **_each((Runtime.BUILTIN,), ("ELU", "LOG_SOFTMAX"), _real),

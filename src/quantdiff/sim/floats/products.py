@@ -1,8 +1,8 @@
 """Sums of float32 products, each runtime adding in an order of its own.
 
 reference: LiteRT ``internal/reference/fully_connected.h``, ``conv.h``, ``depthwiseconv_float.h``: one after another,
-the bias last, fused on ARM64; tflm: the same. builtin on x86: ``sim/floats/eigen_products.py``; ``internal/optimized/
-depthwiseconv_float.h``: bias first. xnnpack: ``src/f32-gemm``, ``src/f32-igemm``, ``src/f32-dwconv``: bias first, each
+the bias last, fused on ARM64; tflm: the same. builtin: ``sim/floats/eigen_products.py``, on ARM64 ``ruy.py``;
+``internal/optimized/depthwiseconv_float.h``: bias first. xnnpack: ``src/f32-gemm``, ``src/f32-igemm``, ``src/f32-dwconv``: bias first, each
 product added without rounding it, floats below the smallest normal one as zeros; on a CPU with FMA; in partial sums
 on ARM64.
 """
@@ -17,6 +17,7 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.arm64 import SIGN
+from quantdiff.sim.floats import ruy
 from quantdiff.sim.floats.eigen import LANES
 from quantdiff.sim.floats.eigen_products import in_four_sums, in_one_sum
 from quantdiff.sim.floats.eigen_products import product as eigen_product
@@ -55,15 +56,22 @@ def row_products(x: Array, w: Array, bias: Array | None, runtime: Runtime, at_on
         pairs = ((x[:, k, None], w[:, k]) for k in range(x.shape[1]))
         whole = np.broadcast_to(offset, (len(x), len(w)))
         return in_lanes(pairs, whole, x.shape[1], lanes_of(units or len(w), at_once, one_tap=True))
-    if runtime is not Runtime.BUILTIN:
+    if runtime.family is not Runtime.BUILTIN:
         pairs = ((x[:, k, None], w[:, k]) for k in range(x.shape[1]))
         return in_order(pairs, np.broadcast_to(offset, (len(x), len(w))), runtime, x.shape[1])
-    sums = by_call(x, w, at_once)
+    return by_call(x, w, bias, at_once, runtime)
+
+
+def by_call(x: Array, w: Array, bias: Array | None, at_once: int, runtime: Runtime) -> Array:
+    """``builtin``'s ``x @ w.T + bias``, a call for each ``at_once`` rows. Shapes: x (rows, depth), w (units, depth)."""
+    if runtime.on_arm64:
+        parts = [ruy.product(x[start : start + at_once], w, bias) for start in range(0, len(x), at_once)]
+        return np.concatenate(parts)
+    sums = _by_eigen(x, w, at_once)
     return sums if bias is None else sums + bias
 
 
-def by_call(x: Array, w: Array, at_once: int) -> Array:
-    """``builtin``'s ``x @ w.T``, a call for each ``at_once`` rows. Shapes: x (rows, depth), w (units, depth)."""
+def _by_eigen(x: Array, w: Array, at_once: int) -> Array:
     if at_once == 1:  # all in one go, since each row is a call of its own
         zero = np.float32(0)  # which a single sum is added to, so that it is never -0
         return zero + in_one_sum(x, w) if len(w) == 1 else in_four_sums(x, w)
@@ -74,10 +82,11 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, runtime: Run
     """A float convolution, group by group. Shapes: see ``ops/conv_2d.py``."""
     depth, offset = w.shape[3], np.zeros(len(w), np.float32) if bias is None else bias
     groups = x.shape[3] // depth
-    if runtime is Runtime.BUILTIN and groups == 1:  # with groups it takes the reference kernel
+    if runtime.family is Runtime.BUILTIN and groups == 1:  # with groups it takes the reference kernel
         seen = _windows(node, x, w.shape[1:3])
         pixels = seen.reshape(-1, w[0].size)
-        y = by_call(pixels, w.reshape(len(w), -1), len(pixels) // (len(x) // node.x.shape[0])) + offset
+        at_once = len(pixels) // (len(x) // node.x.shape[0])
+        y = by_call(pixels, w.reshape(len(w), -1), offset, at_once, runtime)
         return clamped(node, y.reshape(*seen.shape[:3], -1), runtime)
     seen, out = _windows(node, x, w.shape[1:3]), len(w) // groups
     one_tap = groups == 1 and seen.shape[1:] == (*x.shape[1:3], 1, 1, x.shape[3])
@@ -106,9 +115,9 @@ def depthwise(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runti
     taps = [*product(range(w.shape[1]), range(w.shape[2]))]
     pairs = ((seen[:, :, :, i, j], w[0, i, j]) for i, j in taps)
     whole = np.broadcast_to(offset, (*seen.shape[:3], channels))
-    if runtime is Runtime.BUILTIN:
+    if runtime.family is Runtime.BUILTIN:
         image = _windows(node, np.ones((1, *x.shape[1:3], 1), np.float32), w.shape[1:3]) > 0
-        y = clamped(node, where_inside(pairs, (image[:, :, :, i, j] for i, j in taps), whole), runtime)
+        y = clamped(node, where_inside(pairs, (image[:, :, :, i, j] for i, j in taps), whole, runtime), runtime)
         return _without_minus_behind_vectors(node, y)
     if runtime is Runtime.XNNPACK_ARM64:
         lanes = lanes_of(channels // x.shape[3], math.prod(seen.shape[1:3]), one_tap=False)
@@ -153,10 +162,12 @@ def _without_minus_behind_vectors(node: Node, y: Array) -> Array:
     return y
 
 
-def where_inside(pairs: Iterable[tuple[Array, Array]], inside: Iterable[Array], total: Array) -> Array:
+def where_inside(
+    pairs: Iterable[tuple[Array, Array]], inside: Iterable[Array], total: Array, runtime: Runtime
+) -> Array:
     """The products of the pairs onto ``total``; a tap beyond the image adds nothing, where 0 would turn -0 into 0."""
     for (a, b), here in zip(pairs, inside, strict=True):
-        total = np.where(here, total + a * b, total)
+        total = np.where(here, multiply_add(a, b, total, runtime), total)
     return total
 
 

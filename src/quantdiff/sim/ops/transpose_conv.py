@@ -16,6 +16,7 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, matmul
+from quantdiff.sim.floats import ruy
 from quantdiff.sim.floats.eigen_products import product as eigen_product
 from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add, multiply_add
 from quantdiff.sim.floats.products import lanes_of
@@ -111,7 +112,7 @@ def of_floats(node: Node, shape: list[int], w: Array, x: Array, bias: Array | No
             factors = np.broadcast_arrays(flushed(x[..., k, None]), flushed(w[:, i, j, k]), seen)
             seen[...] = flushed(fused_multiply_add(*factors))
         return rows.cut(columns, flushed(sums[0] + sums[1]) if lanes > 1 else sums[0])
-    multiplied = patches(x, w) if runtime is Runtime.BUILTIN else None
+    multiplied = patches(x, w, runtime) if runtime.family is Runtime.BUILTIN else None
     for i, j in reversed(taps):  # the first input that reaches an output comes with the last tap
         seen = whole[:, rows.at(i), columns.at(j)]
         if multiplied is not None:
@@ -123,11 +124,12 @@ def of_floats(node: Node, shape: list[int], w: Array, x: Array, bias: Array | No
     return y if bias is None else y + bias
 
 
-def patches(x: Array, w: Array) -> Array:
+def patches(x: Array, w: Array, runtime: Runtime) -> Array:
     """Each input times all taps, image by image. Shapes: x, w as above -> (n, h, w, kh, kw, out)."""
     out, taps_h, taps_w, depth = w.shape
     units = w.transpose(1, 2, 0, 3).reshape(-1, depth)
-    made = [eigen_product(image.reshape(-1, depth), units) for image in x]
+    one = ruy.product if runtime.on_arm64 else eigen_product
+    made = [one(image.reshape(-1, depth), units) for image in x]
     return np.stack(made).reshape(*x.shape[:3], taps_h, taps_w, out)
 
 
