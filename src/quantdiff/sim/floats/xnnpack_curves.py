@@ -1,7 +1,6 @@
-"""SIN, LOG, ELU and GELU of floats as XNNPACK makes them on processors with AVX-512; each function names its kernel.
+"""SIN, COS, EXP, LOG, ELU and GELU of floats as XNNPACK makes them on processors with AVX-512.
 
-XNNPACK: ``src/configs/unary-elementwise-config.c`` chooses them. Its EXP and COS are not among them: in LiteRT 2.3 they
-give other last bits than the sources of the kernels that are named there.
+XNNPACK: ``src/configs/unary-elementwise-config.c`` chooses them; each function names its kernel.
 """
 
 from __future__ import annotations
@@ -16,6 +15,11 @@ PI, TURNS, TURN_HIGH, TURN_LOW = map(np.float32, (3.1415927, 0.15915494, 6.28125
 """Half a turn, turns in a radian, and a whole turn in two parts."""
 SINE_ABOVE = tuple(map(np.float32, (3.2340581529e-03, -1.3314664364e-01, 1)))
 SINE_BELOW = tuple(map(np.float32, (4.8770775902e-04, 3.3519912511e-02, 1)))
+QUARTER_HIGH, QUARTER_LOW = map(np.float32, (1.5707963705, -4.3711388e-08))
+"""A quarter of a turn in two parts."""
+EXP_ABOVE = tuple(map(np.float32, (0.00553756347, 0.0480780415, 0.693147182)))
+EXP_BELOW = tuple(map(np.float32, (0.0239876043, -0.277210861, 1)))
+NO_FRACTION, EXP_LOWEST, EXP_HIGHEST = np.float32(1.5 * 2**23), np.float32(-127), np.float32(128)
 ROOT_2, ROOT_HALF, LOG_2 = map(np.float32, (1.4142134190, 7.0710688829e-01, 0.69314718055994531))
 LOG_ABOVE = np.float32(1.824996918440e-01), ONE, ONE
 LOG_BELOW = tuple(map(np.float32, (0.049584995955, 0.599170029163, 1.5, 1)))
@@ -37,14 +41,39 @@ ELU = from_hex("0x1.6b7338p-10", "0x1.12278Ep-7", "0x1.555716p-5", "0x1.5554B0p-
 def sine(x: Array) -> Array:
     """``src/f32-vsin/rational-5-4.c.in``. Shape as ``x``."""
     check_processor()
+    return _sine(_within_a_turn(x))
+
+
+def cosine(x: Array) -> Array:
+    """``src/f32-vcos/rational-5-4.c.in``: the sine of what is left of a quarter turn. Shape as ``x``."""
+    check_processor()
+    return _sine(flushed(flushed(QUARTER_HIGH - _within_a_turn(x)) + QUARTER_LOW))
+
+
+def _within_a_turn(x: Array) -> Array:
     x = flushed(x)
     turns = np.rint(flushed(x * TURNS))
-    x = fma(-turns, TURN_LOW, fma(-turns, TURN_HIGH, x))
+    return fma(-turns, TURN_LOW, fma(-turns, TURN_HIGH, x))
+
+
+def _sine(x: Array) -> Array:
+    """Of what lies within a turn. Shape as ``x``."""
     x = np.minimum(x, flushed(PI - x))
     x = np.maximum(x, flushed(-PI - x))
     x = np.minimum(x, flushed(PI - x))
     squared = flushed(x * x)
     return flushed(flushed(x * polynomial(SINE_ABOVE, squared)) / polynomial(SINE_BELOW, squared))
+
+
+def exp(x: Array) -> Array:
+    """``src/f32-vexp/rational-3-2.c.in``, as a fraction from 1 on, which is how LiteRT 2.3 has it. Shape as ``x``."""
+    check_processor()
+    powers = np.minimum(np.fmax(flushed(flushed(x) * LOG2_E), EXP_LOWEST), EXP_HIGHEST)  # what is no number: lowest
+    whole = (powers + NO_FRACTION) - NO_FRACTION
+    r = flushed(powers - whole)
+    above = flushed(polynomial(EXP_ABOVE, r) * r)
+    scale = ((whole + (NO_FRACTION / 1.5 + -EXP_LOWEST)).view(np.int32) << 23).view(np.float32)
+    return flushed(scale * (flushed(above / polynomial(EXP_BELOW, r)) + ONE))
 
 
 def log(x: Array) -> Array:
