@@ -94,6 +94,14 @@ def logistic(x: Array) -> Array:
     return _in_vectors(x, _logistic, _logistic_alone)
 
 
+def logistic_of_rows(x: Array, start: int) -> Array:
+    """The same of rows whose vectors begin at ``start``. Shape (rows, n)."""
+    start = min(start, x.shape[1])
+    end = start + (x.shape[1] - start) // LANES * LANES
+    parts = _logistic_alone(x[:, :start]), _logistic(x[:, start:end]), _logistic_alone(x[:, end:])
+    return np.concatenate(parts, axis=1)
+
+
 def tanh(x: Array) -> Array:
     """``ptanh_float`` (``src/Core/arch/Default/GenericPacketMathTrig.h``), one by one too. Shape as ``x``."""
     x = np.clip(x, -TANH_IS_ONE, TANH_IS_ONE)
