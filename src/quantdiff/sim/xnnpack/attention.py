@@ -64,6 +64,6 @@ def _attribute(node: Node, name: str) -> Array | None:
         number = found.AsFloat if found is not None and found.IsFloat else None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
         raise NoKernel("attributes that cannot be read") from error
-    if number is not None and np.float32(number) != number:
+    if number is not None and float(np.float32(number)) != number:
         raise NoKernel(f"{name} {number}, of which the delegate reads half the bytes")
     return None if number is None else np.asarray(number, np.float32)
