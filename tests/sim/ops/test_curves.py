@@ -55,14 +55,15 @@ def curve(op: str, dtype: str, function: Callable[[float], float], options: dict
     return make
 
 
-def real(op: str, low: float = -20) -> Maker:
+def real(op: str, low: float = -20, options: dict[str, Any] | None = None) -> Maker:
     """Floats, zeros of both signs and the ends of the range among them."""
 
     def make(dice: Dice) -> Case:
         wide = np.exp(np.minimum(dice.rng.normal(0, 20, 200), 88))
         x = np.concatenate([dice.rng.uniform(low, 20, 500), wide, [0.0, 1.0]])
         x = (x if low >= 0 else np.concatenate([x, -x])).astype(np.float32)
-        return Case([T("x", x.shape, "float32"), T("y", x.shape, "float32")], [Op(op, ["x"], ["y"])], {"x": x})
+        tensors = [T("x", x.shape, "float32"), T("y", x.shape, "float32")]
+        return Case(tensors, [Op(op, ["x"], ["y"], options or {})], {"x": x})
 
     return make
 
@@ -163,6 +164,7 @@ XNNPACK: dict[str, Maker] = {
     "ELU float32": real("ELU"),
     "EXP float32": real("EXP"),
     "GELU float32": real("GELU"),
+    "GELU float32, approximate": real("GELU", options={"approximate": True}),
     "LOG float32": real("LOG", low=0),
     "SIN float32": real("SIN"),
 }
@@ -201,6 +203,13 @@ def test_golden_of_libm(exact: Callable[..., None], runtime: Runtime, op: str) -
     if (op, runtime.family) == ("ELU float32", Runtime.REFERENCE):
         pytest.skip("this runtime has no such op")
     exact(op, NOT_IN_XNNPACK[op], runtime, cases=20)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", [Runtime.BUILTIN, Runtime.REFERENCE])
+@pytest.mark.parametrize("op", ["GELU float32", "GELU float32, approximate"])
+def test_golden_gelu_of_eigen(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
+    exact(op, XNNPACK[op], runtime, times=20, cases=20)
 
 
 @pytest.mark.golden

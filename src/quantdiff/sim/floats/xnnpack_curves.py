@@ -34,6 +34,16 @@ GELU_ABOVE = tuple(
 GELU_BELOW = tuple(
     map(np.float32, (1.1988805682e-06, 7.2267655923e-05, 1.8622842617e-03, 2.8431978077e-02, 2.5060352683e-01, 1))
 )
+BY_TANH_IS_LINEAR = np.float32(4.84974098)
+BY_TANH_ABOVE = tuple(
+    map(
+        np.float32,
+        (4.9544411240e-08, 1.4302649106e-05, 2.6887017884e-04, 7.2898347862e-03, 6.0803253204e-02, 7.9788458347e-01),
+    )
+)
+BY_TANH_BELOW = tuple(
+    map(np.float32, (1.3433452750e-06, 7.6477612311e-05, 1.3060354395e-03, 2.4381054565e-02, 2.4369759858e-01, 1))
+)
 ELU_CUT, ELU_BIAS, MINUS_LOG_2 = from_hex("-0x1.154246p+4", "0x1.8000FEp23", "-0x1.62E430p-1")
 ELU = from_hex("0x1.6b7338p-10", "0x1.12278Ep-7", "0x1.555716p-5", "0x1.5554B0p-3", "0x1.FFFFFEp-2")
 
@@ -103,9 +113,18 @@ def elu(x: Array) -> Array:
 
 def gelu(x: Array) -> Array:
     """``src/f32-vgelu/rational-12-10.c.in``. Shape as ``x``."""
+    return _gelu(x, GELU_IS_LINEAR, GELU_ABOVE, GELU_BELOW)
+
+
+def gelu_by_tanh(x: Array) -> Array:
+    """``src/f32-vapproxgelu/rational-12-10.c.in``. Shape as ``x``."""
+    return _gelu(x, BY_TANH_IS_LINEAR, BY_TANH_ABOVE, BY_TANH_BELOW)
+
+
+def _gelu(x: Array, end: np.float32, above: tuple[np.float32, ...], below: tuple[np.float32, ...]) -> Array:
     check_processor()
     whole = flushed(x)
-    x = np.clip(whole, -GELU_IS_LINEAR, GELU_IS_LINEAR)
+    x = np.clip(whole, -end, end)
     squared = flushed(x * x)
-    erf = flushed(flushed(x * polynomial(GELU_ABOVE, squared)) / polynomial(GELU_BELOW, squared))
+    erf = flushed(flushed(x * polynomial(above, squared)) / polynomial(below, squared))
     return flushed(flushed(whole * HALF) * (erf + ONE))
