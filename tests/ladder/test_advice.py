@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,9 @@ from quantdiff.cli import main
 from quantdiff.compare.comparison import Comparison, compare
 from quantdiff.compare.conditions import Condition, parse
 from quantdiff.ladder.advice.bench import Bench
-from quantdiff.ladder.advice.choices import BIAS, FLOAT, INT16, RANGE, Choice, made, rewritten
+from quantdiff.ladder.advice.choices import BIAS, FLOAT, INT16, RANGE, Choice, from_data, made, rewritten
 from quantdiff.ladder.advice.fake_quantized import fake_quantized
 from quantdiff.ladder.advice.search import Tried, smallest
-from quantdiff.ladder.cures import from_data
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.rungs import in_slices, real_inputs
 from quantdiff.ladder.switches import SWITCHES, switches
@@ -62,7 +61,7 @@ def test_a_plan_as_a_file_gives_what_real_arithmetic_gives(tmp_path: Path, net: 
     with RuntimeProcess("xnnpack") as process:
         given = {}
         for name, plan in (("file", made(found, ())), ("reference", rewritten(found))):
-            (tmp_path / "plan.tflite").write_bytes(fake_quantized(files.candidate.read_bytes(), plan))
+            (tmp_path / "plan.tflite").write_bytes(fake_quantized(files.candidate.read_bytes(), [plan])[0])
             given[name] = trace_tflite(load_tflite(tmp_path / "plan.tflite"), files.batch, process).outputs[0]
         reference = trace_tflite(lowering, files.batch, process).outputs[0].array
     np.testing.assert_allclose(given["reference"].array, reference, atol=1e-5)
@@ -192,15 +191,15 @@ def test_a_metric_of_ones_own_decides(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant = range_narrow(dense())
     files = write_pair(tmp_path, plant.trained, plant.held, plant.stored)
-    asked, real = [0], Bench.of
+    asked, real = [0], Bench.compared
 
-    def of(self: Bench, choices: Sequence[Choice]) -> Comparison:
+    def compared(self: Bench, trace: Trace) -> Comparison:
         asked[0] += 1
-        if asked[0] > 5:
+        if asked[0] > 6:
             raise KeyboardInterrupt
-        return real(self, choices)
+        return real(self, trace)
 
-    monkeypatch.setattr(Bench, "of", of)
+    monkeypatch.setattr(Bench, "compared", compared)
     result = invoke(files, "--until", "sqnr_db>=90", "--recipe", tmp_path / "recipe.json")
     assert result.exit_code == 130
     assert "broken off: this is the best so far, and no file was written" in result.stdout
@@ -239,9 +238,10 @@ CHOICES = {name: Choice(FLOAT, "in float", name, at, frozenset({at})) for at, na
 def search(noise: Any, names: Iterable[str], until: str, others: str = "") -> tuple[Tried, str, int]:
     asked = [0]
 
-    def measure(choices: Sequence[Choice]) -> Comparison:
-        asked[0] += 1
-        return comparison(noise(frozenset(choice.where for choice in choices)))
+    def measure(sets: Sequence[Sequence[Choice]]) -> Iterator[Comparison]:
+        for choices in sets:
+            asked[0] += 1
+            yield comparison(noise(frozenset(choice.where for choice in choices)))
 
     alone = sorted(
         (Tried((CHOICES[name],), comparison(noise(frozenset(name)))) for name in names),

@@ -83,8 +83,9 @@ def advised(
     every = [c for c in choices_of(bench.switches, met, shifts_of(bench.switches, seen)) if c.kind in kinds]
     chosen = promising(bench.switches, every, met, MOST)
     found = replace(found, considered=len(every))
-    for done, choice in enumerate(chosen, start=1):
-        found = replace(found, alone=_ranked((*found.alone, Tried((choice,), bench.of([choice])))))
+    measured = bench.each([(choice,) for choice in chosen])
+    for done, (choice, then) in enumerate(zip(chosen, measured, strict=True), start=1):
+        found = replace(found, alone=_ranked((*found.alone, Tried((choice,), then))))
         progress("choices", done, len(chosen))
         yield found
     if until or choose:
@@ -96,11 +97,12 @@ def advised(
 def _chosen(bench: Bench, found: Advised, others: Sequence[Choice], progress: Progress) -> Iterator[Advised]:
     asked = 0
 
-    def measure(choices: Sequence[Choice]) -> Comparison:
+    def measure(sets: Sequence[Sequence[Choice]]) -> Iterator[Comparison]:
         nonlocal asked
-        asked += 1
-        progress("sets", asked, 0)
-        return bench.of(choices)
+        for then in bench.each(sets):
+            asked += 1
+            progress("sets", asked, 0)
+            yield then
 
     for best, proven in smallest(measure, (found.now, found.plain), found.alone, others, found.until):
         found = replace(found, chosen=best, proven=proven)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from quantdiff.graph import Operator
-from quantdiff.ladder.cures import from_data, per_channel, wide
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import RECODES, traits
@@ -20,6 +19,7 @@ LEVELS = (FLOAT, INT16, INT8)
 """From fine to coarse."""
 IN_A_RECIPE, IN_A_DENYLIST, IN_THE_FILE = (FLOAT, INT16, CHANNELS), (FLOAT,), (RANGE, BIAS)
 """The kinds that a recipe of a quantizer, the denylist of TensorFlow's converter and the file itself can take."""
+INT16_MOST, BYTE_MOST = 32767, 255
 INPUT, OUTPUT = -1, -2
 """Where an operator is meant: what hands an input in, and what takes an output."""
 FIXED = ("SOFTMAX", "LOGISTIC", "TANH", "LOG_SOFTMAX", "L2_NORMALIZATION")
@@ -223,3 +223,36 @@ def candidates(met: Met, held: Grid) -> Iterator[tuple[str, tuple[float, float]]
 
 def _squared(values: Array, grid: Grid) -> float:
     return float(np.square(grid.clipped(grid.rounded(values)) - values).sum())
+
+
+def wide(ends: tuple[float, float]) -> Grid:
+    """A symmetric grid of 16 bits that holds both ends."""
+    scale = max(abs(end) for end in ends) / INT16_MOST or 1.0
+    return Grid(scale, 0, -INT16_MOST - 1, INT16_MOST)
+
+
+def from_data(met: tuple[float, float], held: Grid) -> Grid:
+    """A grid with as many integers as the file's, from the smallest to the largest value met, 0 on it.
+
+    Kernels of int16 take no other zero point than 0.
+    """
+    low, high = min(met[0], 0.0), max(met[1], 0.0)
+    if held.high > BYTE_MOST:
+        return replace(held, scale=max(-low, high) / held.high or 1.0, zero_point=0)
+    scale = (high - low) / (held.high - held.low) or 1.0
+    zero_point = round(held.low - low / scale)
+    return Grid(scale, int(np.clip(zero_point, held.low, held.high)), held.low, held.high, held.single)
+
+
+def per_channel(found: Switches, operator: Operator) -> dict[int, Array]:
+    """A kernel with a scale for each output channel, where it has one for all of them."""
+    for tensor in operator.inputs:
+        match, quant = found.matches.get(tensor), found.file.graph.tensors[tensor].quant if tensor >= 0 else None
+        if match is None or match.value is None or tensor in found.biases or quant is None or len(quant.scale) != 1:
+            continue
+        value = match.value
+        axis = value.ndim - 1 if operator.op == "DEPTHWISE_CONV_2D" else 0
+        others = tuple(k for k in range(value.ndim) if k != axis)
+        scale = np.maximum(np.abs(value).max(axis=others, keepdims=True) / 127, 1e-30)
+        return {tensor: np.rint(value / scale) * scale}
+    return {}
