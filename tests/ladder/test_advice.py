@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -188,7 +190,8 @@ def test_a_metric_of_ones_own_decides(tmp_path: Path) -> None:
 
 
 @golden
-def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_best_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     plant = range_narrow(dense())
     files = write_pair(tmp_path, plant.trained, plant.held, plant.stored)
     asked, real = [0], Bench.compared
@@ -196,12 +199,12 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path, monkeypatch: pytest.Monkey
     def compared(self: Bench, trace: Trace) -> Comparison:
         asked[0] += 1
         if asked[0] > 6:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
         return real(self, trace)
 
     monkeypatch.setattr(Bench, "compared", compared)
     result = invoke(files, "--until", "sqnr_db>=90", "--recipe", tmp_path / "recipe.json")
-    assert result.exit_code == 130
+    assert result.exit_code == 128 + number
     assert "broken off: this is the best so far, and no file was written" in result.stdout
     assert "4 of " in result.stdout
     assert not (tmp_path / "recipe.json").exists()
@@ -308,9 +311,20 @@ def test_int16_keeps_its_zero_point() -> None:
     assert from_data((-1.0, 4.0), Grid(0.1, 3, -128, 127)).zero_point == -77
 
 
-def test_nothing_is_written_where_nothing_needs_to_change(tmp_path: Path) -> None:
+def test_nothing_is_written_where_the_file_is_good_enough(tmp_path: Path) -> None:
     out, recipe = tmp_path / "mended.tflite", tmp_path / "recipe.json"
     result = invoke(write_pair(tmp_path, dense()), "--until", "max_steps<=99", "--out", out, "--recipe", recipe)
-    assert result.exit_code == 1
+    assert result.exit_code == 0, result.output
     for path in (out, recipe):
-        assert f"{path} was not written: nothing needs to change" in " ".join(result.stdout.split())
+        assert not path.exists()
+        assert f"{path} was not written: the file is good enough as it is" in " ".join(result.stdout.split())
+
+
+def test_a_recording_is_refused_at_once(tmp_path: Path) -> None:
+    """It knows one file: nothing else is opened before that is said."""
+    for command, more in (("advise", ()), ("reduce", ("--check", "crash", "--out", tmp_path / "small"))):
+        given = ("no.tflite", "no.tflite", "--data", "no.npz", "--runtime", "recorded:no.npz", *more)
+        result = CliRunner().invoke(main, [command, *map(str, given)])
+        assert result.exit_code == 2
+        assert f"recorded:no.npz knows what one file gave, and {command} tries others" in result.stderr
+        assert result.stderr.count("\n") == 1

@@ -26,6 +26,7 @@ from quantdiff.report.folder import written
 from quantdiff.report.plain import json_text
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
+from quantdiff.run.runtimes import check_takes_others
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.run.versions import versions
 
@@ -80,6 +81,7 @@ def advise(
     Raises:
         QuantdiffError: a model or the data cannot be used, a metric fails or has no value, a file cannot be written.
     """
+    check_takes_others(settings.runtimes[:1], "advise")
     batch = load_data(data, candidate)
     alone = replace(settings, runtimes=settings.runtimes[:1])
     with open_pair(reference, candidate, alone, batch) as pair:
@@ -109,8 +111,6 @@ def _searched(bench: Bench, wanted: Wanted, progress: Progress) -> Advised:
 def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -> Iterator[Bench]:
     model, process = pair.candidate.wanted("advise"), pair.processes[0]
     assert model.path is not None
-    if process.of_one_file:
-        raise BadModel(f"{process.runtime} knows one file; advise tries others: add --runtime xnnpack before it")
     engine, first, _ = trace_first(pair.reference, batch, silent)
     lowering = engine.lower()
     if lowering is None:
@@ -129,7 +129,7 @@ def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -
 def _written(bench: Bench, pair: OpenedPair, found: Advised, wanted: Wanted) -> Advised:
     """The files that carry the set out. A mended file is run; one that is not better is not written."""
     if found.chosen is None or not found.chosen.choices:
-        why = "nothing needs to change" if found.until else "no bias and no range makes the file better"
+        why = "the file is good enough as it is" if found.until else "no bias and no range makes the file better"
         asked = (path for path in (wanted.recipe, wanted.denylist, wanted.out) if path is not None)
         return replace(found, notes=(*found.notes, *(f"{path} was not written: {why}" for path in asked)))
     choices, names = found.chosen.choices, names_of(bench.switches, float_file=pair.reference.file is not None)

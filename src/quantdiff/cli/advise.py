@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from quantdiff.cli.command import command
-from quantdiff.cli.endings import status_of
+from quantdiff.cli.endings import INTERRUPTED
 from quantdiff.cli.options import (
     data_option,
     given_data,
@@ -42,7 +42,7 @@ file_type = click.Path(path_type=Path, dir_okay=False, writable=True)
 def advise(as_json: bool, reference: Path, candidate: Path, until: tuple[str, ...], **options: Any) -> int:
     """Rank what to keep finer by what it buys; find what is enough.
 
-    The status is 0 where it is enough, 1 where it cannot be.
+    The status is 0 where it is enough, or holds already; 1 where it cannot be, or no mended file is better.
 
     REFERENCE is the model that was trained, or a float .tflite; CANDIDATE the .tflite made from it.
     """
@@ -59,12 +59,14 @@ def advise(as_json: bool, reference: Path, candidate: Path, until: tuple[str, ..
     with progress_bar() as progress:
         found = api.advise(reference, candidate, data, api.Wanted(conditions, **files), settings_of(options), progress)
     _show(found, as_json)
-    return status_of(KeyboardInterrupt()) if not found.complete else 0 if _enough(found, files["out"]) else 1
+    return INTERRUPTED if not found.complete else 0 if _enough(found, files["out"]) else 1
 
 
 def _enough(found: Any, out: Path | None) -> bool:
-    """Whether what was asked holds, and the mended file was worth writing."""
-    return (not found.until or found.met) and (out is None or "out" in found.files)
+    """Whether what was asked holds, as it is or in a mended file that was worth writing."""
+    if found.until and (not found.met or not found.chosen.choices):
+        return bool(found.met)
+    return out is None or "out" in found.files
 
 
 def _show(found: Any, as_json: bool) -> None:

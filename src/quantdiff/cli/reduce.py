@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from quantdiff.cli.command import command, complain, spare_what_is_read
-from quantdiff.cli.endings import status_of
+from quantdiff.cli.endings import INTERRUPTED
 from quantdiff.cli.options import (
     Seconds,
     data_option,
@@ -61,5 +61,5 @@ def reduce(as_json: bool, reference: Path, candidate: Path | None, check: str, o
     click.echo(json_text(reduction_document(found, out)) if as_json else reduction_text(found, out))
     if found.search.ended == "interrupted":
         complain(f"interrupted; the smallest so far is in {out}")
-        return status_of(KeyboardInterrupt())
+        return INTERRUPTED
     return 0

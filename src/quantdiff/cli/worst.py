@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from quantdiff.cli.command import command, complain
-from quantdiff.cli.endings import status_of
+from quantdiff.cli.endings import INTERRUPTED
 from quantdiff.cli.options import (
     Number,
     RuntimeName,
@@ -57,5 +57,5 @@ def worst(as_json: bool, reference: Path, candidate: Path, out: Path, **options:
     click.echo(json_text(worst_document(found, out)) if as_json else worst_text(found, out))
     if found.interrupted:
         complain(f"interrupted; the worst so far is in {out}")
-        return status_of(KeyboardInterrupt())
+        return INTERRUPTED
     return 0
