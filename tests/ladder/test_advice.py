@@ -321,9 +321,10 @@ def test_nothing_is_written_where_the_file_is_good_enough(tmp_path: Path) -> Non
 
 
 def test_a_recording_is_refused_at_once(tmp_path: Path) -> None:
-    """It knows one file: nothing else is opened before that is said."""
+    """It knows one file: no model is opened before that is said."""
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 3), np.float32))
     for command, more in (("advise", ()), ("reduce", ("--check", "crash", "--out", tmp_path / "small"))):
-        given = ("no.tflite", "no.tflite", "--data", "no.npz", "--runtime", "recorded:no.npz", *more)
+        given = ("no.tflite", "no.tflite", "--data", tmp_path / "x.npz", "--runtime", "recorded:no.npz", *more)
         result = CliRunner().invoke(main, [command, *map(str, given)])
         assert result.exit_code == 2
         assert f"recorded:no.npz knows what one file gave, and {command} tries others" in result.stderr
