@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from float_pairs import NETS, Files, Net, Node, convolutional, dense, ranges, residual, write_pair
+from float_pairs import NETS, RELU, RELU6, Files, Net, Node, convolutional, dense, ranges, residual, write_pair
 from planted_faults import range_narrow
 
 from quantdiff import api
@@ -21,8 +21,10 @@ from quantdiff.api import advice as api_advice
 from quantdiff.cli import main
 from quantdiff.compare.comparison import Comparison, compare
 from quantdiff.compare.conditions import Condition, parse
+from quantdiff.graph import real_values
 from quantdiff.ladder.advice.bench import Bench
-from quantdiff.ladder.advice.choices import BIAS, FLOAT, INT16, RANGE, Choice, from_data, made, rewritten
+from quantdiff.ladder.advice.choices import BIAS, EQUALIZED, FLOAT, INT16, RANGE, Choice, from_data, made, rewritten
+from quantdiff.ladder.advice.equalized import pairs_of
 from quantdiff.ladder.advice.fake_quantized import fake_quantized
 from quantdiff.ladder.advice.search import Tried, smallest
 from quantdiff.ladder.real_graph import Grid
@@ -329,3 +331,49 @@ def test_a_recording_is_refused_at_once(tmp_path: Path) -> None:
         assert result.exit_code == 2
         assert f"recorded:no.npz knows what one file gave, and {command} tries others" in result.stderr
         assert result.stderr.count("\n") == 1
+
+
+def uneven() -> Net:
+    """Two layers; the first makes some channels up to 100 times smaller than others, the second makes up for it."""
+    dice = np.random.default_rng(3)
+    by = np.float32(10.0) ** np.linspace(0, -2, 8, dtype=np.float32)
+    first = (dice.normal(size=(8, 6)) * by[:, None]).astype(np.float32)
+    second = (dice.normal(size=(4, 8)) / by).astype(np.float32)
+    relu = {"fusedActivationFunction": RELU}
+    nodes = [
+        Node("FULLY_CONNECTED", ["x"], "h", (1, 8), relu, first, (0.1 * by).astype(np.float32)),
+        Node("FULLY_CONNECTED", ["h"], "y", (1, 4), {}, second, np.zeros(4, np.float32)),
+    ]
+    return Net({"x": (1, 6)}, nodes, {"x": dice.normal(size=(200, 6)).astype(np.float32)})
+
+
+@golden
+def test_uneven_channels_are_equalized_in_the_file(tmp_path: Path) -> None:
+    files = write_pair(tmp_path, uneven())
+    out = tmp_path / "mended.tflite"
+    found = advised(files, wanted("sqnr_db>=35", out=out))
+    assert found.now.figures.sqnr_db < 30
+    assert [choice.kind for choice in found.chosen.choices] == [EQUALIZED]
+    assert abs(found.measured.figures.sqnr_db - found.chosen.then.figures.sqnr_db) < 0.5
+    assert found.measured.figures.sqnr_db >= 35
+    model = load_tflite(out)
+    h, y = (next(op for op in model.main.operators if op.outputs[0] == _named(out, name)) for name in ("h", "y"))
+    kernels = [real_values(model.main.tensors[op.inputs[1]]) for op in (h, y)]
+    assert np.abs(kernels[0]).max(axis=1) == pytest.approx(np.abs(kernels[1]).max(axis=0), rel=0.02)
+    whole = [(kernels[1] * np.abs(kernels[0]).max(axis=1)), (kernels[0] / np.abs(kernels[0]).max(axis=1)[:, None])]
+    first, second = uneven().node("h").kernel, uneven().node("y").kernel
+    assert first is not None
+    assert second is not None
+    assert whole[0] == pytest.approx(second * np.abs(first).max(axis=1), abs=0.02 * np.abs(whole[0]).max())
+
+
+def test_only_what_is_linear_between_is_equalized(tmp_path: Path) -> None:
+    """Not through RELU6, not where somebody else reads it, not at an output."""
+    net = uneven()
+    for options, pairs in (({"fusedActivationFunction": RELU}, 1), ({}, 1), ({"fusedActivationFunction": RELU6}, 0)):
+        files = write_pair(tmp_path, net.changed("h", options=options))
+        found = switches(load_tflite(files.candidate), load_tflite(files.reference))
+        assert len(pairs_of(found)) == pairs
+    files = write_pair(tmp_path, residual())
+    found = switches(load_tflite(files.candidate), load_tflite(files.reference))
+    assert all(len(found.file.graph.readers(pair.between)) == 1 for pair in pairs_of(found))

@@ -10,6 +10,7 @@ from quantdiff.compare.comparison import Comparison
 from quantdiff.compare.conditions import Condition
 from quantdiff.ladder.advice.bench import Bench, noise
 from quantdiff.ladder.advice.choices import Choice, choices_of
+from quantdiff.ladder.advice.equalized import equalizations
 from quantdiff.ladder.advice.observed import met_of, observe, promising, shifts_of
 from quantdiff.ladder.advice.search import Tried, holds, smallest
 from quantdiff.progress import Progress
@@ -80,7 +81,8 @@ def advised(
     yield found
     seen = observe(bench.switches, bench.readings(), len(bench.batch))
     met = met_of(seen)
-    every = [c for c in choices_of(bench.switches, met, shifts_of(bench.switches, seen)) if c.kind in kinds]
+    possible = (*choices_of(bench.switches, met, shifts_of(bench.switches, seen)), *equalizations(bench.switches, met))
+    every = [choice for choice in possible if choice.kind in kinds]
     chosen = promising(bench.switches, every, met, MOST)
     found = replace(found, considered=len(every))
     measured = bench.each([(choice,) for choice in chosen])

@@ -15,9 +15,10 @@ from quantdiff.ops import RECODES, traits
 from quantdiff.quant import Array
 
 FLOAT, INT16, INT8, CHANNELS, RANGE, BIAS = "float", "int16", "int8", "per-channel", "range", "bias"
+EQUALIZED = "equalized"
 LEVELS = (FLOAT, INT16, INT8)
 """From fine to coarse."""
-IN_A_RECIPE, IN_A_DENYLIST, IN_THE_FILE = (FLOAT, INT16, CHANNELS), (FLOAT,), (RANGE, BIAS)
+IN_A_RECIPE, IN_A_DENYLIST, IN_THE_FILE = (FLOAT, INT16, CHANNELS), (FLOAT,), (RANGE, BIAS, EQUALIZED)
 """The kinds that a recipe of a quantizer, the denylist of TensorFlow's converter and the file itself can take."""
 INT16_MOST, BYTE_MOST = 32767, 255
 INPUT, OUTPUT = -1, -2
@@ -28,16 +29,22 @@ FIXED = ("SOFTMAX", "LOGISTIC", "TANH", "LOG_SOFTMAX", "L2_NORMALIZATION")
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """What the reference's values reach at a tensor on this data: ends, and some of them for percentiles."""
+    """What the reference's values reach at a tensor on this data: ends, also by channel, and some for percentiles.
+
+    Shapes: some (values,), each of ends (channels,).
+    """
 
     low: float
     high: float
     some: Array = field(compare=False, repr=False)
+    ends: tuple[Array, Array] = field(default=(np.zeros(0), np.zeros(0)), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """One change. ``operators`` compute in float or int16; ``grids`` and ``constants`` take the place of the file's.
+
+    ``scales`` are those of kernels that are stored anew, as they divide the kernel.
 
     ``at`` is the tensor or the operator's output that it is named after, ``where`` that name; ``change`` says what is
     done there.
@@ -50,6 +57,7 @@ class Choice:
     operators: frozenset[int] = frozenset()
     grids: Mapping[int, Grid] = field(default_factory=dict, compare=False, repr=False)
     constants: Mapping[int, Array] = field(default_factory=dict, compare=False, repr=False)
+    scales: Mapping[int, Array] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.where}: {self.change}"

@@ -10,7 +10,7 @@ from quantdiff.compare.comparison import Comparison
 from quantdiff.compare.conditions import OPERATORS, Condition, value_of
 from quantdiff.errors import BadExpression
 from quantdiff.ladder.advice.bench import noise
-from quantdiff.ladder.advice.choices import BIAS, RANGE, Choice
+from quantdiff.ladder.advice.choices import IN_THE_FILE, Choice
 
 ALL_SETS = 10
 """Choices of which all sets are tried: 1023."""
@@ -178,6 +178,5 @@ def _pruned(measure: Measure, best: Tried, conditions: Sequence[Condition]) -> I
 
 def clash(one: Choice, other: Choice) -> bool:
     """Whether two choices are about the same thing."""
-    if one.kind == other.kind == RANGE:
-        return one.at == other.at
-    return one.kind == other.kind == BIAS and bool(one.constants.keys() & other.constants.keys())
+    alike = one.grids.keys() & other.grids.keys() or one.constants.keys() & other.constants.keys()
+    return one.kind in IN_THE_FILE and other.kind in IN_THE_FILE and bool(alike)
