@@ -23,7 +23,7 @@ from quantdiff.compare.comparison import Comparison, compare
 from quantdiff.compare.conditions import Condition, parse
 from quantdiff.graph import real_values
 from quantdiff.ladder.advice.bench import Bench
-from quantdiff.ladder.advice.choices import BIAS, EQUALIZED, FLOAT, INT16, RANGE, Choice, from_data, made, rewritten
+from quantdiff.ladder.advice.choices import BIAS, EQUALIZED, FLOAT, INT16, OUTPUT, RANGE, Choice, from_data, made, rewritten
 from quantdiff.ladder.advice.equalized import pairs_of
 from quantdiff.ladder.advice.fake_quantized import fake_quantized
 from quantdiff.ladder.advice.search import Tried, smallest
@@ -377,3 +377,17 @@ def test_only_what_is_linear_between_is_equalized(tmp_path: Path) -> None:
     files = write_pair(tmp_path, residual())
     found = switches(load_tflite(files.candidate), load_tflite(files.reference))
     assert all(len(found.file.graph.readers(pair.between)) == 1 for pair in pairs_of(found))
+
+
+def test_an_output_is_as_fine_as_what_makes_it(tmp_path: Path) -> None:
+    """As litert-quantizer leaves it: no step back to int8 behind the last operator."""
+    files = write_pair(tmp_path, dense())
+    found = switches(load_tflite(files.candidate), load_tflite(files.reference))
+    last = found.file.graph.operators[-1]
+    grids = [
+        made(found, [Choice(kind, "", "", 0, frozenset({last.index}))] if kind else ()).grid(last.outputs[0], OUTPUT)
+        for kind in (FLOAT, INT16, "")
+    ]
+    assert (grids[0], grids[2]) == (None, found.file.grids[last.outputs[0]])
+    assert grids[1] is not None
+    assert grids[1].high == 32767

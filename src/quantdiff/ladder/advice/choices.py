@@ -68,7 +68,8 @@ class Plan:
     """A file's graph as floats between grids: which constants and grids it has, which operators are ``finer``.
 
     What an operator reads is as coarse as the coarser of the two, the one that made it and the one that reads it:
-    converters put the step from one to the other between them. ``own`` are grids that a tensor is put on at once.
+    converters put the step from one to the other between them. An output is as fine as the operator that makes it, which
+    litert-quantizer does whatever is asked of the output. ``own`` are grids that a tensor is put on at once.
     """
 
     switches: Switches
@@ -83,7 +84,8 @@ class Plan:
         if tensor not in self.grids:
             return None
         maker = file.graph.producer(tensor)
-        levels = self.level(INPUT if maker is None else maker.index), self.level(reader)
+        made = self.level(INPUT if maker is None else maker.index)
+        levels = made, made if reader == OUTPUT and maker is not None else self.level(reader)
         if tensor in file.copies and levels[0] == INT8:
             return None
         coarser = max(levels, key=LEVELS.index)

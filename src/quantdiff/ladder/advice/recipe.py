@@ -23,18 +23,16 @@ def recipe(
     """The recipe: everything in int8 with a scale per channel, what was chosen in int16 or float.
 
     ``ends`` (``INPUT``, ``OUTPUT``) are in float whatever was chosen. A later entry goes before an earlier one. A scope
-    is a regular expression for the names of an operator's outputs in the float file, a semicolon behind each; that of
-    the operator before an output is the output's, too, so the ends come last.
+    is a regular expression for the names of an operator's outputs in the float file, a semicolon behind each.
     """
     floats = _operators(choices, FLOAT) | float_ends(switches) | ends
     wide = _operators(choices, INT16) - floats
     entries = [_entry(".*", "*", 8)]
     for kinds, bits in ((wide, 16), (_operators(choices, CHANNELS) - floats, 8)):
         entries += [_entry(scope, "*", bits) for scope in _scopes(switches, kinds, names)]
+        entries += [_entry(".*", end, bits) for end in _ends(kinds)]
     left = {"algorithm_key": LEFT, "op_config": {}}
     entries += [{"regex": scope, "operation": "*", **left} for scope in _scopes(switches, floats, names)]
-    entries += [_entry(".*", end, 8) for end in _ends(frozenset((INPUT, OUTPUT)) - floats - wide)]
-    entries += [_entry(".*", end, 16) for end in _ends(wide)]
     return entries + [{"regex": ".*", "operation": end, **left} for end in _ends(floats)]
 
 
