@@ -23,7 +23,18 @@ from quantdiff.compare.comparison import Comparison, compare
 from quantdiff.compare.conditions import Condition, parse
 from quantdiff.graph import real_values
 from quantdiff.ladder.advice.bench import Bench
-from quantdiff.ladder.advice.choices import BIAS, EQUALIZED, FLOAT, INT16, OUTPUT, RANGE, Choice, from_data, made, rewritten
+from quantdiff.ladder.advice.choices import (
+    BIAS,
+    EQUALIZED,
+    FLOAT,
+    INT16,
+    OUTPUT,
+    RANGE,
+    Choice,
+    from_data,
+    made,
+    rewritten,
+)
 from quantdiff.ladder.advice.equalized import pairs_of
 from quantdiff.ladder.advice.fake_quantized import fake_quantized
 from quantdiff.ladder.advice.search import Tried, smallest

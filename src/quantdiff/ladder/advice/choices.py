@@ -68,8 +68,8 @@ class Plan:
     """A file's graph as floats between grids: which constants and grids it has, which operators are ``finer``.
 
     What an operator reads is as coarse as the coarser of the two, the one that made it and the one that reads it:
-    converters put the step from one to the other between them. An output is as fine as the operator that makes it, which
-    litert-quantizer does whatever is asked of the output. ``own`` are grids that a tensor is put on at once.
+    converters put the step from one to the other between them. An output is as fine as the operator that makes it: so
+    litert-quantizer leaves it, whatever is asked. ``own`` are grids that a tensor is put on at once.
     """
 
     switches: Switches
