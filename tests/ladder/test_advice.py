@@ -172,9 +172,16 @@ def test_a_recipe_and_a_denylist_name_the_operators_of_the_float_file(tmp_path: 
     plant = range_narrow(residual())
     files = write_pair(tmp_path, plant.trained, plant.held, plant.stored)
     paths = {"recipe": tmp_path / "recipe.json", "denylist": tmp_path / "denylist.json"}
-    result = invoke(files, "--until", "sqnr_db>=25", *(part for k, v in paths.items() for part in (f"--{k}", v)))
+    html = tmp_path / "page.html"
+    result = invoke(
+        files, "--until", "sqnr_db>=25", *(part for k, v in paths.items() for part in (f"--{k}", v)), "--html", html
+    )
     assert result.exit_code == 0, result.output
     assert "sqnr_db>=25 is met by 1 change (one choice is enough)" in result.stdout
+    page = html.read_text()
+    assert "What each change buys by itself" in page
+    assert "sqnr_db&gt;=25 is met by 1 change (one choice is enough)" in page
+    assert page.count('<th scope="row">') >= 20
     entries, denied = (json.loads(path.read_text()) for path in paths.values())
     assert entries[0]["regex"] == ".*"
     assert entries[0]["op_config"]["activation_tensor_config"]["num_bits"] == 8
