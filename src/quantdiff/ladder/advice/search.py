@@ -124,9 +124,10 @@ def _tried(measure: Measure, choices: Sequence[Choice]) -> Tried:
     return Tried((*choices,), next(measure([choices])))
 
 
-def _cost(tried: Tried) -> tuple[int, float]:
-    """Of sets of one size: how many operators are finer, then what noise is left."""
-    return len(frozenset[int]().union(*(choice.operators for choice in tried.choices))), noise(tried.then)
+def _cost(tried: Tried) -> tuple[int, int, float]:
+    """Of sets of one size: how many operators are finer, how many kernels are stored anew, then what noise is left."""
+    finer = frozenset[int]().union(*(choice.operators for choice in tried.choices))
+    return len(finer), sum(len(choice.scales) for choice in tried.choices), noise(tried.then)
 
 
 def _greedy(measure: Measure, best: Tried, alone: Sequence[Tried], conditions: Sequence[Condition]) -> Iterator[Tried]:
