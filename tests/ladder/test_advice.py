@@ -184,7 +184,7 @@ def test_a_recipe_and_a_denylist_name_the_operators_of_the_float_file(tmp_path: 
     page = html.read_text()
     assert "What each change buys by itself" in page
     assert "sqnr_db&gt;=25 is met by 1 change (one choice is enough)" in page
-    assert page.count('<th scope="row">') >= 20
+    assert page.count('<th scope="row">') > 10
     entries, denied = (json.loads(path.read_text()) for path in paths.values())
     assert entries[0]["regex"] == ".*"
     assert entries[0]["op_config"]["activation_tensor_config"]["num_bits"] == 8
