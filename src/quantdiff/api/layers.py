@@ -7,7 +7,7 @@ from dataclasses import replace
 from quantdiff.align.alignment import Alignment
 from quantdiff.align.models import align_models
 from quantdiff.api.engines import Ran, failure_of
-from quantdiff.compare.layers.drawing import drawing_of, with_histograms
+from quantdiff.compare.layers.drawing import Drawing, drawing_of
 from quantdiff.compare.layers.report import LayerReport, ends_of, report_of
 from quantdiff.compare.layers.watch import LayerCounts, Share, watch_pairs
 from quantdiff.compare.outcome import Failure
@@ -25,10 +25,8 @@ def compare_layers(
 ) -> LayerReport:
     """Every aligned pair of two watched models."""
     alignment, count = alignment or align_models(reference, candidate), len(reference)
-    report = layer_report(alignment, count_layers(alignment, (reference, candidate), 0, count, progress))
-    if report.drawing is None:
-        return report
-    return replace(report, drawing=with_histograms(report.drawing, alignment, reference, candidate))
+    counts = count_layers(alignment, (reference, candidate), 0, count, progress)
+    return layer_report(alignment, counts, drawing_of(alignment, reference, candidate))
 
 
 def count_layers(
@@ -39,13 +37,12 @@ def count_layers(
     return watch_pairs(alignment, *sides, share, lambda done: progress("layers", done, len(sides[0])))
 
 
-def layer_report(alignment: Alignment, counts: LayerCounts) -> LayerReport:
+def layer_report(alignment: Alignment, counts: LayerCounts, drawing: Drawing | None) -> LayerReport:
     """Everything after the last sample."""
     notes = () if alignment.unrelated else ends_of(alignment)[1]
     engines = alignment.reference.engine, alignment.candidate.engine
     shaken = (note for engine, many in zip(engines, counts.changed, strict=True) for note in disturbed(many, engine))
-    report = report_of(alignment, counts, (*shaken, *notes))
-    return report if alignment.unrelated else replace(report, drawing=drawing_of(alignment))
+    return replace(report_of(alignment, counts, (*shaken, *notes)), drawing=drawing)
 
 
 def layer_reports(

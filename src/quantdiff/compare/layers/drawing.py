@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from quantdiff.align.alignment import Alignment, Match
 from quantdiff.compare.evidence import StepHistogram, step_histogram
@@ -45,7 +45,7 @@ class Histograms:
 class Drawing:
     """Both models as one graph. ``feeds`` are ``(side, from, to)``: side 0 the reference, boxes by number.
 
-    ``histograms`` are those of the layers, of the first ``samples`` samples; () where nobody asked for them.
+    ``histograms`` are those of the layers, of the first ``samples`` samples.
     """
 
     boxes: tuple[Box, ...]
@@ -54,19 +54,24 @@ class Drawing:
     samples: int = 0
 
 
-def with_histograms(drawing: Drawing, alignment: Alignment, reference: BoundModel, candidate: BoundModel) -> Drawing:
-    """The same with histograms of the pairs, for which both models run a few samples again.
+def drawing_of(alignment: Alignment, reference: BoundModel, candidate: BoundModel) -> Drawing | None:
+    """Draw the pairs, what lies inside them, and what has no partner; both models run a few samples again.
+
+    Nothing of two models that are unrelated.
 
     Raises:
         RuntimeFailed: a model does not run.
     """
+    if alignment.unrelated:
+        return None
+    boxes, feeds = graph_of(alignment)
     samples = min(SAMPLES, alignment.at_once, len(reference))
     histograms = tuple(_histograms(alignment, reference, candidate, samples))
-    return replace(drawing, histograms=histograms, samples=samples)
+    return Drawing(boxes, feeds, histograms, samples)
 
 
-def drawing_of(alignment: Alignment) -> Drawing:
-    """The pairs with what lies inside them, then what has no partner; every value of both models stands in one box."""
+def graph_of(alignment: Alignment) -> tuple[tuple[Box, ...], tuple[Feed, ...]]:
+    """Boxes and what feeds what; every value of both models stands in one box, the pairs' boxes first."""
     flows, matches = (alignment.reference, alignment.candidate), alignment.matches
     left = tuple({each.key: each.why for each in side} for side in (alignment.only_reference, alignment.only_candidate))
     homes = _homes(matches, left)
@@ -84,7 +89,7 @@ def drawing_of(alignment: Alignment) -> Drawing:
         for key in place.feeds
     )
     boxes = tuple(_box(each, i if i < len(matches) else None, left) for i, each in enumerate(values))
-    return Drawing(boxes, tuple(dict.fromkeys(each for each in feeds if each[1] != each[2])))
+    return boxes, tuple(dict.fromkeys(each for each in feeds if each[1] != each[2]))
 
 
 def _beside(

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-DEEP = ("I", "F")  # Pillow's modes of more than 8 bits, which it would cut to 255
 PIXELS_AT_MOST = 2**14  # along an axis, of a picture that is resized
+DEEP = ("I", "F")  # Pillow's modes of more than 8 bits, which it would cut to 255
 ORDERS = {"RGB": "RGB", "BGR": "RGB", "gray": "L"}
 
 
