@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quantdiff.compare.comparison import Comparison
-from quantdiff.ladder.advice.bench import Bench
+from quantdiff.errors import BadModel
+from quantdiff.ladder.advice.bench import Bench, defined
 from quantdiff.ladder.advice.choices import Plan, from_data, made, per_channel, wide
 from quantdiff.ladder.attribution import Attribution, named
 from quantdiff.ladder.findings import Advice, Quality
 from quantdiff.ladder.frontier import Move, beside
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
+from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.targets import OutputGrids, trace_of_file
 from quantdiff.load.data import Batch
@@ -66,33 +68,44 @@ def cures(
             tried.setdefault(change, (move, plan))
     worst = min(shares, key=lambda m: shares[m], default=None)
     back = _without(switches, worst) if worst is not None and shares[worst] <= -WORTH else None
-    if not tried and back is None:
+    kernels = any(move.mechanism == KERNEL for move in leading)
+    if not (tried or kernels) and back is None:
         return ()
     plans = [made(switches, ()), *(plan for _, plan in tried.values()), *([back] if back is not None else [])]
     with started(DEFAULT, timeout, reused=True) as trials:
         bench = Bench(switches, switches.model.whole(), few.rows, few.reference, few.candidate, trials, grids.tolerance)
         now, *then = _qualities(bench, plans, few.bare, grids.units)
+        if now is None:
+            raise BadModel("the file's own grids make outputs undefined in real arithmetic")
         found = [
             _advice(move.mechanism, change, now, quality, few)
             for (change, (move, _)), quality in zip(tried.items(), then, strict=False)
+            if quality is not None
         ]
-        if any(move.mechanism == KERNEL for move in leading):
+        if kernels:
             found += _elsewhere(bench, few)
-    told = []
-    if worst is not None and back is not None and (then[-1].rms_steps or 0.0) > (now.rms_steps or 0.0):
+    told, last = [], then[-1] if back is not None else None
+    if worst is not None and last is not None and (last.rms_steps or 0.0) > (now.rms_steps or 0.0):
         name = f"{_name(switches, worst)} in float"
         note = "its error cancels that of others: this makes it worse"
-        told.append(replace(_advice(worst.mechanism, name, now, then[-1], few), note=note))
+        told.append(replace(_advice(worst.mechanism, name, now, last, few), note=note))
     return (*sorted(filter(_helps, found), key=_left), *told)
 
 
-def _qualities(bench: Bench, plans: Sequence[Plan], bare: Sequence[Array], units: Sequence[float]) -> Iterator[Quality]:
-    """Of the outputs under each plan, on their own grids and before them."""
+def _qualities(
+    bench: Bench, plans: Sequence[Plan], bare: Sequence[Array], units: Sequence[float]
+) -> Iterator[Quality | None]:
+    """Of the outputs under each plan, on their own grids and before them; None where they are undefined."""
     ends = {i for i in bench.switches.ends if i is not None}
     opened = [replace(plan, grids={i: grid for i, grid in plan.grids.items() if i not in ends}) for plan in plans]
     traces = bench.traces([each for pair in zip(plans, opened, strict=True) for each in pair])
     for stored, before in zip(traces, traces, strict=True):
-        error = beside([y.array for y in before.outputs], units, len(bare[0])) - beside(bare, units, len(bare[0]))
+        if not defined(stored) or not defined(before):
+            yield None
+            continue
+        runs = len(bare[0])
+        outputs = [by_run(value.array, runs) for value in before.outputs]
+        error = beside(outputs, units, runs) - beside(bare, units, runs)
         yield replace(_quality(bench.compared(stored)), rms_steps=math.sqrt(float(np.square(error).mean())))
 
 
