@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from quantdiff.ladder.advice.choices import (
     OUTPUT,
     RANGE,
     Choice,
+    Plan,
     from_data,
     made,
     rewritten,
@@ -251,6 +253,25 @@ def test_what_cannot_be_met_is_said_and_what_is_wrong_is_one_line(tmp_path: Path
         assert result.exit_code == 2
         assert words in result.stderr
         assert result.stderr.count("\n") == 1
+
+
+@golden
+def test_a_change_that_makes_outputs_undefined_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a root of what is rounded to 0 does: it is no reason to give no advice at all."""
+    files = write_pair(tmp_path, dense())
+    real = Bench.traces
+
+    def traces(self: Bench, plans: Sequence[Plan]) -> Iterator[Trace]:
+        for number, trace in enumerate(real(self, plans)):
+            if len(plans) > 1 and number == 2:
+                (value,) = trace.outputs
+                trace = replace(trace, outputs=(replace(value, array=np.full_like(value.array, np.nan)),))  # noqa: PLW2901
+            yield trace
+
+    monkeypatch.setattr(Bench, "traces", traces)
+    found = advised(files)
+    assert found.complete
+    assert len(found.alone) == min(60, found.considered) - 1
 
 
 def comparison(noise: float) -> Comparison:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.ladder.cures import cures
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.ladder.findings import Advice, Closeness, Matched, Saturated
@@ -18,14 +17,14 @@ EXACT = 1e-9  # steps: what sums of doubles may lie apart
 UNPROVEN = 4.0  # times the power of the error: twice its size
 
 
-def concluded(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> Explanation:
-    """The explanation as a value; cures are tried in a child that may say nothing for ``timeout`` seconds."""
+def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
+    """The explanation as a value."""
     account, found = sums.outputs, ladder.switches
     frontier = sums.attribution.value() if sums.attribution is not None else None
     why = ladder.why or _unproven(frontier, sums.departs)
     if why:  # an account that closes under wrong names is worse than none
         found, frontier = None, None
-    advice, untried = _cures(ladder, sums, timeout) if not why else ((), ())
+    advice = _cures(ladder, sums) if not why else ()
     return Explanation(
         reference=ladder.question.kind,
         candidate=f"tflite:{runtime}",
@@ -43,7 +42,7 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> Expla
         advice=advice,
         unaccounted=why,
         unsupported=sums.missing,
-        notes=(*ladder.question.notes, *_borrowed(sums), *disturbed(sums.changed), *untried),
+        notes=(*ladder.question.notes, *_borrowed(sums), *disturbed(sums.changed)),
         frontier=frontier,
         matching=matching(found) if found is not None else (),
         real=_closeness(sums, REAL),
@@ -54,14 +53,10 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> Expla
     )
 
 
-def _cures(ladder: Ladder, sums: Sums, timeout: float) -> tuple[tuple[Advice, ...], tuple[str, ...]]:
-    """What helps, and why that could not be tried."""
+def _cures(ladder: Ladder, sums: Sums) -> tuple[Advice, ...]:
     if ladder.switches is None or sums.few is None or sums.attribution is None:
-        return (), ()
-    try:
-        return cures(ladder.switches, sums.few, sums.attribution, ladder.grids, timeout), ()
-    except (BadModel, RuntimeFailed) as error:
-        return (), (f"no cure was tried: {error}",)
+        return ()
+    return cures(ladder.switches, sums.few, sums.attribution, ladder.grids)
 
 
 def _unproven(frontier: Frontier | None, departs: str) -> str:

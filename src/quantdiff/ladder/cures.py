@@ -1,4 +1,4 @@
-"""Cures for the operators that matter, predicted on the bench: what would become of the outputs."""
+"""Cures for the operators that matter, plans of ``advise``: what would become of the outputs."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quantdiff.compare.comparison import Comparison
-from quantdiff.ladder.advice.bench import Bench
+from quantdiff.compare.comparison import compare
+from quantdiff.graph import Model
 from quantdiff.ladder.advice.choices import Plan, from_data, made, per_channel, wide
 from quantdiff.ladder.attribution import Attribution, named
 from quantdiff.ladder.findings import Advice, Quality
 from quantdiff.ladder.frontier import Move, beside
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
+from quantdiff.ladder.rungs import in_slices, output_on_grid, real_inputs
+from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches
-from quantdiff.ladder.targets import OutputGrids, trace_of_file
+from quantdiff.ladder.targets import OutputGrids
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array
-from quantdiff.references.tflite.reference import DEFAULT
-from quantdiff.run.in_process import started
 from quantdiff.run.tflite import inputs_of
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.simulator import simulate
@@ -48,14 +48,10 @@ class Few:
     rules: Rules | None
 
 
-def cures(
-    switches: Switches, few: Few, attribution: Attribution, grids: OutputGrids, timeout: float
-) -> tuple[Advice, ...]:
+def cures(switches: Switches, few: Few, attribution: Attribution, grids: OutputGrids) -> tuple[Advice, ...]:
     """What helps against the items with the largest shares, the best first; and what would be worse, said so.
 
-    Raises:
-        BadModel: the file's graph cannot be written in floats.
-        RuntimeFailed: it does not run so.
+    In double, as the account: where a file follows its reference to a few integers, float32 would flip as many.
     """
     power = sum(attribution.whole)
     shares = {move: sum(each.with_whole) / power for move, each in attribution.sums.items() if move.tensor >= 0 < power}
@@ -66,39 +62,52 @@ def cures(
             tried.setdefault(change, (move, plan))
     worst = min(shares, key=lambda m: shares[m], default=None)
     back = _without(switches, worst) if worst is not None and shares[worst] <= -WORTH else None
-    if not tried and back is None:
+    kernels = any(move.mechanism == KERNEL for move in leading)
+    if not (tried or kernels) and back is None:
         return ()
     plans = [made(switches, ()), *(plan for _, plan in tried.values()), *([back] if back is not None else [])]
-    with started(DEFAULT, timeout, reused=True) as trials:
-        bench = Bench(switches, switches.model.whole(), few.rows, few.reference, few.candidate, trials, grids.tolerance)
-        now, *then = _qualities(bench, plans, few.bare, grids.units)
-        found = [
-            _advice(move.mechanism, change, now, quality, few)
-            for (change, (move, _)), quality in zip(tried.items(), then, strict=False)
-        ]
-        if any(move.mechanism == KERNEL for move in leading):
-            found += _elsewhere(bench, few)
-    told = []
-    if worst is not None and back is not None and (then[-1].rms_steps or 0.0) > (now.rms_steps or 0.0):
+    now, *then = (_quality(switches, few, grids, plan) for plan in plans)
+    if now is None:
+        return ()
+    found = [
+        _advice(move.mechanism, change, now, quality, few)
+        for (change, (move, _)), quality in zip(tried.items(), then, strict=False)
+        if quality is not None
+    ]
+    if kernels:
+        found += _elsewhere(switches.model, few, grids)
+    told, last = [], then[-1] if back is not None else None
+    if worst is not None and last is not None and (last.rms_steps or 0.0) > (now.rms_steps or 0.0):
         name = f"{_name(switches, worst)} in float"
         note = "its error cancels that of others: this makes it worse"
-        told.append(replace(_advice(worst.mechanism, name, now, then[-1], few), note=note))
+        told.append(replace(_advice(worst.mechanism, name, now, last, few), note=note))
     return (*sorted(filter(_helps, found), key=_left), *told)
 
 
-def _qualities(bench: Bench, plans: Sequence[Plan], bare: Sequence[Array], units: Sequence[float]) -> Iterator[Quality]:
-    """Of the outputs under each plan, on their own grids and before them."""
-    ends = {i for i in bench.switches.ends if i is not None}
-    opened = [replace(plan, grids={i: grid for i, grid in plan.grids.items() if i not in ends}) for plan in plans]
-    traces = bench.traces([each for pair in zip(plans, opened, strict=True) for each in pair])
-    for stored, before in zip(traces, traces, strict=True):
-        error = beside([y.array for y in before.outputs], units, len(bare[0])) - beside(bare, units, len(bare[0]))
-        yield replace(_quality(bench.compared(stored)), rms_steps=math.sqrt(float(np.square(error).mean())))
+def _quality(switches: Switches, few: Few, grids: OutputGrids, plan: Plan) -> Quality | None:
+    """Of the outputs under a plan, on their own grids and before them; None where they are undefined."""
+    graph, runs = switches.file.graph, len(few.bare[0])
+    setting = plan.in_double({i for i in switches.ends if i is not None})
+    values = in_slices(switches.file, real_inputs(switches.model, few.rows), setting, graph.outputs)
+    before = [by_run(values[i], runs) for i in graph.outputs]
+    if not all(np.isfinite(each).all() for each in before):
+        return None
+    stored = [output_on_grid(switches, k, values[i], grids) for k, i in enumerate(graph.outputs)]
+    error = beside(before, grids.units, runs) - beside(few.bare, grids.units, runs)
+    return replace(_of_stored(stored, few, grids), rms_steps=math.sqrt(float(np.square(error).mean())))
 
 
-def _quality(comparison: Comparison) -> Quality:
-    """What differs is another integer; of floats without a grid what is farther than the tolerance."""
-    each, whole = [output.figures for output in comparison.outputs], comparison.figures
+def _of_stored(stored: Sequence[Array], few: Few, grids: OutputGrids) -> Quality:
+    """Outputs as integers of their grids, floats where there is none, by the formulas of ``diff``.
+
+    What differs is another integer; of floats without a grid what is farther than the tolerance.
+    """
+    outputs = tuple(
+        replace(own, array=y.reshape(own.array.shape), quant=None if grid is None else grid.params, grid=grid)
+        for own, y, grid in zip(few.candidate.outputs, stored, grids.grids, strict=True)
+    )
+    found = compare(few.reference, replace(few.candidate, outputs=outputs), grids.tolerance)
+    each, whole = [output.figures for output in found.outputs], found.figures
     differing = sum(round(f.not_close * f.count) if f.differing is None else f.differing for f in each)
     return Quality(differing, whole.sqnr_db, whole.top1_agreement)
 
@@ -152,16 +161,14 @@ def _without(switches: Switches, move: Move) -> Plan | None:
     return None
 
 
-def _elsewhere(bench: Bench, few: Few) -> Iterator[Advice]:
+def _elsewhere(model: Model, few: Few, grids: OutputGrids) -> Iterator[Advice]:
     """The file on other runtimes, all in the simulator."""
-    model = bench.switches.model
     found = {}
     on = few.rules if isinstance(few.rules, Runtime) else Runtime.REFERENCE
     for each in on.neighbours:
         chain = simulate(model.main, inputs_of(model, few.rows), each, model.subgraphs)
         if not chain.missing:
-            outputs = [chain.values[i] for i in model.main.outputs]
-            found[each] = _quality(bench.compared(trace_of_file(model, outputs, few.reference, each.value)))
+            found[each] = _of_stored(grids.of_file(model.main, chain.values), few, grids)
     now = found.pop(on, None) if on is few.rules else None
     if now is None:
         return

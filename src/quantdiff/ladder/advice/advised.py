@@ -8,6 +8,7 @@ from typing import Any
 
 from quantdiff.compare.comparison import Comparison
 from quantdiff.compare.conditions import Condition
+from quantdiff.errors import BadModel
 from quantdiff.ladder.advice.bench import Bench, noise
 from quantdiff.ladder.advice.choices import Choice, choices_of
 from quantdiff.ladder.advice.equalized import equalizations
@@ -76,7 +77,9 @@ def advised(
     """
     now = bench.compared(bench.candidate)
     holds(now, until)  # refuses what has no value, before anything is tried
-    plain = bench.of(())
+    plain = next(bench.each([()]))
+    if plain is None:
+        raise BadModel("the file's own grids make outputs undefined in real arithmetic; there is no advice for it")
     found = Advised(now, plain, until=tuple(until), notes=_astray(now, plain))
     yield found
     seen = observe(bench.switches, bench.readings(), len(bench.batch))
@@ -87,7 +90,8 @@ def advised(
     found = replace(found, considered=len(every))
     measured = bench.each([(choice,) for choice in chosen])
     for done, (choice, then) in enumerate(zip(chosen, measured, strict=True), start=1):
-        found = replace(found, alone=_ranked((*found.alone, Tried((choice,), then))))
+        if then is not None:
+            found = replace(found, alone=_ranked((*found.alone, Tried((choice,), then))))
         progress("choices", done, len(chosen))
         yield found
     if until or choose:
@@ -104,7 +108,7 @@ def _chosen(bench: Bench, found: Advised, others: Sequence[Choice], progress: Pr
         for then in bench.each(sets):
             asked += 1
             progress("sets", asked, 0)
-            yield then
+            yield found.plain if then is None else then  # undefined: no gain
 
     for best, proven in smallest(measure, (found.now, found.plain), found.alone, others, found.until):
         found = replace(found, chosen=best, proven=proven)

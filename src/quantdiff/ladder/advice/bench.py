@@ -8,6 +8,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from quantdiff.compare.comparison import Comparison, count, settle
 from quantdiff.compare.own_metric import Metric, own_scores
 from quantdiff.graph import Model
@@ -49,14 +51,13 @@ class Bench:
         (own,) = own_scores(self.metric, self.reference, [trace], self.batch.labels)
         return settle(replace(counts, own=own))
 
-    def each(self, sets: Sequence[Sequence[Choice]]) -> Iterator[Comparison]:
-        """For each set of choices the outputs with it, beside the reference's."""
-        plans = [made(self.switches, choices, self.ends) for choices in sets]
-        return map(self.compared, self.traces(plans))
+    def each(self, sets: Sequence[Sequence[Choice]]) -> Iterator[Comparison | None]:
+        """For each set of choices the outputs with it, beside the reference's; None where they are undefined.
 
-    def of(self, choices: Sequence[Choice]) -> Comparison:
-        """The outputs with some choices made, beside the reference's."""
-        return next(self.each([choices]))
+        Behind a tensor that is rounded to 0 there may be a root or a quotient.
+        """
+        plans = [made(self.switches, choices, self.ends) for choices in sets]
+        return (self.compared(trace) if defined(trace) else None for trace in self.traces(plans))
 
     def traces(self, plans: Sequence[Plan]) -> Iterator[Trace]:
         """For each plan the outputs, several plans in one file: they share what comes before the first change."""
@@ -75,6 +76,11 @@ class Bench:
         content, _ = fake_quantized(self.content, [rewritten(self.switches)])
         made = set(observed_tensors(self.switches).values()) - set(self.switches.file.graph.inputs)
         return read_tensors(as_model(content), sorted(made), self.batch, self.trials, alone=False)
+
+
+def defined(trace: Trace) -> bool:
+    """Whether all outputs are numbers."""
+    return all(np.isfinite(value.array).all() for value in trace.outputs)
 
 
 def as_model(content: bytes) -> Model:

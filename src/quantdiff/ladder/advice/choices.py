@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from quantdiff.graph import Operator
-from quantdiff.ladder.real_graph import Grid
+from quantdiff.ladder.real_graph import Grid, Setting
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import RECODES, traits
 from quantdiff.quant import Array
@@ -90,6 +90,13 @@ class Plan:
             return None
         coarser = max(levels, key=LEVELS.index)
         return {FLOAT: None, INT16: wide(self.grids[tensor].ends), INT8: self.grids[tensor]}[coarser]
+
+    def in_double(self, but: AbstractSet[int]) -> Setting:
+        """The same for graphs in double, where nothing is ``finer``; tensors ``but`` are on no grid of the file."""
+        file = self.switches.file
+        kept = (self.grids.keys() & file.varying) - but
+        changed = {i: grid for i, grid in self.grids.items() if grid != file.grids.get(i)}
+        return Setting(self.constants, self.own, kept, kept, changed)
 
     def level(self, operator: int) -> str:
         """How fine an operator computes; one that restates floats as integers, or back, is as fine as its neighbour."""

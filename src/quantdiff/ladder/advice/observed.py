@@ -34,7 +34,7 @@ class Seen:
 
     def add(self, values: Array, kept: int) -> None:
         """Some samples. Shape: (samples, *shape of the tensor)."""
-        by_channel = values.reshape(-1, values.shape[-1])
+        by_channel = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
         self.low, self.high = (
             np.minimum(self.low, by_channel.min(axis=0)),
             np.maximum(self.high, by_channel.max(axis=0)),

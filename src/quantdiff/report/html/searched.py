@@ -33,8 +33,8 @@ def advice_page(found: Advised, command: str = "") -> Page:
         Number(f"{then.figures.sqnr_db:.2f} dB", "predicted", "with what was chosen" if found.chosen else "as it is"),
         *([] if found.measured is None else [Number(f"{found.measured.figures.sqnr_db:.2f} dB", "the mended file")]),
     )
-    first, *lines = [*chosen_lines(found), *last_lines(found)]
-    first = first or "What each change would buy, measured on these data."
+    first, *lines = chosen_lines(found) or ["What each change would buy, measured on these data."]
+    lines += last_lines(found)
     columns = ("one change", "SQNR", "gain", "differ", "same top-1", *(own.name for own in found.now.own))
     rows = (
         (Cell(str(each.choices[0])), *(_cell(text) for text in cells(each.then, found.plain))) for each in found.alone

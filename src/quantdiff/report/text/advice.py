@@ -10,6 +10,7 @@ from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison
 from quantdiff.ladder.advice.advised import Advised
+from quantdiff.ladder.advice.search import Tried
 from quantdiff.report.plain import short
 from quantdiff.report.text.outcome import NO_VALUE
 from quantdiff.report.text.table import Column, Row, Table
@@ -28,7 +29,8 @@ def print_advice(found: Advised, console: Terminal) -> None:
         console.print(Text(line), soft_wrap=True)
     console.print()
     console.print(_table(found))
-    for line in last_lines(found):
+    more = [f"… and {len(found.alone) - SHOWN} more: --json lists them"] if len(found.alone) > SHOWN else []
+    for line in ("", *more, *last_lines(found)):
         console.print(Text(line), soft_wrap=True)
 
 
@@ -54,11 +56,8 @@ def cells(then: Comparison, now: Comparison) -> Iterator[str]:
 
 def last_lines(found: Advised) -> Iterator[str]:
     """What is left to say: how many changes there are, and which files were written."""
-    yield ""
     if found.complete and not found.considered:
         yield "nothing in this file can be kept finer: it has no grids, and no weights of its own"
-    if len(found.alone) > SHOWN:
-        yield f"… and {len(found.alone) - SHOWN} more: --json lists them"
     if found.considered > len(found.alone):
         why = "those that promise most where they stand" if found.complete else "broken off"
         yield f"{len(found.alone)} of {found.considered} possible changes were measured: {why}"
@@ -68,12 +67,14 @@ def last_lines(found: Advised) -> Iterator[str]:
         yield "broken off: this is the best so far, and no file was written"
 
 
-def chosen_lines(found: Advised) -> Iterator[str]:
-    """What was chosen, and what comes of it."""
-    if found.chosen is None:
-        return
+def chosen_lines(found: Advised) -> list[str]:
+    """What was chosen, and what comes of it; empty where nothing was asked."""
+    return [] if found.chosen is None else [*_chosen(found, found.chosen)]
+
+
+def _chosen(found: Advised, chosen: Tried) -> Iterator[str]:
     asked = " and ".join(map(str, found.until))
-    count = len(found.chosen.choices)
+    count = len(chosen.choices)
     changes = f"{count} change" + "s" * (count != 1)
     if asked and not count and found.met:
         yield f"{asked} holds already: {found.proven}"
@@ -83,9 +84,9 @@ def chosen_lines(found: Advised) -> Iterator[str]:
         yield f"{asked} {says} {changes}" + (f" ({found.proven})" if found.proven else "")
     elif count:
         yield f"what helps, taken together: {changes}"
-    for kind, some in groupby(sorted(found.chosen.choices, key=lambda c: c.change), key=lambda c: c.change):
+    for kind, some in groupby(sorted(chosen.choices, key=lambda c: c.change), key=lambda c: c.change):
         yield f"  {kind}: {', '.join(short(choice.where) for choice in some)}"
-    yield f"predicted {_quality(found.chosen.then)}"
+    yield f"predicted {_quality(chosen.then)}"
     if found.measured is not None:
         yield f"measured  {_quality(found.measured)} on {found.measured.candidate}"
         yield f"before    {_quality(found.now)}"
