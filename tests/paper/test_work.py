@@ -138,9 +138,9 @@ def refuse(*_: object) -> NoReturn:
 def test_any_operator_that_the_simulator_has(tmp_path: Path, op: str) -> None:
     """By its kernel as a whole, which the runtime confirms; what the simulator does not have is refused."""
     tensors = [T("x", (1, 4), "int8", 0.1), T("y", (1, 4), "int8", *((0.1,) if op == "RESHAPE" else (1 / 256, -128)))]
-    options: dict[str, Any] = {"RESHAPE": {"newShape": [1, 4]}, "SOFTMAX": {"beta": 1.0}}.get(op, {})
+    options: dict[str, dict[str, Any]] = {"RESHAPE": {"newShape": [1, 4]}, "SOFTMAX": {"beta": 1.0}, "CUSTOM": {}}
     path = tmp_path / "model.tflite"
-    path.write_bytes(write_tflite(tensors, [Op(op, ["x"], ["y"], options)], ["x"], ["y"]))
+    path.write_bytes(write_tflite(tensors, [Op(op, ["x"], ["y"], options[op])], ["x"], ["y"]))
     data = tmp_path / "data.npz"
     np.savez(data, x=np.asarray([[-9, 0, 5, 7]], np.int8))
     if op == "CUSTOM":
