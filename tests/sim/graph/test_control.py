@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,12 +70,14 @@ def composed(path: Path) -> Path:
 
 
 @pytest.mark.golden
-def test_a_composite_is_its_decomposition(tmp_path: Path) -> None:
+def test_a_composite_is_its_decomposition(tmp_path: Path, note: Callable[..., None]) -> None:
     """On 425,984 elements of each runtime that has the operator."""
     runtimes = ["xnnpack", "builtin", "reference"]
     verdicts = load_and_verify(composed(tmp_path / "composite.tflite"), runtimes, samples=26).verdicts
     assert {name: (v.status, v.why) for name, v in verdicts.items()} == dict.fromkeys(runtimes, ("exact", ""))
     assert all(v.count == v.chain_count == 26 * 16_384 for v in verdicts.values())
+    for name, v in verdicts.items():
+        note("STABLEHLO_COMPOSITE", Runtime(name), v.count, v.mismatches)
 
 
 @pytest.mark.golden
@@ -167,13 +170,17 @@ def attention(path: Path, shape: tuple[int, ...], key: tuple[int, ...], numbers:
     ("heads", "groups", "numbers", "mask"),
     [(4, 4, {}, False), (4, 1, {"scale": 0.3}, False), (4, 2, {"logit_cap": 2.0}, True)],
 )
-def test_attention_of_xnnpack(tmp_path: Path, heads: int, groups: int, numbers: dict[str, float], mask: bool) -> None:
+def test_attention_of_xnnpack(
+    tmp_path: Path, note: Callable[..., None], heads: int, groups: int, numbers: dict[str, float], mask: bool
+) -> None:
     """On 43,520 elements each; ``builtin`` goes by the decomposition."""
     path = attention(tmp_path / "attention.tflite", (1, 17, heads, 20), (1, 33, groups, 20), numbers, mask)
     verdicts = load_and_verify(path, ["xnnpack", "builtin"], samples=32).verdicts
     assert {name: (v.status, v.why) for name, v in verdicts.items()} == dict.fromkeys(
         ("xnnpack", "builtin"), ("exact", "")
     )
+    v = verdicts["xnnpack"]
+    note("STABLEHLO_COMPOSITE, attention", Runtime.XNNPACK, v.count, v.mismatches)
 
 
 def test_numbers_that_the_delegate_reads_in_half_are_refused(tmp_path: Path) -> None:

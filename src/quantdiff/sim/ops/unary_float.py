@@ -52,6 +52,7 @@ def rounded_once(node: Node, x: Array, *, runtime: Runtime) -> Array:
 
 
 @enclosure("SQRT")
+@np.errstate(all="ignore")
 def refined_root(node: Node, x: Array, *, runtime: Runtime) -> Enclosure:
     """XNNPACK's root: an estimate of ``1 / sqrt(x)``, refined once and multiplied (``src/f32-vsqrt/simd-rsqrt.c.in``).
 
