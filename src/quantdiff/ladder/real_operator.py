@@ -48,6 +48,8 @@ Argument = Array | None
 
 def real_constant(tensor: Tensor) -> Array:
     """A constant in real units, double; whole numbers without a scale as they are."""
+    if tensor.quant is not None and not np.isfinite(tensor.quant.scale).all():
+        raise NoKernel(f"constant {tensor.label!r} has a scale that is no finite number (lint SCALE01)")
     if tensor.blocks is not None and tensor.block_scales is None:
         raise NoKernel(f"constant {tensor.label!r} has scales per block that are not along its last axis")
     scaled = tensor.blocks is not None or (tensor.quant is not None and bool(tensor.quant.scale))
