@@ -357,15 +357,22 @@ def test_what_fake_quant_learned_stands_beside_its_grid_the_files_and_the_data()
     answer = api.params(FILES / "qat.pt2", FILES / "qat.tflite", FILES / "qat.npz", HOW)
     rows = {row.name: row for row in answer.rows}
     for name in ("x/quantize/output", "first.2/quantize/output", "second.2/quantize/output", "fc/quantize/output"):
-        learned, grid, file, seen = (getattr(rows[name], side) for side in ("direct", "nudged", "file", "keras"))
+        learned, grid, file, seen = (ends(rows[name], side) for side in ("direct", "nudged", "file", "keras"))
         assert grid.scale == pytest.approx(file.scale, rel=1e-6)
         assert grid.zero_point == file.zero_point
         assert abs(learned.high[0] - grid.high[0]) <= grid.scale[0]
         assert learned.high != grid.high
         assert seen.high[0] <= grid.high[0] + 1e-6
     kernel = rows["first.0/conv2d/kernel"]
-    assert len(kernel.direct.low) == len(kernel.file.scale) == 6
+    assert len(ends(kernel, "direct").low) == len(ends(kernel, "file").scale) == 6
     assert "int32 grid" in {reason.code for reason in rows["first.0/conv2d/bias"].reasons}  # the norm is folded in
+
+
+def ends(row: Any, side: str) -> Any:
+    """A side that the row has."""
+    found = getattr(row, side)
+    assert found is not None
+    return found
 
 
 @needs_torch

@@ -24,7 +24,7 @@ def quantize(call: Call) -> list[Node]:
     return [call.say(op, call.given["input"], scale, zero, axis=call.get("axis", default=0))]
 
 
-@word("fused_moving_avg_obs_fake_quant", "fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine")
+@word("fused_moving_avg_obs_fake_quant")
 def fake_quantize(call: Call) -> list[Node]:
     """Onto a grid and off it at once; what an observer has learned of its range stands in the call, too."""
     x, out, low, high = call.given["self"], call.outputs[0], call.given["quant_min"], call.given["quant_max"]
