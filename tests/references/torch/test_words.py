@@ -48,7 +48,11 @@ CASES = {
     "roots": ("F(lambda x: torch.rsqrt(x.abs() + 1) + torch.exp(-x))", ROWS),
     "lstm of two layers and directions": ("First(nn.LSTM(12, 3, 2, batch_first=True, bidirectional=True))", ROWS),
     "gru": ("First(nn.GRU(12, 5, batch_first=True, bias=False))", ROWS),
-    "rnn, time first": ("F(First(nn.RNN(12, 5, nonlinearity='relu')), lambda x: x.transpose(0, 1))", ROWS),
+    "rnn, time first": (
+        "nn.Sequential(F(lambda x: x.transpose(0, 1)), First(nn.RNN(12, 5, nonlinearity='relu')), "
+        "F(lambda x: x.transpose(0, 1)))",
+        ROWS,
+    ),
     "attention": ("F(lambda x: nn.functional.scaled_dot_product_attention(x, 2 * x, x.cos(), is_causal=True))", IMAGE),
     "norms by group": ("nn.Sequential(nn.GroupNorm(3, 6), nn.InstanceNorm2d(6, affine=True), nn.PReLU(6))", IMAGE),
     "shuffled": ("nn.Sequential(nn.Conv2d(6, 8, 1), nn.PixelShuffle(2), nn.Softplus())", IMAGE),

@@ -65,6 +65,20 @@ def _joined(parts: Sequence[Array], count: int, rows: int) -> Array:
     return np.concatenate(parts)[: count * (len(parts[0]) // rows)]
 
 
+def outputs_by_sample(
+    run: Callable[[Sequence[Array], int | None], Sequence[Array]], inputs: Sequence[Array], rows: int | None
+) -> list[Array]:
+    """The outputs with samples along axis 0, where several rows are a sample with an axis of their own behind it.
+
+    A model that has its samples elsewhere gets them one by one.
+    """
+    count, found = len(inputs[0]), run(inputs, rows)
+    if rows is None and any(y.ndim and len(y) != count for y in found):
+        found = run(inputs, 1)
+    each = (len(y) // count if y.ndim and len(y) % count == 0 else 1 for y in found)
+    return [y if n == 1 else y.reshape(count, n, *y.shape[1:]) for y, n in zip(found, each, strict=True)]
+
+
 class TranslatedReference(ABC):
     """A model that can be said as a program of ONNX's words: layers, inner values and graph follow from that."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from quantdiff.load.data import Batch, Slot
 from quantdiff.quant import Array
 from quantdiff.references.onnx.program import Program
-from quantdiff.references.onnx.translated import TranslatedReference, in_runs, rows_of
+from quantdiff.references.onnx.translated import TranslatedReference, in_runs, outputs_by_sample, rows_of
 from quantdiff.references.reference import Count, trace_slices, unheard
 from quantdiff.references.torch.archive import Exported, read
 from quantdiff.references.torch.calls import Said
@@ -66,13 +66,13 @@ class TorchReference(TranslatedReference):
             BadData: the data do not fit its inputs.
             RuntimeFailed: torch raised an error.
         """
-        fixed = rows_of(self.inputs)
 
-        def outputs(inputs: Sequence[Array]) -> list[Array]:
-            found = in_runs(self._run, inputs, {}, fixed)
+        def outputs(inputs: Sequence[Array], rows: int | None) -> list[Array]:
+            found = in_runs(self._run, inputs, {}, rows)
             return [found[name] for name in self.outputs]
 
-        return trace_slices(self, batch, outputs, on_progress)
+        fixed = rows_of(self.inputs)
+        return trace_slices(self, batch, lambda some: outputs_by_sample(outputs, some, fixed), on_progress)
 
     def plain_outputs(self, inputs: Sequence[Array]) -> Sequence[Array]:
         """The outputs, when nobody watches."""
