@@ -11,11 +11,11 @@ from quantdiff.api.engines import (
     OpenedPair,
     Settings,
     Source,
-    check_inputs,
     open_pair,
     trace_everywhere,
     trace_first,
 )
+from quantdiff.api.inputs import check_inputs
 from quantdiff.api.layouts import laid_out
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
@@ -79,7 +79,8 @@ def diff_opened(
     pair: OpenedPair, batch: Batch, settings: Settings, progress: Progress = silent, *, layers: bool = False
 ) -> Outcome:
     """As ``diff``, of models that are open."""
-    told, metric = check_inputs(pair, batch), metric_of(settings.metric)
+    (names, told), metric = check_inputs(pair, batch), metric_of(settings.metric)
+    batch = names.of(batch)
     pair = laid_out(pair, batch, settings.layouts)
     engine, first, unfit = trace_first(pair.reference, batch, progress)
     ran, failures = trace_everywhere(pair.candidate, batch, progress)

@@ -9,8 +9,9 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
-from quantdiff.api.engines import OpenedPair, Settings, check_inputs, open_pair
+from quantdiff.api.engines import OpenedPair, Settings, open_pair
 from quantdiff.api.explanations import Asked, asked_question, same_file
+from quantdiff.api.inputs import ITS_OWN, Names, check_inputs
 from quantdiff.api.layouts import laid_out
 from quantdiff.api.parts import (
     Part,
@@ -70,6 +71,7 @@ class ReadyExplain:
     runs_on: Mapping[str, RunsOn]
     begun: Mapping[str, Ladder | Begun | Failure]
     grain: int
+    names: Names = ITS_OWN
 
     @property
     def undivided(self) -> str:
@@ -83,7 +85,7 @@ class ReadyExplain:
 
     def led(self, part: Part, attributions: Mapping[str, Attribution], progress: Progress = silent) -> Said:
         """The same, with the shares of the first samples."""
-        batch, found = part.read(), dict[str, Sums | Foreseen | Failure]()
+        batch, found = self.names.of(part.read()), dict[str, Sums | Foreseen | Failure]()
         for name, begun in self.begun.items():
             try:
                 found[name] = self._sums(name, begun, (batch, part.first), attributions.get(name), progress)
@@ -129,12 +131,13 @@ class ExplainQuestion:
         settings = replace(self.settings, runtimes=names)
         with open_pair(self.reference, self.candidate, settings, self.first) as both:
             model = both.candidate.wanted("explain")
-            check_inputs(both, self.first)
-            pair = laid_out(both, self.first, self.settings.layouts)
+            known, _ = check_inputs(both, self.first)
+            samples = known.of(self.first)
+            pair = laid_out(both, samples, self.settings.layouts)
             if same_file(pair.reference.file, model):
                 yield ReadyExplain(pair, {}, {}, 1)
                 return
-            with asked_question(pair, self.first, self.settings) as asked:
+            with asked_question(pair, samples, self.settings) as asked:
                 question = replace(asked, single=self.single)
                 runs = {process.runtime: process for process in pair.processes}
                 runs_on, begun = dict[str, RunsOn](), dict[str, Ladder | Begun | Failure]()
@@ -151,7 +154,7 @@ class ExplainQuestion:
                             begun[name] = set_up_pair(question, runs_on[name])
                     except RuntimeFailed as error:
                         begun[name] = Failure(name, str(error))
-                yield ReadyExplain(pair, runs_on, begun, samples_in_part(model))
+                yield ReadyExplain(pair, runs_on, begun, samples_in_part(model), known)
 
 
 def explain_in_parts(
@@ -190,7 +193,7 @@ def explain_in_parts(
         whole = reduce(add, said)
         made_by = {"command": "explain", "samples": total, "versions": versions()}
         artifacts = {"reference": str(files[0]), "candidate": str(files[1]), "data": _named(data, first)}
-        told = warnings_of(whole.reaches, first.source)
+        told = ready.names.told + warnings_of(whole.reaches, first.source)
         found = [
             replace(each, made_by=made_by, artifacts=artifacts, of_the_data=told)
             for each in _concluded(ready, whole, attributions, expected)

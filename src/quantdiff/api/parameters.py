@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from quantdiff.align.models import align_pair, align_weights
-from quantdiff.api.engines import DEFAULTS, Opened, OpenedPair, Settings, check_inputs, children, open_model, open_pair
+from quantdiff.api.engines import DEFAULTS, Opened, OpenedPair, Settings, children, open_model, open_pair
+from quantdiff.api.inputs import ITS_OWN, Names, check_inputs
 from quantdiff.api.layouts import Layouts, laid_out
 from quantdiff.api.parts import FIRST, Part, anywhere_settings, ask, count_of, first_of, stream_of, undivided
 from quantdiff.errors import NotComparable
@@ -90,10 +91,11 @@ class ReadyParams:
     recorder: Recorder | None = None
     undivided: str = ""
     grain: int = SLICES * SAMPLES_AT_ONCE
+    names: Names = ITS_OWN
 
     def answer(self, part: Part, progress: Progress) -> Observed:
         """What the samples of a part reach."""
-        batch, model = part.read(), self.opened.candidate.wanted("params")
+        batch, model = self.names.of(part.read()), self.opened.candidate.wanted("params")
         engine = self.opened.candidate.engines[0]
         process = engine.process if isinstance(engine, TfliteReference) else None
         assert process is not None
@@ -138,8 +140,10 @@ def _file(opened: Opened) -> ReadyParams:
 
 @contextmanager
 def _both(opened: OpenedPair, first: Batch | None, layouts: Layouts) -> Iterator[ReadyParams]:
+    names = ITS_OWN
     if first is not None:
-        check_inputs(opened, first)
+        names, _ = check_inputs(opened, first)
+        first = names.of(first)
     rows = first or random_batch(opened.candidate.wanted("params"), opened.reference.engines[0].inputs)
     opened = laid_out(opened, rows, layouts)
     model = opened.candidate.wanted("params")
@@ -147,7 +151,7 @@ def _both(opened: OpenedPair, first: Batch | None, layouts: Layouts) -> Iterator
     alignment = align_pair(reference, engine, rows)
     if alignment.unrelated:
         raise NotComparable(f"these are not the same model: {alignment.unrelated}; give the one that it was made from")
-    ready = ReadyParams(ModelPair(reference.layers(), model.main, alignment, Observed()), opened)
+    ready = ReadyParams(ModelPair(reference.layers(), model.main, alignment, Observed()), opened, names=names)
     if first is None:
         yield ready
         return

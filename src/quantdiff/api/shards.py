@@ -14,16 +14,17 @@ from quantdiff.api.engines import (
     DEFAULTS,
     OpenedPair,
     Settings,
-    check_inputs,
     failure_of,
     open_pair,
     trace_everywhere,
     trace_first,
     trace_one,
 )
+from quantdiff.api.inputs import ITS_OWN, Names, check_inputs
 from quantdiff.api.layers import count_layers, layer_report
 from quantdiff.api.layouts import laid_out
 from quantdiff.api.parts import Part, anywhere_settings, ask, first_of, undivided
+from quantdiff.compare.layers.drawing import Drawing, drawing_of
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.layers.watch import SLICES, LayerCounts
 from quantdiff.compare.outcome import Failure, Outcome, outcome_of, part_of
@@ -70,6 +71,7 @@ class Watched:
     engine: Reference
     recorder: Recorder
     alignment: Alignment
+    drawing: Drawing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class ReadyDiff:
     recorder: Recorder | None = None
     watched: tuple[Watched, ...] = ()
     failures: tuple[Failure, ...] = ()
+    names: Names = ITS_OWN
 
     @property
     def undivided(self) -> str:
@@ -92,7 +95,7 @@ class ReadyDiff:
 
     def answer(self, part: Part, progress: Progress) -> Examined:
         """Everything that the samples of a part show."""
-        batch, settings, file = part.read(), self.settings, self.pair.candidate.file
+        batch, settings, file = self.names.of(part.read()), self.settings, self.pair.candidate.file
         first = trace_one(self.reference, batch, progress)
         ran, failures = trace_everywhere(self.pair.candidate, batch, progress)
         found, without = self._layers(part, batch, (first, {engine.kind: trace for engine, trace in ran}), progress)
@@ -145,30 +148,34 @@ class DiffQuestion:
         """
         metric, first = metric_of(self.settings.metric), self.first
         with open_pair(self.reference, self.candidate, self.settings, first) as both, ExitStack() as opened:
-            check_inputs(both, first)
+            names, _ = check_inputs(both, first)
+            first = names.of(first)
             pair = laid_out(both, first, self.settings.layouts)
             engine, trace, unfit = trace_first(pair.reference, first, silent)
             grain = TRACED * at_once(bind(first, engine.inputs, engine.name))
-            ready = ReadyDiff(pair, engine, self.settings, grain, metric, failures=unfit)
-            yield self._watching(ready, trace, opened) if self.layers else ready
+            ready = ReadyDiff(pair, engine, self.settings, grain, metric, failures=unfit, names=names)
+            yield _watching(ready, first, trace, opened) if self.layers else ready
 
-    def _watching(self, ready: ReadyDiff, trace: Trace, opened: ExitStack) -> ReadyDiff:
-        """With every engine's inner values, as far as it shows them."""
-        ran, failures = trace_everywhere(ready.pair.candidate, self.first, silent)
-        recorder, watched = opened.enter_context(ready.reference.recorder()), list[Watched]()
-        ours = bound(ready.reference, recorder, self.first, trace)
-        for engine, own in ran:
-            try:
-                theirs = opened.enter_context(engine.recorder())
-                watched.append(Watched(engine, theirs, align_models(ours, bound(engine, theirs, self.first, own))))
-            except RuntimeFailed as error:
-                failures += (failure_of(engine, error, LAYERED),)
-        # One size for all of them, so that all parts are the same ones.
-        grain = min((each.alignment.at_once for each in watched), default=ready.grain)
-        watched = [replace(each, alignment=replace(each.alignment, at_once=grain)) for each in watched]
-        return replace(
-            ready, recorder=recorder, watched=tuple(watched), grain=SLICES * grain, failures=ready.failures + failures
-        )
+
+def _watching(ready: ReadyDiff, first: Batch, trace: Trace, opened: ExitStack) -> ReadyDiff:
+    """With every engine's inner values, as far as it shows them."""
+    ran, failures = trace_everywhere(ready.pair.candidate, first, silent)
+    recorder, watched = opened.enter_context(ready.reference.recorder()), list[Watched]()
+    ours = bound(ready.reference, recorder, first, trace)
+    for engine, own in ran:
+        try:
+            theirs = opened.enter_context(engine.recorder())
+            shown = bound(engine, theirs, first, own)
+            alignment = align_models(ours, shown)
+            watched.append(Watched(engine, theirs, alignment, drawing_of(alignment, ours, shown)))
+        except RuntimeFailed as error:
+            failures += (failure_of(engine, error, LAYERED),)
+    # One size for all of them, so that all parts are the same ones.
+    grain = min((each.alignment.at_once for each in watched), default=ready.grain)
+    watched = [replace(each, alignment=replace(each.alignment, at_once=grain)) for each in watched]
+    return replace(
+        ready, recorder=recorder, watched=tuple(watched), grain=SLICES * grain, failures=ready.failures + failures
+    )
 
 
 def diff_in_parts(
@@ -199,7 +206,7 @@ def diff_in_parts(
         outcome_of(found.counted),
         failures=found.failures,
         layers=_reports(found, ready),
-        warnings=() if ready.pair.candidate.file is None else warnings_of(found.reaches, source),
+        warnings=ready.names.told + (() if ready.pair.candidate.file is None else warnings_of(found.reaches, source)),
         made_by={"command": "diff", "samples": whole.samples, **shards, "versions": versions()},
         artifacts={
             "reference": str(reference),
@@ -211,7 +218,9 @@ def diff_in_parts(
 
 def _reports(found: Examined, ready: ReadyDiff) -> tuple[LayerReport, ...]:
     """What was counted of the layers, under the names of the matches."""
-    alignments = {each.engine.kind: each.alignment for each in ready.watched}
-    reports = [layer_report(alignments[engine], counts) for engine, counts in found.layers]
+    watched = {each.engine.kind: each for each in ready.watched}
+    reports = [
+        layer_report(watched[engine].alignment, counts, watched[engine].drawing) for engine, counts in found.layers
+    ]
     first = {comparison.reference for comparison in found.counted.counts}
     return tuple(replace(report, reference=next(iter(first), report.reference)) for report in reports)

@@ -123,7 +123,7 @@ def find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
     for path in paths:
         found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
         if not found:
-            raise BadData(f"{path}: a folder without .npz or .npy files; put the parts of the data set there")
+            raise BadData(f"{path}: a folder without .npz, .npy, picture or WAV files; put the data there")
         shards += found
     return tuple(shards)
 
@@ -227,6 +227,17 @@ def bind(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[Array, ...]:
         UnknownInputs: names that fit nothing, and shapes that leave a choice.
         BadData: too few arrays, or a shape that does not fit; the message names both shapes.
     """
+    chosen = _chosen(batch, slots, model)
+    return tuple(_fit(array, slot, batch.source, model) for array, slot in zip(chosen, slots, strict=True))
+
+
+def bound_names(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[str, ...]:
+    """The names of the arrays that ``bind`` takes; raises as it does."""
+    chosen = _chosen(batch, slots, model)
+    return tuple(next(name for name, array in batch.arrays.items() if array is each) for each in chosen)
+
+
+def _chosen(batch: Batch, slots: Sequence[Slot], model: str) -> Sequence[Array]:
     if len(batch.arrays) < len(slots):
         raise UnknownInputs(
             f"{batch.source}: has {len(batch.arrays)} array(s), {model} has {len(slots)} inputs; "
@@ -236,7 +247,7 @@ def bind(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[Array, ...]:
     if chosen is None:
         arrays, wanted = ", ".join(batch.arrays), wanted_names(slots)
         raise UnknownInputs(f"{batch.source}: arrays {arrays} are no inputs of {model}; name them {wanted}")
-    return tuple(_fit(array, slot, batch.source, model) for array, slot in zip(chosen, slots, strict=True))
+    return chosen
 
 
 def wanted_names(slots: Sequence[Slot]) -> str:
