@@ -2,10 +2,10 @@
 
     uv run --extra dask python benchmarks/many_machines.py
 
-Measured: processor seconds of each command, its children included, on two numbers of images of MobileNetV2 (float
-beside int8, xnnpack), at 224 × 224 as for ImageNet and at 320 × 320 as detectors on COCO have it, which gives the cost
-of a sample and of opening; and what a call costs a scheduler of ``distributed`` on this machine. Simulated: calls as
-``quantdiff.api.parts`` cuts them, handed out one after the other to whoever is free, each worker one core.
+Measured on MobileNetV2 (float beside int8, xnnpack), at 224 × 224 as for ImageNet and at 320 × 320 as detectors on COCO
+have it: processor seconds, those of the children included, of opening, of a part and of a sample; and what a call costs
+a scheduler of ``distributed`` on this machine. Simulated: calls as ``quantdiff.api.parts`` cuts them, handed out one
+after the other to whoever is free, each worker one core.
 """
 
 from __future__ import annotations
@@ -13,64 +13,84 @@ from __future__ import annotations
 import heapq
 import json
 import os
-import subprocess
+import resource
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
-from networks import mobilenet_v2, smooth_images, write_pair
 
 from quantdiff.api.engines import DEFAULTS
 from quantdiff.api.parameters import ParamsQuestion
-from quantdiff.api.parts import calls_of, cut
+from quantdiff.api.parts import Part, calls_of, cut
 from quantdiff.api.shards import DiffQuestion
 from quantdiff.api.verifications import VerifyQuestion
 from quantdiff.load.data import Batch
+from quantdiff.progress import silent
 
 SETS = {"ImageNet": (50_000, 224), "COCO": (5_000, 320)}
 WORKERS = 1, 2, 16
-FEW_AND_MANY = {"diff": (8, 40), "diff --layers": (8, 40), "params": (8, 40), "verify": (1, 4)}
+FEW_AND_MANY = {"diff": (2, 18), "diff --layers": (2, 18), "params": (2, 18), "verify": (1, 3)}
 NOTHING = 200  # calls that do nothing
+TICK = os.sysconf("SC_CLK_TCK")
 
 
-def processor_seconds(command: Sequence[str]) -> float:
-    """Of a command and its children."""
-    before = os.times()
-    words = [str(Path(sys.executable).parent / "quantdiff"), *command]
-    assert subprocess.run(words, check=False, stdout=subprocess.DEVNULL).returncode in (0, 1), command
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+@dataclass(frozen=True)
+class Cost:
+    """Processor seconds of opening, of a part, of a sample; and how many samples a part has."""
+
+    opening: float
+    part: float
+    sample: float
+    grain: int
+
+    def of(self, parts: int, samples: int) -> float:
+        """Of one call."""
+        return self.opening + parts * self.part + samples * self.sample
 
 
-def costs(name: str, folder: Path, images: np.ndarray) -> tuple[float, float]:
-    """Processor seconds of opening, and of a sample."""
-    files = [str(folder / "int8.tflite")]
-    files = files if name == "verify" else [str(folder / "float.tflite"), *files]
-    found = []
-    for count in FEW_AND_MANY[name]:
-        np.save(folder / "x.npy", images[:count])
-        more = ["--samples", str(count)] if name == "verify" else []
-        words = [*name.split(), *files, "--data", str(folder / "x.npy"), "--json", *more]
-        found.append(processor_seconds(words))
+def spent() -> float:
+    """Processor seconds of this process, of its children that ended, and of those that are alive, with theirs."""
+    ended, total, waiting = resource.getrusage(resource.RUSAGE_CHILDREN), time.process_time(), [os.getpid()]
+    parents: dict[int, list[tuple[int, float]]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has just ended
+                continue
+            own = sum(map(int, words[11:15])) / TICK
+            parents.setdefault(int(words[1]), []).append((int(entry.name), own))
+    for parent in waiting:  # grows while it is walked
+        for child, own in parents.get(parent, ()):
+            total += own
+            waiting.append(child)
+    return total + ended.ru_utime + ended.ru_stime
+
+
+def cost(name: str, folder: Path, images: np.ndarray) -> Cost:
+    """What a command costs, in this process."""
+    pair, first = (folder / "float.tflite", folder / "int8.tflite"), Batch({"input": images[:4]})
+    questions: dict[str, Any] = {
+        "diff": DiffQuestion(*pair, DEFAULTS, layers=False, first=first),
+        "diff --layers": DiffQuestion(*pair, DEFAULTS, layers=True, first=first),
+        "params": ParamsQuestion(*pair, DEFAULTS, first),
+        "verify": VerifyQuestion(pair[1], ("xnnpack",), DEFAULTS.timeout, drawn=False),
+    }
     few, many = FEW_AND_MANY[name]
-    sample = (found[1] - found[0]) / (many - few)
-    return max(0.0, found[0] - few * sample), sample
-
-
-def grain(name: str, folder: Path, images: np.ndarray) -> int:
-    """Samples in a part, as the command has them."""
-    pair, first = (folder / "float.tflite", folder / "int8.tflite"), Batch({"x": images[:8]})
-    question = {
-        "diff": lambda: DiffQuestion(*pair, DEFAULTS, layers=False, first=first),
-        "diff --layers": lambda: DiffQuestion(*pair, DEFAULTS, layers=True, first=first),
-        "params": lambda: ParamsQuestion(*pair, DEFAULTS, first),
-        "verify": lambda: VerifyQuestion(pair[1], ("xnnpack",), DEFAULTS.timeout, drawn=False),
-    }[name]()
-    with question.opened() as ready:
-        return ready.grain
+    times = [spent()]
+    with questions[name].opened() as ready:
+        times.append(spent())
+        for count in (few, few, many):  # the first one loads what all need
+            ready.answer(Part(Batch({"input": images[:count]}), 0, count, 0, count), silent)
+            times.append(spent())
+        opening, loading, small, large = np.diff(times).tolist()
+        sample = (large - small) / (many - few)
+        return Cost(opening + max(0.0, loading - small), max(0.0, small - few * sample), sample, ready.grain)
 
 
 def nothing(number: int) -> int:
@@ -92,35 +112,35 @@ def seconds_a_call() -> float:
         return (time.perf_counter() - start) / NOTHING
 
 
-def simulated(calls: Sequence[int], workers: int, opening: float, sample: float, hand_out: float) -> float:
+def simulated(calls: Sequence[Sequence[Part]], workers: int, each: Cost, start: float, hand_out: float) -> float:
     """Seconds until the last answer: one call after the other is handed out, to the worker that is free first."""
-    free, now = [0.0] * workers, opening  # who asks opens the models, too
-    for size in calls:
+    free, now = [0.0] * workers, start + each.opening  # who asks opens the models, too
+    for call in calls:
         now += hand_out
-        start = max(now, heapq.heappop(free))
-        heapq.heappush(free, start + opening + size * sample)
+        begin = max(now, heapq.heappop(free))
+        heapq.heappush(free, begin + each.of(len(call), sum(map(len, call))))
     return max(free)
 
 
 def main() -> None:
     """One JSON document."""
-    hand_out = seconds_a_call()
-    found: dict[str, object] = {"seconds a call": round(hand_out, 5)}
+    from networks import mobilenet_v2, smooth_images, write_pair  # not in the workers, which read this file again
+
+    start, hand_out = spent(), seconds_a_call()
+    found: dict[str, object] = {"start": round(start, 2), "seconds a call": round(hand_out, 5)}
     for title, (count, side) in SETS.items():
         with TemporaryDirectory() as name:
             folder, images = Path(name), smooth_images(max(map(max, FEW_AND_MANY.values())), (side, side, 3), seed=9)
             write_pair(mobilenet_v2(side), folder)
             for command in FEW_AND_MANY:
-                opening, sample = costs(command, folder, images)
-                parts = cut([Batch({"x": np.empty((count, 0))})], grain(command, folder, images))
-                row: dict[str, float] = {"opening": round(opening, 2), "sample": round(sample, 4), "parts": len(parts)}
-                for workers in WORKERS:
-                    calls = [sum(map(len, call)) for call in calls_of(parts, workers)]
-                    alone = opening + count * sample
-                    seconds = alone if workers == 1 else simulated(calls, workers, opening, sample, hand_out)
-                    row[f"{workers} workers, s"] = round(seconds)
-                found[f"{title}, {command}"] = row
-                print(title, command, row, file=sys.stderr, flush=True)
+                each = cost(command, folder, images)
+                parts = cut([Batch({"input": np.empty((count, 0))})], each.grain)
+                row = {"opening": each.opening, "part": each.part, "sample": each.sample, "parts": len(parts)}
+                row[f"{WORKERS[0]} worker"] = start + each.of(len(parts), count)
+                for workers in WORKERS[1:]:
+                    row[f"{workers} workers"] = simulated(calls_of(parts, workers), workers, each, start, hand_out)
+                found[f"{title}, {command}"] = {key: round(value, 4) for key, value in row.items()}
+                print(title, command, found[f"{title}, {command}"], file=sys.stderr, flush=True)
     print(json.dumps(found))
 
 

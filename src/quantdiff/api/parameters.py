@@ -58,7 +58,7 @@ def params(
         QuantdiffError: a model or the data cannot be read, do not fit each other, or cannot run.
     """
     settings = replace(settings, runtimes=settings.runtimes[:1])
-    if data is None:
+    if data is None or (isinstance(data, InParts) and not data.data):
         question = ParamsQuestion(reference, model, settings)
         with question.opened() as ready:
             answer, source, samples = parameters(ready.pair), None, 0
