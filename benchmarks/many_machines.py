@@ -72,8 +72,8 @@ def spent() -> float:
     return total + ended.ru_utime + ended.ru_stime
 
 
-def cost(name: str, folder: Path, images: np.ndarray) -> Cost:
-    """What a command costs, in this process."""
+def cost(name: str, folder: Path, images: np.ndarray, total: int) -> Cost:
+    """What a command costs, in this process, on parts of so many samples."""
     pair, first = (folder / "float.tflite", folder / "int8.tflite"), Batch({"input": images[:4]})
     questions: dict[str, Any] = {
         "diff": DiffQuestion(*pair, DEFAULTS, layers=False, first=first),
@@ -86,7 +86,7 @@ def cost(name: str, folder: Path, images: np.ndarray) -> Cost:
     with questions[name].opened() as ready:
         times.append(spent())
         for count in (few, few, many):  # the first one loads what all need
-            ready.answer(Part(Batch({"input": images[:count]}), 0, count, 0, count), silent)
+            ready.answer(Part(Batch({"input": images[:count]}), 0, count, 0, total), silent)
             times.append(spent())
         opening, loading, small, large = np.diff(times).tolist()
         sample = (large - small) / (many - few)
@@ -133,7 +133,7 @@ def main() -> None:
             folder, images = Path(name), smooth_images(max(map(max, FEW_AND_MANY.values())), (side, side, 3), seed=9)
             write_pair(mobilenet_v2(side), folder)
             for command in FEW_AND_MANY:
-                each = cost(command, folder, images)
+                each = cost(command, folder, images, count)
                 parts = cut([Batch({"input": np.empty((count, 0))})], each.grain)
                 row = {"opening": each.opening, "part": each.part, "sample": each.sample, "parts": len(parts)}
                 row[f"{WORKERS[0]} worker"] = start + each.of(len(parts), count)
