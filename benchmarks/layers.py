@@ -17,7 +17,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -26,8 +25,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from litert_quantizer import model_validator
 from litert_quantizer.utils.validation_utils import ValidationErrorMetric
-from networks import Network, mobilenet_v2, smooth_images
-from written_models import Sig, Sub, T, write_model
+from networks import mobilenet_v2, smooth_images, write_pair
 
 from quantdiff.align.models import align_models
 from quantdiff.api.layers import compare_layers
@@ -42,25 +40,6 @@ from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.tflite_recorder import TfliteRecorder
 
 ROUNDS = 5
-
-
-def in_float(tensor: T) -> T:
-    """The tensor in float32; shapes and axes stay integers."""
-    if tensor.scale is None:
-        return tensor
-    data = tensor.data
-    if data is not None:
-        scale = np.atleast_1d(np.asarray(tensor.scale, np.float32))
-        shape = [-1 if i == tensor.axis and scale.size > 1 else 1 for i in range(len(tensor.shape))]
-        data = np.asarray(data) * scale.reshape(shape)
-    return replace(tensor, dtype="float32", scale=None, zero_point=0, axis=0, data=data)
-
-
-def write(network: Network, tensors: list[T]) -> bytes:
-    """The network with these tensors, and a signature."""
-    end = network.operators[-1].outputs
-    signature = Sig("serving_default", {"input": "input"}, {"output": end[0]})
-    return write_model([Sub(tensors, network.operators, ["input"], end)], [signature])
 
 
 def interpreter_of(path: Path) -> tuple[Interpreter, int, list[int]]:
@@ -129,9 +108,7 @@ def ours(paths: tuple[Path, Path], images: Array) -> Iterator[tuple[Callable[[],
 
 def against_compare_model(samples: int, folder: Path) -> dict[str, float]:
     network, images = mobilenet_v2(), smooth_images(samples, (224, 224, 3), seed=9)
-    paths = folder / "float.tflite", folder / "int8.tflite"
-    paths[0].write_bytes(write(network, [in_float(tensor) for tensor in network.tensors]))
-    paths[1].write_bytes(write(network, network.tensors))
+    paths = write_pair(network, folder)
     stored = network.tensor("input")
     integers = np.clip(np.rint(images / np.float32(stored.scale)) + stored.zero_point, -128, 127).astype(np.int8)
     models = [interpreter_of(path) for path in paths]

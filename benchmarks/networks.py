@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from written_models import Op, T, write_tflite
+from written_models import Op, Sig, Sub, T, write_model, write_tflite
 
 from quantdiff.quant import Array
 from quantdiff.sim.window import axis_of, pad_image, windows
@@ -190,3 +190,24 @@ def ds_cnn() -> Network:
         x = net.conv(net.depthwise(x, activation="RELU"), 64, activation="RELU")
     net.softmax(net.dense(net.mean(x), 12))
     return net
+
+
+def in_float(tensor: T) -> T:
+    """The tensor in float32; shapes and axes stay integers."""
+    if tensor.scale is None:
+        return tensor
+    data = tensor.data
+    if data is not None:
+        scale = np.atleast_1d(np.asarray(tensor.scale, np.float32))
+        shape = [-1 if i == tensor.axis and scale.size > 1 else 1 for i in range(len(tensor.shape))]
+        data = np.asarray(data) * scale.reshape(shape)
+    return replace(tensor, dtype="float32", scale=None, zero_point=0, axis=0, data=data)
+
+
+def write_pair(network: Network, folder: Path) -> tuple[Path, Path]:
+    """``float.tflite`` and ``int8.tflite`` of one network, each with a signature."""
+    paths, end = (folder / "float.tflite", folder / "int8.tflite"), network.operators[-1].outputs
+    signature = Sig("serving_default", {"input": "input"}, {"output": end[0]})
+    for path, tensors in zip(paths, ([*map(in_float, network.tensors)], network.tensors), strict=True):
+        path.write_bytes(write_model([Sub(tensors, network.operators, ["input"], end)], [signature]))
+    return paths

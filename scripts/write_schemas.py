@@ -313,7 +313,8 @@ DOCUMENTS: Mapping[str, Mapping[str, Any]] = {
     "sweep": {
         "schema": str, "command": str, "store": str, "trials": [{
             **TRIAL, **dict.fromkeys(("condition", "calibration", "key"), str), "versions": Mapping[str, str],
-            "error?": str | None, "scores?": dict, "comparisons?": [COMPARISON], "ranges?": tuple[StoredRange, ...],
+            "error?": str | None, "scores?": dict, "comparisons?": [{**COMPARISON, "metric?": Mapping[str, dict]}],
+            "ranges?": tuple[StoredRange, ...],
             "failures?": tuple[Failure, ...],
         }],
     },

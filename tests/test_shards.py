@@ -31,7 +31,7 @@ def invoke(*arguments: object, command: str = "diff") -> Result:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two models, their data as one file, and the same in four parts of unequal size."""
+    """Two models, their data as one file, and the same in four parts and in two, of unequal size."""
     path = tmp_path_factory.mktemp("shards")
     models.save(path, models.two_dense(), "int8.tflite")
     models.save(path, models.two_dense(None), "float.tflite")
@@ -39,9 +39,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     x = rng.uniform(-2, 2, (CUTS[-1], models.DEPTH)).astype(np.float32)
     y = rng.integers(0, models.UNITS, CUTS[-1])
     write(path / "whole.npz", x, y)
-    (path / "parts").mkdir()
-    for i, (start, stop) in enumerate(itertools.pairwise(CUTS)):
-        write(path / "parts" / f"part{i}.npz", x[start:stop], y[start:stop])
+    for name, cuts in (("parts", CUTS), ("halves", (0, 40, 500))):
+        (path / name).mkdir()
+        for i, (start, stop) in enumerate(itertools.pairwise(cuts)):
+            write(path / name / f"part{i}.npz", x[start:stop], y[start:stop])
     return path
 
 
@@ -69,7 +70,7 @@ def test_parts_give_what_the_whole_gives(folder: Path) -> None:
 
 
 ASKED = {
-    "diff": ("float.tflite", "int8.tflite", "--layers", *RUNTIMES),
+    "diff": ("float.tflite", "int8.tflite", "--layers", "--runtime", "reference", "--json"),
     "verify": ("int8.tflite", *RUNTIMES),
     "params": ("float.tflite", "int8.tflite", "--json"),
     "explain": ("float.tflite", "int8.tflite", "--runtime", "reference", "--json"),
@@ -100,7 +101,7 @@ def test_every_command_gives_the_same_of_one_file_and_of_parts_on_a_cluster(
 ) -> None:
     whole = asked(folder, command, "--data", folder / "whole.npz")
     assert whole["samples"] == CUTS[-1]
-    assert asked(folder, command, "--data", folder / "parts", "--dask", scheduler) == whole
+    assert asked(folder, command, "--data", folder / "halves", "--dask", scheduler) == whole
 
 
 def test_one_file_goes_out_in_parts(folder: Path) -> None:

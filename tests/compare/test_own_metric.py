@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from click.testing import CliRunner
 from quantdiff.cli import main
 from quantdiff.compare.conditions import judge, parse, reasons
 from quantdiff.compare.outcome import hold_together, outcome_of, part_of
-from quantdiff.compare.own_metric import Metric, metric_of
+from quantdiff.compare.own_metric import Metric, Score, metric_of
 from quantdiff.errors import BadExpression, BadMetric, NotComparable
 from quantdiff.quant import Array
 from quantdiff.testing import assert_parity
@@ -43,6 +45,14 @@ def right(outputs: dict[str, Array], labels: Array | None) -> dict[str, Any]:
     """By the reference's name of the output."""
     assert labels is not None
     return {"right": (int((outputs["scores"].argmax(-1) == labels).sum()), len(labels))}
+
+
+def test_the_order_in_which_parts_come_together_changes_no_bit() -> None:
+    parts = [Score(0.1, 3.0), Score(1e16, 0.7), Score(-1e16, 1e-9), Score(0.2, 1.0)]
+    left = reduce(lambda a, b: a.plus(b, "m"), parts)
+    right = parts[0].plus(parts[1].plus(parts[2].plus(parts[3], "m"), "m"), "m")
+    assert left.value == right.value == pytest.approx(0.3 / 4.700000001, rel=1e-15)
+    assert Score(1e300, 1e-300).value == math.inf
 
 
 def test_both_sides_and_their_difference() -> None:

@@ -20,10 +20,15 @@ import pytest
 from handshake import ENDED, Meeting
 
 from quantdiff.api.sweeps import report_study
+from quantdiff.compare.own_metric import OwnFigure
 from quantdiff.errors import QuantdiffError
 from quantdiff.experiment.store import BadStore, open_store
 from quantdiff.experiment.stored import Stored
+from quantdiff.experiment.sweep_trial import Source
+from quantdiff.report.csv.sweep import sweep_csv
+from quantdiff.report.json.sweep import sweep_document
 
+METRIC = Source("own.py:f1", "a" * 64, "/here/own.py")
 COUNT = 60  # groups of two
 CODE = "import cheap_trials, pathlib, sys; cheap_trials.study(pathlib.Path(sys.argv[1]), {count}, 2)"
 
@@ -40,6 +45,31 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
         clean = {row.trial.key for row in rows if row.result and not row.result.failures}
         assert store.keys(failed=False) == clean
         assert [row.trial for row in store.read({rows[0].trial.key})] == [rows[0].trial]
+
+
+def test_a_store_from_before_own_metrics_takes_them(tmp_path: Path) -> None:
+    path, before, now = tmp_path / "study.db", cheap.trial(1), replace(cheap.trial(2), metric=METRIC)
+    with open_store(path, create=True) as store:
+        store.add(Stored(before, cheap.result(before)))
+        store.connection.execute("DROP TABLE metrics")
+    with open_store(path, create=False) as store:
+        assert list(store.read()) == [Stored(before, cheap.result(before))]
+    found = cheap.result(now)
+    own = OwnFigure("f1", 0.75, 2 / 3), OwnFigure("recall", 1.0, 0.5)
+    found = replace(found, comparisons=(replace(found.comparisons[0], own=own), *found.comparisons[1:]))
+    with open_store(path, create=True) as store:
+        store.add(Stored(now, found))
+        assert list(store.read({now.key})) == [Stored(now, found)]
+    assert "f1_reference,f1_candidate,f1_difference,recall_reference" in sweep_csv([Stored(now, found)])
+    document = sweep_document([Stored(now, found)], "study.db")
+    assert document["trials"][0]["comparisons"][0]["metric"]["recall"]["difference"] == -0.5
+
+
+def test_a_trial_without_a_metric_keeps_the_key_that_it_had() -> None:
+    assert cheap.trial(1).key == "de6cef7cb032e656c6b7d861e04b2d90139a6642df007c08202a5254e2320379"
+    named = replace(cheap.trial(1), metric=METRIC)
+    assert named.key != cheap.trial(1).key
+    assert replace(named, metric=replace(METRIC, path="/elsewhere/own.py")).key == named.key
 
 
 def test_a_trial_is_replaced_not_doubled(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quantdiff.errors import BadData, BadModel
+from quantdiff.errors import BadData, BadMetric, BadModel
 from quantdiff.experiment.study import BadStudy, Study, make_study, parse_seeds, read_study
 from quantdiff.experiment.sweep_trial import CONDITIONS
 
@@ -83,6 +84,22 @@ def test_studies_that_mean_nothing(options: dict[str, Any], words: str) -> None:
 def test_models_that_are_not_there(model: str, words: str) -> None:
     with pytest.raises(BadModel, match=words):
         make_study({"model": model, "data": "mnist-small"}).groups()
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("f1", "f1: write FILE.py:FUNCTION, a function of outputs by name and labels"),
+        ("none.py:f1", "none.py: no such file"),
+        ("own.py:absent", "own.py: has no function absent"),
+    ],
+)
+def test_metrics_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, words: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text("def f1(outputs, labels):\n    return 1.0\n")
+    study = make_study({"models": "dense1", "data": "mnist-small", "metric": metric})
+    with pytest.raises(BadMetric, match=re.escape(words)):
+        study.groups()
 
 
 def test_data_that_is_not_there() -> None:

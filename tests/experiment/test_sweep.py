@@ -40,6 +40,10 @@ def build():
     relu = keras.layers.Dense(4, activation="relu")
     return keras.Sequential([keras.layers.InputLayer(input_shape=(6,)), relu, keras.layers.Dense(3, "softmax")])
 
+def margin(outputs, labels):
+    (scores,) = outputs.values()
+    return {"margin": (float(scores.max(axis=1).sum()), len(labels)), "ones": (len(labels), len(labels))}
+
 def not_a_model():
     return "a string"
 
@@ -158,13 +162,16 @@ def test_a_cached_training_gives_what_a_fresh_one_gives(
 
 def test_an_own_model_on_own_data(folder: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    study = make_study({"model": "mine.py:build", "data": "flat.npz", "conditions": "float,qat-tflite,qat-bias"})
-    (group,) = study.groups()
+    asked = {"model": "mine.py:build", "data": "flat.npz", "conditions": "float,qat-tflite,qat-bias"}
+    (group,) = make_study({**asked, "metric": "mine.py:margin"}).groups()
     attempts = worker(group)
     assert [attempt.error for attempt in attempts] == [""] * 3
     results = [attempt.result for attempt in attempts if attempt.result]
     assert [result.scores[0].count for result in results] == [100] * 3
     assert {r.layer for r in results[1].ranges if r.role == "kernel"} == {"dense", "dense_1"}
+    (compared,) = results[1].comparisons
+    assert [(own.name, own.difference == 0) for own in compared.own] == [("margin", False), ("ones", True)]
+    assert 1 / 3 < compared.own[0].candidate < 1
 
 
 @pytest.mark.parametrize(

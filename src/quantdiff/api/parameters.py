@@ -58,7 +58,7 @@ def params(
         QuantdiffError: a model or the data cannot be read, do not fit each other, or cannot run.
     """
     settings = replace(settings, runtimes=settings.runtimes[:1])
-    if data is None:
+    if data is None or (isinstance(data, InParts) and not data.data):
         question = ParamsQuestion(reference, model, settings)
         with question.opened() as ready:
             answer, source, samples = parameters(ready.pair), None, 0
@@ -78,10 +78,6 @@ def params(
     return replace(answer, made_by=_made_by(samples), artifacts=named)
 
 
-SLICES = 8
-"""Of the reference's samples in a part."""
-
-
 @dataclass(frozen=True, slots=True)
 class ReadyParams:
     """Both sides, open; without data there is nothing to observe them on, without a reference one side."""
@@ -90,7 +86,7 @@ class ReadyParams:
     opened: OpenedPair
     recorder: Recorder | None = None
     undivided: str = ""
-    grain: int = SLICES * SAMPLES_AT_ONCE
+    grain: int = SAMPLES_AT_ONCE
     names: Names = ITS_OWN
 
     def answer(self, part: Part, progress: Progress) -> Observed:

@@ -206,9 +206,14 @@ def answers(
     if on is None:
         yield from (ready.answer(part, offset(progress, part)) for part in parts)
         return
-    size = max(1, -(-len(parts) // (CALLS * _workers(on))))
-    calls = [tuple(part.sent() for part in parts[at : at + size]) for at in range(0, len(parts), size)]
+    calls = [tuple(part.sent() for part in call) for call in calls_of(parts, _workers(on))]
     yield from _spread(question, calls, on, progress)
+
+
+def calls_of(parts: Sequence[Part], workers: int) -> list[Sequence[Part]]:
+    """The parts, some in each call, for so many workers."""
+    size = max(1, -(-len(parts) // (CALLS * workers)))
+    return [parts[at : at + size] for at in range(0, len(parts), size)]
 
 
 def check_divided(ready: Ready[Any]) -> None:

@@ -40,8 +40,8 @@ from quantdiff.run.input_range import Reach, reaches, warnings_of
 from quantdiff.run.versions import versions
 from quantdiff.trace import Trace
 
-TRACED = 4
-"""Slices of the reference in a part."""
+TRACED = 16
+"""Slices of the reference in a part: runtimes read their files again for each part."""
 
 
 @dataclass(frozen=True, slots=True)

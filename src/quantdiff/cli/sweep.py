@@ -10,7 +10,7 @@ import click
 
 from quantdiff.cli.command import TROUBLE, command, complain
 from quantdiff.cli.endings import status_of
-from quantdiff.cli.options import Number, RuntimeName, html_option, typed, whole
+from quantdiff.cli.options import Number, RuntimeName, html_option, metric_option, typed, whole
 from quantdiff.run.runtimes import ALL
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ STORE = "study.db"
 @click.option("--epochs", type=whole(1), help="Default 1.")
 @click.option("--no-bias", is_flag=True, help="Dense layers without biases.")
 @click.option("--tolerance", type=Number(min=0), help="How close is close, absolute; default 0.01.")
+@metric_option
 @click.option("--runtime", "runtimes", multiple=True, type=RuntimeName(ALL), help="Several times; default xnnpack.")
 @click.option("--store", type=click.Path(path_type=Path), help=f"Results, kept and found again; default {STORE}.")
 @click.option("--jobs", type=whole(1), default=1, show_default=True, help="Worker processes.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,23 @@ WANTED = "return a number, or a dict of numbers, or (sum, count) where parts of 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A number for some samples: ``total / count``; ``count`` None for one that does not add up over parts."""
+    """A number for some samples: ``total / count``; ``count`` None for one that does not add up over parts.
 
-    total: float
-    count: float | None = None
+    Parts add up as fractions, so that it does not matter which of them came together first.
+    """
+
+    total: float | Fraction
+    count: float | Fraction | None = None
 
     @property
     def value(self) -> float:
         """The number."""
-        return self.total if self.count is None else self.total / self.count if self.count else math.nan
+        if self.count is None:
+            return float(self.total)
+        try:
+            return float(Fraction(self.total) / Fraction(self.count)) if self.count else math.nan
+        except OverflowError:
+            return math.inf
 
     def plus(self, other: Score, name: str) -> Score:
         """Of both parts.
@@ -39,7 +48,8 @@ class Score:
         """
         if self.count is None or other.count is None:
             raise NotComparable(f"metric {name}: one number for each part of the data; return (sum, count) instead")
-        return Score(self.total + other.total, self.count + other.count)
+        count = Fraction(self.count) + Fraction(other.count)
+        return Score(Fraction(self.total) + Fraction(other.total), count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,8 @@ class Metric:
         except (TypeError, ValueError, IndexError) as error:
             raise BadMetric(f"{self.name}: {key} is {type(value).__name__}; {WANTED}") from error
         score = Score(total, count)
-        if len(pair) != 2 or not math.isfinite(score.value):  # noqa: PLR2004 (sum and count)
+        finite = math.isfinite(total) and math.isfinite(count or 0.0)
+        if len(pair) != 2 or not finite or not math.isfinite(score.value):  # noqa: PLR2004 (sum and count)
             raise BadMetric(f"{self.name}: {key} is {value!r:.60}; {WANTED}, finite ones")
         return score
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from quantdiff.errors import BadData, BadModel
+from quantdiff.compare.own_metric import Metric
+from quantdiff.errors import BadData, BadMetric, BadModel, QuantdiffError
 from quantdiff.experiment import zoo
 from quantdiff.experiment.datasets import Dataset, load_dataset, locate
 from quantdiff.experiment.sweep_trial import Source, Training
@@ -24,16 +26,40 @@ def model_source(text: str) -> Source:
     Raises:
         BadModel: the zoo has no such model, or there is no such file.
     """
-    file, colon, function = text.rpartition(":")
-    if not (colon or text.endswith(".py")):
+    if not (":" in text or text.endswith(".py")):
         depth(text)
         return Source(text)
+    return _own_source(text, "a function that returns a Keras model", BadModel)
+
+
+def metric_source(text: str) -> Source:
+    """The user's metric, ``FILE.py:function``, with the hash of the file; raises ``BadMetric`` where there is none."""
+    found = _own_source(text, "a function of outputs by name and labels", BadMetric)
+    own_metric(found)  # whether it can be called is known before hours of training
+    return found
+
+
+def _own_source(text: str, what: str, refuse: type[QuantdiffError]) -> Source:
+    file, _, function = text.rpartition(":")
     if not (file.endswith(".py") and function.isidentifier()):
-        raise BadModel(f"{text}: write FILE.py:FUNCTION, a function that returns a Keras model")
+        raise refuse(f"{text}: write FILE.py:FUNCTION, {what}")
     path = Path(file)
     if not path.is_file():
-        raise BadModel(f"{file}: no such file; give FILE.py:FUNCTION, a function that returns a Keras model")
+        raise refuse(f"{file}: no such file; give FILE.py:FUNCTION, {what}")
     return Source(f"{path.name}:{function}", sha256(path), str(path.resolve()))
+
+
+@lru_cache(maxsize=4)
+def own_metric(source: Source) -> Metric:
+    """The user's metric, when its file is still the one that the trial names.
+
+    Raises:
+        BadMetric: the file is not there, has changed, or has no such function.
+    """
+    path, function = Path(source.path), source.name.rpartition(":")[2]
+    if not path.is_file() or sha256(path) != source.sha256:
+        raise BadMetric(f"{path}: is not the file that this trial was made for; start the sweep again")
+    return Metric(source.name, function_of(f"{path}:{function}", BadMetric))
 
 
 def data_source(name: str) -> Source:

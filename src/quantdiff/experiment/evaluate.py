@@ -12,7 +12,9 @@ from quantdiff.align.models import align_pair
 from quantdiff.compare.comparison import Comparison, compare
 from quantdiff.compare.metrics import accuracy
 from quantdiff.compare.outcome import Failure
+from quantdiff.compare.own_metric import OwnFigure, own_scores
 from quantdiff.errors import NotComparable, QuantdiffError, RuntimeFailed
+from quantdiff.experiment.builders import own_metric
 from quantdiff.experiment.conditions import data_of, file_of, source_of, trace_of
 from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepResult, SweepTrial, Training
 from quantdiff.graph import Model
@@ -134,7 +136,10 @@ def _everywhere(file: Model, test: Batch, processes: Sequence[Runner]) -> tuple[
 
 def _compare(trial: SweepTrial, reference: Trace, candidate: Trace, grid: Trace | None = None) -> Comparison:
     """The figures; there is one output, so what is said of each output apart is left out."""
-    return replace(compare(reference, candidate, trial.tolerance, grid), outputs=(), notes=())
+    metric = None if trial.metric is None else own_metric(trial.metric)
+    (own,) = own_scores(metric, reference, [candidate], data_of(trial.training).y_test)
+    figures = tuple(OwnFigure(name, ours.value, theirs.value) for name, (ours, theirs) in own.items())
+    return replace(compare(reference, candidate, trial.tolerance, grid), outputs=(), notes=(), own=figures)
 
 
 def _named(engine: str, trace: Trace) -> Trace:

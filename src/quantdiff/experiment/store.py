@@ -38,12 +38,18 @@ CREATE TABLE ranges (
     PRIMARY KEY (key, layer, role)
 ) WITHOUT ROWID;
 CREATE TABLE failures (key TEXT, runtime TEXT, error TEXT, place INTEGER, PRIMARY KEY (key, runtime)) WITHOUT ROWID;
+CREATE TABLE metrics (
+    key TEXT, reference TEXT, candidate TEXT, name TEXT, of_reference REAL, of_candidate REAL, place INTEGER,
+    PRIMARY KEY (key, reference, candidate, name)
+) WITHOUT ROWID;
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """
 TABLES = {" ".join(part.split()) for part in SCHEMA.split(";") if "CREATE" in part}
+LATER = next(table for table in TABLES if " metrics " in table)
+"""A table that a store of this version may lack."""
 PATIENCE, PATIENCE_WITH_RESULTS = 2, 60  # seconds that another program may lock the store
-PARTS = ("scores", "comparisons", "ranges", "failures")  # of a result; ``place`` keeps their order
+PARTS = ("scores", "comparisons", "ranges", "failures", "metrics")  # of a result; ``place`` keeps their order
 
 
 class BadStore(QuantdiffError):
@@ -84,6 +90,7 @@ class Store:
             "comparisons": compared,
             "ranges": map(astuple, result.ranges),
             "failures": map(astuple, result.failures),
+            "metrics": ((c.reference, c.candidate, *astuple(own)) for c in result.comparisons for own in c.own),
         }
         for table in PARTS:
             self._insert(table, ((key, *row, place) for place, row in enumerate(rows[table])))
@@ -118,6 +125,8 @@ class Store:
 
     def _by_key(self, table: str) -> dict[str, list[tuple[Any, ...]]]:
         rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        if LATER not in _made(self.connection) and f" {table} " in LATER:
+            return rows
         for key, *row in self.connection.execute(f"SELECT * FROM {table} ORDER BY key, place"):
             rows[key].append(tuple(row[:-1]))
         return rows
@@ -140,8 +149,10 @@ def open_store(path: Path, *, create: bool) -> Iterator[Store]:
         with closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as connection:
             _prepare(connection, path, time.monotonic() + PATIENCE)
             if create:
-                connection.execute("BEGIN IMMEDIATE")  # whether it can be written is known before hours of training,
-                connection.rollback()  # and what they gave waits longer for others
+                with connection:
+                    connection.execute("BEGIN IMMEDIATE")  # whether it can be written is known before hours of
+                    if LATER not in _made(connection):  # training, and what they gave waits longer for others
+                        connection.execute(LATER)
                 connection.execute(f"PRAGMA busy_timeout = {1000 * PATIENCE_WITH_RESULTS}")
             yield Store(connection, path)
     except sqlite3.Error as error:
@@ -184,9 +195,14 @@ def _is_store(connection: sqlite3.Connection, path: Path) -> bool:
     """
     pragmas = ("PRAGMA application_id", "PRAGMA user_version")
     numbers = tuple(connection.execute(pragma).fetchone()[0] for pragma in pragmas)
-    made = {" ".join(str(sql).split()) for (sql,) in connection.execute("SELECT sql FROM sqlite_master")}
-    if numbers == (APPLICATION, VERSION) and made == TABLES:
+    made = _made(connection)
+    if numbers == (APPLICATION, VERSION) and made | {LATER} == TABLES:
         return True
     if any(numbers) or made:
         raise BadStore(f"{path}: not a store that this version of quantdiff sweep reads; choose another --store")
     return False
+
+
+def _made(connection: sqlite3.Connection) -> set[str]:
+    """What the file holds, each by the words that made it."""
+    return {" ".join(str(sql).split()) for (sql,) in connection.execute("SELECT sql FROM sqlite_master")}

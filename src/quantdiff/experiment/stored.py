@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from quantdiff.compare.comparison import Comparison, Figures, is_tolerance
 from quantdiff.compare.outcome import Failure
+from quantdiff.compare.own_metric import OwnFigure
 from quantdiff.experiment.sweep_trial import (
     CALIBRATIONS,
     CONDITIONS,
@@ -50,9 +51,12 @@ def _trial(value: dict[str, Any]) -> SweepTrial:
     training = value.pop("training")
     versions = tuple((_text(name), _text(version)) for name, version in training.pop("versions"))
     model, data = (_typed(Source, training.pop(name)) for name in ("model", "data"))
+    metric = value.pop("metric", None)
     trained = _typed(Training, {**training, "model": model, "data": data, "versions": versions})
     runtimes = tuple(map(_text, value.pop("runtimes")))
-    trial = _typed(SweepTrial, {**value, "training": trained, "runtimes": runtimes})
+    trial = _typed(
+        SweepTrial, {**value, "training": trained, "runtimes": runtimes, "metric": metric and _typed(Source, metric)}
+    )
     if trial.condition not in CONDITIONS or trial.calibration not in ("", *CALIBRATIONS):
         raise ValueError(f"no condition {trial.label!r}")
     if not is_tolerance(trial.tolerance):
@@ -63,7 +67,7 @@ def _trial(value: dict[str, Any]) -> SweepTrial:
 def _result(rows: Mapping[str, Sequence[Row]]) -> SweepResult:
     return SweepResult(
         tuple(_score(*row) for row in rows["scores"]),
-        tuple(_comparison(*row) for row in rows["comparisons"]),
+        tuple(_with_own(_comparison(*row), rows["metrics"]) for row in rows["comparisons"]),
         tuple(_range(*row) for row in rows["ranges"]),
         tuple(_typed(Failure, row) for row in rows["failures"]),
     )
@@ -83,6 +87,12 @@ def _comparison(reference: str, candidate: str, tolerance: float, count: int, pa
     if not 0 <= figures.not_close <= 1:
         raise ValueError(f"a share of {figures.not_close}")
     return Comparison(_text(reference), _text(candidate), _typed(_Number, (tolerance,)).value, figures, ())
+
+
+def _with_own(comparison: Comparison, rows: Sequence[Row]) -> Comparison:
+    """The comparison with the numbers of the user's metric: rows of reference, candidate, name and both numbers."""
+    sides = comparison.reference, comparison.candidate
+    return replace(comparison, own=tuple(_typed(OwnFigure, row[2:]) for row in rows if row[:2] == sides))
 
 
 def _range(*row: Any) -> StoredRange:
@@ -125,6 +135,6 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
 
 TYPES: dict[Any, dict[str, tuple[Any, ...]]] = {
     kind: {name: _kinds(hint) for name, hint in get_type_hints(kind).items()}
-    for kind in (Failure, Figures, Score, Source, StoredRange, SweepTrial, Training, _Number)
+    for kind in (Failure, Figures, OwnFigure, Score, Source, StoredRange, SweepTrial, Training, _Number)
 }
 """The types that each field of a stored value may have."""

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from quantdiff.compare.comparison import TOLERANCE, is_tolerance
 from quantdiff.errors import QuantdiffError, reason_of
-from quantdiff.experiment.builders import data_source, model_source
-from quantdiff.experiment.sweep_trial import CALIBRATED, CALIBRATIONS, CONDITIONS, SweepTrial, Training
+from quantdiff.experiment.builders import data_source, metric_source, model_source
+from quantdiff.experiment.sweep_trial import CALIBRATED, CALIBRATIONS, CONDITIONS, Source, SweepTrial, Training
 from quantdiff.files import read_file
 from quantdiff.run.runtimes import ALL, installed
 from quantdiff.run.versions import versions
@@ -28,6 +28,7 @@ KEYS = (
     "epochs",
     "bias",
     "tolerance",
+    "metric",
     "store",
 )
 BYTES_AT_MOST = 1_000_000  # of a TOML file
@@ -54,6 +55,7 @@ class Study:
     epochs: int = 1
     bias: bool = True
     tolerance: float = TOLERANCE
+    metric: str | None = None
 
     def groups(self) -> tuple[tuple[SweepTrial, ...], ...]:
         """All trials; those of one training stand together, and one seed of every model comes before the next.
@@ -63,16 +65,17 @@ class Study:
         """
         data, found = data_source(self.data), tuple(versions().items())
         models = tuple(map(model_source, self.models))
+        metric = None if self.metric is None else metric_source(self.metric)
         trainings = (
             Training(model, seed, data, self.epochs, self.bias, found) for seed in self.seeds for model in models
         )
-        return tuple(tuple(self._trials(training)) for training in trainings)
+        return tuple(tuple(self._trials(training, metric)) for training in trainings)
 
-    def _trials(self, training: Training) -> Iterator[SweepTrial]:
+    def _trials(self, training: Training, metric: Source | None) -> Iterator[SweepTrial]:
         for condition in self.conditions:
             runtimes = () if condition in ("float", "qat") else self.runtimes
             for calibration in self.calibrations if condition in CALIBRATED else ("",):
-                yield SweepTrial(training, condition, calibration, runtimes, self.tolerance)
+                yield SweepTrial(training, condition, calibration, runtimes, self.tolerance, metric)
 
 
 def read_study(path: Path) -> dict[str, Any]:
@@ -106,7 +109,9 @@ def make_study(options: Mapping[str, Any]) -> Study:
         raise BadStudy("no models: add --models dense1,dense2 or --model FILE.py:build")
     conditions = _chosen("conditions", options.get("conditions", "all"), tuple(CONDITIONS))
     calibrations = _chosen("calibration", options.get("calibration", "train"), CALIBRATIONS)
-    plain: dict[str, tuple[type, ...]] = {"data": (str,), "epochs": (int,), "bias": (bool,), "tolerance": (float, int)}
+    plain: dict[str, tuple[type, ...]] = {
+        "data": (str,), "epochs": (int,), "bias": (bool,), "tolerance": (float, int), "metric": (str,)
+    }  # fmt: skip
     chosen = {key: options[key] for key in plain if key in options}
     for key, value in chosen.items():
         if type(value) not in plain[key]:

@@ -51,6 +51,7 @@ class SweepTrial:
     """One condition, evaluated on the test part of the data.
 
     ``calibration`` is the part of the data that a calibrated condition is quantized with, empty for the others.
+    ``metric`` is the user's own function, if there is one.
     """
 
     training: Training
@@ -58,6 +59,7 @@ class SweepTrial:
     calibration: str = ""
     runtimes: tuple[str, ...] = ("xnnpack",)
     tolerance: float = TOLERANCE
+    metric: Source | None = None
 
     @property
     def label(self) -> str:
@@ -68,8 +70,10 @@ class SweepTrial:
     def key(self) -> str:
         """SHA-256 of the value as canonical JSON, paths left out: the same trial has the same key anywhere."""
         value = asdict(self)
-        for source in ("model", "data"):
-            del value["training"][source]["path"]
+        if self.metric is None:
+            del value["metric"]  # so that trials without one keep their keys
+        for source in (value["training"]["model"], value["training"]["data"], value.get("metric", {})):
+            source.pop("path", None)
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

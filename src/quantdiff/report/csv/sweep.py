@@ -17,8 +17,13 @@ COLUMNS = (*TRIAL, "engine", "accuracy", "error_rate", "reference", "candidate",
 
 
 def sweep_csv(trials: Iterable[Stored]) -> str:
-    """All trials with a header; a figure without a value is an empty field."""
-    return csv_lines(COLUMNS, (row for stored in trials for row in _rows(stored)), heading=True)
+    """All trials with a header; a figure without a value is an empty field.
+
+    The numbers of the user's metric stand at the end: ``NAME_reference``, ``NAME_candidate``, ``NAME_difference``.
+    """
+    rows = [row for stored in trials for row in _rows(stored)]
+    own = [name for row in rows for name in row if name not in COLUMNS]
+    return csv_lines((*COLUMNS, *dict.fromkeys(own)), rows, heading=True)
 
 
 def trial_fields(stored: Stored) -> dict[str, Any]:
@@ -36,7 +41,7 @@ def _rows(stored: Stored) -> Iterator[dict[str, Any]]:
     scores = {score.engine: score for score in result.scores}
     for comparison in result.comparisons:
         score = scores.get(comparison.candidate) or scores.get(comparison.reference)
-        yield {**what, **(_score(score) if score else {}), **comparison_fields(comparison)}
+        yield {**what, **(_score(score) if score else {}), **comparison_fields(comparison), **_own(comparison)}
     compared = {name for c in result.comparisons for name in (c.candidate, c.reference)}
     yield from ({**what, **_score(score)} for score in result.scores if score.engine not in compared)
     yield from ({**what, "engine": f.runtime, "error": f.error} for f in result.failures)
@@ -44,6 +49,11 @@ def _rows(stored: Stored) -> Iterator[dict[str, Any]]:
 
 def _score(score: Score) -> dict[str, Any]:
     return {"engine": score.engine, "accuracy": score.accuracy, "error_rate": score.error_rate}
+
+
+def _own(comparison: Comparison) -> dict[str, float]:
+    sides = ("reference", "candidate", "difference")
+    return {f"{each.name}_{side}": getattr(each, side) for each in comparison.own for side in sides}
 
 
 def comparison_fields(comparison: Comparison) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from quantdiff.compare.comparison import Comparison, Output
 from quantdiff.compare.losses import Losses
 from quantdiff.compare.outcome import Outcome
+from quantdiff.compare.own_metric import OwnFigure
 from quantdiff.report.json.layers import layers_document
 
 SCHEMA = "quantdiff/1"
@@ -29,6 +30,14 @@ def outcome_document(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def own_document(own: Sequence[OwnFigure]) -> dict[str, Any]:
+    """The numbers of the user's metric, by name."""
+    return {
+        each.name: {"reference": each.reference, "candidate": each.candidate, "difference": each.difference}
+        for each in own
+    }
+
+
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
     """One comparison, flat, with the figures of each output where there are several."""
     document = {
@@ -38,10 +47,7 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         **asdict(comparison.figures),
     }
     if comparison.own:
-        document["metric"] = {
-            each.name: {"reference": each.reference, "candidate": each.candidate, "difference": each.difference}
-            for each in comparison.own
-        }
+        document["metric"] = own_document(comparison.own)
     if len(comparison.outputs) > 1:
         document["outputs"] = [
             {"reference": output.reference, "candidate": output.candidate, **asdict(output.figures)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from quantdiff.experiment.stored import Stored
 from quantdiff.report.csv.sweep import comparison_fields, trial_fields
-from quantdiff.report.json.outcome import SCHEMA
+from quantdiff.report.json.outcome import SCHEMA, own_document
 
 
 def sweep_document(trials: Sequence[Stored], store: str) -> dict[str, Any]:
@@ -25,7 +25,10 @@ def _document(stored: Stored) -> dict[str, Any]:
     return {
         **document,
         "scores": scores,
-        "comparisons": [comparison_fields(comparison) for comparison in result.comparisons],
+        "comparisons": [
+            {**comparison_fields(each), **({"metric": own_document(each.own)} if each.own else {})}
+            for each in result.comparisons
+        ],
         "ranges": [asdict(each) for each in result.ranges],
         "failures": [asdict(failure) for failure in result.failures],
     }
