@@ -16,7 +16,6 @@ from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of
 
 WORDS = "its last bits on ARM64, where its kernel is another one, are not known"
-SIGN = "a sum of 0, whose sign on ARM64 is not known"
 LITERT = (Runtime.BUILTIN, Runtime.REFERENCE)
 PROJECTION, NORMS = 16, range(20, 24)
 """Where an LSTM has the weights of its projection, and those of its norms."""
