@@ -10,7 +10,7 @@ import numpy as np
 from quantdiff.errors import UnsupportedOp
 from quantdiff.ladder.account import Account, LayerAccount
 from quantdiff.ladder.attribution import Attribution
-from quantdiff.ladder.cures import Trial
+from quantdiff.ladder.cures import Few
 from quantdiff.ladder.explanation import Signed
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.rungs import real_inputs
@@ -26,8 +26,8 @@ from quantdiff.trace import Trace
 class Sums:
     """What is added up while the data pass by; nothing grows with them.
 
-    ``apart``: by rung the largest distance from the reference in steps, and how many integers are others. ``trial``:
-    the first samples, on which cures are predicted. ``outside``: the reference's outputs beyond the file's range, of
+    ``apart``: by rung the largest distance from the reference in steps, and how many integers are others. ``few``: the
+    first samples, on which cures are predicted. ``outside``: the reference's outputs beyond the file's range, of
     all, and the farthest in steps.
     """
 
@@ -42,8 +42,32 @@ class Sums:
     missing: tuple[str, ...] = ()
     borrowed: tuple[str, ...] = ()
     departs: str = ""
-    trial: Trial | None = None
+    few: Few | None = None
     signed: tuple[Signed, ...] = ()
+
+    def __add__(self, other: Sums) -> Sums:
+        """With those of the samples behind; what the first samples tell is theirs."""
+        beyond, count, farthest = self.outside
+        layers = {tensor: account + other.layers[tensor] for tensor, account in self.layers.items()}
+        apart = {
+            mechanism: (max(far, other.apart[mechanism][0]), flips + other.apart[mechanism][1])
+            for mechanism, (far, flips) in self.apart.items()
+        }
+        return Sums(
+            self.outputs + other.outputs,
+            layers or other.layers,
+            self.attribution or other.attribution,
+            apart or other.apart,
+            (beyond + other.outside[0], count + other.outside[1], max(farthest, other.outside[2])),
+            self.closed and other.closed,
+            self.changed + other.changed,
+            self.samples + other.samples,
+            self.missing or other.missing,
+            self.borrowed or other.borrowed,
+            self.departs or other.departs,
+            self.few or other.few,
+            self.signed or other.signed,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +83,10 @@ class Ladder:
     switches: Switches | None
     lowered_order: tuple[int, ...] = ()
     why: str = ""
+
+    def attribution(self) -> Attribution | None:
+        """Where the shares of the first samples are added up; None where there is no real arithmetic."""
+        return None if self.switches is None else Attribution(self.switches, self.grids.units)
 
 
 def set_up(question: Question, reading: Reading, own: Trace) -> Ladder:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import permutations
 from math import prod
 
 import numpy as np
@@ -223,10 +222,12 @@ def _shaped(array: Array, tensor: Tensor, where: str) -> tuple[Array, str]:
     )
     if given == whole or given in flat:
         return array.reshape(runs, *tensor.shape), ""
-    for order in permutations(range(len(whole))):
-        if tuple(whole[i] for i in order) == given:
-            turned = array.reshape(given).transpose([order.index(i) for i in range(len(whole))])
-            return turned.reshape(runs, *tensor.shape), f"its shape {list(array.shape)} has the axes in another order"
+    if sorted(given) == sorted(whole):
+        order = list[int]()
+        for size in given:  # of two axes of one size the one that comes first
+            order.append(next(i for i, axis in enumerate(whole) if axis == size and i not in order))
+        turned = array.reshape(given).transpose([order.index(i) for i in range(len(whole))])
+        return turned.reshape(runs, *tensor.shape), f"its shape {list(array.shape)} has the axes in another order"
     raise BadData(f"{where}: shape {list(array.shape)}, the tensor has {list(tensor.shape)}; it is of another model")
 
 
@@ -289,6 +290,6 @@ def _from_floats(array: Array, tensor: Tensor, where: str) -> tuple[Array, str]:
 
 def _as_steps(values: Array, tensor: Tensor) -> Iterator[tuple[str, Array, float]]:
     yield "", values, 0.0
-    if (grid := tensor.grid) is not None:
+    if (grid := tensor.grid) is not None and grid.params.scale[0]:
         steps = values / grid.params.scale[0] + grid.params.zero_point[0]
         yield "real values, by scale and zero point", steps, NEAR

@@ -118,7 +118,7 @@ def _manifest(path: Path, packed: Array) -> Manifest:
         versions = {str(name): str(version) for name, version in said.pop("versions").items()}
         words = {name: str(said.pop(name)) for name in ("model", "sha256", "runtime", "machine")}
         return Manifest(**words, samples=int(said.pop("samples")), versions=versions, tensors=tensors)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise BadData(
             f"{path}: its {MANIFEST} is damaged ({reason_of(error)}); record again, or leave it out"
         ) from error
@@ -142,7 +142,11 @@ def _of_folder(path: Path) -> Iterator[tuple[str, Array]]:
 def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
     text = read_file(table, AT_MOST).decode()
     between = next((each for each in ",;\t" if each in text), ",")  # names of tensors hold ; too
-    for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=between), 1):
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=between))
+    except csv.Error as error:
+        raise BadData(f"{table}: not a CSV file that can be read ({reason_of(error)})") from error
+    for number, row in enumerate(rows, 1):
         cells = [cell.strip() for cell in row]
         if not any(cells) or (number == 1 and cells[-1:] == ["file"]):
             continue
@@ -168,5 +172,7 @@ def _file(file: Path, dtype: str, table: Path) -> Array:
 
 
 def _npy(file: Path) -> Array:
-    (array,) = read_arrays(file).values()
-    return array
+    arrays = read_arrays(file)
+    if len(arrays) != 1:
+        raise BadData(f"{file}: holds {len(arrays)} arrays, a .npy has one; call it .npz")
+    return next(iter(arrays.values()))

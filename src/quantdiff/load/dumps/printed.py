@@ -139,14 +139,20 @@ def _numbers(source: Path, name: str, rows: list[list[str]]) -> Array:
     sizes = {len(row) for row in rows}
     if len(sizes) > 1:
         raise BadData(f"{source}: {name} is printed with {min(sizes):,} and {max(sizes):,} numbers; is it cut off?")
-    words = [
-        [word.rstrip("fFuUlL") if not word.lower().startswith(("0x", "-0x", "inf")) else word for word in row]
-        for row in rows
-    ]
+    words = [[word.lower() for word in row] for row in rows]
     try:
-        return np.array([[int(word, 0 if "x" in word.lower() else 10) for word in row] for row in words], np.int64)
-    except (ValueError, OverflowError):
-        return np.array([[float(word) for word in row] for row in words], np.float64)
+        return np.array([[int(_plain(word), 16 if "x" in word else 10) for word in row] for row in words], np.int64)
+    except (ValueError, OverflowError):  # fractions, or beyond int64
+        return np.array([[_real(word) for word in row] for row in words], np.float64)
+
+
+def _plain(word: str) -> str:
+    """Without what C writes behind a number for its type."""
+    return word if word.endswith("inf") else word.rstrip("ul" if "x" in word else "ful")
+
+
+def _real(word: str) -> float:
+    return float(min(int(_plain(word), 16), 2**1023)) if "x" in word else float(_plain(word))
 
 
 def _hexadecimal(row: list[str]) -> list[str]:
