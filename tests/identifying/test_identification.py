@@ -14,7 +14,11 @@ from quantdiff.identifying.identification import Group, identify_tensors
 from quantdiff.identifying.load import load_and_identify
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
-from quantdiff.sim.runtime import Runtime
+from quantdiff.run import emulation
+from quantdiff.sim.graph.simulator import simulate
+from quantdiff.sim.node import node_of
+from quantdiff.sim.runtime import ARM64, Runtime
+from quantdiff.sim.xnnpack.delegate import kernel_of
 
 CONVOLUTIONS, DENSE = (0, 1, 2), 5
 IMAGES = random_images(8, seed=0)
@@ -68,14 +72,31 @@ def test_a_counter_example_is_one(network: Path) -> None:
     )
 
 
+def true_rules(path: Path, group: Group, runtime: Runtime) -> set[str]:
+    """The kernels that a runtime has for the operators of a group."""
+    graph = load_tflite(path).main
+    return {kernel_of(node_of(graph, graph.operators[k]), runtime).value for k in group.operators}
+
+
 @pytest.mark.golden
-@pytest.mark.parametrize("runtime", ["xnnpack", "builtin", "reference", "tflm"])
-def test_the_runtimes_of_this_machine(network: Path, runtime: str) -> None:
-    found = load_and_identify(network, runtime, samples=16)
+@pytest.mark.parametrize("runtime", Runtime)
+def test_the_rules_of_every_runtime(network: Path, runtime: Runtime) -> None:
+    if runtime.on_arm64 and emulation.root() is None:
+        pytest.skip(f"nothing emulates ARM64 here: {emulation.BRINGS}")
+    found = load_and_identify(network, runtime.value, samples=16)
     assert found.faithful
     assert not found.missing
-    assert all(any(runtime in each for each in group.rules) for group in found.groups)
-    assert all(group.usual for group in found.groups)
+    assert all(group.usual and true_rules(network, group, runtime) <= fitting(group) for group in found.groups)
+
+
+@pytest.mark.parametrize("runtime", ARM64.values())
+def test_the_rules_of_arm64_where_nothing_emulates_it(network: Path, runtime: Runtime) -> None:
+    model = load_tflite(network)
+    held = simulate(model.main, [IMAGES], runtime).values
+    found = groups_of(network, dict(held)).values()
+    assert all(true_rules(network, group, runtime) <= fitting(group) for group in found)
+    convolution = next(group for group in found if group.op == "CONV_2D")
+    assert any(rule == "builtin@arm64" for rule in fitting(convolution)) == (runtime is Runtime.BUILTIN_ARM64)
 
 
 def test_operators_that_stand_out_are_named(network: Path) -> None:

@@ -17,6 +17,7 @@ from sim.ops import test_16_bits as wide
 from sim.ops import test_curves as curves
 from sim.ops import test_elementwise as elementwise
 from sim.ops import test_float_layers as float_layers
+from sim.ops import test_indices as indices
 from sim.ops import test_numbers as numbers
 from sim.ops import test_second_row as second_row
 from sim.ops import test_spatial as spatial
@@ -51,6 +52,7 @@ CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
     "FULLY_CONNECTED float32, rows": (lambda dice: products.dense(dice, dice.of(2, 5, 30)), (BUILTIN, XNNPACK)),
     "BATCH_MATMUL float32": (float_layers.MAKERS["BATCH_MATMUL float32"], (REFERENCE, BUILTIN, XNNPACK)),
     "TRANSPOSE_CONV float32": (float_layers.delegated, (REFERENCE, BUILTIN, XNNPACK)),
+    "L2_NORMALIZATION float32": (indices.unit_length("float32"), (REFERENCE, BUILTIN)),
     "NEG float32": (numbers.MAKERS["NEG float32"], (XNNPACK,)),
     "RELU float32": (numbers.MAKERS["RELU float32"], (REFERENCE, XNNPACK)),
     "MUL float32": (numbers.MAKERS["MUL float32"], (XNNPACK,)),

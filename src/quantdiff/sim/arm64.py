@@ -16,7 +16,6 @@ from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of
 
 WORDS = "its last bits on ARM64, where its kernel is another one, are not known"
-SIGN = "a sum of 0, whose sign on ARM64 is not known"
 LITERT = (Runtime.BUILTIN, Runtime.REFERENCE)
 PROJECTION, NORMS = 16, range(20, 24)
 """Where an LSTM has the weights of its projection, and those of its norms."""
@@ -135,6 +134,7 @@ DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     (Runtime.BUILTIN, "FULLY_CONNECTED"): lambda node: _real(node) or dense_by_ruy(node),
     **_each((Runtime.BUILTIN,), ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), _real),
     **_each((Runtime.BUILTIN,), ("SOFTMAX", "HARD_SWISH"), _eight_bit),
+    (Runtime.BUILTIN, "ADD"): _clamped_at_0,
     (Runtime.BUILTIN, "DEQUANTIZE"): lambda node: True,
     **_each((Runtime.XNNPACK,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _unsigned_or_real),
     (Runtime.XNNPACK, "TRANSPOSE_CONV"): _unsigned_or_real,
@@ -148,17 +148,17 @@ DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each(LITERT, ("CONCATENATION",), _unsigned),
     **_each((Runtime.REFERENCE,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _real),
     **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _real),
+    **_each(LITERT, ("L2_NORMALIZATION",), _real),
 }
 """By the runtime whose kernel runs and the op: whether the node is one for which it has other kernels there."""
 
 UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _hybrid),
-    **_each((*LITERT, Runtime.XNNPACK), ("L2_NORMALIZATION",), _real_or_hybrid),
     **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
     **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("MEAN", "LOGISTIC", "SOFTMAX", "TANH"), _real),
     **_each((Runtime.REFERENCE,), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
     **_each((Runtime.BUILTIN,), ("ELU", "LOG_SOFTMAX"), _real),
-    **_each((Runtime.BUILTIN,), ("ADD", "MUL"), _clamped_at_0),
+    (Runtime.BUILTIN, "MUL"): _clamped_at_0,
     **_each((Runtime.XNNPACK,), ("SUM", "RSQRT"), _real),
     **_each(LITERT, ("RESIZE_BILINEAR",), _real_or_unsigned),
     **_each(LITERT, ("GELU",), _by_erfc),

@@ -11,7 +11,8 @@ from quantdiff.quant import Array
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel
 from quantdiff.sim.runtime import Runtime
 
-OF_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+BY_NEON = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+"""What ``builtin`` clamps in vectors on ARM64."""
 ORDER = "float sums depend on the order in which a runtime adds"
 """Why float matrix products have no exact simulation."""
 
@@ -25,7 +26,7 @@ def clamped(node: Node, y: Array, runtime: Runtime) -> Array:
     end = np.inf if runtime.family is Runtime.XNNPACK else np.finfo(np.float32).max
     low, high = (np.float32(np.clip(bound, -end, end)) for bound in ACTIVATION_RANGE[node.activation])
     y = np.clip(y, low, high)
-    by_neon = runtime is Runtime.XNNPACK_ARM64 or (runtime is Runtime.BUILTIN_ARM64 and node.operator.op in OF_PRODUCTS)
+    by_neon = runtime is Runtime.XNNPACK_ARM64 or (runtime is Runtime.BUILTIN_ARM64 and node.operator.op in BY_NEON)
     return without_minus(y) if by_neon and low == 0 else y
 
 

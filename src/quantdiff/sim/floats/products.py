@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import product
+from itertools import product, repeat
 
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.arm64 import SIGN
 from quantdiff.sim.floats import ruy
 from quantdiff.sim.floats.eigen import LANES
 from quantdiff.sim.floats.eigen_products import in_four_sums, in_one_sum
 from quantdiff.sim.floats.eigen_products import product as eigen_product
 from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add, multiply_add
-from quantdiff.sim.node import Node, NoKernel
+from quantdiff.sim.node import Node
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of, pad_image, windows
 from quantdiff.sim.xnnpack.dwconv_tile import TILES, unused_taps
@@ -93,16 +92,17 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, runtime: Run
     at_once = math.prod(seen.shape[1:3]) * (node.x.shape[0] if one_tap else 1)
     if runtime.family is Runtime.XNNPACK and depth == out == 1 and w[0].size <= TILES[-1]:
         return clamped(node, in_columns(node, x, np.moveaxis(w[..., 0], 0, -1), offset, runtime), runtime)
-    parts = []
+    image, parts = inside_of(node, x, w), []
     for g in range(groups):
         mine = w[g * out : (g + 1) * out]
-        taps = product(range(w.shape[1]), range(w.shape[2]), range(depth))
+        taps = taps_of(w, depth)
         pairs = ((seen[:, :, :, i, j, g * depth + k, None], mine[:, i, j, k]) for i, j, k in taps)
         whole = np.broadcast_to(offset[g * out : (g + 1) * out], (*seen.shape[:3], out))
         if runtime is Runtime.XNNPACK_ARM64:
             parts.append(in_lanes(pairs, whole, depth, lanes_of(out, at_once, one_tap=one_tap)))
         else:
-            parts.append(in_order(pairs, whole, runtime, depth))
+            here = (image[:, :, :, i, j] for i, j, _ in taps_of(w, depth))
+            parts.append(in_order(pairs, whole, runtime, depth, here))
     return clamped(node, np.concatenate(parts, axis=-1), runtime)
 
 
@@ -114,15 +114,24 @@ def depthwise(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runti
     seen = _windows(node, np.repeat(x, channels // x.shape[3], axis=3), w.shape[1:3])
     taps = [*product(range(w.shape[1]), range(w.shape[2]))]
     pairs = ((seen[:, :, :, i, j], w[0, i, j]) for i, j in taps)
-    whole = np.broadcast_to(offset, (*seen.shape[:3], channels))
+    whole, image = np.broadcast_to(offset, (*seen.shape[:3], channels)), inside_of(node, x, w)
     if runtime.family is Runtime.BUILTIN:
-        image = _windows(node, np.ones((1, *x.shape[1:3], 1), np.float32), w.shape[1:3]) > 0
         y = clamped(node, where_inside(pairs, (image[:, :, :, i, j] for i, j in taps), whole, runtime), runtime)
         return _without_minus_behind_vectors(node, y)
     if runtime is Runtime.XNNPACK_ARM64:
         lanes = lanes_of(channels // x.shape[3], math.prod(seen.shape[1:3]), one_tap=False)
         return clamped(node, in_lanes(pairs, whole, 1, lanes), runtime)
-    return clamped(node, in_order(pairs, whole, runtime), runtime)
+    return clamped(node, in_order(pairs, whole, runtime, 1, (image[:, :, :, i, j] for i, j in taps)), runtime)
+
+
+def taps_of(w: Array, depth: int) -> list[tuple[int, int, int]]:
+    """Places in a window, and in its depth, in the order of memory. Shape of w: (out, kh, kw, depth)."""
+    return [*product(range(w.shape[1]), range(w.shape[2]), range(depth))]
+
+
+def inside_of(node: Node, x: Array, w: Array) -> Array:
+    """Which taps lie in the image. Shapes: x (n, h, w, c), w (…, kh, kw, …) -> (1, out_h, out_w, kh, kw, 1)."""
+    return _windows(node, np.ones((1, *x.shape[1:3], 1), np.float32), w.shape[1:3]) > 0
 
 
 def in_columns(node: Node, x: Array, w: Array, offset: Array, runtime: Runtime) -> Array:
@@ -208,10 +217,17 @@ def in_lanes(pairs: Iterable[tuple[Array, Array]], offset: Array, depth: int, la
     return total
 
 
-def in_order(pairs: Iterable[tuple[Array, Array]], offset: Array, runtime: Runtime, depth: int = 1) -> Array:
+def in_order(
+    pairs: Iterable[tuple[Array, Array]],
+    offset: Array,
+    runtime: Runtime,
+    depth: int = 1,
+    inside: Iterable[Array | bool] = repeat(True),
+) -> Array:
     """The products of the pairs one after another, onto ``offset`` (XNNPACK) or before it.
 
-    The compiled loop over ``depth`` takes eight products at once, which it rounds; on ARM64 those left over are fused.
+    The compiled loop over ``depth`` takes eight products at once, which it rounds; on ARM64 those left over are fused,
+    so that a sum can be a zero below 0, to which a tap that is not ``inside`` the image adds nothing.
     """
     if runtime is Runtime.XNNPACK:
         total = flushed(offset)
@@ -220,9 +236,7 @@ def in_order(pairs: Iterable[tuple[Array, Array]], offset: Array, runtime: Runti
         return total
     total = np.zeros(offset.shape, np.float32)
     rounded = depth // COMPILED * COMPILED
-    for k, (a, b) in enumerate(pairs):
-        total = total + a * b if k % depth < rounded else multiply_add(a, b, total, runtime)
-    total = total + offset
-    if runtime.on_arm64 and np.any(total == 0):
-        raise NoKernel(SIGN)
-    return total
+    for k, ((a, b), here) in enumerate(zip(pairs, inside, strict=False)):
+        onto = total + a * b if k % depth < rounded else multiply_add(a, b, total, runtime)
+        total = np.where(here, onto, total) if runtime.on_arm64 else onto
+    return total + offset
