@@ -39,6 +39,7 @@ def test_a_file_is_read_up_to_a_size(tmp_path: Path) -> None:
     assert read_file(tmp_path / "f", 10) == bytes(10)
     with pytest.raises(OSError, match="holds more than 9 bytes"):
         read_file(tmp_path / "f", 9)
+    assert read_file(tmp_path / "f", 2**50) == bytes(10)  # no memory is taken for what is not there
 
 
 def test_a_link_is_followed_to_where_a_file_may_stand(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def read_file(path: Path, at_most: int) -> bytes:
         OSError: as ``open_file``, or it holds more than ``at_most`` bytes.
     """
     with open_file(path) as file:
-        content = file.read(at_most + 1)
+        content = file.read(min(at_most, os.fstat(file.fileno()).st_size) + 1)  # all of that is taken at once
     if len(content) > at_most:
         raise OSError(errno.EFBIG, f"holds more than {at_most:,} bytes", str(path))
     return content

@@ -97,3 +97,13 @@ def test_files_that_are_no_result(content: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["report", str(tmp_path / "a.json"), str(tmp_path / "a.json")])
     assert done.exit_code == 2
     assert "not a JSON document" in done.stderr
+
+
+@pytest.mark.parametrize("evil", [1, ["numpy"], [{}], "x", None])
+def test_versions_that_are_none(result: dict[str, Any], evil: object) -> None:
+    assert movement(result, {**result, "versions": evil}, NAMES).moved == ()
+
+
+def test_numbers_that_nothing_counts(result: dict[str, Any]) -> None:
+    many, one = ({**result, "more": [{"layer": {"a": 1}, "count": count}]} for count in (10**400, 1))
+    assert movement(many, one, NAMES).moved == (Moved("more", "{'a': 1}", "count", None, 1),)

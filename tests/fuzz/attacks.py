@@ -91,7 +91,7 @@ def number(attack: str) -> Attack:
     """The attack that changes one to three numbers of its kind."""
 
     def changed(data: bytes, rng: Random, _: tuple[bytes, ...]) -> bytes:
-        open_to, mutant = [place for place in places(data) if place.attack == attack], bytearray(data)
+        open_to, mutant = _open_to(data, attack), bytearray(data)
         for place in rng.choices(open_to, k=rng.choice((1, 1, 2, 3))) if open_to else ():
             struct.pack_into(f"<{place.code}", mutant, place.at, _other(place, data, rng))
         return bytes(mutant)
@@ -99,10 +99,15 @@ def number(attack: str) -> Attack:
     return changed
 
 
+@cache
+def _open_to(data: bytes, attack: str, code: str = "") -> tuple[Place, ...]:
+    return tuple(place for place in places(data) if place.attack == attack and code in ("", place.code))
+
+
 def _other(place: Place, data: bytes, rng: Random) -> Any:
     """Another number: evil, close to what is there, that of another place of its kind, or for an offset anywhere."""
     (is_there,) = struct.unpack_from(f"<{place.code}", data, place.at)
-    alike = [each for each in places(data) if each.attack == place.attack and each.code == place.code]
+    alike = _open_to(data, place.attack, place.code)
     (elsewhere,) = struct.unpack_from(f"<{place.code}", data, rng.choice(alike).at)
     if place.code in "fd":
         return rng.choice((*EVIL_REAL, -is_there, elsewhere))

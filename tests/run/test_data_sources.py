@@ -92,6 +92,10 @@ def test_a_table_has_labels_by_their_name(tmp_path: Path, model: Path) -> None:
     path.write_text("1,2\n3\n")
     with pytest.raises(BadData, match="line 2 has 1 cells, others have 2"):
         load_data(path, model)
+    for label in ("inf", "1e300", "0.5"):
+        path.write_text(f"a,y\n1,0\n1,{label}\n")
+        with pytest.raises(BadData, match=rf"the column 'y' holds {float(label):g}".replace("+", r"\+")):
+            load_data(path, model)
 
 
 def picture(path: Path, size: tuple[int, int], color: tuple[int, int, int]) -> None:
@@ -102,7 +106,7 @@ def picture(path: Path, size: tuple[int, int], color: tuple[int, int, int]) -> N
 def test_images_are_prepared_as_stated(tmp_path: Path) -> None:
     picture(tmp_path / "b" / "1.png", (30, 20), (255, 0, 51))
     picture(tmp_path / "a" / "2.png", (20, 40), (0, 102, 0))
-    batch = load_data(tmp_path, None, "resize=8x6 center-crop scale=1/255 shift=-1/2 order=BGR")
+    batch = load_data(tmp_path, None, "resize=8x6 center-crop scale=2.5/637.5 shift=-1/2 order=BGR")
     assert batch.arrays["x"].shape == (2, 6, 8, 3)
     np.testing.assert_allclose(batch.arrays["x"][:, 0, 0], [[-0.5, -0.1, -0.5], [-0.3, -0.5, 0.5]], atol=1e-6)
     np.testing.assert_array_equal(batch.labels, [0, 1])
@@ -118,10 +122,14 @@ def test_the_middle_is_cut_out_without_stretching(tmp_path: Path) -> None:
     assert image.min() == 255
 
 
-@pytest.mark.parametrize("steps", ["resize=8", "resize=0x3", "scale=1/0", "crop", "order=CMYK"])
+@pytest.mark.parametrize("steps", [
+        "resize=8", "resize=0x3", "resize=99999x9", "scale=1/0", "scale=1e400", "scale=1e999999999", "scale=inf",
+        "crop", "order=CMYK", "x" * 9999,
+    ],
+)  # fmt: skip
 def test_steps_that_are_none(tmp_path: Path, steps: str) -> None:
     picture(tmp_path / "1.png", (4, 4), (1, 2, 3))
-    with pytest.raises(BadData, match=r"is no step; there are resize=WIDTHxHEIGHT"):
+    with pytest.raises(BadData, match=r"^--images: '.{1,40}' is no step; there are resize=WIDTHxHEIGHT"):
         load_data(tmp_path, None, steps)
 
 
@@ -140,9 +148,14 @@ def test_sounds_are_whole_numbers_over_their_half(tmp_path: Path) -> None:
         sound.setparams((1, 2, 16000, 0, "NONE", ""))
         sound.writeframes(np.array([-32768, 0, 16384], "<i2").tobytes())
     np.testing.assert_array_equal(load_data(tmp_path).arrays["x"], [[-1, 0, 0.5]])
-    (tmp_path / "b.wav").write_bytes(b"RIFF no")
-    with pytest.raises(BadData, match=r"b\.wav: not a WAV file"):
-        load_data(tmp_path)
+    whole = (tmp_path / "a.wav").read_bytes()
+    for damaged in (b"RIFF no", whole[:20], whole.replace(b"fmt ", b"fmt\xff", 1), whole.replace(b"data", b"dat\xff")):
+        (tmp_path / "b.wav").write_bytes(damaged)
+        with pytest.raises(BadData, match=r"b\.wav: not a WAV file"):
+            load_data(tmp_path)
+    (tmp_path / "b.wav").unlink()
+    (tmp_path / "a.wav").write_bytes(whole[:-1])
+    np.testing.assert_array_equal(load_data(tmp_path).arrays["x"], [[-1, 0]])
 
 
 def test_made_up_data_are_seeded_and_said(model: Path) -> None:

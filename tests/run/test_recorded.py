@@ -170,6 +170,11 @@ def of_a_folder(table: str, content: bytes = b"") -> Callable[[Device, Path], Pa
     return written
 
 
+def two_in_one(device: Device, path: Path) -> Path:
+    np.savez(path, allow_pickle=False, logits=device.arrays["logits"], w2=device.arrays["logits"])
+    return path.rename(path.with_suffix(".npy"))
+
+
 REFUSED: dict[str, tuple[Callable[[Device, Path], Path], str]] = {
     "cut off": (cut, "not a readable .npz"),
     "no file": (lambda device, path: path, "no such dump"),
@@ -186,6 +191,10 @@ REFUSED: dict[str, tuple[Callable[[Device, Path], Path], str]] = {
     "no numbers": (with_no_numbers, "holds NaN or infinity, the tensor int8"),
     "digits without end": (of_text("logits: " + "9" * 200_000 + "x\n"), "holds no tensors"),
     "spaces without end": (of_text("logits" + " " * 200_000 + "x\n"), "holds no tensors"),
+    "minus infinity": (of_text("logits: " + "-inf " * 10 + "\n"), "holds NaN or infinity, the tensor int8"),
+    "fractions and hex": (of_text("logits: " + "0x1f 0.3 " * 5 + "\n"), "holds fractions that are no steps"),
+    "two in an .npy": (two_in_one, "holds 2 arrays, a .npy has one; call it .npz"),
+    "a cell without end": (of_a_folder("logits,int8," + "a" * 200_000), "not a CSV file that can be read"),
     "a type": (of_a_folder("logits,int7,a.bin"), "no type 'int7'"),
     "cells": (of_a_folder("logits,int8"), "2 cells; give three: tensor, dtype, file"),
     "a way out": (of_a_folder("logits,int8,../a.bin"), "'../a.bin' is no file beside the table"),

@@ -246,6 +246,7 @@ def test_the_nearest_file_counts_and_says_so(tmp_path: Path, monkeypatch: pytest
         ("[runtimes.pi]\ncommand = 'ssh'\nshell = true", "runtimes.pi wants one thing"),
         ("[runtimes.arm64]\ncommand = 'ssh pi'", "no worker can be called arm64, which is an architecture"),
         ("[runtimes", "cannot be read as TOML"),
+        ("a = " + "[" * 5000, "cannot be read as TOML"),
     ],
 )
 def test_a_configuration_that_is_none_is_one_line(
@@ -257,6 +258,13 @@ def test_a_configuration_that_is_none_is_one_line(
         entry_of("builtin@pi")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_configuration_that_waits_for_ever_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("quantdiff.toml")
+    with pytest.raises(BadConfiguration, match="is a FIFO, not a file"):
+        entry_of("builtin@pi")
 
 
 def test_an_unknown_machine_is_a_doubt_and_no_guess_without_a_word(

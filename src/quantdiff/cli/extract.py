@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from quantdiff.cli.command import command
-from quantdiff.cli.options import RuntimeName, data_option, given_data, timeout_option, whole
+from quantdiff.cli.options import RuntimeName, data_option, given_data, output_file, timeout_option, whole
 
 
 def numbers(_: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
@@ -28,10 +28,15 @@ def numbers(_: click.Context, option: click.Parameter, text: str) -> tuple[int, 
     "--ops", required=True, callback=numbers, metavar="3-7", help="Numbers of operators, as inspect lists them."
 )
 @data_option(required=False)
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The .tflite to write.")
 @click.option(
-    "--inputs", type=click.Path(path_type=Path, dir_okay=False), help="Also write what goes in there, as .npz."
+    "--out",
+    required=True,
+    callback=output_file,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The .tflite to write.",
 )
+@click.option("--inputs", callback=output_file, type=click.Path(path_type=Path, dir_okay=False),
+              help="Also write what goes in there, as .npz.")  # fmt: skip
 @click.option("--samples", type=whole(1), default=64, show_default=True, help="The first of the data.")
 @click.option("--runtime", type=RuntimeName(), default="xnnpack", show_default=True)
 @timeout_option

@@ -16,6 +16,7 @@ from quantdiff.cli.options import (
     data_option,
     given_data,
     layout_option,
+    output_file,
     reference_options,
     settings_of,
     timeout_option,
@@ -26,7 +27,8 @@ from quantdiff.cli.options import (
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @data_option(required=False)
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The inputs, as .npz.")
+@click.option("--out", required=True, callback=output_file, type=click.Path(path_type=Path, dir_okay=False),
+              help="The inputs, as .npz.")  # fmt: skip
 @click.option("--for", "limit", type=Seconds(), default="30s", show_default=True, help="How long to search.")
 @click.option(
     "--near", metavar="EPS", type=Number(min=0, min_open=True), help="Stay so near to a sample, in units of the data."

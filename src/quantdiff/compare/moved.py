@@ -20,6 +20,8 @@ NAMED_BY = ("quantizer", "code", "runtime", "op", "name", "tensor", "mechanism")
 IN_WORDS = ("status", "leading")
 NUMBERS_OF_PLACES = ("operator", "index", "worst_sample", "buffer")
 DEEPEST = 8
+COUNTS = 2**64
+"""More than anything that is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def movement(before: Mapping[str, Any], after: Mapping[str, Any], names: tuple[s
 
 
 def _versions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    ours, theirs = (each.get("versions") or {} for each in (before, after))
+    ours, theirs = (said if isinstance(said := each.get("versions"), Mapping) else {} for each in (before, after))
     for package in dict.fromkeys((*ours, *theirs)):
         pair = str(ours.get(package, "–")), str(theirs.get(package, "–"))
         if pair[0] != pair[1]:
@@ -103,14 +105,13 @@ def _under(section: str, whose: tuple[str, ...], key: str, value: Any) -> Iterat
                 seen[label] = seen.get(label, 0) + 1
                 label += f" #{seen[label]}" if seen[label] > 1 else ""
                 yield from _under(section, (*whose, label), "", item)
-    elif (isinstance(value, int | float) and key not in NUMBERS_OF_PLACES and not _is_nan(value)) or (
-        isinstance(value, str) and key in IN_WORDS
-    ):
+    elif key in IN_WORDS if isinstance(value, str) else _is_figure(value) and key not in NUMBERS_OF_PLACES:
         yield (section, " / ".join(whose), key or section), value
 
 
-def _is_nan(value: float) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _is_figure(value: Any) -> bool:
+    """Whether it is a number that can be subtracted from another one."""
+    return not math.isnan(value) if isinstance(value, float) else isinstance(value, int) and abs(value) < COUNTS
 
 
 def _label(item: Mapping[str, Any]) -> str:

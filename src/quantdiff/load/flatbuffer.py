@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -108,14 +109,14 @@ class Reader:
     def _positions(self, start: int) -> tuple[int, ...]:
         """Where the tables of a vector of tables lie."""
         span = self._span(start, 4)
-        offsets = np.frombuffer(self.data, "<u4", span.size // 4, span.start).astype(np.int64)
-        self._tables += offsets.size
+        count = span.size // 4
+        self._tables += count
         if self._tables > min(TABLES_AT_MOST, len(self.data) // BYTES_PER_TABLE):
             raise Damaged(f"it says it has {self._tables} tensors, operators and buffers, more than it can hold")
-        if not offsets.all():
+        offsets = struct.unpack_from(f"<{count}I", self.data, span.start)
+        if 0 in offsets:
             raise Damaged(f"the list of tables at byte {start} has an entry that points at itself")
-        found: list[int] = (offsets + np.arange(span.start, span.start + span.size, 4)).tolist()
-        return tuple(found)
+        return tuple(map(add, offsets, range(span.start, span.start + span.size, 4)))
 
     def _form(self, name: str, vtable: int) -> Form:
         if not 0 <= vtable <= len(self.data) - 4:

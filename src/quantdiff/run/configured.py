@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quantdiff.errors import BadConfiguration
+from quantdiff.errors import BadConfiguration, reason_of
+from quantdiff.files import read_file
 
 OWN, SHARED = "quantdiff.toml", "pyproject.toml"
+BYTES_AT_MOST = 10**7
 RESERVED = ("arm64", "x86_64")
 """Names of architectures: no worker may have one."""
 
@@ -43,11 +45,11 @@ def workers() -> dict[str, WorkerPlace]:
 def _read(file: Path) -> Mapping[str, Any]:
     """The table of runtimes in a file; empty where there is none."""
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_file(file, BYTES_AT_MOST).decode())
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadConfiguration(f"{file}: cannot be read as TOML ({error}); mend it") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadConfiguration(f"{file}: cannot be read as TOML ({reason_of(error)}); mend it") from error
     found: Mapping[str, Any] = table
     for key in ("runtimes",) if file.name == OWN else ("tool", "quantdiff", "runtimes"):
         inner = found.get(key, {})

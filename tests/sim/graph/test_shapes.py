@@ -9,7 +9,7 @@ from written_models import Op, T, write_tflite
 from quantdiff.load.tflite import read_model
 from quantdiff.sim.graph import shapes
 from quantdiff.sim.graph.shapes import false_shapes
-from quantdiff.sim.graph.simulator import simulate
+from quantdiff.sim.graph.simulator import Calls, simulate
 from quantdiff.sim.node import NoKernel, sized
 from quantdiff.sim.runtime import Runtime
 
@@ -35,6 +35,22 @@ def test_an_input_without_end_is_not_made(shape: tuple[int, ...]) -> None:
     tensors = [T("x", shape, scale=0.5), T("y", (1,), scale=0.5)]
     data = write_tflite(tensors, [Op("RELU", ["x"], ["y"])], ["x"], ["y"])
     assert list(false_shapes(read_model(memoryview(np.frombuffer(data, np.uint8).data)).main)) == []
+
+
+@pytest.mark.parametrize("op", ["MAX_POOL_2D", "AVERAGE_POOL_2D", "CONV_2D"])
+def test_sums_without_end_are_not_taken(op: str) -> None:
+    """A window, or a kernel, over all of a large image: days of work from a file of a few hundred bytes."""
+    side = {"CONV_2D": 40}.get(op, 1000)
+    tensors = [T("x", (1, 1000, 1000, 1), scale=0.5), T("y", (1, 1, 1, 1), scale=0.5)]
+    tensors += [T("w", (9, side, side, 1), scale=0.5, data=0), T("b", (9,), "int32", 0.25, data=0)]
+    options = {"padding": 0, "strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    window = {"padding": 0, "strideH": 1, "strideW": 1, "filterHeight": side, "filterWidth": side}
+    step = Op(op, ["x", "w", "b"], ["y"], options) if op == "CONV_2D" else Op(op, ["x"], ["y"], window)
+    model = read_model(memoryview(write_tflite(tensors, [step], ["x"], ["y"])))
+    image = np.zeros((1, 1, 1000, 1000, 1), np.int8)
+    chain = simulate(model.main, [image], Runtime.REFERENCE, calls=Calls(products=shapes.PRODUCTS))
+    assert [item.why for item in chain.missing] == ["it takes too many products"]
+    assert list(false_shapes(model.main)) == []
 
 
 @pytest.mark.parametrize("op", ["MUL", "ADD", "RESHAPE"])

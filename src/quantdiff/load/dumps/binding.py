@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import permutations
 from math import prod
 
 import numpy as np
@@ -153,12 +152,11 @@ def _shaped(array: Array, tensor: Tensor, where: str) -> tuple[Array, str]:
     axes = _long(tensor.shape)
     inside = given[1:] if runs > 1 else given
     if (runs == 1 or given[:1] == (runs,)) and sorted(inside) == sorted(axes):
-        for order in permutations(range(len(axes))):
-            if tuple(axes[i] for i in order) == inside:
-                turned = np.moveaxis(array.reshape(runs, *inside), range(1, len(axes) + 1), [1 + i for i in order])
-                return turned.reshape(
-                    runs, *tensor.shape
-                ), f"its shape {list(array.shape)} has the axes in another order"
+        order = list[int]()
+        for size in inside:  # of two axes of one size the one that comes first
+            order.append(next(i for i, axis in enumerate(axes) if axis == size and i not in order))
+        turned = np.moveaxis(array.reshape(runs, *inside), range(1, len(axes) + 1), [1 + i for i in order])
+        return turned.reshape(runs, *tensor.shape), f"its shape {list(array.shape)} has the axes in another order"
     raise BadData(f"{where}: shape {list(array.shape)}, the tensor has {list(tensor.shape)}; it is of another model")
 
 
@@ -198,7 +196,7 @@ def _from_floats(array: Array, tensor: Tensor, where: str) -> tuple[Array, str]:
     if (values == np.round(values)).all() and ends[0] <= values.min() and values.max() <= ends[1]:
         return values.astype(tensor.dtype), ""
     grid = tensor.grid
-    if grid is not None:
+    if grid is not None and grid.params.scale[0]:
         steps = values / grid.params.scale[0] + grid.params.zero_point[0]
         if (
             (np.abs(steps - np.round(steps)) < NEAR).all()

@@ -121,7 +121,7 @@ def _manifest(path: Path, packed: Array) -> Manifest:
         versions = {str(name): str(version) for name, version in said.pop("versions").items()}
         words = {name: str(said.pop(name)) for name in ("model", "sha256", "runtime", "machine")}
         return Manifest(**words, samples=int(said.pop("samples")), versions=versions, tensors=tensors)
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise BadData(f"{path}: its {MANIFEST} is damaged ({reason_of(error)}); record again") from error
 
 
@@ -142,7 +142,11 @@ def _of_folder(path: Path) -> Iterator[tuple[str, Array]]:
 
 def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
     text = read_file(table, AT_MOST).decode()
-    for number, row in enumerate(csv.reader(io.StringIO(text)), 1):
+    try:
+        rows = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise BadData(f"{table}: not a CSV file that can be read ({reason_of(error)})") from error
+    for number, row in enumerate(rows, 1):
         cells = [cell.strip() for cell in row]
         if not any(cells) or (number == 1 and cells[-1:] == ["file"]):
             continue
@@ -168,8 +172,10 @@ def _file(file: Path, dtype: str, table: Path) -> Array:
 
 
 def _npy(file: Path) -> Array:
-    (array,) = read_arrays(file).values()
-    return array
+    arrays = read_arrays(file)
+    if len(arrays) != 1:
+        raise BadData(f"{file}: holds {len(arrays)} arrays, a .npy has one; call it .npz")
+    return next(iter(arrays.values()))
 
 
 def _of_text(path: Path, text: str) -> dict[str, Array]:
@@ -202,11 +208,17 @@ def _numbers(path: Path, name: str, rows: list[list[str]]) -> Array:
     sizes = {len(row) for row in rows}
     if len(sizes) > 1:
         raise BadData(f"{path}: {name} is printed with {min(sizes):,} and {max(sizes):,} numbers; is it cut off?")
-    words = [
-        [word.rstrip("fFuUlL") if not word.lower().startswith(("0x", "-0x", "inf")) else word for word in row]
-        for row in rows
-    ]
+    words = [[word.lower() for word in row] for row in rows]
     try:
-        return np.array([[int(word, 0 if "x" in word.lower() else 10) for word in row] for row in words], np.int64)
-    except (ValueError, OverflowError):
-        return np.array([[float(word) for word in row] for row in words], np.float64)
+        return np.array([[int(_plain(word), 16 if "x" in word else 10) for word in row] for row in words], np.int64)
+    except (ValueError, OverflowError):  # fractions, or beyond int64
+        return np.array([[_real(word) for word in row] for row in words], np.float64)
+
+
+def _plain(word: str) -> str:
+    """Without what C writes behind a number for its type."""
+    return word if word.endswith("inf") else word.rstrip("ul" if "x" in word else "ful")
+
+
+def _real(word: str) -> float:
+    return float(min(int(_plain(word), 16), 2**1023)) if "x" in word else float(_plain(word))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+PIXELS_AT_MOST = 2**14  # along an axis, of a picture that is resized
 ORDERS = {"RGB": "RGB", "BGR": "RGB", "gray": "L"}
 
 
@@ -48,8 +49,8 @@ def preparation(text: str) -> Preparation:
             found = _with(found, key, value)
         except (ValueError, ZeroDivisionError, KeyError) as error:
             raise BadData(
-                f"--images: {step!r} is no step; there are resize=WIDTHxHEIGHT, center-crop, scale=1/127.5, shift=-1, "
-                f"order=RGB|BGR|gray"
+                f"--images: {step[:40]!r} is no step; there are resize=WIDTHxHEIGHT, center-crop, scale=1/127.5, "
+                f"shift=-1, order=RGB|BGR|gray"
             ) from error
     return found
 
@@ -58,18 +59,27 @@ def _with(known: Preparation, key: str, value: str) -> Preparation:
     match key:
         case "resize":
             width, height = (int(n) for n in value.split("x"))
-            if min(width, height) < 1:
+            if not 1 <= min(width, height) <= max(width, height) <= PIXELS_AT_MOST:
                 raise ValueError(value)
             return replace(known, size=(width, height))
         case "center-crop" if not value:
             return replace(known, crop=True)
         case "scale":
-            return replace(known, scale=float(Fraction(value)))
+            return replace(known, scale=_number(value))
         case "shift":
-            return replace(known, shift=float(Fraction(value)))
+            return replace(known, shift=_number(value))
         case "order" if value in ORDERS:
             return replace(known, order=value)
     raise KeyError(key)
+
+
+def _number(text: str) -> float:
+    """``-1``, ``1/127.5``."""
+    above, _, below = text.partition("/")
+    number = float(above) / float(below or 1)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def holds_images(folder: Path) -> bool:

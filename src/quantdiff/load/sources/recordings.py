@@ -40,8 +40,9 @@ def _sound(file: Path) -> Array:
         with open_file(file) as stream, wave.open(stream) as recording:
             width, channels = recording.getsampwidth(), recording.getnchannels()
             data = recording.readframes(recording.getnframes())
-        values = np.frombuffer(data, np.dtype(WIDTHS[width])).astype(np.float32)
-    except (OSError, wave.Error, EOFError, KeyError, ValueError) as error:
+        whole = len(data) - len(data) % (width * channels)
+        values = np.frombuffer(data[:whole], np.dtype(WIDTHS[width])).astype(np.float32)
+    except (OSError, wave.Error, EOFError, KeyError, ValueError, RuntimeError) as error:
         raise BadData(f"{file}: not a WAV file of 8, 16 or 32 bits ({reason_of(error)})") from error
     middle, half = (128, 128) if width == 1 else (0, 2 ** (8 * width - 1))
     sound: Array = (values - np.float32(middle)) / np.float32(half)

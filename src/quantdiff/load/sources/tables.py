@@ -15,6 +15,7 @@ from quantdiff.files import open_file
 from quantdiff.load.data import Batch, Slot, make_batch
 from quantdiff.quant import Array
 
+EXACT = 2**53  # from here on, float64 has no place for all whole numbers
 LABELS = ("y", "label", "labels", "class", "target")
 
 
@@ -35,11 +36,17 @@ def from_csv(path: Path, slots: Sequence[Slot]) -> Batch:
     arrays: dict[str, Array] = {"x": values if place is None else np.delete(values, place, axis=1)}
     if place is not None:
         labels = values[:, place]
-        if not np.array_equal(labels, np.rint(labels)):
-            raise BadData(f"{path}: the column {header[place]!r} holds fractions; labels are whole numbers")
+        if not (np.array_equal(labels, np.rint(labels)) and np.abs(labels).max() < EXACT):
+            raise BadData(f"{path}: the column {header[place]!r} holds {_odd(labels):g}; labels are whole numbers")
         arrays["y"] = labels.astype(np.int64)
-    arrays["x"] = _shaped(arrays["x"].astype(np.float32), slots)
+    with np.errstate(over="ignore"):  # infinity is refused with the others
+        arrays["x"] = _shaped(arrays["x"].astype(np.float32), slots)
     return make_batch(arrays, str(path))
+
+
+def _odd(labels: Array) -> float:
+    """The first that is no whole number."""
+    return float(next(each for each in labels if each != np.rint(each) or not abs(each) < EXACT))
 
 
 def _numbers(path: Path, rows: Sequence[Sequence[str]], wide: int | None, first: int) -> Array:

@@ -12,10 +12,12 @@ from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.sim.graph.simulator import Calls, simulate
 from quantdiff.sim.runtime import Runtime
 
-AT_MOST = 2**25
+AT_MOST = 2**22
 """Elements of the inputs, beyond which a file is damaged or not to be simulated for its shapes."""
 CALLS = 1000
 """Of the bodies of loops, after which nothing is told of what a loop gives."""
+PRODUCTS = 2**31
+"""Which take two seconds, after which nothing more is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class FalseShape:
 def false_shapes(graph: Graph, subgraphs: Sequence[Graph] = ()) -> Iterator[FalseShape]:
     """Stored shapes that the operators contradict for an input of zeros at the sizes of the file.
 
-    Nothing is told of operators that cannot be simulated, of those behind them, and of what memory has no room for.
+    Nothing is told of operators that cannot be simulated, of those behind them, and of what takes much memory or time.
     """
     if any(i < 0 for indices in (graph.inputs, *(op.outputs for op in graph.operators)) for i in indices):
         return  # left out: no file that runs
@@ -49,7 +51,7 @@ def false_shapes(graph: Graph, subgraphs: Sequence[Graph] = ()) -> Iterator[Fals
         return
     try:
         inputs = [np.zeros((1, *graph.tensors[i].shape), _numeric(graph.tensors[i])) for i in graph.inputs]
-        chain = simulate(graph, inputs, Runtime.REFERENCE, subgraphs, Calls(CALLS))
+        chain = simulate(graph, inputs, Runtime.REFERENCE, subgraphs, Calls(CALLS, products=PRODUCTS))
     except MemoryError:
         return
     for operator in graph.operators:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf, prod
 
 import numpy as np
 
 from quantdiff.graph import Graph, Operator, dense_values
+from quantdiff.ops import traits
 from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
@@ -18,15 +20,37 @@ from quantdiff.sim.node import NoKernel, fitting
 COMPOSITE = "STABLEHLO_COMPOSITE"
 CONTROL, CALLS, NESTED_AT_MOST = ("IF", "WHILE", COMPOSITE), 2**17, 20
 """Operators whose bodies are subgraphs, how many times they may call them for a sample, and how deep in each other."""
+PER_ELEMENT = 100
+"""Products that take as long as an element of any other operator."""
 Operate = Callable[[Operator, Mapping[int, Array]], tuple[Array, ...]]
 
 
 @dataclass(slots=True)
 class Calls:
-    """The calls of bodies that are left, those of nested loops together: a loop may stand in a loop, or in itself."""
+    """The calls of bodies that are left, those of nested loops together: a loop may stand in a loop, or in itself.
+
+    Attributes:
+        products: how many products the operators may take, about, all together.
+    """
 
     left: int = CALLS
     nested: int = 0
+    products: float = inf
+
+    def spend(self, graph: Graph, operator: Operator, values: Mapping[int, Array]) -> None:
+        """Take off what an operator costs.
+
+        Raises:
+            NoKernel: it costs more than what is left.
+        """
+        sizes = [values[i].shape if i in values else graph.tensors[i].shape for i in operator.inputs if i >= 0]
+        most = max(map(prod, sizes), default=0)
+        window = prod(int(str(operator.options.get(f"filter_{side}", 1))) for side in ("height", "width"))
+        kernels = sizes[1:] if operator.op == "BATCH_MATMUL" or traits(operator.op).weights is not None else []
+        each = [prod(size) // max(1, size[-1]) for size in kernels if size]
+        self.products -= most * max(PER_ELEMENT, *each, window)
+        if self.products < 0:
+            raise NoKernel("it takes too many products")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +88,16 @@ def simulate(
     and WHILE; ``calls`` limits all samples together. ``sim/graph/chains.py`` simulates several runtimes at once.
     """
     if not keeps_resources(graph):
-        return simulate_by(partial(_stateless, graph, subgraphs, runtime, calls), graph, inputs, runtime)
-    return _stream(graph, dict(zip(graph.inputs, inputs, strict=True)), runtime, subgraphs, graph.operators)
+        operate = partial(_stateless, graph, subgraphs, runtime, calls)
+        return simulate_by(operate, graph, inputs, runtime, calls)
+    return _stream(graph, dict(zip(graph.inputs, inputs, strict=True)), runtime, subgraphs, graph.operators, calls)
 
 
-def simulate_by(operate: Operate, graph: Graph, inputs: Sequence[Array], runtime: Rules) -> Simulation:
+def simulate_by(
+    operate: Operate, graph: Graph, inputs: Sequence[Array], runtime: Rules, calls: Calls | None = None
+) -> Simulation:
     """The whole chain, each operator computed by ``operate``; for graphs without resource variables."""
-    return _chain(graph.operators, dict(zip(graph.inputs, inputs, strict=True)), runtime, operate, graph)
+    return _chain(graph.operators, dict(zip(graph.inputs, inputs, strict=True)), runtime, operate, graph, calls)
 
 
 def replay(graph: Graph, values: Mapping[int, Array], runtime: Rules, subgraphs: Sequence[Graph] = ()) -> Simulation:
@@ -168,11 +195,12 @@ def _stream(
     runtime: Rules,
     subgraphs: Sequence[Graph],
     operators: Sequence[Operator],
+    calls: Calls | None = None,
 ) -> Simulation:
     """The samples in their order, each finding the state that the one before it left."""
     resources = Resources(subgraphs, runtime, run_operator)
     operate = partial(resources.operate, graph)
-    parts = [_chain(operators, sample, runtime, operate, graph) for sample in one_by_one(values)]
+    parts = [_chain(operators, sample, runtime, operate, graph, calls) for sample in one_by_one(values)]
     made = set.intersection(*(set(part.values) for part in parts))
     joined = {index: np.concatenate([part.values[index] for part in parts]) for index in made}
     missing = {item.index: item for part in parts for item in part.missing}
@@ -181,7 +209,12 @@ def _stream(
 
 
 def _chain(
-    operators: Sequence[Operator], values: dict[int, Array], runtime: Rules, operate: Operate, graph: Graph
+    operators: Sequence[Operator],
+    values: dict[int, Array],
+    runtime: Rules,
+    operate: Operate,
+    graph: Graph,
+    calls: Calls | None = None,
 ) -> Simulation:
     """The operators one after another; ``values`` takes what they give."""
     missing: list[Missing] = []
@@ -191,6 +224,8 @@ def _chain(
             skipped.append(operator.index)
             continue
         try:
+            if calls is not None:
+                calls.spend(graph, operator, values)
             outputs = operate(operator, values)
             with fitting():
                 made = dict(zip(operator.outputs, outputs, strict=True))
