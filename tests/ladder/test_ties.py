@@ -29,3 +29,5 @@ def test_means_of_four_are_rounded_not_wrong(tmp_path: Path) -> None:
     of_pool = {item.mechanism: item for item in found.frontier.items if item.op == "AVERAGE_POOL_2D"}
     assert of_pool[STEPS].power > 0.01
     assert KERNEL not in of_pool or of_pool[KERNEL].power < 1e-6 * of_pool[STEPS].power
+    assert found.frontier.without, "tried"
+    assert all(count >= 0 for count in found.frontier.without.values())  # with all mechanisms it is the runtime

@@ -75,8 +75,11 @@ class Frontier:
         """The outputs with the frontier before a stage."""
         return self.outputs(self.before(stage))
 
-    def within(self, stage: int) -> Iterator[tuple[str, list[Array]]]:
-        """What a stage gives, fed with the runtime's own values, from the reference's arithmetic to the runtime's."""
+    def within(self, stage: int, *, ties: bool = True) -> Iterator[tuple[str, list[Array]]]:
+        """What a stage gives, fed with the runtime's own values, from the reference's arithmetic to the runtime's.
+
+        ``ties`` as the runtime rounds them, else all upwards.
+        """
         each = self.stages[stage]
         if isinstance(each, int):
             yield "", [self.switches.file.put(each, self._input(each), self.real)]
@@ -89,7 +92,7 @@ class Frontier:
             yield (
                 mechanism,
                 [
-                    _as_near(file.grids[i], y, left, self.recorded[i]) if i in setting.rounded else left
+                    _as_near(file.grids[i], y, left, self.recorded[i]) if ties and i in setting.rounded else left
                     for i, y, left in zip(each.outputs, computed, file.left(each, computed, setting), strict=True)
                 ],
             )
