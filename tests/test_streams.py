@@ -53,6 +53,19 @@ def test_a_closed_standard_error_changes_no_status(folder: Path) -> None:
     assert shell(folder, "quantdiff inspect m.tflite <&- 2>&-")[0] == 0
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
+def test_a_console_that_lacks_characters_gets_others(folder: Path, encoding: str) -> None:
+    code = "from quantdiff.cli import console; console()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "inspect", "m.tflite"],
+        cwd=folder, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, check=True,
+    )  # fmt: skip
+    said = done.stdout.decode(encoding)
+    assert " -> " in said
+    assert ("…" if encoding == "cp1252" else "...") in said
+    assert done.stderr == b""
+
+
 def test_too_few_open_files_are_one_line(folder: Path) -> None:
     status, said = shell(folder, "ulimit -n 12; quantdiff diff m.tflite m.tflite --data d.npz")
     assert (status, said) == (2, "error: the system refuses: Too many open files; allow more open files: ulimit -n\n")

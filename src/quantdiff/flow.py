@@ -22,7 +22,7 @@ class FlowValue:
     are the integers that it lies on. ``layers`` (one for
     each operator that a converter makes of it), ``kernel`` and ``bias`` are where the weights are. ``kind`` is the op
     in the model's own words. ``in_float`` says that a float operator with float32 constants made it: nothing is
-    rounded.
+    rounded. ``called`` are the names that a converter says it has in the other model, joined by ``;``.
     """
 
     key: int
@@ -38,6 +38,7 @@ class FlowValue:
     kind: str = ""
     layer: str = ""
     in_float: bool = False
+    called: str = ""
 
     @property
     def path(self) -> str:
@@ -132,7 +133,10 @@ def tflite_flow(model: Model, engine: str) -> Flow:
             if counts:
                 places[index] = _place(graph, index, operator, feeds)
     ends = (tuple(i for i in side if i in places) for side in (graph.inputs, graph.outputs))
-    return Flow(engine, tuple(places.values()), *ends)
+    told = (
+        (replace(p, called=model.called.get(p.name, "")) for p in places.values()) if model.called else places.values()
+    )
+    return Flow(engine, tuple(told), *ends)
 
 
 def _place(graph: Graph, index: int, operator: Operator | None, feeds: tuple[int, ...]) -> FlowValue:

@@ -256,7 +256,7 @@ class Model:
     ``attached`` are the members of a zip archive that stands behind the flatbuffer, where some tools keep labels.
     ``content`` are the model's bytes where they are not those of the file at ``path``, but of a part of it.
     ``turned``: for each input how the axes of the data, samples aside, are turned for it where sizes do not say; () in
-    a file as it was read.
+    a file as it was read. ``called``: by tensor the names that its converter says it has in the reference.
     """
 
     subgraphs: tuple[Graph, ...]
@@ -268,6 +268,7 @@ class Model:
     path: Path | None = field(default=None, compare=False)
     content: bytes | None = field(default=None, compare=False, repr=False)
     turned: tuple[tuple[int, ...], ...] = ()
+    called: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def main(self) -> Graph:

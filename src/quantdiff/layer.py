@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.ops import traits
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Grid
 
 KERNEL_RANGES = ("kernel", "depthwise_kernel")
 OUTPUT_RANGES = ("post_activation", "output", "quantize_layer")
@@ -17,10 +17,11 @@ OUTPUT_RANGES = ("post_activation", "output", "quantize_layer")
 
 @dataclass(frozen=True, slots=True)
 class TrainedRange:
-    """One quantizer of TFMOT and the range it holds: one min and max per tensor, or per channel.
+    """One quantizer and the range it holds: one min and max per tensor, or per channel.
 
     ``name`` is what the variables are called without ``_min`` and ``_max``: ``kernel``, ``post_activation``,
-    ``output``, ``quantize_layer``. ``quantizer`` is the class: ``MovingAverageQuantizer``, ….
+    ``output``, ``quantize_layer``. ``quantizer`` is the class: ``MovingAverageQuantizer``, …. ``grid`` is what it made
+    of its range, where it says so itself, as PyTorch's and ONNX's do; TFMOT's rules follow from the range alone.
     """
 
     name: str
@@ -29,6 +30,7 @@ class TrainedRange:
     quantizer: str
     bits: int = 8
     narrow: bool = False
+    grid: Grid | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,8 +145,8 @@ def test_every_command_takes_a_part(folder: Path, file: str) -> None:
         "extract": (path, "--signature", "mul", "--ops", "0", "--out", folder / f"part{len(file)}.tflite"),
     }
     said = {name: invoke(name, *words) for name, words in commands.items()}
-    assert {name: result.exit_code for name, result in said.items()} == {**dict.fromkeys(commands, 0), "work": 2}
-    assert "MUL #0 cannot be written out: types float32" in said["work"].output  # it was asked about this operator
+    assert {name: result.exit_code for name, result in said.items()} == dict.fromkeys(commands, 0)
+    assert "MUL #0, sample 0" in said["work"].output  # it was asked about this operator
     assert "MUL" in said["inspect"].output
     assert "MUL" in said["verify"].output
     assert "ADD" not in said["verify"].output

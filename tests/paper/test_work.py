@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from quantdiff.paper.work import Question, confirm, load_and_work, place, work
 from quantdiff.paper.working import Sheet, Step
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading
+from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
 
 ON_A_TIE = {"xnnpack": -2, "builtin": -2, "reference": -3, "tflm": -3}
@@ -108,7 +110,6 @@ def reading_of(values: dict[int, Array], changed: int = 0) -> Reading:
         (Question(2, (0, 0)), NoSuchElement, "no operator #2: the model has 2"),
         (Question(-1, (0, 0)), NoSuchElement, "no operator #-1"),
         (Question(1, (3, 0)), NoSuchElement, "no sample 3: the data have 3"),
-        (Question(0, (0, 0)), UnsupportedOp, "RESHAPE #0 cannot be written out; these can: ADD"),
     ],
 )
 def test_what_is_not_there(tmp_path: Path, question: Question, error: type[Exception], words: str) -> None:
@@ -124,8 +125,33 @@ def test_an_element_outside_the_output_and_a_float_layer(tmp_path: Path, monkeyp
     with pytest.raises(NoSuchElement, match=r"has shape \[1, 1\], no element \[0, 1\]"):
         load_and_work(model, data, Question(0, (0, 1)))
     model, data = saved(tmp_path, models.float_dense(), np.zeros((1, models.DEPTH)))
-    with pytest.raises(UnsupportedOp, match=r"FULLY_CONNECTED #0 cannot be written out: types float32"):
+    monkeypatch.setattr("quantdiff.paper.by_kernel.run_operator", refuse)
+    with pytest.raises(UnsupportedOp, match=r"FULLY_CONNECTED #0 cannot be written out: nothing of that kind"):
         load_and_work(model, data, Question(0, (0, 0)))
+
+
+def refuse(*_: object) -> NoReturn:
+    raise NoKernel("nothing of that kind")
+
+
+@pytest.mark.parametrize("op", ["RESHAPE", "SOFTMAX", "CUSTOM"])
+def test_any_operator_that_the_simulator_has(tmp_path: Path, op: str) -> None:
+    """By its kernel as a whole, which the runtime confirms; what the simulator does not have is refused."""
+    tensors = [T("x", (1, 4), "int8", 0.1), T("y", (1, 4), "int8", *((0.1,) if op == "RESHAPE" else (1 / 256, -128)))]
+    options: dict[str, dict[str, Any]] = {"RESHAPE": {"newShape": [1, 4]}, "SOFTMAX": {"beta": 1.0}, "CUSTOM": {}}
+    path = tmp_path / "model.tflite"
+    path.write_bytes(write_tflite(tensors, [Op(op, ["x"], ["y"], options[op])], ["x"], ["y"]))
+    data = tmp_path / "data.npz"
+    np.savez(data, x=np.asarray([[-9, 0, 5, 7]], np.int8))
+    if op == "CUSTOM":
+        with pytest.raises(UnsupportedOp, match="cannot be written out: the simulator has no such operator"):
+            load_and_work(path, data, Question(0, (0, 3)))
+        return
+    working = load_and_work(path, data, Question(0, (0, 3), Runtime.REFERENCE))
+    assert working.sheet.operands[0].value == 70
+    assert working.sheet.rule.startswith("as a whole, sim/ops/")
+    names = [step.name for step in working.sheet.steps]
+    assert (names, working.sheet.result) == ({"RESHAPE": ["y"], "SOFTMAX": ["real", "y"]}[op], working.runtime_gave)
 
 
 def test_outputs_that_change_when_tensors_are_read_prove_nothing(

@@ -33,15 +33,16 @@ class Labels:
         return self._by_name(ours, theirs) + ALIKE * (ours.op == theirs.op) + self._by_end(ours, theirs)
 
     def _by_name(self, ours: FlowValue, theirs: FlowValue) -> float:
-        a, b = path_of(ours.name), path_of(theirs.name)
+        mine, other = ours.called or ours.name, theirs.called or theirs.name
+        a, b = path_of(mine), path_of(other)
         if a == b or a == self.last_mentioned[1].get(theirs.key) or b == self.last_mentioned[0].get(ours.key):
             return SAME
-        if mentions(theirs.name, a) or mentions(ours.name, b):
+        if mentions(other, a) or mentions(mine, b):
             return MENTIONED
-        if stem(a) in map(stem, parts(theirs.name)) or stem(b) in map(stem, parts(ours.name)):
+        if stem(a) in map(stem, parts(other)) or stem(b) in map(stem, parts(mine)):
             return END
-        either = parts(ours.name) | parts(theirs.name)
-        return 0.9 * len(parts(ours.name) & parts(theirs.name)) / len(either) if either else 0.0
+        either = parts(mine) | parts(other)
+        return 0.9 * len(parts(mine) & parts(other)) / len(either) if either else 0.0
 
     def _by_end(self, ours: FlowValue, theirs: FlowValue) -> float:
         if ours.op == INTO_INTEGERS and theirs.key in self.begins[1] and theirs.grid is not None:
@@ -71,7 +72,7 @@ def _last_mentioned(flow: Flow, other: Flow) -> dict[int, str]:
     found: dict[int, str] = {}
     for place in flow.places:
         for path in reversed(paths):
-            if mentions(place.name, path):
+            if mentions(place.called or place.name, path):
                 found[place.key] = path
                 break
     return found

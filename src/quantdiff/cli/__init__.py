@@ -3,6 +3,7 @@
 Status as Unix ``diff`` has it: 0 same or done, 1 different, 2 trouble.
 """
 
+import codecs
 import contextlib
 import io
 import os
@@ -21,6 +22,13 @@ for module in iter_modules(__path__):
     import_module(f"{__name__}.{module.name}")
 
 __all__ = ["console", "main"]
+
+
+PLAIN = {
+    "→": "->", "←": "<-", "≤": "<=", "≥": ">=", "×": "x", "−": "-", "–": "-", "…": "...", "√": "sqrt", "’": "'",
+    "·": "*", "²": "^2", "±": "+-", "Σ": "sum", "δ": "delta", "Δ": "delta",
+}  # fmt: skip
+"""What stands for a character that the encoding of a console lacks, as cp1252 does; others are escaped."""
 
 
 def console() -> None:
@@ -70,9 +78,18 @@ def _open_streams() -> None:
     before = sys.stdout
     encoding, errors = (before.encoding, before.errors) if before is not None else ("utf-8", "strict")
     raw = io.BufferedWriter(StandardOutput(1, "w", closefd=False))
+    codecs.register_error("plain", _in_plain)
+    errors = "plain" if errors == "strict" else errors
     sys.stdout = io.TextIOWrapper(raw, encoding, errors, line_buffering=raw.isatty())
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 (as long as the process)
+
+
+def _in_plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(PLAIN.get(each) or each.encode("unicode_escape").decode() for each in lacking), error.end
 
 
 def _status() -> int:
@@ -80,10 +97,14 @@ def _status() -> int:
         return int(main(standalone_mode=False) or 0)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else TROUBLE
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:  # the command alone: its message is the help
         with contextlib.suppress(OSError):
             error.show()
         return TROUBLE
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = "" if context is None else f" See: {context.command_path} --help"
+        return complain(error.format_message() + hint)
     except click.Abort:
         return status_of(KeyboardInterrupt())
     except (ReaderGone, OSError) as error:  # of ``--help``, which no handler prints

@@ -6,7 +6,7 @@ import math
 
 from quantdiff.ladder.cures import cures
 from quantdiff.ladder.explanation import Explanation, Frontier
-from quantdiff.ladder.findings import Closeness, Matched, Saturated
+from quantdiff.ladder.findings import Advice, Closeness, Matched, Saturated
 from quantdiff.ladder.mechanisms import GRAPH, REAL, REWRITTEN
 from quantdiff.ladder.set_up import Ladder, Sums
 from quantdiff.ladder.switches import Switches
@@ -21,10 +21,10 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
     """The explanation as a value."""
     account, found = sums.outputs, ladder.switches
     frontier = sums.attribution.value() if sums.attribution is not None else None
-    advice = cures(sums.trial, sums.attribution) if sums.trial is not None and sums.attribution is not None else ()
     why = ladder.why or _unproven(frontier, sums.departs)
     if why:  # an account that closes under wrong names is worse than none
-        found, frontier, advice = None, None, ()
+        found, frontier = None, None
+    advice = _cures(ladder, sums) if not why else ()
     return Explanation(
         reference=ladder.question.kind,
         candidate=f"tflite:{runtime}",
@@ -51,6 +51,12 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
         saturated=_saturated(sums),
         signed=sums.signed,
     )
+
+
+def _cures(ladder: Ladder, sums: Sums) -> tuple[Advice, ...]:
+    if ladder.switches is None or sums.few is None or sums.attribution is None:
+        return ()
+    return cures(ladder.switches, sums.few, sums.attribution, ladder.grids)
 
 
 def _unproven(frontier: Frontier | None, departs: str) -> str:

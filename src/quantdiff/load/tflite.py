@@ -21,6 +21,7 @@ from quantdiff.graph import Graph, Metadata, Model, Operator, Signature
 from quantdiff.load import schema
 from quantdiff.load.buffers import Buffers
 from quantdiff.load.containers import MAGIC, NotThere, Section, model_in, sections
+from quantdiff.load.correspondence import names_beside
 from quantdiff.load.flatbuffer import Damaged, Reader
 from quantdiff.load.layout import Span
 from quantdiff.load.rewrite import make_main
@@ -57,7 +58,7 @@ def load_tflite(path: str | Path) -> Model:
         model = read_model(data, path)
         if part or len(data) != file.stat().st_size:
             model = _part_of(model, data, part)
-        return replace(model, attached=_attached(file))
+        return replace(model, attached=_attached(file), called=names_beside(file))
     except OSError as error:
         raise BadModel(f"{path}: {error.strerror or error}; check the path") from error
     except NotThere as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from quantdiff.graph import Graph, Model, Operator, dense_values
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.arithmetic.registry import Case, known
+from quantdiff.paper.by_kernel import by_kernel
 from quantdiff.paper.working import Given, Number, Sheet, Working
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
@@ -25,6 +27,7 @@ from quantdiff.run.tflite import inputs_of, may_batch
 from quantdiff.run.versions import versions
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.node import NoKernel, node_of
+from quantdiff.sim.registry import kernels
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import kernel_of
 
@@ -61,7 +64,7 @@ def work(model: Model, batch: Batch, question: Question, timeout: float = TIMEOU
     given = values[operator.outputs[0]]
     _check_place(operator, at, given.shape)
     node = node_of(graph, operator)
-    sheet = _sheet(operator, Case(node, arrays, kernel_of(node, runtime)), at)
+    sheet = _sheet(graph, operator, Case(node, arrays, kernel_of(node, runtime)), values, at)
     others = tuple(_given(graph, operator, values, other, at) for other in runtime.neighbours)
     gave = given[at].item()
     confirm(operator, sheet, [gave, *(each.value for each in others if each.runtime == runtime.value)], runtime)
@@ -75,8 +78,8 @@ def _operator(graph: Graph, index: int) -> Operator:
     if not 0 <= index < len(graph.operators):
         raise NoSuchElement(f"no operator #{index}: the model has {len(graph.operators)}; quantdiff inspect lists them")
     operator = graph.operators[index]
-    if operator.op not in known() or not operator.outputs:
-        raise UnsupportedOp(f"{_name(operator)} cannot be written out; these can: {', '.join(known())}")
+    if operator.op not in kernels() or not operator.outputs:
+        raise UnsupportedOp(f"{_name(operator)} cannot be written out: the simulator has no such operator")
     return operator
 
 
@@ -124,16 +127,22 @@ def _arrays(graph: Graph, operator: Operator, values: dict[int, Array]) -> list[
     return [None if i < 0 else values[i] if i in values else _constant(graph, operator, i) for i in operator.inputs]
 
 
-def _constant(graph: Graph, operator: Operator, index: int) -> Array:
+def _constant(graph: Graph, operator: Operator, index: int) -> Array | None:
     tensor = graph.tensors[index]
+    if tensor.is_variable:
+        return None  # a state starts afresh
     if not tensor.is_constant:
         raise UnsupportedOp(f"{_name(operator)}: tensor {tensor.name!r} cannot be read from the runtime")
     return dense_values(tensor)
 
 
-def _sheet(operator: Operator, case: Case, at: tuple[int, ...]) -> Sheet:
+def _sheet(graph: Graph, operator: Operator, case: Case, values: dict[int, Array], at: tuple[int, ...]) -> Sheet:
+    """Step by step where that is known for these types, else by the kernel as a whole."""
     try:
-        return known()[operator.op](case, at)
+        with suppress(NoKernel):
+            if operator.op in known():
+                return known()[operator.op](case, at)
+        return by_kernel(graph, operator, case, values, at)
     except NoKernel as error:
         raise UnsupportedOp(f"{_name(operator)} cannot be written out: {error}") from error
     except (ValueError, IndexError, TypeError, ArithmeticError) as error:

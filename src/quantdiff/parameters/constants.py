@@ -13,7 +13,7 @@ from quantdiff.nudge import Nudged, nudge_converter, nudge_fake_quant, nudge_sym
 from quantdiff.parameters.folding import factor, folded_bias, quantized_kernel
 from quantdiff.parameters.quantizers import Range, Reason, Row, range_of
 from quantdiff.parameters.reasons import LOST, bias_reason, kernel_reasons
-from quantdiff.parameters.sides import ModelPair, as_ends, with_file
+from quantdiff.parameters.sides import ModelPair, as_ends, of_own_grid, with_file
 from quantdiff.quant import Array
 
 MOVED = "moved bias"
@@ -42,6 +42,8 @@ def _with_trained(row: Row, trained: TrainedRange, scaled: Array | None) -> Row:
 
     Where the file has more channels than the variables have entries, the converter repeats these.
     """
+    if (own := of_own_grid(trained)) is not None:
+        return replace(row, direct=Range(trained.low, trained.high), nudged=own, converter=own)
     low, high = np.array(trained.low), np.array(trained.high)
     nudged = nudge_fake_quant(low, high, bits=trained.bits, narrow=trained.narrow)
     stored = nudge_converter(low, high, bits=trained.bits, narrow=trained.narrow)

@@ -29,7 +29,7 @@ def folded_bias(chain: Sequence[Layer]) -> Array | None:
 def quantized_kernel(layer: Layer, trained: TrainedRange | None) -> Array:
     """The kernel as the QAT model uses it, float32: fake-quantized, or as it is where it has no range."""
     assert layer.kernel is not None
-    if trained is None:
+    if trained is None or trained.grid is not None:  # such a quantizer stands in the graph: its kernel is rounded
         return layer.kernel
     low, high = np.array(trained.low), np.array(trained.high)
     last: Array = np.moveaxis(layer.kernel, layer.channel_axis, -1)

@@ -13,7 +13,7 @@ from quantdiff.nudge import nudge_calibrated, nudge_converter, nudge_fake_quant
 from quantdiff.parameters.constants import bias_row, kernel_row
 from quantdiff.parameters.quantizers import Parameters, Range, Reason, Row
 from quantdiff.parameters.reasons import LOST, range_reasons
-from quantdiff.parameters.sides import ModelPair, as_ends, is_bias, with_file
+from quantdiff.parameters.sides import ModelPair, as_ends, is_bias, of_own_grid, with_file
 from quantdiff.run.inner_tensors import disturbed
 
 BEFORE = "pre_activation"
@@ -86,6 +86,8 @@ def _output_row(sides: ModelPair, layer: Layer, role: str, trained: TrainedRange
 
 def _with_trained(row: Row, trained: TrainedRange) -> Row:
     """The variables, and what the rules make of them: of the converter's two the one that the file follows."""
+    if (own := of_own_grid(trained)) is not None:
+        return replace(row, direct=Range(trained.low, trained.high), nudged=own, converter=own)
     low, high = np.array(trained.low), np.array(trained.high)
     nudged = nudge_fake_quant(low, high, bits=trained.bits, narrow=trained.narrow)
     stored = as_ends(nudge_converter(low, high, bits=trained.bits, narrow=trained.narrow))

@@ -29,7 +29,7 @@ def range_reasons(row: Row, trained: TrainedRange, activation: str, shared: str 
 
     ``shared`` is the operator that makes this tensor take its scale.
     """
-    reason = _how(row)
+    reason = _how(row, trained)
     if reason.code == "range differs" and shared:
         reason = Reason(reason.code, f"{reason.text}: it has the scale of its {shared}")
     yield reason
@@ -45,7 +45,7 @@ def kernel_reasons(row: Row, trained: TrainedRange | None, own: Range | None) ->
     if trained is None:
         yield OWN_RANGE if by_itself else Reason("no counterpart", "no quantizer in the reference")
         return
-    reason = _how(row)
+    reason = _how(row, trained)
     if reason.code == "range differs" and by_itself:
         reason = Reason("folded batch norm", OWN_FOLDED) if row.folded is not None else OWN_RANGE
     yield reason
@@ -68,12 +68,13 @@ def bias_reason(own: Array, stored: Array, scale: Array, *, folded: bool) -> Rea
     return Reason("range differs", f"{where}differs by up to {units:.4g} int32 units")
 
 
-def _how(row: Row) -> Reason:
-    """How the file's range comes from the variables."""
+def _how(row: Row, trained: TrainedRange) -> Reason:
+    """How the file's range comes from the variables; a symmetric quantizer that names its grid has made it of these."""
     if row.file is None:
         return LOST if row.tensor is None else Reason("no counterpart", "float in the file")
     assert row.direct is not None
-    direct = row.folded or row.direct
+    symmetric = trained.grid is not None and trained.narrow
+    direct = (row.nudged if symmetric else row.folded) or row.direct
     if row.converter is not None and _same(row.converter, row.file):
         moved = steps(direct, row.file)
         if row.folded is not None:

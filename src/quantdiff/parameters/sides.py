@@ -9,7 +9,7 @@ import numpy as np
 
 from quantdiff.align.alignment import Alignment, TensorPair
 from quantdiff.graph import Graph, Tensor, real_values
-from quantdiff.layer import Layer
+from quantdiff.layer import Layer, TrainedRange
 from quantdiff.nudge import Nudged
 from quantdiff.parameters.inspection import is_symmetric_weight
 from quantdiff.parameters.quantizers import Observed, Range, Row, range_of
@@ -81,6 +81,15 @@ def with_file(row: Row, sides: ModelPair, tensor: Tensor) -> Row:
 def is_bias(tensor: Tensor) -> bool:
     """True for constants of the accumulator's types."""
     return tensor.is_constant and tensor.dtype in BIAS_DTYPES
+
+
+def of_own_grid(trained: TrainedRange) -> Range | None:
+    """What a quantizer itself says that it made of its range; None for one whose range says all."""
+    if trained.grid is None:
+        return None
+    params = trained.grid.params
+    ends = real_range(params, trained.grid.dtype, narrow=trained.narrow)
+    return Range(*ends, params.scale, params.zero_point)
 
 
 def as_ends(nudged: Nudged) -> Range:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from onnx_models import N, floats, model, save
+from written_models import Op, T, write_tflite
 
 from quantdiff import api
 from quantdiff.cli import main
@@ -101,6 +103,18 @@ def test_data_with_channels_last_are_turned_and_it_is_said() -> None:
     last = make_batch({"x": np.moveaxis(rows.arrays["x"], 1, -1)}, "turned")
     plain, turned = (api.diff(FILES / "net.onnx", FILES / "net_float.tflite", b, HOW) for b in (rows, last))
     assert turned.comparisons[0].figures == plain.comparisons[0].figures
+
+
+def test_an_output_whose_samples_stand_along_another_axis(tmp_path: Path) -> None:
+    reference = save(tmp_path, model([N("Transpose", ["x"], ["y"], {"perm": [1, 0, 2]})], {"x": ("n", 5, 4)}, ["y"]))
+    tensors = [T("x", (1, 5, 4), "float32"), T("p", (3,), "int32", data=np.array([1, 0, 2], np.int32))]
+    made = write_tflite([*tensors, T("y", (5, 1, 4), "float32")], [Op("TRANSPOSE", ["x", "p"], ["y"])], ["x"], ["y"])
+    (tmp_path / "model.tflite").write_bytes(made)
+    outcome = api.diff(
+        reference, tmp_path / "model.tflite", make_batch({"x": floats(6, 5, 4)}, "made"), HOW, layers=True
+    )
+    assert outcome.comparisons[0].figures.max_abs_error == 0
+    assert outcome.layers[0].only_reference == outcome.layers[0].only_candidate == ()
 
 
 @pytest.mark.parametrize("command", ["diff", "explain", "params", "lint"])

@@ -99,8 +99,13 @@ def pickled(mark: Path) -> bytes:
     return buffer.getvalue()
 
 
-def crafted(path: Path, change: Callable[[str, bytes], bytes | None], extra: dict[str, bytes] | None = None) -> Path:
-    with zipfile.ZipFile(FILES / "net.pt2") as source, zipfile.ZipFile(path, "w") as target:
+def crafted(
+    path: Path,
+    change: Callable[[str, bytes], bytes | None],
+    extra: dict[str, bytes] | None = None,
+    original: str = "net.pt2",
+) -> Path:
+    with zipfile.ZipFile(FILES / original) as source, zipfile.ZipFile(path, "w") as target:
         for name in source.namelist():
             data = change(name.partition("/")[2], source.read(name))
             if data is not None:
@@ -344,3 +349,48 @@ def test_without_data_nobody_knows_its_sizes(functions: Path) -> None:
     result = run("lint", Path(f"{functions}:make"), "net_float.tflite")
     assert result.exit_code == 2
     assert "this command has none" in result.stderr
+
+
+@needs_torch
+@pytest.mark.golden
+def test_what_fake_quant_learned_stands_beside_its_grid_the_files_and_the_data() -> None:
+    answer = api.params(FILES / "qat.pt2", FILES / "qat.tflite", FILES / "qat.npz", HOW)
+    rows = {row.name: row for row in answer.rows}
+    for name in ("x/quantize/output", "first.2/quantize/output", "second.2/quantize/output", "fc/quantize/output"):
+        learned, grid, file, seen = (ends(rows[name], side) for side in ("direct", "nudged", "file", "keras"))
+        assert grid.scale == pytest.approx(file.scale, rel=1e-6)
+        assert grid.zero_point == file.zero_point
+        assert abs(learned.high[0] - grid.high[0]) <= grid.scale[0]
+        assert learned.high != grid.high
+        assert seen.high[0] <= grid.high[0] + 1e-6
+    kernel = rows["first.0/conv2d/kernel"]
+    assert len(ends(kernel, "direct").low) == len(ends(kernel, "file").scale) == 6
+    assert "int32 grid" in {reason.code for reason in rows["first.0/conv2d/bias"].reasons}  # the norm is folded in
+
+
+def ends(row: Any, side: str) -> Any:
+    """A side that the row has."""
+    found = getattr(row, side)
+    assert found is not None
+    return found
+
+
+@needs_torch
+@pytest.mark.golden
+def test_the_account_of_fake_quant_closes() -> None:
+    (explanation,) = api.explain(FILES / "qat.pt2", FILES / "qat.tflite", FILES / "qat.npz", HOW).found
+    assert (explanation.closed_reference, explanation.closed_candidate, explanation.unexplained) == (True, True, 0)
+    assert explanation.rewritten is not None
+    assert explanation.rewritten.max_steps < 1e-3
+
+
+@needs_torch
+def test_an_observer_that_still_learns_is_refused_with_the_line_that_stops_it(tmp_path: Path) -> None:
+    def switched_on(found: Any) -> None:
+        for node in found["graph_module"]["graph"]["nodes"]:
+            given = {each["name"]: each for each in node["inputs"]}
+            if "observer_on" in given:
+                given["observer_on"]["arg"] = given["fake_quant_on"]["arg"]
+
+    path = crafted(tmp_path / "observing.pt2", program(switched_on), original="qat.pt2")
+    refused(path, "model.apply(torchao.quantization.pt2e.disable_observer)")

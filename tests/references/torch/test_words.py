@@ -46,6 +46,19 @@ CASES = {
     "sums": ("F(lambda x: x.mean((2, 3)) + x.sum(-1).amax(-1))", IMAGE),
     "products": ("F(lambda x: torch.softmax(x @ x.transpose(1, 2) / 3, -1) @ x)", ROWS),
     "roots": ("F(lambda x: torch.rsqrt(x.abs() + 1) + torch.exp(-x))", ROWS),
+    "lstm of two layers and directions": ("First(nn.LSTM(12, 3, 2, batch_first=True, bidirectional=True))", ROWS),
+    "gru": ("First(nn.GRU(12, 5, batch_first=True, bias=False))", ROWS),
+    "rnn, time first": (
+        "nn.Sequential(F(lambda x: x.transpose(0, 1)), First(nn.RNN(12, 5, nonlinearity='relu')), "
+        "F(lambda x: x.transpose(0, 1)))",
+        ROWS,
+    ),
+    "attention": ("F(lambda x: nn.functional.scaled_dot_product_attention(x, 2 * x, x.cos(), is_causal=True))", IMAGE),
+    "norms by group": ("nn.Sequential(nn.GroupNorm(3, 6), nn.InstanceNorm2d(6, affine=True), nn.PReLU(6))", IMAGE),
+    "shuffled": ("nn.Sequential(nn.Conv2d(6, 8, 1), nn.PixelShuffle(2), nn.Softplus())", IMAGE),
+    "transposed conv, one row more": ("nn.ConvTranspose2d(6, 4, 3, 2, 1, output_padding=1)", IMAGE),
+    "one of two": ("F(lambda x: torch.where(x > 0.1, x, -x).masked_fill(x <= -1, 0.5))", IMAGE),
+    "apart": ("F(lambda x: torch.cat([p.max(1).values[:, None] * p for p in x.unbind(1)], 1))", (3, 4)),
     "reshaped": ("F(lambda x: x.view(x.shape[0], 2, 2, 12).reshape(-1, 48).relu())", ROWS),
 }
 MAKES = """
@@ -53,12 +66,20 @@ import torch
 from torch import nn
 
 class F(nn.Module):
-    def __init__(self, function):
+    def __init__(self, function, before=lambda x: x):
         super().__init__()
-        self.function = function
+        self.function, self.before = function, before
 
     def forward(self, x):
-        return self.function(x)
+        return self.function(self.before(x))
+
+class First(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)[0]
 
 def make():
     torch.manual_seed(0)

@@ -125,6 +125,23 @@ def reduced(op: str, *choices: Sequence[int]) -> Maker:
     return make
 
 
+def of_squares(op: str) -> Maker:
+    """Squares and their sum, which XNNPACK makes one operator of; some are too small for a float of their own."""
+
+    def make(dice: Dice) -> Case:
+        shape = (1, dice.side(1, 9), dice.size(1, 9), dice.of(2, 16, 40, 64, 70, 130, 300))
+        axes = dice.of([1], [3], [1, 2], [2, 3], [1, 3], [1, 2, 3])
+        out = np.any(np.zeros(shape), axis=tuple(axes)).shape
+        tensors = [T("x", shape, "float32"), T("s", shape, "float32")]
+        tensors += [T("a", (len(axes),), "int32", data=axes), T("y", out, "float32")]
+        square = dice.of(Op("SQUARE", ["x"], ["s"]), Op("MUL", ["x", "x"], ["s"], {"fusedActivationFunction": 0}))
+        x = dice.rng.normal(0, 3, shape).astype(np.float32)
+        x[..., 1:][..., dice.rng.random(shape[-1] - 1) < 0.1] = 1e-22
+        return Case(tensors, [square, Op(op, ["s", "a"], ["y"], {"keepDims": False}, "ReducerOptions")], {"x": x})
+
+    return make
+
+
 def curve(op: str, options: dict[str, float] | None = None) -> Maker:
     def make(dice: Dice) -> Case:
         shape = dice.shape()
@@ -163,6 +180,7 @@ LITERT_ONLY: dict[str, Maker] = {
 EVERYWHERE: dict[str, Maker] = {
     "MEAN float32": reduced("MEAN", [1], [1, 2], [2], [3], [2, 3], [1, 3], [1, 2, 3], [0, 3]),
     "SUM float32": reduced("SUM", [1], [1, 2], [3], [2], [1, 3]),
+    **{f"{op} float32, of squares": of_squares(op) for op in ("MEAN", "SUM")},
     "AVERAGE_POOL_2D float32": pooled("AVERAGE_POOL_2D"),
     "LOGISTIC float32": curve("LOGISTIC"),
     "SOFTMAX float32": curve("SOFTMAX", {"beta": 1.0}),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from quantdiff.layer import TrainedRange
 from quantdiff.load.data import Slot
 from quantdiff.quant import Array
 
@@ -38,6 +39,7 @@ class Program:
         examples: by name what the others are for ``samples`` samples of zeros, samples along axis 0.
         samples: how many that are.
         unseen: those that the words put between, and that no run shows.
+        trained: by the integers that a quantizer gives what it has learned of its range.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Program:
     examples: Mapping[str, Array] = field(default_factory=dict, compare=False, repr=False)
     samples: int = 1
     unseen: frozenset[str] = frozenset()
+    trained: Mapping[str, TrainedRange] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def varying(self) -> frozenset[str]:

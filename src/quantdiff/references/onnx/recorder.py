@@ -35,8 +35,11 @@ class Engine(Protocol):
         """The ``wanted`` values, each computed from the ``given`` ones before it."""
 
 
-def flow_of(found: Translated, kernels: Mapping[str, TrainedRange], kind: str) -> Flow:
-    """The values of the program in the order of axes in which the graph has them; what only moves them is left out."""
+def flow_of(found: Translated, ranges: Mapping[str, TrainedRange], kind: str) -> Flow:
+    """The values of the program in the order of axes in which the graph has them; what only moves them is left out.
+
+    ``ranges`` are those of quantizers: by the name of a dequantized kernel, or of the integers that one gives.
+    """
     model = found.model
     whole, graph = tflite_flow(model, kind), model.main
     kept = {place.key for place in whole.places if place.key in found.values}
@@ -51,22 +54,23 @@ def flow_of(found: Translated, kernels: Mapping[str, TrainedRange], kind: str) -
             feeds = tuple(dict.fromkeys(key for feed in place.feeds for key in behind[feed]))
             operator = None if place.operator is None else graph.operators[place.operator]
             layer = layer_of(place, operator, tuple(names[key] for key in feeds))
-            layer = replace(
-                layer, ranges=_ranges(place, kernels), options={}
-            )  # what feeds it has other axes, or no padding
+            own = _ranges(place, found.values[place.key][0], ranges)
+            layer = replace(layer, ranges=own, options={})  # what feeds it has other axes, or no padding
             places.append(replace(place, feeds=feeds, layers=(layer,)))
     ends = (tuple(key for i in side for key in behind.get(i, ())) for side in (graph.inputs, graph.outputs))
     return Flow(kind, tuple(places), *ends)
 
 
-def _ranges(place: FlowValue, kernels: Mapping[str, TrainedRange]) -> tuple[TrainedRange, ...]:
-    """What the program's own quantizers say: of an activation by QUANTIZE, of a kernel by the constant's name."""
+def _ranges(place: FlowValue, name: str, ranges: Mapping[str, TrainedRange]) -> tuple[TrainedRange, ...]:
+    """What the program's own quantizers say: of an activation what was learned, or its grid alone; of a kernel."""
     found = []
-    if place.op == INTO_INTEGERS and place.grid is not None:
-        low, high = real_range(place.grid.params, place.grid.dtype)
+    if name in ranges:
+        found.append(ranges[name])
+    elif place.op == INTO_INTEGERS and place.grid is not None:
         bits = 16 if place.grid.dtype.endswith("16") else 8
-        found.append(TrainedRange("output", low, high, "QuantizeLinear", bits))
-    own = kernels.get(place.kernel.name.rstrip("'")) if place.kernel is not None else None
+        ends = real_range(place.grid.params, place.grid.dtype)
+        found.append(TrainedRange("output", *ends, "QuantizeLinear", bits, grid=place.grid))
+    own = ranges.get(place.kernel.name.rstrip("'")) if place.kernel is not None else None
     return (*found, *([own] if own is not None else []))
 
 

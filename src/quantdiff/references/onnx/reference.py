@@ -16,7 +16,7 @@ from quantdiff.references.onnx.file import OnnxFile, constants_of, nodes_of, rea
 from quantdiff.references.onnx.program import Program
 from quantdiff.references.onnx.rewritten import OWN, every_value, with_inputs, with_outputs
 from quantdiff.references.onnx.session import Session
-from quantdiff.references.onnx.translated import TranslatedReference, rows_of
+from quantdiff.references.onnx.translated import TranslatedReference, outputs_by_sample, rows_of
 from quantdiff.references.reference import Count, trace_slices, unheard
 from quantdiff.trace import Trace
 
@@ -54,8 +54,12 @@ class OnnxReference(TranslatedReference):
             BadData: the data do not fit its inputs.
             RuntimeFailed: onnxruntime raised an error.
         """
+
+        def outputs(inputs: Sequence[Array], rows: int | None) -> Sequence[Array]:
+            return [*self.session.run(inputs, rows).values()]
+
         fixed = rows_of(self.inputs)
-        return trace_slices(self, batch, lambda some: [*self.session.run(some, fixed).values()], on_progress)
+        return trace_slices(self, batch, lambda some: outputs_by_sample(outputs, some, fixed), on_progress)
 
     @property
     def rounds(self) -> bool:

@@ -19,6 +19,9 @@ DENSE = "Dense"
 """No operator of ONNX: ``x @ kernel.T + bias`` along the last axis."""
 SUMS = ("Conv", DENSE)
 MATRIX = 2
+CHANNEL = 3
+"""Axes from that of the channels of an image on."""
+BY_CHANNEL = ("Add", "Sub", "Mul", "Div")
 
 
 def simplified(program: Program) -> Program:
@@ -28,11 +31,13 @@ def simplified(program: Program) -> Program:
     readers = Counter(name for node in program.nodes for name in node.inputs) + Counter(program.outputs)
     nodes: list[Node] = []
     sums: dict[str, int] = {}
+    inside = _before_norms(program, readers)
     for node in program.nodes:
         current = _dense(node, constants) or node
         own = (name for name in current.inputs if name in sums and name not in constants)
         at = next((sums[name] for name in own if readers[name] == 1), None)
-        folded = None if at is None else _folded(nodes[at], current, constants)
+        kept = at is None or (current.op in BY_CHANNEL and nodes[at].op == "Conv" and current.outputs[0] not in inside)
+        folded = None if at is None or kept else _folded(nodes[at], current, constants)
         if at is None or folded is None:
             at, folded = len(nodes), current
             nodes.append(current)
@@ -40,6 +45,15 @@ def simplified(program: Program) -> Program:
         if folded.op in SUMS:
             sums[folded.outputs[0]] = at
     return replace(program, nodes=tuple(nodes), constants=constants)
+
+
+def _before_norms(program: Program, readers: Mapping[str, int]) -> set[str]:
+    """What a batch norm normalizes, and what constants made that of: QAT divides by the norm's own factor before it."""
+    found = set[str]()
+    for node in reversed(program.nodes):
+        known = node.op == "BatchNormalization" or (node.op in BY_CHANNEL and node.outputs[0] in found)
+        found.update(name for name in node.inputs[:2] if known and name not in program.constants and readers[name] == 1)
+    return found
 
 
 def _with_gelu(program: Program) -> Program:
@@ -166,6 +180,18 @@ def norm_factors(node: Node, constants: Mapping[str, Array]) -> Factors:
     return factor, beta - mean * factor
 
 
+def _by_channel(before: Node, node: Node, constants: Mapping[str, Array]) -> Factors | None:
+    """A constant for each channel, behind a convolution: a factor or an offset."""
+    given = constants.get(node.inputs[1])
+    shape = () if given is None else given.shape[-3:]
+    if before.op != "Conv" or given is None or given.size not in (1, len(constants[before.inputs[1]])):
+        return _sum(before, node, constants) if node.op == "Add" else None
+    if given.size > 1 and (len(shape) < CHANNEL or shape[0] != given.size):
+        return None
+    value, one, none = given.reshape(-1).astype(np.float64), np.ones(1), np.zeros(1)
+    return {"Add": (one, value), "Sub": (one, -value), "Mul": (value, none), "Div": (1 / value, none)}[node.op]
+
+
 def _sum(before: Node, node: Node, constants: Mapping[str, Array]) -> Factors | None:
     """A constant that is added to a dense layer: a bias."""
     given = next((constants[name] for name in node.inputs if name in constants), None)
@@ -177,5 +203,5 @@ def _sum(before: Node, node: Node, constants: Mapping[str, Array]) -> Factors | 
 
 FOLDS: dict[str, Callable[[Node, Node, Mapping[str, Array]], Factors | None]] = {
     "BatchNormalization": _norm,
-    "Add": _sum,
+    **dict.fromkeys(BY_CHANNEL, _by_channel),
 }

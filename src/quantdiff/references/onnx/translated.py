@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from quantdiff.flow import Flow
 from quantdiff.graph import Model
 from quantdiff.layer import Layer, TrainedRange
 from quantdiff.load.data import Slot
-from quantdiff.quant import Array, QuantParams, real_range
+from quantdiff.quant import Array, Grid, QuantParams, real_range
 from quantdiff.recording import Recorder
 from quantdiff.references.onnx.lower import Translated, translated
 from quantdiff.references.onnx.program import Node, Program
@@ -62,6 +63,20 @@ def _joined(parts: Sequence[Array], count: int, rows: int) -> Array:
     if not parts[0].ndim or len(parts[0]) % rows:
         return parts[0]
     return np.concatenate(parts)[: count * (len(parts[0]) // rows)]
+
+
+def outputs_by_sample(
+    run: Callable[[Sequence[Array], int | None], Sequence[Array]], inputs: Sequence[Array], rows: int | None
+) -> list[Array]:
+    """The outputs with samples along axis 0, where several rows are a sample with an axis of their own behind it.
+
+    A model that has its samples elsewhere gets them one by one.
+    """
+    count, found = len(inputs[0]), run(inputs, rows)
+    if rows is None and any(y.ndim and len(y) != count for y in found):
+        found = run(inputs, 1)
+    each = (len(y) // count if y.ndim and len(y) % count == 0 else 1 for y in found)
+    return [y if n == 1 else y.reshape(count, n, *y.shape[1:]) for y, n in zip(found, each, strict=True)]
 
 
 class TranslatedReference(ABC):
@@ -144,7 +159,7 @@ class TranslatedReference(ABC):
 
     @cached_property
     def _flow(self) -> Flow:
-        return flow_of(self._translation, kernel_ranges(self.program), self.kind)
+        return flow_of(self._translation, {**self.program.trained, **kernel_ranges(self.program)}, self.kind)
 
 
 def _separable(few: Program, more: Program) -> bool:
@@ -161,16 +176,21 @@ def _separable(few: Program, more: Program) -> bool:
 
 
 def kernel_ranges(program: Program) -> dict[str, TrainedRange]:
-    """By the name of a dequantized constant the range of its integers, by channel where it has channels."""
+    """By the name of a dequantized constant what its quantizer learned, or the range of its integers, by channel."""
     found = {}
     for node in program.nodes:
         if node.op == "DequantizeLinear" and all(name in program.constants for name in node.inputs if name):
-            found[node.outputs[0]] = _range(node, program.constants)
-    return found
+            learned = program.trained.get(node.inputs[0])
+            found[node.outputs[0]] = _range(node, program.constants) if learned is None else learned
+    return {name: replace(each, name="kernel") for name, each in found.items()}
 
 
 def _range(node: Node, constants: Mapping[str, Array]) -> TrainedRange:
+    """That of the integers; without the lowest one where they are symmetric and it is not used."""
     stored, scale = constants[node.inputs[0]], constants[node.inputs[1]].reshape(-1)
     zero = constants[node.at(2)].reshape(-1) if node.at(2) else np.zeros(scale.size, np.int64)
     quant = QuantParams(tuple(map(float, scale)), tuple(map(int, zero)), 0 if scale.size > 1 else None)
-    return TrainedRange("kernel", *real_range(quant, stored.dtype.name), node.op, stored.dtype.itemsize * 8)
+    dtype, lowest = stored.dtype.name, np.iinfo(stored.dtype).min if stored.dtype.kind in "iu" else 0
+    narrow = bool(lowest < 0 and not zero.any() and stored.size and stored.min() > lowest)
+    ends = real_range(quant, dtype, narrow=narrow)
+    return TrainedRange("kernel", *ends, node.op, stored.dtype.itemsize * 8, narrow, Grid(quant, dtype, node.inputs[0]))

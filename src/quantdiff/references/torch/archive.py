@@ -10,7 +10,8 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -90,9 +91,9 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Exported:
     if version != SCHEMA:
         raise BadModel(f"{path}: schema {version} of torch.export, only {SCHEMA} can be read; save it by torch 2.13")
     graph, signature = program["graph_module"]["graph"], program["graph_module"]["signature"]
-    _refuse_changes(path, graph, signature)
     stored = {**_stored(archive, members, "weights"), **_stored(archive, members, "constants")}
     inputs, state = _inputs(path, signature, stored)
+    _refuse_changes(path, graph, signature, state)
     outputs = [_tensor_name(each["user_output"]["arg"], path, "output") for each in signature["output_specs"]]
     slots = tuple(_slot(name, graph["tensor_values"][name], path) for name in inputs)
     if not slots or not outputs:
@@ -150,23 +151,43 @@ def _refuse_pickles(path: Path, archive: zipfile.ZipFile, members: Mapping[str, 
                 ) from error
 
 
-def _refuse_changes(path: Path, graph: Mapping[str, Any], signature: Mapping[str, Any]) -> None:
-    """A program that changes its own buffers gives other values with every run."""
-    own = {spec[kind]["arg"]["name"] for spec in signature["input_specs"] for kind in spec if kind != "user_input"}
-    moving = [node for node in graph["nodes"] if "moving_avg_obs" in str(node["target"]) or _writes(node, own)]
+def _refuse_changes(
+    path: Path, graph: Mapping[str, Any], signature: Mapping[str, Any], state: Mapping[str, Array]
+) -> None:
+    """A program that changes its own buffers gives other values with every run; a count that nobody reads may go on."""
+    nodes = graph["nodes"]
+    read = Counter(name for node in nodes for each in node["inputs"] for name in _names_in(each["arg"]))
+    moving = [node for node in nodes if _observes(node, state) or any(read[n] > 1 for n in _writes(node, state))]
     kinds = {kind for spec in signature["output_specs"] for kind in spec}
     if moving or kinds != {"user_output"}:
         raise BadModel(
             f"{path}: changes its own state when it runs, as fake-quant does whose observers are on; call "
-            "`model.apply(torch.ao.quantization.disable_observer)` or convert_pt2e before the export"
+            "`model.apply(torchao.quantization.pt2e.disable_observer)` or convert_pt2e before the export"
         )
 
 
-def _writes(node: Mapping[str, Any], own: Set[str]) -> bool:
-    """Whether a node changes a value where it stands, and that is the program's own: ``add_`` on a buffer."""
+def _names_in(argument: Mapping[str, Any]) -> list[str]:
+    """The tensors that an argument names."""
+    values = [one for value in argument.values() for one in (value if isinstance(value, list) else [value])]
+    return [str(value["name"]) for value in values if isinstance(value, Mapping) and "name" in value]
+
+
+def _observes(node: Mapping[str, Any], state: Mapping[str, Array]) -> bool:
+    """Whether fake-quant still learns its range: its switch is a buffer, and on."""
+    if "moving_avg_obs" not in str(node["target"]):
+        return False
+    given = {each["name"]: each["arg"].get("as_tensor", {}).get("name") for each in node["inputs"]}
+    switch = state.get(given.get("observer_on") or "")
+    return switch is None or bool(switch.any())
+
+
+def _writes(node: Mapping[str, Any], state: Mapping[str, Array]) -> tuple[str, ...]:
+    """What a node changes where it stands of what is the program's own, and what it gives: ``add_`` on a buffer."""
     op = str(node["target"]).split(".")[-2:-1]
-    first = node["inputs"][0]["arg"].get("as_tensor", {}).get("name") if node["inputs"] else None
-    return bool(op) and op[0].endswith("_") and first in own
+    first = next(iter(_names_in(node["inputs"][0]["arg"])), "") if node["inputs"] else ""
+    if not op or not op[0].endswith("_") or first not in state:
+        return ()
+    return (first, *(name for each in node["outputs"] for name in _names_in(each)))
 
 
 def _stored(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], kind: str) -> dict[str, Array]:

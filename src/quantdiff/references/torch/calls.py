@@ -8,17 +8,32 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.quant import Array
+from quantdiff.layer import TrainedRange
+from quantdiff.quant import Array, Grid
 from quantdiff.references.onnx.program import Node
 from quantdiff.references.torch.interpreter import names_of
+
+
+@dataclass(frozen=True, slots=True)
+class Integers:
+    """What lies between the two halves of fake-quant, which gives floats: ``of`` these the integers on a grid."""
+
+    of: str
+    grid: Grid
+    trained: TrainedRange | None
+
+    def values(self, floats: Array) -> Array:
+        """The integers that floats restate."""
+        scale, zero = self.grid.params.along(floats.ndim)
+        return np.asarray(np.rint(floats / scale.astype(np.float64)) + zero, self.grid.dtype)
 
 
 @dataclass(slots=True)
 class Call:
     """One node in the making: its arguments by name, tensors as the names of their values.
 
-    ``constants`` and ``like`` are what the words need besides: new constants, and the values that new ones are shaped
-    like.
+    ``constants``, ``like`` and ``integers`` are what the words need besides: new constants, the values that new ones
+    are shaped like, and what fake-quant keeps to itself. ``state`` are parameters and buffers by name.
     """
 
     op: str
@@ -27,6 +42,13 @@ class Call:
     given: Mapping[str, Any]
     constants: dict[str, Array] = field(default_factory=dict)
     like: dict[str, str] = field(default_factory=dict)
+    integers: dict[str, Integers] = field(default_factory=dict)
+    state: Mapping[str, Array] = field(default_factory=dict)
+
+    def array(self, name: str) -> Array:
+        """An argument as an array: numbers, or a parameter or buffer."""
+        given = self.given[name]
+        return np.asarray(self.state[given] if isinstance(given, str) else given)
 
     def constant(self, value: Any, dtype: str = "float32") -> str:
         """A new constant."""
@@ -61,20 +83,23 @@ class Said:
     nodes: tuple[Node, ...]
     constants: Mapping[str, Array]
     like: Mapping[str, str]
+    integers: Mapping[str, Integers]
 
 
-def said(nodes: tuple[Mapping[str, Any], ...]) -> Said:
+def said(nodes: tuple[Mapping[str, Any], ...], state: Mapping[str, Array]) -> Said:
     """Every node; one that has no words keeps its own name."""
-    found, constants, like = list[Node](), dict[str, Array](), dict[str, str]()
+    found, constants, like, integers = list[Node](), dict[str, Array](), dict[str, str](), dict[str, Integers]()
     names = _module_names(nodes)
     for k, node in enumerate(nodes):
         if not any(kind.startswith(("as_tensor", "as_optional")) for each in node["outputs"] for kind in each):
             continue  # a size, which what it leads to shows
         call = _call(node, names[k])
+        call.state = state
         found += WORDS[call.op](call) if call.op in WORDS else [_unknown(node, call)]
         constants |= call.constants
         like |= call.like
-    return Said(tuple(found), constants, like)
+        integers |= call.integers
+    return Said(tuple(found), constants, like, integers)
 
 
 def _call(node: Mapping[str, Any], name: str) -> Call:
@@ -133,7 +158,7 @@ def _module_names(nodes: tuple[Mapping[str, Any], ...]) -> list[str]:
 
 
 def _is_quantizer(node: Mapping[str, Any]) -> bool:
-    return ".quantized_decomposed." in str(node["target"])
+    return any(word in str(node["target"]) for word in (".quantized_decomposed.", "fake_quant"))
 
 
 def _path(node: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,9 +62,10 @@ def _exported(torch: Any, source: Path, module: Any, batch: Batch) -> io.BytesIO
         )
         shapes = tuple({0: torch.export.Dim.AUTO} for _ in example)
         try:
-            program = torch.export.export(module, example, dynamic_shapes=shapes)
             buffer = io.BytesIO()
-            torch.export.save(program, buffer)
+            with warnings.catch_warnings():  # of what recurrent modules keep beside their parameters
+                warnings.simplefilter("ignore")
+                torch.export.save(torch.export.export(module, example, dynamic_shapes=shapes), buffer)
         except Exception as error:  # torch raises what it likes
             failed = failed or error
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy as np
 from quantdiff.load.data import Batch, Slot
 from quantdiff.quant import Array
 from quantdiff.references.onnx.program import Program
-from quantdiff.references.onnx.translated import TranslatedReference, in_runs, rows_of
+from quantdiff.references.onnx.translated import TranslatedReference, in_runs, outputs_by_sample, rows_of
 from quantdiff.references.reference import Count, trace_slices, unheard
 from quantdiff.references.torch.archive import Exported, read
+from quantdiff.references.torch.calls import Said
 from quantdiff.references.torch.interpreter import Interpreter
 from quantdiff.references.torch.words import said
 from quantdiff.trace import Trace
@@ -54,7 +56,8 @@ class TorchReference(TranslatedReference):
     @property
     def rounds(self) -> bool:
         """Whether activations are quantized in it."""
-        return any("quantize_per_tensor" in str(node["target"]) for node in self.exported.nodes)
+        ops = (str(node["target"]) for node in self.exported.nodes)
+        return any("quantize_per_tensor" in op or "fake_quant" in op for op in ops)
 
     def trace(self, batch: Batch, on_progress: Count = unheard) -> Trace:
         """Its outputs for all samples.
@@ -63,13 +66,13 @@ class TorchReference(TranslatedReference):
             BadData: the data do not fit its inputs.
             RuntimeFailed: torch raised an error.
         """
-        fixed = rows_of(self.inputs)
 
-        def outputs(inputs: Sequence[Array]) -> list[Array]:
-            found = in_runs(self._run, inputs, {}, fixed)
+        def outputs(inputs: Sequence[Array], rows: int | None) -> list[Array]:
+            found = in_runs(self._run, inputs, {}, rows)
             return [found[name] for name in self.outputs]
 
-        return trace_slices(self, batch, outputs, on_progress)
+        fixed = rows_of(self.inputs)
+        return trace_slices(self, batch, lambda some: outputs_by_sample(outputs, some, fixed), on_progress)
 
     def plain_outputs(self, inputs: Sequence[Array]) -> Sequence[Array]:
         """The outputs, when nobody watches."""
@@ -87,18 +90,24 @@ class TorchReference(TranslatedReference):
 
     def _run(self, inputs: Sequence[Array], given: Mapping[str, Array]) -> Mapping[str, Array]:
         names = [slot.name for slot in self.inputs]
-        return {**dict(zip(names, inputs, strict=True)), **self.interpreter.run(inputs, given)}
+        found = {**dict(zip(names, inputs, strict=True)), **self.interpreter.run(inputs, given)}
+        return found | {name: each.values(found[each.of]) for name, each in self._words.integers.items()}
+
+    @cached_property
+    def _words(self) -> Said:
+        return said(self.exported.nodes, self.exported.state)
 
     def example(self, samples: int) -> Program:
         """The nodes in ONNX's words, with what a run on zeros shows."""
-        words = said(self.exported.nodes)
+        words = self._words
         shapes = [(samples, *(n or 1 for n in slot.shape[1:])) for slot in self.inputs]
         zeros = [np.zeros(shape, slot.dtype) for shape, slot in zip(shapes, self.inputs, strict=True)]
         found = dict(self._run(zeros, {}))
         for name, like in words.like.items():
             found[name] = found[like]
         unseen = frozenset(words.like)
-        bare = Program(self.name, self.inputs, self.outputs, words.nodes, {}, found, samples, unseen)
+        learned = {name: each.trained for name, each in words.integers.items() if each.trained is not None}
+        bare = Program(self.name, self.inputs, self.outputs, words.nodes, {}, found, samples, unseen, learned)
         return bare.with_constants({**self.exported.state, **words.constants})
 
 

@@ -8,10 +8,12 @@ import numpy as np
 
 from quantdiff.references.onnx.program import Node
 from quantdiff.references.onnx.simplify import DENSE
-from quantdiff.references.torch.archive import DTYPES
+from quantdiff.references.torch import quantizers
 from quantdiff.references.torch.calls import Call, said, word
 
 __all__ = ["said"]
+LOADED = (quantizers,)
+"""It registers its words when it is imported."""
 SAME = ("alias", "clone", "contiguous", "detach", "detach_", "dropout", "dropout_", "lift_fresh_copy", "to", "_to_copy")
 SHAPED = ("flatten", "reshape", "squeeze", "unsqueeze", "view", "_unsafe_view", "unflatten")
 UNARY = {
@@ -380,16 +382,6 @@ def upsample(call: Call) -> list[Node]:
             nearest_mode="floor",
         )
     ]
-
-
-@word("quantize_per_tensor", "dequantize_per_tensor", "quantize_per_channel", "dequantize_per_channel")
-def quantize(call: Call) -> list[Node]:
-    """Onto a grid, or off it; its numbers stand in the call, or are tensors."""
-    op = "DequantizeLinear" if call.op.startswith("de") else "QuantizeLinear"
-    scale, zero = call.get("scale", "scales"), call.get("zero_point", "zero_points")
-    scale = scale if isinstance(scale, str) else call.constant(scale)
-    zero = zero if isinstance(zero, str) else call.constant(zero, DTYPES.get(call.given["dtype"], "int64"))
-    return [call.say(op, call.given["input"], scale, zero, axis=call.get("axis", default=0))]
 
 
 def _text(value: Any, default: str) -> str:

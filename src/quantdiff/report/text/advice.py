@@ -10,6 +10,7 @@ from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison
 from quantdiff.ladder.advice.advised import Advised
+from quantdiff.ladder.advice.search import Tried
 from quantdiff.report.plain import short
 from quantdiff.report.text.outcome import NO_VALUE
 from quantdiff.report.text.table import Column, Row, Table
@@ -24,25 +25,27 @@ def print_advice(found: Advised, console: Terminal) -> None:
     for note in found.notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
     console.print(Text(f"the file on {found.now.candidate}: {_quality(found.now)}"), soft_wrap=True)
-    for line in _chosen(found) if found.chosen is not None else ():
+    for line in chosen_lines(found):
         console.print(Text(line), soft_wrap=True)
     console.print()
     console.print(_table(found))
-    for line in _lines(found):
+    more = [f"… and {len(found.alone) - SHOWN} more: --json lists them"] if len(found.alone) > SHOWN else []
+    for line in ("", *more, *last_lines(found)):
         console.print(Text(line), soft_wrap=True)
 
 
 def _table(found: Advised) -> Table:
     own = [each.name for each in found.now.own]
-    rows = [Row(("none: the file as it is", *_cells(found.plain, found.plain)))]
+    rows = [Row(("none: the file as it is", *cells(found.plain, found.plain)))]
     for each in found.alone[:SHOWN]:
         (choice,) = each.choices
-        rows.append(Row((f"{short(choice.where)}: {choice.change}", *_cells(each.then, found.plain))))
+        rows.append(Row((f"{short(choice.where)}: {choice.change}", *cells(each.then, found.plain))))
     figures = map(Column, ("SQNR", "gain", "differ", "same top-1", *own))
     return Table((Column("one change", "name"), *figures), tuple(rows))
 
 
-def _cells(then: Comparison, now: Comparison) -> Iterator[str]:
+def cells(then: Comparison, now: Comparison) -> Iterator[str]:
+    """SQNR, gain, what differs, what is decided alike, and the user's own figures."""
     figures, gain = then.figures, then.figures.sqnr_db - now.figures.sqnr_db
     yield f"{figures.sqnr_db:.2f} dB"
     yield NO_VALUE if then is now or not math.isfinite(gain) else f"{gain:+.2f}"
@@ -51,12 +54,10 @@ def _cells(then: Comparison, now: Comparison) -> Iterator[str]:
     yield from (f"{own.candidate:.5g}" for own in then.own)
 
 
-def _lines(found: Advised) -> Iterator[str]:
-    yield ""
+def last_lines(found: Advised) -> Iterator[str]:
+    """What is left to say: how many changes there are, and which files were written."""
     if found.complete and not found.considered:
         yield "nothing in this file can be kept finer: it has no grids, and no weights of its own"
-    if len(found.alone) > SHOWN:
-        yield f"… and {len(found.alone) - SHOWN} more: --json lists them"
     if found.considered > len(found.alone):
         why = "those that promise most where they stand" if found.complete else "broken off"
         yield f"{len(found.alone)} of {found.considered} possible changes were measured: {why}"
@@ -66,10 +67,14 @@ def _lines(found: Advised) -> Iterator[str]:
         yield "broken off: this is the best so far, and no file was written"
 
 
-def _chosen(found: Advised) -> Iterator[str]:
-    assert found.chosen is not None
+def chosen_lines(found: Advised) -> list[str]:
+    """What was chosen, and what comes of it; empty where nothing was asked."""
+    return [] if found.chosen is None else [*_chosen(found, found.chosen)]
+
+
+def _chosen(found: Advised, chosen: Tried) -> Iterator[str]:
     asked = " and ".join(map(str, found.until))
-    count = len(found.chosen.choices)
+    count = len(chosen.choices)
     changes = f"{count} change" + "s" * (count != 1)
     if asked and not count and found.met:
         yield f"{asked} holds already: {found.proven}"
@@ -79,9 +84,9 @@ def _chosen(found: Advised) -> Iterator[str]:
         yield f"{asked} {says} {changes}" + (f" ({found.proven})" if found.proven else "")
     elif count:
         yield f"what helps, taken together: {changes}"
-    for kind, some in groupby(sorted(found.chosen.choices, key=lambda c: c.change), key=lambda c: c.change):
+    for kind, some in groupby(sorted(chosen.choices, key=lambda c: c.change), key=lambda c: c.change):
         yield f"  {kind}: {', '.join(short(choice.where) for choice in some)}"
-    yield f"predicted {_quality(found.chosen.then)}"
+    yield f"predicted {_quality(chosen.then)}"
     if found.measured is not None:
         yield f"measured  {_quality(found.measured)} on {found.measured.candidate}"
         yield f"before    {_quality(found.now)}"

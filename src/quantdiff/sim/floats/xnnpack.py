@@ -108,6 +108,22 @@ def row_sums(x: Array) -> Array:
     return halved(reduce(np.add, np.moveaxis(vectors[..., whole:, :], -2, 0), even + odd))
 
 
+def row_sums_of_squares(x: Array) -> Array:
+    """``src/f32-rsum2/simd.c.in``, four vectors of partial sums, no square rounded. Shape: (…, n) -> (…)."""
+    check_processor()
+    vectors, whole = _in_vectors(x), x.shape[-1] // LANES
+    sums = [_squares_added(vectors[..., first:whole:AT_ONCE, :]) for first in range(AT_ONCE)]
+    joined = (sums[0] + sums[2]) + (sums[1] + sums[3])
+    left = vectors[..., whole:, :]
+    return halved(fma(left[..., 0, :], left[..., 0, :], joined) if left.shape[-2] else joined)
+
+
+def _squares_added(vectors: Array) -> Array:
+    """One square after another onto zeros. Shape: (…, vectors, 16) -> (…, 16)."""
+    start = np.zeros((*vectors.shape[:-2], LANES), np.float32)
+    return reduce(lambda total, v: fma(v, v, total), np.moveaxis(vectors, -2, 0), start)
+
+
 def halved(vector: Array) -> Array:
     """The upper half onto the lower, until one is left (``xnn_reduce_add_f32``). Shape: (…, 16) -> (…)."""
     while vector.shape[-1] > 1:
@@ -149,18 +165,24 @@ def fma(a: Array, b: Array | np.float32, c: Array | np.float32) -> Array:
     return flushed(fused_multiply_add(a, b, c))
 
 
-def reduced(x: Array, over: tuple[int, ...], scale: np.float32) -> Array:
-    """Sums over axes times ``scale`` (``src/operators/reduce-nd.c``). Shape: the other axes.
+def reduced(x: Array, over: tuple[int, ...], scale: np.float32, *, squares: bool = False) -> Array:
+    """Sums over axes, or those of squares, times ``scale`` (``src/operators/reduce-nd.c``). Shape: the other axes.
 
     Neighbours are one axis. Along the last axis ``row_sums``, else one value after another
     (``src/f32-rdsum/simd.c.in``); what is reduced further out is added to that, already scaled.
     """
+    of_rows = row_sums_of_squares if squares else row_sums
     inner = [axis for axis in over if all(between in over for between in range(axis, max(over)))]
     outer = [axis for axis in over if axis not in inner]
     if max(over) < x.ndim - 1:
-        sums = added_in_order(flushed(x), tuple(inner))
+        rows = np.moveaxis(flushed(x), inner, range(len(inner))).reshape(-1, *np.delete(x.shape, inner))
+        sums = (
+            reduce(lambda total, row: fma(row, row, total), rows, np.zeros_like(rows[0]))
+            if squares
+            else added_in_order(rows, (0,))
+        )
         return flushed(added_in_order(flushed(sums * scale), tuple(outer)) if outer else sums * scale + np.float32(0))
-    sums = row_sums(x.reshape(*x.shape[: min(inner)], -1))
+    sums = of_rows(x.reshape(*x.shape[: min(inner)], -1))
     parts = np.moveaxis(sums, outer, range(len(outer))).reshape(
         -1, *(n for i, n in enumerate(sums.shape) if i not in outer)
     )

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.floats import eigen, xnnpack
+from quantdiff.sim.floats import eigen
 from quantdiff.sim.floats.elementwise import added_in_order, multiply_add
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.ops.sum import refuse_squares
+from quantdiff.sim.ops.sum import by_xnnpack
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier, rint
 from quantdiff.sim.runtime import Runtime
@@ -59,8 +59,7 @@ def of_floats(node: Node, x: Array, over: tuple[int, ...], runtime: Runtime) -> 
     kept = [1 if i in over else n for i, n in enumerate(x.shape) if i not in over or node.option("keep_dims", False)]
     count = np.float32(math.prod(x.shape[axis] for axis in over))
     if runtime is Runtime.XNNPACK:
-        refuse_squares(node)
-        return xnnpack.reduced(x, over, np.float32(1) / count).reshape(kept)
+        return by_xnnpack(node, x, over, np.float32(1) / count).reshape(kept)
     if runtime is Runtime.BUILTIN and is_last_alone(x.shape, over):
         total = eigen.row_sums(x.reshape(-1, int(count)))
     else:

@@ -28,6 +28,7 @@ EXTRA_BITS = 20
 
 
 @enclosure("RSQRT")
+@np.errstate(all="ignore")
 def refined_inverse_root(node: Node, x: Array, *, runtime: Runtime) -> Enclosure:
     """XNNPACK's estimate, refined once (``src/f32-vrsqrt/simd-rsqrt.c.in``): as for SQRT."""
     if runtime is not Runtime.XNNPACK or not plain(node):

@@ -20,6 +20,8 @@ from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize, rint
 from quantdiff.sim.runtime import Runtime
 
+SMALLEST = 2.0**-100
+"""Sums of squares from which on those that were too small for a float of their own change nothing."""
 PARTIAL, JOINED = 16, 12
 """Partial sums at least, and additions that join them and what is left over, at most."""
 SCALED, SQUARED = 3, 1
@@ -33,10 +35,8 @@ def sum_(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
     if x.dtype.kind == "i" and node.x.quant is None:
         return np.asarray(x.sum(axis=over, keepdims=keep), x.dtype)
     if node.x.dtype == "float32":
-        if runtime is Runtime.XNNPACK:
-            refuse_squares(node)
         sums = (
-            xnnpack.reduced(x, over, np.float32(1))
+            by_xnnpack(node, x, over, np.float32(1))
             if runtime is Runtime.XNNPACK
             else added_in_order(x, over, from_zero=runtime is not Runtime.BUILTIN)
         )
@@ -69,11 +69,19 @@ def in_any_order(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Encl
     return Enclosure(*(array.reshape(kept) for array in (found.low, found.high, found.width)))
 
 
-def refuse_squares(node: Node) -> None:
-    """XNNPACK makes one operator of squares and their sum, which rounds no square (``sum_squared``)."""
+def by_xnnpack(node: Node, x: Array, over: tuple[int, ...], scale: np.float32) -> Array:
+    """XNNPACK's sum of floats, which makes one operator of squares and their sum. Shape: the other axes.
+
+    It rounds no square. Their roots give back what was squared, without its sign (in radix 2 no bit is lost).
+    """
     maker = node.graph.producer(node.x.index) if node.graph else None
-    if maker is not None and (maker.op == "SQUARE" or (maker.op == "MUL" and len(set(maker.inputs)) == 1)):
-        raise NoKernel("squares and their sum, which XNNPACK makes one operator of")
+    squared = maker is not None and (maker.op == "SQUARE" or (maker.op == "MUL" and len(set(maker.inputs)) == 1))
+    if not squared:
+        return xnnpack.reduced(x, over, scale)
+    sums = xnnpack.reduced(np.sqrt(flushed(x)), over, scale, squares=True)
+    if np.any((sums != 0) & (sums < SMALLEST)):
+        raise NoKernel("sums of squares so small that what was squared cannot be told")
+    return sums
 
 
 def steps(node: Node, total: Array, count: int, runtime: Runtime) -> Array:

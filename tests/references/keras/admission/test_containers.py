@@ -100,6 +100,23 @@ def test_so_do_the_weights_within_a_zip(plain: Path, tmp_path: Path, name: str, 
         load_keras(tmp_path / "m.keras")
 
 
+def test_backslashes_between_names_say_how_to_go_on(plain: Path, tmp_path: Path) -> None:
+    """As an early Keras 3 on Windows wrote them."""
+
+    def edited(content: bytes) -> bytes:
+        held = io.BytesIO(content)
+        with h5py.File(held, "r+") as file:
+            name = next(iter(file["layers"]))
+            file.move(f"layers/{name}", f"layers\\{name}")
+        return held.getvalue()
+
+    rewrite_zip(plain / "plain_3.keras", tmp_path / "m.keras", {"model.weights.h5": edited})
+    with pytest.raises(
+        BadModel, match=r"m\.keras: .* names with backslashes, .*; load it there with that Keras and save"
+    ):
+        load_keras(tmp_path / "m.keras")
+
+
 @pytest.mark.parametrize(
     ("entry", "said"),
     [

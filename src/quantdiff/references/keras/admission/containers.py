@@ -42,7 +42,17 @@ def read_zip(path: Path) -> tuple[Any, str]:
             weights = BytesIO(archive.read(f"{WEIGHTS}.h5"))
             with require("h5py", extra="keras").File(weights, "r") as file:
                 check_hdf5(file, path)
+                _check_names(file, path)
     return {k: v for k, v in config.items() if k != "compile_config"}, version.split(".")[0]
+
+
+def _check_names(file: Any, path: Path) -> None:
+    """An early Keras 3 on Windows put backslashes between the names of layers, and no Keras finds these elsewhere."""
+    if any("\\" in name for name in file):
+        raise BadModel(
+            f"{path}: its weights are stored under names with backslashes, as an early Keras 3 on Windows wrote them, "
+            "and Keras finds none of them; load it there with that Keras and save it as .h5, or with a newer Keras"
+        )
 
 
 def read_hdf5(path: Path) -> tuple[Any, str]:

@@ -1,0 +1,56 @@
+"""What is planted is cured, and what is promised is what real arithmetic gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from float_pairs import Net, convolutional, dense, write_pair
+from planted_faults import Plant, kernel_changed, range_narrow
+
+from quantdiff import api
+from quantdiff.ladder.rungs import in_slices, real_inputs
+from quantdiff.ladder.switches import SWITCHES, switches
+from quantdiff.load.tflite import load_tflite
+
+pytestmark = pytest.mark.golden
+
+
+@pytest.mark.parametrize("net", [dense, convolutional])
+@pytest.mark.parametrize(
+    ("plant", "words"), [(range_narrow, "its output in float"), (kernel_changed, "kernel in float")]
+)
+def test_what_is_planted_is_cured(
+    tmp_path: Path, net: Callable[[], Net], plant: Callable[[Net], Plant], words: str
+) -> None:
+    planted = plant(net())
+    files = write_pair(tmp_path, planted.trained, planted.held, planted.stored, planted.scales)
+    (told,) = api.explain(files.reference, files.candidate, files.batch).found
+    assert not told.notes
+    best, model = told.advice[0], load_tflite(files.candidate)
+    assert f"({planted.tensor})" in best.change
+    assert best.now is not None
+    assert best.then is not None
+    assert best.then.sqnr_db > best.now.sqnr_db + 5
+    cure = next(each for each in told.advice if each.change.endswith(words))
+    found = switches(model, load_tflite(files.reference))
+    filed = found.setting(frozenset(SWITCHES))
+    at = next(t.index for t in model.main.tensors if t.name == planted.tensor)
+    if words == "kernel in float":
+        maker = found.file.graph.producer(at)
+        assert maker is not None
+        own = found.matches[maker.inputs[1]].value
+        assert own is not None
+        filed = replace(filed, constants={maker.inputs[1]: own})
+    else:
+        filed = replace(filed, clipped=filed.clipped - {at}, rounded=filed.rounded - {at})
+    inputs, outputs = real_inputs(model, files.batch), model.main.outputs
+    (mine,), (bare,) = (in_slices(found.file, inputs, each, outputs).values() for each in (filed, found.rewritten))
+    step = found.file.grids[outputs[0]].scale
+    assert cure.then is not None
+    count = cure.samples
+    assert cure.then.rms_steps == pytest.approx(math.sqrt(np.square((mine - bare)[:count] / step).mean()), rel=0.02)

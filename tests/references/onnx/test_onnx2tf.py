@@ -1,0 +1,53 @@
+"""A network with batch norm beside the int8 files that onnx2tf made of it, and the report that it wrote."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from quantdiff import api
+from quantdiff.align.choice import MENTIONED, SAME, labels_of
+from quantdiff.flow import Flow, FlowValue, tflite_flow
+from quantdiff.load.tflite import load_tflite
+
+FILES = Path(__file__).parents[2] / "onnx2tf_files"
+HOW = api.Settings(runtimes=("reference",))
+INT8 = ("net_full_integer_quant.tflite", "net_integer_quant.tflite")
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", INT8)
+def test_the_account_closes_and_every_value_has_its_partner(name: str) -> None:
+    (explanation,) = api.explain(FILES / "net.onnx", FILES / name, FILES / "data.npz", HOW).found
+    assert (explanation.closed_reference, explanation.closed_candidate, explanation.unexplained) == (True, True, 0)
+    assert explanation.differing > 0
+    assert explanation.rewritten is not None
+    assert explanation.rewritten.max_steps < 1e-3
+    (report,) = api.diff(FILES / "net.onnx", FILES / name, FILES / "data.npz", HOW, layers=True).layers
+    assert report.only_reference == report.only_candidate == ()
+    assert [row.reference for row in report.layers] == [  # the file has a TRANSPOSE in front of its second ReLU
+        "image", "/stem/act/Relu", "/pool/MaxPool", "/body/conv/Conv", "/body/Add", "/Reshape", "/fc/Gemm",
+    ]  # fmt: skip
+
+
+def test_the_report_says_what_a_tensor_was_before_it_was_renamed() -> None:
+    called = load_tflite(FILES / INT8[0]).called
+    assert called["wa/pool/MaxPool_input_nhwc"].endswith("/stem/act/Relu")
+    flow = tflite_flow(load_tflite(FILES / INT8[0]), "tflite")
+    (stem,) = (place for place in flow.places if place.name == "wa/pool/MaxPool_input_nhwc")
+    ours = [FlowValue(0, "/stem/act/Relu", "RELU"), FlowValue(1, "/pool/MaxPool", "MAX_POOL_2D")]
+    labels = labels_of(Flow("float", tuple(ours), (), ()), flow)
+    relu, pool = (labels.score(place, stem) for place in ours)
+    assert relu >= SAME
+    assert pool < MENTIONED
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"records": [{}]}', b'{"records": 3}', b"[" * 100_000, b"\xff\xfe"]
+)
+def test_a_report_that_is_none_is_no_hint(tmp_path: Path, content: bytes) -> None:
+    shutil.copy(FILES / INT8[0], tmp_path)
+    (tmp_path / "net_tensor_correspondence_report.json").write_bytes(content)
+    assert load_tflite(tmp_path / INT8[0]).called == {}
