@@ -209,7 +209,7 @@ def test_the_mean_over_all_orders_by_hand() -> None:
         for order in permutations(names):
             before = frozenset(order[: order.index(name)])
             gains.append(power[before | {name}] - power[before])
-        found = orders.Orders(names, power, {some: len(some) for some in power})
+        found = orders.Orders(names, power, {some: len(some) for some in power}, {})
         assert found.mean_gain(name) == pytest.approx(np.mean(gains), abs=1e-12)
 
 
@@ -217,9 +217,13 @@ def test_what_comes_right_in_any_order_by_hand() -> None:
     """One of two suffices, so whoever comes second finds nothing left to do."""
     names = (WEIGHTS, STEPS)
     right = {frozenset(some): 5 * bool(some) for n in range(3) for some in combinations(names, n)}
-    found = orders.Orders(names, dict.fromkeys(right, 0.0), right)
+    found = orders.Orders(names, dict.fromkeys(right, 0.0), right, {WEIGHTS: 3})
     assert [found.come_right(name) for name in names] == [(0, 5), (0, 5)]
-    both = orders.joined([found, orders.Orders((STEPS,), *[{frozenset(): 0, frozenset({STEPS}): 2}] * 2)])
+    sets = {frozenset[str](): 0, frozenset({STEPS}): 2}
+    both = orders.joined([found, orders.Orders((STEPS,), sets, sets, {STEPS: 1})])
+    assert [found.without(name) for name in names] == [0, 0]
+    assert [both.without(name) for name in names] == [0, 2]
+    assert dict(both.alone) == {WEIGHTS: 3, STEPS: 1}
     assert [both.come_right(name) for name in names] == [(0, 5), (2, 7)]
 
 
@@ -227,6 +231,8 @@ def test_the_ladders_counts_lie_between_those_of_all_orders(tmp_path: Path) -> N
     """With 64 samples or fewer both count the same outputs."""
     explanation = explained(write_pair(tmp_path, dense(samples=64)))
     between = frontier_of(explanation).come_right
+    assert all(count >= 0 for count in frontier_of(explanation).without.values())  # with all, it is the runtime
+    assert frontier_of(explanation).alone[WEIGHTS] > 0
     rungs = {rung.mechanism: rung for rung in explanation.rungs}
     before = dict(zip(MECHANISMS[1:], explanation.rungs, strict=False))
     exchanged = [m for m in (INPUT, WEIGHTS, STEPS) if m in between]

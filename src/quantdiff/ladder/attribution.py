@@ -151,6 +151,8 @@ class Attribution:
             self.closes,
             {m: orders.mean_gain(m) / power for m in orders.acting if power},
             {m: orders.come_right(m) for m in orders.acting},
+            {m: orders.alone[m] for m in orders.acting},
+            {m: orders.without(m) for m in orders.acting},
         )
 
     def _item(self, move: Move, each: Sum, power: float) -> Item:

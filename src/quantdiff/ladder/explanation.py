@@ -106,7 +106,8 @@ class Frontier:
     the power of the output's own rounding beside that of the error. ``closes``: the largest distance, in steps, of
     the sum of all items from runtime minus reference. ``shapley``: what each mechanism adds to the error's
     power in the mean over all orders, over that power; ``come_right``: how many outputs on a grid come right with it,
-    the fewest and the most over all orders. Both empty where there are too many.
+    the fewest and the most over all orders. ``alone``: how many of them differ from the reference's when only it acts;
+    ``without``: from the runtime's when all but it do. All four empty where there are too many.
     """
 
     samples: int
@@ -118,6 +119,8 @@ class Frontier:
     closes: float
     shapley: Mapping[str, float] = field(default_factory=dict)
     come_right: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    alone: Mapping[str, int] = field(default_factory=dict)
+    without: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def order_distance(self) -> float | None:

@@ -15,12 +15,13 @@ import numpy as np
 
 from quantdiff.graph import Operator
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
-from quantdiff.ladder.real_graph import Setting, Values
+from quantdiff.ladder.real_graph import Grid, Setting, Values
 from quantdiff.ladder.slices import side_by_side
 from quantdiff.ladder.switches import SWITCHES, Switches
 from quantdiff.ops import traits
 from quantdiff.quant import Array
 
+TIE = 1e-6  # of a step: nearer to the middle between two steps than sums of floats can tell
 EQUAL = 1e-9  # of a step: a value that moved by less did not move
 UNDEFINED = 1e150  # what real arithmetic gives behind 1/0
 SMALL = 64
@@ -74,8 +75,11 @@ class Frontier:
         """The outputs with the frontier before a stage."""
         return self.outputs(self.before(stage))
 
-    def within(self, stage: int) -> Iterator[tuple[str, list[Array]]]:
-        """What a stage gives, fed with the runtime's own values, from the reference's arithmetic to the runtime's."""
+    def within(self, stage: int, *, ties: bool = True) -> Iterator[tuple[str, list[Array]]]:
+        """What a stage gives, fed with the runtime's own values, from the reference's arithmetic to the runtime's.
+
+        ``ties`` as the runtime rounds them, else all upwards.
+        """
         each = self.stages[stage]
         if isinstance(each, int):
             yield "", [self.switches.file.put(each, self._input(each), self.real)]
@@ -85,7 +89,13 @@ class Frontier:
         for mechanism, setting in local_settings(self.switches, each):
             if mechanism in ("", WEIGHTS, BIAS):  # all others act on what was computed
                 computed = file.computed(each, fed, setting.constants)
-            yield mechanism, file.left(each, computed, setting)
+            yield (
+                mechanism,
+                [
+                    _as_near(file.grids[i], y, left, self.recorded[i]) if ties and i in setting.rounded else left
+                    for i, y, left in zip(each.outputs, computed, file.left(each, computed, setting), strict=True)
+                ],
+            )
         yield KERNEL, [self.recorded[i] for i in each.outputs]
 
     def _input(self, tensor: int) -> Array:
@@ -132,8 +142,19 @@ def _before_its_grid(bare: Frontier, tensor: int) -> Array:
     exact = dict(local_settings(bare.switches, operator))
     place = operator.outputs.index(tensor)
     real = file.operate(operator, bare._fed(operator), list(exact.values())[-1])[place]
-    steps = grid.integers(bare.recorded[tensor]) - grid.integers(real)
+    recorded = bare.recorded[tensor]
+    nearest = _as_near(grid, real, grid.clipped(grid.rounded(real)), recorded)
+    steps = grid.integers(recorded) - grid.integers(nearest)
     return np.asarray(real + steps * grid.scale)
+
+
+def _as_near(grid: Grid, real: Array, rounded: Array, recorded: Array) -> Array:
+    """What was rounded, half way between two steps to the runtime's: both are nearest, and no kernel errs there."""
+    steps = real / grid.scale
+    tied = np.abs(steps - np.floor(steps) - 0.5) < TIE
+    if not tied.any():
+        return rounded
+    return np.where(tied & (np.abs(recorded / grid.scale - steps) < 0.5 + 2 * TIE), recorded, rounded)
 
 
 def local_settings(switches: Switches, operator: Operator) -> list[tuple[str, Setting]]:

@@ -27,11 +27,13 @@ class Orders:
     """What every set of the mechanisms that act makes of some samples.
 
     By set: ``power`` of the error, in steps², and how many of the outputs on a grid are ``right``, the runtime's.
+    ``alone``: by mechanism how many of these differ from the reference's when it alone acts.
     """
 
     acting: tuple[str, ...]
     power: Mapping[frozenset[str], float]
     right: Mapping[frozenset[str], int]
+    alone: Mapping[str, int]
 
     def mean_gain(self, mechanism: str) -> float:
         """The power, in steps², that a mechanism adds in the mean over all orders in which they come."""
@@ -40,6 +42,11 @@ class Orders:
             weight = factorial(len(some)) * factorial(count - len(some) - 1) / factorial(count)
             total += weight * (self.power[some | {mechanism}] - self.power[some])
         return total
+
+    def without(self, mechanism: str) -> int:
+        """How many outputs differ from the runtime's when all but this mechanism act."""
+        whole = frozenset(self.acting)
+        return self.right[whole] - self.right[whole - {mechanism}]
 
     def come_right(self, mechanism: str) -> tuple[int, int]:
         """The fewest and the most outputs that come right with a mechanism; those that it makes wrong are taken off."""
@@ -56,6 +63,7 @@ def joined(parts: Sequence[Orders]) -> Orders:
         acting,
         {some: sum(part.power[some & known] for part, known in own) for some in _sets(acting)},
         {some: sum(part.right[some & known] for part, known in own) for some in _sets(acting)},
+        {m: sum(part.alone.get(m, 0) for part in parts) for m in acting},
     )
 
 
@@ -70,18 +78,19 @@ def in_all_orders(frontier: Frontier, acting: Iterable[str], before: Array, last
     values = sum(array[:1].size for array in frontier.recorded.values()) * len(frontier.inputs[0])
     if len(players) > MOST or values * 2 ** len(players) > HEAVY:
         return None
-    others, kernels = frozenset(SWITCHES) - set(players), _kernels(frontier)
+    others, added = frozenset(SWITCHES) - set(players), _added(frontier)
     outputs: dict[frozenset[str], Array] = {}
     for some in _sets(players):
         setting = frontier.switches.setting((some | others) - {KERNEL})
-        outputs[some] = frontier.outputs({}, replace(setting, added=kernels if KERNEL in some else {}))
+        outputs[some] = frontier.outputs({}, replace(setting, added=_together(added, some | others)))
         if not defined(outputs[some]):
             return None
-    codes = _stored(frontier, last)
+    codes, bare = _stored(frontier, last), _stored(frontier, outputs[frozenset()])
     return Orders(
         players,
         {some: float(np.square(made - outputs[frozenset()] + before).sum()) for some, made in outputs.items()},
         {some: int(np.count_nonzero(_stored(frontier, made) == codes)) for some, made in outputs.items()},
+        {m: int(np.count_nonzero(_stored(frontier, outputs[frozenset({m})]) != bare)) for m in players},
     )
 
 
@@ -100,12 +109,25 @@ def _sets(names: Sequence[str]) -> list[frozenset[str]]:
     return [frozenset(some) for size in range(len(names) + 1) for some in combinations(names, size)]
 
 
-def _kernels(frontier: Frontier) -> dict[int, Array]:
-    """By tensor what the runtime's arithmetic adds to the exact one, both fed with the runtime's own values."""
-    found: dict[int, Array] = {}
+def _added(frontier: Frontier) -> dict[str, dict[int, Array]]:
+    """By tensor what the runtime's arithmetic adds to the exact one, both fed with the runtime's own values.
+
+    That is its kernels' part, and how it rounds ties, which goes with what rounds.
+    """
+    found: dict[str, dict[int, Array]] = {KERNEL: {}}
     for stage, each in enumerate(frontier.stages):
-        *_, (_, exact), (_, recorded) = frontier.within(stage)
+        *_, (mechanism, exact), (_, recorded) = frontier.within(stage)
+        *_, (_, upwards), _ = frontier.within(stage, ties=False)
         tensors = (each,) if isinstance(each, int) else each.outputs
-        numbers = zip(tensors, exact, recorded, strict=True)
-        found |= {i: theirs - ours for i, ours, theirs in numbers if ours.dtype != bool}
+        for i, plain, near, theirs in zip(tensors, upwards, exact, recorded, strict=True):
+            found[KERNEL][i] = theirs - near
+            if near is not plain:
+                found.setdefault(mechanism, {})[i] = near - plain
+    return found
+
+
+def _together(added: Mapping[str, Mapping[int, Array]], mechanisms: Iterable[str]) -> dict[int, Array]:
+    found: dict[int, Array] = {}
+    for tensor, values in (item for m in mechanisms for item in added.get(m, {}).items()):
+        found[tensor] = found[tensor] + values if tensor in found else values
     return found

@@ -121,7 +121,10 @@ class RealGraph:
         if grid is not None and (rounded := tensor in setting.rounded):
             y = grid.rounded(y)
         y = grid.clipped(y, over=rounded) if grid is not None and tensor in setting.clipped else y
-        return y + setting.added[tensor] if tensor in setting.added else y
+        if tensor in setting.added:
+            y = y + setting.added[tensor]  # on the very step again: ties behind it hang on the last bit
+            y = grid.rounded(y) if grid is not None and tensor in setting.rounded else y
+        return y
 
     def run(
         self, inputs: Sequence[Array], setting: Setting, start: Values | None = None, want: Iterable[int] = ()

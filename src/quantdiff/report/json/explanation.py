@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from quantdiff.compare.outcome import Failure
-from quantdiff.ladder.explanation import Explanation
+from quantdiff.ladder.explanation import Explanation, Frontier, Rung
+from quantdiff.ladder.mechanisms import KERNEL, ROUNDING
 from quantdiff.report.json.outcome import SCHEMA
 from quantdiff.report.text.account import sentence, warnings
 
@@ -36,6 +37,7 @@ def explanation_document(explanation: Explanation) -> dict[str, Any]:
     return {
         **made_by,
         **document,
+        "rungs": [{**asdict(rung), **_by_itself(explanation.frontier, rung)} for rung in explanation.rungs],
         "closed": closed,
         "expected": expected,
         "leading": explanation.leading,
@@ -52,3 +54,11 @@ def explanation_document(explanation: Explanation) -> dict[str, Any]:
         "advice": advice,
         "artifacts": artifacts,
     }
+
+
+def _by_itself(frontier: Frontier | None, rung: Rung) -> dict[str, int | None]:
+    """``alone`` and ``without`` of a rung, of the samples that were taken apart; the kernel's stand at ``rounding``."""
+    if frontier is None:
+        return {}
+    name = KERNEL if rung.mechanism == ROUNDING else rung.mechanism
+    return {"alone": frontier.alone.get(name, rung.alone), "without": frontier.without.get(name, rung.without)}

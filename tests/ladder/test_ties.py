@@ -1,0 +1,33 @@
+"""Half way between two steps both are nearest: there the runtime rounds by its rule, and its kernel makes no error."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from float_pairs import Node, convolutional, write_pair
+
+from quantdiff import api
+from quantdiff.ladder.mechanisms import KERNEL, STEPS
+
+POOL = {"padding": 1, "strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2, "fusedActivationFunction": 0}
+
+
+@pytest.mark.golden
+def test_means_of_four_are_rounded_not_wrong(tmp_path: Path) -> None:
+    net = convolutional()
+    first, second, mean, head = net.nodes
+    pool = Node("AVERAGE_POOL_2D", ["h1"], "p", (1, 3, 3, 6), POOL, shared="h1")
+    pooled = replace(second, inputs=["p"], shape=(1, 3, 3, 6))
+    net = replace(net, nodes=[first, pool, pooled, mean, head])
+    files = write_pair(tmp_path, net)
+    (found,) = api.explain(files.reference, files.candidate, files.batch, api.Settings(runtimes=("reference",))).found
+    assert found.frontier is not None
+    assert found.frontier.closes < 1e-9
+    assert found.closed_candidate
+    of_pool = {item.mechanism: item for item in found.frontier.items if item.op == "AVERAGE_POOL_2D"}
+    assert of_pool[STEPS].power > 0.01
+    assert KERNEL not in of_pool or of_pool[KERNEL].power < 1e-6 * of_pool[STEPS].power
+    assert found.frontier.without, "tried"
+    assert all(count >= 0 for count in found.frontier.without.values())  # with all mechanisms it is the runtime
