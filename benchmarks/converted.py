@@ -12,12 +12,13 @@ import numpy as np
 
 def write_pair(model: Any, folder: Path, samples: np.ndarray) -> None:
     """``float.tflite`` and, calibrated on the samples, ``int8.tflite``. Shape: (samples, *shape of the input)."""
+    from quantdiff.references.keras.converter import converter_of
     from quantdiff.references.keras.frameworks import frameworks, quiet
 
     tf = frameworks().tf
     with quiet():
         for name in ("float", "int8"):
-            converter = tf.lite.TFLiteConverter.from_keras_model(model)
+            converter = converter_of(model)
             if name == "int8":
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 converter.representative_dataset = lambda: ([x[None]] for x in samples)

@@ -35,6 +35,7 @@ from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import silent
 from quantdiff.quant import Array
+from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet
 from quantdiff.references.reference import bound
 from quantdiff.references.tflite.reference import TfliteReference
@@ -158,14 +159,14 @@ def against_debugger(samples: int, folder: Path) -> dict[str, float]:
     images = smooth_images(samples, (224, 224, 3), seed=9)
 
     def converter() -> object:
-        made = used.tf.lite.TFLiteConverter.from_keras_model(model)
+        made = converter_of(model)
         made.optimizations = [used.tf.lite.Optimize.DEFAULT]
         made.representative_dataset = lambda: ([image[None]] for image in images[:2])
         return made
 
     paths = folder / "keras-float.tflite", folder / "keras-int8.tflite"
     with quiet():
-        paths[0].write_bytes(used.tf.lite.TFLiteConverter.from_keras_model(model).convert())
+        paths[0].write_bytes(converter_of(model).convert())
         paths[1].write_bytes(converter().convert())  # type: ignore[attr-defined]
         start = time.perf_counter()
         debugger = used.tf.lite.experimental.QuantizationDebugger(

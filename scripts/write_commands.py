@@ -31,8 +31,10 @@ classes that a model names.
 function, a folder of images or sounds, or made-up data ([bring your data](../how-to/bring-your-data.md)).
 Samples are `x`, labels `y`. A model with several inputs takes the arrays of their names, or `0`, `1`, … or
 `arr_0`, `arr_1`, … in its order, or those of which only one fits each shape; whatever leaves a choice is
-refused with the names that both models want. A data set may come in parts: `--data` several times, or a folder;
-with `--dask tcp://host:8786` the parts go to a cluster, and the figures are the same to the last bit. A
+refused with the names that both models want. To `diff`, `explain`, `overlay`, `params` and `verify` a data set may
+come in parts: `--data` several times, or a folder. `--jobs N` shares the data, one file too, among N processes,
+`--dask tcp://host:8786` among the workers of a cluster; the figures are the same to the last bit
+([big data](../how-to/bring-your-data.md#more-data-than-one-machine-bears)). A
 compressed `.npz` may take 2 GiB when it is unpacked; for more set `QUANTDIFF_UNPACKED_AT_MOST` to a number of
 bytes, or save it by `np.savez`, which leaves large arrays on disk.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet
 
 
@@ -135,7 +136,7 @@ def converted(model: Any, data: dict[str, Array], kind: str) -> bytes:
         with TemporaryDirectory() as folder, quiet():
             model.export(folder, verbose=False)
             return _converted(lite.TFLiteConverter.from_saved_model(folder), data, kind)
-    return _converted(lite.TFLiteConverter.from_keras_model(model), data, kind)
+    return _converted(converter_of(model), data, kind)
 
 
 def _converted(converter: Any, data: dict[str, Array], kind: str) -> bytes:

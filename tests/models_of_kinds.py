@@ -11,6 +11,7 @@ import numpy as np
 from layered_models import converted
 
 from quantdiff.quant import Array
+from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
 
 Data = dict[str, Array]
@@ -289,7 +290,7 @@ def _trained(model: Any, folder: Path, custom: Path | None = None, low: float = 
     for _ in range(3):
         model(x, training=True)
     model.save(str(folder / "model.h5"))
-    converter = frameworks().tf.lite.TFLiteConverter.from_keras_model(model)
+    converter = converter_of(model)
     converter.optimizations = [frameworks().tf.lite.Optimize.DEFAULT]
     (folder / "int8.tflite").write_bytes(converter.convert())
     np.savez(folder / "data.npz", allow_pickle=False, x=x)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
 
 
@@ -72,7 +73,7 @@ def make(build: Callable[[], Any], folder: Path, *, quantized: bool = True) -> M
 
 def _converted(model: Any, x: Array) -> bytes:
     lite = frameworks().tf.lite
-    converter = lite.TFLiteConverter.from_keras_model(model)
+    converter = converter_of(model)
     converter.optimizations = [lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([x[i : i + 20]] for i in range(0, len(x), 20))
     converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]

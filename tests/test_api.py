@@ -17,6 +17,7 @@ from quantdiff.experiment.trial import Trial
 from quantdiff.experiment.zoo import convert
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
+from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet
 from quantdiff.references.keras.model import describe, load_keras
 from quantdiff.references.keras.run import trace_keras
@@ -151,14 +152,14 @@ def test_qat_models_are_read_in_every_format(runs: Runs, tmp_path: Path, file: s
 
 
 def test_several_inputs_and_outputs(tmp_path: Path) -> None:
-    keras, tf = frameworks().keras, frameworks().tf
+    keras = frameworks().keras
     keras.utils.set_random_seed(0)
     left, right = keras.Input((4,), name="left"), keras.Input((6,), name="right")
     both = keras.layers.Concatenate()([left, right])
     zeta = keras.layers.Dense(3, name="zeta")(both)
     alpha = keras.layers.Dense(3, name="alpha")(both)
     model = keras.Model([left, right], [zeta, alpha])
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter = converter_of(model)
     with quiet():
         (tmp_path / "float.tflite").write_bytes(converter.convert())
         model.save(tmp_path / "float.keras")

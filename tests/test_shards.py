@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,10 @@ import pytest
 import small_models as models
 from click.testing import CliRunner, Result
 
+from quantdiff import api
 from quantdiff.cli import main
+from quantdiff.experiment.cluster import cluster
+from quantdiff.experiment.workers import Workers
 from quantdiff.quant import Array
 
 pytestmark = pytest.mark.golden
@@ -20,16 +25,16 @@ pytestmark = pytest.mark.golden
 CUTS = (0, 1, 40, 333, 500)
 
 
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(main, ["diff", *map(str, arguments)])
+def invoke(*arguments: object, command: str = "diff") -> Result:
+    return CliRunner().invoke(main, [command, *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two models, their data as one file, and the same in four parts of unequal size."""
     path = tmp_path_factory.mktemp("shards")
-    models.save(path, models.dense(), "int8.tflite")
-    models.save(path, models.float_dense(), "float.tflite")
+    models.save(path, models.two_dense(), "int8.tflite")
+    models.save(path, models.two_dense(None), "float.tflite")
     rng = np.random.default_rng(0)
     x = rng.uniform(-2, 2, (CUTS[-1], models.DEPTH)).astype(np.float32)
     y = rng.integers(0, models.UNITS, CUTS[-1])
@@ -63,6 +68,72 @@ def test_parts_give_what_the_whole_gives(folder: Path) -> None:
     assert figures(invoke(*pair, *named, *RUNTIMES)) == whole
 
 
+ASKED = {
+    "diff": ("float.tflite", "int8.tflite", "--layers", *RUNTIMES),
+    "verify": ("int8.tflite", *RUNTIMES),
+    "params": ("float.tflite", "int8.tflite", "--json"),
+    "explain": ("float.tflite", "int8.tflite", "--runtime", "reference", "--json"),
+}
+"""What takes data in parts, beside plain ``diff``."""
+HOW_MADE = ("artifacts", "shards", "data")
+
+
+def asked(folder: Path, command: str, *data: object) -> dict[str, object]:
+    """The whole document of a command, but for where the data were."""
+    words = [folder / word if word.endswith(".tflite") else word for word in ASKED[command]]
+    result = invoke(*words, *data, command=command)
+    assert result.exit_code in (0, 1), result.output
+
+    def plain(node: object) -> object:
+        if isinstance(node, dict):
+            return {key: plain(value) for key, value in node.items() if key not in HOW_MADE}
+        return [plain(each) for each in node] if isinstance(node, list) else node
+
+    document = plain(json.loads(result.stdout))
+    assert isinstance(document, dict)
+    return document
+
+
+@pytest.mark.parametrize("command", ASKED)
+def test_every_command_gives_the_same_of_one_file_and_of_parts_on_a_cluster(
+    folder: Path, scheduler: str, command: str
+) -> None:
+    whole = asked(folder, command, "--data", folder / "whole.npz")
+    assert whole["samples"] == CUTS[-1]
+    assert asked(folder, command, "--data", folder / "parts", "--dask", scheduler) == whole
+
+
+def test_one_file_goes_out_in_parts(folder: Path) -> None:
+    x = np.random.default_rng(1).uniform(-2, 2, (9000, models.DEPTH)).astype(np.float32)
+    np.save(folder / "many.npy", x)
+    settings, data = api.Settings(("reference",)), folder / "many.npy"
+    pair = folder / "float.tflite", folder / "int8.tflite"
+    here = api.diff(*pair, data, settings, layers=True)
+    seen = list[tuple[str, int, int]]()
+    with Workers(1) as on:
+        there = api.diff(*pair, api.InParts([data], on), settings, lambda *said: seen.append(said), layers=True)
+    assert (there.comparisons, there.layers) == (here.comparisons, here.layers)
+    assert seen == [("samples", 8000, 9000), ("samples", 9000, 9000)]
+
+
+def test_a_worker_killed_in_mid_run_costs_nothing(folder: Path, scheduler: str) -> None:
+    settings = api.Settings(("reference",))
+    pair = folder / "float.tflite", folder / "int8.tflite"
+    here = api.diff(*pair, folder / "whole.npz", settings, layers=True)
+    killed = list[int]()
+    with cluster(scheduler) as on:
+        victim = on.submit(os.getpid).result()
+
+        def kill(stage: str, done: int, total: int) -> None:
+            if not killed:
+                killed.append(done)
+                os.kill(victim, signal.SIGKILL)
+
+        there = api.diff(*pair, api.InParts([folder / "parts"], on), settings, kill, layers=True)
+    assert killed[0] < CUTS[-1]
+    assert (there.comparisons, there.layers) == (here.comparisons, here.layers)
+
+
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     distributed = pytest.importorskip("distributed")
@@ -84,7 +155,7 @@ def test_a_cluster_gives_what_one_process_gives(folder: Path, scheduler: str) ->
     ("arguments", "words"),
     [
         (("--data", "empty"), "empty: a folder without .npz or .npy files"),
-        (("--data", "parts", "--layers"), "--layers takes one data file"),
+        (("--data", "parts", "--jobs", "2", "--dask", "tcp://h:1"), "give one of them"),
         (("--data", "parts", "--data", "bare.npz"), "some parts of the data have labels and others have none"),
     ],
 )

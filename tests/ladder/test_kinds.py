@@ -16,6 +16,7 @@ from quantdiff.ladder.explanation import Explanation
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, KERNEL, WEIGHTS
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array
+from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]
@@ -63,7 +64,7 @@ def make(folder: Path) -> Kinds:
     with quiet():
         model.save(str(found["keras"]))
         for kind in KINDS:
-            converter = frameworks().tf.lite.TFLiteConverter.from_keras_model(model)
+            converter = converter_of(model)
             settings_of(kind, converter, x)
             found[kind] = folder / f"{kind.replace(' ', '-')}.tflite"
             found[kind].write_bytes(converter.convert())

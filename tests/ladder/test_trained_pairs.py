@@ -20,6 +20,7 @@ from quantdiff.ladder.explanation import LISTED, Explanation
 from quantdiff.ladder.mechanisms import BIAS, KERNEL, MECHANISMS, ROUNDING, WEIGHTS
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
+from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet
 from quantdiff.run.runtimes import RUNTIMES
 
@@ -188,7 +189,7 @@ def test_several_inputs_and_outputs_shared_and_nested_layers(tmp_path: Path) -> 
     lite = frameworks().tf.lite
     with quiet():
         model.save(str(tmp_path / "model.h5"))
-        converter = lite.TFLiteConverter.from_keras_model(model)
+        converter = converter_of(model)
         converter.optimizations = [lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([x["left"][i : i + 1], x["right"][i : i + 1]] for i in range(60))
         converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8]

@@ -14,6 +14,7 @@ from quantdiff.linting.finding import Finding
 from quantdiff.linting.lint import lint_model
 from quantdiff.linting.trained import Trained
 from quantdiff.load.tflite import read_model
+from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
 from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.model import KerasModel, describe, load_keras
@@ -147,7 +148,7 @@ def test_dense_norm_relu_through_tfmot_is_a_float_island(fold: bool, island: boo
     used, layers = frameworks(), frameworks().keras.layers
     body = [layers.Dense(6, "relu")] if fold else [layers.Dense(6), layers.BatchNormalization(), layers.ReLU()]
     model = quantize_aware(layers.Flatten(), *body, layers.Dense(3))
-    converter = used.tf.lite.TFLiteConverter.from_keras_model(model)
+    converter = converter_of(model)
     converter.optimizations = [used.tf.lite.Optimize.DEFAULT]
     with quiet():
         data = converter.convert()

@@ -11,7 +11,6 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.advice import advise as advise
     from quantdiff.api.arithmetic import identify as identify
     from quantdiff.api.arithmetic import record as record
-    from quantdiff.api.arithmetic import verify as verify
     from quantdiff.api.arithmetic import work as work
     from quantdiff.api.comparisons import diff as diff
     from quantdiff.api.engines import DEFAULTS as DEFAULTS
@@ -33,12 +32,14 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.parameters import params_experiment as params_experiment
     from quantdiff.api.parity import check_parity as check_parity
     from quantdiff.api.reductions import reduce as reduce
-    from quantdiff.api.shards import diff_shards as diff_shards
     from quantdiff.api.sweeps import count_stored as count_stored
     from quantdiff.api.sweeps import report_study as report_study
     from quantdiff.api.sweeps import sweep as sweep
+    from quantdiff.api.verifications import Drawn as Drawn
+    from quantdiff.api.verifications import verify as verify
     from quantdiff.api.worsts import worst as worst
     from quantdiff.ladder.advice.advised import Advised as Advised
     from quantdiff.ladder.explanation import Explanations as Explanations
+    from quantdiff.run.data_sources import InParts as InParts
 else:
     __getattr__, __all__ = public_names(__name__)

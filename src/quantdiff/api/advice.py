@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, check_inputs, open_pair, trace_first
+from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_pair, trace_first
+from quantdiff.api.inputs import check_inputs
 from quantdiff.api.layouts import laid_out
 from quantdiff.compare.conditions import Condition
 from quantdiff.compare.own_metric import metric_of
@@ -84,7 +85,8 @@ def advise(
     batch = load_data(data, candidate)
     alone = replace(settings, runtimes=settings.runtimes[:1])
     with open_pair(reference, candidate, alone, batch) as pair:
-        told = check_inputs(pair, batch)
+        names, told = check_inputs(pair, batch)
+        batch = names.of(batch)
         with _bench(laid_out(pair, batch, settings.layouts), batch, settings, wanted) as bench:
             found = _searched(bench, wanted, progress)
             made_by = {"command": "advise", "samples": len(batch), "versions": versions()}

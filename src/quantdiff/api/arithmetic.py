@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantdiff.api.engines import DEFAULTS, Settings
-from quantdiff.compare.verdict import Verification
-from quantdiff.compare.verification import load_and_verify
 from quantdiff.identifying.identification import Identification
 from quantdiff.identifying.load import load_and_identify
 from quantdiff.load.data import Batch
@@ -20,26 +18,6 @@ from quantdiff.run.in_process import started
 from quantdiff.run.record import record as write_record
 from quantdiff.run.runtimes import check_installed, rules_of
 from quantdiff.run.tflite import inputs_of
-
-
-def verify(model: str | Path, data: str | Path | None = None, settings: Settings = DEFAULTS) -> Verification:
-    """Hold the simulator against every runtime of ``settings``, operator by operator; without data, on random input.
-
-    The rules of each kernel and where they come from stand in ``docs/numerics.md``.
-
-    Args:
-        model: the ``.tflite`` file.
-        data: samples along axis 0, in real units; seeded random input over the whole range when left out.
-        settings: the runtimes and the time limit, in seconds.
-
-    Returns:
-        A verdict per runtime, with elements compared and mismatches of every operator.
-
-    Raises:
-        QuantdiffError: the model or the data cannot be read, or do not fit each other. A runtime that fails has
-            that as its verdict.
-    """
-    return load_and_verify(Path(model), settings.runtimes, settings.timeout, None if data is None else Path(data))
 
 
 def identify(

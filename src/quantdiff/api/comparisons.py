@@ -11,11 +11,11 @@ from quantdiff.api.engines import (
     OpenedPair,
     Settings,
     Source,
-    check_inputs,
     open_pair,
     trace_everywhere,
     trace_first,
 )
+from quantdiff.api.inputs import check_inputs
 from quantdiff.api.layouts import laid_out
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
@@ -23,14 +23,15 @@ from quantdiff.compare.outcome import Outcome, hold_together
 from quantdiff.compare.own_metric import metric_of
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
-from quantdiff.run.data_sources import load_data
+from quantdiff.run.data_sources import InParts, load_data
+from quantdiff.run.runtimes import entry_of
 from quantdiff.run.versions import versions
 
 
 def diff(
     reference: Source,
     candidate: Source,
-    data: str | Path | Batch,
+    data: str | Path | Batch | InParts,
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
     *,
@@ -45,7 +46,8 @@ def diff(
         reference: ``.keras``, ``.h5``, a SavedModel folder or ``.tflite``, or a model in memory: what the other is
             compared with.
         candidate: as ``reference``.
-        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
+        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units; or
+            ``InParts``, many of these, and who works on them. Its models are files.
         settings: runtimes, tolerance, time limit.
         progress: called with what is done, how much of it, and how much there is.
         layers: compare every layer with its tensor as well.
@@ -57,16 +59,28 @@ def diff(
         QuantdiffError: a model or the data cannot be read, do not fit each other, or the reference cannot run.
             A runtime on which the candidate fails is a ``Failure`` in the result.
     """
+    if isinstance(data, InParts) and not _of_a_dump(data, settings):
+        from quantdiff.api.shards import diff_in_parts  # noqa: PLC0415 (which brings what inner values need)
+
+        return diff_in_parts(reference, candidate, data, settings, progress, layers=layers)
+    if isinstance(data, InParts):
+        data = load_data(data.data[0], candidate, data.images)
     batch = load_data(data, candidate)
     with open_pair(reference, candidate, settings, batch) as pair:
         return diff_opened(pair, batch, settings, progress, layers=layers)
+
+
+def _of_a_dump(data: InParts, settings: Settings) -> bool:
+    """Whether one data set is for a runtime that knows all its samples at once."""
+    return data.on is None and len(data.sources) == 1 and any(entry_of(name).file for name in settings.runtimes)
 
 
 def diff_opened(
     pair: OpenedPair, batch: Batch, settings: Settings, progress: Progress = silent, *, layers: bool = False
 ) -> Outcome:
     """As ``diff``, of models that are open."""
-    told, metric = check_inputs(pair, batch), metric_of(settings.metric)
+    (names, told), metric = check_inputs(pair, batch), metric_of(settings.metric)
+    batch = names.of(batch)
     pair = laid_out(pair, batch, settings.layouts)
     engine, first, unfit = trace_first(pair.reference, batch, progress)
     ran, failures = trace_everywhere(pair.candidate, batch, progress)

@@ -11,9 +11,9 @@ from typing import Any
 
 from quantdiff.compare.comparison import TOLERANCE, is_tolerance
 from quantdiff.compare.outcome import Failure
-from quantdiff.errors import BadData, BadModel, RuntimeFailed
+from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.graph import Model
-from quantdiff.load.data import Batch, UnknownInputs, bind, wanted_names
+from quantdiff.load.data import Batch
 from quantdiff.progress import Progress
 from quantdiff.references.formats import Options, format_of, started_early
 from quantdiff.references.layout import TurnedReference
@@ -21,7 +21,6 @@ from quantdiff.references.reference import Reference, open_references
 from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.in_process import started
-from quantdiff.run.input_range import data_warnings
 from quantdiff.run.runner import Runner
 from quantdiff.run.runtimes import check_installed, check_timeout
 from quantdiff.run.tflite import inputs_of
@@ -163,25 +162,6 @@ def name_of(source: Source) -> str:
     if isinstance(source, Model):
         return str(source.path)
     return str(source) if isinstance(source, str | Path) else str(source.name)
-
-
-def check_inputs(pair: OpenedPair, batch: Batch) -> tuple[str, ...]:
-    """Refuse data whose names fit no input, before anything runs; gives what a reader must know of the others.
-
-    Raises:
-        BadData: says which names both models want; or shapes do not fit.
-    """
-    engines = pair.reference.engines[0], pair.candidate.engines[0]
-    for engine in engines:
-        try:
-            bind(batch, engine.inputs, engine.name)
-        except UnknownInputs as error:
-            if len(batch.arrays) < len(engine.inputs):
-                raise
-            names = "; ".join(f"{each.name} takes {wanted_names(each.inputs)}" for each in engines)
-            arrays = ", ".join(batch.arrays)
-            raise BadData(f"{batch.source}: arrays {arrays} do not say which input each of them is: {names}") from error
-    return () if pair.candidate.file is None else data_warnings(pair.candidate.file, batch)
 
 
 def trace_one(reference: Reference, batch: Batch, progress: Progress) -> Trace:

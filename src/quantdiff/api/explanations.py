@@ -9,7 +9,8 @@ from pathlib import Path
 
 from quantdiff.align.models import align_pair
 from quantdiff.api.devices import device_notes
-from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, check_inputs, open_pair
+from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_pair
+from quantdiff.api.inputs import check_inputs
 from quantdiff.api.layouts import laid_out
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, BadModel, RuntimeFailed
@@ -24,7 +25,7 @@ from quantdiff.progress import Progress, silent
 from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
-from quantdiff.run.data_sources import load_data
+from quantdiff.run.data_sources import InParts, load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.runner import Runner
 from quantdiff.run.runtimes import check_installed, entry_of, rules_of
@@ -51,7 +52,7 @@ PLAIN = Asked()
 def explain(
     reference: Source,
     candidate: Source,
-    data: str | Path | Batch,
+    data: str | Path | Batch | InParts,
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
     asked: Asked = PLAIN,
@@ -64,7 +65,8 @@ def explain(
     Args:
         reference: ``.keras``, ``.h5``, a SavedModel folder or a ``.tflite``; or the candidate.
         candidate: the ``.tflite`` made from it.
-        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
+        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units; or
+            ``InParts``, many of these, and who works on them. Its models are files.
         settings: the runtimes to explain; the tolerance counts where an output lies on no integer grid.
         progress: called with what is done, how much of it, and how much there is.
         asked: who hears what to expect, and the one output whose difference is listed.
@@ -76,6 +78,10 @@ def explain(
         QuantdiffError: a model or the data cannot be read or do not fit each other, or the reference cannot run. A
             runtime on which the candidate fails is a ``Failure``.
     """
+    if isinstance(data, InParts):
+        from quantdiff.api.explanations_in_parts import explain_in_parts  # noqa: PLC0415 (which is built on this)
+
+        return explain_in_parts((reference, candidate), data, settings, progress, asked)
     batch = load_data(data, candidate)
     here = tuple(name for name in settings.runtimes if entry_of(name).installed)
     with open_pair(reference, candidate, replace(settings, runtimes=here), batch) as pair:
@@ -87,14 +93,15 @@ def explain_opened(
 ) -> Explanations:
     """As ``explain``, of models that are open."""
     model = pair.candidate.wanted("explain")
-    told = check_inputs(pair, batch)
+    names, told = check_inputs(pair, batch)
+    batch = names.of(batch)
     pair = laid_out(pair, batch, settings.layouts)
     if asked.single is not None and not 0 <= asked.single[0] < len(batch):
         raise BadData(f"{batch.source}: has {len(batch)} samples, counted from 0; there is no sample {asked.single[0]}")
-    if _same_file(pair.reference.file, model):
+    if same_file(pair.reference.file, model):
         found, failures = _between(pair, batch, settings, progress)
     else:
-        with _question(pair, batch, settings) as question:
+        with asked_question(pair, batch, settings) as question:
             found, failures = _against(replace(question, single=asked.single), pair, settings, progress, asked.tell)
     made_by = {"command": "explain", "samples": len(batch), "versions": versions()}
     artifacts = {**pair.artifacts, "data": batch.source}
@@ -104,7 +111,7 @@ def explain_opened(
 
 
 @contextmanager
-def _question(pair: OpenedPair, batch: Batch, settings: Settings) -> Iterator[Question]:
+def asked_question(pair: OpenedPair, batch: Batch, settings: Settings) -> Iterator[Question]:
     """The reference with the engine that runs it; a ``.tflite`` runs in a child of its own, beside the candidate's."""
     reference, file = pair.reference.engines[0], pair.reference.file
     if file is not None:
@@ -174,7 +181,8 @@ def _between(
     return found, failures
 
 
-def _same_file(left: Model | None, right: Model) -> bool:
+def same_file(left: Model | None, right: Model) -> bool:
+    """Whether two models are one."""
     if left is None or left.path is None or right.path is None:
         return left is right
     return left.path == right.path or left.whole() == right.whole()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from quantdiff.align.alignment import Alignment
 from quantdiff.align.models import align_models
 from quantdiff.api.engines import Ran, failure_of
-from quantdiff.compare.layers.figures import Decisions
 from quantdiff.compare.layers.report import LayerReport, ends_of, report_of
-from quantdiff.compare.layers.watch import watch_pairs
+from quantdiff.compare.layers.watch import LayerCounts, Share, watch_pairs
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import RuntimeFailed
 from quantdiff.load.data import Batch
@@ -22,15 +21,24 @@ def compare_layers(
     reference: BoundModel, candidate: BoundModel, progress: Progress, alignment: Alignment | None = None
 ) -> LayerReport:
     """Every aligned pair of two watched models."""
-    alignment = alignment or align_models(reference, candidate)
-    ends, notes = (frozenset[int](), ()) if alignment.unrelated else ends_of(alignment)
-    decisions, count = Decisions(ends), len(reference.inputs[0])
-    stats, changed = watch_pairs(
-        alignment, reference, candidate, decisions, lambda done: progress("layers", done, count)
-    )
+    alignment, count = alignment or align_models(reference, candidate), len(reference)
+    return layer_report(alignment, count_layers(alignment, (reference, candidate), 0, count, progress))
+
+
+def count_layers(
+    alignment: Alignment, sides: tuple[BoundModel, BoundModel], first: int, total: int, progress: Progress
+) -> LayerCounts:
+    """Every aligned pair on the samples that both sides are bound to, which begin with ``first`` of ``total``."""
+    share = Share(first, total, frozenset() if alignment.unrelated else ends_of(alignment)[0])
+    return watch_pairs(alignment, *sides, share, lambda done: progress("layers", done, len(sides[0])))
+
+
+def layer_report(alignment: Alignment, counts: LayerCounts) -> LayerReport:
+    """Everything after the last sample."""
+    notes = () if alignment.unrelated else ends_of(alignment)[1]
     engines = alignment.reference.engine, alignment.candidate.engine
-    shaken = (note for engine, many in zip(engines, changed, strict=True) for note in disturbed(many, engine))
-    return report_of(alignment, stats, decisions, (*shaken, *notes))
+    shaken = (note for engine, many in zip(engines, counts.changed, strict=True) for note in disturbed(many, engine))
+    return report_of(alignment, counts, (*shaken, *notes))
 
 
 def layer_reports(

@@ -68,7 +68,7 @@ def _with_cubes_turned(pair: OpenedPair, batch: Batch, layouts: Mapping[str, str
     tried = [_turned_candidate(pair, cubes, order) for order in ((), LAST, FIRST)]
     try:
         _, wanted, _ = trace_first(pair.reference, few, silent)
-        far = [_apart(wanted, trace_first(each.candidate, few, silent)[1]) for each in tried]
+        far = [apart(wanted, trace_first(each.candidate, few, silent)[1]) for each in tried]
     except RuntimeFailed:  # whoever asked runs them too, and says it
         return pair
     best = min(range(len(tried)), key=lambda k: far[k])
@@ -85,7 +85,7 @@ def _turned_candidate(pair: OpenedPair, inputs: Sequence[int], order: Order) -> 
     return replace(pair, candidate=Opened(pair.candidate.source, engines))
 
 
-def _apart(ours: Trace, theirs: Trace) -> float:
+def apart(ours: Trace, theirs: Trace) -> float:
     """How far outputs are apart in the order of axes in which they are nearest."""
     pairs = zip(ours.outputs, theirs.outputs, strict=False)
     return sum(min((far for _, far in _nearest(a, b)), default=0.0) for a, b in pairs)

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantdiff.api.comparisons import diff_opened
+from quantdiff.api.comparisons import diff, diff_opened
 from quantdiff.api.engines import DEFAULTS, Settings, open_pair
-from quantdiff.api.explanations import explain_opened
+from quantdiff.api.explanations import explain, explain_opened
 from quantdiff.compare.outcome import Failure, Outcome
 from quantdiff.errors import NotComparable
 from quantdiff.graph import Graph
-from quantdiff.ladder.explanation import Explanation
+from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.load.data import Batch
+from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
 from quantdiff.report.folder import staged
 from quantdiff.report.overlay import Overlay, layer_overlays, rung_overlays
 from quantdiff.report.plain import json_text
-from quantdiff.run.data_sources import load_data
+from quantdiff.run.data_sources import InParts, load_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Overlays:
 def overlay(
     reference: str | Path,
     candidate: str | Path,
-    data: str | Path | Batch,
+    data: str | Path | Batch | InParts,
     out: Path,
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
@@ -51,7 +52,8 @@ def overlay(
     Args:
         reference: a Keras model or a ``.tflite``.
         candidate: the ``.tflite`` whose graph is painted.
-        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
+        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units; or
+            ``InParts``, many of these, and who works on them.
         out: the folder for the files; made where it is missing.
         settings: runtimes, tolerance, time limit.
         progress: called with what is done, how much of it, and how much there is.
@@ -63,20 +65,32 @@ def overlay(
         QuantdiffError: as ``diff`` and ``explain``; the candidate is no ``.tflite``, or no layer has a partner; or
             ``out`` cannot be written.
     """
-    batch = load_data(data, candidate)
-    with open_pair(reference, candidate, settings, batch) as pair, staged(out) as folder:
-        graph = pair.candidate.wanted("overlay").main
-        outcome = diff_opened(pair, batch, settings, progress, layers=True)
-        found, failures = tuple[Explanation, ...](), outcome.failures
-        if len(settings.runtimes) > 1 or Path(reference) != Path(candidate):
-            answer = explain_opened(pair, batch, settings, progress)
-            found, failures = answer.found, tuple(dict.fromkeys(failures + answer.failures))
+    with staged(out) as folder:
+        graph, outcome, found, failures = _compared((reference, candidate), data, settings, progress)
         written = tuple(_overlays(outcome, found, graph))
         if not written and not failures:
             raise NotComparable(f"{candidate}: no layer of it has a partner in {reference}: nothing to paint")
         for each in written:
             (folder / each.file).write_text(json_text(each.document()) + "\n")
     return Overlays(written, failures, outcome)
+
+
+def _compared(
+    files: tuple[str | Path, str | Path], data: str | Path | Batch | InParts, settings: Settings, progress: Progress
+) -> tuple[Graph, Outcome, tuple[Explanation, ...], tuple[Failure, ...]]:
+    """What is painted on which graph: the layers, and the rungs where there are any."""
+    ladders = len(settings.runtimes) > 1 or Path(files[0]) != Path(files[1])
+    if isinstance(data, InParts):
+        graph = load_tflite(Path(files[1])).main
+        outcome = diff(*files, data, settings, progress, layers=True)
+        answer = explain(*files, data, settings, progress) if ladders else Explanations((), ())
+    else:
+        batch = load_data(data, files[1])
+        with open_pair(*files, settings, batch) as pair:
+            graph = pair.candidate.wanted("overlay").main
+            outcome = diff_opened(pair, batch, settings, progress, layers=True)
+            answer = explain_opened(pair, batch, settings, progress) if ladders else Explanations((), ())
+    return graph, outcome, answer.found, tuple(dict.fromkeys(outcome.failures + answer.failures))
 
 
 def _overlays(outcome: Outcome, found: tuple[Explanation, ...], graph: Graph) -> Iterator[Overlay]:

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from quantdiff.align.models import align_pair, align_weights
-from quantdiff.api.engines import DEFAULTS, Opened, OpenedPair, Settings, check_inputs, children, open_model, open_pair
+from quantdiff.api.engines import DEFAULTS, Opened, OpenedPair, Settings, children, open_model, open_pair
+from quantdiff.api.inputs import ITS_OWN, Names, check_inputs
 from quantdiff.api.layouts import Layouts, laid_out
+from quantdiff.api.parts import FIRST, Part, anywhere_settings, ask, count_of, first_of, stream_of, undivided
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.parameters import compare_parameters
 from quantdiff.experiment.trial import Trial
 from quantdiff.flow import tflite_flow
 from quantdiff.load.data import Batch
-from quantdiff.parameters.observe import observe
+from quantdiff.parameters.observe import SAMPLES_AT_ONCE, observe
 from quantdiff.parameters.params import parameters
 from quantdiff.parameters.quantizers import Observed, Parameters
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.progress import Progress, silent
+from quantdiff.recording import Recorder
 from quantdiff.references.reference import bound
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.data_sources import load_data
+from quantdiff.run.data_sources import InParts, load_data
 from quantdiff.run.random_input import random_batch
+from quantdiff.run.runtimes import entry_of
 from quantdiff.run.versions import versions
 
 
 def params(
     reference: str | Path | None,
     model: str | Path,
-    data: str | Path | Batch | None = None,
+    data: str | Path | Batch | InParts | None = None,
     settings: Settings = DEFAULTS,
+    progress: Progress = silent,
 ) -> Parameters:
     """Min, max, scale and zero point of every quantizer on both sides; observed values where there is data.
 
@@ -39,8 +46,10 @@ def params(
     Args:
         reference: the trained model, or None: then the file stands alone.
         model: the ``.tflite``.
-        data: an ``.npz`` or ``.npy`` file or a ``Batch``, samples along axis 0; or None.
+        data: an ``.npz`` or ``.npy`` file or a ``Batch``, samples along axis 0; or ``InParts``, many of these, and who
+            works on them; or None.
         settings: the first runtime shows what comes out of the file's layers.
+        progress: called with what is done, how much of it, and how much there is.
 
     Returns:
         A row per quantizer, ranges in real units, scales in real units per step, and what explains a difference.
@@ -48,26 +57,111 @@ def params(
     Raises:
         QuantdiffError: a model or the data cannot be read, do not fit each other, or cannot run.
     """
-    batch = None if data is None else load_data(data, model)
-    if reference is None:
-        with children(settings if batch is not None else replace(settings, runtimes=())) as processes:
-            opened = open_model(model, settings, processes)
-            answer = file_parameters(opened, batch)
+    settings = replace(settings, runtimes=settings.runtimes[:1])
+    if data is None:
+        question = ParamsQuestion(reference, model, settings)
+        with question.opened() as ready:
+            answer, source, samples = parameters(ready.pair), None, 0
     else:
-        with open_pair(reference, model, settings, batch) as pair:
-            answer = params_opened(pair, batch, settings.layouts)
-    artifacts = {"reference": reference, "model": model, "data": batch.source if batch else None}
-    return replace(answer, artifacts={name: str(value) for name, value in artifacts.items() if value is not None})
+        parts = data if isinstance(data, InParts) else InParts((load_data(data, model),))
+        sources = parts.sources
+        if parts.on is not None:
+            reference, model = None if reference is None else Path(reference).resolve(), Path(model).resolve()
+            settings = anywhere_settings(settings)
+        known = count_of(sources) if any(entry_of(name).file for name in settings.runtimes) else FIRST
+        question = ParamsQuestion(reference, model, settings, first_of(sources, known))
+        whole = ask(question, sources, parts.on, progress)
+        answer, samples = parameters(replace(whole.ready.pair, observed=whole.answer)), whole.samples
+        source = parts.named if len(sources) > 1 else first_of(sources, 1).source
+    artifacts = {"reference": reference, "model": model, "data": source}
+    named = {name: str(value) for name, value in artifacts.items() if value is not None}
+    return replace(answer, made_by=_made_by(samples), artifacts=named)
+
+
+SLICES = 8
+"""Of the reference's samples in a part."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyParams:
+    """Both sides, open; without data there is nothing to observe them on, without a reference one side."""
+
+    pair: ModelPair
+    opened: OpenedPair
+    recorder: Recorder | None = None
+    undivided: str = ""
+    grain: int = SLICES * SAMPLES_AT_ONCE
+    names: Names = ITS_OWN
+
+    def answer(self, part: Part, progress: Progress) -> Observed:
+        """What the samples of a part reach."""
+        batch, model = self.names.of(part.read()), self.opened.candidate.wanted("params")
+        engine = self.opened.candidate.engines[0]
+        process = engine.process if isinstance(engine, TfliteReference) else None
+        assert process is not None
+        side = None
+        if self.recorder is not None:
+            side = bound(self.opened.reference.engines[0], self.recorder, batch)
+        found = observe(self.pair, side, model, batch, process)
+        progress("params", len(part), part.total)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ParamsQuestion:
+    """What data reach on both sides, or of the file alone; the ``first`` samples tell which layer is which tensor."""
+
+    reference: str | Path | None
+    model: str | Path
+    settings: Settings
+    first: Batch | None = field(default=None, repr=False)
+
+    @contextmanager
+    def opened(self) -> Iterator[ReadyParams]:
+        """Open both; raises as ``params_opened``."""
+        if self.reference is None:
+            runtimes = self.settings.runtimes if self.first is not None else ()
+            with children(replace(self.settings, runtimes=runtimes)) as processes:
+                yield _file(open_model(self.model, self.settings, processes))
+        else:
+            with (
+                open_pair(self.reference, self.model, self.settings, self.first) as pair,
+                _both(pair, self.first, self.settings.layouts) as ready,
+            ):
+                yield ready
+
+
+def _file(opened: Opened) -> ReadyParams:
+    """A file by itself."""
+    model = opened.wanted("params")
+    pair = ModelPair((), model.main, align_weights((), tflite_flow(model, "tflite")), Observed())
+    return ReadyParams(pair, OpenedPair(opened, opened), undivided=stream_of(model))
+
+
+@contextmanager
+def _both(opened: OpenedPair, first: Batch | None, layouts: Layouts) -> Iterator[ReadyParams]:
+    names = ITS_OWN
+    if first is not None:
+        names, _ = check_inputs(opened, first)
+        first = names.of(first)
+    rows = first or random_batch(opened.candidate.wanted("params"), opened.reference.engines[0].inputs)
+    opened = laid_out(opened, rows, layouts)
+    model = opened.candidate.wanted("params")
+    reference, engine = opened.reference.engines[0], opened.candidate.engines[0]
+    alignment = align_pair(reference, engine, rows)
+    if alignment.unrelated:
+        raise NotComparable(f"these are not the same model: {alignment.unrelated}; give the one that it was made from")
+    ready = ReadyParams(ModelPair(reference.layers(), model.main, alignment, Observed()), opened, names=names)
+    if first is None:
+        yield ready
+        return
+    with reference.recorder() as recorder:
+        yield replace(ready, recorder=recorder, undivided=undivided(opened))
 
 
 def file_parameters(opened: Opened, batch: Batch | None) -> Parameters:
     """What a file holds by itself, and what is observed of it on data."""
-    model, engine = opened.wanted("params"), opened.engines[0]
-    pair = ModelPair((), model.main, align_weights((), tflite_flow(model, "tflite")), Observed())
-    process = engine.process if isinstance(engine, TfliteReference) else None
-    if batch is not None and process is not None:
-        pair = replace(pair, observed=observe(pair, None, model, batch, process))
-    return replace(parameters(pair), made_by=_made_by(batch))
+    return _observed(_file(opened), batch)
 
 
 def params_opened(opened: OpenedPair, batch: Batch | None, layouts: Layouts = ()) -> Parameters:
@@ -77,24 +171,19 @@ def params_opened(opened: OpenedPair, batch: Batch | None, layouts: Layouts = ()
         NotComparable: the two are not made from each other.
         QuantdiffError: a model cannot run.
     """
-    if batch is not None:
-        check_inputs(opened, batch)
-    rows = batch or random_batch(opened.candidate.wanted("params"), opened.reference.engines[0].inputs)
-    opened = laid_out(opened, rows, layouts)
-    model, process = opened.candidate.wanted("params"), opened.processes[0]
-    reference, engine = opened.reference.engines[0], opened.candidate.engines[0]
-    alignment = align_pair(reference, engine, rows)
-    if alignment.unrelated:
-        raise NotComparable(f"these are not the same model: {alignment.unrelated}; give the one that it was made from")
-    pair = ModelPair(reference.layers(), model.main, alignment, Observed())
-    if batch is not None:
-        with reference.recorder() as recorder:
-            pair = replace(pair, observed=observe(pair, bound(reference, recorder, batch), model, batch, process))
-    return replace(parameters(pair), made_by=_made_by(batch))
+    with _both(opened, batch, layouts) as ready:
+        return _observed(ready, batch)
 
 
-def _made_by(batch: Batch | None) -> dict[str, object]:
-    return {"command": "params", "samples": 0 if batch is None else len(batch), "versions": versions()}
+def _observed(ready: ReadyParams, batch: Batch | None) -> Parameters:
+    pair, samples = ready.pair, 0 if batch is None else len(batch)
+    if batch is not None:
+        pair = replace(pair, observed=ready.answer(Part(batch, 0, samples, 0, samples), silent))
+    return replace(parameters(pair), made_by=_made_by(samples))
+
+
+def _made_by(samples: int) -> dict[str, object]:
+    return {"command": "params", "samples": samples, "versions": versions()}
 
 
 def params_experiment(trial: Trial, settings: Settings = DEFAULTS, progress: Progress = silent) -> Parameters:

@@ -2,106 +2,219 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from functools import partial, reduce
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from operator import add
 from pathlib import Path
 
-from quantdiff.api.engines import DEFAULTS, Settings, open_pair, trace_everywhere, trace_first
+from quantdiff.align.alignment import Alignment
+from quantdiff.align.models import align_models
+from quantdiff.api.engines import (
+    DEFAULTS,
+    OpenedPair,
+    Settings,
+    failure_of,
+    open_pair,
+    trace_everywhere,
+    trace_first,
+    trace_one,
+)
+from quantdiff.api.inputs import ITS_OWN, Names, check_inputs
+from quantdiff.api.layers import count_layers, layer_report
 from quantdiff.api.layouts import laid_out
-from quantdiff.compare.outcome import Failure, Outcome, Part, outcome_of, part_of
-from quantdiff.compare.own_metric import metric_of
-from quantdiff.errors import NotComparable
-from quantdiff.load.data import find_shards, load_batch
+from quantdiff.api.parts import Part, anywhere_settings, ask, first_of, undivided
+from quantdiff.compare.layers.report import LayerReport
+from quantdiff.compare.layers.watch import SLICES, LayerCounts
+from quantdiff.compare.outcome import Failure, Outcome, outcome_of, part_of
+from quantdiff.compare.outcome import Part as Counted
+from quantdiff.compare.own_metric import Metric, metric_of
+from quantdiff.errors import RuntimeFailed
+from quantdiff.load.data import Batch, bind
 from quantdiff.progress import Progress, silent
+from quantdiff.recording import Recorder
+from quantdiff.references.reference import Reference, at_once, bound
+from quantdiff.run.data_sources import InParts
+from quantdiff.run.input_range import Reach, reaches, warnings_of
 from quantdiff.run.versions import versions
+from quantdiff.trace import Trace
+
+TRACED = 4
+"""Slices of the reference in a part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What one shard showed, with which versions, and the runtimes that failed on it."""
+    """What some samples showed: figures, how far they reach, each engine's layers, and the runtimes that failed."""
 
-    part: Part
+    counted: Counted
+    reaches: tuple[Reach, ...]
+    layers: tuple[tuple[str, LayerCounts], ...]
     failures: tuple[Failure, ...]
-    versions: tuple[tuple[str, str], ...]
+
+    def __add__(self, other: Examined) -> Examined:
+        """Both together; raises ``NotComparable`` as their figures do."""
+        theirs = dict(other.layers)
+        return Examined(
+            self.counted + other.counted,
+            tuple(map(add, self.reaches, other.reaches)),
+            tuple((engine, ours + theirs[engine]) for engine, ours in self.layers if engine in theirs),
+            tuple(dict.fromkeys(self.failures + other.failures)),
+        )
 
 
-def diff_shards(
-    reference: str | Path,
-    candidate: str | Path,
-    data: Sequence[str | Path],
-    settings: Settings = DEFAULTS,
-    progress: Progress = silent,
-    on: Executor | None = None,
-) -> Outcome:
-    """As ``diff``, over all files of ``data`` and of the folders among them; with ``on``, a shard a call.
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An engine of the candidate with its inner values, and how they go with the reference's."""
 
-    Counts and sums of the shards are exact, so that the outcome does not depend on who examined which. The workers
-    of ``on`` read models and shards under the same paths.
+    engine: Reference
+    recorder: Recorder
+    alignment: Alignment
 
-    Args:
-        reference: ``.keras``, ``.h5``, a SavedModel folder or ``.tflite``.
-        candidate: as ``reference``.
-        data: ``.npz`` and ``.npy`` files and folders of such; samples along axis 0.
-        settings: runtimes, tolerance, time limit.
-        progress: called with ``shards``, how many are done, and how many there are.
-        on: any executor; without one the shards are examined here, one after the other.
 
-    Returns:
-        As ``diff``, of all samples taken together.
+@dataclass(frozen=True, slots=True)
+class ReadyDiff:
+    """Both models, open; the reference on the engine that runs it."""
 
-    Raises:
-        QuantdiffError: as ``diff``; or workers with other versions than each other.
-    """
-    shards = find_shards([Path(path) for path in data])
-    paths = Path(reference).resolve(), Path(candidate).resolve()
-    if on is None:
-        every = examine(*paths, shards, settings)
-    else:
-        call = partial(_examine_one, *paths, settings)
-        every = on.map(call, [shard.resolve() for shard in shards])
-    examined = tuple(_told(every, len(shards), progress))
-    whole = reduce(add, (each.part for each in examined))
-    failures = tuple(dict.fromkeys(failure for each in examined for failure in each.failures))
-    if len({each.versions for each in examined}) > 1:
-        raise NotComparable("the workers have different versions of the packages; give all of them one environment")
+    pair: OpenedPair
+    reference: Reference
+    settings: Settings
+    grain: int
+    metric: Metric | None = None
+    recorder: Recorder | None = None
+    watched: tuple[Watched, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    names: Names = ITS_OWN
+
+    @property
+    def undivided(self) -> str:
+        """Why the data cannot be parted; empty where they can."""
+        return undivided(self.pair)
+
+    def answer(self, part: Part, progress: Progress) -> Examined:
+        """Everything that the samples of a part show."""
+        batch, settings, file = self.names.of(part.read()), self.settings, self.pair.candidate.file
+        first = trace_one(self.reference, batch, progress)
+        ran, failures = trace_everywhere(self.pair.candidate, batch, progress)
+        found, without = self._layers(part, batch, (first, {engine.kind: trace for engine, trace in ran}), progress)
+        candidates = tuple(trace for _, trace in ran)
+        if first.engine in {trace.engine for trace in candidates}:
+            first = replace(first, engine=f"reference:{first.engine}")
+        counted = part_of(
+            (first,), candidates, batch.labels, settings.tolerance, self.metric, channels=settings.channels
+        )
+        reach = () if file is None else reaches(file, batch)
+        return Examined(counted, reach, found, self.failures + failures + without)
+
+    def _layers(
+        self, part: Part, batch: Batch, traces: tuple[Trace, dict[str, Trace]], progress: Progress
+    ) -> tuple[tuple[tuple[str, LayerCounts], ...], tuple[Failure, ...]]:
+        found, failures = [], []
+        for each in self.watched:
+            if self.recorder is None or each.engine.kind not in traces[1]:
+                continue
+            sides = (
+                bound(self.reference, self.recorder, batch, traces[0]),
+                bound(each.engine, each.recorder, batch, traces[1][each.engine.kind]),
+            )
+            try:
+                found.append((each.engine.kind, count_layers(each.alignment, sides, part.first, part.total, progress)))
+            except RuntimeFailed as error:
+                failures.append(failure_of(each.engine, error, LAYERED))
+        return tuple(found), tuple(failures)
+
+
+LAYERED = "layer by layer: "
+
+
+@dataclass(frozen=True, slots=True)
+class DiffQuestion:
+    """How far two models are apart, with ``layers`` layer by layer; ``first`` samples tell which value is which."""
+
+    reference: Path
+    candidate: Path
+    settings: Settings
+    layers: bool
+    first: Batch = field(repr=False)
+
+    @contextmanager
+    def opened(self) -> Iterator[ReadyDiff]:
+        """Open both.
+
+        Raises:
+            QuantdiffError: a model cannot be read, does not fit the data, or the reference cannot run.
+        """
+        metric, first = metric_of(self.settings.metric), self.first
+        with open_pair(self.reference, self.candidate, self.settings, first) as both, ExitStack() as opened:
+            names, _ = check_inputs(both, first)
+            first = names.of(first)
+            pair = laid_out(both, first, self.settings.layouts)
+            engine, trace, unfit = trace_first(pair.reference, first, silent)
+            grain = TRACED * at_once(bind(first, engine.inputs, engine.name))
+            ready = ReadyDiff(pair, engine, self.settings, grain, metric, failures=unfit, names=names)
+            yield _watching(ready, first, trace, opened) if self.layers else ready
+
+
+def _watching(ready: ReadyDiff, first: Batch, trace: Trace, opened: ExitStack) -> ReadyDiff:
+    """With every engine's inner values, as far as it shows them."""
+    ran, failures = trace_everywhere(ready.pair.candidate, first, silent)
+    recorder, watched = opened.enter_context(ready.reference.recorder()), list[Watched]()
+    ours = bound(ready.reference, recorder, first, trace)
+    for engine, own in ran:
+        try:
+            theirs = opened.enter_context(engine.recorder())
+            watched.append(Watched(engine, theirs, align_models(ours, bound(engine, theirs, first, own))))
+        except RuntimeFailed as error:
+            failures += (failure_of(engine, error, LAYERED),)
+    # One size for all of them, so that all parts are the same ones.
+    grain = min((each.alignment.at_once for each in watched), default=ready.grain)
+    watched = [replace(each, alignment=replace(each.alignment, at_once=grain)) for each in watched]
     return replace(
-        outcome_of(whole),
-        failures=failures,
-        made_by={"command": "diff", "samples": whole.samples, "shards": len(shards), "versions": versions()},
-        artifacts={"reference": str(reference), "candidate": str(candidate), "data": ", ".join(map(str, data))},
+        ready, recorder=recorder, watched=tuple(watched), grain=SLICES * grain, failures=ready.failures + failures
     )
 
 
-def examine(reference: Path, candidate: Path, shards: Iterable[Path], settings: Settings) -> Iterator[Examined]:
-    """Run both models on one shard after the other.
+def diff_in_parts(
+    reference: str | Path,
+    candidate: str | Path,
+    data: InParts,
+    settings: Settings = DEFAULTS,
+    progress: Progress = silent,
+    *,
+    layers: bool = False,
+) -> Outcome:
+    """As ``diff`` of data that are read as they are needed, so that memory does not grow with them.
+
+    Counts and sums of the parts are exact, so that the outcome does not depend on who examined which.
 
     Raises:
-        QuantdiffError: a model or a shard cannot be read, do not fit each other, or the reference cannot run.
+        QuantdiffError: as ``diff``; or workers with other versions than this process.
     """
-    parts, metric = [*shards], metric_of(settings.metric)
-    with open_pair(reference, candidate, settings, load_batch(parts[0])) as pair:
-        for shard in parts:
-            batch = load_batch(shard)
-            laid = laid_out(pair, batch, settings.layouts)
-            _, first, unfit = trace_first(laid.reference, batch, silent)
-            ran, failures = trace_everywhere(laid.candidate, batch, silent)
-            candidates = tuple(trace for _, trace in ran)
-            if first.engine in {trace.engine for trace in candidates}:
-                first = replace(first, engine=f"reference:{first.engine}")
-            part = part_of((first,), candidates, batch.labels, settings.tolerance, metric, channels=settings.channels)
-            yield Examined(part, unfit + failures, tuple(versions().items()))
+    sources, paths = data.sources, (Path(reference), Path(candidate))
+    if data.on is not None:
+        paths, settings = (paths[0].resolve(), paths[1].resolve()), anywhere_settings(settings)
+    question = DiffQuestion(*paths, settings, layers, first_of(sources))
+    whole = ask(question, sources, data.on, progress)
+    found, ready = whole.answer, whole.ready
+    shards = {"shards": len(sources)} if len(sources) > 1 else {}
+    source = question.first.source
+    return replace(
+        outcome_of(found.counted),
+        failures=found.failures,
+        layers=_reports(found, ready),
+        warnings=ready.names.told + (() if ready.pair.candidate.file is None else warnings_of(found.reaches, source)),
+        made_by={"command": "diff", "samples": whole.samples, **shards, "versions": versions()},
+        artifacts={
+            "reference": str(reference),
+            "candidate": str(candidate),
+            "data": data.named if len(sources) > 1 else source,
+        },
+    )
 
 
-def _examine_one(reference: Path, candidate: Path, settings: Settings, shard: Path) -> Examined:
-    """One shard, on a worker."""
-    (examined,) = examine(reference, candidate, [shard], settings)
-    return examined
-
-
-def _told(every: Iterable[Examined], total: int, progress: Progress) -> Iterator[Examined]:
-    for done, examined in enumerate(every, start=1):
-        progress("shards", done, total)
-        yield examined
+def _reports(found: Examined, ready: ReadyDiff) -> tuple[LayerReport, ...]:
+    """What was counted of the layers, under the names of the matches."""
+    alignments = {each.engine.kind: each.alignment for each in ready.watched}
+    reports = [layer_report(alignments[engine], counts) for engine, counts in found.layers]
+    first = {comparison.reference for comparison in found.counted.counts}
+    return tuple(replace(report, reference=next(iter(first), report.reference)) for report in reports)

@@ -11,8 +11,9 @@ from time import monotonic
 import numpy as np
 
 from quantdiff.align.outputs import pair_outputs
-from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, check_inputs, open_pair
+from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_pair
 from quantdiff.api.explanations import explain_opened
+from quantdiff.api.inputs import check_inputs
 from quantdiff.api.layouts import laid_out
 from quantdiff.errors import QuantdiffError
 from quantdiff.graph import Model
@@ -72,7 +73,8 @@ def worst(  # noqa: PLR0913 (what is searched, and how)
     batch = load_data(f"random:{SAMPLES}" if data is None else data, candidate)
     settings = replace(settings, runtimes=settings.runtimes[:1])
     with open_pair(reference, candidate, settings, batch) as pair:
-        model, told = pair.candidate.wanted("worst"), check_inputs(pair, batch)
+        model, (names, told) = pair.candidate.wanted("worst"), check_inputs(pair, batch)
+        batch = names.of(batch)
         pair = laid_out(pair, batch, settings.layouts)  # noqa: PLW2901 (the same pair, turned)
         space = Space(batch, _ends(model, batch), near)
         with _both(pair, settings) as trace:

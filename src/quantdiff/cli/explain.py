@@ -10,12 +10,14 @@ import click
 from quantdiff.cli.command import TROUBLE, command, complain
 from quantdiff.cli.options import (
     data_option,
-    given_data,
+    given_parts,
     html_option,
     layout_option,
     reference_options,
     runtime_option,
     settings_of,
+    spread,
+    spread_options,
     timeout_option,
     tolerance_option,
     typed,
@@ -26,7 +28,8 @@ from quantdiff.cli.options import (
 @command("quantdiff explain qat.h5 model.tflite --data data.npz --runtime tflm")
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
-@data_option()
+@data_option(parts=True)
+@spread_options
 @reference_options
 @layout_option
 @click.option("--sample", type=whole(0), help="With --output: list what makes one difference.")
@@ -44,16 +47,18 @@ def explain(as_json: bool, reference: Path, candidate: Path, html: Path | None, 
     from quantdiff import api
     from quantdiff.report.text.progress import progress_bar
 
-    data = given_data(options, candidate)
     sample, output = options.pop("sample"), options.pop("output")
     if (sample is None) != (output is None):
         raise click.UsageError("--sample and --output belong together")
     single = None if sample is None else (sample, output)
     settings = settings_of(options)
-    with progress_bar() as progress:
+    with progress_bar() as progress, spread(options) as on:
+        data = given_parts(options, candidate, on)
         asked = api.Asked(_hear if as_json else _expect, single)
         if html is None:
             answer = api.explain(reference, candidate, data, settings, progress, asked)
+        elif isinstance(data, api.InParts):
+            raise click.UsageError("--html takes one data file; give it without --jobs and --dask")
         else:
             files = reference, candidate, data
             answer, page = api.explain_with_page(files, settings, progress, typed(), asked)

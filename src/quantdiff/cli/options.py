@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from quantdiff.cli.command import Handler
 from quantdiff.files import destination
 from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen, may_be_one, note_of
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 def tell_what_is_simulated(name: str) -> None:
@@ -104,11 +108,52 @@ def data_option(*, parts: bool = False, required: bool = True) -> Callable[[Hand
     return decorated
 
 
+def spread_options(function: Handler) -> Handler:
+    """``--jobs`` and ``--dask``; the handler takes ``jobs`` and ``dask``."""
+    function = click.option("--dask", metavar="ADDRESS", help="Send the parts to this scheduler: tcp://host:8786.")(
+        function
+    )
+    return click.option("--jobs", type=whole(1), help="Worker processes that share the data.")(function)
+
+
+@contextmanager
+def spread(options: dict[str, Any]) -> Iterator[Executor | None]:
+    """What works on parts of the data, taken out of ``options``; None: this process alone."""
+    jobs, dask = options.pop("jobs"), options.pop("dask")
+    if jobs and dask:
+        raise click.UsageError("--jobs and --dask: give one of them; a cluster has workers of its own")
+    if dask:
+        from quantdiff.experiment.cluster import cluster
+
+        with cluster(dask) as on:
+            yield on
+    elif jobs:
+        from quantdiff.experiment.workers import Workers
+
+        with Workers(jobs) as on:
+            yield on
+    else:
+        yield None
+
+
+def given_parts(options: dict[str, Any], candidate: Path, on: Executor | None, *, always: bool = False) -> Any:
+    """The data, taken out of ``options``: a batch, or ``InParts`` where they come or go in parts; None without any."""
+    from quantdiff.run.data_sources import InParts, holds_parts
+
+    data = options["data"]
+    several = len(data) > 1 or (len(data) == 1 and options["images"] is None and holds_parts(data[0]))
+    if not (several or on is not None or always):
+        return given_data(options, candidate)
+    return InParts(options.pop("data"), on, candidate, options.pop("images"))
+
+
 def given_data(options: dict[str, Any], candidate: Path) -> Any:
     """The data set, taken out of ``options`` with how its images are prepared."""
     from quantdiff.run.data_sources import load_data
 
     data, images = options.pop("data"), options.pop("images")
+    if isinstance(data, tuple):
+        data = data[0] if data else None
     return None if data is None else load_data(data, candidate, images)
 
 

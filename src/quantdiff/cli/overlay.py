@@ -10,11 +10,13 @@ import click
 from quantdiff.cli.command import TROUBLE, command, complain
 from quantdiff.cli.options import (
     data_option,
-    given_data,
+    given_parts,
     layout_option,
     reference_options,
     runtime_option,
     settings_of,
+    spread,
+    spread_options,
     timeout_option,
     tolerance_option,
 )
@@ -23,7 +25,8 @@ from quantdiff.cli.options import (
 @command("quantdiff overlay qat.h5 model.tflite --data data.npz --out overlays")
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
-@data_option()
+@data_option(parts=True)
+@spread_options
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the files.")
 @reference_options
 @layout_option
@@ -41,8 +44,8 @@ def overlay(as_json: bool, reference: Path, candidate: Path, out: Path, **option
     from quantdiff.report.plain import json_text
     from quantdiff.report.text.progress import progress_bar
 
-    data = given_data(options, candidate)
-    with progress_bar() as progress:
+    with progress_bar() as progress, spread(options) as on:
+        data = given_parts(options, candidate, on)
         made = api.overlay(reference, candidate, data, out, settings_of(options), progress)
     if as_json:
         click.echo(json_text(overlays_document(made.written, {**made.outcome.made_by, "command": "overlay"})))

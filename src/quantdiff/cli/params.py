@@ -10,11 +10,13 @@ import click
 from quantdiff.cli.command import command, complain
 from quantdiff.cli.options import (
     data_option,
-    given_data,
+    given_parts,
     layout_option,
     reference_options,
     runtime_option,
     settings_of,
+    spread,
+    spread_options,
     timeout_option,
     unmatched_option,
 )
@@ -22,7 +24,8 @@ from quantdiff.cli.options import (
 
 @command("quantdiff params qat.h5 model.tflite --data data.npz")
 @click.argument("models", nargs=-1, metavar="[REFERENCE] MODEL.tflite", type=click.Path(path_type=Path))
-@data_option(required=False)
+@data_option(parts=True, required=False)
+@spread_options
 @click.option("--model", help="Train and calibrate this one instead: dense4, dense2, CNN, …")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="With --model.")
 @click.option("--no-bias", is_flag=True, help="With --model: dense layers without biases.")
@@ -48,12 +51,14 @@ def params(as_json: bool, models: tuple[Path, ...], model: str | None, **options
         from quantdiff.experiment.datasets import default_name
         from quantdiff.experiment.trial import Trial
 
-        trial = Trial(model, seed, str(options.pop("data") or default_name()), quantize=True, bias=bias)
+        data = (*options.pop("data"), default_name())[0]
+        trial = Trial(model, seed, str(data), quantize=True, bias=bias)
         with progress_bar() as progress:
             answer = api.params_experiment(trial, settings, progress)
     else:
-        data = given_data(options, models[-1])
-        answer = api.params(models[0] if len(models) > 1 else None, models[-1], data, settings)
+        with progress_bar() as progress, spread(options) as on:
+            data = given_parts(options, models[-1], on)
+            answer = api.params(models[0] if len(models) > 1 else None, models[-1], data, settings, progress)
     _show(answer, as_json, **shown)
     return 0
 

@@ -8,13 +8,26 @@ from typing import Any
 import click
 
 from quantdiff.cli.command import FOR_CI, TROUBLE, command, complain, formats, show_for_ci
-from quantdiff.cli.options import data_option, given_data, runtime_option, timeout_option, whole
+from quantdiff.cli.options import (
+    data_option,
+    given_parts,
+    runtime_option,
+    spread,
+    spread_options,
+    timeout_option,
+    whole,
+)
 
 
 @command("quantdiff verify model.tflite --runtime all")
 @click.argument("model", type=click.Path(path_type=Path))
-@data_option(required=False)
-@click.option("--samples", type=whole(1), help="Default 64, fewer for a large model.")
+@data_option(parts=True, required=False)
+@spread_options
+@click.option(
+    "--samples",
+    type=whole(1),
+    help="Default: all of several files, else as many as fit into memory at once, 64 of random ones.",
+)
 @click.option("--seed", type=whole(0), default=0, show_default=True, help="Of the random input.")
 @runtime_option
 @timeout_option
@@ -25,11 +38,15 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
     The status is 0 where all is exact or within proven intervals, 1 where something differs or is missing, 2 where a
     runtime crashes or cannot run the model.
     """
-    from quantdiff.compare.verification import load_and_verify
+    from quantdiff import api
+    from quantdiff.report.text.progress import progress_bar
     from quantdiff.report.text.verification import print_verification, verification_document
 
-    data = given_data(options, model)
-    found = load_and_verify(model, runtimes or ("xnnpack",), timeout, data, **options)
+    drawn = api.Drawn(options.pop("samples"), options.pop("seed"))
+    settings = api.Settings(runtimes or ("xnnpack",), timeout=timeout)
+    with progress_bar() as progress, spread(options) as on:
+        data = given_parts(options, model, on, always=drawn.samples is not None)
+        found = api.verify(model, data, settings, drawn, progress)
     if form in FOR_CI:
         from quantdiff.report.ci.verify import verify_checked
 

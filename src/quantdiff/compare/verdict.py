@@ -10,6 +10,10 @@ from quantdiff.compare.device import Diagnosis
 from quantdiff.shown import Shown
 from quantdiff.sim.graph.simulator import Missing
 
+FAILED = ("crashed", "unavailable")
+STATUSES = (*FAILED, "differs", "unsupported", "within", "exact")
+"""The worst first."""
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorResult:
@@ -26,6 +30,12 @@ class OperatorResult:
     count: int
     mismatches: int
     width: float | None = None
+
+    def __add__(self, other: OperatorResult) -> OperatorResult:
+        """Of both parts of the data; of the widths the larger, which is never below that of the whole."""
+        counts = self.count + other.count, self.mismatches + other.mismatches
+        widths = [each.width for each in (self, other) if each.width is not None]
+        return OperatorResult(self.index, self.op, self.kernel, *counts, max(widths, default=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,27 @@ class Verdict:
     why: str = ""
     doubt: str = ""
     device: Diagnosis | None = None
+
+    def __add__(self, other: Verdict) -> Verdict:
+        """Of both parts of the data: counts add up, the worse status stands, a runtime that failed gave nothing."""
+        worse, better = sorted((self, other), key=lambda each: STATUSES.index(each.status))
+        if worse.status in FAILED:
+            return worse
+        unsupported = {each.index: each for each in (*self.unsupported, *other.unsupported)}
+        theirs = {(each.index, each.op): each for each in other.operators}
+        both = [(each, theirs[each.index, each.op]) for each in self.operators if (each.index, each.op) in theirs]
+        return Verdict(
+            worse.status,
+            tuple(ours + its for ours, its in both),
+            tuple(unsupported[index] for index in sorted(unsupported)),
+            tuple(sorted({*self.skipped, *other.skipped})),
+            self.chain_count + other.chain_count,
+            self.chain_mismatches + other.chain_mismatches,
+            self.faithful and other.faithful,
+            self.delegated_as_expected and other.delegated_as_expected,
+            worse.why or better.why,
+            worse.doubt or better.doubt,
+        )
 
     @property
     def count(self) -> int:

@@ -59,9 +59,7 @@ def load_and_verify(
         BadModel, BadData: the model or the data cannot be read, or do not fit each other.
         RuntimeUnavailable: there is no such runtime.
     """
-    model = load_tflite(path)
-    every = [each.name for each in RUNTIMES.values() if each.simulated]
-    names = every if ALL in runtimes else chosen(runtimes)
+    model, names = load_tflite(path), names_of(runtimes)
     dumps = {name: started(name, timeout) for name in names if entry_of(name).file}
     inputs, source = _inputs(model, path, data, (samples, seed), [d for d in dumps.values() if d.of_one_file])
     made_by = {
@@ -71,7 +69,13 @@ def load_and_verify(
         "samples": len(inputs[0]) if inputs else 0,
         "versions": versions(),
     }
-    return Verification(verify(model, inputs, list(names), timeout, dumps), made_by)
+    return Verification(verify_inputs(model, inputs, names, timeout, dumps), made_by)
+
+
+def names_of(runtimes: Sequence[str]) -> list[str]:
+    """Runtimes as they are asked for; ``all`` stands for each that is simulated."""
+    every = [each.name for each in RUNTIMES.values() if each.simulated]
+    return every if ALL in runtimes else list(chosen(runtimes))
 
 
 def _inputs(
@@ -104,7 +108,7 @@ class Ran:
     doubt: str
 
 
-def verify(
+def verify_inputs(
     model: Model,
     inputs: Sequence[Array],
     runtimes: Sequence[str],

@@ -10,6 +10,7 @@ import numpy as np
 from quantdiff.experiment.zoo import Calibration, run_converter
 from quantdiff.progress import Progress
 from quantdiff.quant import Array
+from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
 
 AT_ONCE = 1000  # samples; a range holds the same values however they are sliced
@@ -42,7 +43,7 @@ def convert_calibrated(model: Any, x: Array) -> bytes:
         TrainingFailed: the converter refuses the model.
     """
     tf = frameworks().tf
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter = converter_of(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = in_slices(x)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

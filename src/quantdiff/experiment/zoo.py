@@ -12,6 +12,7 @@ from quantdiff.experiment.datasets import Dataset
 from quantdiff.experiment.trial import Trial, depth
 from quantdiff.progress import Progress
 from quantdiff.quant import Array
+from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import as_written, frameworks, quiet, tfmot
 from quantdiff.references.keras.model import save_keras
 
@@ -101,7 +102,7 @@ def convert(
         TrainingFailed: the converter refuses the model.
     """
     lite = frameworks().tf.lite
-    converter = lite.TFLiteConverter.from_keras_model(model)
+    converter = converter_of(model)
     converter.optimizations = [lite.Optimize.DEFAULT]
     if calibration is not None:
         converter.representative_dataset = feed(calibration)

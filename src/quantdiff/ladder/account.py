@@ -97,6 +97,18 @@ class Account:
         wrong = sum(int(np.count_nonzero(t.wrong(y))) for t, y in zip(targets, outputs, strict=True))
         results[mechanism] = results.get(mechanism, 0) + wrong
 
+    def __add__(self, other: Account) -> Account:
+        """With the samples behind; what the first of them lack is not known of the others."""
+        both = Account(self.mechanisms, self.count + other.count, self.differing + other.differing)
+        both.after, both.resolved, both.changed = (
+            [a + b for a, b in zip(*each, strict=True)]
+            for each in ((self.after, other.after), (self.resolved, other.resolved), (self.changed, other.changed))
+        )
+        both.steps = [_larger(a, b) for a, b in zip(self.steps, other.steps, strict=True)]
+        both.listed = [*self.listed, *other.listed][:LISTED]
+        both.alone, both.without = self.alone | other.alone, self.without | other.without
+        return both
+
     def rungs(self) -> tuple[Rung, ...]:
         """The ladder as values."""
         rows = zip(self.mechanisms, self.after, self.resolved, self.steps, self.changed, strict=True)
@@ -130,6 +142,14 @@ class LayerAccount:
             self.local[r] += wrong[id(values)]
         if 0 in local:
             self.local_steps = max(self.local_steps, target.distance(local[0]) or 0)
+
+    def __add__(self, other: LayerAccount) -> LayerAccount:
+        """With the samples behind."""
+        both = LayerAccount(self.layer, self.tensor, self.op, self.rungs, self.count + other.count)
+        both.after = [a + b for a, b in zip(self.after, other.after, strict=True)]
+        both.local = [a + b for a, b in zip(self.local, other.local, strict=True)]
+        both.local_steps = max(self.local_steps, other.local_steps)
+        return both
 
     def value(self) -> LayerLadder:
         """The layer's ladder as a value."""

@@ -62,6 +62,11 @@ class Attribution:
     spans: dict[int, tuple[Array, Array]] = field(default_factory=dict)
     orders: list[Orders] | None = field(default_factory=list)
 
+    @property
+    def full(self) -> bool:
+        """Whether no more samples are to be looked at."""
+        return not self.wanted(np.ones(1, int))
+
     def wanted(self, differing: Array) -> int:
         """How many of the next samples are to be looked at; ``differing`` says of each how many outputs differ."""
         graph = self.switches.file.graph

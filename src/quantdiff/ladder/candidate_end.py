@@ -24,7 +24,7 @@ from quantdiff.sim.node import NoKernel
 class Chains:
     """Every tensor at each of the simulator's rungs, samples along axis 0.
 
-    ``missing`` are operators that the simulator lacks, ``borrowed`` those whose results the runtime lent.
+    ``missing`` are operators that the simulator lacks, ``borrowed`` those whose results the runtime lent; both say why.
     """
 
     rungs: Mapping[str, Mapping[int, Array]]
@@ -61,12 +61,12 @@ def _whole(
     def operate(operator: Operator, values: Mapping[int, Array]) -> tuple[Array, ...]:
         try:
             return run_operator(graph, operator, values, runtime)
-        except NoKernel:
+        except NoKernel as error:
             fed = [i for i in operator.inputs if i in values]
             known = all(i in given for i in (*fed, *operator.outputs))
             if not (fed and known and all(same_bits(values[i], given[i]) for i in fed)):
                 raise
-            borrowed.append(f"operator {operator.index} {operator.op}")
+            borrowed.append(f"operator {operator.index} {operator.op} ({error})")
             return tuple(given[i] for i in operator.outputs)
 
     return simulate_by(operate, graph, inputs, runtime), tuple(borrowed)

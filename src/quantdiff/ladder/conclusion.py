@@ -88,4 +88,4 @@ def _borrowed(sums: Sums) -> tuple[str, ...]:
     if not sums.borrowed:
         return ()
     names = ", ".join(sums.borrowed)
-    return (f"{names}: added up in an order of the runtime's own, in floats; for its rung its own results were taken",)
+    return (f"not simulated, so that the runtime's own results stand for its rung: {names}",)

@@ -221,13 +221,18 @@ def _inside(frontier: Frontier, stage: int, ends: tuple[Array, Array]) -> Iterat
         yield _move(frontier, stage, KERNEL), after - at
 
 
+def _largest(a: Array, b: Array) -> float:
+    """The largest difference; truth values count as 0 and 1."""
+    return float(np.abs(np.subtract(a, b, dtype=np.float64)).max(initial=0.0))
+
+
 def _equal(frontier: Frontier, stage: int, before: Sequence[Array], after: Sequence[Array]) -> bool:
     made = frontier.stages[stage]
     outputs = (made,) if isinstance(made, int) else made.outputs
     grids = frontier.switches.file.grids
     units = [grids[i].scale * EQUAL if i in grids else 0.0 for i in outputs]
     pairs = zip(before, after, units, strict=True)
-    return all(a.size == 0 or float(np.abs(a - b).max()) <= unit for a, b, unit in pairs)
+    return all(_largest(a, b) <= unit for a, b, unit in pairs)
 
 
 def _move(frontier: Frontier, stage: int, mechanism: str) -> Move:

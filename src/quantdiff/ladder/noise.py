@@ -18,7 +18,7 @@ from quantdiff.graph import Operator
 from quantdiff.ladder.flips import positive_part
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, WEIGHTS
 from quantdiff.ladder.real_graph import Values
-from quantdiff.ladder.real_operator import IDENTITY, compute, real_function
+from quantdiff.ladder.real_operator import IDENTITY, aligned, compute, real_function
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import traits
 from quantdiff.quant import Array
@@ -129,15 +129,16 @@ def _by_slopes(switches: Switches, operator: Operator, values: Values, variances
     real, node = real_function(operator.op), node_of(file.graph, operator)
     if real is None:
         raise NoKernel("no real function")
-    for place, tensor in enumerate(operator.inputs):
-        if tensor not in variances:
+    operands = aligned([values[i] for i in operator.inputs], [i not in file.constants for i in operator.inputs])
+    for place, (tensor, operand) in enumerate(zip(operator.inputs, operands, strict=True)):
+        if tensor not in variances or operand is None:
             continue
         step = SLOPE * (file.grids[tensor].scale if tensor in file.grids else 2.0**-10)
         ends = []
         for shift in (step, -step):
-            given = [values[i] + (shift if k == place else 0.0) for k, i in enumerate(operator.inputs)]
+            given = [None if x is None else x + (shift if k == place else 0.0) for k, x in enumerate(operands)]
             ends.append(real.function(node, *given))
-        total = total + np.square((ends[0] - ends[1]) / (2 * step)) * variances[tensor]
+        total = total + np.square((ends[0] - ends[1]) / (2 * step)) * variances[tensor].reshape(operand.shape)
     return total
 
 

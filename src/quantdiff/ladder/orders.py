@@ -106,5 +106,6 @@ def _kernels(frontier: Frontier) -> dict[int, Array]:
     for stage, each in enumerate(frontier.stages):
         *_, (_, exact), (_, recorded) = frontier.within(stage)
         tensors = (each,) if isinstance(each, int) else each.outputs
-        found |= {i: theirs - ours for i, ours, theirs in zip(tensors, exact, recorded, strict=True)}
+        numbers = zip(tensors, exact, recorded, strict=True)
+        found |= {i: theirs - ours for i, ours, theirs in numbers if ours.dtype != bool}
     return found

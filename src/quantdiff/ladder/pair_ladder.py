@@ -10,6 +10,7 @@ import numpy as np
 
 from quantdiff.bitwise import same_bits
 from quantdiff.errors import BadData
+from quantdiff.graph import Model
 from quantdiff.ladder.account import Account
 from quantdiff.ladder.attribution import Attribution, Given, lowered_outputs, signed
 from quantdiff.ladder.candidate_end import Chains, chains
@@ -29,7 +30,7 @@ from quantdiff.ladder.targets import OutputGrids
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
-from quantdiff.run.inner_tensors import Reading, read_tensors, readable_tensors, simulate_tensors
+from quantdiff.run.inner_tensors import Reading, read_at_once, read_tensors, readable_tensors, simulate_tensors
 from quantdiff.run.runner import Runner
 from quantdiff.sim.device import Rules
 from quantdiff.sim.runtime import Runtime
@@ -47,20 +48,66 @@ def explain_pair(question: Question, runs_on: RunsOn, progress: Progress = silen
         NotComparable: the two are not the same model, or their outputs do not fit each other.
         RuntimeFailed: a model does not run.
     """
+    batch = question.batch
+    if not len(batch):
+        raise BadData(f"{batch.source}: no samples; nothing can be explained")
+    ladder, size = set_up_pair(question, runs_on), samples_in_part(question.model)
+    sums = Sums(Account(MECHANISMS), {}, ladder.attribution(), {})
+    for start in range(0, len(batch), size):
+        sums += sums_of(ladder, runs_on, (batch.part(slice(start, start + size)), start), sums.attribution, progress)
+    return conclude(ladder, sums, runs_on)
+
+
+PART, LARGEST_PART = 256, 4096
+"""Samples of a part at least, since the runtime reads the file again for each; and at most."""
+
+
+def samples_in_part(model: Model) -> int:
+    """The samples that are explained together, by the file alone: whole slices, and whole invocations."""
+    size = read_at_once(model, readable_tensors(model.main, None))
+    rows = max((model.main.tensors[i].shape[0] for i in model.main.inputs if model.main.tensors[i].shape), default=1)
+    size = min(size * max(1, -(-PART // size)), LARGEST_PART)
+    return max(1, size // max(1, rows)) * max(1, rows)
+
+
+def set_up_pair(question: Question, runs_on: RunsOn) -> Ladder:
+    """What the first samples tell; raises as ``explain_pair``."""
+    first = question.batch.part(slice(min(SET_UP_ON, read_at_once(question.model, _readable(question, runs_on)))))
+    with closing(_readings(question, runs_on, first)) as readings:
+        reading = next(readings)
+        return set_up(question, reading, question.trace(reading.rows))
+
+
+SET_UP_ON = 64
+"""Samples at most."""
+
+
+def sums_of(
+    ladder: Ladder,
+    runs_on: RunsOn,
+    part: tuple[Batch, int],
+    attribution: Attribution | None = None,
+    progress: Progress = silent,
+) -> Sums:
+    """What is added up of some samples, and the number of the first; ``attribution`` is that of all before them.
+
+    Raises:
+        BadData, RuntimeFailed: as ``explain_pair``.
+    """
     name, rules = _known(runs_on)
-    ladder: Ladder | None = None
-    sums = Sums(Account(MECHANISMS), {}, None, {}, missing=() if rules else (f"rules for {name}",))
-    with closing(_readings(question, runs_on)) as readings:
+    batch, first = part
+    sums = Sums(Account(MECHANISMS), {}, attribution, {}, missing=() if rules else (f"rules for {name}",))
+    with closing(_readings(ladder.question, runs_on, batch)) as readings:
         for reading in (part for whole in readings for part in in_parts(whole)):
-            own = question.trace(reading.rows)
-            if ladder is None:
-                ladder = set_up(question, reading, own)
-                if ladder.switches is not None:
-                    sums.attribution = Attribution(ladder.switches, ladder.grids.units)
-            _add(ladder, sums, reading, own, rules)
-            progress(f"explain {name}", sums.samples, len(question.batch))
-    if ladder is None:
-        raise BadData(f"{question.batch.source}: no samples; nothing can be explained")
+            own = ladder.question.trace(reading.rows)
+            _add(ladder, sums, replace(reading, start=first + reading.start), own, rules)
+            progress(f"explain {name}", sums.samples, len(batch))
+    return sums
+
+
+def conclude(ladder: Ladder, sums: Sums, runs_on: RunsOn) -> Explanation:
+    """The explanation of all that was added up."""
+    name, _ = _known(runs_on)
     explanation = concluded(ladder, sums, name)
     if isinstance(runs_on, Runtime):
         return replace(explanation, candidate=f"simulator:{name}", closed_candidate=False)
@@ -74,13 +121,17 @@ def _known(runs_on: RunsOn) -> tuple[str, Rules | None]:
     return runs_on.value, runs_on
 
 
-def _readings(question: Question, runs_on: RunsOn) -> Generator[Reading, None, None]:
-    model, batch = question.model, question.batch
-    held = None if isinstance(runs_on, Runtime) else runs_on.holds(model.main)
-    tensors = readable_tensors(model.main, _known(runs_on)[1], held)
+def _readable(question: Question, runs_on: RunsOn) -> list[int]:
+    graph = question.model.main
+    held = None if isinstance(runs_on, Runtime) else runs_on.holds(graph)
+    return readable_tensors(graph, _known(runs_on)[1], held)
+
+
+def _readings(question: Question, runs_on: RunsOn, batch: Batch) -> Generator[Reading, None, None]:
+    tensors = _readable(question, runs_on)
     if not isinstance(runs_on, Runtime):
-        return read_tensors(model, tensors, batch, runs_on)
-    return simulate_tensors(model, tensors, batch, runs_on)
+        return read_tensors(question.model, tensors, batch, runs_on)
+    return simulate_tensors(question.model, tensors, batch, runs_on)
 
 
 def _add(ladder: Ladder, sums: Sums, reading: Reading, own: Trace, rules: Rules | None) -> None:

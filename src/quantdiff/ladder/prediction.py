@@ -18,14 +18,15 @@ from quantdiff.ladder.question import Question
 from quantdiff.ladder.rungs import lowered_values, real_inputs
 from quantdiff.ladder.set_up import Ladder, set_up
 from quantdiff.ladder.slices import by_run
+from quantdiff.load.data import Batch
 from quantdiff.quant import Array
-from quantdiff.run.inner_tensors import Reading, readable_tensors, simulate_tensors
+from quantdiff.run.inner_tensors import Reading, read_at_once, readable_tensors, simulate_tensors
 from quantdiff.sim.device import Rules
 from quantdiff.trace import Trace
 
 CODES = 256
-NOISY = 16
-"""Samples whose variances are followed."""
+NOISY, SET_UP_ON = 16, 64
+"""Samples whose variances are followed, and those that tell which output is which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,12 @@ class Tally:
             counts = _codes(reference)
             self.codes = counts if self.codes is None else self.codes + counts
 
+    def __add__(self, other: Tally) -> Tally:
+        codes = [each.codes for each in (self, other) if each.codes is not None]
+        return Tally(
+            self.count + other.count, self.differing + other.differing, sum(codes[1:], codes[0]) if codes else None
+        )
+
 
 def predict(question: Question, runtime: Rules) -> Prediction | None:
     """What will differ between the two models on a runtime, which need not be installed.
@@ -99,21 +106,61 @@ def predict(question: Question, runtime: Rules) -> Prediction | None:
         BadData: the data do not fit a model's inputs.
         NotComparable: the outputs of the two do not fit each other.
     """
-    model = question.model
-    ladder: Ladder | None = None
-    outputs, layers, noise = Tally(), dict[int, Tally](), dict[int, float]()
+    begun = set_up_prediction(question, runtime) if len(question.batch) else None
+    found = None if begun is None else foreseen(begun, question.batch)
+    return None if begun is None or found is None else predicted(begun, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What the first samples tell, and the share of each tensor that noise will make differ."""
+
+    ladder: Ladder
+    runtime: Rules
+    noise: Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What is added up of some samples: of the outputs, and layer by layer."""
+
+    outputs: Tally
+    layers: Mapping[int, Tally]
+
+    def __add__(self, other: Foreseen) -> Foreseen:
+        layers = {i: tally + other.layers[i] for i, tally in self.layers.items()}
+        return Foreseen(self.outputs + other.outputs, layers)
+
+
+def set_up_prediction(question: Question, runtime: Rules) -> Begun | None:
+    """By the first samples; None where the simulator lacks an operator. Raises as ``predict``."""
+    tensors = readable_tensors(question.model.main, runtime)
+    first = question.batch.part(slice(min(SET_UP_ON, read_at_once(question.model, tensors))))
     try:
-        tensors = readable_tensors(model.main, runtime)
-        with closing(simulate_tensors(model, tensors, question.batch, runtime)) as readings:
-            for reading in readings:
-                own = question.trace(reading.rows)
-                if ladder is None:
-                    ladder = set_up(question, reading, own)
-                    noise = _noise(ladder, reading)
-                _add(ladder, reading, own, outputs, layers)
+        with closing(simulate_tensors(question.model, tensors, first, runtime)) as readings:
+            reading = next(readings)
+            ladder = set_up(question, reading, question.trace(reading.rows))
+            return Begun(ladder, runtime, _noise(ladder, reading))
     except UnsupportedOp:
         return None
-    return None if ladder is None else _value(ladder, runtime, outputs, layers, noise)
+
+
+def foreseen(begun: Begun, batch: Batch) -> Foreseen | None:
+    """What the simulator gives for some samples; None where it lacks an operator. Raises as ``predict``."""
+    question, outputs, layers = begun.ladder.question, Tally(), dict[int, Tally]()
+    tensors = readable_tensors(question.model.main, begun.runtime)
+    try:
+        with closing(simulate_tensors(question.model, tensors, batch, begun.runtime)) as readings:
+            for reading in readings:
+                _add(begun.ladder, reading, question.trace(reading.rows), outputs, layers)
+    except UnsupportedOp:
+        return None
+    return Foreseen(outputs, layers)
+
+
+def predicted(begun: Begun, found: Foreseen) -> Prediction:
+    """The prediction of all that was added up."""
+    return _value(begun.ladder, begun.runtime, found.outputs, found.layers, begun.noise)
 
 
 def _noise(ladder: Ladder, reading: Reading) -> dict[int, float]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Graph, Operator, Tensor, is_float
+from quantdiff.ladder.bias_units import in_units_of_sums
 from quantdiff.ladder.real_operator import CHOOSES, compute, fold, folds, real_constant
 from quantdiff.ladder.unrolled import unrolled
 from quantdiff.ops import traits
@@ -189,6 +190,7 @@ def real_graph(graph: Graph, subgraphs: Sequence[Graph] = ()) -> RealGraph:
     for operator in graph.operators:
         if operator.op in NEVER:
             raise UnsupportedOp(f"operator {operator.index} {operator.op}: no real function")
+    graph = in_units_of_sums(graph)
     constants, folded = _constants(graph)
     made = [i for op in graph.operators if op.index not in folded for i in op.outputs]
     grids = {i: grid for i in (*graph.inputs, *made) if i not in constants and (grid := grid_of(graph, i)) is not None}

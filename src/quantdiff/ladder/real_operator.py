@@ -48,6 +48,8 @@ Argument = Array | None
 
 def real_constant(tensor: Tensor) -> Array:
     """A constant in real units, double; whole numbers without a scale as they are."""
+    if tensor.quant is not None and not np.isfinite(tensor.quant.scale).all():
+        raise NoKernel(f"constant {tensor.label!r} has a scale that is no finite number (lint SCALE01)")
     if tensor.blocks is not None and tensor.block_scales is None:
         raise NoKernel(f"constant {tensor.label!r} has scales per block that are not along its last axis")
     scaled = tensor.blocks is not None or (tensor.quant is not None and bool(tensor.quant.scale))
@@ -131,7 +133,7 @@ def _called(real: Real, node: Node, arguments: Sequence[Argument], varies: Seque
         x, axes = _given(given[0]), _given(given[1])
         return real.function(node, x, (axes.astype(np.int64) % (x.ndim - 1)) + 1)
     if real.anywhere:
-        return real.function(node, *_aligned(given, varies))
+        return real.function(node, *aligned(given, varies))
     alike = all(a.ndim > 1 and a.shape[1] == 1 for a, v in _pairs(given, varies) if a is not None and v)
     if alike and not node.option("time_major", False):
         count = _count(given, varies)
@@ -153,7 +155,7 @@ def _rows(argument: Argument, count: int) -> Argument:
     return None if argument is None else np.broadcast_to(argument, (count, *argument.shape[1:]))[:, 0]
 
 
-def _aligned(arguments: Sequence[Argument], varies: Sequence[bool]) -> list[Argument]:
+def aligned(arguments: Sequence[Argument], varies: Sequence[bool]) -> list[Argument]:
     """Ranks made equal behind the axis of samples, so that shapes broadcast as one sample's do."""
     ranks = [a.ndim - v for a, v in _pairs(arguments, varies) if a is not None]
     rank = max(ranks, default=0)

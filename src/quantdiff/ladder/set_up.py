@@ -45,6 +45,30 @@ class Sums:
     trial: Trial | None = None
     signed: tuple[Signed, ...] = ()
 
+    def __add__(self, other: Sums) -> Sums:
+        """With those of the samples behind; what the first samples tell is theirs."""
+        beyond, count, farthest = self.outside
+        layers = {tensor: account + other.layers[tensor] for tensor, account in self.layers.items()}
+        apart = {
+            mechanism: (max(far, other.apart[mechanism][0]), flips + other.apart[mechanism][1])
+            for mechanism, (far, flips) in self.apart.items()
+        }
+        return Sums(
+            self.outputs + other.outputs,
+            layers or other.layers,
+            self.attribution or other.attribution,
+            apart or other.apart,
+            (beyond + other.outside[0], count + other.outside[1], max(farthest, other.outside[2])),
+            self.closed and other.closed,
+            self.changed + other.changed,
+            self.samples + other.samples,
+            self.missing or other.missing,
+            self.borrowed or other.borrowed,
+            self.departs or other.departs,
+            self.trial or other.trial,
+            self.signed or other.signed,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
@@ -59,6 +83,10 @@ class Ladder:
     switches: Switches | None
     lowered_order: tuple[int, ...] = ()
     why: str = ""
+
+    def attribution(self) -> Attribution | None:
+        """Where the shares of the first samples are added up; None where there is no real arithmetic."""
+        return None if self.switches is None else Attribution(self.switches, self.grids.units)
 
 
 def set_up(question: Question, reading: Reading, own: Trace) -> Ladder:

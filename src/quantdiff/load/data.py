@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,6 +56,10 @@ class Batch:
         """Some of the samples, without labels."""
         return Batch({name: array[rows] for name, array in self.arrays.items()}, None, self.source)
 
+    def labelled_part(self, rows: slice) -> Batch:
+        """Some of the samples, with their labels."""
+        return replace(self.part(rows), labels=None if self.labels is None else self.labels[rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -71,11 +76,16 @@ class Slot:
     order: Order = ()
 
 
-def load_batch(path: Path) -> Batch:
+EVERY = slice(None)
+"""All samples."""
+
+
+def load_batch(path: Path, rows: slice = EVERY) -> Batch:
     """Read samples and labels: key ``x`` (or ``x_test``) and ``y`` (or ``y_test``), else by order.
 
     Args:
         path: an ``.npz``, or an ``.npy`` with samples alone. What is not compressed stays in the file.
+        rows: the samples that are wanted; no others are looked at.
 
     Returns:
         Samples of shape (samples, …) in the model's float units, and labels of shape (samples,).
@@ -84,7 +94,23 @@ def load_batch(path: Path) -> Batch:
         BadData: no such file, not an array file, pickled objects, an empty set, NaN or infinity, labels
             that are not one integer per sample.
     """
-    return make_batch(read_arrays(path), str(path))
+    return make_batch(read_arrays(path) if rows == EVERY else _kept_open(path), str(path), rows)
+
+
+def count_samples(path: Path) -> int:
+    """How many samples an ``.npz`` or ``.npy`` holds; none of them is looked at.
+
+    Raises:
+        BadData: as ``load_batch``, but for what the samples hold.
+    """
+    samples, _ = _told_apart(_kept_open(path), str(path))
+    return _length(samples, str(path))
+
+
+@lru_cache(maxsize=1)
+def _kept_open(path: Path) -> dict[str, Array]:
+    """The arrays of a file that is read part by part: it is unpacked, or its checksums are compared, once."""
+    return read_arrays(path)
 
 
 def find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
@@ -102,7 +128,7 @@ def find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(shards)
 
 
-def make_batch(arrays: Mapping[str, Array], source: str) -> Batch:
+def make_batch(arrays: Mapping[str, Array], source: str, rows: slice = EVERY) -> Batch:
     """Tell samples from labels and check both; see ``load_batch``.
 
     Where the samples are called ``x``, other arrays count as further inputs only if they have a row a sample.
@@ -110,6 +136,7 @@ def make_batch(arrays: Mapping[str, Array], source: str) -> Batch:
     Args:
         arrays: by name, each of shape (samples, …), numbers in the model's float units.
         source: where they come from, for messages.
+        rows: the samples that are wanted; values of others are not checked.
 
     Returns:
         The same arrays, nothing copied; labels as int64 of shape (samples,).
@@ -118,6 +145,18 @@ def make_batch(arrays: Mapping[str, Array], source: str) -> Batch:
         BadData: no samples, none that are numbers, lengths that differ, NaN or infinity, labels that are not one
             integer per sample.
     """
+    samples, labels = _told_apart(arrays, source)
+    for name, array in samples.items():
+        _check_samples(name, array, source, rows)
+    count = _length(samples, source)
+    if labels is not None:
+        labels = _check_labels(labels, count, source)
+    whole = Batch(samples, labels, source)
+    return whole if rows == EVERY else whole.labelled_part(rows)
+
+
+def _told_apart(arrays: Mapping[str, Array], source: str) -> tuple[dict[str, Array], Array | None]:
+    """Samples and labels."""
     labels = next((arrays[key] for key in LABELS if key in arrays), None)
     samples = {name: array for name, array in arrays.items() if name not in (*LABELS, *TRAINING)}
     main = next((name for name in SAMPLES if name in samples), None)
@@ -127,14 +166,14 @@ def make_batch(arrays: Mapping[str, Array], source: str) -> Batch:
         samples = {main: samples[main], **others}
     if not samples:
         raise BadData(f"{source}: holds no samples; save them as `x`, labels as `y`: np.savez(file, x=…, y=…)")
-    for name, array in samples.items():
-        _check_samples(name, array, source)
-    lengths = {len(array) for array in samples.values()}
+    return samples, labels
+
+
+def _length(samples: Mapping[str, Array], source: str) -> int:
+    lengths = {len(array) if array.ndim else 0 for array in samples.values()}
     if len(lengths) > 1:
         raise BadData(f"{source}: arrays of unequal length {sorted(lengths)}; each needs one row a sample")
-    if labels is not None:
-        labels = _check_labels(labels, lengths.pop(), source)
-    return Batch(samples, labels, source)
+    return lengths.pop()
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
@@ -188,6 +227,17 @@ def bind(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[Array, ...]:
         UnknownInputs: names that fit nothing, and shapes that leave a choice.
         BadData: too few arrays, or a shape that does not fit; the message names both shapes.
     """
+    chosen = _chosen(batch, slots, model)
+    return tuple(_fit(array, slot, batch.source, model) for array, slot in zip(chosen, slots, strict=True))
+
+
+def bound_names(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[str, ...]:
+    """The names of the arrays that ``bind`` takes; raises as it does."""
+    chosen = _chosen(batch, slots, model)
+    return tuple(next(name for name, array in batch.arrays.items() if array is each) for each in chosen)
+
+
+def _chosen(batch: Batch, slots: Sequence[Slot], model: str) -> Sequence[Array]:
     if len(batch.arrays) < len(slots):
         raise UnknownInputs(
             f"{batch.source}: has {len(batch.arrays)} array(s), {model} has {len(slots)} inputs; "
@@ -197,7 +247,7 @@ def bind(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[Array, ...]:
     if chosen is None:
         arrays, wanted = ", ".join(batch.arrays), wanted_names(slots)
         raise UnknownInputs(f"{batch.source}: arrays {arrays} are no inputs of {model}; name them {wanted}")
-    return tuple(_fit(array, slot, batch.source, model) for array, slot in zip(chosen, slots, strict=True))
+    return chosen
 
 
 def wanted_names(slots: Sequence[Slot]) -> str:
@@ -271,16 +321,17 @@ def _shape(shape: Sequence[int | None]) -> str:
     return "(" + ", ".join("any" if n in (None, -1) else str(n) for n in shape) + ")"
 
 
-def _check_samples(name: str, array: Array, source: str) -> None:
+def _check_samples(name: str, array: Array, source: str, rows: slice) -> None:
     if array.dtype.kind not in "fiub":
         raise BadData(f"{source}: `{name}` has type {array.dtype}; samples are numbers")
     if array.ndim == 0 or array.size == 0:
         raise BadData(f"{source}: `{name}` is empty (shape {_shape(array.shape)}); nothing can be compared")
-    for start, part in blocks(array) if array.dtype.kind == "f" else ():
+    first, _, _ = rows.indices(len(array))
+    for start, part in blocks(array[rows]) if array.dtype.kind == "f" else ():
         if not np.isfinite(part).all():
             where = np.argwhere(~np.isfinite(part))[0]
             raise BadData(
-                f"{source}: `{name}` holds NaN or infinity, first in sample {start + where[0]} "
+                f"{source}: `{name}` holds NaN or infinity, first in sample {first + start + where[0]} "
                 f"at {_shape(tuple(int(i) for i in where[1:]))}; clean the data first"
             )
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 
 from quantdiff.align.constants import fused_chain
 from quantdiff.graph import Model
@@ -15,7 +14,7 @@ from quantdiff.parameters.quantizers import Extent, Observed
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.quant import INTEGER_RANGE, Array, dequantize
 from quantdiff.recording import BoundModel, value_at
-from quantdiff.run.inner_tensors import disturbed, read_tensors
+from quantdiff.run.inner_tensors import read_tensors
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import ran_alone
 
@@ -30,9 +29,7 @@ def observe(pair: ModelPair, reference: BoundModel | None, model: Model, batch: 
         RuntimeFailed: a model does not run.
     """
     first = Observed() if reference is None else observe_reference(pair, reference)
-    tensors, notes = observe_tflite(model, batch, process)
-    engines = (*first.engines, f"tflite:{process.runtime}")
-    return replace(first, tensors=tensors, engines=engines, notes=(*first.notes, *notes))
+    return first + observe_tflite(model, batch, process)
 
 
 def observe_reference(pair: ModelPair, reference: BoundModel) -> Observed:
@@ -61,7 +58,7 @@ def _linear(pair: ModelPair) -> Iterator[tuple[str, list[tuple[str, Linear]]]]:
             yield layer.name, [(chain[-1].name, spec)]
 
 
-def observe_tflite(model: Model, batch: Batch, process: Runner) -> tuple[Mapping[int, Extent], tuple[str, ...]]:
+def observe_tflite(model: Model, batch: Batch, process: Runner) -> Observed:
     """Extents, in real units, of every quantized tensor that is no constant; and notes on the runs."""
     graph = model.main
     used = dict.fromkeys(i for op in graph.operators for i in (*op.inputs, *op.outputs) if i >= 0)
@@ -74,7 +71,8 @@ def observe_tflite(model: Model, batch: Batch, process: Runner) -> tuple[Mapping
             array, quant = reading.values[index], graph.tensors[index].quant
             assert quant is not None
             seen[index].add(dequantize(_ends(array), quant) if array.dtype.name in INTEGER_RANGE else array)
-    return seen, (*ran_alone(process.runtime, batched, len(batch)), *disturbed(changed))
+    alone = ran_alone(process.runtime, batched, len(batch))
+    return Observed(tensors=seen, engines=(f"tflite:{process.runtime}",), notes=alone, changed=changed)
 
 
 def _ends(array: Array) -> Array:

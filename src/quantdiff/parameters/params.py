@@ -14,6 +14,7 @@ from quantdiff.parameters.constants import bias_row, kernel_row
 from quantdiff.parameters.quantizers import Parameters, Range, Reason, Row
 from quantdiff.parameters.reasons import LOST, range_reasons
 from quantdiff.parameters.sides import ModelPair, as_ends, is_bias, with_file
+from quantdiff.run.inner_tensors import disturbed
 
 BEFORE = "pre_activation"
 CUT, CUT_AT_LEAST, CUT_SHARE = 0.1, 3, 0.25
@@ -27,7 +28,7 @@ def parameters(sides: ModelPair) -> Parameters:
     rows = [row for layer in sides.layers for row in _rows(sides, layer)]
     rows += [_lone(sides, tensor) for tensor in lone]
     names = tuple(tensor.name for tensor in lone) if sides.layers else ()
-    notes = (*sides.observed.notes, *_narrow(rows))
+    notes = (*sides.observed.notes, *disturbed(sides.observed.changed), *_narrow(rows))
     return Parameters(tuple(rows), lost, names, sides.observed.engines, notes)
 
 

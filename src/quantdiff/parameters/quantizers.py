@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -70,6 +71,11 @@ class Extent:
         """Look at more values."""
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
 
+    def __add__(self, other: Extent) -> Extent:
+        both = Extent()
+        both.low, both.high = min(self.low, other.low), max(self.high, other.high)
+        return both
+
     @property
     def ends(self) -> Range | None:
         """Both, or None where nothing was seen."""
@@ -80,7 +86,8 @@ class Extent:
 class Observed:
     """What the data showed: extents of layers, of tensors (real units), and of what was computed by hand, by layer.
 
-    ``engines`` are the runs that showed it, such as ``qat`` and ``tflite:xnnpack``.
+    ``engines`` are the runs that showed it, such as ``qat`` and ``tflite:xnnpack``; ``changed`` outputs are others
+    because inner values were read.
     """
 
     layers: Mapping[str, Extent] = field(default_factory=dict)
@@ -88,6 +95,25 @@ class Observed:
     by_hand: Mapping[str, Extent] = field(default_factory=dict)
     engines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    changed: int = 0
+
+    def __add__(self, other: Observed) -> Observed:
+        """Of both parts of the data."""
+        return Observed(
+            _widened(self.layers, other.layers),
+            _widened(self.tensors, other.tensors),
+            _widened(self.by_hand, other.by_hand),
+            tuple(dict.fromkeys(self.engines + other.engines)),
+            tuple(dict.fromkeys(self.notes + other.notes)),
+            self.changed + other.changed,
+        )
+
+
+K = TypeVar("K")
+
+
+def _widened(ours: Mapping[K, Extent], theirs: Mapping[K, Extent]) -> dict[K, Extent]:
+    return {key: ours.get(key, Extent()) + theirs.get(key, Extent()) for key in (*ours, *theirs)}
 
 
 def range_of(values: Array, axis: int | None = None) -> Range:

@@ -127,10 +127,15 @@ def bound(reference: Reference, recorder: Recorder, batch: Batch, plain: Trace |
     return BoundModel(recorder, bind(batch, reference.inputs, reference.name), expected)
 
 
+def at_once(inputs: Sequence[Array]) -> int:
+    """How many samples run together."""
+    elements = max(1, sum(array[:1].size for array in inputs))
+    return max(1, min(SAMPLES_AT_ONCE, ELEMENTS_AT_ONCE // elements))
+
+
 def slices(inputs: Sequence[Array], slots: Sequence[Slot]) -> Iterator[list[Array]]:
     """The data as the model's inputs, as many samples at once as memory bears."""
-    elements = max(1, sum(array[:1].size for array in inputs))
-    size = max(1, min(SAMPLES_AT_ONCE, ELEMENTS_AT_ONCE // elements))
+    size = at_once(inputs)
     for start in range(0, len(inputs[0]), size):
         pairs = zip(inputs, slots, strict=True)
         yield [array[start : start + size].astype(slot.dtype, copy=False) for array, slot in pairs]

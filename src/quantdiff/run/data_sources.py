@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from quantdiff.errors import BadData, QuantdiffError
 from quantdiff.files import is_tflite
-from quantdiff.load.data import Batch, Slot, find_shards, load_batch
+from quantdiff.load.data import SUFFIXES, Batch, Slot, count_samples, find_shards, load_batch
 from quantdiff.load.sources.generated import from_function
 from quantdiff.load.sources.images import from_images, holds_images, preparation
 from quantdiff.load.sources.recordings import from_recordings, holds_recordings
@@ -19,6 +22,103 @@ from quantdiff.run.random_input import MADE_UP, made_up
 from quantdiff.run.tflite import slots_of
 
 Data = str | Path | Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Data by their name, as ``load_data`` takes them, which are read where and when they are needed.
+
+    Attributes:
+        name: an array file, or what else ``load_data`` knows.
+        candidate: the ``.tflite`` whose inputs say what shape data have that a function, a table or chance gives.
+        images: how pictures are prepared.
+    """
+
+    name: str
+    candidate: str = ""
+    images: str | None = None
+
+    def count(self) -> int:
+        """How many samples there are; raises as ``load_data``."""
+        return count_samples(Path(self.name)) if self.is_array_file else len(_whole(self))
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Some of the samples, with labels; of an array file no others are read.
+
+        Raises:
+            BadData: as ``load_data``; or there are not as many.
+        """
+        if self.is_array_file:
+            return load_batch(Path(self.name), slice(start, stop))
+        whole = _whole(self)
+        if len(whole) < stop:
+            raise BadData(f"{self.name}: gives {len(whole)} samples here, and gave at least {stop} before")
+        return whole.labelled_part(slice(start, stop))
+
+    def anywhere(self) -> Source:
+        """The same, to be read in another folder."""
+        return replace(self, name=anywhere(self.name), candidate=anywhere(self.candidate) if self.candidate else "")
+
+    @property
+    def is_array_file(self) -> bool:
+        """Whether samples can be read apart from each other."""
+        return self.images is None and Path(self.name).suffix.lower() in SUFFIXES
+
+
+@lru_cache(maxsize=1)
+def _whole(source: Source) -> Batch:
+    return load_data(source.name, source.candidate or None, source.images)
+
+
+def sources_of(data: Sequence[Data], candidate: Any = None, images: str | None = None) -> tuple[Source | Batch, ...]:
+    """The data sets that make one together: each by its name, those in a folder of array files one by one.
+
+    Raises:
+        BadData: a folder without data files.
+    """
+    found = list[Source | Batch]()
+    for each in data:
+        if isinstance(each, Batch):
+            found.append(each)
+            continue
+        parts = find_shards([Path(each)]) if images is None and holds_parts(Path(each)) else [each]
+        found += [Source(str(part), str(candidate or ""), images) for part in parts]
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class InParts:
+    """Data sets that make one together, read part by part as they are needed, and who works on the parts.
+
+    Attributes:
+        data: each a name as ``load_data`` takes it, a folder of array files, or a ``Batch``.
+        on: any executor, whose workers read models and data under the same names; None: this process.
+        candidate: the ``.tflite`` whose inputs say what shape data have that a function, a table or chance gives.
+        images: how pictures are prepared.
+    """
+
+    data: Sequence[Data]
+    on: Executor | None = None
+    candidate: Any = None
+    images: str | None = None
+
+    @property
+    def sources(self) -> tuple[Source | Batch, ...]:
+        """The data sets one by one; raises ``BadData``."""
+        return sources_of(self.data, self.candidate, self.images)
+
+    @property
+    def named(self) -> str:
+        """The data by their names, as they were asked for."""
+        return ", ".join(each.source if isinstance(each, Batch) else str(each) for each in self.data)
+
+
+def anywhere(name: str) -> str:
+    """A name of a file, or ``FILE.py:function``, that means the same in another folder."""
+    function = python_function(name)
+    if function is not None:
+        return f"{function[0].resolve()}:{function[1]}"
+    return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 def load_data(data: Data, candidate: Any = None, images: str | None = None) -> Batch:
@@ -59,7 +159,7 @@ def _of_folder(path: Path, images: str | None) -> Batch:
         return from_recordings(path)
     shards = find_shards([path])
     if len(shards) > 1:
-        raise BadData(f"{path}: a data set in {len(shards)} parts, which only diff takes; give one of the files")
+        raise BadData(f"{path}: a data set in {len(shards)} parts, which this command does not take; give one file")
     return load_batch(shards[0])
 
 

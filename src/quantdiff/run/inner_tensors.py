@@ -207,8 +207,13 @@ def _unheard(done: int) -> None:
     del done
 
 
+def read_at_once(model: Model, tensors: Sequence[int]) -> int:
+    """How many samples are read together."""
+    bytes_each = 4 * sum(int(np.prod(model.main.tensors[i].shape)) for i in tensors)
+    return max(1, BYTES_AT_ONCE // max(1, bytes_each))
+
+
 def _slices(model: Model, tensors: Sequence[int], batch: Batch) -> list[tuple[int, Batch]]:
     """Parts of the data whose inner values fit into memory, with the index of each part's first sample."""
-    bytes_each = 4 * sum(int(np.prod(model.main.tensors[i].shape)) for i in tensors)
-    size = max(1, BYTES_AT_ONCE // max(1, bytes_each))
+    size = read_at_once(model, tensors)
     return [(start, batch.part(slice(start, start + size))) for start in range(0, len(batch), size)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,22 +20,64 @@ CLIPPED, COARSE = 0.01, 8
 a word is due."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the data reach at one input, ``count`` values so far, and how many are ``beyond`` what its grid holds."""
+
+    name: str
+    grid: Grid
+    count: int
+    beyond: int
+    least: float
+    most: float
+
+    def __add__(self, other: Reach) -> Reach:
+        counts = self.count + other.count, self.beyond + other.beyond
+        return Reach(self.name, self.grid, *counts, min(self.least, other.least), max(self.most, other.most))
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """What the grid holds, in real units."""
+        return _ends(self.grid)
+
+    def warnings(self) -> Iterator[str]:
+        """A word, where one is due."""
+        low, high = self.ends
+        reach = (
+            f"the file's input {self.name!r} holds {low:.4g} … {high:.4g}, "
+            f"the data reach {self.least:.4g} … {self.most:.4g}"
+        )
+        scale = float(self.grid.params.scale[0])
+        if self.beyond > CLIPPED * self.count:
+            share = self.beyond / self.count
+            yield f"{reach}: {share:.0%} of the values are clipped; are the data prepared as in training?"
+        elif self.least < self.most < self.least + COARSE * scale:
+            steps = (self.most - self.least) / scale
+            yield f"{reach}: {steps:.1f} steps for all of it; are the data prepared as in training?"
+
+
 def data_warnings(model: Model, batch: Batch) -> tuple[str, ...]:
     """What a reader must know of the data before any figure."""
-    made = (
-        (f"on {batch.source.replace(' ', ' data ', 1)}, which no application sees",)
-        if batch.source.startswith(MADE_UP)
-        else ()
-    )
-    return (*made, *(() if made else _ranges(model, batch)))
+    return warnings_of(reaches(model, batch), batch.source)
 
 
-def _ranges(model: Model, batch: Batch) -> Iterator[str]:
-    graph = model.main
+def warnings_of(found: Sequence[Reach], source: str) -> tuple[str, ...]:
+    """The same from what was counted of the data of that name."""
+    if source.startswith(MADE_UP):
+        return (f"on {source.replace(' ', ' data ', 1)}, which no application sees",)
+    return tuple(line for each in found for line in each.warnings())
+
+
+def reaches(model: Model, batch: Batch) -> tuple[Reach, ...]:
+    """What is counted of the data at each input that lies on a grid; () for data that are made up."""
+    if batch.source.startswith(MADE_UP):
+        return ()
+    graph, found = model.main, list[Reach]()
     for tensor, array in zip(graph.inputs, bound_inputs(model, batch), strict=True):
-        grid, name = grid_at(graph, tensor), graph.tensors[tensor].label
+        grid = grid_at(graph, tensor)
         if grid is not None and array.dtype.kind in "fiu":
-            yield from _range(name, grid, array)
+            found.append(_reach(graph.tensors[tensor].label, grid, array))
+    return tuple(found)
 
 
 def grid_at(graph: Graph, tensor: int) -> Grid | None:
@@ -44,16 +87,16 @@ def grid_at(graph: Graph, tensor: int) -> Grid | None:
     return graph.tensors[tensor].grid or (None if alone is None else graph.tensors[alone.outputs[0]].grid)
 
 
-def _range(name: str, grid: Grid, array: Array) -> Iterator[str]:
+def _ends(grid: Grid) -> tuple[float, float]:
     scale, zero_point = float(grid.params.scale[0]), int(grid.params.zero_point[0])
     low, high = ((q - zero_point) * scale for q in INTEGER_RANGE[grid.dtype])
+    return low, high
+
+
+def _reach(name: str, grid: Grid, array: Array) -> Reach:
+    (low, high), scale = _ends(grid), float(grid.params.scale[0])
     beyond, least, most = 0, np.inf, -np.inf
     for _, part in blocks(array):
         beyond += int(np.count_nonzero((part < low - scale) | (part > high + scale)))
         least, most = min(least, float(part.min())), max(most, float(part.max()))
-    reach = f"the file's input {name!r} holds {low:.4g} … {high:.4g}, the data reach {least:.4g} … {most:.4g}"
-    if beyond > CLIPPED * array.size:
-        yield f"{reach}: {beyond / array.size:.0%} of the values are clipped; are the data prepared as in training?"
-    elif least < most < least + COARSE * scale:
-        steps = (most - least) / scale
-        yield f"{reach}: {steps:.1f} steps for all of it; are the data prepared as in training?"
+    return Reach(name, grid, array.size, beyond, least, most)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from quantdiff.compare.conditions import Condition, Judgement, judge
 from quantdiff.compare.outcome import hold_together
-from quantdiff.compare.verification import verify
+from quantdiff.compare.verification import verify_inputs
 from quantdiff.errors import BadExpression, NotComparable, QuantdiffError, RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
@@ -164,7 +164,7 @@ class Unexpected:
     def shows(self, folder: Path, batch: Batch) -> str:
         """How many elements differ."""
         model = load_tflite(folder / MODEL)
-        verdict = verify(model, inputs_of(model, batch), [self.runtime], self.timeout)[self.runtime]
+        verdict = verify_inputs(model, inputs_of(model, batch), [self.runtime], self.timeout)[self.runtime]
         if verdict.status != DIFFERS:
             return ""
         wrong, count = verdict.mismatches or verdict.chain_mismatches, verdict.count

@@ -158,6 +158,46 @@ CASES: dict[str, Any] = {
     "transposed conv": one("ConvTranspose", {"w": floats(6, 4, 2, 2), "a": floats(4)}, strides=[2, 2]),
     "transposed conv that overlaps": one("ConvTranspose", {"w": floats(6, 4, 3, 3)}, strides=[2, 2]),
     "transposed conv, same": one("ConvTranspose", {"w": floats(6, 4, 3, 3)}, pads=[1, 1, 1, 1]),
+    "transposed conv, as DCGAN": one("ConvTranspose", {"w": floats(6, 4, 4, 4), "a": floats(4)}, strides=[2, 2],
+                                     pads=[1, 1, 1, 1]),
+    "transposed conv, one row more": one("ConvTranspose", {"w": floats(6, 4, 3, 3)}, strides=[2, 2],
+                                         pads=[1, 1, 1, 1], output_padding=[1, 1]),
+    "blocks to pixels, channels first": one("DepthToSpace", shape=("n", 8, 4, 4), blocksize=2, mode="CRD"),
+    "norm of each channel": one("InstanceNormalization", {"g": floats(6), "b": floats(6)}),
+    "norm of groups": one("GroupNormalization", {"g": floats(6), "b": floats(6)}, opset=21, num_groups=2),
+    "softplus": one("Softplus"),
+    "one of two": model(
+        [N("Greater", ["x", "a"], ["c"]), N("Neg", ["x"], ["e"]), N("Where", ["c", "e", "x"], ["y"])],
+        {"x": ROW}, ["y"], {"a": floats(12)},
+    ),
+    **{f"attention{more}": model(
+        [N("Neg", ["x"], ["k"]), N("Abs", ["x"], ["v"]), N("Attention", ["x", "k", "v"], ["y"], options)],
+        {"x": ("n", 2, 5, 4)}, ["y"], opset=23,
+    ) for more, options in (("", {}), (" that looks back", {"is_causal": 1, "scale": 0.7}))},
+    **{f"{op} that {name}": model(
+        [N("Transpose", ["x"], ["t"], {"perm": [1, 0, 2]}),
+         N(op, ["t", "w", "r", "b"], ["s", "h"], {"hidden_size": 3, **options}),
+         N("Transpose", ["s"], ["u"], {"perm": [2, 0, 1, 3]}), N("Reshape", ["u", "z"], ["p"]),
+         N("ReduceMean", ["h"], ["q"], {"axes": [0], "keepdims": 0}), N("Concat", ["p", "q"], ["y"], {"axis": 1})],
+        {"x": ("n", 5, 4)}, ["y"],
+        {"w": floats(many, gates * 3, 4), "r": floats(many, gates * 3, 3), "b": floats(many, gates * 6),
+         "z": ints(-1, 5 * many * 3)},
+    ) for op, gates in (("LSTM", 4), ("GRU", 3), ("RNN", 1)) for name, many, options in (
+        ("goes on", 1, {}), ("goes back", 1, {"direction": "reverse"}),
+        ("does both", 2, {"direction": "bidirectional"}),
+    )},
+    "GRU that resets after the product": model(
+        [N("Transpose", ["x"], ["t"], {"perm": [1, 0, 2]}),
+         N("GRU", ["t", "w", "r", "b"], ["", "h"], {"hidden_size": 3, "linear_before_reset": 1}),
+         N("Squeeze", ["h", "z"], ["y"])],
+        {"x": ("n", 5, 4)}, ["y"],
+        {"w": floats(1, 9, 4), "r": floats(1, 9, 3), "b": floats(1, 18), "z": ints(0)},
+    ),
+    "a sum of what is no data, and data": model(  # the states of a decomposed RNN begin with zeros of the batch's size
+        [N("Shape", ["x"], ["s"]), N("ConstantOfShape", ["s"], ["o"]), N("MatMul", ["o", "w"], ["p"]),
+         N("Add", ["p", "b"], ["q"]), N("MatMul", ["x", "w"], ["r"]), N("Add", ["q", "r"], ["y"])],
+        {"x": ROW}, ["y"], {"w": floats(12, 7), "b": floats(7)},
+    ),
     "two outputs": behind_conv(N("Relu", ["c"], ["r"]), N("GlobalAveragePool", ["r"], ["y"]), outputs=("y", "r")),
     "sizes by shape": model(
         [
@@ -201,6 +241,20 @@ def _on_its_grids(real: Any) -> Any:
     from quantdiff.ladder.real_graph import Setting
 
     return Setting({}, {}, frozenset(real.varying), frozenset(real.varying))
+
+
+def test_rows_of_a_table_are_looked_up(tmp_path: Path) -> None:
+    nodes = [N("Gather", ["t", "x"], ["e"], {"axis": 0}), N("ReduceMean", ["e"], ["y"], {"axes": [1], "keepdims": 0})]
+    made = model(nodes, {"x": ("n", 4)}, ["y"], {"t": floats(9, 5)})
+    made.graph.input[0].type.tensor_type.elem_type = 7
+    reference = open_onnx(save(tmp_path, made))
+    batch = make_batch({"x": np.arange(12).reshape(3, 4) % 9}, "made")
+    lowering = reference.lower()
+    assert [op.op for op in lowering.main.operators] == ["EMBEDDING_LOOKUP", "MEAN"]
+    real = real_graph(lowering.main)
+    (ours,) = (real.run(real_inputs(lowering, batch), _on_its_grids(real))[i] for i in lowering.main.outputs)
+    theirs = reference.trace(batch).outputs[0].array
+    assert np.abs(ours.reshape(theirs.shape) - theirs).max() <= NEAR
 
 
 def test_an_operator_that_has_no_words_is_named_and_the_rest_is_seen(tmp_path: Path) -> None:

@@ -328,7 +328,7 @@ def test_a_function_of_the_user_makes_the_reference(functions: Path) -> None:
     [
         ("number", "gives a int, not a torch.nn.Module"),
         ("fails", "ValueError while it ran: no weights"),
-        ("nothing", "has no function 'nothing'"),
+        ("nothing", "has no function nothing"),
         ("jumps", "torch.export cannot follow the module on these data"),
     ],
 )

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from golden import Dice
 from written_models import Op, Sub, T, write_model
 
+from quantdiff.cli import main
 from quantdiff.compare.verification import load_and_verify
 from quantdiff.load.tflite import read_model
 from quantdiff.run.runtimes import RUNTIMES
@@ -91,6 +93,14 @@ def test_only_tflm_starts_without_a_value(tmp_path: Path) -> None:
     statuses = verified(tmp_path / "m.tflite", sliding(Dice(), first=False), ["all"])
     assert statuses.pop("xnnpack") != "exact"
     assert statuses == {"builtin": "unavailable", "reference": "unavailable", "tflm": "exact"}
+
+
+def test_parts_do_not_add_up_where_a_sample_depends_on_those_before(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(sliding(Dice()))
+    words = ["verify", str(tmp_path / "m.tflite"), "--samples", "8", "--jobs", "2", "--runtime", "reference"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "depends on those before it, so parts do not add up; give one data file" in result.stderr
 
 
 def test_a_variable_without_a_value_is_refused() -> None:

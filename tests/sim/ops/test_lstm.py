@@ -140,6 +140,16 @@ def test_what_tflm_does_not_have_is_refused(kind: str) -> None:
     assert "TFLM" in missing.why
 
 
+def test_a_cell_too_fine_for_the_tanh_of_litert_is_refused() -> None:
+    """What such a file gives there does not depend on its input; TFLM has a tanh for it."""
+    case = lstm(Dice())
+    case = replace(case, tensors=[replace(t, scale=2.0**-16) if t.name == "cell" else t for t in case.tensors])
+    model, feeds = case.write(), list(case.feeds.values())
+    (missing,) = run_simulator(model, feeds, Runtime.REFERENCE)[1].missing
+    assert "scale 2**-16" in missing.why
+    assert not run_simulator(model, feeds, Runtime.TFLM)[1].missing
+
+
 @pytest.mark.golden
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_golden(exact: Callable[..., None], runtime: Runtime) -> None:

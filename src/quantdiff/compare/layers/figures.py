@@ -59,6 +59,16 @@ class Decisions:
             self.flipped += len(flips)
             self.flips = nlargest(KEPT, [*self.flips, *flips], key=lambda each: (each.margin, -each.sample))
 
+    def __add__(self, other: Decisions) -> Decisions:
+        """Both parts of the data together."""
+        return Decisions(
+            self.ends,
+            self.flipped + other.flipped,
+            self.decided + other.decided,
+            nlargest(KEPT, [*self.flips, *other.flips], key=lambda each: (each.margin, -each.sample)),
+            nlargest(KEPT, [*self.worst, *other.worst], key=lambda each: (each.max_abs_error, -each.sample)),
+        )
+
 
 def _flips(a: Array, b: Array, first: int) -> Iterator[Flip]:
     ours, theirs = a.argmax(axis=1), b.argmax(axis=1)

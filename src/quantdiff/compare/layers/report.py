@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from quantdiff.align.alignment import Alignment, Leftover
 from quantdiff.align.leftovers import RESCALED, core, segments
-from quantdiff.compare.layers.figures import Decisions, Flip, LayerFigures, WorstSample, figures_of
+from quantdiff.compare.layers.figures import Flip, LayerFigures, WorstSample, figures_of
 from quantdiff.compare.layers.notes import notes_of
-from quantdiff.compare.layers.watch import PairStats
+from quantdiff.compare.layers.watch import LayerCounts, PairStats
 from quantdiff.flow import Flow, FlowValue
 from quantdiff.shown import Shown
 
@@ -95,11 +95,9 @@ def _last_paired(flow: Flow, key: int, paired: dict[int, int]) -> tuple[int | No
     return paired[key], passed
 
 
-def report_of(
-    alignment: Alignment, stats: Sequence[PairStats], decisions: Decisions, notes: tuple[str, ...] = ()
-) -> LayerReport:
+def report_of(alignment: Alignment, counts: LayerCounts, notes: tuple[str, ...] = ()) -> LayerReport:
     """Everything after the last sample."""
-    layers = tuple(_results(alignment, stats))
+    decisions, layers = counts.decisions, tuple(_results(alignment, counts.stats))
     return LayerReport(
         alignment.reference.engine,
         alignment.candidate.engine,

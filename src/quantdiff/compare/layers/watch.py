@@ -11,6 +11,7 @@ import numpy as np
 
 from quantdiff.align.alignment import Alignment
 from quantdiff.compare.layers.figures import Decisions
+from quantdiff.errors import NotComparable
 from quantdiff.quant import Array
 from quantdiff.recording import BoundModel, Comparand, ErrorStats, Recording, changed_outputs, value_at
 from quantdiff.tally.rows import RowSums
@@ -62,6 +63,34 @@ class PairStats:
     accumulated: Stats
     local: Stats
 
+    def __add__(self, other: PairStats) -> PairStats:
+        return PairStats(self.accumulated + other.accumulated, self.local + other.local)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCounts:
+    """Some samples of two models: of every match its stats, decisions, how many outputs watching changed.
+
+    Counts of parts of the data add up, where all parts found the same matches.
+    """
+
+    matches: tuple[tuple[int, int], ...]
+    stats: tuple[PairStats, ...]
+    decisions: Decisions
+    changed: tuple[int, int]
+
+    def __add__(self, other: LayerCounts) -> LayerCounts:
+        """Both parts together.
+
+        Raises:
+            NotComparable: one part paired the layers otherwise than the other.
+        """
+        if self.matches != other.matches:
+            raise NotComparable("parts of the data pair the layers differently; give all workers one environment")
+        stats = tuple(ours + theirs for ours, theirs in zip(self.stats, other.stats, strict=True))
+        changed = self.changed[0] + other.changed[0], self.changed[1] + other.changed[1]
+        return LayerCounts(self.matches, stats, self.decisions + other.decisions, changed)
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -77,13 +106,20 @@ class Slice:
     outputs: Mapping[int, Array]
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which samples of how many these are; ``ends`` are the pairs nearest to the outputs, by number."""
+
+    first: int
+    total: int
+    ends: frozenset[int] = frozenset()
+
+
 class Accounts:
     """What was gathered of the pairs of two models so far."""
 
-    def __init__(
-        self, alignment: Alignment, reference: BoundModel, candidate: BoundModel, decisions: Decisions
-    ) -> None:
-        self.alignment, self.sides, self.decisions = alignment, (reference, candidate), decisions
+    def __init__(self, alignment: Alignment, sides: tuple[BoundModel, BoundModel], part: Share) -> None:
+        self.alignment, self.sides, self.part, self.decisions = alignment, sides, part, Decisions(part.ends)
         self.places, self.grids, self.changed = alignment.values(), alignment.grids(), [0, 0]
         names = [f"{ours.name} or {theirs.name}" for ours, theirs in self.places]
         self.accumulated, self.local = ([Gathered(name) for name in names] for _ in range(2))
@@ -95,7 +131,7 @@ class Accounts:
         looked_at = {i: replace(theirs[i], array=np.array(theirs[i].array)) for i in self.decisions.ends}
         outputs = {key: np.array(seen.value(key)) for key in self.alignment.candidate.outputs}
         sizes = tuple(value.array.size // len(value.array) for value in theirs)
-        compiled = sum(sizes) * len(self.sides[0]) >= MANY
+        compiled = sum(sizes) * self.part.total >= MANY
         return [Comparand(ours.key, value, grid, compiled) for (ours, _), value, grid in pairs], Slice(
             span, sizes, looked_at, outputs
         )
@@ -107,7 +143,7 @@ class Accounts:
 
     def add(self, kept: Slice, apart: ErrorStats) -> None:
         """One slice of everything."""
-        first = kept.span[0]
+        first = self.part.first + kept.span[0]
         for i, (ours, _) in enumerate(self.places):
             self.accumulated[i].add(apart.whole[ours.key], kept.sizes[i], first)
             if ours.key in apart.local:
@@ -126,9 +162,12 @@ class Accounts:
         return tuple(PairStats(a.stats, b.stats) for a, b in zip(self.accumulated, self.local, strict=True))
 
 
-def slices_of(samples: int, at_once: int) -> list[tuple[int, int]]:
-    """Slices of one size, since another one needs new memory, and some of them: the reference waits for the first."""
-    size = min(at_once, -(-samples // SLICES)) or 1
+def slices_of(samples: int, at_once: int, total: int | None = None) -> list[tuple[int, int]]:
+    """Slices of one size, since another one needs new memory, and some of them: the reference waits for the first.
+
+    Of a part of ``total`` samples the size is that of the whole.
+    """
+    size = min(at_once, -(-(total or samples) // SLICES)) or 1
     return [(start, min(start + size, samples)) for start in range(0, samples, size)]
 
 
@@ -136,17 +175,15 @@ def watch_pairs(
     alignment: Alignment,
     reference: BoundModel,
     candidate: BoundModel,
-    decisions: Decisions,
+    part: Share,
     on_progress: Callable[[int], None] = lambda done: None,
-) -> tuple[tuple[PairStats, ...], tuple[int, int]]:
-    """The stats of every pair over all samples, in the order of the matches, and how many outputs watching changed.
+) -> LayerCounts:
+    """The stats of every pair over these samples, in the order of the matches, and how many outputs watching changed.
 
     While the reference is held against a slice or two, the candidate runs the next one, and those before are added up.
     """
-    accounts, slices = (
-        Accounts(alignment, reference, candidate, decisions),
-        slices_of(len(reference), alignment.at_once),
-    )
+    accounts = Accounts(alignment, (reference, candidate), part)
+    slices = slices_of(len(reference), alignment.at_once, part.total)
     in_flight = reference.watched.in_flight
     with ThreadPoolExecutor(1) as runs, ThreadPoolExecutor(in_flight) as measures:
         running, measuring = runs.submit(candidate.run, *slices[0]), deque[tuple[Slice, Future[ErrorStats]]]()
@@ -167,4 +204,5 @@ def watch_pairs(
                 finish(*each)
         for each in measuring:
             finish(*each)
-    return accounts.stats(), (accounts.changed[0], accounts.changed[1])
+    keys = tuple(match.keys for match in alignment.matches)
+    return LayerCounts(keys, accounts.stats(), accounts.decisions, (accounts.changed[0], accounts.changed[1]))

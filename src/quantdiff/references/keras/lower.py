@@ -6,6 +6,7 @@ DEQUANTIZE around float kernels.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, redirect_stdout
 from io import StringIO
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from quantdiff.errors import BadModel, reason_of
 from quantdiff.graph import Model
 from quantdiff.load.tflite import read_model
+from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet
 from quantdiff.references.keras.model import KerasModel
 
@@ -26,10 +28,10 @@ def lower(keras: KerasModel) -> Model:
         BadModel: the converter refuses the model.
     """
     failed: Exception | None = None
-    for make in (_converter, _converter_of_one):
+    for make in _converters(keras):
         try:
             with quiet(), redirect_stdout(StringIO()), _scope(keras):
-                converter = make(keras)
+                converter = make()
                 converter.target_spec.supported_ops = [frameworks().tf.lite.OpsSet.TFLITE_BUILTINS]
                 return read_model(memoryview(bytes(converter.convert())))
         except Exception as error:  # the converter raises what it likes
@@ -40,24 +42,19 @@ def lower(keras: KerasModel) -> Model:
     ) from failed
 
 
-def _converter(keras: KerasModel) -> Any:
-    """The converter of the model, or of what stands for one: a signature and the object that owns its variables."""
-    lite, function = frameworks().tf.lite, getattr(keras.model, "function", None)
-    if not hasattr(keras.model, "layers") and function is not None:
-        return lite.TFLiteConverter.from_concrete_functions([function], keras.model.owner)
-    return lite.TFLiteConverter.from_keras_model(keras.model)
+def _converters(keras: KerasModel) -> Iterator[Callable[[], Any]]:
+    """What makes the converter, tried one after the other: the next where one fails.
 
-
-def _converter_of_one(keras: KerasModel) -> Any:
-    """The same for one sample at a time: a recurrent layer that is not unrolled wants to know how many there are."""
-    tf = frameworks().tf
-    specs = [tf.TensorSpec((1, *slot.shape[1:]), slot.dtype) for slot in keras.inputs]
-
-    def call(*inputs: Any) -> Any:
-        return keras.model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
-
-    function = tf.function(call).get_concrete_function(*specs)
-    return tf.lite.TFLiteConverter.from_concrete_functions([function], keras.model)
+    A recurrent layer that is not unrolled wants to know how many samples there are: one. What the short way does not
+    export, such as tables, the long way does.
+    """
+    lite, model, function = frameworks().tf.lite.TFLiteConverter, keras.model, getattr(keras.model, "function", None)
+    if not hasattr(model, "layers") and function is not None:  # a signature, and the object that owns its variables
+        yield lambda: lite.from_concrete_functions([function], model.owner)
+        return
+    yield lambda: converter_of(model)
+    yield lambda: converter_of(model, samples=1)
+    yield lambda: lite.from_keras_model(model)
 
 
 def _scope(keras: KerasModel) -> Any:

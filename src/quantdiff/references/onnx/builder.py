@@ -52,7 +52,7 @@ class Builder:
 
     def constant(self, value: Array, name: str = "") -> int:
         """A new constant: floats as float32, whole numbers as they are."""
-        value = np.ascontiguousarray(value, np.float32 if value.dtype.kind == "f" else value.dtype)
+        value = np.asarray(value, np.float32 if value.dtype.kind == "f" else value.dtype, order="C")
         return self.tensor(name, value.shape, value.dtype.name, data=value)
 
     def integers(self, *values: int) -> int:
@@ -90,6 +90,10 @@ class Builder:
         if found is None:
             raise Untranslated(f"{name} depends on the data")
         return found
+
+    def is_samples(self, axis: int) -> bool:
+        """Whether an axis of a value counts samples; none does where they run one by one."""
+        return axis == 0 and self.program.samples > 1
 
     def rank(self, name: str) -> int:
         """How many axes a value has."""

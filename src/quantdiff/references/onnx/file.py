@@ -240,4 +240,6 @@ def _plain_kinds(onnx: Any) -> tuple[int, ...]:
 
 def _option(onnx: Any, attribute: Any) -> Any:
     value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, list):
+        return [each.decode(errors="replace") if isinstance(each, bytes) else each for each in value]
     return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantdiff.references.onnx.builder import Builder, Order, Untranslated, channels_last, translates
+from quantdiff.references.onnx.builder import Builder, Order, Untranslated, channels_last, plain, translates
 from quantdiff.references.onnx.program import Node
 from quantdiff.references.onnx.simplify import norm_factors
 
@@ -139,25 +139,33 @@ def conv(b: Builder, node: Node) -> None:
 
 @translates("ConvTranspose")
 def conv_transpose(b: Builder, node: Node) -> None:
-    """TRANSPOSE_CONV, where its padding cuts off what SAME or VALID do. Kernels (in, out, h, w)."""
+    """TRANSPOSE_CONV as SAME or VALID; what its padding cuts off else is cut off behind. Kernels (in, out, h, w)."""
     kernel, name, get = b.need(node.inputs[1]), node.inputs[0], node.options.get
     if kernel.ndim != IMAGE or int(get("group", 1)) != 1 or any(n != 1 for n in get("dilations") or [1]):
         raise Untranslated("ConvTranspose of a line, in groups or with dilation")
     taps, strides = kernel.shape[2:], tuple(get("strides") or (1, 1))
     pads = list(get("pads") or [0] * 4)
     more = [max(0, tap - stride) for tap, stride in zip(taps, strides, strict=True)]
-    same = pads == [n // 2 for n in more] + [-(-n // 2) for n in more]
-    out = b.shape(node.outputs[0])
+    same = any(pads) and pads == [n // 2 for n in more] + [-(-n // 2) for n in more]
+    n, depth, *size = b.shape(node.outputs[0])
     whole = [(n - 1) * s + t for n, s, t in zip(b.shape(name)[2:], strides, taps, strict=True)]
-    if (any(pads) and not same) or (not any(pads) and list(out[2:]) != whole):
-        raise Untranslated("ConvTranspose with padding of its own")
-    padding = "SAME" if any(pads) else "VALID"
+    if not same and any(p + n > w for p, n, w in zip(pads, size, whole, strict=False)):
+        raise Untranslated("ConvTranspose with more output than its window reaches")
+    made = size if same else whole
     bias = b.need(node.at(2)) if node.at(2) else np.zeros(kernel.shape[1], np.float32)
-    shape = b.integers(out[0], *out[2:], out[1])
     weights = b.constant(kernel.transpose(1, 2, 3, 0), node.inputs[1])
-    inputs = (shape, weights, b.take(name, LAST), b.constant(bias, node.at(2)))
-    options = {"padding": padding, "stride_h": strides[0], "stride_w": strides[1]}
-    b.give(node, "TRANSPOSE_CONV", inputs, LAST, fused_activation_function="NONE", **options)
+    inputs = (b.integers(n, *made, depth), weights, b.take(name, LAST), b.constant(bias, node.at(2)))
+    options = {
+        "padding": "SAME" if same else "VALID",
+        "stride_h": strides[0],
+        "stride_w": strides[1],
+        "fused_activation_function": "NONE",
+    }
+    if made == size:
+        b.give(node, "TRANSPOSE_CONV", inputs, LAST, **options)
+        return
+    y = b.emit("TRANSPOSE_CONV", inputs, (n, *made, depth), f"{node.outputs[0]}/whole", **options)
+    b.give(node, "SLICE", (y, b.integers(0, *pads[:2], 0), b.integers(n, *size, depth)), LAST)
 
 
 @translates("MaxPool", "AveragePool")
@@ -243,8 +251,14 @@ def resize(b: Builder, node: Node) -> None:
 
 @translates("DepthToSpace", "SpaceToDepth")
 def blocks(b: Builder, node: Node) -> None:
-    """The same blocks; channels of a block first is another order."""
-    if node.options.get("mode", "DCR") != "DCR":
-        raise Untranslated("mode CRD")
-    op = "DEPTH_TO_SPACE" if node.op == "DepthToSpace" else "SPACE_TO_DEPTH"
-    b.give(node, op, (b.take(node.inputs[0], LAST),), LAST, block_size=int(node.options["blocksize"]))
+    """The same blocks; where the channels of a block come last, its axes are moved one by one."""
+    name, size = node.inputs[0], int(node.options["blocksize"])
+    if node.options.get("mode", "DCR") == "DCR":
+        op = "DEPTH_TO_SPACE" if node.op == "DepthToSpace" else "SPACE_TO_DEPTH"
+        b.give(node, op, (b.take(name, LAST),), LAST, block_size=size)
+        return
+    n, c, h, w = b.shape(node.outputs[0])
+    apart, moved = (n * c, size, size, h // size, w // size), (n * c, h // size, size, w // size, size)
+    x = b.emit("RESHAPE", (b.take(name, plain(IMAGE)), b.integers(*apart)), apart, f"{node.outputs[0]}/blocks")
+    y = b.emit("TRANSPOSE", (x, b.integers(0, 3, 1, 4, 2)), moved, f"{node.outputs[0]}/blocks")
+    b.give(node, "RESHAPE", (y, b.integers(n, c, h, w)), plain(IMAGE))

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from quantdiff.errors import BadModel
 from quantdiff.graph import Model
-from quantdiff.references.onnx import elements, images, shapes
+from quantdiff.references.onnx import elements, images, recurrent, shapes
 from quantdiff.references.onnx.builder import TRANSLATIONS, Builder, Order, Untranslated, plain
 from quantdiff.references.onnx.program import Node, Program
 from quantdiff.references.onnx.simplify import simplified
 
 __all__ = ["Translated", "translated"]
-LOADED = (elements, images, shapes)
+LOADED = (elements, images, recurrent, shapes)
 """They register their translations when they are imported."""
 AT_MOST = 3
 """Operators that a message names."""

@@ -166,12 +166,15 @@ class ProgramRecording:
 
 
 def turned(value: Array, order: Order, count: int) -> Array:
-    """A value in another order of axes, as a view; the samples along axis 0."""
-    moved = value.transpose(order)
-    return moved if len(moved) == count else moved.reshape(count, -1, *moved.shape[1:])
+    """A value in another order of axes, as a view; every sample has its own rows, and gets an axis of its own."""
+    if not order:
+        return value
+    moved = value.reshape(count, -1, *value.shape[1:]).transpose(0, *(axis + 1 for axis in order))
+    return moved[:, 0] if moved.shape[1] == 1 else moved
 
 
 def returned(value: Array, order: Order, own: Array) -> Array:
     """The way back: a value as the program has it, of the shape of its own."""
-    wide = value.reshape([own.shape[axis] for axis in order])
-    return np.ascontiguousarray(wide.transpose(np.argsort(order)))
+    one = (len(own) // len(value), *own.shape[1:]) if order else ()
+    wide = value.reshape(len(value), *(one[axis] for axis in order))
+    return np.ascontiguousarray(wide.transpose(0, *(axis + 1 for axis in np.argsort(order))).reshape(own.shape))

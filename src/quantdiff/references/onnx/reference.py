@@ -16,7 +16,7 @@ from quantdiff.references.onnx.file import OnnxFile, constants_of, nodes_of, rea
 from quantdiff.references.onnx.program import Program
 from quantdiff.references.onnx.rewritten import OWN, every_value, with_inputs, with_outputs
 from quantdiff.references.onnx.session import Session
-from quantdiff.references.onnx.translated import SAMPLES, TranslatedReference, rows_of
+from quantdiff.references.onnx.translated import TranslatedReference, rows_of
 from quantdiff.references.reference import Count, trace_slices, unheard
 from quantdiff.trace import Trace
 
@@ -54,7 +54,8 @@ class OnnxReference(TranslatedReference):
             BadData: the data do not fit its inputs.
             RuntimeFailed: onnxruntime raised an error.
         """
-        return trace_slices(self, batch, self.session.run, on_progress)
+        fixed = rows_of(self.inputs)
+        return trace_slices(self, batch, lambda some: [*self.session.run(some, fixed).values()], on_progress)
 
     @property
     def rounds(self) -> bool:
@@ -63,11 +64,11 @@ class OnnxReference(TranslatedReference):
 
     def values(self, inputs: Sequence[Array]) -> Mapping[str, Array]:
         """Every value by name, as the session with more outputs gives them."""
-        return dict(zip(self._watched.outputs, self._watched.run(inputs), strict=True))
+        return self._watched.run(inputs, self.rows)
 
     def plain_outputs(self, inputs: Sequence[Array]) -> Sequence[Array]:
         """The outputs, when nobody watches."""
-        return self.session.run(inputs)
+        return [*self.session.run(inputs, self.rows).values()]
 
     def again(self, inputs: Sequence[Array], given: Mapping[str, Array], wanted: Sequence[str]) -> Mapping[str, Array]:
         """The wanted values, each computed from the given ones before it."""
@@ -75,9 +76,9 @@ class OnnxReference(TranslatedReference):
         if asked not in self._exchanged:
             self._exchanged.clear()
             proto = with_inputs(self.file.proto, {name: array.dtype for name, array in given.items()}, wanted)
-            self._exchanged[asked] = Session(self.name, proto, rows_of(self.inputs))
+            self._exchanged[asked] = Session(self.name, proto)
         session = self._exchanged[asked]
-        found = dict(zip(session.outputs, session.run([*inputs, *given.values()]), strict=True))
+        found = session.run([*inputs, *given.values()], self.rows)
         return {name: found[OWN + name] if name in given else found[name] for name in wanted}
 
     @cached_property
@@ -86,26 +87,21 @@ class OnnxReference(TranslatedReference):
 
     @cached_property
     def _watched(self) -> Session:
-        return Session(self.name, with_outputs(self.file.proto, every_value(self.file.proto)), rows_of(self.inputs))
+        return Session(self.name, with_outputs(self.file.proto, every_value(self.file.proto)))
 
-    @cached_property
-    def program(self) -> Program:
+    def example(self, samples: int) -> Program:
         """The nodes with what a run on zeros shows: shapes, and what does not depend on the data."""
-        samples = rows_of(self.inputs) or SAMPLES
-        found = self._example(samples)
-        bare = Program(self.name, self.inputs, self.outputs, nodes_of(self.file), examples=found, samples=samples)
-        return bare.with_constants(constants_of(self.file))
-
-    def _example(self, samples: int) -> dict[str, Array]:
-        """Every value for samples of zeros."""
         failed: QuantdiffError | None = None
         for size in TRIED:
             shapes = [(samples, *(n or size for n in slot.shape[1:])) for slot in self.inputs]
-            zeros = [np.zeros(shape, slot.dtype) for shape, slot in zip(shapes, self.inputs, strict=True)]
+            zeros = {s.name: np.zeros(shape, s.dtype) for shape, s in zip(shapes, self.inputs, strict=True)}
             try:
-                return dict(self.values(zeros)) | {s.name: z for s, z in zip(self.inputs, zeros, strict=True)}
+                found = self._watched.run([*zeros.values()], None) | zeros
             except QuantdiffError as error:
                 failed = failed or error
+                continue
+            bare = Program(self.name, self.inputs, self.outputs, nodes_of(self.file), examples=found, samples=samples)
+            return bare.with_constants(constants_of(self.file))
         assert failed is not None
         raise failed
 
@@ -118,4 +114,4 @@ def open_onnx(path: Path) -> OnnxReference:
         MissingExtra: the extra ``[onnx]`` is not installed.
     """
     file = read(path)
-    return OnnxReference(file, Session(file.name, file.proto, rows_of(file.inputs)))
+    return OnnxReference(file, Session(file.name, file.proto))

@@ -17,11 +17,11 @@ QUIET = 4
 
 
 class Session:
-    """A model that is ready to run; ``rows`` is how many samples it takes at once, None for any number."""
+    """A model that is ready to run."""
 
-    def __init__(self, name: str, proto: Any, rows: int | None) -> None:
+    def __init__(self, name: str, proto: Any) -> None:
         ort = require("onnxruntime", extra="onnx")
-        self.name, self._rows = name, rows
+        self.name = name
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -33,19 +33,19 @@ class Session:
         self.inputs = [each.name for each in self._session.get_inputs()]
         self.outputs = [each.name for each in self._session.get_outputs() if each.type.startswith("tensor(")]
 
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """All outputs, samples along axis 0; a model of a fixed number of samples runs as often as it must.
+    def run(self, inputs: Sequence[Array], rows: int | None) -> dict[str, Array]:
+        """All outputs by name, samples along axis 0, ``rows`` at once; None for all of them.
 
         Raises:
             RuntimeFailed: onnxruntime raised an error.
         """
-        named = in_runs(lambda rows, _: dict(enumerate(self._once(rows))), inputs, {}, self._rows)
-        return list(named.values())
+        return in_runs(lambda some, _: self._once(some), inputs, {}, rows)
 
-    def _once(self, inputs: Sequence[Array]) -> list[Array]:
+    def _once(self, inputs: Sequence[Array]) -> dict[str, Array]:
         try:
             fed = dict(zip(self.inputs, map(np.ascontiguousarray, inputs), strict=True))
-            return [np.asarray(each) for each in self._session.run(self.outputs, fed)]
+            found = self._session.run(self.outputs, fed)
+            return {name: np.asarray(each) for name, each in zip(self.outputs, found, strict=True)}
         except Exception as error:  # it has a dozen kinds of its own
             raise RuntimeFailed(f"{self.name}: onnxruntime cannot run it: {_reason(error)}") from error
 

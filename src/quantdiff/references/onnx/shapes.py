@@ -62,7 +62,7 @@ def reduce(b: Builder, node: Node) -> None:
     rank, order = b.rank(name), b.order(name)
     given = _given(b, node, 1, "axes")
     axes = [int(axis) % rank for axis in (range(rank) if given is None else np.asarray(given).reshape(-1))]
-    if 0 in axes:
+    if any(map(b.is_samples, axes)):
         raise Untranslated(f"{node.op} over the samples")
     keep = bool(node.options.get("keepdims", 1))
     at = sorted(order.index(axis) for axis in axes)
@@ -80,8 +80,8 @@ def cut(b: Builder, node: Node) -> None:
     axes = np.asarray(_given(b, node, 3, "axes", range(len(starts)))).tolist()
     steps = np.asarray(_given(b, node, 4, "steps", [1] * len(starts))).tolist()
     found = {axis % rank: one for axis, *one in zip(axes, starts, ends, steps, strict=True)}
-    begin, end, step = found.pop(0, [0, FARTHEST, 1])
-    if begin or end < FARTHEST or step != 1:
+    begin, end, step = found.get(0, [0, FARTHEST, 1])
+    if b.is_samples(0) and (begin or end < FARTHEST or step != 1):
         raise Untranslated("a slice of the samples")
     _sliced(b, name, node.outputs[0], found)
 
@@ -115,7 +115,7 @@ def split(b: Builder, node: Node) -> None:
     """A slice for each part."""
     name = node.inputs[0]
     axis, start = int(node.options.get("axis", 0)) % b.rank(name), 0
-    if axis == 0:
+    if b.is_samples(axis):
         raise Untranslated("a split of the samples")
     for out in node.outputs:
         size = b.shape(out)[axis]
@@ -147,12 +147,17 @@ def pad(b: Builder, node: Node) -> None:
 
 @translates("Gather")
 def gather(b: Builder, node: Node) -> None:
-    """Entries along an axis, at places that the file names."""
-    name, places = node.inputs[0], b.need(node.inputs[1])
+    """Entries along an axis, at places that the file names; or rows of a table, at places that the data name."""
+    name, table = node.inputs[0], b.fixed(node.inputs[0])
     rank = b.rank(name)
     axis = int(node.options.get("axis", 0)) % rank
-    if axis == 0:
-        raise Untranslated("Gather among the samples, or of a table")
+    if table is not None and axis == 0:
+        at, out = node.inputs[1], plain(b.rank(node.outputs[0]))
+        b.give(node, "EMBEDDING_LOOKUP", (b.take(at, plain(b.rank(at))), b.constant(table, name)), out)
+        return
+    places = b.need(node.inputs[1])
+    if b.is_samples(axis):
+        raise Untranslated("Gather among the samples")
     places = np.where(places < 0, places + b.shape(name)[axis], places).astype(np.int32)
     b.give(node, "GATHER", (b.take(name, plain(rank)), b.constant(places)), plain(b.rank(node.outputs[0])), axis=axis)
 

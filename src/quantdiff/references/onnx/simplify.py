@@ -30,7 +30,8 @@ def simplified(program: Program) -> Program:
     sums: dict[str, int] = {}
     for node in program.nodes:
         current = _dense(node, constants) or node
-        at = next((sums[name] for name in current.inputs if name in sums and readers[name] == 1), None)
+        own = (name for name in current.inputs if name in sums and name not in constants)
+        at = next((sums[name] for name in own if readers[name] == 1), None)
         folded = None if at is None else _folded(nodes[at], current, constants)
         if at is None or folded is None:
             at, folded = len(nodes), current

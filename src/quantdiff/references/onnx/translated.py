@@ -39,7 +39,7 @@ def in_runs(
 ) -> dict[K, Array]:
     """What ``run`` gives; a model of a fixed number of samples runs as often as it must, samples along axis 0."""
     count = len(inputs[0])
-    if rows is None or count == rows:
+    if rows is None or (count == rows and count > 1):
         return dict(run(inputs, given))
     parts = []
     for start in range(0, count, rows):
@@ -57,6 +57,8 @@ def _filled(array: Array, start: int, count: int, rows: int) -> Array:
 
 
 def _joined(parts: Sequence[Array], count: int, rows: int) -> Array:
+    if not parts[0].ndim and rows == 1:
+        return np.stack(parts)
     if not parts[0].ndim or len(parts[0]) % rows:
         return parts[0]
     return np.concatenate(parts)[: count * (len(parts[0]) // rows)]
@@ -75,10 +77,25 @@ class TranslatedReference(ABC):
     def inputs(self) -> tuple[Slot, ...]:
         """What it takes."""
 
-    @cached_property
     @abstractmethod
+    def example(self, samples: int) -> Program:
+        """Its nodes, with what a run on so many samples of zeros shows."""
+
+    @cached_property
+    def rows(self) -> int | None:
+        """How many samples run at once where inner values are read; None for any number.
+
+        One by one where not all values have the samples along their first axis: recurrent layers turn them.
+        """
+        fixed = rows_of(self.inputs)
+        if fixed is not None:
+            return fixed
+        return None if _separable(self.example(SAMPLES), self.example(SAMPLES + 1)) else 1
+
+    @cached_property
     def program(self) -> Program:
         """Its nodes, with what a run on zeros shows."""
+        return self.example(self.rows or SAMPLES)
 
     @abstractmethod
     def plain_outputs(self, inputs: Sequence[Array]) -> Sequence[Array]:
@@ -128,6 +145,19 @@ class TranslatedReference(ABC):
     @cached_property
     def _flow(self) -> Flow:
         return flow_of(self._translation, kernel_ranges(self.program), self.kind)
+
+
+def _separable(few: Program, more: Program) -> bool:
+    """Whether every value that depends on the data has the samples along its first axis, and others know of none."""
+    fed = few.varying - few.by_shape
+
+    def apart(name: str) -> bool:
+        a, b = few.examples[name], more.examples[name]
+        if name not in fed:
+            return a.dtype.kind != "f" or a.shape == b.shape
+        return bool(a.ndim) and len(a) * more.samples == len(b) * few.samples and a.shape[1:] == b.shape[1:]
+
+    return all(apart(name) for name in few.examples)
 
 
 def kernel_ranges(program: Program) -> dict[str, TrainedRange]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from quantdiff.load.data import Batch, Slot
 from quantdiff.quant import Array
 from quantdiff.references.onnx.program import Program
-from quantdiff.references.onnx.translated import SAMPLES, TranslatedReference, in_runs, rows_of
+from quantdiff.references.onnx.translated import TranslatedReference, in_runs, rows_of
 from quantdiff.references.reference import Count, trace_slices, unheard
 from quantdiff.references.torch.archive import Exported, read
 from quantdiff.references.torch.interpreter import Interpreter
@@ -64,7 +63,13 @@ class TorchReference(TranslatedReference):
             BadData: the data do not fit its inputs.
             RuntimeFailed: torch raised an error.
         """
-        return trace_slices(self, batch, self.plain_outputs, on_progress)
+        fixed = rows_of(self.inputs)
+
+        def outputs(inputs: Sequence[Array]) -> list[Array]:
+            found = in_runs(self._run, inputs, {}, fixed)
+            return [found[name] for name in self.outputs]
+
+        return trace_slices(self, batch, outputs, on_progress)
 
     def plain_outputs(self, inputs: Sequence[Array]) -> Sequence[Array]:
         """The outputs, when nobody watches."""
@@ -78,16 +83,15 @@ class TorchReference(TranslatedReference):
     def again(self, inputs: Sequence[Array], given: Mapping[str, Array], wanted: Sequence[str]) -> Mapping[str, Array]:
         """Every value, each computed from the given ones before it."""
         del wanted
-        return in_runs(self._run, inputs, given, rows_of(self.inputs))
+        return in_runs(self._run, inputs, given, self.rows)
 
     def _run(self, inputs: Sequence[Array], given: Mapping[str, Array]) -> Mapping[str, Array]:
         names = [slot.name for slot in self.inputs]
         return {**dict(zip(names, inputs, strict=True)), **self.interpreter.run(inputs, given)}
 
-    @cached_property
-    def program(self) -> Program:
+    def example(self, samples: int) -> Program:
         """The nodes in ONNX's words, with what a run on zeros shows."""
-        words, samples = said(self.exported.nodes), rows_of(self.inputs) or SAMPLES
+        words = said(self.exported.nodes)
         shapes = [(samples, *(n or 1 for n in slot.shape[1:])) for slot in self.inputs]
         zeros = [np.zeros(shape, slot.dtype) for shape, slot in zip(shapes, self.inputs, strict=True)]
         found = dict(self._run(zeros, {}))

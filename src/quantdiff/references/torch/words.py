@@ -20,6 +20,10 @@ UNARY = {
     "sin": "Sin", "sqrt": "Sqrt", "tanh": "Tanh",
 }  # fmt: skip
 BINARY = {"add": "Add", "div": "Div", "maximum": "Max", "minimum": "Min", "mul": "Mul", "pow": "Pow", "sub": "Sub"}
+COMPARE = {
+    "eq": "Equal", "ge": "GreaterOrEqual", "gt": "Greater", "le": "LessOrEqual", "logical_and": "And",
+    "logical_not": "Not", "logical_or": "Or", "lt": "Less", "where": "Where",
+}  # fmt: skip
 SIXTH = 1 / 6
 FARTHEST = 2**31 - 1
 
@@ -55,6 +59,51 @@ def binary(call: Call) -> list[Node]:
         return [call.say(f"aten.{call.op} with alpha or rounding", call.given["self"])]
     second = "exponent" if call.op == "pow" else "other"
     return [call.say(BINARY[call.op], call.number("self"), call.number(second))]
+
+
+@word(*COMPARE)
+def compare(call: Call) -> list[Node]:
+    """A truth value for each element, or one of two values by it."""
+    names = ("condition", "self", "other") if call.op == "where" else ("self", "other")
+    return [call.say(COMPARE[call.op], *(call.number(name) for name in names if call.given.get(name) is not None))]
+
+
+@word("masked_fill")
+def masked_fill(call: Call) -> list[Node]:
+    """A number where the mask is true."""
+    return [call.say("Where", call.given["mask"], call.number("value"), call.given["self"])]
+
+
+@word("softplus")
+def softplus(call: Call) -> list[Node]:
+    """``log(1 + exp(x))``; beyond its threshold PyTorch's is the line that this comes to."""
+    if call.get("beta", default=1) != 1:
+        return [call.say("aten.softplus with beta", call.given["self"])]
+    return [call.say("Softplus", call.given["self"])]
+
+
+@word("embedding")
+def embedding(call: Call) -> list[Node]:
+    """Rows of a table."""
+    return [call.say("Gather", call.given["weight"], call.given["indices"], axis=0)]
+
+
+@word("lstm", "gru", "rnn_tanh", "rnn_relu")
+def recurrent(call: Call) -> list[Node]:
+    """A sequence of steps, with all its layers."""
+    states = call.get("hx")
+    names = (call.given["input"], *([states] if isinstance(states, str) else states), *call.given["params"])
+    options = {key: call.get(key, default=False) for key in ("has_biases", "bidirectional", "batch_first")}
+    return [call.say(f"aten.{call.op}", *names, **options)]
+
+
+@word("scaled_dot_product_attention")
+def attention(call: Call) -> list[Node]:
+    """``softmax(q kᵀ / √d + mask) v``."""
+    names = (call.get(name, default="") for name in ("query", "key", "value", "attn_mask"))
+    odd = call.get("dropout_p", default=0.0) or call.get("enable_gqa", default=False)
+    options = {"is_causal": int(call.get("is_causal", default=False)), "scale": call.get("scale")}
+    return [call.say("aten.attention with dropout or shared heads" if odd else "Attention", *names, **options)]
 
 
 @word("rsqrt")
@@ -164,6 +213,51 @@ def layer_norm(call: Call) -> list[Node]:
     axis = -len(call.given["normalized_shape"])
     return [
         call.say("LayerNormalization", call.given["input"], *names, axis=axis, epsilon=call.get("eps", default=1e-5))
+    ]
+
+
+@word("group_norm", "instance_norm")
+def group_norm(call: Call) -> list[Node]:
+    """By groups of channels, or each channel by itself."""
+    names = [call.get("weight", default=""), call.get("bias", default="")]
+    if call.op == "instance_norm":
+        if not call.get("use_input_stats", default=True):
+            return [call.say("aten.instance_norm by stored statistics", call.given["input"])]
+        return [call.say("InstanceNormalization", call.given["input"], *names, epsilon=call.get("eps", default=1e-5))]
+    options = {"num_groups": call.given["num_groups"], "epsilon": call.get("eps", default=1e-5)}
+    return [call.say("GroupNormalization", call.given["input"], *names, **options)]
+
+
+@word("prelu")
+def prelu(call: Call) -> list[Node]:
+    """A slope by channel."""
+    return [call.say("PRelu", call.given["self"], call.given["weight"], by_channel=1)]
+
+
+@word("pixel_shuffle")
+def pixel_shuffle(call: Call) -> list[Node]:
+    """Channels to places, those of a block last."""
+    return [call.say("DepthToSpace", call.given["self"], blocksize=call.given["upscale_factor"], mode="CRD")]
+
+
+@word("max", "min")
+def extreme(call: Call) -> list[Node]:
+    """The largest or smallest along an axis, where nobody asks for its place; of two values the one of each place."""
+    if isinstance(call.given.get("other"), str):
+        return [call.say("Max" if call.op == "max" else "Min", call.given["self"], call.given["other"])]
+    axes = None if call.get("dim") is None else [call.get("dim")]
+    options = {"axes": axes, "keepdims": int(call.get("keepdim", default=False))}
+    return [call.say(f"Reduce{call.op.capitalize()}", call.given["self"], outputs=call.outputs[:1], **options)]
+
+
+@word("unbind")
+def unbind(call: Call) -> list[Node]:
+    """The entries along an axis, each by itself."""
+    axis = call.get("dim", default=0)
+    places = enumerate(call.outputs)
+    return [
+        call.say("Gather", call.given["self"], call.constant(k, "int64"), outputs=(name,), axis=axis)
+        for k, name in places
     ]
 
 

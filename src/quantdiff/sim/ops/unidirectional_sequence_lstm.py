@@ -26,6 +26,8 @@ PEEPHOLES = {INPUT_GATE: 9, FORGET_GATE: 10, OUTPUT_GATE: 11}
 PROJECTION, OUTPUT_STATE, CELL_STATE, LAYER_NORMS = (16, 17), 18, 19, (20, 21, 22, 23)
 HIDDEN = 4
 Q3_12 = np.float32(2.0**-12)
+TANH_BITS = range(7)
+"""Integer bits of the cell state for which ``PortableApplyTanh`` has a case; it does nothing for others."""
 
 
 @kernel("UNIDIRECTIONAL_SEQUENCE_LSTM")
@@ -76,6 +78,9 @@ def check(node: Node, runtime: Runtime) -> None:
         raise NoKernel(f"types {node.x.dtype}, state {node.at(OUTPUT_STATE).dtype}")
     if node.at(CELL_STATE).dtype != "int16":
         raise NoKernel(f"a cell state of {node.at(CELL_STATE).dtype}, where the kernels keep int16")
+    if runtime is not Runtime.TFLM and 15 + power_of(node.at(CELL_STATE)) not in TANH_BITS:
+        scale = f"2**{power_of(node.at(CELL_STATE))}"
+        raise NoKernel(f"its cell state has scale {scale}, where LiteRT's tanh does nothing: it knows 2**-15 to 2**-9")
     left_out = (*PEEPHOLES.values(), *PROJECTION, *LAYER_NORMS)
     if runtime is Runtime.TFLM and any(given(node, k) for k in left_out):
         raise NoKernel("with peephole, projection or layer normalization, which TFLM does not have")
