@@ -67,7 +67,7 @@ def test_a_zero_point_beyond_its_type_is_kept_whole_by_reference_alone(op: str, 
     stride = {"padding": 0, "strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
     step = Op(op, ["x", "w", "b"], ["y"], stride if op == "CONV_2D" else {})
     tensors = [x, w, T("b", (2,), "int32", scale=0.25, data=[0, 0]), y]
-    values = np.ones((1, *shapes[0]), np.int8)
+    values = np.ones(shapes[0], np.int8)
     model = Case(tensors, [step], {"x": values}).write()
     low = -128
     assert run_simulator(model, [values], Runtime.REFERENCE)[1].values[3].reshape(-1).tolist() == [low, low]
