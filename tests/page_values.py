@@ -12,6 +12,7 @@ from some_figures import FIGURES as SOME
 from quantdiff.align.alignment import Leftover
 from quantdiff.compare.comparison import Comparison
 from quantdiff.compare.evidence import Evidence, Sample, confusion_of, pictures_of, step_histogram
+from quantdiff.compare.layers.drawing import Box, Drawing, Histograms
 from quantdiff.compare.layers.figures import LayerFigures, WorstSample
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.outcome import Failure, Outcome
@@ -41,10 +42,25 @@ def layer(place: int) -> LayerResult:
     return LayerResult(name, "t", "Conv2D", "CONV_2D", "name", "values", 0.01, True, (), figures, local)
 
 
+def drawing() -> Drawing:
+    """The layers in a chain with a shortcut over every third; QUANTIZE without a partner in front of them."""
+    boxes = [Box(((each.layer, each.reference),), ((each.op, each.candidate),), i) for i, each in enumerate(_layers())]
+    boxes.append(Box((), (("QUANTIZE", NAME),), why=NAME))
+    chain = [(side, i, i + 1) for side in (0, 1) for i in range(LAYERS - 1)]
+    shortcuts = [(side, i, i + 3) for side in (0, 1) for i in range(0, LAYERS - 3, 6)]
+    errors = np.random.default_rng(0).normal(scale=0.3, size=500)
+    bars = Histograms(step_histogram(lambda: [errors], 1.0), step_histogram(lambda: [errors / 3], 1.0))
+    return Drawing(tuple(boxes), (*chain, *shortcuts, (1, LAYERS, 0)), (bars,) * LAYERS, 16)
+
+
+def _layers() -> tuple[LayerResult, ...]:
+    return tuple(layer(place) for place in range(LAYERS))
+
+
 def report() -> LayerReport:
-    layers = tuple(layer(place) for place in range(LAYERS))
     alone = (Leftover(9, NAME, "Softmax", "the other side ends before it"),)
-    return LayerReport(*ENGINES, layers, alone, (), worst_samples=(WorstSample(17, 1.5),), decided=100)
+    worst = (WorstSample(17, 1.5),)
+    return LayerReport(*ENGINES, _layers(), alone, (), worst_samples=worst, decided=100, drawing=drawing())
 
 
 def evidence() -> Evidence:

@@ -16,6 +16,7 @@ import pytest
 import small_models as models
 from click.testing import CliRunner, Result
 
+from quantdiff import cli
 from quantdiff.cli import main
 
 
@@ -367,3 +368,31 @@ def test_what_is_given_twice_is_not_dropped(folder: Path, line: str, monkeypatch
     assert result.exit_code == 2
     assert "this command takes one" in result.stderr
     assert [*folder.iterdir()] == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("diff",), "Missing argument 'REFERENCE'. See: quantdiff diff --help"),
+        (("diff", "a", "b"), "Missing option '--data'. See: quantdiff diff --help"),
+        (("diff", "a", "--bad"), "No such option '--bad'. See: quantdiff diff --help"),
+        (("verify", "m.tflite", "--samples", "x"), "for '--samples': 'x' is not"),
+        (("nothing",), "No such command 'nothing'. See: quantdiff --help"),
+    ],
+)
+def test_a_wrong_line_is_one_line(
+    arguments: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["quantdiff", *arguments])
+    assert cli._status() == 2
+    out, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert out == ""
+    assert line.startswith("error: ")
+    assert says in line
+
+
+def test_the_command_alone_shows_its_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["quantdiff"])
+    assert cli._status() == 2
+    assert "Commands:" in capsys.readouterr().err

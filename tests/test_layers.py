@@ -110,6 +110,41 @@ def test_a_residual_network_pair_by_pair(files: Files, kind: str) -> None:
     deepest = found["relu3"]
     assert deepest.local is not None
     assert deepest.local.sqnr_db > deepest.figures.sqnr_db + 2  # what came before is left out
+    check_drawing(report)
+
+
+def check_drawing(report: LayerReport) -> None:
+    """Every value of both models is drawn, a pair and what lies inside it in one box; histograms where a grid is."""
+    drawing = report.drawing
+    assert drawing is not None
+    boxes = [box for box in drawing.boxes if box.layer is not None]
+    assert [box.layer for box in boxes] == [*range(len(report.layers))]
+    for box, layer in zip(boxes, report.layers, strict=True):
+        assert box.reference[-1] == (layer.layer, layer.reference)
+        assert box.candidate[-1][1] == layer.candidate
+    place = next(i for i, layer in enumerate(report.layers) if layer.reference == "relu3")
+    assert [name for _, name in boxes[place].reference] == ["conv3", "norm3", "relu3"]
+    into_add = {drawing.boxes[a].reference[-1][1] for side, a, b in drawing.feeds if (side, b) == (0, place + 1)}
+    assert into_add == {
+        drawing.boxes[a].reference[-1][1] for side, a, b in drawing.feeds if (side, b) == (1, place + 1)
+    }
+    for layer, pair in zip(report.layers, drawing.histograms, strict=True):
+        assert (pair.accumulated is not None) == (layer.figures.step is not None)
+
+
+def test_the_histogram_of_all_samples_has_the_error_of_the_row(files: Files) -> None:
+    made = files(residual, "int8", "int16", "dynamic", "float")
+    with np.load(made["data"]) as held:
+        few = make_batch({name: held[name][:4] for name in held.files if name != "y"}, source="few")
+    report = layers(made["keras"], made["int8"], few, "xnnpack")
+    assert report.drawing is not None
+    assert report.drawing.samples == 4
+    for layer, pair in zip(report.layers, report.drawing.histograms, strict=True):
+        assert pair.accumulated is not None
+        assert sum(pair.accumulated.counts) == layer.figures.count
+        assert pair.accumulated.rmse == pytest.approx(layer.figures.rmse_steps, abs=1e-5)
+        if layer.local is not None and pair.local is not None:
+            assert pair.local.rmse == pytest.approx(layer.local.rmse_steps, abs=1e-5)
 
 
 def test_a_float_file_as_the_reference_tells_the_same(files: Files) -> None:

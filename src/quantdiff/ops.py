@@ -83,6 +83,7 @@ COMPUTING = [
     "ADD_N",
     "ARG_MAX",
     "ARG_MIN",
+    "ATAN2",
     "BATCH_MATMUL",
     "BROADCAST_ARGS",
     "CAST",

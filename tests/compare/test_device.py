@@ -188,3 +188,41 @@ def test_diff_and_explain_take_the_device_and_say_where_it_begins(device: Device
     (found,) = api.explain(device.model, device.model, device.data, settings).found
     assert (found.runtime, found.differing) == (runtime, 1)
     assert any("#4 FULLY_CONNECTED (tensor 13)" in line for line in found.of_the_data)
+
+
+def test_inputs_that_are_shown_otherwise_are_read_so(device: Device) -> None:
+    """Nothing but the rest of the dump tells."""
+    x = device.arrays["image"]
+    found = told(device, image=(x.view(np.uint8) ^ np.uint8(128)))
+    assert found.first is None
+    assert found.notes[-1] == "the device was fed with input 'image', int8 shown as uint8: moved by 128"
+
+
+@pytest.mark.parametrize("kept", [[3, 1, 0, 5, 2, 4], [4, 1]])
+def test_samples_in_another_order_and_some_of_them(device: Device, kept: list[int]) -> None:
+    """The dump holds no inputs: the values tell which is which."""
+    only = dict.fromkeys(name for name in device.arrays if name != "logits")
+    runtime = device.saved("order.npz", **{**only, "logits": device.arrays["logits"][kept]})
+    settings = api.Settings(runtimes=(runtime,))
+    verification = api.verify(device.model, device.data, settings)
+    verdict = verification.verdicts[runtime]
+    assert (verdict.status, verdict.count) == ("exact", len(kept) * 10)
+    if len(kept) < SAMPLES:
+        assert f"2 of 6 samples: those in {runtime}" in verification.made_by["data"]
+        with pytest.raises(BadData, match="holds samples 1, 4 of the data, 2 of 6; give those"):
+            api.diff(device.model, device.model, device.data, settings)
+
+
+def test_explain_takes_the_rules_that_come_nearest(device: Device) -> None:
+    """No manifest says whose kernels ran; and a tensor that is shown wrongly counts for nothing."""
+    shown = np.ascontiguousarray(np.moveaxis(device.arrays[CONV2][:, 0], -1, 1)).reshape(-1, 1, SIDE, SIDE, 8)
+    for changed in ({}, {CONV2: shown}):
+        runtime = device.saved("nearest.npz", **changed)
+        settings = api.Settings(runtimes=("builtin", runtime))
+        (found,) = api.explain(device.model, device.model, device.data, settings).found
+        assert any("taken to obey the rules that come nearest, reference" in line for line in found.of_the_data)
+        assert found.closed_reference
+        assert found.closed_candidate
+        assert found.unsupported == ()
+        assert found.frontier is not None
+        assert all(0 <= share <= 1 for share in found.frontier.shares.values())

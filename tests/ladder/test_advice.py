@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterable, Sequence
+import signal
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from float_pairs import NETS, Files, Net, Node, convolutional, dense, ranges, residual, write_pair
+from float_pairs import NETS, RELU, RELU6, Files, Net, Node, convolutional, dense, ranges, residual, write_pair
 from planted_faults import range_narrow
 
 from quantdiff import api
@@ -19,11 +21,23 @@ from quantdiff.api import advice as api_advice
 from quantdiff.cli import main
 from quantdiff.compare.comparison import Comparison, compare
 from quantdiff.compare.conditions import Condition, parse
+from quantdiff.graph import real_values
 from quantdiff.ladder.advice.bench import Bench
-from quantdiff.ladder.advice.choices import BIAS, FLOAT, INT16, RANGE, Choice, made, rewritten
+from quantdiff.ladder.advice.choices import (
+    BIAS,
+    EQUALIZED,
+    FLOAT,
+    INT16,
+    OUTPUT,
+    RANGE,
+    Choice,
+    from_data,
+    made,
+    rewritten,
+)
+from quantdiff.ladder.advice.equalized import pairs_of
 from quantdiff.ladder.advice.fake_quantized import fake_quantized
 from quantdiff.ladder.advice.search import Tried, smallest
-from quantdiff.ladder.cures import from_data
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.rungs import in_slices, real_inputs
 from quantdiff.ladder.switches import SWITCHES, switches
@@ -62,7 +76,7 @@ def test_a_plan_as_a_file_gives_what_real_arithmetic_gives(tmp_path: Path, net: 
     with RuntimeProcess("xnnpack") as process:
         given = {}
         for name, plan in (("file", made(found, ())), ("reference", rewritten(found))):
-            (tmp_path / "plan.tflite").write_bytes(fake_quantized(files.candidate.read_bytes(), plan))
+            (tmp_path / "plan.tflite").write_bytes(fake_quantized(files.candidate.read_bytes(), [plan])[0])
             given[name] = trace_tflite(load_tflite(tmp_path / "plan.tflite"), files.batch, process).outputs[0]
         reference = trace_tflite(lowering, files.batch, process).outputs[0].array
     np.testing.assert_allclose(given["reference"].array, reference, atol=1e-5)
@@ -78,10 +92,13 @@ def test_a_planted_range_comes_first_and_is_mended_in_the_file(tmp_path: Path, n
     plant = range_narrow(net())
     files = write_pair(tmp_path, plant.trained, plant.held, plant.stored)
     found = advised(files)
-    assert {each.choices[0].where for each in found.alone[:3]} == {"h1"}
-    assert {each.choices[0].kind for each in found.alone[:3]} <= {FLOAT, INT16, RANGE}
+    alone = [each for each in found.alone if each.choices[0].kind != EQUALIZED]  # which takes another range, too
+    assert {each.choices[0].where for each in alone[:3]} == {"h1"}
+    assert {each.choices[0].kind for each in alone[:3]} <= {FLOAT, INT16, RANGE}
     out = tmp_path / "mended.tflite"
-    mended = advised(files, api.Wanted(out=out))
+    until = f"sqnr_db>={found.plain.figures.sqnr_db + 10}"
+    mended = advised(files, wanted(until, out=out))
+    assert len(mended.chosen.choices) == 1
     assert (mended.chosen.choices[0].kind, mended.chosen.choices[0].where) == (RANGE, "h1")
     now, promised, measured = (each.figures.sqnr_db for each in (mended.now, mended.chosen.then, mended.measured))
     assert measured > now + 10
@@ -158,9 +175,16 @@ def test_a_recipe_and_a_denylist_name_the_operators_of_the_float_file(tmp_path: 
     plant = range_narrow(residual())
     files = write_pair(tmp_path, plant.trained, plant.held, plant.stored)
     paths = {"recipe": tmp_path / "recipe.json", "denylist": tmp_path / "denylist.json"}
-    result = invoke(files, "--until", "sqnr_db>=25", *(part for k, v in paths.items() for part in (f"--{k}", v)))
+    html = tmp_path / "page.html"
+    result = invoke(
+        files, "--until", "sqnr_db>=25", *(part for k, v in paths.items() for part in (f"--{k}", v)), "--html", html
+    )
     assert result.exit_code == 0, result.output
     assert "sqnr_db>=25 is met by 1 change (one choice is enough)" in result.stdout
+    page = html.read_text()
+    assert "What each change buys by itself" in page
+    assert "sqnr_db&gt;=25 is met by 1 change (one choice is enough)" in page
+    assert page.count('<th scope="row">') > 10
     entries, denied = (json.loads(path.read_text()) for path in paths.values())
     assert entries[0]["regex"] == ".*"
     assert entries[0]["op_config"]["activation_tensor_config"]["num_bits"] == 8
@@ -189,20 +213,21 @@ def test_a_metric_of_ones_own_decides(tmp_path: Path) -> None:
 
 
 @golden
-def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_best_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     plant = range_narrow(dense())
     files = write_pair(tmp_path, plant.trained, plant.held, plant.stored)
-    asked, real = [0], Bench.of
+    asked, real = [0], Bench.compared
 
-    def of(self: Bench, choices: Sequence[Choice]) -> Comparison:
+    def compared(self: Bench, trace: Trace) -> Comparison:
         asked[0] += 1
-        if asked[0] > 5:
-            raise KeyboardInterrupt
-        return real(self, choices)
+        if asked[0] > 6:
+            os.kill(os.getpid(), number)
+        return real(self, trace)
 
-    monkeypatch.setattr(Bench, "of", of)
+    monkeypatch.setattr(Bench, "compared", compared)
     result = invoke(files, "--until", "sqnr_db>=90", "--recipe", tmp_path / "recipe.json")
-    assert result.exit_code == 130
+    assert result.exit_code == 128 + number
     assert "broken off: this is the best so far, and no file was written" in result.stdout
     assert "4 of " in result.stdout
     assert not (tmp_path / "recipe.json").exists()
@@ -239,9 +264,10 @@ CHOICES = {name: Choice(FLOAT, "in float", name, at, frozenset({at})) for at, na
 def search(noise: Any, names: Iterable[str], until: str, others: str = "") -> tuple[Tried, str, int]:
     asked = [0]
 
-    def measure(choices: Sequence[Choice]) -> Comparison:
-        asked[0] += 1
-        return comparison(noise(frozenset(choice.where for choice in choices)))
+    def measure(sets: Sequence[Sequence[Choice]]) -> Iterator[Comparison]:
+        for choices in sets:
+            asked[0] += 1
+            yield comparison(noise(frozenset(choice.where for choice in choices)))
 
     alone = sorted(
         (Tried((CHOICES[name],), comparison(noise(frozenset(name)))) for name in names),
@@ -308,9 +334,81 @@ def test_int16_keeps_its_zero_point() -> None:
     assert from_data((-1.0, 4.0), Grid(0.1, 3, -128, 127)).zero_point == -77
 
 
-def test_nothing_is_written_where_nothing_needs_to_change(tmp_path: Path) -> None:
+def test_nothing_is_written_where_the_file_is_good_enough(tmp_path: Path) -> None:
     out, recipe = tmp_path / "mended.tflite", tmp_path / "recipe.json"
     result = invoke(write_pair(tmp_path, dense()), "--until", "max_steps<=99", "--out", out, "--recipe", recipe)
-    assert result.exit_code == 1
+    assert result.exit_code == 0, result.output
     for path in (out, recipe):
-        assert f"{path} was not written: nothing needs to change" in " ".join(result.stdout.split())
+        assert not path.exists()
+        assert f"{path} was not written: the file is good enough as it is" in " ".join(result.stdout.split())
+
+
+def test_a_recording_is_refused_at_once(tmp_path: Path) -> None:
+    """It knows one file: no model is opened before that is said."""
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 3), np.float32))
+    for command, more in (("advise", ()), ("reduce", ("--check", "crash", "--out", tmp_path / "small"))):
+        given = ("no.tflite", "no.tflite", "--data", tmp_path / "x.npz", "--runtime", "recorded:no.npz", *more)
+        result = CliRunner().invoke(main, [command, *map(str, given)])
+        assert result.exit_code == 2
+        assert f"recorded:no.npz knows what one file gave, and {command} tries others" in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def uneven() -> Net:
+    """Two layers; the first makes some channels up to 100 times smaller than others, the second makes up for it."""
+    dice = np.random.default_rng(3)
+    by = np.float32(10.0) ** np.linspace(0, -2, 8, dtype=np.float32)
+    first = (dice.normal(size=(8, 6)) * by[:, None]).astype(np.float32)
+    second = (dice.normal(size=(4, 8)) / by).astype(np.float32)
+    relu = {"fusedActivationFunction": RELU}
+    nodes = [
+        Node("FULLY_CONNECTED", ["x"], "h", (1, 8), relu, first, (0.1 * by).astype(np.float32)),
+        Node("FULLY_CONNECTED", ["h"], "y", (1, 4), {}, second, np.zeros(4, np.float32)),
+    ]
+    return Net({"x": (1, 6)}, nodes, {"x": dice.normal(size=(200, 6)).astype(np.float32)})
+
+
+@golden
+def test_uneven_channels_are_equalized_in_the_file(tmp_path: Path) -> None:
+    files = write_pair(tmp_path, uneven())
+    out = tmp_path / "mended.tflite"
+    found = advised(files, wanted("sqnr_db>=35", out=out))
+    assert found.now.figures.sqnr_db < 30
+    assert [choice.kind for choice in found.chosen.choices] == [EQUALIZED]
+    assert abs(found.measured.figures.sqnr_db - found.chosen.then.figures.sqnr_db) < 0.5
+    assert found.measured.figures.sqnr_db >= 35
+    model = load_tflite(out)
+    h, y = (next(op for op in model.main.operators if op.outputs[0] == _named(out, name)) for name in ("h", "y"))
+    kernels = [real_values(model.main.tensors[op.inputs[1]]) for op in (h, y)]
+    assert np.abs(kernels[0]).max(axis=1) == pytest.approx(np.abs(kernels[1]).max(axis=0), rel=0.02)
+    whole = [(kernels[1] * np.abs(kernels[0]).max(axis=1)), (kernels[0] / np.abs(kernels[0]).max(axis=1)[:, None])]
+    first, second = uneven().node("h").kernel, uneven().node("y").kernel
+    assert first is not None
+    assert second is not None
+    assert whole[0] == pytest.approx(second * np.abs(first).max(axis=1), abs=0.02 * np.abs(whole[0]).max())
+
+
+def test_only_what_is_linear_between_is_equalized(tmp_path: Path) -> None:
+    """Not through RELU6, not where somebody else reads it, not at an output."""
+    net = uneven()
+    for options, pairs in (({"fusedActivationFunction": RELU}, 1), ({}, 1), ({"fusedActivationFunction": RELU6}, 0)):
+        files = write_pair(tmp_path, net.changed("h", options=options))
+        found = switches(load_tflite(files.candidate), load_tflite(files.reference))
+        assert len(pairs_of(found)) == pairs
+    files = write_pair(tmp_path, residual())
+    found = switches(load_tflite(files.candidate), load_tflite(files.reference))
+    assert all(len(found.file.graph.readers(pair.between)) == 1 for pair in pairs_of(found))
+
+
+def test_an_output_is_as_fine_as_what_makes_it(tmp_path: Path) -> None:
+    """As litert-quantizer leaves it: no step back to int8 behind the last operator."""
+    files = write_pair(tmp_path, dense())
+    found = switches(load_tflite(files.candidate), load_tflite(files.reference))
+    last = found.file.graph.operators[-1]
+    grids = [
+        made(found, [Choice(kind, "", "", 0, frozenset({last.index}))] if kind else ()).grid(last.outputs[0], OUTPUT)
+        for kind in (FLOAT, INT16, "")
+    ]
+    assert (grids[0], grids[2]) == (None, found.file.grids[last.outputs[0]])
+    assert grids[1] is not None
+    assert grids[1].high == 32767

@@ -40,6 +40,18 @@ def fails():
     raise RuntimeError("no more")
 def number():
     return 3
+def both():
+    return X, np.array([0, 1, 2])
+def grows():
+    yield [X[0]]
+    yield [X[0][:6]]
+def renamed():
+    yield {"a": X}
+    yield {"b": X}
+def endless():
+    while True: yield [X[0]]
+def says_nothing():
+    while True: yield None
 """
 
 
@@ -56,12 +68,12 @@ def code(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["samples", "batches", "named", "labelled", "one_hot", "whole", "array"])
+@pytest.mark.parametrize("name", ["samples", "batches", "named", "labelled", "one_hot", "whole", "array", "both"])
 def test_a_function_gives_samples_batches_and_labels(model: Path, code: Path, name: str) -> None:
     batch = load_data(f"{code}:{name}", model)
     np.testing.assert_array_equal(batch.arrays["x"], np.arange(36, dtype=np.float32).reshape(3, 12) / 36)
     assert batch.source == f"{code}:{name}"
-    if name in ("labelled", "one_hot", "whole"):
+    if name in ("labelled", "one_hot", "whole", "both"):
         assert batch.labels is not None
         np.testing.assert_array_equal(batch.labels, [0, 1, 2])
 
@@ -72,9 +84,16 @@ def test_a_function_gives_samples_batches_and_labels(model: Path, code: Path, na
         ("fails", "RuntimeError while it ran: no more"),
         ("number", "gives a int; let it yield samples"),
         ("nowhere", "has no function nowhere; it has samples"),
+        ("grows", r"item 1 holds \(6,\), those before it \(12,\)"),
+        ("renamed", "item 1 names b, those before it a"),
+        ("endless", "gives more than 100,000 bytes, or never ends; let it stop"),
+        ("says_nothing", "gives more than 100,000 bytes, or never ends; let it stop"),
     ],
 )
-def test_what_a_function_does_wrong_is_one_line(model: Path, code: Path, name: str, says: str) -> None:
+def test_what_a_function_does_wrong_is_one_line(
+    model: Path, code: Path, name: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTDIFF_UNPACKED_AT_MOST", "100000")
     with pytest.raises(BadData, match=says):
         load_data(f"{code}:{name}", model)
 
@@ -141,6 +160,43 @@ def test_pictures_that_cannot_be_read_or_put_together(tmp_path: Path) -> None:
     (tmp_path / "2.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(BadData, match=r"2\.png: not a picture that can be read"):
         load_data(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F"])
+def test_pixels_of_more_than_8_bits_are_not_cut_to_255(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (4, 4), 1000).save(tmp_path / "1.tif")
+    with pytest.raises(BadData, match=r"1\.tif: its pixels have more than 8 bits; save it with 8"):
+        load_data(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
+def test_pictures_of_every_mode_have_three_channels(tmp_path: Path, mode: str) -> None:
+    Image.new("RGB", (4, 5), (255, 255, 255)).convert(mode).save(tmp_path / ("1.jpg" if mode == "CMYK" else "1.png"))
+    (image,) = load_data(tmp_path).arrays["x"]
+    assert image.shape == (5, 4, 3)
+    assert image.min() == 255
+
+
+def test_what_a_folder_and_a_file_lack_is_said(tmp_path: Path, code: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadData, match=r"without \.npz, \.npy, picture or WAV files"):
+        load_data(tmp_path / "empty")
+    with pytest.raises(BadData, match=r"given\.py:FUNCTION"):
+        load_data(code)
+    (tmp_path / "1.png").write_text("no picture")
+    with pytest.raises(BadData, match=r"\(of no kind that Pillow knows\)"):
+        load_data(tmp_path)
+
+
+def test_recordings_of_several_rates(tmp_path: Path) -> None:
+    for rate in (8000, 16000):
+        with wave.open(str(tmp_path / f"{rate}.wav"), "wb") as sound:
+            sound.setparams((2, 2, rate, 0, "NONE", ""))
+            sound.writeframes(bytes(12))
+    with pytest.raises(BadData, match=r"recordings of 8000 … 16000 samples a second"):
+        load_data(tmp_path)
+    (tmp_path / "8000.wav").unlink()
+    assert load_data(tmp_path).arrays["x"].shape == (1, 3, 2)
 
 
 def test_sounds_are_whole_numbers_over_their_half(tmp_path: Path) -> None:

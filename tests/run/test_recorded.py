@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,36 @@ def as_npz(device: Device, path: Path) -> Path:
     return path.with_suffix(".npz")
 
 
-FORMS: list[Callable[[Device, Path], Path]] = [as_text, as_npys, as_raw, as_npz]
+def as_lost_digits(device: Device, path: Path) -> Path:
+    """Real values of half precision, the other endianness, and names as people write them."""
+    scales = {"image": (2**-6, 1), "net/conv2:0": (2**-6, 4), "logits": (2**-5, 3)}
+    real = {name: (device.arrays[name].astype(np.float32) - z) * s for name, (s, z) in scales.items()}
+    held = {"Image": real["image"].astype(np.float16), "g_net_conv2_data": real["net/conv2:0"].astype(">f4")}
+    held["net-conv2"] = held.pop("g_net_conv2_data").astype("<f4").byteswap()
+    np.savez(path.with_suffix(".npz"), allow_pickle=False, **held, output=np.moveaxis(real["logits"], 0, -1))
+    return path.with_suffix(".npz")
+
+
+def as_samples(device: Device, path: Path) -> Path:
+    """A file for each sample."""
+    path.mkdir()
+    for name, stem in (("image", "input"), ("net/conv2:0", "t6"), ("logits", "output")):
+        for k, sample in enumerate(device.arrays[name]):
+            np.save(path / f"{stem}_{k}.npy", sample)
+    return path
+
+
+def as_log(device: Device, path: Path) -> Path:
+    """With figures of other things between."""
+    rows = in_numbers(device)
+    lines = []
+    for k in range(SAMPLES):
+        lines += [f"I ({k}) main: heap: {40_000 - k}", *(f"I ({k}) tflm: {name}: {rows[name][k]}" for name in rows)]
+    path.write_text("\n".join(lines))
+    return path
+
+
+FORMS: list[Callable[[Device, Path], Path]] = [as_text, as_npys, as_raw, as_npz, as_lost_digits, as_samples, as_log]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -134,18 +164,21 @@ def of_text(text: str) -> Callable[[Device, Path], Path]:
     return written
 
 
-def of_another_model(device: Device, path: Path) -> Path:
-    held = dict(np.load(device.dump))
-    said = json.loads(held[MANIFEST].tobytes())
-    held[MANIFEST] = np.frombuffer(json.dumps({**said, "sha256": "0" * 64}).encode(), np.uint8)
-    np.savez(path, allow_pickle=False, **held)
-    return path
-
-
 def with_a_damaged_manifest(device: Device, path: Path) -> Path:
     held = dict(np.load(device.dump))
     np.savez(path, allow_pickle=False, **{**held, MANIFEST: held[MANIFEST][:-9]})
     return path
+
+
+def with_manifest(**changed: Any) -> Callable[[Device, Path], Path]:
+    def written(device: Device, path: Path) -> Path:
+        held = dict(np.load(device.dump))
+        said = json.loads(held[MANIFEST].tobytes())
+        held[MANIFEST] = np.frombuffer(json.dumps({**said, **changed}).encode(), np.uint8)
+        np.savez(path, allow_pickle=False, **held)
+        return path
+
+    return written
 
 
 def with_other_weights(device: Device, path: Path) -> Path:
@@ -181,7 +214,16 @@ REFUSED: dict[str, tuple[Callable[[Device, Path], Path], str]] = {
     "an unknown name": (with_array("net/conv9:0", (6, 10)), "has no tensor 'net/conv9:0'; did you mean 'net/conv"),
     "a size": (with_array("logits", (6, 7)), "42 numbers are no whole number of samples of shape [1, 10]"),
     "a shape": (with_array("net/conv1:0", (6, 9, 32)), "shape [6, 9, 32], the tensor has [1, 6, 6, 8]"),
-    "another model": (of_another_model, "recorded from another file (model.tflite, sha256 000000000000…)"),
+    "another model": (
+        with_manifest(sha256="0" * 64),
+        "recorded from another file (model.tflite, sha256 000000000000…)",
+    ),
+    "another version": (with_manifest(schema="quantdiff/9"), "is of another version than quantdiff/1"),
+    "other samples": (with_manifest(samples=99), "holds 6 samples, its own list says 99"),
+    "no such tensor": (
+        with_manifest(tensors=[{"index": 99, "name": "a", "array": "t0"}]),
+        "says that 't0' is tensor 99, which is none",
+    ),
     "a damaged manifest": (with_a_damaged_manifest, "quantdiff.json is damaged"),
     "other weights": (with_other_weights, "not the constant 'w2' of this file; the dump is of another model"),
     "nothing in text": (of_text("Booting\nready\n"), "holds no tensors"),
@@ -211,6 +253,12 @@ def test_what_is_no_dump_of_this_model_is_one_line(device: Device, tmp_path: Pat
     assert result.stderr.count("\n") == 1
     assert message in result.stderr, result.stderr
     assert "unexpected" not in result.stderr
+
+
+def test_other_widths_are_named(device: Device, tmp_path: Path) -> None:
+    np.savez(tmp_path / "dump.npz", t6=np.zeros(4 * 1728, np.int8), logits=device.arrays["logits"])
+    result = verified(device, tmp_path / "dump.npz", "--data", str(device.data))
+    assert (result.exit_code, "or are its elements 4 times as wide?" in result.stderr) == (2, True)
 
 
 def test_pickles_in_a_dump_are_never_loaded(device: Device, tmp_path: Path) -> None:

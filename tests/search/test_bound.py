@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from float_pairs import NETS, Files, Net, Node, write_pair
+from float_pairs import NETS, Files, Net, Node, ranges, write_pair
 from written_models import Op, T, write_tflite
 
 from quantdiff.ladder.rungs import real_inputs
@@ -16,7 +16,7 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import Tracer
-from quantdiff.search.bound import Bound, Span, at, bound_of
+from quantdiff.search.bound import Bound, Span, _others, at, bound_of
 
 WEIGHTS = np.array([[1.0, -0.5, 0.25]], np.float32)
 """The file holds 127, -64 and 32 of 1/127."""
@@ -99,13 +99,54 @@ def test_a_decision_is_settled_where_the_margin_is_larger_than_the_bound(tmp_pat
     assert bounded(pair, -1.0, 1.0)[0].settled == 0.5
 
 
+def test_a_monotone_function_has_exact_images(tmp_path: Path) -> None:
+    """The error of a logistic function is largest around 0, be it the middle of the interval or an end."""
+    node = Node("LOGISTIC", ["x"], "y", (1, 2))
+    data = np.array([[-4.0, 4.0], [4.0, -4.0]], np.float32)
+    held = {"x": (-5.0, 5.0), "y": (0.0, 255 / 256)}
+    pair = write_pair(tmp_path, Net({"x": (1, 2)}, [node], {"x": data}), held)
+    for low, high in ((-4.0, 4.0), (1.0, 2.0), (-4.0, -3.0)):
+        bound, found = bounded(pair, low, high)
+        half = 0.5001 * found.file.grids[found.file.graph.inputs[0]].scale
+        x = np.linspace(low, high, 8001)
+        moved = [1 / (1 + np.exp(-(x + e))) - 1 / (1 + np.exp(-x)) for e in (half, -half)]
+        assert bound.error == pytest.approx(np.abs(moved).max() + 1 / 256, rel=1e-6)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(("op", "options"), [("SOFTMAX", {"beta": 1.0}), ("TANH", {}), ("LOGISTIC", {}), ("ELU", {})])
+def test_no_input_exceeds_the_bound_of_a_curve(tmp_path: Path, op: str, options: dict[str, float]) -> None:
+    """A sum in front of it, so that there is an error to carry; and the bound stays near what is met."""
+    dice = np.random.default_rng(5)
+    kernel = dice.normal(size=(3, 4)).astype(np.float32)
+    sums = Node("FULLY_CONNECTED", ["x"], "s", (1, 3), {}, kernel, dice.normal(size=3).astype(np.float32))
+    data = dice.choice([-1.5, 0.3, 1.5], size=(2000, 4)).astype(np.float32)
+    net = Net({"x": (1, 4)}, [sums, Node(op, ["s"], "y", (1, 3), options)], {"x": data})
+    held = {"SOFTMAX": (0.0, 255 / 256), "LOGISTIC": (0.0, 255 / 256), "TANH": (-1.0, 127 / 128)}
+    pair = write_pair(tmp_path, net, {**ranges(net), **({"y": held[op]} if op in held else {})})
+    bound, found = bounded(pair, -1.5, 1.5)
+    assert bound.error is not None, bound.stopped
+    with RuntimeProcess("xnnpack") as process:
+        got = Tracer(found.model, process).trace(pair.batch).outputs[0].real.reshape(2000, -1)
+    values = found.file.run(real_inputs(found.model, pair.batch), found.rewritten)
+    apart = np.abs(got - values[found.file.graph.outputs[0]].reshape(2000, -1)).max()
+    assert 0 < apart <= bound.error < 6 * apart
+
+
+def test_the_others_of_each() -> None:
+    values = np.array([[3.0, 1.0, 2.0]])
+    assert _others(values, np.maximum, -9.0).tolist() == [[2, 3, 3]]
+    assert _others(values, np.minimum, 9.0).tolist() == [[1, 2, 1]]
+    assert _others(values[:, :1], np.minimum, 9.0).tolist() == [[9]]
+
+
 def test_it_says_where_it_stops(tmp_path: Path) -> None:
-    softmax = Node("SOFTMAX", ["s"], "y", (1, 3), {"beta": 1.0})
+    last = Node("HARD_SWISH", ["s"], "y", (1, 3))
     first = Node("FULLY_CONNECTED", ["x"], "s", (1, 3), {}, np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
     data = np.eye(3, dtype=np.float32)
-    pair = write_pair(tmp_path, Net({"x": (1, 3)}, [first, softmax], {"x": data}))
+    pair = write_pair(tmp_path, Net({"x": (1, 3)}, [first, last], {"x": data}))
     bound, _ = bounded(pair, 0.0, 1.0)
-    assert (bound.error, bound.stopped) == (None, "operator 1 SOFTMAX: no interval is carried through it")
+    assert (bound.error, bound.stopped) == (None, "operator 1 HARD_SWISH: no interval is carried through it")
 
 
 def test_it_stops_at_a_state(tmp_path: Path) -> None:

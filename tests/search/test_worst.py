@@ -109,6 +109,10 @@ def test_the_worst_input_of_a_linear_net(tmp_path: Path) -> None:
     assert np.array_equal(np.sign(first), np.sign(first[0]) * np.sign(KERNEL[0]))
     assert told["max_abs_error"] == pytest.approx(1.25, abs=0.01)
     assert told["known_max_abs_error"] < 0.3
+    assert told["steps"] > 300
+    assert told["max_steps"] < 3  # both outputs are at the end of the grid
+    done = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "worst.npz")])
+    assert f"diff counts {told['max_steps']} of these steps, since the output's grid ends there" in done.stdout
     assert told["max_abs_error"] <= told["bound"]["max_abs_error"]
     assert 1 <= told["bound"]["looseness"] < 1.05
     assert [each["max_abs_error"] for each in told["inputs"]] == sorted(

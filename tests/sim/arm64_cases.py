@@ -16,6 +16,7 @@ from sim.floats import test_products as products
 from sim.ops import test_16_bits as wide
 from sim.ops import test_curves as curves
 from sim.ops import test_elementwise as elementwise
+from sim.ops import test_float_layers as float_layers
 from sim.ops import test_numbers as numbers
 from sim.ops import test_second_row as second_row
 from sim.ops import test_spatial as spatial
@@ -43,7 +44,13 @@ CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
     "TRANSPOSE_CONV uint8": (unsigned.MAKERS["TRANSPOSE_CONV uint8"], (XNNPACK,)),
     "EXP int16": (curves.LITERT_ONLY["EXP int16"], (REFERENCE, BUILTIN)),
     "GELU int16": (curves.LITERT_ONLY["GELU int16"], (REFERENCE,)),
-    "CONV_2D float32": (lambda dice: products.image(dice, False), (REFERENCE,)),
+    "CONV_2D float32": (lambda dice: products.image(dice, False), (REFERENCE, BUILTIN, XNNPACK)),
+    "CONV_2D float32, groups": (lambda dice: products.image(dice, False, True), (XNNPACK,)),
+    "DEPTHWISE_CONV_2D float32": (lambda dice: products.image(dice, True), (BUILTIN, XNNPACK)),
+    "FULLY_CONNECTED float32": (products.dense, (BUILTIN, XNNPACK)),
+    "FULLY_CONNECTED float32, rows": (lambda dice: products.dense(dice, dice.of(2, 5, 30)), (BUILTIN, XNNPACK)),
+    "BATCH_MATMUL float32": (float_layers.MAKERS["BATCH_MATMUL float32"], (REFERENCE, BUILTIN, XNNPACK)),
+    "TRANSPOSE_CONV float32": (float_layers.delegated, (REFERENCE, BUILTIN, XNNPACK)),
     "NEG float32": (numbers.MAKERS["NEG float32"], (XNNPACK,)),
     "RELU float32": (numbers.MAKERS["RELU float32"], (REFERENCE, XNNPACK)),
     "MUL float32": (numbers.MAKERS["MUL float32"], (XNNPACK,)),

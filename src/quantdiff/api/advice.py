@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from quantdiff.compare.conditions import Condition
 from quantdiff.compare.own_metric import metric_of
 from quantdiff.errors import BadModel, UnsupportedOp
 from quantdiff.ladder.advice.advised import Advised, advised
-from quantdiff.ladder.advice.bench import Bench, noise
+from quantdiff.ladder.advice.bench import Bench, as_model, noise
 from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE, INPUT, OUTPUT
 from quantdiff.ladder.advice.mended import mended
 from quantdiff.ladder.advice.recipe import denylist, names_of, recipe
@@ -22,12 +22,12 @@ from quantdiff.ladder.switches import switches
 from quantdiff.ladder.unrelated import check_related
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
+from quantdiff.references.tflite.reference import DEFAULT
 from quantdiff.report.folder import written
 from quantdiff.report.plain import json_text
-from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.data_sources import load_data
-from quantdiff.run.runner import Runner
-from quantdiff.run.scratch import scratch
+from quantdiff.run.in_process import started
+from quantdiff.run.runtimes import check_takes_others
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.run.versions import versions
 
@@ -82,17 +82,19 @@ def advise(
     Raises:
         QuantdiffError: a model or the data cannot be used, a metric fails or has no value, a file cannot be written.
     """
+    check_takes_others(settings.runtimes[:1], "advise")
     batch = load_data(data, candidate)
     alone = replace(settings, runtimes=settings.runtimes[:1])
     with open_pair(reference, candidate, alone, batch) as pair:
         names, told = check_inputs(pair, batch)
         batch = names.of(batch)
-        with _bench(laid_out(pair, batch, settings.layouts), batch, settings, wanted) as bench:
+        turned = laid_out(pair, batch, settings.layouts)
+        with _bench(turned, batch, settings, wanted) as bench:
             found = _searched(bench, wanted, progress)
             made_by = {"command": "advise", "samples": len(batch), "versions": versions()}
             artifacts = {**pair.artifacts, "data": batch.source}
             found = replace(found, notes=(*told, *found.notes), made_by=made_by, artifacts=artifacts)
-            return _written(bench, found, wanted) if found.complete and found.met else found
+            return _written(bench, turned, found, wanted) if found.complete and found.met else found
 
 
 def _searched(bench: Bench, wanted: Wanted, progress: Progress) -> Advised:
@@ -111,8 +113,6 @@ def _searched(bench: Bench, wanted: Wanted, progress: Progress) -> Advised:
 def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -> Iterator[Bench]:
     model, process = pair.candidate.wanted("advise"), pair.processes[0]
     assert model.path is not None
-    if process.of_one_file:
-        raise BadModel(f"{process.runtime} knows one file; advise tries others: add --runtime xnnpack before it")
     engine, first, _ = trace_first(pair.reference, batch, silent)
     lowering = engine.lower()
     if lowering is None:
@@ -124,27 +124,17 @@ def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -
     check_related(found)
     ends = frozenset[int]() if wanted.denylist is None else frozenset((INPUT, OUTPUT))  # the debugger leaves them
     own, metric = trace_tflite(model, batch, process), metric_of(settings.metric)
-    with scratch() as folder, _trials(process) as trials:
-        yield Bench(
-            found, model.whole(), batch, first, own, process, trials, settings.tolerance, metric, folder,
-            pair.reference.file is not None, ends,
-        )  # fmt: skip
+    with started(DEFAULT, process.timeout, reused=True) as trials:
+        yield Bench(found, model.whole(), batch, first, own, trials, settings.tolerance, metric, ends)
 
 
-def _trials(process: Runner) -> AbstractContextManager[Runner]:
-    """Where files are tried, many of them in one child."""
-    if isinstance(process, RuntimeProcess):
-        return RuntimeProcess(process.runtime, timeout=process.timeout, reused=True)
-    return nullcontext(process)
-
-
-def _written(bench: Bench, found: Advised, wanted: Wanted) -> Advised:
+def _written(bench: Bench, pair: OpenedPair, found: Advised, wanted: Wanted) -> Advised:
     """The files that carry the set out. A mended file is run; one that is not better is not written."""
     if found.chosen is None or not found.chosen.choices:
-        why = "nothing needs to change" if found.until else "no bias and no range makes the file better"
+        why = "the file is good enough as it is" if found.until else "no bias and no range makes the file better"
         asked = (path for path in (wanted.recipe, wanted.denylist, wanted.out) if path is not None)
         return replace(found, notes=(*found.notes, *(f"{path} was not written: {why}" for path in asked)))
-    choices, names = found.chosen.choices, names_of(bench.switches, float_file=bench.float_file)
+    choices, names = found.chosen.choices, names_of(bench.switches, float_file=pair.reference.file is not None)
     files, notes = dict[str, str](), list[str]()
     if wanted.recipe is not None:
         with written(wanted.recipe) as file:
@@ -157,11 +147,11 @@ def _written(bench: Bench, found: Advised, wanted: Wanted) -> Advised:
     if wanted.out is None:
         return replace(found, files=files)
     content = mended(bench.content, bench.switches, choices)
-    measured = bench.measured(content)
+    measured = bench.compared(trace_tflite(as_model(content), bench.batch, pair.processes[0]))
     if noise(measured) < noise(found.now):
         with written(wanted.out) as file:
             file.write_bytes(content)
         files["out"] = str(wanted.out)
     else:
-        notes.append(f"{wanted.out} was not written: on {bench.process.runtime} it is not better than the file")
+        notes.append(f"{wanted.out} was not written: on {pair.processes[0].runtime} it is not better than the file")
     return replace(found, files=files, measured=measured, notes=(*found.notes, *notes))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantdiff.align.models import align_pair
-from quantdiff.api.devices import device_notes
+from quantdiff.api.devices import settle_devices
 from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_pair
 from quantdiff.api.inputs import check_inputs
 from quantdiff.api.layouts import laid_out
@@ -96,6 +96,7 @@ def explain_opened(
     names, told = check_inputs(pair, batch)
     batch = names.of(batch)
     pair = laid_out(pair, batch, settings.layouts)
+    told += settle_devices(pair, batch)
     if asked.single is not None and not 0 <= asked.single[0] < len(batch):
         raise BadData(f"{batch.source}: has {len(batch)} samples, counted from 0; there is no sample {asked.single[0]}")
     if same_file(pair.reference.file, model):
@@ -105,7 +106,6 @@ def explain_opened(
             found, failures = _against(replace(question, single=asked.single), pair, settings, progress, asked.tell)
     made_by = {"command": "explain", "samples": len(batch), "versions": versions()}
     artifacts = {**pair.artifacts, "data": batch.source}
-    told += device_notes(pair, batch)
     found = [replace(each, made_by=made_by, artifacts=artifacts, of_the_data=told) for each in found]
     return Explanations(tuple(found), tuple(failures))
 

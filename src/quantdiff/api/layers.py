@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quantdiff.align.alignment import Alignment
 from quantdiff.align.models import align_models
 from quantdiff.api.engines import Ran, failure_of
+from quantdiff.compare.layers.drawing import Drawing, drawing_of
 from quantdiff.compare.layers.report import LayerReport, ends_of, report_of
 from quantdiff.compare.layers.watch import LayerCounts, Share, watch_pairs
 from quantdiff.compare.outcome import Failure
@@ -22,7 +25,8 @@ def compare_layers(
 ) -> LayerReport:
     """Every aligned pair of two watched models."""
     alignment, count = alignment or align_models(reference, candidate), len(reference)
-    return layer_report(alignment, count_layers(alignment, (reference, candidate), 0, count, progress))
+    counts = count_layers(alignment, (reference, candidate), 0, count, progress)
+    return layer_report(alignment, counts, drawing_of(alignment, reference, candidate))
 
 
 def count_layers(
@@ -33,12 +37,12 @@ def count_layers(
     return watch_pairs(alignment, *sides, share, lambda done: progress("layers", done, len(sides[0])))
 
 
-def layer_report(alignment: Alignment, counts: LayerCounts) -> LayerReport:
+def layer_report(alignment: Alignment, counts: LayerCounts, drawing: Drawing | None) -> LayerReport:
     """Everything after the last sample."""
     notes = () if alignment.unrelated else ends_of(alignment)[1]
     engines = alignment.reference.engine, alignment.candidate.engine
     shaken = (note for engine, many in zip(engines, counts.changed, strict=True) for note in disturbed(many, engine))
-    return report_of(alignment, counts, (*shaken, *notes))
+    return replace(report_of(alignment, counts, (*shaken, *notes)), drawing=drawing)
 
 
 def layer_reports(

@@ -25,7 +25,7 @@ from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import read_everything
-from quantdiff.run.runtimes import check_installed, installed
+from quantdiff.run.runtimes import check_installed, check_takes_others, installed
 from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import bound_inputs, inputs_of
 from quantdiff.search.anonymous import anonymous
@@ -78,8 +78,9 @@ def reduce(  # noqa: PLR0913 (what is asked, and how)
         NotConfirmed: nothing shows in the whole.
         QuantdiffError: a model or the data cannot be read, or do not fit each other.
     """
-    batch = load_data(data, models[-1])
     check_installed(settings.runtimes)
+    check_takes_others(settings.runtimes, "reduce")
+    batch = load_data(data, models[-1])
     with scratch() as folder:
         files = [_file(source, models[-1], batch, settings, folder) for source in models]
         with closing(Children(_sides(files, settings, check), settings.timeout)) as children:

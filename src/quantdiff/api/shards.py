@@ -24,6 +24,7 @@ from quantdiff.api.inputs import ITS_OWN, Names, check_inputs
 from quantdiff.api.layers import count_layers, layer_report
 from quantdiff.api.layouts import laid_out
 from quantdiff.api.parts import Part, anywhere_settings, ask, first_of, undivided
+from quantdiff.compare.layers.drawing import Drawing, drawing_of
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.layers.watch import SLICES, LayerCounts
 from quantdiff.compare.outcome import Failure, Outcome, outcome_of, part_of
@@ -70,6 +71,7 @@ class Watched:
     engine: Reference
     recorder: Recorder
     alignment: Alignment
+    drawing: Drawing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,9 @@ def _watching(ready: ReadyDiff, first: Batch, trace: Trace, opened: ExitStack) -
     for engine, own in ran:
         try:
             theirs = opened.enter_context(engine.recorder())
-            watched.append(Watched(engine, theirs, align_models(ours, bound(engine, theirs, first, own))))
+            shown = bound(engine, theirs, first, own)
+            alignment = align_models(ours, shown)
+            watched.append(Watched(engine, theirs, alignment, drawing_of(alignment, ours, shown)))
         except RuntimeFailed as error:
             failures += (failure_of(engine, error, LAYERED),)
     # One size for all of them, so that all parts are the same ones.
@@ -214,7 +218,9 @@ def diff_in_parts(
 
 def _reports(found: Examined, ready: ReadyDiff) -> tuple[LayerReport, ...]:
     """What was counted of the layers, under the names of the matches."""
-    alignments = {each.engine.kind: each.alignment for each in ready.watched}
-    reports = [layer_report(alignments[engine], counts) for engine, counts in found.layers]
+    watched = {each.engine.kind: each for each in ready.watched}
+    reports = [
+        layer_report(watched[engine].alignment, counts, watched[engine].drawing) for engine, counts in found.layers
+    ]
     first = {comparison.reference for comparison in found.counted.counts}
     return tuple(replace(report, reference=next(iter(first), report.reference)) for report in reports)

@@ -15,6 +15,7 @@ from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_p
 from quantdiff.api.explanations import explain_opened
 from quantdiff.api.inputs import check_inputs
 from quantdiff.api.layouts import laid_out
+from quantdiff.compare.comparison import compare
 from quantdiff.errors import QuantdiffError
 from quantdiff.graph import Model
 from quantdiff.ladder.rungs import real_inputs
@@ -28,6 +29,7 @@ from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.input_range import grid_at
 from quantdiff.run.random_input import MADE_UP
+from quantdiff.run.runtimes import check_takes_others
 from quantdiff.run.tflite import Tracer, bound_inputs
 from quantdiff.run.versions import versions
 from quantdiff.search.bound import Bound, Span, at, bound_of
@@ -70,6 +72,7 @@ def worst(  # noqa: PLR0913 (what is searched, and how)
     Raises:
         QuantdiffError: a model or the data cannot be read, do not fit each other, or a model does not run.
     """
+    check_takes_others(settings.runtimes[:1], "worst")
     batch = load_data(f"random:{SAMPLES}" if data is None else data, candidate)
     settings = replace(settings, runtimes=settings.runtimes[:1])
     with open_pair(reference, candidate, settings, batch) as pair:
@@ -150,7 +153,8 @@ def _confirmed(found: Sequence[Summits], trace: Trace2, interrupted: bool) -> tu
     for k, row in enumerate(rows):
         one = trace(Batch({name: array[k : k + 1] for name, array in arrays.items()}, None, "the search"))
         margin = margins_of(one)
-        made.append(WorstInput(float(errors_of(one)[0]), None if margin is None else float(margin[0]), row))
+        steps = compare(*one).figures.max_steps
+        made.append(WorstInput(float(errors_of(one)[0]), None if margin is None else float(margin[0]), row, steps))
     order = sorted(range(len(made)), key=lambda k: -made[k].error)
     flip = max(order, key=lambda k: made[k].margin or 0.0)
     kept = [k for place, k in enumerate(order) if place < KEPT or k == flip]

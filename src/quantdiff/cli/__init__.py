@@ -80,10 +80,14 @@ def _status() -> int:
         return int(main(standalone_mode=False) or 0)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else TROUBLE
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:  # the command alone: its message is the help
         with contextlib.suppress(OSError):
             error.show()
         return TROUBLE
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = "" if context is None else f" See: {context.command_path} --help"
+        return complain(error.format_message() + hint)
     except click.Abort:
         return status_of(KeyboardInterrupt())
     except (ReaderGone, OSError) as error:  # of ``--help``, which no handler prints

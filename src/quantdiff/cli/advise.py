@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from quantdiff.cli.command import command
-from quantdiff.cli.endings import status_of
+from quantdiff.cli.endings import INTERRUPTED
 from quantdiff.cli.options import (
     data_option,
     given_data,
+    html_option,
     layout_option,
     metric_option,
     output_file,
@@ -20,6 +21,7 @@ from quantdiff.cli.options import (
     settings_of,
     timeout_option,
     tolerance_option,
+    typed,
 )
 
 file_type = click.Path(path_type=Path, dir_okay=False, writable=True)
@@ -34,15 +36,18 @@ file_type = click.Path(path_type=Path, dir_okay=False, writable=True)
 @click.option("--recipe", callback=output_file, type=file_type, help="Write the set as a recipe for litert-quantizer.")
 @click.option("--denylist", callback=output_file, type=file_type, help="Or as TensorFlow's denylist.")
 @click.option("--out", callback=output_file, type=file_type, help="Write the file with mended biases and ranges.")
+@html_option
 @reference_options
 @layout_option
 @runtime_option
 @tolerance_option
 @timeout_option
-def advise(as_json: bool, reference: Path, candidate: Path, until: tuple[str, ...], **options: Any) -> int:
+def advise(
+    as_json: bool, reference: Path, candidate: Path, until: tuple[str, ...], html: Path | None, **options: Any
+) -> int:
     """Rank what to keep finer by what it buys; find what is enough.
 
-    The status is 0 where it is enough, 1 where it cannot be.
+    The status is 0 where it is enough, or holds already; 1 where it cannot be, or no mended file is better.
 
     REFERENCE is the model that was trained, or a float .tflite; CANDIDATE the .tflite made from it.
     """
@@ -58,13 +63,19 @@ def advise(as_json: bool, reference: Path, candidate: Path, until: tuple[str, ..
     data = given_data(options, candidate)
     with progress_bar() as progress:
         found = api.advise(reference, candidate, data, api.Wanted(conditions, **files), settings_of(options), progress)
+    if html is not None:
+        from quantdiff.report.html.searched import advice_page
+
+        advice_page(found, typed()).save(html)
     _show(found, as_json)
-    return status_of(KeyboardInterrupt()) if not found.complete else 0 if _enough(found, files["out"]) else 1
+    return INTERRUPTED if not found.complete else 0 if _enough(found, files["out"]) else 1
 
 
 def _enough(found: Any, out: Path | None) -> bool:
-    """Whether what was asked holds, and the mended file was worth writing."""
-    return (not found.until or found.met) and (out is None or "out" in found.files)
+    """Whether what was asked holds, as it is or in a mended file that was worth writing."""
+    if found.until and (not found.met or not found.chosen.choices):
+        return bool(found.met)
+    return out is None or "out" in found.files
 
 
 def _show(found: Any, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.endings import status_of, tidy_endings
+from quantdiff.cli.endings import INTERRUPTED, status_of, tidy_endings
 from quantdiff.errors import QuantdiffError, reason_of
 from quantdiff.files import is_tflite, split_part
 
@@ -84,8 +84,10 @@ def command(example: str) -> Callable[[Handler], click.Command]:
         def guarded(debug: bool, **options: Any) -> None:
             try:
                 spare_what_is_read({f"--{n}": path for n in WRITTEN if (path := options.get(n)) is not None}, options)
-                with tidy_endings(), _begun(options):
+                with tidy_endings() as ends, _begun(options):
                     status = function(**options)
+                if status == INTERRUPTED and ends:
+                    status = status_of(ends[-1])
             except KeyboardInterrupt as end:
                 complain("interrupted; nothing half-written remains")
                 status = status_of(end)

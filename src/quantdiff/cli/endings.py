@@ -22,29 +22,37 @@ def status_of(end: KeyboardInterrupt) -> int:
     return 128 + (signal.SIGTERM if isinstance(end, Terminated) else signal.SIGINT)
 
 
+INTERRUPTED = status_of(KeyboardInterrupt())
+"""What a command returns that was broken off and has shown the best so far."""
+
+
 @contextmanager
-def tidy_endings() -> Iterator[None]:
-    """End children, and leave every block, when a signal says that this is the end; temporary files go with it."""
+def tidy_endings() -> Iterator[list[KeyboardInterrupt]]:
+    """End children, and leave every block, when a signal says that this is the end; temporary files go with it.
+
+    Gives the ends that came, for commands that go on to show what they have.
+    """
     from quantdiff.run.scratch import own_temporary_files
 
+    ends = list[KeyboardInterrupt]()
     with ExitStack() as stack:
         if threading.current_thread() is threading.main_thread():
-            stack.enter_context(_signals())
+            stack.enter_context(_signals(ends))
         stack.enter_context(own_temporary_files())
-        yield
+        yield ends
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
+def _signals(ends: list[KeyboardInterrupt]) -> Iterator[None]:
     from quantdiff.run import process
 
     def end(number: int, frame: FrameType | None) -> None:
         del frame
         process.end_all()
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        signal.signal(number, signal.SIG_IGN)  # once is enough: it would break off what clears up
-        raise Terminated
+        if number != signal.SIGINT:
+            signal.signal(number, signal.SIG_IGN)  # once is enough: it would break off what clears up
+        ends.append(KeyboardInterrupt() if number == signal.SIGINT else Terminated())
+        raise ends[-1]
 
     numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
     before = {number: signal.signal(number, end) for number in numbers}

@@ -8,15 +8,17 @@ from typing import Any
 import click
 
 from quantdiff.cli.command import command, complain, spare_what_is_read
-from quantdiff.cli.endings import status_of
+from quantdiff.cli.endings import INTERRUPTED
 from quantdiff.cli.options import (
     Seconds,
     data_option,
     given_data,
+    html_option,
     runtime_option,
     settings_of,
     timeout_option,
     tolerance_option,
+    typed,
 )
 
 
@@ -32,6 +34,7 @@ from quantdiff.cli.options import (
 @click.option(
     "--for", "limit", type=Seconds(), default="120s", show_default=True, help="Then the smallest so far is it.",
 )  # fmt: skip
+@html_option
 @runtime_option
 @tolerance_option
 @timeout_option
@@ -53,13 +56,18 @@ def reduce(as_json: bool, reference: Path, candidate: Path | None, check: str, o
     spare_what_is_read({f"--out, {name}": out / name for name in (MODEL, REFERENCE, INPUTS)}, read)
     models = [path for path in (reference, candidate) if path is not None]
     data = given_data(options, models[-1])
+    html: Path | None = options.pop("html")
     limit, bare = options.pop("limit"), options.pop("anonymous")
     settings = settings_of(options)
     with progress_bar() as progress:
         found = api.reduce(models, data, check, settings, progress, limit=limit, bare=bare)
     write_reduction(found, out)
+    if html is not None:
+        from quantdiff.report.html.searched import reduction_page
+
+        reduction_page(found, out, typed()).save(html)
     click.echo(json_text(reduction_document(found, out)) if as_json else reduction_text(found, out))
     if found.search.ended == "interrupted":
         complain(f"interrupted; the smallest so far is in {out}")
-        return status_of(KeyboardInterrupt())
+        return INTERRUPTED
     return 0

@@ -8,18 +8,20 @@ from typing import Any
 import click
 
 from quantdiff.cli.command import command, complain
-from quantdiff.cli.endings import status_of
+from quantdiff.cli.endings import INTERRUPTED
 from quantdiff.cli.options import (
     Number,
     RuntimeName,
     Seconds,
     data_option,
     given_data,
+    html_option,
     layout_option,
     output_file,
     reference_options,
     settings_of,
     timeout_option,
+    typed,
 )
 
 
@@ -33,11 +35,12 @@ from quantdiff.cli.options import (
 @click.option(
     "--near", metavar="EPS", type=Number(min=0, min_open=True), help="Stay so near to a sample, in units of the data."
 )
+@html_option
 @reference_options
 @layout_option
 @click.option("--runtime", type=RuntimeName(), default="xnnpack", show_default=True)
 @timeout_option
-def worst(as_json: bool, reference: Path, candidate: Path, out: Path, **options: Any) -> int:
+def worst(as_json: bool, reference: Path, candidate: Path, out: Path, html: Path | None, **options: Any) -> int:
     """Search for the input on which two models differ most.
 
     And for one that they decide otherwise. The search begins with the samples of --data and stays between their least
@@ -56,8 +59,12 @@ def worst(as_json: bool, reference: Path, candidate: Path, out: Path, **options:
         with progress_bar() as progress:
             found = api.worst(reference, candidate, data, settings, progress, limit=limit, near=near)
         save_batch(file, found.batch)
+    if html is not None:
+        from quantdiff.report.html.searched import worst_page
+
+        worst_page(found, out, typed()).save(html)
     click.echo(json_text(worst_document(found, out)) if as_json else worst_text(found, out))
     if found.interrupted:
         complain(f"interrupted; the worst so far is in {out}")
-        return status_of(KeyboardInterrupt())
+        return INTERRUPTED
     return 0

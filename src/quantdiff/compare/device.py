@@ -6,11 +6,11 @@ be meant; tensors that the dump leaves out are computed on the way. So what a de
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from quantdiff.graph import Graph, Model, Operator
-from quantdiff.load.dumps.readings import Meant, meant, wrong_elements
+from quantdiff.load.dumps.readings import Meant, meant, read_otherwise, wrong_elements
 from quantdiff.quant import Array
 from quantdiff.run.recorded import RecordedRuntime
 from quantdiff.sim.device import Rules
@@ -19,6 +19,7 @@ from quantdiff.sim.graph.simulator import Missing, missing_inputs
 from quantdiff.sim.runtime import Runtime
 
 Values = dict[int, Array]
+LOST = ("unknown", "arithmetic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,14 @@ class TensorFinding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All tensors of a dump in the order of computation, and how its numbers were read where not as they stand."""
+    """All tensors of a dump in the order of computation, and how its numbers were read where not as they stand.
+
+    ``nearest`` are the rules that most elements obey; None where no tensor can be computed.
+    """
 
     findings: tuple[TensorFinding, ...]
     notes: tuple[str, ...] = ()
+    nearest: Rules | None = None
 
     @property
     def first(self) -> TensorFinding | None:
@@ -215,8 +220,33 @@ def diagnose_device(
     Raises as ``RecordedRuntime.attend``.
     """
     rules = rules or (list(Runtime) if device.rules is None else [device.rules])
-    found = diagnose(model, inputs, device.recorded(model, inputs), rules)
-    return Diagnosis(found, device.read_as(model))
+    recorded, notes = device.recorded(model, inputs), device.read_as(model)
+    found = diagnose(model, inputs, recorded, rules)
+    if _is_lost(found):
+        for index, told, values in _inputs_otherwise(model, inputs, recorded, rules):
+            found = diagnose(model, inputs, {**recorded, index: values}, rules)
+            notes = (*notes, f"the device was fed with input {model.main.tensors[index].label!r}, {told}")
+    known = any(not each.why for each in found)
+    return Diagnosis(found, notes, _nearest(found, rules) if known else None)
+
+
+def _is_lost(found: Sequence[TensorFinding]) -> bool:
+    """Whether the first tensor that can be computed is nothing that its inputs could give."""
+    first = next((each for each in found if not each.why), None)
+    return first is not None and first.meant is not None and first.meant.kind in LOST
+
+
+def _inputs_otherwise(
+    model: Model, inputs: Sequence[Array], recorded: Mapping[int, Array], rules: Sequence[Rules]
+) -> Iterator[tuple[int, str, Array]]:
+    """The first reading of an input of the dump with which the rest makes sense; tried on one sample."""
+    few = {i: array[:1] for i, array in recorded.items()}
+    for index in model.main.inputs:
+        for told, values in read_otherwise(recorded[index]) if index in recorded else ():
+            tried = diagnose(model, [a[:1] for a in inputs], {**few, index: values[:1]}, rules)
+            if not _is_lost(tried):
+                yield index, told, values
+                return
 
 
 def diagnose(

@@ -95,6 +95,12 @@ def _inputs(
         count = samples_for(model.main, samples or SAMPLES)
         return random_inputs(model.main, count, seed), f"seeded random input (seed {seed})"
     for dump in dumps:
+        if isinstance(dump, RecordedRuntime):
+            known = dump.known(model, inputs)
+            source += f", {len(known)} of {len(inputs[0])} samples: those in {dump.runtime}" * (
+                len(known) < len(inputs[0])
+            )
+            inputs = [array[known] for array in inputs]
         dump.attend(model, inputs)
     return [array[: samples_for(model.main, samples or len(array))] for array in inputs], source
 

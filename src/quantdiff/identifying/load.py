@@ -81,6 +81,9 @@ def _inputs(model: Model, data: Path | Batch | None, samples: int | None, seed: 
 
 def _read(model: Model, inputs: Sequence[Array], runner: Runner) -> tuple[Mapping[int, Array], bool]:
     """The device's tensors by index, and whether reading them has changed nothing."""
+    if isinstance(runner, RecordedRuntime):
+        known = runner.known(model, inputs)
+        inputs = [array[known] for array in inputs]
     runner.attend(model, inputs)
     if isinstance(runner, RecordedRuntime):  # which may lack outputs
         return dict(zip(model.main.inputs, inputs, strict=True)) | runner.recorded(model, inputs), True

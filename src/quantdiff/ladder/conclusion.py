@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.ladder.cures import cures
 from quantdiff.ladder.explanation import Explanation, Frontier
-from quantdiff.ladder.findings import Closeness, Matched, Saturated
+from quantdiff.ladder.findings import Advice, Closeness, Matched, Saturated
 from quantdiff.ladder.mechanisms import GRAPH, REAL, REWRITTEN
 from quantdiff.ladder.set_up import Ladder, Sums
 from quantdiff.ladder.switches import Switches
@@ -17,14 +18,14 @@ EXACT = 1e-9  # steps: what sums of doubles may lie apart
 UNPROVEN = 4.0  # times the power of the error: twice its size
 
 
-def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
-    """The explanation as a value."""
+def concluded(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> Explanation:
+    """The explanation as a value; cures are tried in a child that may say nothing for ``timeout`` seconds."""
     account, found = sums.outputs, ladder.switches
     frontier = sums.attribution.value() if sums.attribution is not None else None
-    advice = cures(sums.trial, sums.attribution) if sums.trial is not None and sums.attribution is not None else ()
     why = ladder.why or _unproven(frontier, sums.departs)
     if why:  # an account that closes under wrong names is worse than none
-        found, frontier, advice = None, None, ()
+        found, frontier = None, None
+    advice, untried = _cures(ladder, sums, timeout) if not why else ((), ())
     return Explanation(
         reference=ladder.question.kind,
         candidate=f"tflite:{runtime}",
@@ -42,7 +43,7 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
         advice=advice,
         unaccounted=why,
         unsupported=sums.missing,
-        notes=(*ladder.question.notes, *_borrowed(sums), *disturbed(sums.changed)),
+        notes=(*ladder.question.notes, *_borrowed(sums), *disturbed(sums.changed), *untried),
         frontier=frontier,
         matching=matching(found) if found is not None else (),
         real=_closeness(sums, REAL),
@@ -51,6 +52,16 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
         saturated=_saturated(sums),
         signed=sums.signed,
     )
+
+
+def _cures(ladder: Ladder, sums: Sums, timeout: float) -> tuple[tuple[Advice, ...], tuple[str, ...]]:
+    """What helps, and why that could not be tried."""
+    if ladder.switches is None or sums.few is None or sums.attribution is None:
+        return (), ()
+    try:
+        return cures(ladder.switches, sums.few, sums.attribution, ladder.grids, timeout), ()
+    except (BadModel, RuntimeFailed) as error:
+        return (), (f"no cure was tried: {error}",)
 
 
 def _unproven(frontier: Frontier | None, departs: str) -> str:

@@ -15,7 +15,7 @@ from quantdiff.ladder.account import Account
 from quantdiff.ladder.attribution import Attribution, Given, lowered_outputs, signed
 from quantdiff.ladder.candidate_end import Chains, chains
 from quantdiff.ladder.conclusion import concluded
-from quantdiff.ladder.cures import Trial
+from quantdiff.ladder.cures import Few
 from quantdiff.ladder.departure import departure
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.ladder.frontier import beside, in_real_units
@@ -26,10 +26,11 @@ from quantdiff.ladder.rungs import RealRungs, real_inputs, real_rungs
 from quantdiff.ladder.set_up import Ladder, Sums, set_up
 from quantdiff.ladder.slices import by_run, in_parts, rows_of
 from quantdiff.ladder.switches import Switches
-from quantdiff.ladder.targets import OutputGrids
+from quantdiff.ladder.targets import OutputGrids, trace_of_file
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
+from quantdiff.run.child import TIMEOUT
 from quantdiff.run.inner_tensors import Reading, read_at_once, read_tensors, readable_tensors, simulate_tensors
 from quantdiff.run.runner import Runner
 from quantdiff.sim.device import Rules
@@ -108,7 +109,7 @@ def sums_of(
 def conclude(ladder: Ladder, sums: Sums, runs_on: RunsOn) -> Explanation:
     """The explanation of all that was added up."""
     name, _ = _known(runs_on)
-    explanation = concluded(ladder, sums, name)
+    explanation = concluded(ladder, sums, name, TIMEOUT if isinstance(runs_on, Runtime) else runs_on.timeout)
     if isinstance(runs_on, Runtime):
         return replace(explanation, candidate=f"simulator:{name}", closed_candidate=False)
     return replace(explanation, notes=(*explanation.notes, *runs_on.notes))
@@ -140,14 +141,13 @@ def _add(ladder: Ladder, sums: Sums, reading: Reading, own: Trace, rules: Rules 
     Without ``rules`` the rungs of the runtime's arithmetic stand where the last one above them does.
     """
     grids, targets = ladder.grids, ladder.grids.targets(reading.outputs)
-    flat = [by_run(value.real, len(reading.inputs[0])) for value in own.outputs]
-    found = {REFERENCE: grids.of_reference(flat), RUNTIME: [target.values for target in targets]}
+    found = {REFERENCE: grids.of_reference(_flat(own, reading)), RUNTIME: [target.values for target in targets]}
     chain = Chains({}, ()) if rules is None else chains(ladder.question.model, reading.inputs, rules, reading.values)
     if ladder.switches is not None:
         runs = len(reading.inputs[0])
         pairs = zip(targets, found[REFERENCE], strict=True)
         differing = sum((target.wrong(y).reshape(runs, -1).sum(axis=1) for target, y in pairs), np.zeros(runs, int))
-        found |= _real(ladder, sums, reading, (flat, chain, rules), differing)
+        found |= _real(ladder, sums, reading, (own, chain, rules), differing)
     if rules is not None:
         found |= _simulated(ladder, sums, reading, chain)
     rungs = _filled(found)
@@ -178,15 +178,15 @@ def _real(
     ladder: Ladder,
     sums: Sums,
     reading: Reading,
-    given: tuple[Sequence[Array], Chains, Rules | None],
+    given: tuple[Trace, Chains, Rules | None],
     differing: Array,
 ) -> dict[str, list[Array]]:
     """The rungs of real arithmetic; what lies beside them is added up on the way.
 
     ``differing``: by run, how many outputs do.
     """
-    own, chain, rules = given
-    found, grids = ladder.switches, ladder.grids
+    trace, chain, rules = given
+    found, grids, own = ladder.switches, ladder.grids, _flat(trace, reading)
     assert found is not None
     layers = [i for _, i in layers_of(found) if i in reading.values]
     real = real_rungs(found, ladder.lowered_order, reading.rows, layers)
@@ -198,12 +198,21 @@ def _real(
         rows = reading.rows.part(slice(runs * len(reading.rows) // len(reading.inputs[0])))
         samples = _given(ladder, reading, rows, real, reference)
         sums.attribution.add(samples, int(differing[:runs].sum()))
-        sums.trial = sums.trial or Trial(found, grids, rows, [y[:runs] for y in reference], samples.bare, rules)
+        if sums.few is None:
+            outputs = [rows_of(y, len(reading.inputs[0]), slice(runs)) for y in reading.outputs]
+            first = replace(trace, outputs=tuple(replace(y, array=y.array[: len(rows)]) for y in trace.outputs))
+            filed = trace_of_file(ladder.question.model, outputs, first, "the .tflite")
+            sums.few = Few(rows, first, filed, samples.bare, rules)
         if _parted(found, real, grids.units) > DEPARTS and not sums.departs:
             sums.departs = departure(found, reading.rows)
     _single(ladder, sums, reading, real, reference)
     add_layers((found, rules), sums.layers, reading, (real, chain.rungs))
     return {mechanism: real.outputs(found, grids, mechanism) for mechanism in real.values}
+
+
+def _flat(own: Trace, reading: Reading) -> list[Array]:
+    """The reference's outputs, one of the file's runs a row."""
+    return [by_run(value.real, len(reading.inputs[0])) for value in own.outputs]
 
 
 DEPARTS = 1e-3  # steps: what floats may lie apart

@@ -10,7 +10,7 @@ import numpy as np
 from quantdiff.errors import UnsupportedOp
 from quantdiff.ladder.account import Account, LayerAccount
 from quantdiff.ladder.attribution import Attribution
-from quantdiff.ladder.cures import Trial
+from quantdiff.ladder.cures import Few
 from quantdiff.ladder.explanation import Signed
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.rungs import real_inputs
@@ -26,8 +26,8 @@ from quantdiff.trace import Trace
 class Sums:
     """What is added up while the data pass by; nothing grows with them.
 
-    ``apart``: by rung the largest distance from the reference in steps, and how many integers are others. ``trial``:
-    the first samples, on which cures are predicted. ``outside``: the reference's outputs beyond the file's range, of
+    ``apart``: by rung the largest distance from the reference in steps, and how many integers are others. ``few``: the
+    first samples, on which cures are predicted. ``outside``: the reference's outputs beyond the file's range, of
     all, and the farthest in steps.
     """
 
@@ -42,7 +42,7 @@ class Sums:
     missing: tuple[str, ...] = ()
     borrowed: tuple[str, ...] = ()
     departs: str = ""
-    trial: Trial | None = None
+    few: Few | None = None
     signed: tuple[Signed, ...] = ()
 
     def __add__(self, other: Sums) -> Sums:
@@ -65,7 +65,7 @@ class Sums:
             self.missing or other.missing,
             self.borrowed or other.borrowed,
             self.departs or other.departs,
-            self.trial or other.trial,
+            self.few or other.few,
             self.signed or other.signed,
         )
 

@@ -67,15 +67,26 @@ def order_of_outputs(reference: Trace, model: Model, outputs: Sequence[Array], n
     Raises:
         NotComparable: the outputs do not fit each other.
     """
+    theirs = trace_of_file(model, outputs, reference, name)
+    found, _ = pair_outputs(reference, theirs)
+    places = {id(b): next(k for k, a in enumerate(reference.outputs) if a is own) for own, b in found}
+    return tuple(places[id(value)] for value in theirs.outputs)
+
+
+def trace_of_file(model: Model, outputs: Sequence[Array], reference: Trace, name: str) -> Trace:
+    """A file's outputs as a trace, as many samples in a run as the reference shows."""
     names = {i: key for s in model.signatures if s.subgraph == 0 for key, i in s.outputs}
     tensors = [model.main.tensors[i] for i in model.main.outputs]
-    theirs = tuple(
-        Value(names.get(t.index, t.name), _joined(y, reference), t.quant if y.dtype.kind in "iu" else None)
+    values = tuple(
+        Value(
+            names.get(t.index, t.name),
+            _joined(y, reference),
+            t.quant if y.dtype.kind in "iu" else None,
+            model.main.grid_before(t.index),
+        )
         for t, y in zip(tensors, outputs, strict=True)
     )
-    found, _ = pair_outputs(reference, Trace(name, theirs))
-    places = {id(b): next(k for k, a in enumerate(reference.outputs) if a is own) for own, b in found}
-    return tuple(places[id(value)] for value in theirs)
+    return Trace(name, values)
 
 
 def _joined(array: Array, reference: Trace) -> Array:

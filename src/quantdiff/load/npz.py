@@ -32,14 +32,19 @@ def check_sizes(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
     if sum(member.compress_size for member in members) > path.stat().st_size:
         raise BadData(f"{path}: its members lie over each other; save it again")
     unpacked = sum(member.file_size for member in members if member.compress_type != zipfile.ZIP_STORED)
-    if unpacked > _allowed():
+    if unpacked > unpacked_at_most():
         raise BadData(
             f"{path}: takes {unpacked:,} bytes when it is unpacked; "
             f"save it by np.savez, which does not compress, or set {UNPACKED} to as many bytes if you trust it"
         )
 
 
-def _allowed() -> int:
+def unpacked_at_most() -> int:
+    """How many bytes data may take that their size on disk does not bound.
+
+    Raises:
+        BadData: the variable holds no number.
+    """
     said = os.environ.get(UNPACKED) or str(UNPACKED_AT_MOST)
     if not (said.isascii() and said.isdigit()):
         raise BadData(f"{UNPACKED}={said}: give a number of bytes, such as {UNPACKED_AT_MOST}")

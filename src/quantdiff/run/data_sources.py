@@ -145,6 +145,8 @@ def load_data(data: Data, candidate: Any = None, images: str | None = None) -> B
         return made_up(name, _model(candidate, name))
     if python_function(name) is not None:
         return from_function(name, _slots(candidate))
+    if path.suffix == ".py":
+        raise BadData(f"{name}: a Python file; say which function gives the data: {name}:FUNCTION")
     if path.suffix.lower() == ".csv":
         return from_csv(path, _slots(candidate))
     if path.is_dir():

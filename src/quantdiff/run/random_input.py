@@ -53,7 +53,8 @@ def made_up(name: str, model: Model) -> Batch:
         if not 0 < samples <= SAMPLES_AT_MOST or seed < 0:
             raise ValueError(name)
     except ValueError as error:
-        raise BadData(f"{name}: say {kind}, {kind}:SAMPLES or {kind}:SAMPLES:SEED, in whole numbers") from error
+        most = f"whole numbers, at most {SAMPLES_AT_MOST:,} samples"
+        raise BadData(f"{name}: say {kind}, {kind}:SAMPLES or {kind}:SAMPLES:SEED, in {most}") from error
     graph, rng = model.main, np.random.default_rng(seed)
     stored = zip(graph.inputs, random_inputs(graph, samples, seed), strict=True)
     arrays = [_real(graph.tensors[i], _samples(x)) for i, x in stored]

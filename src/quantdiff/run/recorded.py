@@ -16,9 +16,11 @@ from quantdiff.load.dumps.forms import read_dump
 from quantdiff.load.dumps.readings import meant
 from quantdiff.quant import Array
 from quantdiff.run.in_process import InProcess
+from quantdiff.run.places import places_of
 from quantdiff.run.runtimes import RUNTIMES, RuntimeEntry
 from quantdiff.sim.runtime import Runtime
 
+NAMED = 8
 CLOSE = 1e-4  # of the largest input: what printed floats lose
 
 
@@ -34,6 +36,7 @@ class RecordedRuntime(InProcess):
         self._rows: Mapping[bytes, int] = {}
         self._inputs: tuple[int, ...] = ()
         self._told: tuple[str, ...] = ()
+        self._assumed: Runtime | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -42,10 +45,14 @@ class RecordedRuntime(InProcess):
 
     @property
     def rules(self) -> Runtime | None:
-        """Those of the runtime that was recorded, where the dump names one of ours."""
+        """Those of the runtime that was recorded, where the dump names one of ours; else those it is taken to obey."""
         said = self.dump.manifest
         row = RUNTIMES.get(said.runtime.partition("@")[0]) if said else None
-        return row.rules_on(self.machine) if row and said else None
+        return row.rules_on(self.machine) if row and said else self._assumed
+
+    def obey(self, rules: Runtime) -> None:
+        """Take it to obey these, where it does not say itself."""
+        self._assumed = rules
 
     @property
     def machine(self) -> str:
@@ -61,6 +68,12 @@ class RecordedRuntime(InProcess):
         """The tensors of the dump, once it is known whose they are."""
         del graph
         return frozenset(self._bound.values) if self._bound else frozenset()
+
+    def leave_out(self, tensors: Sequence[int]) -> None:
+        """Forget inner tensors that the dump shows wrongly."""
+        if self._bound is not None:
+            kept = {i: array for i, array in self._bound.values.items() if i not in tensors}
+            self._bound = replace(self._bound, values=kept)
 
     def of_model(self, model: Model) -> Recorded:
         """The dump as tensors of a model.
@@ -89,18 +102,34 @@ class RecordedRuntime(InProcess):
     def read_as(self, model: Model) -> tuple[str, ...]:
         """How numbers of the dump were read where not as they stand, and what else there is to know."""
         recorded, tensors = self.of_model(model), model.main.tensors
-        return (*(f"{tensors[i].label!r} read as {how}" for i, how in recorded.notes.items()), *self._told)
+        read = (f"{tensors[i].label!r} read as {how}" for i, how in recorded.notes.items())
+        return (*read, *filter(None, [recorded.left_out]), *self._told)
 
     def recorded(self, model: Model, inputs: Sequence[Array]) -> dict[int, Array]:
         """Every tensor of the dump for these inputs; raises as ``attend``. Shapes: (runs, *shape of the tensor)."""
         rows = self._rows_of(inputs)
         return {i: array[rows] for i, array in self.of_model(model).values.items()}
 
+    def known(self, model: Model, inputs: Sequence[Array]) -> list[int]:
+        """The samples of the data that the dump holds, in the order of the data; raises as ``of_model``."""
+        recorded, keys = self.of_model(model), _keys(inputs)
+        if self._rows and (held := [sample for sample, key in enumerate(keys) if key in self._rows]):
+            return held
+        places = places_of(model, inputs, recorded.values)
+        if places is None:
+            return list(range(len(keys)))
+        self._rows = {keys[sample]: run for run, sample in enumerate(places)}
+        self._told += ("which sample of the data is which of the dump was found by values",)
+        return sorted(places)
+
     def attend(self, model: Model, inputs: Sequence[Array]) -> None:
         """Learn which run of the device belongs to which of all inputs that will be asked for."""
-        recorded = self.of_model(model)
-        own, count, keys = self.own_inputs(model), len(inputs[0]) if inputs else 0, _keys(inputs)
-        if own is not None and all(key in self._rows for key in keys):
+        recorded, count = self.of_model(model), len(inputs[0]) if inputs else 0
+        own, keys, known = self.own_inputs(model), _keys(inputs), self.known(model, inputs)
+        if len(known) < count:
+            which = ", ".join(map(str, known[:NAMED])) + (" …" if len(known) > NAMED else "")
+            raise BadData(f"{self.dump.source}: holds samples {which} of the data, {len(known)} of {count}; give those")
+        if all(key in self._rows for key in keys):
             return
         if count != recorded.runs:
             what = (

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
-from quantdiff.errors import NotSimulated, RuntimeUnavailable
+from quantdiff.errors import BadModel, NotSimulated, RuntimeUnavailable
 from quantdiff.run import emulation
 from quantdiff.run.configured import RESERVED as ARCHITECTURES
 from quantdiff.run.configured import workers
@@ -298,3 +298,14 @@ def rules_of(name: str) -> Runtime:
         known = ", ".join(each for each, entry in RUNTIMES.items() if entry.simulated)
         raise NotSimulated(f"runtime {name} is not simulated, so its arithmetic cannot be shown; these are: {known}")
     return rules
+
+
+def check_takes_others(names: Sequence[str], command: str) -> None:
+    """Complain of a recording where a command tries files of its own.
+
+    Raises:
+        BadModel: it knows what one file gave.
+    """
+    for name in names:
+        if entry_of(name).module == OF_A_FILE["recorded"]:
+            raise BadModel(f"{name} knows what one file gave, and {command} tries others: name another --runtime")

@@ -7,8 +7,9 @@ is not in it: the reference here is exact.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -25,12 +26,17 @@ PRODUCTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
 SUMS = ("ADD", "SUB")
 AVERAGES = ("AVERAGE_POOL_2D", "MEAN")
 CLAMPS = {"RELU": "RELU", "RELU6": "RELU6", "RELU_N1_TO_1": "RELU_N1_TO_1"}
-ROUNDED, ADDED, ONCE, WIDE = 0.5001, 0.6, 1.0, 1.5
-"""Steps that a kernel may be off: one rounding; sums of two rescaled inputs; what is rounded twice; int16."""
+CURVES = ("LOGISTIC", "TANH", "LEAKY_RELU", "ELU", "SOFTMAX")
+"""Functions that never fall, and whose slope grows up to 0 and falls behind it, if at all; and softmax."""
+ROUNDED, ADDED, ONCE, WIDE, CURVED = 0.5001, 0.6, 1.0, 1.5, 16.0
+"""Steps that a kernel may be off: one rounding; sums of two rescaled inputs; what is rounded twice; int16; curves of
+int16, whose lines and bits of fixed point were seen to be off by 12 (XNNPACK's TANH), 9 (SOFTMAX), 6 (LOGISTIC)."""
 OUTWARD = 1e-9
 """Beside a double's 1.1e-16: room for sums of a million terms."""
 SINGLE = 2.0**-22
 """Of a float32 sum, a term."""
+FINE, CURVE, FAR = 1e-15, 2.0**-19, 1e6
+"""Of a curve, what double and float32 may lose; a value at which the logistic function has long reached its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +129,8 @@ def _computed(found: Switches, setting: Setting, operator: Operator, spans: Mapp
     known = traits(op)
     if len(operator.outputs) != 1 or not any(i in spans for i in operator.inputs):
         raise UnsupportedOp(f"operator {operator.index} {op}: no interval is carried through it")
-    if op in PRODUCTS:
-        return _product(found, setting, bare, spans)
+    if op in (*PRODUCTS, *CURVES):
+        return (_product if op in PRODUCTS else _curve)(found, setting, bare, spans)
     if any(i >= 0 and i not in spans and i not in found.file.constants for i in operator.inputs):
         raise UnsupportedOp(f"operator {operator.index} {op}: no interval is carried through its state")
     operands = {i: spans.get(i) or _constant(found, setting, i) for i in operator.inputs if i >= 0}
@@ -144,6 +150,55 @@ def _computed(found: Switches, setting: Setting, operator: Operator, spans: Mapp
     if op in (*SUMS, INTO_INTEGERS, INTO_FLOAT, *AVERAGES) or moves:
         return Span(run(0), run(1), run(2), run(3))
     raise UnsupportedOp(f"operator {operator.index} {op}: no interval is carried through it")
+
+
+def _curve(found: Switches, setting: Setting, operator: Operator, spans: Mapping[int, Span]) -> Span:
+    """A function of one value, or softmax; a kernel of floats loses a little of it."""
+    del setting
+    (tensor,) = operator.inputs
+    if operator.op == "SOFTMAX":
+        span = _monotone(_above_others(spans[tensor], operator), lambda x: 1 / (1 + np.exp(-x)))
+    else:
+        span = _monotone(spans[tensor], lambda x: found.file.computed(operator, {tensor: x}, {})[0])
+    room = CURVE * np.abs(span.high) * is_float(found.file.graph.tensors[operator.outputs[0]].dtype)
+    return replace(span, down=span.down - room, up=span.up + room)
+
+
+def _monotone(span: Span, function: Callable[[Array], Array]) -> Span:
+    """The exact images: values between those of the ends; the error ``f(x + e) - f(x)`` grows with ``e``.
+
+    For one ``e`` it has a single peak over ``x``, where both slopes are equal: at ``-e / 2``, else at an end.
+    """
+
+    def change(error: Array) -> list[Array]:
+        peak = np.clip(-error / 2, span.low, span.high)
+        return [function(x + error) - function(x) for x in (span.low, peak, span.high)]
+
+    low, high = function(span.low), function(span.high)
+    room = FINE * np.maximum(np.abs(low), np.abs(high))
+    return Span(low, high, np.min(change(span.down), axis=0) - room, np.max(change(span.up), axis=0) + room)
+
+
+def _above_others(span: Span, operator: Operator) -> Span:
+    """What the logistic function takes to give a share of SOFTMAX: how far a value is above the others' log-sum-exp.
+
+    That grows with each of the others, and by no more than the one of them that grows most.
+    """
+    beta = float(np.float32(cast(float, operator.options.get("beta", 1.0))))
+    low, high, down, up = (beta * side for side in (span.low, span.high, span.down, span.up))
+    return Span(
+        low - _others(high, np.logaddexp, -FAR),
+        high - _others(low, np.logaddexp, -FAR),
+        down - _others(up, np.maximum, -FAR),
+        up - _others(down, np.minimum, FAR),
+    )
+
+
+def _others(values: Array, join: np.ufunc, nothing: float) -> Array:
+    """By place along the last axis what ``join`` makes of all others; ``nothing`` where there are none."""
+    edge = np.full((*values.shape[:-1], 1), nothing)
+    before, behind = (np.concatenate([edge, some], axis=-1) for some in (values[..., :-1], values[..., :0:-1]))
+    return np.asarray(join(join.accumulate(before, axis=-1), join.accumulate(behind, axis=-1)[..., ::-1]))
 
 
 def _side(span: Span, number: int, *, other: bool = False) -> Array:
@@ -235,7 +290,7 @@ def _slack(found: Switches, operator: Operator, tensor: int) -> float:
     """Steps that the kernel's own rounding may be off."""
     graph = found.file.graph
     if graph.tensors[tensor].dtype == "int16":
-        return WIDE
+        return CURVED if operator.op in CURVES else WIDE
     if operator.op in SUMS:
         return ADDED
     if operator.op == INTO_INTEGERS and is_float(graph.tensors[operator.inputs[0]].dtype):

@@ -15,14 +15,21 @@ class WorstInput:
     """One input that was found, as it is alone on the runtime.
 
     Attributes:
-        error: the largest error of its outputs, in the unit of ``WorstCase``.
+        error: the largest error of its outputs, in the unit of ``WorstCase``; also what lies beyond the output's grid.
         margin: how surely the two decide otherwise, real units; below 0 where they do not, None without classes.
         begun: the sample that the search began with.
+        max_steps: as ``diff`` counts it, within the output's grid; None where there is none.
     """
 
     error: float
     margin: float | None
     begun: int
+    max_steps: int | None = None
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the reference goes where the file's output cannot."""
+        return self.max_steps is not None and self.error > self.max_steps + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,10 @@ def _real(node: Node) -> bool:
     return _real_or_hybrid(node) and not _hybrid(node)
 
 
+def _unsigned_or_real(node: Node) -> bool:
+    return _unsigned(node) or _real(node)
+
+
 def _clamped_at_0(node: Node) -> bool:
     return node.y.dtype == "float32" and node.activation in ("RELU", "RELU6")
 
@@ -127,11 +131,14 @@ def _each(
 
 
 DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
-    (Runtime.BUILTIN, "CONV_2D"): convolution_by_ruy,
-    (Runtime.BUILTIN, "FULLY_CONNECTED"): dense_by_ruy,
+    (Runtime.BUILTIN, "CONV_2D"): lambda node: _real(node) or convolution_by_ruy(node),
+    (Runtime.BUILTIN, "FULLY_CONNECTED"): lambda node: _real(node) or dense_by_ruy(node),
+    **_each((Runtime.BUILTIN,), ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), _real),
     **_each((Runtime.BUILTIN,), ("SOFTMAX", "HARD_SWISH"), _eight_bit),
     (Runtime.BUILTIN, "DEQUANTIZE"): lambda node: True,
-    **_each((Runtime.XNNPACK,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"), _unsigned),
+    **_each((Runtime.XNNPACK,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _unsigned_or_real),
+    (Runtime.XNNPACK, "TRANSPOSE_CONV"): _unsigned_or_real,
+    (Runtime.REFERENCE, "TRANSPOSE_CONV"): _real,
     **_each((Runtime.XNNPACK,), OF_FLOATS, _real),
     **_each((Runtime.XNNPACK,), ("ADD", "SUB", "DIV"), _clamped_at_0),
     **_each((Runtime.XNNPACK,), ("MEAN", "SUM"), _eight_bit),
@@ -140,13 +147,15 @@ DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each(LITERT, ("EXP", "GELU", "LOG", "RSQRT"), _by_table),
     **_each(LITERT, ("CONCATENATION",), _unsigned),
     **_each((Runtime.REFERENCE,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _real),
+    **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _real),
 }
 """By the runtime whose kernel runs and the op: whether the node is one for which it has other kernels there."""
 
 UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
-    **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL", "TRANSPOSE_CONV", "L2_NORMALIZATION"), _real_or_hybrid),
-    **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("CONV_2D", "FULLY_CONNECTED"), _real_or_hybrid),
-    **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("DEPTHWISE_CONV_2D", "MEAN", "LOGISTIC", "SOFTMAX", "TANH"), _real),
+    **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _hybrid),
+    **_each((*LITERT, Runtime.XNNPACK), ("L2_NORMALIZATION",), _real_or_hybrid),
+    **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
+    **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("MEAN", "LOGISTIC", "SOFTMAX", "TANH"), _real),
     **_each((Runtime.REFERENCE,), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
     **_each((Runtime.BUILTIN,), ("ELU", "LOG_SOFTMAX"), _real),
     **_each((Runtime.BUILTIN,), ("ADD", "MUL"), _clamped_at_0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
+from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -13,9 +14,13 @@ from pathlib import Path
 import page_values as values
 import pytest
 
+from quantdiff.compare.comparison import Output
+from quantdiff.compare.losses import Losses, Seen
 from quantdiff.compare.outcome import Outcome
 from quantdiff.report.folder import CannotWrite
 from quantdiff.report.html.document import page_of
+from quantdiff.report.html.graph import VIEWS, views_of
+from quantdiff.report.html.layers import layers_section
 from quantdiff.report.html.page import Page
 from quantdiff.report.html.rendering import asset
 
@@ -33,6 +38,7 @@ class Elements(HTMLParser):
         super().__init__()
         self.found: list[tuple[str, dict[str, str | None]]] = []
         self.scripts: list[str] = []
+        self.html, self.paragraphs = html, list[tuple[dict[str, str | None], str]]()
         self.open: list[str] = []
         self.feed(html)
         assert self.open == []
@@ -41,6 +47,8 @@ class Elements(HTMLParser):
         self.found.append((tag, dict(attrs)))
         if tag == "script":
             self.scripts.append("")
+        if tag == "p":
+            self.paragraphs.append((dict(attrs), ""))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -50,6 +58,9 @@ class Elements(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] == "script":
             self.scripts[-1] += data
+        if self.open and self.open[-1] == "p":
+            attributes, text = self.paragraphs[-1]
+            self.paragraphs[-1] = attributes, text + data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.found if name == tag]
@@ -82,19 +93,20 @@ def test_a_page_of_sixty_layers_is_small() -> None:
 
 
 def test_names_are_text_everywhere() -> None:
-    assert len(ELEMENTS.scripts) == 3
+    assert len(ELEMENTS.scripts) == 6
     assert not [attributes for attributes in ELEMENTS.all("img") if attributes["src"] == "x"]
     assert not [name for _, attributes in ELEMENTS.found for name in attributes if name.startswith("on")]
     assert "{{ 7*7 }}" in WHOLE
     assert WHOLE.count("window.hacked=1") >= 8
     plots = json.loads(ELEMENTS.scripts[0])
     assert values.NAME in json.dumps(plots, ensure_ascii=False)
-    assert "<" not in ELEMENTS.scripts[0]
+    assert values.NAME in json.dumps(json.loads(ELEMENTS.scripts[1]), ensure_ascii=False)
+    assert "<" not in ELEMENTS.scripts[0] + ELEMENTS.scripts[1]
 
 
 def test_only_these_scripts_run_and_nothing_is_fetched() -> None:
     (policy,) = [each["content"] or "" for each in ELEMENTS.all("meta") if "http-equiv" in each]
-    hashes = [f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in ELEMENTS.scripts[1:]]
+    hashes = [f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in ELEMENTS.scripts[2:]]
     assert f"default-src 'none'; script-src {' '.join(hashes)};" in policy
     assert "unsafe-eval" not in policy
     assert all((each["src"] or "").startswith("data:image/png;base64,") for each in ELEMENTS.all("img"))
@@ -171,3 +183,55 @@ def test_a_notebook_shows_the_page_in_a_frame() -> None:
     shown = Page('<p title="x">')._repr_html_()
     assert 'srcdoc="&lt;p title=&quot;x&quot;&gt;"' in shown
     assert 'sandbox="allow-scripts"' in shown
+
+
+def test_the_graph_says_what_its_colours_mean() -> None:
+    (graph,) = json.loads(ELEMENTS.scripts[1])
+    made, accumulated, *_, clipped = graph["views"]
+    assert [made["shades"][place] for place in (0, 3, 30, 31, 59)] == [0, None, 1, 2, 2]  # RMSE of place / 100 steps
+    assert (made["texts"][3], made["texts"][59], accumulated["texts"][3]) == ("–", "0.59", "0.03")
+    assert set(clipped["shades"]) == {4}  # a tenth of the values
+    assert set(clipped["texts"]) == {"10.00%"}
+    assert [len(view["legend"]) for view in graph["views"]] == [6] * 5
+    assert graph["boxes"][-1]["why"].startswith("no partner: ")
+    assert graph["layers"][7]["bars"]["words"].startswith("Errors of 16 samples, a logarithmic count: ")
+
+
+def test_a_share_of_an_end_belongs_to_the_shade_before_it() -> None:
+    steps, decibels = VIEWS[1], VIEWS[3]
+    layer = values.layer(0)
+    for rmse, shade in ((0.0, 0), (0.3, 1), (0.3001, 2), (2.5, 4), (2.6, 5)):
+        assert steps.shade(replace(layer, figures=replace(layer.figures, rmse_steps=rmse))) == shade
+    for sqnr, shade in ((float("inf"), 0), (50.0, 0), (49.9, 1), (10.0, 4), (9.9, 5), (-3.0, 5)):
+        assert decibels.shade(replace(layer, figures=replace(layer.figures, sqnr_db=sqnr))) == shade
+
+
+def test_what_nothing_is_known_of_is_not_drawn() -> None:
+    report = values.report()
+    floats = replace(values.LAYER, rmse_steps=None, clipped_low=None)
+    layers = tuple(replace(each, figures=floats, local=None) for each in report.layers)
+    assert [view.name for view in views_of(replace(report, layers=layers))] == ["SQNR accumulated"]
+    for without in (replace(report, drawing=None), replace(report, unrelated="other weights")):
+        assert layers_section([without]).graphs == ()
+    assert "dagre" not in page_of(replace(values.outcome(), layers=(replace(report, drawing=None),))).html
+
+
+def test_the_licence_of_the_layout_goes_with_it() -> None:
+    assert "/*! dagre 3.1.3" in WHOLE
+    assert "The above copyright notice and this permission notice shall be included" in WHOLE
+
+
+def test_the_page_says_what_was_lost_as_the_terminal_does() -> None:
+    made = values.outcome()
+    rich, poor = Seen((None, None)), Seen((frozenset({1.0}), frozenset({1.0, 2.0})))
+    losses = Losses(1, rich, poor, 200, outside=20, outside_steps=150.75)
+    channels = (values.FIGURES, replace(values.FIGURES, sqnr_db=6.0))
+    outputs = (Output("a", values.NAME, values.FIGURES, losses, channels),)
+    comparison = replace(made.comparisons[0], outputs=outputs)
+    found = Elements(page_of(replace(made, comparisons=(comparison,), warnings=("the data reach 255",))).html)
+    told = [lines for attributes, lines in found.paragraphs if attributes.get("class") == "failure"]
+    assert [line.partition(" of ")[0] for line in told] == ["the data reach 255", "lost: 10.000%", "lost: 2"]
+    assert told[1].endswith("can say, by up to 150.8 steps")
+    assert told[2].endswith("have fewer than 8 distinct values, 1 of them one: 0, 1")
+    table = found.html.partition('id="channels-0-0-table"')[2]
+    assert table.index(">6.00<") < table.index(">41.50<")  # the worst first

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
+from quantdiff.compare.layers.drawing import Box, Drawing
+from quantdiff.compare.moved import movement
 from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.summarize import summarize
 from quantdiff.experiment.sweep_trial import Score
 from quantdiff.report.html.document import page_of
+from quantdiff.report.html.moved import movement_page
 from quantdiff.report.html.study import study_page
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -123,7 +127,7 @@ def ink(browser: Chrome, target: str) -> float:
 
 def test_names_stay_text(browser: Chrome, file: str) -> None:
     show(browser, file)
-    assert browser.execute_script("return [typeof window.hacked, document.scripts.length]") == ["undefined", 3]
+    assert browser.execute_script("return [typeof window.hacked, document.scripts.length]") == ["undefined", 6]
     assert rows(browser, "layers-0-table")[7][0] == values.NAME
     assert "🦊" in browser.find_element(By.CSS_SELECTOR, "#parameters-table-table tbody th").text
 
@@ -205,6 +209,129 @@ def test_a_row_and_its_bar_are_chosen_together(browser: Chrome, file: str) -> No
     assert browser.execute_script("return document.querySelector('#layers-0-table .scroll').scrollTop") > 300
 
 
+BOXES = """
+return [...document.querySelectorAll('#graph-0 .box')].map((box) => [
+  box.querySelector('.candidate')?.getAttribute('class'), box.querySelector('.value')?.textContent,
+  box.classList.contains('chosen'), box.classList.contains('aside')])
+"""
+PANEL = "return document.querySelector('#graph-0 .about').textContent"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
+def test_the_graph_has_every_operator_in_the_colour_of_its_error(
+    browser: Chrome, file: str, width: int, scheme: str
+) -> None:
+    show(browser, file, width, scheme)
+    boxes = browser.execute_script(BOXES)
+    assert len(boxes) == values.LAYERS + 1
+    assert boxes[0][:2] == ["candidate shade-0", "0.00"]
+    assert boxes[59][:2] == ["candidate shade-2", "0.59"]
+    assert boxes[60][:2] == ["candidate", ""]  # without a partner
+    fills = "return [...document.querySelectorAll('#graph-0 .candidate rect')].map((r) => getComputedStyle(r).fill)"
+    assert len(set(browser.execute_script(fills))) == 3
+    sides = """const [a, b] = [...document.querySelectorAll('#graph-0 .box')][5].querySelectorAll('rect');
+      return [a.getBoundingClientRect(), b.getBoundingClientRect()].map((r) => [r.left, r.top, r.right])"""
+    left, right = browser.execute_script(sides)
+    assert left[2] < right[0]
+    assert left[1] == right[1]  # matched ones on one line
+    assert left[0] >= 0
+    assert right[2] <= width
+    select = browser.find_element(By.CSS_SELECTOR, "#graph-0 select")
+    select.send_keys("clipped")
+    assert {each[0] for each in browser.execute_script(BOXES)[:60]} == {"candidate shade-4"}
+    assert "≤ 20%" in browser.find_element(By.CSS_SELECTOR, "#graph-0 .legend").text
+
+
+def test_an_operator_its_row_and_its_bar_are_chosen_together(browser: Chrome, file: str) -> None:
+    show(browser, file)
+    browser.execute_script("""
+      window.source = Bokeh.documents.map((each) => each.get_model_by_name('layers-0')).find(Boolean);""")
+    box = browser.find_elements(By.CSS_SELECTOR, "#graph-0 .box .candidate rect")[4]
+    browser.execute_script("document.querySelector('#graph-0').scrollIntoView()")
+    ActionChains(browser).move_to_element(box).click().perform()
+    assert [i for i, each in enumerate(browser.execute_script(BOXES)) if each[2]] == [4]
+    assert browser.execute_script("return source.selected.indices") == [4]
+    chosen = browser.find_elements(By.CSS_SELECTOR, "#layers-0-table tr.chosen .mark")
+    assert [each.text for each in chosen] == ["layer_4"]
+    assert "layer_4" in browser.execute_script(PANEL)
+    assert "0.0400, alone 0.0400" in browser.execute_script(PANEL)
+    bars = "return document.querySelectorAll('#graph-0 .bars rect').length"
+    assert browser.execute_script(bars) > 10
+    browser.find_element(By.CSS_SELECTOR, "#graph-0 .about button").click()
+    assert browser.switch_to.active_element.text == "layer_4"
+
+    browser.execute_script("source.selected.indices = [50]")
+    assert [i for i, each in enumerate(browser.execute_script(BOXES)) if each[2]] == [50]
+    assert browser.execute_script("return document.querySelector('#graph-0 .frame').scrollTop") > 300
+    assert "layer_50" in browser.execute_script(PANEL)
+
+
+def test_the_graph_is_searched_zoomed_and_walked_by_keys(browser: Chrome, file: str) -> None:
+    show(browser, file)
+    search = browser.find_element(By.CSS_SELECTOR, "#graph-0 input[type=search]")
+    search.send_keys("LAYER_5")
+    assert browser.find_element(By.CSS_SELECTOR, "#graph-0 output").text == "11 of 61"
+    assert sum(each[3] for each in browser.execute_script(BOXES)) == 50
+    for place in (5, 50):
+        search.send_keys(Keys.ENTER)
+        assert [i for i, each in enumerate(browser.execute_script(BOXES)) if each[2]] == [place]
+    wide = "return document.querySelector('#graph-0 .frame svg').getBoundingClientRect().width"
+    before = browser.execute_script(wide)
+    browser.find_element(By.CSS_SELECTOR, "#graph-0 [data-zoom='1.25']").click()
+    assert browser.execute_script(wide) == pytest.approx(1.25 * before, rel=0.01)
+    browser.find_element(By.CSS_SELECTOR, "#graph-0 [data-zoom='all']").click()
+    fits = "const f = document.querySelector('#graph-0 .frame'); return [f.scrollHeight, f.clientHeight]"
+    inner, outer = browser.execute_script(fits)
+    assert inner <= outer + 1
+    frame = browser.find_element(By.CSS_SELECTOR, "#graph-0 .frame")
+    frame.send_keys(Keys.ARROW_DOWN)
+    assert [i for i, each in enumerate(browser.execute_script(BOXES)) if each[2]] == [51]
+    frame.send_keys(Keys.ARROW_UP + Keys.ARROW_UP)
+    assert "layer_49" in browser.execute_script(PANEL)
+    assert browser.execute_script("return document.querySelector('#graph-0 .about').ariaLive") == "polite"
+    beside = browser.find_element(By.CSS_SELECTOR, "#graph-0 input[type=checkbox]")
+    beside.click()
+    assert browser.execute_script("return document.querySelectorAll('#graph-0 .reference').length") == 0
+    assert browser.execute_script(BOXES)[49][2]
+
+
+def test_a_box_without_a_partner_says_why(browser: Chrome, file: str) -> None:
+    show(browser, file)
+    browser.execute_script(
+        "document.querySelectorAll('#graph-0 .box')[60].dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+    )
+    assert f"no partner: {values.NAME}" in browser.execute_script(PANEL)
+    assert browser.execute_script("return typeof window.hacked") == "undefined"
+    assert browser.execute_script("return document.querySelectorAll('#layers-0-table tr.chosen').length") == 0
+
+
+def test_three_hundred_operators_are_drawn_at_once(browser: Chrome, tmp_path: Path) -> None:
+    """Branches, shortcuts over all of it and a circle; what one box ends is laid out by itself."""
+    many = 300
+    layers = tuple(replace(values.layer(8), reference=f"layer {i}") for i in range(many))
+    boxes = tuple(Box((("Conv2D", f"layer {i}"),), (("CONV_2D", f"t{i}"),), i) for i in range(many))
+    pairs = (
+        [(i, i + 1) for i in range(many - 1)] + [(i, i + 4) for i in range(0, many - 4, 4)] + [(0, many - 1), (9, 8)]
+    )
+    feeds = tuple((side, *pair) for pair in pairs for side in (0, 1))
+    report = replace(values.report(), layers=layers, drawing=Drawing(boxes, feeds))
+    path = tmp_path / "many.html"
+    page_of(replace(values.outcome(), layers=(report,))).save(path)
+    show(browser, path.as_uri())
+    assert not [entry for entry in messages(browser) if entry["level"] in ("WARNING", "SEVERE")]
+    assert len(browser.execute_script(BOXES)) == many
+    script = """const boxes = [...document.querySelectorAll('#graph-0 .box')];
+      const at = boxes.map((box) => box.transform.baseVal[0].matrix.f);
+      const start = performance.now();
+      boxes[200].dispatchEvent(new MouseEvent('click', {bubbles: true}));
+      document.querySelector('#graph-0 [data-zoom="0.8"]').click();
+      document.querySelector('#graph-0 .frame').getBoundingClientRect();
+      return [at, performance.now() - start]"""
+    heights, took = browser.execute_script(script)
+    assert all(a < b for a, b in pairwise(heights[10:]))
+    assert took < 1000
+
+
 def test_plots_follow_the_theme_and_paper_is_white(browser: Chrome, file: str) -> None:
     show(browser, file, scheme="dark")
     script = """return Bokeh.documents.map((each) => [...each._all_models.values()])
@@ -250,3 +377,25 @@ def test_the_pages_of_one_value_each_draw(browser: Chrome, tmp_path: Path) -> No
     page_of(explanations=(values.explanation(),)).save(path)
     show(browser, path.as_uri())
     assert not [entry for entry in messages(browser) if entry["level"] in ("WARNING", "SEVERE")]
+
+
+def test_two_runs_side_by_side(browser: Chrome, tmp_path: Path) -> None:
+    sides = [
+        {"command": "diff", "accuracy": {"qat": value}, "comparisons": [each]}
+        for value, each in (
+            (0.9, {"reference": "qat", "candidate": "tflite:x", "count": 100_000, "max_steps": 1, "step": None}),
+            (0.8, {"reference": "qat", "candidate": "tflite:x", "count": 20_000, "max_steps": 9, "step": 0.5}),
+        )
+    ]
+    path = tmp_path / "moved.html"
+    movement_page(movement(sides[0], sides[1], ("run A", "run B"))).save(path)
+    requests(browser)
+    show(browser, path.as_uri(), 390)
+    assert not [entry for entry in messages(browser) if entry["level"] in ("WARNING", "SEVERE")]
+    assert requests(browser) == {path.as_uri()}
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    found = {row[0]: row[3:] for row in rows(browser, "moved-table-table")}
+    assert found["count"] == ["100,000", "20,000", "-80,000"]
+    assert found["step"] == ["–", "0.5", ""]
+    browser.execute_script("[...document.querySelectorAll('thead button')].at(-1).click()")
+    assert [row[0] for row in rows(browser, "moved-table-table")] == ["count", "max_steps", "qat", "step"]

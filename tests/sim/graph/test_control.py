@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from flatbuffers.flexbuffers import Dumps
+from flatbuffers.flexbuffers import Builder, Dumps
 from written_models import Op, Sub, T, write_model
 
 from quantdiff.compare.verification import load_and_verify
@@ -141,3 +142,47 @@ def test_what_a_body_lacks_is_named(tmp_path: Path) -> None:
     inputs = [np.asarray([True]), np.ones((1, *SHAPE), np.float32)]
     (missing,) = simulate(model.main, inputs, Runtime.REFERENCE, model.subgraphs).missing
     assert missing.why == "in its subgraph 'then', operator 0 CUSTOM:FancyNorm: no kernel"
+
+
+def attention(path: Path, shape: tuple[int, ...], key: tuple[int, ...], numbers: dict[str, float], mask: bool) -> Path:
+    """Attention as one word of its exporter; what stands as its decomposition is something else."""
+    q, k, v, y = (T(name, size, "float32") for name, size in (("q", shape), ("k", key), ("v", key), ("y", shape)))
+    m = [T("m", (1, 1, shape[1], key[1]), "float32")] if mask else []
+    builder = Builder()
+    with builder.Map():
+        for name, number in numbers.items():
+            builder.Key(name)
+            builder.Float(number, 4)
+    names = ["q", "k", "v", *(t.name for t in m)]
+    how = {"name": b"odml.scaled_dot_product_attention", "decompositionSubgraphIndex": 1}
+    how |= {"compositeAttributes": list(builder.Finish())}
+    word = Op("STABLEHLO_COMPOSITE", names, ["y"], how, "StableHLOCompositeOptions")
+    body = Sub([q, k, v, *m, y], [Op("ADD", ["q", "q"], ["y"], {"fusedActivationFunction": 0})], names, ["y"])
+    path.write_bytes(write_model([Sub([q, k, v, *m, y], [word], names, ["y"]), body]))
+    return path
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("heads", "groups", "numbers", "mask"),
+    [(4, 4, {}, False), (4, 1, {"scale": 0.3}, False), (4, 2, {"logit_cap": 2.0}, True)],
+)
+def test_attention_of_xnnpack(tmp_path: Path, heads: int, groups: int, numbers: dict[str, float], mask: bool) -> None:
+    """On 43,520 elements each; ``builtin`` goes by the decomposition."""
+    path = attention(tmp_path / "attention.tflite", (1, 17, heads, 20), (1, 33, groups, 20), numbers, mask)
+    verdicts = load_and_verify(path, ["xnnpack", "builtin"], samples=32).verdicts
+    assert {name: (v.status, v.why) for name, v in verdicts.items()} == dict.fromkeys(
+        ("xnnpack", "builtin"), ("exact", "")
+    )
+
+
+def test_numbers_that_the_delegate_reads_in_half_are_refused(tmp_path: Path) -> None:
+    model = load_tflite(attention(tmp_path / "attention.tflite", (1, 2, 1, 2), (1, 2, 1, 2), {"scale": 0.3}, False))
+    (word,) = model.main.operators
+    damaged = replace(
+        word, options={**word.options, "composite_attributes": np.frombuffer(Dumps({"scale": 0.3}), np.uint8)}
+    )
+    graph = replace(model.main, operators=(damaged,))
+    inputs = [np.ones((1, 1, 2, 1, 2), np.float32)] * 3
+    (missing,) = simulate(graph, inputs, Runtime.XNNPACK, model.subgraphs).missing
+    assert "half the bytes" in missing.why

@@ -12,7 +12,7 @@ from golden import LITERT, RUNTIMES, Case, Dice, Maker, run_simulator
 from written_models import Op, T
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import xnnpack
+from quantdiff.sim.floats import xnnpack, xnnpack_curves
 from quantdiff.sim.ops.rsqrt import roots_of_integers
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.runtime import Runtime
@@ -55,14 +55,15 @@ def curve(op: str, dtype: str, function: Callable[[float], float], options: dict
     return make
 
 
-def real(op: str, low: float = -20) -> Maker:
+def real(op: str, low: float = -20, options: dict[str, Any] | None = None) -> Maker:
     """Floats, zeros of both signs and the ends of the range among them."""
 
     def make(dice: Dice) -> Case:
         wide = np.exp(np.minimum(dice.rng.normal(0, 20, 200), 88))
         x = np.concatenate([dice.rng.uniform(low, 20, 500), wide, [0.0, 1.0]])
         x = (x if low >= 0 else np.concatenate([x, -x])).astype(np.float32)
-        return Case([T("x", x.shape, "float32"), T("y", x.shape, "float32")], [Op(op, ["x"], ["y"])], {"x": x})
+        tensors = [T("x", x.shape, "float32"), T("y", x.shape, "float32")]
+        return Case(tensors, [Op(op, ["x"], ["y"], options or {})], {"x": x})
 
     return make
 
@@ -159,8 +160,11 @@ EVERYWHERE: dict[str, Maker] = {
 }
 ELU = curve("ELU", "int8", lambda x: math.expm1(min(x, 0)) + max(x, 0))
 XNNPACK: dict[str, Maker] = {
+    "COS float32": real("COS"),
     "ELU float32": real("ELU"),
+    "EXP float32": real("EXP"),
     "GELU float32": real("GELU"),
+    "GELU float32, approximate": real("GELU", options={"approximate": True}),
     "LOG float32": real("LOG", low=0),
     "SIN float32": real("SIN"),
 }
@@ -202,6 +206,13 @@ def test_golden_of_libm(exact: Callable[..., None], runtime: Runtime, op: str) -
 
 
 @pytest.mark.golden
+@pytest.mark.parametrize("runtime", [Runtime.BUILTIN, Runtime.REFERENCE])
+@pytest.mark.parametrize("op", ["GELU float32", "GELU float32, approximate"])
+def test_golden_gelu_of_eigen(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
+    exact(op, XNNPACK[op], runtime, times=20, cases=20)
+
+
+@pytest.mark.golden
 @pytest.mark.parametrize("op", XNNPACK)
 def test_golden_of_xnnpacks_own(exact: Callable[..., None], op: str) -> None:
     exact(op, XNNPACK[op], Runtime.XNNPACK, times=20, cases=20)
@@ -221,6 +232,11 @@ def test_curves_on_other_processors_are_refused(op: str, monkeypatch: pytest.Mon
     assert "AVX-512" in missing.why
 
 
+@pytest.mark.parametrize(("x", "y"), [(np.nan, 0), (-np.inf, 0), (-88, 0), (88.5, np.inf), (np.inf, np.inf)])
+def test_exponential_beyond_the_ends(x: float, y: float) -> None:
+    assert xnnpack_curves.exp(np.full(1, x, np.float32)) == y
+
+
 @pytest.mark.golden
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_golden_rsqrt_between_float32_and_float64(exact: Callable[..., None], runtime: Runtime) -> None:
@@ -232,9 +248,8 @@ def test_golden_squared_difference_of_16_bits(exact: Callable[..., None]) -> Non
     exact("SQUARED_DIFFERENCE int16", squared_difference("int16"), Runtime.TFLM)
 
 
-@pytest.mark.parametrize("op", ["COS", "EXP", "RSQRT"])
-def test_polynomials_of_xnnpack_are_refused(op: str) -> None:
-    case = real(op, low=0)(Dice())
+def test_refined_estimates_of_xnnpack_are_refused() -> None:
+    case = real("RSQRT", low=0)(Dice())
     _, simulation = run_simulator(case.write(), list(case.feeds.values()), Runtime.XNNPACK)
     assert "XNNPACK" in simulation.missing[0].why
 

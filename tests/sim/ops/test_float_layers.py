@@ -10,7 +10,10 @@ from golden import RUNTIMES, Case, Dice, Maker
 from sim.ops.test_numbers import curve
 from written_models import Op, T
 
+from quantdiff.load.tflite import read_model
+from quantdiff.sim.node import node_of
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.xnnpack.delegate import taken
 
 
 def matrices(dice: Dice) -> Case:
@@ -62,12 +65,22 @@ def spread(dice: Dice) -> Case:
     return Case(tensors, [op], {"x": x.astype(np.float32)})
 
 
+def delegated(dice: Dice) -> Case:
+    """The same, of those that XNNPACK takes."""
+    while True:
+        case = spread(dice)
+        graph = read_model(memoryview(case.write())).main
+        if taken(node_of(graph, graph.operators[0])):
+            return case
+
+
 MAKERS: dict[str, Maker] = {
     "BATCH_MATMUL float32": matrices,
     "HARD_SWISH float32": curve("HARD_SWISH"),
     "LOG_SOFTMAX float32": curve("LOG_SOFTMAX"),
     "RESIZE_BILINEAR float32": resized,
     "TRANSPOSE_CONV float32": spread,
+    "TRANSPOSE_CONV float32, delegated": delegated,
 }
 
 

@@ -261,6 +261,12 @@ def power(dtype: str) -> Maker:
     return make
 
 
+def angle(dice: Dice) -> Case:
+    shape = dice.shape()
+    y, x = (numbers(dice, shape, "float32") for _ in range(2))
+    return case(Op("ATAN2", [], []), [(y, False), (x, False)], [(shape, "float32")])
+
+
 def unit_length(dtype: str) -> Maker:
     def make(dice: Dice) -> Case:
         shape = dice.of(dice.shape(), (1, 9000))
@@ -307,6 +313,7 @@ MAKERS: dict[str, Maker] = {
     **{f"ZEROS_LIKE {d}": zeros(d) for d in ("float32", "int32", "int64")},
     **{f"ADD_N {d}": sums(d) for d in ("float32", "int32")},
     **{f"SIGN {d}": signs(d) for d in ("float32", "int32")},
+    "ATAN2 float32": angle,
     **{f"POW {d}": power(d) for d in ("float32", "int32")},
     **{f"L2_NORMALIZATION {d}": unit_length(d) for d in ("int8", "uint8", "float32")},
 }

@@ -106,6 +106,40 @@ def one_step(dice: Dice, *kinds: str) -> Case:
     return Case(tensors, [op], {"x": x})
 
 
+def floats(dice: Dice, *kinds: str) -> Case:
+    """A cell of floats; ``major`` puts time first, so that a step takes all rows together; ``step`` is one step."""
+    batch, time, inputs, cells = dice.size(1, 3), dice.size(1, 5), dice.of(1, 3, 4, 9, 28), dice.of(1, 3, 5, 8, 20)
+    outputs = dice.of(1, 4, 7) if "projection" in kinds else cells
+    gates = GATES[1:] if "coupled" in kinds else GATES
+
+    def real(name: str, *shape: int, spread: float = 1.0) -> T:
+        return T(name, shape, "float32", data=dice.rng.normal(0, spread, shape).astype(np.float32))
+
+    lead = {"major": (time, batch), "step": (batch,)}.get(kinds[0] if kinds else "", (batch, time))
+    tensors = [T("x", (*lead, inputs), "float32"), T("y", (*lead, outputs), "float32")]
+    tensors += [real("w" + g, cells, inputs) for g in gates] + [real("r" + g, cells, outputs) for g in gates]
+    tensors += [real("b" + g, cells, spread=0.5) for g in gates]
+    tensors += [T(name, (batch, n), "float32", is_variable=True) for name, n in (("state", outputs), ("cell", cells))]
+    if "peephole" in kinds:
+        tensors += [real("p" + g, cells) for g in gates if g != "c"]
+    if "projection" in kinds:
+        tensors += [real("project", outputs, cells), *([real("project_b", outputs)] if dice.chance() else [])]
+    there = {t.name for t in tensors}
+    order = ["x", *("w" + g for g in GATES), *("r" + g for g in GATES), "pi", "pf", "po", *("b" + g for g in GATES)]
+    names = [name if name in there else None for name in (*order, "project", "project_b", "state", "cell")]
+    names += [None] * 4  # no layer normalization
+    options = {"fusedActivationFunction": 4, "cellClip": dice.of(0.0, 0.7), "projClip": dice.of(0.0, 0.5)}
+    op, table = "UNIDIRECTIONAL_SEQUENCE_LSTM", "UnidirectionalSequenceLSTMOptions"
+    if "step" in kinds:
+        op, table, options = "LSTM", "LSTMOptions", options | {"kernelType": 0}
+    elif "major" in kinds:
+        options |= {"timeMajor": True}
+    x = dice.rng.normal(0, 2, (*lead, inputs)).astype(np.float32)
+    silent = dice.rng.random(len(x)) < 0.2  # a step that sees nothing adds no products
+    x[silent] = 0
+    return Case(tensors, [Op(op, names, ["y"], options, table)], {"x": x})
+
+
 KINDS = [
     ("coupled",),
     ("peephole",),
@@ -131,6 +165,26 @@ def test_golden_of_rare_kinds(exact: Callable[..., None], runtime: Runtime, kind
 @pytest.mark.parametrize("kinds", [(), ("coupled", "peephole"), ("projection", "norm")])
 def test_golden_of_one_step(exact: Callable[..., None], runtime: Runtime, kinds: tuple[str, ...]) -> None:
     exact("LSTM", lambda dice: one_step(dice, *kinds), runtime, times=0.01, cases=15)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("kinds", [(), ("major",)])
+def test_golden_of_floats(exact: Callable[..., None], runtime: Runtime, kinds: tuple[str, ...]) -> None:
+    exact("UNIDIRECTIONAL_SEQUENCE_LSTM float32", lambda dice: floats(dice, *kinds), runtime, times=0.05, cases=15)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+@pytest.mark.parametrize("kinds", [("coupled", "peephole"), ("major", "projection"), ("coupled", "projection")])
+def test_golden_of_rare_floats(exact: Callable[..., None], runtime: Runtime, kinds: tuple[str, ...]) -> None:
+    exact("UNIDIRECTIONAL_SEQUENCE_LSTM float32", lambda dice: floats(dice, *kinds), runtime, times=0.05, cases=15)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+def test_golden_of_one_step_of_floats(exact: Callable[..., None], runtime: Runtime) -> None:
+    exact("LSTM float32", lambda dice: floats(dice, "step"), runtime, times=0.05, cases=15)
 
 
 @pytest.mark.parametrize("kind", ["peephole", "projection", "norm"])

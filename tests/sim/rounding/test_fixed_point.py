@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from quantdiff.sim.node import NoKernel
 from quantdiff.sim.rounding.fixed_point import (
     Rounding,
     divide_half_away,
@@ -85,3 +86,9 @@ def test_int64_accumulators_take_a_mantissa_of_15_bits() -> None:
 def test_divide_half_away() -> None:
     assert divide_half_away(np.asarray([5, -5, 7, -7, 0]), 2).tolist() == [3, -3, 4, -4, 0]
     assert divide_half_away(np.asarray([4, -4, 5, -5]), 3).tolist() == [1, -1, 2, -2]
+
+
+def test_a_shift_that_c_does_not_define_is_refused() -> None:
+    with pytest.raises(NoKernel, match="undefined"):
+        requantize(np.ones(2, np.int64), np.asarray([0.5, 2.0**31]), Rounding.GEMMLOWP)
+    assert requantize(np.ones(1, np.int64), 2.0**29, Rounding.GEMMLOWP) == 2**29

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quantdiff.align.alignment import Alignment, Leftover
 from quantdiff.align.leftovers import RESCALED, core, segments
+from quantdiff.compare.layers.drawing import Drawing
 from quantdiff.compare.layers.figures import Flip, LayerFigures, WorstSample, figures_of
 from quantdiff.compare.layers.notes import notes_of
 from quantdiff.compare.layers.watch import LayerCounts, PairStats
@@ -47,6 +48,7 @@ class LayerReport(Shown):
 
     ``first_differing`` and ``adds_most`` are places in ``layers``: the first where anything differs, and the one with
     the lowest SQNR of its own. ``unrelated`` says why the two are not the same model; empty where they are.
+    ``drawing`` is what a page draws of both graphs.
     """
 
     reference: str
@@ -62,6 +64,7 @@ class LayerReport(Shown):
     flipped: int = 0
     decided: int = 0
     notes: tuple[str, ...] = ()
+    drawing: Drawing | None = field(default=None, repr=False)
 
 
 def ends_of(alignment: Alignment) -> tuple[frozenset[int], tuple[str, ...]]:

@@ -10,6 +10,7 @@ from quantdiff.compare.comparison import Comparison
 from quantdiff.compare.conditions import Condition
 from quantdiff.ladder.advice.bench import Bench, noise
 from quantdiff.ladder.advice.choices import Choice, choices_of
+from quantdiff.ladder.advice.equalized import equalizations
 from quantdiff.ladder.advice.observed import met_of, observe, promising, shifts_of
 from quantdiff.ladder.advice.search import Tried, holds, smallest
 from quantdiff.progress import Progress
@@ -80,11 +81,13 @@ def advised(
     yield found
     seen = observe(bench.switches, bench.readings(), len(bench.batch))
     met = met_of(seen)
-    every = [c for c in choices_of(bench.switches, met, shifts_of(bench.switches, seen)) if c.kind in kinds]
+    possible = (*choices_of(bench.switches, met, shifts_of(bench.switches, seen)), *equalizations(bench.switches, met))
+    every = [choice for choice in possible if choice.kind in kinds]
     chosen = promising(bench.switches, every, met, MOST)
     found = replace(found, considered=len(every))
-    for done, choice in enumerate(chosen, start=1):
-        found = replace(found, alone=_ranked((*found.alone, Tried((choice,), bench.of([choice])))))
+    measured = bench.each([(choice,) for choice in chosen])
+    for done, (choice, then) in enumerate(zip(chosen, measured, strict=True), start=1):
+        found = replace(found, alone=_ranked((*found.alone, Tried((choice,), then))))
         progress("choices", done, len(chosen))
         yield found
     if until or choose:
@@ -96,11 +99,12 @@ def advised(
 def _chosen(bench: Bench, found: Advised, others: Sequence[Choice], progress: Progress) -> Iterator[Advised]:
     asked = 0
 
-    def measure(choices: Sequence[Choice]) -> Comparison:
+    def measure(sets: Sequence[Sequence[Choice]]) -> Iterator[Comparison]:
         nonlocal asked
-        asked += 1
-        progress("sets", asked, 0)
-        return bench.of(choices)
+        for then in bench.each(sets):
+            asked += 1
+            progress("sets", asked, 0)
+            yield then
 
     for best, proven in smallest(measure, (found.now, found.plain), found.alone, others, found.until):
         found = replace(found, chosen=best, proven=proven)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from quantdiff.graph import Operator
-from quantdiff.ladder.cures import from_data, per_channel, wide
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import RECODES, traits
 from quantdiff.quant import Array
 
 FLOAT, INT16, INT8, CHANNELS, RANGE, BIAS = "float", "int16", "int8", "per-channel", "range", "bias"
+EQUALIZED = "equalized"
 LEVELS = (FLOAT, INT16, INT8)
 """From fine to coarse."""
-IN_A_RECIPE, IN_A_DENYLIST, IN_THE_FILE = (FLOAT, INT16, CHANNELS), (FLOAT,), (RANGE, BIAS)
+IN_A_RECIPE, IN_A_DENYLIST, IN_THE_FILE = (FLOAT, INT16, CHANNELS), (FLOAT,), (RANGE, BIAS, EQUALIZED)
 """The kinds that a recipe of a quantizer, the denylist of TensorFlow's converter and the file itself can take."""
+INT16_MOST, BYTE_MOST = 32767, 255
 INPUT, OUTPUT = -1, -2
 """Where an operator is meant: what hands an input in, and what takes an output."""
 FIXED = ("SOFTMAX", "LOGISTIC", "TANH", "LOG_SOFTMAX", "L2_NORMALIZATION")
@@ -28,16 +29,22 @@ FIXED = ("SOFTMAX", "LOGISTIC", "TANH", "LOG_SOFTMAX", "L2_NORMALIZATION")
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """What the reference's values reach at a tensor on this data: ends, and some of them for percentiles."""
+    """What the reference's values reach at a tensor on this data: ends, also by channel, and some for percentiles.
+
+    Shapes: some (values,), each of ends (channels,).
+    """
 
     low: float
     high: float
     some: Array = field(compare=False, repr=False)
+    ends: tuple[Array, Array] = field(default=(np.zeros(0), np.zeros(0)), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """One change. ``operators`` compute in float or int16; ``grids`` and ``constants`` take the place of the file's.
+
+    ``scales`` are those of kernels that are stored anew, as they divide the kernel.
 
     ``at`` is the tensor or the operator's output that it is named after, ``where`` that name; ``change`` says what is
     done there.
@@ -50,6 +57,7 @@ class Choice:
     operators: frozenset[int] = frozenset()
     grids: Mapping[int, Grid] = field(default_factory=dict, compare=False, repr=False)
     constants: Mapping[int, Array] = field(default_factory=dict, compare=False, repr=False)
+    scales: Mapping[int, Array] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.where}: {self.change}"
@@ -60,7 +68,8 @@ class Plan:
     """A file's graph as floats between grids: which constants and grids it has, which operators are ``finer``.
 
     What an operator reads is as coarse as the coarser of the two, the one that made it and the one that reads it:
-    converters put the step from one to the other between them. ``own`` are grids that a tensor is put on at once.
+    converters put the step from one to the other between them. An output is as fine as the operator that makes it: so
+    litert-quantizer leaves it, whatever is asked. ``own`` are grids that a tensor is put on at once.
     """
 
     switches: Switches
@@ -75,7 +84,8 @@ class Plan:
         if tensor not in self.grids:
             return None
         maker = file.graph.producer(tensor)
-        levels = self.level(INPUT if maker is None else maker.index), self.level(reader)
+        made = self.level(INPUT if maker is None else maker.index)
+        levels = made, made if reader == OUTPUT and maker is not None else self.level(reader)
         if tensor in file.copies and levels[0] == INT8:
             return None
         coarser = max(levels, key=LEVELS.index)
@@ -223,3 +233,36 @@ def candidates(met: Met, held: Grid) -> Iterator[tuple[str, tuple[float, float]]
 
 def _squared(values: Array, grid: Grid) -> float:
     return float(np.square(grid.clipped(grid.rounded(values)) - values).sum())
+
+
+def wide(ends: tuple[float, float]) -> Grid:
+    """A symmetric grid of 16 bits that holds both ends."""
+    scale = max(abs(end) for end in ends) / INT16_MOST or 1.0
+    return Grid(scale, 0, -INT16_MOST - 1, INT16_MOST)
+
+
+def from_data(met: tuple[float, float], held: Grid) -> Grid:
+    """A grid with as many integers as the file's, from the smallest to the largest value met, 0 on it.
+
+    Kernels of int16 take no other zero point than 0.
+    """
+    low, high = min(met[0], 0.0), max(met[1], 0.0)
+    if held.high > BYTE_MOST:
+        return replace(held, scale=max(-low, high) / held.high or 1.0, zero_point=0)
+    scale = (high - low) / (held.high - held.low) or 1.0
+    zero_point = round(held.low - low / scale)
+    return Grid(scale, int(np.clip(zero_point, held.low, held.high)), held.low, held.high, held.single)
+
+
+def per_channel(found: Switches, operator: Operator) -> dict[int, Array]:
+    """A kernel with a scale for each output channel, where it has one for all of them."""
+    for tensor in operator.inputs:
+        match, quant = found.matches.get(tensor), found.file.graph.tensors[tensor].quant if tensor >= 0 else None
+        if match is None or match.value is None or tensor in found.biases or quant is None or len(quant.scale) != 1:
+            continue
+        value = match.value
+        axis = value.ndim - 1 if operator.op == "DEPTHWISE_CONV_2D" else 0
+        others = tuple(k for k in range(value.ndim) if k != axis)
+        scale = np.maximum(np.abs(value).max(axis=others, keepdims=True) / 127, 1e-30)
+        return {tensor: np.rint(value / scale) * scale}
+    return {}

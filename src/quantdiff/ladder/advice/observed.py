@@ -11,7 +11,7 @@ import numpy as np
 
 from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Operator
-from quantdiff.ladder.advice.choices import BIAS, CHANNELS, FLOAT, RANGE, Choice, Met
+from quantdiff.ladder.advice.choices import BIAS, CHANNELS, EQUALIZED, FLOAT, RANGE, Choice, Met
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import RECODES, traits
@@ -24,17 +24,21 @@ KEPT = 2**16
 
 @dataclass(slots=True)
 class Seen:
-    """Of one tensor, while the data pass by."""
+    """Of one tensor, while the data pass by; ``low`` and ``high`` by channel, the last axis."""
 
-    low: float = np.inf
-    high: float = -np.inf
+    low: Array = field(default_factory=lambda: np.asarray(np.inf))
+    high: Array = field(default_factory=lambda: np.asarray(-np.inf))
     some: list[Array] = field(default_factory=list)
     total: Array | None = None
     count: int = 0
 
     def add(self, values: Array, kept: int) -> None:
         """Some samples. Shape: (samples, *shape of the tensor)."""
-        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+        by_channel = values.reshape(-1, values.shape[-1])
+        self.low, self.high = (
+            np.minimum(self.low, by_channel.min(axis=0)),
+            np.maximum(self.high, by_channel.max(axis=0)),
+        )
         flat = values.reshape(-1)
         self.some.append(flat[:: max(1, flat.size // max(1, kept))].astype(np.float64))
         total = values.sum(axis=0, dtype=np.float64)
@@ -80,7 +84,10 @@ def observe(switches: Switches, readings: Generator[Reading, None, None], sample
 
 def met_of(seen: Mapping[int, Seen]) -> dict[int, Met]:
     """Ends and some values of every tensor."""
-    return {i: Met(each.low, each.high, np.concatenate(each.some)) for i, each in seen.items()}
+    return {
+        i: Met(float(each.low.min()), float(each.high.max()), np.concatenate(each.some), (each.low, each.high))
+        for i, each in seen.items()
+    }
 
 
 def shifts_of(switches: Switches, seen: Mapping[int, Seen]) -> dict[int, Array]:
@@ -129,7 +136,7 @@ def promising(switches: Switches, choices: Sequence[Choice], met: Mapping[int, M
     def promise(choice: Choice) -> float:
         if choice.kind == RANGE:
             return lost[choice.at] - _part(met[choice.at].some, choice.grids[choice.at])
-        if choice.kind in (BIAS, CHANNELS):
+        if choice.kind in (BIAS, CHANNELS, EQUALIZED):
             return math.inf if choice.at < 0 else sum(_share(v, file.constants[i]) for i, v in choice.constants.items())
         weights = (i for k in choice.operators if k >= 0 for i in file.graph.operators[k].inputs)
         inside = sum(lost.get(i, 0.0) for i in weights if i in switches.matches) if choice.kind == FLOAT else 0.0

@@ -26,8 +26,9 @@ def recipe(
     is a regular expression for the names of an operator's outputs in the float file, a semicolon behind each.
     """
     floats = _operators(choices, FLOAT) | float_ends(switches) | ends
+    wide = _operators(choices, INT16) - floats
     entries = [_entry(".*", "*", 8)]
-    for kinds, bits in ((_operators(choices, INT16) - floats, 16), (_operators(choices, CHANNELS) - floats, 8)):
+    for kinds, bits in ((wide, 16), (_operators(choices, CHANNELS) - floats, 8)):
         entries += [_entry(scope, "*", bits) for scope in _scopes(switches, kinds, names)]
         entries += [_entry(".*", end, bits) for end in _ends(kinds)]
     left = {"algorithm_key": LEFT, "op_config": {}}

@@ -10,14 +10,15 @@ from quantdiff.compare.comparison import Comparison
 from quantdiff.compare.conditions import OPERATORS, Condition, value_of
 from quantdiff.errors import BadExpression
 from quantdiff.ladder.advice.bench import noise
-from quantdiff.ladder.advice.choices import BIAS, RANGE, Choice
+from quantdiff.ladder.advice.choices import IN_THE_FILE, Choice
 
 ALL_SETS = 10
 """Choices of which all sets are tried: 1023."""
 ENOUGH = 1e-3
 """Of what is left of the noise: less is no gain."""
 
-Measure = Callable[[Sequence[Choice]], Comparison]
+Measure = Callable[[Sequence[Sequence[Choice]]], Iterator[Comparison]]
+"""What some sets of choices give, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,8 @@ def _all_sets(
     best = min((best, *alone), key=lambda each: noise(each.then))
     for size in range(2, len(choices) + 1):
         met = list[Tried]()
-        for some in combinations(choices, size):
-            if any(clash(a, b) for a, b in combinations(some, 2)):
-                continue
-            tried = Tried(some, measure(some))
+        sets = [some for some in combinations(choices, size) if not any(clash(a, b) for a, b in combinations(some, 2))]
+        for tried in map(Tried, sets, measure(sets)):
             met += [tried] if holds(tried.then, conditions) else []
             if noise(tried.then) < noise(best.then):
                 best = tried
@@ -121,9 +120,14 @@ def _many(
     yield best, "not proven smallest"
 
 
-def _cost(tried: Tried) -> tuple[int, float]:
-    """Of sets of one size: how many operators are finer, then what noise is left."""
-    return len(frozenset[int]().union(*(choice.operators for choice in tried.choices))), noise(tried.then)
+def _tried(measure: Measure, choices: Sequence[Choice]) -> Tried:
+    return Tried((*choices,), next(measure([choices])))
+
+
+def _cost(tried: Tried) -> tuple[int, int, float]:
+    """Of sets of one size: how many operators are finer, how many kernels are stored anew, then what noise is left."""
+    finer = frozenset[int]().union(*(choice.operators for choice in tried.choices))
+    return len(finer), sum(len(choice.scales) for choice in tried.choices), noise(tried.then)
 
 
 def _greedy(measure: Measure, best: Tried, alone: Sequence[Tried], conditions: Sequence[Condition]) -> Iterator[Tried]:
@@ -137,7 +141,7 @@ def _greedy(measure: Measure, best: Tried, alone: Sequence[Tried], conditions: S
         if any(clash(choice, each) for each in best.choices):
             continue
         if measured < taken:
-            tried = Tried((*best.choices, choice), measure((*best.choices, choice)))
+            tried = _tried(measure, (*best.choices, choice))
             gain = noise(best.then) - noise(tried.then)
             if gain > ENOUGH * noise(best.then):
                 waiting.append((gain, taken, tried))
@@ -148,12 +152,12 @@ def _greedy(measure: Measure, best: Tried, alone: Sequence[Tried], conditions: S
 
 def _enough(measure: Measure, order: Sequence[Choice], few: int, conditions: Sequence[Condition]) -> Tried | None:
     """The shortest beginning of an order that is enough, by halving; None where all of it is not."""
-    found, many = Tried((*order,), measure(order)), len(order)
+    found, many = _tried(measure, order), len(order)
     if not holds(found.then, conditions):
         return None
     while few + 1 < many:
         middle = (few + many) // 2
-        tried = Tried((*order[:middle],), measure(order[:middle]))
+        tried = _tried(measure, order[:middle])
         if holds(tried.then, conditions):
             found, many = tried, middle
         else:
@@ -166,8 +170,7 @@ def _pruned(measure: Measure, best: Tried, conditions: Sequence[Condition]) -> I
     size = len(best.choices) // 2
     while size:
         for at in range(len(best.choices) - size, -1, -size):
-            rest = best.choices[:at] + best.choices[at + size :]
-            tried = Tried(rest, measure(rest))
+            tried = _tried(measure, best.choices[:at] + best.choices[at + size :])
             if holds(tried.then, conditions):
                 best = tried
                 yield best
@@ -176,6 +179,5 @@ def _pruned(measure: Measure, best: Tried, conditions: Sequence[Condition]) -> I
 
 def clash(one: Choice, other: Choice) -> bool:
     """Whether two choices are about the same thing."""
-    if one.kind == other.kind == RANGE:
-        return one.at == other.at
-    return one.kind == other.kind == BIAS and bool(one.constants.keys() & other.constants.keys())
+    alike = one.grids.keys() & other.grids.keys() or one.constants.keys() & other.constants.keys()
+    return one.kind in IN_THE_FILE and other.kind in IN_THE_FILE and bool(alike)

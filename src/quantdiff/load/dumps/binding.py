@@ -15,7 +15,13 @@ from quantdiff.graph import Graph, Model, Tensor, dense_values
 from quantdiff.load.dumps.forms import Dump
 from quantdiff.quant import INTEGER_RANGE, Array
 
-NEAR = 0.01  # of a step: what a float that stands for an integer may be off
+NEAR = 0.25  # of a step: what a float that stands for an integer loses by few digits or bits
+
+
+WIDER = (2, 4, 8)
+NUMBERED = re.compile(r"(.*?)[ _.-]?(?:sample_?)?(\d{1,9})")
+BUFFER = re.compile(r"^g_|_(?:data|buf|buffer|tensor)$")
+"""What programs put around the name of a tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +32,13 @@ class Recorded:
         values: by index, in the tensor's own type. Shapes: (runs, *shape of the tensor).
         runs: how many there are.
         notes: by index, how the dump's numbers were read where that was not as they stand.
+        left_out: what the dump names besides.
     """
 
     values: Mapping[int, Array] = field(repr=False)
     runs: int
     notes: Mapping[int, str]
+    left_out: str = ""
 
 
 def bind_dump(dump: Dump, model: Model) -> Recorded:
@@ -40,9 +48,12 @@ def bind_dump(dump: Dump, model: Model) -> Recorded:
         BadData: a name that is none of the model's, sizes or types that do not fit, constants of another model.
     """
     values, notes, found = dict[int, Array](), dict[int, str](), _Names(model, dump)
-    for name, array in dump.arrays.items():
-        tensor = found.tensor(name)
+    others = list[str]()
+    for name, array in _by_sample(dump.arrays, found):
         where = f"{dump.source}: {name}"
+        if (tensor := found.tensor(name)) is None:
+            others.append(name)
+            continue
         if tensor.is_constant:
             _check_constant(tensor, array, where)
             continue
@@ -54,11 +65,44 @@ def bind_dump(dump: Dump, model: Model) -> Recorded:
         values[tensor.index] = typed
         if told := ", ".join(each for each in (turned, read) if each):
             notes[tensor.index] = told
-    sizes = {len(array): index for index, array in values.items()}
-    if len(sizes) != 1:
-        told_sizes = ", ".join(f"{n} of {model.main.tensors[i].label!r}" for n, i in sorted(sizes.items()))
-        raise BadData(f"{dump.source}: does not hold one number of samples ({told_sizes or 'none'}); is it cut off?")
-    return Recorded(values, next(iter(sizes)), notes)
+    if others and not values:
+        raise BadData(found.unknown(others[0]))
+    runs = _runs(dump, model, values)
+    left_out = f"{', '.join(map(repr, others))}: no tensors of the model, left out" if others else ""
+    return Recorded(values, runs, notes, left_out)
+
+
+def _by_sample(arrays: Mapping[str, Array], names: _Names) -> Iterator[tuple[str, Array]]:
+    """The arrays; those of one size whose names are that of a tensor and a number each, are its samples."""
+    numbered = dict[str, dict[int, str]]()
+    for name in arrays:
+        if (told := NUMBERED.fullmatch(name)) and not names.is_told(name):
+            numbered.setdefault(told[1], {})[int(told[2])] = name
+    taken = set[str]()
+    for stem, of_number in numbered.items():
+        parts = [arrays[of_number[number]] for number in sorted(of_number)]
+        known = all(names.knows(name) for name in of_number.values())
+        if len(parts) > 1 and not known and names.knows(stem) and len({part.shape for part in parts}) == 1:
+            yield stem, np.stack(parts)
+            taken |= {*of_number.values()}
+    yield from ((name, array) for name, array in arrays.items() if name not in taken)
+
+
+def _runs(dump: Dump, model: Model, values: Mapping[int, Array]) -> int:
+    sizes = {len(array): model.main.tensors[index].label for index, array in values.items()}
+    if len(sizes) == 1:
+        (runs,) = sizes
+        if dump.manifest and dump.manifest.samples != runs:
+            raise BadData(
+                f"{dump.source}: holds {runs:,} samples, its own list says {dump.manifest.samples:,}; record again"
+            )
+        return runs
+    told = ", ".join(f"{n:,} of {label!r}" for n, label in sorted(sizes.items()))
+    few, *_, most = sorted(sizes) or (0, 0)
+    hint = (
+        f", or are its elements {most // few} times as wide" if few and most % few == 0 and most // few in WIDER else ""
+    )
+    raise BadData(f"{dump.source}: does not hold one number of samples ({told or 'none'}); is it cut off{hint}?")
 
 
 class _Names:
@@ -67,33 +111,62 @@ class _Names:
     def __init__(self, model: Model, dump: Dump) -> None:
         self._graph, self._source = model.main, dump.source
         self._told = {t.array: t.index for t in dump.manifest.tensors} if dump.manifest else {}
-        self._known: list[dict[str, set[int]]] = [{}, {}]
+        self._printed = {name: array[0].size for name, array in dump.arrays.items()} if dump.printed else {}
+        self._known: list[dict[str, set[int]]] = [{}, {}, {}]
         for rank, (name, index) in _names(model):
-            self._known[rank].setdefault(name, set()).add(index)
+            for its, known in ((rank, name), (2, _plain(name))):
+                self._known[its].setdefault(known, set()).add(index)
 
     def is_told(self, name: str) -> bool:
         """Whether the manifest says whose array it is."""
         return name in self._told
 
-    def tensor(self, name: str) -> Tensor:
-        """The tensor of a name.
+    def tensor(self, name: str) -> Tensor | None:
+        """The tensor of a name; None for a printed word that is none's, with numbers that are none's.
 
         Raises:
             BadData: there is none, or several.
         """
-        if name in self._told and 0 <= self._told[name] < len(self._graph.tensors):
-            return self._graph.tensors[self._told[name]]
-        found = next((known[name] for known in self._known if name in known), set[int]())
+        tensors = self._graph.tensors
+        if name in self._told:
+            if not 0 <= self._told[name] < len(tensors):
+                raise BadData(
+                    f"{self._source}: says that {name!r} is tensor {self._told[name]}, which is none; record again"
+                )
+            return tensors[self._told[name]]
+        found = next(self._found(name), set[int]())
         if len(found) == 1:
-            return self._graph.tensors[found.pop()]
+            return tensors[found.pop()]
         if found:
             which = ", ".join(map(str, sorted(found)))
             raise BadData(f"{self._source}: {name!r} is the name of tensors {which}; give the number of the one it is")
+        if name in self._printed and not any(
+            prod(t.shape) == self._printed[name] for t in tensors if not t.is_constant
+        ):
+            return None
+        raise BadData(self.unknown(name))
+
+    def _found(self, name: str) -> Iterator[set[int]]:
+        """By the whole name, then by what a program may have made of it, and by the last word of a line."""
+        last = name.split()[-1:]
+        for each in (name, *last, *(BUFFER.sub("", word) for word in last)):
+            yield from (known[each] for known in self._known if each in known)
+            yield from (known[_plain(each)] for known in self._known[2:] if _plain(each) in known)
+
+    def knows(self, name: str) -> bool:
+        """Whether it is the name of one tensor."""
+        return len(next(self._found(name), ())) == 1
+
+    def unknown(self, name: str) -> str:
+        """That there is none of this name."""
         likely = get_close_matches(name, self._known[0], 1, 0)
         hint = f"; did you mean {likely[0]!r}?" if likely else ""
-        raise BadData(
-            f"{self._source}: the model has no tensor {name!r}{hint} `quantdiff inspect` lists them by number"
-        )
+        return f"{self._source}: the model has no tensor {name!r}{hint} `quantdiff inspect` lists them by number"
+
+
+def _plain(name: str) -> str:
+    """Letters and figures, whatever stands between them."""
+    return re.sub(r"\W+", "_", name).strip("_").lower()
 
 
 def _names(model: Model) -> Iterator[tuple[int, tuple[str, int]]]:
@@ -149,13 +222,11 @@ def _shaped(array: Array, tensor: Tensor, where: str) -> tuple[Array, str]:
     )
     if given == whole or given in flat:
         return array.reshape(runs, *tensor.shape), ""
-    axes = _long(tensor.shape)
-    inside = given[1:] if runs > 1 else given
-    if (runs == 1 or given[:1] == (runs,)) and sorted(inside) == sorted(axes):
+    if sorted(given) == sorted(whole):
         order = list[int]()
-        for size in inside:  # of two axes of one size the one that comes first
-            order.append(next(i for i, axis in enumerate(axes) if axis == size and i not in order))
-        turned = np.moveaxis(array.reshape(runs, *inside), range(1, len(axes) + 1), [1 + i for i in order])
+        for size in given:  # of two axes of one size the one that comes first
+            order.append(next(i for i, axis in enumerate(whole) if axis == size and i not in order))
+        turned = array.reshape(given).transpose([order.index(i) for i in range(len(whole))])
         return turned.reshape(runs, *tensor.shape), f"its shape {list(array.shape)} has the axes in another order"
     raise BadData(f"{where}: shape {list(array.shape)}, the tensor has {list(tensor.shape)}; it is of another model")
 
@@ -177,33 +248,48 @@ def _typed(array: Array, tensor: Tensor, where: str) -> tuple[Array, str]:
     if array.dtype.kind == "f":
         return _from_floats(array, tensor, where)
     low, high = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
-    least, most = int(array.min()), int(array.max())
-    if low <= least and most <= high:
-        return array.astype(dtype), ""
+    for told, read in _byte_orders(array):
+        least, most = int(read.min()), int(read.max())
+        if low <= least and most <= high:
+            return read.astype(dtype), told
     other = np.dtype(("int" if dtype.kind == "u" else "uint") + f"{8 * dtype.itemsize}") if dtype.kind in "iu" else None
+    least, most = int(array.min()), int(array.max())
     if other is not None and np.iinfo(other).min <= least and most <= np.iinfo(other).max:
         return array.astype(other).view(dtype), f"{other.name} shown for {dtype.name}: the same bits"
     raise BadData(f"{where}: holds {least} to {most}, a tensor of {tensor.dtype} cannot; it is of another model")
 
 
+def _byte_orders(array: Array) -> Iterator[tuple[str, Array]]:
+    """As it stands and with its bytes reversed, but no floats that are too small to be meant."""
+    for told, read in (("", array), ("the other endianness", array.byteswap())):
+        small = array.dtype.kind == "f" and (np.abs(read[read != 0]) < np.finfo(array.dtype).tiny).any()
+        if not small and (not told or array.dtype.itemsize > 1):
+            yield told, read
+
+
+@np.errstate(over="ignore", invalid="ignore")
 def _from_floats(array: Array, tensor: Tensor, where: str) -> tuple[Array, str]:
     """Whole numbers as they are, real values by scale and zero point."""
     ends = INTEGER_RANGE.get(tensor.dtype)
-    if ends is None or not np.isfinite(array).all():
-        what = array.dtype if ends is None else "NaN or infinity"
-        raise BadData(f"{where}: holds {what}, the tensor {tensor.dtype}; dump it as it is stored")
-    values = np.asarray(array, np.float64)
-    if (values == np.round(values)).all() and ends[0] <= values.min() and values.max() <= ends[1]:
-        return values.astype(tensor.dtype), ""
-    grid = tensor.grid
-    if grid is not None and grid.params.scale[0]:
-        steps = values / grid.params.scale[0] + grid.params.zero_point[0]
-        if (
-            (np.abs(steps - np.round(steps)) < NEAR).all()
-            and ends[0] <= np.round(steps.min())
-            and np.round(steps.max()) <= ends[1]
-        ):
-            return np.round(steps).astype(tensor.dtype), "real values, by scale and zero point"
+    if ends is None:
+        raise BadData(f"{where}: holds {array.dtype}, the tensor {tensor.dtype}; dump it as it is stored")
+    for told, read in _byte_orders(array):
+        values = np.asarray(read, np.float64)
+        for how, steps, near in _as_steps(values, tensor):
+            whole = np.round(steps)
+            fits = (np.abs(steps - whole) <= near).all() and ends[0] <= whole.min() and whole.max() <= ends[1]
+            if fits and np.isfinite(values).all():
+                return whole.astype(tensor.dtype), ", ".join(each for each in (told, how) if each)
+    if not np.isfinite(array).all():
+        raise BadData(f"{where}: holds NaN or infinity, the tensor {tensor.dtype}; dump it as it is stored")
     raise BadData(
-        f"{where}: holds fractions that are no steps of {tensor.label!r}; dump the integers, or {tensor.dtype}"
+        f"{where}: holds fractions that are no steps of {tensor.label!r}; dump the integers, print more "
+        "digits, or leave it out"
     )
+
+
+def _as_steps(values: Array, tensor: Tensor) -> Iterator[tuple[str, Array, float]]:
+    yield "", values, 0.0
+    if (grid := tensor.grid) is not None and grid.params.scale[0]:
+        steps = values / grid.params.scale[0] + grid.params.zero_point[0]
+        yield "real values, by scale and zero point", steps, NEAR

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,10 +15,12 @@ import numpy as np
 from quantdiff.errors import BadData, reason_of
 from quantdiff.files import FOLDER, read_file, what_is
 from quantdiff.load.data import read_arrays
+from quantdiff.load.dumps.printed import decoded, of_text
 from quantdiff.quant import Array
 
 MANIFEST = "quantdiff.json"
 """The member of an ``.npz`` of ours that says what the others are, as bytes of JSON."""
+SCHEMA = "quantdiff/1"
 RAW_TYPES = (
     "int8",
     "uint8",
@@ -39,15 +40,6 @@ COLUMNS = ("tensor", "dtype", "file")
 FORMS = (
     "an .npz, a folder of .npy files (or raw ones and a .csv with tensor, dtype, file), or text of lines NAME: NUMBERS"
 )
-
-NUMBER = r"[-+]?(?:0[xX][0-9a-fA-F]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?[fFuUlL]?|nan|inf)"
-OPENS, BETWEEN, CLOSES = r"[\[({\s]*", r"[\s,;\])}\[({]+", r"[\s,;\])}]*$"
-LINE = re.compile(
-    r"\s*(?:(?:static|const|constexpr|unsigned|signed|char|int|float|u?int\d+_t)\s+)*"
-    rf"(?P<name>\S.{{0,400}}?)\s*(?:\[\d*\]\s*)*[:=](?P<rest>{OPENS}{NUMBER}(?![\w.:]).*|\s*[\[({{]?\s*)$"
-)
-NUMBERS = re.compile(rf"{OPENS}{NUMBER}(?:{BETWEEN}{NUMBER})*{CLOSES}")
-CLOSED = re.compile(CLOSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +65,20 @@ class Manifest:
 
     def packed(self) -> Array:
         """As an array of bytes. Shape: (bytes,)."""
-        return np.frombuffer(json.dumps({"schema": "quantdiff/1", **asdict(self)}).encode(), np.uint8)
+        return np.frombuffer(json.dumps({"schema": SCHEMA, **asdict(self)}).encode(), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """Arrays by the names that the dump has for them, and what it says of itself, if it does."""
+    """Arrays by the names that the dump has for them, and what it says of itself, if it does.
+
+    ``printed`` is text, in which names can be those of other things than tensors.
+    """
 
     source: str
     arrays: Mapping[str, Array] = field(repr=False)
     manifest: Manifest | None = None
+    printed: bool = False
 
 
 def read_dump(path: Path) -> Dump:
@@ -98,7 +94,7 @@ def read_dump(path: Path) -> Dump:
             arrays = dict(read_arrays(path)) if path.suffix.lower() == ".npz" else {path.stem: _npy(path)}
             manifest = arrays.pop(MANIFEST, None)
             return _filled(Dump(str(path), arrays, None if manifest is None else _manifest(path, manifest)))
-        return _filled(Dump(str(path), _of_text(path, read_file(path, AT_MOST).decode())))
+        return _filled(Dump(str(path), of_text(path, decoded(read_file(path, AT_MOST))), printed=True))
     except FileNotFoundError as error:
         raise BadData(f"{error.filename or path}: no such dump; give {FORMS}") from error
     except OSError as error:
@@ -116,13 +112,16 @@ def _filled(dump: Dump) -> Dump:
 def _manifest(path: Path, packed: Array) -> Manifest:
     try:
         said: Any = json.loads(packed.tobytes())
-        said.pop("schema")
+        if said.pop("schema") != SCHEMA:
+            raise BadData(f"{path}: its {MANIFEST} is of another version than {SCHEMA}; record again")
         tensors = tuple(RecordedTensor(int(t["index"]), str(t["name"]), str(t["array"])) for t in said.pop("tensors"))
         versions = {str(name): str(version) for name, version in said.pop("versions").items()}
         words = {name: str(said.pop(name)) for name in ("model", "sha256", "runtime", "machine")}
         return Manifest(**words, samples=int(said.pop("samples")), versions=versions, tensors=tensors)
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise BadData(f"{path}: its {MANIFEST} is damaged ({reason_of(error)}); record again") from error
+        raise BadData(
+            f"{path}: its {MANIFEST} is damaged ({reason_of(error)}); record again, or leave it out"
+        ) from error
 
 
 def _of_folder(path: Path) -> Iterator[tuple[str, Array]]:
@@ -142,8 +141,9 @@ def _of_folder(path: Path) -> Iterator[tuple[str, Array]]:
 
 def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
     text = read_file(table, AT_MOST).decode()
+    between = next((each for each in ",;\t" if each in text), ",")  # names of tensors hold ; too
     try:
-        rows = list(csv.reader(io.StringIO(text)))
+        rows = list(csv.reader(io.StringIO(text), delimiter=between))
     except csv.Error as error:
         raise BadData(f"{table}: not a CSV file that can be read ({reason_of(error)})") from error
     for number, row in enumerate(rows, 1):
@@ -176,49 +176,3 @@ def _npy(file: Path) -> Array:
     if len(arrays) != 1:
         raise BadData(f"{file}: holds {len(arrays)} arrays, a .npy has one; call it .npz")
     return next(iter(arrays.values()))
-
-
-def _of_text(path: Path, text: str) -> dict[str, Array]:
-    """Lines ``NAME: NUMBERS``, on which lines of nothing but numbers go on; a name again is the next sample.
-
-    Other lines are what a device says besides.
-    """
-    found: dict[str, list[list[str]]] = {}
-    name, row = "", list[str]()
-    for number, read in enumerate(text.splitlines(), 1):
-        line = rest = " ".join(read.split())
-        named = LINE.match(line)
-        if named is not None:
-            name, rest, row = named["name"].strip("'\""), named["rest"], []
-            if not rest.strip(" \t[({"):  # they stand on the lines that follow, if they are numbers
-                continue
-        elif not name or not NUMBERS.match(line):
-            name = name if CLOSED.match(line) else ""
-            continue
-        if not NUMBERS.match(rest):
-            raise BadData(f"{path}, line {number}: {rest.strip()[:40]!r} are not numbers; print NAME: 1, -3, …")
-        if not row:
-            found.setdefault(name, []).append(row)
-        row += re.findall(NUMBER, rest)
-    return {name: _numbers(path, name, rows) for name, rows in found.items()}
-
-
-def _numbers(path: Path, name: str, rows: list[list[str]]) -> Array:
-    """Shape: (samples, numbers); int64 where all are whole."""
-    sizes = {len(row) for row in rows}
-    if len(sizes) > 1:
-        raise BadData(f"{path}: {name} is printed with {min(sizes):,} and {max(sizes):,} numbers; is it cut off?")
-    words = [[word.lower() for word in row] for row in rows]
-    try:
-        return np.array([[int(_plain(word), 16 if "x" in word else 10) for word in row] for row in words], np.int64)
-    except (ValueError, OverflowError):  # fractions, or beyond int64
-        return np.array([[_real(word) for word in row] for row in words], np.float64)
-
-
-def _plain(word: str) -> str:
-    """Without what C writes behind a number for its type."""
-    return word if word.endswith("inf") else word.rstrip("ul" if "x" in word else "ful")
-
-
-def _real(word: str) -> float:
-    return float(min(int(_plain(word), 16), 2**1023)) if "x" in word else float(_plain(word))

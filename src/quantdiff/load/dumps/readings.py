@@ -136,12 +136,17 @@ def _read_otherwise(device: Array, expected: Array, near: Array) -> Meant | None
     return Meant("reading", best, wrong_elements(values, expected), values)
 
 
+def read_otherwise(device: Array) -> Iterator[tuple[str, Array]]:
+    """Every reading that needs no value to compare with, as words and the tensor so read. Shapes: as ``device``."""
+    yield from (*_by_axes(device), *_by_bytes(device))
+
+
 def _share(values: Array, expected: Array) -> float:
     return float(alike(values, expected).mean())
 
 
 def _one_way(device: Array, expected: Array) -> list[tuple[str, Array]]:
-    found = [*_by_axes(device), *_by_bytes(device)]
+    found = [*read_otherwise(device)]
     if device.dtype.kind in "iu":
         apart = device.astype(np.int64) - expected.astype(np.int64)
         values, counts = np.unique(apart, return_counts=True)

@@ -9,10 +9,12 @@ import numpy as np
 
 from quantdiff.errors import BadData
 from quantdiff.load.data import Batch, Slot, make_batch
+from quantdiff.load.npz import UNPACKED, unpacked_at_most
 from quantdiff.own_code import function_of, guarded
 from quantdiff.quant import Array
 
 PAIR = 2
+LEAST = 1000  # bytes that an item counts as: Python keeps as many of the smallest
 
 
 def from_function(source: str, slots: Sequence[Slot]) -> Batch:
@@ -25,21 +27,45 @@ def from_function(source: str, slots: Sequence[Slot]) -> Batch:
         BadData: no such file or function, it fails, or gives what is no data.
     """
     given = function_of(source, BadData)()
+    if isinstance(given, tuple) and len(given) == PAIR and all(isinstance(each, np.ndarray) for each in given):
+        given = [given]
     if isinstance(given, Mapping):
         return make_batch({str(key): np.asarray(value) for key, value in given.items()}, source)
     if isinstance(given, np.ndarray):
         given = [given]
     if not isinstance(given, Iterable):
         raise BadData(f"{source}: gives a {type(given).__name__}; let it yield samples, or return arrays by name")
-    return make_batch(guarded(source, BadData, lambda: _joined(given, slots)), source)
+    return make_batch(guarded(source, BadData, lambda: _joined(source, given, slots)), source)
 
 
-def _joined(given: Iterable[Any], slots: Sequence[Slot]) -> dict[str, Array]:
+def _joined(source: str, given: Iterable[Any], slots: Sequence[Slot]) -> dict[str, Array]:
+    """All items, one behind the other.
+
+    Raises:
+        BadData: they do not go together, or never end.
+    """
     parts: dict[str, list[Array]] = {}
-    for item in given:
-        for key, array in _named(item, slots).items():
-            parts.setdefault(key, []).append(array)
+    room = unpacked_at_most()
+    for number, item in enumerate(given):
+        arrays = _named(item, slots)
+        if number and arrays.keys() != parts.keys():
+            raise BadData(f"{source}: item {number} names {_list(arrays)}, those before it {_list(parts)}")
+        for key, array in arrays.items():
+            known = parts.setdefault(key, [array[:0]])
+            if array.shape[1:] != known[0].shape[1:]:
+                raise BadData(f"{source}: item {number} holds {array.shape[1:]}, those before it {known[0].shape[1:]}")
+            known.append(array)
+            room -= max(array.nbytes, LEAST)
+        if room < 0:
+            raise BadData(
+                f"{source}: gives more than {unpacked_at_most():,} bytes, or never ends; let it stop after some "
+                f"samples, or set {UNPACKED} to as many bytes"
+            )
     return {key: np.concatenate(each) for key, each in parts.items()}
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
 
 
 def _named(item: Any, slots: Sequence[Slot]) -> dict[str, Array]:

@@ -19,8 +19,9 @@ from quantdiff.quant import Array
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 PIXELS_AT_MOST = 2**14  # along an axis, of a picture that is resized
+DEEP = ("I", "F")  # Pillow's modes of more than 8 bits, which it would cut to 255
 ORDERS = {"RGB": "RGB", "BGR": "RGB", "gray": "L"}
 
 
@@ -108,11 +109,15 @@ def _picture(file: Path, how: Preparation) -> Array:
     pillow = require("PIL.Image", extra="images")
     try:
         with open_file(file) as stream, pillow.open(stream) as image:
+            if image.mode.startswith(DEEP):
+                raise BadData(f"{file}: its pixels have more than 8 bits; save it with 8, or give an .npy")
             pixels = np.asarray(_fitted(image.convert(ORDERS[how.order]), how), np.float32)
     except BadData:
         raise
     except Exception as error:  # Pillow raises whatever a damaged file makes it raise
-        raise BadData(f"{file}: not a picture that can be read ({reason_of(error)})") from error
+        unknown = type(error).__name__ == "UnidentifiedImageError"
+        why = "of no kind that Pillow knows" if unknown else reason_of(error)
+        raise BadData(f"{file}: not a picture that can be read ({why})") from error
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels  # noqa: PLR2004 (gray)
     pixels = pixels[..., ::-1] if how.order == "BGR" else pixels
     return (pixels * np.float32(how.scale) + np.float32(how.shift)).astype(np.float32)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from quantdiff.compare.comparison import Comparison, Figures
+from quantdiff.compare.comparison import Comparison, Figures, Output
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
-from quantdiff.report.text.outcome import NO_VALUE, in_steps, in_units
+from quantdiff.report.text.outcome import NO_VALUE, channel_rows, in_steps, in_units, losses_text
 
 
 def comparisons_section(comparisons: Sequence[Comparison], accuracy: Mapping[str, float]) -> Section:
@@ -27,8 +27,25 @@ def comparisons_section(comparisons: Sequence[Comparison], accuracy: Mapping[str
         "figures-table", "Figures of every comparison", ("", *(name for name, *_ in columns)), rows, sorts=False
     )
     tolerance = comparisons[0].tolerance if comparisons else None
-    html = render("comparisons.html", table=table, accuracy=accuracy, tolerance=tolerance)
+    lost = [(f"{c.reference} → {c.candidate}", line) for c in comparisons for line in losses_text(c)]
+    channels = [
+        channels_table(c, output, f"channels-{i}-{j}")
+        for i, c in enumerate(comparisons)
+        for j, output in enumerate(c.outputs)
+        if output.channels and output.losses
+    ]
+    values = {"table": table, "accuracy": accuracy, "tolerance": tolerance, "lost": lost, "channels": channels}
+    html = render("comparisons.html", **values)
     return Section("figures", "Figures", html)
+
+
+def channels_table(comparison: Comparison, output: Output, anchor: str) -> Table:
+    """A row a channel of an output, the lowest SQNR first."""
+    names, rows = channel_rows(output)
+    cells = tuple(tuple(Cell(text, float(order)) for text, order in row) for row in rows)
+    axis = f"along axis {output.losses.axis}" if output.losses else ""
+    title = f"{comparison.reference} → {comparison.candidate}: channels of {output.candidate}, {axis}"
+    return Table(anchor, title, names, cells)
 
 
 def _own(comparison: Comparison) -> dict[str, str]:

@@ -48,9 +48,11 @@ def page_of(
 
 
 def assemble(lead: Lead, sections: Sequence[Section], provenance: Provenance | None = None) -> Page:
-    """The document around the sections. Its policy lets no script run but its own two, and no request leave."""
+    """The document around the sections. Its policy lets no script run but its own, and no request leave."""
     plots = [plot for section in sections for plot in section.plots]
-    scripts = [*([bokeh_script()] if plots else []), asset("page.js")]
+    graphs = [graph for section in sections for graph in section.graphs]
+    drawing = [asset("dagre.js"), asset("graph.js")] if graphs else []
+    scripts = [*([bokeh_script()] if plots else []), *drawing, asset("page.js")]
     html = render(
         "page.html",
         lead=replace(lead, about=about(provenance)) if provenance else lead,
@@ -60,6 +62,7 @@ def assemble(lead: Lead, sections: Sequence[Section], provenance: Provenance | N
         scripts=scripts,
         script_sources=" ".join(map(source_of, scripts)),
         plots=script_json(plots),
+        graphs=script_json(graphs),
     )
     return Page(str(html))
 
@@ -83,7 +86,8 @@ def _lead(outcome: Outcome | None, explanations: Sequence[Explanation]) -> Lead:
     """About the last reference, the quantization-aware one of a run, and the first runtime."""
     if outcome is not None and outcome.comparisons:
         last = outcome.comparisons[-1].reference
-        return comparison_lead(next(c for c in outcome.comparisons if c.reference == last), explanations)
+        lead = comparison_lead(next(c for c in outcome.comparisons if c.reference == last), explanations)
+        return replace(lead, told=(*outcome.warnings, *lead.told))
     if explanations:
         return explanation_lead(explanations[0])
     return Lead("No result", "No runtime gave a result.", ())

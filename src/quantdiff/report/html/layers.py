@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bokeh.models import BasicTicker, ColumnDataSource, Range1d, TapTool
 
 from quantdiff.compare.layers.figures import YARDSTICK, LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
+from quantdiff.report.html.graph import graph_data, views_of
 from quantdiff.report.html.plots import Plot, item, line, new_plot, quads, tip
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
@@ -20,6 +21,7 @@ RMSE = "RMSE/scale"
 SHOWN = ("differ", "max", "mean", "RMSE/scale", "SQNR dB", "clipped low", "high")
 ALONE = ("differ", "RMSE/scale", "SQNR dB")
 NO_VALUE = "–"
+MOST_DRAWN = 1000  # layers
 
 
 def layers_section(reports: Sequence[LayerReport]) -> Section:
@@ -28,6 +30,7 @@ def layers_section(reports: Sequence[LayerReport]) -> Section:
         {
             "report": report,
             "target": f"layers-{i}",
+            "views": views_of(report) if _drawn(report) else (),
             "remarks": [*highlights(report), *leftovers(report)],
             "table": layers_table(report, f"layers-{i}"),
         }
@@ -35,7 +38,24 @@ def layers_section(reports: Sequence[LayerReport]) -> Section:
     ]
     known = [(i, report) for i, report in enumerate(reports) if report.layers and not report.unrelated]
     plots = tuple(item(layers_plot(report, f"layers-{i}"), f"layers-{i}") for i, report in known)
-    return Section("where", "Where: layer by layer", render("layers.html", entries=entries), plots)
+    graphs = tuple(
+        graph_data(report, report.drawing, f"graph-{i}", facts)
+        for i, report in known
+        if report.drawing is not None and _drawn(report)
+    )
+    return Section("where", "Where: layer by layer", render("layers.html", entries=entries), plots, graphs)
+
+
+def _drawn(report: LayerReport) -> bool:
+    """Whether its graph is drawn: what takes a minute to lay out, or does not fit the page, is not."""
+    return report.drawing is not None and 0 < len(report.layers) <= MOST_DRAWN and not report.unrelated
+
+
+def facts(layer: LayerResult) -> Iterator[tuple[str, str]]:
+    """The figures of a layer by their names, as its row has them."""
+    for name in SHOWN:
+        alone = f", alone {_text(layer.local, name)}" if name in ALONE and layer.local is not None else ""
+        yield _heading(name), _text(layer.figures, name) + alone
 
 
 def layers_plot(report: LayerReport, name: str) -> Plot:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from quantdiff.compare.moved import Moved, Movement
+import math
+
+from quantdiff.compare.moved import Figure, Moved, Movement
 from quantdiff.report.html.document import assemble
 from quantdiff.report.html.page import Page
 from quantdiff.report.html.rendering import render
@@ -23,7 +25,13 @@ def movement_page(found: Movement) -> Page:
 
 
 def _row(each: Moved) -> tuple[Cell, ...]:
-    sides = (Cell(shown(value), None if isinstance(value, str) else value) for value in (each.before, each.after))
-    moved = each.change
-    size = Cell(change(moved), None if moved is None else abs(moved))
+    values = each.before, each.after
+    words = any(isinstance(value, str) for value in values)
+    sides = (Cell(shown(value), None if words else _order(value)) for value in values)
+    size = Cell(change(each.change), -1.0 if each.change is None else abs(each.change))
     return Cell(each.figure), Cell(each.section), Cell(each.whose), *sides, size
+
+
+def _order(value: Figure | None) -> float:
+    """Where the row stands; what is missing comes last."""
+    return -math.inf if value is None or isinstance(value, str) else float(value)

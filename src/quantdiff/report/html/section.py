@@ -11,12 +11,16 @@ from markupsafe import Markup
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the page with a heading; ``plots`` are Bokeh's JSON items, which name the elements to draw in."""
+    """A part of the page with a heading.
+
+    ``plots`` are Bokeh's JSON items, ``graphs`` what ``graph.js`` draws; both name the elements to draw in.
+    """
 
     anchor: str
     title: str
     html: Markup = field(repr=False)
     plots: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    graphs: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.report.text.account import sentence
+from quantdiff.report.text.outcome import losses_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,13 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """What stands on top of a page; ``about`` are a few words on the experiment."""
+    """What stands on top of a page; ``about`` are a few words on the experiment, ``told`` what to know besides."""
 
     title: str
     sentence: str
     numbers: tuple[Number, ...]
     about: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 def comparison_lead(comparison: Comparison, explanations: Sequence[Explanation] = ()) -> Lead:
@@ -35,7 +37,8 @@ def comparison_lead(comparison: Comparison, explanations: Sequence[Explanation] 
     pair = comparison.reference, comparison.candidate
     reason = next((each for each in explanations if (each.reference, each.candidate) == pair), None)
     sentence = " ".join(part for part in (verdict(comparison), "" if reason is None else because(reason)) if part)
-    return Lead(f"{comparison.reference} → {comparison.candidate}", sentence, tuple(numbers(comparison.figures)))
+    title, told = f"{comparison.reference} → {comparison.candidate}", tuple(losses_text(comparison))
+    return Lead(title, sentence, tuple(numbers(comparison.figures)), told=told)
 
 
 def explanation_lead(explanation: Explanation) -> Lead:

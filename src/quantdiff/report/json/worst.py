@@ -19,11 +19,17 @@ def worst_document(found: WorstCase, out: Path) -> dict[str, Any]:
         "step": found.unit if found.steps else None,
         "max_abs_error": found.inputs[0].error * found.unit,
         "steps": found.inputs[0].error if found.steps else None,
+        "max_steps": found.inputs[0].max_steps,
         "known_max_abs_error": found.known * found.unit,
         "margin": None if found.flip is None else found.flip.margin,
         "known_margin": found.known_margin,
         "inputs": [
-            {"max_abs_error": each.error * found.unit, "margin": each.margin, "begun_with": each.begun}
+            {
+                "max_abs_error": each.error * found.unit,
+                "max_steps": each.max_steps,
+                "margin": each.margin,
+                "begun_with": each.begun,
+            }
             for each in found.inputs
         ],
         "samples": found.samples,

@@ -24,25 +24,26 @@ def print_advice(found: Advised, console: Terminal) -> None:
     for note in found.notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
     console.print(Text(f"the file on {found.now.candidate}: {_quality(found.now)}"), soft_wrap=True)
-    for line in _chosen(found) if found.chosen is not None else ():
+    for line in chosen_lines(found):
         console.print(Text(line), soft_wrap=True)
     console.print()
     console.print(_table(found))
-    for line in _lines(found):
+    for line in last_lines(found):
         console.print(Text(line), soft_wrap=True)
 
 
 def _table(found: Advised) -> Table:
     own = [each.name for each in found.now.own]
-    rows = [Row(("none: the file as it is", *_cells(found.plain, found.plain)))]
+    rows = [Row(("none: the file as it is", *cells(found.plain, found.plain)))]
     for each in found.alone[:SHOWN]:
         (choice,) = each.choices
-        rows.append(Row((f"{short(choice.where)}: {choice.change}", *_cells(each.then, found.plain))))
+        rows.append(Row((f"{short(choice.where)}: {choice.change}", *cells(each.then, found.plain))))
     figures = map(Column, ("SQNR", "gain", "differ", "same top-1", *own))
     return Table((Column("one change", "name"), *figures), tuple(rows))
 
 
-def _cells(then: Comparison, now: Comparison) -> Iterator[str]:
+def cells(then: Comparison, now: Comparison) -> Iterator[str]:
+    """SQNR, gain, what differs, what is decided alike, and the user's own figures."""
     figures, gain = then.figures, then.figures.sqnr_db - now.figures.sqnr_db
     yield f"{figures.sqnr_db:.2f} dB"
     yield NO_VALUE if then is now or not math.isfinite(gain) else f"{gain:+.2f}"
@@ -51,7 +52,8 @@ def _cells(then: Comparison, now: Comparison) -> Iterator[str]:
     yield from (f"{own.candidate:.5g}" for own in then.own)
 
 
-def _lines(found: Advised) -> Iterator[str]:
+def last_lines(found: Advised) -> Iterator[str]:
+    """What is left to say: how many changes there are, and which files were written."""
     yield ""
     if found.complete and not found.considered:
         yield "nothing in this file can be kept finer: it has no grids, and no weights of its own"
@@ -66,8 +68,10 @@ def _lines(found: Advised) -> Iterator[str]:
         yield "broken off: this is the best so far, and no file was written"
 
 
-def _chosen(found: Advised) -> Iterator[str]:
-    assert found.chosen is not None
+def chosen_lines(found: Advised) -> Iterator[str]:
+    """What was chosen, and what comes of it."""
+    if found.chosen is None:
+        return
     asked = " and ".join(map(str, found.until))
     count = len(found.chosen.choices)
     changes = f"{count} change" + "s" * (count != 1)

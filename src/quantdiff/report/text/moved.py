@@ -39,5 +39,7 @@ def shown(figure: Figure | None) -> str:
 
 
 def change(difference: float | None) -> str:
-    """With its sign."""
-    return "" if difference is None else f"{difference:+,.4g}"
+    """With its sign; of counts every digit."""
+    if difference is None:
+        return ""
+    return f"{difference:+,}" if isinstance(difference, int) else f"{difference:+,.4g}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from rich.table import Table as Grid
 from rich.text import Text
 
-from quantdiff.compare.comparison import Comparison, Figures
+from quantdiff.compare.comparison import Comparison, Figures, Output
 from quantdiff.compare.losses import FEW
 from quantdiff.compare.outcome import Outcome
 from quantdiff.compare.own_metric import OwnFigure
@@ -46,7 +46,7 @@ def _print_comparison(comparison: Comparison, made_by: Mapping[str, object], con
     for output in comparison.outputs:
         if output.channels and output.losses:
             console.print(Text(f"\nchannels of {printable(output.candidate)}, along axis {output.losses.axis}"))
-            console.print(_channels(output.channels, output.losses.values))
+            console.print(_channels(output))
 
 
 def _accuracies(accuracy: Mapping[str, float]) -> Table:
@@ -119,20 +119,30 @@ def losses_text(comparison: Comparison) -> Iterator[str]:
             yield f"lost: {of} have fewer than {FEW} distinct values{constant}: {where}"
 
 
-def _channels(channels: Sequence[Figures], values: Sequence[int]) -> Table:
-    """A row a channel, the lowest SQNR first."""
-    ordered = sorted(range(len(channels)), key=lambda i: channels[i].sqnr_db)
-    rows = [
-        Row((
-            f"{i}", f"{channels[i].sqnr_db:.2f}", f"{channels[i].max_abs_error:.6g}",
-            _number(channels[i].max_steps, ","), _number(channels[i].differing, ","),
-            f"{values[i]}" if values[i] < FEW else f"{FEW} or more",
-        ))
-        for i in ordered[:CHANNELS]
-    ]  # fmt: skip
-    if len(ordered) > CHANNELS:
-        rows.append(Row((f"… {len(ordered) - CHANNELS} more", *[""] * 5)))
-    return Table(tuple(map(Column, ("channel", "SQNR dB", "max error", "steps", "differ", "values"))), tuple(rows))
+def channel_rows(output: Output) -> tuple[tuple[str, ...], list[list[tuple[str, float]]]]:
+    """Columns, and a row a channel: texts, each with the number that it stands for; the lowest SQNR first."""
+    values = output.losses.values if output.losses else ()
+    rows: list[list[tuple[str, float]]] = [
+        [
+            (f"{i}", i),
+            (f"{each.sqnr_db:.2f}", each.sqnr_db),
+            (f"{each.max_abs_error:.6g}", each.max_abs_error),
+            (_number(each.max_steps, ","), -1 if each.max_steps is None else each.max_steps),
+            (_number(each.differing, ","), -1 if each.differing is None else each.differing),
+            (f"{many}" if many < FEW else f"{FEW} or more", many),
+        ]
+        for i, (each, many) in enumerate(zip(output.channels, values, strict=True))
+    ]
+    rows.sort(key=lambda row: row[1][1])
+    return ("channel", "SQNR dB", "max error", "steps", "differ", "values"), rows
+
+
+def _channels(output: Output) -> Table:
+    names, found = channel_rows(output)
+    rows = [Row(tuple(text for text, _ in row)) for row in found[:CHANNELS]]
+    if len(found) > CHANNELS:
+        rows.append(Row((f"… {len(found) - CHANNELS} more", *[""] * 5)))
+    return Table(tuple(map(Column, names)), tuple(rows))
 
 
 def _steps(count: int | None) -> str:

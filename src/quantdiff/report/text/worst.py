@@ -24,7 +24,9 @@ def _lines(found: WorstCase, out: Path) -> Iterator[str]:
     where = "anywhere in the range" if found.near is None else f"within {found.near:g} of a sample"
     yield f"{found.reference} and {found.candidate}, inputs {where}: {found.tried:,} tried in {found.seconds:.0f} s"
     known = f"in the {found.samples:,} samples {_error(found, found.known)}"
-    yield f"largest error   {_error(found, found.inputs[0].error)}; {known}"
+    first = found.inputs[0]
+    ends = f"; diff counts {first.max_steps} of these steps, since the output's grid ends there" if first.beyond else ""
+    yield f"largest error   {_error(found, first.error)}; {known}{ends}"
     if found.known_margin is not None and not found.interrupted:
         yield f"other decision  {_flip(found)}"
     if found.explanation is not None:

@@ -32,6 +32,14 @@ LOGISTIC = dict(
 """By the power that they stand before."""
 TANH_IS_ONE = np.float32(7.90738964080810547)
 TANH_ABOVE = tuple(map(np.float32, (1.394553628e-8, 2.102733560e-5, 3.520756727e-3, 1.340216100e-1)))
+CUBIC, MINUS_ROOT_HALF, ROOT_2_OVER_PI = map(np.float32, (0.044715, -0.70710678118654752, 0.79788456080286536))
+ERFC_ENDS = np.float32(11)
+ERFC = tuple(
+    map(np.float32, (5.61802299e-04, -4.91381669e-03, 2.67075151e-02, -1.12800106e-01, 3.76122952e-01, -1.12837911))
+)
+"""Up to 1; beyond it a fraction of the two below, times ``exp(-x**2)``."""
+ERFC_ABOVE = tuple(map(np.float32, (1.02081165e-01, 4.29206669e-01, 3.23790789e-01, 5.39719760e-02)))
+ERFC_BELOW = tuple(map(np.float32, (1.72516778e-02, 3.91371638e-01, 1, 6.21732414e-01, 9.56628621e-02)))
 TANH_BELOW = tuple(map(np.float32, (8.015776984e-7, 3.326951409e-4, 2.597254514e-2, 4.673548340e-1, 1)))
 
 
@@ -94,11 +102,46 @@ def logistic(x: Array) -> Array:
     return _in_vectors(x, _logistic, _logistic_alone)
 
 
+def logistic_of_rows(x: Array, start: int) -> Array:
+    """The same of rows whose vectors begin at ``start``. Shape (rows, n)."""
+    start = min(start, x.shape[1])
+    end = start + (x.shape[1] - start) // LANES * LANES
+    parts = _logistic_alone(x[:, :start]), _logistic(x[:, start:end]), _logistic_alone(x[:, end:])
+    return np.concatenate(parts, axis=1)
+
+
 def tanh(x: Array) -> Array:
     """``ptanh_float`` (``src/Core/arch/Default/GenericPacketMathTrig.h``), one by one too. Shape as ``x``."""
     x = np.clip(x, -TANH_IS_ONE, TANH_IS_ONE)
     x2 = x * x
     return np.asarray(((x2 * x) * _polynomial(TANH_ABOVE, x2) + x) / _polynomial(TANH_BELOW, x2))
+
+
+def gelu(x: Array) -> Array:
+    """LiteRT ``internal/reference/gelu.h`` (``Gelu``), by ``erfc``. Shape as ``x``."""
+    return (HALF * x) * erfc(x * MINUS_ROOT_HALF)
+
+
+def gelu_by_tanh(x: Array) -> Array:
+    """The same, approximate. Shape as ``x``."""
+    return (HALF * x) * (ONE + tanh(ROOT_2_OVER_PI * (x + CUBIC * (x * x * x))))
+
+
+def erfc(x: Array) -> Array:
+    """``unsupported/Eigen/src/SpecialFunctions/SpecialFunctionsImpl.h`` (``generic_fast_erfc``). Shape as ``x``."""
+    return _in_vectors(x, partial(_erfc, exp=_exp), partial(_erfc, exp=partial(libm.apply, "expf")))
+
+
+@np.errstate(all="ignore")
+def _erfc(x: Array, exp: Callable[[Array], Array]) -> Array:
+    x = np.clip(x, -ERFC_ENDS, ERFC_ENDS)
+    squared = x * x
+    lost = (x.astype(np.float64) ** 2 - squared).astype(np.float32)  # as two halves of x would have it
+    e = exp(-squared)
+    inverse = ONE / squared
+    ratio = _polynomial(ERFC_ABOVE, inverse) / (x * _polynomial(ERFC_BELOW, inverse))
+    far = (e - e * lost) * ratio + np.where(x < 0, np.float32(2), np.float32(0))
+    return np.where(squared > 1, far, x * _polynomial(ERFC, squared) + ONE)
 
 
 def _in_vectors(x: Array, vectors: Callable[[Array], Array], tail: Callable[[Array], Array]) -> Array:

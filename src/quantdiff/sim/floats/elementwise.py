@@ -11,6 +11,7 @@ from quantdiff.quant import Array
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel
 from quantdiff.sim.runtime import Runtime
 
+OF_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 ORDER = "float sums depend on the order in which a runtime adds"
 """Why float matrix products have no exact simulation."""
 
@@ -24,7 +25,8 @@ def clamped(node: Node, y: Array, runtime: Runtime) -> Array:
     end = np.inf if runtime.family is Runtime.XNNPACK else np.finfo(np.float32).max
     low, high = (np.float32(np.clip(bound, -end, end)) for bound in ACTIVATION_RANGE[node.activation])
     y = np.clip(y, low, high)
-    return without_minus(y) if runtime is Runtime.XNNPACK_ARM64 and low == 0 else y
+    by_neon = runtime is Runtime.XNNPACK_ARM64 or (runtime is Runtime.BUILTIN_ARM64 and node.operator.op in OF_PRODUCTS)
+    return without_minus(y) if by_neon and low == 0 else y
 
 
 def without_minus(y: Array) -> Array:

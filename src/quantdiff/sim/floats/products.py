@@ -1,9 +1,10 @@
 """Sums of float32 products, each runtime adding in an order of its own.
 
 reference: LiteRT ``internal/reference/fully_connected.h``, ``conv.h``, ``depthwiseconv_float.h``: one after another,
-the bias last, fused on ARM64; tflm: the same. builtin on x86: ``sim/floats/eigen_products.py``; ``internal/optimized/
-depthwiseconv_float.h``: bias first. xnnpack: ``src/f32-gemm``, ``src/f32-igemm``, ``src/f32-dwconv``: bias first, each
-product added without rounding it, floats below the smallest normal one as zeros; on a CPU with FMA.
+the bias last, fused on ARM64; tflm: the same. builtin: ``sim/floats/eigen_products.py``, on ARM64 ``ruy.py``;
+``internal/optimized/depthwiseconv_float.h``: bias first. xnnpack: ``src/f32-gemm``, ``src/f32-igemm``,
+``src/f32-dwconv``: bias first, each product added without rounding it, floats below the smallest normal one as zeros;
+on a CPU with FMA; in partial sums on ARM64.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.arm64 import SIGN
+from quantdiff.sim.floats import ruy
 from quantdiff.sim.floats.eigen import LANES
 from quantdiff.sim.floats.eigen_products import in_four_sums, in_one_sum
 from quantdiff.sim.floats.eigen_products import product as eigen_product
@@ -29,6 +31,8 @@ ACCUMULATORS = 4832
 """Sums that ``builtin`` keeps while it goes through the taps (``kAccBufferMaxSize``)."""
 COMPILED = 2 * LANES
 """Products that the reference loops take at once where their compiler sees no way out of the order."""
+NARROW, NARROW_LANES = 8, 4
+"""Units from which XNNPACK's kernels for ARM64 take eight at a time, and partial sums of those for two."""
 CLAMPED_AT_ZERO = ("RELU", "RELU6")
 
 
@@ -45,18 +49,29 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
     return clamped(node, row_products(x, w, bias, runtime, math.prod(node.x.shape) // x.shape[1]), runtime)
 
 
-def row_products(x: Array, w: Array, bias: Array | None, runtime: Runtime, at_once: int) -> Array:
-    """The same without a clamp; a call of the kernel sees ``at_once`` rows."""
+def row_products(x: Array, w: Array, bias: Array | None, runtime: Runtime, at_once: int, units: int = 0) -> Array:
+    """The same without a clamp; a call of the kernel, which is that for so many ``units``, sees ``at_once`` rows."""
     offset = np.zeros(len(w), np.float32) if bias is None else bias
-    if runtime is not Runtime.BUILTIN:
+    if runtime is Runtime.XNNPACK_ARM64:
+        pairs = ((x[:, k, None], w[:, k]) for k in range(x.shape[1]))
+        whole = np.broadcast_to(offset, (len(x), len(w)))
+        return in_lanes(pairs, whole, x.shape[1], lanes_of(units or len(w), at_once, one_tap=True))
+    if runtime.family is not Runtime.BUILTIN:
         pairs = ((x[:, k, None], w[:, k]) for k in range(x.shape[1]))
         return in_order(pairs, np.broadcast_to(offset, (len(x), len(w))), runtime, x.shape[1])
-    sums = by_call(x, w, at_once)
+    return by_call(x, w, bias, at_once, runtime)
+
+
+def by_call(x: Array, w: Array, bias: Array | None, at_once: int, runtime: Runtime) -> Array:
+    """``builtin``'s ``x @ w.T + bias``, a call for each ``at_once`` rows. Shapes: x (rows, depth), w (units, depth)."""
+    if runtime.on_arm64:
+        parts = [ruy.product(x[start : start + at_once], w, bias) for start in range(0, len(x), at_once)]
+        return np.concatenate(parts)
+    sums = _by_eigen(x, w, at_once)
     return sums if bias is None else sums + bias
 
 
-def by_call(x: Array, w: Array, at_once: int) -> Array:
-    """``builtin``'s ``x @ w.T``, a call for each ``at_once`` rows. Shapes: x (rows, depth), w (units, depth)."""
+def _by_eigen(x: Array, w: Array, at_once: int) -> Array:
     if at_once == 1:  # all in one go, since each row is a call of its own
         zero = np.float32(0)  # which a single sum is added to, so that it is never -0
         return zero + in_one_sum(x, w) if len(w) == 1 else in_four_sums(x, w)
@@ -67,44 +82,54 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, runtime: Run
     """A float convolution, group by group. Shapes: see ``ops/conv_2d.py``."""
     depth, offset = w.shape[3], np.zeros(len(w), np.float32) if bias is None else bias
     groups = x.shape[3] // depth
-    if runtime is Runtime.BUILTIN and groups == 1:  # with groups it takes the reference kernel
+    if runtime.family is Runtime.BUILTIN and groups == 1:  # with groups it takes the reference kernel
         seen = _windows(node, x, w.shape[1:3])
         pixels = seen.reshape(-1, w[0].size)
-        y = by_call(pixels, w.reshape(len(w), -1), len(pixels) // (len(x) // node.x.shape[0])) + offset
+        at_once = len(pixels) // (len(x) // node.x.shape[0])
+        y = by_call(pixels, w.reshape(len(w), -1), offset, at_once, runtime)
         return clamped(node, y.reshape(*seen.shape[:3], -1), runtime)
     seen, out = _windows(node, x, w.shape[1:3]), len(w) // groups
-    if runtime is Runtime.XNNPACK and depth == out == 1 and w[0].size <= TILES[-1]:
-        return clamped(node, in_columns(node, x, np.moveaxis(w[..., 0], 0, -1), offset), runtime)
+    one_tap = groups == 1 and seen.shape[1:] == (*x.shape[1:3], 1, 1, x.shape[3])
+    at_once = math.prod(seen.shape[1:3]) * (node.x.shape[0] if one_tap else 1)
+    if runtime.family is Runtime.XNNPACK and depth == out == 1 and w[0].size <= TILES[-1]:
+        return clamped(node, in_columns(node, x, np.moveaxis(w[..., 0], 0, -1), offset, runtime), runtime)
     parts = []
     for g in range(groups):
         mine = w[g * out : (g + 1) * out]
         taps = product(range(w.shape[1]), range(w.shape[2]), range(depth))
         pairs = ((seen[:, :, :, i, j, g * depth + k, None], mine[:, i, j, k]) for i, j, k in taps)
-        mine_too = offset[g * out : (g + 1) * out]
-        parts.append(in_order(pairs, np.broadcast_to(mine_too, (*seen.shape[:3], out)), runtime, depth))
+        whole = np.broadcast_to(offset[g * out : (g + 1) * out], (*seen.shape[:3], out))
+        if runtime is Runtime.XNNPACK_ARM64:
+            parts.append(in_lanes(pairs, whole, depth, lanes_of(out, at_once, one_tap=one_tap)))
+        else:
+            parts.append(in_order(pairs, whole, runtime, depth))
     return clamped(node, np.concatenate(parts, axis=-1), runtime)
 
 
 def depthwise(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) -> Array:
     """A float depthwise convolution. Shapes: see ``ops/depthwise_conv_2d.py``."""
     channels, offset = w.shape[3], np.zeros(w.shape[3], np.float32) if bias is None else bias
-    if runtime is Runtime.XNNPACK and channels == x.shape[3] and w[0, :, :, 0].size <= TILES[-1]:
-        return clamped(node, in_columns(node, x, w[0], offset), runtime)
+    if runtime.family is Runtime.XNNPACK and channels == x.shape[3] and w[0, :, :, 0].size <= TILES[-1]:
+        return clamped(node, in_columns(node, x, w[0], offset, runtime), runtime)
     seen = _windows(node, np.repeat(x, channels // x.shape[3], axis=3), w.shape[1:3])
     taps = [*product(range(w.shape[1]), range(w.shape[2]))]
     pairs = ((seen[:, :, :, i, j], w[0, i, j]) for i, j in taps)
     whole = np.broadcast_to(offset, (*seen.shape[:3], channels))
-    if runtime is Runtime.BUILTIN:
+    if runtime.family is Runtime.BUILTIN:
         image = _windows(node, np.ones((1, *x.shape[1:3], 1), np.float32), w.shape[1:3]) > 0
-        y = clamped(node, where_inside(pairs, (image[:, :, :, i, j] for i, j in taps), whole), runtime)
+        y = clamped(node, where_inside(pairs, (image[:, :, :, i, j] for i, j in taps), whole, runtime), runtime)
         return _without_minus_behind_vectors(node, y)
+    if runtime is Runtime.XNNPACK_ARM64:
+        lanes = lanes_of(channels // x.shape[3], math.prod(seen.shape[1:3]), one_tap=False)
+        return clamped(node, in_lanes(pairs, whole, 1, lanes), runtime)
     return clamped(node, in_order(pairs, whole, runtime), runtime)
 
 
-def in_columns(node: Node, x: Array, w: Array, offset: Array) -> Array:
+def in_columns(node: Node, x: Array, w: Array, offset: Array, runtime: Runtime) -> Array:
     """XNNPACK's kernel for one product a tap: down the columns of a window, then the taps that it has too many.
 
-    For windows of up to 25 taps; larger ones go to the kernel that all other convolutions have.
+    For windows of up to 25 taps; larger ones go to the kernel that all other convolutions have. The largest has two
+    partial sums on ARM64 (``src/f32-dwconv/gen/f32-dwconv-25p8c-minmax-neonfma-acc2.c``).
 
     Shapes: x (n, h, w, c), w (kh, kw, c), offset (c,) -> (n, out_h, out_w, c).
     """
@@ -113,7 +138,10 @@ def in_columns(node: Node, x: Array, w: Array, offset: Array) -> Array:
     seen, none = windows(image, axes), np.zeros_like(offset)
     pairs = [(seen[:, :, :, i, j], w[i, j]) for j, i in product(range(w.shape[1]), range(w.shape[0]))]
     pairs += [(read, none) for read in unused_taps(image, axes)]
-    return in_order(pairs, np.broadcast_to(offset, (*seen.shape[:3], len(offset))), Runtime.XNNPACK)
+    whole = np.broadcast_to(offset, (*seen.shape[:3], len(offset)))
+    if runtime.on_arm64 and len(pairs) == TILES[-1]:
+        return in_lanes(pairs, whole, len(pairs), 2)
+    return in_order(pairs, whole, Runtime.XNNPACK)
 
 
 def _without_minus_behind_vectors(node: Node, y: Array) -> Array:
@@ -134,16 +162,50 @@ def _without_minus_behind_vectors(node: Node, y: Array) -> Array:
     return y
 
 
-def where_inside(pairs: Iterable[tuple[Array, Array]], inside: Iterable[Array], total: Array) -> Array:
+def where_inside(
+    pairs: Iterable[tuple[Array, Array]], inside: Iterable[Array], total: Array, runtime: Runtime
+) -> Array:
     """The products of the pairs onto ``total``; a tap beyond the image adds nothing, where 0 would turn -0 into 0."""
     for (a, b), here in zip(pairs, inside, strict=True):
-        total = np.where(here, total + a * b, total)
+        total = np.where(here, multiply_add(a, b, total, runtime), total)
     return total
 
 
 def _windows(node: Node, x: Array, taps: tuple[int, ...]) -> Array:
     axes = axes_of(node, x.shape, (taps[0], taps[1]))
     return windows(pad_image(x, axes, 0.0), axes)
+
+
+def lanes_of(units: int, rows: int, *, one_tap: bool) -> int:
+    """Partial sums of XNNPACK's kernels for ARM64 (``src/configs/gemm-config.c``, ``src/f32-gemm/*-aarch64-*``).
+
+    With few units, or with fewer of them beyond a multiple of eight than eight would waste, it takes two at a time.
+    """
+    wide = units >= NARROW and (not one_tap or -units % NARROW <= units % 2)
+    if not wide:
+        return NARROW_LANES if one_tap else 2
+    return 2 if rows == 1 else 1
+
+
+def in_lanes(pairs: Iterable[tuple[Array, Array]], offset: Array, depth: int, lanes: int) -> Array:
+    """The products of the pairs fused onto partial sums in turn, the first of which begins with ``offset``.
+
+    What is left of a depth in fours comes behind the sum of the four.
+    """
+    sums = [flushed(offset), *(np.zeros(offset.shape, np.float32) for _ in range(lanes - 1))]
+    left, whole = list[tuple[Array, Array]](), depth // lanes * lanes if lanes == NARROW_LANES else depth
+    for k, (a, b) in enumerate(pairs):
+        place = k % depth
+        if place >= whole:
+            left.append((a, b))
+        else:
+            sums[place % lanes] = flushed(fused_multiply_add(flushed(a), flushed(b), sums[place % lanes]))
+    while len(sums) > 1:
+        sums = [flushed(a + b) for a, b in zip(sums[::2], sums[1::2], strict=True)]
+    (total,) = sums
+    for a, b in left:
+        total = flushed(fused_multiply_add(flushed(a), flushed(b), total))
+    return total
 
 
 def in_order(pairs: Iterable[tuple[Array, Array]], offset: Array, runtime: Runtime, depth: int = 1) -> Array:

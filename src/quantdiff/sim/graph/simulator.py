@@ -15,7 +15,10 @@ from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.resources import STATE, Resources, keeps_resources, one_by_one
-from quantdiff.sim.node import NoKernel, fitting
+from quantdiff.sim.node import NoKernel, fitting, node_of
+from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.xnnpack.attention import attention
+from quantdiff.sim.xnnpack.delegate import taken
 
 COMPOSITE = "STABLEHLO_COMPOSITE"
 CONTROL, CALLS, NESTED_AT_MOST = ("IF", "WHILE", COMPOSITE), 2**17, 20
@@ -134,6 +137,7 @@ def run_control(
         NoKernel: something in a body has no kernel, a loop does not end, or shapes depend on the sample.
     """
     step = {"IF": _if, "WHILE": _while, COMPOSITE: _composite}[operator.op]
+    own = runtime is Runtime.XNNPACK and operator.op == COMPOSITE and taken(node_of(graph, operator))
     with fitting():
         held = [values[i] if i in values else dense_values(graph.tensors[i])[None] for i in operator.inputs]
         count = max(map(len, held), default=1)
@@ -141,7 +145,8 @@ def run_control(
         samples = []
         for k in range(count):
             body = partial(_body, operator, runtime, subgraphs, calls or Calls())
-            samples.append(step(body, [array[k] for array in given]))
+            arrays = [array[k] for array in given]
+            samples.append([attention(node_of(graph, operator), arrays)] if own else step(body, arrays))
         if len({tuple(array.shape for array in outputs) for outputs in samples}) > 1:
             raise NoKernel("the shapes that it gives depend on the data")
         return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred, matmul
-from quantdiff.sim.floats.products import row_products
+from quantdiff.sim.floats.products import NARROW, row_products
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import (
@@ -22,6 +22,8 @@ from quantdiff.sim.rounding.fixed_point import (
 )
 from quantdiff.sim.rounding.scales import float_product_scale, product_scale
 from quantdiff.sim.runtime import Runtime
+
+BY_REFERENCE = {Runtime.BUILTIN: Runtime.REFERENCE, Runtime.BUILTIN_ARM64: Runtime.REFERENCE_ARM64}
 
 
 @kernel("BATCH_MATMUL", batched=False)
@@ -51,13 +53,13 @@ def batch_matmul(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
 def of_floats(left: Array, right: Array, runtime: Runtime) -> Array:
     """A product of matrices after the other, summed as in a dense layer without a bias. Shapes: as above.
 
-    ``builtin`` has no kernel of its own.
+    ``builtin`` has no kernel of its own; XNNPACK on ARM64 has but that for many units.
     """
-    runtime = Runtime.REFERENCE if runtime is Runtime.BUILTIN else runtime
+    runtime = BY_REFERENCE.get(runtime, runtime)
     outer = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     a = np.broadcast_to(left, (*outer, *left.shape[-2:])).reshape(-1, *left.shape[-2:])
     b = np.broadcast_to(right, (*outer, *right.shape[-2:])).reshape(-1, *right.shape[-2:]).swapaxes(1, 2)
-    products = [row_products(x, w, None, runtime, len(x)) for x, w in zip(a, b, strict=True)]
+    products = [row_products(x, w, None, runtime, len(x), NARROW) for x, w in zip(a, b, strict=True)]
     return np.stack(products).reshape(*outer, left.shape[-2], right.shape[-1])
 
 

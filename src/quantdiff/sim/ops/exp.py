@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import libm
+from quantdiff.sim.floats import libm, xnnpack_curves
 from quantdiff.sim.floats.elementwise import plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
@@ -20,7 +20,7 @@ def exp(node: Node, x: Array, *, runtime: Runtime) -> Array:
     curve = partial(libm.apply, "expf")
     if plain(node) and node.x.dtype == "float32":
         if runtime is Runtime.XNNPACK:
-            raise NoKernel("XNNPACK approximates it by polynomials of its own")
+            return xnnpack_curves.exp(x)
         return curve(x)
     if runtime is Runtime.TFLM or not is_quantized(node.x, "int8", "int16"):
         raise NoKernel(f"type {node.x.dtype}: this runtime has no such kernel")

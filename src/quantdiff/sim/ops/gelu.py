@@ -1,6 +1,7 @@
 """GELU: LiteRT ``tflite/kernels/activations.cc`` (``GeluPrepare``), ``internal/reference/gelu.h``.
 
-Quantized values go through a table, on ``builtin`` kernels in XNNPACK too; tflm has no such op.
+Quantized values go through a table, on ``builtin`` kernels in XNNPACK too; floats through Eigen's ``erfc`` or ``tanh``,
+under either resolver. tflm has no such op.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import libm, xnnpack_curves
+from quantdiff.sim.floats import eigen, libm, xnnpack_curves
 from quantdiff.sim.floats.elementwise import multiply_add, plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
@@ -23,18 +24,25 @@ MINUS_SQRT_HALF = np.float32(-np.sqrt(0.5))
 SQRT_2_OVER_PI = np.float32(np.sqrt(2 / np.pi))
 
 
-@kernel("GELU")
+FLOATS = {
+    Runtime.XNNPACK: (xnnpack_curves.gelu, xnnpack_curves.gelu_by_tanh),
+    **dict.fromkeys((Runtime.BUILTIN, Runtime.REFERENCE), (eigen.gelu, eigen.gelu_by_tanh)),
+}
+"""The exact form, and the approximate one."""
+
+
+@kernel("GELU", batched=lambda node: node.x.dtype != "float32")
 def gelu(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``x`` times the normal distribution function at ``x``. Shape as ``x``."""
     if runtime is Runtime.TFLM:
         raise NoKernel("this runtime has no such op")
-    if runtime is Runtime.XNNPACK and plain(node) and not node.option("approximate", False):
-        return xnnpack_curves.gelu(x)
+    if plain(node) and node.x.dtype == "float32" and runtime in FLOATS:
+        return FLOATS[runtime][bool(node.option("approximate", False))](x)
     curve = partial(by_tanh, runtime=runtime) if node.option("approximate", False) else by_erfc
     if is_quantized(node.x, "int16"):
         return lut_int16.apply(node, x, curve, runtime)
     if not is_quantized(node.x, "int8", "uint8"):
-        raise NoKernel(f"type {node.x.dtype}: Eigen and XNNPACK approximate it by polynomials of their own")
+        raise NoKernel(f"type {node.x.dtype}")
     return look_up(x, float_table(node, curve, runtime))
 
 

@@ -7,6 +7,7 @@ tflm: ``tensorflow/lite/micro/kernels/transpose_conv.cc``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -15,8 +16,10 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, matmul
+from quantdiff.sim.floats import ruy
 from quantdiff.sim.floats.eigen_products import product as eigen_product
-from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add
+from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add, multiply_add
+from quantdiff.sim.floats.products import lanes_of
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, sized, zero_point_of
 from quantdiff.sim.ops.depthwise_conv_2d import round_channels
 from quantdiff.sim.registry import kernel
@@ -99,30 +102,34 @@ def of_floats(node: Node, shape: list[int], w: Array, x: Array, bias: Array | No
     rows, columns = spans_of(node, shape, w, x)
     whole = np.zeros((len(x), *sized((rows.whole, columns.whole, out), x[0].size)), np.float32)
     taps = [*product(range(taps_h), range(taps_w))]
-    if runtime is Runtime.XNNPACK:
-        whole += 0 if bias is None else flushed(bias)
+    if runtime.family is Runtime.XNNPACK:
+        apart = max(rows.stride, columns.stride) > 1 and rows.stride <= taps_h and columns.stride <= taps_w
+        at_once = node.at(2).shape[0] if apart else math.prod(shape[1:3])
+        lanes = lanes_of(out, at_once, one_tap=False) if runtime.on_arm64 else 1
+        sums = [whole + (0 if bias is None else flushed(bias)), *(whole.copy() for _ in range(lanes - 1))]
         for (i, j), k in product(taps, range(depth)):
-            seen = whole[:, rows.at(i), columns.at(j)]
+            seen = sums[k % lanes][:, rows.at(i), columns.at(j)]
             factors = np.broadcast_arrays(flushed(x[..., k, None]), flushed(w[:, i, j, k]), seen)
             seen[...] = flushed(fused_multiply_add(*factors))
-        return rows.cut(columns, whole)
-    multiplied = patches(x, w) if runtime is Runtime.BUILTIN else None
+        return rows.cut(columns, flushed(sums[0] + sums[1]) if lanes > 1 else sums[0])
+    multiplied = patches(x, w, runtime) if runtime.family is Runtime.BUILTIN else None
     for i, j in reversed(taps):  # the first input that reaches an output comes with the last tap
         seen = whole[:, rows.at(i), columns.at(j)]
         if multiplied is not None:
             seen += multiplied[..., i, j, :]
         else:
             for k in range(depth):
-                seen += x[..., k, None] * w[:, i, j, k]
+                seen[...] = multiply_add(x[..., k, None], w[:, i, j, k], seen, runtime)
     y = rows.cut(columns, whole)
     return y if bias is None else y + bias
 
 
-def patches(x: Array, w: Array) -> Array:
+def patches(x: Array, w: Array, runtime: Runtime) -> Array:
     """Each input times all taps, image by image. Shapes: x, w as above -> (n, h, w, kh, kw, out)."""
     out, taps_h, taps_w, depth = w.shape
     units = w.transpose(1, 2, 0, 3).reshape(-1, depth)
-    made = [eigen_product(image.reshape(-1, depth), units) for image in x]
+    one = ruy.product if runtime.on_arm64 else eigen_product
+    made = [one(image.reshape(-1, depth), units) for image in x]
     return np.stack(made).reshape(*x.shape[:3], taps_h, taps_w, out)
 
 

@@ -29,7 +29,7 @@ ROUNDED_ONCE: dict[str, Callable[[Array], Any]] = {
 }
 REFINED = 7 + 1.5 * 2.0**-22 / UNIT
 """Roundings that a refined estimate is worth: its own, and what is left of the estimate's error."""
-FROM_LIBM = {"COS": "cosf", "SIN": "sinf"}
+TRIGONOMETRIC = {"COS": (xnnpack_curves.cosine, "cosf"), "SIN": (xnnpack_curves.sine, "sinf")}
 
 
 @kernel(*ROUNDED_ONCE)
@@ -62,16 +62,13 @@ def refined_root(node: Node, x: Array, *, runtime: Runtime) -> Enclosure:
     return of_value(np.sqrt(flushed(x).astype(np.float64)), REFINED)
 
 
-@kernel(*FROM_LIBM)
-def from_libm(node: Node, x: Array, *, runtime: Runtime) -> Array:
-    """Return a function of the C library. Shape as ``x``."""
+@kernel(*TRIGONOMETRIC)
+def trigonometric(node: Node, x: Array, *, runtime: Runtime) -> Array:
+    """Return the sine or cosine: XNNPACK's own, elsewhere the C library's. Shape as ``x``."""
     if not plain(node):
         raise NoKernel(f"type {node.x.dtype}, quantized")
-    if runtime is Runtime.XNNPACK and node.operator.op == "SIN":
-        return xnnpack_curves.sine(x)
-    if runtime is Runtime.XNNPACK:
-        raise NoKernel("XNNPACK approximates it by polynomials of its own")
-    return libm.apply(FROM_LIBM[node.operator.op], x)
+    in_vectors, alone = TRIGONOMETRIC[node.operator.op]
+    return in_vectors(x) if runtime is Runtime.XNNPACK else libm.apply(alone, x)
 
 
 def quantized_abs(node: Node, x: Array, runtime: Runtime) -> Array:

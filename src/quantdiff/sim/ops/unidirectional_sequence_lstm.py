@@ -1,4 +1,4 @@
-"""UNIDIRECTIONAL_SEQUENCE_LSTM, int8 with an int16 cell: LiteRT ``tflite/kernels/lstm_eval.cc``.
+"""UNIDIRECTIONAL_SEQUENCE_LSTM, int8 with an int16 cell: LiteRT ``tflite/kernels/lstm_eval.cc``; floats apart.
 
 ``LstmStepInteger8x8_16``, ``CalculateLstmGateInteger8x8_16``, ``UpdateLstmCellInteger``,
 ``CalculateLstmOutputInteger8x8_16``; the helpers are those of ``internal/reference/portable_tensor_utils.cc``.
@@ -11,26 +11,37 @@ import numpy as np
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import Array
+from quantdiff.sim.lstm import floats
 from quantdiff.sim.lstm import tflm as lstm_tflm
 from quantdiff.sim.lstm.parts import INT8, INT16, Gate, LayerNorm, Peephole, Projection
+from quantdiff.sim.lstm.positions import (
+    BIASES,
+    CELL_GATE,
+    CELL_STATE,
+    FORGET_GATE,
+    INPUT_GATE,
+    INPUT_WEIGHTS,
+    LAYER_NORMS,
+    OUTPUT_GATE,
+    OUTPUT_STATE,
+    PEEPHOLES,
+    PROJECTION,
+    RECURRENT_WEIGHTS,
+    needed,
+)
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding import gemmlowp
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize, rounding_divide_by_pot
 from quantdiff.sim.runtime import Runtime
 
-INPUT_GATE, FORGET_GATE, CELL_GATE, OUTPUT_GATE = range(4)
-INPUT_WEIGHTS, RECURRENT_WEIGHTS, BIASES = 1, 5, 12
-"""Positions of the first of four inputs of each kind."""
-PEEPHOLES = {INPUT_GATE: 9, FORGET_GATE: 10, OUTPUT_GATE: 11}
-PROJECTION, OUTPUT_STATE, CELL_STATE, LAYER_NORMS = (16, 17), 18, 19, (20, 21, 22, 23)
 HIDDEN = 4
 Q3_12 = np.float32(2.0**-12)
 TANH_BITS = range(7)
 """Integer bits of the cell state for which ``PortableApplyTanh`` has a case; it does nothing for others."""
 
 
-@kernel("UNIDIRECTIONAL_SEQUENCE_LSTM")
+@kernel("UNIDIRECTIONAL_SEQUENCE_LSTM", batched=lambda node: not node.option("time_major", False))
 def lstm(node: Node, x: Array, *others: Array | None, runtime: Runtime) -> Array:
     """Run the cell over the sequence from a state of zero.
 
@@ -49,6 +60,8 @@ def single_step(node: Node, x: Array, *others: Array | None, runtime: Runtime) -
 
 def run_cell(node: Node, inputs: tuple[Array | None, ...], runtime: Runtime) -> Array:
     """The outputs of all steps. Shapes: as ``lstm``."""
+    if node.x.dtype == "float32":
+        return floats.run(node, inputs, runtime)
     check(node, runtime)
     x = stored(inputs, 0)
     gates = {k: gate_of(node, inputs, k, runtime) for k in range(4) if inputs[INPUT_WEIGHTS + k] is not None}
@@ -140,10 +153,7 @@ def projection_of(node: Node, inputs: tuple[Array | None, ...]) -> Projection | 
 
 def stored(inputs: tuple[Array | None, ...], position: int) -> Array:
     """An input that is known to be there, in 64 bits."""
-    found = inputs[position]
-    if found is None:
-        raise NoKernel(f"input {position} is left out")
-    return found.astype(np.int64)
+    return needed(inputs, position).astype(np.int64)
 
 
 def effective_scale(weights: Tensor, values: Tensor, unit: np.float32, runtime: Runtime) -> Array:

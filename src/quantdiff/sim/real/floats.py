@@ -26,6 +26,7 @@ UNARY: dict[str, Callable[[Array], Array]] = {
     "ZEROS_LIKE": np.zeros_like,
 }
 BINARY: dict[str, Callable[[Array, Array], Array]] = {
+    "ATAN2": np.arctan2,
     "EQUAL": np.equal,
     "FLOOR_DIV": np.floor_divide,
     "FLOOR_MOD": np.mod,

@@ -1,6 +1,6 @@
 """LSTM cells in double, and the transpose of a convolution: what has a float kernel of its own in TFLite.
 
-``tflite/kernels/lstm_eval.cc``, ``EvalFloat``; positions of the inputs as in ``sim/ops/unidirectional_sequence_lstm``.
+``tflite/kernels/lstm_eval.cc``, ``EvalFloat``; positions of the inputs as in ``sim/lstm/positions.py``.
 """
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node, NoKernel
-from quantdiff.sim.ops.transpose_conv import Span
-from quantdiff.sim.ops.unidirectional_sequence_lstm import (
+from quantdiff.sim.lstm.positions import (
     BIASES,
     CELL_GATE,
     FORGET_GATE,
@@ -21,11 +19,15 @@ from quantdiff.sim.ops.unidirectional_sequence_lstm import (
     PEEPHOLES,
     PROJECTION,
     RECURRENT_WEIGHTS,
+    Inputs,
+    given,
+    needed,
 )
+from quantdiff.sim.node import Node
+from quantdiff.sim.ops.transpose_conv import Span
 from quantdiff.sim.real.registry import real
 
 EPSILON = 1e-8
-Inputs = tuple[Array | None, ...]
 
 
 @real("UNIDIRECTIONAL_SEQUENCE_LSTM float32")
@@ -37,7 +39,7 @@ def lstm(node: Node, x: Array, *others: Array | None) -> Array:
     inputs: Inputs = (x, *others)
     by_time = bool(node.option("time_major", False))
     steps = x if by_time else np.swapaxes(x, 0, 1)
-    recurrent = _needed(inputs, RECURRENT_WEIGHTS + FORGET_GATE)
+    recurrent = needed(inputs, RECURRENT_WEIGHTS + FORGET_GATE)
     state, cell = np.zeros((steps.shape[1], recurrent.shape[1])), np.zeros((steps.shape[1], len(recurrent)))
     shown = []
     for step in steps:
@@ -54,7 +56,7 @@ def _advance(node: Node, inputs: Inputs, x: Array, cell: Array, state: Array) ->
     if (limit := float(node.option("cell_clip", 0.0))) > 0:
         cell = cell.clip(-limit, limit)
     hidden = logistic(_gate(inputs, OUTPUT_GATE, x, state, cell)) * np.tanh(cell)
-    projection, offset = (_given(inputs, i) for i in PROJECTION)
+    projection, offset = (given(inputs, i) for i in PROJECTION)
     if projection is None:
         return cell, hidden
     hidden = hidden @ projection.T + (0 if offset is None else offset)
@@ -64,24 +66,13 @@ def _advance(node: Node, inputs: Inputs, x: Array, cell: Array, state: Array) ->
 
 def _gate(inputs: Inputs, gate: int, x: Array, state: Array, cell: Array) -> Array:
     """Before its activation. Shape: (batch, cells)."""
-    bias = _needed(inputs, BIASES + gate)
-    y = x @ _needed(inputs, INPUT_WEIGHTS + gate).T + state @ _needed(inputs, RECURRENT_WEIGHTS + gate).T
-    if (peephole := _given(inputs, PEEPHOLES.get(gate, -1))) is not None:
+    bias = needed(inputs, BIASES + gate)
+    y = x @ needed(inputs, INPUT_WEIGHTS + gate).T + state @ needed(inputs, RECURRENT_WEIGHTS + gate).T
+    if (peephole := given(inputs, PEEPHOLES.get(gate, -1))) is not None:
         y = y + cell * peephole
-    if (norm := _given(inputs, LAYER_NORMS[gate])) is not None:
+    if (norm := given(inputs, LAYER_NORMS[gate])) is not None:
         y = (y - y.mean(axis=1, keepdims=True)) / np.sqrt(y.var(axis=1, keepdims=True) + EPSILON) * norm
     return np.asarray(y + bias)
-
-
-def _given(inputs: Inputs, position: int) -> Array | None:
-    return inputs[position] if 0 <= position < len(inputs) else None
-
-
-def _needed(inputs: Inputs, position: int) -> Array:
-    found = _given(inputs, position)
-    if found is None:
-        raise NoKernel(f"input {position} is left out")
-    return found
 
 
 def logistic(x: Array) -> Array:

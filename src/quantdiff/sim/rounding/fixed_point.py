@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array, round_half_away
+from quantdiff.sim.node import NoKernel
 
-INT32_MIN = -(2**31)
+INT32_MIN, BITS = -(2**31), 32
 ONE_HALF_Q31 = 1 << 30
 
 
@@ -53,6 +54,18 @@ def quantize_multiplier(scale: ArrayLike) -> tuple[Array, Array]:
     mantissa, shift = np.where(carry, mantissa >> 1, mantissa), shift + carry
     tiny = shift < -31  # noqa: PLR2004 (every bit would be shifted out)
     return np.where(tiny, 0, mantissa), np.where(tiny | (mantissa == 0), 0, shift)
+
+
+def defined_multiplier(scale: ArrayLike) -> tuple[Array, Array]:
+    """The same for a kernel that shifts sums left by the exponent.
+
+    Raises:
+        NoKernel: by 32 bits or more, for which C says nothing and each loop does something else.
+    """
+    mantissa, shift = quantize_multiplier(scale)
+    if np.any(shift >= BITS):
+        raise NoKernel("a multiplier of 2**31 or more, where C leaves the shift undefined")
+    return mantissa, shift
 
 
 def saturating_rounding_doubling_high_mul(a: Array, b: ArrayLike, bits: int = 32) -> Array:
@@ -122,14 +135,16 @@ def requantize(acc: Array, scale: ArrayLike, rounding: Rounding) -> Array:
     """Whole numbers ``acc * scale`` by the rule asked for, before zero point and clamp; X and D give floats.
 
     Shapes: scale broadcasts against acc, so per channel it runs along the last axis.
+
+    Raises:
+        NoKernel: the multiplier is one that C does not define.
     """
     if rounding is Rounding.XNNPACK:
         steps = acc.astype(np.float32) * np.asarray(scale, np.float32)
         return np.rint(steps, out=np.asarray(steps))
     if rounding is Rounding.DOUBLE:
         return round_half_away(acc.astype(np.float64) * np.asarray(scale, np.float64))
-    mantissa, shift = quantize_multiplier(scale)
-    return multiply_by_quantized_multiplier(acc, mantissa, shift, rounding)
+    return multiply_by_quantized_multiplier(acc, *defined_multiplier(scale), rounding)
 
 
 def divide_half_away(total: Array, count: ArrayLike) -> Array:

@@ -12,7 +12,13 @@ from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
-from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31, Rounding, quantize_multiplier, requantize
+from quantdiff.sim.rounding.fixed_point import (
+    ONE_HALF_Q31,
+    Rounding,
+    defined_multiplier,
+    quantize_multiplier,
+    requantize,
+)
 from quantdiff.sim.rounding.scales import by_xnnpack, convolution_scale
 from quantdiff.sim.runtime import Runtime
 
@@ -119,8 +125,14 @@ def _halving(scale: tuple[float, ...]) -> tuple[Array, bool] | None:
 def requantization(
     node: Node, runtime: Runtime, rounding: Rounding, scale: ArrayLike, *, channels: int
 ) -> Requantization:
-    """The rule with zero point, clamp and type of the node's output."""
+    """The rule with zero point, clamp and type of the node's output.
+
+    Raises:
+        NoKernel: a multiplier is one that C does not define.
+    """
     per_channel = tuple(np.broadcast_to(scale, (channels,)).tolist())
+    if rounding not in (Rounding.XNNPACK, Rounding.DOUBLE):
+        defined_multiplier(per_channel)
     return Requantization(rounding, per_channel, zero_point_of(node.y), clamp_of(node, runtime), node.y.dtype)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from quantdiff.sim.arm64 import differs
 from quantdiff.sim.node import Node, NoKernel, node_of, scale_of, zero_point_of
 from quantdiff.sim.runtime import ARM64, Runtime
+from quantdiff.sim.xnnpack.attention import is_attention
 from quantdiff.sim.xnnpack.checks import (
     activation,
     all_activations,
@@ -176,6 +177,7 @@ RULES |= {
     "SOFTMAX": lambda node: all_float(node) and float(node.option("beta", 1.0)) == 1.0,
     "SPACE_TO_DEPTH": space_to_depth,
     "SPLIT": split,
+    "STABLEHLO_COMPOSITE": is_attention,
     "STRIDED_SLICE": strided_slice,
     "SUB": add,
     "SUM": in_and_out,

@@ -106,6 +106,7 @@
   Promise.all(items.map((item) => Bokeh.embed.embed_item(item))).then(() => {
     paint();
     boxes.forEach(linked);
+    dispatchEvent(new Event("quantdiff-drawn"));
     root.dataset.ready = "yes";
   });
   dark.addEventListener("change", paint);
