@@ -52,14 +52,22 @@ def processes(mark: str) -> list[int]:
     return found
 
 
-def left(folder: Path, mark: str) -> list[str]:
-    """What is there now that should not be."""
+def shared() -> set[str]:
+    """What has a name of ours in shared memory."""
+    return {str(each) for each in Path("/dev/shm").glob("quantdiff*")}
+
+
+def left(folder: Path, mark: str, before: set[str]) -> list[str]:
+    """What is there now that should not be, and was not before."""
     end = time.monotonic() + SETTLES
     while processes(mark) and time.monotonic() < end:
         time.sleep(0.05)
     found = [f"process {pid}" for pid in processes(mark)]
-    found += [f"/dev/shm/{each.name}" for each in Path("/dev/shm").glob("quantdiff*")]
-    return found + [f"{path.name} is cut off" for path in folder.rglob("out*") if not whole(path)]
+    return (
+        found
+        + sorted(shared() - before)
+        + [f"{path.name} is cut off" for path in folder.rglob("out*") if not whole(path)]
+    )
 
 
 def whole(path: Path) -> bool:
@@ -80,7 +88,7 @@ def one(command: str, number: signal.Signals | None, moment: float, run: Path) -
         mark = f"QUANTDIFF_ENDED_AT_RANDOM={name}"
         environment = {**os.environ, "TMPDIR": str(temporary), **dict([mark.split("=")])}
         words = [str(QUANTDIFF), *command.split()]
-        start = time.monotonic()
+        start, before = time.monotonic(), shared()
         with (temporary.parent / "said").open("wb") as said:
             child = subprocess.Popen(words, cwd=folder, env=environment, stdout=said, stderr=said)
             if number is not None:
@@ -89,7 +97,7 @@ def one(command: str, number: signal.Signals | None, moment: float, run: Path) -
                 except subprocess.TimeoutExpired:
                     child.send_signal(number)
             status = child.wait()
-        took, found = time.monotonic() - start, left(folder, mark)
+        took, found = time.monotonic() - start, left(folder, mark, before)
         subprocess.run(
             [QUANTDIFF, "inspect", "model.tflite"], cwd=folder, env=environment, check=True, capture_output=True
         )
