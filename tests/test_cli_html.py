@@ -111,6 +111,19 @@ def test_report_says_what_it_wants(tmp_path: Path) -> None:
     assert not page.exists()
 
 
+@pytest.mark.parametrize("name", ["builtin@pi", "recorded:/etc/passwd", "profile:x.toml"])
+def test_results_of_a_stranger_start_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Neither the folder nor the configuration in it is the user's word."""
+    monkeypatch.chdir(tmp_path)
+    Path("quantdiff.toml").write_text("[runtimes.pi]\ncommand = 'touch started'\n")
+    results = {"comparisons": [{"candidate": f"tflite:{name}", "tolerance": 0.01}], "failures": []}
+    Path("results.json").write_text(json.dumps(results))
+    result = CliRunner().invoke(main, ["report", ".", "--html", "page.html"])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert f"the results name the runtime '{name}', which a file of results does not start" in result.stderr
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["quantdiff.toml", "results.json"]
+
+
 @pytest.mark.keras
 @pytest.mark.golden
 def test_the_page_of_a_run_from_its_folder(runs: Callable[..., tuple[Outcome, Path]], tmp_path: Path) -> None:

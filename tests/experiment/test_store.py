@@ -268,6 +268,26 @@ def test_a_locked_store_says_so_soon(tmp_path: Path) -> None:
             assert time.monotonic() - start < 5
 
 
+def test_results_wait_for_a_locked_store_and_say_so(tmp_path: Path) -> None:
+    path, told = tmp_path / "study.db", list[str]()
+    trial = next(iter(cheap.groups(1)))[0]
+    with open_store(path, create=True) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+
+        def on_locked() -> None:
+            told.append("locked")
+            other.execute("ROLLBACK")
+
+        for _ in range(2):
+            store.add(Stored(trial, cheap.result(trial)), on_locked)
+        assert (told, store.keys()) == (["locked"], {trial.key})
+        other.execute("BEGIN EXCLUSIVE")
+        started = time.monotonic()
+        store.add(Stored(trial, cheap.result(trial)), on_locked)
+        assert told == ["locked"] * 2
+        assert time.monotonic() - started < 20
+
+
 def test_two_that_make_one_store_wait_for_each_other(tmp_path: Path) -> None:
     """Until each has seen the other, nobody has a store: then both make it at once."""
     for number in range(20):

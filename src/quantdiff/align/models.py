@@ -52,7 +52,7 @@ def _common(reference: Flow, candidate: Flow) -> int:
     return sum(any(agrees(layer, kernel, layers) for layer in layers) for kernel in stored)
 
 
-PROBED, SAMPLES_AT_ONCE, FED = 64, 1000, 8  # that the alignment looks at; that run together; that are fed again
+PROBED, SAMPLES_AT_ONCE = 64, 1000  # that the alignment looks at; that run together
 BYTES_AT_ONCE = 2**28  # of inner values of both sides in memory
 TRIES = 4
 

@@ -41,6 +41,7 @@ from quantdiff.report.html.provenance import Provenance
 from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.plain import json_text
 from quantdiff.run.data_sources import load_data
+from quantdiff.run.runtimes import starts_nothing
 from quantdiff.run.versions import versions
 
 T = TypeVar("T")
@@ -266,6 +267,13 @@ def _settings_of(recorded: Mapping[str, Any]) -> Settings:
     names = [each["candidate"] for each in recorded["comparisons"] if each["candidate"].startswith(KIND)]
     names += [KIND + each["runtime"] for each in recorded.get("failures", ())]
     runtimes = tuple(dict.fromkeys(name.removeprefix(KIND) for name in names))
+    for name in runtimes:
+        if starts_nothing(name):
+            continue
+        raise BadData(
+            f"the results name the runtime {name!r}, which a file of results does not start; "
+            f"name it yourself: quantdiff diff … --runtime {name} --html FILE"
+        )
     return Settings(runtimes or DEFAULTS.runtimes, recorded["comparisons"][0]["tolerance"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
 from quantdiff.experiment.engine import carry_out
@@ -15,6 +16,8 @@ from quantdiff.experiment.summary import Summary
 from quantdiff.experiment.sweep_trial import Attempt
 from quantdiff.progress import Progress, silent
 from quantdiff.run.runtimes import check_installed
+
+LOCKED = "waiting for another program, which has locked the store"
 
 
 def sweep(
@@ -29,7 +32,8 @@ def sweep(
         path: the store, an SQLite file; made if it is not there.
         on: any executor: ``experiment.workers.Workers``, or a cluster's.
         retry_failed: try trials again that are stored as failed.
-        progress: called with ``trials``, how many are done, and how many there are.
+        progress: called with ``trials``, how many are done, and how many there are; with ``LOCKED`` for ``trials``
+            where another program has the store, which is waited for up to a minute.
 
     Returns:
         The study's trials, error rates as shares, comparisons in real units and in steps.
@@ -48,7 +52,7 @@ def sweep(
         progress("trials", done, len(keys))
         for finished in carry_out(attempt_all, waiting, on):
             attempt = finished.result or Attempt(None, finished.error)
-            store.add(Stored(finished.trial, attempt.result, attempt.error))
+            store.add(Stored(finished.trial, attempt.result, attempt.error), partial(progress, LOCKED, done, len(keys)))
             done += 1
             progress("trials", done, len(keys))
         return tuple(sorted(store.read(keys), key=lambda stored: keys[stored.trial.key]))

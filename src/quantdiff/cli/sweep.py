@@ -45,6 +45,7 @@ def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_
     What comes out is CSV, a row per run; all results are kept in the store.
     """
     from quantdiff import api
+    from quantdiff.api.sweeps import LOCKED
     from quantdiff.experiment.study import make_study, read_study
     from quantdiff.report.text.progress import progress_bar
 
@@ -57,7 +58,14 @@ def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_
         click.echo(f"data: {asked['data']}; --data takes mnist, mnist-small or an .npz", err=True)
     try:
         with progress_bar() as progress, _executor(jobs, dask) as on:
-            trials = api.sweep(wanted, store, on, retry_failed=retry_failed, progress=progress)
+
+            def show(stage: str, done: int, total: int) -> None:
+                if stage == LOCKED:
+                    click.echo(f"{store}: locked by another program; waiting for it, a minute at most", err=True)
+                else:
+                    progress(stage, done, total)
+
+            trials = api.sweep(wanted, store, on, retry_failed=retry_failed, progress=show)
     except KeyboardInterrupt as end:
         done, total = api.count_stored(wanted, store) if store.is_file() else (0, len(wanted.groups()))
         complain(f"stopped; {done} of {total} trials are in {store}. The same command goes on from there")

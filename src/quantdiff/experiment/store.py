@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
@@ -48,7 +48,7 @@ PRAGMA user_version = {VERSION};
 TABLES = {" ".join(part.split()) for part in SCHEMA.split(";") if "CREATE" in part}
 LATER = next(table for table in TABLES if " metrics " in table)
 """A table that a store of this version may lack."""
-PATIENCE, PATIENCE_WITH_RESULTS = 2, 60  # seconds that another program may lock the store
+PATIENCE, PATIENCE_WITH_RESULTS = 2, 60  # seconds that another program may lock the store; results wait for it longer
 PARTS = ("scores", "comparisons", "ranges", "failures", "metrics")  # of a result; ``place`` keeps their order
 
 
@@ -69,11 +69,14 @@ class Store:
         )
         return {key for (key,) in self.connection.execute(query)}
 
-    def add(self, stored: Stored) -> None:
-        """Store a trial, in one transaction; one that had failed before is replaced."""
+    def add(self, stored: Stored, on_locked: Callable[[], None] = lambda: None) -> None:
+        """Store a trial, in one transaction; one that had failed before is replaced.
+
+        ``on_locked`` is called where another program has the store for longer than a moment; it is waited for.
+        """
         key, trial = stored.trial.key, stored.trial
         with self.connection:
-            self.connection.execute("BEGIN IMMEDIATE")
+            self._begin(on_locked)
             for table in ("trials", *PARTS):
                 self.connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))
             training = trial.training
@@ -82,6 +85,18 @@ class Store:
             self._insert("trials", [(key, *row, *options)])
             if stored.result is not None:
                 self._add_result(key, stored.result)
+
+    def _begin(self, on_locked: Callable[[], None]) -> None:
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):
+                raise
+            on_locked()
+            self.connection.execute(f"PRAGMA busy_timeout = {1000 * PATIENCE_WITH_RESULTS}")
+            self.connection.execute("BEGIN IMMEDIATE")
+        finally:
+            self.connection.execute(f"PRAGMA busy_timeout = {1000 * PATIENCE}")
 
     def _add_result(self, key: str, result: SweepResult) -> None:
         compared = ((c.reference, c.candidate, c.tolerance, *astuple(c.figures)) for c in result.comparisons)
@@ -150,10 +165,9 @@ def open_store(path: Path, *, create: bool) -> Iterator[Store]:
             _prepare(connection, path, time.monotonic() + PATIENCE)
             if create:
                 with connection:
-                    connection.execute("BEGIN IMMEDIATE")  # whether it can be written is known before hours of
-                    if LATER not in _made(connection):  # training, and what they gave waits longer for others
+                    connection.execute("BEGIN IMMEDIATE")  # whether it can be written is known before hours of training
+                    if LATER not in _made(connection):
                         connection.execute(LATER)
-                connection.execute(f"PRAGMA busy_timeout = {1000 * PATIENCE_WITH_RESULTS}")
             yield Store(connection, path)
     except sqlite3.Error as error:
         if _is_busy(error):

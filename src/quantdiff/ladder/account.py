@@ -90,13 +90,6 @@ class Account:
             mechanism = self.mechanisms[right[i]]
             self.listed.append(Difference(start + i // size, output, i % size, steps, mechanism))
 
-    def also(
-        self, results: dict[str, int], mechanism: str, targets: Sequence[Target], outputs: Sequence[Array]
-    ) -> None:
-        """Count what differs with other outputs, for ``alone`` or ``without``."""
-        wrong = sum(int(np.count_nonzero(t.wrong(y))) for t, y in zip(targets, outputs, strict=True))
-        results[mechanism] = results.get(mechanism, 0) + wrong
-
     def __add__(self, other: Account) -> Account:
         """With the samples behind; what the first of them lack is not known of the others."""
         both = Account(self.mechanisms, self.count + other.count, self.differing + other.differing)

@@ -268,8 +268,3 @@ def _blocks(first: int, end: int) -> Iterator[tuple[int, int, int]]:
 
 def _share(each: Sum, power: float) -> float:
     return sum(each.with_whole) / power if power else 0.0
-
-
-def shares_of(frontier: Frontier) -> Mapping[str, float]:
-    """By mechanism, those of nothing left out."""
-    return {name: share for name, share in frontier.shares.items() if share}

@@ -235,6 +235,12 @@ def may_be_one(name: str) -> bool:
     return named or name.partition(":")[0] in OF_A_FILE
 
 
+def starts_nothing(name: str) -> bool:
+    """Whether a runtime comes with this package: no worker of the configuration is behind it, and no file."""
+    plain, _, place = name.partition("@")
+    return plain in RUNTIMES and place in ("", HERE, *ARCHITECTURES)
+
+
 def chosen(names: str | Sequence[str]) -> tuple[str, ...]:
     """Each runtime of ``names`` once, in their order; ``all`` are those that are installed, ``all@arm64`` ARM64's.
 

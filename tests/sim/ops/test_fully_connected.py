@@ -54,3 +54,22 @@ def test_keeps_dimensions() -> None:
     x = np.arange(6, dtype=np.int8).reshape(1, 3, 2)
     graph, simulation = run_simulator(Case(tensors, [op], {"x": x}).write(), [x], Runtime.REFERENCE)
     assert simulation.values[graph.outputs[0]].shape == (1, 1, 3, 4)
+
+
+@pytest.mark.parametrize("op", ["FULLY_CONNECTED", "CONV_2D"])
+@pytest.mark.parametrize("points", [(0, -300), (200, 0)])
+def test_a_zero_point_beyond_its_type_is_kept_whole_by_reference_alone(op: str, points: tuple[int, int]) -> None:
+    shapes = {"FULLY_CONNECTED": ((1, 4), (2, 4), (1, 2)), "CONV_2D": ((1, 1, 1, 4), (2, 1, 1, 4), (1, 1, 1, 2))}[op]
+    x, w, y = (
+        T(n, s, scale=0.5, zero_point=p) for n, s, p in zip("xwy", shapes, (points[0], 0, points[1]), strict=True)
+    )
+    w.data = np.arange(1, 9).reshape(shapes[1])
+    stride = {"padding": 0, "strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+    step = Op(op, ["x", "w", "b"], ["y"], stride if op == "CONV_2D" else {})
+    tensors = [x, w, T("b", (2,), "int32", scale=0.25, data=[0, 0]), y]
+    values = np.ones(shapes[0], np.int8)
+    model = Case(tensors, [step], {"x": values}).write()
+    low = -128
+    assert run_simulator(model, [values], Runtime.REFERENCE)[1].values[3].reshape(-1).tolist() == [low, low]
+    (missing,) = run_simulator(model, [values], Runtime.BUILTIN)[1].missing
+    assert missing.why.endswith("int8 has no such value, and builtin's products keep its low 8 bits")

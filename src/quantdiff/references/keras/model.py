@@ -236,11 +236,6 @@ def _dtype(tensor: Any) -> str:
     return str(getattr(tensor.dtype, "name", tensor.dtype))
 
 
-def flat_layers(model: Any) -> list[Any]:
-    """The layers without their paths."""
-    return [layer for _, layer in named_layers(model)]
-
-
 def save_keras(model: Any, path: Path) -> None:
     """Write a Keras model to a file, in the format of its ending."""
     with quiet():

@@ -22,7 +22,7 @@ from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import convolution_rules
-from quantdiff.sim.rounding.scales import check_8_bit, product_scale
+from quantdiff.sim.rounding.scales import check_8_bit, product_scale, refuse_wrapping_zero_points
 from quantdiff.sim.rounding.wide import has_int64_sum, is_wide, refuse_weights_off_zero, round_sum
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image, windows
@@ -54,6 +54,8 @@ def conv_2d(
         roundings = {r: Rounding.SINGLE if r is Runtime.BUILTIN_ARM64 else rounding_of(r, groups) for r in runtimes}
         return tuple(from_16_bits(node, acc, bias, *each) for each in roundings.items())
     check_8_bit(node)
+    if groups == 1 and any(runtime.family is Runtime.BUILTIN for runtime in runtimes):
+        refuse_wrapping_zero_points(node)
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
     rules = convolution_rules(node, {r: rounding_of(r, groups) for r in runtimes}, w.shape[0])
     return Rounded(sums_of(node, x, w, bias, axes), rules, (x.shape[0], axes[0].out, axes[1].out, w.shape[0]))

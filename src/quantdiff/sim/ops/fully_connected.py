@@ -20,7 +20,13 @@ from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import requantization
-from quantdiff.sim.rounding.scales import by_xnnpack, check_8_bit, float_product_scale, product_scale
+from quantdiff.sim.rounding.scales import (
+    by_xnnpack,
+    check_8_bit,
+    float_product_scale,
+    product_scale,
+    refuse_wrapping_zero_points,
+)
 from quantdiff.sim.rounding.wide import has_int64_sum, is_wide, round_sum, symmetric
 from quantdiff.sim.runtime import Runtime
 
@@ -56,6 +62,8 @@ def fully_connected(
     check_8_bit(node)
     if Runtime.XNNPACK in runtimes:
         refuse_wrapping_bias(node, bias)
+    if any(runtime.family is Runtime.BUILTIN for runtime in runtimes):
+        refuse_wrapping_zero_points(node)
     units, depth = w.shape[-2:]
     zero_points = zero_point_of(node.x), zero_point_of(node.at(1))
     sums = gemm(x.reshape(1, -1, 1, 1, 1, depth), w.reshape(1, units, depth), zero_points, bias)

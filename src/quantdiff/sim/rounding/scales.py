@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantdiff.quant import Array
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of
+from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.runtime import Runtime
 
@@ -40,6 +40,15 @@ def check_8_bit(node: Node) -> None:
     narrow = x.dtype == "int8" and w.dtype in ("int4", "int2")
     if not (is_quantized(x, "int8", "uint8") and x.dtype == y.dtype and (w.dtype == x.dtype or narrow)):
         raise NoKernel(f"types {x.dtype} × {w.dtype} -> {y.dtype}")
+
+
+def refuse_wrapping_zero_points(node: Node) -> None:
+    """Ruy and its kin hold a zero point in the type of its matrix: of -300 in int8 they make -44."""
+    for tensor in (node.x, node.at(1), node.y):
+        low, high = INTEGER_RANGE[tensor.dtype]
+        if not low <= zero_point_of(tensor) <= high:
+            point = f"zero point {zero_point_of(tensor)} of {tensor.label!r}"
+            raise NoKernel(f"{point}: {tensor.dtype} has no such value, and builtin's products keep its low 8 bits")
 
 
 def float_product_scale(node: Node) -> Array:
