@@ -87,6 +87,7 @@ def graph_of(alignment: Alignment) -> tuple[tuple[Box, ...], tuple[Feed, ...]]:
         for side, flow in enumerate(flows)
         for place in flow.places
         for key in place.feeds
+        if key in homes[side]
     )
     boxes = tuple(_box(each, i if i < len(matches) else None, left) for i, each in enumerate(values))
     return boxes, tuple(dict.fromkeys(each for each in feeds if each[1] != each[2]))

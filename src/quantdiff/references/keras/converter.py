@@ -9,7 +9,7 @@ from quantdiff.references.keras.model import slots_of
 
 
 def converter_of(model: Any, samples: int | None = None) -> Any:
-    """``TFLiteConverter.from_keras_model(model)``, in a quarter of its time, for so many samples; ``None``: any number.
+    """``TFLiteConverter.from_keras_model(model)``, in a quarter of its time, for so many samples; ``None``: as it is built.
 
     With a model of Keras 2 that exports the functions of every layer first. Here only the call in inference mode and
     the weights are exported: the file has the same operators, constants, names and signature. Keras 3, which does so
@@ -21,7 +21,9 @@ def converter_of(model: Any, samples: int | None = None) -> Any:
         held.held = list(model.weights)
     elif samples is None:
         return tf.lite.TFLiteConverter.from_keras_model(model)
-    specs = [tf.TensorSpec((samples, *slot.shape[1:]), slot.dtype, slot.name) for slot in slots_of(model)]
+    specs = [
+        tf.TensorSpec((samples or slot.shape[0], *slot.shape[1:]), slot.dtype, slot.name) for slot in slots_of(model)
+    ]
 
     def call(*inputs: Any) -> Any:
         results = model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
