@@ -99,14 +99,14 @@ def requantized_concat(finer: float, dtype: str = "int8", step: float = 0.5) -> 
     return write_tflite(tensors, operators, ["a", "c"], ["y"])
 
 
-def lstm(*states: tuple[str, str]) -> bytes:
-    """An LSTM of one unit; ``states`` are the names and types of output and cell state."""
+def lstm(*states: tuple[str, str], scale: float = 2.0**-11) -> bytes:
+    """An LSTM of one unit; ``states`` are the names and types of output and cell state, ``scale`` that of both."""
     kernels = [f"{kind}_{gate}" for kind in "wr" for gate in "ifco"]
     biases = [f"b_{gate}" for gate in "ifco"]
     tensors = [T("x", (1, 3, 1), "int8", 0.5), T("y", (1, 3, 1), "int8", 0.5)]
     tensors += [T(name, (1, 1), "int8", 0.5, data=1) for name in kernels]
     tensors += [T(name, (1,), "int32", 0.25, data=1) for name in biases]
-    tensors += [T(name, (1, 1), dtype, 2.0**-11, is_variable=True) for name, dtype in dict.fromkeys(states)]
+    tensors += [T(name, (1, 1), dtype, scale, is_variable=True) for name, dtype in dict.fromkeys(states)]
     inputs = ["x", *kernels, None, None, None, *biases, None, None, *(name for name, _ in states)]
     return write_tflite(tensors, [Op("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, ["y"])], ["x"], ["y"])
 
@@ -261,6 +261,8 @@ FIRES: dict[str, dict[str, bytes]] = {
                 "unranked": chain([("TANH", T("y", (), "int8", 0.5))])},
     "STATE01": {"int8": lstm(("s", "int8"), ("s", "int8")), "int16": lstm(("s", "int16"), ("s", "int16")),
                 "of two operators": cells("s", "s")},
+    "STATE02": {"fine": lstm(("s", "int8"), ("t", "int16"), scale=2.0**-16),
+                "coarse": lstm(("s", "int8"), ("t", "int16"), scale=2.0**-8)},
     "TFLM01": {"op": chain([("SEGMENT_SUM", q("y"))])},
     "TFLM02": {"uint8": dense(dtype="uint8", w_dtype="uint8", weights=np.asarray(ROWS) + 128, w_zero=128),
                "dynamic range": dense(dtype="float32")},
@@ -354,6 +356,8 @@ SILENT: dict[str, dict[str, bytes]] = {
                 "no states": write_tflite([q("x"), q("y")], [Op("ADD", ["x", "x"], ["y"], NONE)], ["x"], ["y"]),
                 "read, not kept": write_tflite([T("s", (1, 4), "int8", 0.5, is_variable=True), q("y")],
                                                [Op("ADD", ["s", "s"], ["y"], NONE)], [], ["y"])},
+    "STATE02": {"finest": lstm(("s", "int8"), ("t", "int16"), scale=2.0**-15),
+                "coarsest": lstm(("s", "int8"), ("t", "int16"), scale=2.0**-9)},
     "TFLM01": {"op": chain([("TANH", q("y"))])},
     "TFLM02": {"int8": dense(), "int16": dense(dtype="int16")},
     "XNN01": {"int8": dense(), "float": chain([("TANH", f("y"))], f("x"))},

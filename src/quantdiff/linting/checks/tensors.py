@@ -11,11 +11,14 @@ from quantdiff.graph import Tensor
 from quantdiff.linting.finding import Found, Severity, counted
 from quantdiff.linting.registry import check
 from quantdiff.linting.weighted import weighted
-from quantdiff.linting.wiring import Wiring, is_quantized, short_name
+from quantdiff.linting.wiring import Wiring, is_quantized, scale, short_name
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE
 from quantdiff.sim.graph.shapes import false_shapes
 from quantdiff.sim.node import Node
+from quantdiff.sim.ops.unidirectional_sequence_lstm import TANH_BITS
+
+LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 
 
 @check("SCALE01", Severity.ERROR, Wiring)
@@ -117,6 +120,22 @@ def states_shared(wiring: Wiring) -> Iterator[Found]:
             told = " and ".join(f"input {position} of #{node.operator.index}" for node, position in uses)
             evidence = f"tensor {tensor.index} {short_name(tensor)} ({tensor.dtype}) is {told}"
             yield Found(wiring.operator(uses[0][0]), evidence)
+
+
+@check("STATE02", Severity.ERROR, Wiring)
+def cell_without_tanh(wiring: Wiring) -> Iterator[Found]:
+    """The int16 cell state of an LSTM has a scale outside of 2⁻¹⁵ to 2⁻⁹.
+
+    LiteRT's kernels have no tanh for it, so that the layer gives a constant whatever its input; TensorFlow Lite Micro
+    computes it. Usual cause: calibration data on which the cells hardly move, or grow without end. Calibrate again on
+    data as the model will see them.
+    """
+    finest, coarsest = (2.0 ** (bits - 15) for bits in (min(TANH_BITS), max(TANH_BITS)))
+    for node in wiring.nodes:
+        states = [t for t in node.inputs if t is not None and t.is_variable and t.dtype == "int16"]
+        step = scale(states[-1]) if states and node.operator.op == LSTM else None
+        if step is not None and not finest <= step <= coarsest:
+            yield Found(wiring.operator(node), f"the cell state's scale is {step:.4g}")
 
 
 @check("SHAPE01", Severity.WARNING, Wiring)

@@ -9,7 +9,7 @@ from quantdiff.references.keras.model import slots_of
 
 
 def converter_of(model: Any, samples: int | None = None) -> Any:
-    """``TFLiteConverter.from_keras_model(model)``, in a quarter of its time, for so many samples; ``None``: as it is built.
+    """``TFLiteConverter.from_keras_model(model)``, in a quarter of its time; for ``samples``, or as it is built.
 
     With a model of Keras 2 that exports the functions of every layer first. Here only the call in inference mode and
     the weights are exported: the file has the same operators, constants, names and signature. Keras 3, which does so
