@@ -10,7 +10,7 @@ import pytest
 from written_models import Op, Sig, Sub, T, write_model
 
 from quantdiff.align.alignment import TensorPair
-from quantdiff.align.constants import constant_pairs, fused_chain, kernels_agree
+from quantdiff.align.constants import bias_moved, constant_pairs, fused_chain, kernels_agree
 from quantdiff.flow import FlowValue, tflite_flow
 from quantdiff.graph import Model
 from quantdiff.layer import BatchNorm, Layer, TrainedRange
@@ -161,3 +161,24 @@ def test_a_quantizer_ends_a_chain() -> None:
 def test_a_branch_ends_a_chain() -> None:
     branch = Layer("quant_add", "Add", ("quant_conv", "quant_act"))
     assert len(fused_chain((*LAYERS, branch), LAYERS[1])) == 1
+
+
+@pytest.mark.parametrize(("stored", "moved"), [(0, True), (1, False)])
+def test_a_bias_of_less_than_a_step_is_rounded_away_not_added_later(tmp_path: Path, stored: int, moved: bool) -> None:
+    """Nets that were never trained have such biases, and layers behind a batch norm whose mean is near 0."""
+    step = 0.1
+
+    def operator(data: int) -> FlowValue:
+        tensors = [T("x", (1, 4), scale=0.5), T("w", (5, 4), scale=SCALE, data=integers(DENSE))]
+        tensors += [T("b", (5,), "int32", scale=step, data=[data] * 5), T("y", (1, 5), scale=0.5)]
+        sub = Sub(tensors, [Op("FULLY_CONNECTED", ["x", "w", "b"], ["y"], NONE)], ["x"], ["y"])
+        path = tmp_path / "model.tflite"
+        path.write_bytes(write_model([sub]))
+        return next(place for place in tflite_flow(load_tflite(path), "tflite").places if place.is_weighted)
+
+    def layer(bias: float) -> FlowValue:
+        kept = Layer("dense", "Dense", (), kernel=DENSE, bias=np.full(5, bias), op="FULLY_CONNECTED")
+        return FlowValue(0, "dense", "FULLY_CONNECTED", layers=(kept,))
+
+    assert bias_moved([layer(20 * step)], operator(stored)) is moved
+    assert not bias_moved([layer(0.4 * step)], operator(stored))

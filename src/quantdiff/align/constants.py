@@ -176,9 +176,13 @@ def bias_moved(reference: Sequence[FlowValue], candidate: FlowValue) -> bool:
     bias = with_norms(weighted[0].bias, layers)
     if bias is None:
         return False
-    own = np.zeros(1) if candidate.bias is None or not candidate.bias.is_constant else real_values(candidate.bias)
+    own, step = np.zeros(1), 0.0
+    if candidate.bias is not None and candidate.bias.is_constant:
+        own = real_values(candidate.bias)
+        step = max(candidate.bias.quant.scale, default=0.0) if candidate.bias.quant is not None else 0.0
     largest = float(np.abs(bias).max(initial=0.0))
-    return largest > 0 and float(np.abs(own).max(initial=0.0)) < NONE * largest
+    # What is less than a step is none because it was rounded.
+    return largest > step and float(np.abs(own).max(initial=0.0)) < NONE * largest
 
 
 def with_norms(bias: Array | None, layers: Iterable[Layer]) -> Array | None:
