@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from handshake import reach
 
@@ -21,8 +21,8 @@ def attempt_and_tell(trials: Sequence[SweepTrial]) -> tuple[Attempt, ...]:
     return attempt_all(trials)
 
 
-def add_and_tell(self: Store, stored: Stored) -> None:
-    ADD(self, stored)
+def add_and_tell(self: Store, stored: Stored, on_locked: Callable[[], None]) -> None:
+    ADD(self, stored, on_locked)
     reach("stored")
 
 
