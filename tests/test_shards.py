@@ -145,7 +145,7 @@ def test_a_worker_killed_in_mid_run_costs_nothing(folder: Path, tmp_path: Path, 
                 killed.append(done)
                 os.kill(victim, signal.SIGKILL)
 
-        there = answer(api.InParts([folder / "parts"], on), kill)
+        there = answer(api.InParts([folder / "halves"], on), kill)
     assert killed[0] < CUTS[-1]
     assert there == here
 

@@ -15,11 +15,12 @@ from quantdiff.api.inputs import Names, check_inputs
 from quantdiff.api.layouts import laid_out
 from quantdiff.api.parts import Part, answers, anywhere_settings, count_of, cut, first_of, undivided
 from quantdiff.api.shards import TRACED
+from quantdiff.compare.comparison import settle
 from quantdiff.compare.conditions import Condition
 from quantdiff.compare.own_metric import Metric, metric_of
 from quantdiff.errors import BadModel, UnsupportedOp
 from quantdiff.ladder.advice.advised import Advised, advised
-from quantdiff.ladder.advice.bench import Bench, Rows, Task, noise
+from quantdiff.ladder.advice.bench import Bench, Now, Rows, Task, noise
 from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE, INPUT, OUTPUT
 from quantdiff.ladder.advice.mended import mended
 from quantdiff.ladder.advice.recipe import denylist, names_of, recipe
@@ -33,7 +34,7 @@ from quantdiff.report.folder import written
 from quantdiff.report.plain import json_text
 from quantdiff.run.data_sources import InParts, load_data
 from quantdiff.run.in_process import started
-from quantdiff.run.input_range import Reach, reaches, warnings_of
+from quantdiff.run.input_range import Reach, warnings_of
 from quantdiff.run.runner import Runner
 from quantdiff.run.runtimes import check_takes_others
 from quantdiff.run.tflite import trace_tflite
@@ -101,17 +102,17 @@ def advise(
     sources = parts.sources
     if parts.on is not None:
         files, settings = (Path(reference).resolve(), Path(candidate).resolve()), anywhere_settings(settings)
-    question = AdviceQuestion(*files, settings, first_of(sources))
+    question = AdviceQuestion(*files, settings, first_of(sources), Now())
     with question.opened() as ready:
         whole = cut(sources, ready.grain if isinstance(data, InParts) else count_of(sources))
         told = progress if len(whole) > 1 else silent
 
-        def ask(task: Task[Any] | None) -> Any:
+        def ask(task: Task[Any]) -> Any:
             return reduce(add, answers(replace(question, task=task), replace(ready, task=task), whole, parts.on, told))
 
-        bench = _bench(ready, whole[0].total, ask, wanted)
+        bench, reach = _bench(ready, whole[0].total, ask, wanted)
         source = parts.named if len(sources) > 1 else question.first.source
-        notes = (*ready.names.told, *warnings_of(ask(None).each, source))
+        notes = (*ready.names.told, *warnings_of(reach, source))
         found = _searched(bench, wanted, progress)
         made_by = {"command": "advise", "samples": bench.samples, "versions": versions()}
         artifacts = {"reference": name_of(reference), "candidate": name_of(candidate), "data": source}
@@ -120,18 +121,8 @@ def advise(
 
 
 @dataclass(frozen=True, slots=True)
-class Reaches:
-    """How far some of the samples reach at each input."""
-
-    each: tuple[Reach, ...]
-
-    def __add__(self, other: Reaches) -> Reaches:
-        return Reaches(tuple(map(add, self.each, other.each)))
-
-
-@dataclass(frozen=True, slots=True)
 class ReadyAdvice:
-    """Both models, open, and what is asked of every sample; without a ``task``, how far the data reach.
+    """Both models, open, and the ``task``: what is asked of every sample.
 
     ``held``: by the number of a part's first sample what both models gave.
     """
@@ -143,7 +134,7 @@ class ReadyAdvice:
     grain: int
     metric: Metric | None
     names: Names
-    task: Task[Any] | None
+    task: Task[Any]
     held: dict[int, tuple[Trace, Trace]]
 
     @property
@@ -154,11 +145,9 @@ class ReadyAdvice:
     def answer(self, part: Part, progress: Progress) -> Any:
         """What the samples of a part say."""
         batch, model = self.names.of(part.read()), self.pair.candidate.wanted("advise")
-        if self.task is None:
-            return Reaches(reaches(model, batch))
         reference, candidate = self._traces(part.first, batch)
         own, settings = self.pair.processes[0], self.settings
-        rows = Rows(batch, part.first, reference, candidate, self.trials, own, settings.tolerance, self.metric)
+        rows = Rows(model, batch, part.first, reference, candidate, self.trials, own, settings.tolerance, self.metric)
         found = self.task.answer(rows)
         progress("samples", len(part), part.total)
         return found
@@ -186,7 +175,7 @@ class AdviceQuestion:
     candidate: Source
     settings: Settings
     first: Batch = field(repr=False)
-    task: Task[Any] | None = None
+    task: Task[Any]
 
     @contextmanager
     def opened(self) -> Iterator[ReadyAdvice]:
@@ -214,7 +203,9 @@ def _searched(bench: Bench, wanted: Wanted, progress: Progress) -> Advised:
     return latest
 
 
-def _bench(ready: ReadyAdvice, samples: int, ask: Callable[[Task[Any] | None], Any], wanted: Wanted) -> Bench:
+def _bench(
+    ready: ReadyAdvice, samples: int, ask: Callable[[Task[Any]], Any], wanted: Wanted
+) -> tuple[Bench, tuple[Reach, ...]]:
     model, lowering = ready.pair.candidate.wanted("advise"), ready.engine.lower()
     if lowering is None:
         raise BadModel(f"{ready.pair.reference.source}: has no graph of operators; there is no advice without one")
@@ -224,7 +215,8 @@ def _bench(ready: ReadyAdvice, samples: int, ask: Callable[[Task[Any] | None], A
         raise BadModel(f"{ready.pair.candidate.source}: no advice without real arithmetic: {error}") from error
     check_related(found)
     ends = frozenset[int]() if wanted.denylist is None else frozenset((INPUT, OUTPUT))  # the debugger leaves them
-    return Bench(found, model.whole(), samples, ask, ends)
+    known = ask(Now())
+    return Bench(found, model.whole(), samples, settle(*known.each), ask, ends), known.reaches
 
 
 def _written(bench: Bench, pair: OpenedPair, found: Advised, wanted: Wanted) -> Advised:
@@ -246,7 +238,7 @@ def _written(bench: Bench, pair: OpenedPair, found: Advised, wanted: Wanted) -> 
     if wanted.out is None:
         return replace(found, files=files)
     content = mended(bench.content, bench.switches, choices)
-    measured = bench.now(content)
+    measured = bench.measured(content)
     if noise(measured) < noise(found.now):
         with written(wanted.out) as file:
             file.write_bytes(content)

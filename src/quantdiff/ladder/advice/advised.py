@@ -75,7 +75,7 @@ def advised(
         BadModel: the file cannot be written in floats.
         RuntimeFailed: a runtime does not run it.
     """
-    now = bench.now()
+    now = bench.now
     holds(now, until)  # refuses what has no value, before anything is tried
     plain = next(bench.each([()]))
     if plain is None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from operator import add
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import read_model
 from quantdiff.run.inner_tensors import read_tensors
+from quantdiff.run.input_range import Reach, reaches
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.trace import Trace
@@ -33,9 +35,10 @@ AT_ONCE, BYTES_AT_ONCE = 16, 2**26
 class Rows:
     """Some of the samples, from number ``first`` on, and what both models gave for them.
 
-    What is tried runs in ``trials``; ``own`` is the runtime of the file itself.
+    What is tried runs in ``trials``; ``own`` is the runtime of the file itself, the ``model``.
     """
 
+    model: Model
     batch: Batch
     first: int
     reference: Trace
@@ -54,13 +57,18 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What was counted of some outputs in some of the samples; None for those that are undefined there."""
+    """What was counted of some outputs in some of the samples; None for those that are undefined there.
+
+    ``reaches``: how far the samples reach at each input, where that was asked.
+    """
 
     each: tuple[Counts | None, ...]
+    reaches: tuple[Reach, ...] = ()
 
     def __add__(self, other: Counted) -> Counted:
         both = zip(self.each, other.each, strict=True)
-        return Counted(tuple(None if a is None or b is None else a + b for a, b in both))
+        each = (None if a is None or b is None else a + b for a, b in both)
+        return Counted(tuple(each), tuple(map(add, self.reaches, other.reaches)))
 
 
 T_co = TypeVar("T_co", covariant=True)
@@ -75,14 +83,22 @@ class Task(Protocol[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The file as it is; with ``content`` another one in its place, on its runtime."""
-
-    content: bytes = field(default=b"", repr=False)
+    """The file as it is, and whether the data fit it."""
 
     def answer(self, rows: Rows) -> Counted:
         """Beside the reference."""
-        trace = trace_tflite(as_model(self.content), rows.batch, rows.own) if self.content else rows.candidate
-        return Counted((rows.counted(trace),))
+        return Counted((rows.counted(rows.candidate),), reaches(rows.model, rows.batch))
+
+
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """Another file in its place, on its runtime."""
+
+    content: bytes = field(repr=False)
+
+    def answer(self, rows: Rows) -> Counted:
+        """Beside the reference."""
+        return Counted((rows.counted(trace_tflite(as_model(self.content), rows.batch, rows.own)),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +149,7 @@ class Looks:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A pair of which anything can be asked over all ``samples``, wherever these are.
+    """A pair of which anything can be asked over all ``samples``, wherever these are; ``now`` is the file as it is.
 
     ``ends``: inputs and outputs (``choices.INPUT``, ``OUTPUT``) that are in float whatever is chosen.
     """
@@ -141,12 +157,13 @@ class Bench:
     switches: Switches
     content: bytes
     samples: int
+    now: Comparison
     ask: Callable[[Task[Any]], Any]
     ends: AbstractSet[int] = frozenset()
 
-    def now(self, content: bytes = b"") -> Comparison:
-        """The file beside the reference, or another one in its place, on its runtime."""
-        (counts,) = self.ask(Now(content)).each
+    def measured(self, content: bytes) -> Comparison:
+        """Another file in the place of this one, on its runtime, beside the reference."""
+        (counts,) = self.ask(Instead(content)).each
         return settle(counts)
 
     def each(self, sets: Sequence[Sequence[Choice]]) -> Iterator[Comparison | None]:
