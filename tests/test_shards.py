@@ -102,7 +102,12 @@ def test_every_command_gives_the_same_of_one_file_and_of_parts_on_a_cluster(
 ) -> None:
     whole = asked(folder, command, "--data", folder / "whole.npz")
     assert whole["samples"] == CUTS[-1]
-    assert asked(folder, command, "--data", folder / "halves", "--dask", scheduler) == whole
+    page = folder / "page.html"
+    more = ("--html", page) if command == "explain" else ()
+    assert asked(folder, command, "--data", folder / "halves", "--dask", scheduler, *more) == whole
+    if more:
+        shown = page.read_text()
+        assert all(f'id="{part}"' in shown for part in ("why", "where", "parameters"))
 
 
 def test_one_file_goes_out_in_parts(folder: Path) -> None:
