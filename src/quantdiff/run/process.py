@@ -45,6 +45,8 @@ class Process:
     ) -> None:
         if _ending.is_set():
             raise RuntimeFailed("interrupted")
+        if not hasattr(socket, "send_fds"):
+            raise RuntimeUnavailable("this system's processes hand no memory to each other; on Windows, work in WSL")
         ours, theirs = socket.socketpair()
         self._opened, surroundings = ExitStack(), {**(os.environ if environment is None else environment)}
         with suppress(OSError):  # no room for temporary files: whoever needs them says so

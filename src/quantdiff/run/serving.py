@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import select
@@ -95,6 +94,8 @@ def end_with_parent() -> None:
     Linux sends a signal, so native code need not let go of the interpreter's lock (TFLM never does); unlike
     ``PR_SET_PDEATHSIG`` it does not come when the thread ends that started us. Elsewhere a thread waits.
     """
+    import fcntl  # noqa: PLC0415 (Windows has none, and starts no child)
+
     if not hasattr(fcntl, "F_SETSIG"):
         threading.Thread(target=_wait, daemon=True).start()
         return
