@@ -1,15 +1,19 @@
-"""What became of the damaged files, added up over all runs: ``counts.csv``, and its table for the docs."""
+"""What became of damaged files and of ended commands, added up over all runs: ``counts.csv``, and its tables in the docs."""
 
 from __future__ import annotations
 
 import csv
+import re
+import subprocess
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 FILE = Path(__file__).with_name("counts.csv")
+PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 COLUMNS = ("commit", "seed", "file", "attack", "tried", "whole", "refused", "failed")
-Attacked = tuple[str, str]  # the suffix, the attack
+Attacked = tuple[str, str]  # what was attacked, and how
 
 
 @dataclass
@@ -23,19 +27,36 @@ class Counts:
     failures: list[str] = field(default_factory=list)
 
 
+def commit() -> str:
+    """The commit that is tried."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(command, cwd=FILE.parent, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def append(counts: Counts, commit: str, seed: int) -> None:
-    """Add a run to the file."""
+    """Add a run to the file, and write the tables of all runs."""
     with FILE.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         for key, tried in sorted(counts.tried.items()):
             writer.writerow([commit, seed, *key, tried, counts.whole[key], counts.refused[key], counts.failed[key]])
+    write_tables()
 
 
-def total() -> tuple[Counts, dict[str, list[str]], Counter[str]]:
-    """All runs together, the seeds of each commit, and how often it failed."""
+def write_tables() -> None:
+    """The tables of all runs, into the docs."""
+    text = PAGE.read_text(encoding="utf-8")
+    for name, table in TABLES.items():
+        text = re.sub(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", table().replace("\\", r"\\"), text, flags=re.DOTALL)
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def total(kind: str = "fuzz") -> tuple[Counts, dict[str, list[str]], Counter[str]]:
+    """All runs of one table together, the seeds of each commit, and how often it failed."""
     counts, seeds, failed = Counts(), defaultdict[str, list[str]](list), Counter[str]()
     with FILE.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
+            if _table_of(row["file"]) != kind:
+                continue
             for name in COLUMNS[4:]:
                 getattr(counts, name)[row["file"], row["attack"]] += int(row[name])
             failed[row["commit"]] += int(row["failed"])
@@ -44,20 +65,56 @@ def total() -> tuple[Counts, dict[str, list[str]], Counter[str]]:
     return counts, seeds, failed
 
 
-def table() -> str:
-    """Attack × tried × failed of all runs, in Markdown."""
+def _table_of(attacked: str) -> str:
+    """``.npz`` is read in this process; ``verify .tflite`` in children; ``quantdiff verify`` is ended."""
+    return "fuzz" if " " not in attacked else "endings" if attacked.startswith("quantdiff ") else "children"
+
+
+def fuzz() -> str:
+    """Attack × tried × failed of the files that are read in this process, in Markdown."""
     counts, seeds, failed = total()
     models = [sum(of[key] for key in of if key[0] == ".tflite") for of in (counts.tried, counts.whole)]
-    runs = "; ".join(f"{', '.join(each)} of commit {commit}" for commit, each in seeds.items())
     lines = [
-        f"{counts.tried.total():,} files; {models[0]:,} of them are `.tflite`, {models[1]:,} of those went through"
+        f"{counts.tried.total():,} files; {models[0]:,} of them are `.tflite`, {models[1]:,} of those went through",
+        f"`inspect` and `lint`. Seeds: {_runs(seeds)}.",
     ]
-    lines += [f"`inspect` and `lint`. Seeds: {runs}.", "", "| file | attack | tried | read | refused | failed |"]
-    lines += ["|---|---|--:|--:|--:|--:|"]
-    for (suffix, attack), tried in sorted(counts.tried.items()):
-        refused, wrong = (of[suffix, attack] for of in (counts.refused, counts.failed))
+    return "\n".join([*lines, *_rows(counts), *_mended(failed)]) + "\n"
+
+
+def children() -> str:
+    """Attack × tried × failed of the files that are handed to children, in Markdown."""
+    counts, seeds, failed = total("children")
+    lines = [f"{counts.tried.total():,} files. Seeds: {_runs(seeds)}."]
+    return "\n".join([*lines, *_rows(counts), *_mended(failed)]) + "\n"
+
+
+def endings() -> str:
+    """Signal × tried × left, in Markdown."""
+    counts, seeds, failed = total("endings")
+    lines = [f"{counts.tried.total():,} moments. Seeds: {_runs(seeds)}.", ""]
+    lines += ["| command | signal | tried | ended by it | was done before | left something |", "|---|---|--:|--:|--:|--:|"]
+    for (command, name), tried in sorted(counts.tried.items()):
+        ended, left = counts.refused[command, name], counts.failed[command, name]
+        lines.append(f"| `{command}` | {name} | {tried} | {ended} | {tried - ended} | {left} |")
+    return "\n".join([*lines, *_mended(failed)]) + "\n"
+
+
+def _runs(seeds: dict[str, list[str]]) -> str:
+    return "; ".join(f"{', '.join(each)} of commit {commit}" for commit, each in seeds.items())
+
+
+def _rows(counts: Counts) -> list[str]:
+    lines = ["", "| file | attack | tried | read | refused | failed |", "|---|---|--:|--:|--:|--:|"]
+    for (file, attack), tried in sorted(counts.tried.items()):
+        refused, wrong = (of[file, attack] for of in (counts.refused, counts.failed))
         read = tried - refused - wrong
-        lines.append(f"| `{suffix}` | {attack} | {tried:,} | {read:,} | {refused:,} | {wrong:,} |")
+        lines.append(f"| `{file}` | {attack} | {tried:,} | {read:,} | {refused:,} | {wrong:,} |")
+    return lines
+
+
+def _mended(failed: Counter[str]) -> list[str]:
     mended = [f"{number} of commit {commit}" for commit, number in failed.items() if number]
-    lines += ["", f"What failed, {', '.join(mended)}, is mended since, and a test."] if mended else []
-    return "\n".join(lines) + "\n"
+    return ["", f"What failed, {', '.join(mended)}, is mended since, and a test."] if mended else []
+
+
+TABLES: dict[str, Callable[[], str]] = {"fuzz": fuzz, "children": children, "endings": endings}
