@@ -1,4 +1,4 @@
-"""What became of damaged files and of ended commands, added up over all runs: ``counts.csv``, and its tables in the docs."""
+"""What became of damaged files and ended commands: all runs in ``counts.csv``, and its tables in the docs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from pathlib import Path
 
 FILE = Path(__file__).with_name("counts.csv")
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
-COLUMNS = ("commit", "seed", "file", "attack", "tried", "whole", "refused", "failed")
+COLUMNS = ("commit", "seed", "file", "attack", "tried", "whole", "refused", "failed", "ended")
+TRAINED = ".h5", ".keras", ".onnx", ".pt2"
 Attacked = tuple[str, str]  # what was attacked, and how
 
 
 @dataclass
 class Counts:
-    """How often each attack was tried, through all that reads the file, refused in one line, and failed."""
+    """How often each attack was tried, through all that reads the file, refused in one line, and failed.
+
+    ``ended``: a library crashed, or went on for ever, in the process that read the file; in a child that is one line.
+    """
 
     tried: Counter[Attacked] = field(default_factory=Counter)
     whole: Counter[Attacked] = field(default_factory=Counter)
     refused: Counter[Attacked] = field(default_factory=Counter)
     failed: Counter[Attacked] = field(default_factory=Counter)
+    ended: Counter[Attacked] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
 
@@ -38,7 +43,8 @@ def append(counts: Counts, commit: str, seed: int) -> None:
     with FILE.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         for key, tried in sorted(counts.tried.items()):
-            writer.writerow([commit, seed, *key, tried, counts.whole[key], counts.refused[key], counts.failed[key]])
+            others = (of[key] for of in (counts.whole, counts.refused, counts.failed, counts.ended))
+            writer.writerow([commit, seed, *key, tried, *others])
     write_tables()
 
 
@@ -46,7 +52,9 @@ def write_tables() -> None:
     """The tables of all runs, into the docs."""
     text = PAGE.read_text(encoding="utf-8")
     for name, table in TABLES.items():
-        text = re.sub(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", table().replace("\\", r"\\"), text, flags=re.DOTALL)
+        text = re.sub(
+            rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", table().replace("\\", r"\\"), text, flags=re.DOTALL
+        )
     PAGE.write_text(text, encoding="utf-8")
 
 
@@ -58,7 +66,7 @@ def total(kind: str = "fuzz") -> tuple[Counts, dict[str, list[str]], Counter[str
             if _table_of(row["file"]) != kind:
                 continue
             for name in COLUMNS[4:]:
-                getattr(counts, name)[row["file"], row["attack"]] += int(row[name])
+                getattr(counts, name)[row["file"], row["attack"]] += int(row[name] or 0)
             failed[row["commit"]] += int(row["failed"])
             if row["seed"] not in seeds[row["commit"]]:
                 seeds[row["commit"]].append(row["seed"])
@@ -67,7 +75,9 @@ def total(kind: str = "fuzz") -> tuple[Counts, dict[str, list[str]], Counter[str
 
 def _table_of(attacked: str) -> str:
     """``.npz`` is read in this process; ``verify .tflite`` in children; ``quantdiff verify`` is ended."""
-    return "fuzz" if " " not in attacked else "endings" if attacked.startswith("quantdiff ") else "children"
+    if " " in attacked:
+        return "endings" if attacked.startswith("quantdiff ") else "children"
+    return "trained" if attacked in TRAINED else "fuzz"
 
 
 def fuzz() -> str:
@@ -81,9 +91,18 @@ def fuzz() -> str:
     return "\n".join([*lines, *_rows(counts), *_mended(failed)]) + "\n"
 
 
+def trained() -> str:
+    """Attack × tried × failed of trained models, in Markdown."""
+    return _files("trained")
+
+
 def children() -> str:
     """Attack × tried × failed of the files that are handed to children, in Markdown."""
-    counts, seeds, failed = total("children")
+    return _files("children")
+
+
+def _files(kind: str) -> str:
+    counts, seeds, failed = total(kind)
     lines = [f"{counts.tried.total():,} files. Seeds: {_runs(seeds)}."]
     return "\n".join([*lines, *_rows(counts), *_mended(failed)]) + "\n"
 
@@ -92,7 +111,10 @@ def endings() -> str:
     """Signal × tried × left, in Markdown."""
     counts, seeds, failed = total("endings")
     lines = [f"{counts.tried.total():,} moments. Seeds: {_runs(seeds)}.", ""]
-    lines += ["| command | signal | tried | ended by it | was done before | left something |", "|---|---|--:|--:|--:|--:|"]
+    lines += [
+        "| command | signal | tried | ended by it | was done before | left something |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
     for (command, name), tried in sorted(counts.tried.items()):
         ended, left = counts.refused[command, name], counts.failed[command, name]
         lines.append(f"| `{command}` | {name} | {tried} | {ended} | {tried - ended} | {left} |")
@@ -104,11 +126,14 @@ def _runs(seeds: dict[str, list[str]]) -> str:
 
 
 def _rows(counts: Counts) -> list[str]:
-    lines = ["", "| file | attack | tried | read | refused | failed |", "|---|---|--:|--:|--:|--:|"]
-    for (file, attack), tried in sorted(counts.tried.items()):
-        refused, wrong = (of[file, attack] for of in (counts.refused, counts.failed))
-        read = tried - refused - wrong
-        lines.append(f"| `{file}` | {attack} | {tried:,} | {read:,} | {refused:,} | {wrong:,} |")
+    ended = bool(counts.ended)
+    lines = ["", f"| file | attack | tried | read | refused |{' library ended |' * ended} failed |"]
+    lines += [f"|---|---|--:|--:|--:|{'--:|' * ended}--:|"]
+    for key, tried in sorted(counts.tried.items()):
+        refused, wrong, gone = (of[key] for of in (counts.refused, counts.failed, counts.ended))
+        last = f" {gone:,} |" * ended
+        read = tried - refused - wrong - gone
+        lines.append(f"| `{key[0]}` | {key[1]} | {tried:,} | {read:,} | {refused:,} |{last} {wrong:,} |")
     return lines
 
 
@@ -117,4 +142,4 @@ def _mended(failed: Counter[str]) -> list[str]:
     return ["", f"What failed, {', '.join(mended)}, is mended since, and a test."] if mended else []
 
 
-TABLES: dict[str, Callable[[], str]] = {"fuzz": fuzz, "children": children, "endings": endings}
+TABLES: dict[str, Callable[[], str]] = {"fuzz": fuzz, "trained": trained, "children": children, "endings": endings}
