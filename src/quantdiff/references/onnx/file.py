@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf, prod
@@ -197,31 +197,35 @@ def _sort(proto: Any, path: Path) -> None:
     if twice:
         raise BadModel(f"{path}: value {twice[0]!r} is made twice; export it again")
     waits = [_reads(node) - known for node in graph.node]
-    readers: dict[str, list[int]] = {}
-    for k, names in enumerate(waits):
-        for name in names:
-            readers.setdefault(name, []).append(k)
-    ready, order = [k for k, names in enumerate(waits) if not names], list[int]()
-    while ready:
-        order.append(heappop(ready))  # the first of the file, so that one in order stays as it is
-        known.update(graph.node[order[-1]].output)
-        for name in graph.node[order[-1]].output:
-            for reader in readers.pop(name, ()):
-                waits[reader].discard(name)
-                if not waits[reader]:
-                    heappush(ready, reader)
+    order = _order(graph.node, waits)
     if len(order) < len(waits):
         at = next(k for k, names in enumerate(waits) if names)
         first, missing = graph.node[at], sorted(waits[at])[0]
         how = "which waits for itself" if missing in made else "which nothing gives"
         raise BadModel(f"{path}: node {first.name or first.op_type!r} wants {missing!r}, {how}; export it again")
-    missing_outputs = [each.name for each in graph.output if each.name not in known]
+    missing_outputs = [each.name for each in graph.output if each.name not in {*known, *made}]
     if missing_outputs:
         raise BadModel(f"{path}: output {missing_outputs[0]!r} is given by no node; export it again")
     if order != sorted(order):
         copies = [type(graph.node[k]).FromString(graph.node[k].SerializeToString()) for k in order]
         del graph.node[:]
         graph.node.extend(copies)
+
+
+def _order(nodes: Sequence[Any], waits: Sequence[set[str]]) -> list[int]:
+    """The numbers of nodes that can run, of several the first of the file; ``waits`` are left with what is missing."""
+    readers: dict[str, list[int]] = {}
+    for k, names in enumerate(waits):
+        for name in names:
+            readers.setdefault(name, []).append(k)
+    ready, order = [k for k, names in enumerate(waits) if not names], list[int]()
+    while ready:
+        order.append(heappop(ready))
+        for name, reader in ((n, r) for n in nodes[order[-1]].output for r in readers.get(n, ())):
+            waits[reader].discard(name)
+            if not waits[reader]:
+                heappush(ready, reader)
+    return order
 
 
 def _reads(node: Any) -> set[str]:
