@@ -63,7 +63,7 @@ def dense_of_blocks(x: Array, w: Array, bias: Array | None, scales: Array) -> Ar
 
     The fused activation is left out, as the kernel leaves it. Shapes: as ``dense``; scales (units, blocks).
     """
-    dynamic, size = asymmetric(x), x.shape[1] // scales.shape[1]
+    dynamic, size = asymmetric(x, Runtime.BUILTIN), x.shape[1] // scales.shape[1]
     total, sums = np.zeros((len(x), len(w)), np.float32), np.zeros(len(w), np.float32)
     for k in range(scales.shape[1]):
         block = w[:, k * size : (k + 1) * size].astype(np.int32)

@@ -94,13 +94,14 @@ class Cell:
 
     def tanh(self, x: Array) -> Array:
         """Of a gate or of the cell. Shape as ``x``."""
-        return libm.apply("tanhf", x) if self.runtime is Runtime.TFLM else eigen.tanh(x)
+        return libm.apply("tanhf", x) if self.runtime is Runtime.TFLM else eigen.tanh(x, self.runtime)
 
     def logistic(self, x: Array, gate: int) -> Array:
         """Eigen's, in vectors from where addresses allow. Shape: (rows, cells)."""
         place = KEPT_AT[gate] - (self.inputs[INPUT_WEIGHTS + INPUT_GATE] is None)
         first = (place * self.whole + self.row) * x.shape[1]
-        return eigen.logistic_of_rows(x.reshape(-1, self.batch * x.shape[1]), -first % eigen.LANES).reshape(x.shape)
+        rows = x.reshape(-1, self.batch * x.shape[1])
+        return eigen.logistic_of_rows(rows, -first % eigen.LANES, self.runtime).reshape(x.shape)
 
 
 def run(node: Node, inputs: Inputs, runtime: Runtime) -> Array:

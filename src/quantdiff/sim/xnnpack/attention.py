@@ -49,7 +49,7 @@ def attention(node: Node, inputs: Sequence[Array]) -> Array:
     keys, values = (np.repeat(a, each, axis=1) for a in (keys, values))
     logits = of_floats(heads, keys.swapaxes(-1, -2), Runtime.XNNPACK)
     if cap is not None:
-        logits = flushed(xnnpack.tanh(flushed(logits / cap)) * cap)
+        logits = flushed(xnnpack.tanh(flushed(logits / cap), Runtime.XNNPACK) * cap)
     for each_mask in mask:
         logits = flushed(flushed(each_mask) + logits)
     return of_floats(xnnpack.softmax(logits), values, Runtime.XNNPACK).swapaxes(1, 2)
