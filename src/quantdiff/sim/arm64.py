@@ -19,7 +19,7 @@ WORDS = "its last bits on ARM64, where its kernel is another one, are not known"
 LITERT = (Runtime.BUILTIN, Runtime.REFERENCE)
 PROJECTION, NORMS = 16, range(20, 24)
 """Where an LSTM has the weights of its projection, and those of its norms."""
-HYBRID, PACKED = ("int8", "uint8", "int4", "int2"), ("int4", "int2")
+HYBRID = ("int8", "uint8", "int4", "int2")
 OF_FLOATS = ["LEAKY_RELU", "MAXIMUM", "MINIMUM", "NEG", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "SQRT"]
 CURVES = ["COS", "ELU", "EXP", "GELU", "LOG", "LOGISTIC", "RESIZE_BILINEAR", "RSQRT", "SIN", "SOFTMAX", "TANH"]
 BY_ROWS = ("CONV_2D", "FULLY_CONNECTED")
@@ -93,9 +93,9 @@ def _hybrid(node: Node) -> bool:
     return _real_or_hybrid(node) and any(t is not None and t.dtype in HYBRID for t in node.inputs)
 
 
-def _packed(node: Node) -> bool:
-    """The same below 8 bits."""
-    return _real_or_hybrid(node) and any(t is not None and t.dtype in PACKED for t in node.inputs)
+def _odd_hybrid(node: Node) -> bool:
+    """Stored integers of 2 bits, or with a scale for each block."""
+    return _real_or_hybrid(node) and any(t is not None and (t.dtype == "int2" or t.blocks) for t in node.inputs)
 
 
 def _real(node: Node) -> bool:
@@ -116,13 +116,13 @@ def _by_table(node: Node) -> bool:
 
 
 def _by_erfc(node: Node) -> bool:
-    """The C library's ``erfcf``, which is compiled otherwise, as are ``expm1f`` and ``tanhf``; and what no uint8 can hold."""
+    """The C library's ``erfcf``, which is compiled otherwise (so ``expm1f``, ``tanhf``); and what no uint8 can hold."""
     return _is(node, "uint8") or (_is(node, "int8") and not node.option("approximate", False))
 
 
 def _rare_cell(node: Node) -> bool:
-    """A cell with a projection or with layer normalization."""
-    return any(k < len(node.inputs) and node.inputs[k] is not None for k in (PROJECTION, *NORMS))
+    """A cell of integers with a projection or with layer normalization."""
+    return not _real(node) and any(k < len(node.inputs) and node.inputs[k] is not None for k in (PROJECTION, *NORMS))
 
 
 def _real_or_unsigned(node: Node) -> bool:
@@ -160,13 +160,13 @@ DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each(LITERT, ("CONCATENATION",), _unsigned),
     **_each((Runtime.REFERENCE,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _real_or_hybrid),
     **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _real),
-    **_each(LITERT, ("L2_NORMALIZATION",), _real),
+    **_each(LITERT, ("L2_NORMALIZATION", "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), _real),
 }
 """By the runtime whose kernel runs and the op: whether the node is one for which it has other kernels there."""
 
 UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _hybrid),
-    **_each((*LITERT, Runtime.XNNPACK), ("CONV_2D", "FULLY_CONNECTED"), _packed),
+    **_each((*LITERT, Runtime.XNNPACK), ("CONV_2D", "FULLY_CONNECTED"), _odd_hybrid),
     **_each(LITERT, ("GELU",), _by_erfc),
     **_each(LITERT, ("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), _rare_cell),
     (Runtime.REFERENCE, "TANH"): _real,

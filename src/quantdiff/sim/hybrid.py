@@ -57,7 +57,7 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
     if blocks is not None:
         return hybrid_4_bit.dense_of_blocks(x, w, bias, blocks)
     if hybrid_4_bit.is_packed(node.at(1), runtime):
-        return hybrid_4_bit.dense(node, x, w, bias)
+        return hybrid_4_bit.dense(node, x, w, bias, runtime)
     scale = _channel_scale(node, len(w), runtime, shared=True)
     if runtime.family is Runtime.XNNPACK:
         dynamic = kleidi(x) if runtime.on_arm64 else xnnpack(x)
