@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import date
 from fractions import Fraction
 from math import floor
 
@@ -23,7 +25,9 @@ from quantdiff.sim.xnnpack.delegate import kernel_of
 
 GAVE = json.loads(RECORDED.read_text(encoding="utf-8"))
 PAIRS = [(name, runtime) for name, (_, runtimes) in CASES.items() for runtime in runtimes]
-EMULATED = [PAIRS[k] for k in np.random.default_rng().choice(len(PAIRS), 3, replace=False)]
+SHARE, SEED = 6, int(os.environ.get("QUANTDIFF_ARM64_SEED", date.today().toordinal()))
+EMULATED = [PAIRS[k] for k in np.random.default_rng(SEED).choice(len(PAIRS), SHARE, replace=False)]
+"""Others each day; the variable repeats a day."""
 
 
 @pytest.mark.parametrize(("name", "runtime"), PAIRS)
@@ -42,9 +46,10 @@ def test_no_other_rule_gives_it(monkeypatch: pytest.MonkeyPatch, rounding: Round
 
 @pytest.mark.golden
 @pytest.mark.skipif(emulation.root() is None, reason=f"nothing emulates ARM64 here: {emulation.BRINGS}")
-@pytest.mark.parametrize(("name", "runtime"), EMULATED, ids=range(3))
-def test_the_kernels_still_give_it(name: str, runtime: Runtime) -> None:
-    assert real(case_of(name), runtime) == GAVE[f"{name} on {runtime.value}"], (name, runtime)
+@pytest.mark.parametrize("drawn", range(SHARE))
+def test_the_kernels_still_give_it(drawn: int) -> None:
+    name, runtime = EMULATED[drawn]
+    assert real(case_of(name), runtime) == GAVE[f"{name} on {runtime.value}"], (name, runtime, SEED)
 
 
 def test_one_rounding_in_32_bits() -> None:
