@@ -22,8 +22,7 @@ PROJECTION, NORMS = 16, range(20, 24)
 HYBRID = ("int8", "uint8", "int4", "int2")
 OF_FLOATS = ["LEAKY_RELU", "MAXIMUM", "MINIMUM", "NEG", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "SQRT"]
 CURVES = ["COS", "ELU", "EXP", "GELU", "LOG", "LOGISTIC", "RESIZE_BILINEAR", "RSQRT", "SIN", "SOFTMAX", "TANH"]
-BY_ROWS = ("CONV_2D", "FULLY_CONNECTED")
-"""Those of ``builtin`` in which a single row has a kernel of its own; so a batch is not what one sample is."""
+BY_ROWS, BY_IMAGES = ("CONV_2D", "FULLY_CONNECTED"), ("TRANSPOSE_CONV",)
 GEMV_UNITS, GEMV_DEPTH = 4, 8
 """Sizes from which ``cpu_backend_gemm_custom_gemv.h`` multiplies with a single row, rounding as on x86-64."""
 
@@ -36,6 +35,16 @@ def differs(node: Node, kernel: Runtime) -> bool:
             return any(rule is not None and rule(node) for rule in rules)
     except NoKernel:  # a damaged operator has no kernel anywhere
         return False
+
+
+def by_rows(node: Node, kernel: Runtime) -> bool:
+    """Whether a single row, pixel or image is computed in a way of its own, so that a batch is not what one sample is.
+
+    So it is in ``builtin``; of floats in XNNPACK, too, and of dynamic range everywhere.
+    """
+    if node.operator.op in BY_ROWS:
+        return kernel is Runtime.BUILTIN or _hybrid(node) or (kernel is Runtime.XNNPACK and _real(node))
+    return node.operator.op in BY_IMAGES and kernel is Runtime.XNNPACK and _real(node)
 
 
 def refuse_unknown(node: Node, runtime: Runtime) -> None:

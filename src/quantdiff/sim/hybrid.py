@@ -123,7 +123,8 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: 
         dynamic = rows(x.reshape(-1, x.shape[3])) if pixels else xnnpack(x.reshape(len(x), -1))
         s_x = dynamic.scale.reshape(*x.shape[:3], 1) if pixels else _spread(dynamic)
         acc = sums(dynamic.centred.reshape(x.shape), w)
-        return clamped(node, _by_xnnpack(acc, s_x, scale, bias, runtime), runtime)
+        alone = not pixels and math.prod(acc.shape[1:3]) == 1  # whose kernel is as on x86-64
+        return clamped(node, _by_xnnpack(acc, s_x, scale, bias, Runtime.XNNPACK if alone else runtime), runtime)
     if bias is None:
         raise NoKernel("a hybrid convolution without a bias, which LiteRT requires")
     if groups == 1 and np.all(scale == scale[0]):

@@ -57,11 +57,11 @@ def in_any_order(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Encl
 
     Along the last axis XNNPACK's kernels for x86 keep sixteen partial sums or more (``src/configs/reduce-config.c``).
     """
-    if (runtime is not Runtime.XNNPACK and not runtime.on_arm64) or node.x.dtype != "float32":
+    if runtime is not Runtime.XNNPACK or node.x.dtype != "float32":
         raise NoKernel(f"type {node.x.dtype}")
     over, keep = axes_of(x, axes), bool(node.option("keep_dims", False))
     count = math.prod(x.shape[axis] for axis in over)
-    in_parts = runtime is Runtime.XNNPACK and over == (x.ndim - 1,)
+    in_parts = over == (x.ndim - 1,)
     additions = min(count - 1, count // PARTIAL + JOINED) if in_parts else count - 1
     scale = 1 / count if node.operator.op == "MEAN" else 1.0
     found = of_sum(flushed(x), over, scale, additions + SCALED + SQUARED)
