@@ -15,7 +15,9 @@ from numba import njit, types
 from numba.extending import overload
 
 from quantdiff.quant import Array
+from quantdiff.sim.accumulate import Product
 from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31
+from quantdiff.sim.tiles import HEIGHTS, pack, packed_type, tile  # noqa: F401 (the callers pack)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 MAGIC = np.float32(1.5 * 2**23)
@@ -23,6 +25,8 @@ MAGIC = np.float32(1.5 * 2**23)
 BEYOND = np.int32(2**30)
 """Shifted right by ``rules.FAR`` at most, it is still beyond all 8-bit numbers."""
 INT8_MIN, INT8_MAX = np.int32(-128), np.int32(127)
+STRIP, ROWS = 2**14, 24
+"""Sums that stay in the first caches until they are rounded; rows, which no tile leaves over, at least."""
 FITS_INT16 = 2**14
 """So many are counted in 16 bits, which go twice as many at a time."""
 
@@ -33,6 +37,75 @@ def compiled(function: Function) -> Function:
         return cast(Function, njit(cache=True)(function))
     except RuntimeError:  # no folder that a cache could be written to
         return cast(Function, njit(function))
+
+
+@compiled
+def multiply(a: Array, way: tuple[int, int, Any], packed: Array, sums: Array) -> None:  # pragma: no cover (compiled)
+    """All tiles of some rows (``tiles.tile``)."""
+    for v in range(0, packed.shape[0], len(HEIGHTS)):
+        vectors = min(len(HEIGHTS), packed.shape[0] - v)
+        for i in range(0, sums.shape[0], HEIGHTS[vectors - 1]):
+            tile(a, way, packed, sums, (i, v, vectors))
+
+
+@compiled
+def fill_products(product: Product, first: int, sums: Array) -> None:  # pragma: no cover (compiled)
+    """The sums of rows from ``first`` on, by the activations where they lie, or some windows after the others."""
+    flat, (out_h, out_w), (image, line, pixel), (taps_h, taps_w, down, across, run), flip, packed = product
+    rows, depth = sums.shape[0], packed.shape[1] * packed.shape[3]
+    even = line == pixel * out_w and image == line * out_h
+    if even and taps_h * taps_w == 1 and run == depth and flat.itemsize == packed.itemsize:
+        multiply(flat, (first * pixel, pixel, flip), packed, sums)
+        return
+    windows = np.zeros((ROWS, depth), packed.dtype)
+    for top in range(0, rows, ROWS):
+        part = sums[top : top + ROWS]
+        for i in range(part.shape[0]):
+            row, c = divmod(first + top + i, out_w)
+            n, r = divmod(row, out_h)
+            k, start = 0, n * image + r * line + c * pixel
+            for y in range(taps_h):
+                for x in range(taps_w):
+                    place = start + y * down + x * across
+                    for e in range(run):
+                        windows[i, k + e] = flat[place + e]
+                    k += run
+        multiply(windows, (0, depth, flip), packed, part)
+
+
+def strip(block: Any, first: int, held: Any) -> Any:
+    """Sums of the rows from ``first`` on: the block itself, or what is to be computed, as many as ``held`` has rows."""
+    raise NotImplementedError  # compiled only, by the type of the block
+
+
+@overload(strip, strict=False)
+def _strip(block: Any, first: Any, held: Any) -> Any:  # pragma: no cover
+    del first, held
+    if isinstance(block, types.Array):
+        return lambda block, first, held: block
+
+    def computed(block: Any, first: Any, held: Any) -> Any:
+        fill(block, first, held)
+        return held
+
+    return computed
+
+
+def fill(block: Any, first: int, sums: Any) -> None:
+    """Compute the sums of the rows from ``first`` on."""
+    raise NotImplementedError  # compiled only, by the type of the block
+
+
+@overload(fill, strict=False)
+def _fill(block: Any, first: Any, sums: Any) -> Any:  # pragma: no cover
+    del block, first, sums
+    return lambda block, first, sums: fill_products(block, first, sums)  # noqa: PLW0108
+
+
+@compiled
+def strip_of(channels: int) -> Array:  # pragma: no cover (compiled)
+    """Room for the sums of some rows."""
+    return np.empty((max(1, STRIP // channels // ROWS) * ROWS, channels), np.int32)
 
 
 @compiled
@@ -53,14 +126,18 @@ def by_shifts(  # pragma: no cover (compiled)
     mantissa, left, half, right, ties = multiplier
     zero_point, low, high = output
     least, most, zero = np.int32(low - zero_point), np.int32(high - zero_point), np.int32(zero_point)
-    for i in range(block.shape[0]):
-        for c in range(block.shape[1]):
-            acc = np.int32(np.int32(block[i, c]) + offset[c])
-            if enlarged:
-                acc = np.int32(np.int64(acc) << left[c])
-            product = np.int64(acc) * mantissa[c] + ONE_HALF_Q31
-            steps = np.int32((product + half[c] + ((product >> 63) & ties[c])) >> right[c])
-            y[i, c] = np.int32(min(max(steps, least), most) + zero)
+    top, held = 0, strip_of(offset.size)
+    while top < y.shape[0]:
+        sums = strip(block, top, held[: y.shape[0] - top])
+        for i in range(sums.shape[0]):
+            for c in range(sums.shape[1]):
+                acc = np.int32(np.int32(sums[i, c]) + offset[c])
+                if enlarged:
+                    acc = np.int32(np.int64(acc) << left[c])
+                product = np.int64(acc) * mantissa[c] + ONE_HALF_Q31
+                steps = np.int32((product + half[c] + ((product >> 63) & ties[c])) >> right[c])
+                y[top + i, c] = np.int32(min(max(steps, least), most) + zero)
+        top += sums.shape[0]
 
 
 @compiled
@@ -79,21 +156,25 @@ def by_halving(  # pragma: no cover (compiled)
     and of how many of the last channels ties go away from zero. The second rounding is
     floor((floor(x / 2**(r - 1)) + 1) / 2); the zero point z goes in as 2z, for which x is bounded where r is 1.
     """
-    mantissa, right, (bounded, away), channels = multiplier[0], multiplier[1], ties, block.shape[1]
+    mantissa, right, (bounded, away), channels = multiplier[0], multiplier[1], ties, offset.size
     zero_point, low, high = np.int32(2 * output[0] + 1), np.int32(output[1]), np.int32(output[2])
     saturating = low == INT8_MIN and high == INT8_MAX
-    for i in range(block.shape[0]):
-        for c in range(channels):
-            acc = np.int32(np.int32(block[i, c]) + offset[c])
-            scaled = np.int32((np.int64(acc) * np.int64(mantissa[c]) + ONE_HALF_Q31) >> 31)
-            if bounded:
-                scaled = np.int32(min(max(scaled, -BEYOND), BEYOND))
-            if away == channels:
-                scaled = np.int32(scaled + (acc >> 31))
-            elif away > 0:
-                scaled = np.int32(scaled + ((acc >> 31) & -np.int32(c >= channels - away)))
-            steps = np.int32(np.int32(np.int32(scaled >> right[c]) + zero_point) >> 1)
-            y[i, c] = to_int8(steps) if saturating else min(max(steps, low), high)
+    top, held = 0, strip_of(offset.size)
+    while top < y.shape[0]:
+        sums = strip(block, top, held[: y.shape[0] - top])
+        for i in range(sums.shape[0]):
+            for c in range(channels):
+                acc = np.int32(np.int32(sums[i, c]) + offset[c])
+                scaled = np.int32((np.int64(acc) * np.int64(mantissa[c]) + ONE_HALF_Q31) >> 31)
+                if bounded:
+                    scaled = np.int32(min(max(scaled, -BEYOND), BEYOND))
+                if away == channels:
+                    scaled = np.int32(scaled + (acc >> 31))
+                elif away > 0:
+                    scaled = np.int32(scaled + ((acc >> 31) & -np.int32(c >= channels - away)))
+                steps = np.int32(np.int32(np.int32(scaled >> right[c]) + zero_point) >> 1)
+                y[top + i, c] = to_int8(steps) if saturating else min(max(steps, low), high)
+        top += sums.shape[0]
 
 
 @compiled
@@ -105,18 +186,22 @@ def by_halving_twice(  # pragma: no cover (compiled)
     zero_point, low, high = np.int32(2 * output[0] + 1), np.int32(output[1]), np.int32(output[2])
     saturating = low == INT8_MIN and high == INT8_MAX
     up, away = ys
-    for i in range(block.shape[0]):
-        for c in range(block.shape[1]):
-            acc = np.int32(np.int32(block[i, c]) + offset[c])
-            scaled = np.int32((np.int64(acc) * np.int64(mantissa[c]) + ONE_HALF_Q31) >> 31)
-            if bounded:
-                scaled = np.int32(min(max(scaled, -BEYOND), BEYOND))
-            first = np.int32(np.int32(np.int32(scaled >> right[c]) + zero_point) >> 1)
-            second = np.int32(np.int32(np.int32(np.int32(scaled + (acc >> 31)) >> right[c]) + zero_point) >> 1)
-            if saturating:
-                up[i, c], away[i, c] = to_int8(first), to_int8(second)
-            else:
-                up[i, c], away[i, c] = min(max(first, low), high), min(max(second, low), high)
+    top, held = 0, strip_of(offset.size)
+    while top < up.shape[0]:
+        sums = strip(block, top, held[: up.shape[0] - top])
+        for i in range(sums.shape[0]):
+            for c in range(sums.shape[1]):
+                acc = np.int32(np.int32(sums[i, c]) + offset[c])
+                scaled = np.int32((np.int64(acc) * np.int64(mantissa[c]) + ONE_HALF_Q31) >> 31)
+                if bounded:
+                    scaled = np.int32(min(max(scaled, -BEYOND), BEYOND))
+                first = np.int32(np.int32(np.int32(scaled >> right[c]) + zero_point) >> 1)
+                second = np.int32(np.int32(np.int32(np.int32(scaled + (acc >> 31)) >> right[c]) + zero_point) >> 1)
+                if saturating:
+                    up[top + i, c], away[top + i, c] = to_int8(first), to_int8(second)
+                else:
+                    up[top + i, c], away[top + i, c] = min(max(first, low), high), min(max(second, low), high)
+        top += sums.shape[0]
 
 
 @compiled
@@ -126,11 +211,17 @@ def by_float(  # pragma: no cover (compiled)
     """Rule X. ``scale`` is float32 per channel; clamped first, so that MAGIC rounds and leaves the steps as bits."""
     zero_point, low, high = output
     least, most, zero = np.float32(low - zero_point), np.float32(high - zero_point), np.int32(zero_point)
-    for i in range(block.shape[0]):
-        for c in range(block.shape[1]):
-            acc = np.int32(np.int32(block[i, c]) + offset[c])
-            steps = min(max(np.float32(acc) * scale[c], least), most)
-            y[i, c] = np.float32(steps + MAGIC).view(np.int32) + zero  # of which ``y`` takes the lowest 8 bits
+    top, held = 0, strip_of(offset.size)
+    while top < y.shape[0]:
+        sums = strip(block, top, held[: y.shape[0] - top])
+        for i in range(sums.shape[0]):
+            for c in range(sums.shape[1]):
+                acc = np.int32(np.int32(sums[i, c]) + offset[c])
+                steps = min(max(np.float32(acc) * scale[c], least), most)
+                y[top + i, c] = (
+                    np.float32(steps + MAGIC).view(np.int32) + zero
+                )  # of which ``y`` takes the lowest 8 bits
+        top += sums.shape[0]
 
 
 def products(q: Any, w: Any) -> Any:
