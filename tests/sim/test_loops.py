@@ -16,7 +16,7 @@ from written_models import Op, T
 from quantdiff.quant import Array
 from quantdiff.sim import compiled, loops, tiles
 from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype
-from quantdiff.sim.ops.depthwise_conv_2d import blocks_of
+from quantdiff.sim.ops.depthwise_conv_2d import block_of
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import Requantization, stages
@@ -165,7 +165,7 @@ def test_whole_convolutions_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatc
     dice = Dice()
     for turn in range(120):
         block = 2**18 if turn % 3 else 200  # a few lines at once, or a few images
-        monkeypatch.setattr("quantdiff.sim.ops.depthwise_conv_2d.BLOCK", block)
+        monkeypatch.setattr("quantdiff.sim.rounding.rounded.BLOCK", block)
         monkeypatch.setattr("quantdiff.sim.accumulate.BLOCK", block)
         case = image(dice, depthwise=turn % 2 == 0, dtype=dtype)
         for fast, slow in zip(simulated(case, True), simulated(case, False), strict=True):
@@ -176,18 +176,36 @@ def test_strides_and_dilations_that_differ_by_axis() -> None:
     """Down and across each have their own; five taps are filled up to six."""
     rng, axes = np.random.default_rng(2), (axis_of(9, 5, 1, 2, "SAME"), axis_of(11, 1, 3, 1, "VALID"))
     x, w = rng.integers(-128, 128, (3, 9, 11, 4)).astype(np.int8), rng.integers(-127, 128, (5, 1, 4)).astype(np.int16)
-    found = np.concatenate(list(blocks_of(loops, x, 9, w, axes))).reshape(3, 9, 4, 4)
+    found = np.empty((3, 9, 4, 4), np.int32)
+    loops.compute(block_of(x, 9, tiles.pack_channels(w), axes), 0, found.reshape(-1, 4))
     columns = windows(pad_image(x.astype(np.int64), axes, 9), axes)
     np.testing.assert_array_equal(found, np.einsum("nhwijc,ijc->nhwc", columns, w))
 
 
 @pytest.mark.parametrize("tap", [-128, -127, 127])
 def test_depthwise_sums_at_the_ends_of_int8(tap: int) -> None:
-    """Two products with −128 leave 16 bits."""
     axes = (axis_of(4, 3, 1, 1, "VALID"), axis_of(4, 3, 1, 1, "VALID"))
     x, w = np.full((1, 4, 4, 40), -128, np.int8), np.full((3, 3, 40), tap, np.int16)
-    (found,) = blocks_of(loops, x, 0, w, axes)
+    found = np.empty((4, 40), np.int32)
+    loops.compute(block_of(x, 0, tiles.pack_channels(w), axes), 0, found)
     assert found.tolist() == [[9 * -128 * tap] * 40] * 4
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_depthwise_tiles_that_do_not_fill_up(dtype: str) -> None:
+    """From the middle of one line to the middle of another, in one image or two."""
+    rng, ends = np.random.default_rng(4), np.iinfo(dtype)
+    for turn in range(40):
+        channels, size = rng.choice([1, 3, 8, 9, 24, 33, 40]), 3 + turn % 6
+        taps, stride, dilation = 1 + turn % 5, 1 + turn % 2, 1 + turn % 7 // 6
+        axes = axis_of(size, taps, stride, dilation, "SAME"), axis_of(size, 1 + turn % 4, 1 + turn % 3, 1, "SAME")
+        x = rng.choice([ends.min, 0, 5, ends.max], (2, size, size, channels)).astype(dtype)
+        w = rng.choice([-255, 3, 255], (taps, 1 + turn % 4, channels)).astype(np.int16)
+        truth = np.einsum("nhwijc,ijc->nhwc", windows(pad_image(x, axes, 5), axes).astype(np.int64), w)
+        block, first = block_of(x, 5, tiles.pack_channels(w), axes), turn % 5
+        found = np.empty((truth[..., 0].size - 2 * first, channels), np.int32)
+        loops.compute(block, first, found)
+        np.testing.assert_array_equal(found, truth.reshape(-1, channels)[first : first + len(found)])
 
 
 def sums_by(multiply: str | None, monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Array:
@@ -198,7 +216,7 @@ def sums_by(multiply: str | None, monkeypatch: pytest.MonkeyPatch, *arguments: A
     (block,) = sums.blocks
     if not isinstance(block, np.ndarray):
         found = np.empty((sums.rows, sums.offset.size), np.int32)
-        loops.fill_products(block, 0, found)
+        loops.compute(block, 0, found)
         block = found
     return np.asarray(block.astype(np.int64) + sums.offset).astype(np.int32)
 

@@ -70,7 +70,27 @@ class Product(NamedTuple):
     packed: Array
 
 
-Block = Array | Product
+class Channels(NamedTuple):
+    """The same of a depthwise convolution.
+
+    Attributes:
+        image: stored activations, (n, h, w * c).
+        outside: a padded line of zero points.
+        lines: output rows and columns of an image; ``strides``, how many input ones apart.
+        taps: how many are above each other, how far apart, and how many lines and elements of padding come first.
+        places: where words of two lines begin, as many as the packed weights have.
+    """
+
+    image: Array
+    outside: Array
+    lines: tuple[int, int]
+    strides: tuple[int, int]
+    taps: tuple[int, int, int, int]
+    places: Array
+    packed: Array
+
+
+Block = Array | Product | Channels
 
 
 def exact_dtype(reach: int, w: Array) -> type[np.float32] | type[np.float64]:

@@ -95,5 +95,5 @@ class Rounded:
                 held = np.empty((min(rows, max(1, BLOCK // channels)), channels), np.int32)
                 for row in range(0, rows, len(held)):
                     part = held[: rows - row]
-                    compiled.fill_products(block, row, part)
+                    compiled.compute(block, row, part)
                     yield part, len(part)
