@@ -70,6 +70,18 @@ def test_a_layer_used_twice_has_two_values_and_nested_names_are_paths() -> None:
     assert found["late/dense"] == ("early/out",)
 
 
+def test_integers_are_not_shown_but_what_they_come_from_feeds() -> None:
+    keras, tf = frameworks().keras, frameworks().tf
+    words = keras.layers.Input((5,), dtype="int32", name="words")
+    even = tf.math.floormod(words, 2)
+    found = keras.layers.Embedding(3, 4, name="parity")(tf.math.maximum(even, 0))
+    model = keras.Model(words, keras.layers.Dense(2, name="top")(found))
+    with KerasRecorder(describe(model, "m")) as recorder:
+        seen = names(recorder.run([np.arange(10, dtype=np.int32).reshape(2, 5)]).flow)
+    assert seen["parity"] == ("words",)
+    assert seen["top"] == ("parity",)
+
+
 def test_a_layer_again_on_other_inputs() -> None:
     keras, data, model = watched(autoencoder)
     with keras:

@@ -88,7 +88,6 @@ def graph_of(alignment: Alignment) -> tuple[tuple[Box, ...], tuple[Feed, ...]]:
         for side, flow in enumerate(flows)
         for place in flow.places
         for key in place.feeds
-        if key in homes[side]
     )
     boxes = tuple(_box(each, i if i < len(matches) else None, left) for i, each in enumerate(values))
     return boxes, tuple(dict.fromkeys(each for each in feeds if each[1] != each[2]))
@@ -102,10 +101,10 @@ def _beside(
     matched: int,
 ) -> int:
     """The box of a value without a partner: one of the other side's that is fed by the same boxes, or a new one."""
-    fed = {homes[side].get(key) for key in place.feeds}
+    fed = {homes[side][key] for key in place.feeds}
     for home in range(matched, len(values)) if side else ():
         ours, theirs = values[home]
-        if not theirs and {homes[0].get(key) for each in ours for key in each.feeds} == fed:
+        if not theirs and {homes[0][key] for each in ours for key in each.feeds} == fed:
             return home
     values.append(([], []))
     return len(values) - 1

@@ -249,10 +249,12 @@ def _places(model: KerasModel, tape: Tape, ends: Sequence[int]) -> Iterator[Flow
     for number, slot in enumerate(model.inputs):
         yield FlowValue(number, slot.name, "input")
     known, seen = set(range(len(model.inputs))), dict[str, int]()
+    behind = dict[int, tuple[int, ...]]()  # what is no float, such as a mask, is not shown: what feeds it is
     for call in tape.calls:
         spied = call.spied
         again = seen[spied.name] = seen.get(spied.name, 0) + 1
-        name, feeds = spied.name + (f"#{again}" if again > 1 else ""), call.feeds
+        name = spied.name + (f"#{again}" if again > 1 else "")
+        feeds = tuple(dict.fromkeys(shown for n in call.feeds for shown in behind.get(n, (n,))))
         parts, op = spied.parts, spied.parts[-1].op or spied.parts[-1].kind
         if call.before is not None:
             yield FlowValue(
@@ -271,6 +273,8 @@ def _places(model: KerasModel, tape: Tape, ends: Sequence[int]) -> Iterator[Flow
                 kind = spied.parts[-1].kind if parts else spied.parts[-1].activation
                 own = name + (f":{i}" if i else "")
                 yield FlowValue(number, own, op, feeds, layers=parts, kind=kind, layer=spied.name)
+            else:
+                behind[number] = feeds
     yield from (FlowValue(n, name, "output") for n, name in zip(ends, model.outputs, strict=True) if n not in known)
 
 
