@@ -15,6 +15,7 @@ from quantdiff.align.choice import MENTIONED, SAME, labels_of
 from quantdiff.errors import BadModel
 from quantdiff.flow import Flow, FlowValue, tflite_flow
 from quantdiff.load.tflite import load_tflite
+from quantdiff.quant import Array
 from quantdiff.references.onnx.reference import open_onnx
 
 FILES = Path(__file__).parents[2] / "onnx2tf_files"
@@ -53,7 +54,7 @@ def test_own_grids_are_found_on_whichever_side_of_a_turn_they_stand(name: str) -
 
 
 def test_operators_on_integers_are_told(tmp_path: Path) -> None:
-    steps = {"s": np.array(0.1, np.float32), "z": np.array(0, np.uint8)}
+    steps: dict[str, Array] = {"s": np.array(0.1, np.float32), "z": np.array(0, np.uint8)}
     nodes = [
         N("QuantizeLinear", ["x", "s", "z"], ["q"]),
         N("QLinearAdd", ["q", "s", "z", "q", "s", "z", "s", "z"], ["r"], domain="com.microsoft"),
