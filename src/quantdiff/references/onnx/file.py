@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-<<<<<<< HEAD
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from heapq import heappop, heappush
-from math import inf, prod
-=======
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from math import prod
->>>>>>> main
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
@@ -202,24 +195,6 @@ def _sort(proto: Any, path: Path) -> None:
     graph = proto.graph
     known = {tensor.name for tensor in graph.initializer} | {each.name for each in graph.input} | {""}
     known |= {sparse.values.name for sparse in graph.sparse_initializer}
-<<<<<<< HEAD
-    made = [name for node in graph.node for name in node.output if name]
-    twice = [name for name, count in Counter(made).items() if count > 1 or name in known]
-    if twice:
-        raise BadModel(f"{path}: value {twice[0]!r} is made twice; export it again")
-    waits = [_reads(node) - known for node in graph.node]
-    order = _order(graph.node, waits)
-    if len(order) < len(waits):
-        at = next(k for k, names in enumerate(waits) if names)
-        first, missing = graph.node[at], sorted(waits[at])[0]
-        how = "which waits for itself" if missing in made else "which nothing gives"
-        raise BadModel(f"{path}: node {first.name or first.op_type!r} wants {missing!r}, {how}; export it again")
-    missing_outputs = [each.name for each in graph.output if each.name not in {*known, *made}]
-    if missing_outputs:
-        raise BadModel(f"{path}: output {missing_outputs[0]!r} is given by no node; export it again")
-    if order != sorted(order):
-        copies = [type(graph.node[k]).FromString(graph.node[k].SerializeToString()) for k in order]
-=======
     maker = {name: at for at, node in enumerate(graph.node) for name in node.output if name}
     made = Counter(name for node in graph.node for name in node.output if name)
     twice = [name for name, count in made.items() if count > 1 or name in known]
@@ -242,30 +217,12 @@ def _sort(proto: Any, path: Path) -> None:
         raise BadModel(f"{path}: output {missing_outputs[0]!r} is given by no node; export it again")
     if any(maker[name] >= at for at, names in enumerate(reads) for name in names):
         copies = [type(node).FromString(node.SerializeToString()) for node in (graph.node[at] for at in order)]
->>>>>>> main
         del graph.node[:]
         graph.node.extend(copies)
 
 
-<<<<<<< HEAD
-def _order(nodes: Sequence[Any], waits: Sequence[set[str]]) -> list[int]:
-    """The numbers of nodes that can run, of several the first of the file; ``waits`` are left with what is missing."""
-    readers: dict[str, list[int]] = {}
-    for k, names in enumerate(waits):
-        for name in names:
-            readers.setdefault(name, []).append(k)
-    ready, order = [k for k, names in enumerate(waits) if not names], list[int]()
-    while ready:
-        order.append(heappop(ready))
-        for name, reader in ((n, r) for n in nodes[order[-1]].output for r in readers.get(n, ())):
-            waits[reader].discard(name)
-            if not waits[reader]:
-                heappush(ready, reader)
-    return order
-=======
 def _waits(path: Path, node: Any, name: object, how: str) -> BadModel:
     return BadModel(f"{path}: node {node.name or node.op_type!r} wants {name!r}, {how}; export it again")
->>>>>>> main
 
 
 def _reads(node: Any) -> set[str]:
