@@ -13,7 +13,7 @@ import numpy as np
 from quantdiff.align.agreement import Sample, agreement, sample
 from quantdiff.align.alignment import Match
 from quantdiff.align.choice import AGREES
-from quantdiff.align.leftovers import Refusals, with_insides
+from quantdiff.align.leftovers import Refusals, segments, with_insides
 from quantdiff.flow import Flow
 from quantdiff.ops import RECODES
 from quantdiff.recording import Recording, value_at
@@ -61,7 +61,7 @@ def contradicted(matches: Sequence[Match], local: Local) -> list[Match]:
     from the other's is no match by its place where the layers before it do not explain that.
     """
     inside = with_insides(*local.flows, matches)
-    asked = {m.reference for m in inside if _in_float(m, local.flows[1]) or (_is_placed(m, local) and _far(m))}
+    asked = {m.reference for m in inside if _in_float(m, local.flows) or (_is_placed(m, local) and _far(m))}
     if not asked:
         return []
     values = local.values(inside)
@@ -71,7 +71,7 @@ def contradicted(matches: Sequence[Match], local: Local) -> list[Match]:
         if pair is None:
             continue
         found = agreement(*pair)
-        if _in_float(match, local.flows[1]):
+        if _in_float(match, local.flows):
             apart = _apart(*pair) > IN_FLOAT
         else:
             apart = found is not None and not found.flat and found.distance > AGREES
@@ -87,10 +87,11 @@ def _far(match: Match) -> bool:
     return match.confirmed == "doubtful"
 
 
-def _in_float(match: Match, candidate: Flow) -> bool:
-    """Whether all that leads from the matches before to this value is float with float32 constants."""
-    places = candidate.by_key()
-    segment = [places[key] for key in (*match.candidate_inside, match.candidate)]
+def _in_float(match: Match, flows: tuple[Flow, Flow]) -> bool:
+    """Whether all that leads from the matches before to this value is float with float32 constants, on both sides."""
+    mine, segment = segments(match, *(flow.by_key() for flow in flows))
+    if any(place.quant is not None for place in mine):  # what rounds gives something else than a float operator
+        return False
     return all(place.in_float or place.op in RECODES for place in segment) and segment[-1].in_float
 
 

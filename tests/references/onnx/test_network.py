@@ -98,6 +98,14 @@ def test_own_grids_are_trained_ranges() -> None:
     assert len(kernel.direct.low) == 8
 
 
+def test_a_network_with_quantizers_is_the_float_file_of_the_same() -> None:
+    """What rounds gives something else than a float operator, which says nothing against it."""
+    (report,) = api.diff(FILES / "net_qdq.onnx", FILES / "net_float.tflite", DATA, HOW, layers=True).layers
+    assert not report.unrelated
+    assert len(report.layers) >= 13
+    assert report.only_candidate == ()
+
+
 def test_data_with_channels_last_are_turned_and_it_is_said() -> None:
     rows = load_batch(DATA)
     last = make_batch({"x": np.moveaxis(rows.arrays["x"], 1, -1)}, "turned")

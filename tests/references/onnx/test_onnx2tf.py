@@ -5,12 +5,18 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx_models import N, model, save
 
 from quantdiff import api
 from quantdiff.align.choice import MENTIONED, SAME, labels_of
+from quantdiff.errors import BadModel
 from quantdiff.flow import Flow, FlowValue, tflite_flow
 from quantdiff.load.tflite import load_tflite
+from quantdiff.quant import Array
+from quantdiff.references.onnx.reference import open_onnx
 
 FILES = Path(__file__).parents[2] / "onnx2tf_files"
 HOW = api.Settings(runtimes=("reference",))
@@ -45,6 +51,21 @@ def test_own_grids_are_found_on_whichever_side_of_a_turn_they_stand(name: str) -
     assert explanation.rewritten is not None
     assert explanation.rewritten.max_steps < 1e-3
     assert not explanation.departs
+
+
+def test_operators_on_integers_are_told(tmp_path: Path) -> None:
+    steps: dict[str, Array] = {"s": np.array(0.1, np.float32), "z": np.array(0, np.uint8)}
+    nodes = [
+        N("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        N("QLinearAdd", ["q", "s", "z", "q", "s", "z", "s", "z"], ["r"], domain="com.microsoft"),
+        N("DequantizeLinear", ["r", "s", "z"], ["y"]),
+    ]
+    made = model(nodes, {"x": ("n", 4)}, ["y"], steps)
+    made.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    reference = open_onnx(save(tmp_path, made))
+    assert reference.kind == "qat"
+    with pytest.raises(BadModel, match=r"QLinearAdd '/r/QLinearAdd' rounds inside \(QOperator format\)"):
+        reference.layers()
 
 
 def test_the_report_says_what_a_tensor_was_before_it_was_renamed() -> None:

@@ -12,6 +12,7 @@ from quantdiff.linting.registry import check
 from quantdiff.linting.weighted import Weighted, listed, weighted
 from quantdiff.linting.wiring import Wiring, is_quantized, scale, scales
 from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim.rounding.wide import is_misread, is_wide
 
 
 @check("BIAS01", Severity.ERROR, Wiring)
@@ -56,6 +57,19 @@ def bias_scale_off(wiring: Wiring) -> Iterator[Found]:
     for layer in weighted(wiring):
         if (off := bias_offset(layer)) and not off.matters:
             yield Found(layer.place, off.text)
+
+
+@check("BIAS04", Severity.ERROR, Wiring)
+def bias_too_narrow(wiring: Wiring) -> Iterator[Found]:
+    """An int16 layer has an int32 bias and does not say so.
+
+    LiteRT reads it as int64 unless the option `quantized_bias_type` is INT32: two biases become one, and the memory
+    behind the last ones goes into the sums. TensorFlow Lite Micro reads what is stored. onnx2tf writes such files with
+    `-oiqt`; quantize its float file with litert-quantizer instead, or store the biases as int64.
+    """
+    for layer in weighted(wiring):
+        if is_wide(layer.node) and is_misread(layer.node, layer.bias):
+            yield Found(layer.place, "int16 input, int32 bias")
 
 
 ROUNDING = 1e-6

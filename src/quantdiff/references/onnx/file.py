@@ -22,6 +22,9 @@ STANDARD = ("", "ai.onnx", "com.microsoft")
 """Domains whose operators onnxruntime has; the last is onnxruntime's own."""
 LARGEST = 2**31
 """Elements of one value, and bytes of a whole model: protobuf holds no more."""
+RECODES = ("QuantizeLinear", "DequantizeLinear")
+"""onnxruntime has them also for types that ONNX's own took later."""
+ON_INTEGERS = ("QGemm", "QAttention", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
 MOST_NODES = 1_000_000
 
 
@@ -247,11 +250,21 @@ def _slot(onnx: Any, value: Any, path: Path) -> Slot:
 
 
 def nodes_of(file: OnnxFile) -> tuple[Node, ...]:
-    """The nodes as values; graphs inside them are left out."""
+    """The nodes as values; graphs inside them are left out.
+
+    Raises:
+        BadModel: operators on integers, which round inside.
+    """
     onnx = packages()
+    inside = next((n for n in file.proto.graph.node if "QLinear" in n.op_type or n.op_type in ON_INTEGERS), None)
+    if inside is not None:
+        raise BadModel(
+            f"{file.name}: {inside.op_type} {inside.name!r} rounds inside (QOperator format), so that only outputs can "
+            "be compared, by `diff` without --layers; quantize with quant_format=QuantFormat.QDQ for more"
+        )
     return tuple(
         Node(
-            node.op_type if node.domain != STANDARD[-1] else f"{STANDARD[-1]}.{node.op_type}",
+            node.op_type if node.domain != STANDARD[-1] or node.op_type in RECODES else f"{node.domain}.{node.op_type}",
             node.name,
             tuple(node.input),
             tuple(node.output),

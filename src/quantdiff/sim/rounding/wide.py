@@ -7,6 +7,7 @@ Sources: LiteRT ``tflite/kernels/conv.cc`` (``EvalQuantizedPerChannel16x8``), ``
 
 from __future__ import annotations
 
+from quantdiff.graph import Tensor
 from quantdiff.quant import Array
 from quantdiff.sim.node import Node, NoKernel, is_quantized, zero_point_of
 from quantdiff.sim.rounding.fixed_point import (
@@ -26,10 +27,18 @@ def is_wide(node: Node) -> bool:
 def has_int64_sum(node: Node, position: int) -> bool:
     """True where the sum has 64 bits: the option ``quantized_bias_type`` says so, or nothing does."""
     bias = node.inputs[position] if position < len(node.inputs) else None
-    kind = str(node.option("quantized_bias_type", "FLOAT32")).lower()
-    if bias is not None and bias.dtype == "int32" and kind == "float32":
+    if is_misread(node, bias):
         raise NoKernel("an int32 bias without quantized_bias_type, which LiteRT reads as int64")
-    return kind != "int32"
+    return _bias_type(node) != "int32"
+
+
+def is_misread(node: Node, bias: Tensor | None) -> bool:
+    """True where LiteRT takes a bias of 32 bits for one of 64."""
+    return bias is not None and bias.dtype == "int32" and _bias_type(node) == "float32"
+
+
+def _bias_type(node: Node) -> str:
+    return str(node.option("quantized_bias_type", "FLOAT32")).lower()
 
 
 def symmetric(node: Node) -> bool:
