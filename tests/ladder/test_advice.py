@@ -23,7 +23,7 @@ from quantdiff.cli import main
 from quantdiff.compare.comparison import Comparison, compare
 from quantdiff.compare.conditions import Condition, parse
 from quantdiff.graph import real_values
-from quantdiff.ladder.advice.bench import Bench
+from quantdiff.ladder.advice.bench import Bench, traces_of
 from quantdiff.ladder.advice.choices import (
     BIAS,
     EQUALIZED,
@@ -38,12 +38,12 @@ from quantdiff.ladder.advice.choices import (
     rewritten,
 )
 from quantdiff.ladder.advice.equalized import pairs_of
-from quantdiff.ladder.advice.fake_quantized import fake_quantized
+from quantdiff.ladder.advice.planned import Planned
 from quantdiff.ladder.advice.search import Tried, smallest
 from quantdiff.ladder.real_graph import Grid
-from quantdiff.ladder.rungs import in_slices, real_inputs
-from quantdiff.ladder.switches import SWITCHES, switches
+from quantdiff.ladder.switches import switches
 from quantdiff.load.tflite import load_tflite
+from quantdiff.quant import quantize
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.trace import Trace, Value
@@ -68,24 +68,22 @@ def wanted(*texts: str, **files: Path) -> api.Wanted:
 
 @golden
 @pytest.mark.parametrize("net", NETS)
-def test_a_plan_as_a_file_gives_what_real_arithmetic_gives(tmp_path: Path, net: str) -> None:
-    """The float file with the file's grids is the real graph with them; with the reference's numbers the reference."""
+def test_a_plan_without_changes_is_the_file_and_with_the_references_numbers_the_reference(
+    tmp_path: Path, net: str
+) -> None:
+    """Integers are the runtime's own, to the last one: what a plan leaves alone runs on the file's own kernels."""
     files = write_pair(tmp_path, NETS[net]())
     model, lowering = load_tflite(files.candidate), load_tflite(files.reference)
     found = switches(model, lowering)
-    setting = found.setting(frozenset(SWITCHES))
-    (real,) = in_slices(found.file, real_inputs(model, files.batch), setting, model.main.outputs).values()
-    with RuntimeProcess("xnnpack") as process:
-        given = {}
-        for name, plan in (("file", made(found, ())), ("reference", rewritten(found))):
-            (tmp_path / "plan.tflite").write_bytes(fake_quantized(files.candidate.read_bytes(), [plan])[0])
-            given[name] = trace_tflite(load_tflite(tmp_path / "plan.tflite"), files.batch, process).outputs[0]
-        reference = trace_tflite(lowering, files.batch, process).outputs[0].array
-    np.testing.assert_allclose(given["reference"].array, reference, atol=1e-5)
-    grid = found.file.grids[model.main.outputs[0]]
-    apart = np.abs(grid.integers(real).reshape(-1) - grid.integers(given["file"].array).reshape(-1))
-    assert apart.max() <= 1
-    assert apart.mean() < 0.05
+    plans = [made(found, ()), rewritten(found)]
+    for runtime in ("xnnpack", "reference"):
+        with RuntimeProcess(runtime, reused=True) as process:
+            own, reference = (trace_tflite(each, files.batch, process).outputs[0] for each in (model, lowering))
+            given = traces_of(plans, model.whole(), files.batch, Trace("file", (own,)), process)
+            filed, exact = (trace.outputs[0] for trace in given)
+        assert own.quant is not None
+        np.testing.assert_array_equal(quantize(filed.array, own.quant, str(own.array.dtype)), own.array)
+        np.testing.assert_allclose(exact.array, reference.array, atol=1e-5)
 
 
 @golden
@@ -164,7 +162,7 @@ def test_a_bias_takes_back_the_mean_error_of_the_rounding(tmp_path: Path) -> Non
 @golden
 def test_a_file_that_is_not_better_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = write_pair(tmp_path, shifted())
-    monkeypatch.setattr(api_advice, "mended", lambda content, *_: content)
+    monkeypatch.setattr(api_advice, "planned", lambda content, *_, **how: Planned(content, [0], [[0]]))
     out = tmp_path / "mended.tflite"
     result = invoke(files, "--out", out)
     assert result.exit_code == 1

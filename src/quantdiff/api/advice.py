@@ -14,15 +14,14 @@ from quantdiff.compare.conditions import Condition
 from quantdiff.compare.own_metric import metric_of
 from quantdiff.errors import BadModel, UnsupportedOp
 from quantdiff.ladder.advice.advised import Advised, advised
-from quantdiff.ladder.advice.bench import Bench, as_model, noise
-from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE, INPUT, OUTPUT
-from quantdiff.ladder.advice.mended import mended
+from quantdiff.ladder.advice.bench import Bench, as_model, noise, tried_on
+from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE, INPUT, OUTPUT, made
+from quantdiff.ladder.advice.planned import planned
 from quantdiff.ladder.advice.recipe import denylist, names_of, recipe
 from quantdiff.ladder.switches import switches
 from quantdiff.ladder.unrelated import check_related
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
-from quantdiff.references.tflite.reference import DEFAULT
 from quantdiff.report.folder import written
 from quantdiff.report.plain import json_text
 from quantdiff.run.data_sources import load_data
@@ -124,7 +123,7 @@ def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -
     check_related(found)
     ends = frozenset[int]() if wanted.denylist is None else frozenset((INPUT, OUTPUT))  # the debugger leaves them
     own, metric = trace_tflite(model, batch, process), metric_of(settings.metric)
-    with started(DEFAULT, process.timeout, reused=True) as trials:
+    with started(tried_on(process.runtime), process.timeout, reused=True) as trials:
         yield Bench(found, model.whole(), batch, first, own, trials, settings.tolerance, metric, ends)
 
 
@@ -146,7 +145,7 @@ def _written(bench: Bench, pair: OpenedPair, found: Advised, wanted: Wanted) -> 
         files["denylist"] = str(wanted.denylist)
     if wanted.out is None:
         return replace(found, files=files)
-    content = mended(bench.content, bench.switches, choices)
+    content = planned(bench.content, [made(bench.switches, choices)], ends=True).content
     measured = bench.compared(trace_tflite(as_model(content), bench.batch, pair.processes[0]))
     if noise(measured) < noise(found.now):
         with written(wanted.out) as file:

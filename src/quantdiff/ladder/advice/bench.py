@@ -1,4 +1,4 @@
-"""What changes would do, measured: the file's graph with them, in floats between its grids, on a real runtime."""
+"""What changes would do, measured: the file's graph with them, on a real runtime."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from quantdiff.compare.comparison import Comparison, count, settle
 from quantdiff.compare.own_metric import Metric, own_scores
 from quantdiff.graph import Model
 from quantdiff.ladder.advice.choices import Choice, Plan, made, rewritten
-from quantdiff.ladder.advice.fake_quantized import fake_quantized
 from quantdiff.ladder.advice.observed import observed_tensors
+from quantdiff.ladder.advice.planned import planned
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import read_model
 from quantdiff.run.inner_tensors import Reading, read_tensors
 from quantdiff.run.runner import Runner
-from quantdiff.run.tflite import trace_tflite
+from quantdiff.run.tflite import bound_inputs, trace_tflite
 from quantdiff.trace import Trace
 
+DEFAULT, HERE = "xnnpack", ("xnnpack", "builtin", "reference")
 AT_ONCE, BYTES_AT_ONCE = 16, 2**26
 """Plans in one file, and what their constants may take in it, of which each has its own."""
 
@@ -60,22 +61,39 @@ class Bench:
         return (self.compared(trace) if defined(trace) else None for trace in self.traces(plans))
 
     def traces(self, plans: Sequence[Plan]) -> Iterator[Trace]:
-        """For each plan the outputs, several plans in one file: they share what comes before the first change."""
-        held = sum(values.size for values in self.switches.file.constants.values()) * 4
-        size = max(1, min(AT_ONCE, BYTES_AT_ONCE // max(1, held)))
-        for start in range(0, len(plans), size):
-            content, places = fake_quantized(self.content, plans[start : start + size])
-            found = trace_tflite(as_model(content), self.batch, self.trials)
-            for each in places:
-                outputs = zip((found.outputs[k] for k in each), self.candidate.outputs, strict=True)
-                named = tuple(replace(value, name=own.name) for value, own in outputs)
-                yield Trace("predicted", named, found.notes)
+        """For each plan the outputs."""
+        return traces_of(plans, self.content, self.batch, self.candidate, self.trials)
 
     def readings(self) -> Generator[Reading, None, None]:
         """The file's graph in the reference's arithmetic, slice after slice of the data."""
-        content, _ = fake_quantized(self.content, [rewritten(self.switches)])
+        found = planned(self.content, [rewritten(self.switches)])
         made = set(observed_tensors(self.switches).values()) - set(self.switches.file.graph.inputs)
-        return read_tensors(as_model(content), sorted(made), self.batch, self.trials, alone=False)
+        fed = _fed(self.switches.model, self.batch, found.inputs)
+        return read_tensors(as_model(found.content), sorted(made), fed, self.trials, alone=False)
+
+
+def traces_of(plans: Sequence[Plan], content: bytes, batch: Batch, candidate: Trace, trials: Runner) -> Iterator[Trace]:
+    """For each plan the outputs, named as the ``candidate``'s; several in one file share what comes before a change."""
+    held = sum(values.size for values in plans[0].switches.file.constants.values()) * 4 if plans else 0
+    size = max(1, min(AT_ONCE, BYTES_AT_ONCE // max(1, held)))
+    for start in range(0, len(plans), size):
+        written = planned(content, plans[start : start + size])
+        fed = _fed(plans[0].switches.model, batch, written.inputs)
+        found = trace_tflite(as_model(written.content), fed, trials)
+        for each in written.outputs:
+            outputs = zip((found.outputs[k] for k in each), candidate.outputs, strict=True)
+            yield Trace("predicted", tuple(replace(value, name=own.name) for value, own in outputs), found.notes)
+
+
+def _fed(model: Model, batch: Batch, inputs: Sequence[int]) -> Batch:
+    """The data of a file for one whose inputs are these of the file's."""
+    arrays = bound_inputs(model, batch)
+    return Batch({f"{place}": arrays[i] for place, i in enumerate(inputs)}, None, batch.source)
+
+
+def tried_on(runtime: str) -> str:
+    """The runtime on which changes to a file are tried: its own, where that is one of LiteRT's on this machine."""
+    return runtime if runtime in HERE else DEFAULT
 
 
 def defined(trace: Trace) -> bool:
