@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_pair, trace_first
+from quantdiff.align.models import align_pair
+from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_model, open_pair, trace_first
 from quantdiff.api.inputs import check_inputs
 from quantdiff.api.layouts import laid_out
 from quantdiff.compare.conditions import Condition
 from quantdiff.compare.own_metric import metric_of
 from quantdiff.errors import BadModel, UnsupportedOp
+from quantdiff.graph import Model
 from quantdiff.ladder.advice.advised import Advised, advised
 from quantdiff.ladder.advice.bench import Bench, as_model, noise, tried_on
 from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE, INPUT, OUTPUT, made
 from quantdiff.ladder.advice.planned import planned
 from quantdiff.ladder.advice.recipe import denylist, names_of, recipe
+from quantdiff.ladder.advice.search import Tried, holds
+from quantdiff.ladder.advice.settled import Settling, reference_with, settling
+from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import switches
+from quantdiff.ladder.targets import order_of_outputs
 from quantdiff.ladder.unrelated import check_related
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
+from quantdiff.quant import Array
+from quantdiff.references.reference import Settles
 from quantdiff.report.folder import written
 from quantdiff.report.plain import json_text
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.runtimes import check_takes_others
-from quantdiff.run.tflite import trace_tflite
+from quantdiff.run.scratch import scratch
+from quantdiff.run.tflite import inputs_of, trace_tflite
 from quantdiff.run.versions import versions
+
+TRAINED = ".h5"
+ALIGNED_ON = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +51,7 @@ class Wanted:
         until: what the outputs must keep, such as ``top1_agreement>=0.999``.
         recipe: where the recipe for litert-quantizer goes.
         denylist: where the denylist for TensorFlow's converter goes.
-        out: where the mended file goes.
+        out: where the mended file goes; an ``.h5``: the trained model as the file has it.
     """
 
     until: tuple[Condition, ...] = ()
@@ -89,10 +101,13 @@ def advise(
         batch = names.of(batch)
         turned = laid_out(pair, batch, settings.layouts)
         with _bench(turned, batch, settings, wanted) as bench:
-            found = _searched(bench, wanted, progress)
+            trained = wanted.out is not None and wanted.out.suffix == TRAINED
+            settled, found = _settled(bench, turned, wanted) if trained else (None, _searched(bench, wanted, progress))
             made_by = {"command": "advise", "samples": len(batch), "versions": versions()}
             artifacts = {**pair.artifacts, "data": batch.source}
             found = replace(found, notes=(*told, *found.notes), made_by=made_by, artifacts=artifacts)
+            if settled is not None:
+                return _written_trained(bench, turned, found, (wanted, settings, settled))
             return _written(bench, turned, found, wanted) if found.complete and found.met else found
 
 
@@ -125,6 +140,56 @@ def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -
     own, metric = trace_tflite(model, batch, process), metric_of(settings.metric)
     with started(tried_on(process.runtime), process.timeout, reused=True) as trials:
         yield Bench(found, model.whole(), batch, first, own, trials, settings.tolerance, metric, ends)
+
+
+def _settled(bench: Bench, pair: OpenedPair, wanted: Wanted) -> tuple[Settling, Advised]:
+    """What of the trained model is not as the file has it, and what becomes of the difference without that."""
+    if wanted.recipe is not None or wanted.denylist is not None:
+        raise BadModel(
+            f"{wanted.out}: --out for a trained model goes without --recipe and --denylist: convert it again"
+        )
+    engine, switches = pair.reference.engines[0], bench.switches
+    if engine.kind != "qat" or not isinstance(engine, Settles):
+        kind = "not quantization-aware" if engine.kind in ("float", "qat") else engine.kind
+        raise BadModel(f"{pair.reference.source}: is {kind}; only a TFMOT model has biases and ranges to settle")
+    found = align_pair(engine, pair.candidate.engines[0], bench.batch.part(slice(ALIGNED_ON)))
+    settled = settling(switches, engine.layers(), found)
+    order = order_of_outputs(bench.reference, switches.model, _filed(bench, switches.model), "the .tflite")
+    held = [i for c in settled.choices for i in c.constants], [i for c in settled.choices for i in c.grids]
+    then, _ = reference_with(switches, bench.batch, bench.reference, order, held)
+    now, predicted = (bench.beside(each) for each in (bench.reference, then))
+    holds(now, wanted.until)
+    chosen = Tried(settled.choices, predicted)
+    return settled, Advised(now, now, (), chosen, wanted.until, considered=len(settled.choices), complete=True)
+
+
+def _filed(bench: Bench, model: Model) -> list[Array]:
+    """The file's outputs, one of its runs a row."""
+    runs = len(inputs_of(model, bench.batch)[0])
+    return [by_run(value.array, runs) for value in bench.candidate.outputs]
+
+
+def _written_trained(bench: Bench, pair: OpenedPair, found: Advised, how: tuple[Wanted, Settings, Settling]) -> Advised:
+    """The trained model as the file has it, opened and run again; one that is not nearer to it is not written."""
+    wanted, settings, settled = how
+    out, engine = wanted.out, pair.reference.engines[0]
+    assert out is not None
+    assert isinstance(engine, Settles)
+    if not settled.choices:
+        return replace(found, notes=(*found.notes, f"{out} was not written: its biases and ranges are the file's"))
+    if not found.met:
+        return found
+    content = engine.settled(settled.variables).tobytes()
+    with scratch() as folder, ExitStack() as opened:
+        (folder / out.name).write_bytes(content)
+        again = open_model(folder / out.name, settings, (), bench.batch, opened)
+        measured = bench.beside(trace_first(again, bench.batch, silent)[1])
+    if noise(measured) < noise(found.now):
+        with written(out) as file:
+            file.write_bytes(content)
+        return replace(found, files={"out": str(out)}, measured=measured)
+    note = f"{out} was not written: it is not nearer to the file than {pair.reference.source}"
+    return replace(found, measured=measured, notes=(*found.notes, note))
 
 
 def _written(bench: Bench, pair: OpenedPair, found: Advised, wanted: Wanted) -> Advised:

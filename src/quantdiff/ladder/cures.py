@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +12,11 @@ from quantdiff.compare.comparison import compare
 from quantdiff.graph import Model
 from quantdiff.ladder.advice.bench import defined, traces_of
 from quantdiff.ladder.advice.choices import Plan, from_data, made, per_channel, wide
+from quantdiff.ladder.advice.settled import reference_with
 from quantdiff.ladder.attribution import Attribution, named
 from quantdiff.ladder.findings import Advice, Quality
 from quantdiff.ladder.frontier import Move, beside
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
-from quantdiff.ladder.rungs import RealRungs, in_slices, real_inputs
 from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.targets import OutputGrids, on_grid
@@ -85,7 +84,7 @@ def cures(
         if quality is not None
     ]
     for move in biases:
-        on_grid = _with_biases(switches, few, grids, _own(switches, move).keys(), before)
+        on_grid = _with_biases(switches, few, grids, [*_own(switches, move)], before)
         change = f"{_name(switches, move)}: biases on the int32 grid already in the reference"
         found += [_advice(BIAS, change, now, on_grid, few)] if on_grid is not None else []
     if kernels:
@@ -128,24 +127,15 @@ def _rms(before: Sequence[Array], bare: Sequence[Array], grids: OutputGrids) -> 
 
 
 def _with_biases(
-    switches: Switches, few: Few, grids: OutputGrids, biases: AbstractSet[int], before: Sequence[Array]
+    switches: Switches, few: Few, grids: OutputGrids, biases: Sequence[int], before: Sequence[Array]
 ) -> Quality | None:
     """Of the file as it is beside the reference with some of the file's biases; None where that is undefined."""
-    inputs, outputs = real_inputs(switches.model, few.rows), switches.file.graph.outputs
-    own = switches.rewritten
-    held = replace(own, constants={i: v for i, v in own.constants.items() if i not in biases})
-    runs = len(few.bare[0])
-    was, now = (RealRungs({"": in_slices(switches.file, inputs, each, outputs)}) for each in (own, held))
-    bare = [by_run(now.values[""][i], runs) for i in outputs]
-    given = list(few.reference.outputs)
-    for place, then, now_ in zip(grids.order, was.as_given(switches, ""), now.as_given(switches, ""), strict=True):
-        value = given[place]
-        given[place] = replace(value, array=value.real + (now_ - then).reshape(value.array.shape), quant=None)
-    if not all(np.isfinite(value.array).all() for value in given):
+    given, bare = reference_with(switches, few.rows, few.reference, grids.order, (biases, ()))
+    if not defined(given):
         return None
-    beside_it = replace(few, reference=replace(few.reference, outputs=tuple(given)))
     stored = [on_grid(value.array, grid) for value, grid in zip(few.candidate.outputs, grids.grids, strict=True)]
-    return replace(_of_stored(stored, beside_it, grids), rms_steps=_rms(before, bare, grids))
+    quality = _of_stored(stored, replace(few, reference=given), grids)
+    return replace(quality, rms_steps=_rms(before, bare, grids))
 
 
 def _of_stored(stored: Sequence[Array], few: Few, grids: OutputGrids) -> Quality:

@@ -52,6 +52,12 @@ class Bench:
         (own,) = own_scores(self.metric, self.reference, [trace], self.batch.labels)
         return settle(replace(counts, own=own))
 
+    def beside(self, reference: Trace) -> Comparison:
+        """The file's outputs beside those of another reference."""
+        counts = count(reference, self.candidate, self.tolerance, self.candidate)
+        (own,) = own_scores(self.metric, reference, [self.candidate], self.batch.labels)
+        return settle(replace(counts, own=own))
+
     def each(self, sets: Sequence[Sequence[Choice]]) -> Iterator[Comparison | None]:
         """For each set of choices the outputs with it, beside the reference's; None where they are undefined.
 

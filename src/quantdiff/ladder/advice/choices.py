@@ -15,7 +15,7 @@ from quantdiff.ops import RECODES, traits
 from quantdiff.quant import Array
 
 FLOAT, INT16, INT8, CHANNELS, RANGE, BIAS = "float", "int16", "int8", "per-channel", "range", "bias"
-EQUALIZED = "equalized"
+EQUALIZED, SETTLED = "equalized", "settled"
 LEVELS = (FLOAT, INT16, INT8)
 """From fine to coarse."""
 IN_A_RECIPE, IN_A_DENYLIST, IN_THE_FILE = (FLOAT, INT16, CHANNELS), (FLOAT,), (RANGE, BIAS, EQUALIZED)

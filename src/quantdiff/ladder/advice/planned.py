@@ -18,7 +18,7 @@ from quantdiff.errors import BadModel
 from quantdiff.graph import Operator
 from quantdiff.ladder.advice.choices import INT8, OUTPUT, Plan
 from quantdiff.ladder.real_graph import Grid, RealGraph
-from quantdiff.load.rewire import VERSION
+from quantdiff.load.rewire import restating
 from quantdiff.load.written import packed, schema, unpacked
 from quantdiff.ops import INTO_FLOAT, RECODES, traits
 from quantdiff.quant import INTEGER_RANGE, Array
@@ -300,7 +300,7 @@ class _Writer:
         source = self._floats(made)
         if (source, grid) not in self.stored:
             self.stored[source, grid] = stored = self._tensor(source, b"/stored", grid)
-            self._operate("QUANTIZE", source, stored)
+            self.operators.append(restating(self.schema, self.model, "QUANTIZE", source, stored))
         return self.stored[source, grid]
 
     def _floats(self, made: _At) -> int:
@@ -308,7 +308,7 @@ class _Writer:
             return made.place
         if made.place not in self.restored:
             self.restored[made.place] = restored = self._tensor(made.place, b"/restored")
-            self._operate("DEQUANTIZE", made.place, restored)
+            self.operators.append(restating(self.schema, self.model, "DEQUANTIZE", made.place, restored))
         return self.restored[made.place]
 
     def _tensor(self, like: int, suffix: bytes, grid: Grid | None = None) -> int:
@@ -321,13 +321,3 @@ class _Writer:
             made.type = getattr(self.schema.TensorType, TYPES[grid.low, grid.high])
             self._scaled(len(self.graph.tensors) - 1, [grid.scale], [grid.zero_point])
         return len(self.graph.tensors) - 1
-
-    def _operate(self, op: str, source: int, target: int) -> None:
-        code = self.schema.OperatorCodeT()
-        code.builtinCode = getattr(self.schema.BuiltinOperator, op)
-        code.deprecatedBuiltinCode = code.builtinCode
-        code.version = VERSION
-        self.model.operatorCodes.append(code)
-        made = self.schema.OperatorT()
-        made.opcodeIndex, made.inputs, made.outputs = len(self.model.operatorCodes) - 1, [source], [target]
-        self.operators.append(made)

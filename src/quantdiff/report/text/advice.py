@@ -58,7 +58,7 @@ def last_lines(found: Advised) -> Iterator[str]:
     """What is left to say: how many changes there are, and which files were written."""
     if found.complete and not found.considered:
         yield "nothing in this file can be kept finer: it has no grids, and no weights of its own"
-    if found.considered > len(found.alone):
+    if found.considered > len(found.alone) and (found.alone or not found.complete):
         why = "those that promise most where they stand" if found.complete else "broken off"
         yield f"{len(found.alone)} of {found.considered} possible changes were measured: {why}"
     for what, path in found.files.items():
