@@ -6,7 +6,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ import pytest
 from click.testing import CliRunner, Result
 from float_pairs import NETS, RELU, RELU6, Files, Net, Node, convolutional, dense, ranges, residual, write_pair
 from planted_faults import range_narrow
+from quantized_models import Made
 
 from quantdiff import api
 from quantdiff.api import advice as api_advice
 from quantdiff.cli import main
 from quantdiff.compare.comparison import Comparison, compare
 from quantdiff.compare.conditions import Condition, parse
+from quantdiff.experiment.zoo import convert
 from quantdiff.graph import real_values
 from quantdiff.ladder.advice.bench import Bench, traces_of
 from quantdiff.ladder.advice.choices import (
@@ -42,8 +44,11 @@ from quantdiff.ladder.advice.planned import Planned
 from quantdiff.ladder.advice.search import Tried, smallest
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.switches import switches
-from quantdiff.load.tflite import load_tflite
+from quantdiff.load.data import Batch
+from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import quantize
+from quantdiff.references.keras.model import load_keras
+from quantdiff.references.keras.reference import open_keras
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.trace import Trace, Value
@@ -431,3 +436,34 @@ def test_an_output_is_as_fine_as_what_makes_it(tmp_path: Path) -> None:
     assert (grids[0], grids[2]) == (None, found.file.grids[last.outputs[0]])
     assert grids[1] is not None
     assert grids[1].high == 32767
+
+
+@golden
+@pytest.mark.keras
+def test_a_quantization_aware_model_is_written_as_the_file_has_it(
+    networks: Callable[[str], Made], tmp_path: Path
+) -> None:
+    """Nearer to the file by what was promised; converted again it is the file, constant by constant."""
+    made_of, out = networks("CNN"), tmp_path / "fixed.h5"
+    batch = Batch({"x": np.load(made_of.data)["x"][:256]})
+    found = api.advise(made_of.keras, made_of.tflite, batch, api.Wanted(out=out))
+    now, promised, measured = (each.figures for each in (found.now, found.chosen.then, found.measured))
+    assert {choice.change for choice in found.chosen.choices} == {"bias on the int32 grid"}
+    assert promised.differing == measured.differing == 0 < now.differing
+    layers = {layer.name: layer for layer in open_keras(out).layers()}
+    original = load_tflite(made_of.tflite).main
+    for choice in found.chosen.choices:
+        stored = np.float32(real_values(original.tensors[choice.at]))
+        np.testing.assert_array_equal(layers[choice.where].bias, stored)
+    again = read_model(memoryview(convert(load_keras(out).model, None))).main
+    assert [t.quant for t in again.tensors] == [t.quant for t in original.tensors]
+    for ours, theirs in zip(again.tensors, original.tensors, strict=True):
+        np.testing.assert_array_equal(ours.data, theirs.data)
+    for more, words in (
+        ((), "is no quantization-aware Keras model"),
+        (("--denylist", tmp_path / "d"), "goes without --recipe"),
+    ):
+        given = (made_of.tflite, made_of.tflite, "--data", made_of.data, "--until", "max_steps<1", "--out", out, *more)
+        result = CliRunner().invoke(main, ["advise", *map(str, given)])
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+        assert words in result.stderr

@@ -150,8 +150,8 @@ def _settled(bench: Bench, pair: OpenedPair, wanted: Wanted) -> tuple[Settling, 
         )
     engine, switches = pair.reference.engines[0], bench.switches
     if engine.kind != "qat" or not isinstance(engine, Settles):
-        kind = "not quantization-aware" if engine.kind in ("float", "qat") else engine.kind
-        raise BadModel(f"{pair.reference.source}: is {kind}; only a TFMOT model has biases and ranges to settle")
+        why = "is no quantization-aware Keras model, which alone has biases and ranges to settle"
+        raise BadModel(f"{pair.reference.source}: {why}; --out FILE.tflite mends the file")
     found = align_pair(engine, pair.candidate.engines[0], bench.batch.part(slice(ALIGNED_ON)))
     settled = settling(switches, engine.layers(), found)
     order = order_of_outputs(bench.reference, switches.model, _filed(bench, switches.model), "the .tflite")
