@@ -446,7 +446,7 @@ def test_a_quantization_aware_model_is_written_as_the_file_has_it(
     """Nearer to the file by what was promised; converted again it is the file, constant by constant."""
     made_of, out = networks("CNN"), tmp_path / "fixed.h5"
     batch = Batch({"x": np.load(made_of.data)["x"][:256]})
-    found = api.advise(made_of.keras, made_of.tflite, batch, api.Wanted(out=out))
+    found: Any = api.advise(made_of.keras, made_of.tflite, batch, api.Wanted(out=out))
     now, promised, measured = (each.figures for each in (found.now, found.chosen.then, found.measured))
     assert {choice.change for choice in found.chosen.choices} == {"bias on the int32 grid"}
     assert promised.differing == measured.differing == 0 < now.differing
