@@ -27,8 +27,9 @@ def print_advice(found: Advised, console: Terminal) -> None:
     console.print(Text(f"the file on {found.now.candidate}: {_quality(found.now)}"), soft_wrap=True)
     for line in chosen_lines(found):
         console.print(Text(line), soft_wrap=True)
-    console.print()
-    console.print(_table(found))
+    if found.alone or found.chosen is None:
+        console.print()
+        console.print(_table(found))
     more = [f"… and {len(found.alone) - SHOWN} more: --json lists them"] if len(found.alone) > SHOWN else []
     for line in ("", *more, *last_lines(found)):
         console.print(Text(line), soft_wrap=True)
