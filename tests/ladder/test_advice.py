@@ -21,11 +21,12 @@ from quantized_models import Made
 from quantdiff import api
 from quantdiff.api import advice as api_advice
 from quantdiff.cli import main
-from quantdiff.compare.comparison import Comparison, compare
+from quantdiff.compare.comparison import Comparison, Counts, compare
 from quantdiff.compare.conditions import Condition, parse
 from quantdiff.experiment.zoo import convert
 from quantdiff.graph import real_values
-from quantdiff.ladder.advice.bench import Bench, traces_of
+from quantdiff.ladder.advice import bench
+from quantdiff.ladder.advice.bench import Rows, Tries, files_of
 from quantdiff.ladder.advice.choices import (
     BIAS,
     EQUALIZED,
@@ -34,7 +35,6 @@ from quantdiff.ladder.advice.choices import (
     OUTPUT,
     RANGE,
     Choice,
-    Plan,
     from_data,
     made,
     rewritten,
@@ -84,8 +84,9 @@ def test_a_plan_without_changes_is_the_file_and_with_the_references_numbers_the_
     for runtime in ("xnnpack", "reference"):
         with RuntimeProcess(runtime, reused=True) as process:
             own, reference = (trace_tflite(each, files.batch, process).outputs[0] for each in (model, lowering))
-            given = traces_of(plans, model.whole(), files.batch, Trace("file", (own,)), process)
-            filed, exact = (trace.outputs[0] for trace in given)
+            rows = Rows(model, files.batch, 0, Trace("", ()), Trace("file", (own,)), process, process, 0.0)
+            (tries,) = files_of(plans, model.whole())
+            filed, exact = (trace.outputs[0] for trace in tries.traces(rows))
         assert own.quant is not None
         np.testing.assert_array_equal(quantize(filed.array, own.quant, str(own.array.dtype)), own.array)
         np.testing.assert_allclose(exact.array, reference.array, atol=1e-5)
@@ -222,15 +223,16 @@ def test_a_metric_of_ones_own_decides(tmp_path: Path) -> None:
 def test_a_signal_keeps_the_best_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     plant = range_narrow(dense())
     files = write_pair(tmp_path, plant.trained, plant.held, plant.stored)
-    asked, real = [0], Bench.compared
+    asked, real = [0], Rows.counted
 
-    def compared(self: Bench, trace: Trace) -> Comparison:
+    def counted(self: Rows, trace: Trace) -> Counts:
         asked[0] += 1
         if asked[0] > 6:
             os.kill(os.getpid(), number)
         return real(self, trace)
 
-    monkeypatch.setattr(Bench, "compared", compared)
+    monkeypatch.setattr(Rows, "counted", counted)
+    monkeypatch.setattr(bench, "AT_ONCE", 4)
     result = invoke(files, "--until", "sqnr_db>=90", "--recipe", tmp_path / "recipe.json")
     assert result.exit_code == 128 + number
     assert "broken off: this is the best so far, and no file was written" in result.stdout
@@ -262,16 +264,17 @@ def test_what_cannot_be_met_is_said_and_what_is_wrong_is_one_line(tmp_path: Path
 def test_a_change_that_makes_outputs_undefined_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a root of what is rounded to 0 does: it is no reason to give no advice at all."""
     files = write_pair(tmp_path, dense())
-    real = Bench.traces
+    real, asked = Tries.traces, list[Tries]()
 
-    def traces(self: Bench, plans: Sequence[Plan]) -> Iterator[Trace]:
-        for number, trace in enumerate(real(self, plans)):
-            if len(plans) > 1 and number == 2:
+    def traces(self: Tries, rows: Rows) -> Iterator[Trace]:
+        asked.append(self)
+        for number, trace in enumerate(real(self, rows)):
+            if len(asked) == 2 and number == 2:
                 (value,) = trace.outputs
                 trace = replace(trace, outputs=(replace(value, array=np.full_like(value.array, np.nan)),))  # noqa: PLW2901
             yield trace
 
-    monkeypatch.setattr(Bench, "traces", traces)
+    monkeypatch.setattr(Tries, "traces", traces)
     found = advised(files)
     assert found.complete
     assert len(found.alone) == min(60, found.considered) - 1

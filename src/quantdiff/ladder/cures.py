@@ -10,7 +10,7 @@ import numpy as np
 
 from quantdiff.compare.comparison import compare
 from quantdiff.graph import Model
-from quantdiff.ladder.advice.bench import defined, traces_of
+from quantdiff.ladder.advice.bench import Rows, defined, files_of
 from quantdiff.ladder.advice.choices import Plan, from_data, made, per_channel, wide
 from quantdiff.ladder.advice.settled import reference_with
 from quantdiff.ladder.attribution import Attribution, named
@@ -107,7 +107,8 @@ def _qualities(
     runs, ends = len(few.bare[0]), {i for i in switches.ends if i is not None}
     off = [replace(plan, grids={i: g for i, g in plan.grids.items() if i not in ends}) for plan in plans]
     each = [plan for pair in zip(plans, off, strict=True) for plan in pair]
-    traces = list(traces_of(each, switches.model.whole(), few.rows, few.candidate, trials))
+    rows = Rows(switches.model, few.rows, 0, few.reference, few.candidate, trials, trials, grids.tolerance)
+    traces = [trace for tries in files_of(each, switches.model.whole()) for trace in tries.traces(rows)]
     found = list[tuple[Quality | None, list[Array]]]()
     for on, bare in zip(traces[::2], traces[1::2], strict=True):
         before = [by_run(value.real.astype(np.float64), runs) for value in bare.outputs]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ class Planned:
         outputs: for each plan the places of its outputs.
     """
 
-    content: bytes
+    content: bytes = field(repr=False)
     inputs: list[int]
     outputs: list[list[int]]
 
