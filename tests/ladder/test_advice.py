@@ -464,7 +464,7 @@ def test_a_quantization_aware_model_is_written_as_the_file_has_it(
         np.testing.assert_array_equal(ours.data, theirs.data)
     for more, words in (
         ((), "is no quantization-aware Keras model"),
-        (("--denylist", tmp_path / "d"), "goes without --recipe"),
+        (("--denylist", tmp_path / "d"), "is written without --recipe"),
     ):
         given = (made_of.tflite, made_of.tflite, "--data", made_of.data, "--until", "max_steps<1", "--out", out, *more)
         result = CliRunner().invoke(main, ["advise", *map(str, given)])
