@@ -42,8 +42,13 @@ def test_the_worst_inputs_are_shown_as_pictures() -> None:
         "183",
         "largest error: 205.125 (410.2 steps); in the 100 samples",
         "settled: 1% of 100 samples",
+        "<strong>input 0</strong>",
+        "183 steps, as diff counts",
+        "decided otherwise by 0.5",
+        "found from sample 3 of the data",
     ):
         assert words in page, words
+    assert page.count("decided otherwise by") == 1
     assert "<b>" not in page
     assert "tflite:&lt;b&gt;" in page
 
