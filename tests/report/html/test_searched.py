@@ -63,5 +63,11 @@ def test_a_reduction_says_what_is_left_and_how_to_see_it() -> None:
     left = Found({MODEL: b"12345"}, Batch({"x": np.zeros((1, 3))}), "it crashes", ("3 CONV_2D",), (7,))
     reduction = Reduction("crash", "it crashes", Search(left, 9, "smallest"), Crash("xnnpack", 60), 40, 500, 1000)
     page = reduction_page(reduction, Path("small")).html
-    for words in ("of 40", "of 500", "of 1,000", "see it: quantdiff verify small/model.tflite", "9 parts tried"):
+    for words in (
+        "of 40",
+        "of 500",
+        "of 1,000",
+        "see it: quantdiff diff small/model.tflite",
+        "9 parts tried",
+    ):
         assert words in page, words
