@@ -6,7 +6,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,17 @@ import pytest
 from click.testing import CliRunner, Result
 from float_pairs import NETS, RELU, RELU6, Files, Net, Node, convolutional, dense, ranges, residual, write_pair
 from planted_faults import range_narrow
+from quantized_models import Made
 
 from quantdiff import api
 from quantdiff.api import advice as api_advice
 from quantdiff.cli import main
 from quantdiff.compare.comparison import Comparison, Counts, compare
 from quantdiff.compare.conditions import Condition, parse
+from quantdiff.experiment.zoo import convert
 from quantdiff.graph import real_values
 from quantdiff.ladder.advice import bench
-from quantdiff.ladder.advice.bench import Rows, Tries
+from quantdiff.ladder.advice.bench import Rows, Tries, files_of
 from quantdiff.ladder.advice.choices import (
     BIAS,
     EQUALIZED,
@@ -38,12 +40,15 @@ from quantdiff.ladder.advice.choices import (
     rewritten,
 )
 from quantdiff.ladder.advice.equalized import pairs_of
-from quantdiff.ladder.advice.fake_quantized import fake_quantized
+from quantdiff.ladder.advice.planned import Planned
 from quantdiff.ladder.advice.search import Tried, smallest
 from quantdiff.ladder.real_graph import Grid
-from quantdiff.ladder.rungs import in_slices, real_inputs
-from quantdiff.ladder.switches import SWITCHES, switches
-from quantdiff.load.tflite import load_tflite
+from quantdiff.ladder.switches import switches
+from quantdiff.load.data import Batch
+from quantdiff.load.tflite import load_tflite, read_model
+from quantdiff.quant import quantize
+from quantdiff.references.keras.model import load_keras
+from quantdiff.references.keras.reference import open_keras
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.trace import Trace, Value
@@ -68,24 +73,23 @@ def wanted(*texts: str, **files: Path) -> api.Wanted:
 
 @golden
 @pytest.mark.parametrize("net", NETS)
-def test_a_plan_as_a_file_gives_what_real_arithmetic_gives(tmp_path: Path, net: str) -> None:
-    """The float file with the file's grids is the real graph with them; with the reference's numbers the reference."""
+def test_a_plan_without_changes_is_the_file_and_with_the_references_numbers_the_reference(
+    tmp_path: Path, net: str
+) -> None:
+    """Integers are the runtime's own, to the last one: what a plan leaves alone runs on the file's own kernels."""
     files = write_pair(tmp_path, NETS[net]())
     model, lowering = load_tflite(files.candidate), load_tflite(files.reference)
     found = switches(model, lowering)
-    setting = found.setting(frozenset(SWITCHES))
-    (real,) = in_slices(found.file, real_inputs(model, files.batch), setting, model.main.outputs).values()
-    with RuntimeProcess("xnnpack") as process:
-        given = {}
-        for name, plan in (("file", made(found, ())), ("reference", rewritten(found))):
-            (tmp_path / "plan.tflite").write_bytes(fake_quantized(files.candidate.read_bytes(), [plan])[0])
-            given[name] = trace_tflite(load_tflite(tmp_path / "plan.tflite"), files.batch, process).outputs[0]
-        reference = trace_tflite(lowering, files.batch, process).outputs[0].array
-    np.testing.assert_allclose(given["reference"].array, reference, atol=1e-5)
-    grid = found.file.grids[model.main.outputs[0]]
-    apart = np.abs(grid.integers(real).reshape(-1) - grid.integers(given["file"].array).reshape(-1))
-    assert apart.max() <= 1
-    assert apart.mean() < 0.05
+    plans = [made(found, ()), rewritten(found)]
+    for runtime in ("xnnpack", "reference"):
+        with RuntimeProcess(runtime, reused=True) as process:
+            own, reference = (trace_tflite(each, files.batch, process).outputs[0] for each in (model, lowering))
+            rows = Rows(model, files.batch, 0, Trace("", ()), Trace("file", (own,)), process, process, 0.0)
+            (tries,) = files_of(plans, model.whole())
+            filed, exact = (trace.outputs[0] for trace in tries.traces(rows))
+        assert own.quant is not None
+        np.testing.assert_array_equal(quantize(filed.array, own.quant, str(own.array.dtype)), own.array)
+        np.testing.assert_allclose(exact.array, reference.array, atol=1e-5)
 
 
 @golden
@@ -164,7 +168,7 @@ def test_a_bias_takes_back_the_mean_error_of_the_rounding(tmp_path: Path) -> Non
 @golden
 def test_a_file_that_is_not_better_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = write_pair(tmp_path, shifted())
-    monkeypatch.setattr(api_advice, "mended", lambda content, *_: content)
+    monkeypatch.setattr(api_advice, "planned", lambda content, *_, **how: Planned(content, [0], [[0]]))
     out = tmp_path / "mended.tflite"
     result = invoke(files, "--out", out)
     assert result.exit_code == 1
@@ -435,3 +439,34 @@ def test_an_output_is_as_fine_as_what_makes_it(tmp_path: Path) -> None:
     assert (grids[0], grids[2]) == (None, found.file.grids[last.outputs[0]])
     assert grids[1] is not None
     assert grids[1].high == 32767
+
+
+@golden
+@pytest.mark.keras
+def test_a_quantization_aware_model_is_written_as_the_file_has_it(
+    networks: Callable[[str], Made], tmp_path: Path
+) -> None:
+    """Nearer to the file by what was promised; converted again it is the file, constant by constant."""
+    made_of, out = networks("CNN"), tmp_path / "fixed.h5"
+    batch = Batch({"x": np.load(made_of.data)["x"][:256]})
+    found: Any = api.advise(made_of.keras, made_of.tflite, batch, api.Wanted(out=out))
+    now, promised, measured = (each.figures for each in (found.now, found.chosen.then, found.measured))
+    assert {choice.change for choice in found.chosen.choices} == {"bias on the int32 grid"}
+    assert promised.differing == measured.differing == 0 < now.differing
+    layers = {layer.name: layer for layer in open_keras(out).layers()}
+    original = load_tflite(made_of.tflite).main
+    for choice in found.chosen.choices:
+        stored = np.float32(real_values(original.tensors[choice.at]))
+        np.testing.assert_array_equal(layers[choice.where].bias, stored)
+    again = read_model(memoryview(convert(load_keras(out).model, None))).main
+    assert [t.quant for t in again.tensors] == [t.quant for t in original.tensors]
+    for ours, theirs in zip(again.tensors, original.tensors, strict=True):
+        np.testing.assert_array_equal(ours.data, theirs.data)
+    for more, words in (
+        ((), "is no quantization-aware Keras model"),
+        (("--denylist", tmp_path / "d"), "is written without --recipe"),
+    ):
+        given = (made_of.tflite, made_of.tflite, "--data", made_of.data, "--until", "max_steps<1", "--out", out, *more)
+        result = CliRunner().invoke(main, ["advise", *map(str, given)])
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+        assert words in result.stderr

@@ -19,6 +19,7 @@ from quantdiff.cli import main
 from quantdiff.errors import BadExpression, NotConfirmed
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
+from quantdiff.report.reduction_folder import write_reduction
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.tflite import Tracer, inputs_of
@@ -115,7 +116,9 @@ def test_a_crash_is_tried_in_children(tmp_path: Path) -> None:
     found = api.reduce([path], "random:4", "crash")
     assert "crashed" in found.before
     assert (found.search.found.operators, len(found.search.found.rows)) == (("0 ADD",), 1)
-    assert found.line(Path("d")) == "quantdiff verify d/model.tflite --data d/inputs.npz --runtime xnnpack"
+    write_reduction(found, tmp_path / "d")
+    again = CliRunner().invoke(main, shlex.split(found.line(tmp_path / "d"))[1:])
+    assert (again.exit_code, "xnnpack on model.tflite crashed" in again.stderr) == (2, True)
 
 
 @pytest.mark.golden

@@ -14,22 +14,22 @@ from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, name_o
 from quantdiff.api.inputs import Names, check_inputs
 from quantdiff.api.layouts import laid_out
 from quantdiff.api.parts import Part, answers, anywhere_settings, count_of, cut, first_of, undivided
+from quantdiff.api.settlements import ALIGNED_ON, TRAINED, settled
 from quantdiff.api.shards import TRACED
 from quantdiff.compare.comparison import settle
 from quantdiff.compare.conditions import Condition
 from quantdiff.compare.own_metric import Metric, metric_of
 from quantdiff.errors import BadModel, UnsupportedOp
 from quantdiff.ladder.advice.advised import Advised, advised
-from quantdiff.ladder.advice.bench import Bench, Now, Rows, Task, noise
-from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE, INPUT, OUTPUT
-from quantdiff.ladder.advice.mended import mended
+from quantdiff.ladder.advice.bench import Bench, Now, Rows, Task, noise, tried_on
+from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE, INPUT, OUTPUT, made
+from quantdiff.ladder.advice.planned import planned
 from quantdiff.ladder.advice.recipe import denylist, names_of, recipe
 from quantdiff.ladder.switches import switches
 from quantdiff.ladder.unrelated import check_related
 from quantdiff.load.data import Batch, bind
 from quantdiff.progress import Progress, silent
 from quantdiff.references.reference import Reference, at_once
-from quantdiff.references.tflite.reference import DEFAULT
 from quantdiff.report.folder import written
 from quantdiff.report.plain import json_text
 from quantdiff.run.data_sources import InParts, load_data
@@ -53,7 +53,7 @@ class Wanted:
         until: what the outputs must keep, such as ``top1_agreement>=0.999``.
         recipe: where the recipe for litert-quantizer goes.
         denylist: where the denylist for TensorFlow's converter goes.
-        out: where the mended file goes.
+        out: where the mended file goes; an ``.h5``: the trained model as the file has it.
     """
 
     until: tuple[Condition, ...] = ()
@@ -100,6 +100,9 @@ def advise(
     settings, files = replace(settings, runtimes=settings.runtimes[:1]), (reference, candidate)
     parts = data if isinstance(data, InParts) else InParts((load_data(data, candidate),))
     sources = parts.sources
+    trained = wanted.out if wanted.out is not None and wanted.out.suffix == TRAINED else None
+    if trained is not None and (parts.on is not None or wanted.recipe is not None or wanted.denylist is not None):
+        raise BadModel(f"{trained}: a trained model is written without --recipe, --denylist, --jobs and --dask")
     if parts.on is not None:
         files, settings = (Path(reference).resolve(), Path(candidate).resolve()), anywhere_settings(settings)
     question = AdviceQuestion(*files, settings, first_of(sources), Now())
@@ -113,11 +116,16 @@ def advise(
         bench, reach = _bench(ready, whole[0].total, ask, wanted)
         source = parts.named if len(sources) > 1 else question.first.source
         notes = (*ready.names.told, *warnings_of(reach, source))
-        found = _searched(bench, wanted, progress)
+        if trained is not None:
+            first = ready.names.of(question.first).part(slice(ALIGNED_ON))
+            found = settled(bench, (ready.engine, ready.pair), first, (trained, wanted.until), settings)
+        else:
+            found = _searched(bench, wanted, progress)
         made_by = {"command": "advise", "samples": bench.samples, "versions": versions()}
         artifacts = {"reference": name_of(reference), "candidate": name_of(candidate), "data": source}
         found = replace(found, notes=(*notes, *found.notes), made_by=made_by, artifacts=artifacts)
-        return _written(bench, ready.pair, found, wanted) if found.complete and found.met else found
+        to_write = trained is None and found.complete and found.met
+        return _written(bench, ready.pair, found, wanted) if to_write else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +195,7 @@ class AdviceQuestion:
             pair = laid_out(both, first, settings.layouts)
             engine, _, _ = trace_first(pair.reference, first, silent)
             grain = TRACED * at_once(bind(first, engine.inputs, engine.name))
-            with started(DEFAULT, settings.timeout, reused=True) as trials:
+            with started(tried_on(settings.runtimes[0]), settings.timeout, reused=True) as trials:
                 yield ReadyAdvice(pair, engine, trials, settings, grain, metric, names, self.task, {})
 
 
@@ -237,7 +245,7 @@ def _written(bench: Bench, pair: OpenedPair, found: Advised, wanted: Wanted) -> 
         files["denylist"] = str(wanted.denylist)
     if wanted.out is None:
         return replace(found, files=files)
-    content = mended(bench.content, bench.switches, choices)
+    content = planned(bench.content, [made(bench.switches, choices)], ends=True).content
     measured = bench.measured(content)
     if noise(measured) < noise(found.now):
         with written(wanted.out) as file:

@@ -38,7 +38,12 @@ file_type = click.Path(path_type=Path, dir_okay=False, writable=True)
 @metric_option
 @click.option("--recipe", callback=output_file, type=file_type, help="Write the set as a recipe for litert-quantizer.")
 @click.option("--denylist", callback=output_file, type=file_type, help="Or as TensorFlow's denylist.")
-@click.option("--out", callback=output_file, type=file_type, help="Write the file with mended biases and ranges.")
+@click.option(
+    "--out",
+    callback=output_file,
+    type=file_type,
+    help="Write the file with mended biases and ranges; as FILE.h5 the trained model, as the file has it.",
+)
 @html_option
 @reference_options
 @layout_option

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from quantdiff.errors import BadModel, RuntimeFailed
+from quantdiff.ladder.advice.bench import tried_on
 from quantdiff.ladder.cures import cures
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.ladder.findings import Advice, Closeness, Matched, Saturated
@@ -11,20 +13,21 @@ from quantdiff.ladder.mechanisms import GRAPH, REAL, REWRITTEN
 from quantdiff.ladder.set_up import Ladder, Sums
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.unrelated import wrong_weights
+from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import disturbed
 
 EXACT = 1e-9  # steps: what sums of doubles may lie apart
 UNPROVEN = 4.0  # times the power of the error: twice its size
 
 
-def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
-    """The explanation as a value."""
+def concluded(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> Explanation:
+    """The explanation as a value; cures are tried on the ``runtime``, which may be silent for ``timeout`` seconds."""
     account, found = sums.outputs, ladder.switches
     frontier = sums.attribution.value() if sums.attribution is not None else None
     why = ladder.why or _unproven(frontier, sums.departs)
     if why:  # an account that closes under wrong names is worse than none
         found, frontier = None, None
-    advice = _cures(ladder, sums) if not why else ()
+    advice, untried = _cures(ladder, sums, runtime, timeout) if not why else ((), ())
     return Explanation(
         reference=ladder.question.kind,
         candidate=f"tflite:{runtime}",
@@ -42,7 +45,7 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
         advice=advice,
         unaccounted=why,
         unsupported=sums.missing,
-        notes=(*ladder.question.notes, *_borrowed(sums), *disturbed(sums.changed)),
+        notes=(*ladder.question.notes, *_borrowed(sums), *disturbed(sums.changed), *untried),
         frontier=frontier,
         matching=matching(found) if found is not None else (),
         real=_closeness(sums, REAL),
@@ -53,10 +56,15 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str) -> Explanation:
     )
 
 
-def _cures(ladder: Ladder, sums: Sums) -> tuple[Advice, ...]:
+def _cures(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> tuple[tuple[Advice, ...], tuple[str, ...]]:
+    """What helps; or why nothing could be tried."""
     if ladder.switches is None or sums.few is None or sums.attribution is None:
-        return ()
-    return cures(ladder.switches, sums.few, sums.attribution, ladder.grids)
+        return (), ()
+    try:
+        with started(tried_on(runtime), timeout, reused=True) as trials:
+            return cures(ladder.switches, sums.few, sums.attribution, ladder.grids, trials), ()
+    except (BadModel, RuntimeFailed) as error:
+        return (), (f"no cures: {error}",)
 
 
 def _unproven(frontier: Frontier | None, departs: str) -> str:

@@ -1,4 +1,4 @@
-"""Cures for the operators that matter, plans of ``advise``: what would become of the outputs."""
+"""Cures for the operators that matter, plans of ``advise`` run as there: what would become of the outputs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import numpy as np
 
 from quantdiff.compare.comparison import compare
 from quantdiff.graph import Model
+from quantdiff.ladder.advice.bench import Rows, defined, files_of
 from quantdiff.ladder.advice.choices import Plan, from_data, made, per_channel, wide
+from quantdiff.ladder.advice.settled import reference_with
 from quantdiff.ladder.attribution import Attribution, named
 from quantdiff.ladder.findings import Advice, Quality
 from quantdiff.ladder.frontier import Move, beside
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
-from quantdiff.ladder.rungs import in_slices, output_on_grid, real_inputs
 from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches
-from quantdiff.ladder.targets import OutputGrids
+from quantdiff.ladder.targets import OutputGrids, on_grid
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array
+from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import inputs_of
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.simulator import simulate
@@ -48,10 +50,16 @@ class Few:
     rules: Rules | None
 
 
-def cures(switches: Switches, few: Few, attribution: Attribution, grids: OutputGrids) -> tuple[Advice, ...]:
+def cures(
+    switches: Switches, few: Few, attribution: Attribution, grids: OutputGrids, trials: Runner
+) -> tuple[Advice, ...]:
     """What helps against the items with the largest shares, the best first; and what would be worse, said so.
 
-    In double, as the account: where a file follows its reference to a few integers, float32 would flip as many.
+    What changes in the file runs as ``advise`` runs it, on the file's own kernels; a bias, which the reference can have
+    as the file has it, is a change of the reference, in the account's arithmetic.
+
+    Raises:
+        BadModel, RuntimeFailed: the file cannot be written otherwise, or ``trials`` does not run it.
     """
     power = sum(attribution.whole)
     shares = {move: sum(each.with_whole) / power for move, each in attribution.sums.items() if move.tensor >= 0 < power}
@@ -63,20 +71,25 @@ def cures(switches: Switches, few: Few, attribution: Attribution, grids: OutputG
     worst = min(shares, key=lambda m: shares[m], default=None)
     back = _without(switches, worst) if worst is not None and shares[worst] <= -WORTH else None
     kernels = any(move.mechanism == KERNEL for move in leading)
-    if not (tried or kernels) and back is None:
+    biases = [move for move in leading if move.mechanism == BIAS]
+    if not (tried or kernels or biases) and back is None:
         return ()
     plans = [made(switches, ()), *(plan for _, plan in tried.values()), *([back] if back is not None else [])]
-    now, *then = (_quality(switches, few, grids, plan) for plan in plans)
+    (now, before), *then = _qualities(switches, few, grids, plans, trials)
     if now is None:
         return ()
     found = [
         _advice(move.mechanism, change, now, quality, few)
-        for (change, (move, _)), quality in zip(tried.items(), then, strict=False)
+        for (change, (move, _)), (quality, _) in zip(tried.items(), then, strict=False)
         if quality is not None
     ]
+    for move in biases:
+        on_grid = _with_biases(switches, few, grids, [*_own(switches, move)], before)
+        change = f"{_name(switches, move)}: biases on the int32 grid already in the reference"
+        found += [_advice(BIAS, change, now, on_grid, few)] if on_grid is not None else []
     if kernels:
         found += _elsewhere(switches.model, few, grids)
-    told, last = [], then[-1] if back is not None else None
+    told, last = [], then[-1][0] if back is not None else None
     if worst is not None and last is not None and (last.rms_steps or 0.0) > (now.rms_steps or 0.0):
         name = f"{_name(switches, worst)} in float"
         note = "its error cancels that of others: this makes it worse"
@@ -84,17 +97,46 @@ def cures(switches: Switches, few: Few, attribution: Attribution, grids: OutputG
     return (*sorted(filter(_helps, found), key=_left), *told)
 
 
-def _quality(switches: Switches, few: Few, grids: OutputGrids, plan: Plan) -> Quality | None:
-    """Of the outputs under a plan, on their own grids and before them; None where they are undefined."""
-    graph, runs = switches.file.graph, len(few.bare[0])
-    setting = plan.in_double({i for i in switches.ends if i is not None})
-    values = in_slices(switches.file, real_inputs(switches.model, few.rows), setting, graph.outputs)
-    before = [by_run(values[i], runs) for i in graph.outputs]
-    if not all(np.isfinite(each).all() for each in before):
+def _qualities(
+    switches: Switches, few: Few, grids: OutputGrids, plans: Sequence[Plan], trials: Runner
+) -> list[tuple[Quality | None, list[Array]]]:
+    """Of the outputs under plans, None where they are undefined; and the outputs before their own grids.
+
+    Shapes: (runs, elements) each.
+    """
+    runs, ends = len(few.bare[0]), {i for i in switches.ends if i is not None}
+    off = [replace(plan, grids={i: g for i, g in plan.grids.items() if i not in ends}) for plan in plans]
+    each = [plan for pair in zip(plans, off, strict=True) for plan in pair]
+    rows = Rows(switches.model, few.rows, 0, few.reference, few.candidate, trials, trials, grids.tolerance)
+    traces = [trace for tries in files_of(each, switches.model.whole()) for trace in tries.traces(rows)]
+    found = list[tuple[Quality | None, list[Array]]]()
+    for on, bare in zip(traces[::2], traces[1::2], strict=True):
+        before = [by_run(value.real.astype(np.float64), runs) for value in bare.outputs]
+        if not (defined(on) and defined(bare)):
+            found.append((None, before))
+            continue
+        stored = [on_grid(value.real, grid) for value, grid in zip(on.outputs, grids.grids, strict=True)]
+        found.append((replace(_of_stored(stored, few, grids), rms_steps=_rms(before, few.bare, grids)), before))
+    return found
+
+
+def _rms(before: Sequence[Array], bare: Sequence[Array], grids: OutputGrids) -> float:
+    """Of the error before the output's own grid, in steps."""
+    runs = len(bare[0])
+    error = beside(before, grids.units, runs) - beside(bare, grids.units, runs)
+    return math.sqrt(float(np.square(error).mean()))
+
+
+def _with_biases(
+    switches: Switches, few: Few, grids: OutputGrids, biases: Sequence[int], before: Sequence[Array]
+) -> Quality | None:
+    """Of the file as it is beside the reference with some of the file's biases; None where that is undefined."""
+    given, bare = reference_with(switches, few.rows, few.reference, grids.order, (biases, ()))
+    if not defined(given):
         return None
-    stored = [output_on_grid(switches, k, values[i], grids) for k, i in enumerate(graph.outputs)]
-    error = beside(before, grids.units, runs) - beside(few.bare, grids.units, runs)
-    return replace(_of_stored(stored, few, grids), rms_steps=math.sqrt(float(np.square(error).mean())))
+    stored = [on_grid(value.array, grid) for value, grid in zip(few.candidate.outputs, grids.grids, strict=True)]
+    quality = _of_stored(stored, replace(few, reference=given), grids)
+    return replace(quality, rms_steps=_rms(before, bare, grids))
 
 
 def _of_stored(stored: Sequence[Array], few: Few, grids: OutputGrids) -> Quality:
@@ -131,10 +173,9 @@ def _advice(mechanism: str, change: str, now: Quality, then: Quality, few: Few) 
 
 def _tried(switches: Switches, attribution: Attribution, move: Move) -> Iterator[tuple[str, Plan]]:
     name, plan, filed = _name(switches, move), _without(switches, move), made(switches, ())
-    if plan is None:
+    if plan is None or move.mechanism == BIAS:
         return
-    words = {WEIGHTS: "kernel in float", BIAS: "biases on the int32 grid already in the reference"}
-    yield f"{name}: {words.get(move.mechanism, 'its output in float')}", plan
+    yield f"{name}: {'kernel in float' if move.mechanism == WEIGHTS else 'its output in float'}", plan
     if move.mechanism in (CLIPPING, STEPS, RANGES, INPUT):
         met, held = attribution.met.get(move.tensor), switches.file.grids[move.tensor]
         grids = {"its output in int16": wide(met or held.ends)}
@@ -143,22 +184,27 @@ def _tried(switches: Switches, attribution: Attribution, move: Move) -> Iterator
         for change, grid in grids.items():
             yield f"{name}: {change}", replace(filed, grids={**filed.grids, move.tensor: grid})
     maker = switches.file.graph.producer(move.tensor)
-    if move.mechanism == WEIGHTS and maker is not None and (finer := per_channel(switches, maker)):
-        yield f"{name}: a scale per channel", replace(filed, constants=finer)
+    if move.mechanism == WEIGHTS and maker is not None and (finer := per_channel(switches, maker))[0]:
+        yield f"{name}: a scale per channel", replace(filed, constants=finer[0], scales=finer[1])
 
 
 def _without(switches: Switches, move: Move) -> Plan | None:
     """The file with one item taken back."""
     filed = made(switches, ())
     if move.mechanism in (WEIGHTS, BIAS):
-        operator = switches.file.graph.producer(move.tensor)
-        tensors = operator.inputs if operator is not None else ()
-        own = {i: m.value for i in tensors if (m := switches.matches.get(i)) is not None and m.value is not None}
-        return replace(filed, constants={i: v for i, v in own.items() if switches.mechanism(i) == move.mechanism})
+        return replace(filed, constants=_own(switches, move))
     if move.mechanism in (CLIPPING, STEPS, RANGES, INPUT):
         kept = {i: grid for i, grid in filed.grids.items() if i != move.tensor}
         return replace(filed, grids=kept, own={i: g for i, g in switches.own.items() if i == move.tensor})
     return None
+
+
+def _own(switches: Switches, move: Move) -> dict[int, Array]:
+    """The reference's kernel, or biases, of the operator that an item names."""
+    operator = switches.file.graph.producer(move.tensor)
+    tensors = operator.inputs if operator is not None else ()
+    own = {i: m.value for i in tensors if (m := switches.matches.get(i)) is not None and m.value is not None}
+    return {i: value for i, value in own.items() if switches.mechanism(i) == move.mechanism}
 
 
 def _elsewhere(model: Model, few: Few, grids: OutputGrids) -> Iterator[Advice]:

@@ -30,6 +30,7 @@ from quantdiff.ladder.targets import OutputGrids, trace_of_file
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
+from quantdiff.run.child import TIMEOUT
 from quantdiff.run.inner_tensors import Reading, read_at_once, read_tensors, readable_tensors, simulate_tensors
 from quantdiff.run.runner import Runner
 from quantdiff.sim.device import Rules
@@ -108,7 +109,7 @@ def sums_of(
 def conclude(ladder: Ladder, sums: Sums, runs_on: RunsOn) -> Explanation:
     """The explanation of all that was added up."""
     name, _ = _known(runs_on)
-    explanation = concluded(ladder, sums, name)
+    explanation = concluded(ladder, sums, name, TIMEOUT if isinstance(runs_on, Runtime) else runs_on.timeout)
     if isinstance(runs_on, Runtime):
         return replace(explanation, candidate=f"simulator:{name}", closed_candidate=False)
     return replace(explanation, notes=(*explanation.notes, *runs_on.notes))

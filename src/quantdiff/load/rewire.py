@@ -37,7 +37,7 @@ def _exchange(tables: Any, model: Any, given: Mapping[int, Grid | None], outputs
             inputs.append(copies[index])
         else:
             inputs.append(_add(graph, _integers(tables, graph.tensors[index], grid)))
-            into_float[copies[index]] = _dequantize(tables, model, inputs[-1], copies[index])
+            into_float[copies[index]] = restating(tables, model, "DEQUANTIZE", inputs[-1], copies[index])
     operators = []
     for operator in graph.operators:
         if operator.inputs is not None:
@@ -70,9 +70,10 @@ def _integers(tables: Any, tensor: Any, grid: Grid) -> Any:
     return made
 
 
-def _dequantize(tables: Any, model: Any, source: int, target: int) -> Any:
+def restating(tables: Any, model: Any, op: str, source: int, target: int) -> Any:
+    """A QUANTIZE or DEQUANTIZE, which stands nowhere yet."""
     code = tables.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = tables.BuiltinOperator.DEQUANTIZE
+    code.builtinCode = code.deprecatedBuiltinCode = getattr(tables.BuiltinOperator, op)
     code.version = VERSION
     model.operatorCodes.append(code)
     made = tables.OperatorT()

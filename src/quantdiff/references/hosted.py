@@ -121,6 +121,15 @@ class HostedReference:
         found: Model | None = self.child.call("lower", self.engine)
         return found
 
+    def settled(self, variables: Mapping[str, Mapping[str, Array]]) -> Array:
+        """The bytes of a file with other values in its variables.
+
+        Raises:
+            BadModel: its format is not written.
+        """
+        found: Array = self.child.call("settled", self.engine, variables)
+        return found
+
 
 class HostedRecorder:
     """The recorder of a model in a child; a context manager."""

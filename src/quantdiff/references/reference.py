@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -97,6 +97,18 @@ class Reference(Named, Protocol):
 
         Raises:
             BadModel: it can be had for this format, but not for this model.
+        """
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """What can be written again with other values in its variables."""
+
+    def settled(self, variables: Mapping[str, Mapping[str, Array]]) -> Array:
+        """The bytes of a file with it; ``variables`` by layer and by the last part of their names.
+
+        Raises:
+            BadModel: it cannot be written.
         """
 
 

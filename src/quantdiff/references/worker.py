@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from quantdiff.errors import MissingExtra
+from quantdiff.errors import BadModel, MissingExtra
 from quantdiff.flow import Flow
 from quantdiff.graph import Model
 from quantdiff.layer import Layer
@@ -25,7 +25,7 @@ from quantdiff.quant import Array
 from quantdiff.recording import Comparand, ErrorStats, Recorder, Recording
 from quantdiff.references.codec import Encoder, decode
 from quantdiff.references.formats import Options, formats
-from quantdiff.references.reference import Reference
+from quantdiff.references.reference import Reference, Settles
 from quantdiff.run.channel import Message
 from quantdiff.run.serving import Answer, Say
 from quantdiff.run.shared_memory import Parcel, Received, unpacked
@@ -55,7 +55,7 @@ class Worker:
         self._calls = {
             each.__name__: each
             for each in (
-                *(self.open, self.layers, self.trace, self.lower),
+                *(self.open, self.layers, self.trace, self.lower, self.settled),
                 *(self.watch, self.run, self.value, self.local, self.measure, self.notes, self.release),
             )
         }
@@ -86,6 +86,13 @@ class Worker:
     def lower(self, engine: int) -> Model | None:
         """Of the reference."""
         return self._engines[engine].lower()
+
+    def settled(self, engine: int, variables: Mapping[str, Mapping[str, Array]]) -> Array:
+        """Of the reference, where its format is written."""
+        reference = self._engines[engine]
+        if not isinstance(reference, Settles):
+            raise BadModel(f"{reference.name}: models of its kind are not written with other values; Keras models are")
+        return reference.settled(variables)
 
     def watch(self, engine: int) -> tuple[int, int]:
         """Open a recorder: its number, and its ``in_flight``."""

@@ -149,8 +149,9 @@ class Crash:
         """Every question has its own child."""
 
     def command(self, folder: Path) -> list[str]:
-        """``quantdiff verify``, which reports a crash and ends with 2."""
-        return verifying(folder, self.runtime)
+        """``quantdiff diff`` of the file with itself, which ends with 2; ``verify`` refuses what it cannot simulate."""
+        model = str(folder / MODEL)
+        return ["quantdiff", "diff", model, model, "--data", str(folder / INPUTS), "--runtime", self.runtime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +176,8 @@ class Unexpected:
 
     def command(self, folder: Path) -> list[str]:
         """``quantdiff verify``."""
-        return verifying(folder, self.runtime)
-
-
-def verifying(folder: Path, runtime: str) -> list[str]:
-    """The command that holds a reduced file against the simulator."""
-    return ["quantdiff", "verify", str(folder / MODEL), "--data", str(folder / INPUTS), "--runtime", runtime]
+        data = ["--data", str(folder / INPUTS)]
+        return ["quantdiff", "verify", str(folder / MODEL), *data, "--runtime", self.runtime]
 
 
 Models = Mapping[str, bytes]

@@ -42,8 +42,13 @@ def test_the_worst_inputs_are_shown_as_pictures() -> None:
         "183",
         "largest error: 205.125 (410.2 steps); in the 100 samples",
         "settled: 1% of 100 samples",
+        "<strong>input 0</strong>",
+        "183 steps, as diff counts",
+        "decided otherwise by 0.5",
+        "found from sample 3 of the data",
     ):
         assert words in page, words
+    assert page.count("decided otherwise by") == 1
     assert "<b>" not in page
     assert "tflite:&lt;b&gt;" in page
 
@@ -58,5 +63,11 @@ def test_a_reduction_says_what_is_left_and_how_to_see_it() -> None:
     left = Found({MODEL: b"12345"}, Batch({"x": np.zeros((1, 3))}), "it crashes", ("3 CONV_2D",), (7,))
     reduction = Reduction("crash", "it crashes", Search(left, 9, "smallest"), Crash("xnnpack", 60), 40, 500, 1000)
     page = reduction_page(reduction, Path("small")).html
-    for words in ("of 40", "of 500", "of 1,000", "see it: quantdiff verify small/model.tflite", "9 parts tried"):
+    for words in (
+        "of 40",
+        "of 500",
+        "of 1,000",
+        "see it: quantdiff diff small/model.tflite",
+        "9 parts tried",
+    ):
         assert words in page, words

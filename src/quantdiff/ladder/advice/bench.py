@@ -1,4 +1,4 @@
-"""What changes would do, measured: the file's graph with them, in floats between its grids, on a real runtime."""
+"""What changes would do, measured: the file's graph with them, on a real runtime."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from quantdiff.compare.comparison import Comparison, Counts, count, settle
 from quantdiff.compare.own_metric import Metric, own_scores
 from quantdiff.graph import Model
 from quantdiff.ladder.advice.choices import Choice, Plan, made, rewritten
-from quantdiff.ladder.advice.fake_quantized import fake_quantized
 from quantdiff.ladder.advice.observed import Floats, Seen, observe, observed_tensors
+from quantdiff.ladder.advice.planned import Planned, planned
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import read_model
 from quantdiff.run.inner_tensors import read_tensors
 from quantdiff.run.input_range import Reach, reaches
 from quantdiff.run.runner import Runner
-from quantdiff.run.tflite import trace_tflite
+from quantdiff.run.tflite import bound_inputs, trace_tflite
 from quantdiff.trace import Trace
 
+DEFAULT, HERE = "xnnpack", ("xnnpack", "builtin", "reference")
 AT_ONCE, BYTES_AT_ONCE = 16, 2**26
 """Plans in one file, and what their constants may take in it, of which each has its own."""
 
@@ -53,6 +54,15 @@ class Rows:
         counts = count(self.reference, trace, self.tolerance, self.candidate)
         (own,) = own_scores(self.metric, self.reference, [trace], self.batch.labels)
         return replace(counts, own=own)
+
+    def beside(self, reference: Trace) -> Counts:
+        """The file's outputs beside those of another reference."""
+        return replace(self, reference=reference).counted(self.candidate)
+
+    def fed(self, inputs: Sequence[int]) -> Batch:
+        """The data for a file whose inputs are these of the model's."""
+        arrays = bound_inputs(self.model, self.batch)
+        return Batch({f"{place}": arrays[i] for place, i in enumerate(inputs)}, None, self.batch.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +113,9 @@ class Instead:
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """Several plans in one file; ``places`` are those of each one's outputs among the file's."""
+    """Several plans in one file: they share what comes before the first change."""
 
-    content: bytes = field(repr=False)
-    places: tuple[tuple[int, ...], ...]
+    planned: Planned
 
     def answer(self, rows: Rows) -> Counted:
         """Each plan beside the reference; behind a tensor that is rounded to 0 there may be a root or a quotient."""
@@ -114,8 +123,8 @@ class Tries:
 
     def traces(self, rows: Rows) -> Iterator[Trace]:
         """For each plan the outputs."""
-        found = trace_tflite(as_model(self.content), rows.batch, rows.trials)
-        for each in self.places:
+        found = trace_tflite(as_model(self.planned.content), rows.fed(self.planned.inputs), rows.trials)
+        for each in self.planned.outputs:
             outputs = zip((found.outputs[k] for k in each), rows.candidate.outputs, strict=True)
             named = tuple(replace(value, name=own.name) for value, own in outputs)
             yield Trace("predicted", named, found.notes)
@@ -135,7 +144,7 @@ class Observed:
 class Looks:
     """The file's graph in the reference's arithmetic: what is met at each tensor, of ``samples`` in all."""
 
-    content: bytes = field(repr=False)
+    planned: Planned
     wanted: Mapping[int, Floats]
     inputs: tuple[int, ...]
     samples: int
@@ -143,7 +152,8 @@ class Looks:
     def answer(self, rows: Rows) -> Observed:
         """Slice after slice of the samples."""
         made = {floats.tensor for floats in self.wanted.values()} - set(self.inputs)
-        readings = read_tensors(as_model(self.content), sorted(made), rows.batch, rows.trials, alone=False)
+        fed = rows.fed(self.planned.inputs)
+        readings = read_tensors(as_model(self.planned.content), sorted(made), fed, rows.trials, alone=False)
         return Observed(observe(self.wanted, self.inputs, readings, (rows.first, self.samples)))
 
 
@@ -169,23 +179,27 @@ class Bench:
     def each(self, sets: Sequence[Sequence[Choice]]) -> Iterator[Comparison | None]:
         """For each set of choices the outputs with it, beside the reference's; None where they are undefined."""
         plans = [made(self.switches, choices, self.ends) for choices in sets]
-        for tries in self.files(plans):
+        for tries in files_of(plans, self.content):
             yield from (None if counts is None else settle(counts) for counts in self.ask(tries).each)
-
-    def files(self, plans: Sequence[Plan]) -> Iterator[Tries]:
-        """Several plans in one file: they share what comes before the first change."""
-        held = sum(values.size for values in self.switches.file.constants.values()) * 4
-        size = max(1, min(AT_ONCE, BYTES_AT_ONCE // max(1, held)))
-        for start in range(0, len(plans), size):
-            content, places = fake_quantized(self.content, plans[start : start + size])
-            yield Tries(content, tuple(map(tuple, places)))
 
     def seen(self) -> Mapping[int, Seen]:
         """What the reference's values reach at every tensor of the file."""
-        content, _ = fake_quantized(self.content, [rewritten(self.switches)])
-        inputs = tuple(self.switches.file.graph.inputs)
-        seen: Mapping[int, Seen] = self.ask(Looks(content, observed_tensors(self.switches), inputs, self.samples)).seen
+        exact, inputs = planned(self.content, [rewritten(self.switches)]), tuple(self.switches.file.graph.inputs)
+        seen: Mapping[int, Seen] = self.ask(Looks(exact, observed_tensors(self.switches), inputs, self.samples)).seen
         return seen
+
+
+def files_of(plans: Sequence[Plan], content: bytes) -> Iterator[Tries]:
+    """The plans, several in one file."""
+    held = sum(values.size for values in plans[0].switches.file.constants.values()) * 4 if plans else 0
+    size = max(1, min(AT_ONCE, BYTES_AT_ONCE // max(1, held)))
+    for start in range(0, len(plans), size):
+        yield Tries(planned(content, plans[start : start + size]))
+
+
+def tried_on(runtime: str) -> str:
+    """The runtime on which changes to a file are tried: its own, where that is one of LiteRT's on this machine."""
+    return runtime if runtime in HERE else DEFAULT
 
 
 def defined(trace: Trace) -> bool:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from quantdiff.graph import Operator
-from quantdiff.ladder.real_graph import Grid, Setting
+from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import RECODES, traits
 from quantdiff.quant import Array
 
 FLOAT, INT16, INT8, CHANNELS, RANGE, BIAS = "float", "int16", "int8", "per-channel", "range", "bias"
-EQUALIZED = "equalized"
+EQUALIZED, SETTLED = "equalized", "settled"
 LEVELS = (FLOAT, INT16, INT8)
 """From fine to coarse."""
 IN_A_RECIPE, IN_A_DENYLIST, IN_THE_FILE = (FLOAT, INT16, CHANNELS), (FLOAT,), (RANGE, BIAS, EQUALIZED)
@@ -65,7 +65,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A file's graph as floats between grids: which constants and grids it has, which operators are ``finer``.
+    """A file's graph with other constants and grids, and which operators are ``finer``.
+
+    ``scales`` are those of constants that are stored anew in integers; others make their operator one of floats.
 
     What an operator reads is as coarse as the coarser of the two, the one that made it and the one that reads it:
     converters put the step from one to the other between them. An output is as fine as the operator that makes it: so
@@ -77,6 +79,7 @@ class Plan:
     grids: Mapping[int, Grid] = field(default_factory=dict)
     finer: Mapping[int, str] = field(default_factory=dict)
     own: Mapping[int, Grid] = field(default_factory=dict)
+    scales: Mapping[int, Array] = field(default_factory=dict)
 
     def grid(self, tensor: int, reader: int) -> Grid | None:
         """The grid on which an operator reads a tensor; None for floats, and for what lies on it already."""
@@ -90,13 +93,6 @@ class Plan:
             return None
         coarser = max(levels, key=LEVELS.index)
         return {FLOAT: None, INT16: wide(self.grids[tensor].ends), INT8: self.grids[tensor]}[coarser]
-
-    def in_double(self, but: AbstractSet[int]) -> Setting:
-        """The same for graphs in double, where nothing is ``finer``; tensors ``but`` are on no grid of the file."""
-        file = self.switches.file
-        kept = (self.grids.keys() & file.varying) - but
-        changed = {i: grid for i, grid in self.grids.items() if grid != file.grids.get(i)}
-        return Setting(self.constants, self.own, kept, kept, changed)
 
     def level(self, operator: int) -> str:
         """How fine an operator computes; one that restates floats as integers, or back, is as fine as its neighbour."""
@@ -121,7 +117,8 @@ def made(switches: Switches, choices: Sequence[Choice], ends: AbstractSet[int] =
             constants |= dict(_own(switches, operator, weights=finer[operator.index] == FLOAT))
     grids = {i: g for c in choices for i, g in c.grids.items()}
     tied = {copy: g for i, g in grids.items() for copy in copies_of(switches, i)}
-    return Plan(switches, constants, {**switches.file.grids, **tied}, finer)
+    scales = {i: s for c in choices for i, s in c.scales.items()}
+    return Plan(switches, constants, {**switches.file.grids, **tied}, finer, {}, scales)
 
 
 def copies_of(switches: Switches, tensor: int) -> Iterator[int]:
@@ -168,8 +165,10 @@ def choices_of(switches: Switches, met: Mapping[int, Met], shifts: Mapping[int, 
             at = operator.outputs[0]
             name = switches.layer_of(at)
             found.append(Choice(FLOAT, "its weights in float", name, at, frozenset({operator.index})))
-            if finer := per_channel(switches, operator):
-                found.append(Choice(CHANNELS, "a scale per channel", name, at, frozenset({operator.index}), {}, finer))
+            finer, scales = per_channel(switches, operator)
+            if finer:
+                only = frozenset({operator.index})
+                found.append(Choice(CHANNELS, "a scale per channel", name, at, only, {}, finer, scales))
     for bias, shift in shifts.items():
         (reader, *_) = file.graph.readers(bias)
         corrected = {bias: corrected_bias(switches, bias, shift)}
@@ -261,15 +260,18 @@ def from_data(met: tuple[float, float], held: Grid) -> Grid:
     return Grid(scale, int(np.clip(zero_point, held.low, held.high)), held.low, held.high, held.single)
 
 
-def per_channel(found: Switches, operator: Operator) -> dict[int, Array]:
-    """A kernel with a scale for each output channel, where it has one for all of them."""
+def per_channel(found: Switches, operator: Operator) -> tuple[dict[int, Array], dict[int, Array]]:
+    """A kernel with a scale for each output channel where it has one for all of them, and these where it is of int8."""
     for tensor in operator.inputs:
-        match, quant = found.matches.get(tensor), found.file.graph.tensors[tensor].quant if tensor >= 0 else None
-        if match is None or match.value is None or tensor in found.biases or quant is None or len(quant.scale) != 1:
+        match, held = found.matches.get(tensor), found.file.graph.tensors[tensor] if tensor >= 0 else None
+        if match is None or match.value is None or tensor in found.biases or held is None or held.quant is None:
+            continue
+        if len(held.quant.scale) != 1:
             continue
         value = match.value
         axis = value.ndim - 1 if operator.op == "DEPTHWISE_CONV_2D" else 0
         others = tuple(k for k in range(value.ndim) if k != axis)
-        scale = np.maximum(np.abs(value).max(axis=others, keepdims=True) / 127, 1e-30)
-        return {tensor: np.rint(value / scale) * scale}
-    return {}
+        scale = np.maximum(np.abs(value).max(axis=others, keepdims=True) / 127, 1e-30).astype(np.float32)
+        finer = {tensor: np.rint(value / scale) * scale.astype(np.float64)}
+        return finer, {tensor: scale} if held.dtype == "int8" else {}
+    return {}, {}

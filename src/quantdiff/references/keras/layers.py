@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from quantdiff.errors import BadModel, reason_of
 from quantdiff.layer import KERNEL_RANGES, BatchNorm, Layer, TrainedRange
 from quantdiff.ops import BATCH_NORM, INTO_INTEGERS
 from quantdiff.quant import Array
+from quantdiff.references.keras.frameworks import quiet
 from quantdiff.references.keras.model import KerasModel, named_layers
 
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
@@ -204,3 +206,34 @@ def _quantizers(layer: Any) -> Iterator[tuple[str, Any]]:
         yield "output", quantizer
     if hasattr(layer, "quantizer"):
         yield layer.name, layer.quantizer
+
+
+def written_with(model: KerasModel, variables: Mapping[str, Mapping[str, Array]]) -> Array:
+    """The bytes of an ``.h5`` of a model with other values in its variables; the model itself stays as it is.
+
+    ``variables``: by layer and by the last part of their names; the range of a QuantizeLayer is ``quantize_layer``'s.
+
+    Raises:
+        BadModel: Keras cannot write it so.
+    """
+    import h5py  # noqa: PLC0415 (comes with the extra)
+
+    held = list[tuple[Any, Array]]()
+    try:
+        for path, layer in named_layers(model.model):
+            for variable in _variables(layer) if path in variables else ():
+                name = _last(variable.name)
+                if type(layer).__name__ == "QuantizeLayer" and name.endswith(("_min", "_max")):
+                    name = f"quantize_layer{name[-4:]}"
+                if name in variables[path]:
+                    held.append((variable, np.asarray(variable)))
+                    variable.assign(variables[path][name].reshape(variable.shape))
+        with quiet(), h5py.File("settled.h5", "w", driver="core", backing_store=False) as file:
+            model.model.save(file)
+            file.flush()
+            return np.frombuffer(file.id.get_file_image(), np.uint8)
+    except (ValueError, TypeError, NotImplementedError, AttributeError, OSError) as error:
+        raise BadModel(f"{model.name}: Keras cannot write it as .h5: {reason_of(error)}") from error
+    finally:
+        for variable, value in held:
+            variable.assign(value)

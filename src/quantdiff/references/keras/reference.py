@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 from quantdiff.graph import Model
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
+from quantdiff.quant import Array
 from quantdiff.recording import Recorder
 from quantdiff.references.formats import PLAIN, Options
 from quantdiff.references.keras.frozen_graph import layers_of
-from quantdiff.references.keras.layers import read_layers
+from quantdiff.references.keras.layers import read_layers, written_with
 from quantdiff.references.keras.lower import lower
 from quantdiff.references.keras.model import KerasModel, Signature, describe, load_keras
 from quantdiff.references.keras.recorder import KerasRecorder
@@ -51,6 +53,14 @@ class KerasReference(KerasModel):
             BadModel: the converter refuses it.
         """
         return lower(self)
+
+    def settled(self, variables: Mapping[str, Mapping[str, Array]]) -> Array:
+        """The bytes of an ``.h5`` with other values in its variables.
+
+        Raises:
+            BadModel: Keras cannot write it so.
+        """
+        return written_with(self, variables)
 
 
 def open_keras(source: Any, options: Options = PLAIN) -> KerasReference:

@@ -17,4 +17,10 @@ def samples_section(evidence: Sequence[Evidence]) -> Section | None:
 
 
 def _shown(sample: Sample) -> dict[str, object]:
-    return {"sample": sample, "uri": None if sample.picture is None else data_uri(sample.picture)}
+    return shown(sample, f"sample {sample.number}")
+
+
+def shown(sample: Sample, title: str, lines: Sequence[str] = ()) -> dict[str, object]:
+    """A picture, if there is one, and what stands below it."""
+    uri = None if sample.picture is None else data_uri(sample.picture)
+    return {"sample": sample, "uri": uri, "title": title, "lines": lines}

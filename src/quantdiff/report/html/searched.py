@@ -13,7 +13,7 @@ from quantdiff.report.html.document import assemble
 from quantdiff.report.html.page import Page
 from quantdiff.report.html.provenance import Provenance, provenance_section
 from quantdiff.report.html.rendering import render
-from quantdiff.report.html.samples import samples_section
+from quantdiff.report.html.samples import shown
 from quantdiff.report.html.section import Cell, Section, Table
 from quantdiff.report.html.verdict import Lead, Number
 from quantdiff.report.html.waterfall import waterfall_section
@@ -22,7 +22,7 @@ from quantdiff.report.text.reduction import reduction_text
 from quantdiff.report.text.worst import worst_text
 from quantdiff.search.fault import MODEL
 from quantdiff.search.reduction import Reduction
-from quantdiff.search.worst_case import WorstCase
+from quantdiff.search.worst_case import WorstCase, WorstInput
 
 
 def advice_page(found: Advised, command: str = "") -> Page:
@@ -62,8 +62,7 @@ def worst_page(found: WorstCase, out: Path, command: str = "") -> Page:
     numbers += [Number(f"{found.tried:,}", "inputs tried", f"in {found.seconds:.0f} s")]
     line, *lines = worst_text(found, out).splitlines()
     sections = [Section("found", "What was found", render("searched.html", lines=_joined(lines), table=None))]
-    if (pictures := _pictures(found)) is not None:
-        sections.append(pictures)
+    sections.append(_pictures(found))
     if found.explanation is not None:
         sections.append(waterfall_section([found.explanation]))
     made = Provenance(found.made_by, {"inputs": str(out)}, found.warnings, (), command)
@@ -78,15 +77,25 @@ def _joined(lines: Iterable[str]) -> Iterator[str]:
         yield f"{word}: {rest.strip()}" if gap and word else line.strip()
 
 
-def _pictures(found: WorstCase) -> Section | None:
+def _pictures(found: WorstCase) -> Section:
     """The inputs, of the first array that holds pictures; without pictures their errors alone."""
     count = len(found.inputs)
     images = next((p for array in found.batch.arrays.values() if (p := pictures_of(array, range(count)))), None)
-    samples = tuple(
-        Sample(k, each.error * found.unit, picture=images[k] if images else None) for k, each in enumerate(found.inputs)
-    )
-    section = samples_section([Evidence(found.reference, found.candidate, "", None, None, samples)])
-    return section and Section("inputs", "The worst inputs", section.html)
+    samples = [
+        shown(Sample(k, each.error * found.unit, picture=images[k] if images else None), f"input {k}", [*_of(each)])
+        for k, each in enumerate(found.inputs)
+    ]
+    entry = {"evidence": Evidence(found.reference, found.candidate, "", None, None, ()), "samples": samples}
+    return Section("inputs", "The worst inputs", render("samples.html", entries=[entry]))
+
+
+def _of(each: WorstInput) -> Iterator[str]:
+    """Where an input comes from, and what it does."""
+    if each.max_steps is not None:
+        yield f"{each.max_steps:,} steps, as diff counts"
+    if each.margin is not None and each.margin > 0:
+        yield f"decided otherwise by {each.margin:.3g}"
+    yield f"found from sample {each.begun} of the data"
 
 
 def reduction_page(found: Reduction, out: Path, command: str = "") -> Page:

@@ -27,8 +27,9 @@ def print_advice(found: Advised, console: Terminal) -> None:
     console.print(Text(f"the file on {found.now.candidate}: {_quality(found.now)}"), soft_wrap=True)
     for line in chosen_lines(found):
         console.print(Text(line), soft_wrap=True)
-    console.print()
-    console.print(_table(found))
+    if found.alone or found.chosen is None:
+        console.print()
+        console.print(_table(found))
     more = [f"… and {len(found.alone) - SHOWN} more: --json lists them"] if len(found.alone) > SHOWN else []
     for line in ("", *more, *last_lines(found)):
         console.print(Text(line), soft_wrap=True)
@@ -58,7 +59,7 @@ def last_lines(found: Advised) -> Iterator[str]:
     """What is left to say: how many changes there are, and which files were written."""
     if found.complete and not found.considered:
         yield "nothing in this file can be kept finer: it has no grids, and no weights of its own"
-    if found.considered > len(found.alone):
+    if found.considered > len(found.alone) and (found.alone or not found.complete):
         why = "those that promise most where they stand" if found.complete else "broken off"
         yield f"{len(found.alone)} of {found.considered} possible changes were measured: {why}"
     for what, path in found.files.items():
