@@ -120,6 +120,8 @@ def _added(frontier: Frontier) -> dict[str, dict[int, Array]]:
         *_, (_, upwards), _ = frontier.within(stage, ties=False)
         tensors = (each,) if isinstance(each, int) else each.outputs
         for i, plain, near, theirs in zip(tensors, upwards, exact, recorded, strict=True):
+            if theirs.dtype.kind == "b":  # truth values are not added to
+                continue
             found[KERNEL][i] = theirs - near
             if near is not plain:
                 found.setdefault(mechanism, {})[i] = near - plain
