@@ -23,6 +23,7 @@ from quantdiff.ops import traits
 from quantdiff.quant import Array
 
 TIE = 1e-6  # of a step: nearer to the middle between two steps than sums of floats can tell
+FLOAT32 = 2.0**-22  # of a value that is divided in float32, or multiplied by an inverse: as runtimes quantize floats
 EQUAL = 1e-9  # of a step: a value that moved by less did not move
 UNDEFINED = 1e150  # what real arithmetic gives behind 1/0
 SMALL = 64
@@ -107,7 +108,7 @@ class Frontier:
             yield (
                 mechanism,
                 [
-                    _as_near(file.grids[i], y, left, self.recorded[i]) if ties and i in setting.rounded else left
+                    as_near(file.grids[i], y, left, self.recorded[i]) if ties and i in setting.rounded else left
                     for i, y, left in zip(each.outputs, computed, file.left(each, computed, setting), strict=True)
                 ],
             )
@@ -175,18 +176,19 @@ def _before_its_grid(bare: Frontier, tensor: int) -> Array:
     *_, (_, setting) = local_settings(bare.switches, (*bare._hidden(operator), operator))
     real = file.operate(operator, bare._fed(operator, setting), setting)[place]
     recorded = bare.recorded[tensor]
-    nearest = _as_near(grid, real, grid.clipped(grid.rounded(real)), recorded)
+    nearest = as_near(grid, real, grid.clipped(grid.rounded(real)), recorded)
     steps = grid.integers(recorded) - grid.integers(nearest)
     return np.asarray(real + steps * grid.scale)
 
 
-def _as_near(grid: Grid, real: Array, rounded: Array, recorded: Array) -> Array:
+def as_near(grid: Grid, real: Array, rounded: Array, recorded: Array) -> Array:
     """What was rounded, half way between two steps to the runtime's: both are nearest, and no kernel errs there."""
     steps = real / grid.scale
-    tied = np.abs(steps - np.floor(steps) - 0.5) < TIE
+    near = FLOAT32 * np.abs(steps) + TIE if grid.single else TIE
+    tied = np.abs(steps - np.floor(steps) - 0.5) < near
     if not tied.any():
         return rounded
-    return np.where(tied & (np.abs(recorded / grid.scale - steps) < 0.5 + 2 * TIE), recorded, rounded)
+    return np.where(tied & (np.abs(recorded / grid.scale - steps) < 0.5 + 2 * near), recorded, rounded)
 
 
 def local_settings(switches: Switches, operators: Sequence[Operator]) -> list[tuple[str, Setting]]:

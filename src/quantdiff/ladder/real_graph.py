@@ -18,7 +18,7 @@ from quantdiff.ladder.unrolled import unrolled
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array
 from quantdiff.quant import Grid as StoredGrid
-from quantdiff.sim.node import NoKernel, node_of
+from quantdiff.sim.node import NoKernel, fitting, node_of
 
 Values = Mapping[int, Array]
 """By tensor index, samples along axis 0; an axis of 1 stands for all of them."""
@@ -238,8 +238,9 @@ def real_graph(graph: Graph, subgraphs: Sequence[Graph] = ()) -> RealGraph:
         UnsupportedOp: a loop whose end depends on the data, or a constant that cannot be read as real numbers.
     """
     try:
-        graph, origin = unrolled(graph, subgraphs)
-        graph = delayed(graph, subgraphs)
+        with fitting():
+            graph, origin = unrolled(graph, subgraphs)
+            graph = delayed(graph, subgraphs)
     except NoKernel as error:
         raise UnsupportedOp(f"control flow: {error}") from error
     graph = in_units_of_sums(graph)

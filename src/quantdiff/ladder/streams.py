@@ -33,7 +33,7 @@ def delayed(graph: Graph, subgraphs: Sequence[Graph]) -> Graph:
     """
     if not any(operator.op in STATE for operator in graph.operators):
         return graph
-    first, assigned = _first(graph, subgraphs), dict[int, int]()
+    first, assigned = _first(graph, subgraphs), dict[tuple[str, str], int]()
     tensors, operators = list(graph.tensors), list[Operator]()
     variable = {op.outputs[0]: _key(op) for op in graph.operators if op.op == HANDLE}
     last = {variable[op.inputs[0]]: op.inputs[1] for op in graph.operators if op.op == ASSIGN}
@@ -48,9 +48,10 @@ def delayed(graph: Graph, subgraphs: Sequence[Graph]) -> Graph:
             else:
                 if key not in first:
                     raise NoKernel("a variable is read that nothing was assigned to")
-                held = replace(read, index=len(tensors), name=f"{read.name} at first", data=first[key])
-                tensors.append(replace(held, shape=held.data.shape, shape_signature=None))
-                changed = replace(operator, inputs=(last.get(key, held.index), held.index))
+                held, data = len(tensors), first[key]
+                named = f"{read.name} at first"
+                tensors.append(replace(read, index=held, name=named, data=data, shape=data.shape, shape_signature=None))
+                changed = replace(operator, inputs=(last.get(key, held), held))
         operators.append(changed)
     return replace(graph, tensors=tuple(tensors), operators=tuple(operators))
 

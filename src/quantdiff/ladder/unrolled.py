@@ -19,8 +19,8 @@ LOOP, BRANCH, COMPOSITE = "WHILE", "IF", "STABLEHLO_COMPOSITE"
 CONTROL = (LOOP, BRANCH, COMPOSITE)
 RESTATES, CHOOSES = INTO_FLOAT, "SELECT_V2"
 """What stands where an operator with a body gave its outputs."""
-MOST = 20_000
-"""Operators of a graph that is written out; a loop that goes on longer stays as it is."""
+MOST, TENSORS, NESTED = 20_000, 2**18, 20
+"""Operators and bodies of a graph that is written out, its tensors, and bodies in each other: beyond it stays as it is."""
 
 
 @dataclass(slots=True)
@@ -36,6 +36,8 @@ class Written:
     known: dict[int, Array] = field(default_factory=dict)
     origin: dict[int, Operator] = field(default_factory=dict)
     within: Operator | None = None
+    bodies: int = 0
+    nested: int = 0
 
     def tensor(self, tensor: Tensor) -> int:
         """A new tensor like another one; gives its index."""
@@ -119,6 +121,10 @@ def _holds(written: Written, condition: Graph, variables: Sequence[int]) -> bool
 
 def _inlined(written: Written, body: Graph, variables: Sequence[int]) -> list[int]:
     """The operators of a subgraph once more, on other tensors; gives its outputs."""
+    written.bodies += 1
+    written.nested += 1
+    if max(written.bodies - MOST, written.nested - NESTED, len(written.tensors) - TENSORS) > 0:
+        raise NoKernel("a loop that does not end soon enough to be written out")
     place: Mapping[int, int] = dict(zip(body.inputs, variables, strict=True))
     place = {t.index: place[t.index] if t.index in place else written.tensor(t) for t in body.tensors}
     for operator in body.operators:
@@ -126,6 +132,7 @@ def _inlined(written: Written, body: Graph, variables: Sequence[int]) -> list[in
             raise NoKernel("a body that changes a variable")
         inputs, outputs = ([place[i] if i >= 0 else i for i in side] for side in (operator.inputs, operator.outputs))
         _add(written, operator, inputs, outputs)
+    written.nested -= 1
     return [place[i] for i in body.outputs]
 
 
