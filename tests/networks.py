@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 from quantized_models import Made
 
 from quantdiff.experiment.datasets import load_dataset
@@ -134,6 +135,13 @@ NETWORKS = {
     "dense4 ptq": Network(dense4, qat=False),
 }
 """Every network by name; in QAT unless the name says ``ptq``, calibrated after training."""
+FEW = ("mobilenet", "autoencoder", "lstm ptq")
+"""Those on which everybody runs the tests; CI takes all."""
+
+
+def thorough(names: Iterable[str], few: Container[str] = FEW) -> list[Any]:
+    """Parameters of a test: those that are not among the few are for thorough runs."""
+    return [name if name in few else pytest.param(name, marks=pytest.mark.thorough) for name in names]
 
 
 def make_network(name: str, folder: Path) -> Made:

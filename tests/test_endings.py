@@ -66,7 +66,14 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 @pytest.mark.golden
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes as Linux shows them")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        signal.SIGKILL,
+        *(pytest.param(n, marks=pytest.mark.thorough) for n in (signal.SIGINT, signal.SIGHUP)),
+    ],
+)
 @pytest.mark.parametrize(
     ("runtime", "moment"), [("reference", "starts"), ("reference", "loads"), ("reference", "runs"), ("tflm", "runs")]
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from networks import NETWORKS
+from networks import NETWORKS, thorough
 from quantized_models import Made
 
 from quantdiff.compare.verification import load_and_verify
@@ -28,7 +28,7 @@ SHAPES = {
 pytestmark = [pytest.mark.keras, pytest.mark.golden]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", thorough(NETWORKS))
 def test_network_is_exact_on_every_runtime(networks: Callable[[str], Made], name: str) -> None:
     made = networks(name)
     verdicts = load_and_verify(made.tflite, ["all"], data=made.data, samples=SAMPLES).verdicts
@@ -39,12 +39,12 @@ def test_network_is_exact_on_every_runtime(networks: Callable[[str], Made], name
         assert verdict.chain_count > 0
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", thorough(SHAPES))
 def test_network_holds_the_operators_that_it_is_here_for(networks: Callable[[str], Made], name: str) -> None:
     assert {operator.op for operator in load_tflite(networks(name).tflite).main.operators} >= SHAPES[name]
 
 
-@pytest.mark.parametrize("name", ["mobilenet", "resnet", "ds_cnn", "CNN", "dense4"])
+@pytest.mark.parametrize("name", thorough(["mobilenet", "resnet", "ds_cnn", "CNN", "dense4"]))
 def test_network_learned_something(networks: Callable[[str], Made], name: str) -> None:
     model, batch = load_tflite(networks(name).tflite), load_batch(networks(name).data)
     assert batch.labels is not None

@@ -119,6 +119,7 @@ def check(path: Path) -> int:
     return len(rows)
 
 
+@pytest.mark.thorough
 def test_kill_9_at_random_points(tmp_path: Path) -> None:
     """20 rounds on one store after another, in which the parent is killed at a statement, or a worker at its trials."""
     dice = random.Random(6)

@@ -147,6 +147,7 @@ def test_ctrl_c_says_how_to_go_on(folder: Path) -> None:
     assert printed == ""
 
 
+@pytest.mark.thorough
 def test_a_cached_training_gives_what_a_fresh_one_gives(
     folder: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,9 @@ def check_account(explanation: Explanation) -> None:
     assert sum(item.share for item in frontier.items) == pytest.approx(1, abs=1e-9)
 
 
-@pytest.mark.parametrize("runtime", ["reference", "xnnpack", "builtin"])
+@pytest.mark.parametrize(
+    "runtime", ["xnnpack", *(pytest.param(n, marks=pytest.mark.thorough) for n in ("reference", "builtin"))]
+)
 @pytest.mark.parametrize("net", NETS)
 def test_every_output_adds_up_and_the_graph_is_the_reference_s(tmp_path: Path, net: str, runtime: str) -> None:
     explanation = explained(write_pair(tmp_path, NETS[net]()), runtime)

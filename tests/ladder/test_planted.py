@@ -29,7 +29,7 @@ def explained(plant: Plant, folder: Path, reference: str) -> Explanation:
     return explanation
 
 
-@pytest.mark.parametrize("reference", ["tflite", "keras"])
+@pytest.mark.parametrize("reference", ["tflite", pytest.param("keras", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("plant", PLANTED)
 @pytest.mark.parametrize("net", NETS)
 def test_what_is_planted_leads(tmp_path: Path, net: str, plant: Callable[[Net], Plant], reference: str) -> None:

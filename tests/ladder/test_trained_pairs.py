@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Runs
-from networks import NETWORKS
+from networks import NETWORKS, thorough
 from quantized_models import Made
 
 from quantdiff import api
@@ -72,7 +72,7 @@ def check_graph(explanation: Explanation) -> None:
     assert all(match.how != "none" for match in explanation.matching)
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("name", thorough(sorted(NETWORKS)))
 def test_every_output_of_every_network_is_accounted_for(networks: Callable[[str], Made], name: str) -> None:
     made = networks(name)
     answer = api.explain(made.keras, made.tflite, some(made.data), ALL)
@@ -84,7 +84,7 @@ def test_every_output_of_every_network_is_accounted_for(networks: Callable[[str]
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("model", ["dense1", "dense2", "dense3", "dense4", "CNN"])
+@pytest.mark.parametrize("model", thorough(["dense1", "dense2", "dense3", "dense4", "CNN"], ["dense2", "CNN"]))
 def test_zoo_with_and_without_bias(runs: Runs, model: str, bias: bool) -> None:
     _, out = runs(model=model, bias=bias)
     answer = api.explain(out / "qat.h5", out / "model.tflite", some(out / "data.npz", 400), ALL)
