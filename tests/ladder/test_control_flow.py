@@ -112,16 +112,16 @@ def stream(held: Mapping[str, tuple[float, float]] | None, kernels: Mapping[str,
         file.dense("h", "o", "y"),
     ]
     dtype = "float32" if held is None else "int8"
-    starts = {name: file.grids.get(grid, (None, 0)) for name, grid in (("frames", "x"), ("state", "h"))}
+    grids = {name: file.grids.get(grid, (None, 0)) for name, grid in (("frames", "x"), ("state", "h"))}
     shapes = {"frames": (1, 3, 6), "state": (1, UNITS)}
-    inner = [handle(name, name) for name in starts]
-    first = [T(f"{name} first", shapes[name], dtype, *grid, data=grid[1]) for name, grid in starts.items()]
-    calls = [op for _, op in inner] + [assign(name, f"{name} first") for name in starts]
+    inner = [handle(name, name) for name in grids]
+    first = [T(f"{name} first", shapes[name], dtype, scale, at, data=at) for name, (scale, at) in grids.items()]
+    calls = [op for _, op in inner] + [assign(name, f"{name} first") for name in grids]
     init = Sub([*(tensor for tensor, _ in inner), *first], calls, [], [], "init")
     return write_model([Sub(file.tensors, operators, ["x"], ["y"]), init])
 
 
-def pair(folder: Path, write: Any, x: Array, how: Mapping[str, Any]) -> Question | Any:
+def pair(folder: Path, write: Any, x: Array, how: Mapping[str, Any]) -> list[Path]:
     """A float file, the int8 file with the ranges of the data, but for what is planted."""
     content = write(None)
     graph = real_graph(read_model(memoryview(content)).main, read_model(memoryview(content)).subgraphs)
@@ -134,7 +134,7 @@ def pair(folder: Path, write: Any, x: Array, how: Mapping[str, Any]) -> Question
     held |= {name: (low * how.get(name, 1), high * how.get(name, 1)) for name, (low, high) in held.items()}
     (folder / "float.tflite").write_bytes(content)
     (folder / "int8.tflite").write_bytes(write(held, {**KERNELS, **how.get("stored", {})}))
-    return folder / "float.tflite", folder / "int8.tflite"
+    return [folder / "float.tflite", folder / "int8.tflite"]
 
 
 def explained(files: Sequence[Path], x: Array, single: tuple[int, int] | None = None) -> Explanation:
@@ -243,10 +243,8 @@ def branch(held: Mapping[str, tuple[float, float]] | None, kernels: Mapping[str,
     file = Written(held, kernels)
     main_of(file)
     file.tensors.append(T("which", (), "bool"))
-    file.tensors += [T("sum", (), "float32" if held is None else "int8", *(file.grids["g"] if held else (None, 0)))]
-    file.tensors += [
-        T("none", (), "float32" if held is None else "int8", *(file.grids["g"] if held else (None, 0)), data=0)
-    ]
+    dtype, (scale, zero_point) = ("int8", file.grids["g"]) if held else ("float32", (None, 0))
+    file.tensors += [T("sum", (), dtype, scale, zero_point), T("none", (), dtype, scale, zero_point, data=0)]
     options = {"thenSubgraphIndex": 1, "elseSubgraphIndex": 2}
     operators = [
         file.dense("x", "k", "g"),

@@ -20,7 +20,7 @@ CONTROL = (LOOP, BRANCH, COMPOSITE)
 RESTATES, CHOOSES = INTO_FLOAT, "SELECT_V2"
 """What stands where an operator with a body gave its outputs."""
 MOST, TENSORS, NESTED = 20_000, 2**18, 20
-"""Operators and bodies of a graph that is written out, its tensors, and bodies in each other: beyond it stays as it is."""
+"""Operators and bodies of what is written out, its tensors, and bodies in each other: beyond, it stays as it is."""
 
 
 @dataclass(slots=True)
