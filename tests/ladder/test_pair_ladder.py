@@ -20,7 +20,7 @@ from quantdiff.ladder import orders, slices
 from quantdiff.ladder.attribution import ENOUGH, SAMPLES, WORK, Attribution
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.ladder.frontier import frontier, in_real_units
-from quantdiff.ladder.mechanisms import INPUT, MECHANISMS, STEPS, WEIGHTS
+from quantdiff.ladder.mechanisms import INPUT, KERNEL, MECHANISMS, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.rungs import activations_of
@@ -70,6 +70,9 @@ def check_account(explanation: Explanation) -> None:
     assert explanation.rungs[-1].differing_after == 0
     assert sum(frontier.shares.values()) == pytest.approx(1, abs=1e-9)
     assert sum(item.share for item in frontier.items) == pytest.approx(1, abs=1e-9)
+    if frontier.shapley:  # all orders end at the runtime, and none takes the input's grid for a kernel
+        assert sum(frontier.shapley.values()) == pytest.approx(1, abs=1e-3)
+        assert frontier.shapley.get(KERNEL, 0.0) == pytest.approx(frontier.shares.get(KERNEL, 0.0), abs=0.05)
 
 
 @pytest.mark.parametrize(

@@ -303,5 +303,6 @@ def _copies(graph: Graph, operator: Operator, constants: Values) -> bool:
     if not known.moves or any(i < 0 for i in operator.outputs):
         return False
     joined = operator.inputs if known.joins or operator.op in CHOOSES[1:3] else (operator.inputs[known.x],)
-    data = [graph.tensors[i] for i in joined if i >= 0 and i not in constants and graph.tensors[i].grid is not None]
+    held = [i for i in joined if i >= 0 and graph.tensors[i].grid is not None]
+    data = [graph.tensors[i] for i in held if i not in constants] or [graph.tensors[i] for i in held]  # or a table's
     return bool(data) and all(t.quant == graph.tensors[o].quant for t in data for o in operator.outputs)
