@@ -18,7 +18,8 @@ class Rung:
     """One mechanism exchanged, those above it too.
 
     ``differing_after`` outputs are still not the runtime's; ``resolved`` of those that differed at first are right
-    from here on, and were not one rung above. ``changed`` outputs are not what they were one rung above.
+    from here on, and were not one rung above. ``changed`` outputs are not what they were one rung above. ``alone`` and
+    ``without`` are filled in JSON, of the samples that were taken apart (``Frontier``).
     """
 
     mechanism: str
@@ -26,6 +27,8 @@ class Rung:
     resolved: int
     max_steps: int | None
     changed: int = 0
+    alone: int | None = None
+    without: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
