@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from quantdiff.ladder.real_graph import NEVER
 from quantdiff.ladder.real_operator import BY_SAMPLE, IDENTITY, real_function
 from quantdiff.ops import CLAMPS, TRAITS, traits
+from quantdiff.sim.graph.resources import STATE
 from quantdiff.sim.node import ACTIVATION_RANGE
 from quantdiff.sim.real.registry import reals
 from quantdiff.sim.registry import kernels
@@ -21,7 +21,7 @@ def test_every_op_of_the_simulator_has_a_row() -> None:
 
 
 def test_explain_goes_behind_every_op_of_the_simulator() -> None:
-    known = {*IDENTITY, *BY_SAMPLE, *BY_STRUCTURE, *NEVER}
+    known = {*IDENTITY, *BY_SAMPLE, *BY_STRUCTURE, *STATE}
     lacking = {op for op in kernels() if op not in known and not traits(op).moves and real_function(op) is None}
     assert lacking == WITHOUT_REAL, "add a real function to sim/real/"
 

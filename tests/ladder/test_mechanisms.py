@@ -52,7 +52,7 @@ def test_the_frontier_exchanges_what_the_ladder_does_by_the_same_name(net: str, 
     found = switches(model, load_tflite(files.reference))
     values = found.file.run(real_inputs(model, files.batch), found.setting(frozenset(SWITCHES)))
     for operator in found.file.operators:
-        local = local_settings(found, operator)
+        local = local_settings(found, (operator,))
         for k, mechanism in enumerate(SWITCHES):
             sofar = [setting for name, setting in local if not name or SWITCHES.index(name) <= k]
             both = sofar[-1], found.setting(frozenset(SWITCHES[: k + 1]))

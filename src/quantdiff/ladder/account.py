@@ -50,8 +50,6 @@ class Account:
     steps: list[int | None] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
     listed: list[Difference] = field(default_factory=list)
-    alone: dict[str, int] = field(default_factory=dict)
-    without: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         size = len(self.mechanisms)
@@ -99,13 +97,12 @@ class Account:
         )
         both.steps = [_larger(a, b) for a, b in zip(self.steps, other.steps, strict=True)]
         both.listed = [*self.listed, *other.listed][:LISTED]
-        both.alone, both.without = self.alone | other.alone, self.without | other.without
         return both
 
     def rungs(self) -> tuple[Rung, ...]:
         """The ladder as values."""
         rows = zip(self.mechanisms, self.after, self.resolved, self.steps, self.changed, strict=True)
-        return tuple(Rung(*row, self.alone.get(row[0]), self.without.get(row[0])) for row in rows)
+        return tuple(Rung(*row) for row in rows)
 
 
 @dataclass(slots=True)

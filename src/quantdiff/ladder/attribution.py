@@ -37,9 +37,10 @@ class Sum:
     power: float = 0.0
     largest: float = 0.0
 
-    def add(self, half: int, change: Array, whole: Array) -> None:
-        """Some samples' changes, in steps. Shapes: (samples, elements)."""
-        self.with_whole[half] += float((change * whole).sum())
+    def add(self, halves: Sequence[slice], change: Array, whole: Array) -> None:
+        """Some samples' changes, in steps; which of them belong to which half. Shapes: (samples, elements)."""
+        for half, rows in enumerate(halves):
+            self.with_whole[half] += float((change[rows] * whole[rows]).sum())
         self.power += float(np.square(change).sum())
         self.largest = max(self.largest, float(np.abs(change).max(initial=0)))
 
@@ -78,15 +79,21 @@ class Attribution:
     def add(self, given: Given, differing: int) -> None:
         """Some samples, in as many parts as memory asks for; ``differing`` of their outputs do."""
         size, before = samples_at_once(self.switches.file.graph), self.samples
-        for start, end, half in _blocks(before, before + len(given.inputs[0])):
+        if self.switches.file.streams:  # a sample cannot be had without those before it
+            count = len(given.inputs[0])
+            self._add(given, (slice(0, count // 2), slice(count // 2, count)))
+            self.samples += count
+        for start, end, half in _blocks(self.samples, before + len(given.inputs[0])):
             for at in range(start, end, size):
-                self._add(given.part(slice(at - before, min(at + size, end) - before)), half)
+                part = slice(at - before, min(at + size, end) - before)
+                self._add(given.part(part), (slice(0), slice(None))[:: 1 if half else -1])
                 self.samples = min(at + size, end)
         self.differing += differing
 
-    def _add(self, given: Given, half: int) -> None:
+    def _add(self, given: Given, halves: Sequence[slice]) -> None:
         state, whole, moves = changes(self.switches, given, self.units)
-        self.whole[half] += float(np.square(whole).sum())
+        for half, rows in enumerate(halves):
+            self.whole[half] += float(np.square(whole[rows]).sum())
         self.elements += whole.size
         total, together = np.zeros_like(whole), dict[str, Array]()
         for move, change in moves:
@@ -94,12 +101,12 @@ class Attribution:
             if move is BEHIND:
                 self.output_grid += float(np.square(change).sum())
                 continue
-            self.sums.setdefault(move, Sum()).add(half, change, whole)
+            self.sums.setdefault(move, Sum()).add(halves, change, whole)
             together[move.mechanism] = together.get(move.mechanism, 0.0) + change
             if move.mechanism in (CLIPPING, RANGES, INPUT):
                 self._meet(given, move)
         for mechanism, change in together.items():
-            self.by_mechanism.setdefault(mechanism, Sum()).add(half, change, whole)
+            self.by_mechanism.setdefault(mechanism, Sum()).add(halves, change, whole)
         self.closes = max(self.closes, float(np.abs(total - given.difference(self.units)).max(initial=0)))
         self._in_all_orders(state, together, whole)
 
@@ -222,12 +229,12 @@ def changes(
 
 
 def signed(switches: Switches, given: Given, units: tuple[float, ...], element: int) -> tuple[Signed, ...]:
-    """The list that adds up to the difference of one element of the first sample, the largest first."""
-    *_, moves = changes(switches, given.part(slice(0, 1)), units)
+    """The list that adds up to the difference of one element of the last sample, the largest first."""
+    *_, moves = changes(switches, given, units)
     found = []
     for move, change in moves:
         operator, op, layer, _, mechanism = named(switches, move)
-        if steps := float(change[0, element]):
+        if steps := float(change[-1, element]):
             found.append(Signed(operator, op, layer, mechanism, steps))
     return tuple(sorted(found, key=lambda each: -abs(each.steps)))
 
@@ -238,8 +245,10 @@ def named(switches: Switches, move: Move) -> tuple[int | None, str, str, str, st
         return None, "", "", "", move.mechanism
     graph, layer = switches.file.graph, switches.layer_of(move.tensor)
     tensor = graph.tensors[move.tensor].label
-    op = "" if move.operator is None else graph.operators[move.operator].op
-    return move.operator, op, layer, tensor, move.mechanism
+    if move.operator is None:
+        return None, "", layer, tensor, move.mechanism
+    operator = switches.file.origin.get(move.operator, graph.operators[move.operator])
+    return operator.index, operator.op, layer, tensor, move.mechanism
 
 
 def lowered_outputs(

@@ -13,10 +13,9 @@ from quantdiff.ladder.mechanisms import CURVES, ROUNDING
 from quantdiff.ladder.slices import side_by_side
 from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
-from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.real_arithmetic import all_but_curves, simulate_ideal
 from quantdiff.sim.graph.resources import keeps_resources
-from quantdiff.sim.graph.simulator import Missing, Simulation, simulate, simulate_by
+from quantdiff.sim.graph.simulator import Missing, Simulation, run_stateless, simulate, simulate_by
 from quantdiff.sim.node import NoKernel
 
 
@@ -60,7 +59,7 @@ def _whole(
 
     def operate(operator: Operator, values: Mapping[int, Array]) -> tuple[Array, ...]:
         try:
-            return run_operator(graph, operator, values, runtime)
+            return run_stateless(graph, model.subgraphs, runtime, None, operator, values)
         except NoKernel as error:
             fed = [i for i in operator.inputs if i in values]
             known = all(i in given for i in (*fed, *operator.outputs))

@@ -18,9 +18,8 @@ class Rung:
     """One mechanism exchanged, those above it too.
 
     ``differing_after`` outputs are still not the runtime's; ``resolved`` of those that differed at first are right
-    from here on, and were not one rung above. ``changed`` outputs are not what they were one rung above. ``alone``:
-    how many differ when only this is exchanged in the reference; ``without``: how many differ from the runtime's when
-    only this is left out of it. None where that has no meaning: an exact sum needs integers.
+    from here on, and were not one rung above. ``changed`` outputs are not what they were one rung above. ``alone`` and
+    ``without`` are filled in JSON, of the samples that were taken apart (``Frontier``).
     """
 
     mechanism: str

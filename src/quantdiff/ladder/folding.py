@@ -9,6 +9,7 @@ import numpy as np
 
 from quantdiff.graph import Operator, Tensor
 from quantdiff.ladder.real_graph import RealGraph
+from quantdiff.ladder.streams import in_loops
 from quantdiff.ops import traits
 from quantdiff.quant import Array
 
@@ -69,4 +70,4 @@ def _joined(real: RealGraph, product: Operator, reader: Operator, value: Array) 
     others = (op for op in real.graph.operators if op.index != reader.index)
     operators = tuple(joined if op.index == product.index else op for op in others)
     graph = replace(real.graph, tensors=tuple(tensors), operators=operators)
-    return replace(real, graph=graph, constants=constants), joined
+    return replace(real, graph=graph, constants=constants, loops=in_loops(graph, real.folded)), joined

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from quantdiff.graph import Operator
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import Grid, Setting, Values
 from quantdiff.ladder.slices import side_by_side
-from quantdiff.ladder.switches import SWITCHES, Switches
+from quantdiff.ladder.streams import is_delay
+from quantdiff.ladder.switches import Switches
 from quantdiff.ops import traits
 from quantdiff.quant import Array
 
 TIE = 1e-6  # of a step: nearer to the middle between two steps than sums of floats can tell
+FLOAT32 = 2.0**-22  # of a value that is divided in float32, or multiplied by an inverse: as runtimes quantize floats
 EQUAL = 1e-9  # of a step: a value that moved by less did not move
 UNDEFINED = 1e150  # what real arithmetic gives behind 1/0
 SMALL = 64
@@ -46,7 +48,8 @@ class Frontier:
     """Some samples on the way from the reference's real arithmetic to the runtime.
 
     ``inputs`` are real; ``recorded`` are the runtime's tensors in real units, those that the file bounds at its very
-    end before their grid. ``units``: real units of one step, by output. Shapes: samples along axis 0.
+    end before their grid. ``units``: real units of one step, by output. ``exact``, of a stream: what the reference's
+    arithmetic makes of the runtime's own values. Shapes: samples along axis 0.
     """
 
     switches: Switches
@@ -55,6 +58,7 @@ class Frontier:
     units: tuple[float, ...]
     real: Setting
     stages: tuple[Operator | int, ...] = field(default=())
+    exact: Values = field(default_factory=dict)
 
     def outputs(self, start: Values, setting: Setting | None = None) -> Array:
         """All outputs in steps, the samples' elements side by side; what lies behind ``start`` is real arithmetic."""
@@ -65,34 +69,46 @@ class Frontier:
 
     def before(self, stage: int) -> Values:
         """The runtime's tensors up to a stage: inputs first, then operators in their order."""
-        known: dict[int, Array] = {}
-        for each in self.stages[:stage]:
-            made = (each,) if isinstance(each, int) else each.outputs
-            known |= {i: self.recorded[i] for i in made if i in self.recorded}
-        return known
+        made = (i for each in self.stages[:stage] for i in _made(each))
+        return {i: self.recorded[i] for i in made if i in self.recorded}
 
     def at(self, stage: int) -> Array:
         """The outputs with the frontier before a stage."""
-        return self.outputs(self.before(stage))
+        known = self.before(stage)
+        return self.outputs(known) if stage == len(self.stages) else self.behind(known)
+
+    def behind(self, known: Values) -> Array:
+        """The outputs where some tensors are the runtime's, or on the way to them.
+
+        In a stream each is as far from exact arithmetic as the runtime makes it of its own values: what the samples
+        before have left would else be told as made here.
+        """
+        if not self.switches.file.streams:
+            return self.outputs(known)
+        added = {i: y - self.exact[i] for i, y in known.items() if i in self.exact}
+        return self.outputs({}, replace(self.real, added=added))
 
     def within(self, stage: int, *, ties: bool = True) -> Iterator[tuple[str, list[Array]]]:
         """What a stage gives, fed with the runtime's own values, from the reference's arithmetic to the runtime's.
 
-        ``ties`` as the runtime rounds them, else all upwards.
+        ``ties`` as the runtime rounds them, else all upwards. Operators before it that the runtime does not show, as
+        in the body of a loop, are a part of it.
         """
         each = self.stages[stage]
         if isinstance(each, int):
             yield "", [self.switches.file.put(each, self._input(each), self.real)]
             yield INPUT, [self.recorded[each]]
             return
-        file, fed, computed = self.switches.file, self._fed(each), list[Array]()
-        for mechanism, setting in local_settings(self.switches, each):
-            if mechanism in ("", WEIGHTS, BIAS):  # all others act on what was computed
-                computed = file.computed(each, fed, setting.constants)
+        file, computed = self.switches.file, list[Array]()
+        hidden, sums = self._hidden(each), dict[int, Array]()
+        for mechanism, setting in local_settings(self.switches, (*hidden, each)):
+            if hidden or mechanism in ("", WEIGHTS, BIAS):  # all others act on what was computed
+                known = self._fed(each, setting)
+                computed = file.computed(each, known, setting.constants, None if hidden else sums)
             yield (
                 mechanism,
                 [
-                    _as_near(file.grids[i], y, left, self.recorded[i]) if ties and i in setting.rounded else left
+                    as_near(file.grids[i], y, left, self.recorded[i]) if ties and i in setting.rounded else left
                     for i, y, left in zip(each.outputs, computed, file.left(each, computed, setting), strict=True)
                 ],
             )
@@ -101,18 +117,26 @@ class Frontier:
     def _input(self, tensor: int) -> Array:
         return self.inputs[self.switches.file.graph.inputs.index(tensor)]
 
-    def _fed(self, operator: Operator) -> Values:
-        """The operator's inputs as the runtime has them; what it does not give back, computed of what it does."""
+    def _hidden(self, operator: Operator) -> list[Operator]:
+        """Those between what the runtime shows and an operator."""
         if all(i < 0 or i in self.recorded or i in self.switches.file.constants for i in operator.inputs):
+            return []
+        needed = self.switches.file.needed(operator.inputs, self.recorded)
+        return [op for op in self.switches.file.operators if op.index in needed]
+
+    def _fed(self, operator: Operator, setting: Setting) -> Values:
+        """The operator's inputs as the runtime has them; what it does not show, computed of what it does."""
+        hidden = [i for i in operator.inputs if i >= 0 and i not in self.switches.file.constants]
+        if all(i in self.recorded for i in hidden):
             return self.recorded
-        wanted = [i for i in operator.inputs if i >= 0 and i not in self.switches.file.constants]
-        filed = self.switches.setting(frozenset(SWITCHES))
-        return self.switches.file.run(self.inputs, filed, self.recorded, wanted)
+        return self.switches.file.run(self.inputs, setting, self.recorded, hidden)
 
 
 def frontier(switches: Switches, inputs: Sequence[Array], recorded: Values, units: tuple[float, ...]) -> Frontier:
     """Set up; ``recorded`` are the runtime's tensors in real units, as many as it gives back, inputs among them."""
     file = switches.file
+    left = {i for op in file.operators if is_delay(op) for i in op.outputs}  # it comes from what is assigned
+    recorded = {i: values for i, values in recorded.items() if i not in left}
     bare = Frontier(switches, inputs, recorded, units, switches.rewritten)
     ends = {i: _before_its_grid(bare, i) for i in switches.ends if i is not None}
     known = {i: values for i, values in recorded.items() if i not in _behind(switches)} | ends
@@ -120,7 +144,16 @@ def frontier(switches: Switches, inputs: Sequence[Array], recorded: Values, unit
         *(i for i in file.graph.inputs if i in file.grids and i in known),
         *(op for op in file.operators if any(i in known for i in op.outputs)),
     )
-    return Frontier(switches, inputs, known, units, switches.rewritten, stages)
+    found = Frontier(switches, inputs, known, units, switches.rewritten, stages)
+    if not file.streams:
+        return found
+    fed = [next(found.within(k))[1] for k in range(len(stages))]
+    exact = {i: y for each, some in zip(stages, fed, strict=True) for i, y in zip(_made(each), some, strict=True)}
+    return replace(found, exact={i: y for i, y in exact.items() if y.dtype.kind == "f"})
+
+
+def _made(stage: Operator | int) -> tuple[int, ...]:
+    return (stage,) if isinstance(stage, int) else stage.outputs
 
 
 def _behind(switches: Switches) -> frozenset[int]:
@@ -139,32 +172,35 @@ def _before_its_grid(bare: Frontier, tensor: int) -> Array:
     file = bare.switches.file
     operator, grid = file.graph.producer(tensor), file.grids[tensor]
     assert operator is not None
-    exact = dict(local_settings(bare.switches, operator))
     place = operator.outputs.index(tensor)
-    real = file.operate(operator, bare._fed(operator), list(exact.values())[-1])[place]
+    *_, (_, setting) = local_settings(bare.switches, (*bare._hidden(operator), operator))
+    real = file.operate(operator, bare._fed(operator, setting), setting)[place]
     recorded = bare.recorded[tensor]
-    nearest = _as_near(grid, real, grid.clipped(grid.rounded(real)), recorded)
+    nearest = as_near(grid, real, grid.clipped(grid.rounded(real)), recorded)
     steps = grid.integers(recorded) - grid.integers(nearest)
     return np.asarray(real + steps * grid.scale)
 
 
-def _as_near(grid: Grid, real: Array, rounded: Array, recorded: Array) -> Array:
+def as_near(grid: Grid, real: Array, rounded: Array, recorded: Array) -> Array:
     """What was rounded, half way between two steps to the runtime's: both are nearest, and no kernel errs there."""
     steps = real / grid.scale
-    tied = np.abs(steps - np.floor(steps) - 0.5) < TIE
+    near = FLOAT32 * np.abs(steps) + TIE if grid.single else TIE
+    tied = np.abs(steps - np.floor(steps) - 0.5) < near
     if not tied.any():
         return rounded
-    return np.where(tied & (np.abs(recorded / grid.scale - steps) < 0.5 + 2 * TIE), recorded, rounded)
+    return np.where(tied & (np.abs(recorded / grid.scale - steps) < 0.5 + 2 * near), recorded, rounded)
 
 
-def local_settings(switches: Switches, operator: Operator) -> list[tuple[str, Setting]]:
-    """The settings of one operator: each exchanges one mechanism more; the first is the reference's."""
-    bounded = [i for i in operator.outputs if i in switches.file.varying | switches.own.keys()]
+def local_settings(switches: Switches, operators: Sequence[Operator]) -> list[tuple[str, Setting]]:
+    """The settings of some operators: each exchanges one mechanism more; the first is the reference's."""
+    made = [i for operator in operators for i in operator.outputs]
+    bounded = [i for i in made if i in switches.file.varying | switches.own.keys()]
     inner = frozenset(i for i in bounded if i not in switches.ends)
     given = switches.inputs & inner
     owned = frozenset(i for i in inner if i in switches.own)
     constants = dict.fromkeys((WEIGHTS, BIAS), False)
-    constants |= {switches.mechanism(i): True for i in operator.inputs if i in switches.matches}
+    read = (i for operator in operators for i in operator.inputs)
+    constants |= {switches.mechanism(i): True for i in read if i in switches.matches}
     own = {i: switches.own[i] for i in owned}
     found = [("", Setting(switches.constants(False, False), own))]
     if constants[WEIGHTS]:
@@ -174,9 +210,9 @@ def local_settings(switches: Switches, operator: Operator) -> list[tuple[str, Se
     if given:
         found.append((INPUT, Setting({}, {}, given, given)))
     if owned - given:
-        found.append((RANGES, Setting({}, {}, owned, owned)))
+        found.append((RANGES, Setting({}, {}, owned | given, owned | given)))
     if inner - owned - given:
-        found.append((CLIPPING, Setting({}, {}, inner, owned)))
+        found.append((CLIPPING, Setting({}, {}, inner, owned | given)))
         found.append((STEPS, Setting({}, {}, inner, inner)))
     return found
 
@@ -229,11 +265,10 @@ def _inside(frontier: Frontier, stage: int, ends: tuple[Array, Array]) -> Iterat
     steps = list(frontier.within(stage))
     known, (at, after) = frontier.before(stage), ends
     moved = [k for k in range(1, len(steps)) if not _equal(frontier, stage, steps[k - 1][1], steps[k][1])]
-    made = frontier.stages[stage]
-    tensors = (made,) if isinstance(made, int) else made.outputs
+    tensors = _made(frontier.stages[stage])
     between = [{**known, **dict(zip(tensors, steps[k][1], strict=True))} for k in moved[:-1]]
     waiting: str | None = None
-    for k, now in zip(moved, [*side_by_side(frontier.outputs, between), after], strict=bool(moved)):
+    for k, now in zip(moved, [*side_by_side(frontier.behind, between), after], strict=bool(moved)):
         waiting = waiting or steps[k][0]
         if defined(now):
             yield _move(frontier, stage, waiting), now - at
@@ -248,8 +283,7 @@ def _largest(a: Array, b: Array) -> float:
 
 
 def _equal(frontier: Frontier, stage: int, before: Sequence[Array], after: Sequence[Array]) -> bool:
-    made = frontier.stages[stage]
-    outputs = (made,) if isinstance(made, int) else made.outputs
+    outputs = _made(frontier.stages[stage])
     grids = frontier.switches.file.grids
     units = [grids[i].scale * EQUAL if i in grids else 0.0 for i in outputs]
     pairs = zip(before, after, units, strict=True)

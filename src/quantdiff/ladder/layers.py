@@ -115,10 +115,11 @@ def _local(switches: Switches, recorded: Values, tensor: int, kind: np.dtype[Any
         return {}
     place, shape = operator.outputs.index(tensor), recorded[tensor].shape
     exchanged, found, computed = _exchanged(switches, operator, tensor), dict[str, Array](), list[Array]()
+    sums: dict[int, Array] = {}
     for mechanism, setting in switches.rungs():
         if mechanism in exchanged:
             if mechanism in (REWRITTEN, WEIGHTS, BIAS):  # all others act on what was computed
-                computed = switches.file.computed(operator, recorded, setting.constants)
+                computed = switches.file.computed(operator, recorded, setting.constants, sums)
             left = switches.file.left(operator, computed, setting)[place]
             found[mechanism] = np.broadcast_to(grid.integers(left, kind), shape)
     return found

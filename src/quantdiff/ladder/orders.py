@@ -116,10 +116,13 @@ def _added(frontier: Frontier) -> dict[str, dict[int, Array]]:
     """
     found: dict[str, dict[int, Array]] = {KERNEL: {}}
     for stage, each in enumerate(frontier.stages):
+        if isinstance(each, int):  # an input is put on its grid, which is a mechanism of its own and no kernel's
+            continue
         *_, (mechanism, exact), (_, recorded) = frontier.within(stage)
         *_, (_, upwards), _ = frontier.within(stage, ties=False)
-        tensors = (each,) if isinstance(each, int) else each.outputs
-        for i, plain, near, theirs in zip(tensors, upwards, exact, recorded, strict=True):
+        for i, plain, near, theirs in zip(each.outputs, upwards, exact, recorded, strict=True):
+            if theirs.dtype.kind == "b":  # truth values are not added to
+                continue
             found[KERNEL][i] = theirs - near
             if near is not plain:
                 found.setdefault(mechanism, {})[i] = near - plain

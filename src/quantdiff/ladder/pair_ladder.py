@@ -34,6 +34,7 @@ from quantdiff.run.child import TIMEOUT
 from quantdiff.run.inner_tensors import Reading, read_at_once, read_tensors, readable_tensors, simulate_tensors
 from quantdiff.run.runner import Runner
 from quantdiff.sim.device import Rules
+from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.runtime import Runtime
 from quantdiff.trace import Trace
 
@@ -66,6 +67,8 @@ PART, LARGEST_PART = 256, 4096
 def samples_in_part(model: Model) -> int:
     """The samples that are explained together, by the file alone: whole slices, and whole invocations."""
     size = read_at_once(model, readable_tensors(model.main, None))
+    if keeps_resources(model.main):  # a part is a stream of its own
+        return min(size, LARGEST_PART)
     rows = max((model.main.tensors[i].shape[0] for i in model.main.inputs if model.main.tensors[i].shape), default=1)
     size = min(size * max(1, -(-PART // size)), LARGEST_PART)
     return max(1, size // max(1, rows)) * max(1, rows)
@@ -99,7 +102,8 @@ def sums_of(
     batch, first = part
     sums = Sums(Account(MECHANISMS), {}, attribution, {}, missing=() if rules else (f"rules for {name}",))
     with closing(_readings(ladder.question, runs_on, batch)) as readings:
-        for reading in (part for whole in readings for part in in_parts(whole)):
+        streams = keeps_resources(ladder.question.model.main)
+        for reading in (part for slice_ in readings for part in in_parts(slice_, whole=streams)):
             own = ladder.question.trace(reading.rows)
             _add(ladder, sums, replace(reading, start=first + reading.start), own, rules)
             progress(f"explain {name}", sums.samples, len(batch))
@@ -110,6 +114,9 @@ def conclude(ladder: Ladder, sums: Sums, runs_on: RunsOn) -> Explanation:
     """The explanation of all that was added up."""
     name, _ = _known(runs_on)
     explanation = concluded(ladder, sums, name, TIMEOUT if isinstance(runs_on, Runtime) else runs_on.timeout)
+    if keeps_resources(ladder.question.model.main) and (part := samples_in_part(ladder.question.model)) < sums.samples:
+        parted = f"a stream: its state is empty again after every {part} samples, in both models"
+        explanation = replace(explanation, notes=(*explanation.notes, parted))
     if isinstance(runs_on, Runtime):
         return replace(explanation, candidate=f"simulator:{name}", closed_candidate=False)
     return replace(explanation, notes=(*explanation.notes, *runs_on.notes))
@@ -246,12 +253,12 @@ def _single(ladder: Ladder, sums: Sums, reading: Reading, real: RealRungs, refer
     if asked is None or found is None or not reading.start <= asked[0] < reading.start + len(reading.rows):
         return
     at = asked[0] - reading.start
-    rows = reading.rows.part(slice(at, at + 1))
-    place, runs = slice(at, at + 1), len(reading.inputs[0])
+    place, runs = slice(0 if found.file.streams else at, at + 1), len(reading.inputs[0])
+    rows = reading.rows.part(place)
     stored = {i: rows_of(v, runs, place) for i, v in reading.values.items()}
     one = replace(reading, rows=rows, values=stored, inputs=tuple(x[place] for x in reading.inputs))
-    values = RealRungs({REWRITTEN: {i: v[at : at + 1] for i, v in real.values[REWRITTEN].items()}})
-    given = _given(ladder, one, rows, values, [y[at : at + 1] for y in reference])
+    values = RealRungs({REWRITTEN: {i: v[place] for i, v in real.values[REWRITTEN].items()}})
+    given = _given(ladder, one, rows, values, [y[place] for y in reference])
     elements = sum(y[0].size for y in given.runtime)
     if asked[1] >= elements:
         raise BadData(f"output {asked[1]}: there are {elements}, counted from 0")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,16 @@ from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Graph, Operator, Tensor, is_float
 from quantdiff.ladder.bias_units import in_units_of_sums
 from quantdiff.ladder.real_operator import CHOOSES, compute, fold, folds, real_constant
+from quantdiff.ladder.streams import Loops, delayed, in_loops, is_delay, shifted
 from quantdiff.ladder.unrolled import unrolled
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array
 from quantdiff.quant import Grid as StoredGrid
-from quantdiff.sim.node import NoKernel, node_of
+from quantdiff.sim.node import NoKernel, fitting, node_of
 
 Values = Mapping[int, Array]
 """By tensor index, samples along axis 0; an axis of 1 stands for all of them."""
-NEVER = ("WHILE", "IF", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
+ON_STATE = ("CALL_ONCE", "VAR_HANDLE", "ASSIGN_VARIABLE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ class RealGraph:
 
     ``constants`` are in real units, those that operators only move or recode too: these are ``folded`` and never run.
     ``grids`` are those of activations; tensors that only move what lies on the same grid already are ``copies``.
+    ``loops`` are the operators that run, those together that go sample by sample. ``origin``: by operator the one of
+    the file in whose body it stands.
     """
 
     graph: Graph
@@ -102,6 +105,13 @@ class RealGraph:
     folded: AbstractSet[int]
     grids: Mapping[int, Grid]
     copies: AbstractSet[int]
+    loops: Loops
+    origin: Mapping[int, Operator] = field(default_factory=dict)
+
+    @property
+    def streams(self) -> bool:
+        """Whether a sample depends on those before it."""
+        return any(map(is_delay, self.operators))
 
     @property
     def operators(self) -> tuple[Operator, ...]:
@@ -139,13 +149,49 @@ class RealGraph:
             if i not in values:
                 values[i] = self.put(i, x, setting)
         wanted = tuple(want)
-        needed = self._needed(wanted, values) if wanted else None
-        for operator in self.operators:
-            missing = [i for i in operator.outputs if i not in values]
-            if missing and (needed is None or operator.index in needed):
-                outputs = self.operate(operator, values, setting)
-                values.update((i, y) for i, y in zip(operator.outputs, outputs, strict=True) if i in missing)
+        needed = self.needed(wanted, values) if wanted else None
+        for loop in self.loops:
+            left = [op for op in loop if needed is None or op.index in needed]
+            left = [op for op in left if any(i not in values for i in op.outputs)]
+            if len(left) > 1 and any(map(is_delay, left)):
+                values |= self._one_by_one(left, values, setting, max(map(len, inputs), default=1))
+                continue
+            for operator in left:
+                if is_delay(operator):
+                    outputs = [self._delayed(operator, values, setting, max(map(len, inputs), default=1))]
+                else:
+                    outputs = self.operate(operator, values, setting)
+                values.update((i, y) for i, y in zip(operator.outputs, outputs, strict=True) if i not in values)
         return values
+
+    def _delayed(self, operator: Operator, values: Values, setting: Setting, count: int) -> Array:
+        """What the samples before left."""
+        assigned, start = operator.inputs[0], self._first(operator, setting)
+        known = values[assigned] if assigned in values else self.constants.get(assigned, start)[None]
+        return self.put(operator.outputs[0], shifted(known, start, count), setting)
+
+    def _first(self, delay: Operator, setting: Setting) -> Array:
+        return setting.constants.get(delay.inputs[1], self.constants[delay.inputs[1]])
+
+    def _one_by_one(self, loop: Sequence[Operator], values: Values, setting: Setting, count: int) -> dict[int, Array]:
+        """Operators that wait for what they gave the sample before."""
+        made: dict[int, list[Array]] = {i: [] for op in loop for i in op.outputs if i not in values}
+        read = {i for op in loop for i in op.inputs if i in values}
+        now: dict[int, Array] = {}
+        for k in range(count):
+            before, now = now, {i: values[i][k % len(values[i])][None] for i in read}
+            added = {i: y[k % len(y)][None] for i, y in setting.added.items() if i in made}
+            one = replace(setting, added=added)
+            for operator in loop:  # as they stand in the file, where a variable is read before it is assigned
+                if is_delay(operator):
+                    left = before.get(operator.inputs[0], self._first(operator, setting)[None])
+                    outputs = [self.put(operator.outputs[0], left, one)]
+                else:
+                    outputs = self.operate(operator, now, one)
+                now.update((i, y) for i, y in zip(operator.outputs, outputs, strict=True) if i in made)
+            for i, rows in made.items():
+                rows.append(now[i])
+        return {i: np.concatenate(rows) for i, rows in made.items()}
 
     def operate(self, operator: Operator, values: Values, setting: Setting) -> list[Array]:
         """The outputs of one operator on given values, as they leave it under a setting."""
@@ -155,8 +201,13 @@ class RealGraph:
         """What an operator computed, as it leaves it under a setting."""
         return [self.put(i, y, setting) for i, y in zip(operator.outputs, computed, strict=True)]
 
-    def computed(self, operator: Operator, values: Values, known: Values) -> list[Array]:
-        """The outputs of one operator before any grid; ``known`` constants take the place of the stored ones."""
+    def computed(
+        self, operator: Operator, values: Values, known: Values, sums: dict[int, Array] | None = None
+    ) -> list[Array]:
+        """The outputs of one operator before any grid; ``known`` constants take the place of the stored ones.
+
+        ``sums`` as for ``compute``.
+        """
         graph = self.graph
         held = {i: values[i] if i in values else known.get(i, self.constants.get(i)) for i in operator.inputs}
         arguments = [None if i < 0 or graph.tensors[i].is_variable else held[i] for i in operator.inputs]
@@ -164,11 +215,11 @@ class RealGraph:
         if not any(varies) and arguments and arguments[0] is not None:  # constants go in: one row stands for all
             arguments[0], varies[0] = arguments[0][None], True
         try:
-            return compute(node_of(graph, operator), arguments, varies)
+            return compute(node_of(graph, operator), arguments, varies, sums)
         except (NoKernel, ValueError, IndexError, TypeError, AttributeError) as error:
             raise UnsupportedOp(f"operator {operator.index} {operator.op}: {error or type(error).__name__}") from error
 
-    def _needed(self, wanted: Sequence[int], known: Values) -> AbstractSet[int]:
+    def needed(self, wanted: Sequence[int], known: Values) -> AbstractSet[int]:
         """The operators that lie between what is known and what is wanted."""
         waiting, found = list(wanted), set[int]()
         while waiting:
@@ -181,24 +232,24 @@ class RealGraph:
 
 
 def real_graph(graph: Graph, subgraphs: Sequence[Graph] = ()) -> RealGraph:
-    """The graph with its constants in real units; its loops written out where the ``subgraphs`` are given.
+    """The graph with its constants in real units, its control flow written out and its variables as delays.
 
     Raises:
-        UnsupportedOp: control flow, resource variables, or a constant that cannot be read as real numbers.
+        UnsupportedOp: a loop whose end depends on the data, or a constant that cannot be read as real numbers.
     """
     try:
-        graph = unrolled(graph, subgraphs) if subgraphs else graph
+        with fitting():
+            graph, origin = unrolled(graph, subgraphs)
+            graph = delayed(graph, subgraphs)
     except NoKernel as error:
-        raise UnsupportedOp(f"WHILE: {error}") from error
-    for operator in graph.operators:
-        if operator.op in NEVER:
-            raise UnsupportedOp(f"operator {operator.index} {operator.op}: no real function")
+        raise UnsupportedOp(f"control flow: {error}") from error
     graph = in_units_of_sums(graph)
     constants, folded = _constants(graph)
+    folded |= {op.index for op in graph.operators if op.op in ON_STATE}
     made = [i for op in graph.operators if op.index not in folded for i in op.outputs]
     grids = {i: grid for i in (*graph.inputs, *made) if i not in constants and (grid := grid_of(graph, i)) is not None}
     copies = {i for op in graph.operators if _copies(graph, op, constants) for i in op.outputs if i in grids}
-    return RealGraph(graph, constants, folded, grids, copies)
+    return RealGraph(graph, constants, folded, grids, copies, in_loops(graph, folded), origin)
 
 
 def _constants(graph: Graph) -> tuple[dict[int, Array], set[int]]:
@@ -213,7 +264,7 @@ def _constants(graph: Graph) -> tuple[dict[int, Array], set[int]]:
         node = node_of(graph, operator)
         known = all(i < 0 or i in constants for i in operator.inputs)
         known |= operator.op == "SHAPE" and has_fixed_shape(node.x)
-        if known and operator.inputs and folds(node):
+        if known and operator.inputs and not is_delay(operator) and folds(node):
             folded.add(operator.index)
             try:
                 made = fold(node, [constants.get(i) for i in operator.inputs])
@@ -247,8 +298,11 @@ def in_real_units(stored: StoredGrid, *, single: bool = False) -> Grid:
 def _copies(graph: Graph, operator: Operator, constants: Values) -> bool:
     """Whether the operator's outputs lie on their grid because its inputs lie on the same one."""
     known = traits(operator.op)
+    if is_delay(operator):
+        return all(graph.tensors[i].quant == graph.tensors[operator.outputs[0]].quant for i in operator.inputs)
     if not known.moves or any(i < 0 for i in operator.outputs):
         return False
     joined = operator.inputs if known.joins or operator.op in CHOOSES[1:3] else (operator.inputs[known.x],)
-    data = [graph.tensors[i] for i in joined if i >= 0 and i not in constants and graph.tensors[i].grid is not None]
+    held = [i for i in joined if i >= 0 and graph.tensors[i].grid is not None]
+    data = [graph.tensors[i] for i in held if i not in constants] or [graph.tensors[i] for i in held]  # or a table's
     return bool(data) and all(t.quant == graph.tensors[o].quant for t in data for o in operator.outputs)

@@ -38,6 +38,8 @@ BY_SAMPLE = [
     "TOPK_V2",
 ]
 """Ops whose kernel takes any numbers, whatever the tensor's type."""
+PRODUCTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
+"""Ops whose bias is added to finished sums."""
 ALONG_AXES = ("CUMSUM", "MEAN", "REDUCE_ALL", "REDUCE_ANY", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "SUM")
 """Ops whose second input counts axes."""
 FIRST = 1000
@@ -81,10 +83,13 @@ def fold(node: Node, constants: Sequence[Argument]) -> list[Array]:
     return list(_kernel(node, constants)) if counted is None else [counted.function(node, *constants)]
 
 
-def compute(node: Node, arguments: Sequence[Argument], varies: Sequence[bool]) -> list[Array]:
+def compute(
+    node: Node, arguments: Sequence[Argument], varies: Sequence[bool], sums: dict[int, Array] | None = None
+) -> list[Array]:
     """The outputs of an operator, before any rounding of its own; the fused activation is done.
 
-    Shapes: (samples, *shape) where it ``varies``, else the constant's own.
+    Shapes: (samples, *shape) where it ``varies``, else the constant's own. ``sums`` keeps those of products without
+    their bias, by kernel: for the same operator on the same values.
 
     Raises:
         NoKernel: the op has no real function.
@@ -100,9 +105,15 @@ def compute(node: Node, arguments: Sequence[Argument], varies: Sequence[bool]) -
     if real is None:
         raise NoKernel("no real function")
     with np.errstate(all="ignore"):
-        y = _called(real, node, arguments, varies)
+        if sums is not None and op in PRODUCTS and arguments[2:] and not any(varies[1:]):
+            key, bias = id(arguments[1]), arguments[2]
+            if key not in sums:
+                sums[key] = _called(real, node, (*arguments[:2], None), varies)
+            y = sums[key] + (0 if bias is None else bias.reshape(-1))
+        else:
+            y = _called(real, node, arguments, varies)
         low, high = ACTIVATION_RANGE.get(node.activation, (-np.inf, np.inf))
-        return [y if math.isinf(low) and math.isinf(high) else y.clip(low, high)]
+        return [y if math.isinf(low) and math.isinf(high) else np.clip(y, low, high, out=y)]
 
 
 def _structural(node: Node, arguments: Sequence[Argument], varies: Sequence[bool]) -> list[Array] | None:

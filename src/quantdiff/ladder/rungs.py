@@ -100,9 +100,10 @@ def changes(switches: Switches, mechanism: str) -> bool:
 
 
 def in_slices(real: RealGraph, inputs: Sequence[Array], setting: Setting, want: Iterable[int]) -> dict[int, Array]:
-    """``run`` with as many samples at once as memory bears."""
+    """``run`` with as many samples at once as memory bears; a stream as one."""
     wanted = tuple(want)
     count, size = len(inputs[0]), samples_at_once(real.graph)
+    size = count if real.streams else size
     parts = [
         real.run([x[start : start + size] for x in inputs], setting, None, wanted) for start in range(0, count, size)
     ]

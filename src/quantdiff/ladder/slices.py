@@ -36,12 +36,12 @@ def side_by_side(work: Callable[[Given], Made], items: Iterable[Given]) -> list[
         return list(threads.map(work, several))
 
 
-def in_parts(reading: Reading) -> Iterator[Reading]:
-    """A slice as parts of which every rung of real arithmetic finds room in memory at once."""
+def in_parts(reading: Reading, *, whole: bool = False) -> Iterator[Reading]:
+    """A slice as parts of which every rung of real arithmetic finds room in memory at once; ``whole`` as it is."""
     runs = len(reading.inputs[0])
     each = sum(v.size for v in reading.values.values()) // max(1, runs)
     size = max(1, ELEMENTS_AT_ONCE // max(1, each))
-    if size >= runs:
+    if size >= runs or whole:
         yield reading
         return
     samples = len(reading.rows) // runs

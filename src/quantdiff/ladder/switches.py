@@ -112,7 +112,7 @@ def switches(model: Model, lowering: Model) -> Switches:
     Raises:
         UnsupportedOp: a graph holds what has no real arithmetic here.
     """
-    file, reference = real_graph(model.main), lowered(real_graph(lowering.main, lowering.subgraphs))
+    file, reference = real_graph(model.main, model.subgraphs), lowered(real_graph(lowering.main, lowering.subgraphs))
     pairs = pair_operators(file, reference)
     alone = {op.index for op in reference.operators} - {theirs.index for _, theirs in pairs}
     reference = lowered(folded(reference.real, alone))

@@ -38,7 +38,10 @@ def check_related(switches: Switches) -> None:
 def _kernels(switches: Switches) -> list[int]:
     placed = ((op, traits(op.op).weights) for op in switches.file.operators)
     tensors = (op.inputs[place] for op, place in placed if place is not None and place < len(op.inputs))
-    return [i for i in dict.fromkeys(tensors) if i in switches.matches]
+    kernels = [i for i in tensors if i in switches.matches]
+    data = {i: stored(switches.file, i).data for i in kernels}
+    once = {i if data[i] is None else id(data[i]): i for i in kernels}  # however often a loop is written out
+    return list(once.values())
 
 
 def _alike(switches: Switches, match: Match) -> bool:

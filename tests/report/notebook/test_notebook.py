@@ -43,7 +43,7 @@ RESULT = LayerResult(EVIL, EVIL, "Conv2D", EVIL, "name", "values", 0.01, True, (
 LAYERS = LayerReport("qat", EVIL, (RESULT,), (), ())
 EXPLANATION = Explanation(
     EVIL, "tflite:xnnpack", "xnnpack", 1000, 100, 8, True, True,
-    (Rung("reference", 8, 0, 1), Rung("bias_to_int32", 2, 6, 1, alone=4), Rung("runtime", 0, 2, 0)), 0,
+    (Rung("reference", 8, 0, 1), Rung("bias_to_int32", 2, 6, 1), Rung("runtime", 0, 2, 0)), 0,
     layers=(LayerLadder(EVIL, EVIL, "CONV_2D", 500, (5, 1, 0), (3, 0, 0), 1, expected=0.01),),
     advice=(Advice("bias_to_int32", EVIL, 8, 2),),
 )  # fmt: skip

@@ -58,7 +58,7 @@ COMPARISON = Comparison("qat", "tflite:reference", 0.01, FIGURES, (Output("a", "
 ITEM = Item(17, "DEPTHWISE_CONV_2D", "", "t", "activation_clipping", 0.8125, 0.9375, 0.01, 1234.5, 99.0)
 EXPLANATION = Explanation(
     "qat", "tflite:xnnpack", "xnnpack", 1000, 123_456, 78_901, True, True,
-    (Rung("reference", 78_901, 0, 1), Rung("bias_to_int32", 2, 67_890, 1, alone=41_414), Rung("runtime", 0, 2, 0)), 0,
+    (Rung("reference", 78_901, 0, 1), Rung("bias_to_int32", 2, 67_890, 1), Rung("runtime", 0, 2, 0)), 0,
     layers=tuple(LayerLadder(n, n, "CONV_2D", 500_000, (98_765, 1, 0), (87_654, 0, 0), 1, expected=0.12345)
                  for n in LONG),
     frontier=Frontier(60, 1.5, {"activation_clipping": 3.25}, {}, tuple(replace(ITEM, layer=n) for n in LONG), 0.5, 0),

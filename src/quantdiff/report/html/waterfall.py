@@ -74,11 +74,10 @@ def _add_tips(plot: Plot, rungs: Sequence[Rung]) -> None:
         "words": [WORDS[rung.mechanism] for rung in rungs],
         "still": [_text(rung.differing_after) for rung in rungs],
         "resolved": [_text(rung.resolved) for rung in rungs],
-        "alone": [_text(rung.alone) for rung in rungs],
     }
     widest = max((rung.differing_after for rung in rungs), default=0) or 1
     area = plot.hbar("name", 1, widest, 0, source=ColumnDataSource(columns), alpha=0)
-    lines = ("exchanged", "@words"), ("still differ", "@still"), ("come right", "@resolved"), ("alone", "@alone")
+    lines = ("exchanged", "@words"), ("still differ", "@still"), ("come right", "@resolved")
     plot.add_tools(tip(*lines, renderers=[area]))
 
 
@@ -88,11 +87,11 @@ def ladder_table(explanation: Explanation, anchor: str) -> Table:
         (
             Cell(rung.mechanism),
             Cell(WORDS[rung.mechanism]),
-            *map(_count, (rung.differing_after, rung.resolved, rung.alone, rung.max_steps)),
+            *map(_count, (rung.differing_after, rung.resolved, rung.max_steps)),
         )
         for rung in explanation.rungs
     )
-    columns = "mechanism", "what is exchanged", "still differ", "come right", "alone", "largest, steps"
+    columns = "mechanism", "what is exchanged", "still differ", "come right", "largest, steps"
     return Table(anchor, f"The ladder on {explanation.runtime}", columns, rows)
 
 

@@ -58,7 +58,6 @@ def explanation_document(explanation: Explanation) -> dict[str, Any]:
 
 def _by_itself(frontier: Frontier | None, rung: Rung) -> dict[str, int | None]:
     """``alone`` and ``without`` of a rung, of the samples that were taken apart; the kernel's stand at ``rounding``."""
-    if frontier is None:
-        return {}
     name = KERNEL if rung.mechanism == ROUNDING else rung.mechanism
-    return {"alone": frontier.alone.get(name, rung.alone), "without": frontier.without.get(name, rung.without)}
+    both = {"alone": frontier.alone, "without": frontier.without} if frontier is not None else {}
+    return {key: both[key].get(name) if both else None for key in ("alone", "without")}

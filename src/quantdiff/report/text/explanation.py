@@ -82,19 +82,17 @@ def _title(explanation: Explanation) -> Text:
 
 
 def _waterfall(explanation: Explanation) -> Table:
-    told = any(rung.alone is not None for rung in explanation.rungs)
     orders = dict(explanation.frontier.come_right) if explanation.frontier else {}
     orders |= {ROUNDING: orders.pop(KERNEL)} if KERNEL in orders else {}
     ranged = any(rung.resolved for rung in explanation.rungs if rung.mechanism in orders)
     largest = max((rung.differing_after for rung in explanation.rungs), default=0)
     rows = []
     for rung in explanation.rungs:
-        alone = ["" if rung.alone is None else f"{rung.alone:,}"] if told else []
         right = f"{rung.resolved:,}" if rung.resolved else ""
         between = [_between(orders.get(rung.mechanism))] if ranged else []
         bar = "█" * -(-rung.differing_after * BAR // largest) if largest else ""
-        rows.append(Row((rung.mechanism, f"{rung.differing_after:,}", right, *alone, *between, bar)))
-    headings = ("still differ", "come right", *(["alone"] if told else []), *(["in any order"] if ranged else []))
+        rows.append(Row((rung.mechanism, f"{rung.differing_after:,}", right, *between, bar)))
+    headings = ("still differ", "come right", *(["in any order"] if ranged else []))
     return Table((Column("exchanged", "word"), *map(Column, headings), Column("", "word")), tuple(rows))
 
 

@@ -7,14 +7,13 @@ curves (softmax, logistic, means) are approximated as the runtime does it and th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator, run_operator_on_each
 from quantdiff.sim.graph.resources import keeps_resources
-from quantdiff.sim.graph.simulator import Simulation, simulate, simulate_by
+from quantdiff.sim.graph.simulator import CONTROL, Simulation, run_control, simulate, simulate_by
 from quantdiff.sim.node import node_of
 from quantdiff.sim.real.registry import Real, real_of
 from quantdiff.sim.registry import Kernel, kernels
@@ -44,12 +43,18 @@ def simulate_ideal(
 ) -> Simulation:
     """The whole chain; ``choice`` says which operators are real. Shapes as for ``simulate``.
 
-    What has no real function (copies, floats, state) runs as on ``runtime``; so does all of a graph with resource
-    variables.
+    What has no real function (copies, floats, state, control flow) runs as on ``runtime``; so does all of a graph
+    with resource variables.
     """
     if keeps_resources(graph):
         return simulate(graph, inputs, runtime, subgraphs)
-    return simulate_by(partial(run_ideal, graph, runtime=runtime, choice=choice), graph, inputs, runtime)
+
+    def operate(operator: Operator, values: Mapping[int, Array]) -> tuple[Array, ...]:
+        if operator.op in CONTROL:
+            return run_control(graph, operator, values, runtime, subgraphs)
+        return run_ideal(graph, operator, values, runtime=runtime, choice=choice)
+
+    return simulate_by(operate, graph, inputs, runtime)
 
 
 def run_ideal(

@@ -91,7 +91,7 @@ def simulate(
     and WHILE; ``calls`` limits all samples together. ``sim/graph/chains.py`` simulates several runtimes at once.
     """
     if not keeps_resources(graph):
-        operate = partial(_stateless, graph, subgraphs, runtime, calls)
+        operate = partial(run_stateless, graph, subgraphs, runtime, calls)
         return simulate_by(operate, graph, inputs, runtime, calls)
     return _stream(graph, dict(zip(graph.inputs, inputs, strict=True)), runtime, subgraphs, graph.operators, calls)
 
@@ -108,7 +108,7 @@ def replay(graph: Graph, values: Mapping[int, Array], runtime: Rules, subgraphs:
     return _stream(graph, values, runtime, subgraphs, [step for step in graph.operators if step.op in STATE])
 
 
-def _stateless(
+def run_stateless(
     graph: Graph,
     subgraphs: Sequence[Graph],
     runtime: Rules,
@@ -116,6 +116,7 @@ def _stateless(
     operator: Operator,
     values: Mapping[int, Array],
 ) -> tuple[Array, ...]:
+    """The outputs of any operator that leaves nothing to the next sample."""
     if operator.op in CONTROL:
         return run_control(graph, operator, values, runtime, subgraphs, calls)
     return run_operator(graph, operator, values, runtime)

@@ -1,0 +1,277 @@
+"""Models that keep state, branch or go round in loops: the account closes, and what is planted leads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sim.graph.test_resources import assign, handle, read
+from written_models import Op, Sub, T, write_model
+
+from quantdiff.ladder import pair_ladder
+from quantdiff.ladder.explanation import Explanation
+from quantdiff.ladder.mechanisms import BIAS, CLIPPING, STEPS, WEIGHTS
+from quantdiff.ladder.pair_ladder import explain_pair
+from quantdiff.ladder.question import Question
+from quantdiff.ladder.real_graph import Setting, real_graph
+from quantdiff.load.data import Batch
+from quantdiff.load.tflite import load_tflite, read_model
+from quantdiff.quant import Array
+from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.tflite import trace_tflite
+
+pytestmark = pytest.mark.golden
+
+RELU, UNITS, SAMPLES = 1, 8, 20
+DICE = np.random.default_rng(5)
+KERNELS = {
+    name: (DICE.normal(size=(units, depth)) / np.sqrt(depth)).astype(np.float32)
+    for name, units, depth in (("k", UNITS, 24), ("u", UNITS, UNITS), ("o", 4, UNITS), ("e", UNITS, UNITS))
+}
+BIASES = {name: (0.3 * DICE.normal(size=len(kernel))).astype(np.float32) for name, kernel in KERNELS.items()}
+SHARES = {"old": "x", "window": "x", "new": "x", "flat": "x", "before": "h"}
+"""Tensors on the grid of another."""
+
+
+class Written:
+    """Tensors of a file, of floats or, with ``held`` ranges, of int8."""
+
+    def __init__(self, held: Mapping[str, tuple[float, float]] | None, kernels: Mapping[str, Array]) -> None:
+        self.held, self.kernels, self.tensors, self.grids = held, kernels, list[T](), dict[str, tuple[float, int]]()
+
+    def tensor(self, name: str, *shape: int) -> str:
+        """An activation."""
+        if self.held is None:
+            self.tensors.append(T(name, shape, "float32"))
+            return name
+        low, high = self.held[SHARES.get(name, name)]
+        scale = float(np.float32((high - low) / 255))
+        self.grids[name] = scale, int(np.clip(round(-128 - low / scale), -128, 127))
+        if name == "h":
+            self.grids[name] = 1 / 128, 0
+        if SHARES.get(name) == "h":
+            self.grids[name] = 1 / 128, 0
+        self.tensors.append(T(name, shape, "int8", *self.grids[name]))
+        return name
+
+    def numbers(self, name: str, *values: int) -> str:
+        """A constant of whole numbers."""
+        self.tensors.append(T(name, (len(values),), "int32", data=values))
+        return name
+
+    def dense(self, x: str, name: str, y: str, activation: int = 0) -> Op:
+        """A dense layer."""
+        kernel, bias = self.kernels[name], self.kernels.get(f"{name} bias", BIASES[name])
+        if self.held is None:
+            self.tensors += [
+                T(f"{name}_w", kernel.shape, "float32", data=kernel),
+                T(f"{name}_b", bias.shape, "float32", data=bias),
+            ]
+        else:
+            scale = (np.abs(KERNELS[name]).max(axis=1) / 127).astype(np.float32)
+            codes = np.clip(np.rint(kernel / scale[:, None]), -127, 127)
+            unit = np.float32(self.grids[x][0]) * scale
+            zeros = [0] * scale.size
+            self.tensors += [
+                T(f"{name}_w", kernel.shape, "int8", scale, zeros, 0, data=codes),
+                T(f"{name}_b", bias.shape, "int32", unit, zeros, 0, data=np.rint(bias / unit)),
+            ]
+        options = {"fusedActivationFunction": activation}
+        return Op("FULLY_CONNECTED", [x, f"{name}_w", f"{name}_b"], [y], options)
+
+
+def stream(held: Mapping[str, tuple[float, float]] | None, kernels: Mapping[str, Array] = KERNELS) -> bytes:
+    """The last three frames beside a new one, a dense layer, and a recurrent one: two variables."""
+    file = Written(held, kernels)
+    for name in ("frames", "state"):
+        file.tensors.append(handle(name)[0])
+    for name, *shape in (("x", 1, 1, 6), ("old", 1, 3, 6), ("window", 1, 4, 6), ("new", 1, 3, 6), ("flat", 1, 24)):
+        file.tensor(str(name), *map(int, shape))
+    for name in ("h1", "before", "h2", "s", "h"):
+        file.tensor(name, 1, UNITS)
+    file.tensor("y", 1, 4)
+    operators = [
+        handle("frames", "frames")[1],
+        handle("state", "state")[1],
+        Op("CALL_ONCE", [], [], {"initSubgraphIndex": 1}, "CallOnceOptions"),
+        read("frames", "old"),
+        Op("CONCATENATION", ["old", "x"], ["window"], {"axis": 1}),
+        Op("SLICE", ["window", file.numbers("b", 0, 1, 0), file.numbers("n", 1, 3, 6)], ["new"], {}, "SliceOptions"),
+        assign("frames", "new"),
+        Op("RESHAPE", ["window", file.numbers("r", 1, 24)], ["flat"], {}, "ReshapeOptions"),
+        file.dense("flat", "k", "h1", RELU),
+        read("state", "before"),
+        file.dense("before", "u", "h2"),
+        Op("ADD", ["h1", "h2"], ["s"], {}, "AddOptions"),
+        Op("TANH", ["s"], ["h"]),
+        assign("state", "h"),
+        file.dense("h", "o", "y"),
+    ]
+    dtype = "float32" if held is None else "int8"
+    grids = {name: file.grids.get(grid, (None, 0)) for name, grid in (("frames", "x"), ("state", "h"))}
+    shapes = {"frames": (1, 3, 6), "state": (1, UNITS)}
+    inner = [handle(name, name) for name in grids]
+    first = [T(f"{name} first", shapes[name], dtype, scale, at, data=at) for name, (scale, at) in grids.items()]
+    calls = [op for _, op in inner] + [assign(name, f"{name} first") for name in grids]
+    init = Sub([*(tensor for tensor, _ in inner), *first], calls, [], [], "init")
+    return write_model([Sub(file.tensors, operators, ["x"], ["y"]), init])
+
+
+def pair(folder: Path, write: Any, x: Array, how: Mapping[str, Any]) -> list[Path]:
+    """A float file, the int8 file with the ranges of the data, but for what is planted."""
+    content = write(None)
+    graph = real_graph(read_model(memoryview(content)).main, read_model(memoryview(content)).subgraphs)
+    values = graph.run([x.astype(np.float64)], Setting())
+    held = {
+        t.name: (min(0.0, float(v.min())), max(0.0, float(v.max())))
+        for t in graph.graph.tensors
+        if (v := values.get(t.index)) is not None
+    }
+    held |= {name: (low * how.get(name, 1), high * how.get(name, 1)) for name, (low, high) in held.items()}
+    (folder / "float.tflite").write_bytes(content)
+    (folder / "int8.tflite").write_bytes(write(held, {**KERNELS, **how.get("stored", {})}))
+    return [folder / "float.tflite", folder / "int8.tflite"]
+
+
+def explained(files: Sequence[Path], x: Array, single: tuple[int, int] | None = None) -> Explanation:
+    reference, candidate = map(load_tflite, files)
+    with RuntimeProcess("reference") as process, RuntimeProcess("reference") as other:
+        trace = partial(trace_tflite, reference, process=process)
+        question = Question("tflite:reference", trace, reference, candidate, Batch({"x": x}), 0.01, single=single)
+        return explain_pair(question, other)
+
+
+FRAMES = np.random.default_rng(6).normal(size=(SAMPLES, 1, 1, 6)).astype(np.float32)
+
+
+def test_parts_of_a_stream_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_ladder, "LARGEST_PART", 13)
+    explanation = explained(pair(tmp_path, stream, FRAMES, {}), FRAMES[:, 0])
+    assert explanation.notes == ("a stream: its state is empty again after every 13 samples, in both models",)
+    assert explanation.closed_reference
+    assert explanation.rewritten is not None
+    assert explanation.rewritten.max_steps < 1e-3
+
+
+def test_a_stream_is_one_sequence(tmp_path: Path) -> None:
+    files = pair(tmp_path, stream, FRAMES, {})
+    explanation = explained(files, FRAMES[:, 0], (SAMPLES - 1, 2))
+    assert not explanation.unaccounted
+    assert explanation.closed_reference
+    assert explanation.closed_candidate
+    assert explanation.frontier is not None
+    assert explanation.rewritten is not None
+    assert explanation.rewritten.max_steps < 1e-3
+    assert {STEPS, WEIGHTS} <= explanation.frontier.shares.keys()
+    assert sum(explanation.frontier.shares.values()) == pytest.approx(1, abs=1e-9)
+    assert not any(item.op == "READ_VARIABLE" for item in explanation.frontier.items)
+    with RuntimeProcess("reference") as process:
+        theirs, ours = (
+            trace_tflite(load_tflite(file), Batch({"x": FRAMES[:, 0]}), process).outputs[0] for file in files
+        )
+    assert ours.quant is not None
+    difference = (ours.real.astype(float) - theirs.real)[-1].ravel()[2] / ours.quant.scale[0]
+    assert sum(each.steps for each in explanation.signed) == pytest.approx(difference, abs=1e-5)
+
+
+PLANTS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "bias": ({"stored": {"u bias": BIASES["u"] + 1.5 * (np.arange(UNITS) == 1)}}, BIAS, "h2"),
+    "kernel": ({"stored": {"u": KERNELS["u"] * np.where(np.arange(UNITS) == 2, -1, 1)[:, None]}}, WEIGHTS, "h2"),
+    "range": ({"h1": 0.2}, CLIPPING, "h1"),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_what_is_planted_in_a_stream_leads(tmp_path: Path, plant: str) -> None:
+    """An error in a layer that feeds a variable comes back with every sample, and is that layer's."""
+    how, mechanism, tensor = PLANTS[plant]
+    explanation = explained(pair(tmp_path, stream, FRAMES, how), FRAMES[:, 0])
+    assert explanation.closed_reference
+    assert explanation.closed_candidate
+    assert explanation.frontier is not None
+    first = explanation.frontier.items[0]
+    assert (first.tensor, first.mechanism) == (tensor, mechanism)
+    assert first.share >= 0.8
+
+
+def inner(file: Written, name: str, activation: int, counts: bool) -> Sub:
+    """A body: a dense layer on what it is given; one that ``counts`` has a number before it, and gives one more."""
+    body = Written(file.held, file.kernels)
+    body.grids["v"] = file.grids.get("g", (0.0, 0))
+    grid = (None, 0) if file.held is None else file.grids["g"]
+    body.tensors = [T(each, (1, UNITS), "float32" if file.held is None else "int8", *grid) for each in ("v", "w")]
+    operators = [body.dense("v", name, "w", activation)]
+    if not counts:
+        return Sub(body.tensors, operators, ["v"], ["w"], name)
+    body.tensors += [T("n", (), "int32"), T("one", (), "int32", data=1), T("more", (), "int32")]
+    operators.append(Op("ADD", ["n", "one"], ["more"], {}, "AddOptions"))
+    return Sub(body.tensors, operators, ["n", "v"], ["more", "w"], name)
+
+
+def main_of(file: Written) -> None:
+    for name, units in (("x", 24), ("g", UNITS), ("out", UNITS), ("y", 4)):
+        if file.held is not None and name == "out":
+            file.held = {**file.held, name: file.held["g"]}
+        file.tensor(name, 1, units)
+
+
+def loop(held: Mapping[str, tuple[float, float]] | None, kernels: Mapping[str, Array] = KERNELS) -> bytes:
+    """A dense layer, the same layer four times, another one."""
+    held = held and {**held, "g": (-4.0, 4.0)}
+    file = Written(held, kernels)
+    main_of(file)
+    file.tensors += [T("zero", (), "int32", data=0), T("four", (), "int32")]
+    options = {"condSubgraphIndex": 1, "bodySubgraphIndex": 2}
+    operators = [
+        file.dense("x", "k", "g", RELU),
+        Op("WHILE", ["zero", "g"], ["four", "out"], options, "WhileOptions"),
+        file.dense("out", "o", "y"),
+    ]
+    body = inner(file, "e", RELU, counts=True)
+    ends = [T("n", (), "int32"), body.tensors[0], T("most", (), "int32", data=4), T("on", (), "bool")]
+    condition = Sub(ends, [Op("LESS", ["n", "most"], ["on"], {}, "LessOptions")], ["n", "v"], ["on"], "on")
+    return write_model([Sub(file.tensors, operators, ["x"], ["y"]), condition, body])
+
+
+def branch(held: Mapping[str, tuple[float, float]] | None, kernels: Mapping[str, Array] = KERNELS) -> bytes:
+    """A dense layer, then one of two."""
+    held = held and {**held, "g": (-4.0, 4.0)}
+    file = Written(held, kernels)
+    main_of(file)
+    file.tensors.append(T("which", (), "bool"))
+    dtype, (scale, zero_point) = ("int8", file.grids["g"]) if held else ("float32", (None, 0))
+    file.tensors += [T("sum", (), dtype, scale, zero_point), T("none", (), dtype, scale, zero_point, data=0)]
+    options = {"thenSubgraphIndex": 1, "elseSubgraphIndex": 2}
+    operators = [
+        file.dense("x", "k", "g"),
+        Op("REDUCE_MAX", ["g", file.numbers("axes", 0, 1)], ["sum"], {"keepDims": False}, "ReducerOptions"),
+        Op("LESS", ["sum", "none"], ["which"], {}, "LessOptions"),
+        Op("IF", ["which", "g"], ["out"], options, "IfOptions"),
+        file.dense("out", "o", "y"),
+    ]
+    bodies = [inner(file, "u", RELU, counts=False), inner(file, "e", 0, counts=False)]
+    return write_model([Sub(file.tensors, operators, ["x"], ["y"]), *bodies])
+
+
+VECTORS = np.random.default_rng(7).normal(size=(SAMPLES, 1, 24)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("write", "op"), [(loop, "WHILE"), (branch, "IF")])
+def test_a_body_is_one_operator(tmp_path: Path, write: Any, op: str) -> None:
+    explanation = explained(pair(tmp_path, write, VECTORS, {}), VECTORS[:, 0])
+    assert not explanation.unaccounted
+    assert explanation.closed_reference
+    assert explanation.closed_candidate
+    assert explanation.rewritten is not None
+    assert explanation.rewritten.max_steps < 1e-3
+    assert explanation.frontier is not None
+    assert {item.mechanism for item in explanation.frontier.items if item.op == op} >= {STEPS, WEIGHTS}
+    wrong = {"stored": {"e bias": BIASES["e"] + 3 * (np.arange(UNITS) == 1), "u bias": BIASES["u"] + 3}}
+    planted = explained(pair(tmp_path, write, VECTORS, wrong), VECTORS[:, 0])
+    assert planted.frontier is not None
+    assert (planted.frontier.items[0].op, planted.frontier.items[0].mechanism) == (op, BIAS)
+    assert planted.frontier.items[0].share >= 0.9
