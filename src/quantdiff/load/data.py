@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from quantdiff.errors import BadData, reason_of
-from quantdiff.files import open_file
+from quantdiff.files import open_file, state_of
 from quantdiff.load.mapped import blocks
 from quantdiff.load.npz import check_sizes, plain_header, read_member
 from quantdiff.quant import Array
@@ -94,7 +94,7 @@ def load_batch(path: Path, rows: slice = EVERY) -> Batch:
         BadData: no such file, not an array file, pickled objects, an empty set, NaN or infinity, labels
             that are not one integer per sample.
     """
-    return make_batch(read_arrays(path) if rows == EVERY else _kept_open(path), str(path), rows)
+    return make_batch(read_arrays(path) if rows == EVERY else _kept_open(path, state_of(path)), str(path), rows)
 
 
 def count_samples(path: Path) -> int:
@@ -103,13 +103,14 @@ def count_samples(path: Path) -> int:
     Raises:
         BadData: as ``load_batch``, but for what the samples hold.
     """
-    samples, _ = _told_apart(_kept_open(path), str(path))
+    samples, _ = _told_apart(_kept_open(path, state_of(path)), str(path))
     return _length(samples, str(path))
 
 
 @lru_cache(maxsize=1)
-def _kept_open(path: Path) -> dict[str, Array]:
-    """The arrays of a file that is read part by part: it is unpacked, or its checksums are compared, once."""
+def _kept_open(path: Path, state: tuple[object, ...]) -> dict[str, Array]:
+    """The arrays of a file that is read part by part: it is unpacked, or its checksums are compared, once a state."""
+    del state
     return read_arrays(path)
 
 

@@ -119,6 +119,13 @@ def test_a_file_that_ends_early(size: int, tmp_path: Path, candidate: Path) -> N
     refused(["diff"], path, candidate, "")
 
 
+def test_names_that_are_no_text(tmp_path: Path, candidate: Path) -> None:
+    data = model([N("Add", ["one", "two"], ["y"])], {"x": IMAGE}, ["y"]).SerializeToString()
+    path = tmp_path / "names.onnx"
+    path.write_bytes(data.replace(b"one", b"\xff\xfe\xff"))
+    refused(["diff"], path, candidate, "which nothing gives")
+
+
 def test_noise(tmp_path: Path, candidate: Path) -> None:
     path = tmp_path / "noise.onnx"
     for seed in range(20):

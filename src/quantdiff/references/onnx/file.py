@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -159,32 +161,34 @@ def _sort(proto: Any, path: Path) -> None:
     graph = proto.graph
     known = {tensor.name for tensor in graph.initializer} | {each.name for each in graph.input} | {""}
     known |= {sparse.values.name for sparse in graph.sparse_initializer}
-    made = [name for node in graph.node for name in node.output if name]
-    if len(set(made)) < len(made) or set(made) & known:
-        twice = next((n for n in made if made.count(n) > 1), None) or next(iter(set(made) & known))
-        raise BadModel(f"{path}: value {twice!r} is made twice; export it again")
-    waiting, ordered = list(graph.node), list[Any]()
-    while waiting:
-        left = []
-        for node in waiting:
-            if _reads(node) <= known:
-                ordered.append(node)
-                known.update(node.output)
-            else:
-                left.append(node)
-        if len(left) == len(waiting):
-            first = waiting[0]
-            missing = sorted(_reads(first) - known)[0]
-            how = "which waits for itself" if missing in made else "which nothing gives"
-            raise BadModel(f"{path}: node {first.name or first.op_type!r} wants {missing!r}, {how}; export it again")
-        waiting = left
+    maker = {name: at for at, node in enumerate(graph.node) for name in node.output if name}
+    made = Counter(name for node in graph.node for name in node.output if name)
+    twice = [name for name, count in made.items() if count > 1 or name in known]
+    if twice:
+        raise BadModel(f"{path}: value {twice[0]!r} is made twice; export it again")
+    reads = [_reads(node) - known for node in graph.node]
+    missing = [(node, name) for node, names in zip(graph.node, reads, strict=True) for name in names - made.keys()]
+    if missing:
+        raise _waits(path, *missing[0], "which nothing gives")
+    try:
+        order = [
+            *TopologicalSorter({at: [maker[name] for name in names] for at, names in enumerate(reads)}).static_order()
+        ]
+    except CycleError as error:
+        before, after = error.args[1][:2]
+        raise _waits(path, graph.node[after], graph.node[before].output[0], "which waits for itself") from error
+    known |= made.keys()
     missing_outputs = [each.name for each in graph.output if each.name not in known]
     if missing_outputs:
         raise BadModel(f"{path}: output {missing_outputs[0]!r} is given by no node; export it again")
-    if [id(node) for node in ordered] != [id(node) for node in graph.node]:
-        copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
+    if any(maker[name] >= at for at, names in enumerate(reads) for name in names):
+        copies = [type(node).FromString(node.SerializeToString()) for node in (graph.node[at] for at in order)]
         del graph.node[:]
         graph.node.extend(copies)
+
+
+def _waits(path: Path, node: Any, name: object, how: str) -> BadModel:
+    return BadModel(f"{path}: node {node.name or node.op_type!r} wants {name!r}, {how}; export it again")
 
 
 def _reads(node: Any) -> set[str]:
