@@ -2,7 +2,7 @@
 
     uv run python scripts/fuzz.py --seconds 600 --seed 1 [--kind .onnx | --kind children] [--count]
 
-``--kind .h5``, ``.keras``, ``.onnx`` or ``.pt2``: trained models, as their child reads them; ``--kind children``: models
+``--kind .h5``, ``.keras``, ``.onnx`` or ``.pt2``: trained models, as their child reads them; ``--kind children``: files
 of all kinds through ``verify``, ``diff`` and ``lint``, in children. Without it: all that is read in this process.
 Prints each failure by the number that makes its file again (``--save SEED/NUMBER FILE``); status 1 if there is one.
 ``--count`` adds the run to ``tests/fuzz/counts.csv``, and writes the tables of all runs into ``docs/security.md``.
