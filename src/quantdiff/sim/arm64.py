@@ -153,7 +153,7 @@ DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
 """By the runtime whose kernel runs and the op: whether the node is one for which it has other kernels there."""
 
 UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
-    **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _hybrid),
+    **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL", "TRANSPOSE_CONV"), _hybrid),
     **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
     **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("MEAN", "LOGISTIC", "SOFTMAX", "TANH"), _real),
     **_each((Runtime.REFERENCE,), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
@@ -162,7 +162,7 @@ UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each((Runtime.XNNPACK,), ("SUM", "RSQRT"), _real),
     **_each(LITERT, ("RESIZE_BILINEAR",), _real_or_unsigned),
     **_each(LITERT, ("GELU",), _by_erfc),
-    **_each(LITERT, ("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), _rare_cell),
+    **_each(LITERT, ("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), lambda node: _hybrid(node) or _rare_cell(node)),
     (Runtime.XNNPACK, "RESIZE_BILINEAR"): _real,
     (Runtime.REFERENCE, "TANH"): _real,
 }

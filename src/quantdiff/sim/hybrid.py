@@ -1,7 +1,8 @@
 """Dynamic range: float activations on int8 weights, summed as integers, scaled in float32.
 
 Sources: LiteRT ``tflite/kernels/fully_connected.cc`` (``EvalHybridDense``), ``conv.cc`` (``EvalHybrid``,
-``EvalHybridPerChannel``), ``depthwise_conv.cc`` (``EvalHybridPerChannel``), ``internal/optimized/
+``EvalHybridPerChannel``), ``depthwise_conv.cc`` (``EvalHybridPerChannel``), ``transpose_conv.cc`` (``EvalHybrid``),
+``internal/reference/transpose_conv.h`` (``HybridTransposeConv``), ``internal/optimized/
 sse_tensor_utils.cc`` (``SseMatrixBatchVectorMultiplyAccumulateImpl``), ``internal/optimized/optimized_ops.h``
 (``HybridConv``, ``HybridConvPerChannel``), ``internal/optimized/integer_ops/depthwise_conv_hybrid.h``,
 ``internal/reference/conv.h``, ``internal/reference/integer_ops/depthwise_conv.h``; XNNPACK
@@ -25,18 +26,21 @@ from quantdiff.sim.runtime import Runtime
 
 Sums = Callable[[Array, Array], Array]
 """The sums of products of an op: (inputs, weights), both integers, exact."""
+Spread = Callable[[Array, Array, Callable[[Array], Array] | None], Array]
+"""The same of a transposed convolution; a function makes floats of each product, which are added in LiteRT's order."""
 DEPTHWISE_VECTOR = 4
 """Channels that ``builtin`` scales together in a depthwise convolution."""
 GEMM_ROWS = 4
 """``builtin`` and ``reference`` hand a convolution to ruy where this divides the channels."""
+WEIGHTS = ("int8", "int4", "int2")
 BLOCK = 16
 """Products that the SSE kernel adds at once."""
 
 
 def is_hybrid(node: Node) -> bool:
-    """True for float32 × int8 or int4 → float32."""
+    """True for float32 × int8, int4 or int2 → float32."""
     w = node.at(1)
-    stored = is_quantized(w, "int8", "int4") or (w.dtype == "int4" and w.blocks is not None)
+    stored = is_quantized(w, *WEIGHTS) or (w.dtype in WEIGHTS and w.blocks is not None)
     return node.x.dtype == node.y.dtype == "float32" and stored
 
 
@@ -48,22 +52,31 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
     blocks = hybrid_4_bit.blocks_of(node)
     if blocks is not None and runtime is Runtime.XNNPACK:
         return clamped(node, hybrid_4_bit.dense_of_blocks_xnnpack(x, w, bias, blocks), runtime)
-    if blocks is not None and not hybrid_4_bit.is_packed(node.at(1), runtime):
-        raise NoKernel("weights in blocks, whose scales this runtime's kernel takes for something else")
-    if blocks is not None:
-        return hybrid_4_bit.dense_of_blocks(x, w, bias, blocks)
     if hybrid_4_bit.is_packed(node.at(1), runtime):
-        return hybrid_4_bit.dense(node, x, w, bias)
-    scale = _channel_scale(node, len(w), runtime, shared=True)
+        return (
+            hybrid_4_bit.dense(node, x, w, bias) if blocks is None else hybrid_4_bit.dense_of_blocks(x, w, bias, blocks)
+        )
+    scale = np.zeros(1, np.float32)  # where there are blocks: the tensor itself has none, and nobody asks for theirs
+    if blocks is None or runtime is Runtime.TFLM:
+        scale = _channel_scale(node, len(w), runtime, shared=True)
     if runtime is Runtime.XNNPACK:
         dynamic = xnnpack(x)
         return clamped(node, _fused(_products(dynamic.centred, w), dynamic.scale, scale, bias), runtime)
-    dynamic = (asymmetric if node.option("asymmetric_quantize_inputs", False) else symmetric)(x)
-    acc = _products(dynamic.centred, w) + sse_defect(_products, dynamic.q, w)
-    real = acc.astype(np.float32) * (dynamic.scale * scale)
-    y = np.where(zero_samples(node, x), np.float32(0) if bias is None else bias, plus(bias, real))
+    real = scaled_products(node, x, w, scale)
+    onto = np.zeros(1, np.float32) if bias is None else bias
+    y = np.where(zero_samples(node, x), onto, real + onto)
     y = clamped(node, y, runtime)
     return y + np.float32(0) if node.activation in ("RELU", "RELU6") else y  # where max(0, -0) is 0
+
+
+def scaled_products(node: Node, x: Array, w: Array, scale: Array) -> Array:
+    """The products of LiteRT (``MatrixBatchVectorMultiplyAccumulate``), each row of x on a grid of its own.
+
+    Shapes: x (rows, depth), w (units, depth), scale (units,) or (1,) -> (rows, units).
+    """
+    dynamic = (asymmetric if node.option("asymmetric_quantize_inputs", False) else symmetric)(x)
+    acc = _products(dynamic.centred, w) + sse_defect(_products, dynamic.q, w)
+    return np.asarray(acc.astype(np.float32) * (dynamic.scale * scale))
 
 
 def zero_samples(node: Node, x: Array) -> Array:
@@ -82,6 +95,8 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: 
 
     Shapes: x (n, h, w, c), w (out, kh, kw, c / groups), bias (out,) -> (n, out_h, out_w, out).
     """
+    if node.at(1).dtype == "int2":
+        raise NoKernel("weights of 2 bits, which LiteRT's convolution reads as floats")
     groups = x.shape[3] // w.shape[3]
     scale = _channel_scale(node, len(w), runtime, shared=groups == 1)
     if runtime is Runtime.XNNPACK:
@@ -102,6 +117,23 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: 
     real, s_x = sums(dynamic.centred.reshape(x.shape), w).astype(np.float32), _spread(dynamic)
     fast = runtime is Runtime.BUILTIN and groups == 1
     return clamped(node, (real * (scale * s_x) if fast else real * scale * s_x) + bias, runtime)
+
+
+def transposed(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: Runtime, spread: Spread) -> Array:
+    """Compute ``y = clamp(s_x * s_w * spread(q_x - z_x, w) + bias)``, q_x from each image's own range.
+
+    LiteRT scales every product by itself and adds floats in the order of the inputs.
+    Shapes: x (n, h, w, c), w (out, kh, kw, c), bias (out,); ``spread`` gives (n, out_h, out_w, out).
+    """
+    scale, rule = (
+        _channel_scale(node, len(w), runtime, shared=True),
+        xnnpack if runtime is Runtime.XNNPACK else asymmetric,
+    )
+    dynamic = _of_samples(rule, x)
+    q, s_x = dynamic.centred.reshape(x.shape), _spread(dynamic)
+    if runtime is Runtime.XNNPACK:
+        return clamped(node, _fused(spread(q, w, None), s_x, scale, bias), runtime)
+    return clamped(node, plus(bias, spread(q, w, lambda products: products.astype(np.float32) * scale * s_x)), runtime)
 
 
 def is_dense(node: Node, w: Array) -> bool:

@@ -47,6 +47,18 @@ def cast(source: str, target: str) -> Maker:
     return make
 
 
+def part(op: str) -> Maker:
+    """A part of complex numbers, large and small ones beside each other."""
+
+    def make(dice: Dice) -> Case:
+        shape = dice.shape()
+        x = dice.rng.normal(size=(*shape, 2)) * np.exp(dice.rng.uniform(-30, 30, (*shape, 2)))
+        feed = x.astype(np.float32).view(np.complex64)[..., 0]
+        return Case([T("x", shape, "complex64"), T("y", shape, "float32")], [Op(op, ["x"], ["y"])], {"x": feed})
+
+    return make
+
+
 TYPES = ("float32", "int8", "uint8", "int16", "int32", "int64")
 CODES = {name: getattr(schema.TensorType, name.upper()) for name in TYPES}
 
@@ -138,6 +150,7 @@ PAIRS = [(a, b) for a in TYPES for b in TYPES if a != b]
 MAKERS: dict[str, Maker] = {
     **{f"{op} {dtype}": chosen(op, dtype) for op in ("ARG_MAX", "ARG_MIN") for dtype in ("uint8", "float32", "int32")},
     **{f"CAST {a} → {b}": cast(a, b) for a, b in PAIRS},
+    **{op: part(op) for op in ("COMPLEX_ABS", "IMAG", "REAL")},
     **{f"DENSIFY {dtype}": sparse(dtype) for dtype in ("int8", "float32")},
     **{f"FILL {dtype}": fill(dtype) for dtype in ("int8", "int32", "int64", "float32")},
     "PRELU float32": prelu("float32"),
