@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from sim.ops.test_few import spectrum
 from written_models import Op, T, write_tflite
 
 from quantdiff.cli import main
@@ -117,28 +118,6 @@ def test_sums_on_a_processor_that_is_not_known(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(xnnpack, "has_avx512", lambda: False)
     verdict = load_and_verify(path, ["xnnpack"], samples=50).verdicts["xnnpack"]
     assert (verdict.status, verdict.count, verdict.mismatches) == ("within", 150, 0)
-
-
-def spectrum(x_shape: tuple[int, ...], length: tuple[int, int]) -> bytes:
-    """The magnitudes of a transform, as audio models begin."""
-    made = (*x_shape[:-2], length[0], length[1] // 2 + 1)
-    tensors = [
-        T("x", x_shape, "float32"),
-        T("n", (2,), "int32", data=length),
-        T("f", made, "complex64"),
-        T("y", made, "float32"),
-    ]
-    return write_tflite(tensors, [Op("RFFT2D", ["x", "n"], ["f"]), Op("COMPLEX_ABS", ["f"], ["y"])], ["x"], ["y"])
-
-
-@pytest.mark.golden
-@pytest.mark.parametrize(("shape", "length"), [((3, 1, 400), (1, 512)), ((1, 9, 8), (8, 16)), ((2, 4), (1, 2))])
-def test_a_transform_within_its_intervals(tmp_path: Path, shape: tuple[int, ...], length: tuple[int, int]) -> None:
-    path = tmp_path / "spectrum.tflite"
-    path.write_bytes(spectrum(shape, length))
-    for verdict in load_and_verify(path, ["xnnpack", "reference"], samples=20).verdicts.values():
-        assert (verdict.status, verdict.mismatches) == ("within", 0)
-        assert [operator.width is None for operator in verdict.operators] == [False, True]
 
 
 def test_a_transform_of_other_values_falls_outside() -> None:

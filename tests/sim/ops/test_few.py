@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from golden import LITERT, Case, Dice, Maker, run_simulator
-from written_models import Op, T
+from written_models import Op, T, write_tflite
 
+from quantdiff.compare.verification import load_and_verify
 from quantdiff.quant import Array
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.partition import hidden
@@ -197,3 +199,30 @@ def test_minus_zero_is_negative_to_some_processors(monkeypatch: pytest.MonkeyPat
     y = simulation.values[graph.outputs[0]]
     assert y.ravel().tolist() == [zero, 6.0, 5.0]
     assert np.signbit(y.ravel()[0]) == np.signbit(zero)
+
+
+def spectrum(x_shape: tuple[int, ...], length: tuple[int, int]) -> bytes:
+    """The magnitudes of a transform, as audio models begin."""
+    made = (*x_shape[:-2], length[0], length[1] // 2 + 1)
+    tensors = [
+        T("x", x_shape, "float32"),
+        T("n", (2,), "int32", data=length),
+        T("f", made, "complex64"),
+        T("y", made, "float32"),
+    ]
+    return write_tflite(tensors, [Op("RFFT2D", ["x", "n"], ["f"]), Op("COMPLEX_ABS", ["f"], ["y"])], ["x"], ["y"])
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+@pytest.mark.parametrize(("shape", "length"), [((3, 1, 400), (1, 512)), ((1, 9, 8), (8, 16)), ((2, 4), (1, 2))])
+def test_a_transform_within_its_intervals(
+    tmp_path: Path, note: Callable[..., None], runtime: Runtime, shape: tuple[int, ...], length: tuple[int, int]
+) -> None:
+    path = tmp_path / "spectrum.tflite"
+    path.write_bytes(spectrum(shape, length))
+    (verdict,) = load_and_verify(path, [runtime.value], samples=20).verdicts.values()
+    assert (verdict.status, verdict.mismatches) == ("within", 0)
+    transform, magnitude = verdict.operators
+    assert (transform.width is None, magnitude.width is None) == (False, True)
+    note("RFFT2D, inside its intervals", runtime, transform.count, transform.mismatches)
