@@ -149,7 +149,7 @@ def hybrid(dice: Dice, *kinds: str) -> Case:
         if t.data is None or t.name[0] == "b" or t.name == "project_b":
             return t
         low = -128 if dice.chance(0.1) else -127  # no converter writes -128, but a file may hold it
-        return replace(t, dtype="int8", scale=float(np.float32(3 / 127)), data=dice.integers(t.shape, low=low))
+        return replace(t, dtype="int8", scale=float(np.float32(1 / 127)), data=dice.integers(t.shape, low=low))
 
     (op,) = case.operators
     return Case([narrowed(t) for t in case.tensors], [replace(op, options={**op.options, **asymmetric})], case.feeds)
