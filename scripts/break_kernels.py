@@ -23,7 +23,7 @@ from quantdiff.sim.registry import kernels
 ROOT = Path(__file__).resolve().parent.parent
 SIM = Path("src/quantdiff/sim")
 TRIES = 8
-NAMED = {"UNIDIRECTIONAL_SEQUENCE_LSTM": "test_lstm", "RFFT2D": "transform"}
+NAMED = {"UNIDIRECTIONAL_SEQUENCE_LSTM": "test_lstm"}
 """Ops whose tests do not bear their name."""
 CURVES, HYBRID, PACKED, FEW = (f"ops/test_{name}.py" for name in ("curves", "hybrid", "hybrid_4_bit", "few"))
 SHARED: dict[tuple[str, str], tuple[str, str]] = {

@@ -19,16 +19,9 @@ STEPS_BESIDE = 4
 """Steps beside those of the transform, which make one of real values of one of half the length."""
 
 
-@kernel("RFFT2D")
-def rfft2d(node: Node, x: Array, length: Array, *, runtime: Runtime) -> Array:
-    """Refused: the last bits of another transform in float64 (fft2d) are not known, see ``transformed``."""
-    del node, x, length, runtime
-    raise NoKernel("a transform in float64, whose order of sums nobody has followed")
-
-
 @enclosure("RFFT2D")
 def transformed(node: Node, x: Array, length: Array, *, runtime: Runtime) -> Enclosure:
-    """The transform of the last two axes, real and imaginary parts side by side.
+    """The transform of the last two axes, real and imaginary parts side by side; fft2d's order of sums is not followed.
 
     Higham, Accuracy and Stability of Numerical Algorithms, theorem 24.2, for both transforms, theirs and NumPy's.
     Shapes: x (…, h, w), length (2,) -> (…, height, 2 * (width // 2 + 1)).
