@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from quantdiff.sim.registry import kernels
@@ -154,7 +155,7 @@ def main(wanted: list[str]) -> int:
             if not wanted or set(wanted) & set(names):
                 target = copy / SIM / f"{file}.py"
                 source = target.read_text(encoding="utf-8")
-                survived += not broken(target, source, function, lambda t=tests, w=words: is_red(copy, t, w))
+                survived += not broken(target, source, function, partial(is_red, copy, tests, words))
                 target.write_text(source, encoding="utf-8")
     return 1 if survived else 0
 

@@ -121,7 +121,7 @@ def test_sums_on_a_processor_that_is_not_known(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_transform_of_other_values_falls_outside() -> None:
-    graph = read_model(memoryview(spectrum((3, 1, 400), (1, 512)))).main
+    graph = read_model(memoryview(spectrum(((3, 1, 400), (1, 512))))).main
     x = np.random.default_rng(0).normal(size=(1, 3, 1, 400)).astype(np.float32)
     found = enclose_operator(graph, graph.operators[0], {0: x}, Runtime.REFERENCE)
     right = np.fft.rfft2(x.astype(np.float64), (1, 512)).astype(np.complex64).view(np.float32)
