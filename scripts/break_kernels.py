@@ -30,9 +30,11 @@ CURVES, HYBRID, PACKED, FEW = (f"ops/test_{name}.py" for name in ("curves", "hyb
 SHARED: dict[tuple[str, str], tuple[str, str]] = {
     ("floats/eigen", "gelu"): (CURVES, "gelu_of_eigen"),
     ("floats/eigen", "gelu_by_tanh"): (CURVES, "gelu_of_eigen"),
-    **{("floats/xnnpack_curves", name): (CURVES, "xnnpacks_own") for name in ("cosine", "elu", "exp", "gelu", "sine")},
+    **{
+        ("floats/xnnpack_curves", name): (CURVES, "xnnpacks_own")
+        for name in ("cosine", "elu", "exp", "gelu", "log", "sine")
+    },
     ("floats/xnnpack_curves", "gelu_by_tanh"): (CURVES, "xnnpacks_own"),
-    ("floats/xnnpack_curves", "log"): (CURVES, "golden_log"),
     ("hybrid", "convolution"): (HYBRID, "golden and CONV_2D and not DEPTHWISE"),
     ("hybrid", "dense"): (HYBRID, "golden and FULLY_CONNECTED"),
     ("hybrid", "depthwise"): (HYBRID, "golden and DEPTHWISE"),

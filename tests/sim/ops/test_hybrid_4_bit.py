@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from golden import LITERT, Case, Dice, Maker, differences, run_simulator
+from golden import LITERT, Case, Dice, Maker, differences, exact_on, run_simulator
 from sim.ops.test_hybrid import dense, image, reals
 from sim.ops.test_int4 import narrowed, packed
 from written_models import Op, T
@@ -79,6 +79,14 @@ def test_blocks_without_vnni_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(hybrid_4_bit, "has_avx512_vnni", lambda: False)
     (missing,) = run_simulator(case.write(), list(case.feeds.values()), Runtime.XNNPACK)[1].missing
     assert "without AVX-512 VNNI" in missing.why
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", [Runtime.XNNPACK, Runtime.BUILTIN, Runtime.REFERENCE])
+def test_weights_of_minus_8(runtime: Runtime) -> None:
+    """Which few converters write."""
+    maker = narrowed(lambda dice: dense(dice, dice.chance()), low=-8)
+    assert exact_on(maker, runtime, elements=1000)[1] == 0
 
 
 def test_convolutions_on_2_bits_are_refused() -> None:

@@ -22,20 +22,19 @@ def packed(values: Array, bits: int = 4) -> bytes:
     return bytes((bytewise << np.arange(0, 8, bits, dtype=np.uint8)).sum(axis=1, dtype=np.uint8))
 
 
-def narrowed(maker: Maker, bits: int = 4) -> Maker:
-    """The same case with its weights cut to -7 … 7, now and then to -8 … 7, or to -2 … 1."""
-    step, low, high = (16, -8, 7) if bits == 4 else (50, -2, 1)
+def narrowed(maker: Maker, bits: int = 4, low: int = -7) -> Maker:
+    """The same case with its weights cut to ``low`` … 7, or to -2 … 1."""
+    step, low, high = (16, low, 7) if bits == 4 else (50, -2, 1)
 
     def make(dice: Dice) -> Case:
         case = maker(dice)
-        least = low + (bits == 4 and dice.chance(0.7))  # most converters leave -8 out
 
         def other(t: T) -> T:
             if t.name == "b" and t.dtype == "int32":
                 return replace(t, data=np.clip(np.asarray(t.data), -(2**25), 2**25))
             if t.name != "w":
                 return t
-            values = np.clip(np.asarray(t.data, np.int64) // step, least, high)
+            values = np.clip(np.asarray(t.data, np.int64) // step, low, high)
             return replace(t, dtype=f"int{bits}", zero_point=0, data=None, raw=packed(values, bits))
 
         return replace(case, tensors=[other(t) for t in case.tensors])
