@@ -1,9 +1,10 @@
 """Break each kernel of the simulator once and see a test turn red.
 
-    uv run python scripts/break_kernels.py [OP …]
+    uv run python scripts/break_kernels.py [OP or FILE …]
 
 In a copy of the sources one number, operator or comparison of a kernel is changed, and the tests of its ops run, until
-the first change that a test notices. Prints a line per kernel; one that no change turns red ends the script with 1.
+the first change that a test notices. So it is with what kernels share, ``SHARED``. Prints a line per kernel; one that
+no change turns red ends the script with 1.
 """
 
 from __future__ import annotations
@@ -15,15 +16,37 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from quantdiff.sim.registry import kernels
 
 ROOT = Path(__file__).resolve().parent.parent
-OPS = Path("src/quantdiff/sim/ops")
+SIM = Path("src/quantdiff/sim")
 TRIES = 8
 NAMED = {"UNIDIRECTIONAL_SEQUENCE_LSTM": "test_lstm"}
 """Ops whose tests do not bear their name."""
+CURVES, HYBRID, PACKED, FEW = (f"ops/test_{name}.py" for name in ("curves", "hybrid", "hybrid_4_bit", "few"))
+SHARED: dict[tuple[str, str], tuple[str, str]] = {
+    ("floats/eigen", "gelu"): (CURVES, "gelu_of_eigen"),
+    ("floats/eigen", "gelu_by_tanh"): (CURVES, "gelu_of_eigen"),
+    **{
+        ("floats/xnnpack_curves", name): (CURVES, "xnnpacks_own")
+        for name in ("cosine", "elu", "exp", "gelu", "log", "sine")
+    },
+    ("floats/xnnpack_curves", "gelu_by_tanh"): (CURVES, "xnnpacks_own"),
+    ("hybrid", "convolution"): (HYBRID, "golden and CONV_2D and not DEPTHWISE"),
+    ("hybrid", "dense"): (HYBRID, "golden and FULLY_CONNECTED"),
+    ("hybrid", "depthwise"): (HYBRID, "golden and DEPTHWISE"),
+    ("hybrid", "transposed"): ("ops/test_float_layers.py", "dynamic_range"),
+    ("hybrid_4_bit", "dense"): (PACKED, "golden and FULLY_CONNECTED and builtin"),
+    ("hybrid_4_bit", "dense_of_blocks"): (PACKED, "golden_of_blocks"),
+    ("hybrid_4_bit", "dense_of_blocks_xnnpack"): (PACKED, "golden_of_blocks"),
+    ("lstm/floats", "run"): ("ops/test_lstm.py", "floats or dynamic_range"),
+    ("ops/rfft2d", "transformed"): (FEW, "transform"),
+    ("xnnpack/attention", "attention"): ("graph/test_control.py", "attention"),
+}
+"""Beside the kernels: file and function under ``sim``, with the file of tests and the words that choose among them."""
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -45,8 +68,17 @@ def functions() -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for op, each in sorted(kernels().items()):
         file = each.function.__module__.rpartition(".")[2]
-        found.setdefault((file, each.function.__name__), []).append(op)
+        found.setdefault((f"ops/{file}", each.function.__name__), []).append(op)
     return found
+
+
+def places() -> dict[tuple[str, str], tuple[str, str, list[str]]]:
+    """File and name of each function → file of tests, the words that choose among them, and how the place is named."""
+    by_op = {
+        place: (".", " or ".join(NAMED.get(op, op) for op in ops), [*ops, place[0].rpartition("/")[2]])
+        for place, ops in functions().items()
+    }
+    return by_op | {place: (*tests, [place[0].rpartition("/")[2]]) for place, tests in SHARED.items()}
 
 
 def changes(source: str, function: str) -> Iterator[tuple[str, str]]:
@@ -58,9 +90,9 @@ def changes(source: str, function: str) -> Iterator[tuple[str, str]]:
         yield ast.unparse(ast.fix_missing_locations(tree)), told
 
 
-def _reached(tree: ast.Module, function: str) -> list[ast.FunctionDef]:
-    by_name = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    found, waiting = list[ast.FunctionDef](), [function]
+def _reached(tree: ast.Module, function: str) -> list[ast.FunctionDef | ast.ClassDef]:
+    by_name = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    found, waiting = list[ast.FunctionDef | ast.ClassDef](), [function]
     for name in waiting:  # grows while it is walked
         node = by_name[name]
         found.append(node)
@@ -69,7 +101,7 @@ def _reached(tree: ast.Module, function: str) -> list[ast.FunctionDef]:
     return found
 
 
-def _points(functions: list[ast.FunctionDef]) -> list[ast.AST]:
+def _points(functions: list[ast.FunctionDef | ast.ClassDef]) -> list[ast.AST]:
     """What can be changed, in each kind the last line first.
 
     Arithmetic, then numbers, then the order of arguments, then what is returned.
@@ -100,23 +132,10 @@ def _change(node: ast.AST) -> str:
     return f"{before} → {ast.unparse(node)}"
 
 
-def is_red(copy: Path, ops: list[str]) -> bool:
-    """Whether a test of these ops fails with the sources in ``copy``; a crash counts as a failure."""
-    chosen = " or ".join(NAMED.get(op, op) for op in ops)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "tests/sim",
-        "-x",
-        "-q",
-        "-n",
-        "0",
-        "-p",
-        "no:cacheprovider",
-        "-k",
-        chosen,
-    ]
+def is_red(copy: Path, tests: str, words: str) -> bool:
+    """Whether one of these tests fails with the sources in ``copy``; a crash counts as a failure."""
+    command = [sys.executable, "-m", "pytest", f"tests/sim/{tests}", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
+    command += ["-k", words]
     environment = {
         **os.environ,
         "PYTHONPATH": f"{copy / 'src'}{os.pathsep}{copy / 'tests'}",
@@ -134,26 +153,25 @@ def main(wanted: list[str]) -> int:
         for part in ("src", "tests", "docs"):
             shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", copy)
-        for (file, function), ops in functions().items():
-            if not wanted or set(wanted) & set(ops):
-                target = copy / OPS / f"{file}.py"
+        for (file, function), (tests, words, names) in places().items():
+            if not wanted or set(wanted) & set(names):
+                target = copy / SIM / f"{file}.py"
                 source = target.read_text(encoding="utf-8")
-                survived += not broken(target, source, function, (copy, ops))
+                survived += not broken(target, source, function, partial(is_red, copy, tests, words))
                 target.write_text(source, encoding="utf-8")
     return 1 if survived else 0
 
 
-def broken(target: Path, source: str, function: str, where: tuple[Path, list[str]]) -> bool:
+def broken(target: Path, source: str, function: str, red: Callable[[], bool]) -> bool:
     """Try one change after another until a test notices."""
-    copy, names = where
     for number, (text, told) in enumerate(changes(source, function)):
         if number == TRIES:
             break
         target.write_text(text, encoding="utf-8")
-        if is_red(copy, names):
-            print(f"{target.stem}.{function} ({', '.join(names)}): {' '.join(told.split())[:100]}", flush=True)
+        if red():
+            print(f"{target.stem}.{function}: {' '.join(told.split())[:100]}", flush=True)
             return True
-    print(f"{target.stem}.{function} ({', '.join(names)}): NOTHING TURNED A TEST RED", flush=True)
+    print(f"{target.stem}.{function}: NOTHING TURNED A TEST RED", flush=True)
     return False
 
 

@@ -217,3 +217,10 @@ def test_an_output_without_elements_is_read(tmp_path: Path) -> None:
     verdict = load_and_verify(path, ["reference"], samples=3).verdicts["reference"]
     assert [(o.op, o.count) for o in verdict.operators] == [("EQUAL", 12), ("WHERE", 0)]
     assert verdict.status == "exact"
+
+
+def test_a_model_without_operators_is_its_outputs(tmp_path: Path) -> None:
+    path = tmp_path / "swapped.tflite"
+    path.write_bytes(write_tflite([T("a", (1, 2), "float32"), T("b", (1, 2), "float32")], [], ["a", "b"], ["b", "a"]))
+    (verdict,) = load_and_verify(path, ["reference"], samples=3).verdicts.values()
+    assert (verdict.status, verdict.count, verdict.chain_count) == ("exact", 0, 12)

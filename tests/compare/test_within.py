@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from sim.ops.test_few import spectrum
 from written_models import Op, T, write_tflite
 
 from quantdiff.cli import main
@@ -117,3 +118,13 @@ def test_sums_on_a_processor_that_is_not_known(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(xnnpack, "has_avx512", lambda: False)
     verdict = load_and_verify(path, ["xnnpack"], samples=50).verdicts["xnnpack"]
     assert (verdict.status, verdict.count, verdict.mismatches) == ("within", 150, 0)
+
+
+def test_a_transform_of_other_values_falls_outside() -> None:
+    graph = read_model(memoryview(spectrum(((3, 1, 400), (1, 512))))).main
+    x = np.random.default_rng(0).normal(size=(1, 3, 1, 400)).astype(np.float32)
+    found = enclose_operator(graph, graph.operators[0], {0: x}, Runtime.REFERENCE)
+    right = np.fft.rfft2(x.astype(np.float64), (1, 512)).astype(np.complex64).view(np.float32)
+    share = found.outside(right * np.float32(1.001)) / right.size
+    assert (found.outside(right), found.width.shape) == (0, right.shape)
+    assert share > 0.99

@@ -268,7 +268,8 @@ def _verdict(graph: Graph, reading: Reading, compared: Compared, chain: Simulati
     expected = not delegates or agrees(graph, reading.delegated)
     wrong = chain_mismatches + sum(result.mismatches for result in operators) + bool(reading.changed) + (not expected)
     right = "exact" if all(result.width is None for result in operators) else "within"
-    status = "differs" if wrong else "unsupported" if compared.unsupported or not operators else right
+    nothing = not operators and not chain_count
+    status = "differs" if wrong else "unsupported" if compared.unsupported or nothing else right
     return Verdict(
         status,
         operators,

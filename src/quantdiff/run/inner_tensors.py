@@ -30,17 +30,21 @@ from quantdiff.tally.rows import RowSums
 BYTES_AT_ONCE = 2**27  # of inner values in memory
 READABLE = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
 """Types that every runtime's Python interface can give back."""
+WITHOUT_ORDER = ("complex64",)
+"""Those that can be given back, too, but have no error to speak of: compared bit by bit alone."""
 
 Parts = list[tuple[list[int], list[int]]]
 Take = Callable[[Batch], list[Array]]
 
 
-def readable_tensors(graph: Graph, runtime: Rules | None, held: AbstractSet[int] | None = None) -> list[int]:
+def readable_tensors(
+    graph: Graph, runtime: Rules | None, held: AbstractSet[int] | None = None, types: Sequence[str] = READABLE
+) -> list[int]:
     """The outputs, and every tensor that an operator makes and the runtime can give back, of those ``held``."""
     hides = isinstance(runtime, Runtime) and runtime.family is Runtime.XNNPACK
     unread = hidden(graph) if hides else frozenset()
     made = (i for op in graph.operators for i in op.outputs if i not in unread and (held is None or i in held))
-    return [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in READABLE]
+    return [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in types]
 
 
 class InnerTensors:
@@ -143,7 +147,8 @@ def read_everything(model: Model, inputs: Sequence[Array], runner: Runner) -> Re
     """
     graph = model.main
     rows = Batch({f"{i}": array for i, array in enumerate(inputs)})
-    tensors = [*graph.inputs, *readable_tensors(graph, runner.rules, runner.holds(graph))]
+    made = readable_tensors(graph, runner.rules, runner.holds(graph), (*READABLE, *WITHOUT_ORDER))
+    tensors = [*graph.inputs, *made]
     (reading,) = _read(model, tensors, [(0, rows)], lambda rows: [*rows.arrays.values()], runner, alone=True)
     return reading
 

@@ -174,10 +174,10 @@ DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
 """By the runtime whose kernel runs and the op: whether the node is one for which it has other kernels there."""
 
 UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
-    **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _hybrid),
+    **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL", "TRANSPOSE_CONV"), _hybrid),
     **_each((*LITERT, Runtime.XNNPACK), ("CONV_2D", "FULLY_CONNECTED"), _odd_hybrid),
     **_each(LITERT, ("GELU",), _by_erfc),
-    **_each(LITERT, ("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), _rare_cell),
+    **_each(LITERT, ("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), lambda node: _hybrid(node) or _rare_cell(node)),
     (Runtime.REFERENCE, "TANH"): _real,
     (Runtime.BUILTIN, "ELU"): lambda node: True,
     (Runtime.XNNPACK, "ELU"): lambda node: not _real(node),

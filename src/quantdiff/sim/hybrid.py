@@ -1,7 +1,8 @@
 """Dynamic range: float activations on int8 weights, summed as integers, scaled in float32.
 
 Sources: LiteRT ``tflite/kernels/fully_connected.cc`` (``EvalHybridDense``), ``conv.cc`` (``EvalHybrid``,
-``EvalHybridPerChannel``), ``depthwise_conv.cc`` (``EvalHybridPerChannel``), ``internal/optimized/
+``EvalHybridPerChannel``), ``depthwise_conv.cc`` (``EvalHybridPerChannel``), ``transpose_conv.cc`` (``EvalHybrid``),
+``internal/reference/transpose_conv.h`` (``HybridTransposeConv``), ``internal/optimized/
 sse_tensor_utils.cc`` (``SseMatrixBatchVectorMultiplyAccumulateImpl``), ``internal/optimized/optimized_ops.h``
 (``HybridConv``, ``HybridConvPerChannel``), ``internal/optimized/integer_ops/depthwise_conv_hybrid.h``,
 ``internal/reference/conv.h``, ``internal/reference/integer_ops/depthwise_conv.h``; XNNPACK
@@ -27,10 +28,13 @@ from quantdiff.sim.window import axes_of
 
 Sums = Callable[[Array, Array], Array]
 """The sums of products of an op: (inputs, weights), both integers, exact."""
+Spread = Callable[[Array, Array, Callable[[Array], Array] | None], Array]
+"""The same of a transposed convolution; a function makes floats of each product, which are added in LiteRT's order."""
 DEPTHWISE_VECTOR = 4
 """Channels that ``builtin`` scales together in a depthwise convolution."""
 GEMM_ROWS = 4
 """``builtin`` and ``reference`` hand a convolution to ruy where this divides the channels."""
+WEIGHTS = ("int8", "int4", "int2")
 BLOCK = 16
 """Products that the SSE kernel, and NEON's, adds at once."""
 GEMM_BATCH, GEMM_LEAST, LARGE = 16, 2, 128 * 128
@@ -38,9 +42,9 @@ GEMM_BATCH, GEMM_LEAST, LARGE = 16, 2, 128 * 128
 
 
 def is_hybrid(node: Node) -> bool:
-    """True for float32 × int8 or int4 → float32."""
+    """True for float32 × int8, int4 or int2 → float32."""
     w = node.at(1)
-    stored = is_quantized(w, "int8", "int4") or (w.dtype == "int4" and w.blocks is not None)
+    stored = is_quantized(w, *WEIGHTS) or (w.dtype in WEIGHTS and w.blocks is not None)
     return node.x.dtype == node.y.dtype == "float32" and stored
 
 
@@ -52,27 +56,34 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
     blocks = hybrid_4_bit.blocks_of(node)
     if blocks is not None and runtime is Runtime.XNNPACK:
         return clamped(node, hybrid_4_bit.dense_of_blocks_xnnpack(x, w, bias, blocks), runtime)
-    if blocks is not None and not hybrid_4_bit.is_packed(node.at(1), runtime):
-        raise NoKernel("weights in blocks, whose scales this runtime's kernel takes for something else")
-    if blocks is not None:
-        return hybrid_4_bit.dense_of_blocks(x, w, bias, blocks)
     if hybrid_4_bit.is_packed(node.at(1), runtime):
+        if blocks is not None:
+            return hybrid_4_bit.dense_of_blocks(x, w, bias, blocks)
         return hybrid_4_bit.dense(node, x, w, bias, runtime)
-    scale = _channel_scale(node, len(w), runtime, shared=True)
+    scale = np.zeros(1, np.float32)  # where there are blocks: the tensor itself has none, and nobody asks for theirs
+    if blocks is None or runtime is Runtime.TFLM:
+        scale = _channel_scale(node, len(w), runtime, shared=True)
     if runtime.family is Runtime.XNNPACK:
         dynamic = kleidi(x) if runtime.on_arm64 else xnnpack(x)
         return clamped(node, _by_xnnpack(_products(dynamic.centred, w), dynamic.scale, scale, bias, runtime), runtime)
-    dynamic = (asymmetric if node.option("asymmetric_quantize_inputs", False) else symmetric)(x, runtime)
-    acc, scale = _products(dynamic.centred, w), dynamic.scale * scale
     start = np.zeros(1, np.float32) if bias is None else bias
-    if not runtime.on_arm64:
-        y = plus(bias, (acc + sse_defect(_products, dynamic.q, w)).astype(np.float32) * scale)
-    elif by_four_dots(math.prod(node.x.shape) // x.shape[1], *w.shape):
-        y = start + acc.astype(np.float32) * scale
-    else:
-        y = fused_multiply_add((acc + neon_defect(dynamic.q, w)).astype(np.float32), scale, start)
+    y = products_onto(start, node, x, w, scale, runtime)
     y = clamped(node, np.where(zero_samples(node, x), start, y), runtime)
     return y + np.float32(0) if node.activation in ("RELU", "RELU6") else y  # where max(0, -0) is 0
+
+
+def products_onto(start: Array, node: Node, x: Array, w: Array, scale: Array, runtime: Runtime) -> Array:
+    """LiteRT's sums (``MatrixBatchVectorMultiplyAccumulate``) onto what is there, each row of x on a grid of its own.
+
+    Shapes: x (rows, depth), w (units, depth), scale (units,) or fewer, start (rows, units) or fewer -> (rows, units).
+    """
+    dynamic = (asymmetric if node.option("asymmetric_quantize_inputs", False) else symmetric)(x, runtime)
+    acc, scale = _products(dynamic.centred, w), dynamic.scale * scale
+    if not runtime.on_arm64:
+        return start + (acc + sse_defect(_products, dynamic.q, w)).astype(np.float32) * scale
+    if by_four_dots(math.prod(node.x.shape) // x.shape[1], *w.shape):
+        return start + acc.astype(np.float32) * scale
+    return fused_multiply_add((acc + neon_defect(dynamic.q, w)).astype(np.float32), scale, start)
 
 
 def by_four_dots(rows: int, units: int, depth: int) -> bool:
@@ -115,6 +126,8 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: 
 
     Shapes: x (n, h, w, c), w (out, kh, kw, c / groups), bias (out,) -> (n, out_h, out_w, out).
     """
+    if node.at(1).dtype == "int2":
+        raise NoKernel("weights of 2 bits, which LiteRT's convolution reads as floats")
     groups = x.shape[3] // w.shape[3]
     scale = _channel_scale(node, len(w), runtime, shared=groups == 1)
     if runtime.family is Runtime.XNNPACK:
@@ -138,6 +151,20 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: 
     real, s_x = sums(dynamic.centred.reshape(x.shape), w).astype(np.float32), _spread(dynamic)
     fast = runtime.family is Runtime.BUILTIN and groups == 1
     return clamped(node, (real * (scale * s_x) if fast else real * scale * s_x) + bias, runtime)
+
+
+def transposed(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: Runtime, spread: Spread) -> Array:
+    """Compute ``y = clamp(s_x * s_w * spread(q_x - z_x, w) + bias)``, q_x from each image's own range.
+
+    LiteRT scales every product by itself and adds floats in the order of the inputs.
+    Shapes: x (n, h, w, c), w (out, kh, kw, c), bias (out,); ``spread`` gives (n, out_h, out_w, out).
+    """
+    scale, rows = _channel_scale(node, len(w), runtime, shared=True), x.reshape(len(x), -1)
+    dynamic = xnnpack(rows) if runtime is Runtime.XNNPACK else asymmetric(rows, runtime)
+    q, s_x = dynamic.centred.reshape(x.shape), _spread(dynamic)
+    if runtime is Runtime.XNNPACK:
+        return clamped(node, _by_xnnpack(spread(q, w, None), s_x, scale, bias, runtime), runtime)
+    return clamped(node, plus(bias, spread(q, w, lambda products: products.astype(np.float32) * scale * s_x)), runtime)
 
 
 def is_dense(node: Node, w: Array) -> bool:

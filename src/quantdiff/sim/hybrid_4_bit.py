@@ -23,6 +23,8 @@ WIDTH, DEPTH, UNSIGNED = 4, 32, 128
 """Units and depth from which on the packed kernel runs; what makes an int8 value unsigned."""
 OFFSET, LOWEST, HIGH = 7, -8, 127
 """What packing adds to each weight, the one that it has no room for, and the largest input."""
+HALF, BYTE = 8, 255
+"""Weights of a block that share their bytes with as many others, and what -8 becomes."""
 
 
 def is_packed(w: Tensor, runtime: Runtime) -> bool:
@@ -49,8 +51,6 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
     ARM64 fuses: the bias, all sums of a single row, and of several rows the units that fill no four.
     Shapes: x (rows, depth), w (units, depth), bias (units,) -> (rows, units).
     """
-    if np.any(w == LOWEST):
-        raise NoKernel("a weight of -8, which builtin's packed kernel has no room for")
     reach = np.abs(x).max(axis=1, keepdims=True)
     reach = np.where(reach == 0, np.float32(HIGH), reach).astype(np.float64)
     s_x = (reach / HIGH).astype(np.float32)
@@ -58,12 +58,33 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
     scale = np.asarray(quant_of(node.at(1)).scale, np.float32)
     offset = (-OFFSET * q.sum(axis=1, keepdims=True)).astype(np.float32) * s_x
     start = offset * scale if bias is None else multiply_add(offset, scale, bias, runtime)
-    real = matmul(q, (w.astype(np.int32) + OFFSET).T, REACH).astype(np.float32) * s_x
+    real = matmul(q, raised(w, runtime).T, REACH).astype(np.float32) * s_x
     y = start + real * scale
     if runtime.on_arm64:
         body = len(w) // WIDTH * WIDTH if math.prod(node.x.shape) > x.shape[1] else 0
         y[:, body:] = fused_multiply_add(real, scale, start)[:, body:]
     return clamped(node, y, runtime)
+
+
+def raised(w: Array, runtime: Runtime) -> Array:
+    """Each weight plus 7 in four bits; -8 fills all of them, and those of its neighbour (``SsePackInner``). Shape as w.
+
+    Of 32 weights the even ones and the odd ones are packed by themselves: the first eight in upper halves of bytes.
+    """
+    up = (w.astype(np.int32) + OFFSET) & BYTE
+    if not np.any(w == LOWEST):
+        return up
+    if runtime.on_arm64:
+        raise NoKernel("a weight of -8, which the packed kernel of ARM64 has no room for")
+    for start in range(0, w.shape[1], DEPTH):
+        for one in (up[:, start : start + DEPTH : 2], up[:, start + 1 : start + DEPTH : 2]):
+            first, second = one[:, :HALF].copy(), one[:, HALF:].copy()
+            together = first << 4 & BYTE
+            together[:, : second.shape[1]] |= second
+            if one.shape[1] == 2 * HALF:  # in a vector: what two bytes are shifted by passes from one to the other
+                together[:, 1::2] |= first[:, ::2] >> 4
+            one[:, :HALF], one[:, HALF:] = together >> 4, together[:, : second.shape[1]] & 15
+    return up
 
 
 def dense_of_blocks(x: Array, w: Array, bias: Array | None, scales: Array) -> Array:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flatbuffers.flexbuffers import Builder, Dumps
-from golden import LITERT
+from golden import LITERT, Dice
+from sim.ops.test_lstm import floats
 from written_models import Op, Sub, T, write_model
 
 from quantdiff.compare.verification import load_and_verify
@@ -193,3 +194,21 @@ def test_numbers_that_the_delegate_reads_in_half_are_refused(tmp_path: Path) -> 
     inputs = [np.ones((1, 1, 2, 1, 2), np.float32)] * 3
     (missing,) = simulate(graph, inputs, Runtime.XNNPACK, model.subgraphs).missing
     assert "half the bytes" in missing.why
+
+
+def test_a_loop_that_begins_with_another_operators_state_is_refused(tmp_path: Path) -> None:
+    """As TensorFlow's converter writes an LSTM before a GRU: their first states, both zeros, become one tensor."""
+    case = floats(Dice())
+    body = [Op("ABS", ["x"], ["y"])]
+    (cell,) = (t for t in case.tensors if t.name == "cell")
+    always = Sub([T("x", cell.shape, "float32"), T("c", (), "bool", data=False)], [], ["x"], ["c"])
+    around = Sub([T("x", cell.shape, "float32"), T("y", cell.shape, "float32")], body, ["x"], ["y"])
+    loop = Op("WHILE", ["cell"], ["z"], {"condSubgraphIndex": 1, "bodySubgraphIndex": 2})
+    main = Sub([*case.tensors, T("z", cell.shape, "float32")], [*case.operators, loop], ["x"], ["y", "z"])
+    path = tmp_path / "cells.tflite"
+    path.write_bytes(write_model([main, always, around]))
+    model = load_tflite(path)
+    (missing,) = simulate(model.main, [case.feeds["x"][None]], Runtime.REFERENCE, model.subgraphs).missing
+    assert missing.why == "it reads 'cell', a state that another operator keeps"
+    told = [finding.evidence for finding in lint_model(model).findings if finding.code == "STATE01"]
+    assert [text.split(" is ")[1] for text in told] == ["input 19 of #0 and input 0 of #1"]

@@ -130,6 +130,20 @@ def widened(maker: Maker) -> Maker:
     return make
 
 
+def requantize(source: str, target: str) -> Maker:
+    """Integers to wider or narrower ones, as an application hands them in and takes them out."""
+
+    def make(dice: Dice) -> Case:
+        shape, scale, wide = dice.shape(), dice.scale(-11, -6), {"int32": 2**12}
+        x = dice.integers(shape, "int16").astype(source) * (wide.get(source, 1) if dice.chance(0.7) else 1)
+        s_y = dice.near(scale * wide.get(source, 1) / wide.get(target, 1)) * (2**8 if target == "int8" else 1)
+        z_y = dice.zero_point() if target == "int8" else 0
+        tensors = [T("x", shape, source, scale), T("y", shape, target, s_y, z_y)]
+        return Case(tensors, [Op("QUANTIZE", ["x"], ["y"])], {"x": x})
+
+    return make
+
+
 ALIKE = ("ABS int8", "DEQUANTIZE", "QUANTIZE float32 → int8", "QUANTIZE int8 → int8", "RELU", "RELU6")
 WIDENED: dict[str, Maker] = {
     **{op.replace("int8", "int16"): widened(elementwise.MAKERS[op]) for op in ALIKE},
@@ -148,6 +162,9 @@ MAKERS: dict[str, Maker] = {
     "FULLY_CONNECTED int16×8": dense,
     "LOGISTIC int16": curve("LOGISTIC"),
     "MUL int16": pair("MUL"),
+    "QUANTIZE int16 → int32": requantize("int16", "int32"),
+    "QUANTIZE int32 → int16": requantize("int32", "int16"),
+    "QUANTIZE int32 → int8": requantize("int32", "int8"),
     "SUB int16": pair("SUB"),
     "TANH int16": curve("TANH"),
 }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from golden import LITERT, Case, Dice, Maker, run_simulator
-from written_models import Op, T
+from written_models import Op, T, write_tflite
 
+from quantdiff.compare.verification import load_and_verify
 from quantdiff.quant import Array
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.partition import hidden
@@ -43,6 +45,18 @@ def cast(source: str, target: str) -> Maker:
             x = np.abs(x)
         codes = {"inDataType": CODES[source], "outDataType": CODES[target]}
         return Case([T("x", shape, source), T("y", shape, target)], [Op("CAST", ["x"], ["y"], codes)], {"x": x})
+
+    return make
+
+
+def part(op: str) -> Maker:
+    """A part of complex numbers, large and small ones beside each other."""
+
+    def make(dice: Dice) -> Case:
+        shape = dice.shape()
+        x = dice.rng.normal(size=(*shape, 2)) * np.exp(dice.rng.uniform(-30, 30, (*shape, 2)))
+        feed = x.astype(np.float32).view(np.complex64)[..., 0]
+        return Case([T("x", shape, "complex64"), T("y", shape, "float32")], [Op(op, ["x"], ["y"])], {"x": feed})
 
     return make
 
@@ -138,6 +152,7 @@ PAIRS = [(a, b) for a in TYPES for b in TYPES if a != b]
 MAKERS: dict[str, Maker] = {
     **{f"{op} {dtype}": chosen(op, dtype) for op in ("ARG_MAX", "ARG_MIN") for dtype in ("uint8", "float32", "int32")},
     **{f"CAST {a} → {b}": cast(a, b) for a, b in PAIRS},
+    **{op: part(op) for op in ("COMPLEX_ABS", "IMAG", "REAL")},
     **{f"DENSIFY {dtype}": sparse(dtype) for dtype in ("int8", "float32")},
     **{f"FILL {dtype}": fill(dtype) for dtype in ("int8", "int32", "int64", "float32")},
     "PRELU float32": prelu("float32"),
@@ -184,3 +199,31 @@ def test_minus_zero_is_negative_to_some_processors(monkeypatch: pytest.MonkeyPat
     y = simulation.values[graph.outputs[0]]
     assert y.ravel().tolist() == [zero, 6.0, 5.0]
     assert np.signbit(y.ravel()[0]) == np.signbit(zero)
+
+
+TRANSFORMS = [((3, 1, 400), (1, 512)), ((1, 9, 8), (8, 16)), ((2, 4), (1, 2))]
+
+
+def spectrum(*transforms: tuple[tuple[int, ...], tuple[int, int]]) -> bytes:
+    """The magnitudes of transforms, as audio models begin; each of an input of its own."""
+    tensors, operators = list[T](), list[Op]()
+    for k, (shape, length) in enumerate(transforms):
+        made = (*shape[:-2], length[0], length[1] // 2 + 1)
+        tensors += [T(f"x{k}", shape, "float32"), T(f"n{k}", (2,), "int32", data=length)]
+        tensors += [T(f"f{k}", made, "complex64"), T(f"y{k}", made, "float32")]
+        operators += [Op("RFFT2D", [f"x{k}", f"n{k}"], [f"f{k}"]), Op("COMPLEX_ABS", [f"f{k}"], [f"y{k}"])]
+    ends = ([f"{name}{k}" for k in range(len(transforms))] for name in "xy")
+    return write_tflite(tensors, operators, *ends)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+def test_a_transform_within_its_intervals(tmp_path: Path, note: Callable[..., None], runtime: Runtime) -> None:
+    path = tmp_path / "spectrum.tflite"
+    path.write_bytes(spectrum(*TRANSFORMS))
+    (verdict,) = load_and_verify(path, [runtime.value], samples=20).verdicts.values()
+    assert (verdict.status, verdict.mismatches) == ("within", 0)
+    transforms, magnitudes = verdict.operators[::2], verdict.operators[1::2]
+    assert all(each.width is not None for each in transforms)
+    assert all(each.width is None for each in magnitudes)
+    note("RFFT2D, inside its intervals", runtime, sum(each.count for each in transforms), 0)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from golden import RUNTIMES, Case, Dice, Maker
+from golden import LITERT, RUNTIMES, Case, Dice, Maker
+from sim.ops.test_hybrid import reals, weights
 from sim.ops.test_numbers import curve
 from written_models import Op, T
 
@@ -65,10 +66,21 @@ def spread(dice: Dice) -> Case:
     return Case(tensors, [op], {"x": x.astype(np.float32)})
 
 
-def delegated(dice: Dice) -> Case:
+def spread_hybrid(dice: Dice) -> Case:
+    """The same on int8 weights."""
+    case, one_scale = spread(dice), dice.chance()
+    (w,) = (t for t in case.tensors if t.name == "w")
+    stored = weights(dice, tuple(w.shape), 0, one_scale)
+    n, h, width, depth = case.feeds["x"].shape
+    tensors = [stored if t is w else t for t in case.tensors]
+    x = reals(dice, (n, h * width * depth)).reshape(n, h, width, depth)
+    return Case(tensors, case.operators, {"x": x})
+
+
+def delegated(dice: Dice, maker: Maker = spread) -> Case:
     """The same, of those that XNNPACK takes."""
     while True:
-        case = spread(dice)
+        case = maker(dice)
         graph = read_model(memoryview(case.write())).main
         if taken(node_of(graph, graph.operators[0])):
             return case
@@ -89,3 +101,12 @@ MAKERS: dict[str, Maker] = {
 @pytest.mark.parametrize("op", MAKERS)
 def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
     exact(op, MAKERS[op], runtime, times=0.5)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+@pytest.mark.parametrize(
+    "maker", [spread_hybrid, lambda dice: delegated(dice, spread_hybrid)], ids=["any", "delegated"]
+)
+def test_golden_of_dynamic_range(exact: Callable[..., None], runtime: Runtime, maker: Maker) -> None:
+    exact("TRANSPOSE_CONV hybrid", maker, runtime, times=0.5)

@@ -1,15 +1,14 @@
-"""Float activations on weights of 4 bits, with a scale for all, for each channel or for each block: bit for bit."""
+"""Float activations on weights of 4 or 2 bits, a scale for all, for each channel or for each block: bit for bit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from golden import LITERT, Case, Dice, Maker, differences, run_simulator
+from golden import LITERT, Case, Dice, Maker, differences, exact_on, run_simulator
 from sim.ops.test_hybrid import dense, image, reals
-from sim.ops.test_int4 import packed
+from sim.ops.test_int4 import narrowed, packed
 from written_models import Op, T
 
 from quantdiff.sim import hybrid_4_bit
@@ -18,32 +17,17 @@ from quantdiff.sim.runtime import Runtime
 BLOCK = 32
 
 
-def narrowed(maker: Maker) -> Maker:
-    """The same case with its weights cut to -7 … 7."""
-
-    def make(dice: Dice) -> Case:
-        case = maker(dice)
-
-        def other(t: T) -> T:
-            if t.name != "w":
-                return t
-            values = np.clip(np.asarray(t.data, np.int64) // 16, -7, 7)
-            return replace(t, dtype="int4", data=None, raw=packed(values))
-
-        return replace(case, tensors=[other(t) for t in case.tensors])
-
-    return make
-
-
-def blocks(dice: Dice) -> Case:
-    rows, units, depth = dice.of(1, 1, 2, 5), dice.of(4, 5, 8, 17, 33), BLOCK * dice.size(1, 6)
-    w = dice.rng.integers(-7, 8, (units, depth))
+def blocks(dice: Dice, dtype: str = "int4", least: int = 4) -> Case:
+    rows, units, depth = dice.of(1, 1, 2, 5), dice.of(least, 5, 8, 17, 33), BLOCK * dice.size(1, 6)
+    high = {"int8": 127, "int4": 7, "int2": 1}[dtype]
+    w = dice.rng.integers(-high, high + 1, (units, depth))
     scales = np.exp(dice.rng.uniform(-6, -1, (units, depth // BLOCK))).astype(np.float16)
     details = ("BlockwiseQuantization", {"scales": 1, "zeroPoints": -1, "blockSize": BLOCK})
+    stored = w.astype(np.int8).tobytes() if dtype == "int8" else packed(w, int(dtype[3:]))
     tensors = [
         T("x", (rows, depth), "float32"),
         T("s", scales.shape, "float16", data=scales),
-        T("w", (units, depth), "int4", raw=packed(w), details=details),
+        T("w", (units, depth), dtype, raw=stored, details=details),
         T("b", (units,), "float32", data=dice.rng.normal(size=units)),
         T("y", (rows, units), "float32"),
     ]
@@ -54,6 +38,8 @@ def blocks(dice: Dice) -> Case:
 
 CASES: dict[str, tuple[Maker, tuple[Runtime, ...]]] = {
     "CONV_2D hybrid, 4 bits": (narrowed(lambda dice: image(dice, False)), LITERT),
+    "FULLY_CONNECTED hybrid, 2 bits, per channel": (narrowed(lambda dice: dense(dice, True), 2), LITERT),
+    "FULLY_CONNECTED hybrid, 2 bits, per tensor": (narrowed(lambda dice: dense(dice, False), 2), LITERT),
     "FULLY_CONNECTED hybrid, 4 bits, per channel": (narrowed(lambda dice: dense(dice, True)), LITERT),
     "FULLY_CONNECTED hybrid, 4 bits, per tensor": (narrowed(lambda dice: dense(dice, False)), LITERT),
 }
@@ -68,7 +54,7 @@ def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("runtime", [Runtime.XNNPACK, Runtime.BUILTIN])
+@pytest.mark.parametrize("runtime", [Runtime.XNNPACK, Runtime.BUILTIN, Runtime.REFERENCE])
 def test_golden_of_blocks(elements: int, note: Callable[..., None], runtime: Runtime) -> None:
     """One model after the other: a file names the tensor of the scales by its number."""
     dice, count, wrong = Dice(), 0, 0
@@ -78,9 +64,32 @@ def test_golden_of_blocks(elements: int, note: Callable[..., None], runtime: Run
     note("FULLY_CONNECTED hybrid, 4 bits, blocks", runtime, count, wrong)
 
 
-def test_blocks_that_a_runtime_cannot_read_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", [Runtime.BUILTIN, Runtime.REFERENCE])
+@pytest.mark.parametrize("dtype", ["int8", "int4", "int2"])
+def test_blocks_whose_scales_nobody_asks_for_give_the_bias(runtime: Runtime, dtype: str) -> None:
+    dice = Dice()
+    for _ in range(8):
+        case = blocks(dice, dtype, least=3)
+        assert differences(case, runtime, rounds=3)[1] == 0
+
+
+def test_blocks_without_vnni_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     case = blocks(Dice())
     monkeypatch.setattr(hybrid_4_bit, "has_avx512_vnni", lambda: False)
-    for runtime, why in ((Runtime.REFERENCE, "something else"), (Runtime.XNNPACK, "without AVX-512 VNNI")):
-        (missing,) = run_simulator(case.write(), list(case.feeds.values()), runtime)[1].missing
-        assert why in missing.why
+    (missing,) = run_simulator(case.write(), list(case.feeds.values()), Runtime.XNNPACK)[1].missing
+    assert "without AVX-512 VNNI" in missing.why
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", [Runtime.XNNPACK, Runtime.BUILTIN, Runtime.REFERENCE])
+def test_weights_of_minus_8(runtime: Runtime) -> None:
+    """Which few converters write."""
+    maker = narrowed(lambda dice: dense(dice, dice.chance()), low=-8)
+    assert exact_on(maker, runtime, elements=1000)[1] == 0
+
+
+def test_convolutions_on_2_bits_are_refused() -> None:
+    case = narrowed(lambda dice: image(dice, False), 2)(Dice())
+    (missing,) = run_simulator(case.write(), list(case.feeds.values()), Runtime.REFERENCE)[1].missing
+    assert "reads as floats" in missing.why

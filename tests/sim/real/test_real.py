@@ -6,13 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden import Dice
+from sim.ops.test_hybrid import dense
+from sim.ops.test_int4 import narrowed
 from written_models import Op, T, write_tflite
 
-from quantdiff.graph import Graph
-from quantdiff.load.tflite import load_tflite
+from quantdiff.graph import Graph, real_values
+from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array
-from quantdiff.sim.graph.real_arithmetic import all_but_curves, curves_alone, everything, simulate_ideal
+from quantdiff.sim.graph.real_arithmetic import all_but_curves, curves_alone, everything, run_ideal, simulate_ideal
 from quantdiff.sim.graph.simulator import simulate
+from quantdiff.sim.node import ACTIVATION_RANGE, node_of
 from quantdiff.sim.real.registry import nearest, reals
 from quantdiff.sim.runtime import Runtime
 
@@ -129,3 +133,15 @@ def test_curves_are_those_that_runtimes_approximate() -> None:
     curves = {name for name, each in reals().items() if each.curve}
     assert {"SOFTMAX", "LOGISTIC", "TANH", "MEAN", "AVERAGE_POOL_2D", "RESIZE_BILINEAR"} <= curves
     assert not {"FULLY_CONNECTED", "CONV_2D", "ADD", "MUL", "QUANTIZE"} & curves
+
+
+@pytest.mark.parametrize("bits", [4, 2])
+def test_packed_weights_are_real_in_units_of_their_scale(bits: int) -> None:
+    case = narrowed(lambda dice: dense(dice, True), bits)(Dice())
+    graph = read_model(memoryview(case.write())).main
+    (operator,) = graph.operators
+    x, (w, *b) = case.feeds["x"], [real_values(graph.tensors[i]) for i in operator.inputs[1:]]
+    (y,) = run_ideal(graph, operator, {0: x[None]}, runtime=Runtime.REFERENCE, choice=lambda real: True)
+    assert y[0] == pytest.approx(
+        (x @ w.T + sum(b)).clip(*ACTIVATION_RANGE[node_of(graph, operator).activation]), rel=1e-5
+    )

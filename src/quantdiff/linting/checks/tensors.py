@@ -108,15 +108,16 @@ def axis_outside(wiring: Wiring) -> Iterator[Found]:
 
 @check("STATE01", Severity.ERROR, Wiring)
 def states_shared(wiring: Wiring) -> Iterator[Found]:
-    """Two states are the same tensor.
+    """Two states are the same tensor, or another operator begins with one.
 
     An LSTM keeps what it gave and what its cells hold, in two types and two ranges; here each step overwrites one with
-    the other, so that runtimes refuse the file or give garbage. Seen where a tool has merged constants that are equal,
-    such as two states of zero: convert again without it, or give each state a tensor of its own.
+    the other, so that runtimes refuse the file or give garbage. A loop that should begin with zeros begins with what
+    the LSTM left. Seen where a tool has merged constants that are equal, such as two states of zero: convert again
+    without it, or give each state a tensor of its own.
     """
     for tensor in wiring.graph.tensors:
         uses = [use for node in wiring.readers(tensor) for use in _uses(node, tensor)] if tensor.is_variable else []
-        if len(uses) > 1:
+        if len(uses) > 1 and any(traits(node.operator.op).stateful for node, _ in uses):
             told = " and ".join(f"input {position} of #{node.operator.index}" for node, position in uses)
             evidence = f"tensor {tensor.index} {short_name(tensor)} ({tensor.dtype}) is {told}"
             yield Found(wiring.operator(uses[0][0]), evidence)
@@ -153,6 +154,5 @@ def shape_false(wiring: Wiring) -> Iterator[Found]:
 
 
 def _uses(node: Node, tensor: Tensor) -> list[tuple[Node, int]]:
-    """The places at which an operator that keeps values reads a tensor."""
-    keeps = traits(node.operator.op).stateful
-    return [(node, i) for i, index in enumerate(node.operator.inputs) if keeps and index == tensor.index]
+    """The places at which an operator reads a tensor."""
+    return [(node, i) for i, index in enumerate(node.operator.inputs) if index == tensor.index]

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
+from quantdiff.ops import traits
 from quantdiff.quant import Array
 from quantdiff.sim.arm64 import refuse_unknown
 from quantdiff.sim.device import Device, Rules, kernel_by
@@ -27,6 +28,7 @@ Result = TypeVar("Result")
 ELEMENTS_AT_ONCE, BLOCKED_AT_ONCE = 2**19, 2**25
 """Input and output elements of the samples that go through a kernel together; more where it works in blocks itself."""
 BLOCKED_TYPES = ("int8", "uint8")
+OF_COMPLEX = ("COMPLEX_ABS", "IMAG", "REAL", "RFFT2D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,9 @@ def _prepared(
     with fitting():
         held = [values.get(i) for i in operator.inputs]
         node = node_of(graph, operator)
-        if any(t is not None and t.dtype.startswith("complex") for t in (*node.inputs, *node.outputs)):
+        complex_ones = any(t is not None and t.dtype.startswith("complex") for t in (*node.inputs, *node.outputs))
+        known = traits(operator.op)
+        if complex_ones and not (known.moves or known.keeps_order or operator.op in OF_COMPLEX):
             raise NoKernel("complex numbers")
         count = max((len(array) for array in held if array is not None), default=1)
         feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)

@@ -141,6 +141,9 @@ def run_control(
     of_xnnpack = isinstance(runtime, Runtime) and runtime.family is Runtime.XNNPACK
     rules = runtime if of_xnnpack and operator.op == COMPOSITE and taken(node_of(graph, operator)) else None
     with fitting():
+        for i in operator.inputs:
+            if i not in values and graph.tensors[i].is_variable:
+                raise NoKernel(f"it reads {graph.tensors[i].name!r}, a state that another operator keeps")
         held = [values[i] if i in values else dense_values(graph.tensors[i])[None] for i in operator.inputs]
         count = max(map(len, held), default=1)
         given = [np.broadcast_to(array, (count, *array.shape[1:])) for array in held]

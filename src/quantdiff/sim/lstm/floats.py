@@ -14,6 +14,7 @@ from quantdiff.quant import Array
 from quantdiff.sim.floats import eigen, libm, ruy
 from quantdiff.sim.floats.elementwise import multiply_add
 from quantdiff.sim.floats.products import row_products
+from quantdiff.sim.hybrid import products_onto
 from quantdiff.sim.lstm.positions import (
     BIASES,
     CELL_GATE,
@@ -29,7 +30,7 @@ from quantdiff.sim.lstm.positions import (
     given,
     needed,
 )
-from quantdiff.sim.node import Node, NoKernel
+from quantdiff.sim.node import Node, NoKernel, scale_of
 from quantdiff.sim.ops.logistic import with_ends
 from quantdiff.sim.runtime import Runtime
 
@@ -67,20 +68,21 @@ class Cell:
         weights, bias = (given(self.inputs, position) for position in PROJECTION)
         if weights is None:
             return cell, hidden
-        shown = self.added(hidden, weights, np.zeros(len(weights), np.float32) if bias is None else bias)
+        shown = self.added(hidden, PROJECTION[0], np.zeros(len(weights), np.float32) if bias is None else bias)
         return cell, clipped(shown, float(self.node.option("proj_clip", 0.0)))
 
     def gate(self, gate: int, x: Array, state: Array, cell: Array) -> Array:
         """A gate after its activation. Shape: (rows, cells)."""
-        w, r, bias = (needed(self.inputs, k + gate) for k in (INPUT_WEIGHTS, RECURRENT_WEIGHTS, BIASES))
+        on_input, on_state, bias = INPUT_WEIGHTS + gate, RECURRENT_WEIGHTS + gate, needed(self.inputs, BIASES + gate)
         if self.runtime is Runtime.TFLM:
+            w, r = needed(self.inputs, on_input), needed(self.inputs, on_state)
             y = row_products(x, w, bias, self.runtime, 1) + row_products(state, r, None, self.runtime, 1)
             return self.tanh(y) if gate == CELL_GATE else with_ends(y)
         bias = np.broadcast_to(bias, (len(x), len(bias)))
-        y = self.added(state, r, np.where(self.silent(x), bias, self.added(x, w, bias)))
+        y = self.added(state, on_state, np.where(self.silent(x), bias, self.added(x, on_input, bias)))
         peephole = given(self.inputs, PEEPHOLES.get(gate, -1))
         if peephole is not None:
-            y = multiply_add(cell, peephole, y, self.runtime)
+            y = multiply_add(cell, self.real(peephole, PEEPHOLES[gate]), y, self.runtime)
         return self.tanh(y) if gate == CELL_GATE else self.logistic(y, gate)
 
     def silent(self, x: Array) -> Array:
@@ -88,8 +90,20 @@ class Cell:
         calls = np.any(x.reshape(-1, self.batch * x.shape[1]) != 0, axis=1)
         return ~np.repeat(calls, self.batch)[:, None]
 
-    def added(self, x: Array, w: Array, onto: Array) -> Array:
-        """``x @ w.T`` onto what is there; a single row is clamped after that, several before. Shape: (rows, units)."""
+    def real(self, w: Array, position: int) -> Array:
+        """Stored weights as floats. Shape as ``w``."""
+        return w if w.dtype == np.float32 else w.astype(np.float32) * scale_of(self.node.at(position))
+
+    def added(self, x: Array, position: int, onto: Array) -> Array:
+        """``x @ w.T`` onto what is there, ``w`` the input at ``position``. Shape: (rows, units).
+
+        Floats of a single row are clamped after that, of several before; integers are scaled row by row, and those of
+        nothing but zeros are left out.
+        """
+        w = needed(self.inputs, position)
+        if w.dtype == np.int8:
+            scale = scale_of(self.node.at(position))
+            return np.where(self.silent(x), onto, products_onto(onto, self.node, x, w, scale, self.runtime))
         if self.batch == 1 and self.runtime.on_arm64:
             starts = np.broadcast_to(onto, (len(x), len(w)))
             rows = [ruy.product(row[None], w, start) for row, start in zip(x, starts, strict=True)]
@@ -142,8 +156,9 @@ def sequence(cell: Cell, steps: Array) -> Array:
 
 def check(node: Node, inputs: Inputs, runtime: Runtime) -> None:
     """Refuse what these formulas do not cover."""
-    if any(t is not None and t.dtype != "float32" for t in node.inputs):
+    if any(t is not None and t.dtype not in ("float32", "int8") for t in node.inputs):
         raise NoKernel(f"types float32, weights {node.at(INPUT_WEIGHTS + FORGET_GATE).dtype}")
+    check_stored(node, runtime)
     if node.activation != "TANH":
         raise NoKernel(f"activation {node.activation}")
     if any(given(inputs, position) is not None for position in LAYER_NORMS):
@@ -154,6 +169,18 @@ def check(node: Node, inputs: Inputs, runtime: Runtime) -> None:
         raise NoKernel("with coupled gates, peephole or projection, which TFLM does not have")
     if needed(inputs, RECURRENT_WEIGHTS + FORGET_GATE).ndim == 1:
         raise NoKernel("recurrent weights along the diagonal alone")
+
+
+def check_stored(node: Node, runtime: Runtime) -> None:
+    """Refuse integer weights that the kernel of dynamic range does not take, all of them or none."""
+    weights = [node.inputs[k] for k in range(INPUT_WEIGHTS, BIASES) if k not in PEEPHOLES.values() and node.inputs[k]]
+    stored = [t for t in node.inputs if t is not None and t.dtype == "int8"]
+    if stored and runtime is Runtime.TFLM:
+        raise NoKernel("a float cell on int8 weights, for which TFLM has no kernel")
+    if stored and not all(t in stored for t in weights):
+        raise NoKernel("weights some of which are int8, some float32")
+    if any(scale_of(t).ndim for t in stored):
+        raise NoKernel("int8 weights with a scale per channel, of which LiteRT reads none")
 
 
 def clipped(x: Array, limit: float) -> Array:

@@ -33,7 +33,7 @@ def quantize(node: Node, x: Array, *, runtime: Runtime) -> Array:
         return by_channel(node, x)
     if node.x.dtype == "float32":
         steps = from_float(x.reshape(-1), scale_of(node.y), runtime)
-    elif is_quantized(node.x, "int8", "uint8", "int16"):
+    elif is_quantized(node.x, "int8", "uint8", "int16", "int32"):
         steps = from_integer(node, centred(x, zero_point_of(node.x)).reshape(-1), runtime)
     else:
         raise NoKernel(f"types {node.x.dtype} -> {node.y.dtype}")
@@ -76,7 +76,7 @@ def from_integer(node: Node, x: Array, runtime: Runtime) -> Array:
         multiplier = rint(np.float32(256) * (scale_of(node.x) / scale_of(node.y)))
         return rounding_shift_right(x.astype(np.int64) * multiplier, 8)
     scale = np.float64(scale_of(node.x)) / np.float64(scale_of(node.y))
-    if runtime is not Runtime.BUILTIN or "int16" in (node.x.dtype, node.y.dtype):
+    if runtime is not Runtime.BUILTIN or {"int16", "int32"} & {node.x.dtype, node.y.dtype}:
         return requantize(x, scale, Rounding.GEMMLOWP)
     body = x.size // INTEGER_VECTOR * INTEGER_VECTOR
     first = requantize(x[:body], scale, Rounding.RUY)

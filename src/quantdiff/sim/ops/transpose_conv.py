@@ -8,6 +8,7 @@ tflm: ``tensorflow/lite/micro/kernels/transpose_conv.cc``.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -20,6 +21,7 @@ from quantdiff.sim.floats import ruy
 from quantdiff.sim.floats.eigen_products import product as eigen_product
 from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add, multiply_add
 from quantdiff.sim.floats.products import lanes_of
+from quantdiff.sim.hybrid import transposed
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, sized, zero_point_of
 from quantdiff.sim.ops.depthwise_conv_2d import round_channels
 from quantdiff.sim.registry import kernel
@@ -41,11 +43,14 @@ def transpose_conv(
     Shapes: shape (4,), w (out, kh, kw, c), x (n, h, w, c), bias (out,) -> shape.
     """
     types = (node.at(2).dtype, node.at(1).dtype, node.y.dtype)
+    sizes = [int(size) for size in shape]
     if set(types) == {"float32"}:
-        return clamped(node, of_floats(node, [int(size) for size in shape], w, x, bias, runtime), runtime)
+        return clamped(node, of_floats(node, sizes, w, x, bias, runtime), runtime)
+    if types == ("float32", "int8", "float32"):
+        return transposed(node, x, w, bias, runtime=runtime, spread=partial(spread, node, sizes))
     if not is_quantized(node.at(2), "int8", "uint8", "int16") or types not in TYPES:
         raise NoKernel(f"types {types[0]} × {types[1]} -> {types[2]}")
-    sums = accumulate(node, [int(size) for size in shape], w, x)
+    sums = accumulate(node, sizes, w, x)
     if types[0] == "int16":
         return from_16_bits(node, sums, bias, runtime)
     acc = add_bias(sums, bias)
@@ -82,13 +87,25 @@ def from_16_bits(node: Node, sums: Array, bias: Array | None, runtime: Runtime) 
 
 def accumulate(node: Node, shape: list[int], w: Array, x: Array) -> Array:
     """The sums of products before the bias, as int64."""
-    out, taps_h, taps_w, _ = w.shape
+    return spread(node, shape, centred(x, zero_point_of(node.at(2))), centred(w, zero_point_of(node.at(1))))
+
+
+def spread(node: Node, shape: list[int], x: Array, w: Array, scaled: Callable[[Array], Array] | None = None) -> Array:
+    """The sums of products of integers: exact, or of what ``scaled`` makes of each, in the order of the inputs.
+
+    The first input that reaches an output comes with the last tap.
+    """
+    out, taps_h, taps_w, depth = w.shape
     rows, columns = spans_of(node, shape, w, x)
-    whole = np.zeros((len(x), *sized((rows.whole, columns.whole, out), x[0].size)), np.int64)
-    centred_x, centred_w = centred(x, zero_point_of(node.at(2))), centred(w, zero_point_of(node.at(1)))
-    for i in range(taps_h):
-        for j in range(taps_w):
-            whole[:, rows.at(i), columns.at(j)] += matmul(centred_x, centred_w[:, i, j].T).astype(np.int64)
+    sizes = (len(x), *sized((rows.whole, columns.whole, out), x[0].size))
+    whole = np.zeros(sizes, np.int64 if scaled is None else np.float32)
+    for i, j in reversed([*product(range(taps_h), range(taps_w))]):
+        seen = whole[:, rows.at(i), columns.at(j)]
+        if scaled is None:
+            seen += matmul(x, w[:, i, j].T).astype(np.int64)
+        else:
+            for k in range(depth):
+                seen += scaled(x[..., k, None] * w[:, i, j, k].astype(np.int32))
     return rows.cut(columns, whole)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantdiff.graph import Tensor
+from quantdiff.graph import PACKED, Tensor, real_values
 from quantdiff.lazy import Registry
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel, is_quantized, quant_of
@@ -98,6 +98,8 @@ def clamped(node: Node, y: Array) -> Array:
 
 
 def _real(tensor: Tensor | None, x: Array | None) -> Array | None:
+    if tensor is not None and (tensor.block_scales is not None or is_quantized(tensor, *PACKED)):
+        return real_values(tensor)
     if tensor is None or x is None or not is_quantized(tensor, *INTEGERS):
         return x
     return dequantized(tensor, x)

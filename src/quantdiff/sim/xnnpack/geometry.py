@@ -61,7 +61,8 @@ def fully_connected(node: Node) -> bool:
     if w.blocks is not None and (w.dtype != "int4" or w.blocks.block_size % LEAST_BLOCK):
         return False
     whole_bytes = w.shape[-1] % {"int4": 2, "int2": 4}.get(w.dtype, 1) == 0
-    return narrow and per_channel and symmetric and whole_bytes
+    by_channel = w.dtype != "int2" or (w.quant is not None and len(w.quant.scale) == w.shape[0])
+    return narrow and per_channel and symmetric and whole_bytes and by_channel
 
 
 def transpose_conv(node: Node) -> bool:
