@@ -54,7 +54,7 @@ def _signals(ends: list[KeyboardInterrupt]) -> Iterator[None]:
         ends.append(KeyboardInterrupt() if number == signal.SIGINT else Terminated())
         raise ends[-1]
 
-    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {number: signal.signal(number, end) for number in numbers}
     try:
         with _one_line_of_a_file_cut_short():
@@ -69,8 +69,12 @@ def _signals(ends: list[KeyboardInterrupt]) -> Iterator[None]:
 def _one_line_of_a_file_cut_short() -> Iterator[None]:
     """One line instead of death by SIGBUS, where somebody shortens a file that is mapped into memory.
 
-    Python's own handlers run between two of its instructions; after this signal there is no next one.
+    Python's own handlers run between two of its instructions; after this signal there is no next one. Windows has no
+    such signal.
     """
+    if not hasattr(signal, "SIGBUS"):
+        yield
+        return
 
     def end(number: int) -> None:
         del number
