@@ -66,10 +66,16 @@ def fill_products(product: Product, first: int, sums: Array) -> None:  # pragma:
             for y in range(taps_h):
                 for x in range(taps_w):
                     place = start + y * down + x * across
-                    for e in range(run):
-                        windows[i, k + e] = flat[place + e]
+                    put(windows[i, k : k + run], flat[place : place + run])
                     k += run
         multiply(windows, (0, depth, flip), packed, part)
+
+
+@compiled
+def put(to: Array, stored: Array) -> None:  # pragma: no cover (compiled)
+    """The activations as an operand; slices, for which LLVM has lanes."""
+    for e in range(to.size):
+        to[e] = stored[e]
 
 
 @compiled
