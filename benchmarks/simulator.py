@@ -61,7 +61,7 @@ def measure(name: str, network: Network, count: int, rounds: int) -> None:
         real = {runtime: interpreter(path, x, runtime.value) for runtime in SIMULATED}
     check(graph, x, real)
     mine: dict[str, Callable[[], object]] = {
-        f"simulator:{r.value}": partial(simulate, graph, [x[:, None]], r) for r in ALL
+        f"simulator:{r.value}": partial(simulate, graph, [x[:, None]], r, keep=graph.outputs) for r in ALL
     }
     mine["four, operator by operator"] = partial(compare_rounding, graph, [x[:, None]], ALL)
     mine["four whole chains"] = partial(simulate_each, graph, [x[:, None]], ALL)

@@ -19,7 +19,7 @@ from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype
 from quantdiff.sim.ops.depthwise_conv_2d import block_of
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded
-from quantdiff.sim.rounding.rules import Requantization, stages
+from quantdiff.sim.rounding.rules import Requantization
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axis_of, pad_image, windows
 
@@ -43,7 +43,7 @@ def both_ways(rule: Requantization, block: Array, offset: Array) -> tuple[Array,
     for module in (loops, None):
         y = np.empty(block.shape, rule.dtype)
         with np.errstate(all="ignore"):
-            rule.stage(module)(block, offset, [y])
+            rule.stage(module)(block, offset, y)
         results.append(y)
     return results[0], results[1]
 
@@ -60,10 +60,13 @@ def test_near_ties_saturation_and_large_multipliers(rounding: Rounding, dtype: s
         scale = np.concatenate([powers[powers < np.exp(most)], others, ends])
         if rounding is Rounding.SINGLE and turn % 4 == 1:
             tail, scale = 0, scale[scale < 1]  # compiled only where no sum can leave an int32
+        if turn % 4 == 0:  # all in doubles
+            edges = [MOST_BELOW_HALF, 2.0**-13, np.nextafter(2.0**-12, 0), np.nextafter(0.25, 0)]
+            scale = np.concatenate([scale[(scale < 0.5) & (scale >= 2.0**-13)], edges])
         block = near_ties(scale, rng)
         offset = rng.integers(-3, 4, scale.size).astype(np.int32)
         zero_point = int(rng.integers(low, high + 1))
-        clamp = (low, high) if tail % 2 else (zero_point, high)
+        clamp = (zero_point, high) if turn in {0, 2} else (low, high)
         rule = Requantization(rounding, tuple(scale.tolist()), zero_point, clamp, dtype, tail)
         np.testing.assert_array_equal(*both_ways(rule, block, offset))
         exact = np.abs(block).max(axis=1) < 2**24
@@ -76,16 +79,14 @@ def in_blocks(rules: tuple[Requantization, ...], block: Array, offset: Array) ->
 
 @pytest.mark.parametrize("rounding", [Rounding.RUY, Rounding.GEMMLOWP])
 @pytest.mark.parametrize("largest", [0.2, MOST_BELOW_HALF, 4.0])
-def test_two_rules_on_one_product(rounding: Rounding, largest: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both orders, and what is counted is what differs; where some sum shifts left, each has its own product."""
+def test_several_rules_on_one_block(rounding: Rounding, largest: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted is what differs."""
     rng = np.random.default_rng(1)
-    powers, others = 2.0 ** rng.integers(-20, -2, 40), np.exp(rng.uniform(-13, min(np.log(largest), -0.7), 40))
+    powers, others = 2.0 ** rng.integers(-13, -2, 40), np.exp(rng.uniform(-9, min(np.log(largest), -0.7), 40))
     scale = np.concatenate([powers, others, [largest] * 6])
     block, offset = near_ties(scale, rng), rng.integers(-3, 4, scale.size).astype(np.int32)
     first = Requantization(rounding, tuple(scale.tolist()), 3, (-100, 90), "int8")
     rules = first, replace(first, rounding=Rounding.XNNPACK), replace(first, rounding=OTHER[rounding]), first
-    together = [(0, 2) if rounding is Rounding.RUY else (2, 0), (1,)]
-    assert [indices for _, indices in stages(rules[:3], loops)] == (together if largest < 1 else [(0,), (1,), (2,)])
     results = []
     for module in (loops, None):
         monkeypatch.setattr("quantdiff.sim.rounding.rounded.loops", lambda elements, chosen=module: chosen)
@@ -99,15 +100,6 @@ def test_two_rules_on_one_product(rounding: Rounding, largest: float, monkeypatc
         results.append(whole)
     for fast, slow in zip(*results, strict=True):
         np.testing.assert_array_equal(fast, slow)
-
-
-def test_a_tail_is_no_twin() -> None:
-    """Rule R whose tail rounds by G shares no product with rule G: it has ties of its own."""
-    r = Requantization(Rounding.RUY, (0.25, 0.25), 0, (-128, 127), "int8", tail=1)
-    g = Requantization(Rounding.GEMMLOWP, (0.25, 0.25), 0, (-128, 127), "int8", tail=1)
-    assert [indices for _, indices in stages([r, g], loops)] == [(0,), (1,)]
-    other = replace(r, tail=0), replace(g, tail=0, zero_point=1)
-    assert [indices for _, indices in stages(other, loops)] == [(0,), (1,)]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])

@@ -51,7 +51,7 @@ class Profiled(InProcess):
         Raises:
             RuntimeFailed: the profile has no rule for an operator, or the simulator lacks its kernel.
         """
-        chain = simulate(model.main, inputs, self.device, model.subgraphs)
+        chain = simulate(model.main, inputs, self.device, model.subgraphs, keep=tensors)
         for item in chain.missing:
             raise RuntimeFailed(f"{self.runtime} cannot predict operator {item.index} {item.op}: {item.why}")
         return [chain.values[i] for i in tensors]

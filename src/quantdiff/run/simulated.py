@@ -31,7 +31,7 @@ class Simulated(InProcess):
 
     def give(self, model: Model, inputs: Sequence[Array], tensors: Sequence[int]) -> list[Array]:
         """Tensors by their indices. Shapes: (runs, *shape of the tensor)."""
-        chain = simulate(model.main, inputs, rules_of(self.runtime), model.subgraphs)
+        chain = simulate(model.main, inputs, rules_of(self.runtime), model.subgraphs, keep=tensors)
         for item in chain.missing:
             raise RuntimeFailed(
                 f"{self.runtime} is not here, and the simulator lacks {item.op} {item.index}: {item.why}"

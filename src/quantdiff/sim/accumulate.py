@@ -140,19 +140,20 @@ def gemm(columns: Array, w: Array, zero_points: tuple[int, int], bias: Array | N
     point; w (groups, out, kh * kw * c) as stored. ``zero_points`` are those of both.
     """
     x_point, w_point = zero_points
+    rows = math.prod(columns.shape[:3])
+    compiled = loops(rows * w.shape[1])
+    kind = compiled.packed_type(w.dtype, w_point) if compiled is not None and len(w) == 1 else None
+    first = 0 if bias is None else bias.reshape(-1).astype(np.int64)
+    if compiled is not None and kind is not None:
+        weights = w[0] if kind is np.int8 else np.subtract(w[0], w_point, dtype=np.int16, casting="unsafe")
+        x_point += 128 if kind is np.int8 and columns.dtype == np.int8 else 0  # as uint8 each is 128 more
+        offset = first - x_point * weights.sum(axis=-1, dtype=np.int32).astype(np.int64)
+        return Sums(rows, offset.astype(np.int32), [product(columns, compiled.pack(weights, kind))])
     matrix = np.empty(w.shape, product_dtype())
     np.copyto(matrix, w, casting="unsafe")
     if w_point:
         matrix -= w_point
-    rows = math.prod(columns.shape[:3])
-    compiled = loops(rows * w.shape[1])
-    kind = compiled.packed_type(w.dtype, w_point) if compiled is not None and len(w) == 1 else None
-    if kind == np.int8 and columns.dtype == np.int8:  # as uint8 each is 128 more
-        x_point += 128
-    offset = (0 if bias is None else bias.reshape(-1).astype(np.int64)) - x_point * sums_of_rows(matrix).reshape(-1)
-    if compiled is not None and kind is not None:
-        packed = compiled.pack(matrix[0], kind)
-        return Sums(rows, offset.astype(np.int32), [product(columns, packed)])
+    offset = first - x_point * sums_of_rows(matrix).reshape(-1)
     largest, ends = LARGEST[columns.dtype.name], np.iinfo(w.dtype)
     bound = largest * max(ends.max - w_point, w_point - ends.min) * w.shape[2]
     parts = [slice(0, w.shape[2])] if bound <= EXACT_FLOAT32 else exact_parts(matrix, largest)

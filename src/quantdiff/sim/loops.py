@@ -22,9 +22,8 @@ from quantdiff.sim.tiles import HEIGHTS, OWN_HEIGHTS, pack, pack_channels, packe
 Function = TypeVar("Function", bound=Callable[..., Any])
 MAGIC = np.float32(1.5 * 2**23)
 """Added to a small float32, it rounds it half to even; its own lowest 22 bits are 0."""
-BEYOND = np.int32(2**30)
-"""Shifted right by ``rules.FAR`` at most, it is still beyond all 8-bit numbers."""
-INT8_MIN, INT8_MAX = np.int32(-128), np.int32(127)
+LARGE_MAGIC = 1.5 * 2.0**52
+"""The same for a double and 32 bits."""
 STRIP, ROWS = 2**14, 24
 """Sums that stay in the first caches until they are rounded; rows, which no tile leaves over, at least."""
 FITS_INT16 = 2**14
@@ -67,10 +66,16 @@ def fill_products(product: Product, first: int, sums: Array) -> None:  # pragma:
             for y in range(taps_h):
                 for x in range(taps_w):
                     place = start + y * down + x * across
-                    for e in range(run):
-                        windows[i, k + e] = flat[place + e]
+                    put(windows[i, k : k + run], flat[place : place + run])
                     k += run
         multiply(windows, (0, depth, flip), packed, part)
+
+
+@compiled
+def put(to: Array, stored: Array) -> None:  # pragma: no cover (compiled)
+    """The activations as an operand; slices, for which LLVM has lanes."""
+    for e in range(to.size):
+        to[e] = stored[e]
 
 
 @compiled
@@ -201,66 +206,30 @@ def by_shifts(  # pragma: no cover (compiled)
 
 
 @compiled
-def to_int8(steps: Any) -> Any:  # pragma: no cover (compiled)
-    """Clamped to int8: with bounds that are constants it is one instruction."""
-    return min(max(steps, INT8_MIN), INT8_MAX)
-
-
-@compiled
-def by_halving(  # pragma: no cover (compiled)
-    block: Array, offset: Array, multiplier: Array, ties: tuple[bool, int], output: tuple[int, int, int], y: Array
+def by_double(  # pragma: no cover (compiled)
+    block: Array,
+    offset: Array,
+    multiplier: tuple[Array, Array, Array],
+    away: bool,
+    output: tuple[int, int, int],
+    y: Array,
 ) -> None:
-    """Rules G and R where every sum is shifted right, in 32 bits: half the width of ``by_shifts``.
+    """The same where a double holds all bits of what lies between the clamps: half the time of ``by_shifts``.
 
-    ``multiplier`` is int32, (2, channels): mantissa, and right shift less 1. ``ties`` says whether some shift is 1,
-    and of how many of the last channels ties go away from zero. The second rounding is
-    floor((floor(x / 2**(r - 1)) + 1) / 2); the zero point z goes in as 2z, for which x is bounded where r is 1.
+    ``multiplier`` is, per channel, the scale, what the first rounding adds to the second, and the zero point with half
+    of the last bit; ``away`` says that ties go away from zero. No sum is then a tie, and LARGE_MAGIC rounds it down
+    from a half more. Beyond the clamps what is lost changes nothing, since every step is monotone.
     """
-    mantissa, right, (bounded, away), channels = multiplier[0], multiplier[1], ties, offset.size
-    zero_point, low, high = np.int32(2 * output[0] + 1), np.int32(output[1]), np.int32(output[2])
-    saturating = low == INT8_MIN and high == INT8_MAX
+    (scale, half, rest), low, high = multiplier, np.int32(output[1]), np.int32(output[2])
     top, held = 0, held_for(block, offset.size)
     while top < y.shape[0]:
         sums = strip(block, top, held[: y.shape[0] - top])
         for i in range(sums.shape[0]):
-            for c in range(channels):
-                acc = np.int32(np.int32(sums[i, c]) + offset[c])
-                scaled = np.int32((np.int64(acc) * np.int64(mantissa[c]) + ONE_HALF_Q31) >> 31)
-                if bounded:
-                    scaled = np.int32(min(max(scaled, -BEYOND), BEYOND))
-                if away == channels:
-                    scaled = np.int32(scaled + (acc >> 31))
-                elif away > 0:
-                    scaled = np.int32(scaled + ((acc >> 31) & -np.int32(c >= channels - away)))
-                steps = np.int32(np.int32(np.int32(scaled >> right[c]) + zero_point) >> 1)
-                y[top + i, c] = to_int8(steps) if saturating else min(max(steps, low), high)
-        top += sums.shape[0]
-
-
-@compiled
-def by_halving_twice(  # pragma: no cover (compiled)
-    block: Array, offset: Array, multiplier: Array, bounded: bool, output: tuple[int, int, int], ys: tuple[Array, Array]
-) -> None:
-    """Rules R and G at once from one product, the ties of the second away from zero."""
-    mantissa, right = multiplier[0], multiplier[1]
-    zero_point, low, high = np.int32(2 * output[0] + 1), np.int32(output[1]), np.int32(output[2])
-    saturating = low == INT8_MIN and high == INT8_MAX
-    up, away = ys
-    top, held = 0, held_for(block, offset.size)
-    while top < up.shape[0]:
-        sums = strip(block, top, held[: up.shape[0] - top])
-        for i in range(sums.shape[0]):
             for c in range(sums.shape[1]):
-                acc = np.int32(np.int32(sums[i, c]) + offset[c])
-                scaled = np.int32((np.int64(acc) * np.int64(mantissa[c]) + ONE_HALF_Q31) >> 31)
-                if bounded:
-                    scaled = np.int32(min(max(scaled, -BEYOND), BEYOND))
-                first = np.int32(np.int32(np.int32(scaled >> right[c]) + zero_point) >> 1)
-                second = np.int32(np.int32(np.int32(np.int32(scaled + (acc >> 31)) >> right[c]) + zero_point) >> 1)
-                if saturating:
-                    up[top + i, c], away[top + i, c] = to_int8(first), to_int8(second)
-                else:
-                    up[top + i, c], away[top + i, c] = min(max(first, low), high), min(max(second, low), high)
+                acc = np.float64(np.int32(np.int32(sums[i, c]) + offset[c]))
+                first = np.copysign(half[c], acc) if away else half[c]
+                steps = np.float64(acc * scale[c] + first + rest[c] + LARGE_MAGIC).view(np.int64)
+                y[top + i, c] = min(max(np.int32(steps), low), high)
         top += sums.shape[0]
 
 

@@ -29,10 +29,6 @@ _host_features: Any = get_host_cpu_features
 BYTE, INT32, INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 WORD = 4
 """Bytes that a lane takes of a row at once."""
-HEIGHTS = (12, 12, 8, 6)
-"""Rows of a tile of one vector of columns, of two, …: as many sums as there are registers."""
-OWN_HEIGHTS = (12, 6, 4, 3)
-"""The same where each column has an operand of its own."""
 LANES = {np.dtype(np.int8): 16, np.dtype(np.int16): 8}
 """32-bit lanes of a vector for packed weights of each type."""
 
@@ -43,6 +39,12 @@ def features() -> frozenset[str]:
     told: Any = getattr(config, "CPU_FEATURES")  # noqa: B009 (set while it is imported)
     names = str(_host_features() if told is None else told).split(",")
     return frozenset(name[1:] for name in names if name.startswith("+"))
+
+
+OWN_HEIGHTS = (12, 6, 4, 3)
+"""Rows of a tile of one vector of columns, of two, …, where each column has an operand of its own."""
+HEIGHTS = (12, 12, 8, 6) if "avx512vl" in features() else OWN_HEIGHTS
+"""The same elsewhere: as many sums as there are registers, of which AVX-512 has twice as many."""
 
 
 def packed_type(weights: DTypeLike, zero_point: int) -> type[np.int8] | type[np.int16] | None:
@@ -78,9 +80,13 @@ def _dot(builder: Any, kind: Any, sums: Any, x: Any, w: Any) -> Any:  # pragma: 
         return builder.call(instruction, [sums, x, w])
     lanes = sums.type.count
     pairs, wide = ir.VectorType(ir.IntType(16), 2 * lanes), ir.VectorType(INT32, 2 * lanes)
-    product = builder.mul(*(builder.sext(builder.bitcast(each, pairs), wide) for each in (x, w)))
+    x, w = (builder.bitcast(each, pairs) for each in (x, w))
+    if "avx2" in features():
+        instruction = _function(builder.module, ir.FunctionType(sums.type, [pairs] * 2), "llvm.x86.avx2.pmadd.wd")
+        return builder.add(sums, builder.call(instruction, [x, w]))
+    product = builder.mul(builder.sext(x, wide), builder.sext(w, wide))
     halves = (ir.Constant(sums.type, list(range(first, 2 * lanes, 2))) for first in (0, 1))
-    pair = builder.add(*(builder.shuffle_vector(product, product, half) for half in halves))  # LLVM makes it one again
+    pair = builder.add(*(builder.shuffle_vector(product, product, half) for half in halves))
     return builder.add(sums, pair)
 
 

@@ -37,6 +37,22 @@ def test_samples_together_equal_samples_alone() -> None:
     np.testing.assert_array_equal(whole.values[2], np.concatenate([part.values[2] for part in parts]))
 
 
+def test_what_nobody_reads_any_more_goes() -> None:
+    graph = graph_of(
+        Op("QUANTIZE", ["x"], ["m"]),
+        Op("QUANTIZE", ["m"], ["unread"]),
+        Op("ADD", ["m", "x"], ["y"]),
+        tensors=(T("unread", SHAPE, scale=0.5),),
+    )
+    (x,) = random_inputs(graph, 3)
+    whole = simulate(graph, [x], Runtime.REFERENCE)
+    assert whole.values.keys() == {0, 1, 2, 3}
+    for keep in ({2}, {1, 2}, {2, 3}, {0, 2}):
+        kept = simulate(graph, [x], Runtime.REFERENCE, keep=keep)
+        assert kept.values.keys() == keep
+        assert all(np.array_equal(kept.values[i], whole.values[i]) for i in keep)
+
+
 def test_what_is_missing_is_named_and_the_rest_runs() -> None:
     graph = graph_of(
         Op("QUANTIZE", ["x"], ["m"]),

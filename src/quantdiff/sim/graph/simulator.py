@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf, prod
@@ -84,15 +84,19 @@ def simulate(
     runtime: Rules,
     subgraphs: Sequence[Graph] = (),
     calls: Calls | None = None,
+    keep: Collection[int] | None = None,
 ) -> Simulation:
     """The whole chain: each operator fed with what the ones before it gave.
 
     Shapes: each input (samples, *shape of the model's input). ``subgraphs`` are those of the model, for CALL_ONCE, IF
-    and WHILE; ``calls`` limits all samples together. ``sim/graph/chains.py`` simulates several runtimes at once.
+    and WHILE; ``calls`` limits all samples together. Tensors that are not to be kept go when nobody reads them any
+    more, but those of graphs with resource variables. ``sim/graph/chains.py`` simulates several runtimes at once.
     """
     if not keeps_resources(graph):
         operate = partial(run_stateless, graph, subgraphs, runtime, calls)
-        return simulate_by(operate, graph, inputs, runtime, calls)
+        values = dict(zip(graph.inputs, inputs, strict=True))
+        operators = graph.operators if keep is None else _freeing(graph.operators, values, keep)
+        return _chain(operators, values, runtime, operate, graph, calls)
     return _stream(graph, dict(zip(graph.inputs, inputs, strict=True)), runtime, subgraphs, graph.operators, calls)
 
 
@@ -194,7 +198,7 @@ def _body(
     calls.left -= 1
     calls.nested += 1
     try:
-        found = simulate(body, [array[None] for array in given], runtime, subgraphs, calls)
+        found = simulate(body, [array[None] for array in given], runtime, subgraphs, calls, body.outputs)
     finally:
         calls.nested -= 1
     for item in found.missing:
@@ -221,8 +225,18 @@ def _stream(
     return Simulation(runtime, joined, tuple(missing.values()), tuple(sorted(skipped)))
 
 
+def _freeing(operators: Sequence[Operator], values: dict[int, Array], keep: Collection[int]) -> Iterator[Operator]:
+    """The operators; after each ``values`` loses what nobody reads any more, but what is to be kept."""
+    last = {i: k for k, operator in enumerate(operators) for i in (*operator.outputs, *operator.inputs)}
+    for k, operator in enumerate(operators):
+        yield operator
+        for i in {*operator.inputs, *operator.outputs}.difference(keep):
+            if last[i] == k:
+                values.pop(i, None)
+
+
 def _chain(
-    operators: Sequence[Operator],
+    operators: Iterable[Operator],
     values: dict[int, Array],
     runtime: Rules,
     operate: Operate,
@@ -232,6 +246,7 @@ def _chain(
     """The operators one after another; ``values`` takes what they give."""
     missing: list[Missing] = []
     skipped: list[int] = []
+    count = len(next(iter(values.values()), ()))
     for operator in operators:
         if not known(graph, operator, values):
             skipped.append(operator.index)
@@ -248,7 +263,6 @@ def _chain(
         values.update(made)
     if skipped and not missing:  # the file is at fault, not the simulator
         missing.append(Missing(skipped[0], graph.operators[skipped[0]].op, "nothing before it makes what it reads"))
-    count = len(next(iter(values.values()), ()))
     values |= {
         i: np.broadcast_to(data, (count, *data.shape))
         for i in graph.outputs

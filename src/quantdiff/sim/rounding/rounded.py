@@ -11,7 +11,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import BLOCK, Block, Sums
 from quantdiff.sim.compiled import loops
-from quantdiff.sim.rounding.rules import Requantization, stages
+from quantdiff.sim.rounding.rules import Requantization
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,11 @@ class Rounded:
     ) -> Iterator[list[Array]]:
         """The outputs of one block after the other, written to ``places(first row, rows)``."""
         compiled, row = self._compiled(), 0
-        work = stages(rules, compiled)
+        work = [rule.stage(compiled) for rule in rules]
         for block, count in self._held(compiled, once=len(work) == 1 and bool(compiled and rules[0].loop(compiled))):
             ys = places(row, count)
-            for stage, indices in work:
-                stage(block, self.sums.offset, [ys[i] for i in indices])
+            for stage, y in zip(work, ys, strict=True):
+                stage(block, self.sums.offset, y)
             row += count
             yield ys
 

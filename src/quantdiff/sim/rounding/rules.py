@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import ModuleType
@@ -23,10 +23,10 @@ from quantdiff.sim.rounding.fixed_point import (
 from quantdiff.sim.rounding.scales import by_xnnpack, convolution_scale
 from quantdiff.sim.runtime import Runtime
 
-FAR = 20
-"""Right shift up to which ``loops.BEYOND`` stays beyond 8 bits."""
-Stage = Callable[[Block, Array, Sequence[Array]], None]
-"""Rounds one block: (block, offset, where to write), one array for each of its rules."""
+FAR = 12
+"""Right shift up to which a double holds a scaled sum, nine bits before the point, to half of its last bit."""
+Stage = Callable[[Block, Array, Array], None]
+"""Rounds one block: (block, offset, where to write)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,44 +45,22 @@ class Requantization:
 
     def stage(self, compiled: ModuleType | None) -> Stage:
         """The rounding with all that does not depend on the block worked out."""
-        return (compiled and self.loop(compiled)) or (lambda block, offset, ys: self._in_numpy(block, offset, ys[0]))
+        return (self.loop(compiled) if compiled is not None else None) or self._in_numpy
 
     def loop(self, compiled: ModuleType) -> Stage | None:
         """The same as machine code; None where there is none."""
         output = (self.zero_point, *self.clamp)
         if self.rounding is Rounding.XNNPACK and not self.tail:
             narrow = np.asarray(self.scale, np.float32)
-            return lambda block, offset, ys: compiled.by_float(block, offset, narrow, output, ys[0])
-        halving = self.halving()
-        if halving is not None:
-            return lambda block, offset, ys: compiled.by_halving(block, offset, *halving, output, ys[0])
+            return lambda block, offset, y: compiled.by_float(block, offset, narrow, output, y)
+        exact = _in_doubles(self.scale, self.rounding, self.zero_point)
+        if exact is not None and not self.tail:
+            away = self.rounding is Rounding.GEMMLOWP
+            return lambda block, offset, y: compiled.by_double(block, offset, exact, away, output, y)
         if self._fits_int32():
             shifts = self._shifts()
-            return lambda block, offset, ys: compiled.by_shifts(block, offset, *shifts, output, ys[0])
+            return lambda block, offset, y: compiled.by_shifts(block, offset, *shifts, output, y)
         return None
-
-    def stage_with_ties_away(self, compiled: ModuleType) -> Stage:
-        """Rule R, and rule G on the same product, at once."""
-        output, halving = (self.zero_point, *self.clamp), self.halving()
-        assert halving is not None
-        multiplier, (bounded, _) = halving
-        return lambda block, offset, ys: compiled.by_halving_twice(
-            block, offset, multiplier, bounded, output, (ys[0], ys[1])
-        )
-
-    def has_twin(self, other: Requantization) -> bool:
-        """True when the other is rule G where this one is rule R, all else is the same, and both can be had at once."""
-        if (self.rounding, self.tail, other.rounding) != (Rounding.RUY, 0, Rounding.GEMMLOWP):
-            return False
-        return other == replace(self, rounding=Rounding.GEMMLOWP) and self.halving() is not None
-
-    def halving(self) -> tuple[Array, tuple[bool, int]] | None:
-        """What ``loops.by_halving`` takes, or None where it cannot do this."""
-        if self.rounding not in (Rounding.GEMMLOWP, Rounding.RUY):
-            return None
-        multiplier = _halving(self.scale)
-        away = self.tail if self.rounding is Rounding.RUY else len(self.scale)
-        return None if multiplier is None else (multiplier[0], (multiplier[1], away))
 
     def _fits_int32(self) -> bool:
         """True for the rules by shifts, as long as no scaled sum can leave an int32."""
@@ -116,16 +94,15 @@ class Requantization:
 
 
 @lru_cache(maxsize=512)
-def _halving(scale: tuple[float, ...]) -> tuple[Array, bool] | None:
-    """Mantissas and right shifts less 1, and whether some shift is 1; None where one is 0, or 1 beside one too far.
-
-    Kept, since the samples of one model come in parts.
-    """
-    mantissa, shift = quantize_multiplier(np.asarray(scale))
-    bounded = bool(np.any(shift == -1))
-    if np.any((shift >= 0) | (mantissa == 0)) or (bounded and np.any(shift < -FAR)):
+def _in_doubles(scale: tuple[float, ...], rounding: Rounding, zero_point: int) -> tuple[Array, Array, Array] | None:
+    """What ``loops.by_double`` takes, or None where it cannot do this; kept, since samples come in parts."""
+    if rounding not in (Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.NEON):
         return None
-    return np.stack([mantissa, -shift - 1]).astype(np.int32), bounded
+    mantissa, shift = quantize_multiplier(np.asarray(scale))
+    if np.any((shift >= 0) | (shift < -FAR) | (mantissa == 0)):
+        return None
+    first = np.ldexp(0.5 if rounding in (Rounding.GEMMLOWP, Rounding.RUY) else 0.0, shift)
+    return np.ldexp(mantissa.astype(np.float64), shift - 31), first, zero_point + np.ldexp(0.5, shift - 31)
 
 
 def requantization(
@@ -158,18 +135,3 @@ def convolution_rules(
         replace(made[by_xnnpack(runtime)], rounding=rounding, tail=tail if rounding is Rounding.RUY else 0)
         for runtime, rounding in roundings.items()
     )
-
-
-def stages(rules: Sequence[Requantization], compiled: ModuleType | None) -> list[tuple[Stage, tuple[int, ...]]]:
-    """What rounds which of the rules: all of them, in pairs where two can share their product."""
-    work: list[tuple[Stage, tuple[int, ...]]] = []
-    left = list(range(len(rules)))
-    while left:
-        i = left.pop(0)
-        twins = [(a, b) for j in left for a, b in ((i, j), (j, i)) if rules[a].has_twin(rules[b])]
-        if compiled is not None and twins:
-            left.remove(next(k for k in twins[0] if k != i))
-            work.append((rules[twins[0][0]].stage_with_ties_away(compiled), twins[0]))
-        else:
-            work.append((rules[i].stage(compiled), (i,)))
-    return work
