@@ -1,11 +1,12 @@
 """End commands at random moments, and look at what they leave: no process, nothing half-written, nothing for good.
 
-    uv run python scripts/end_at_random.py RUN_DIR [--moments 200] [--seconds 3600] [--seed 1]
+    uv run python scripts/end_at_random.py RUN_DIR [--moments 200] [--seconds 3600] [--seed 1] [--count]
 
 RUN_DIR is the folder of ``quantdiff run``. Each command of ``COMMANDS`` runs once in peace, to learn how long it takes;
 then it gets SIGTERM, SIGINT or SIGKILL at a random moment of that time. Right after it no process may be left and
 nothing in shared memory; what it writes must be whole or not there; and when ``quantdiff inspect`` has run, no
-temporary file. Prints a table; status 1 if anything was left. Needs Linux.
+temporary file. ``--count`` adds the run to ``tests/fuzz/counts.csv`` and writes the tables of ``docs/security.md``;
+status 1 if anything was left. Needs Linux and the extra ``[keras]``.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections import Counter
 from pathlib import Path
+
+sys.path[0] = str(Path(__file__).parents[1] / "tests")
+
+from fuzz.counting import Counts, append, commit  # noqa: E402
 
 QUANTDIFF = Path(sys.executable).with_name("quantdiff")
 PAIR = "model.tflite model.tflite --data x.npz"
 COMMANDS = {
     "diff": f"diff {PAIR} --html out.html",
     "explain": f"explain {PAIR} --html out.html",
+    "run": "run --model dense1 --data mnist-small --out out",
     "vectors": "vectors model.tflite --data x.npz --out out",
     "record": "record model.tflite --data x.npz --every-tensor --out out.npz",
     "reduce": f"reduce {PAIR} --check max_steps>=0 --for 3s --out out",
@@ -116,10 +121,10 @@ def main() -> int:
     parser.add_argument("--moments", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", action="store_true")
     asked = parser.parse_args()
-    rng, trouble = random.Random(asked.seed), list[str]()
-    takes: dict[str, float] = {}
-    ended: dict[str, Counter[str]] = {name: Counter() for name in COMMANDS}
+    tried_commit = commit()
+    rng, counts, takes = random.Random(asked.seed), Counts(), dict[str, float]()
     end = time.monotonic() + asked.seconds
     for moment in range(asked.moments):
         if time.monotonic() > end:
@@ -130,16 +135,19 @@ def main() -> int:
         number = rng.choice(SIGNALS)
         at = rng.random() * takes[name]
         _, status, found = one(COMMANDS[name], number, at, asked.run)
-        ended[name][number.name if status in ENDED_EARLY else "done before"] += 1
-        ended[name]["left"] += bool(found)
-        trouble += [f"{name}, {number.name} after {at:.2f} s: {', '.join(found)}"] if found else []
+        row = f"quantdiff {name}", number.name
+        counts.tried[row] += 1
+        counts.whole[row] += 1
+        counts.refused[row] += status in ENDED_EARLY
+        counts.failed[row] += bool(found)
+        counts.failures += [f"{name}, {number.name} after {at:.2f} s: {', '.join(found)}"] if found else []
         print("\r", moment + 1, file=sys.stderr, end="", flush=True)
-    columns = [*(number.name for number in SIGNALS), "done before", "left"]
-    print(f"| command | {' | '.join(columns)} |", f"|---|{'--:|' * len(columns)}", sep="\n")
-    for name, counts in ended.items():
-        print(f"| `{name}` | {' | '.join(str(counts[column]) for column in columns)} |")
-    print(*trouble, sep="\n")
-    return int(bool(trouble))
+    for row, tried in sorted(counts.tried.items()):
+        print(*row, f"{tried} tried, {counts.refused[row]} ended early, {counts.failed[row]} left something")
+    print(*counts.failures, sep="\n")
+    if asked.count:
+        append(counts, tried_commit, asked.seed)
+    return int(bool(counts.failures))
 
 
 if __name__ == "__main__":

@@ -1,27 +1,23 @@
 """Damage files of every kind that is read in this process, and count what became of them.
 
-    uv run python scripts/fuzz.py --seconds 600 --seed 1 [--count]
+    uv run python scripts/fuzz.py --seconds 600 --seed 1 [--kind .onnx | --kind children] [--count]
 
+``--kind .h5``, ``.keras``, ``.onnx`` or ``.pt2``: trained models, as their child reads them; ``--kind children``: models
+of all kinds through ``verify``, ``diff`` and ``lint``, in children. Without it: all that is read in this process.
 Prints each failure by the number that makes its file again (``--save SEED/NUMBER FILE``); status 1 if there is one.
-``--count`` adds the run to ``tests/fuzz/counts.csv``, and writes the table of all runs into ``docs/security.md``.
+``--count`` adds the run to ``tests/fuzz/counts.csv``, and writes the tables of all runs into ``docs/security.md``.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path[0] = str(ROOT / "tests")  # the models are those of the tests
+sys.path[0] = str(Path(__file__).parents[1] / "tests")  # the models are those of the tests
 
-from fuzz.counting import append, table  # noqa: E402
-from fuzz.fuzzing import make, run  # noqa: E402
-
-PAGE = ROOT / "docs" / "security.md"
-BLOCK = re.compile(r"(?<=<!-- fuzz -->\n).*?(?=<!-- end -->)", re.DOTALL)
+from fuzz.counting import TRAINED, append, commit  # noqa: E402
+from fuzz.fuzzing import KINDS, make, run  # noqa: E402
 
 
 def main() -> int:
@@ -31,27 +27,32 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", action="store_true")
     parser.add_argument("--save", nargs=2, metavar=("SEED/NUMBER", "FILE"))
+    parser.add_argument("--kind", choices=[*TRAINED, "children"])
+    parser.add_argument("--most", type=int)
     asked = parser.parse_args()
+    if asked.kind:
+        from fuzz import trained  # wants frameworks
     if asked.save:
         seed, number = map(int, asked.save[0].split("/"))
-        Path(asked.save[1]).write_bytes(make(seed, number)[2])
+        kinds = {asked.kind: trained.TRAINED[asked.kind]} if asked.kind in TRAINED else KINDS
+        made = trained.question(seed, number)[2] if asked.kind == "children" else make(seed, number, kinds)[2]
+        Path(asked.save[1]).write_bytes(made)
         return 0
-    commit = _commit()
-    counts = run(asked.seconds, asked.seed)
+    tried = commit()
+    if asked.kind == "children":
+        counts = trained.run_children(asked.seconds, asked.seed, asked.most)
+    elif asked.kind:
+        counts = trained.run_apart(asked.seconds, asked.seed, asked.kind, asked.most)
+    else:
+        counts = run(asked.seconds, asked.seed, asked.most)
     print(
         f"{counts.tried.total():,} files, {counts.whole.total():,} through all that reads them",
         *counts.failures,
         sep="\n",
     )
     if asked.count:
-        append(counts, commit, asked.seed)
-        PAGE.write_text(BLOCK.sub(lambda _: table(), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        append(counts, tried, asked.seed)
     return int(bool(counts.failures))
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -83,6 +83,15 @@ def read_file(path: Path, at_most: int) -> bytes:
     return content
 
 
+def state_of(path: Path) -> tuple[object, ...]:
+    """What is another once a file has been written anew, or another one stands under its name; () of no file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def destination(path: Path) -> Path:
     """Where a file is to be written so that it stands at ``path``: a link is followed.
 

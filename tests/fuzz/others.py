@@ -66,20 +66,26 @@ EVIL: tuple[Any, ...] = (
 
 def values(data: bytes, rng: Random, others: tuple[bytes, ...]) -> bytes:
     """JSON in which values are evil, gone, or stand elsewhere."""
-    document = json.loads(data)
+    del others
+    return json.dumps(changed_values(json.loads(data), rng, EVIL)).encode()
+
+
+def changed_values(document: Any, rng: Random, evil: Sequence[Any]) -> Any:
+    """The same with values that are evil, gone, or stand elsewhere."""
     for _ in range(rng.choice((1, 1, 2, 4))):
         places = list(_places(document))
+        if not places:
+            break
         holder, key = rng.choice(places)
         if rng.random() < 0.3:
             other, place = rng.choice(places)
             holder[key] = json.loads(json.dumps(other[place]))
         elif rng.random() < 0.2 and isinstance(holder, dict):
-            holder[rng.choice(list(holder))] = deepcopy(rng.choice(EVIL))
+            holder[rng.choice(list(holder))] = deepcopy(rng.choice(evil))
             holder.pop(key, None)
         else:
-            holder[key] = deepcopy(rng.choice(EVIL))
-    del others
-    return json.dumps(document).encode()
+            holder[key] = deepcopy(rng.choice(evil))
+    return document
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:

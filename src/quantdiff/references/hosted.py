@@ -36,7 +36,7 @@ class Child:
     """A host with one file open. One question at a time: threads wait for each other."""
 
     def __init__(self, host: Process, where: str, timeout: float = TIMEOUT) -> None:
-        self._talk = Conversation(host, timeout, cures="fewer samples or a longer --timeout", recent=0)
+        self._talk = Conversation(host, timeout, cures="a whole file, fewer samples or a longer --timeout", recent=0)
         self._talk.where, self._lock = where, threading.Lock()
         self.close = weakref.finalize(self, host.close)
 

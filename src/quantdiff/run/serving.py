@@ -28,7 +28,7 @@ def main(descriptor: str, module: str, *arguments: str) -> None:
     """Become a child that answers as ``module.answers(*arguments)`` says; nothing is imported before it is confined."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its children
     end_with_parent()
-    _begin(Beside(socket.socket(fileno=int(descriptor))), module, *arguments)
+    begin(Beside(socket.socket(fileno=int(descriptor))), module, *arguments)
 
 
 def over_standard_streams(module: str) -> None:
@@ -51,7 +51,7 @@ def over_standard_streams(module: str) -> None:
             os.kill(answering, signal.SIGKILL)
         os._exit(0)
     os.close(ended)
-    _begin(InStream(reads, writes), module)
+    begin(InStream(reads, writes), module)
     os._exit(0)
 
 
@@ -63,7 +63,8 @@ def _until_gone(reads: int, ended: int) -> None:
     waiting.poll()
 
 
-def _begin(channel: Channel, module: str, *arguments: str) -> None:
+def begin(channel: Channel, module: str, *arguments: str) -> None:
+    """Say hello, confined, and answer as the module says until the parent is gone."""
     confined = confine()
     answer = import_module(module).answers(*arguments)
     hello: Message = {"result": "ready", "protocol": PROTOCOL, "machine": platform.machine(), "confined": confined}

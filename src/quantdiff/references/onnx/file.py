@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
+from graphlib import CycleError, TopologicalSorter
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ STANDARD = ("", "ai.onnx", "com.microsoft")
 """Domains whose operators onnxruntime has; the last is onnxruntime's own."""
 LARGEST = 2**31
 """Elements of one value, and bytes of a whole model: protobuf holds no more."""
-CONSTANT = "Constant"
+MOST_NODES = 1_000_000
 
 
 def packages() -> Any:
@@ -61,9 +63,9 @@ def read(path: Path) -> OnnxFile:
         raise BadModel(f"{path}: no ONNX model, or a damaged one ({reason_of(error)}); export it again") from error
     if not proto.graph.node or not proto.graph.output:
         raise BadModel(f"{path}: an ONNX model without operators or outputs; export it again")
-    _load_outside(onnx, proto, path)
     if proto.functions:
         proto = _inlined(proto, path)
+    _load_outside(onnx, proto, path)
     _check_domains(proto, path)
     _check_sizes(onnx, proto, path)
     _sort(proto, path)
@@ -76,10 +78,41 @@ def read(path: Path) -> OnnxFile:
 
 def _inlined(proto: Any, path: Path) -> Any:
     """Functions that the model defines written out, as exporters of PyTorch leave some."""
+    _check_calls(proto, path)
     try:
         return require("onnx.inliner", extra="onnx").inline_local_functions(proto)
     except Exception as error:  # a C++ check that raises what it likes
         raise BadModel(f"{path}: not a valid ONNX model: {reason_of(error)}") from error
+
+
+def _check_calls(proto: Any, path: Path) -> None:
+    """Refuse functions that call each other so often that they cannot be written out."""
+    bodies = {(each.domain, each.name): each.node for each in proto.functions}
+    sizes: dict[tuple[str, str], float] = {}
+
+    def size(nodes: Any) -> float:
+        return sum(1 + of(node.domain, node.op_type) + sum(size(g.node) for g in _inner(node)) for node in nodes)
+
+    def of(domain: str, name: str) -> float:
+        key = (domain, name)
+        if key in bodies and key not in sizes:
+            sizes[key] = inf  # of one that calls itself
+            sizes[key] = size(bodies[key])
+        return sizes.get(key, 0)
+
+    try:
+        whole = size(proto.graph.node)
+    except RecursionError:
+        whole = inf
+    if whole > MOST_NODES:
+        raise BadModel(f"{path}: not a valid ONNX model: its functions call themselves, or each other without end")
+
+
+def _inner(node: Any) -> Iterator[Any]:
+    """The graphs inside a node."""
+    for attribute in node.attribute:
+        yield from [attribute.g] if attribute.HasField("g") else []
+        yield from attribute.graphs
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
@@ -91,8 +124,8 @@ def _tensors(graph: Any) -> Iterator[Any]:
         for attribute in node.attribute:
             yield from ([attribute.t] if attribute.HasField("t") else [])
             yield from attribute.tensors
-            for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-                yield from _tensors(inner)
+        for inner in _inner(node):
+            yield from _tensors(inner)
 
 
 def _load_outside(onnx: Any, proto: Any, path: Path) -> None:
@@ -159,44 +192,45 @@ def _sort(proto: Any, path: Path) -> None:
     graph = proto.graph
     known = {tensor.name for tensor in graph.initializer} | {each.name for each in graph.input} | {""}
     known |= {sparse.values.name for sparse in graph.sparse_initializer}
-    made = [name for node in graph.node for name in node.output if name]
-    if len(set(made)) < len(made) or set(made) & known:
-        twice = next((n for n in made if made.count(n) > 1), None) or next(iter(set(made) & known))
-        raise BadModel(f"{path}: value {twice!r} is made twice; export it again")
-    waiting, ordered = list(graph.node), list[Any]()
-    while waiting:
-        left = []
-        for node in waiting:
-            if _reads(node) <= known:
-                ordered.append(node)
-                known.update(node.output)
-            else:
-                left.append(node)
-        if len(left) == len(waiting):
-            first = waiting[0]
-            missing = sorted(_reads(first) - known)[0]
-            how = "which waits for itself" if missing in made else "which nothing gives"
-            raise BadModel(f"{path}: node {first.name or first.op_type!r} wants {missing!r}, {how}; export it again")
-        waiting = left
+    maker = {name: at for at, node in enumerate(graph.node) for name in node.output if name}
+    made = Counter(name for node in graph.node for name in node.output if name)
+    twice = [name for name, count in made.items() if count > 1 or name in known]
+    if twice:
+        raise BadModel(f"{path}: value {twice[0]!r} is made twice; export it again")
+    reads = [_reads(node) - known for node in graph.node]
+    missing = [(node, name) for node, names in zip(graph.node, reads, strict=True) for name in names - made.keys()]
+    if missing:
+        raise _waits(path, *missing[0], "which nothing gives")
+    try:
+        order = [
+            *TopologicalSorter({at: [maker[name] for name in names] for at, names in enumerate(reads)}).static_order()
+        ]
+    except CycleError as error:
+        before, after = error.args[1][:2]
+        raise _waits(path, graph.node[after], graph.node[before].output[0], "which waits for itself") from error
+    known |= made.keys()
     missing_outputs = [each.name for each in graph.output if each.name not in known]
     if missing_outputs:
         raise BadModel(f"{path}: output {missing_outputs[0]!r} is given by no node; export it again")
-    if [id(node) for node in ordered] != [id(node) for node in graph.node]:
-        copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
+    if any(maker[name] >= at for at, names in enumerate(reads) for name in names):
+        copies = [type(node).FromString(node.SerializeToString()) for node in (graph.node[at] for at in order)]
         del graph.node[:]
         graph.node.extend(copies)
+
+
+def _waits(path: Path, node: Any, name: object, how: str) -> BadModel:
+    return BadModel(f"{path}: node {node.name or node.op_type!r} wants {name!r}, {how}; export it again")
 
 
 def _reads(node: Any) -> set[str]:
     """What a node reads, and the graphs inside it read of the one around them."""
     found = set(node.input)
-    for attribute in node.attribute:
-        for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-            own = {each.name for each in inner.input} | {each.name for each in inner.initializer}
-            for each in inner.node:
-                found |= _reads(each) - own
-                own |= set(each.output)
-            found |= {each.name for each in inner.output} - own
+    for inner in _inner(node):
+        own = {each.name for each in inner.input} | {each.name for each in inner.initializer}
+        for each in inner.node:
+            found |= _reads(each) - own
+            own |= set(each.output)
+        found |= {each.name for each in inner.output} - own
     return found
 
 
