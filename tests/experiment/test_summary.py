@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from quantdiff import api
 from quantdiff.cli import main
+from quantdiff.compare.own_metric import OwnFigure
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.statistics import Box
 from quantdiff.experiment.store import open_store
@@ -21,7 +23,10 @@ from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.study import make_study
 from quantdiff.experiment.summarize import summarize
 from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepResult, SweepTrial
+from quantdiff.report.html.study import study_page
 from quantdiff.report.text.box_plot import box_line
+from quantdiff.report.text.study import summary_parts
+from quantdiff.report.text.table import Table
 
 STUDY = make_study({"models": "dense1,dense2", "seeds": "0-2", "conditions": "qat,ptq", "data": "mnist-small"})
 
@@ -146,3 +151,19 @@ def test_box_lines(box: Box, line: str) -> None:
 
 def test_a_box_line_without_any_width() -> None:
     assert box_line(Box(1, 1, 1, 1, 1), 1, 1, 4) == "┃   "
+
+
+def test_the_metric_of_ones_own_is_summed_up() -> None:
+    own = [(0.5, 0.25), (0.75, 0.25), (1.0, math.inf)]
+    stored = []
+    for seed, numbers in enumerate(own):
+        trial = cheap.trial(seed)
+        result = cheap.result(trial)
+        first = replace(result.comparisons[0], own=(OwnFigure("recall", *numbers),))
+        stored.append(Stored(trial, replace(result, comparisons=(first, *result.comparisons[1:]))))
+    (found,) = summarize(stored).metrics
+    assert (found.condition, found.reference, found.candidate) == ("qat-tflite", "qat", "tflite:xnnpack")
+    assert (found.metric, found.runs, found.means, found.interval.mean) == ("recall", 2, (0.625, 0.25), -0.375)
+    (table,) = (part for part in summary_parts(summarize(stored)) if isinstance(part, Table) and "metric" in str(part))
+    assert table.rows[0].cells[4:8] == ("recall", "2", "0.625", "0.25")
+    assert "recall" in study_page(summarize(stored)).html

@@ -11,7 +11,7 @@ from typing import TypeVar
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.statistics import box, mean_interval, sign_test
 from quantdiff.experiment.stored import Stored
-from quantdiff.experiment.summary import Difference, Engine, Failed, Gap, RangePair, Rates, Summary
+from quantdiff.experiment.summary import Difference, Engine, Failed, Gap, OwnMeans, RangePair, Rates, Summary
 from quantdiff.experiment.sweep_trial import CONDITIONS, StoredRange, SweepResult, SweepTrial, Training
 from quantdiff.experiment.trial import DENSE, depth
 
@@ -55,6 +55,7 @@ def summarize(stored: Iterable[Stored]) -> Summary:
         gaps=tuple(_gaps(finished, names)),
         ranges=tuple(_range_pairs(finished, names)),
         failed=tuple(_failed(everything, names)),
+        metrics=tuple(_metrics(finished, names)),
     )
 
 
@@ -156,6 +157,21 @@ def _gaps(finished: Finished, names: Names) -> Iterator[Gap]:
             _mean([f.not_close for f in runs]),
             max(f.max_abs_error for f in runs),
         )
+
+
+def _metrics(finished: Finished, names: Names) -> Iterator[OwnMeans]:
+    """The user's own numbers, of the runs in which both are finite."""
+    groups = _grouped(
+        ((_engine(trial, names, c.candidate), c.reference, own.name), own)
+        for trial, result in finished
+        for c in result.comparisons
+        for own in c.own
+        if math.isfinite(own.reference) and math.isfinite(own.candidate)
+    )
+    for (engine, reference, name), runs in groups.items():
+        means = _mean([own.reference for own in runs]), _mean([own.candidate for own in runs])
+        whose = engine.model, engine.condition, reference, engine.engine
+        yield OwnMeans(*whose, name, len(runs), means, mean_interval([own.difference for own in runs]))
 
 
 def _range_pairs(finished: Finished, names: Names) -> Iterator[RangePair]:

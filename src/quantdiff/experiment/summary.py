@@ -59,6 +59,20 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnMeans:
+    """A number of the user's metric on both sides, means over all seeds; ``interval`` is candidate minus reference."""
+
+    model: str
+    condition: str
+    reference: str
+    candidate: str
+    metric: str
+    runs: int
+    means: tuple[float, float]
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class RangePair:
     """One quantizer in two files of the same training, means over ``runs`` seeds; ``equal`` in how many."""
 
@@ -93,3 +107,4 @@ class Summary(Shown):
     gaps: tuple[Gap, ...]
     ranges: tuple[RangePair, ...]
     failed: tuple[Failed, ...]
+    metrics: tuple[OwnMeans, ...] = ()

@@ -20,7 +20,7 @@ from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.outcome import Outcome
 from quantdiff.compare.verdict import OperatorResult, Verdict, Verification
 from quantdiff.experiment.statistics import Box, Interval
-from quantdiff.experiment.summary import Difference, Engine, Gap, RangePair, Rates, Summary
+from quantdiff.experiment.summary import Difference, Engine, Gap, OwnMeans, RangePair, Rates, Summary
 from quantdiff.ladder.explanation import Explanation, Frontier, Item, LayerLadder, Rung, Signed
 from quantdiff.linting.finding import Finding, Location, Severity
 from quantdiff.linting.lint import LintReport
@@ -85,6 +85,8 @@ SUMMARY = Summary(
           for e in ENGINES),
     tuple(RangePair(e.model, "train", LONG[1], "kernel", (-12.3456, 23.4567), (-12.25, 23.5), 12, 7)
           for e in ENGINES), (),
+    tuple(OwnMeans(e.model, e.condition, "reference", "xnnpack", "recall", 12, (0.987654, 0.976543), SPAN)
+          for e in ENGINES),
 )  # fmt: skip
 FOUND = Finding(
     "RANGE01", Severity.WARNING, Location(f"operator 7 DEPTHWISE_CONV_2D {LONG[0]}"),

@@ -36,6 +36,9 @@ def study_page(summary: Summary, command: str = "") -> Page:
             "gaps", "Outputs that differ", "Means of shares over all seeds, the largest of steps.", _gaps(summary)
         ),
         _section(
+            "metrics", "The metric of your own", "Means over all seeds; candidate minus reference.", _metrics(summary)
+        ),
+        _section(
             "ranges", "Ranges in the files", "Of qat-tflite and copied-ptq, means over the seeds.", _ranges(summary)
         ),
         provenance_section(provenance),
@@ -148,6 +151,21 @@ def _gaps(summary: Summary) -> Table:
         for each in summary.gaps
     )
     return Table("gaps", "Outputs of both engines on the test set", columns, tuple(rows))
+
+
+def _metrics(summary: Summary) -> Table:
+    whose = "model", "condition", "reference", "candidate", "metric"
+    rows = tuple(
+        (
+            *map(Cell, (each.model, each.condition, each.reference, each.candidate, each.metric)),
+            _count(each.runs),
+            *(Cell(f"{mean:.6g}", mean) for mean in (*each.means, each.interval.mean)),
+            _between(each.interval, "{:+.4g}"),
+        )
+        for each in summary.metrics
+    )
+    columns = (*whose, "runs", "of the reference", "of the candidate", "difference", "95 % interval")
+    return Table("metric-means", "Differences: bootstrap of the mean", columns, rows)
 
 
 def _ranges(summary: Summary) -> Table:

@@ -32,6 +32,7 @@ def summary_parts(summary: Summary) -> Iterator[Text | Table]:
         ("ERROR RATE AGAINST DEPTH, means", _depths(summary.rates)),
         ("PAIRED DIFFERENCES of the error rate, seed by seed", _differences(summary)),
         ("OUTPUTS THAT DIFFER", _gaps(summary)),
+        ("METRIC OF YOUR OWN, means over all seeds", _metrics(summary)),
         ("RANGES in the files of qat-tflite and copied-ptq, means", _ranges(summary)),
     )
     for title, table in tables:
@@ -100,6 +101,16 @@ def _gaps(summary: Summary) -> Table:
     return _table(rows, "model", "condition", "reference", "candidate", *columns, names=4)
 
 
+def _metrics(summary: Summary) -> Table:
+    rows = []
+    for each in summary.metrics:
+        names = each.model, each.condition, each.reference, each.candidate, each.metric
+        figures = (*map(_number, each.means), _signed(each.interval.mean), _interval(each.interval, _signed))
+        rows.append((*names, str(each.runs), *figures))
+    columns = "runs", "of the reference", "of the candidate", "difference", "95 % interval"
+    return _table(rows, "model", "condition", "reference", "candidate", "metric", *columns, names=5)
+
+
 def _ranges(summary: Summary) -> Table:
     rows = []
     for each in summary.ranges:
@@ -124,6 +135,14 @@ def _share(value: float) -> str:
 def _points(value: float) -> str:
     """A difference of two shares, in percentage points."""
     return f"{100 * value:+.3f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4g}"
 
 
 def _footer(summary: Summary) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from textwrap import TextWrapper
 from typing import Any
 
 from rich.cells import cell_len
@@ -41,7 +40,7 @@ class Terminal(Console):
 
 
 INDENT = 8  # characters before what goes on from the line above
-PIECES = re.compile(r"(?<=\S)(?= {2})")
+PIECES, WORDS = re.compile(r"(?<=\S)(?= {2})"), re.compile(r"\s*\S+")
 
 
 def fitted(line: str, width: int) -> Iterator[str]:
@@ -49,16 +48,14 @@ def fitted(line: str, width: int) -> Iterator[str]:
 
     A word, such as a name, stays whole however long it is.
     """
-    pieces = iter(PIECES.split(line))
-    found = [next(pieces)]
-    for piece in pieces:
-        if cell_len(found[-1] + piece) <= width:
-            found[-1] += piece
-        else:
-            found.append(" " * INDENT + piece.lstrip())
-    words = TextWrapper(width, subsequent_indent=" " * INDENT, break_long_words=False, break_on_hyphens=False)
-    for each in found:
-        yield from words.wrap(each) if cell_len(each) > width else (each,)
+    room, found = width - INDENT, [""]
+    for piece in PIECES.split(line):
+        for part in (piece,) if cell_len(piece.strip()) <= room else WORDS.findall(piece):
+            if cell_len(found[-1] + part) <= width or cell_len(part.strip()) > room:
+                found[-1] += part
+            else:
+                found.append(" " * INDENT + part.lstrip())
+    yield from found
 
 
 def _lines(text: str) -> str:
