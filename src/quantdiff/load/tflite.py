@@ -98,6 +98,7 @@ def read_model(data: memoryview, path: Path | None = None) -> Model:
     subgraphs = tuple(_graph(reader, buffers, codes, at) for at in record["subgraphs"])
     if not subgraphs:
         raise Damaged("it holds no subgraph")
+    buffers.check()
     return Model(
         subgraphs=subgraphs,
         signatures=tuple(_signature(reader, subgraphs, at) for at in record["signature_defs"]),
