@@ -279,8 +279,9 @@ TRAINED = {
 
 def run_apart(seconds: float, seed: int, suffix: str, most: int | None = None) -> Counts:
     """As ``run``, in processes that a library may end: each that did is counted, and the next goes on."""
-    kinds, counts, end, number = {suffix: TRAINED[suffix]}, Counts(), time.monotonic() + seconds, 0
+    kinds, counts, number = {suffix: TRAINED[suffix]}, Counts(), 0
     run(0, seed, 0, kinds)  # whole files are read, and what takes time is there
+    end = time.monotonic() + seconds
     while time.monotonic() < end and number != most:
         for outcome in _apart(end, seed, kinds, number, most):
             key = suffix, make(seed, number, kinds)[1]
