@@ -24,6 +24,7 @@ from quantdiff.load.containers import MAGIC, NotThere, Section, model_in, sectio
 from quantdiff.load.correspondence import names_beside
 from quantdiff.load.flatbuffer import Damaged, Reader
 from quantdiff.load.layout import Span
+from quantdiff.load.mapped import guard
 from quantdiff.load.rewrite import make_main
 from quantdiff.load.tensors import read_tensor, with_block_scales
 
@@ -158,6 +159,7 @@ def _map(path: Path) -> memoryview:
     with open_file(path) as file:
         if not os.fstat(file.fileno()).st_size:
             raise Damaged("the file is empty")
+        guard()
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
