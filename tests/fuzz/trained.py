@@ -133,7 +133,10 @@ def entries(data: bytes, rng: Random, others: tuple[bytes, ...]) -> bytes:
             _change_objects(opened, rng)
         held[at] = name, kept.getvalue()
     else:
-        held[at] = name, BYTES[rng.choice([*BYTES])](content, rng, (content, *others[:1])) if content else b"x"
+        held[at] = (
+            name,
+            BYTES[rng.choice([*BYTES])](content, rng, (content, *others[:1])) if len(content) >= 4 else b"x",
+        )
     return _zipped(held, rng)
 
 
@@ -314,12 +317,15 @@ def _apart(end: float, seed: int, kinds: Mapping[str, Kind], start: int, most: i
                         flush=True,
                     )
                     number += 1
-        finally:
             os._exit(0)
+        finally:
+            os._exit(BROKEN)
     os.close(there)
     with os.fdopen(here) as told:
         yield from (line.rstrip("\n") for line in told)
-    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status != BROKEN, "the fuzzer itself failed"
+    if status:
         yield "ended"
 
 
@@ -344,7 +350,7 @@ def beside() -> Path:
     return small_models.save(Path(mkdtemp()), small_models.float_dense(), "beside.tflite")
 
 
-SILENCE = 30.0
+SILENCE, BROKEN = 30.0, 70
 QUESTIONS = {
     "verify .tflite": (KINDS, verify, 20),
     "diff .tflite": (KINDS, diff, 20),
