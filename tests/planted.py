@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
+import pytest
 
 from quantdiff.references.keras.frameworks import frameworks, quiet
+
+h5py = pytest.importorskip("h5py")  # comes with [keras]
 
 MARKER = "marker"
 FORMATS = ("plain.h5", "plain_2.keras", "plain_3.h5", "plain_3.keras")

@@ -32,6 +32,7 @@ def test_what_a_file_and_its_arithmetic_say(tmp_path: Path) -> None:
     assert "the reference runtime gave" in working._repr_html_()
 
 
+@pytest.mark.keras
 def test_every_name_that_type_checkers_see_is_there() -> None:
     for module in (quantdiff, api):
         assert module.__file__

@@ -44,7 +44,9 @@ def stat(pid: int | str) -> list[str]:
 
 
 def children(pid: int) -> list[int]:
-    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if stat(path.name)[1] == str(pid)]
+    """And theirs."""
+    found = [int(path.name) for path in Path("/proc").glob("[0-9]*") if stat(path.name)[1] == str(pid)]
+    return found + [each for child in found for each in children(child)]
 
 
 def lives(pid: int) -> bool:

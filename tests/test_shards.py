@@ -18,6 +18,7 @@ from quantdiff import api
 from quantdiff.cli import main
 from quantdiff.experiment.cluster import cluster
 from quantdiff.experiment.workers import Workers
+from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 
 pytestmark = pytest.mark.golden
@@ -101,7 +102,12 @@ def test_every_command_gives_the_same_of_one_file_and_of_parts_on_a_cluster(
 ) -> None:
     whole = asked(folder, command, "--data", folder / "whole.npz")
     assert whole["samples"] == CUTS[-1]
-    assert asked(folder, command, "--data", folder / "halves", "--dask", scheduler) == whole
+    page = folder / "page.html"
+    more = ("--html", page) if command == "explain" else ()
+    assert asked(folder, command, "--data", folder / "halves", "--dask", scheduler, *more) == whole
+    if more:
+        shown = page.read_text()
+        assert all(f'id="{part}"' in shown for part in ("why", "where", "parameters"))
 
 
 def test_one_file_goes_out_in_parts(folder: Path) -> None:
@@ -117,22 +123,36 @@ def test_one_file_goes_out_in_parts(folder: Path) -> None:
     assert seen == [("samples", 8000, 9000), ("samples", 9000, 9000)]
 
 
-def test_a_worker_killed_in_mid_run_costs_nothing(folder: Path, scheduler: str) -> None:
-    settings = api.Settings(("reference",))
+SETTINGS = api.Settings(("reference",))
+
+
+@pytest.mark.parametrize("command", ["diff", "overlay", "advise"])
+def test_a_worker_killed_in_mid_run_costs_nothing(folder: Path, tmp_path: Path, scheduler: str, command: str) -> None:
     pair = folder / "float.tflite", folder / "int8.tflite"
-    here = api.diff(*pair, folder / "whole.npz", settings, layers=True)
-    killed = list[int]()
+
+    def answer(data: api.InParts | Path, progress: Progress = silent) -> object:
+        if command == "diff":
+            found = api.diff(*pair, data, SETTINGS, progress, layers=True)
+            return found.comparisons, found.layers
+        if command == "overlay":
+            written = api.overlay(*pair, data, tmp_path / "painted", SETTINGS, progress).written
+            assert {each.file for each in written} == {path.name for path in (tmp_path / "painted").iterdir()}
+            return written
+        advice = api.advise(*pair, data, settings=SETTINGS, progress=progress)
+        return advice.now, advice.plain, advice.alone, advice.considered
+
+    here, killed = answer(folder / "whole.npz"), list[int]()
     with cluster(scheduler) as on:
         victim = on.submit(os.getpid).result()
 
         def kill(stage: str, done: int, total: int) -> None:
-            if not killed:
+            if not killed and stage == "samples":
                 killed.append(done)
                 os.kill(victim, signal.SIGKILL)
 
-        there = api.diff(*pair, api.InParts([folder / "parts"], on), settings, kill, layers=True)
+        there = answer(api.InParts([folder / "halves"], on), kill)
     assert killed[0] < CUTS[-1]
-    assert (there.comparisons, there.layers) == (here.comparisons, here.layers)
+    assert there == here
 
 
 @pytest.fixture(scope="module")

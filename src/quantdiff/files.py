@@ -6,6 +6,8 @@ import errno
 import os
 import re
 import stat
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +49,10 @@ def what_is(path: Path) -> str:
         raise OSError(errno.EINVAL, str(error), str(path)) from error
 
 
+HOW = reduce(or_, (getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NONBLOCK", "O_BINARY")))
+"""As far as the system knows these."""
+
+
 def open_file(path: Path) -> BinaryIO:
     """A regular file, open for reading.
 
@@ -54,7 +60,7 @@ def open_file(path: Path) -> BinaryIO:
         OSError: the system refuses, or it is a folder, a FIFO, a socket or a device; ``strerror`` says which.
     """
     _check(what_is(path), path)  # before it is opened: that alone may wait, or rewind a tape
-    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    opened = os.open(path, os.O_RDONLY | HOW)
     file = os.fdopen(opened, "rb")
     try:
         _check(_kind(os.fstat(opened)), path)  # it may have become something else meanwhile
@@ -75,6 +81,15 @@ def read_file(path: Path, at_most: int) -> bytes:
     if len(content) > at_most:
         raise OSError(errno.EFBIG, f"holds more than {at_most:,} bytes", str(path))
     return content
+
+
+def state_of(path: Path) -> tuple[object, ...]:
+    """What is another once a file has been written anew, or another one stands under its name; () of no file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def destination(path: Path) -> Path:

@@ -22,7 +22,8 @@ class FlowValue:
     are the integers that it lies on. ``layers`` (one for
     each operator that a converter makes of it), ``kernel`` and ``bias`` are where the weights are. ``kind`` is the op
     in the model's own words. ``in_float`` says that a float operator with float32 constants made it: nothing is
-    rounded. ``called`` are the names that a converter says it has in the other model, joined by ``;``.
+    rounded. ``called`` are the names that a converter says it has in the other model, joined by ``;``. ``order`` says
+    how the model's own axes, samples aside, were turned to show it; () where they were not.
     """
 
     key: int
@@ -39,6 +40,7 @@ class FlowValue:
     layer: str = ""
     in_float: bool = False
     called: str = ""
+    order: tuple[int, ...] = ()
 
     @property
     def path(self) -> str:

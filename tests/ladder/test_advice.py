@@ -20,10 +20,11 @@ from planted_faults import range_narrow
 from quantdiff import api
 from quantdiff.api import advice as api_advice
 from quantdiff.cli import main
-from quantdiff.compare.comparison import Comparison, compare
+from quantdiff.compare.comparison import Comparison, Counts, compare
 from quantdiff.compare.conditions import Condition, parse
 from quantdiff.graph import real_values
-from quantdiff.ladder.advice.bench import Bench
+from quantdiff.ladder.advice import bench
+from quantdiff.ladder.advice.bench import Rows, Tries
 from quantdiff.ladder.advice.choices import (
     BIAS,
     EQUALIZED,
@@ -32,7 +33,6 @@ from quantdiff.ladder.advice.choices import (
     OUTPUT,
     RANGE,
     Choice,
-    Plan,
     from_data,
     made,
     rewritten,
@@ -219,15 +219,16 @@ def test_a_metric_of_ones_own_decides(tmp_path: Path) -> None:
 def test_a_signal_keeps_the_best_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     plant = range_narrow(dense())
     files = write_pair(tmp_path, plant.trained, plant.held, plant.stored)
-    asked, real = [0], Bench.compared
+    asked, real = [0], Rows.counted
 
-    def compared(self: Bench, trace: Trace) -> Comparison:
+    def counted(self: Rows, trace: Trace) -> Counts:
         asked[0] += 1
         if asked[0] > 6:
             os.kill(os.getpid(), number)
         return real(self, trace)
 
-    monkeypatch.setattr(Bench, "compared", compared)
+    monkeypatch.setattr(Rows, "counted", counted)
+    monkeypatch.setattr(bench, "AT_ONCE", 4)
     result = invoke(files, "--until", "sqnr_db>=90", "--recipe", tmp_path / "recipe.json")
     assert result.exit_code == 128 + number
     assert "broken off: this is the best so far, and no file was written" in result.stdout
@@ -259,16 +260,17 @@ def test_what_cannot_be_met_is_said_and_what_is_wrong_is_one_line(tmp_path: Path
 def test_a_change_that_makes_outputs_undefined_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a root of what is rounded to 0 does: it is no reason to give no advice at all."""
     files = write_pair(tmp_path, dense())
-    real = Bench.traces
+    real, asked = Tries.traces, list[Tries]()
 
-    def traces(self: Bench, plans: Sequence[Plan]) -> Iterator[Trace]:
-        for number, trace in enumerate(real(self, plans)):
-            if len(plans) > 1 and number == 2:
+    def traces(self: Tries, rows: Rows) -> Iterator[Trace]:
+        asked.append(self)
+        for number, trace in enumerate(real(self, rows)):
+            if len(asked) == 2 and number == 2:
                 (value,) = trace.outputs
                 trace = replace(trace, outputs=(replace(value, array=np.full_like(value.array, np.nan)),))  # noqa: PLW2901
             yield trace
 
-    monkeypatch.setattr(Bench, "traces", traces)
+    monkeypatch.setattr(Tries, "traces", traces)
     found = advised(files)
     assert found.complete
     assert len(found.alone) == min(60, found.considered) - 1

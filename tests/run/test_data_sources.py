@@ -15,7 +15,7 @@ from quantdiff import api
 from quantdiff.errors import BadData
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.data_sources import load_data
+from quantdiff.run.data_sources import InParts, Source, load_data
 from quantdiff.run.input_range import data_warnings
 
 FUNCTIONS = """
@@ -248,3 +248,18 @@ def test_data_that_do_not_fit_the_files_input_are_told_first(tmp_path: Path) -> 
     settings = api.Settings(runtimes=("reference",))
     outcome = api.diff(files.reference, files.candidate, Batch({"x": x * 255}), settings)
     assert outcome.warnings == (large,)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.py:array"])
+def test_what_was_written_anew_is_read_anew(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts are kept open or made once for a question, under whatever name: not for the next one."""
+    monkeypatch.chdir(tmp_path)
+    for count in (3, 5):
+        x = np.full((count, 2), count, np.float32)
+        np.save("other.npy", x)
+        Path("other.npy").rename("x.npy")
+        Path("x.py").write_text("import numpy as np\ndef array(): return np.load('x.npy')\n")
+        (source,) = InParts([name]).sources
+        assert isinstance(source, Source)
+        assert source.count() == count
+        assert (source.rows(0, 2).arrays["x"] == count).all()

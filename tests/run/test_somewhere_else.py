@@ -154,7 +154,7 @@ def test_a_worker_that_hangs_ends_with_the_stream(configured: Path, monkeypatch:
         with pytest.raises(RuntimeHung):
             process.run([np.ones((2, 4), np.float32)], 1, print)
         monkeypatch.setattr(process.talk.process, "kill", kill)
-        assert process.talk.process.child.wait(20) == -signal.SIGKILL
+        assert process.talk.process.child.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,10 @@ from sim.ops import test_16_bits as wide
 from sim.ops import test_curves as curves
 from sim.ops import test_elementwise as elementwise
 from sim.ops import test_float_layers as float_layers
+from sim.ops import test_hybrid as hybrid
+from sim.ops import test_hybrid_4_bit as hybrid_4_bit
 from sim.ops import test_indices as indices
+from sim.ops import test_lstm as lstm
 from sim.ops import test_numbers as numbers
 from sim.ops import test_second_row as second_row
 from sim.ops import test_spatial as spatial
@@ -29,6 +32,17 @@ from quantdiff.sim.runtime import Runtime
 
 RECORDED = Path(__file__).with_name("arm64_recorded.json")
 BUILTIN, REFERENCE, XNNPACK = Runtime.BUILTIN_ARM64, Runtime.REFERENCE_ARM64, Runtime.XNNPACK_ARM64
+
+
+def three_by_three(dice: Dice) -> Case:
+    """Of dynamic range, in a window for which ARM64 has a kernel of its own."""
+    while True:
+        case = hybrid.image(dice, True)
+        shape = {t.name: t.shape for t in case.tensors}
+        if shape["w"] == (1, 3, 3, shape["x"][3]) and shape["x"][3] % 8 == 0:
+            return case
+
+
 CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
     "CONV_2D": (lambda dice: image(dice, False), (BUILTIN,)),
     "CONV_2D uint8": (lambda dice: image(dice, False, "uint8"), (BUILTIN, XNNPACK)),
@@ -55,9 +69,42 @@ CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
     "L2_NORMALIZATION float32": (indices.unit_length("float32"), (REFERENCE, BUILTIN)),
     "NEG float32": (numbers.MAKERS["NEG float32"], (XNNPACK,)),
     "RELU float32": (numbers.MAKERS["RELU float32"], (REFERENCE, XNNPACK)),
-    "MUL float32": (numbers.MAKERS["MUL float32"], (XNNPACK,)),
+    "MUL float32": (numbers.MAKERS["MUL float32"], (BUILTIN, XNNPACK)),
+    **{
+        f"{op} float32": (numbers.EVERYWHERE[f"{op} float32"], runtimes)
+        for op, runtimes in {
+            "LOGISTIC": (BUILTIN, XNNPACK),
+            "MEAN": (BUILTIN, XNNPACK),
+            "SOFTMAX": (BUILTIN, XNNPACK),
+            "SUM": (XNNPACK,),
+            "TANH": (BUILTIN,),
+        }.items()
+    },
+    "MEAN float32, of squares": (numbers.EVERYWHERE["MEAN float32, of squares"], (XNNPACK,)),
+    "ELU float32": (curves.XNNPACK["ELU float32"], (XNNPACK,)),
+    "GELU float32": (curves.XNNPACK["GELU float32"], (REFERENCE, BUILTIN)),
+    "LOG_SOFTMAX float32": (float_layers.MAKERS["LOG_SOFTMAX float32"], (BUILTIN,)),
+    "RESIZE_BILINEAR float32": (float_layers.MAKERS["RESIZE_BILINEAR float32"], (REFERENCE, BUILTIN, XNNPACK)),
+    "LSTM float32": (lambda dice: lstm.floats(dice, "step"), (BUILTIN,)),
+    "CONV_2D hybrid": (hybrid.MAKERS["CONV_2D hybrid, per channel"], (XNNPACK,)),
+    "DEPTHWISE_CONV_2D hybrid": (three_by_three, (BUILTIN,)),
+    "FULLY_CONNECTED hybrid": (hybrid.MAKERS["FULLY_CONNECTED hybrid, per channel"], (REFERENCE, BUILTIN, XNNPACK)),
+    "FULLY_CONNECTED hybrid, 4 bits": (
+        hybrid_4_bit.CASES["FULLY_CONNECTED hybrid, 4 bits, per channel"][0],
+        (BUILTIN, XNNPACK),
+    ),
 }
-MODELS, MORE = 24, {"HARD_SWISH": 200, "MEAN": 400, "SOFTMAX": 300, "CONCATENATION uint8": 300, "GELU int16": 60}
+MODELS, MORE = (
+    24,
+    {
+        "DEPTHWISE_CONV_2D hybrid": 80,
+        "HARD_SWISH": 200,
+        "MEAN": 400,
+        "SOFTMAX": 300,
+        "CONCATENATION uint8": 300,
+        "GELU int16": 60,
+    },
+)
 """Cases side by side in one model; more where few elements come out otherwise."""
 
 

@@ -120,6 +120,8 @@ def table_of(results: dict[tuple[str, str], tuple[int, int]]) -> str:
 
     def cell(op: str, runtime: str) -> str:
         count, wrong = results.get((op, runtime), (0, 0))
+        if not count and "@" in runtime and (op, runtime.partition("@")[0]) in results:
+            return "not known"
         return f"**{wrong:,} differ** of {count:,}" if wrong else f"{count:,}" if count else "–"
 
     rows = [[op, *(cell(op, runtime) for runtime in runtimes)] for op in sorted({op for op, _ in results})]

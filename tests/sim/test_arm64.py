@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import date
 from fractions import Fraction
 from math import floor
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from golden import Dice, run_simulator
 from sim.arm64_cases import CASES, RECORDED, case_of, real, simulated
-from sim.ops import test_float_layers as float_layers
+from sim.ops import test_numbers as numbers
 from written_models import Op, T, write_tflite
 
 from quantdiff.load.tflite import read_model
@@ -23,7 +25,9 @@ from quantdiff.sim.xnnpack.delegate import kernel_of
 
 GAVE = json.loads(RECORDED.read_text(encoding="utf-8"))
 PAIRS = [(name, runtime) for name, (_, runtimes) in CASES.items() for runtime in runtimes]
-EMULATED = [PAIRS[k] for k in np.random.default_rng().choice(len(PAIRS), 3, replace=False)]
+SHARE, SEED = 6, int(os.environ.get("QUANTDIFF_ARM64_SEED", date.today().toordinal()))
+EMULATED = [PAIRS[k] for k in np.random.default_rng(SEED).choice(len(PAIRS), SHARE, replace=False)]
+"""Others each day; the variable repeats a day."""
 
 
 @pytest.mark.parametrize(("name", "runtime"), PAIRS)
@@ -42,9 +46,10 @@ def test_no_other_rule_gives_it(monkeypatch: pytest.MonkeyPatch, rounding: Round
 
 @pytest.mark.golden
 @pytest.mark.skipif(emulation.root() is None, reason=f"nothing emulates ARM64 here: {emulation.BRINGS}")
-@pytest.mark.parametrize(("name", "runtime"), EMULATED, ids=range(3))
-def test_the_kernels_still_give_it(name: str, runtime: Runtime) -> None:
-    assert real(case_of(name), runtime) == GAVE[f"{name} on {runtime.value}"], (name, runtime)
+@pytest.mark.parametrize("drawn", range(SHARE))
+def test_the_kernels_still_give_it(drawn: int) -> None:
+    name, runtime = EMULATED[drawn]
+    assert real(case_of(name), runtime) == GAVE[f"{name} on {runtime.value}"], (name, runtime, SEED)
 
 
 def test_one_rounding_in_32_bits() -> None:
@@ -108,8 +113,8 @@ def test_what_xnnpack_takes_unsigned_is_its_own_there() -> None:
 
 
 def test_what_nobody_knows_is_refused_with_words() -> None:
-    made = float_layers.MAKERS["LOG_SOFTMAX float32"](Dice())
-    _, simulation = run_simulator(made.write(), list(made.feeds.values()), Runtime.BUILTIN_ARM64)
+    made = numbers.EVERYWHERE["TANH float32"](Dice())
+    _, simulation = run_simulator(made.write(), list(made.feeds.values()), Runtime.REFERENCE_ARM64)
     assert "are not known" in simulation.missing[0].why
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from golden import RUNTIMES, Case, Dice, run_simulator
 from written_models import Op, T
 
 from quantdiff.quant import Array
-from quantdiff.sim import compiled, loops
+from quantdiff.sim import compiled, loops, tiles
 from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype
-from quantdiff.sim.ops.depthwise_conv_2d import blocks_of
+from quantdiff.sim.ops.depthwise_conv_2d import block_of
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import Requantization, stages
@@ -156,6 +157,7 @@ def test_whole_convolutions_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatc
         chosen: Callable[[int], object] = lambda elements: loops if with_loops else None  # noqa: E731
         monkeypatch.setattr("quantdiff.sim.rounding.rounded.loops", chosen)
         monkeypatch.setattr("quantdiff.sim.ops.depthwise_conv_2d.loops", chosen)
+        monkeypatch.setattr("quantdiff.sim.accumulate.loops", chosen)
         feeds = list(case.feeds.values())
         results = (run_simulator(case.write(), feeds, runtime) for runtime in RUNTIMES)
         return [simulation.values[graph.outputs[0]] for graph, simulation in results]
@@ -163,7 +165,7 @@ def test_whole_convolutions_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatc
     dice = Dice()
     for turn in range(120):
         block = 2**18 if turn % 3 else 200  # a few lines at once, or a few images
-        monkeypatch.setattr("quantdiff.sim.ops.depthwise_conv_2d.BLOCK", block)
+        monkeypatch.setattr("quantdiff.sim.rounding.rounded.BLOCK", block)
         monkeypatch.setattr("quantdiff.sim.accumulate.BLOCK", block)
         case = image(dice, depthwise=turn % 2 == 0, dtype=dtype)
         for fast, slow in zip(simulated(case, True), simulated(case, False), strict=True):
@@ -174,44 +176,115 @@ def test_strides_and_dilations_that_differ_by_axis() -> None:
     """Down and across each have their own; five taps are filled up to six."""
     rng, axes = np.random.default_rng(2), (axis_of(9, 5, 1, 2, "SAME"), axis_of(11, 1, 3, 1, "VALID"))
     x, w = rng.integers(-128, 128, (3, 9, 11, 4)).astype(np.int8), rng.integers(-127, 128, (5, 1, 4)).astype(np.int16)
-    found = np.concatenate(list(blocks_of(loops, x, 9, w, axes))).reshape(3, 9, 4, 4)
+    found = np.empty((3, 9, 4, 4), np.int32)
+    loops.compute(block_of(x, 9, tiles.pack_channels(w), axes), 0, found.reshape(-1, 4))
     columns = windows(pad_image(x.astype(np.int64), axes, 9), axes)
     np.testing.assert_array_equal(found, np.einsum("nhwijc,ijc->nhwc", columns, w))
 
 
 @pytest.mark.parametrize("tap", [-128, -127, 127])
 def test_depthwise_sums_at_the_ends_of_int8(tap: int) -> None:
-    """Two products with −128 leave 16 bits."""
     axes = (axis_of(4, 3, 1, 1, "VALID"), axis_of(4, 3, 1, 1, "VALID"))
     x, w = np.full((1, 4, 4, 40), -128, np.int8), np.full((3, 3, 40), tap, np.int16)
-    (found,) = blocks_of(loops, x, 0, w, axes)
+    found = np.empty((4, 40), np.int32)
+    loops.compute(block_of(x, 0, tiles.pack_channels(w), axes), 0, found)
     assert found.tolist() == [[9 * -128 * tap] * 40] * 4
 
 
-def test_split_sums_are_exact_at_the_extremes() -> None:
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_depthwise_tiles_that_do_not_fill_up(dtype: str) -> None:
+    """From the middle of one line to the middle of another, in one image or two."""
+    rng, ends = np.random.default_rng(4), np.iinfo(dtype)
+    for turn in range(40):
+        channels, size = rng.choice([1, 3, 8, 9, 24, 33, 40]), 3 + turn % 6
+        taps, stride, dilation = 1 + turn % 5, 1 + turn % 2, 1 + turn % 7 // 6
+        axes = axis_of(size, taps, stride, dilation, "SAME"), axis_of(size, 1 + turn % 4, 1 + turn % 3, 1, "SAME")
+        x = rng.choice([ends.min, 0, 5, ends.max], (2, size, size, channels)).astype(dtype)
+        w = rng.choice([-255, 3, 255], (taps, 1 + turn % 4, channels)).astype(np.int16)
+        truth = np.einsum("nhwijc,ijc->nhwc", windows(pad_image(x, axes, 5), axes).astype(np.int64), w)
+        block, first = block_of(x, 5, tiles.pack_channels(w), axes), turn % 5
+        found = np.empty((truth[..., 0].size - 2 * first, channels), np.int32)
+        loops.compute(block, first, found)
+        np.testing.assert_array_equal(found, truth.reshape(-1, channels)[first : first + len(found)])
+
+
+def sums_by(multiply: str | None, monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Array:
+    """What ``gemm`` gives, int32, by BLAS or by tiles of weights of one type."""
+    monkeypatch.setattr("quantdiff.sim.accumulate.loops", lambda elements: loops if multiply else None)
+    monkeypatch.setattr(loops, "packed_type", lambda *_: np.dtype(multiply).type)
+    sums = gemm(*arguments)
+    (block,) = sums.blocks
+    if not isinstance(block, np.ndarray):
+        found = np.empty((sums.rows, sums.offset.size), np.int32)
+        loops.compute(block, 0, found)
+        block = found
+    return np.asarray(block.astype(np.int64) + sums.offset).astype(np.int32)
+
+
+MULTIPLIED = [None, *(kind for kind, name in (("int8", "avx512vnni"), ("int16", "avx2")) if name in tiles.features())]
+"""By BLAS, and by each instruction that this processor has."""
+
+
+@pytest.mark.parametrize("multiply", MULTIPLIED)
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_tiles_that_do_not_fill_up(multiply: str | None, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One to many rows, columns and words, windows with gaps and without."""
+    rng, ends = np.random.default_rng(3), np.iinfo(dtype)
+    if (multiply, dtype) == ("int8", "uint8"):
+        pytest.skip("weights of uint8 leave int8")
+    for turn in range(40):
+        channels, out, size = rng.choice([1, 3, 4, 8, 17]), rng.choice([1, 15, 16, 33, 47, 64, 65, 130]), 2 + turn % 7
+        taps, stride, dilation = 1 + turn % 3, 1 + turn % 2, 1 + turn % 5 // 4
+        axis = axis_of(size, taps, stride, dilation, "SAME")
+        axes = axis, axis
+        x = rng.choice([ends.min, ends.min + 1, 0, 5, ends.max], (3, size, size, channels)).astype(dtype)
+        w = rng.choice([ends.min, 3, ends.max], (1, out, taps * taps * channels)).astype(dtype)
+        points = ends.max if turn % 2 else 7, 0 if multiply == "int8" else 2
+        columns = windows(pad_image(x, axes, points[0]), axes)
+        bias = rng.integers(-(2**31), 2**31, out).astype(np.int32)
+        truth = (columns.reshape(-1, w.shape[2]).astype(np.int64) - points[0]) @ (w[0].T.astype(np.int64) - points[1])
+        found = sums_by(multiply, monkeypatch, columns, w, points, bias)
+        np.testing.assert_array_equal(found, (truth + bias).astype(np.int32))
+
+
+def test_the_processor_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    for names, kinds in (
+        ({"avx512f", "avx512bw", "avx512vnni", "avx2"}, (np.int8, np.int16, np.int16)),
+        ({"avx512f", "avx512bw", "avx2"}, (np.int16, np.int16, np.int16)),
+        ({"neon"}, (None, None, None)),
+    ):
+        monkeypatch.setattr(tiles, "features", lambda names=names: names)
+        weights = (("int8", 0), ("int8", 1), ("uint8", 0))
+        assert tuple(tiles.packed_type(np.dtype(dtype), point) for dtype, point in weights) == kinds
+
+
+@pytest.mark.parametrize("multiply", MULTIPLIED)
+def test_split_sums_are_exact_at_the_extremes(multiply: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     depth = 5000
     w = np.where(np.arange(2 * depth).reshape(1, 2, depth) % 3, 255, -254).astype(np.int16)
     assert len(exact_parts(w.astype(np.float32), 255)) > 1
+    if multiply == "int8":
+        w = (w // 2).astype(np.int8)
     assert exact_parts(np.full((1, 1, 1024), -128.0), 128) == [slice(0, 1024)]  # 2**24 itself is exact
     assert len(exact_parts(np.full((1, 1, 1025), -128.0), 128)) > 1
     x = np.full((3, depth), 255, np.uint8)
     x[1], x[2, ::2] = 0, 1
-    sums = gemm(x.reshape(1, 3, 1, 1, 1, depth), w, (7, 0), np.asarray([5, -5], np.int32))
-    (block,) = sums.blocks
-    truth = (x.astype(np.int64) - 7) @ w[0].T + [5, -5]
-    assert (block.astype(np.int64) + sums.offset).tolist() == truth.tolist()
+    bias = np.asarray([5, -5], np.int32)
+    found = sums_by(multiply, monkeypatch, x.reshape(1, 3, 1, 1, 1, depth), w, (7, 0), bias)
+    assert found.tolist() == ((x.astype(np.int64) - 7) @ w[0].T + bias).tolist()
 
 
+@pytest.mark.parametrize("multiply", MULTIPLIED)
 @pytest.mark.parametrize("depth", [1024, 1025, 65_793, 65_794, 200_000])
-def test_weights_at_one_end_sum_up_exactly(depth: int) -> None:
+def test_weights_at_one_end_sum_up_exactly(depth: int, multiply: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Around the depths at which the type alone no longer promises it, and float32 no longer holds the sum."""
     w = np.full((1, 2, depth), -128, np.int8)
     w[0, 1, ::2] = 127
     x = np.full((1, depth), -128, np.int8)
-    sums = gemm(x.reshape(1, 1, 1, 1, 1, depth), w, (-5, 3), None)
-    (block,) = sums.blocks
-    truth = (x.astype(np.int64) + 5) @ (w[0].T.astype(np.int64) - 3)
-    assert (block.astype(np.int64) + sums.offset).astype(np.int32).tolist() == truth.astype(np.int32).tolist()
+    points = -5, 0 if multiply == "int8" else 3
+    found = sums_by(multiply, monkeypatch, x.reshape(1, 1, 1, 1, 1, depth), w, points, None)
+    truth = (x.astype(np.int64) + 5) @ (w[0].T.astype(np.int64) - points[1])
+    assert found.tolist() == truth.astype(np.int32).tolist()
 
 
 def test_this_machine_multiplies_exactly() -> None:

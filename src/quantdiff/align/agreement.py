@@ -9,7 +9,9 @@ from math import prod
 import numpy as np
 
 from quantdiff.flow import FlowValue
+from quantdiff.load.data import Order
 from quantdiff.quant import INTEGER_RANGE, Array, Grid, dequantize, real_range
+from quantdiff.references.layout import turned
 
 ELEMENTS_AT_MOST = 2**15  # of one value that are looked at
 FLAT = 2.0  # steps: what varies less than this cannot be told from a constant by its integers
@@ -17,21 +19,34 @@ FLAT = 2.0  # steps: what varies less than this cannot be told from a constant b
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Some elements of a place's values in real units, and how many a sample has in all."""
+    """A place's values, samples along axis 0, and some of their elements in real units."""
 
     place: FlowValue
-    size: int
+    values: Array
     elements: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of one sample."""
+        return self.values.shape[1:]
+
+    @property
+    def size(self) -> int:
+        """Elements of one sample."""
+        return prod(self.shape)
+
+    def turned(self, order: Order) -> Sample:
+        """The same values with a sample's axes in another order."""
+        return sample(self.place, turned(self.values, order))
 
 
 def sample(place: FlowValue, values: Array) -> Sample:
     """Elements at places that depend on the shape alone, so that samples of equal size go together."""
     rows = values.reshape(len(values), -1)
-    size = rows.shape[1]
     step = max(1, prod(rows.shape) // ELEMENTS_AT_MOST)
     chosen = rows.ravel()[:: step if step == 1 else step | 1]
     real = dequantize(chosen, place.quant) if place.quant is not None else chosen.astype(np.float32)
-    return Sample(place, size, real)
+    return Sample(place, values, real)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +55,13 @@ class Agreement:
 
     ``flat``: neither side varies by more than a few steps, so the values refute but cannot confirm. ``unclipped``: the
     distance of values as they are, those beyond the candidate's integers too: of two that agree alike the nearer is it.
+    ``order``: how the reference's axes were turned for it.
     """
 
     distance: float
     flat: bool
     unclipped: float = 0.0
+    order: Order = ()
 
 
 def agreement(reference: Sample, candidate: Sample) -> Agreement | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from quantdiff.flow import Flow, FlowValue
+from quantdiff.load.data import Order
 from quantdiff.quant import Grid
 
 BEFORE = "pre_activation"
@@ -26,6 +27,7 @@ class Match:
         kernel: whether the weights agree, None where there are none to compare.
         reference_inside: the values that were computed on the way from the matches before.
         candidate_inside: the same on the other side.
+        order: how the reference's axes, samples aside, are turned to be the candidate's; () where they are the same.
     """
 
     reference: int
@@ -36,6 +38,7 @@ class Match:
     kernel: bool | None = None
     reference_inside: tuple[int, ...] = ()
     candidate_inside: tuple[int, ...] = ()
+    order: Order = ()
 
     @property
     def keys(self) -> tuple[int, int]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from quantdiff.align.agreement import Agreement, Sample, agreement
 from quantdiff.align.alignment import Match
 from quantdiff.flow import Flow, FlowValue
+from quantdiff.load.data import turns
 from quantdiff.ops import INTO_INTEGERS
 
 SAME, MENTIONED, END, ALIKE = 2.0, 1.0, 0.5, 0.25
@@ -128,9 +129,11 @@ def choose_matches(
     scores = {pair: labels.score(ours[pair[0]], theirs[pair[1]]) for pair in eligible}
     above, below = reference.ancestors(), candidate.ancestors()
 
-    def rank(pair: tuple[int, int]) -> tuple[bool, bool, bool, float, float, float, int, int]:
+    def rank(pair: tuple[int, int]) -> tuple[bool | float, ...]:
         each, alone = eligible[pair], (ours[pair[0]].quant is None) != (theirs[pair[1]].quant is None)
-        return pair not in placed, each.distance > AGREES, alone, -scores[pair], each.distance, each.unclipped, *pair
+        moves = bool(each.order) and "TRANSPOSE" in (ours[pair[0]].op, theirs[pair[1]].op)
+        far = each.distance > AGREES, alone, moves, -scores[pair], bool(each.order), each.distance, each.unclipped
+        return pair not in placed, *far, *pair
 
     chosen: dict[int, Match] = {}
     taken: set[int] = set()
@@ -141,7 +144,7 @@ def choose_matches(
         if any(_crosses((a, x), above, (b, other.candidate), below) for x, other in chosen.items()):
             continue
         found_by = "name" if score >= MENTIONED else "structure" if score >= END or (a, b) in placed else "values"
-        chosen[a] = Match(a, b, found_by, each.distance, _state((a, b), each, placed))
+        chosen[a] = Match(a, b, found_by, each.distance, _state((a, b), each, placed), order=each.order)
         taken.add(b)
     return [chosen[place.key] for place in reference.places if place.key in chosen]
 
@@ -153,10 +156,24 @@ def _state(pair: tuple[int, int], found: Agreement, placed: Mapping[tuple[int, i
 
 
 def distances_between(ours: Mapping[int, Sample], theirs: Mapping[int, Sample]) -> Distances:
-    """Every pair of places of one size."""
-    pairs = ((a, b) for a in ours for b in theirs if ours[a].size == theirs[b].size)
-    found = ((a, b, agreement(ours[a], theirs[b])) for a, b in pairs)
-    return {(a, b): each for a, b, each in found if each is not None}
+    """Every pair of places of one size, each in the order of axes in which it is nearest.
+
+    Channels as many as rows and columns fit in any order: then it is the one that they have, unless another is clearly
+    nearer.
+    """
+    found: Distances = {}
+    for a, b in ((a, b) for a in ours for b in theirs if ours[a].size == theirs[b].size):
+        mine, other = ours[a], theirs[b]
+        best, fits = agreement(mine, other), mine.shape == other.shape
+        for order in turns(mine.shape, other.shape):
+            each = agreement(mine.turned(order), other)
+            if each is None:
+                continue
+            if best is None or (max(AS_NEAR, CLEARLY * each.distance) if fits else each.distance) < best.distance:
+                best = replace(each, order=order)
+        if best is not None:
+            found[a, b] = best
+    return found
 
 
 def _eligible(distances: Distances, placed: Mapping[tuple[int, int], str]) -> Distances:

@@ -17,6 +17,7 @@ from quantdiff.align.leftovers import Refusals, with_insides
 from quantdiff.flow import Flow
 from quantdiff.ops import RECODES
 from quantdiff.recording import Recording, value_at
+from quantdiff.references.layout import returned, turned
 
 IN_FLOAT = 1e-5  # of the size of a value: sums of float32 in another order differ by less, another formula by more
 BETTER = 2.0  # times nearer does a value bring what is computed from it, where it does the work of the reference's
@@ -39,12 +40,12 @@ class Local:
         """Reference key → its local value and the candidate's, for the matches that can be told."""
         matches = tuple(matches)
         ours, theirs = (flow.by_key() for flow in self.flows)
-        given = {match.reference: value_at(self.seen[1], theirs[match.candidate]) for match in matches}
+        given = {m.reference: returned(value_at(self.seen[1], theirs[m.candidate]), m.order) for m in matches}
         found = self.seen[0].local(given)
         return {
-            match.reference: (sample(ours[match.reference], found[match.reference]), self.candidate[match.candidate])
-            for match in matches
-            if match.reference in found
+            m.reference: (sample(ours[m.reference], turned(found[m.reference], m.order)), self.candidate[m.candidate])
+            for m in matches
+            if m.reference in found
         }
 
     def distances(self, matches: Iterable[Match]) -> dict[int, float]:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.explanations import explain as explain
     from quantdiff.api.files import inspect as inspect
     from quantdiff.api.files import lint as lint
+    from quantdiff.api.moved import read_run as read_run
     from quantdiff.api.moved import what_moved as what_moved
     from quantdiff.api.overlays import Overlays as Overlays
     from quantdiff.api.overlays import overlay as overlay
     from quantdiff.api.pages import diff_page as diff_page
     from quantdiff.api.pages import diff_with_page as diff_with_page
     from quantdiff.api.pages import explain_with_page as explain_with_page
-    from quantdiff.api.pages import read_run as read_run
     from quantdiff.api.pages import run_page as run_page
     from quantdiff.api.parameters import params as params
     from quantdiff.api.parameters import params_experiment as params_experiment

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
+from typing import Any
 
-from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_pair, trace_first
-from quantdiff.api.inputs import check_inputs
+from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, name_of, open_pair, trace_first, trace_one
+from quantdiff.api.inputs import Names, check_inputs
 from quantdiff.api.layouts import laid_out
+from quantdiff.api.parts import Part, answers, anywhere_settings, count_of, cut, first_of, undivided
+from quantdiff.api.shards import TRACED
+from quantdiff.compare.comparison import settle
 from quantdiff.compare.conditions import Condition
-from quantdiff.compare.own_metric import metric_of
+from quantdiff.compare.own_metric import Metric, metric_of
 from quantdiff.errors import BadModel, UnsupportedOp
 from quantdiff.ladder.advice.advised import Advised, advised
-from quantdiff.ladder.advice.bench import Bench, as_model, noise
+from quantdiff.ladder.advice.bench import Bench, Now, Rows, Task, noise
 from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE, INPUT, OUTPUT
 from quantdiff.ladder.advice.mended import mended
 from quantdiff.ladder.advice.recipe import denylist, names_of, recipe
 from quantdiff.ladder.switches import switches
 from quantdiff.ladder.unrelated import check_related
-from quantdiff.load.data import Batch
+from quantdiff.load.data import Batch, bind
 from quantdiff.progress import Progress, silent
+from quantdiff.references.reference import Reference, at_once
 from quantdiff.references.tflite.reference import DEFAULT
 from quantdiff.report.folder import written
 from quantdiff.report.plain import json_text
-from quantdiff.run.data_sources import load_data
+from quantdiff.run.data_sources import InParts, load_data
 from quantdiff.run.in_process import started
+from quantdiff.run.input_range import Reach, warnings_of
+from quantdiff.run.runner import Runner
 from quantdiff.run.runtimes import check_takes_others
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.run.versions import versions
+from quantdiff.trace import Trace
+
+HELD = 2**28
+"""Bytes of outputs that are kept between two questions; those of further parts are computed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +72,7 @@ class Wanted:
 def advise(
     reference: Source,
     candidate: Source,
-    data: str | Path | Batch,
+    data: str | Path | Batch | InParts,
     wanted: Wanted = Wanted(),
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
@@ -71,7 +84,8 @@ def advise(
     Args:
         reference: ``.keras``, ``.h5``, a SavedModel folder or a ``.tflite``.
         candidate: the ``.tflite`` made from it.
-        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units.
+        data: an ``.npz`` or ``.npy`` file or a ``Batch``: samples along axis 0, in the reference's float units; or
+            ``InParts``, many of these, and who works on them. Its models are files.
         wanted: what the outputs must keep, and which files are wanted.
         settings: the first runtime counts.
         progress: called with what is done, how much of it, and how much there is.
@@ -83,18 +97,98 @@ def advise(
         QuantdiffError: a model or the data cannot be used, a metric fails or has no value, a file cannot be written.
     """
     check_takes_others(settings.runtimes[:1], "advise")
-    batch = load_data(data, candidate)
-    alone = replace(settings, runtimes=settings.runtimes[:1])
-    with open_pair(reference, candidate, alone, batch) as pair:
-        names, told = check_inputs(pair, batch)
-        batch = names.of(batch)
-        turned = laid_out(pair, batch, settings.layouts)
-        with _bench(turned, batch, settings, wanted) as bench:
-            found = _searched(bench, wanted, progress)
-            made_by = {"command": "advise", "samples": len(batch), "versions": versions()}
-            artifacts = {**pair.artifacts, "data": batch.source}
-            found = replace(found, notes=(*told, *found.notes), made_by=made_by, artifacts=artifacts)
-            return _written(bench, turned, found, wanted) if found.complete and found.met else found
+    settings, files = replace(settings, runtimes=settings.runtimes[:1]), (reference, candidate)
+    parts = data if isinstance(data, InParts) else InParts((load_data(data, candidate),))
+    sources = parts.sources
+    if parts.on is not None:
+        files, settings = (Path(reference).resolve(), Path(candidate).resolve()), anywhere_settings(settings)
+    question = AdviceQuestion(*files, settings, first_of(sources), Now())
+    with question.opened() as ready:
+        whole = cut(sources, ready.grain if isinstance(data, InParts) else count_of(sources))
+        told = progress if len(whole) > 1 else silent
+
+        def ask(task: Task[Any]) -> Any:
+            return reduce(add, answers(replace(question, task=task), replace(ready, task=task), whole, parts.on, told))
+
+        bench, reach = _bench(ready, whole[0].total, ask, wanted)
+        source = parts.named if len(sources) > 1 else question.first.source
+        notes = (*ready.names.told, *warnings_of(reach, source))
+        found = _searched(bench, wanted, progress)
+        made_by = {"command": "advise", "samples": bench.samples, "versions": versions()}
+        artifacts = {"reference": name_of(reference), "candidate": name_of(candidate), "data": source}
+        found = replace(found, notes=(*notes, *found.notes), made_by=made_by, artifacts=artifacts)
+        return _written(bench, ready.pair, found, wanted) if found.complete and found.met else found
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyAdvice:
+    """Both models, open, and the ``task``: what is asked of every sample.
+
+    ``held``: by the number of a part's first sample what both models gave.
+    """
+
+    pair: OpenedPair
+    engine: Reference
+    trials: Runner
+    settings: Settings
+    grain: int
+    metric: Metric | None
+    names: Names
+    task: Task[Any]
+    held: dict[int, tuple[Trace, Trace]]
+
+    @property
+    def undivided(self) -> str:
+        """Why the data cannot be parted; empty where they can."""
+        return undivided(self.pair)
+
+    def answer(self, part: Part, progress: Progress) -> Any:
+        """What the samples of a part say."""
+        batch, model = self.names.of(part.read()), self.pair.candidate.wanted("advise")
+        reference, candidate = self._traces(part.first, batch)
+        own, settings = self.pair.processes[0], self.settings
+        rows = Rows(model, batch, part.first, reference, candidate, self.trials, own, settings.tolerance, self.metric)
+        found = self.task.answer(rows)
+        progress("samples", len(part), part.total)
+        return found
+
+    def _traces(self, first: int, batch: Batch) -> tuple[Trace, Trace]:
+        """What both models give, kept for the next question as far as memory goes."""
+        if first in self.held:
+            return self.held[first]
+        model, process = self.pair.candidate.wanted("advise"), self.pair.processes[0]
+        found = trace_one(self.engine, batch, silent), trace_tflite(model, batch, process)
+        if not self.held or sum(_size(each) for each in (found, *self.held.values())) <= HELD:
+            self.held[first] = found
+        return found
+
+
+def _size(traces: tuple[Trace, Trace]) -> int:
+    return sum(value.array.nbytes for trace in traces for value in trace.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class AdviceQuestion:
+    """A task for every sample; the ``first`` ones tell which engine runs the reference and what belongs to what."""
+
+    reference: Source
+    candidate: Source
+    settings: Settings
+    first: Batch = field(repr=False)
+    task: Task[Any]
+
+    @contextmanager
+    def opened(self) -> Iterator[ReadyAdvice]:
+        """Open both; raises as ``advise``."""
+        settings, metric = self.settings, metric_of(self.settings.metric)
+        with open_pair(self.reference, self.candidate, settings, self.first) as both:
+            names, _ = check_inputs(both, self.first)
+            first = names.of(self.first)
+            pair = laid_out(both, first, settings.layouts)
+            engine, _, _ = trace_first(pair.reference, first, silent)
+            grain = TRACED * at_once(bind(first, engine.inputs, engine.name))
+            with started(DEFAULT, settings.timeout, reused=True) as trials:
+                yield ReadyAdvice(pair, engine, trials, settings, grain, metric, names, self.task, {})
 
 
 def _searched(bench: Bench, wanted: Wanted, progress: Progress) -> Advised:
@@ -109,23 +203,20 @@ def _searched(bench: Bench, wanted: Wanted, progress: Progress) -> Advised:
     return latest
 
 
-@contextmanager
-def _bench(pair: OpenedPair, batch: Batch, settings: Settings, wanted: Wanted) -> Iterator[Bench]:
-    model, process = pair.candidate.wanted("advise"), pair.processes[0]
-    assert model.path is not None
-    engine, first, _ = trace_first(pair.reference, batch, silent)
-    lowering = engine.lower()
+def _bench(
+    ready: ReadyAdvice, samples: int, ask: Callable[[Task[Any]], Any], wanted: Wanted
+) -> tuple[Bench, tuple[Reach, ...]]:
+    model, lowering = ready.pair.candidate.wanted("advise"), ready.engine.lower()
     if lowering is None:
-        raise BadModel(f"{pair.reference.source}: has no graph of operators; there is no advice without one")
+        raise BadModel(f"{ready.pair.reference.source}: has no graph of operators; there is no advice without one")
     try:
         found = switches(model, lowering)
     except UnsupportedOp as error:
-        raise BadModel(f"{pair.candidate.source}: no advice without real arithmetic: {error}") from error
+        raise BadModel(f"{ready.pair.candidate.source}: no advice without real arithmetic: {error}") from error
     check_related(found)
     ends = frozenset[int]() if wanted.denylist is None else frozenset((INPUT, OUTPUT))  # the debugger leaves them
-    own, metric = trace_tflite(model, batch, process), metric_of(settings.metric)
-    with started(DEFAULT, process.timeout, reused=True) as trials:
-        yield Bench(found, model.whole(), batch, first, own, trials, settings.tolerance, metric, ends)
+    known = ask(Now())
+    return Bench(found, model.whole(), samples, settle(*known.each), ask, ends), known.reaches
 
 
 def _written(bench: Bench, pair: OpenedPair, found: Advised, wanted: Wanted) -> Advised:
@@ -147,7 +238,7 @@ def _written(bench: Bench, pair: OpenedPair, found: Advised, wanted: Wanted) -> 
     if wanted.out is None:
         return replace(found, files=files)
     content = mended(bench.content, bench.switches, choices)
-    measured = bench.compared(trace_tflite(as_model(content), bench.batch, pair.processes[0]))
+    measured = bench.measured(content)
     if noise(measured) < noise(found.now):
         with written(wanted.out) as file:
             file.write_bytes(content)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from quantdiff.api.engines import Opened, OpenedPair, trace_first
 from quantdiff.errors import RuntimeFailed
-from quantdiff.load.data import FIRST, LAST, Batch, Order, bind, turns
+from quantdiff.load.data import AXES, Batch, Order, bind, channels_first, channels_last, order_name, turns
 from quantdiff.progress import silent
 from quantdiff.quant import Array
 from quantdiff.references.layout import TurnedReference, turned
@@ -17,7 +17,6 @@ from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.trace import Trace, Value
 
-NAMES: dict[Order, str] = {LAST: "NCHW → NHWC", FIRST: "NHWC → NCHW"}
 OTHER = {"NCHW": "NHWC", "NHWC": "NCHW"}
 Layouts = tuple[tuple[str, str], ...]
 """``reference`` or ``candidate``, and ``NCHW`` or ``NHWC``."""
@@ -42,8 +41,8 @@ def laid_out(pair: OpenedPair, batch: Batch, layouts: Layouts = ()) -> OpenedPai
     at_outputs = dict(_outputs(pair, batch.part(slice(PROBED)))) if _has_images(pair.candidate) else {}
     if not at_inputs and not at_outputs:
         return pair
-    notes = [f"input {reference.inputs[k].name}: {NAMES[order]}" for k, order in at_inputs.items()]
-    notes += [f"output {reference.outputs[k]}: {NAMES[order]}" for k, order in at_outputs.items()]
+    notes = [f"input {reference.inputs[k].name}: {order_name(order)}" for k, order in at_inputs.items()]
+    notes += [f"output {reference.outputs[k]}: {order_name(order)}" for k, order in at_outputs.items()]
     engines = tuple(
         TurnedReference(engine, at_inputs, at_outputs, (*engine.notes, *notes)) for engine in pair.reference.engines
     )
@@ -62,10 +61,11 @@ def _with_cubes_turned(pair: OpenedPair, batch: Batch, layouts: Mapping[str, str
     ours = layouts.get("reference") or OTHER.get(layouts.get("candidate", ""), "")
     theirs = layouts.get("candidate") or OTHER.get(ours, "")
     if ours:
-        order = {("NCHW", "NHWC"): LAST, ("NHWC", "NCHW"): FIRST}.get((ours, theirs), ())
-        return _turned_candidate(pair, cubes, order)
+        turn = {("NCHW", "NHWC"): channels_last, ("NHWC", "NCHW"): channels_first}.get((ours, theirs))
+        return pair if turn is None else _turned_candidate(pair, {k: turn(arrays[k].ndim - 1) for k in cubes})
     few = batch.part(slice(PROBED))
-    tried = [_turned_candidate(pair, cubes, order) for order in ((), LAST, FIRST)]
+    orders = [{k: turn(arrays[k].ndim - 1) for k in cubes} for turn in (channels_last, channels_first)]
+    tried = [pair, *(_turned_candidate(pair, order) for order in orders)]
     try:
         _, wanted, _ = trace_first(pair.reference, few, silent)
         far = [apart(wanted, trace_first(each.candidate, few, silent)[1]) for each in tried]
@@ -75,12 +75,11 @@ def _with_cubes_turned(pair: OpenedPair, batch: Batch, layouts: Mapping[str, str
     return tried[best] if far[best] * CLEARLY <= far[0] else pair
 
 
-def _turned_candidate(pair: OpenedPair, inputs: Sequence[int], order: Order) -> OpenedPair:
+def _turned_candidate(pair: OpenedPair, orders: Mapping[int, Order]) -> OpenedPair:
     """The candidate with some of its inputs taking the data in another order of axes."""
     file = pair.candidate.file
     assert file is not None
-    turned_ = tuple(order if k in inputs else () for k in range(len(file.main.inputs)))
-    model = replace(file, turned=turned_ if order else ())
+    model = replace(file, turned=tuple(orders.get(k, ()) for k in range(len(file.main.inputs))))
     engines = tuple(replace(each, model=model) for each in pair.candidate.engines if isinstance(each, TfliteReference))
     return replace(pair, candidate=Opened(pair.candidate.source, engines))
 
@@ -98,7 +97,8 @@ def _inputs(reference: Reference, candidate: Reference, batch: Batch) -> Iterato
         for other in theirs:
             same = array.__array_interface__["data"][0] == other.__array_interface__["data"][0]
             if same and array.strides != other.strides:
-                order = next((o for o in (LAST, FIRST) if _is_turned(array, other, o)), None)
+                turns_ = (turn(array.ndim - 1) for turn in (channels_last, channels_first))
+                order = next((each for each in turns_ if _is_turned(array, other, each)), None)
                 yield from [] if order is None else [(k, order)]
 
 
@@ -117,7 +117,7 @@ def _has_images(candidate: Opened) -> bool:
 
 
 def _is_image(shape: tuple[int, ...]) -> bool:
-    return sum(n != 1 for n in shape[1:]) == len(LAST)
+    return sum(n != 1 for n in shape[1:]) in AXES
 
 
 def _outputs(pair: OpenedPair, batch: Batch) -> Iterator[tuple[int, Order]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from quantdiff.api.comparisons import diff_opened
+from quantdiff.api.comparisons import diff, diff_opened
 from quantdiff.api.engines import (
     DEFAULTS,
     OpenedPair,
@@ -20,19 +20,19 @@ from quantdiff.api.engines import (
     trace_first,
     trace_one,
 )
-from quantdiff.api.experiments import FILES, RESULTS
-from quantdiff.api.explanations import PLAIN, Asked, explain_opened
+from quantdiff.api.experiments import FILES
+from quantdiff.api.explanations import PLAIN, Asked, explain, explain_opened
 from quantdiff.api.layers import layer_reports
-from quantdiff.api.parameters import file_parameters, params_opened
-from quantdiff.compare.comparison import is_tolerance
+from quantdiff.api.moved import read_run
+from quantdiff.api.parameters import file_parameters, params, params_opened
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.compare.own_metric import metric_of
 from quantdiff.errors import BadData, QuantdiffError
-from quantdiff.files import read_file
 from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.linting.lint import lint_model
 from quantdiff.load.data import Batch, load_batch
+from quantdiff.parameters.quantizers import Parameters
 from quantdiff.progress import Progress, silent
 from quantdiff.references.formats import started_early
 from quantdiff.report.html.document import page_of
@@ -40,7 +40,7 @@ from quantdiff.report.html.page import Page
 from quantdiff.report.html.provenance import Provenance
 from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.plain import json_text
-from quantdiff.run.data_sources import load_data
+from quantdiff.run.data_sources import InParts, load_data
 from quantdiff.run.runtimes import starts_nothing
 from quantdiff.run.versions import versions
 
@@ -72,8 +72,22 @@ def diff_page(
     files = [outcome.artifacts[name] for name in names]
     data = Path(outcome.artifacts["data"])
     batch = load_batch(data) if data.is_file() else None
-    with open_pair(files[0], files[1], settings, batch) as pair:
-        return page_opened(pair, outcome, batch, command, explanations)
+    return _page((files[0], files[1], batch), settings, outcome, command, explanations)
+
+
+def _page(
+    files: tuple[Source, Source, Batch | InParts | None],
+    settings: Settings,
+    outcome: Outcome,
+    command: str,
+    explanations: Sequence[Explanation] = (),
+) -> Page:
+    """The page of an outcome for whose rest the files are opened again."""
+    batch = None if isinstance(files[2], InParts) else files[2]
+    with open_pair(*files[:2], settings, batch) as pair:
+        if not isinstance(files[2], InParts):
+            return page_opened(pair, outcome, batch, command, explanations)
+        return _shown(pair, outcome, lambda: params(*files, settings), command, explanations)
 
 
 def page_opened(
@@ -83,11 +97,22 @@ def page_opened(
     command: str = "",
     explanations: Sequence[Explanation] = (),
 ) -> Page:
-    """As ``diff_page``, of models that are open; ``batch`` is None where the data are in parts."""
+    """As ``diff_page``, of models that are open; without ``batch`` nothing is observed for the parameters."""
+    return _shown(pair, outcome, lambda: params_opened(pair, batch), command, explanations, batch)
+
+
+def _shown(
+    pair: OpenedPair,
+    outcome: Outcome,
+    observed: Callable[[], Parameters],
+    command: str,
+    explanations: Sequence[Explanation],
+    batch: Batch | None = None,
+) -> Page:
     failures, parameters, findings = list(outcome.failures), None, None
     model = pair.candidate.file
     if model is not None:
-        parameters = _tried("params", failures, lambda: params_opened(pair, batch)) or _tried(
+        parameters = _tried("params", failures, observed) or _tried(
             "params", failures, lambda: file_parameters(pair.candidate, batch)
         )
         findings = _tried("lint", failures, lambda: lint_model(model, pair.reference.engines[0]))
@@ -98,7 +123,7 @@ def page_opened(
 def diff_with_page(
     reference: Source,
     candidate: Source,
-    data: str | Path | Batch,
+    data: str | Path | Batch | InParts,
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
     command: str = "",
@@ -108,7 +133,7 @@ def diff_with_page(
     Args:
         reference: as in ``diff``.
         candidate: as in ``diff``.
-        data: the data file.
+        data: the data file, or ``InParts``.
         settings: runtimes, tolerance, time limit.
         progress: called with what is done, how much of it, and how much there is.
         command: the command that asked for it, to be shown.
@@ -119,6 +144,9 @@ def diff_with_page(
     Raises:
         QuantdiffError: as ``diff``.
     """
+    if isinstance(data, InParts):
+        outcome = diff(reference, candidate, data, settings, progress, layers=True)
+        return outcome, _page((reference, candidate, data), settings, outcome, command)
     batch = load_data(data, candidate)
     with open_pair(reference, candidate, settings, batch) as pair:
         outcome = diff_opened(pair, batch, settings, progress, layers=True)
@@ -126,7 +154,7 @@ def diff_with_page(
 
 
 def explain_with_page(
-    files: tuple[Source, Source, str | Path],
+    files: tuple[Source, Source, str | Path | Batch | InParts],
     settings: Settings = DEFAULTS,
     progress: Progress = silent,
     command: str = "",
@@ -135,7 +163,7 @@ def explain_with_page(
     """``explain``, and a page with its ladders and what ``diff`` finds; each model is opened once.
 
     Args:
-        files: reference, candidate and data.
+        files: reference, candidate and data, which may be ``InParts``.
         settings: runtimes, tolerance, time limit.
         progress: called with what is done, how much of it, and how much there is.
         command: the command that asked for it, to be shown.
@@ -147,6 +175,10 @@ def explain_with_page(
     Raises:
         QuantdiffError: as ``diff`` and ``explain``.
     """
+    if isinstance(files[2], InParts):
+        answer = explain(*files, settings, progress, asked)
+        outcome = _with_failures(diff(*files, settings, progress, layers=True), answer)
+        return answer, _page((*files[:2], files[2]), settings, outcome, command, answer.found)
     batch = load_data(files[2], files[1])
     with open_pair(*files[:2], settings, batch) as pair:
         answer = explain_opened(pair, batch, settings, progress, asked)
@@ -184,7 +216,6 @@ def run_page(folder: str | Path, progress: Progress = silent, command: str = "")
         return page_opened(pair, _with_failures(outcome, answer), batch, command, answer.found)
 
 
-RESULTS_AT_MOST = 100_000_000  # bytes
 RECORDED = ("model", "seed", "data", "quantize", "bias", "epochs", "samples")
 """What the folder of a run says of itself, and is not measured."""
 
@@ -204,62 +235,6 @@ def _measure(home: Path, pair: OpenedPair, batch: Batch, settings: Settings, pro
         layers=reports,
         evidence=tuple(each for trace in candidates for each in evidence_of(trained, trace, batch)),
     )
-
-
-def read_run(folder: str | Path) -> Mapping[str, Any]:
-    """What a run wrote as its results.
-
-    Args:
-        folder: what ``quantdiff run --out`` made.
-
-    Returns:
-        The document of ``quantdiff run --json``; ``docs/reference/json.md`` explains the keys.
-
-    Raises:
-        BadData: not the folder of a run.
-    """
-    path = Path(folder) / RESULTS
-    document = read_document(path, "give the folder that `quantdiff run` made")
-    if not _are_results(document):
-        raise BadData(f"{path}: not the results of a `quantdiff run`; give the folder that it made")
-    return dict(document)
-
-
-def read_document(path: Path, advice: str) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        BadData: it cannot be read, or is no JSON; the ``advice`` says what to give.
-    """
-    try:
-        return json.loads(read_file(path, RESULTS_AT_MOST))
-    except OSError as error:
-        raise BadData(f"{path}: {error.strerror}; {advice}") from error
-    except (ValueError, RecursionError) as error:
-        raise BadData(f"{path}: not a JSON document; make it again") from error
-
-
-def _are_results(document: Any) -> bool:
-    """Whether a page can be made again from these: who was compared, at which tolerance, what failed."""
-    match document:
-        case {"comparisons": [_, *_] as comparisons}:
-            failures = document.get("failures", [])
-            return isinstance(failures, list) and all(map(_is_comparison, comparisons)) and all(map(_failed, failures))
-    return False
-
-
-def _is_comparison(each: Any) -> bool:
-    match each:
-        case {"candidate": str(), "tolerance": float() | int() as tolerance}:
-            return is_tolerance(tolerance)
-    return False
-
-
-def _failed(each: Any) -> bool:
-    match each:
-        case {"runtime": str()}:
-            return True
-    return False
 
 
 def _settings_of(recorded: Mapping[str, Any]) -> Settings:

@@ -11,7 +11,7 @@ from quantdiff.cli.command import command
 from quantdiff.cli.endings import INTERRUPTED
 from quantdiff.cli.options import (
     data_option,
-    given_data,
+    given_parts,
     html_option,
     layout_option,
     metric_option,
@@ -19,6 +19,8 @@ from quantdiff.cli.options import (
     reference_options,
     runtime_option,
     settings_of,
+    spread,
+    spread_options,
     timeout_option,
     tolerance_option,
     typed,
@@ -30,7 +32,8 @@ file_type = click.Path(path_type=Path, dir_okay=False, writable=True)
 @command("quantdiff advise float.tflite int8.tflite --data data.npz --until 'top1_agreement>=0.999'")
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
-@data_option()
+@data_option(parts=True)
+@spread_options
 @click.option("--until", multiple=True, metavar="EXPR", help="What must hold, such as 'top1_agreement>=0.999'.")
 @metric_option
 @click.option("--recipe", callback=output_file, type=file_type, help="Write the set as a recipe for litert-quantizer.")
@@ -60,9 +63,10 @@ def advise(
     from quantdiff import api
     from quantdiff.report.text.progress import progress_bar
 
-    data = given_data(options, candidate)
-    with progress_bar() as progress:
-        found = api.advise(reference, candidate, data, api.Wanted(conditions, **files), settings_of(options), progress)
+    settings = settings_of(options)
+    with progress_bar() as progress, spread(options) as on:
+        data = given_parts(options, candidate, on)
+        found = api.advise(reference, candidate, data, api.Wanted(conditions, **files), settings, progress)
     if html is not None:
         from quantdiff.report.html.searched import advice_page
 

@@ -66,10 +66,8 @@ def diff(reference: Path, candidate: Path, fail_on: tuple[str, ...], **options: 
         return complain("--fail-on METRIC@LAYER asks for layers; add --layers")
     with progress_bar() as progress, spread(options) as on:
         data = given_parts(options, candidate, on, always=layers and html is None)
-        if html is None or isinstance(data, api.InParts):
+        if html is None:
             outcome = api.diff(reference, candidate, data, settings, progress, layers=layers)
-            if html is not None:
-                api.diff_page(outcome, settings, typed()).save(html)
         else:
             outcome, page = api.diff_with_page(reference, candidate, data, settings, progress, typed())
             page.save(html)

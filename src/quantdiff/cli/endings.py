@@ -50,7 +50,7 @@ def _signals(ends: list[KeyboardInterrupt]) -> Iterator[None]:
         ends.append(KeyboardInterrupt() if number == signal.SIGINT else Terminated())
         raise ends[-1]
 
-    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield

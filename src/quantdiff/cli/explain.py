@@ -57,8 +57,6 @@ def explain(as_json: bool, reference: Path, candidate: Path, html: Path | None, 
         asked = api.Asked(_hear if as_json else _expect, single)
         if html is None:
             answer = api.explain(reference, candidate, data, settings, progress, asked)
-        elif isinstance(data, api.InParts):
-            raise click.UsageError("--html takes one data file; give it without --jobs and --dask")
         else:
             files = reference, candidate, data
             answer, page = api.explain_with_page(files, settings, progress, typed(), asked)

@@ -39,18 +39,22 @@ def carry_out(
         waiting[future] = group, tries
         future.add_done_callback(replies.put)
 
-    for group in groups:
-        submit(tuple(group), 1)
-    while waiting:
-        future = replies.get()
-        group, tries = waiting.pop(future)
-        error = CancelledError() if future.cancelled() else future.exception()
-        if error is None:
-            pairs = zip(group, future.result(), strict=True)
-            yield from (Finished(trial, result) for trial, result in pairs)
-        elif tries < TRIES:
-            for trial in group:
-                submit((trial,), tries + 1)
-        else:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            yield from (Finished(trial, None, f"tried {tries} times, {reason}") for trial in group)
+    try:
+        for group in groups:
+            submit(tuple(group), 1)
+        while waiting:
+            future = replies.get()
+            group, tries = waiting.pop(future)
+            error = CancelledError() if future.cancelled() else future.exception()
+            if error is None:
+                pairs = zip(group, future.result(), strict=True)
+                yield from (Finished(trial, result) for trial, result in pairs)
+            elif tries < TRIES:
+                for trial in group:
+                    submit((trial,), tries + 1)
+            else:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                yield from (Finished(trial, None, f"tried {tries} times, {reason}") for trial in group)
+    finally:  # nobody listens any more
+        for future in waiting:
+            future.cancel()

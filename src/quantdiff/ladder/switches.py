@@ -118,7 +118,7 @@ def switches(model: Model, lowering: Model) -> Switches:
     reference = lowered(folded(reference.real, alone))
     pairs = pair_operators(file, reference)
     partners = _partners(file, reference, pairs)
-    own = _own(file, {i: reference.grids[j] for i, j in partners.items() if j in reference.grids and i in file.grids})
+    own = _own(file, _reference_grids(file, reference, partners))
     inputs = _inputs(model.main)
     return Switches(
         model,
@@ -143,6 +143,9 @@ def _partners(file: RealGraph, reference: Lowered, pairs: tuple[tuple[Operator, 
             given = _restated(file, mine, sources)
             if given in sources:
                 found.setdefault(given, reference.of(own))
+        source = reference.of(theirs.inputs[0])
+        if ours.op == "TRANSPOSE" and found.get(_restated(file, ours.inputs[0], ()), source) != source:
+            continue  # each turns another value
         for mine, own in zip(ours.outputs, theirs.outputs, strict=False):
             activation = str(ours.options.get("fused_activation_function", "NONE"))
             unfused = theirs.options.get("fused_activation_function", "NONE") == "NONE" != activation
@@ -154,6 +157,11 @@ def _partners(file: RealGraph, reference: Lowered, pairs: tuple[tuple[Operator, 
     return found
 
 
+def _turns(operator: Operator) -> bool:
+    """Whether an operator gives the same values, all of them, in another order, shape or type."""
+    return operator.op in (*RECODES, "TRANSPOSE") or traits(operator.op).keeps_order
+
+
 def _restated(file: RealGraph, tensor: int, sources: Sequence[int]) -> int:
     """The input that a tensor restates, else the tensor before all restating."""
     maker = file.graph.producer(tensor)
@@ -161,6 +169,22 @@ def _restated(file: RealGraph, tensor: int, sources: Sequence[int]) -> int:
         tensor = maker.inputs[0]
         maker = file.graph.producer(tensor)
     return tensor
+
+
+def _reference_grids(file: RealGraph, reference: Lowered, partners: Mapping[int, int]) -> dict[int, Grid]:
+    """By tensor of the file that has a grid the reference's; what either side has turned lies on the grid before it."""
+    found: dict[int, Grid] = {}
+    for tensor in file.grids:
+        root = tensor
+        while root not in partners and (maker := file.graph.producer(root)) is not None and _turns(maker):
+            root = maker.inputs[0]
+        partner = partners.get(root)
+        while partner is not None and partner not in reference.grids:
+            maker = reference.real.graph.producer(partner)
+            partner = reference.of(maker.inputs[0]) if maker is not None and _turns(maker) else None
+        if partner is not None:
+            found[tensor] = reference.grids[partner]
+    return found
 
 
 def _own(file: RealGraph, found: Mapping[int, Grid]) -> dict[int, Grid]:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from quantdiff.errors import BadData, reason_of
-from quantdiff.files import open_file
+from quantdiff.files import open_file, state_of
 from quantdiff.load.mapped import blocks, guard
 from quantdiff.load.npz import check_sizes, plain_header, read_member
 from quantdiff.quant import Array
@@ -27,6 +27,26 @@ Order = tuple[int, ...]
 """For each axis of a sample the one that it is made of; () as it is."""
 LAST, FIRST = (1, 2, 0), (2, 0, 1)
 """Channels first become last, and last become first: of images, the samples aside."""
+AXES = {2: ("NCW", "NWC"), 3: ("NCHW", "NHWC"), 4: ("NCDHW", "NDHWC")}
+"""By how many axes a sample has what the two are called."""
+
+
+def order_name(order: Order) -> str:
+    """``NCHW → NHWC``."""
+    first, last = AXES.get(len(order), ("", ""))
+    if order == channels_last(len(order)):
+        return f"{first} → {last}"
+    return f"{last} → {first}" if order == channels_first(len(order)) else f"axes → {list(order)}"
+
+
+def channels_last(axes: int) -> Order:
+    """The first axis of a sample at the end."""
+    return (*range(1, axes), 0)
+
+
+def channels_first(axes: int) -> Order:
+    """The last axis of a sample in front."""
+    return (axes - 1, *range(axes - 1))
 
 
 class UnknownInputs(BadData):
@@ -94,7 +114,7 @@ def load_batch(path: Path, rows: slice = EVERY) -> Batch:
         BadData: no such file, not an array file, pickled objects, an empty set, NaN or infinity, labels
             that are not one integer per sample.
     """
-    return make_batch(read_arrays(path) if rows == EVERY else _kept_open(path), str(path), rows)
+    return make_batch(read_arrays(path) if rows == EVERY else _kept_open(path, state_of(path)), str(path), rows)
 
 
 def count_samples(path: Path) -> int:
@@ -103,13 +123,14 @@ def count_samples(path: Path) -> int:
     Raises:
         BadData: as ``load_batch``, but for what the samples hold.
     """
-    samples, _ = _told_apart(_kept_open(path), str(path))
+    samples, _ = _told_apart(_kept_open(path, state_of(path)), str(path))
     return _length(samples, str(path))
 
 
 @lru_cache(maxsize=1)
-def _kept_open(path: Path) -> dict[str, Array]:
-    """The arrays of a file that is read part by part: it is unpacked, or its checksums are compared, once."""
+def _kept_open(path: Path, state: tuple[object, ...]) -> dict[str, Array]:
+    """The arrays of a file that is read part by part: it is unpacked, or its checksums are compared, once a state."""
+    del state
     return read_arrays(path)
 
 
@@ -308,10 +329,11 @@ def _fit(array: Array, slot: Slot, source: str, model: str) -> Array:
 
 
 def turns(shape: Sequence[int], wanted: Sequence[int | None]) -> list[Order]:
-    """The orders of axes, channels first or last, in which an image of one shape has another; itself aside."""
-    if len(shape) != len(LAST) or len(wanted) != len(LAST):
+    """The orders of axes, channels first or last, in which an image or a row of one shape has another; itself aside."""
+    if len(shape) not in AXES or len(wanted) != len(shape):
         return []
-    return [order for order in (LAST, FIRST) if _matches([shape[axis] for axis in order], wanted)]
+    orders = dict.fromkeys((channels_last(len(shape)), channels_first(len(shape))))
+    return [order for order in orders if _matches([shape[axis] for axis in order], wanted)]
 
 
 def _matches(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:

@@ -97,7 +97,7 @@ class TurnedRecorder:
 
     def measure(self, inputs: Sequence[Array], pairs: Sequence[Comparand], wanted: AbstractSet[int]) -> ErrorStats:
         """Run it, and count; the others' values are turned back, since sums do not hang on the order."""
-        own = [replace(pair, theirs=_turned(pair.theirs, _back(self.orders.get(pair.key, ())))) for pair in pairs]
+        own = [replace(pair, theirs=returned(pair.theirs, self.orders.get(pair.key, ()))) for pair in pairs]
         found = self.inner.measure(inputs, own, wanted)
         values = {key: turned(array, self.orders.get(key, ())) for key, array in found.values.items()}
         self.notes = self.inner.notes
@@ -122,7 +122,7 @@ class TurnedRecording:
 
     def local(self, given: Mapping[int, Value]) -> dict[int, Array]:
         """The values of ``given`` computed anew, each from the given ones before it."""
-        own = {key: _turned(value, _back(self.orders.get(key, ()))) for key, value in given.items()}
+        own = {key: returned(value, self.orders.get(key, ())) for key, value in given.items()}
         return {key: turned(array, self.orders.get(key, ())) for key, array in self.inner.local(own).items()}
 
 
@@ -137,8 +137,9 @@ def _turned(value: Value, order: Order) -> Value:
     return replace(value, array=turned(value.array, order)) if order else value
 
 
-def _back(order: Order) -> Order:
-    return tuple(int(axis) for axis in np.argsort(order))
+def returned(value: Value, order: Order) -> Value:
+    """The way back, also a view."""
+    return _turned(value, tuple(int(axis) for axis in np.argsort(order)))
 
 
 def with_turned_outputs(model: Model, orders: Mapping[int, Order]) -> Model:

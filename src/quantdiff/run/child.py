@@ -141,7 +141,7 @@ class RuntimeProcess(Runner):
         self._start()
 
     def _start(self) -> None:
-        process = Process("quantdiff.run.worker", environment=memory_kept(), command=self.entry.command)
+        process = Process("quantdiff.run.worker", environment=memory_kept(), command=self.entry.command, fork=True)
         self.talk = Conversation(process, self.timeout)
         self.talk.where = self.runtime
 

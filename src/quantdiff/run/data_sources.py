@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from quantdiff.errors import BadData, QuantdiffError
 from quantdiff.files import is_tflite
@@ -32,11 +33,13 @@ class Source:
         name: an array file, or what else ``load_data`` knows.
         candidate: the ``.tflite`` whose inputs say what shape data have that a function, a table or chance gives.
         images: how pictures are prepared.
+        asked: names what they are asked for: data that are made are made once for it in a process.
     """
 
     name: str
     candidate: str = ""
     images: str | None = None
+    asked: str = ""
 
     def count(self) -> int:
         """How many samples there are; raises as ``load_data``."""
@@ -70,22 +73,6 @@ def _whole(source: Source) -> Batch:
     return load_data(source.name, source.candidate or None, source.images)
 
 
-def sources_of(data: Sequence[Data], candidate: Any = None, images: str | None = None) -> tuple[Source | Batch, ...]:
-    """The data sets that make one together: each by its name, those in a folder of array files one by one.
-
-    Raises:
-        BadData: a folder without data files.
-    """
-    found = list[Source | Batch]()
-    for each in data:
-        if isinstance(each, Batch):
-            found.append(each)
-            continue
-        parts = find_shards([Path(each)]) if images is None and holds_parts(Path(each)) else [each]
-        found += [Source(str(part), str(candidate or ""), images) for part in parts]
-    return tuple(found)
-
-
 @dataclass(frozen=True, slots=True)
 class InParts:
     """Data sets that make one together, read part by part as they are needed, and who works on the parts.
@@ -95,17 +82,30 @@ class InParts:
         on: any executor, whose workers read models and data under the same names; None: this process.
         candidate: the ``.tflite`` whose inputs say what shape data have that a function, a table or chance gives.
         images: how pictures are prepared.
+        asked: as in ``Source``; no two are the same.
     """
 
     data: Sequence[Data]
     on: Executor | None = None
     candidate: Any = None
     images: str | None = None
+    asked: str = field(default_factory=lambda: uuid4().hex)
 
     @property
     def sources(self) -> tuple[Source | Batch, ...]:
-        """The data sets one by one; raises ``BadData``."""
-        return sources_of(self.data, self.candidate, self.images)
+        """The data sets that make one together, each by its name, those in a folder of array files one by one.
+
+        Raises:
+            BadData: a folder without data files.
+        """
+        found = list[Source | Batch]()
+        for each in self.data:
+            if isinstance(each, Batch):
+                found.append(each)
+                continue
+            parts = find_shards([Path(each)]) if self.images is None and holds_parts(Path(each)) else [each]
+            found += [Source(str(part), str(self.candidate or ""), self.images, self.asked) for part in parts]
+        return tuple(found)
 
     @property
     def named(self) -> str:

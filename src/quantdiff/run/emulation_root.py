@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -29,7 +30,7 @@ PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux_2_17
 CONTAINER = "docker run --platform linux/arm64 does it without (docs/how-to/what-will-the-phone-say.md)"
 CONFIGURATION = """
 APT::Architecture "{architecture}";
-APT::Architectures {{ "{architecture}"; }};
+APT::Architectures {{ "{architecture}"; "{here}"; }};
 APT::Sandbox::User "";
 Dir::State "{folder}";
 Dir::State::lists "{folder}/lists";
@@ -48,6 +49,11 @@ CPU revision\t: 1
 
 """
 """A Cortex-A76: LiteRT reads it, and emulators before version 10 would show that of this machine."""
+
+HOST, INTERPRETER = "host", b"ld-linux"
+"""Where the emulator's libraries lie, and what a program names that needs some."""
+UNREAD = ("usr/share", "usr/lib/*/gconv", "usr/lib/python3*/test", "usr/lib/python3*/pydoc_data")
+"""What no worker reads."""
 
 Tell = Callable[[str], None]
 
@@ -92,32 +98,32 @@ def _beside(target: Path) -> Iterator[Path]:
 
 
 def _fill(made: Path, tell: Tell) -> None:
-    with tempfile.TemporaryDirectory(prefix="quantdiff-apt-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="quantdiff-apt-") as scratch, ThreadPoolExecutor(1) as beside:
         tell("packages for ARM64")
-        there = _apt(Path(scratch) / "there", "arm64")
-        minor = _python_of(there)
-        names = (f"python3.{minor}-minimal", f"libpython3.{minor}-stdlib", "libstdc++6")
-        for package in _downloaded(there, *names):
-            _run(["dpkg-deb", "-x", str(package), str(made)])
-        _emulator(made, Path(scratch) / "here", tell)
+        here = _run(["dpkg", "--print-architecture"]).strip()
+        apt = _apt(Path(scratch), "arm64", here)
+        minor = _python_of(apt)
+        wheels = beside.submit(_wheels, made, minor)
+        _unpack(apt, made, f"python3.{minor}-minimal", f"libpython3.{minor}-stdlib", "libstdc++6")
+        _emulator(made, apt, here, tell)
+        tell("wheels for ARM64")
+        wheels.result()
     (made / emulation.PYTHON).unlink(missing_ok=True)
     (made / emulation.PYTHON).symlink_to(f"python3.{minor}")
     (made / "proc").mkdir(exist_ok=True)
     (made / "proc" / "cpuinfo").write_text(PROCESSOR_FILE)
-    tell("wheels for ARM64")
-    _wheels(made, minor)
     tell("trying them")
     _run([*emulation.python(made), "-c", f"import sys; sys.path.insert(0, {str(made / emulation.SITE)!r}); "
           "import numpy, ai_edge_litert.interpreter"])  # fmt: skip
     (made / emulation.COMPLETE).write_text(f"{LITERT} {_litert()}\n")
 
 
-def _apt(folder: Path, architecture: str) -> Mapping[str, str]:
-    """The environment of an apt that knows nothing installed, and has read the index."""
+def _apt(folder: Path, architecture: str, here: str) -> Mapping[str, str]:
+    """The environment of an apt that knows nothing installed, and has read the index of both architectures."""
     for name in ("lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     (folder / "status").touch()
-    (folder / "apt.conf").write_text(CONFIGURATION.format(folder=folder, architecture=architecture))
+    (folder / "apt.conf").write_text(CONFIGURATION.format(folder=folder, architecture=architecture, here=here))
     environment = {**os.environ, "APT_CONFIG": str(folder / "apt.conf"), "LC_ALL": "C"}
     _run(["apt-get", "update", "-qq"], environment)  # one source may fail: what is missing is said later
     return environment
@@ -132,29 +138,45 @@ def _python_of(environment: Mapping[str, str]) -> int:
     return int(found[1])
 
 
-def _downloaded(environment: Mapping[str, str], *names: str) -> list[Path]:
+def _unpack(environment: Mapping[str, str], into: Path, *names: str) -> None:
     """The packages and all that they need."""
     options = ("-qq", "--yes", "--download-only", "--no-install-recommends")
     _run(["apt-get", "install", *options, *names], environment)
-    return sorted((Path(environment["APT_CONFIG"]).parent / "cache" / "archives").glob("*.deb"))
+    for package in sorted((Path(environment["APT_CONFIG"]).parent / "cache" / "archives").glob("*.deb")):
+        _run(["dpkg-deb", "-x", str(package), str(into)])
+        package.unlink()
+    for unread in UNREAD:
+        for folder in into.glob(unread):
+            shutil.rmtree(folder)
 
 
-def _emulator(made: Path, folder: Path, tell: Tell) -> None:
-    """A program of one file: this machine's, or the one in a package."""
+def _emulator(made: Path, environment: Mapping[str, str], here: str, tell: Tell) -> None:
+    """A program of one file: this machine's, or that of a package; else one with libraries, and what starts it."""
     found = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
     if found is not None:
         (made / emulation.EMULATOR).symlink_to(found)
         return
     tell("the emulator")
-    here = _apt(folder, _run(["dpkg", "--print-architecture"]).strip())
-    for name, path in (("qemu-user-static", "qemu-aarch64-static"), ("qemu-user", "qemu-aarch64")):
-        _run(["apt-get", "download", "-qq", name], here, folder)
-        (package,) = folder.glob(f"{name}_*.deb")
-        _run(["dpkg-deb", "-x", str(package), str(folder / name)])
-        if (program := folder / name / "usr" / "bin" / path).is_file():
-            shutil.move(program.resolve(), made / emulation.EMULATOR)
-            return
-    raise RootNotMade("the package qemu-user holds no qemu-aarch64; install one and try again")
+    host = made / HOST
+    _unpack(environment, host, f"qemu-user:{here}")
+    program = host / "usr" / "bin" / "qemu-aarch64"
+    if not program.is_file():
+        raise RootNotMade("the package qemu-user holds no qemu-aarch64; install one and try again")
+    if INTERPRETER not in program.read_bytes()[:4096]:  # linked statically
+        shutil.move(program.resolve(), made / emulation.EMULATOR)
+        shutil.rmtree(host)
+        return
+    for other in program.parent.glob("qemu-*"):
+        if other != program:
+            other.unlink()
+    loader = next(iter(sorted(host.glob("**/ld-linux*.so.*"))), None)
+    if loader is None:
+        raise RootNotMade("the package qemu-user comes without a loader; install qemu-aarch64 and try again")
+    folders = sorted({str(each.parent.relative_to(made)) for each in host.glob("**/lib*.so.*")})
+    paths = ":".join(f"$here/{folder}" for folder in folders)
+    words = f'exec "$here/{loader.relative_to(made)}" --library-path "{paths}" "$here/{program.relative_to(made)}" "$@"'
+    (made / emulation.EMULATOR).write_text(f'#!/bin/sh\nhere=$(dirname "$(readlink -f "$0")")\n{words}\n')
+    (made / emulation.EMULATOR).chmod(0o755)
 
 
 def _wheels(made: Path, minor: int) -> None:

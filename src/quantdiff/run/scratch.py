@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+LOCKS = True
+try:
+    import fcntl
+except ImportError:  # Windows: folders have no locks there, so nobody sweeps
+    LOCKS = False
 
 PREFIX = "quantdiff-run-"
 
@@ -23,6 +28,10 @@ def scratch(prefix: str = PREFIX, where: Path | None = None) -> Iterator[Path]:
         OSError: nothing can be written there.
     """
     where = where or Path(tempfile.gettempdir())
+    if not LOCKS:
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=where, ignore_cleanup_errors=True) as name:
+            yield Path(name)
+        return
     _sweep(prefix, where)
     folder, lock = _made(prefix, where)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import select
@@ -29,7 +28,7 @@ def main(descriptor: str, module: str, *arguments: str) -> None:
     """Become a child that answers as ``module.answers(*arguments)`` says; nothing is imported before it is confined."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its children
     end_with_parent()
-    _begin(Beside(socket.socket(fileno=int(descriptor))), module, *arguments)
+    begin(Beside(socket.socket(fileno=int(descriptor))), module, *arguments)
 
 
 def over_standard_streams(module: str) -> None:
@@ -52,7 +51,7 @@ def over_standard_streams(module: str) -> None:
             os.kill(answering, signal.SIGKILL)
         os._exit(0)
     os.close(ended)
-    _begin(InStream(reads, writes), module)
+    begin(InStream(reads, writes), module)
     os._exit(0)
 
 
@@ -64,7 +63,8 @@ def _until_gone(reads: int, ended: int) -> None:
     waiting.poll()
 
 
-def _begin(channel: Channel, module: str, *arguments: str) -> None:
+def begin(channel: Channel, module: str, *arguments: str) -> None:
+    """Say hello, confined, and answer as the module says until the parent is gone."""
     confined = confine()
     answer = import_module(module).answers(*arguments)
     hello: Message = {"result": "ready", "protocol": PROTOCOL, "machine": platform.machine(), "confined": confined}
@@ -94,6 +94,8 @@ def end_with_parent() -> None:
     Linux sends a signal, so native code need not let go of the interpreter's lock (TFLM never does); unlike
     ``PR_SET_PDEATHSIG`` it does not come when the thread ends that started us. Elsewhere a thread waits.
     """
+    import fcntl  # noqa: PLC0415 (Windows has none, and starts no child)
+
     if not hasattr(fcntl, "F_SETSIG"):
         threading.Thread(target=_wait, daemon=True).start()
         return

@@ -16,7 +16,7 @@ from quantdiff.load.mapped import release
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import Block, block_of
-from quantdiff.sim.arm64 import BY_ROWS
+from quantdiff.sim.arm64 import by_rows
 from quantdiff.sim.device import Rules
 from quantdiff.sim.node import node_of
 from quantdiff.sim.runtime import Runtime
@@ -185,15 +185,15 @@ def _told(on_progress: Callable[[int], None], start: int, done: int) -> None:
 def may_batch(graph: Graph, rules: Rules | None = None) -> bool:
     """Whether several samples may be run at once: no state, no control flow, no custom code.
 
-    Nor where the runtime of these ``rules`` rounds several rows otherwise than one (``sim.arm64.BY_ROWS``).
+    Nor where the runtime of these ``rules`` rounds several rows otherwise than one (``sim.arm64.by_rows``).
     """
     has_state = any(tensor.is_variable for tensor in graph.tensors)
     if has_state or any(op.op.startswith(NEVER_BATCHED) for op in graph.operators):
         return False
     if not isinstance(rules, Runtime) or not rules.on_arm64:  # a profile is computed sample by sample
         return True
-    nodes = (node_of(graph, op) for op in graph.operators if op.op in BY_ROWS)
-    return not any(kernel_of(node, rules).family is Runtime.BUILTIN for node in nodes)
+    nodes = (node_of(graph, op) for op in graph.operators)
+    return not any(by_rows(node, kernel_of(node, rules).family) for node in nodes)
 
 
 def _as_input(array: Array, tensor: Tensor, model: str) -> Array:

@@ -12,12 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim.compiled import loops
 from quantdiff.sim.node import zero_point_of
 from quantdiff.sim.rounding.fixed_point import wrap_int32
 
@@ -28,6 +31,8 @@ BESIDE_BIAS = 2**23
 INT32_END = 2**31
 BLOCK = 2**18
 """Floats of one block, operand and product together: a megabyte, as much as stays in the cache."""
+SIGNS = -0x7F7F7F80
+"""The sign of each of four bytes, as an int32."""
 LARGEST = {"int8": 128, "uint8": 255}
 """Magnitude that a stored activation can have."""
 
@@ -42,7 +47,50 @@ class Sums:
 
     rows: int
     offset: Array
-    blocks: Iterable[Array]
+    blocks: Iterable[Block]
+
+
+class Product(NamedTuple):
+    """A block of sums for ``loops.fill``, which may round each part of them before it computes the next.
+
+    Attributes:
+        flat: the stored activations one after another; with weights of int8 as uint8.
+        lines: output rows and columns of an image.
+        strides: how far apart, in elements, images, output rows and output columns begin.
+        runs: taps of a window as rows and columns of runs, how far apart both are, and how long a run is.
+        flip: what turns four stored bytes into uint8.
+        packed: the weights (``tiles.pack``).
+    """
+
+    flat: Array
+    lines: tuple[int, int]
+    strides: tuple[int, int, int]
+    runs: tuple[int, int, int, int, int]
+    flip: np.int32
+    packed: Array
+
+
+class Channels(NamedTuple):
+    """The same of a depthwise convolution.
+
+    Attributes:
+        image: stored activations, (n, h, w * c).
+        outside: a padded line of zero points.
+        lines: output rows and columns of an image; ``strides``, how many input ones apart.
+        taps: how many are above each other, how far apart, and how many lines and elements of padding come first.
+        places: where words of two lines begin, as many as the packed weights have.
+    """
+
+    image: Array
+    outside: Array
+    lines: tuple[int, int]
+    strides: tuple[int, int]
+    taps: tuple[int, int, int, int]
+    places: Array
+    packed: Array
+
+
+Block = Array | Product | Channels
 
 
 def exact_dtype(reach: int, w: Array) -> type[np.float32] | type[np.float64]:
@@ -96,11 +144,35 @@ def gemm(columns: Array, w: Array, zero_points: tuple[int, int], bias: Array | N
     np.copyto(matrix, w, casting="unsafe")
     if w_point:
         matrix -= w_point
+    rows = math.prod(columns.shape[:3])
+    compiled = loops(rows * w.shape[1])
+    kind = compiled.packed_type(w.dtype, w_point) if compiled is not None and len(w) == 1 else None
+    if kind == np.int8 and columns.dtype == np.int8:  # as uint8 each is 128 more
+        x_point += 128
     offset = (0 if bias is None else bias.reshape(-1).astype(np.int64)) - x_point * sums_of_rows(matrix).reshape(-1)
+    if compiled is not None and kind is not None:
+        packed = compiled.pack(matrix[0], kind)
+        return Sums(rows, offset.astype(np.int32), [product(columns, packed)])
     largest, ends = LARGEST[columns.dtype.name], np.iinfo(w.dtype)
     bound = largest * max(ends.max - w_point, w_point - ends.min) * w.shape[2]
     parts = [slice(0, w.shape[2])] if bound <= EXACT_FLOAT32 else exact_parts(matrix, largest)
-    return Sums(math.prod(columns.shape[:3]), offset.astype(np.int32), _products(columns, matrix, parts))
+    return Sums(rows, offset.astype(np.int32), _products(columns, matrix, parts))
+
+
+def product(columns: Array, packed: Array) -> Product:
+    """The same as one block. Shapes as for ``gemm``."""
+    flip = SIGNS if packed.dtype == columns.dtype == np.int8 else 0
+    x = columns.view(np.uint8) if packed.dtype == np.int8 else columns
+    image, line, pixel, down, across, _ = x.strides
+    span = sum((size - 1) * stride for size, stride in zip(x.shape, x.strides, strict=True)) + 1
+    flat = as_strided(x, (span,), (1,), writeable=False)
+    taps_h, taps_w, run = x.shape[3:]
+    if taps_w == 1 or across == run:
+        taps_w, run = 1, taps_w * run
+    if taps_w == 1 and (taps_h == 1 or down == run):
+        taps_h, run = 1, taps_h * run
+    lines, runs = (x.shape[1], x.shape[2]), (taps_h, taps_w, down, across, run)
+    return Product(flat, lines, (image, line, pixel), runs, np.int32(flip), packed)
 
 
 def sums_of_rows(matrix: Array) -> Array:

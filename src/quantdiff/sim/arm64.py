@@ -21,8 +21,8 @@ PROJECTION, NORMS = 16, range(20, 24)
 """Where an LSTM has the weights of its projection, and those of its norms."""
 HYBRID = ("int8", "uint8", "int4", "int2")
 OF_FLOATS = ["LEAKY_RELU", "MAXIMUM", "MINIMUM", "NEG", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "SQRT"]
-BY_ROWS = ("CONV_2D", "FULLY_CONNECTED")
-"""Those of ``builtin`` in which a single row has a kernel of its own; so a batch is not what one sample is."""
+CURVES = ["COS", "ELU", "EXP", "GELU", "LOG", "LOGISTIC", "RESIZE_BILINEAR", "RSQRT", "SIN", "SOFTMAX", "TANH"]
+BY_ROWS, BY_IMAGES = ("CONV_2D", "FULLY_CONNECTED"), ("TRANSPOSE_CONV",)
 GEMV_UNITS, GEMV_DEPTH = 4, 8
 """Sizes from which ``cpu_backend_gemm_custom_gemv.h`` multiplies with a single row, rounding as on x86-64."""
 
@@ -35,6 +35,16 @@ def differs(node: Node, kernel: Runtime) -> bool:
             return any(rule is not None and rule(node) for rule in rules)
     except NoKernel:  # a damaged operator has no kernel anywhere
         return False
+
+
+def by_rows(node: Node, kernel: Runtime) -> bool:
+    """Whether a single row, pixel or image is computed in a way of its own, so that a batch is not what one sample is.
+
+    So it is in ``builtin``; of floats in XNNPACK, too, and of dynamic range everywhere.
+    """
+    if node.operator.op in BY_ROWS:
+        return kernel is Runtime.BUILTIN or _hybrid(node) or (kernel is Runtime.XNNPACK and _real(node))
+    return node.operator.op in BY_IMAGES and kernel is Runtime.XNNPACK and _real(node)
 
 
 def refuse_unknown(node: Node, runtime: Runtime) -> None:
@@ -92,6 +102,11 @@ def _hybrid(node: Node) -> bool:
     return _real_or_hybrid(node) and any(t is not None and t.dtype in HYBRID for t in node.inputs)
 
 
+def _odd_hybrid(node: Node) -> bool:
+    """Stored integers of 2 bits, or with a scale for each block."""
+    return _real_or_hybrid(node) and any(t is not None and (t.dtype == "int2" or t.blocks) for t in node.inputs)
+
+
 def _real(node: Node) -> bool:
     return _real_or_hybrid(node) and not _hybrid(node)
 
@@ -110,13 +125,13 @@ def _by_table(node: Node) -> bool:
 
 
 def _by_erfc(node: Node) -> bool:
-    """The C library's ``erfcf``, which is compiled otherwise; and what no uint8 can hold."""
+    """The C library's ``erfcf``, which is compiled otherwise (so ``expm1f``, ``tanhf``); and what no uint8 can hold."""
     return _is(node, "uint8") or (_is(node, "int8") and not node.option("approximate", False))
 
 
 def _rare_cell(node: Node) -> bool:
-    """A cell with a projection or with layer normalization."""
-    return any(k < len(node.inputs) and node.inputs[k] is not None for k in (PROJECTION, *NORMS))
+    """A cell of integers with a projection or with layer normalization."""
+    return not _real(node) and any(k < len(node.inputs) and node.inputs[k] is not None for k in (PROJECTION, *NORMS))
 
 
 def _real_or_unsigned(node: Node) -> bool:
@@ -130,40 +145,41 @@ def _each(
 
 
 DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
-    (Runtime.BUILTIN, "CONV_2D"): lambda node: _real(node) or convolution_by_ruy(node),
-    (Runtime.BUILTIN, "FULLY_CONNECTED"): lambda node: _real(node) or dense_by_ruy(node),
-    **_each((Runtime.BUILTIN,), ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), _real),
-    **_each((Runtime.BUILTIN,), ("SOFTMAX", "HARD_SWISH"), _eight_bit),
-    (Runtime.BUILTIN, "ADD"): _clamped_at_0,
+    (Runtime.BUILTIN, "CONV_2D"): lambda node: _real_or_hybrid(node) or convolution_by_ruy(node),
+    (Runtime.BUILTIN, "FULLY_CONNECTED"): lambda node: _real_or_hybrid(node) or dense_by_ruy(node),
+    (Runtime.BUILTIN, "DEPTHWISE_CONV_2D"): _real_or_hybrid,
+    (Runtime.BUILTIN, "TRANSPOSE_CONV"): _real,
+    (Runtime.BUILTIN, "HARD_SWISH"): _eight_bit,
+    (Runtime.BUILTIN, "SOFTMAX"): lambda node: _eight_bit(node) or _real(node),
+    **_each((Runtime.BUILTIN,), ("LOGISTIC", "LOG_SOFTMAX", "MEAN", "TANH"), _real),
+    **_each((Runtime.BUILTIN,), ("ADD", "MUL"), _clamped_at_0),
     (Runtime.BUILTIN, "DEQUANTIZE"): lambda node: True,
-    **_each((Runtime.XNNPACK,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _unsigned_or_real),
+    **_each((Runtime.XNNPACK,), ("CONV_2D", "FULLY_CONNECTED"), lambda n: _unsigned(n) or _real_or_hybrid(n)),
+    (Runtime.XNNPACK, "DEPTHWISE_CONV_2D"): _unsigned_or_real,
     (Runtime.XNNPACK, "TRANSPOSE_CONV"): _unsigned_or_real,
     (Runtime.REFERENCE, "TRANSPOSE_CONV"): _real,
-    **_each((Runtime.XNNPACK,), OF_FLOATS, _real),
+    **_each((Runtime.XNNPACK,), [*OF_FLOATS, *CURVES], _real),
     **_each((Runtime.XNNPACK,), ("ADD", "SUB", "DIV"), _clamped_at_0),
-    **_each((Runtime.XNNPACK,), ("MEAN", "SUM"), _eight_bit),
+    **_each((Runtime.XNNPACK,), ("MEAN", "SUM"), lambda node: _eight_bit(node) or _real(node)),
     (Runtime.XNNPACK, "MUL"): lambda node: _eight_bit(node) or _clamped_at_0(node),
     **_each(LITERT, ("RELU",), _real),
-    **_each(LITERT, ("EXP", "GELU", "LOG", "RSQRT"), _by_table),
+    **_each(LITERT, ("EXP", "LOG", "RSQRT"), _by_table),
+    **_each(LITERT, ("GELU",), lambda node: _by_table(node) or _real(node)),
+    **_each(LITERT, ("RESIZE_BILINEAR",), _real_or_unsigned),
     **_each(LITERT, ("CONCATENATION",), _unsigned),
-    **_each((Runtime.REFERENCE,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _real),
+    **_each((Runtime.REFERENCE,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _real_or_hybrid),
     **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _real),
-    **_each(LITERT, ("L2_NORMALIZATION",), _real),
+    **_each(LITERT, ("L2_NORMALIZATION", "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), _real),
 }
 """By the runtime whose kernel runs and the op: whether the node is one for which it has other kernels there."""
 
 UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _hybrid),
-    **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
-    **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("MEAN", "LOGISTIC", "SOFTMAX", "TANH"), _real),
-    **_each((Runtime.REFERENCE,), ("CONV_2D", "FULLY_CONNECTED"), _hybrid),
-    **_each((Runtime.BUILTIN,), ("ELU", "LOG_SOFTMAX"), _real),
-    (Runtime.BUILTIN, "MUL"): _clamped_at_0,
-    **_each((Runtime.XNNPACK,), ("SUM", "RSQRT"), _real),
-    **_each(LITERT, ("RESIZE_BILINEAR",), _real_or_unsigned),
+    **_each((*LITERT, Runtime.XNNPACK), ("CONV_2D", "FULLY_CONNECTED"), _odd_hybrid),
     **_each(LITERT, ("GELU",), _by_erfc),
     **_each(LITERT, ("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), _rare_cell),
-    (Runtime.XNNPACK, "RESIZE_BILINEAR"): _real,
     (Runtime.REFERENCE, "TANH"): _real,
+    (Runtime.BUILTIN, "ELU"): lambda node: True,
+    (Runtime.XNNPACK, "ELU"): lambda node: not _real(node),
 }
 """The same, where nobody knows what they do to the last bit."""

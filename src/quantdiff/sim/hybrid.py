@@ -18,10 +18,12 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim import hybrid_4_bit
 from quantdiff.sim.accumulate import matmul
-from quantdiff.sim.dynamic_input import REACH, DynamicInput, asymmetric, symmetric, xnnpack
+from quantdiff.sim.dynamic_input import LOW as LOWEST
+from quantdiff.sim.dynamic_input import REACH, VECTOR, DynamicInput, asymmetric, kleidi, symmetric, xnnpack
 from quantdiff.sim.floats.elementwise import clamped, fused_multiply_add
 from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.window import axes_of
 
 Sums = Callable[[Array, Array], Array]
 """The sums of products of an op: (inputs, weights), both integers, exact."""
@@ -30,7 +32,9 @@ DEPTHWISE_VECTOR = 4
 GEMM_ROWS = 4
 """``builtin`` and ``reference`` hand a convolution to ruy where this divides the channels."""
 BLOCK = 16
-"""Products that the SSE kernel adds at once."""
+"""Products that the SSE kernel, and NEON's, adds at once."""
+GEMM_BATCH, GEMM_LEAST, LARGE = 16, 2, 128 * 128
+"""On ARM64: rows from which on ruy takes a dense layer, how much more than it is oblong, and a large matrix."""
 
 
 def is_hybrid(node: Node) -> bool:
@@ -53,17 +57,46 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
     if blocks is not None:
         return hybrid_4_bit.dense_of_blocks(x, w, bias, blocks)
     if hybrid_4_bit.is_packed(node.at(1), runtime):
-        return hybrid_4_bit.dense(node, x, w, bias)
+        return hybrid_4_bit.dense(node, x, w, bias, runtime)
     scale = _channel_scale(node, len(w), runtime, shared=True)
-    if runtime is Runtime.XNNPACK:
-        dynamic = xnnpack(x)
-        return clamped(node, _fused(_products(dynamic.centred, w), dynamic.scale, scale, bias), runtime)
-    dynamic = (asymmetric if node.option("asymmetric_quantize_inputs", False) else symmetric)(x)
-    acc = _products(dynamic.centred, w) + sse_defect(_products, dynamic.q, w)
-    real = acc.astype(np.float32) * (dynamic.scale * scale)
-    y = np.where(zero_samples(node, x), np.float32(0) if bias is None else bias, plus(bias, real))
-    y = clamped(node, y, runtime)
+    if runtime.family is Runtime.XNNPACK:
+        dynamic = kleidi(x) if runtime.on_arm64 else xnnpack(x)
+        return clamped(node, _by_xnnpack(_products(dynamic.centred, w), dynamic.scale, scale, bias, runtime), runtime)
+    dynamic = (asymmetric if node.option("asymmetric_quantize_inputs", False) else symmetric)(x, runtime)
+    acc, scale = _products(dynamic.centred, w), dynamic.scale * scale
+    start = np.zeros(1, np.float32) if bias is None else bias
+    if not runtime.on_arm64:
+        y = plus(bias, (acc + sse_defect(_products, dynamic.q, w)).astype(np.float32) * scale)
+    elif by_four_dots(math.prod(node.x.shape) // x.shape[1], *w.shape):
+        y = start + acc.astype(np.float32) * scale
+    else:
+        y = fused_multiply_add((acc + neon_defect(dynamic.q, w)).astype(np.float32), scale, start)
+    y = clamped(node, np.where(zero_samples(node, x), start, y), runtime)
     return y + np.float32(0) if node.activation in ("RELU", "RELU6") else y  # where max(0, -0) is 0
+
+
+def by_four_dots(rows: int, units: int, depth: int) -> bool:
+    """Where four rows go together, whose sums are rounded before they are added, on processors with dot products.
+
+    ``internal/optimized/neon_tensor_utils.cc``: ``NeonMatrixBatchVectorMultiplyAccumulate``, ``UseCpuBackendGemm``.
+    """
+    apart = (max(units // depth, depth // units)).bit_length() - 1
+    if rows >= GEMM_BATCH and units % GEMM_ROWS == 0 and rows.bit_length() - 1 - apart > GEMM_LEAST:
+        return False
+    fits = depth % BLOCK == 0 and units % 2 == 0 and units >= rows
+    return fits and (rows % GEMM_ROWS == 0 or (rows > 1 and units * depth >= LARGE))
+
+
+def neon_defect(q: Array, w: Array) -> Array:
+    """What NEON's 16 bits lose where two products of -128 by -128 meet, eight apart in a block of 16.
+
+    Shapes: q (rows, depth), w (units, depth) -> (rows, units).
+    """
+    if not np.any(w == LOWEST):
+        return np.zeros((), np.float32)
+    body = w.shape[1] // BLOCK * BLOCK
+    left, right = ((a[:, :body] == LOWEST).reshape(len(a), -1, 2, BLOCK // 2).all(axis=2) for a in (q, w))
+    return np.asarray(-(2.0**16) * (left.reshape(len(q), -1).astype(np.float64) @ right.reshape(len(w), -1).T))
 
 
 def zero_samples(node: Node, x: Array) -> Array:
@@ -84,23 +117,26 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: 
     """
     groups = x.shape[3] // w.shape[3]
     scale = _channel_scale(node, len(w), runtime, shared=groups == 1)
-    if runtime is Runtime.XNNPACK:
+    if runtime.family is Runtime.XNNPACK:
         pixels = groups == 1 and is_dense(node, w)
-        dynamic = xnnpack(x.reshape(-1, x.shape[3])) if pixels else _of_samples(xnnpack, x)
+        rows = kleidi if runtime.on_arm64 else xnnpack
+        dynamic = rows(x.reshape(-1, x.shape[3])) if pixels else xnnpack(x.reshape(len(x), -1))
         s_x = dynamic.scale.reshape(*x.shape[:3], 1) if pixels else _spread(dynamic)
-        return clamped(node, _fused(sums(dynamic.centred.reshape(x.shape), w), s_x, scale, bias), runtime)
+        acc = sums(dynamic.centred.reshape(x.shape), w)
+        alone = not pixels and math.prod(acc.shape[1:3]) == 1  # whose kernel is as on x86-64
+        return clamped(node, _by_xnnpack(acc, s_x, scale, bias, Runtime.XNNPACK if alone else runtime), runtime)
     if bias is None:
         raise NoKernel("a hybrid convolution without a bias, which LiteRT requires")
     if groups == 1 and np.all(scale == scale[0]):
-        dynamic = _of_samples(symmetric, x)
+        dynamic = symmetric(x.reshape(len(x), -1), runtime)
         q = dynamic.q.reshape(x.shape)
         acc, s_x = sums(q, w), _spread(dynamic)
-        if len(w) % GEMM_ROWS:
+        if len(w) % GEMM_ROWS and not runtime.on_arm64:
             acc = acc + sse_defect(sums, q, w)
         return clamped(node, acc.astype(np.float32) * (s_x * scale[0]) + bias, runtime)
-    dynamic = _of_samples(asymmetric, x)
+    dynamic = asymmetric(x.reshape(len(x), -1), runtime)
     real, s_x = sums(dynamic.centred.reshape(x.shape), w).astype(np.float32), _spread(dynamic)
-    fast = runtime is Runtime.BUILTIN and groups == 1
+    fast = runtime.family is Runtime.BUILTIN and groups == 1
     return clamped(node, (real * (scale * s_x) if fast else real * scale * s_x) + bias, runtime)
 
 
@@ -119,15 +155,34 @@ def depthwise(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: Ru
     Shapes: x (n, h, w, c), w (1, kh, kw, c * m), bias (c * m,) -> (n, out_h, out_w, c * m).
     """
     scale = _channel_scale(node, w.shape[3], runtime)
-    if bias is None and runtime is Runtime.BUILTIN:
+    if bias is None and runtime.family is Runtime.BUILTIN:
         raise NoKernel("a hybrid depthwise convolution without a bias, which LiteRT reads all the same")
-    dynamic = _of_samples(asymmetric, x)
+    dynamic = asymmetric(x.reshape(len(x), -1), runtime)
     real, s_x = sums(dynamic.centred.reshape(x.shape), w).astype(np.float32), _spread(dynamic)
-    if runtime is not Runtime.BUILTIN:
+    if runtime.family is not Runtime.BUILTIN or (runtime.on_arm64 and by_three(node, x.shape, w.shape)):
         return clamped(node, plus(bias, real * (scale * s_x)), runtime)
     body = len(scale) // DEPTHWISE_VECTOR * DEPTHWISE_VECTOR
     vectors, tail = (real * scale * s_x)[..., :body], (real * s_x * scale)[..., body:]
     return clamped(node, plus(bias, np.concatenate([vectors, tail], axis=-1)), runtime)
+
+
+def by_three(node: Node, x: tuple[int, ...], w: tuple[int, ...]) -> bool:
+    """Where ARM64 has a kernel for windows of three by three.
+
+    ``internal/optimized/depthwiseconv_3x3_filter_common.h`` (``Fast3x3FilterKernelSupported``). Shapes: x (n, h, w, c),
+    w (1, 3, 3, c).
+    """
+    if w[1:] != (3, 3, x[3]) or x[3] % VECTOR:
+        return False
+    rows, columns = axes_of(node, x, (3, 3))
+    if rows.stride != columns.stride or rows.stride > 2 or max(rows.dilation, columns.dilation) > 1:  # noqa: PLR2004
+        return False
+    before, sizes = {rows.before, columns.before}, x[1:3]
+    if before not in ({0}, {1}):
+        return False
+    reach = [axis.stride * (axis.out - 1) - axis.before + 3 for axis in (rows, columns)]
+    inside = all(end <= size + axis.before for end, size, axis in zip(reach, sizes, (rows, columns), strict=True))
+    return inside and (before == {0} or 1 not in sizes or set(sizes) == {1})
 
 
 def sse_defect(sums: Sums, q: Array, w: Array) -> Array:
@@ -145,29 +200,24 @@ def _products(q: Array, w: Array) -> Array:
     return matmul(q, w.astype(np.int32).T, REACH)
 
 
-def _of_samples(rule: Callable[[Array], DynamicInput], x: Array) -> DynamicInput:
-    """Each sample of ``x`` as one row."""
-    return rule(x.reshape(len(x), -1))
-
-
 def _spread(dynamic: DynamicInput) -> Array:
     """The scales of the samples, for an image. Shape (n, 1, 1, 1)."""
     return dynamic.scale.reshape(-1, 1, 1, 1)
 
 
-def _fused(acc: Array, s_x: Array, s_w: Array, bias: Array | None) -> Array:
-    """XNNPACK: the input's scale first, then the weights' together with the bias."""
-    b = np.zeros(1, np.float32) if bias is None else bias
-    return fused_multiply_add(acc.astype(np.float32) * s_x, s_w, b)
+def _by_xnnpack(acc: Array, s_x: Array, s_w: Array, bias: Array | None, runtime: Runtime) -> Array:
+    """The input's scale first, then the weights' together with the bias; on ARM64 both scales at once."""
+    b, real = np.zeros(1, np.float32) if bias is None else bias, acc.astype(np.float32)
+    return real * (s_x * s_w) + b if runtime.on_arm64 else fused_multiply_add(real * s_x, s_w, b)
 
 
 def _channel_scale(node: Node, channels: int, runtime: Runtime, shared: bool = False) -> Array:
     """The weights' scales, one per channel, as float32; ``shared`` where a kernel spreads a single one."""
     if runtime is Runtime.TFLM:
         raise NoKernel("float activations on int8 weights, for which TFLM has no kernel")
-    if runtime is Runtime.XNNPACK and zero_point_of(node.at(1)):  # which the others ignore
+    if runtime.family is Runtime.XNNPACK and zero_point_of(node.at(1)):  # which the others ignore
         raise NoKernel("weights whose zero point is not 0, which XNNPACK refuses")
     scale = np.asarray(quant_of(node.at(1)).scale, np.float32)
-    if scale.size == 1 < channels and not (shared or runtime is Runtime.XNNPACK):
+    if scale.size == 1 < channels and not (shared or runtime.family is Runtime.XNNPACK):
         raise NoKernel("one scale for all channels, where LiteRT reads one per channel")
     return np.broadcast_to(scale, (channels,))

@@ -1,10 +1,12 @@
 """Dense layers of float activations on weights of 4 bits, where ``builtin`` has kernels of its own.
 
 LiteRT ``tflite/kernels/fully_connected.cc`` (``EvalHybridDense4Bit``, ``EvalBlockwise4Bit``),
-``internal/optimized/4bit/sse_fully_connected.cc``.
+``internal/optimized/4bit/sse_fully_connected.cc``, ``neon_fully_connected.cc``.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from quantdiff.graph import Tensor
 from quantdiff.quant import Array, round_half_away
 from quantdiff.sim.accumulate import matmul
 from quantdiff.sim.dynamic_input import REACH, asymmetric, xnnpack
-from quantdiff.sim.floats.elementwise import clamped, fused_multiply_add
+from quantdiff.sim.floats.elementwise import clamped, fused_multiply_add, multiply_add
 from quantdiff.sim.node import Node, NoKernel, quant_of
 from quantdiff.sim.processor import has_avx512_vnni
 from quantdiff.sim.runtime import Runtime
@@ -27,7 +29,7 @@ def is_packed(w: Tensor, runtime: Runtime) -> bool:
     """True where ``builtin`` packs the weights; its other layers of 4 bits are as those of 8."""
     units, depth = w.shape
     packs = w.dtype == "int4" and w.is_constant and units >= WIDTH and depth >= DEPTH and depth % 2 == 0
-    return packs and runtime is Runtime.BUILTIN
+    return packs and runtime.family is Runtime.BUILTIN
 
 
 def blocks_of(node: Node) -> Array | None:
@@ -41,9 +43,10 @@ def blocks_of(node: Node) -> Array | None:
     return scales.astype(np.float32).reshape(w.shape[0], -1)
 
 
-def dense(node: Node, x: Array, w: Array, bias: Array | None) -> Array:
+def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) -> Array:
     """Compute ``clamp((s_x * -7 * sum(q) * s_w + b) + acc * s_x * s_w)``, each row quantized by its largest magnitude.
 
+    ARM64 fuses: the bias, all sums of a single row, and of several rows the units that fill no four.
     Shapes: x (rows, depth), w (units, depth), bias (units,) -> (rows, units).
     """
     if np.any(w == LOWEST):
@@ -53,9 +56,14 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None) -> Array:
     s_x = (reach / HIGH).astype(np.float32)
     q = round_half_away(x * (HIGH / reach).astype(np.float32)).astype(np.int32)
     scale = np.asarray(quant_of(node.at(1)).scale, np.float32)
-    offset = (-OFFSET * q.sum(axis=1, keepdims=True)).astype(np.float32) * s_x * scale
-    acc = matmul(q, (w.astype(np.int32) + OFFSET).T, REACH).astype(np.float32)
-    return clamped(node, (offset if bias is None else offset + bias) + acc * s_x * scale, Runtime.BUILTIN)
+    offset = (-OFFSET * q.sum(axis=1, keepdims=True)).astype(np.float32) * s_x
+    start = offset * scale if bias is None else multiply_add(offset, scale, bias, runtime)
+    real = matmul(q, (w.astype(np.int32) + OFFSET).T, REACH).astype(np.float32) * s_x
+    y = start + real * scale
+    if runtime.on_arm64:
+        body = len(w) // WIDTH * WIDTH if math.prod(node.x.shape) > x.shape[1] else 0
+        y[:, body:] = fused_multiply_add(real, scale, start)[:, body:]
+    return clamped(node, y, runtime)
 
 
 def dense_of_blocks(x: Array, w: Array, bias: Array | None, scales: Array) -> Array:
@@ -63,7 +71,7 @@ def dense_of_blocks(x: Array, w: Array, bias: Array | None, scales: Array) -> Ar
 
     The fused activation is left out, as the kernel leaves it. Shapes: as ``dense``; scales (units, blocks).
     """
-    dynamic, size = asymmetric(x), x.shape[1] // scales.shape[1]
+    dynamic, size = asymmetric(x, Runtime.BUILTIN), x.shape[1] // scales.shape[1]
     total, sums = np.zeros((len(x), len(w)), np.float32), np.zeros(len(w), np.float32)
     for k in range(scales.shape[1]):
         block = w[:, k * size : (k + 1) * size].astype(np.int32)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from onnx_models import N, floats, model, save
 
 from quantdiff.cli import main
+from quantdiff.references.onnx.file import read
 
 IMAGE = ("n", 2, 4, 4)
 
@@ -73,6 +74,26 @@ def sequence_input(made: Any) -> None:
     made.graph.input[0].type.sequence_type.elem_type.tensor_type.elem_type = onnx.TensorProto.FLOAT
 
 
+def functions(*bodies: tuple[str, list[Any]]) -> Any:
+    """A model whose only node calls the last of some functions of its own."""
+    own = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("my", 1)]
+    made = model([N(bodies[-1][0], ["x"], ["y"], domain="my")], {"x": IMAGE}, ["y"])
+    made.opset_import.append(own[1])
+    made.functions.extend(onnx.helper.make_function("my", name, ["a"], ["b"], nodes, own) for name, nodes in bodies)
+    return made
+
+
+def calls(name: str, given: str, made: str) -> Any:
+    return onnx.helper.make_node(name, [given], [made], domain="my")
+
+
+def weights_in_a_function(location: str) -> Any:
+    constant = onnx.helper.make_node("Constant", [], ["c"], value=outside(location).graph.initializer[0])
+    return functions(("F", [constant, onnx.helper.make_node("Conv", ["a", "c"], ["b"])]))
+
+
+DOUBLING = [("F0", [onnx.helper.make_node("Relu", ["a"], ["b"])])]
+DOUBLING += [(f"F{k}", [calls(f"F{k - 1}", "a", "t"), calls(f"F{k - 1}", "t", "b")]) for k in range(1, 40)]
 LOOP = model([N("Add", ["x", "b"], ["a"]), N("Relu", ["a"], ["b"])], {"x": IMAGE}, ["b"])
 FILLED = model([N("ConstantOfShape", ["s"], ["c"]), N("Add", ["x", "c"], ["y"])], {"x": IMAGE}, ["y"],
                {"s": np.array([2**20, 2**20], np.int64)})  # fmt: skip
@@ -92,6 +113,10 @@ CASES = {
     "short constant": (changed(short_constant), "onnxruntime refuses it"),
     "huge input": (changed(huge_input), "more than any memory holds"),
     "huge value": (FILLED, "more than any memory holds"),
+    "function in itself": (functions(("F", [calls("F", "a", "b")])), "without end"),
+    "functions that double": (functions(*DOUBLING), "without end"),
+    "weights of a function": (weights_in_a_function("../secret"), "outside of its folder"),
+    "weights with a percent sign": (outside("%2e%2e/secret"), "missing"),
     "weights above": (outside("../secret"), "outside of its folder"),
     "weights by a whole path": (outside("/etc/passwd"), "outside of its folder"),
     "weights by a link": (outside("link"), "outside of its folder"),
@@ -110,6 +135,23 @@ def test_one_line_and_exit_2(name: str, command: list[str], tmp_path: Path, cand
     folder.mkdir()
     (folder / "link").symlink_to(tmp_path / "secret")
     refused(command, save(folder, made), candidate, words)
+
+
+def test_nodes_in_any_order_take_no_longer(tmp_path: Path) -> None:
+    """A chain of 4,000 from its end: walked once for each node it would take minutes."""
+    chain = [N("Relu", [f"v{k}"], [f"v{k + 1}"]) for k in range(4000)]
+    made = model(chain[::-1], {"v0": IMAGE}, ["v4000"])
+    assert [node.output[0] for node in read(save(tmp_path, made)).proto.graph.node] == [n.outputs[0] for n in chain]
+
+
+def test_weights_of_a_function_lie_in_the_folder_of_the_model(
+    tmp_path: Path, candidate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not where the command was started."""
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "w.bin").write_bytes(bytes(216))
+    monkeypatch.chdir(tmp_path)
+    refused(["diff"], save(tmp_path / "inside", weights_in_a_function("w.bin")), candidate, "which is missing")
 
 
 @pytest.mark.parametrize("size", [0, 1, 10, 50, 90])

@@ -27,9 +27,24 @@ def test_the_account_closes_and_every_value_has_its_partner(name: str) -> None:
     assert explanation.rewritten.max_steps < 1e-3
     (report,) = api.diff(FILES / "net.onnx", FILES / name, FILES / "data.npz", HOW, layers=True).layers
     assert report.only_reference == report.only_candidate == ()
-    assert [row.reference for row in report.layers] == [  # the file has a TRANSPOSE in front of its second ReLU
-        "image", "/stem/act/Relu", "/pool/MaxPool", "/body/conv/Conv", "/body/Add", "/Reshape", "/fc/Gemm",
+    assert [row.reference for row in report.layers] == [
+        "image", "/stem/act/Relu", "/pool/MaxPool", "/body/conv/Conv", "/body/Add", "/body/act/Relu", "/Reshape",
+        "/fc/Gemm",
     ]  # fmt: skip
+    orders = {row.reference: row.order for row in report.layers}
+    assert orders["/body/Add"] == (1, 2, 0)
+    assert orders["/body/act/Relu"] == ()  # the file has a TRANSPOSE in front of it: channels first on both sides
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", ["net_qdq_float32.tflite", INT8[0]])
+def test_own_grids_are_found_on_whichever_side_of_a_turn_they_stand(name: str) -> None:
+    """The file has its TRANSPOSE before or behind the quantizers, the reference behind or before."""
+    (explanation,) = api.explain(FILES / "net_qdq.onnx", FILES / name, FILES / "data.npz", HOW).found
+    assert (explanation.closed_reference, explanation.closed_candidate, explanation.unexplained) == (True, True, 0)
+    assert explanation.rewritten is not None
+    assert explanation.rewritten.max_steps < 1e-3
+    assert not explanation.departs
 
 
 def test_the_report_says_what_a_tensor_was_before_it_was_renamed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import warnings
 import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -169,6 +170,14 @@ def huge_input(found: Any) -> None:
     found["graph_module"]["graph"]["tensor_values"]["x"]["sizes"][2] = {"as_int": 2**40}
 
 
+def negative_input(found: Any) -> None:
+    found["graph_module"]["graph"]["tensor_values"]["x"]["sizes"][2] = {"as_int": -3}
+
+
+def no_nodes(found: Any) -> None:
+    found["graph_module"]["graph"]["nodes"] = []
+
+
 def missing_value(found: Any) -> None:
     found["graph_module"]["graph"]["nodes"][0]["inputs"][0]["arg"] = {"as_tensor": {"name": "nowhere"}}
 
@@ -179,6 +188,10 @@ def pickles(each: Any) -> None:
 
 def far(each: Any) -> None:
     each["tensor_meta"]["sizes"][0] = {"as_int": 10**6}
+
+
+def endless(each: Any) -> None:
+    each["tensor_meta"] |= {"sizes": [{"as_int": 2**31}], "strides": [{"as_int": 0}]}
 
 
 def negative(each: Any) -> None:
@@ -196,11 +209,19 @@ CASES: dict[str, tuple[Callable[[str, bytes], bytes | None], dict[str, bytes], s
     "a module": (program(calls("os.system", TEXT)), {}, "code of others is never run"),
     "another space": (program(calls("torch.ops.mine.run.default", TEXT)), {}, "code of others is never run"),
     "loading a library": (program(calls("torch.ops.load_library", TEXT)), {}, "code of others is never run"),
-    "a hidden name": (program(calls("torch.ops.aten.__class__.mro", TEXT)), {}, ""),
+    "a hidden name": (program(calls("torch.ops.aten.__class__.mro", TEXT)), {}, "does not have"),
+    "a file that is read": (program(calls("torch.ops.aten.from_file.default", TEXT)), {}, "opens files"),
+    "a file that is written": (program(calls("torch.ops.aten.save.default", TEXT)), {}, "opens files"),
     "a method of operator": (program(calls("_operator.methodcaller", TEXT)), {}, "code of others is never run"),
     "no such operator": (program(calls("torch.ops.aten.nonsense.default")), {}, "does not have"),
     "compiled code": (lambda _, data: data, {"data/aotinductor/model/x.so": b"x"}, "never run"),
     "two programs": (lambda _, data: data, {"models/other.json": b"{}"}, "holds 2 programs"),
+    "an object of torch's own": (lambda _, data: data, {"data/constants/custom_obj_0": b"x"}, "never run"),
+    "a pickle beside the program": (lambda _, data: data, {"extra/notes.txt": b"\x80\x04."}, "is a pickle"),
+    "a path that leads out": (lambda _, data: data, {"extra/../../x": b"x"}, "never run"),
+    "weights of zeros without end": (config(endless), {}, "damaged"),
+    "a negative input": (program(negative_input), {}, "more than any memory holds"),
+    "no nodes": (program(no_nodes), {}, "which nothing before it gives"),
     "no program": (lambda name, data: None if name.startswith("models/") else data, {}, "holds 0 programs"),
     "weights that are pickled": (config(pickles), {}, "has to be unpickled"),
     "weights larger than their bytes": (config(far), {}, "damaged"),
@@ -211,7 +232,7 @@ CASES: dict[str, tuple[Callable[[str, bytes], bytes | None], dict[str, bytes], s
     "writes into its weights": (program(writes), {}, "disable_observer"),
     "another schema": (program(other_schema), {}, "schema 9"),
     "a huge input": (program(huge_input), {}, "more than any memory holds"),
-    "a missing value": (program(missing_value), {}, "cannot run it"),
+    "a missing value": (program(missing_value), {}, "which nothing before it gives"),
     "no JSON": (lambda name, data: b"{" if name.startswith("models/") else data, {}, "damaged"),
     "empty JSON": (lambda name, data: b"{}" if name.startswith("models/") else data, {}, "damaged"),
 }
@@ -232,6 +253,20 @@ def test_a_pickle_that_runs_code_is_never_unpickled(member: str, tmp_path: Path)
     bad = pickled(mark)
     path = crafted(tmp_path / "crafted.pt2", lambda name, data: None if name == member else data, {member: bad})
     refused(path, "holds more than tensors, and unpickling it may run code; nothing is loaded")
+
+
+@needs_torch
+def test_what_zip_files_can_be(tmp_path: Path) -> None:
+    """A member that stands there twice, and one that is said to be encrypted."""
+    path = crafted(tmp_path / "crafted.pt2", lambda _, data: data)
+    whole = path.read_bytes()
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
+        warnings.simplefilter("ignore")
+        archive.writestr(next(n for n in archive.namelist() if "sample_inputs" in n), b"other")
+    refused(path, "twice")
+    at = whole.index(b"PK\x01\x02") + 8
+    path.write_bytes(whole[:at] + bytes([whole[at] | 1]) + whole[at + 1 :])
+    refused(path, "crafted.pt2: ")
 
 
 @needs_torch

@@ -25,17 +25,19 @@ from quantdiff.ladder.explanation import Explanation, Frontier, Item, LayerLadde
 from quantdiff.linting.finding import Finding, Location, Severity
 from quantdiff.linting.lint import LintReport
 from quantdiff.load.tflite import read_model
+from quantdiff.parameters.inspection import inspect_model
 from quantdiff.parameters.quantizers import Parameters, Range, Reason, Row
 from quantdiff.references import survey
 from quantdiff.report.text import table
 from quantdiff.report.text.explanation import print_explanation
+from quantdiff.report.text.inspection import inspection_text
 from quantdiff.report.text.lint import print_lint
 from quantdiff.report.text.outcome import print_outcome
 from quantdiff.report.text.params import print_parameters
 from quantdiff.report.text.runtimes import print_engines
 from quantdiff.report.text.study import print_summary
 from quantdiff.report.text.table import Column, Table
-from quantdiff.report.text.terminal import Terminal
+from quantdiff.report.text.terminal import Terminal, fitted
 from quantdiff.report.text.verification import print_verification
 
 WIDTHS = (80, 100, 120, 160)
@@ -152,6 +154,21 @@ def test_lines_fit(command: str, width: int, monkeypatch: pytest.MonkeyPatch) ->
     assert 0 < max(widest) <= width
     if LONG[0][:20] not in printed(command, width):
         assert "…" in printed(command, width) or command in ("run", "verify", "runtimes")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_line_of_inspect_goes_on_below_and_loses_nothing(width: int) -> None:
+    """A name stands whole: it is what people search for."""
+    text = inspection_text(inspect_model(read_model(memoryview(small_models.dense()))))
+    lines = [
+        *text.split("\n"),
+        f"12  {LONG[0]}  int8[1, 28, 28, 1]  signature [-1, 28, 28, 1]  72 bytes  input",
+    ]
+    for line in lines:
+        found = [*fitted(line, width)]
+        assert " ".join(found).split() == line.split()
+        assert all(len(each) <= width or LONG[0] in each for each in found)
+        assert all(each.startswith(" " * 8) for each in found[1:])
 
 
 def test_in_a_pipe_a_line_has_160_columns_or_as_many_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,13 +191,13 @@ def test_golden_where_tflm_has_none(exact: Callable[..., None], runtime: Runtime
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("runtime", [Runtime.XNNPACK, Runtime.BUILTIN, Runtime.TFLM])
+@pytest.mark.parametrize("runtime", [runtime for runtime in RUNTIMES if runtime.family is not Runtime.REFERENCE])
 def test_golden_elu(exact: Callable[..., None], runtime: Runtime) -> None:
     exact("ELU int8", ELU, runtime)
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("runtime", [runtime for runtime in RUNTIMES if runtime.family is not Runtime.XNNPACK])
+@pytest.mark.parametrize("runtime", [runtime for runtime in RUNTIMES if runtime is not Runtime.XNNPACK])
 @pytest.mark.parametrize("op", NOT_IN_XNNPACK)
 def test_golden_of_libm(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
     if (op, runtime.family) == ("ELU float32", Runtime.REFERENCE):
@@ -206,16 +206,17 @@ def test_golden_of_libm(exact: Callable[..., None], runtime: Runtime, op: str) -
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("runtime", [Runtime.BUILTIN, Runtime.REFERENCE])
+@pytest.mark.parametrize("runtime", [runtime for runtime in LITERT if runtime.family is not Runtime.XNNPACK])
 @pytest.mark.parametrize("op", ["GELU float32", "GELU float32, approximate"])
 def test_golden_gelu_of_eigen(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
     exact(op, XNNPACK[op], runtime, times=20, cases=20)
 
 
 @pytest.mark.golden
+@pytest.mark.parametrize("runtime", [Runtime.XNNPACK, Runtime.XNNPACK_ARM64])
 @pytest.mark.parametrize("op", XNNPACK)
-def test_golden_of_xnnpacks_own(exact: Callable[..., None], op: str) -> None:
-    exact(op, XNNPACK[op], Runtime.XNNPACK, times=20, cases=20)
+def test_golden_of_xnnpacks_own(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
+    exact(op, XNNPACK[op], runtime, times=20, cases=20)
 
 
 @pytest.mark.golden
@@ -234,7 +235,7 @@ def test_curves_on_other_processors_are_refused(op: str, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(("x", "y"), [(np.nan, 0), (-np.inf, 0), (-88, 0), (88.5, np.inf), (np.inf, np.inf)])
 def test_exponential_beyond_the_ends(x: float, y: float) -> None:
-    assert xnnpack_curves.exp(np.full(1, x, np.float32)) == y
+    assert xnnpack_curves.exp(np.full(1, x, np.float32), Runtime.XNNPACK) == y
 
 
 @pytest.mark.golden

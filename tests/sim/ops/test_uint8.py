@@ -56,7 +56,6 @@ def requantized(source: str, target: str) -> Maker:
 
 
 ABSENT = ("ABS", "BATCH_MATMUL", "LOG", "RSQRT", "SQUARED_DIFFERENCE")
-REFUSED = {"RESIZE_BILINEAR uint8": Runtime.BUILTIN}
 OTHER_TYPES = ("int16", "uint8")
 MAKERS = {
     op.replace("int8", "uint8") + ("" if "int8" in op else " uint8"): unsigned(maker)
@@ -70,13 +69,16 @@ MAKERS |= {f"QUANTIZE {a} → {b}": requantized(a, b) for a, b in (("int8", "uin
 @pytest.mark.parametrize("runtime", LITERT)
 @pytest.mark.parametrize("op", MAKERS)
 def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
-    if REFUSED.get(op) is runtime.family and not runtime.on_arm64:
-        pytest.skip("this runtime interpolates in an order of its own")
     exact(op, MAKERS[op], runtime, times=0.5)
 
 
-@pytest.mark.parametrize("op", REFUSED)
-def test_what_has_no_kernel_says_so(op: str) -> None:
-    case = MAKERS[op](Dice())
-    _, simulation = run_simulator(case.write(), list(case.feeds.values()), REFUSED[op])
-    assert "an order of their own" in simulation.missing[0].why
+def test_eight_times_as_large_has_a_kernel_of_its_own_and_is_refused() -> None:
+    tensors = [
+        T("x", (1, 2, 2, 8), "uint8", 0.5, 3),
+        T("s", (2,), "int32", data=(16, 16)),
+        T("y", (1, 16, 16, 8), "uint8", 0.5, 3),
+    ]
+    op = Op("RESIZE_BILINEAR", ["x", "s"], ["y"], {"halfPixelCenters": True}, version=3)
+    case = Case(tensors, [op], {"x": np.zeros((1, 2, 2, 8), np.uint8)})
+    _, simulation = run_simulator(case.write(), list(case.feeds.values()), Runtime.BUILTIN)
+    assert "one of its own" in simulation.missing[0].why

@@ -10,6 +10,7 @@ from quantdiff.compare.evidence import StepHistogram, step_histogram
 from quantdiff.flow import FlowValue
 from quantdiff.quant import Array
 from quantdiff.recording import BoundModel, value_at
+from quantdiff.references.layout import returned
 from quantdiff.trace import Value
 
 SAMPLES = 16
@@ -133,7 +134,8 @@ def _histograms(
 ) -> Iterator[Histograms]:
     theirs, ours = candidate.run(0, samples), reference.run(0, samples)
     places, grids = alignment.values(), alignment.grids()
-    given = {mine.key: value_at(theirs, other) for mine, other in places}
+    matched = zip(places, alignment.matches, strict=True)
+    given = {mine.key: returned(value_at(theirs, other), match.order) for (mine, other), match in matched}
     alone = ours.local(given)
     for (mine, _), grid in zip(places, grids, strict=True):
         scale: Sequence[float] = () if grid is None else grid.params.scale

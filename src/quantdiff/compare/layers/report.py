@@ -13,6 +13,7 @@ from quantdiff.compare.layers.figures import Flip, LayerFigures, WorstSample, fi
 from quantdiff.compare.layers.notes import notes_of
 from quantdiff.compare.layers.watch import LayerCounts, PairStats
 from quantdiff.flow import Flow, FlowValue
+from quantdiff.load.data import Order
 from quantdiff.shown import Shown
 
 WRONG_WEIGHTS = "its weights are not those of the reference"
@@ -25,6 +26,7 @@ class LayerResult:
     ``figures`` are accumulated, as it happens; ``local`` those of this layer alone, fed with the candidate's own
     input; None where the reference cannot be fed. ``notes`` say what was folded, fused, left out or split;
     ``found_by``, ``confirmed_by``, ``distance`` and ``kernel_agrees`` are those of ``align.alignment.Match``.
+    ``order``: how the reference's axes, samples aside, are turned to be the candidate's; () where they are the same.
     """
 
     reference: str
@@ -40,6 +42,7 @@ class LayerResult:
     local: LayerFigures | None
     reference_inside: tuple[str, ...] = ()
     candidate_inside: tuple[str, ...] = ()
+    order: Order = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,14 @@ def _adds_most(layers: Sequence[LayerResult]) -> int | None:
     return None if worst is None or own[worst] == math.inf else worst
 
 
+def _both(first: Order, second: Order) -> Order:
+    """One turn after the other; () for none."""
+    if not first or not second:
+        return first or second
+    order = tuple(first[axis] for axis in second)
+    return order if order != tuple(range(len(order))) else ()
+
+
 def _results(alignment: Alignment, stats: Sequence[PairStats]) -> Iterator[LayerResult]:
     places = alignment.reference.by_key(), alignment.candidate.by_key()
     for match, grid, total in zip(alignment.matches, alignment.grids(), stats, strict=True):
@@ -147,4 +158,5 @@ def _results(alignment: Alignment, stats: Sequence[PairStats]) -> Iterator[Layer
             local=figures_of(total.local, grid) if total.local.count else None,
             reference_inside=tuple(place.name for place in mine[:-1]),
             candidate_inside=tuple(place.name for place in other[:-1]),
+            order=_both(mine[-1].order, match.order),
         )

@@ -14,6 +14,7 @@ from quantdiff.compare.layers.figures import Decisions
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array
 from quantdiff.recording import BoundModel, Comparand, ErrorStats, Recording, changed_outputs, value_at
+from quantdiff.references.layout import returned
 from quantdiff.tally.rows import RowSums
 from quantdiff.tally.stats import Stats, stats_of_rows
 from quantdiff.trace import Value
@@ -126,7 +127,8 @@ class Accounts:
 
     def begin(self, seen: Recording, span: tuple[int, int]) -> tuple[list[Comparand], Slice]:
         """What the reference is to be held against, and what has to be kept of it, since its memory is used again."""
-        theirs = [value_at(seen, place) for _, place in self.places]
+        matched = zip(self.places, self.alignment.matches, strict=True)
+        theirs = [returned(value_at(seen, place), match.order) for (_, place), match in matched]
         pairs = zip(self.places, theirs, self.grids, strict=True)
         looked_at = {i: replace(theirs[i], array=np.array(theirs[i].array)) for i in self.decisions.ends}
         outputs = {key: np.array(seen.value(key)) for key in self.alignment.candidate.outputs}

@@ -12,7 +12,7 @@ from quantdiff.errors import BadModel
 from quantdiff.ladder.advice.bench import Bench, noise
 from quantdiff.ladder.advice.choices import Choice, choices_of
 from quantdiff.ladder.advice.equalized import equalizations
-from quantdiff.ladder.advice.observed import met_of, observe, promising, shifts_of
+from quantdiff.ladder.advice.observed import met_of, promising, shifts_of
 from quantdiff.ladder.advice.search import Tried, holds, smallest
 from quantdiff.progress import Progress
 from quantdiff.shown import Shown
@@ -75,14 +75,14 @@ def advised(
         BadModel: the file cannot be written in floats.
         RuntimeFailed: a runtime does not run it.
     """
-    now = bench.compared(bench.candidate)
+    now = bench.now
     holds(now, until)  # refuses what has no value, before anything is tried
     plain = next(bench.each([()]))
     if plain is None:
         raise BadModel("the file's own grids make outputs undefined in real arithmetic; there is no advice for it")
     found = Advised(now, plain, until=tuple(until), notes=_astray(now, plain))
     yield found
-    seen = observe(bench.switches, bench.readings(), len(bench.batch))
+    seen = bench.seen()
     met = met_of(seen)
     possible = (*choices_of(bench.switches, met, shifts_of(bench.switches, seen)), *equalizations(bench.switches, met))
     every = [choice for choice in possible if choice.kind in kinds]

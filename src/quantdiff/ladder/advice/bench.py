@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from operator import add
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from quantdiff.compare.comparison import Comparison, count, settle
+from quantdiff.compare.comparison import Comparison, Counts, count, settle
 from quantdiff.compare.own_metric import Metric, own_scores
 from quantdiff.graph import Model
 from quantdiff.ladder.advice.choices import Choice, Plan, made, rewritten
 from quantdiff.ladder.advice.fake_quantized import fake_quantized
-from quantdiff.ladder.advice.observed import observed_tensors
+from quantdiff.ladder.advice.observed import Floats, Seen, observe, observed_tensors
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import read_model
-from quantdiff.run.inner_tensors import Reading, read_tensors
+from quantdiff.run.inner_tensors import read_tensors
+from quantdiff.run.input_range import Reach, reaches
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import trace_tflite
 from quantdiff.trace import Trace
@@ -29,53 +32,160 @@ AT_ONCE, BYTES_AT_ONCE = 16, 2**26
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Some of the samples, from number ``first`` on, and what both models gave for them.
+
+    What is tried runs in ``trials``; ``own`` is the runtime of the file itself, the ``model``.
+    """
+
+    model: Model
+    batch: Batch
+    first: int
+    reference: Trace
+    candidate: Trace
+    trials: Runner
+    own: Runner
+    tolerance: float
+    metric: Metric | None = None
+
+    def counted(self, trace: Trace) -> Counts:
+        """Some outputs beside the reference's; integers are those of the file's grid."""
+        counts = count(self.reference, trace, self.tolerance, self.candidate)
+        (own,) = own_scores(self.metric, self.reference, [trace], self.batch.labels)
+        return replace(counts, own=own)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What was counted of some outputs in some of the samples; None for those that are undefined there.
+
+    ``reaches``: how far the samples reach at each input, where that was asked.
+    """
+
+    each: tuple[Counts | None, ...]
+    reaches: tuple[Reach, ...] = ()
+
+    def __add__(self, other: Counted) -> Counted:
+        both = zip(self.each, other.each, strict=True)
+        each = (None if a is None or b is None else a + b for a, b in both)
+        return Counted(tuple(each), tuple(map(add, self.reaches, other.reaches)))
+
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Task(Protocol[T_co]):
+    """What is asked of every sample, as a value that can travel; answers add up."""
+
+    def answer(self, rows: Rows) -> T_co:
+        """What some of the samples say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The file as it is, and whether the data fit it."""
+
+    def answer(self, rows: Rows) -> Counted:
+        """Beside the reference."""
+        return Counted((rows.counted(rows.candidate),), reaches(rows.model, rows.batch))
+
+
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """Another file in its place, on its runtime."""
+
+    content: bytes = field(repr=False)
+
+    def answer(self, rows: Rows) -> Counted:
+        """Beside the reference."""
+        return Counted((rows.counted(trace_tflite(as_model(self.content), rows.batch, rows.own)),))
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """Several plans in one file; ``places`` are those of each one's outputs among the file's."""
+
+    content: bytes = field(repr=False)
+    places: tuple[tuple[int, ...], ...]
+
+    def answer(self, rows: Rows) -> Counted:
+        """Each plan beside the reference; behind a tensor that is rounded to 0 there may be a root or a quotient."""
+        return Counted(tuple(rows.counted(trace) if defined(trace) else None for trace in self.traces(rows)))
+
+    def traces(self, rows: Rows) -> Iterator[Trace]:
+        """For each plan the outputs."""
+        found = trace_tflite(as_model(self.content), rows.batch, rows.trials)
+        for each in self.places:
+            outputs = zip((found.outputs[k] for k in each), rows.candidate.outputs, strict=True)
+            named = tuple(replace(value, name=own.name) for value, own in outputs)
+            yield Trace("predicted", named, found.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """By tensor of the file what was seen there."""
+
+    seen: Mapping[int, Seen]
+
+    def __add__(self, other: Observed) -> Observed:
+        return Observed({tensor: seen + other.seen[tensor] for tensor, seen in self.seen.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """The file's graph in the reference's arithmetic: what is met at each tensor, of ``samples`` in all."""
+
+    content: bytes = field(repr=False)
+    wanted: Mapping[int, Floats]
+    inputs: tuple[int, ...]
+    samples: int
+
+    def answer(self, rows: Rows) -> Observed:
+        """Slice after slice of the samples."""
+        made = {floats.tensor for floats in self.wanted.values()} - set(self.inputs)
+        readings = read_tensors(as_model(self.content), sorted(made), rows.batch, rows.trials, alone=False)
+        return Observed(observe(self.wanted, self.inputs, readings, (rows.first, self.samples)))
+
+
+@dataclass(frozen=True, slots=True)
 class Bench:
-    """A pair and its data. ``reference`` and ``candidate`` are what both gave; what is tried runs in ``trials``.
+    """A pair of which anything can be asked over all ``samples``, wherever these are; ``now`` is the file as it is.
 
     ``ends``: inputs and outputs (``choices.INPUT``, ``OUTPUT``) that are in float whatever is chosen.
     """
 
     switches: Switches
     content: bytes
-    batch: Batch
-    reference: Trace
-    candidate: Trace
-    trials: Runner
-    tolerance: float
-    metric: Metric | None = None
+    samples: int
+    now: Comparison
+    ask: Callable[[Task[Any]], Any]
     ends: AbstractSet[int] = frozenset()
 
-    def compared(self, trace: Trace) -> Comparison:
-        """Some outputs beside the reference's; integers are those of the file's grid."""
-        counts = count(self.reference, trace, self.tolerance, self.candidate)
-        (own,) = own_scores(self.metric, self.reference, [trace], self.batch.labels)
-        return settle(replace(counts, own=own))
+    def measured(self, content: bytes) -> Comparison:
+        """Another file in the place of this one, on its runtime, beside the reference."""
+        (counts,) = self.ask(Instead(content)).each
+        return settle(counts)
 
     def each(self, sets: Sequence[Sequence[Choice]]) -> Iterator[Comparison | None]:
-        """For each set of choices the outputs with it, beside the reference's; None where they are undefined.
-
-        Behind a tensor that is rounded to 0 there may be a root or a quotient.
-        """
+        """For each set of choices the outputs with it, beside the reference's; None where they are undefined."""
         plans = [made(self.switches, choices, self.ends) for choices in sets]
-        return (self.compared(trace) if defined(trace) else None for trace in self.traces(plans))
+        for tries in self.files(plans):
+            yield from (None if counts is None else settle(counts) for counts in self.ask(tries).each)
 
-    def traces(self, plans: Sequence[Plan]) -> Iterator[Trace]:
-        """For each plan the outputs, several plans in one file: they share what comes before the first change."""
+    def files(self, plans: Sequence[Plan]) -> Iterator[Tries]:
+        """Several plans in one file: they share what comes before the first change."""
         held = sum(values.size for values in self.switches.file.constants.values()) * 4
         size = max(1, min(AT_ONCE, BYTES_AT_ONCE // max(1, held)))
         for start in range(0, len(plans), size):
             content, places = fake_quantized(self.content, plans[start : start + size])
-            found = trace_tflite(as_model(content), self.batch, self.trials)
-            for each in places:
-                outputs = zip((found.outputs[k] for k in each), self.candidate.outputs, strict=True)
-                named = tuple(replace(value, name=own.name) for value, own in outputs)
-                yield Trace("predicted", named, found.notes)
+            yield Tries(content, tuple(map(tuple, places)))
 
-    def readings(self) -> Generator[Reading, None, None]:
-        """The file's graph in the reference's arithmetic, slice after slice of the data."""
+    def seen(self) -> Mapping[int, Seen]:
+        """What the reference's values reach at every tensor of the file."""
         content, _ = fake_quantized(self.content, [rewritten(self.switches)])
-        made = set(observed_tensors(self.switches).values()) - set(self.switches.file.graph.inputs)
-        return read_tensors(as_model(content), sorted(made), self.batch, self.trials, alone=False)
+        inputs = tuple(self.switches.file.graph.inputs)
+        seen: Mapping[int, Seen] = self.ask(Looks(content, observed_tensors(self.switches), inputs, self.samples)).seen
+        return seen
 
 
 def defined(trace: Trace) -> bool:

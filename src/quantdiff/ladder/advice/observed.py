@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,42 +22,77 @@ KEPT = 2**16
 """Values of a tensor that are kept for percentiles."""
 
 
-@dataclass(slots=True)
+UNITS = 2**20
+"""In a step of a tensor's grid: sums of as many parts are whole numbers, so that no order of the samples matters."""
+FURTHEST = 2**40
+"""Of these units: what lies beyond counts as much."""
+SPREAD = 0x9E3779B1
+"""Of one sample other values are kept than of the next one: 2**32 divided by the golden ratio."""
+
+
+@dataclass(frozen=True, slots=True)
+class Floats:
+    """Where the floats of a tensor stand, and the step in which their sums are counted."""
+
+    tensor: int
+    step: float
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """Of one tensor, while the data pass by; ``low`` and ``high`` by channel, the last axis."""
+    """Of one tensor in some of the samples; those of others add up, in their order.
 
-    low: Array = field(default_factory=lambda: np.asarray(np.inf))
-    high: Array = field(default_factory=lambda: np.asarray(-np.inf))
-    some: list[Array] = field(default_factory=list)
-    total: Array | None = None
-    count: int = 0
+    Shapes: low and high (channels,), the last axis; some (values,); total, in units of ``step``, that of the tensor.
+    """
 
-    def add(self, values: Array, kept: int) -> None:
-        """Some samples. Shape: (samples, *shape of the tensor)."""
-        by_channel = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
-        self.low, self.high = (
-            np.minimum(self.low, by_channel.min(axis=0)),
-            np.maximum(self.high, by_channel.max(axis=0)),
+    low: Array
+    high: Array
+    some: tuple[Array, ...]
+    total: Array
+    count: int
+    step: float
+
+    def __add__(self, other: Seen) -> Seen:
+        return Seen(
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            self.some + other.some,
+            self.total + other.total,
+            self.count + other.count,
+            self.step,
         )
-        flat = values.reshape(-1)
-        self.some.append(flat[:: max(1, flat.size // max(1, kept))].astype(np.float64))
-        total = values.sum(axis=0, dtype=np.float64)
-        self.total = total if self.total is None else self.total + total
-        self.count += len(values)
 
     @property
     def mean(self) -> Array:
         """Over the samples. Shape: that of the tensor."""
-        assert self.total is not None
-        return np.asarray(self.total / self.count)
+        return np.asarray(self.total * (self.step / UNITS) / self.count)
 
 
-def observed_tensors(switches: Switches) -> dict[int, int]:
+def seen_in(values: Array, step: float, first: int, samples: int) -> Seen:
+    """What values show, of ``samples`` in all. Shape: (samples from number ``first`` on, *shape of the tensor)."""
+    by_channel = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
+    units = np.rint(values * (UNITS / step)).clip(-FURTHEST, FURTHEST)
+    kept = _kept(values.reshape(len(values), -1), first, samples)
+    return Seen(
+        by_channel.min(axis=0), by_channel.max(axis=0), (kept,), units.astype(np.int64).sum(axis=0), len(values), step
+    )
+
+
+def _kept(flat: Array, first: int, samples: int) -> Array:
+    """Some values of each sample, at equal distances. Shape: flat (samples, elements)."""
+    apart = max(1, flat.shape[1] // max(1, KEPT // samples))
+    start = np.arange(first, first + len(flat)) * SPREAD % 2**32 % apart
+    places = start[:, None] + apart * np.arange(flat.shape[1] // apart)
+    return np.asarray(np.take_along_axis(flat, places, axis=1).reshape(-1), np.float64)
+
+
+def observed_tensors(switches: Switches) -> dict[int, Floats]:
     """Those that have grids of their own, and those that operators with a bias read; and where their floats stand."""
     file = switches.file
     read = {op.inputs[traits(op.op).x] for op in _with_bias(switches)}
     made = {i for op in file.operators for i in op.outputs} | set(file.graph.inputs)
-    return {i: _restated(switches, i) for i in sorted((file.varying | read) & made)}
+    steps = {i: grid.scale for i, grid in file.grids.items()}
+    return {i: Floats(_restated(switches, i), steps.get(i, 1.0)) for i in sorted((file.varying | read) & made)}
 
 
 def _restated(switches: Switches, tensor: int) -> int:
@@ -69,16 +104,25 @@ def _restated(switches: Switches, tensor: int) -> int:
     return tensor
 
 
-def observe(switches: Switches, readings: Generator[Reading, None, None], samples: int) -> dict[int, Seen]:
-    """What is met while the reference's arithmetic runs on the file's graph."""
-    found, wanted = dict[int, Seen](), observed_tensors(switches)
+def observe(
+    wanted: Mapping[int, Floats],
+    inputs: Sequence[int],
+    readings: Generator[Reading, None, None],
+    numbers: tuple[int, int],
+) -> dict[int, Seen]:
+    """What is met while the reference's arithmetic runs on the file's graph.
+
+    ``numbers``: that of the first sample among all, and how many there are in all.
+    """
+    found, at = dict[int, Seen](), numbers[0]
     with closing(readings):
         for reading in readings:
-            values = {**dict(zip(switches.file.graph.inputs, reading.inputs, strict=True)), **reading.values}
-            kept = KEPT * len(reading.rows) // max(1, samples)
+            values = {**dict(zip(inputs, reading.inputs, strict=True)), **reading.values}
             for tensor, source in wanted.items():
-                if source in values and values[source].size:
-                    found.setdefault(tensor, Seen()).add(values[source], kept)
+                if source.tensor in values and values[source.tensor].size:
+                    seen = seen_in(values[source.tensor], source.step, at, numbers[1])
+                    found[tensor] = found[tensor] + seen if tensor in found else seen
+            at += len(reading.rows)
     return found
 
 

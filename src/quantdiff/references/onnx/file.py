@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from math import prod
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ STANDARD = ("", "ai.onnx", "com.microsoft")
 """Domains whose operators onnxruntime has; the last is onnxruntime's own."""
 LARGEST = 2**31
 """Elements of one value, and bytes of a whole model: protobuf holds no more."""
-CONSTANT = "Constant"
+MOST_NODES = 1_000_000
 
 
 def packages() -> Any:
@@ -63,9 +63,9 @@ def read(path: Path) -> OnnxFile:
         raise BadModel(f"{path}: no ONNX model, or a damaged one ({reason_of(error)}); export it again") from error
     if not proto.graph.node or not proto.graph.output:
         raise BadModel(f"{path}: an ONNX model without operators or outputs; export it again")
-    _load_outside(onnx, proto, path)
     if proto.functions:
         proto = _inlined(proto, path)
+    _load_outside(onnx, proto, path)
     _check_domains(proto, path)
     _check_sizes(onnx, proto, path)
     _sort(proto, path)
@@ -78,10 +78,41 @@ def read(path: Path) -> OnnxFile:
 
 def _inlined(proto: Any, path: Path) -> Any:
     """Functions that the model defines written out, as exporters of PyTorch leave some."""
+    _check_calls(proto, path)
     try:
         return require("onnx.inliner", extra="onnx").inline_local_functions(proto)
     except Exception as error:  # a C++ check that raises what it likes
         raise BadModel(f"{path}: not a valid ONNX model: {reason_of(error)}") from error
+
+
+def _check_calls(proto: Any, path: Path) -> None:
+    """Refuse functions that call each other so often that they cannot be written out."""
+    bodies = {(each.domain, each.name): each.node for each in proto.functions}
+    sizes: dict[tuple[str, str], float] = {}
+
+    def size(nodes: Any) -> float:
+        return sum(1 + of(node.domain, node.op_type) + sum(size(g.node) for g in _inner(node)) for node in nodes)
+
+    def of(domain: str, name: str) -> float:
+        key = (domain, name)
+        if key in bodies and key not in sizes:
+            sizes[key] = inf  # of one that calls itself
+            sizes[key] = size(bodies[key])
+        return sizes.get(key, 0)
+
+    try:
+        whole = size(proto.graph.node)
+    except RecursionError:
+        whole = inf
+    if whole > MOST_NODES:
+        raise BadModel(f"{path}: not a valid ONNX model: its functions call themselves, or each other without end")
+
+
+def _inner(node: Any) -> Iterator[Any]:
+    """The graphs inside a node."""
+    for attribute in node.attribute:
+        yield from [attribute.g] if attribute.HasField("g") else []
+        yield from attribute.graphs
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
@@ -93,8 +124,8 @@ def _tensors(graph: Any) -> Iterator[Any]:
         for attribute in node.attribute:
             yield from ([attribute.t] if attribute.HasField("t") else [])
             yield from attribute.tensors
-            for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-                yield from _tensors(inner)
+        for inner in _inner(node):
+            yield from _tensors(inner)
 
 
 def _load_outside(onnx: Any, proto: Any, path: Path) -> None:
@@ -194,13 +225,12 @@ def _waits(path: Path, node: Any, name: object, how: str) -> BadModel:
 def _reads(node: Any) -> set[str]:
     """What a node reads, and the graphs inside it read of the one around them."""
     found = set(node.input)
-    for attribute in node.attribute:
-        for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-            own = {each.name for each in inner.input} | {each.name for each in inner.initializer}
-            for each in inner.node:
-                found |= _reads(each) - own
-                own |= set(each.output)
-            found |= {each.name for each in inner.output} - own
+    for inner in _inner(node):
+        own = {each.name for each in inner.input} | {each.name for each in inner.initializer}
+        for each in inner.node:
+            found |= _reads(each) - own
+            own |= set(each.output)
+        found |= {each.name for each in inner.output} - own
     return found
 
 

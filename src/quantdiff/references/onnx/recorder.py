@@ -16,7 +16,7 @@ from quantdiff.layer import Layer, TrainedRange
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS
 from quantdiff.quant import Array, real_range
 from quantdiff.recording import Comparand, ErrorStats, measured
-from quantdiff.references.onnx.builder import Order
+from quantdiff.references.onnx.builder import Order, plain
 from quantdiff.references.onnx.lower import Translated
 from quantdiff.references.tflite.reference import layer_of
 from quantdiff.trace import Value
@@ -56,7 +56,9 @@ def flow_of(found: Translated, ranges: Mapping[str, TrainedRange], kind: str) ->
             layer = layer_of(place, operator, tuple(names[key] for key in feeds))
             own = _ranges(place, found.values[place.key][0], ranges)
             layer = replace(layer, ranges=own, options={})  # what feeds it has other axes, or no padding
-            places.append(replace(place, feeds=feeds, layers=(layer,)))
+            order = found.values[place.key][1]
+            turn = () if order == plain(len(order)) else tuple(axis - 1 for axis in order[1:] if order[0] == 0)
+            places.append(replace(place, feeds=feeds, layers=(layer,), order=turn))
     ends = (tuple(key for i in side for key in behind.get(i, ())) for side in (graph.inputs, graph.outputs))
     return Flow(kind, tuple(places), *ends)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import zipfile
 import zlib
 from collections import Counter
@@ -34,10 +35,16 @@ LARGEST = 2**32
 """Bytes of all members together, and of one value."""
 HARMLESS = ("archive_format", "archive_version", "byteorder", ".data/", "data/weights/", "data/constants/",
             "data/sample_inputs/", "models/", "extra/")  # fmt: skip
+PICKLES = (b"PK\x03\x04", b"\x80\x01", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""How files begin that ``torch.load`` and ``pickle.load`` take."""
+OBJECT = "custom_obj_"
+"""How torch calls what it would make an object of its own class of."""
+DENSE = 2**24
+"""Values that a tensor may have without storing each of them."""
 STORED_SAMPLES, PICKLE = 4, 1500
 """As many samples as an example has at most, and bytes around them; a file with more carries somebody's data."""
 READ_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError,
-               MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError)  # fmt: skip
+               MemoryError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Exported:
     if sum(info.file_size for info in archive.infolist()) > LARGEST:
         raise BadModel(f"{path}: more than 4 GiB when unpacked; nothing is read")
     members = {info.filename.removeprefix(f"{root}/"): info for info in archive.infolist()}
-    _check_members(path, list(members))
+    _check_members(path, archive.namelist(), list(members))
     _refuse_pickles(path, archive, members)
     program = json.loads(archive.read(next(info for name, info in members.items() if _is_program(name))))
     version = program["schema_version"]["major"]
@@ -95,6 +102,7 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Exported:
     inputs, state = _inputs(path, signature, stored)
     _refuse_changes(path, graph, signature, state)
     outputs = [_tensor_name(each["user_output"]["arg"], path, "output") for each in signature["output_specs"]]
+    _check_order(path, graph["nodes"], {*inputs, *state}, outputs)
     slots = tuple(_slot(name, graph["tensor_values"][name], path) for name in inputs)
     if not slots or not outputs:
         raise BadModel(f"{path}: a program without inputs or outputs; export a module that computes something")
@@ -103,16 +111,30 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Exported:
     return Exported(path.name, slots, tuple(outputs), tuple(graph["nodes"]), state, count, (note,) * bool(count))
 
 
+def _check_order(path: Path, nodes: Sequence[Mapping[str, Any]], known: set[str], outputs: Sequence[str]) -> None:
+    """Every node reads what is there when it runs."""
+    missing = list[str]()
+    for node in nodes:
+        missing += [name for each in node["inputs"] for name in _names_in(each["arg"]) if name not in known]
+        known.update(name for each in node["outputs"] for name in _names_in(each))
+    missing += [name for name in outputs if name not in known]
+    if missing:
+        raise BadModel(f"{path}: reads {missing[0]!r}, which nothing before it gives; save it again")
+
+
 def _is_program(name: str) -> bool:
     return name.startswith("models/") and name.endswith(".json")
 
 
-def _check_members(path: Path, names: Sequence[str]) -> None:
-    """One program, and nothing beside it that torch would run."""
+def _check_members(path: Path, stored: Sequence[str], names: Sequence[str]) -> None:
+    """One program, and nothing beside it that torch would run, or that two readers could take for two things."""
+    if len(names) < len(stored):
+        twice = Counter(stored).most_common(1)[0][0]
+        raise BadModel(f"{path}: holds {twice!r} twice, so that it is another file for other readers; save it again")
     programs = [name for name in names if _is_program(name)]
     if len(programs) != 1:
         raise BadModel(f"{path}: holds {len(programs)} programs of torch.export; save one with torch.export.save")
-    foreign = [name for name in names if not name.startswith(HARMLESS)]
+    foreign = [n for n in names if not n.startswith(HARMLESS) or ".." in n.split("/") or OBJECT in n]
     if foreign:
         raise BadModel(f"{path}: holds {foreign[0]!r}, compiled or foreign code that is never run; save it again")
 
@@ -135,13 +157,14 @@ def _inputs(
 
 def _refuse_pickles(path: Path, archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]) -> None:
     """Whatever torch would unpickle has to be plain data, and nothing may ask to be unpickled."""
-    torch = require("torch", extra="torch")
+    torch, named = require("torch", extra="torch"), set[str]()
     for name, info in members.items():
         if name.endswith("_config.json"):
             config = json.loads(archive.read(info))["config"]
             asked = [key for key, each in config.items() if each.get("use_pickle")]
             if asked:
                 raise BadModel(f"{path}: {asked[0]!r} has to be unpickled, which may run code; nothing is loaded")
+            named.update(name.rpartition("/")[0] + "/" + each["path_name"] for each in config.values())
         elif name.endswith(".pt"):
             try:
                 torch.load(io.BytesIO(archive.read(info)), weights_only=True, map_location="cpu")
@@ -149,6 +172,11 @@ def _refuse_pickles(path: Path, archive: zipfile.ZipFile, members: Mapping[str, 
                 raise BadModel(
                     f"{path}: {name} holds more than tensors, and unpickling it may run code; nothing is loaded"
                 ) from error
+    for name in members.keys() - named:
+        with archive.open(members[name]) as stream:
+            hidden = stream.read(4).startswith(PICKLES) and not name.endswith(".pt")
+        if hidden:
+            raise BadModel(f"{path}: {name} is a pickle, and unpickling it may run code; nothing is loaded")
 
 
 def _refuse_changes(
@@ -203,7 +231,7 @@ def _stored(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], ki
 
 def _array(data: bytes, meta: Mapping[str, Any]) -> Array:
     sizes, strides = ([int(n["as_int"]) for n in meta[key]] for key in ("sizes", "strides"))
-    if any(n < 0 for n in (*sizes, *strides)) or prod(sizes) > LARGEST:
+    if any(n < 0 for n in (*sizes, *strides)) or prod(sizes) > max(len(data), DENSE):
         raise ValueError(f"a tensor of sizes {sizes}")
     if meta["dtype"] == BFLOAT16:
         flat = (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
@@ -228,7 +256,7 @@ def _slot(name: str, meta: Mapping[str, Any], path: Path) -> Slot:
     if dtype is None:
         raise BadModel(f"{path}: input {name!r} has a type that cannot be fed; export it with float32")
     sizes = tuple(n.get("as_int") for n in meta["sizes"])
-    if prod(n for n in sizes if n) > LARGEST:
+    if any(n is not None and n < 0 for n in sizes) or prod(n for n in sizes if n) > LARGEST:
         raise BadModel(f"{path}: input {name!r} has the sizes {sizes}, more than any memory holds")
     return Slot(name, sizes, dtype)
 

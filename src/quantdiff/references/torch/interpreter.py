@@ -17,7 +17,7 @@ SPACES = ("aten", "quantized_decomposed")
 COUNTING = ("add", "sub", "mul", "floordiv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge", "getitem")
 """Of Python's ``operator``: what exports do with sizes."""
 REFUSED = ("filename", "file")
-"""Arguments by which an operator reads or writes files."""
+"""Arguments by which an operator reads or writes files; what a program calls them says nothing."""
 IGNORED = ("as_layout", "as_device", "as_memory_format")
 
 
@@ -44,18 +44,17 @@ class Interpreter:
             found: Any = getattr(operator, path[0])
             return found  # type: ignore[no-any-return]
         known = head == "torch" and len(path) == 4 and path[0] == "ops" and path[1] in SPACES  # noqa: PLR2004
-        if not known or any(each["name"] in REFUSED for each in node["inputs"]):
+        if not known:
             raise BadModel(
                 f"{self.program.name}: calls {node['target']!r}, which is no operator of PyTorch's own; "
                 "code of others is never run"
             )
         space, name, overload = path[1:]
-        try:
-            found = getattr(getattr(getattr(self.torch.ops, space), name), overload)
-        except AttributeError as error:
-            raise BadModel(
-                f"{self.program.name}: calls {node['target']!r}, which this version of torch does not have"
-            ) from error
+        found = getattr(getattr(getattr(self.torch.ops, space), name, None), overload, None)
+        if not isinstance(found, self.torch._ops.OpOverload):
+            raise BadModel(f"{self.program.name}: calls {node['target']!r}, which this version of torch does not have")
+        if any(each.name in REFUSED for each in found._schema.arguments):
+            raise BadModel(f"{self.program.name}: calls {node['target']!r}, which opens files; it is never run")
         return found  # type: ignore[no-any-return]
 
     def run(self, inputs: Sequence[Array], given: Mapping[str, Array] | None = None) -> dict[str, Array]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from rich.text import Text
 
 from quantdiff.compare.layers.figures import YARDSTICK, LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
+from quantdiff.load.data import order_name
 from quantdiff.report.plain import printable, short
 from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
@@ -27,6 +29,8 @@ FIGURES: Mapping[str, Figure] = {
     "min": lambda f: (f.candidate_min, ".4g"),
     "max ": lambda f: (f.candidate_max, ".4g"),
 }
+NAMED = 3
+"""Layers whose axes are turned that a line names."""
 ALONE = ("differ", "max", "mean", "RMSE/scale", "SQNR dB", "cosine")
 Which = Callable[[LayerResult], LayerFigures | None]
 
@@ -86,6 +90,11 @@ def _notes(report: LayerReport) -> Iterator[str]:
     for layer in report.layers:
         if layer.notes:
             yield f"{short(layer.reference)}: {', '.join(layer.notes)}"
+    orders = Counter(layer.order for layer in report.layers if layer.order)
+    for order, count in orders.items():
+        which = [short(layer.reference) for layer in report.layers if layer.order == order]
+        named = ", ".join((*which[:NAMED], *(["…"] if count > NAMED else [])))
+        yield f"{order_name(order)} in {count:,} of {len(report.layers):,}: {named}"
 
 
 def _unmatched(report: LayerReport) -> Iterator[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from textwrap import TextWrapper
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
@@ -35,6 +38,27 @@ class Terminal(Console):
         """The pieces of what is printed; only ``rich`` itself may steer the terminal."""
         for piece in super().render(renderable, options):
             yield piece if piece.control else Segment(_lines(piece.text), piece.style)
+
+
+INDENT = 8  # characters before what goes on from the line above
+PIECES = re.compile(r"(?<=\S)(?= {2})")
+
+
+def fitted(line: str, width: int) -> Iterator[str]:
+    """A line on as many as it takes: new ones begin between pieces (two spaces or more), else between words.
+
+    A word, such as a name, stays whole however long it is.
+    """
+    pieces = iter(PIECES.split(line))
+    found = [next(pieces)]
+    for piece in pieces:
+        if cell_len(found[-1] + piece) <= width:
+            found[-1] += piece
+        else:
+            found.append(" " * INDENT + piece.lstrip())
+    words = TextWrapper(width, subsequent_indent=" " * INDENT, break_long_words=False, break_on_hyphens=False)
+    for each in found:
+        yield from words.wrap(each) if cell_len(each) > width else (each,)
 
 
 def _lines(text: str) -> str:

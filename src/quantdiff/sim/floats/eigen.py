@@ -1,4 +1,4 @@
-"""Sums and curves as Eigen makes them in vectors of four floats, without FMA: so is LiteRT's wheel built on x86-64.
+"""Sums and curves as Eigen makes them in vectors of four floats, on x86-64 without FMA, as LiteRT's wheel is built.
 
 Eigen: ``src/Core/Redux.h`` (``LinearVectorizedTraversal``), ``src/Core/arch/SSE/PacketMath.h`` (``predux``); each
 curve names its own file. What does not fill a vector is computed one by one.
@@ -6,14 +6,17 @@ curve names its own file. What does not fill a vector is computed one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import libm
+from quantdiff.sim.floats import libm, neon
+from quantdiff.sim.floats.elementwise import multiply_add
+from quantdiff.sim.runtime import Runtime
 
+Curve = Callable[[Array], Array]
 LANES = 4
 """Floats in a vector of Eigen's."""
 ONE, HALF, LOG2_E = np.float32(1), np.float32(0.5), np.float32(1.44269504088896341)
@@ -30,7 +33,7 @@ LOGISTIC = dict(
     zip(range(2, 6), map(np.float32, (0.49999141693, 0.16666877270, 4.1898667812e-2, 8.3347130537e-3)), strict=True)
 )
 """By the power that they stand before."""
-TANH_IS_ONE = np.float32(7.90738964080810547)
+TANH_IS_ONE, TANH_IS_ONE_FUSED = np.float32(7.90738964080810547), np.float32(8.01773357391357422)
 TANH_ABOVE = tuple(map(np.float32, (1.394553628e-8, 2.102733560e-5, 3.520756727e-3, 1.340216100e-1)))
 CUBIC, MINUS_ROOT_HALF, ROOT_2_OVER_PI = map(np.float32, (0.044715, -0.70710678118654752, 0.79788456080286536))
 ERFC_ENDS = np.float32(11)
@@ -43,8 +46,10 @@ ERFC_BELOW = tuple(map(np.float32, (1.72516778e-02, 3.91371638e-01, 1, 6.2173241
 TANH_BELOW = tuple(map(np.float32, (8.015776984e-7, 3.326951409e-4, 2.597254514e-2, 4.673548340e-1, 1)))
 
 
-def joined(sums: Array) -> Array:
-    """The four partial sums of a vector as one (``predux``). Shapes: (…, 4) -> (…)."""
+def joined(sums: Array, runtime: Runtime = Runtime.BUILTIN) -> Array:
+    """The four partial sums of a vector as one (``predux``), on ARM64 neighbours first. Shapes: (…, 4) -> (…)."""
+    if runtime.on_arm64:
+        return np.asarray((sums[..., 0] + sums[..., 1]) + (sums[..., 2] + sums[..., 3]))
     return np.asarray((sums[..., 0] + sums[..., 2]) + (sums[..., 1] + sums[..., 3]))
 
 
@@ -55,7 +60,7 @@ def one_by_one(total: Array, others: Array) -> Array:
     return total
 
 
-def row_sums(x: Array) -> Array:
+def row_sums(x: Array, runtime: Runtime) -> Array:
     """The sum of each row of a matrix that begins where vectors do; a row's own vectors begin where addresses allow.
 
     Shapes: (rows, n) -> (rows,).
@@ -63,11 +68,11 @@ def row_sums(x: Array) -> Array:
     total = np.empty(len(x), np.float32)
     for first in range(LANES):  # rows of one place in a vector together
         rows = slice(first, None, LANES)
-        total[rows] = aligned_sums(x[rows], -first * x.shape[1] % LANES)
+        total[rows] = aligned_sums(x[rows], -first * x.shape[1] % LANES, runtime)
     return total
 
 
-def aligned_sums(x: Array, start: int) -> Array:
+def aligned_sums(x: Array, start: int, runtime: Runtime = Runtime.BUILTIN) -> Array:
     """Two vectors of partial sums from ``start`` on, then what is before and behind. Shapes: (rows, n) -> (rows,)."""
     start = min(start, x.shape[1])
     vectors = (x.shape[1] - start) // LANES
@@ -83,65 +88,69 @@ def aligned_sums(x: Array, start: int) -> Array:
         sums = sums + other
         if vectors > 2 * pairs:
             sums = sums + body[:, -1]
-    return one_by_one(one_by_one(joined(sums), x[:, :start]), x[:, end:])
+    return one_by_one(one_by_one(joined(sums, runtime), x[:, :start]), x[:, end:])
 
 
-def exp(x: Array) -> Array:
+def exp(x: Array, runtime: Runtime) -> Array:
     """``pexp_float`` in whole vectors, the C library's ``expf`` in what is left. Shape as ``x``."""
-    return _in_vectors(x, _exp, partial(libm.apply, "expf"))
+    return _in_vectors(x, partial(_exp, runtime=runtime), partial(libm.apply, "expf"))
 
 
-def exp_of_rows(x: Array) -> Array:
+def exp_of_rows(x: Array, runtime: Runtime) -> Array:
     """The same with a tail to each row, where it is summed as it comes. Shape (rows, n)."""
     body = x.shape[1] // LANES * LANES
-    return np.concatenate([_exp(x[:, :body]), libm.apply("expf", x[:, body:])], axis=1)
+    return np.concatenate([_exp(x[:, :body], runtime), libm.apply("expf", x[:, body:])], axis=1)
 
 
-def logistic(x: Array) -> Array:
+def logistic(x: Array, runtime: Runtime) -> Array:
     """``scalar_logistic_op<float>`` (``src/Core/functors/UnaryFunctors.h``). Shape as ``x``."""
-    return _in_vectors(x, _logistic, _logistic_alone)
+    return _in_vectors(x, partial(_logistic, runtime=runtime), _logistic_alone)
 
 
-def logistic_of_rows(x: Array, start: int) -> Array:
+def logistic_of_rows(x: Array, start: int, runtime: Runtime) -> Array:
     """The same of rows whose vectors begin at ``start``. Shape (rows, n)."""
     start = min(start, x.shape[1])
     end = start + (x.shape[1] - start) // LANES * LANES
-    parts = _logistic_alone(x[:, :start]), _logistic(x[:, start:end]), _logistic_alone(x[:, end:])
+    parts = _logistic_alone(x[:, :start]), _logistic(x[:, start:end], runtime), _logistic_alone(x[:, end:])
     return np.concatenate(parts, axis=1)
 
 
-def tanh(x: Array) -> Array:
+def tanh(x: Array, runtime: Runtime) -> Array:
     """``ptanh_float`` (``src/Core/arch/Default/GenericPacketMathTrig.h``), one by one too. Shape as ``x``."""
-    x = np.clip(x, -TANH_IS_ONE, TANH_IS_ONE)
+    end = TANH_IS_ONE_FUSED if runtime.on_arm64 else TANH_IS_ONE
+    x = np.clip(x, -end, end)
     x2 = x * x
-    return np.asarray(((x2 * x) * _polynomial(TANH_ABOVE, x2) + x) / _polynomial(TANH_BELOW, x2))
+    above = multiply_add(x2 * x, _polynomial(TANH_ABOVE, x2, runtime), x, runtime)
+    return np.asarray(above / _polynomial(TANH_BELOW, x2, runtime))
 
 
-def gelu(x: Array) -> Array:
+def gelu(x: Array, runtime: Runtime) -> Array:
     """LiteRT ``internal/reference/gelu.h`` (``Gelu``), by ``erfc``. Shape as ``x``."""
-    return (HALF * x) * erfc(x * MINUS_ROOT_HALF)
+    return (HALF * x) * erfc(x * MINUS_ROOT_HALF, runtime)
 
 
-def gelu_by_tanh(x: Array) -> Array:
+def gelu_by_tanh(x: Array, runtime: Runtime) -> Array:
     """The same, approximate. Shape as ``x``."""
-    return (HALF * x) * (ONE + tanh(ROOT_2_OVER_PI * (x + CUBIC * (x * x * x))))
+    return (HALF * x) * (ONE + tanh(ROOT_2_OVER_PI * (x + CUBIC * (x * x * x)), runtime))
 
 
-def erfc(x: Array) -> Array:
+def erfc(x: Array, runtime: Runtime) -> Array:
     """``unsupported/Eigen/src/SpecialFunctions/SpecialFunctionsImpl.h`` (``generic_fast_erfc``). Shape as ``x``."""
-    return _in_vectors(x, partial(_erfc, exp=_exp), partial(_erfc, exp=partial(libm.apply, "expf")))
+    alone = partial(_erfc, runtime=runtime, exp=partial(libm.apply, "expf"), inverse=partial(np.divide, ONE))
+    inverse = neon.reciprocal if runtime.on_arm64 else partial(np.divide, ONE)
+    return _in_vectors(x, partial(_erfc, runtime=runtime, exp=partial(_exp, runtime=runtime), inverse=inverse), alone)
 
 
 @np.errstate(all="ignore")
-def _erfc(x: Array, exp: Callable[[Array], Array]) -> Array:
+def _erfc(x: Array, runtime: Runtime, exp: Curve, inverse: Curve) -> Array:
     x = np.clip(x, -ERFC_ENDS, ERFC_ENDS)
     squared = x * x
     lost = (x.astype(np.float64) ** 2 - squared).astype(np.float32)  # as two halves of x would have it
-    e = exp(-squared)
-    inverse = ONE / squared
-    ratio = _polynomial(ERFC_ABOVE, inverse) / (x * _polynomial(ERFC_BELOW, inverse))
-    far = (e - e * lost) * ratio + np.where(x < 0, np.float32(2), np.float32(0))
-    return np.where(squared > 1, far, x * _polynomial(ERFC, squared) + ONE)
+    e, small = exp(-squared), inverse(squared)
+    ratio = _polynomial(ERFC_ABOVE, small, runtime) / (x * _polynomial(ERFC_BELOW, small, runtime))
+    two = np.where(x < 0, np.float32(2), np.float32(0))
+    far = multiply_add(multiply_add(-e, lost, e, runtime), ratio, two, runtime)
+    return np.where(squared > 1, far, multiply_add(x, _polynomial(ERFC, squared, runtime), ONE, runtime))
 
 
 def _in_vectors(x: Array, vectors: Callable[[Array], Array], tail: Callable[[Array], Array]) -> Array:
@@ -150,25 +159,20 @@ def _in_vectors(x: Array, vectors: Callable[[Array], Array], tail: Callable[[Arr
     return np.concatenate([vectors(flat[:body]), tail(flat[body:])]).reshape(x.shape)
 
 
-def _exp(x: Array) -> Array:
+def _exp(x: Array, runtime: Runtime) -> Array:
     """``src/Core/arch/Default/GenericPacketMathFunctions.h``: ``2**m * p(r)``, ``x = m * log(2) + r``."""
     kept = np.clip(x, EXP_LOW, EXP_HIGH)
-    m = np.rint(kept * LOG2_E)
-    r, half = _remainder(kept, m), np.trunc((m + 254) / 2).astype(np.int32) - 127
-    r2 = r * r
-    even = r2 * (r2 * EXP[6] + EXP[4]) + EXP[2]
-    y = r2 * (r * (r2 * EXP[5] + EXP[3]) + even) + (r + ONE)
+    m = np.floor(multiply_add(kept, LOG2_E, HALF, runtime))
+    r, half = _remainder(kept, m, runtime), np.trunc((m + 254) / 2).astype(np.int32) - 127
+    y = _near_1(r, EXP, runtime)
     return np.asarray(np.ldexp(np.ldexp(y, half), m.astype(np.int32) - half))
 
 
-def _logistic(x: Array) -> Array:
+def _logistic(x: Array, runtime: Runtime) -> Array:
     """Of ``exp(x / 2)``, squared."""
     halved = np.minimum(x, LOGISTIC_IS_ONE) * HALF
-    m = np.floor(halved * LOG2_E + HALF)
-    r = _remainder(halved, m)
-    r2 = r * r
-    p = r2 * (r * (r2 * LOGISTIC[5] + LOGISTIC[3]) + (r2 * LOGISTIC[4] + LOGISTIC[2])) + (r + ONE)
-    root = np.ldexp(p, m.astype(np.int32))
+    m = np.floor(multiply_add(halved, LOG2_E, HALF, runtime))
+    root = np.ldexp(_near_1(_remainder(halved, m, runtime), LOGISTIC, runtime), m.astype(np.int32))
     e = root * root
     return np.where(x < EXP_LOW, np.float32(0), e / (ONE + e))
 
@@ -178,14 +182,23 @@ def _logistic_alone(x: Array) -> Array:
     return np.asarray(e / (ONE + e))
 
 
-def _remainder(x: Array, m: Array) -> Array:
+def _remainder(x: Array, m: Array, runtime: Runtime) -> Array:
     """``x - m * log(2)``, the logarithm in two parts. Shape as ``x``."""
-    return np.asarray(m * MINUS_LOG_2_LOW + (m * MINUS_LOG_2_HIGH + x))
+    return multiply_add(m, MINUS_LOG_2_LOW, multiply_add(m, MINUS_LOG_2_HIGH, x, runtime), runtime)
 
 
-def _polynomial(coefficients: Sequence[np.float32], x: Array) -> Array:
+def _near_1(r: Array, powers: Mapping[int, np.float32], runtime: Runtime) -> Array:
+    """``1 + r`` and the powers of ``r``, even and odd ones apart. Shape as ``r``."""
+    r2 = r * r
+    even, odd = (
+        _polynomial([powers[k] for k in sorted(powers, reverse=True) if k % 2 == rest], r2, runtime) for rest in (0, 1)
+    )
+    return multiply_add(r2, multiply_add(r, odd, even, runtime), r + ONE, runtime)
+
+
+def _polynomial(coefficients: Sequence[np.float32], x: Array, runtime: Runtime) -> Array:
     """Horner's scheme, the highest power first. Shape as ``x``."""
     total = np.full_like(x, coefficients[0])
     for coefficient in coefficients[1:]:
-        total = total * x + coefficient
+        total = multiply_add(total, x, coefficient, runtime)
     return total

@@ -9,10 +9,13 @@ from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel
+from quantdiff.sim.rounding.fivefold import section_of
 from quantdiff.sim.runtime import Runtime
 
-BY_NEON = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+BY_NEON = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """What ``builtin`` clamps in vectors on ARM64."""
+IN_SECTIONS, VECTOR = ((Runtime.BUILTIN_ARM64, "ADD"), (Runtime.BUILTIN_ARM64, "MUL")), 4
+"""What it clamps in vectors of so many, but for what fills none at the end of an inner loop."""
 ORDER = "float sums depend on the order in which a runtime adds"
 """Why float matrix products have no exact simulation."""
 
@@ -26,8 +29,15 @@ def clamped(node: Node, y: Array, runtime: Runtime) -> Array:
     end = np.inf if runtime.family is Runtime.XNNPACK else np.finfo(np.float32).max
     low, high = (np.float32(np.clip(bound, -end, end)) for bound in ACTIVATION_RANGE[node.activation])
     y = np.clip(y, low, high)
-    by_neon = runtime is Runtime.XNNPACK_ARM64 or (runtime is Runtime.BUILTIN_ARM64 and node.operator.op in BY_NEON)
-    return without_minus(y) if by_neon and low == 0 else y
+    if low != 0 or not runtime.on_arm64:
+        return y
+    if runtime is Runtime.XNNPACK_ARM64 or (runtime is Runtime.BUILTIN_ARM64 and node.operator.op in BY_NEON):
+        return without_minus(y)
+    section = section_of(node.x.shape, node.at(1).shape) if (runtime, node.operator.op) in IN_SECTIONS else None
+    if section is None:
+        return y
+    place = np.arange(y.size).reshape(y.shape) % section.length
+    return np.where(place < section.length // VECTOR * VECTOR, without_minus(y), y)
 
 
 def without_minus(y: Array) -> Array:

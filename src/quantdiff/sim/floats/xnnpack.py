@@ -6,6 +6,7 @@ kernels; each function names its own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
@@ -14,6 +15,7 @@ from quantdiff.quant import Array
 from quantdiff.sim.floats.elementwise import added_in_order, flushed, fused_multiply_add
 from quantdiff.sim.node import NoKernel
 from quantdiff.sim.processor import has_avx512
+from quantdiff.sim.runtime import Runtime
 
 LANES, AT_ONCE, NINE = 16, 4, 9
 """Floats in a vector, vectors of ``softmax`` in one round, taps of a pool in one."""
@@ -49,9 +51,9 @@ TANH_ABOVE = tuple(map(np.float32, (1.4248920266e-08, 2.1235626264e-05, 3.533052
 TANH_BELOW = tuple(map(np.float32, (8.1365948290e-07, 3.3472978976e-04, 2.6018999517e-02, 4.6745735407e-01, 1)))
 
 
-def check_processor() -> None:
-    """Refuse where other kernels run, of which nothing is known here."""
-    if not has_avx512():
+def check_processor(runtime: Runtime = Runtime.XNNPACK) -> None:
+    """Refuse where other kernels run, of which nothing is known here; those of ARM64 suit every processor of it."""
+    if not (runtime.on_arm64 or has_avx512()):
         raise NoKernel("XNNPACK's kernels for processors without AVX-512, which are not simulated")
 
 
@@ -70,9 +72,9 @@ def logistic(x: Array) -> Array:
     return np.where(np.signbit(x), y, ONE - y)
 
 
-def tanh(x: Array) -> Array:
+def tanh(x: Array, runtime: Runtime) -> Array:
     """``src/f32-vtanh/rational-9-8.c.in``. Shape as ``x``."""
-    check_processor()
+    check_processor(runtime)
     x = np.clip(flushed(x), -TANH_IS_ONE, TANH_IS_ONE)
     x2 = flushed(x * x)
     return flushed(flushed(x * polynomial(TANH_ABOVE, x2)) / polynomial(TANH_BELOW, x2))
@@ -165,13 +167,14 @@ def fma(a: Array, b: Array | np.float32, c: Array | np.float32) -> Array:
     return flushed(fused_multiply_add(a, b, c))
 
 
-def reduced(x: Array, over: tuple[int, ...], scale: np.float32, *, squares: bool = False) -> Array:
+def reduced(
+    x: Array, over: tuple[int, ...], scale: np.float32, of_rows: Callable[[Array], Array], *, squares: bool
+) -> Array:
     """Sums over axes, or those of squares, times ``scale`` (``src/operators/reduce-nd.c``). Shape: the other axes.
 
-    Neighbours are one axis. Along the last axis ``row_sums``, else one value after another
+    Neighbours are one axis. Along the last axis ``of_rows``, else one value after another
     (``src/f32-rdsum/simd.c.in``); what is reduced further out is added to that, already scaled.
     """
-    of_rows = row_sums_of_squares if squares else row_sums
     inner = [axis for axis in over if all(between in over for between in range(axis, max(over)))]
     outer = [axis for axis in over if axis not in inner]
     if max(over) < x.ndim - 1:

@@ -1,4 +1,4 @@
-"""SIN, COS, EXP, LOG, ELU and GELU of floats as XNNPACK makes them on processors with AVX-512.
+"""SIN, COS, EXP, LOG, ELU and GELU of floats as XNNPACK makes them with AVX-512; but for ELU, on ARM64, too.
 
 XNNPACK: ``src/configs/unary-elementwise-config.c`` chooses them; each function names its kernel.
 """
@@ -10,6 +10,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.floats.elementwise import flushed
 from quantdiff.sim.floats.xnnpack import HALF, LOG2_E, ONE, check_processor, fma, from_hex, polynomial
+from quantdiff.sim.runtime import Runtime
 
 PI, TURNS, TURN_HIGH, TURN_LOW = map(np.float32, (3.1415927, 0.15915494, 6.28125, 1.9353072e-3))
 """Half a turn, turns in a radian, and a whole turn in two parts."""
@@ -48,15 +49,15 @@ ELU_CUT, ELU_BIAS, MINUS_LOG_2 = from_hex("-0x1.154246p+4", "0x1.8000FEp23", "-0
 ELU = from_hex("0x1.6b7338p-10", "0x1.12278Ep-7", "0x1.555716p-5", "0x1.5554B0p-3", "0x1.FFFFFEp-2")
 
 
-def sine(x: Array) -> Array:
+def sine(x: Array, runtime: Runtime) -> Array:
     """``src/f32-vsin/rational-5-4.c.in``. Shape as ``x``."""
-    check_processor()
+    check_processor(runtime)
     return _sine(_within_a_turn(x))
 
 
-def cosine(x: Array) -> Array:
+def cosine(x: Array, runtime: Runtime) -> Array:
     """``src/f32-vcos/rational-5-4.c.in``: the sine of what is left of a quarter turn. Shape as ``x``."""
-    check_processor()
+    check_processor(runtime)
     return _sine(flushed(flushed(QUARTER_HIGH - _within_a_turn(x)) + QUARTER_LOW))
 
 
@@ -75,9 +76,9 @@ def _sine(x: Array) -> Array:
     return flushed(flushed(x * polynomial(SINE_ABOVE, squared)) / polynomial(SINE_BELOW, squared))
 
 
-def exp(x: Array) -> Array:
+def exp(x: Array, runtime: Runtime) -> Array:
     """``src/f32-vexp/rational-3-2.c.in``, as a fraction from 1 on, which is how LiteRT 2.3 has it. Shape as ``x``."""
-    check_processor()
+    check_processor(runtime)
     powers = np.minimum(np.fmax(flushed(flushed(x) * LOG2_E), EXP_LOWEST), EXP_HIGHEST)  # what is no number: lowest
     whole = (powers + NO_FRACTION) - NO_FRACTION
     r = flushed(powers - whole)
@@ -86,9 +87,9 @@ def exp(x: Array) -> Array:
     return flushed(scale * (flushed(above / polynomial(EXP_BELOW, r)) + ONE))
 
 
-def log(x: Array) -> Array:
+def log(x: Array, runtime: Runtime) -> Array:
     """``src/f32-vlog/rational-3-3.c.in``. Shape as ``x``."""
-    check_processor()
+    check_processor(runtime)
     bits = flushed(flushed(x) * ROOT_2)
     exponent = np.where(bits == 0, np.float32(-0.0), bits).view(np.uint32) & np.uint32(SIGN_AND_EXPONENT)
     shifted = (exponent.view(np.int32) >> 8).view(np.uint32) | BIAS_256.view(np.uint32)
@@ -111,18 +112,20 @@ def elu(x: Array) -> Array:
     return np.where(x < 0, flushed(fma(p, t, t) + flushed(power - ONE)), x)
 
 
-def gelu(x: Array) -> Array:
+def gelu(x: Array, runtime: Runtime) -> Array:
     """``src/f32-vgelu/rational-12-10.c.in``. Shape as ``x``."""
-    return _gelu(x, GELU_IS_LINEAR, GELU_ABOVE, GELU_BELOW)
+    return _gelu(x, runtime, GELU_IS_LINEAR, GELU_ABOVE, GELU_BELOW)
 
 
-def gelu_by_tanh(x: Array) -> Array:
+def gelu_by_tanh(x: Array, runtime: Runtime) -> Array:
     """``src/f32-vapproxgelu/rational-12-10.c.in``. Shape as ``x``."""
-    return _gelu(x, BY_TANH_IS_LINEAR, BY_TANH_ABOVE, BY_TANH_BELOW)
+    return _gelu(x, runtime, BY_TANH_IS_LINEAR, BY_TANH_ABOVE, BY_TANH_BELOW)
 
 
-def _gelu(x: Array, end: np.float32, above: tuple[np.float32, ...], below: tuple[np.float32, ...]) -> Array:
-    check_processor()
+def _gelu(
+    x: Array, runtime: Runtime, end: np.float32, above: tuple[np.float32, ...], below: tuple[np.float32, ...]
+) -> Array:
+    check_processor(runtime)
     whole = flushed(x)
     x = np.clip(whole, -end, end)
     squared = flushed(x * x)

@@ -137,7 +137,8 @@ def run_control(
         NoKernel: something in a body has no kernel, a loop does not end, or shapes depend on the sample.
     """
     step = {"IF": _if, "WHILE": _while, COMPOSITE: _composite}[operator.op]
-    own = runtime is Runtime.XNNPACK and operator.op == COMPOSITE and taken(node_of(graph, operator))
+    of_xnnpack = isinstance(runtime, Runtime) and runtime.family is Runtime.XNNPACK
+    rules = runtime if of_xnnpack and operator.op == COMPOSITE and taken(node_of(graph, operator)) else None
     with fitting():
         held = [values[i] if i in values else dense_values(graph.tensors[i])[None] for i in operator.inputs]
         count = max(map(len, held), default=1)
@@ -146,7 +147,10 @@ def run_control(
         for k in range(count):
             body = partial(_body, operator, runtime, subgraphs, calls or Calls())
             arrays = [array[k] for array in given]
-            samples.append([attention(node_of(graph, operator), arrays)] if own else step(body, arrays))
+            if isinstance(rules, Runtime):
+                samples.append([attention(node_of(graph, operator), arrays, rules)])
+            else:
+                samples.append(step(body, arrays))
         if len({tuple(array.shape for array in outputs) for outputs in samples}) > 1:
             raise NoKernel("the shapes that it gives depend on the data")
         return tuple(np.stack(arrays) for arrays in zip(*samples, strict=True))

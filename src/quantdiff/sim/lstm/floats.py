@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import eigen, libm
+from quantdiff.sim.floats import eigen, libm, ruy
+from quantdiff.sim.floats.elementwise import multiply_add
 from quantdiff.sim.floats.products import row_products
 from quantdiff.sim.lstm.positions import (
     BIASES,
@@ -59,7 +60,9 @@ class Cell:
         forget, update = self.gate(FORGET_GATE, x, state, cell), self.gate(CELL_GATE, x, state, cell)
         coupled = self.inputs[INPUT_WEIGHTS + INPUT_GATE] is None
         enter = np.float32(1) - forget if coupled else self.gate(INPUT_GATE, x, state, cell)
-        cell = clipped(forget * cell + update * enter, float(self.node.option("cell_clip", 0.0)))
+        cell = clipped(
+            multiply_add(update, enter, forget * cell, self.runtime), float(self.node.option("cell_clip", 0.0))
+        )
         hidden = self.gate(OUTPUT_GATE, x, state, cell) * self.tanh(cell)
         weights, bias = (given(self.inputs, position) for position in PROJECTION)
         if weights is None:
@@ -77,7 +80,7 @@ class Cell:
         y = self.added(state, r, np.where(self.silent(x), bias, self.added(x, w, bias)))
         peephole = given(self.inputs, PEEPHOLES.get(gate, -1))
         if peephole is not None:
-            y = y + peephole * cell
+            y = multiply_add(cell, peephole, y, self.runtime)
         return self.tanh(y) if gate == CELL_GATE else self.logistic(y, gate)
 
     def silent(self, x: Array) -> Array:
@@ -87,20 +90,26 @@ class Cell:
 
     def added(self, x: Array, w: Array, onto: Array) -> Array:
         """``x @ w.T`` onto what is there; a single row is clamped after that, several before. Shape: (rows, units)."""
-        sums = row_products(x, w, None, Runtime.BUILTIN, self.batch)
+        if self.batch == 1 and self.runtime.on_arm64:
+            starts = np.broadcast_to(onto, (len(x), len(w)))
+            rows = [ruy.product(row[None], w, start) for row, start in zip(x, starts, strict=True)]
+            return np.concatenate(rows).clip(-LARGEST, LARGEST)
+        kernel = Runtime.BUILTIN_ARM64 if self.runtime.on_arm64 else Runtime.BUILTIN
+        sums = row_products(x, w, None, kernel, self.batch)
         if self.batch > 1:
             return sums.clip(-LARGEST, LARGEST) + onto
         return (sums + onto).clip(-LARGEST, LARGEST)
 
     def tanh(self, x: Array) -> Array:
         """Of a gate or of the cell. Shape as ``x``."""
-        return libm.apply("tanhf", x) if self.runtime is Runtime.TFLM else eigen.tanh(x)
+        return libm.apply("tanhf", x) if self.runtime is Runtime.TFLM else eigen.tanh(x, self.runtime)
 
     def logistic(self, x: Array, gate: int) -> Array:
         """Eigen's, in vectors from where addresses allow. Shape: (rows, cells)."""
         place = KEPT_AT[gate] - (self.inputs[INPUT_WEIGHTS + INPUT_GATE] is None)
         first = (place * self.whole + self.row) * x.shape[1]
-        return eigen.logistic_of_rows(x.reshape(-1, self.batch * x.shape[1]), -first % eigen.LANES).reshape(x.shape)
+        rows = x.reshape(-1, self.batch * x.shape[1])
+        return eigen.logistic_of_rows(rows, -first % eigen.LANES, self.runtime).reshape(x.shape)
 
 
 def run(node: Node, inputs: Inputs, runtime: Runtime) -> Array:
@@ -135,8 +144,6 @@ def check(node: Node, inputs: Inputs, runtime: Runtime) -> None:
     """Refuse what these formulas do not cover."""
     if any(t is not None and t.dtype != "float32" for t in node.inputs):
         raise NoKernel(f"types float32, weights {node.at(INPUT_WEIGHTS + FORGET_GATE).dtype}")
-    if runtime.on_arm64:
-        raise NoKernel("a float cell, of which nobody knows on ARM64 how it adds")
     if node.activation != "TANH":
         raise NoKernel(f"activation {node.activation}")
     if any(given(inputs, position) is not None for position in LAYER_NORMS):

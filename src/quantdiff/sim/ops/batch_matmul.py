@@ -50,7 +50,7 @@ def batch_matmul(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     return y.clip(*INTEGER_RANGE[node.y.dtype]).astype(np.int8)
 
 
-def of_floats(left: Array, right: Array, runtime: Runtime) -> Array:
+def of_floats(left: Array, right: Array, runtime: Runtime, units: int = NARROW) -> Array:
     """A product of matrices after the other, summed as in a dense layer without a bias. Shapes: as above.
 
     ``builtin`` has no kernel of its own; XNNPACK on ARM64 has but that for many units.
@@ -59,7 +59,7 @@ def of_floats(left: Array, right: Array, runtime: Runtime) -> Array:
     outer = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     a = np.broadcast_to(left, (*outer, *left.shape[-2:])).reshape(-1, *left.shape[-2:])
     b = np.broadcast_to(right, (*outer, *right.shape[-2:])).reshape(-1, *right.shape[-2:]).swapaxes(1, 2)
-    products = [row_products(x, w, None, runtime, len(x), NARROW) for x, w in zip(a, b, strict=True)]
+    products = [row_products(x, w, None, runtime, len(x), units) for x, w in zip(a, b, strict=True)]
     return np.stack(products).reshape(*outer, left.shape[-2], right.shape[-1])
 
 

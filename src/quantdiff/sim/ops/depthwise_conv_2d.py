@@ -8,14 +8,13 @@ channels, then a scalar tail), for uint8 ``depthwiseconv_uint8.h``; xnnpack:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from types import ModuleType
 
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import BLOCK, Sums, centred, exact_dtype, reach_of
+from quantdiff.sim.accumulate import Channels, Sums, centred, exact_dtype, reach_of
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.floats import products as float_products
@@ -28,14 +27,10 @@ from quantdiff.sim.rounding.rules import convolution_rules
 from quantdiff.sim.rounding.scales import check_8_bit, product_scale
 from quantdiff.sim.rounding.wide import is_wide, refuse_weights_off_zero, round_sum
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image
+from quantdiff.sim.window import Axis, axes_of, centred_image
 
 VECTOR = 8
 """Channels that the vectorised loop of ``builtin`` rounds together."""
-TAPS_AT_ONCE = 3
-"""Taps that ``loops.depthwise`` adds up at once."""
-PAIR_FITS = 127
-"""The largest tap of which two products with an int8 fit an int16."""
 
 
 @kernel("DEPTHWISE_CONV_2D", shared=True)
@@ -81,43 +76,29 @@ def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis
         return Sums(positions, offset, [accumulate(node, x, w).reshape(-1, channels)])
     if channels % x.shape[3]:
         raise ValueError(f"{channels} channels of weights for {x.shape[3]} of the image")
-    centred_w, zero_point = centred(w[0], zero_point_of(node.at(1))).astype(np.int16), zero_point_of(node.x)
-    total = centred_w.sum(axis=(0, 1), dtype=np.int64)
+    zero_point, weights = zero_point_of(node.x), centred(w[0], zero_point_of(node.at(1)))
+    total = weights.sum(axis=(0, 1), dtype=np.int64)
     offset = (0 if bias is None else bias.reshape(-1).astype(np.int64)) - zero_point * total
-    return Sums(positions, offset.astype(np.int32), blocks_of(compiled, x, zero_point, centred_w, axes))
+    image = x if channels == x.shape[3] else np.repeat(x, channels // x.shape[3], 3)
+    return Sums(
+        positions, offset.astype(np.int32), [block_of(image, zero_point, compiled.pack_channels(weights), axes)]
+    )
 
 
-def blocks_of(compiled: ModuleType, x: Array, zero_point: int, w: Array, axes: tuple[Axis, Axis]) -> Iterator[Array]:
-    """Sums of products over raw activations, some output lines at a time."""
-    (rows, columns), channels = axes, w.shape[2]
-    taps, places = taps_of(w, axes)
-    narrow = x.dtype == np.int8 and int(np.abs(taps).max(initial=0)) <= PAIR_FITS
-    taps = taps.astype(np.int16 if narrow else np.int32)
-    at_once = max(1, BLOCK // (columns.out * channels))  # lines
-    images = min(len(x), max(1, at_once // rows.out))
-    padded = pad_image(np.full((images, *x.shape[1:3], channels), zero_point, x.dtype), axes, zero_point)
-    acc = np.empty((min(images * rows.out, at_once), columns.out, channels), np.int32)
-    for image in range(0, len(x), images):
-        some = x[image : image + images]  # what they leave of ``padded`` stays the zero point
-        inside = slice(rows.before, rows.before + x.shape[1]), slice(columns.before, columns.before + x.shape[2])
-        padded[: len(some), *inside] = some if channels == x.shape[3] else np.repeat(some, channels // x.shape[3], 3)
-        lines = len(some) * rows.out
-        for first in range(0, lines, at_once):
-            block = acc[: lines - first]
-            compiled.depthwise(padded, taps, places, (rows.stride, columns.stride, rows.out), first, block)
-            yield block.reshape(-1, channels)
-
-
-def taps_of(w: Array, axes: tuple[Axis, Axis]) -> tuple[Array, Array]:
-    """The taps one after another and where each lies in its window; taps of zero fill up the last three.
-
-    Shapes: w (kh, kw, c) -> (3k, c), (3k, 2).
-    """
-    rows, columns = axes
-    places = [(i * rows.dilation, j * columns.dilation) for i in range(rows.taps) for j in range(columns.taps)]
-    unused = -len(places) % TAPS_AT_ONCE
-    taps = np.concatenate([w.reshape(-1, w.shape[2]), np.zeros((unused, w.shape[2]), w.dtype)])
-    return taps, np.asarray(places + [(0, 0)] * unused)
+def block_of(x: Array, zero_point: int, packed: Array, axes: tuple[Axis, Axis]) -> Channels:
+    """The sums of products over raw activations. Shape: x (n, h, w, c)."""
+    (rows, columns), channels = axes, x.shape[3]
+    line = (columns.before + columns.size + columns.after) * channels
+    pairs = range(-(-rows.taps // 2))
+    return Channels(
+        np.ascontiguousarray(x).reshape(*x.shape[:2], -1),
+        np.full(line, zero_point, x.dtype),
+        (rows.out, columns.out),
+        (rows.stride, columns.stride),
+        (rows.taps, rows.dilation, rows.before, columns.before * channels),
+        np.asarray([i * line + j * columns.dilation * channels for i in pairs for j in range(columns.taps)]),
+        packed,
+    )
 
 
 def round_channels(acc: Array, scale_of: Callable[[Rounding], Array], runtime: Runtime) -> Array:

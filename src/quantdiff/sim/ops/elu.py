@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import libm, xnnpack_curves
+from quantdiff.sim.floats import libm, neon, xnnpack_curves
 from quantdiff.sim.floats.elementwise import plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
@@ -24,8 +24,8 @@ def elu(node: Node, x: Array, *, runtime: Runtime) -> Array:
     if runtime is Runtime.REFERENCE:
         raise NoKernel("this runtime has no such op")
     if plain(node) and node.x.dtype == "float32":
-        if runtime is Runtime.XNNPACK:
-            return xnnpack_curves.elu(x)
+        if runtime.family is Runtime.XNNPACK:
+            return neon.elu(x) if runtime.on_arm64 else xnnpack_curves.elu(x)
         return bent(x)
     if not is_quantized(node.x, "int8"):
         raise NoKernel(f"type {node.x.dtype}")

@@ -19,8 +19,8 @@ def exp(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``exp(x)``. Shape as ``x``."""
     curve = partial(libm.apply, "expf")
     if plain(node) and node.x.dtype == "float32":
-        if runtime is Runtime.XNNPACK:
-            return xnnpack_curves.exp(x)
+        if runtime.family is Runtime.XNNPACK:
+            return xnnpack_curves.exp(x, runtime)
         return curve(x)
     if runtime is Runtime.TFLM or not is_quantized(node.x, "int8", "int16"):
         raise NoKernel(f"type {node.x.dtype}: this runtime has no such kernel")

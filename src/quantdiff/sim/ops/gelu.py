@@ -36,8 +36,8 @@ def gelu(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``x`` times the normal distribution function at ``x``. Shape as ``x``."""
     if runtime is Runtime.TFLM:
         raise NoKernel("this runtime has no such op")
-    if plain(node) and node.x.dtype == "float32" and runtime in FLOATS:
-        return FLOATS[runtime][bool(node.option("approximate", False))](x)
+    if plain(node) and node.x.dtype == "float32":
+        return FLOATS[runtime.family][bool(node.option("approximate", False))](x, runtime)
     curve = partial(by_tanh, runtime=runtime) if node.option("approximate", False) else by_erfc
     if is_quantized(node.x, "int16"):
         return lut_int16.apply(node, x, curve, runtime)

@@ -18,8 +18,8 @@ from quantdiff.sim.tables.table import float_table, look_up
 def log(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Compute ``log(x)``; quantized, the lowest output where x is not positive. Shape as ``x``."""
     if plain(node) and node.x.dtype == "float32":
-        if runtime is Runtime.XNNPACK:
-            return xnnpack_curves.log(x)
+        if runtime.family is Runtime.XNNPACK:
+            return xnnpack_curves.log(x, runtime)
         return libm.apply("logf", x)
     if runtime is Runtime.TFLM or not is_quantized(node.x, "int8", "int16"):
         raise NoKernel(f"type {node.x.dtype}: this runtime has no such kernel")

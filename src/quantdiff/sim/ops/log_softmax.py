@@ -48,11 +48,11 @@ def log_softmax(node: Node, x: Array, *, runtime: Runtime) -> Array:
 def of_floats(x: Array, runtime: Runtime) -> Array:
     """The C library's exponentials from first to last, on ``builtin`` Eigen's in vectors. Shape as ``x``."""
     difference = x - x.max(axis=-1, keepdims=True)
-    if runtime is not Runtime.BUILTIN:
+    if runtime.family is not Runtime.BUILTIN:
         total = added_in_order(libm.apply("expf", difference), (x.ndim - 1,))
     else:
         rows = difference.reshape(-1, x.shape[-1])
-        total = eigen.aligned_sums(eigen.exp_of_rows(rows), 0).reshape(x.shape[:-1])
+        total = eigen.aligned_sums(eigen.exp_of_rows(rows, runtime), 0, runtime).reshape(x.shape[:-1])
     return np.asarray(difference - libm.apply("logf", total)[..., None])
 
 

@@ -6,10 +6,13 @@ xnnpack: ``src/reference/unary-elementwise.cc`` (``SigmoidOp``) through ``x8-lut
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import eigen, libm, xnnpack
+from quantdiff.sim.floats import eigen, libm, neon, xnnpack
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding import gemmlowp
@@ -22,7 +25,12 @@ from quantdiff.sim.tables.tflm_table import fixed_point_table
 FIRST_ONE, LAST_CURVED = np.float32(16.619047164916992188), np.float32(-9)
 
 
-FLOATS = {Runtime.BUILTIN: eigen.logistic, Runtime.XNNPACK: xnnpack.logistic}
+FLOATS: dict[Runtime, Callable[[Array], Array]] = {
+    Runtime.BUILTIN: partial(eigen.logistic, runtime=Runtime.BUILTIN),
+    Runtime.BUILTIN_ARM64: partial(eigen.logistic, runtime=Runtime.BUILTIN_ARM64),
+    Runtime.XNNPACK: xnnpack.logistic,
+    Runtime.XNNPACK_ARM64: neon.logistic,
+}
 """Where floats have curves of their own; the others ask the C library."""
 
 

@@ -58,12 +58,12 @@ def of_floats(node: Node, x: Array, over: tuple[int, ...], runtime: Runtime) -> 
     """
     kept = [1 if i in over else n for i, n in enumerate(x.shape) if i not in over or node.option("keep_dims", False)]
     count = np.float32(math.prod(x.shape[axis] for axis in over))
-    if runtime is Runtime.XNNPACK:
-        return by_xnnpack(node, x, over, np.float32(1) / count).reshape(kept)
-    if runtime is Runtime.BUILTIN and is_last_alone(x.shape, over):
-        total = eigen.row_sums(x.reshape(-1, int(count)))
+    if runtime.family is Runtime.XNNPACK:
+        return by_xnnpack(node, x, over, np.float32(1) / count, runtime).reshape(kept)
+    if runtime.family is Runtime.BUILTIN and is_last_alone(x.shape, over):
+        total = eigen.row_sums(x.reshape(-1, int(count)), runtime)
     else:
-        total = added_in_order(x, over, from_zero=runtime is not Runtime.BUILTIN)
+        total = added_in_order(x, over, from_zero=runtime.family is not Runtime.BUILTIN)
     return np.asarray(total / count, np.float32).reshape(kept)
 
 

@@ -17,8 +17,8 @@ from quantdiff.sim.runtime import Runtime
 
 BOUNDS = {"RELU": (0.0, np.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0), "RELU_0_TO_1": (0.0, 1.0)}
 
-VECTOR = 8
-"""Floats that the compiled loop of RELU takes at once on ARM64."""
+VECTOR = 4
+"""Floats that the compiled loop of RELU takes at once on ARM64, at its end."""
 
 
 @kernel(*BOUNDS, batched=lambda node: node.x.dtype != "float32")
@@ -37,7 +37,7 @@ def relu(node: Node, x: Array, *, runtime: Runtime) -> Array:
 
 
 def on_arm64(y: Array, low: float, runtime: Runtime) -> Array:
-    """Without -0 where NEON clamps at 0: in XNNPACK all, in LiteRT vectors of eight. Shape as ``y``."""
+    """Without -0 where NEON clamps at 0: in XNNPACK all, in LiteRT whole vectors. Shape as ``y``."""
     body = y.size if runtime is Runtime.XNNPACK_ARM64 else y.size // VECTOR * VECTOR
     flat = y.reshape(-1)
     return np.concatenate([without_minus(flat[:body]), flat[body:]]).reshape(y.shape) if low == 0 else y

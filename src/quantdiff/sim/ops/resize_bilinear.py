@@ -11,13 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats.elementwise import flushed
+from quantdiff.sim.floats.elementwise import flushed, multiply_add
+from quantdiff.sim.floats.xnnpack import fma
 from quantdiff.sim.node import Node, NoKernel, is_quantized, sized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import divide_half_away, rint, rounding_shift_right
 from quantdiff.sim.runtime import Runtime
 
 BITS, XNNPACK_BITS = 10, 11
+EIGHTFOLD, BLOCK = 8, 8
+"""How much larger, and in how many channels at once, the kernel makes what it makes eight times as large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,43 +37,56 @@ def resize_bilinear(node: Node, x: Array, size: Array, *, runtime: Runtime) -> A
     """Interpolate between the four nearest pixels. Shapes: (n, h, w, c), size (2,) -> (n, *size, c)."""
     corners, centres = bool(node.option("align_corners", False)), bool(node.option("half_pixel_centers", False))
     sized((*size, x.shape[3]), x[0].size)
-    narrow = is_quantized(node.x, "int8") or (is_quantized(node.x, "uint8") and runtime is Runtime.XNNPACK)
+    narrow = is_quantized(node.x, "int8") or (is_quantized(node.x, "uint8") and runtime.family is Runtime.XNNPACK)
     if node.x.dtype in ("float32", "uint8") and not narrow:
         return by_float(x, size, corners, centres, runtime)
     if not (narrow or is_quantized(node.x, "int16")):
         raise NoKernel(f"type {node.x.dtype}")
-    find, bits = (in_q11, XNNPACK_BITS) if runtime is Runtime.XNNPACK else (in_q10, BITS)
-    rows, columns = (find(have, int(want), corners, centres) for have, want in zip(x.shape[1:3], size, strict=True))
+    find, bits = (in_q11, XNNPACK_BITS) if runtime.family is Runtime.XNNPACK else (in_q10, BITS)
+    rows, columns = (
+        find(have, int(want), corners, centres, runtime) for have, want in zip(x.shape[1:3], size, strict=True)
+    )
     total = interpolate(x.astype(np.int64), rows, columns, 1 << bits)
-    if runtime is Runtime.XNNPACK:
+    if runtime.family is Runtime.XNNPACK:
         return rounding_shift_right(total, 2 * bits).astype(x.dtype)
     return divide_half_away(total, 1 << (2 * bits)).astype(x.dtype)
 
 
 def by_float(x: Array, size: Array, corners: bool, centres: bool, runtime: Runtime) -> Array:
     """Floats, and uint8 of LiteRT, in float32 (``ResizeBilinear``). Shapes: (n, h, w, c), size (2,)."""
-    if runtime is Runtime.XNNPACK:
-        return by_differences(x, size, corners, centres)
-    if runtime is Runtime.BUILTIN and x.dtype != np.float32:
-        raise NoKernel("uint8, which the fast kernels interpolate in an order of their own")
-    if runtime is Runtime.BUILTIN and not (corners or centres) and tuple(size) == (2 * x.shape[1], 2 * x.shape[2]):
+    if runtime.family is Runtime.XNNPACK:
+        return by_differences(x, size, corners, centres, runtime)
+    fast, sizes = runtime.family is Runtime.BUILTIN, tuple(map(int, size))
+    if fast and x.dtype != np.float32 and centres and x.shape[3] % BLOCK == 0 and is_eightfold(x, sizes):
+        raise NoKernel("uint8 made eight times as large, for which the fast kernels have one of its own")
+    if fast and x.dtype == np.float32 and not (corners or centres) and sizes == (2 * x.shape[1], 2 * x.shape[2]):
         return doubled(x)
-    rows, columns = (in_float(have, int(want), corners, centres) for have, want in zip(x.shape[1:3], size, strict=True))
+    rows, columns = (
+        in_float(have, want, corners, centres, runtime) for have, want in zip(x.shape[1:3], sizes, strict=True)
+    )
     down, right, one = rows.weight[:, None, None], columns.weight[:, None], np.float32(1)
     real = x.astype(np.float32)
-    total = np.zeros((), np.float32)
     corners_of_all = [
         (rows.low, one - down, columns.low, one - right),
         (rows.high, down, columns.low, one - right),
         (rows.low, one - down, columns.high, right),
         (rows.high, down, columns.high, right),
     ]
-    if runtime is Runtime.BUILTIN:  # row by row
+    if fast:  # row by row
         corners_of_all[1:3] = corners_of_all[2:0:-1]
-    for row, fall, column, go in corners_of_all:
-        seen = real[:, row][:, :, column]
-        total = total + (seen * (fall * go) if runtime is Runtime.BUILTIN else seen * fall * go)
+    seen = [real[:, row][:, :, column] for row, _, column, _ in corners_of_all]
+    parts = [(s, f * g) if fast else (s * f, g) for s, (_, f, _, g) in zip(seen, corners_of_all, strict=True)]
+    if fast and x.dtype == np.float32:  # onto zeros
+        parts = [(np.zeros_like(real[:1, :1, :1]), one), *parts]
+    total: Array = parts[1][0] * parts[1][1]
+    for pixels, share in (parts[0], *parts[2:]):
+        total = multiply_add(pixels, share, total, runtime)
     return total if x.dtype == np.float32 else (total + np.float32(0.5)).astype(x.dtype)
+
+
+def is_eightfold(x: Array, size: tuple[int, ...]) -> bool:
+    """As ``ResizeBilinear888Uint8`` asks for. Shape: (n, h, w, c)."""
+    return min(size) >= EIGHTFOLD and size == (EIGHTFOLD * x.shape[1], EIGHTFOLD * x.shape[2])
 
 
 def doubled(x: Array) -> Array:
@@ -84,16 +100,17 @@ def doubled(x: Array) -> Array:
     return y
 
 
-def by_differences(x: Array, size: Array, corners: bool, centres: bool) -> Array:
+def by_differences(x: Array, size: Array, corners: bool, centres: bool, runtime: Runtime) -> Array:
     """XNNPACK's: a share of the difference to the right, then of that downwards. Shapes: as ``by_float``."""
     x = flushed(x)
     rows, columns = (
-        in_shares(have, int(want), corners, centres) for have, want in zip(x.shape[1:3], size, strict=True)
+        in_shares(have, int(want), corners, centres, runtime) for have, want in zip(x.shape[1:3], size, strict=True)
     )
     right, down = columns.weight[:, None], rows.weight[:, None, None]
 
     def between(a: Array, b: Array, share: Array) -> Array:
-        return flushed(a + flushed(flushed(b - a) * share))
+        steps = flushed(b - a)
+        return fma(steps, share, a) if runtime.on_arm64 else flushed(a + flushed(steps * share))
 
     lines = [
         between(line[:, :, columns.low], line[:, :, columns.high], right) for line in (x[:, rows.low], x[:, rows.high])
@@ -101,12 +118,12 @@ def by_differences(x: Array, size: Array, corners: bool, centres: bool) -> Array
     return between(lines[0], lines[1], down)
 
 
-def in_float(have: int, want: int, corners: bool, centres: bool) -> Places:
+def in_float(have: int, want: int, corners: bool, centres: bool, runtime: Runtime) -> Places:
     """Places in float32 (``ComputeInterpolationValues``)."""
     ends = int(corners and want > 1)
     scale = np.float32(have - ends) / np.float32(want - ends)
     at = np.arange(want).astype(np.float32)
-    place = (at + np.float32(0.5)) * scale - np.float32(0.5) if centres else at * scale
+    place = multiply_add(at + np.float32(0.5), scale, -0.5, runtime) if centres else at * scale
     low = np.maximum(np.floor(place), 0).astype(np.int64)
     high = np.minimum(np.ceil(place), have - 1).astype(np.int64)
     return Places(low, high, place - low.astype(np.float32))
@@ -122,7 +139,7 @@ def interpolate(x: Array, rows: Places, columns: Places, one: int) -> Array:
     return total
 
 
-def in_q10(have: int, want: int, corners: bool, centres: bool) -> Places:
+def in_q10(have: int, want: int, corners: bool, centres: bool, _: Runtime) -> Places:
     """LiteRT's places (``ComputeInterpolationValuesInteger``): division truncates."""
     ends = int(corners and want > 1)
     scale = (((have - ends) << BITS) + (want - ends) // 2) // (want - ends)
@@ -137,19 +154,21 @@ def truncated(place: Array) -> Array:
     return np.where(place < 0, -(-place >> BITS), place >> BITS)
 
 
-def in_q11(have: int, want: int, corners: bool, centres: bool) -> Places:
+def in_q11(have: int, want: int, corners: bool, centres: bool, runtime: Runtime) -> Places:
     """XNNPACK's places for 8 bits (``xnn_indirection_init_resize_bilinear2d_hwc_q11``)."""
-    places = in_shares(have, want, corners, centres)
+    places = in_shares(have, want, corners, centres, runtime)
     return Places(places.low, places.high, rint(places.weight * np.float32(1 << XNNPACK_BITS)))
 
 
-def in_shares(have: int, want: int, corners: bool, centres: bool) -> Places:
+def in_shares(have: int, want: int, corners: bool, centres: bool, runtime: Runtime) -> Places:
     """XNNPACK's places for floats (``xnn_indirection_init_resize_bilinear2d_hwc_f32``), in float32."""
     ends = int(corners and want != 1)
     scale = np.float32(have - ends) / np.float32(want - ends)
-    place = np.arange(want, dtype=np.float32) * scale
-    if centres and not corners:
-        place = np.maximum(place + (np.float32(0.5) * scale - np.float32(0.5)), 0)
+    at = np.arange(want, dtype=np.float32)
+    shift = (
+        multiply_add(np.asarray(0.5, np.float32), scale, -0.5, runtime) if centres and not corners else np.float32(0)
+    )
+    place = np.maximum(multiply_add(at, scale, shift, runtime), 0)
     place = np.minimum(place, np.float32(have - 1))
     low = place.astype(np.int64)
     return Places(low, np.minimum(low + 1, have - 1), place - low.astype(np.float32))

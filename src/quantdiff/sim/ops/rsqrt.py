@@ -9,7 +9,7 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.enclosures import Enclosure, enclosure, of_value
-from quantdiff.sim.floats.elementwise import flushed, plain
+from quantdiff.sim.floats.elementwise import computed, flushed, plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.ops.unary_float import REFINED
 from quantdiff.sim.registry import kernel
@@ -42,7 +42,7 @@ def rsqrt(node: Node, x: Array, *, runtime: Runtime) -> Array:
     if plain(node) and node.x.dtype == "float32":
         if runtime is Runtime.XNNPACK:
             raise NoKernel("XNNPACK refines an estimate and may miss the last bit")
-        return np.asarray(np.float32(1) / np.sqrt(x), np.float32)
+        return computed(runtime, lambda v: np.float32(1) / np.sqrt(v), x)
     wide = is_quantized(node.x, "int16") and runtime is not Runtime.TFLM
     if not (wide or is_quantized(node.x, "int8")):
         raise NoKernel(f"type {node.x.dtype}")

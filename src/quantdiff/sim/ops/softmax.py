@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
-from quantdiff.sim.floats import eigen, libm, xnnpack
+from quantdiff.sim.floats import eigen, libm, neon, xnnpack
 from quantdiff.sim.floats.elementwise import added_in_order
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.registry import kernel
@@ -48,12 +48,12 @@ def softmax(node: Node, x: Array, *, runtime: Runtime) -> Array:
 
 def of_floats(node: Node, x: Array, runtime: Runtime) -> Array:
     """Exponentials of the C library, summed from first to last; in vectors on ``builtin``, XNNPACK by its own."""
-    if runtime is Runtime.XNNPACK:
-        return xnnpack.softmax(x)
+    if runtime.family is Runtime.XNNPACK:
+        return neon.softmax(x) if runtime.on_arm64 else xnnpack.softmax(x)
     powers = (x - x.max(axis=-1, keepdims=True)) * np.float32(node.option("beta", 1.0))
-    if runtime is Runtime.BUILTIN:
-        terms = eigen.exp(powers).reshape(-1, x.shape[-1])
-        return (terms * (np.float32(1) / eigen.row_sums(terms))[:, None]).reshape(x.shape)
+    if runtime.family is Runtime.BUILTIN:
+        terms = eigen.exp(powers, runtime).reshape(-1, x.shape[-1])
+        return (terms * (np.float32(1) / eigen.row_sums(terms, runtime))[:, None]).reshape(x.shape)
     terms = libm.apply("expf", powers)
     return np.asarray(terms / added_in_order(terms, (x.ndim - 1,))[..., None])
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
 from quantdiff.sim.enclosures import Enclosure, enclosure, of_sum
-from quantdiff.sim.floats import xnnpack
+from quantdiff.sim.floats import neon, xnnpack
 from quantdiff.sim.floats.elementwise import added_in_order, flushed, multiply_add
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
 from quantdiff.sim.ops.reduce import axes_of
@@ -36,9 +36,9 @@ def sum_(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
         return np.asarray(x.sum(axis=over, keepdims=keep), x.dtype)
     if node.x.dtype == "float32":
         sums = (
-            by_xnnpack(node, x, over, np.float32(1))
-            if runtime is Runtime.XNNPACK
-            else added_in_order(x, over, from_zero=runtime is not Runtime.BUILTIN)
+            by_xnnpack(node, x, over, np.float32(1), runtime)
+            if runtime.family is Runtime.XNNPACK
+            else added_in_order(x, over, from_zero=runtime.family is not Runtime.BUILTIN)
         )
         return sums.reshape([1 if i in over else n for i, n in enumerate(x.shape)]) if keep else sums
     if not is_quantized(node.x, "int8", "uint8"):
@@ -57,11 +57,11 @@ def in_any_order(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Encl
 
     Along the last axis XNNPACK's kernels for x86 keep sixteen partial sums or more (``src/configs/reduce-config.c``).
     """
-    if (runtime is not Runtime.XNNPACK and not runtime.on_arm64) or node.x.dtype != "float32":
+    if runtime is not Runtime.XNNPACK or node.x.dtype != "float32":
         raise NoKernel(f"type {node.x.dtype}")
     over, keep = axes_of(x, axes), bool(node.option("keep_dims", False))
     count = math.prod(x.shape[axis] for axis in over)
-    in_parts = runtime is Runtime.XNNPACK and over == (x.ndim - 1,)
+    in_parts = over == (x.ndim - 1,)
     additions = min(count - 1, count // PARTIAL + JOINED) if in_parts else count - 1
     scale = 1 / count if node.operator.op == "MEAN" else 1.0
     found = of_sum(flushed(x), over, scale, additions + SCALED + SQUARED)
@@ -69,16 +69,17 @@ def in_any_order(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Encl
     return Enclosure(*(array.reshape(kept) for array in (found.low, found.high, found.width)))
 
 
-def by_xnnpack(node: Node, x: Array, over: tuple[int, ...], scale: np.float32) -> Array:
+def by_xnnpack(node: Node, x: Array, over: tuple[int, ...], scale: np.float32, runtime: Runtime) -> Array:
     """XNNPACK's sum of floats, which makes one operator of squares and their sum. Shape: the other axes.
 
     It rounds no square. Their roots give back what was squared, without its sign (in radix 2 no bit is lost).
     """
     maker = node.graph.producer(node.x.index) if node.graph else None
     squared = maker is not None and (maker.op == "SQUARE" or (maker.op == "MUL" and len(set(maker.inputs)) == 1))
+    kernels = neon if runtime.on_arm64 else xnnpack
     if not squared:
-        return xnnpack.reduced(x, over, scale)
-    sums = xnnpack.reduced(np.sqrt(flushed(x)), over, scale, squares=True)
+        return xnnpack.reduced(x, over, scale, kernels.row_sums, squares=False)
+    sums = xnnpack.reduced(np.sqrt(flushed(x)), over, scale, kernels.row_sums_of_squares, squares=True)
     if np.any((sums != 0) & (sums < SMALLEST)):
         raise NoKernel("sums of squares so small that what was squared cannot be told")
     return sums

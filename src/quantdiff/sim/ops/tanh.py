@@ -6,8 +6,6 @@ xnnpack: ``src/reference/unary-elementwise.cc`` (``TanHOp``) through ``x8-lut``;
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from quantdiff.quant import Array
@@ -31,7 +29,8 @@ def tanh(node: Node, x: Array, *, runtime: Runtime) -> Array:
     if is_quantized(node.x, "int16") and node.y.dtype == "int16":
         return from_16_bits(node, x, runtime)
     if node.x.dtype == "float32":
-        return FLOATS.get(runtime, partial(libm.apply, "tanhf"))(x)
+        curve = FLOATS.get(runtime.family)
+        return libm.apply("tanhf", x) if curve is None else curve(x, runtime)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     if runtime is Runtime.TFLM:

@@ -69,7 +69,7 @@ def trigonometric(node: Node, x: Array, *, runtime: Runtime) -> Array:
     if not plain(node):
         raise NoKernel(f"type {node.x.dtype}, quantized")
     in_vectors, alone = TRIGONOMETRIC[node.operator.op]
-    return in_vectors(x) if runtime is Runtime.XNNPACK else libm.apply(alone, x)
+    return in_vectors(x, runtime) if runtime.family is Runtime.XNNPACK else libm.apply(alone, x)
 
 
 def quantized_abs(node: Node, x: Array, runtime: Runtime) -> Array:

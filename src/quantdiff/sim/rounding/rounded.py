@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Sums
+from quantdiff.sim.accumulate import BLOCK, Block, Sums
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.rounding.rules import Requantization, stages
 
@@ -71,12 +71,29 @@ class Rounded:
         self, rules: Sequence[Requantization], places: Callable[[int, int], list[Array]]
     ) -> Iterator[list[Array]]:
         """The outputs of one block after the other, written to ``places(first row, rows)``."""
-        work, row = stages(rules, self._compiled()), 0
-        for block in self.sums.blocks:
-            if block.shape[1] != self.sums.offset.size:
-                raise ValueError(f"{self.sums.offset.size} biases for {block.shape[1]} channels")
-            ys = places(row, len(block))
+        compiled, row = self._compiled(), 0
+        work = stages(rules, compiled)
+        for block, count in self._held(compiled, once=len(work) == 1 and bool(compiled and rules[0].loop(compiled))):
+            ys = places(row, count)
             for stage, indices in work:
                 stage(block, self.sums.offset, [ys[i] for i in indices])
-            row += len(block)
+            row += count
             yield ys
+
+    def _held(self, compiled: ModuleType | None, *, once: bool) -> Iterator[tuple[Block, int]]:
+        """The blocks and their rows; ``once`` means that a loop computes the sums while it rounds them."""
+        rows, channels = self.sums.rows, self.sums.offset.size
+        for block in self.sums.blocks:
+            if isinstance(block, np.ndarray):
+                if block.shape[1] != channels:
+                    raise ValueError(f"{channels} biases for {block.shape[1]} channels")
+                yield block, len(block)
+            elif once:
+                yield block, rows
+            else:
+                assert compiled is not None  # who else made the block
+                held = np.empty((min(rows, max(1, BLOCK // channels)), channels), np.int32)
+                for row in range(0, rows, len(held)):
+                    part = held[: rows - row]
+                    compiled.compute(block, row, part)
+                    yield part, len(part)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
+from quantdiff.sim.accumulate import Block
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import (
     ONE_HALF_Q31,
@@ -24,7 +25,7 @@ from quantdiff.sim.runtime import Runtime
 
 FAR = 20
 """Right shift up to which ``loops.BEYOND`` stays beyond 8 bits."""
-Stage = Callable[[Array, Array, Sequence[Array]], None]
+Stage = Callable[[Block, Array, Sequence[Array]], None]
 """Rounds one block: (block, offset, where to write), one array for each of its rules."""
 
 
@@ -44,17 +45,21 @@ class Requantization:
 
     def stage(self, compiled: ModuleType | None) -> Stage:
         """The rounding with all that does not depend on the block worked out."""
+        return (compiled and self.loop(compiled)) or (lambda block, offset, ys: self._in_numpy(block, offset, ys[0]))
+
+    def loop(self, compiled: ModuleType) -> Stage | None:
+        """The same as machine code; None where there is none."""
         output = (self.zero_point, *self.clamp)
-        if compiled is not None and self.rounding is Rounding.XNNPACK and not self.tail:
+        if self.rounding is Rounding.XNNPACK and not self.tail:
             narrow = np.asarray(self.scale, np.float32)
             return lambda block, offset, ys: compiled.by_float(block, offset, narrow, output, ys[0])
         halving = self.halving()
-        if compiled is not None and halving is not None:
+        if halving is not None:
             return lambda block, offset, ys: compiled.by_halving(block, offset, *halving, output, ys[0])
-        if compiled is not None and self._fits_int32():
+        if self._fits_int32():
             shifts = self._shifts()
             return lambda block, offset, ys: compiled.by_shifts(block, offset, *shifts, output, ys[0])
-        return lambda block, offset, ys: self._in_numpy(block, offset, ys[0])
+        return None
 
     def stage_with_ties_away(self, compiled: ModuleType) -> Stage:
         """Rule R, and rule G on the same product, at once."""
@@ -101,7 +106,8 @@ class Requantization:
         half = ((np.int64(1) << right) >> 1) << 31
         return (mantissa, left, half, right + 31, ties), bool(np.any(left))
 
-    def _in_numpy(self, block: Array, offset: Array, y: Array) -> None:
+    def _in_numpy(self, block: Block, offset: Array, y: Array) -> None:
+        assert isinstance(block, np.ndarray)
         acc = block.astype(np.int32) + offset  # wraps as C++ does
         body, scale = len(self.scale) - self.tail, np.asarray(self.scale)
         for part, rounding in ((slice(0, body), self.rounding), (slice(body, None), Rounding.GEMMLOWP)):

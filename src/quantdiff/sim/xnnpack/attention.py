@@ -12,7 +12,7 @@ import numpy as np
 from flatbuffers import flexbuffers
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import xnnpack
+from quantdiff.sim.floats import neon, xnnpack
 from quantdiff.sim.floats.elementwise import flushed
 from quantdiff.sim.node import Node, NoKernel
 from quantdiff.sim.ops.batch_matmul import of_floats
@@ -34,7 +34,7 @@ def is_attention(node: Node) -> bool:
     return mask is None or key[1] == value[1] == mask[-1]
 
 
-def attention(node: Node, inputs: Sequence[Array]) -> Array:
+def attention(node: Node, inputs: Sequence[Array], runtime: Runtime) -> Array:
     """Compute ``softmax(cap * tanh(q * scale @ k.T / cap) + mask) @ v``, each head apart.
 
     Shapes: q (b, t, heads, depth), k and v (b, s, groups, depth), mask (…, t, s) -> (b, t, heads, depth).
@@ -47,12 +47,21 @@ def attention(node: Node, inputs: Sequence[Array]) -> Array:
     each = query.shape[HEADS] // key.shape[HEADS]
     heads, keys, values = (a.swapaxes(1, 2) for a in (flushed(flushed(query) * flushed(scale)), key, value))
     keys, values = (np.repeat(a, each, axis=1) for a in (keys, values))
-    logits = of_floats(heads, keys.swapaxes(-1, -2), Runtime.XNNPACK)
+    logits = _product(heads, keys.swapaxes(-1, -2), key.shape[HEADS] == 1, runtime)
     if cap is not None:
-        logits = flushed(xnnpack.tanh(flushed(logits / cap)) * cap)
+        logits = flushed(xnnpack.tanh(flushed(logits / cap), runtime) * cap)
     for each_mask in mask:
         logits = flushed(flushed(each_mask) + logits)
-    return of_floats(xnnpack.softmax(logits), values, Runtime.XNNPACK).swapaxes(1, 2)
+    weights = neon.softmax(logits) if runtime.on_arm64 else xnnpack.softmax(logits)
+    return _product(weights, values, key.shape[HEADS] == 1, runtime).swapaxes(1, 2)
+
+
+def _product(left: Array, right: Array, shared: bool, runtime: Runtime) -> Array:
+    """One for each head, or where keys are ``shared`` a dense layer of all heads. Shapes: (b, heads, …) twice."""
+    if not shared:
+        return of_floats(left, right, runtime)
+    rows = left.reshape(len(left), 1, -1, left.shape[-1])
+    return of_floats(rows, right[:, :1], runtime, units=0).reshape(*left.shape[:-1], right.shape[-1])
 
 
 def _attribute(node: Node, name: str) -> Array | None:

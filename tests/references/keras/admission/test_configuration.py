@@ -7,12 +7,25 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import small_models
 from click.testing import CliRunner
-from planted import CELL, FORMATS, LAMBDA, LAYERS, MARKER, code, dense, function, layer, plant, rewrite_zip, write_plain
+from planted import (
+    CELL,
+    FORMATS,
+    LAMBDA,
+    LAYERS,
+    MARKER,
+    code,
+    dense,
+    function,
+    h5py,
+    layer,
+    plant,
+    rewrite_zip,
+    write_plain,
+)
 
 from quantdiff.cli import main
 from quantdiff.errors import BadModel

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
-from planted import rewrite_zip, write_plain
+from planted import h5py, rewrite_zip, write_plain
 
 from quantdiff.errors import BadModel
 from quantdiff.references.keras.model import load_keras
