@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small_models as models
 
+from quantdiff.load.npz import LARGE
 from quantdiff.run.scratch import PREFIX
 
 QUANTDIFF = Path(sys.executable).parent / "quantdiff"
@@ -20,12 +22,16 @@ PATIENCE = 40  # seconds, for a busy machine
 
 CUT_SHORT = """
 import os, sys
-import numpy as np
-from quantdiff.cli.endings import tidy_endings
-with tidy_endings():
-    x = np.load(sys.argv[1], mmap_mode="r")
-    os.truncate(sys.argv[1], 4096)
-    print(x.sum())
+from pathlib import Path
+from quantdiff.load.data import load_batch
+from quantdiff.load.tflite import load_tflite
+path = sys.argv[1]
+if path.endswith(".tflite"):
+    array = max((t.data for t in load_tflite(path).main.tensors if t.data is not None), key=lambda a: a.nbytes)
+else:
+    array = load_batch(Path(path)).arrays["x"]
+os.truncate(path, 0)
+print(array.sum())
 """
 
 
@@ -107,13 +113,17 @@ def test_nothing_is_left(tmp_path: Path, number: signal.Signals, runtime: str, m
     assert not [*temporary.iterdir()]
 
 
-def test_a_file_that_is_cut_short_is_one_line(tmp_path: Path) -> None:
-    import numpy as np
-
-    np.save(tmp_path / "x.npy", np.ones(2**20))
-    ended = subprocess.run(
-        [sys.executable, "-c", CUT_SHORT, tmp_path / "x.npy"], check=False, capture_output=True, text=True
-    )
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.tflite"])
+def test_a_file_that_is_cut_short_is_one_line(tmp_path: Path, name: str) -> None:
+    """Not only of a command: the functions of Python map files, too."""
+    path = tmp_path / name
+    if path.suffix == ".tflite":
+        models.save(tmp_path, models.float_dense(), name)
+    elif path.suffix == ".npy":
+        np.save(path, np.ones(2**20))
+    else:
+        np.savez(path, x=np.ones(LARGE // 8 + 1))
+    ended = subprocess.run([sys.executable, "-c", CUT_SHORT, path], check=False, capture_output=True, text=True)
     assert ended.returncode == 2
     assert (
         ended.stderr

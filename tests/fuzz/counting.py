@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 FILE = Path(__file__).with_name("counts.csv")
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 COLUMNS = ("commit", "seed", "file", "attack", "tried", "whole", "refused", "failed", "ended")
+LITERT = "LiteRT's verifier"
 TRAINED = ".h5", ".keras", ".onnx", ".pt2"
 Attacked = tuple[str, str]  # what was attacked, and how
 
@@ -52,9 +52,8 @@ def write_tables() -> None:
     """The tables of all runs, into the docs."""
     text = PAGE.read_text(encoding="utf-8")
     for name, table in TABLES.items():
-        text = re.sub(
-            rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", table().replace("\\", r"\\"), text, flags=re.DOTALL
-        )
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        text = before + mark + table() + rest[rest.index("<!-- end -->") :]
     PAGE.write_text(text, encoding="utf-8")
 
 
@@ -75,6 +74,8 @@ def total(kind: str = "fuzz") -> tuple[Counts, dict[str, list[str]], Counter[str
 
 def _table_of(attacked: str) -> str:
     """``.npz`` is read in this process; ``verify .tflite`` in children; ``quantdiff verify`` is ended."""
+    if attacked == LITERT:
+        return "agreement"
     if " " in attacked:
         return "endings" if attacked.startswith("quantdiff ") else "children"
     return "trained" if attacked in TRAINED else "fuzz"
@@ -121,6 +122,19 @@ def endings() -> str:
     return "\n".join([*lines, *_mended(failed)]) + "\n"
 
 
+def agreement() -> str:
+    """What LiteRT's verifier and the reader here say of the same files, in Markdown."""
+    counts, seeds, failed = total("agreement")
+    lines = [f"{counts.tried.total():,} files. Seeds: {_runs(seeds)}.", ""]
+    columns = "both read it alike | both refuse it | only the verifier takes it | only we take it, or read it otherwise"
+    lines.append(f"| attack | files | {columns} |")
+    lines += ["|---|--:|--:|--:|--:|--:|"]
+    for key, tried in sorted(counts.tried.items()):
+        said = (f"{of[key]:,}" for of in (counts.whole, counts.refused, counts.ended, counts.failed))
+        lines.append(f"| {key[1]} | {tried:,} | {' | '.join(said)} |")
+    return "\n".join([*lines, *_mended(failed)]) + "\n"
+
+
 def _runs(seeds: dict[str, list[str]]) -> str:
     return "; ".join(f"{', '.join(each)} of commit {commit}" for commit, each in seeds.items())
 
@@ -142,4 +156,10 @@ def _mended(failed: Counter[str]) -> list[str]:
     return ["", f"What failed, {', '.join(mended)}, is mended since, and a test."] if mended else []
 
 
-TABLES: dict[str, Callable[[], str]] = {"fuzz": fuzz, "trained": trained, "children": children, "endings": endings}
+TABLES: dict[str, Callable[[], str]] = {
+    "fuzz": fuzz,
+    "trained": trained,
+    "children": children,
+    "agreement": agreement,
+    "endings": endings,
+}

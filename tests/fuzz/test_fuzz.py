@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from fuzz.agreement import run_beside, verified
 from fuzz.counting import PAGE, TABLES, total
-from fuzz.fuzzing import KINDS, attempt, limits, make, run
+from fuzz.fuzzing import KINDS, attempt, limits, make, models, run
 
 COUNT = 8000
 
@@ -15,6 +16,17 @@ def test_nothing_fails() -> None:
     counts = run(60, seed=2026, most=COUNT)
     assert counts.failures == []
     assert counts.tried.total() == COUNT
+
+
+def test_what_litert_s_verifier_takes_is_read_alike_and_nothing_else_is_read() -> None:
+    counts = run_beside(400, seed=2026)
+    assert counts.failures == []
+    assert min(of.total() for of in (counts.whole, counts.refused, counts.ended)) > 0
+
+
+def test_the_verifier_is_asked() -> None:
+    whole = models()[0]
+    assert verified([whole, whole[:-9], whole]) == [True, False, True]
 
 
 def test_a_number_makes_the_same_file_again() -> None:

@@ -133,7 +133,10 @@ def entries(data: bytes, rng: Random, others: tuple[bytes, ...]) -> bytes:
             _change_objects(opened, rng)
         held[at] = name, kept.getvalue()
     else:
-        held[at] = name, BYTES[rng.choice([*BYTES])](content, rng, (content, *others[:1])) if content else b"x"
+        held[at] = (
+            name,
+            BYTES[rng.choice([*BYTES])](content, rng, (content, *others[:1])) if len(content) >= 4 else b"x",
+        )
     return _zipped(held, rng)
 
 
@@ -279,8 +282,9 @@ TRAINED = {
 
 def run_apart(seconds: float, seed: int, suffix: str, most: int | None = None) -> Counts:
     """As ``run``, in processes that a library may end: each that did is counted, and the next goes on."""
-    kinds, counts, end, number = {suffix: TRAINED[suffix]}, Counts(), time.monotonic() + seconds, 0
+    kinds, counts, number = {suffix: TRAINED[suffix]}, Counts(), 0
     run(0, seed, 0, kinds)  # whole files are read, and what takes time is there
+    end = time.monotonic() + seconds
     while time.monotonic() < end and number != most:
         for outcome in _apart(end, seed, kinds, number, most):
             key = suffix, make(seed, number, kinds)[1]
@@ -313,12 +317,15 @@ def _apart(end: float, seed: int, kinds: Mapping[str, Kind], start: int, most: i
                         flush=True,
                     )
                     number += 1
-        finally:
             os._exit(0)
+        finally:
+            os._exit(BROKEN)
     os.close(there)
     with os.fdopen(here) as told:
         yield from (line.rstrip("\n") for line in told)
-    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status != BROKEN, "the fuzzer itself failed"
+    if status:
         yield "ended"
 
 
@@ -343,7 +350,7 @@ def beside() -> Path:
     return small_models.save(Path(mkdtemp()), small_models.float_dense(), "beside.tflite")
 
 
-SILENCE = 30.0
+SILENCE, BROKEN = 30.0, 70
 QUESTIONS = {
     "verify .tflite": (KINDS, verify, 20),
     "diff .tflite": (KINDS, diff, 20),

@@ -1,16 +1,12 @@
-"""How a command ends before its time: by Ctrl-C, by SIGTERM as CI and ``docker stop`` send it, by a file cut short."""
+"""How a command ends before its time: by Ctrl-C, by SIGTERM as CI and ``docker stop`` send it."""
 
 from __future__ import annotations
 
-import ctypes
-import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-
-CUT_SHORT = b"error: a file was cut short while it was read; run the command again when nobody writes to it\n"
 
 
 class Terminated(KeyboardInterrupt):
@@ -57,35 +53,8 @@ def _signals(ends: list[KeyboardInterrupt]) -> Iterator[None]:
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {number: signal.signal(number, end) for number in numbers}
     try:
-        with _one_line_of_a_file_cut_short():
-            yield
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         process.begin_again()
-
-
-@contextmanager
-def _one_line_of_a_file_cut_short() -> Iterator[None]:
-    """One line instead of death by SIGBUS, where somebody shortens a file that is mapped into memory.
-
-    Python's own handlers run between two of its instructions; after this signal there is no next one. Windows has no
-    such signal.
-    """
-    if not hasattr(signal, "SIGBUS"):
-        yield
-        return
-
-    def end(number: int) -> None:
-        del number
-        os.write(2, CUT_SHORT)
-        os._exit(2)
-
-    say = ctypes.CFUNCTYPE(None, ctypes.c_int)(end)
-    install = ctypes.CDLL(None).signal
-    install.restype, install.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
-    before = install(signal.SIGBUS, ctypes.cast(say, ctypes.c_void_p))
-    try:
-        yield
-    finally:
-        install(signal.SIGBUS, before)

@@ -46,6 +46,11 @@ class Buffers:
             known = self._known[number] = self._find(number)
         return known
 
+    def check(self) -> None:
+        """Look at the buffers that nobody asked for, too."""
+        for number in range(len(self._positions)):
+            self.span(number)
+
     def view(self, span: Span, dtype: str, shape: tuple[int, ...], *, sparse: bool = False) -> Array:
         """A read-only view of the values in ``span``."""
         if sparse or dtype not in STORED_AS:

@@ -13,7 +13,7 @@ import numpy as np
 
 from quantdiff.errors import BadData, reason_of
 from quantdiff.files import open_file, state_of
-from quantdiff.load.mapped import blocks
+from quantdiff.load.mapped import blocks, guard
 from quantdiff.load.npz import check_sizes, plain_header, read_member
 from quantdiff.quant import Array
 
@@ -222,6 +222,7 @@ def _arrays(path: Path, file: BinaryIO) -> dict[str, Array]:
     if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
         file.seek(0)
         plain_header(file, str(path))
+        guard()
         return {"x": np.lib.format.open_memmap(path, mode="r")}
     file.seek(0)
     with zipfile.ZipFile(file) as archive:  # NumPy would take anything else for a pickle

@@ -1,10 +1,11 @@
 """A reader of flatbuffer tables that trusts nothing: every offset and length is held against the file.
 
-The format: https://flatbuffers.dev/internals. A table starts with the distance to its vtable, which lists
-where each slot's field lies. Offsets point forward only and the schema has no recursive table, so no chain
-of offsets can loop; what a damaged file can still do is to point at the same bytes many times over, and the
-limits below bound the work and the memory that this costs. Bounds of single fields are left to ``struct``,
-whose ``struct.error`` says that a field lies outside the file.
+The format: https://flatbuffers.dev/internals. What the verifier refuses that LiteRT has of flatbuffers, such as a
+number that is not aligned, is refused here too: C++ reads it from where it lies. A table starts with the distance to
+its vtable, which lists where each slot's field lies. Offsets point forward only and the schema has no recursive
+table, so no chain of offsets can loop; what a damaged file can still do is to point at the same bytes many times
+over, and the limits below bound the work and the memory that this costs. Bounds of single fields are left to
+``struct``, whose ``struct.error`` says that a field lies outside the file.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Reader:
         (distance,) = INT32(self.data, position)
         vtable = position - distance
         known = self._forms.get((name, vtable)) or self._form(name, vtable)
+        if position % 4 or any((position + at) % 8 for at in known.wide):
+            raise Damaged(f"the table of kind {name} at byte {position} is not aligned")
         record = dict(zip(known.names, known.unpack(self.data, position), strict=True))
         for field, names in known.enums:
             record[field] = names.get(record[field]) or str(record[field])
@@ -74,6 +77,8 @@ class Reader:
     def _values(self, start: int, kind: str) -> Any:
         """A vector or string: the short ones at once, a long one as one value for all that point at it."""
         (length,) = UINT32(self.data, start)
+        if start % 4:
+            raise Damaged(f"the vector at byte {start} is not aligned")
         if length < SHORT and len(kind) == 1:
             return _short(kind, length).unpack_from(self.data, start + 4)
         if kind == "tables":
@@ -91,13 +96,15 @@ class Reader:
 
     def _span(self, start: int, item_size: int = 1) -> Span:
         (length,) = UINT32(self.data, start)
-        if length * item_size > len(self.data) - start - 4:
+        if start % 4 or length * item_size > len(self.data) - start - 4:
             raise Damaged(f"the vector at byte {start} says {length} entries, more than the file holds")
         return Span(start + 4, length * item_size)
 
     def _long(self, start: int, kind: str) -> Any:
         """A string or a long vector of numbers; equal ones are one value: subgraphs share weights."""
         span = self._span(start, ITEM_SIZE[kind])
+        if kind == "string" and bytes(self.data[span.start + span.size :][:1]) != b"\0":
+            raise Damaged(f"the text at byte {start} has no end")
         raw = bytes(self.data[span.start : span.start + span.size])
         if (same := self._same.get((kind, raw))) is None:
             self._kept += len(raw)
@@ -122,13 +129,13 @@ class Reader:
         if not 0 <= vtable <= len(self.data) - 4:
             raise Damaged(f"a table of kind {name} has its list of fields outside the file")
         (size,) = struct.unpack_from("<H", self.data, vtable)
-        if size < 4 or size % 2:  # noqa: PLR2004 (its own size and the table's)
+        if size < 4 or size % 2 or vtable % 2:  # noqa: PLR2004 (its own size and the table's)
             raise Damaged(f"a table of kind {name} has a broken list of fields")
         slots = min(size // 2 - 2, SLOTS_AT_MOST)
         try:
             known = form(name, struct.unpack_from(f"<{slots}H", self.data, vtable + 4))
         except ValueError as error:
-            raise Damaged(f"a table of kind {name} has fields that overlap") from error
+            raise Damaged(f"a table of kind {name} has fields that overlap or are not aligned") from error
         self._forms[name, vtable] = known
         return known
 

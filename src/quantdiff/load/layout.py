@@ -39,7 +39,7 @@ class Form:
 
     ``references`` are the fields that hold an offset: name, own place in the table, and what it leads to
     (``table``, ``tables``, ``string``, the struct code of a vector of numbers, or ``span`` and the size of an
-    item for a vector that is better not read).
+    item for a vector that is better not read). ``wide`` are the places of the numbers of 8 bytes.
     """
 
     unpack: Callable[[memoryview, int], tuple[Any, ...]]
@@ -47,6 +47,7 @@ class Form:
     enums: tuple[tuple[str, dict[int, str]], ...]
     references: tuple[tuple[str, int, str], ...]
     defaults: dict[str, Any]
+    wide: tuple[int, ...] = ()
 
 
 @lru_cache(maxsize=4096)
@@ -64,14 +65,15 @@ def form(table: str, vtable: tuple[int, ...]) -> Form:
         tuple((field.name, schema.enum(field.enum)) for _, field in present if field.enum),
         tuple((field.name, at, _unread(table, field)) for at, field in present if _target(field)),
         _defaults(table),
+        tuple(at for at, field in present if struct.calcsize(_code(field)) == 8),  # noqa: PLR2004 (bytes)
     )
 
 
 def _codes(table: str, present: list[tuple[int, schema.Field]]) -> str:
     codes, end = "<", 0
     for at, field in present:
-        if at < end:
-            raise ValueError(f"{table}: {field.name} overlaps with the field before it")
+        if at < end or at % min(struct.calcsize(f"<{_code(field)}"), 4):
+            raise ValueError(f"{table}: {field.name} overlaps with the field before it, or is not aligned")
         codes += f"{at - end}x{_code(field)}"
         end = struct.calcsize(codes)
     return codes

@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from quantdiff.errors import BadData
-from quantdiff.load.mapped import AT_ONCE
+from quantdiff.load.mapped import AT_ONCE, guard
 from quantdiff.quant import Array
 
 LARGE = 2**24  # bytes from which on an array stays in its file
@@ -73,6 +73,7 @@ def read_member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
     with path.open("rb") as file:
         file.seek(info.header_offset + NAME_AT)
         before = HEADER + sum(struct.unpack("<HH", file.read(4)))
+    guard()
     return np.memmap(path, dtype, "r", info.header_offset + before + header, shape)
 
 

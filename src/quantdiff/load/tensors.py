@@ -102,9 +102,11 @@ def _axis(stored: Record, shape: tuple[int, ...]) -> int | None:
 
 def _blocks(reader: Reader, stored: Record) -> BlockQuant | None:
     kind = stored["details_type"]
-    if kind not in {"BlockwiseQuantization", "MultiAxisQuantization"}:
+    if kind == "NONE" or kind.isdigit():
         return None
     record = reader.table(kind, stored["details"])
+    if kind == "CustomQuantization":
+        return None
     return BlockQuant(
         kind,
         record["scales"],

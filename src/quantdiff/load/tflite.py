@@ -24,6 +24,7 @@ from quantdiff.load.containers import MAGIC, NotThere, Section, model_in, sectio
 from quantdiff.load.correspondence import names_beside
 from quantdiff.load.flatbuffer import Damaged, Reader
 from quantdiff.load.layout import Span
+from quantdiff.load.mapped import guard
 from quantdiff.load.rewrite import make_main
 from quantdiff.load.tensors import read_tensor, with_block_scales
 
@@ -98,6 +99,7 @@ def read_model(data: memoryview, path: Path | None = None) -> Model:
     subgraphs = tuple(_graph(reader, buffers, codes, at) for at in record["subgraphs"])
     if not subgraphs:
         raise Damaged("it holds no subgraph")
+    buffers.check()
     return Model(
         subgraphs=subgraphs,
         signatures=tuple(_signature(reader, subgraphs, at) for at in record["signature_defs"]),
@@ -157,6 +159,7 @@ def _map(path: Path) -> memoryview:
     with open_file(path) as file:
         if not os.fstat(file.fileno()).st_size:
             raise Damaged("the file is empty")
+        guard()
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
