@@ -11,7 +11,7 @@ import numpy as np
 from quantdiff.compare.comparison import compare
 from quantdiff.graph import Model
 from quantdiff.ladder.advice.bench import Rows, defined, files_of
-from quantdiff.ladder.advice.choices import Plan, from_data, made, per_channel, wide
+from quantdiff.ladder.advice.choices import Plan, copies_of, from_data, made, per_channel, wide
 from quantdiff.ladder.advice.settled import reference_with
 from quantdiff.ladder.attribution import Attribution, named
 from quantdiff.ladder.findings import Advice, Quality
@@ -178,11 +178,12 @@ def _tried(switches: Switches, attribution: Attribution, move: Move) -> Iterator
     yield f"{name}: {'kernel in float' if move.mechanism == WEIGHTS else 'its output in float'}", plan
     if move.mechanism in (CLIPPING, STEPS, RANGES, INPUT):
         met, held = attribution.met.get(move.tensor), switches.file.grids[move.tensor]
+        tied = [*copies_of(switches, move.tensor)]
         grids = {"its output in int16": wide(met or held.ends)}
         if met is not None and move.mechanism != STEPS:
             grids["range from this data"] = from_data(met, held)
         for change, grid in grids.items():
-            yield f"{name}: {change}", replace(filed, grids={**filed.grids, move.tensor: grid})
+            yield f"{name}: {change}", replace(filed, grids={**filed.grids, **dict.fromkeys(tied, grid)})
     maker = switches.file.graph.producer(move.tensor)
     if move.mechanism == WEIGHTS and maker is not None and (finer := per_channel(switches, maker))[0]:
         yield f"{name}: a scale per channel", replace(filed, constants=finer[0], scales=finer[1])
@@ -194,7 +195,8 @@ def _without(switches: Switches, move: Move) -> Plan | None:
     if move.mechanism in (WEIGHTS, BIAS):
         return replace(filed, constants=_own(switches, move))
     if move.mechanism in (CLIPPING, STEPS, RANGES, INPUT):
-        kept = {i: grid for i, grid in filed.grids.items() if i != move.tensor}
+        tied = {*copies_of(switches, move.tensor)}
+        kept = {i: grid for i, grid in filed.grids.items() if i not in tied}
         return replace(filed, grids=kept, own={i: g for i, g in switches.own.items() if i == move.tensor})
     return None
 

@@ -138,7 +138,13 @@ class _Writer:
         changed = [i for i in operator.inputs if i in plan.constants and i not in plan.scales]
         bias = None if known.bias is None or known.bias >= len(operator.inputs) else operator.inputs[known.bias]
         stored = all(i == bias and tensors[i].dtype in WIDE for i in changed)
-        return stored and all(i in plan.grids and i not in plan.own for i in rounded)
+        kept = all(i in plan.grids and i not in plan.own and self._fits(i, plan.grids[i]) for i in rounded)
+        alike = stored and kept and known.one_grid and len({_scale(self.real.grids[i]) for i in rounded}) == 1
+        return stored and kept and (not alike or len({_scale(plan.grids[i]) for i in rounded}) == 1)
+
+    def _fits(self, tensor: int, grid: Grid) -> bool:
+        """Whether a grid has the integers of the file's tensor."""
+        return (grid.low, grid.high) == (self.real.grids[tensor].low, self.real.grids[tensor].high)
 
     def _recodes(self, plan: Plan, operator: Operator, at: dict[int, _At], stay: set[int]) -> bool:
         """Whether an operator that restates stands under a plan as it does in the file.
@@ -321,3 +327,7 @@ class _Writer:
             made.type = getattr(self.schema.TensorType, TYPES[grid.low, grid.high])
             self._scaled(len(self.graph.tensors) - 1, [grid.scale], [grid.zero_point])
         return len(self.graph.tensors) - 1
+
+
+def _scale(grid: Grid) -> tuple[float, int]:
+    return grid.scale, grid.zero_point
