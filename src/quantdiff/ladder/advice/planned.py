@@ -52,9 +52,12 @@ def planned(model: bytes, plans: Sequence[Plan], *, ends: bool = False) -> Plann
     Raises:
         BadModel: it cannot be written so.
     """
+    real = plans[0].switches.file
+    if real.streams or real.origin:
+        raise BadModel("variables, and what loops and branches hold, cannot be written otherwise")
     whole = unpacked(model)
     try:
-        writer = _Writer(schema(), whole, plans[0].switches.file, ends)
+        writer = _Writer(schema(), whole, real, ends)
         made = [writer.write(plan) for plan in plans]
         outputs = list(dict.fromkeys(i for each in made for i in each))
         inputs = writer.finish(outputs, made[0])
