@@ -153,11 +153,11 @@ def documents(data: bytes, rng: Random, _: tuple[bytes, ...]) -> bytes:
 
 def _zipped(held: list[tuple[str, bytes]], rng: Random) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as new:
+    how = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w") as new:
+        warnings.simplefilter("ignore")  # a name twice
         for name, content in held:
-            info = zipfile.ZipInfo(name)
-            info.compress_type = new.compression
-            new.writestr(info, content)
+            new.writestr(zipfile.ZipInfo(name), content, how)
     return file.getvalue()
 
 
