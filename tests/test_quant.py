@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quantdiff.errors import NotComparable
-from quantdiff.quant import INTEGER_RANGE, QuantParams, quantize, round_half_away
+from quantdiff.quant import INTEGER_RANGE, QuantParams, dequantize, quantize, round_half_away
 
 SCALES = (1.0, 0.5, 1 / 3, 0.0235, 1e-20, 3e10)
 
@@ -39,3 +39,11 @@ def test_a_scale_per_channel_and_no_values() -> None:
 def test_nan_has_no_integer(dtype: str) -> None:
     with pytest.raises(NotComparable, match="NaN"):
         quantize(np.array([1.0, np.nan, 2.0]), QuantParams((0.5,), (0,)), dtype)
+
+
+def test_a_scale_that_no_converter_writes_warns_nobody() -> None:
+    integers = np.array([0, 1], np.int8)
+    for scale in (float("inf"), float("nan"), 3e38, 0.0):
+        params = QuantParams((scale,), (0,))
+        dequantize(integers, params)
+    assert quantize(np.array([1e38], np.float32), QuantParams((1e-45,), (0,)), "int8") == [127]

@@ -107,6 +107,7 @@ def round_half_away(x: Array) -> Array:
     return nearest
 
 
+@np.errstate(all="ignore")  # a file may hold any scale
 def quantize(x: Array, params: QuantParams, dtype: str) -> Array:
     """Integers nearest to ``x``, ties away from zero, clipped to the range of ``dtype``.
 
@@ -139,6 +140,7 @@ def quantize(x: Array, params: QuantParams, dtype: str) -> Array:
     return (steps.astype(np.int32) + zero_point.astype(np.int32)).astype(dtype)  # the first of which truncates
 
 
+@np.errstate(all="ignore")  # a file may hold any scale
 def dequantize(q: Array, params: QuantParams) -> Array:
     """Real values ``scale * (q - zero_point)``: computed in double, rounded once to float32.
 

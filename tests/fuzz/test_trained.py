@@ -8,15 +8,15 @@ from fuzz.counting import total
 from fuzz.trained import TRAINED, run_apart, run_children
 
 pytestmark = pytest.mark.keras
-COUNT = 300
+COUNT = 100
 
 
 @pytest.mark.parametrize("suffix", [each for each in SUFFIXES if each != ".pt2"])
 def test_nothing_fails(suffix: str) -> None:
-    counts = run_apart(60, 2026, suffix, COUNT)
+    counts = run_apart(60, 2027, suffix, COUNT)
     assert counts.failures == []
     assert counts.tried.total() == COUNT
-    assert counts.ended.total() < COUNT / 50  # a loop in HDF5 itself
+    assert counts.ended.total() < 3  # a loop in HDF5 itself
     assert 0 < counts.refused.total() < COUNT
 
 

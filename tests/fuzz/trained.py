@@ -153,11 +153,11 @@ def documents(data: bytes, rng: Random, _: tuple[bytes, ...]) -> bytes:
 
 def _zipped(held: list[tuple[str, bytes]], rng: Random) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as new:
+    how = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w") as new:
+        warnings.simplefilter("ignore")  # a name twice
         for name, content in held:
-            info = zipfile.ZipInfo(name)
-            info.compress_type = new.compression
-            new.writestr(info, content)
+            new.writestr(zipfile.ZipInfo(name), content, how)
     return file.getvalue()
 
 
@@ -403,5 +403,12 @@ def _answer(ask: Callable[[], None]) -> str:
 
 
 def _children() -> list[str]:
+    """What is left: the process that children are forked from may stay, theirs may not."""
     gc.collect()  # a model that nobody has any more ends its child
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
+    own = _children_of(str(os.getpid()))
+    servers = [pid for pid in own if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [*(pid for pid in own if pid not in servers), *(each for pid in servers for each in _children_of(pid))]
+
+
+def _children_of(pid: str) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()

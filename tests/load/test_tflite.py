@@ -256,9 +256,11 @@ def test_bytes_behind_the_flatbuffer(tmp_path: Path) -> None:
     assert bytes(main.operators[0].custom_options) == b"abc"
 
 
-def test_bytes_behind_the_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("offset", "size"), [(1 << 40, 8), (2**64 - 8, 16), (64, 2**64 - 8)])
+def test_bytes_behind_the_end(tmp_path: Path, offset: int, size: int) -> None:
+    """Nor where the sum of both wraps around in 64 bits, and is small."""
     model, path = outside(tmp_path)
-    model.buffers[1].data, model.buffers[1].offset, model.buffers[1].size = None, 1 << 40, 8
+    model.buffers[1].data, model.buffers[1].offset, model.buffers[1].size = None, offset, size
     path.write_bytes(pack(model))
     with pytest.raises(BadModel, match="the file is cut short"):
         load_tflite(path)
