@@ -56,7 +56,7 @@ def test_a_data_set_in_parts_has_a_page_of_figures(folder: Path) -> None:
     page, data = folder / "page.html", folder / "data.npz"
     command = "diff", folder / "int8.tflite", folder / "int8.tflite", "--data", data, "--data", data, "--html", page
     assert invoke(*command).exit_code == 0
-    assert sections(page) == ["figures", "parameters", "findings", "made"]
+    assert sections(page) == ["where", "figures", "parameters", "findings", "made"]
     assert "600 samples" in page.read_text()
 
 

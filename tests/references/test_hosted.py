@@ -29,7 +29,7 @@ from quantdiff.trace import Value
 
 pytestmark = [pytest.mark.golden, pytest.mark.hosted]
 HOW = api.Settings(runtimes=("reference",))
-CURES = "fewer samples or a longer --timeout"
+CURES = "a whole file, fewer samples or a longer --timeout"
 Open = Callable[..., HostedReference]
 
 

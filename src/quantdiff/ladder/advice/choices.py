@@ -123,11 +123,11 @@ def made(switches: Switches, choices: Sequence[Choice], ends: AbstractSet[int] =
 
 def copies_of(switches: Switches, tensor: int) -> Iterator[int]:
     """A tensor and those that copy it, however far."""
-    yield tensor
-    for reader in switches.file.graph.readers(tensor):
-        for copy in reader.outputs:
-            if copy in switches.file.copies:
-                yield from copies_of(switches, copy)
+    found = [tensor]
+    for at in found:  # which grows; a variable of a stream comes back to itself
+        made = (copy for reader in switches.file.graph.readers(at) for copy in reader.outputs)
+        found += [copy for copy in dict.fromkeys(made) if copy in switches.file.copies and copy not in found]
+    yield from found
 
 
 def users(switches: Switches, tensor: int) -> frozenset[int]:

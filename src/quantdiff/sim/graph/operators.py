@@ -168,9 +168,11 @@ def _prepared(
     with fitting():
         held = [values.get(i) for i in operator.inputs]
         node = node_of(graph, operator)
-        complex_ones = any(t is not None and t.dtype.startswith("complex") for t in (*node.inputs, *node.outputs))
         known = traits(operator.op)
-        if complex_ones and not (known.moves or known.keeps_order or operator.op in OF_COMPLEX):
+        places = [k for k, t in enumerate(node.inputs) if t is not None and t.dtype.startswith("complex")]
+        complex_ones = places or any(t is not None and t.dtype.startswith("complex") for t in node.outputs)
+        moved = (known.moves or known.keeps_order) and (known.joins or all(k == known.x for k in places))
+        if complex_ones and not (moved or operator.op in OF_COMPLEX):
             raise NoKernel("complex numbers")
         count = max((len(array) for array in held if array is not None), default=1)
         feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
