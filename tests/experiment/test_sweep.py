@@ -96,6 +96,7 @@ def wait_for(meeting: Meeting, point: str, times: int = 1) -> None:
             return
 
 
+@pytest.mark.thorough
 def test_killed_and_gone_on_with_it_has_every_row_once(folder: Path, worker: Worker) -> None:
     command = [*SWEEP, *OPTIONS, "--store", "a.db"]
     with Meeting() as meeting:

@@ -12,6 +12,7 @@ from fuzz.fuzzing import KINDS, attempt, limits, make, models, run
 COUNT = 8000
 
 
+@pytest.mark.thorough
 def test_nothing_fails() -> None:
     counts = run(60, seed=2026, most=COUNT)
     assert counts.failures == []

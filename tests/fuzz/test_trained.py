@@ -11,6 +11,7 @@ pytestmark = pytest.mark.keras
 COUNT = 100
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("suffix", [each for each in SUFFIXES if each != ".pt2"])
 def test_nothing_fails(suffix: str) -> None:
     counts = run_apart(60, 2027, suffix, COUNT)
