@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from float_pairs import Net, convolutional, dense, write_pair
+from float_pairs import Net, Node, convolutional, dense, write_pair
 from planted_faults import Plant, kernel_changed, range_narrow
 
 from quantdiff import api
@@ -54,3 +54,25 @@ def test_what_is_planted_is_cured(
     assert cure.then is not None
     count = cure.samples
     assert cure.then.rms_steps == pytest.approx(math.sqrt(np.square((mine - bare)[:count] / step).mean()), rel=0.02)
+
+
+def pooled() -> Net:
+    """The convolutional one with a largest value in between, on the grid of what it reads: its kernel knows one."""
+    pool = {"padding": 1, "strideW": 1, "strideH": 1, "filterWidth": 1, "filterHeight": 1, "fusedActivationFunction": 0}
+    first, second, *others = convolutional().nodes
+    between = Node("MAX_POOL_2D", ["h1"], "p", (1, 6, 6, 6), pool, shared="h1")
+    return replace(convolutional(), nodes=[first, between, replace(second, inputs=["p"]), *others])
+
+
+def test_what_copies_a_tensor_has_its_grid_in_a_cure(tmp_path: Path) -> None:
+    planted = range_narrow(pooled())
+    files = write_pair(tmp_path, planted.trained, planted.held, planted.stored)
+    (told,) = api.explain(files.reference, files.candidate, files.batch).found
+    assert not told.notes
+    words = ("its output in float", "its output in int16", "range from this data")
+    cures = {each.change.partition(": ")[2]: each.then for each in told.advice if "(h1)" in each.change}
+    assert set(words) <= cures.keys()
+    for then in cures.values():
+        assert then is not None
+        assert told.advice[0].now is not None
+        assert then.sqnr_db > told.advice[0].now.sqnr_db + 5
