@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from float_pairs import Net, Node, convolutional, dense, write_pair
 from planted_faults import Plant, kernel_changed, range_narrow
+from written_models import Op, T, write_tflite
 
 from quantdiff import api
 from quantdiff.ladder.rungs import in_slices, real_inputs
 from quantdiff.ladder.switches import SWITCHES, switches
+from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 
 pytestmark = pytest.mark.golden
@@ -76,3 +78,40 @@ def test_what_copies_a_tensor_has_its_grid_in_a_cure(tmp_path: Path) -> None:
         assert then is not None
         assert told.advice[0].now is not None
         assert then.sqnr_db > told.advice[0].now.sqnr_db + 5
+
+
+def with_a_first_state(dtype: str) -> bytes:
+    """A dense layer behind a sum with zeros of the input's shape, as converters write the first state of a cell."""
+    dice, quantized = np.random.default_rng(5), dtype == "int8"
+    w, b = dice.normal(size=(3, 6)), dice.normal(size=3)
+
+    def held(scale: float, zero_point: int = 0) -> tuple[float, int] | tuple[()]:
+        return (scale, zero_point) if quantized else ()
+
+    weights, bias = (np.rint(w / 0.02), np.rint(b / 0.0004)) if quantized else (w, b)
+    tensors = [
+        T("x", (1, 6), dtype, *held(0.02)),
+        T("s", (2,), "int32"),
+        T("v", (), dtype, *held(0.02), data=0),
+        T("z", (1, 6), dtype, *held(0.02)),
+        T("r", (1, 6), dtype, *held(0.02)),
+        T("w", (3, 6), dtype, *held(0.02), data=weights),
+        T("b", (3,), "int32" if quantized else dtype, *held(0.0004), data=bias),
+        T("y", (1, 3), dtype, *held(0.05)),
+    ]
+    operators = [
+        Op("SHAPE", ["x"], ["s"], {"outType": 2}),
+        Op("FILL", ["s", "v"], ["z"], version=2),
+        Op("ADD", ["x", "z"], ["r"], version=2),
+        Op("FULLY_CONNECTED", ["r", "w", "b"], ["y"], {}, version=4),
+    ]
+    return write_tflite(tensors, operators, ["x"], ["y"])
+
+
+def test_what_is_made_of_a_shape_alone_stands_behind_what_has_it(tmp_path: Path) -> None:
+    for name, dtype in (("float", "float32"), ("int8", "int8")):
+        (tmp_path / f"{name}.tflite").write_bytes(with_a_first_state(dtype))
+    x = np.random.default_rng(6).uniform(-2, 2, (40, 6)).astype(np.float32)
+    (told,) = api.explain(tmp_path / "float.tflite", tmp_path / "int8.tflite", Batch({"x": x})).found
+    assert not told.notes
+    assert told.advice

@@ -80,7 +80,8 @@ class _Writer:
     ``made``: by operator, what it reads and the grids that it makes, the tensors that it makes. ``stored`` and
     ``restored``: by tensor and grid its values on that grid, as integers and as floats. ``constants``: by tensor, array
     and scale where the array stands. ``taken`` are the tensors of the file that have been used; the next plan that
-    computes them otherwise gets copies of what was ``filed``. ``inputs``: as integers and as floats.
+    computes them otherwise gets copies of what was ``filed``. ``inputs``: as integers and as floats. ``at``: where the
+    tensors of the plan in hand stand.
     """
 
     def __init__(self, schema: Any, model: Any, real: RealGraph, ends: bool) -> None:
@@ -91,6 +92,7 @@ class _Writer:
         self.restored: dict[int, int] = {}
         self.constants: dict[tuple[int, int, bytes], int] = {}
         self.inputs: dict[int, tuple[int, int]] = {}
+        self.at: dict[int, _At] = {}
         self.taken: set[int] = set()
         self.operators: list[Any] = []
         pairs = ((op.index, k, i) for op in real.graph.operators for k, i in enumerate(op.inputs))
@@ -98,7 +100,7 @@ class _Writer:
 
     def write(self, plan: Plan) -> list[int]:
         """One plan's graph; where its outputs stand."""
-        at = {i: self._input(plan, i) for i in self.real.graph.inputs}
+        at = self.at = {i: self._input(plan, i) for i in self.real.graph.inputs}
         stay = {operator.index for operator in self.real.operators if self._stays(plan, operator)}
         for operator in self.real.graph.operators:
             if operator.index in self.real.folded and self.real.constants[operator.outputs[0]].dtype.kind == "f":
@@ -255,8 +257,8 @@ class _Writer:
             return self.constants[key]
         if values is None:
             maker = self.real.graph.producer(tensor)
-            if maker is not None:  # which computes on constants alone
-                given = tuple(i if i < 0 else self._constant(i, None) for i in maker.inputs)
+            if maker is not None:  # which computes on constants alone, or on the shape of what varies
+                given = tuple(i if i < 0 else self._place_of(i) for i in maker.inputs)
                 made = self._operator(maker, given, (None,) * len(maker.outputs), whole=True)
                 self.constants[key] = made[maker.outputs.index(tensor)]
             else:
@@ -276,6 +278,10 @@ class _Writer:
         self.model.buffers.append(buffer)
         held.buffer = len(self.model.buffers) - 1
         return place
+
+    def _place_of(self, tensor: int) -> int:
+        """Where a tensor stands, whatever its type."""
+        return self.at[tensor].place if tensor in self.at else self._constant(tensor, None)
 
     def _filed_place(self, tensor: int) -> int:
         """A tensor of the file, a copy where that is taken."""
