@@ -21,10 +21,10 @@ from quantdiff.run.child import RuntimeProcess
 
 def seconds(work: Callable[[], object]) -> float:
     """Processor time, of ended children too; the process that forks ends with the work."""
-    forkserver._end_servers()
+    forkserver.end_servers()
     before = os.times()
     work()
-    forkserver._end_servers()
+    forkserver.end_servers()
     return sum(os.times()[:4]) - sum(before[:4])
 
 

@@ -85,19 +85,19 @@ def with_a_first_state(dtype: str) -> bytes:
     dice, quantized = np.random.default_rng(5), dtype == "int8"
     w, b = dice.normal(size=(3, 6)), dice.normal(size=3)
 
-    def held(scale: float, zero_point: int = 0) -> tuple[float, int] | tuple[()]:
-        return (scale, zero_point) if quantized else ()
+    def held(scale: float) -> float | None:
+        return scale if quantized else None
 
     weights, bias = (np.rint(w / 0.02), np.rint(b / 0.0004)) if quantized else (w, b)
     tensors = [
-        T("x", (1, 6), dtype, *held(0.02)),
+        T("x", (1, 6), dtype, held(0.02)),
         T("s", (2,), "int32"),
-        T("v", (), dtype, *held(0.02), data=0),
-        T("z", (1, 6), dtype, *held(0.02)),
-        T("r", (1, 6), dtype, *held(0.02)),
-        T("w", (3, 6), dtype, *held(0.02), data=weights),
-        T("b", (3,), "int32" if quantized else dtype, *held(0.0004), data=bias),
-        T("y", (1, 3), dtype, *held(0.05)),
+        T("v", (), dtype, held(0.02), data=0),
+        T("z", (1, 6), dtype, held(0.02)),
+        T("r", (1, 6), dtype, held(0.02)),
+        T("w", (3, 6), dtype, held(0.02), data=weights),
+        T("b", (3,), "int32" if quantized else dtype, held(0.0004), data=bias),
+        T("y", (1, 3), dtype, held(0.05)),
     ]
     operators = [
         Op("SHAPE", ["x"], ["s"], {"outType": 2}),

@@ -250,6 +250,9 @@ def test_the_ladders_counts_lie_between_those_of_all_orders(tmp_path: Path) -> N
         fewest, most = between[mechanism]
         assert fewest <= before[mechanism].differing_after - rungs[mechanism].differing_after <= most
     assert "in any order" in text_of(explanation)
+    assert "in any order (" not in text_of(explanation)
+    more = explained(write_pair(tmp_path, dense(samples=96)))
+    assert f"in any order ({frontier_of(more).samples} samples)" in text_of(more)  # beside counts of all of them
 
 
 def test_where_outputs_seldom_differ_more_samples_are_looked_at(tmp_path: Path) -> None:

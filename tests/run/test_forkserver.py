@@ -26,7 +26,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     models.save(tmp_path, models.dense(), "model.tflite")
     yield Path("model.tflite")
-    forkserver._end_servers()
+    forkserver.end_servers()
 
 
 def child_of(process: RuntimeProcess) -> Forked:

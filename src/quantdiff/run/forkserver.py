@@ -125,7 +125,8 @@ def forked(module: str, environment: Mapping[str, str], channel: int, log: int) 
 
 
 @atexit.register
-def _end_servers() -> None:
+def end_servers() -> None:
+    """End what forks; the next child starts it again."""
     while _servers:
         _servers.popitem()[1].close()
 

@@ -92,7 +92,9 @@ def _waterfall(explanation: Explanation) -> Table:
         between = [_between(orders.get(rung.mechanism))] if ranged else []
         bar = "█" * -(-rung.differing_after * BAR // largest) if largest else ""
         rows.append(Row((rung.mechanism, f"{rung.differing_after:,}", right, *between, bar)))
-    headings = ("still differ", "come right", *(["in any order"] if ranged else []))
+    some = explanation.frontier.samples if explanation.frontier else 0
+    of_these = "in any order" if some == explanation.samples else f"in any order ({some} samples)"
+    headings = ("still differ", "come right", *([of_these] if ranged else []))
     return Table((Column("exchanged", "word"), *map(Column, headings), Column("", "word")), tuple(rows))
 
 
