@@ -12,12 +12,14 @@ import pytest
 from sim.graph.test_resources import assign, handle, read
 from written_models import Op, Sub, T, write_model
 
+from quantdiff.graph import Graph, Operator
 from quantdiff.ladder import pair_ladder
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.real_graph import Setting, real_graph
+from quantdiff.ladder.streams import in_loops
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array
@@ -275,3 +277,14 @@ def test_a_body_is_one_operator(tmp_path: Path, write: Any, op: str) -> None:
     assert planted.frontier is not None
     assert (planted.frontier.items[0].op, planted.frontier.items[0].mechanism) == (op, BIAS)
     assert planted.frontier.items[0].share >= 0.9
+
+
+def test_what_waits_for_each_other_is_found_in_linear_time() -> None:
+    """A long loop through a variable, and as many operators behind it: one loop, then each by itself."""
+    count = 20_000
+    delay = Operator(0, "READ_VARIABLE", (count, 2 * count + 1), (1,))
+    adds = [Operator(k, "ADD", (k, k), (k + 1,)) for k in range(1, 2 * count)]
+    first, *others = in_loops(Graph("main", (), (*adds, delay), (), ()), frozenset())
+    assert [len(loop) for loop in others] == [1] * count
+    assert first == (*adds[: count - 1], delay)
+    assert [loop[0].index for loop in others] == [*range(count, 2 * count)]

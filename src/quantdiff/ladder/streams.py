@@ -6,7 +6,7 @@ holds first. Operators that wait for each other through such a delay go sample b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -86,24 +86,32 @@ def in_loops(graph: Graph, folded: AbstractSet[int]) -> Loops:
     running = [op for op in graph.operators if op.index not in folded]
     if not any(map(is_delay, running)):
         return tuple((op,) for op in running)
-    makers = {i: op.index for op in running for i in op.outputs}
-    before = {op.index: {makers[i] for i in op.inputs if i in makers} for op in running}
-    behind = {op.index: _all_before(op.index, before) for op in running}
-    loops = {
-        tuple(
-            other
-            for other in running
-            if other is op or (op.index in behind[other.index] and other.index in behind[op.index])
-        )
-        for op in running
-    }
-    return tuple(sorted(loops, key=lambda loop: (len(behind[loop[0].index] | {loop[0].index}), loop[0].index)))
+    makers = {i: k for k, op in enumerate(running) for i in op.outputs}
+    reads = [[makers[i] for i in op.inputs if i in makers] for op in running]
+    read_by: list[list[int]] = [[] for _ in running]
+    for k, made in enumerate(reads):
+        for maker in made:
+            read_by[maker].append(k)
+    order = [k for some in _finished(range(len(running)), read_by) for k in some]
+    return tuple(tuple(running[k] for k in sorted(loop)) for loop in _finished(reversed(order), reads))
 
 
-def _all_before(start: int, before: Mapping[int, AbstractSet[int]]) -> set[int]:
-    found, waiting = set[int](), [start]
-    while waiting:
-        new = before[waiting.pop()] - found
-        found |= new
-        waiting += new
-    return found
+def _finished(starts: Iterable[int], edges: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """From each start what is met for the first time, depth first, each behind what is met from it.
+
+    Twice, from the last that was finished and against the edges, it finds what waits for each other, in linear time:
+    S. R. Kosaraju; M. Sharir, "A strong-connectivity algorithm", 1981.
+    """
+    met = set[int]()
+    for start in starts:
+        path, found = [] if start in met else [(start, iter(edges[start]))], list[int]()
+        met.add(start)
+        while path:
+            new = next((k for k in path[-1][1] if k not in met), None)
+            if new is None:
+                found.append(path.pop()[0])
+            else:
+                met.add(new)
+                path.append((new, iter(edges[new])))
+        if found:
+            yield found
