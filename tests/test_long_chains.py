@@ -67,3 +67,13 @@ def test_no_square_of_the_size(tmp_path: Path, name: str, command: str) -> None:
     result = CliRunner().invoke(main, [command, str(path)])
     assert result.exit_code in (0, 1), result.output[-500:]
     assert time.process_time() - start < SECONDS
+
+
+@pytest.mark.golden
+def test_operators_that_would_take_minutes_to_pair_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(MODELS["sums"])
+    result = CliRunner().invoke(main, ["advise", str(path), str(path), "--data", "random:2"])
+    words = f"{LONG:,} operators beside {LONG:,} are more than can be paired in order"
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert words in result.stderr

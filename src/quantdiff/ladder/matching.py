@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 
+from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Operator, Tensor
 from quantdiff.ladder.lowered import RECODES, Lowered
 from quantdiff.ladder.real_graph import RealGraph
@@ -19,7 +20,7 @@ FITS, ROUNDED, NEAR = 1.5, 1.0, 2.0
 """Steps: at the same place, anywhere, and what still speaks for an operator."""
 FLOAT32 = 2.0**-22
 """Of a value: integers near 2**30 are finer than float32 can say."""
-MOST_AXES = 5
+MOST_AXES, MOST_PAIRS = 5, 2**23
 GAP, SAME, FOUND, LOST = 0.0, 1.0, 4.0, -1.0
 
 
@@ -48,8 +49,14 @@ def computing(real: RealGraph) -> tuple[Operator, ...]:
 
 
 def pair_operators(file: RealGraph, reference: Lowered) -> Pairs:
-    """The operators of both in their order (Needleman and Wunsch): the same op scores, constants that fit more."""
+    """The operators of both in their order (Needleman and Wunsch): the same op scores, constants that fit more.
+
+    Raises:
+        UnsupportedOp: there are so many that this would take minutes.
+    """
     ours, theirs = computing(file), reference.operators
+    if len(ours) * len(theirs) > MOST_PAIRS:
+        raise UnsupportedOp(f"{len(ours):,} operators beside {len(theirs):,} are more than can be paired in order")
     likeness = np.array([[_likeness(file, reference, a, b) for b in theirs] for a in ours]).reshape(
         len(ours), len(theirs)
     )

@@ -209,7 +209,7 @@ def defined(trace: Trace) -> bool:
 
 def as_model(content: bytes) -> Model:
     """What was written here, as a model."""
-    return replace(read_model(memoryview(content), Path("tried.tflite")), content=content)
+    return replace(read_model(memoryview(content), Path("a changed copy")), content=content)
 
 
 def noise(comparison: Comparison) -> float:

@@ -123,11 +123,13 @@ def made(switches: Switches, choices: Sequence[Choice], ends: AbstractSet[int] =
 
 def copies_of(switches: Switches, tensor: int) -> Iterator[int]:
     """A tensor and those that copy it, however far."""
-    found = [tensor]
-    for at in found:  # which grows; a variable of a stream comes back to itself
-        made = (copy for reader in switches.file.graph.readers(at) for copy in reader.outputs)
-        found += [copy for copy in dict.fromkeys(made) if copy in switches.file.copies and copy not in found]
-    yield from found
+    waiting, found = [tensor], {tensor}  # a variable of a stream comes back to itself
+    while waiting:
+        yield (at := waiting.pop())
+        made = {copy for reader in switches.file.graph.readers(at) for copy in reader.outputs}
+        new = (made & switches.file.copies) - found
+        found |= new
+        waiting += sorted(new)
 
 
 def users(switches: Switches, tensor: int) -> frozenset[int]:
