@@ -251,3 +251,16 @@ def test_two_inputs_of_one_shape_have_to_be_named(kinds: Kinds, tmp_path: Path) 
         files = kind.reference, kind.int8, "--data"
         trouble(invoke(command, *files, tmp_path / "strange.npz"), "one, other", "int8.tflite", "model.keras")
         assert invoke(command, *files, tmp_path / "numbered.npz").exit_code in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("gru", ["gru/input_to_gates", "gru/recurrent_to_gates"]),
+        ("attention", ["heads/attention_output", "heads/key", "heads/query", "heads/value"]),
+    ],
+)
+def test_kernels_inside_a_layer_have_their_rows(name: str, inside: list[str], kinds: Kinds) -> None:
+    rows = [row for row in params(kinds(name)).rows if row.role == "kernel" and row.layer in inside]
+    assert sorted(row.layer for row in rows) == inside
+    assert len({row.tensor for row in rows}) == len(inside)

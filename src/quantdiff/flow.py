@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -20,7 +21,8 @@ class FlowValue:
     ``key`` is the number of the value in a Keras model, the tensor's index in a ``.tflite``. ``op`` is the layer's
     class or the operator, whose number is ``operator``. ``feeds`` are the places that it is computed from. ``grid``
     are the integers that it lies on. ``layers`` (one for
-    each operator that a converter makes of it), ``kernel`` and ``bias`` are where the weights are. ``kind`` is the op
+    each operator that a converter makes of it), ``kernel`` and ``bias`` are where the weights are;
+    ``inner`` those of an operator with several kernels. ``kind`` is the op
     in the model's own words. ``in_float`` says that a float operator with float32 constants made it: nothing is
     rounded. ``called`` are the names that a converter says it has in the other model, joined by ``;``. ``order`` says
     how the model's own axes, samples aside, were turned to show it; () where they were not.
@@ -36,6 +38,7 @@ class FlowValue:
     layers: tuple[Layer, ...] = field(default=(), repr=False)
     kernel: Tensor | None = field(default=None, repr=False)
     bias: Tensor | None = field(default=None, repr=False)
+    inner: tuple[tuple[Tensor, Tensor | None], ...] = field(default=(), repr=False)
     kind: str = ""
     layer: str = ""
     in_float: bool = False
@@ -148,7 +151,9 @@ def _place(graph: Graph, index: int, operator: Operator | None, feeds: tuple[int
     quant = tensor.quant if tensor.grid else None
     if operator is None:
         return FlowValue(index, tensor.label, "input", feeds, quant, grid)
-    kernel, bias = _weights(graph, operator)
+    known = traits(operator.op)
+    (kernel, bias), *_ = _held(graph, operator, [(known.weights, known.bias)])
+    inner = tuple((k, b) for k, b in _held(graph, operator, known.gates) if k is not None)
     in_float = tensor.dtype == "float32" and operator.op != INTO_FLOAT and _constants_in_float(graph, operator)
     return FlowValue(
         index,
@@ -160,6 +165,7 @@ def _place(graph: Graph, index: int, operator: Operator | None, feeds: tuple[int
         operator.index,
         kernel=kernel,
         bias=bias,
+        inner=inner,
         kind=operator.op,
         in_float=in_float,
     )
@@ -170,15 +176,14 @@ def _constants_in_float(graph: Graph, operator: Operator) -> bool:
     return all(t is None or (t.dtype in ("float32", "int32", "int64", "bool") and t.quant is None) for t in stored)
 
 
-def _weights(graph: Graph, operator: Operator) -> tuple[Tensor | None, Tensor | None]:
-    """Kernel and bias of the operator, where the file holds them: as they are, or behind DEQUANTIZE."""
-    known = traits(operator.op)
-    held = (
-        operator.inputs[at] if at is not None and at < len(operator.inputs) else -1
-        for at in (known.weights, known.bias)
-    )
-    kernel, bias = (graph.stored(index) if index >= 0 else None for index in held)
-    return kernel, bias
+def _held(
+    graph: Graph, operator: Operator, places: Iterable[tuple[int | None, int | None]]
+) -> list[tuple[Tensor | None, Tensor | None]]:
+    """Kernels and biases at these inputs, where the file holds them: as they are, or behind DEQUANTIZE."""
+    known = dict(enumerate(operator.inputs))
+    held = [tuple(known.get(-1 if at is None else at, -1) for at in pair) for pair in places]
+    stored = [[graph.stored(index) if index >= 0 else None for index in pair] for pair in held]
+    return [(kernel, bias) for kernel, bias in stored]
 
 
 def _counts(tensor: Tensor) -> bool:

@@ -65,6 +65,7 @@ class Layer:
         bias: float, one per output channel.
         norm: batch normalization.
         options: strides, padding and the like.
+        inner: the sums of products inside it that give no value of their own: gates, projections of attention.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Layer:
     norm: BatchNorm | None = field(default=None, compare=False, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     op: str = ""
+    inner: tuple[Layer, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def plain(self) -> str:

@@ -16,6 +16,7 @@ class Traits:
         x: the position of the data among the inputs.
         weights: the position of the kernel, None where the op has none.
         bias: the position of the bias, None where the op has none.
+        gates: the positions of kernel and bias of an op with several of each.
         channel_axis: the axis of the kernel that runs along the output channels.
         moves: every output value is an input value, at another place or chosen from several.
         keeps_order: the same values in the same order, in another shape.
@@ -30,6 +31,7 @@ class Traits:
     x: int = 0
     weights: int | None = None
     bias: int | None = None
+    gates: tuple[tuple[int, int | None], ...] = ()
     channel_axis: int = 0
     moves: bool = False
     keeps_order: bool = False
@@ -71,8 +73,6 @@ WITH_STATE = [
     "ASSIGN_VARIABLE",
     "CALL_ONCE",
     "SVDF",
-    "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    "LSTM",
     "UNIDIRECTIONAL_SEQUENCE_RNN",
     "BIDIRECTIONAL_SEQUENCE_LSTM",
     "BIDIRECTIONAL_SEQUENCE_RNN",
@@ -148,6 +148,8 @@ COMPUTING = [
     "SUM",
     "TANH",
 ]
+GATES = (*((at, at + 11) for at in range(1, 5)), *((at, None) for at in range(5, 9)))
+"""An LSTM's kernels on its input, with their biases, then those on its state; each: input, forget, cell, output."""
 
 TRAITS: dict[str, Traits] = {
     "CONV_2D": Traits(weights=1, bias=2, channel_axis=0, fuses=True),
@@ -168,6 +170,7 @@ TRAITS: dict[str, Traits] = {
     **dict.fromkeys(("AVERAGE_POOL_2D", "RESIZE_BILINEAR"), Traits(one_grid=True)),
     **dict.fromkeys(("ADD", "SUB", "MUL"), Traits(fuses=True)),
     **dict.fromkeys(WITH_STATE, Traits(stateful=True)),
+    **dict.fromkeys(("UNIDIRECTIONAL_SEQUENCE_LSTM", "LSTM"), Traits(gates=GATES, stateful=True)),
     **dict.fromkeys(("RANK", "SHAPE", "ZEROS_LIKE"), Traits(by_shape=True)),
     **dict.fromkeys(COMPUTING, PLAIN),
 }

@@ -182,3 +182,27 @@ def test_a_bias_of_less_than_a_step_is_rounded_away_not_added_later(tmp_path: Pa
 
     assert bias_moved([layer(20 * step)], operator(stored)) is moved
     assert not bias_moved([layer(0.4 * step)], operator(stored))
+
+
+def test_the_kernels_inside_an_lstm(tmp_path: Path) -> None:
+    """An operator with eight kernels and four biases, a layer with none of its own: values decide."""
+    kernels = {f"{kind}{gate}": DICE.normal(size=(4, 3 if kind == "w" else 4)) for kind in "wr" for gate in "ifco"}
+    tensors = [T(name, each.shape, scale=SCALE, data=integers(each)) for name, each in kernels.items()]
+    tensors += [T(f"b{gate}", (4,), "int32", SCALE / 2, data=DICE.integers(9, size=4)) for gate in "ifco"]
+    tensors += [T("x", (1, 2, 3), scale=0.5), T("y", (1, 2, 4), scale=1 / 128)]
+    tensors += [T("h", (1, 4), scale=1 / 128, is_variable=True), T("c", (1, 4), "int16", 2**-11, is_variable=True)]
+    names = ["x", *kernels, None, None, None, *(f"b{gate}" for gate in "ifco"), None, None, "h", "c"]
+    op = Op("UNIDIRECTIONAL_SEQUENCE_LSTM", names, ["y"], {}, "UnidirectionalSequenceLSTMOptions")
+    (tmp_path / "lstm.tflite").write_bytes(write_model([Sub(tensors, [op], ["x"], ["y"])]))
+    read = load_tflite(tmp_path / "lstm.tflite")
+    inner = tuple(
+        Layer(f"lstm/{name}", "LSTM", (), kernel=kernels[name], bias=np.zeros(4), op="FULLY_CONNECTED")
+        for name in sorted(kernels, reverse=True)
+    )
+    flow = tflite_flow(read, "tflite")
+    pairs = constant_pairs([Layer("lstm", "LSTM", (), inner=inner)], [(place, ()) for place in flow.places])
+    found = {(pair.layer, pair.role): read.main.tensors[pair.tensor].name for pair in pairs}
+    assert {name[5:]: tensor for (name, role), tensor in found.items() if role == "kernel"} == {w: w for w in kernels}
+    assert {name: tensor for (name, role), tensor in found.items() if role == "bias"} == {
+        f"lstm/w{gate}": f"b{gate}" for gate in "ifco"
+    }

@@ -44,20 +44,19 @@ def constant_pairs(
 
     Values decide, first among the layers matched, then among all; a name alone proposes one that is not confirmed.
     """
-    weighted = [layer for layer in layers if layer.kernel is not None]
+    weighted = [each for layer in layers for each in (layer, *layer.inner) if each.kernel is not None]
     for place, near in operators:
-        if place.kernel is None:
-            continue
-        owner = _owner(place.kernel, near, weighted, layers)
-        if owner is None:
-            continue
-        layer, fit, found_by = owner
-        chain = fused_chain(layers, layer)
-        fused = tuple(each.name for each in (chain if fit.folded else _before_norm(chain)))
-        confirmed = None if np.isnan(fit.off) else fit.agrees
-        yield TensorPair(layer.name, "kernel", place.kernel.index, place.operator, found_by, fused, confirmed)
-        if place.bias is not None:
-            yield TensorPair(layer.name, "bias", place.bias.index, place.operator, found_by, fused)
+        for kernel, bias in ((place.kernel, place.bias), *place.inner):
+            owner = None if kernel is None else _owner(kernel, near, weighted, layers)
+            if owner is None or kernel is None:
+                continue
+            layer, fit, found_by = owner
+            chain = fused_chain(layers, layer)
+            fused = tuple(each.name for each in (chain if fit.folded else _before_norm(chain)))
+            confirmed = None if np.isnan(fit.off) else fit.agrees
+            yield TensorPair(layer.name, "kernel", kernel.index, place.operator, found_by, fused, confirmed)
+            if bias is not None:
+                yield TensorPair(layer.name, "bias", bias.index, place.operator, found_by, fused)
 
 
 def _owner(

@@ -25,11 +25,16 @@ def parameters(sides: ModelPair) -> Parameters:
     """A row for every quantizer of either side, the layers in their order, and by name what found no partner."""
     lone = sides.lone
     lost = tuple(f"{layer}/{role}" for layer, role in sides.lost)
-    rows = [row for layer in sides.layers for row in _rows(sides, layer)]
+    rows = [row for layer in sides.layers for each in (layer, *_inner(sides, layer)) for row in _rows(sides, each)]
     rows += [_lone(sides, tensor) for tensor in lone]
     names = tuple(tensor.name for tensor in lone) if sides.layers else ()
     notes = (*sides.observed.notes, *disturbed(sides.observed.changed), *_narrow(rows))
     return Parameters(tuple(rows), lost, names, sides.observed.engines, notes)
+
+
+def _inner(sides: ModelPair, layer: Layer) -> Iterator[Layer]:
+    """Those of the sums inside a layer that the file has: it has an LSTM's gates one by one or all in one."""
+    return (each for each in layer.inner if sides.alignment.find(each.name, "kernel"))
 
 
 def _narrow(rows: Sequence[Row]) -> Iterator[str]:

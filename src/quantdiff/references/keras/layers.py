@@ -12,6 +12,7 @@ from quantdiff.layer import KERNEL_RANGES, BatchNorm, Layer, TrainedRange
 from quantdiff.ops import BATCH_NORM, INTO_INTEGERS
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import quiet
+from quantdiff.references.keras.inner_layers import inner_layers
 from quantdiff.references.keras.model import KerasModel, named_layers
 
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
@@ -106,6 +107,7 @@ def _read(path: str, layer: Any, paths: Mapping[int, str]) -> Iterator[Layer]:
         norm=_norm(inner, own) if "moving_variance" in own else None,
         options=options,
         op=op_of_activation(_activation(layer, inner)) if kind == "Activation" else OPS.get(kind, ""),
+        inner=tuple(inner_layers(path, inner)),
     )
 
 
