@@ -47,6 +47,15 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
         assert [row.trial for row in store.read({rows[0].trial.key})] == [rows[0].trial]
 
 
+def test_a_new_store_stands_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "study.db"
+    with pytest.raises(BadStore, match="no such store"), open_store(path, create=False):
+        pass
+    assert not path.parent.exists()
+    with open_store(path, create=True):
+        assert path.is_file()
+
+
 def test_a_store_from_before_own_metrics_takes_them(tmp_path: Path) -> None:
     path, before, now = tmp_path / "study.db", cheap.trial(1), replace(cheap.trial(2), metric=METRIC)
     with open_store(path, create=True) as store:

@@ -35,6 +35,12 @@ def whole():
     return {"x": X, "y": np.array([0, 1, 2])}
 def array():
     return X
+def beside():
+    for i, row in enumerate(X): yield {"x": row}, i
+def listed():
+    for i, row in enumerate(X): yield [[row], i]
+def too_many():
+    for row in X: yield [row, row, row]
 def fails():
     yield X
     raise RuntimeError("no more")
@@ -68,12 +74,14 @@ def code(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["samples", "batches", "named", "labelled", "one_hot", "whole", "array", "both"])
+@pytest.mark.parametrize(
+    "name", ["samples", "batches", "named", "labelled", "one_hot", "whole", "array", "both", "beside", "listed"]
+)
 def test_a_function_gives_samples_batches_and_labels(model: Path, code: Path, name: str) -> None:
     batch = load_data(f"{code}:{name}", model)
     np.testing.assert_array_equal(batch.arrays["x"], np.arange(36, dtype=np.float32).reshape(3, 12) / 36)
     assert batch.source == f"{code}:{name}"
-    if name in ("labelled", "one_hot", "whole", "both"):
+    if name in ("labelled", "one_hot", "whole", "both", "beside", "listed"):
         assert batch.labels is not None
         np.testing.assert_array_equal(batch.labels, [0, 1, 2])
 
@@ -83,6 +91,7 @@ def test_a_function_gives_samples_batches_and_labels(model: Path, code: Path, na
     [
         ("fails", "RuntimeError while it ran: no more"),
         ("number", "gives a int; let it yield samples"),
+        ("too_many", "item 0 holds 3 arrays, the model takes 1"),
         ("nowhere", "has no function nowhere; it has samples"),
         ("grows", r"item 1 holds \(6,\), those before it \(12,\)"),
         ("renamed", "item 1 names b, those before it a"),
@@ -248,6 +257,61 @@ def test_data_that_do_not_fit_the_files_input_are_told_first(tmp_path: Path) -> 
     settings = api.Settings(runtimes=("reference",))
     outcome = api.diff(files.reference, files.candidate, Batch({"x": x * 255}), settings)
     assert outcome.warnings == (large,)
+
+
+TWO = """
+import numpy as np
+A, B = np.ones((3, 4), np.float32), np.zeros((3, 4), np.float32)
+def by_place():
+    for row in zip(A, B): yield [*row]
+def named():
+    for i, (a, b) in enumerate(zip(A, B)): yield {"a": a, "b": b}, i
+def paired():
+    for i, row in enumerate(zip(A, B)): yield row, i
+def a_tuple():
+    yield A, B
+"""
+
+
+@pytest.fixture
+def two_inputs(tmp_path: Path) -> Path:
+    """It adds a, which lies between -128 and 127, and b, of 256 steps from -1 to 1."""
+    grids = (1.0, 0), (1 / 128, 0), (1.0, 0)
+    tensors = [T(n, (1, 4), "int8", scale=(s,), zero_point=(z,)) for n, (s, z) in zip("aby", grids, strict=True)]
+    path = tmp_path / "two.tflite"
+    path.write_bytes(write_tflite(tensors, [Op("ADD", ["a", "b"], ["y"], {}, "AddOptions")], ["a", "b"], ["y"]))
+    return path
+
+
+@pytest.mark.parametrize("name", ["by_place", "named", "paired", "a_tuple"])
+def test_a_function_gives_several_inputs_with_and_without_labels(two_inputs: Path, name: str) -> None:
+    (two_inputs.parent / "two.py").write_text(TWO)
+    batch = load_data(f"{two_inputs.parent / 'two.py'}:{name}", two_inputs)
+    first, second = batch.arrays.values()
+    np.testing.assert_array_equal(first, np.ones((3, 4)))
+    np.testing.assert_array_equal(second, np.zeros((3, 4)))
+    assert (batch.labels is not None) == (name in ("named", "paired"))
+
+
+def test_inputs_that_may_be_swapped_are_named_first(two_inputs: Path) -> None:
+    model, wide = load_tflite(two_inputs), np.linspace(-128, 127, 40, dtype=np.float32).reshape(10, 4)
+    assert data_warnings(model, Batch({"a": wide, "b": wide / 128})) == ()
+    first, *others = data_warnings(model, Batch({"a": wide / 128, "b": wide}))
+    assert first == "the data of 'a' and 'b' may be swapped: each input would hold the other's"
+    assert len(others) == 2
+    assert len(data_warnings(model, Batch({"a": wide / 128, "b": wide * 2}))) == 2
+
+
+def test_images_that_are_the_other_way_round_are_told(tmp_path: Path) -> None:
+    tensors = [T(n, (1, 4, 5, 3), "float32") for n in "xy"]
+    path = tmp_path / "image.tflite"
+    path.write_bytes(write_tflite(tensors, [Op("RELU", ["x"], ["y"])], ["x"], ["y"]))
+    images = np.arange(120, dtype=np.float32).reshape(2, 4, 5, 3)
+    settings = api.Settings(runtimes=("reference",))
+    assert api.diff(path, path, Batch({"x": images}), settings).warnings == ()
+    (told,) = api.diff(path, path, Batch({"x": images.transpose(0, 3, 1, 2)}), settings).warnings
+    assert "(3, 4, 5) a sample" in told
+    assert told.endswith("takes (4, 5, 3): they are read as NCHW → NHWC")
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.py:array"])

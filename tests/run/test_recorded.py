@@ -297,10 +297,18 @@ def test_a_record_that_is_killed_leaves_nothing(device: Device, tmp_path: Path) 
 
 def test_record_says_what_it_cannot_write(device: Device, tmp_path: Path) -> None:
     words = ["record", str(device.model), "--data", str(device.data), "--out"]
-    for out in (tmp_path / "no" / "dump.npz", tmp_path):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "dump.npz", tmp_path):
         result = CliRunner().invoke(main, [*words, str(out)])
         assert (result.exit_code, result.stdout) == (2, "")
         assert "unexpected" not in result.stderr
+
+
+def test_record_makes_the_folder_as_other_commands_do(device: Device, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder" / "dump.npz"
+    record = ["record", str(device.model), "--data", str(device.data), "--out", str(out)]
+    assert CliRunner().invoke(main, record).exit_code == 0
+    assert out.is_file()
 
 
 def test_an_output_that_is_a_constant(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations
 
@@ -10,7 +11,7 @@ import numpy as np
 from quantdiff.api.engines import Opened, OpenedPair, trace_first
 from quantdiff.api.layouts import CLEARLY, PROBED, apart
 from quantdiff.errors import BadData, QuantdiffError
-from quantdiff.load.data import Batch, UnknownInputs, bind, bound_names, wanted_names
+from quantdiff.load.data import Batch, UnknownInputs, bind, bound_names, order_name, turn_into, wanted_names
 from quantdiff.progress import silent
 from quantdiff.run.input_range import data_warnings
 
@@ -66,8 +67,21 @@ def check_inputs(pair: OpenedPair, batch: Batch) -> tuple[Names, tuple[str, ...]
                 f"{batch.source}: arrays {arrays} do not say which input each of them is: {wanted}"
             ) from failed
         names = named
+    names = replace(names, told=(*names.told, *_turned(pair.reference, names.of(batch))))
     file = pair.candidate.file
     return names, names.told if file is None else (*names.told, *data_warnings(file, names.of(batch)))
+
+
+def _turned(opened: Opened, batch: Batch) -> Iterator[str]:
+    """A word for each array that is another way round than the model takes it."""
+    engine = opened.engines[0]
+    for name, slot in zip(bound_names(batch, engine.inputs, engine.name), engine.inputs, strict=True):
+        if order := turn_into(batch.arrays[name], slot):
+            shape, wanted = batch.arrays[name].shape[1:], [batch.arrays[name].shape[1 + axis] for axis in order]
+            yield (
+                f"the data of {name!r} are {shape} a sample, {engine.name} takes {(*wanted,)}: "
+                f"they are read as {order_name(order)}"
+            )
 
 
 def _named(known: Opened, other: Opened, batch: Batch) -> Names | None:

@@ -154,12 +154,7 @@ def open_store(path: Path, *, create: bool) -> Iterator[Store]:
     Raises:
         BadStore: no file, not a store, of another version, damaged, locked by another program, or the system refuses.
     """
-    try:
-        there = destination(path).exists()
-    except OSError as error:
-        raise BadStore(f"{path}: {error.strerror}; a store is one file, choose another") from error
-    if not (create or there):
-        raise BadStore(f"{path}: no such store; quantdiff sweep --store {path} makes one")
+    _check_place(path, create=create)
     try:
         with closing(sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)) as connection:
             _prepare(connection, path, time.monotonic() + PATIENCE)
@@ -177,6 +172,19 @@ def open_store(path: Path, *, create: bool) -> Iterator[Store]:
         ) from error
     except UnicodeDecodeError as error:  # of SQLite's own message, which names what is damaged
         raise BadStore(f"{path}: damaged; take a copy of the store, or choose another --store") from error
+
+
+def _check_place(path: Path, *, create: bool) -> None:
+    """Make the folder of a new store."""
+    try:
+        place = destination(path)
+        if create:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        there = place.exists()
+    except OSError as error:
+        raise BadStore(f"{path}: {error.strerror}; a store is one file, choose another") from error
+    if not (create or there):
+        raise BadStore(f"{path}: no such store; quantdiff sweep --store {path} makes one")
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

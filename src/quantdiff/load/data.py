@@ -320,12 +320,20 @@ def _fit(array: Array, slot: Slot, source: str, model: str) -> Array:
         return array
     if [n for n in array.shape[1:] if n != 1] == [n for n in wanted if n != 1] and None not in wanted:
         return array.reshape(len(array), *(n for n in wanted if n is not None))
-    for order in turns(array.shape[1:], wanted):
+    if order := turn_into(array, slot):
         return array.transpose(0, *(axis + 1 for axis in order))
     raise BadData(
         f"{source}: samples of shape {_shape(array.shape[1:])} do not fit input {slot.name!r} of {model}, "
         f"which takes {_shape(wanted)}; reshape the data"
     )
+
+
+def turn_into(array: Array, slot: Slot) -> Order:
+    """The order of its axes in which alone an array fits an input, channels first or last; () where it needs none."""
+    shape, wanted = array.shape[1:], slot.shape[1:]
+    if slot.order or _fits(array, slot) or [n for n in shape if n != 1] == [n for n in wanted if n != 1]:
+        return ()
+    return next(iter(turns(shape, wanted)), ())
 
 
 def turns(shape: Sequence[int], wanted: Sequence[int | None]) -> list[Order]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -22,9 +23,13 @@ a word is due."""
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far the data reach at one input, ``count`` values so far, and how many are ``beyond`` what its grid holds."""
+    """How far the data reach at one input, ``count`` values so far, and how many are ``beyond`` what its grid holds.
+
+    ``shape`` is that of a sample.
+    """
 
     name: str
+    shape: tuple[int, ...]
     grid: Grid
     count: int
     beyond: int
@@ -33,12 +38,21 @@ class Reach:
 
     def __add__(self, other: Reach) -> Reach:
         counts = self.count + other.count, self.beyond + other.beyond
-        return Reach(self.name, self.grid, *counts, min(self.least, other.least), max(self.most, other.most))
+        return Reach(
+            self.name, self.shape, self.grid, *counts, min(self.least, other.least), max(self.most, other.most)
+        )
 
     @property
     def ends(self) -> tuple[float, float]:
         """What the grid holds, in real units."""
         return _ends(self.grid)
+
+    def fits(self, other: Reach) -> bool:
+        """Whether another input could hold these data, where no word would be due."""
+        scale = float(other.grid.params.scale[0])
+        low, high = other.ends
+        inside = low - scale <= self.least and self.most <= high + scale
+        return self.shape == other.shape and inside and self.most - self.least >= COARSE * scale
 
     def warnings(self) -> Iterator[str]:
         """A word, where one is due."""
@@ -65,7 +79,15 @@ def warnings_of(found: Sequence[Reach], source: str) -> tuple[str, ...]:
     """The same from what was counted of the data of that name."""
     if source.startswith(MADE_UP):
         return (f"on {source.replace(' ', ' data ', 1)}, which no application sees",)
-    return tuple(line for each in found for line in each.warnings())
+    return (*_swapped(found), *(line for each in found for line in each.warnings()))
+
+
+def _swapped(found: Sequence[Reach]) -> Iterator[str]:
+    """A word for two inputs that do not hold their data, and would hold each other's."""
+    wrong = [each for each in found if any(each.warnings())]
+    for one, other in combinations(wrong, 2):
+        if one.fits(other) and other.fits(one):
+            yield f"the data of {one.name!r} and {other.name!r} may be swapped: each input would hold the other's"
 
 
 def reaches(model: Model, batch: Batch) -> tuple[Reach, ...]:
@@ -99,4 +121,4 @@ def _reach(name: str, grid: Grid, array: Array) -> Reach:
     for _, part in blocks(array):
         beyond += int(np.count_nonzero((part < low - scale) | (part > high + scale)))
         least, most = min(least, float(part.min())), max(most, float(part.max()))
-    return Reach(name, grid, array.size, beyond, least, most)
+    return Reach(name, array.shape[1:], grid, array.size, beyond, least, most)

@@ -55,6 +55,7 @@ def record(model: Model, batch: Batch, runner: Runner, out: Path, *, every_tenso
         tuple(RecordedTensor(i, graph.tensors[i].name, f"t{i}") for i in wanted),
     )
     named = {MANIFEST: made_by.packed(), **{f"t{i}": array for i, array in arrays.items()}}
+    target.parent.mkdir(parents=True, exist_ok=True)
     with scratch(".unfinished-", target.parent) as folder:
         whole = folder / "dump.npz"
         np.savez(whole, allow_pickle=False, **named)

@@ -48,6 +48,8 @@ def _joined(source: str, given: Iterable[Any], slots: Sequence[Slot]) -> dict[st
     room = unpacked_at_most()
     for number, item in enumerate(given):
         arrays = _named(item, slots)
+        if slots and not isinstance(item, Mapping) and len(arrays.keys() - {"y"}) > len(slots):
+            raise BadData(f"{source}: item {number} holds {len(arrays)} arrays, the model takes {len(slots)}")
         if number and arrays.keys() != parts.keys():
             raise BadData(f"{source}: item {number} names {_list(arrays)}, those before it {_list(parts)}")
         for key, array in arrays.items():
@@ -71,7 +73,7 @@ def _list(names: Iterable[str]) -> str:
 def _named(item: Any, slots: Sequence[Slot]) -> dict[str, Array]:
     """One item by input, with samples along axis 0, and its labels as ``y``."""
     labels = None
-    if isinstance(item, tuple) and len(item) == PAIR and len(slots) < PAIR:
+    if _is_labelled(item, slots):
         item, labels = item
     if isinstance(item, Mapping):
         arrays = {str(key): np.asarray(value) for key, value in item.items()}
@@ -87,6 +89,16 @@ def _named(item: Any, slots: Sequence[Slot]) -> dict[str, Array]:
         count = len(next(iter(found.values())))
         found["y"] = np.asarray(labels).reshape(count, -1).squeeze(-1) if np.size(labels) == count else _index(labels)
     return found
+
+
+def _is_labelled(item: Any, slots: Sequence[Slot]) -> bool:
+    """Whether an item is a pair of inputs and labels, and no list of two inputs."""
+    if not isinstance(item, list | tuple) or len(item) != PAIR:
+        return False
+    first = item[0]
+    if isinstance(first, list | tuple) and first and all(hasattr(each, "__array__") for each in first):
+        return len(slots) in (0, len(first))
+    return isinstance(first, Mapping) or len(slots) == 1 or (not slots and isinstance(item, tuple))
 
 
 def _index(labels: Any) -> Array:
