@@ -57,12 +57,12 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> Expla
 
 
 def _cures(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> tuple[tuple[Advice, ...], tuple[str, ...]]:
-    """What helps; or why nothing could be tried."""
+    """What helps; and what could not be tried."""
     if ladder.switches is None or sums.few is None or sums.attribution is None:
         return (), ()
     try:
         with started(tried_on(runtime), timeout, reused=True) as trials:
-            return cures(ladder.switches, sums.few, sums.attribution, ladder.grids, trials), ()
+            return cures(ladder.switches, sums.few, sums.attribution, ladder.grids, trials)
     except (BadModel, RuntimeFailed) as error:
         return (), (f"no cures: {error}",)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quantdiff.compare.comparison import compare
+from quantdiff.errors import BadModel, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Model
 from quantdiff.ladder.advice.bench import Rows, defined, files_of
 from quantdiff.ladder.advice.choices import Plan, copies_of, from_data, made, per_channel, wide
@@ -52,14 +53,16 @@ class Few:
 
 def cures(
     switches: Switches, few: Few, attribution: Attribution, grids: OutputGrids, trials: Runner
-) -> tuple[Advice, ...]:
-    """What helps against the items with the largest shares, the best first; and what would be worse, said so.
+) -> tuple[tuple[Advice, ...], tuple[str, ...]]:
+    """What helps against the items with the largest shares, the best first, and what would be worse, said so.
+
+    Beside it a line for each change that could not be tried.
 
     What changes in the file runs as ``advise`` runs it, on the file's own kernels; a bias, which the reference can have
     as the file has it, is a change of the reference, in the account's arithmetic.
 
     Raises:
-        BadModel, RuntimeFailed: the file cannot be written otherwise, or ``trials`` does not run it.
+        BadModel, RuntimeFailed: not even the file without a change can be written in floats, or ``trials`` runs it.
     """
     power = sum(attribution.whole)
     shares = {move: sum(each.with_whole) / power for move, each in attribution.sums.items() if move.tensor >= 0 < power}
@@ -73,50 +76,80 @@ def cures(
     kernels = any(move.mechanism == KERNEL for move in leading)
     biases = [move for move in leading if move.mechanism == BIAS]
     if not (tried or kernels or biases) and back is None:
-        return ()
+        return (), ()
     plans = [made(switches, ()), *(plan for _, plan in tried.values()), *([back] if back is not None else [])]
-    (now, before), *then = _qualities(switches, few, grids, plans, trials)
-    if now is None:
-        return ()
+    now, *then = _outcomes(switches, few, grids, plans, trials)
+    if now.failed is not None:
+        raise now.failed
+    if now.quality is None:
+        return (), ()
     found = [
-        _advice(move.mechanism, change, now, quality, few)
-        for (change, (move, _)), (quality, _) in zip(tried.items(), then, strict=False)
-        if quality is not None
+        _advice(move.mechanism, change, now.quality, outcome.quality, few)
+        for (change, (move, _)), outcome in zip(tried.items(), then, strict=False)
+        if outcome.quality is not None
     ]
     for move in biases:
-        on_grid = _with_biases(switches, few, grids, [*_own(switches, move)], before)
+        on_grid = _with_biases(switches, few, grids, [*_own(switches, move)], now.before)
         change = f"{_name(switches, move)}: biases on the int32 grid already in the reference"
-        found += [_advice(BIAS, change, now, on_grid, few)] if on_grid is not None else []
+        found += [_advice(BIAS, change, now.quality, on_grid, few)] if on_grid is not None else []
     if kernels:
         found += _elsewhere(switches.model, few, grids)
-    told, last = [], then[-1][0] if back is not None else None
-    if worst is not None and last is not None and (last.rms_steps or 0.0) > (now.rms_steps or 0.0):
+    told, last = [], then[-1].quality if back is not None else None
+    if worst is not None and last is not None and (last.rms_steps or 0.0) > (now.quality.rms_steps or 0.0):
         name = f"{_name(switches, worst)} in float"
         note = "its error cancels that of others: this makes it worse"
-        told.append(replace(_advice(worst.mechanism, name, now, last, few), note=note))
-    return (*sorted(filter(_helps, found), key=_left), *told)
+        told.append(replace(_advice(worst.mechanism, name, now.quality, last, few), note=note))
+    return (*sorted(filter(_helps, found), key=_left), *told), _untried([*tried], then)
 
 
-def _qualities(
-    switches: Switches, few: Few, grids: OutputGrids, plans: Sequence[Plan], trials: Runner
-) -> list[tuple[Quality | None, list[Array]]]:
-    """Of the outputs under plans, None where they are undefined; and the outputs before their own grids.
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """Of the outputs under a plan; ``before`` are those before their own grids. Shapes: (runs, elements) each.
 
-    Shapes: (runs, elements) each.
+    No quality where outputs are undefined, or where the plan did not run: ``failed`` says why.
     """
+
+    quality: Quality | None = None
+    before: Sequence[Array] = ()
+    failed: BadModel | RuntimeFailed | None = None
+
+
+def _untried(changes: Sequence[str], outcomes: Sequence[_Outcome]) -> tuple[str, ...]:
+    pairs = zip(changes, outcomes, strict=False)
+    return tuple(f"{change} could not be tried: {each.failed}" for change, each in pairs if each.failed is not None)
+
+
+def _outcomes(
+    switches: Switches, few: Few, grids: OutputGrids, plans: Sequence[Plan], trials: Runner
+) -> list[_Outcome]:
+    """Of each plan. They share files; where one of these does not run, every plan has its own."""
+    try:
+        return _together(switches, few, grids, plans, trials)
+    except RuntimeHung:  # every other might, too
+        raise
+    except (BadModel, RuntimeFailed) as error:
+        if len(plans) == 1:
+            return [_Outcome(failed=error)]
+    return [_outcomes(switches, few, grids, [plan], trials)[0] for plan in plans]
+
+
+def _together(
+    switches: Switches, few: Few, grids: OutputGrids, plans: Sequence[Plan], trials: Runner
+) -> list[_Outcome]:
     runs, ends = len(few.bare[0]), {i for i in switches.ends if i is not None}
     off = [replace(plan, grids={i: g for i, g in plan.grids.items() if i not in ends}) for plan in plans]
     each = [plan for pair in zip(plans, off, strict=True) for plan in pair]
     rows = Rows(switches.model, few.rows, 0, few.reference, few.candidate, trials, trials, grids.tolerance)
     traces = [trace for tries in files_of(each, switches.model.whole()) for trace in tries.traces(rows)]
-    found = list[tuple[Quality | None, list[Array]]]()
+    found = list[_Outcome]()
     for on, bare in zip(traces[::2], traces[1::2], strict=True):
         before = [by_run(value.real.astype(np.float64), runs) for value in bare.outputs]
         if not (defined(on) and defined(bare)):
-            found.append((None, before))
+            found.append(_Outcome(None, before))
             continue
         stored = [on_grid(value.real, grid) for value, grid in zip(on.outputs, grids.grids, strict=True)]
-        found.append((replace(_of_stored(stored, few, grids), rms_steps=_rms(before, few.bare, grids)), before))
+        quality = replace(_of_stored(stored, few, grids), rms_steps=_rms(before, few.bare, grids))
+        found.append(_Outcome(quality, before))
     return found
 
 
