@@ -17,7 +17,7 @@ from written_models import Op, T, write_tflite
 from quantdiff import api
 from quantdiff.ladder import cures
 from quantdiff.ladder.advice.bench import Tries, files_of
-from quantdiff.ladder.advice.choices import Plan
+from quantdiff.ladder.advice.choices import Plan, wide
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.rungs import in_slices, real_inputs
 from quantdiff.ladder.switches import SWITCHES, switches
@@ -137,7 +137,6 @@ def test_a_change_that_no_runtime_loads_leaves_the_others(tmp_path: Path, monkey
             yield replace(tries, planned=replace(tries.planned, content=refused)) if unloadable else tries
 
     marked = set[Grid]()
-    wide = cures.wide
 
     def noted(ends: tuple[float, float]) -> Grid:
         marked.add(wide(ends))

@@ -94,12 +94,17 @@ def cures(
         found += [_advice(BIAS, change, now.quality, on_grid, few)] if on_grid is not None else []
     if kernels:
         found += _elsewhere(switches.model, few, grids)
-    told, last = [], then[-1].quality if back is not None else None
-    if worst is not None and last is not None and (last.rms_steps or 0.0) > (now.quality.rms_steps or 0.0):
-        name = f"{_name(switches, worst)} in float"
-        note = "its error cancels that of others: this makes it worse"
-        told.append(replace(_advice(worst.mechanism, name, now.quality, last, few), note=note))
+    told = _worse(_name(switches, worst), worst, (now, then[-1]), few) if worst is not None and back is not None else ()
     return (*sorted(filter(_helps, found), key=_left), *told), _untried([*tried], then)
+
+
+def _worse(name: str, move: Move, outcomes: tuple[_Outcome, _Outcome], few: Few) -> tuple[Advice, ...]:
+    """What is better left alone: the file now, and with one item taken back."""
+    now, then = (outcome.quality for outcome in outcomes)
+    if now is None or then is None or (then.rms_steps or 0.0) <= (now.rms_steps or 0.0):
+        return ()
+    note = "its error cancels that of others: this makes it worse"
+    return (replace(_advice(move.mechanism, f"{name} in float", now, then, few), note=note),)
 
 
 @dataclass(frozen=True, slots=True)
