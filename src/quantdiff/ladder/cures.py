@@ -22,7 +22,7 @@ from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.targets import OutputGrids, on_grid
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Grid
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import inputs_of
 from quantdiff.sim.device import Rules
@@ -152,7 +152,7 @@ def _together(
         if not (defined(on) and defined(bare)):
             found.append(_Outcome(None, before))
             continue
-        stored = [on_grid(value.real, grid) for value, grid in zip(on.outputs, grids.grids, strict=True)]
+        stored = [_stored(value.real, grid) for value, grid in zip(on.outputs, grids.grids, strict=True)]
         quality = replace(_of_stored(stored, few, grids), rms_steps=_rms(before, few.bare, grids))
         found.append(_Outcome(quality, before))
     return found
@@ -172,9 +172,14 @@ def _with_biases(
     given, bare = reference_with(switches, few.rows, few.reference, grids.order, (biases, ()))
     if not defined(given):
         return None
-    stored = [on_grid(value.array, grid) for value, grid in zip(few.candidate.outputs, grids.grids, strict=True)]
+    stored = [_stored(value.array, grid) for value, grid in zip(few.candidate.outputs, grids.grids, strict=True)]
     quality = _of_stored(stored, replace(few, reference=given), grids)
     return replace(quality, rms_steps=_rms(before, bare, grids))
+
+
+def _stored(values: Array, grid: Grid | None) -> Array:
+    """Integers of an output's grid; floats stay what they are where it has none, but counts in steps."""
+    return values if grid is None or grid.is_lent else on_grid(values, grid)
 
 
 def _of_stored(stored: Sequence[Array], few: Few, grids: OutputGrids) -> Quality:
@@ -183,7 +188,12 @@ def _of_stored(stored: Sequence[Array], few: Few, grids: OutputGrids) -> Quality
     What differs is another integer; of floats without a grid what is farther than the tolerance.
     """
     outputs = tuple(
-        replace(own, array=y.reshape(own.array.shape), quant=None if grid is None else grid.params, grid=grid)
+        replace(
+            own,
+            array=y.reshape(own.array.shape),
+            quant=grid.params if grid and y.dtype.kind in "iu" else None,
+            grid=grid,
+        )
         for own, y, grid in zip(few.candidate.outputs, stored, grids.grids, strict=True)
     )
     found = compare(few.reference, replace(few.candidate, outputs=outputs), grids.tolerance)
@@ -254,7 +264,8 @@ def _elsewhere(model: Model, few: Few, grids: OutputGrids) -> Iterator[Advice]:
     for each in on.neighbours:
         chain = simulate(model.main, inputs_of(model, few.rows), each, model.subgraphs)
         if not chain.missing:
-            found[each] = _of_stored(grids.of_file(model.main, chain.values), few, grids)
+            pairs = zip(model.main.outputs, grids.grids, strict=True)
+            found[each] = _of_stored([_stored(chain.values[i], grid) for i, grid in pairs], few, grids)
     now = found.pop(on, None) if on is few.rules else None
     if now is None:
         return
