@@ -16,7 +16,7 @@ pytestmark = pytest.mark.golden
 
 DICE, RELU, SAMPLES, OFF = np.random.default_rng(3), 1, 40, 0.7
 FIRST, LAST = (DICE.normal(size=shape).astype(np.float32) / 3 for shape in ((8, 6), (5, 8)))
-BIAS_OF_LAST = np.float32([0, -1, 0.5, -2, 1])
+BIAS_OF_LAST = np.array([0, -1, 0.5, -2, 1], np.float32)
 X = DICE.uniform(-1, 1, (SAMPLES, 6)).astype(np.float32)
 
 
@@ -39,7 +39,7 @@ def in_floats() -> bytes:
 
 def with_an_island() -> bytes:
     """The first layer in integers, the last one in floats and with a bias that is off."""
-    off = BIAS_OF_LAST + np.float32([0, 0, 0, OFF, 0])
+    off = BIAS_OF_LAST + np.array([0, 0, 0, OFF, 0], np.float32)
     scale, end = float(np.abs(FIRST).max() / 127), float(np.maximum(X @ FIRST.T, 0).max())
     tensors = [
         T("x", (1, 6), "float32"),

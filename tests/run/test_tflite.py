@@ -117,7 +117,7 @@ def test_float_output_lies_on_the_grid_of_the_last_quantized_tensor(tmp_path: Pa
 
 def test_a_float_output_computed_from_integers_has_their_step_and_no_ends(tmp_path: Path) -> None:
     """A float layer behind a ReLU on 0 … 2.55: what lies below 0 is not the end of anything."""
-    w, data = np.float32([[1, 0], [0, -1]]), np.float32([[-3, -2], [1, 2]])
+    w, data = np.array([[1, 0], [0, -1]], np.float32), np.array([[-3, -2], [1, 2]], np.float32)
     tensors = [
         T("x", (1, 2), "float32"),
         T("q", (1, 2), "int8", 0.01, -128),

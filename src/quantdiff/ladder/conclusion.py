@@ -10,6 +10,7 @@ from quantdiff.ladder.cures import cures
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.ladder.findings import Advice, Closeness, Matched, Saturated
 from quantdiff.ladder.mechanisms import GRAPH, REAL, REWRITTEN
+from quantdiff.ladder.output_ranges import output_ranges
 from quantdiff.ladder.set_up import Ladder, Sums
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.unrelated import wrong_weights
@@ -62,7 +63,10 @@ def _cures(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> tuple[tu
         return (), ()
     try:
         with started(tried_on(runtime), timeout, reused=True) as trials:
-            return cures(ladder.switches, sums.few, sums.attribution, ladder.grids, trials)
+            found, untried = cures(ladder.switches, sums.few, sums.attribution, ladder.grids, trials)
+            ranges = [*output_ranges(ladder.switches, sums.few, ladder.grids, trials)]
+        wider = (each for each in ranges if isinstance(each, Advice))
+        return (*wider, *found), (*untried, *(each for each in ranges if isinstance(each, str)))
     except (BadModel, RuntimeFailed) as error:
         return (), (f"no cures: {error}",)
 

@@ -8,47 +8,29 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quantdiff.compare.comparison import compare
 from quantdiff.errors import BadModel, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Model
 from quantdiff.ladder.advice.bench import Rows, defined, files_of
 from quantdiff.ladder.advice.choices import Plan, copies_of, from_data, made, per_channel, wide
 from quantdiff.ladder.advice.settled import reference_with
-from quantdiff.ladder.attribution import Attribution, named
+from quantdiff.ladder.attribution import Attribution
+from quantdiff.ladder.few import Few, advice_of, name_of, quality_of, rms_of, stored_on
 from quantdiff.ladder.findings import Advice, Quality
-from quantdiff.ladder.frontier import Move, beside
+from quantdiff.ladder.frontier import Move
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
 from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches
-from quantdiff.ladder.targets import OutputGrids, on_grid
-from quantdiff.load.data import Batch
-from quantdiff.quant import Array, Grid
+from quantdiff.ladder.targets import OutputGrids
+from quantdiff.quant import Array
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import inputs_of
-from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
-from quantdiff.trace import Trace
 
 MOST, WORTH = 5, 0.05
 """Items that are tried, and the share from which one is."""
 BETTER_DB, LESS = 0.02, 0.995
 """What counts as better: in dB of stored outputs, as a part of the error before the output's grid."""
-
-
-@dataclass(frozen=True, slots=True)
-class Few:
-    """The samples on which cures are predicted: what the reference and the file gave, and under which ``rules``.
-
-    ``bare``: the outputs of the reference's graph without its own output grids, in the file's order. Shapes: (samples,
-    elements).
-    """
-
-    rows: Batch
-    reference: Trace
-    candidate: Trace
-    bare: Sequence[Array]
-    rules: Rules | None
 
 
 def cures(
@@ -84,17 +66,19 @@ def cures(
     if now.quality is None:
         return (), ()
     found = [
-        _advice(move.mechanism, change, now.quality, outcome.quality, few)
+        advice_of(move.mechanism, change, now.quality, outcome.quality, few)
         for (change, (move, _)), outcome in zip(tried.items(), then, strict=False)
         if outcome.quality is not None
     ]
     for move in biases:
         on_grid = _with_biases(switches, few, grids, [*_own(switches, move)], now.before)
-        change = f"{_name(switches, move)}: biases on the int32 grid already in the reference"
-        found += [_advice(BIAS, change, now.quality, on_grid, few)] if on_grid is not None else []
+        change = f"{name_of(switches, move)}: biases on the int32 grid already in the reference"
+        found += [advice_of(BIAS, change, now.quality, on_grid, few)] if on_grid is not None else []
     if kernels:
         found += _elsewhere(switches.model, few, grids)
-    told = _worse(_name(switches, worst), worst, (now, then[-1]), few) if worst is not None and back is not None else ()
+    told = (
+        _worse(name_of(switches, worst), worst, (now, then[-1]), few) if worst is not None and back is not None else ()
+    )
     return (*sorted(filter(_helps, found), key=_left), *told), _untried([*tried], then)
 
 
@@ -104,7 +88,7 @@ def _worse(name: str, move: Move, outcomes: tuple[_Outcome, _Outcome], few: Few)
     if now is None or then is None or (then.rms_steps or 0.0) <= (now.rms_steps or 0.0):
         return ()
     note = "its error cancels that of others: this makes it worse"
-    return (replace(_advice(move.mechanism, f"{name} in float", now, then, few), note=note),)
+    return (replace(advice_of(move.mechanism, f"{name} in float", now, then, few), note=note),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +136,10 @@ def _together(
         if not (defined(on) and defined(bare)):
             found.append(_Outcome(None, before))
             continue
-        stored = [_stored(value.real, grid) for value, grid in zip(on.outputs, grids.grids, strict=True)]
-        quality = replace(_of_stored(stored, few, grids), rms_steps=_rms(before, few.bare, grids))
+        stored = [stored_on(value.real, grid) for value, grid in zip(on.outputs, grids.grids, strict=True)]
+        quality = replace(quality_of(stored, few, grids), rms_steps=rms_of(before, few.bare, grids))
         found.append(_Outcome(quality, before))
     return found
-
-
-def _rms(before: Sequence[Array], bare: Sequence[Array], grids: OutputGrids) -> float:
-    """Of the error before the output's own grid, in steps."""
-    runs = len(bare[0])
-    error = beside(before, grids.units, runs) - beside(bare, grids.units, runs)
-    return math.sqrt(float(np.square(error).mean()))
 
 
 def _with_biases(
@@ -172,34 +149,9 @@ def _with_biases(
     given, bare = reference_with(switches, few.rows, few.reference, grids.order, (biases, ()))
     if not defined(given):
         return None
-    stored = [_stored(value.array, grid) for value, grid in zip(few.candidate.outputs, grids.grids, strict=True)]
-    quality = _of_stored(stored, replace(few, reference=given), grids)
-    return replace(quality, rms_steps=_rms(before, bare, grids))
-
-
-def _stored(values: Array, grid: Grid | None) -> Array:
-    """Integers of an output's grid; floats stay what they are where it has none, but counts in steps."""
-    return values if grid is None or grid.is_lent else on_grid(values, grid)
-
-
-def _of_stored(stored: Sequence[Array], few: Few, grids: OutputGrids) -> Quality:
-    """Outputs as integers of their grids, floats where there is none, by the formulas of ``diff``.
-
-    What differs is another integer; of floats without a grid what is farther than the tolerance.
-    """
-    outputs = tuple(
-        replace(
-            own,
-            array=y.reshape(own.array.shape),
-            quant=grid.params if grid and y.dtype.kind in "iu" else None,
-            grid=grid,
-        )
-        for own, y, grid in zip(few.candidate.outputs, stored, grids.grids, strict=True)
-    )
-    found = compare(few.reference, replace(few.candidate, outputs=outputs), grids.tolerance)
-    each, whole = [output.figures for output in found.outputs], found.figures
-    differing = sum(round(f.not_close * f.count) if f.differing is None else f.differing for f in each)
-    return Quality(differing, whole.sqnr_db, whole.top1_agreement)
+    stored = [stored_on(value.array, grid) for value, grid in zip(few.candidate.outputs, grids.grids, strict=True)]
+    quality = quality_of(stored, replace(few, reference=given), grids)
+    return replace(quality, rms_steps=rms_of(before, bare, grids))
 
 
 def _helps(advice: Advice) -> bool:
@@ -215,12 +167,8 @@ def _left(advice: Advice) -> float:
     return math.inf if advice.then is None or advice.then.rms_steps is None else advice.then.rms_steps
 
 
-def _advice(mechanism: str, change: str, now: Quality, then: Quality, few: Few) -> Advice:
-    return Advice(mechanism, change, now.differing, then.differing, "", len(few.rows), now, then)
-
-
 def _tried(switches: Switches, attribution: Attribution, move: Move) -> Iterator[tuple[str, Plan]]:
-    name, plan, filed = _name(switches, move), _without(switches, move), made(switches, ())
+    name, plan, filed = name_of(switches, move), _without(switches, move), made(switches, ())
     if plan is None or move.mechanism == BIAS:
         return
     yield f"{name}: {'kernel in float' if move.mechanism == WEIGHTS else 'its output in float'}", plan
@@ -265,15 +213,9 @@ def _elsewhere(model: Model, few: Few, grids: OutputGrids) -> Iterator[Advice]:
         chain = simulate(model.main, inputs_of(model, few.rows), each, model.subgraphs)
         if not chain.missing:
             pairs = zip(model.main.outputs, grids.grids, strict=True)
-            found[each] = _of_stored([_stored(chain.values[i], grid) for i, grid in pairs], few, grids)
+            found[each] = quality_of([stored_on(chain.values[i], grid) for i, grid in pairs], few, grids)
     now = found.pop(on, None) if on is few.rules else None
     if now is None:
         return
     for other, then in found.items():
-        yield _advice(KERNEL, f"runtime {other.value}", now, then, few)
-
-
-def _name(switches: Switches, move: Move) -> str:
-    operator, op, layer, tensor, _ = named(switches, move)
-    name = (layer or tensor).partition(";")[0]
-    return f"{op} {operator} ({name})" if operator is not None else f"the input ({name})"
+        yield advice_of(KERNEL, f"runtime {other.value}", now, then, few)
