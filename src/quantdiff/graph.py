@@ -206,10 +206,15 @@ class Graph:
         return (maker.inputs[known.x] if restates and known.x < len(maker.inputs) else None), None
 
     def grid_before(self, tensor: int) -> Grid | None:
-        """The grid of a tensor or, where it has none, of the nearest one before it: the step of a float output."""
+        """The grid of a tensor or, where it has none, the steps of the nearest one before it.
+
+        Floats that restate integers lie on their grid. What floats are computed from says how long a step is, and not
+        where they end: a logit below 0 behind a ReLU's grid is nowhere cut off.
+        """
         if not self._nearest:
             self._nearest.update(self._nearest_grids())
-        return self._nearest[tensor][1]
+        found = self._nearest[tensor][1]
+        return found if found is None or found == self.grid(tensor) else found.lent
 
     def _nearest_grids(self) -> dict[int, tuple[int, Grid | None]]:
         """Tensor → how many operators away the nearest grid is, and that grid."""

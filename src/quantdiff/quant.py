@@ -25,6 +25,8 @@ INTEGER_RANGE = {
     "uint32": (0, 2**32 - 1),
     "int64": (-(2**63), 2**63 - 1),
 }
+STEPS = "int32"
+"""The type of numbers of steps."""
 EXACT = 2**22  # below it float32 holds halves, so that a tie is seen as one
 NEARLY_HALF = np.float32(0.49999997)  # the float below 0.5: adding 0.5 itself would carry 0.49999997 over to 1
 
@@ -61,6 +63,16 @@ class Grid:
     params: QuantParams
     dtype: str
     tensor: str
+
+    @property
+    def lent(self) -> Grid:
+        """Its steps without its ends, for floats that are computed from the tensor and lie on no grid."""
+        return Grid(QuantParams(self.params.scale, (0,) * len(self.params.scale), self.params.axis), STEPS, self.tensor)
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether it only says how long a step is."""
+        return self.dtype == STEPS
 
 
 def unpack_integers(packed: Array, dtype: str, shape: tuple[int, ...]) -> Array:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from float_pairs import Net, Node, convolutional, dense, write_pair
+from float_pairs import Net, Node, convolutional, dense, ranges, write_pair
 from planted_faults import Plant, kernel_changed, range_narrow
 from written_models import Op, T, write_tflite
 
 from quantdiff import api
+from quantdiff.ladder import cures
+from quantdiff.ladder.advice.bench import Tries, files_of
+from quantdiff.ladder.advice.choices import Plan, wide
+from quantdiff.ladder.mechanisms import OUTPUT_GRID
+from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.rungs import in_slices, real_inputs
 from quantdiff.ladder.switches import SWITCHES, switches
 from quantdiff.load.data import Batch
@@ -115,3 +121,57 @@ def test_what_is_made_of_a_shape_alone_stands_behind_what_has_it(tmp_path: Path)
     (told,) = api.explain(tmp_path / "float.tflite", tmp_path / "int8.tflite", Batch({"x": x})).found
     assert not told.notes
     assert told.advice
+
+
+def test_a_change_that_no_runtime_loads_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a line of its own, and every other cure stands."""
+    planted = range_narrow(dense())
+    files = write_pair(tmp_path, planted.trained, planted.held, planted.stored)
+    (whole,) = api.explain(files.reference, files.candidate, files.batch).found
+    assert not whole.notes
+    tensors = [T("x", (1, 12), "float32"), T("w", (3, 5), "float32", data=np.ones((3, 5))), T("y", (1, 3), "float32")]
+    refused = write_tflite(tensors, [Op("FULLY_CONNECTED", ["x", "w"], ["y"], {})], ["x"], ["y"])
+
+    def written(plans: Sequence[Plan], content: bytes) -> Iterator[Tries]:
+        unloadable = any(plan.grids and set(plan.grids.values()) & marked for plan in plans)
+        for tries in files_of(plans, content):
+            yield replace(tries, planned=replace(tries.planned, content=refused)) if unloadable else tries
+
+    marked = set[Grid]()
+
+    def noted(ends: tuple[float, float]) -> Grid:
+        marked.add(wide(ends))
+        return wide(ends)
+
+    monkeypatch.setattr(cures, "wide", noted)
+    monkeypatch.setattr(cures, "files_of", written)
+    (told,) = api.explain(files.reference, files.candidate, files.batch).found
+    lost = [each for each in whole.advice if each.change.endswith("its output in int16")]
+    assert lost
+    assert len(told.notes) >= len(lost)
+    for line in told.notes:
+        assert re.fullmatch(r".+: its output in int16 could not be tried: xnnpack on a changed copy failed: .+", line)
+    assert told.advice == tuple(each for each in whole.advice if each not in lost)
+
+
+def test_a_range_for_an_output_that_is_cut_off_comes_first(tmp_path: Path) -> None:
+    """What is promised is what the file with that range gives."""
+    net = dense()
+    held = ranges(net)
+    low, high = held["y"]
+    folders = tmp_path / "narrow", tmp_path / "whole"
+    for folder in folders:
+        folder.mkdir()
+    narrow = write_pair(folders[0], net, {**held, "y": (0.4 * low, 0.4 * high)})
+    whole = write_pair(folders[1], net, held)
+    (told,) = api.explain(narrow.reference, narrow.candidate, narrow.batch).found
+    first = told.advice[0]
+    assert first.mechanism == OUTPUT_GRID
+    assert re.fullmatch(r"FULLY_CONNECTED \d+ \(y\): range of the output from this data", first.change)
+    (now,) = api.diff(narrow.reference, narrow.candidate, narrow.batch).comparisons
+    (then,) = api.diff(whole.reference, whole.candidate, narrow.batch).comparisons
+    assert first.now is not None
+    assert first.then is not None
+    assert first.now.sqnr_db == pytest.approx(now.figures.sqnr_db, abs=0.5)
+    assert first.then.sqnr_db == pytest.approx(then.figures.sqnr_db, abs=0.5)
+    assert first.then.sqnr_db > first.now.sqnr_db + 10

@@ -120,6 +120,8 @@ def test_dynamic_range_rounds_its_inputs_in_the_kernel(kinds: Kinds) -> None:
     assert explanation.frontier is not None
     assert explanation.frontier.shares[WEIGHTS] + explanation.frontier.shares[KERNEL] > 0.95
     assert explanation.frontier.shares[KERNEL] > 0.01
+    said = [note for note in explanation.notes if note.startswith("dynamic range: ")]
+    assert len(said) == (explanation.frontier.shares[KERNEL] >= 0.05)
 
 
 def kernel_negated(data: bytearray, graph: Graph) -> str:

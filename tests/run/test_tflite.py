@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_models as models
+from written_models import Op, T, write_tflite
 
 from quantdiff.errors import BadData, RuntimeCrashed
 from quantdiff.load.data import Batch, make_batch
@@ -112,6 +113,29 @@ def test_float_output_lies_on_the_grid_of_the_last_quantized_tensor(tmp_path: Pa
     grid = graph.grid_before(graph.outputs[0])
     assert grid is not None
     assert (grid.tensor, grid.dtype, grid.params) == ("y", "int8", QuantParams((float(np.float32(0.05)),), (-1,)))
+
+
+def test_a_float_output_computed_from_integers_has_their_step_and_no_ends(tmp_path: Path) -> None:
+    """A float layer behind a ReLU on 0 … 2.55: what lies below 0 is not the end of anything."""
+    w, data = np.array([[1, 0], [0, -1]], np.float32), np.array([[-3, -2], [1, 2]], np.float32)
+    tensors = [
+        T("x", (1, 2), "float32"),
+        T("q", (1, 2), "int8", 0.01, -128),
+        T("f", (1, 2), "float32"),
+        T("w", (2, 2), "float32", data=w),
+        T("y", (1, 2), "float32"),
+    ]
+    operators = [
+        Op("QUANTIZE", ["x"], ["q"]),
+        Op("DEQUANTIZE", ["q"], ["f"]),
+        Op("FULLY_CONNECTED", ["f", "w"], ["y"], {}),
+    ]
+    graph = load_tflite(models.save(tmp_path, write_tflite(tensors, operators, ["x"], ["y"]))).main
+    grid = graph.grid_before(graph.outputs[0])
+    assert grid is not None
+    assert (grid.params.scale, grid.params.zero_point, grid.dtype) == ((float(np.float32(0.01)),), (0,), "int32")
+    np.testing.assert_array_equal(quantize(data, grid.params, grid.dtype), [[-300, -200], [100, 200]])
+    assert graph.grid_before(2) == graph.tensors[1].grid, "DEQUANTIZE restates integers"
 
 
 def test_a_float_model_has_no_grid(tmp_path: Path) -> None:

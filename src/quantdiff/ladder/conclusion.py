@@ -9,14 +9,18 @@ from quantdiff.ladder.advice.bench import tried_on
 from quantdiff.ladder.cures import cures
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.ladder.findings import Advice, Closeness, Matched, Saturated
-from quantdiff.ladder.mechanisms import GRAPH, REAL, REWRITTEN
+from quantdiff.ladder.mechanisms import GRAPH, KERNEL, REAL, REWRITTEN
+from quantdiff.ladder.output_ranges import output_ranges
 from quantdiff.ladder.set_up import Ladder, Sums
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.unrelated import wrong_weights
 from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import disturbed
+from quantdiff.sim.hybrid import is_hybrid
+from quantdiff.sim.node import node_of
 
 EXACT = 1e-9  # steps: what sums of doubles may lie apart
+MATTERS = 0.05  # of the error
 UNPROVEN = 4.0  # times the power of the error: twice its size
 
 
@@ -45,7 +49,13 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> Expla
         advice=advice,
         unaccounted=why,
         unsupported=sums.missing,
-        notes=(*ladder.question.notes, *_borrowed(sums), *disturbed(sums.changed), *untried),
+        notes=(
+            *ladder.question.notes,
+            *_borrowed(sums),
+            *disturbed(sums.changed),
+            *_dynamic(ladder, frontier),
+            *untried,
+        ),
         frontier=frontier,
         matching=matching(found) if found is not None else (),
         real=_closeness(sums, REAL),
@@ -57,14 +67,33 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> Expla
 
 
 def _cures(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> tuple[tuple[Advice, ...], tuple[str, ...]]:
-    """What helps; or why nothing could be tried."""
+    """What helps; and what could not be tried."""
     if ladder.switches is None or sums.few is None or sums.attribution is None:
         return (), ()
     try:
         with started(tried_on(runtime), timeout, reused=True) as trials:
-            return cures(ladder.switches, sums.few, sums.attribution, ladder.grids, trials), ()
+            found, untried = cures(ladder.switches, sums.few, sums.attribution, ladder.grids, trials)
+            ranges = [*output_ranges(ladder.switches, sums.few, ladder.grids, trials)]
+        wider = (each for each in ranges if isinstance(each, Advice))
+        return (*wider, *found), (*untried, *(each for each in ranges if isinstance(each, str)))
     except (BadModel, RuntimeFailed) as error:
         return (), (f"no cures: {error}",)
+
+
+def _dynamic(ladder: Ladder, frontier: Frontier | None) -> tuple[str, ...]:
+    """Where it matters that kernels round what they read."""
+    if frontier is None or abs(frontier.shares.get(KERNEL, 0.0)) < MATTERS:
+        return ()
+    graph = ladder.question.model.main
+    count = sum(
+        is_hybrid(node_of(graph, op)) for op in graph.operators if len(op.inputs) > 1 and min(op.inputs[:2]) >= 0
+    )
+    if not count:
+        return ()
+    words = "operator rounds its" if count == 1 else "operators round their"
+    return (
+        f"dynamic range: {count} {words} float inputs to 8 bits in the kernel, which counts as the runtime's kernels",
+    )
 
 
 def _unproven(frontier: Frontier | None, departs: str) -> str:

@@ -8,26 +8,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quantdiff.compare.comparison import compare
+from quantdiff.errors import BadModel, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Model
 from quantdiff.ladder.advice.bench import Rows, defined, files_of
 from quantdiff.ladder.advice.choices import Plan, copies_of, from_data, made, per_channel, wide
 from quantdiff.ladder.advice.settled import reference_with
-from quantdiff.ladder.attribution import Attribution, named
+from quantdiff.ladder.attribution import Attribution
+from quantdiff.ladder.few import Few, advice_of, name_of, quality_of, rms_of, stored_on
 from quantdiff.ladder.findings import Advice, Quality
-from quantdiff.ladder.frontier import Move, beside
+from quantdiff.ladder.frontier import Move
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
 from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches
-from quantdiff.ladder.targets import OutputGrids, on_grid
-from quantdiff.load.data import Batch
+from quantdiff.ladder.targets import OutputGrids
 from quantdiff.quant import Array
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import inputs_of
-from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
-from quantdiff.trace import Trace
 
 MOST, WORTH = 5, 0.05
 """Items that are tried, and the share from which one is."""
@@ -35,31 +33,18 @@ BETTER_DB, LESS = 0.02, 0.995
 """What counts as better: in dB of stored outputs, as a part of the error before the output's grid."""
 
 
-@dataclass(frozen=True, slots=True)
-class Few:
-    """The samples on which cures are predicted: what the reference and the file gave, and under which ``rules``.
-
-    ``bare``: the outputs of the reference's graph without its own output grids, in the file's order. Shapes: (samples,
-    elements).
-    """
-
-    rows: Batch
-    reference: Trace
-    candidate: Trace
-    bare: Sequence[Array]
-    rules: Rules | None
-
-
 def cures(
     switches: Switches, few: Few, attribution: Attribution, grids: OutputGrids, trials: Runner
-) -> tuple[Advice, ...]:
-    """What helps against the items with the largest shares, the best first; and what would be worse, said so.
+) -> tuple[tuple[Advice, ...], tuple[str, ...]]:
+    """What helps against the items with the largest shares, the best first, and what would be worse, said so.
+
+    Beside it a line for each change that could not be tried.
 
     What changes in the file runs as ``advise`` runs it, on the file's own kernels; a bias, which the reference can have
     as the file has it, is a change of the reference, in the account's arithmetic.
 
     Raises:
-        BadModel, RuntimeFailed: the file cannot be written otherwise, or ``trials`` does not run it.
+        BadModel, RuntimeFailed: not even the file without a change can be written in floats, or ``trials`` runs it.
     """
     power = sum(attribution.whole)
     shares = {move: sum(each.with_whole) / power for move, each in attribution.sums.items() if move.tensor >= 0 < power}
@@ -73,58 +58,88 @@ def cures(
     kernels = any(move.mechanism == KERNEL for move in leading)
     biases = [move for move in leading if move.mechanism == BIAS]
     if not (tried or kernels or biases) and back is None:
-        return ()
+        return (), ()
     plans = [made(switches, ()), *(plan for _, plan in tried.values()), *([back] if back is not None else [])]
-    (now, before), *then = _qualities(switches, few, grids, plans, trials)
-    if now is None:
-        return ()
+    now, *then = _outcomes(switches, few, grids, plans, trials)
+    if now.failed is not None:
+        raise now.failed
+    if now.quality is None:
+        return (), ()
     found = [
-        _advice(move.mechanism, change, now, quality, few)
-        for (change, (move, _)), (quality, _) in zip(tried.items(), then, strict=False)
-        if quality is not None
+        advice_of(move.mechanism, change, now.quality, outcome.quality, few)
+        for (change, (move, _)), outcome in zip(tried.items(), then, strict=False)
+        if outcome.quality is not None
     ]
     for move in biases:
-        on_grid = _with_biases(switches, few, grids, [*_own(switches, move)], before)
-        change = f"{_name(switches, move)}: biases on the int32 grid already in the reference"
-        found += [_advice(BIAS, change, now, on_grid, few)] if on_grid is not None else []
+        on_grid = _with_biases(switches, few, grids, [*_own(switches, move)], now.before)
+        change = f"{name_of(switches, move)}: biases on the int32 grid already in the reference"
+        found += [advice_of(BIAS, change, now.quality, on_grid, few)] if on_grid is not None else []
     if kernels:
         found += _elsewhere(switches.model, few, grids)
-    told, last = [], then[-1][0] if back is not None else None
-    if worst is not None and last is not None and (last.rms_steps or 0.0) > (now.rms_steps or 0.0):
-        name = f"{_name(switches, worst)} in float"
-        note = "its error cancels that of others: this makes it worse"
-        told.append(replace(_advice(worst.mechanism, name, now, last, few), note=note))
-    return (*sorted(filter(_helps, found), key=_left), *told)
+    told = (
+        _worse(name_of(switches, worst), worst, (now, then[-1]), few) if worst is not None and back is not None else ()
+    )
+    return (*sorted(filter(_helps, found), key=_left), *told), _untried([*tried], then)
 
 
-def _qualities(
-    switches: Switches, few: Few, grids: OutputGrids, plans: Sequence[Plan], trials: Runner
-) -> list[tuple[Quality | None, list[Array]]]:
-    """Of the outputs under plans, None where they are undefined; and the outputs before their own grids.
+def _worse(name: str, move: Move, outcomes: tuple[_Outcome, _Outcome], few: Few) -> tuple[Advice, ...]:
+    """What is better left alone: the file now, and with one item taken back."""
+    now, then = (outcome.quality for outcome in outcomes)
+    if now is None or then is None or (then.rms_steps or 0.0) <= (now.rms_steps or 0.0):
+        return ()
+    note = "its error cancels that of others: this makes it worse"
+    return (replace(advice_of(move.mechanism, f"{name} in float", now, then, few), note=note),)
 
-    Shapes: (runs, elements) each.
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """Of the outputs under a plan; ``before`` are those before their own grids. Shapes: (runs, elements) each.
+
+    No quality where outputs are undefined, or where the plan did not run: ``failed`` says why.
     """
+
+    quality: Quality | None = None
+    before: Sequence[Array] = ()
+    failed: BadModel | RuntimeFailed | None = None
+
+
+def _untried(changes: Sequence[str], outcomes: Sequence[_Outcome]) -> tuple[str, ...]:
+    pairs = zip(changes, outcomes, strict=False)
+    return tuple(f"{change} could not be tried: {each.failed}" for change, each in pairs if each.failed is not None)
+
+
+def _outcomes(
+    switches: Switches, few: Few, grids: OutputGrids, plans: Sequence[Plan], trials: Runner
+) -> list[_Outcome]:
+    """Of each plan. They share files; where one of these does not run, every plan has its own."""
+    try:
+        return _together(switches, few, grids, plans, trials)
+    except RuntimeHung:  # every other might, too
+        raise
+    except (BadModel, RuntimeFailed) as error:
+        if len(plans) == 1:
+            return [_Outcome(failed=error)]
+    return [_outcomes(switches, few, grids, [plan], trials)[0] for plan in plans]
+
+
+def _together(
+    switches: Switches, few: Few, grids: OutputGrids, plans: Sequence[Plan], trials: Runner
+) -> list[_Outcome]:
     runs, ends = len(few.bare[0]), {i for i in switches.ends if i is not None}
     off = [replace(plan, grids={i: g for i, g in plan.grids.items() if i not in ends}) for plan in plans]
     each = [plan for pair in zip(plans, off, strict=True) for plan in pair]
     rows = Rows(switches.model, few.rows, 0, few.reference, few.candidate, trials, trials, grids.tolerance)
     traces = [trace for tries in files_of(each, switches.model.whole()) for trace in tries.traces(rows)]
-    found = list[tuple[Quality | None, list[Array]]]()
+    found = list[_Outcome]()
     for on, bare in zip(traces[::2], traces[1::2], strict=True):
         before = [by_run(value.real.astype(np.float64), runs) for value in bare.outputs]
         if not (defined(on) and defined(bare)):
-            found.append((None, before))
+            found.append(_Outcome(None, before))
             continue
-        stored = [on_grid(value.real, grid) for value, grid in zip(on.outputs, grids.grids, strict=True)]
-        found.append((replace(_of_stored(stored, few, grids), rms_steps=_rms(before, few.bare, grids)), before))
+        stored = [stored_on(value.real, grid) for value, grid in zip(on.outputs, grids.grids, strict=True)]
+        quality = replace(quality_of(stored, few, grids), rms_steps=rms_of(before, few.bare, grids))
+        found.append(_Outcome(quality, before))
     return found
-
-
-def _rms(before: Sequence[Array], bare: Sequence[Array], grids: OutputGrids) -> float:
-    """Of the error before the output's own grid, in steps."""
-    runs = len(bare[0])
-    error = beside(before, grids.units, runs) - beside(bare, grids.units, runs)
-    return math.sqrt(float(np.square(error).mean()))
 
 
 def _with_biases(
@@ -134,24 +149,9 @@ def _with_biases(
     given, bare = reference_with(switches, few.rows, few.reference, grids.order, (biases, ()))
     if not defined(given):
         return None
-    stored = [on_grid(value.array, grid) for value, grid in zip(few.candidate.outputs, grids.grids, strict=True)]
-    quality = _of_stored(stored, replace(few, reference=given), grids)
-    return replace(quality, rms_steps=_rms(before, bare, grids))
-
-
-def _of_stored(stored: Sequence[Array], few: Few, grids: OutputGrids) -> Quality:
-    """Outputs as integers of their grids, floats where there is none, by the formulas of ``diff``.
-
-    What differs is another integer; of floats without a grid what is farther than the tolerance.
-    """
-    outputs = tuple(
-        replace(own, array=y.reshape(own.array.shape), quant=None if grid is None else grid.params, grid=grid)
-        for own, y, grid in zip(few.candidate.outputs, stored, grids.grids, strict=True)
-    )
-    found = compare(few.reference, replace(few.candidate, outputs=outputs), grids.tolerance)
-    each, whole = [output.figures for output in found.outputs], found.figures
-    differing = sum(round(f.not_close * f.count) if f.differing is None else f.differing for f in each)
-    return Quality(differing, whole.sqnr_db, whole.top1_agreement)
+    stored = [stored_on(value.array, grid) for value, grid in zip(few.candidate.outputs, grids.grids, strict=True)]
+    quality = quality_of(stored, replace(few, reference=given), grids)
+    return replace(quality, rms_steps=rms_of(before, bare, grids))
 
 
 def _helps(advice: Advice) -> bool:
@@ -167,12 +167,8 @@ def _left(advice: Advice) -> float:
     return math.inf if advice.then is None or advice.then.rms_steps is None else advice.then.rms_steps
 
 
-def _advice(mechanism: str, change: str, now: Quality, then: Quality, few: Few) -> Advice:
-    return Advice(mechanism, change, now.differing, then.differing, "", len(few.rows), now, then)
-
-
 def _tried(switches: Switches, attribution: Attribution, move: Move) -> Iterator[tuple[str, Plan]]:
-    name, plan, filed = _name(switches, move), _without(switches, move), made(switches, ())
+    name, plan, filed = name_of(switches, move), _without(switches, move), made(switches, ())
     if plan is None or move.mechanism == BIAS:
         return
     yield f"{name}: {'kernel in float' if move.mechanism == WEIGHTS else 'its output in float'}", plan
@@ -216,15 +212,10 @@ def _elsewhere(model: Model, few: Few, grids: OutputGrids) -> Iterator[Advice]:
     for each in on.neighbours:
         chain = simulate(model.main, inputs_of(model, few.rows), each, model.subgraphs)
         if not chain.missing:
-            found[each] = _of_stored(grids.of_file(model.main, chain.values), few, grids)
+            pairs = zip(model.main.outputs, grids.grids, strict=True)
+            found[each] = quality_of([stored_on(chain.values[i], grid) for i, grid in pairs], few, grids)
     now = found.pop(on, None) if on is few.rules else None
     if now is None:
         return
     for other, then in found.items():
-        yield _advice(KERNEL, f"runtime {other.value}", now, then, few)
-
-
-def _name(switches: Switches, move: Move) -> str:
-    operator, op, layer, tensor, _ = named(switches, move)
-    name = (layer or tensor).partition(";")[0]
-    return f"{op} {operator} ({name})" if operator is not None else f"the input ({name})"
+        yield advice_of(KERNEL, f"runtime {other.value}", now, then, few)

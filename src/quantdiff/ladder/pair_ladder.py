@@ -15,9 +15,9 @@ from quantdiff.ladder.account import Account
 from quantdiff.ladder.attribution import Attribution, Given, lowered_outputs, signed
 from quantdiff.ladder.candidate_end import Chains, chains
 from quantdiff.ladder.conclusion import concluded
-from quantdiff.ladder.cures import Few
 from quantdiff.ladder.departure import departure
 from quantdiff.ladder.explanation import Explanation
+from quantdiff.ladder.few import Few
 from quantdiff.ladder.frontier import beside, in_real_units
 from quantdiff.ladder.layers import add_layers, layers_of
 from quantdiff.ladder.mechanisms import MECHANISMS, REAL, REFERENCE, REWRITTEN, ROUNDING, RUNTIME

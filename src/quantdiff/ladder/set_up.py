@@ -10,8 +10,8 @@ import numpy as np
 from quantdiff.errors import UnsupportedOp
 from quantdiff.ladder.account import Account, LayerAccount
 from quantdiff.ladder.attribution import Attribution
-from quantdiff.ladder.cures import Few
 from quantdiff.ladder.explanation import Signed
+from quantdiff.ladder.few import Few
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.rungs import real_inputs
 from quantdiff.ladder.switches import Switches, switches
