@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quantdiff.compare.comparison import Comparison, compare, count, settle
-from quantdiff.compare.losses import channel_axis
+from quantdiff.compare.losses import channel_axis, losses_of
 from quantdiff.quant import Array, Grid, QuantParams, quantize
 from quantdiff.report.json.outcome import comparison_document
 from quantdiff.report.text.outcome import losses_text
@@ -92,3 +92,8 @@ def test_few_samples_prove_nothing() -> None:
 )
 def test_the_axis_of_the_channels(shape: tuple[int, ...], axis: int) -> None:
     assert channel_axis(shape) == axis
+
+
+def test_a_grid_without_a_step_holds_nothing() -> None:
+    losses = losses_of(np.zeros((2, 4)), np.zeros((2, 4)), Grid(QuantParams((0.0,), (0,)), "int8", "t"))
+    assert (losses.outside, losses.outside_steps) == (None, None)

@@ -19,6 +19,7 @@ from quantdiff.ladder.mechanisms import BIAS, CLIPPING, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.real_graph import Setting, real_graph
+from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.ladder.streams import in_loops
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
@@ -157,6 +158,13 @@ def test_parts_of_a_stream_begin_anew(tmp_path: Path, monkeypatch: pytest.Monkey
     assert explanation.closed_reference
     assert explanation.rewritten is not None
     assert explanation.rewritten.max_steps < 1e-3
+
+
+def test_a_stream_on_two_runtimes(tmp_path: Path) -> None:
+    model = load_tflite(pair(tmp_path, stream, FRAMES, {})[1])
+    with RuntimeProcess("reference") as ours, RuntimeProcess("xnnpack") as theirs:
+        explanation = explain_runtimes(model, Batch({"x": FRAMES[:4, 0]}), (ours, theirs), 0.01)
+    assert (explanation.closed_reference, explanation.closed_candidate) == (True, True)
 
 
 def test_a_stream_is_one_sequence(tmp_path: Path) -> None:

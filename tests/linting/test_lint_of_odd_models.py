@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 from linting.models_with_findings import CLIPPED, EACH, NONE, chain, conv, dense, q
 from load.models_of_all_kinds import MODELS
+from small_models import hangs
 from written_models import Op, T, write_tflite
 
 from quantdiff.graph import Graph, Model, Operator, Tensor
@@ -103,6 +106,22 @@ def test_what_is_left_out_carries_nothing() -> None:
     operators = (Operator(0, "RELU", (0,), (-1,)), Operator(1, "FULLY_CONNECTED", (1, 1, -1), (2,)))
     (wiring,) = wirings(Model((Graph("", tensors, operators, (0, -1), (2,)),)))
     assert (wiring.varies(tensors[0]), wiring.varies(tensors[2])) == (True, False)
+
+
+def test_a_layer_of_16_bits_without_its_input() -> None:
+    model = read_model(memoryview(dense(dtype="int16", w_dtype="int8")))
+    operators = (replace(model.main.operators[0], inputs=(-1, 1, 2)),)
+    assert "BIAS04" not in {f.code for f in lint_model(with_operators(model, operators)).findings}
+
+
+def test_a_loop_without_an_input() -> None:
+    model = read_model(memoryview(hangs()))
+    lint_model(with_operators(model, [replace(op, inputs=(-1, *op.inputs[1:])) for op in model.main.operators]))
+
+
+def with_operators(model: Model, operators: Sequence[Operator]) -> Model:
+    main = replace(model.main, operators=tuple(operators))
+    return replace(model, subgraphs=(main, *model.subgraphs[1:]))
 
 
 def test_operators_in_a_loop() -> None:

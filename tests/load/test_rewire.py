@@ -10,7 +10,7 @@ from written_models import Op, T, write_tflite
 
 from quantdiff.errors import BadModel
 from quantdiff.load.rewire import with_inputs
-from quantdiff.load.tflite import load_tflite
+from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.run.child import RuntimeProcess
 
@@ -52,6 +52,19 @@ def test_integers_of_another_model_are_dequantized(tmp_path: Path, dtype: str, z
 def test_the_file_names_the_copies() -> None:
     model = with_inputs(CHAIN, {1: None}, [2])
     assert b"given/twice" in model
+
+
+def test_copies_have_no_long_names() -> None:
+    """Thousands of copies of a name of 10 MB would be more than any file holds."""
+    long = [T("é" * 10_000 + name, (1, 4), "float32") for name in ("x", "y")]
+    whole = write_tflite(long, [Op("ADD", [long[0].name, long[0].name], [long[1].name], NONE)], [long[0].name], [])
+    (copied,) = (t.name for t in read_model(memoryview(with_inputs(whole, {1: None}, [1]))).main.tensors[2:])
+    assert copied == "given/" + "é" * 99 + "y"
+
+
+def test_what_is_read_of_memory_is_refused_as_a_file_is() -> None:
+    with pytest.raises(BadModel):
+        read_model(memoryview(b"\x10\0\0\0TFL3" + bytes(3) + b"\xff" * 30))
 
 
 def test_floats_are_made_just_before_they_are_read(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from quantdiff.load.data import Batch, make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array, QuantParams, quantize
 from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.random_input import made_up
 from quantdiff.run.runtimes import RUNTIMES, installed
 from quantdiff.run.tflite import may_batch, trace_tflite
 from quantdiff.trace import Trace
@@ -170,3 +171,21 @@ def test_shapes_that_do_not_fit(tmp_path: Path, arrays: dict[str, Array], messag
 def test_too_few_inputs(tmp_path: Path) -> None:
     with RuntimeProcess("reference") as process, pytest.raises(BadData, match=r"has 1 array.*2 inputs.*: l, r"):
         trace(process, tmp_path, models.split(), batch_of(x=uniform(3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "values"), [("complex64", (1, 4), 2), ("float32", (1, 4), 12), ("float32", (1, 0), 0)]
+)
+def test_inputs_that_have_a_scale_and_no_integers_or_no_elements(
+    tmp_path: Path, dtype: str, shape: tuple[int, int], values: int
+) -> None:
+    """As damaged files and some converters have them: drawn as they are, and run."""
+    tensors = [T("x", shape, dtype, 0.5), T("y", shape, dtype, 0.5)]
+    path = models.save(
+        tmp_path, write_tflite(tensors, [Op("RESHAPE", ["x"], ["y"], {"newShape": list(shape)})], ["x"], ["y"])
+    )
+    batch = made_up("random:3", load_tflite(path))
+    with RuntimeProcess("reference") as process:
+        trace = trace_tflite(load_tflite(path), batch, process)
+    assert (trace.outputs[0].array == batch.arrays["x"]).all()
+    assert np.unique(batch.arrays["x"]).size == values

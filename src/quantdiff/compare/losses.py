@@ -118,6 +118,8 @@ def _outside(reference: Array, grid: Grid | None) -> tuple[int | None, float | N
     if grid is None:
         return None, None
     scale, zero_point = grid.params.along(reference.ndim)
+    if not (scale > 0).all():  # of a damaged file
+        return None, None
     low, high = INTEGER_RANGE[grid.dtype]
     codes = reference.astype(np.float64) / scale + zero_point
     beyond = np.maximum(low - codes, codes - high)

@@ -22,6 +22,8 @@ FLOAT32 = 2.0**-22
 """Of a value: integers near 2**30 are finer than float32 can say."""
 MOST_AXES, MOST_PAIRS = 5, 2**23
 GAP, SAME, FOUND, LOST = 0.0, 1.0, 4.0, -1.0
+MOST = SAME + 2
+"""Of an operator without constants: its size and its name are the same, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,31 @@ def pair_operators(file: RealGraph, reference: Lowered) -> Pairs:
     ours, theirs = computing(file), reference.operators
     if len(ours) * len(theirs) > MOST_PAIRS:
         raise UnsupportedOp(f"{len(ours):,} operators beside {len(theirs):,} are more than can be paired in order")
+    alike = _alike_at_the_end(file, reference, ours, theirs)
+    last = tuple(zip(ours[len(ours) - alike :], theirs[len(theirs) - alike :], strict=True))
+    ours, theirs = ours[: len(ours) - alike], theirs[: len(theirs) - alike]
     likeness = np.array([[_likeness(file, reference, a, b) for b in theirs] for a in ours]).reshape(
         len(ours), len(theirs)
     )
     best = np.zeros((len(ours) + 1, len(theirs) + 1))
     for i, j in np.ndindex(len(ours), len(theirs)):
         best[i + 1, j + 1] = max(best[i, j] + likeness[i, j], best[i, j + 1] + GAP, best[i + 1, j] + GAP)
-    return tuple(_walked_back(ours, theirs, likeness, best))
+    return tuple(_walked_back(ours, theirs, likeness, best)) + last
+
+
+def _alike_at_the_end(file: RealGraph, reference: Lowered, ours: Sequence[Operator], theirs: Sequence[Operator]) -> int:
+    """How many of the last operators are each other's best partner, whatever stands before them.
+
+    No operator scores more than with a partner of its name that has all its constants: walking back takes that one.
+    """
+    count = 0
+    for a, b in zip(reversed(ours), reversed(theirs), strict=False):
+        own = sum(is_real(file, i) for i in a.inputs)
+        constants = max(own, sum(is_real(reference.real, reference.of(i)) for i in b.inputs))
+        if _likeness(file, reference, a, b) < MOST + FOUND * constants:
+            break
+        count += 1
+    return count
 
 
 def _walked_back(
@@ -88,7 +108,8 @@ def _likeness(file: RealGraph, reference: Lowered, ours: Operator, theirs: Opera
     score = SAME + (math.prod(a.shape) == math.prod(b.shape)) + (a.name == b.name)
     for mine, own in zip(ours.inputs, map(reference.of, theirs.inputs), strict=False):
         if is_real(file, mine) and is_real(reference.real, own):
-            steps = misfit(stored(file, mine), file.constants[mine], reference.real.constants[own])
+            value, other = file.constants[mine], reference.real.constants[own]
+            steps = misfit(stored(file, mine), value, other) if value.size == other.size else math.inf
             score += FOUND if steps <= FITS else SAME if steps < NEAR else LOST
     return max(score, 0.1)
 

@@ -162,7 +162,7 @@ def _layers(
     graph, (ours, theirs) = model.main, readings
     given = {**dict(zip(graph.inputs, theirs.inputs, strict=True)), **theirs.values}
     for operator in graph.operators:
-        index = operator.outputs[0]
+        index = next(iter(operator.outputs), None)  # what sets variables up gives nothing
         if index not in ours.values or index not in theirs.values or theirs.values[index].dtype.kind not in "iu":
             continue
         tensor = graph.tensors[index]

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from quantdiff.errors import BadModel
 from quantdiff.load.layout import SCALARS, Form, Span, form
 
 TABLES_AT_MOST = 200_000
@@ -31,7 +32,7 @@ UINT32 = struct.Struct("<I").unpack_from
 INT32 = struct.Struct("<i").unpack_from
 
 
-class Damaged(Exception):
+class Damaged(BadModel):
     """The bytes contradict the format; the message says what about them."""
 
 

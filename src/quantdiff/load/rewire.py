@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
-from quantdiff.load.written import packed, schema, unpacked
+from quantdiff.load.written import end_of_name, packed, schema, unpacked
 from quantdiff.quant import Grid
 
 VERSION = 3  # of DEQUANTIZE: takes int16 too
@@ -57,13 +57,13 @@ def _add(graph: Any, tensor: Any) -> int:
 
 def _copy(tensor: Any) -> Any:
     made = copy(tensor)
-    made.name, made.buffer, made.isVariable = b"given/" + bytes(tensor.name or b""), 0, False
+    made.name, made.buffer, made.isVariable = b"given/" + end_of_name(tensor), 0, False
     return made
 
 
 def _integers(tables: Any, tensor: Any, grid: Grid) -> Any:
     made = _copy(tensor)
-    made.name = b"integers/" + bytes(tensor.name or b"")
+    made.name = b"integers/" + end_of_name(tensor)
     made.type = getattr(tables.TensorType, grid.dtype.upper())
     made.quantization = tables.QuantizationParametersT()
     made.quantization.scale, made.quantization.zeroPoint = [*grid.params.scale], [*grid.params.zero_point]

@@ -13,6 +13,7 @@ from quantdiff.errors import BadModel
 
 ALIGNED = 16  # bytes: `force_align` of a buffer's data in the schema
 ROOM = 2**16
+NAME = 200  # bytes that a copy of a tensor takes of its name: there may be thousands of copies, and a name of 10 MB
 
 
 def schema() -> Any:
@@ -47,6 +48,11 @@ def unpacked(model: bytes) -> Any:
                 if kind and options is None:
                     raise BadModel(f"operator {index} has options of kind {kind}, which this LiteRT cannot write")
         return whole
+
+
+def end_of_name(tensor: Any) -> bytes:
+    """What a copy of a ``TensorT`` takes of its name: the end, since paths begin alike."""
+    return bytes(tensor.name or b"")[-NAME:].decode(errors="ignore").encode()
 
 
 def packed(model: Any) -> bytes:

@@ -111,7 +111,7 @@ def _samples(x: Array) -> Array:
 
 
 def _real(tensor: Tensor, array: Array) -> Array:
-    return array if tensor.quant is None else dequantize(array, tensor.quant)
+    return dequantize(array, tensor.quant) if tensor.quant is not None and array.dtype.kind in "iu" else array
 
 
 def _random(graph: Graph, tensor: Tensor, samples: int, rng: np.random.Generator) -> Array:

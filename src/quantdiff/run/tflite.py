@@ -165,7 +165,7 @@ def _stream(
 ) -> tuple[list[Array], bool]:
     """Outputs for slice after slice of real inputs, so that quantized copies stay small; and whether in batches."""
     count, outputs = len(inputs[0]), len(model.main.outputs)
-    size = max(1, BYTES_AT_ONCE // sum(array[:1].nbytes for array in inputs))
+    size = max(1, BYTES_AT_ONCE // max(1, sum(array[:1].nbytes for array in inputs)))  # an input may be empty
     parts, ways = [], set()
     for start in range(0, count, size):
         rows = as_inputs(model, [array[start : start + size] for array in inputs])

@@ -19,7 +19,7 @@ from quantdiff.graph import Operator
 from quantdiff.ladder.advice.choices import INT8, OUTPUT, Plan
 from quantdiff.ladder.real_graph import Grid, RealGraph
 from quantdiff.load.rewire import restating
-from quantdiff.load.written import packed, schema, unpacked
+from quantdiff.load.written import end_of_name, packed, schema, unpacked
 from quantdiff.ops import INTO_FLOAT, RECODES, traits
 from quantdiff.quant import INTEGER_RANGE, Array
 
@@ -328,7 +328,7 @@ class _Writer:
 
     def _tensor(self, like: int, suffix: bytes, grid: Grid | None = None) -> int:
         source, made = self.graph.tensors[like], self.schema.TensorT()
-        made.name = bytes(source.name or b"") + suffix
+        made.name = end_of_name(source) + suffix
         made.shape, made.shapeSignature, made.hasRank = source.shape, source.shapeSignature, source.hasRank
         made.type = self.schema.TensorType.FLOAT32
         self.graph.tensors.append(made)

@@ -9,7 +9,7 @@ import numpy as np
 
 from quantdiff.linting.finding import Found, Severity
 from quantdiff.linting.registry import check
-from quantdiff.linting.weighted import Weighted, listed, weighted
+from quantdiff.linting.weighted import Weighted, input_of, listed, weighted
 from quantdiff.linting.wiring import Wiring, is_quantized, scale, scales
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.rounding.wide import is_misread, is_wide
@@ -68,7 +68,8 @@ def bias_too_narrow(wiring: Wiring) -> Iterator[Found]:
     `-oiqt`; quantize its float file with litert-quantizer instead, or store the biases as int64.
     """
     for layer in weighted(wiring):
-        if is_wide(layer.node) and is_misread(layer.node, layer.bias):
+        given = input_of(layer.node, 0) and input_of(layer.node, 1)
+        if given and is_wide(layer.node) and is_misread(layer.node, layer.bias):
             yield Found(layer.place, "int16 input, int32 bias")
 
 

@@ -146,6 +146,8 @@ def run_control(
     rules = runtime if of_xnnpack and operator.op == COMPOSITE and taken(node_of(graph, operator)) else None
     with fitting():
         for i in operator.inputs:
+            if i < 0:
+                raise NoKernel("an input is left out")
             if i not in values and graph.tensors[i].is_variable:
                 raise NoKernel(f"it reads {graph.tensors[i].name!r}, a state that another operator keeps")
         held = [values[i] if i in values else dense_values(graph.tensors[i])[None] for i in operator.inputs]
