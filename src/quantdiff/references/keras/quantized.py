@@ -24,6 +24,8 @@ def real_kernel(layer: Any) -> Array | None:
     if not mode_of(layer) or type(layer).__name__ != "Dense":
         return None
     stored, scale = (np.asarray(part, np.float32) for part in (layer.kernel, getattr(layer, "kernel_scale", 1.0)))
+    if not getattr(layer, f"is_{mode_of(layer)}_calibrated", True):  # gptq and awq: in name alone
+        return stored
     if not hasattr(layer, "kernel_zero"):  # one scale for each unit, by which Keras divides
         return np.asarray(stored / scale, np.float32)
     zero, group = np.asarray(layer.kernel_zero, np.float32), np.asarray(layer.g_idx).astype(np.int64)
