@@ -22,6 +22,7 @@ from quantdiff.recording import BoundModel, Recording
 from quantdiff.references.reference import Reference, bound
 
 AT_LEAST, CLOSE = 0.5, 0.05  # the share that says they are; distance of values, an SQNR of 26 dB
+INNER = 3  # layers with weights before the last one, all of which agree
 
 
 def unrelated(reference: Flow, candidate: Flow, matches: Sequence[Match]) -> str:
@@ -29,15 +30,20 @@ def unrelated(reference: Flow, candidate: Flow, matches: Sequence[Match]) -> str
 
     They are where half of the kernels agree, or half of the values with weights (a reordering of channels changes
     all kernels), or an output; values that come close, since two models trained on the same data come near. An output
-    that hardly varies counts where nothing has weights.
+    that hardly varies counts where nothing has weights. Several inner layers that all have a partner are those of one
+    network that was trained on: inside, two networks have nothing in common.
     """
     count = min(sum(place.is_weighted for place in flow.places) for flow in (reference, candidate))
+    ends = candidate.ends() - set(candidate.inputs)
     near = [m for m in matches if (m.confirmed in ("values", "place") and m.distance <= CLOSE) or not count]
-    if {match.candidate for match in near} & candidate.ends() - set(candidate.inputs):
+    if {match.candidate for match in near} & ends:
         return ""
     alike = max(sum(match.kernel is True for match in matches), _common(reference, candidate))
     aligned = sum(match.kernel is not None for match in near)
     if count and max(alike, aligned) >= AT_LEAST * count:
+        return ""
+    inner = [m for m in matches if m.kernel is not None and m.confirmed == "values" and m.candidate not in ends]
+    if len(inner) >= max(INNER, count - len(ends)):
         return ""
     return (
         f"weights of {count - min(alike, count)} of {count} layers are not the file's, "

@@ -8,6 +8,7 @@ from quantdiff.align.alignment import Alignment
 from quantdiff.align.models import align_models
 from quantdiff.api.engines import Ran, failure_of
 from quantdiff.compare.layers.drawing import Drawing, drawing_of
+from quantdiff.compare.layers.notes import helpers_note
 from quantdiff.compare.layers.report import LayerReport, ends_of, report_of
 from quantdiff.compare.layers.watch import LayerCounts, Share, watch_pairs
 from quantdiff.compare.outcome import Failure
@@ -39,7 +40,7 @@ def count_layers(
 
 def layer_report(alignment: Alignment, counts: LayerCounts, drawing: Drawing | None) -> LayerReport:
     """Everything after the last sample."""
-    notes = () if alignment.unrelated else ends_of(alignment)[1]
+    notes = () if alignment.unrelated else (*helpers_note(alignment), *ends_of(alignment)[1])
     engines = alignment.reference.engine, alignment.candidate.engine
     shaken = (note for engine, many in zip(engines, counts.changed, strict=True) for note in disturbed(many, engine))
     return replace(report_of(alignment, counts, (*shaken, *notes)), drawing=drawing)

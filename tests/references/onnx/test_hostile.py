@@ -92,6 +92,14 @@ def weights_in_a_function(location: str) -> Any:
     return functions(("F", [constant, onnx.helper.make_node("Conv", ["a", "c"], ["b"])]))
 
 
+def branching(*inside: Any, known: bool = True, both: bool = True) -> Any:
+    """An ``If``; the condition is known before any data come, or there is only one branch."""
+    end = onnx.helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, None)
+    graphs = {"then_branch": onnx.helper.make_graph(inside, "then", [], [end])}
+    graphs |= {"else_branch": graphs["then_branch"]} if both else {}
+    return model([N("If", ["p"], ["y"], graphs)], {"x": IMAGE}, ["y"], {"p": np.array(known)})
+
+
 DOUBLING = [("F0", [onnx.helper.make_node("Relu", ["a"], ["b"])])]
 DOUBLING += [(f"F{k}", [calls(f"F{k - 1}", "a", "t"), calls(f"F{k - 1}", "t", "b")]) for k in range(1, 40)]
 LOOP = model([N("Add", ["x", "b"], ["a"]), N("Relu", ["a"], ["b"])], {"x": IMAGE}, ["b"])
@@ -115,6 +123,9 @@ CASES = {
     "huge value": (FILLED, "more than any memory holds"),
     "function in itself": (functions(("F", [calls("F", "a", "b")])), "without end"),
     "functions that double": (functions(*DOUBLING), "without end"),
+    "code of its own in a branch": (branching(calls("Evil", "x", "b")), "onnxruntime refuses it"),
+    "a branch that waits for itself": (branching(onnx.helper.make_node("Relu", ["b"], ["b"])), "which nothing gives"),
+    "no other branch": (branching(onnx.helper.make_node("Relu", ["x"], ["b"]), both=False), "onnxruntime refuses it"),
     "weights of a function": (weights_in_a_function("../secret"), "outside of its folder"),
     "weights with a percent sign": (outside("%2e%2e/secret"), "missing"),
     "weights above": (outside("../secret"), "outside of its folder"),

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from quantdiff.align.alignment import Alignment
 from quantdiff.align.constants import bias_moved
-from quantdiff.align.leftovers import RESCALED, VANISHED, core, explained
+from quantdiff.align.leftovers import RESCALED, VANISHED, core, explained, segments
 from quantdiff.flow import FlowValue
 from quantdiff.ops import BATCH_NORM, CLAMPS, INTO_INTEGERS
+
+HELPERS = ("PAD", "PADV2", "TRANSPOSE", "SHAPE", "FILL", "PACK", "STRIDED_SLICE", "CONCATENATION")
+"""What converters add for another order of axes or for padding that their operators do not have."""
+
+
+def helpers_note(alignment: Alignment) -> Iterator[str]:
+    """One line for all operators inside of pairs that only the candidate has, and that compute nothing."""
+    added, places = Counter[str](), (alignment.reference.by_key(), alignment.candidate.by_key())
+    for match in alignment.matches:
+        mine, other = (Counter(place.op for place in side) for side in segments(match, *places))
+        added += Counter({op: count for op, count in (other - mine).items() if op in HELPERS})
+    if added:
+        yield "added by the converter: " + ", ".join(f"{count:,} {op}" for op, count in sorted(added.items()))
 
 
 def notes_of(mine: Sequence[FlowValue], other: Sequence[FlowValue]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import quiet
 from quantdiff.references.keras.inner_layers import inner_layers
 from quantdiff.references.keras.model import KerasModel, named_layers
+from quantdiff.references.keras.quantized import real_kernel
 
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 OPTIONS = (
@@ -95,7 +96,7 @@ def _read(path: str, layer: Any, paths: Mapping[int, str]) -> Iterator[Layer]:
         inputs, options = (f"{path}/depthwise",), {}
     kernel = next((own[name] for name in KERNELS if name in own), None)
     if options.get("quantization_mode"):
-        kernel = _unquantized(kernel, own.get("kernel_scale"))
+        kernel = real_kernel(inner)
     yield Layer(
         name=path,
         kind=kind,
@@ -109,13 +110,6 @@ def _read(path: str, layer: Any, paths: Mapping[int, str]) -> Iterator[Layer]:
         op=op_of_activation(_activation(layer, inner)) if kind == "Activation" else OPS.get(kind, ""),
         inner=tuple(inner_layers(path, inner)),
     )
-
-
-def _unquantized(kernel: Array | None, scale: Array | None) -> Array | None:
-    """The real kernel of what Keras 3 quantized: integers over a scale for each unit; None where it packs them."""
-    if kernel is None or scale is None or kernel.shape[-1:] != scale.reshape(-1).shape:
-        return None
-    return np.asarray(kernel / scale.reshape(-1), np.float32)
 
 
 def _in_tflite_axes(kind: str, kernel: Array) -> Array:

@@ -16,7 +16,8 @@ from quantdiff.graph import Model
 from quantdiff.load.tflite import read_model
 from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet
-from quantdiff.references.keras.model import KerasModel
+from quantdiff.references.keras.model import KerasModel, named_layers
+from quantdiff.references.keras.quantized import spelled_out
 
 
 def lower(keras: KerasModel) -> Model:
@@ -28,9 +29,10 @@ def lower(keras: KerasModel) -> Model:
         BadModel: the converter refuses the model.
     """
     failed: Exception | None = None
+    layers = tuple(layer for _, layer in named_layers(keras.model))
     for make in _converters(keras):
         try:
-            with quiet(), redirect_stdout(StringIO()), _scope(keras):
+            with quiet(), redirect_stdout(StringIO()), _scope(keras), spelled_out(layers):
                 converter = make()
                 converter.target_spec.supported_ops = [frameworks().tf.lite.OpsSet.TFLITE_BUILTINS]
                 return read_model(memoryview(bytes(converter.convert())))

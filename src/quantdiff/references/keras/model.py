@@ -17,6 +17,7 @@ from quantdiff.load.data import Slot
 from quantdiff.own_code import module_of
 from quantdiff.references.keras.admission import admit, is_listed
 from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet, safe_mode
+from quantdiff.references.keras.quantized import notes_of
 
 KERAS_3 = "3"
 FRAMEWORKS = frozenset(("keras", "numpy", "tensorflow", "tf_keras"))
@@ -97,10 +98,11 @@ def describe(model: Any, name: str) -> KerasModel:
     slots, outputs = slots_of(model), _names(model, "output")
     if not slots:
         raise BadModel(f"{name}: the model's input shape is not known; call it once on data before saving it")
-    layers = tuple(layer for _, layer in named_layers(model))
+    named = named_layers(model)
+    layers = tuple(layer for _, layer in named)
     kinds = {type(layer).__name__ for layer in layers}
     is_qat = any(kind.startswith("QuantizeWrapper") for kind in kinds)
-    notes: tuple[str, ...] = ()
+    notes = notes_of(named, name)
     if "QuantizeAnnotate" in kinds and not is_qat:
         notes = (f"{name}: annotated for quantization, but quantize_apply was never called: this model is float",)
     if is_qat:

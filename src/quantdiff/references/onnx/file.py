@@ -94,7 +94,7 @@ def _check_calls(proto: Any, path: Path) -> None:
     sizes: dict[tuple[str, str], float] = {}
 
     def size(nodes: Any) -> float:
-        return sum(1 + of(node.domain, node.op_type) + sum(size(g.node) for g in _inner(node)) for node in nodes)
+        return sum(1 + of(node.domain, node.op_type) + sum(size(g.node) for g in inner_graphs(node)) for node in nodes)
 
     def of(domain: str, name: str) -> float:
         key = (domain, name)
@@ -111,7 +111,7 @@ def _check_calls(proto: Any, path: Path) -> None:
         raise BadModel(f"{path}: not a valid ONNX model: its functions call themselves, or each other without end")
 
 
-def _inner(node: Any) -> Iterator[Any]:
+def inner_graphs(node: Any) -> Iterator[Any]:
     """The graphs inside a node."""
     for attribute in node.attribute:
         yield from [attribute.g] if attribute.HasField("g") else []
@@ -127,7 +127,7 @@ def _tensors(graph: Any) -> Iterator[Any]:
         for attribute in node.attribute:
             yield from ([attribute.t] if attribute.HasField("t") else [])
             yield from attribute.tensors
-        for inner in _inner(node):
+        for inner in inner_graphs(node):
             yield from _tensors(inner)
 
 
@@ -200,7 +200,7 @@ def _sort(proto: Any, path: Path) -> None:
     twice = [name for name, count in made.items() if count > 1 or name in known]
     if twice:
         raise BadModel(f"{path}: value {twice[0]!r} is made twice; export it again")
-    reads = [_reads(node) - known for node in graph.node]
+    reads = [reads_of(node) - known for node in graph.node]
     missing = [(node, name) for node, names in zip(graph.node, reads, strict=True) for name in names - made.keys()]
     if missing:
         raise _waits(path, *missing[0], "which nothing gives")
@@ -225,13 +225,13 @@ def _waits(path: Path, node: Any, name: object, how: str) -> BadModel:
     return BadModel(f"{path}: node {node.name or node.op_type!r} wants {name!r}, {how}; export it again")
 
 
-def _reads(node: Any) -> set[str]:
+def reads_of(node: Any) -> set[str]:
     """What a node reads, and the graphs inside it read of the one around them."""
     found = set(node.input)
-    for inner in _inner(node):
+    for inner in inner_graphs(node):
         own = {each.name for each in inner.input} | {each.name for each in inner.initializer}
         for each in inner.node:
-            found |= _reads(each) - own
+            found |= reads_of(each) - own
             own |= set(each.output)
         found |= {each.name for each in inner.output} - own
     return found
@@ -250,7 +250,7 @@ def _slot(onnx: Any, value: Any, path: Path) -> Slot:
 
 
 def nodes_of(file: OnnxFile) -> tuple[Node, ...]:
-    """The nodes as values; graphs inside them are left out.
+    """The nodes as values; of graphs inside them only what they read from outside, behind the node's own inputs.
 
     Raises:
         BadModel: operators on integers, which round inside.
@@ -266,7 +266,7 @@ def nodes_of(file: OnnxFile) -> tuple[Node, ...]:
         Node(
             node.op_type if node.domain != STANDARD[-1] or node.op_type in RECODES else f"{node.domain}.{node.op_type}",
             node.name,
-            tuple(node.input),
+            (*node.input, *sorted(reads_of(node) - {*node.input, ""})),
             tuple(node.output),
             {a.name: _option(onnx, a) for a in node.attribute if a.type in _plain_kinds(onnx)},
         )

@@ -19,6 +19,12 @@ from quantdiff.references.onnx.simplify import simplified
 __all__ = ["Translated", "translated"]
 LOADED = (elements, images, recurrent, shapes)
 """They register their translations when they are imported."""
+INSIDE = {
+    "If": "its condition depends on the data; nobody looks into its branches",
+    "Loop": "nobody looks into its body",
+    "Scan": "nobody looks into its body",
+}
+"""What is to be said of operators that hold graphs."""
 AT_MOST = 3
 """Operators that a message names."""
 
@@ -71,7 +77,7 @@ def translated(program: Program) -> Translated:
 def _translate(b: Builder, node: Node) -> None:
     try:
         if node.op not in TRANSLATIONS:
-            raise Untranslated("")
+            raise Untranslated(INSIDE.get(node.op, ""))
         TRANSLATIONS[node.op](b, node)
     except (Untranslated, KeyError, ValueError, IndexError, TypeError) as error:
         _stands(b, node, error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from quantdiff.errors import QuantdiffError
 from quantdiff.load.data import Batch, Slot
 from quantdiff.quant import Array
+from quantdiff.references.onnx.branches import decided
 from quantdiff.references.onnx.file import OnnxFile, constants_of, nodes_of, read
 from quantdiff.references.onnx.program import Program
 from quantdiff.references.onnx.rewritten import OWN, every_value, with_inputs, with_outputs
@@ -118,4 +119,14 @@ def open_onnx(path: Path) -> OnnxReference:
         MissingExtra: the extra ``[onnx]`` is not installed.
     """
     file = read(path)
-    return OnnxReference(file, Session(file.name, file.proto))
+    proto = decided(file.proto, lambda current: _known(replace(file, proto=current)))
+    return OnnxReference(replace(file, proto=proto), Session(file.name, proto))
+
+
+def _known(file: OnnxFile) -> dict[str, bool]:
+    """What is true or false whatever the data, for all that a run on zeros shows."""
+    try:
+        constants = OnnxReference(file, Session(file.name, file.proto)).program.constants
+    except QuantdiffError:  # then whoever looks into it says why; its outputs may be there all the same
+        return {}
+    return {name: bool(value.reshape(-1)[0]) for name, value in constants.items() if value.dtype == bool and value.size}

@@ -146,7 +146,11 @@ def warnings(explanation: Explanation) -> Iterator[str]:
             "instead of their ends kept"
         )
     for each in explanation.wrong_weights:
-        verdict = "wrong weights, not rounding" if each.planted else "the reference was trained further, or is another"
+        verdict = (
+            "wrong weights, not rounding"
+            if each.planted
+            else "the reference was trained further, was quantized by itself, or is another"
+        )
         yield (
             f"{each.layer}: {each.count:,} of {each.size:,} stored weights are not the reference's rounded, "
             f"off by up to {each.max_steps:.4g} steps at {list(each.worst)}: {verdict}"

@@ -99,6 +99,16 @@ def refused(here: Path, *command: str) -> str:
     return line
 
 
+def test_what_jax_exports_is_refused_with_another_way(here: Path) -> None:
+    def change(graph: Any) -> None:
+        (node, *_) = (n for f in graph.graph_def.library.function for n in f.node_def if n.op == "MatMul")
+        node.op = "XlaCallModule"
+
+    line = refused(here, "lint", str(edit(export(here / "m", lambda x: x), change)), "dense.tflite")
+    assert "the operation XlaCallModule" in line
+    assert "give the .keras file in its place" in line
+
+
 @pytest.mark.parametrize("body", BODIES)
 def test_an_operation_that_acts_is_refused(here: Path, body: Callable[[Any], Any]) -> None:
     path = str(export(here / "m", body))

@@ -20,6 +20,10 @@ CONSOLE = ("", "stderr", "log(info)", "log(warning)", "log(error)")
 TRAINING = ("_adapt_function", "_update_step_xla", "test_step", "train_step")
 """Where Keras keeps functions that it calls while it trains."""
 CURE = "export the model without it"
+CURE_OF = {
+    "XlaCallModule": "it is how JAX exports, a program of its own that cannot be looked through; "
+    "of a model of Keras 3 give the .keras file in its place, which needs no JAX"
+}
 
 
 def keras_objects(path: Path, saved: Any) -> list[str] | None:
@@ -142,7 +146,7 @@ def _check_operation(path: Path, node: Any, where: str, functions: Mapping[str, 
     known = require("tensorflow.python.framework.op_def_registry", extra="keras").get(node.op)
     if (running or known is None or not known.is_stateful) and not (known is None and node.op in functions):
         said = f"the operation {node.op[:LONGEST]} ({node.name[:LONGEST]}) is on no list of what a model may compute"
-        raise BadModel(f"{path}: {where[:LONGEST]}: {said}; {CURE}")
+        raise BadModel(f"{path}: {where[:LONGEST]}: {said}; {CURE_OF.get(node.op, CURE)}")
 
 
 def _from_asset(name: str, tensor: str, objects: Any, functions: Mapping[str, Any]) -> bool:

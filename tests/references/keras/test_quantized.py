@@ -1,0 +1,80 @@
+"""Dense layers that Keras 3's ``quantize`` made integers of: their kernels, what is said of them, their graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quantdiff.ladder.lowered import lowered
+from quantdiff.ladder.real_graph import Setting, real_graph
+from quantdiff.ladder.rungs import real_inputs
+from quantdiff.load.data import make_batch
+from quantdiff.references.keras.frameworks import frameworks, quiet
+from quantdiff.references.keras.layers import read_layers
+from quantdiff.references.keras.reference import open_keras
+
+pytestmark = pytest.mark.keras
+X = np.random.default_rng(4).normal(0, 1, (32, 10)).astype(np.float32)
+TOKENS = np.random.default_rng(4).integers(0, 20, (32, 6)).astype(np.int32)
+LOOKS_AT_DATA = ("gptq", "awq")
+
+
+@pytest.fixture(
+    scope="module", params=["int8", "int4", *(pytest.param(m, marks=pytest.mark.thorough) for m in LOOKS_AT_DATA)]
+)
+def model(request: pytest.FixtureRequest) -> Any:
+    """Two dense layers behind a batch norm, or behind a table: those two modes are for models of words."""
+    frameworks()
+    import keras
+
+    keras.utils.set_random_seed(2)
+    layers, mode = keras.layers, request.param
+    dense = [layers.Dense(7, "tanh", bias_initializer="normal", name="one"), layers.Dense(10, name="two")]
+    inner, words = keras.Sequential(dense, name="inner"), mode in LOOKS_AT_DATA
+    first = [keras.Input((6,), dtype="int32"), layers.Embedding(20, 10)] if words else [keras.Input((10,))]
+    with quiet():
+        made = keras.Sequential([*first, *([] if words else [layers.BatchNormalization()]), inner], name=f"net_{mode}")
+        made.quantize(mode, **(_calibrated(keras, mode, *made.layers) if words else {}))
+    return made
+
+
+def _calibrated(keras: Any, mode: str, table: Any, inner: Any) -> dict[str, Any]:
+    make = {"gptq": keras.quantizers.GPTQConfig, "awq": keras.quantizers.AWQConfig}[mode]
+    config = make(
+        dataset=[each[None] for each in TOKENS], tokenizer=lambda each: each, num_samples=8, sequence_length=6,
+        group_size=4, quantization_layer_structure={"pre_block_layers": [table], "sequential_blocks": [inner]},
+    )  # fmt: skip
+    return {"config": config}
+
+
+def test_kernels_are_what_the_layers_multiply_by(model: Any) -> None:
+    """One input at a time: of each the largest integer alone, so that nothing is rounded."""
+    for layer, read in zip(model.layers[1].layers, read_layers(open_keras(model))[1:], strict=True):
+        linear, layer.activation = layer.activation, None
+        rows = np.asarray(layer(np.eye(layer.input.shape[-1], dtype=np.float32)) - layer.bias)
+        layer.activation = linear
+        assert read.kernel is not None
+        assert np.abs(read.kernel.T - rows).max() < 1e-6
+        assert np.unique(np.abs(rows)).size > 2
+
+
+def test_only_dense_is_quantized_and_that_is_said(model: Any) -> None:
+    (note,) = open_keras(model).notes
+    mode = model.name.removeprefix("net_")
+    assert f"quantize('{mode}') touched inner/one, inner/two alone; the other 1 layers are float" in note
+    assert note.endswith("each sample on a scale of its own") == (mode == "int8")
+
+
+def test_the_graph_gives_what_keras_gives(model: Any) -> None:
+    given = TOKENS if model.inputs[0].dtype == "int32" else X
+    reference, batch = open_keras(model), make_batch({"x": given}, "made")
+    lowering = reference.lower()
+    assert lowering is not None
+    real = lowered(real_graph(lowering.main)).real
+    values = real.run(real_inputs(lowering, batch), Setting({}, {}, frozenset(real.varying), frozenset(real.varying)))
+    theirs = reference.trace(batch).outputs[0].array
+    assert np.abs(values[lowering.main.outputs[0]].reshape(theirs.shape) - theirs).max() < 1e-5
+    assert np.array_equal(theirs, reference.trace(batch).outputs[0].array)
+    assert "quantized_call" not in vars(model.layers[1].layers[0])  # as it was

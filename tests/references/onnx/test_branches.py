@@ -1,0 +1,105 @@
+"""``If`` with a condition that is known is its branch; of others, and of ``Loop``, the values alone are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from onnx_models import N, floats, model, save
+
+from quantdiff.errors import BadModel
+from quantdiff.ladder.lowered import lowered
+from quantdiff.ladder.real_graph import Setting, real_graph
+from quantdiff.ladder.rungs import real_inputs
+from quantdiff.load.data import make_batch
+from quantdiff.references.onnx.reference import OnnxReference, open_onnx
+
+IMAGE = ("n", 3, 8, 8)
+CONV = N("Conv", ["x", "w"], ["c"], {"pads": [1, 1, 1, 1]})
+X = floats(5, 3, 8, 8)
+
+
+def graph(nodes: list[N], end: str = "o", inputs: tuple[Any, ...] = (), **constants: Any) -> Any:
+    made = [helper.make_node(n.op, list(n.inputs), list(n.outputs), f"/{n.outputs[0]}", **n.options) for n in nodes]
+    stored = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    return helper.make_graph(made, "inside", list(inputs), [helper.make_empty_tensor_value_info(end)], stored)
+
+
+def chosen(condition: list[N], then: Any, other: Any, **constants: Any) -> Any:
+    """Both branches read what a convolution outside of them gives."""
+    nodes = [CONV, *condition, N("If", ["p"], ["y"], {"then_branch": then, "else_branch": other})]
+    return model([*nodes, N("Sigmoid", ["y"], ["z"])], {"x": IMAGE}, ["z"], {"w": floats(4, 3, 3, 3), **constants})
+
+
+THEN = graph([N("Relu", ["c"], ["r"]), N("Mul", ["r", "two"], ["o"])], two=np.float32(2))
+OTHER = graph([N("Neg", ["c"], ["o"])])
+INNER = graph(
+    [
+        N("Neg", ["c"], ["r"]),
+        N("If", ["q"], ["o"], {"then_branch": graph([N("Neg", ["r"], ["o"])]), "else_branch": OTHER}),
+    ],
+    q=np.array(True),
+)
+BY_SHAPE = [N("Shape", ["c"], ["s"]), N("Gather", ["s", "one"], ["d"], {"axis": 0}), N("Equal", ["d", "four"], ["p"])]
+SIZES = {"one": np.array(1), "four": np.array(4)}
+BY_DATA = [N("ReduceSum", ["c"], ["t"], {"keepdims": 0}), N("Greater", ["t", "none"], ["p"])]
+
+
+def gives_the_same(reference: OnnxReference) -> None:
+    batch = make_batch({"x": X}, "made")
+    lowering = reference.lower()
+    real = lowered(real_graph(lowering.main)).real
+    setting = Setting({}, {}, frozenset(real.varying), frozenset(real.varying))
+    ours = real.run(real_inputs(lowering, batch), setting)[lowering.main.outputs[0]]
+    theirs = reference.trace(batch).outputs[0].array
+    assert np.abs(ours.reshape(theirs.shape) - theirs).max() < 1e-5
+    assert theirs.std() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("condition", "then", "constants", "ops"),
+    [
+        ([], THEN, {"p": np.array(True)}, ["RELU", "MUL"]),
+        ([], THEN, {"p": np.array(False)}, ["NEG"]),
+        (BY_SHAPE, THEN, SIZES, ["RELU", "MUL"]),
+        (BY_SHAPE, INNER, SIZES, ["NEG", "NEG"]),
+        ([], graph([N("Identity", ["c"], ["o"])]), {"p": np.array(True)}, []),
+    ],
+)
+def test_the_branch_that_is_taken_stands_in_its_place(
+    condition: list[N], then: Any, constants: dict[str, Any], ops: list[str], tmp_path: Path
+) -> None:
+    reference = open_onnx(save(tmp_path, chosen(condition, then, OTHER, **constants)))
+    gives_the_same(reference)
+    found = [op.op for op in reference.lower().main.operators if op.op not in ("TRANSPOSE", "RESHAPE")]
+    assert found == ["CONV_2D", *ops, "LOGISTIC"]
+
+
+def test_a_condition_that_depends_on_the_data_is_told_and_values_are_there(tmp_path: Path) -> None:
+    path = save(tmp_path, chosen(BY_DATA, THEN, OTHER, none=np.float32(0)))
+    with pytest.raises(BadModel, match="its condition depends on the data; nobody looks into its branches"):
+        open_onnx(path).lower()
+    reference = open_onnx(path)
+    with reference.recorder() as recorder:
+        seen = recorder.run([X[:1]])  # one sample: the sum is that of all that run at once
+    place = next(place for place in seen.flow.places if place.name == "/y/If")
+    behind = reference.trace(make_batch({"x": X[:1]}, "made")).outputs[0].array
+    assert np.allclose(1 / (1 + np.exp(-seen.value(place.key))), behind, atol=1e-6)
+
+
+def test_what_a_body_reads_from_outside_depends_on_the_data(tmp_path: Path) -> None:
+    """Its own inputs are constants, and yet what it gives is none."""
+    kinds = [("i", onnx.TensorProto.INT64, []), ("k", onnx.TensorProto.BOOL, []), ("a", onnx.TensorProto.FLOAT, None)]
+    inputs = tuple(helper.make_tensor_value_info(*each) for each in kinds)
+    body = graph([N("Identity", ["k"], ["l"]), N("Relu", ["a"], ["r"]), N("Add", ["r", "c"], ["o"])], "l", inputs)
+    body.output.append(helper.make_empty_tensor_value_info("o"))
+    constants = {"three": np.array(3), "yes": np.array(True), "a": np.zeros((1, 4, 8, 8), np.float32)}
+    nodes = [CONV, N("Loop", ["three", "yes", "a"], ["y"], {"body": body})]
+    reference = open_onnx(save(tmp_path, model(nodes, {"x": IMAGE}, ["y"], {"w": floats(4, 3, 3, 3), **constants})))
+    assert "y" not in reference.program.constants
+    with pytest.raises(BadModel, match=r"Loop '/y/Loop' \(nobody looks into its body\)"):
+        reference.lower()
