@@ -191,10 +191,7 @@ def test_on_an_arm64_machine_plain_names_are_exact(model: Path, tmp_path: Path) 
     """This package as a whole under the emulated Python, whose machine is ARM64; its C library is the runtime's own."""
     folder = emulation.root()
     assert folder is not None
-    start, curve = (
-        tmp_path / "python",
-        models.save(tmp_path, curves.XNNPACK["ELU float32"](Dice()).write(), "elu.tflite"),
-    )
+    start, curve = tmp_path / "python", curves.XNNPACK["ELU float32"](Dice()).write()
     words = [word for word in emulation.python(folder) if word not in ("-I", "-S")]
     start.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
     start.chmod(0o755)
