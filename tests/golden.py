@@ -17,7 +17,7 @@ from written_models import Op, T, write_tflite
 from quantdiff.graph import Graph
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array
-from quantdiff.sim.arm64 import WORDS
+from quantdiff.sim.arm64 import REASONS
 from quantdiff.sim.graph.simulator import Simulation, simulate
 from quantdiff.sim.node import node_of
 from quantdiff.sim.runtime import Runtime
@@ -197,7 +197,7 @@ def differences(case: Case, runtime: Runtime, rounds: int = 1) -> tuple[int, int
     real, ran = run_rounds(model, feeds, runtime)
     graph = read_model(memoryview(model)).main
     simulation = simulate(graph, feeds, runtime)
-    if runtime.on_arm64 and any(item.why == WORDS for item in simulation.missing):
+    if runtime.on_arm64 and any(item.why in REASONS for item in simulation.missing):
         pytest.skip(f"{simulation.missing[0].op} on {runtime.value}: {simulation.missing[0].why}")
     assert not simulation.missing, simulation.missing
     if runtime.family is Runtime.XNNPACK and len(graph.operators) == 1:

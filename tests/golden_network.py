@@ -13,7 +13,6 @@ from written_models import Op, T, write_tflite
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.vectors import GoldenVectors, record
-from quantdiff.sim.runtime import Runtime
 
 CHANNELS, FLAT, UNITS = 9, 54, 12
 """Nine channels: ``builtin`` rounds the last depthwise one otherwise than the first eight. The dense layer
@@ -56,7 +55,7 @@ def network() -> bytes:
 
 
 @cache
-def recorded(runtime: Runtime) -> GoldenVectors:
+def recorded(runtime: str) -> GoldenVectors:
     """Two of three samples on the real runtime."""
     x = np.random.default_rng(2).normal(0, 3, (3, 5, 4, 2)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:

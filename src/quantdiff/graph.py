@@ -147,13 +147,17 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """One subgraph; operators stand in the order in which they run."""
+    """One subgraph; operators stand in the order in which they run.
+
+    ``in_half``: its file lets a runtime compute floats in 16 bits, sums too.
+    """
 
     name: str
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    in_half: bool = False
     _makers: Mapping[int, Operator] = field(init=False, compare=False, repr=False)
     _users: Mapping[int, tuple[Operator, ...]] = field(init=False, compare=False, repr=False)
     _ends: frozenset[int] = field(init=False, compare=False, repr=False)

@@ -11,7 +11,7 @@ import pytest
 import small_models as models
 from written_models import Op, T, write_tflite
 
-from quantdiff.errors import NoSuchElement, NotConfirmed, UnsupportedOp
+from quantdiff.errors import NoSuchElement, NotConfirmed, RuntimeFailed, UnsupportedOp
 from quantdiff.graph import Operator
 from quantdiff.load.data import Batch, make_batch
 from quantdiff.load.tflite import load_tflite
@@ -19,6 +19,7 @@ from quantdiff.paper.arithmetic.registry import Case, known
 from quantdiff.paper.work import Question, confirm, load_and_work, place, work
 from quantdiff.paper.working import Sheet, Step
 from quantdiff.quant import Array
+from quantdiff.report.text.working import working_text
 from quantdiff.run.inner_tensors import Reading
 from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
@@ -45,21 +46,51 @@ def saved(folder: Path, content: bytes, x: Array) -> tuple[Path, Path]:
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("runtime", Runtime)
+@pytest.mark.parametrize("runtime", Runtime.REFERENCE.neighbours)
 def test_a_tie_falls_as_the_runtime_rounds(tmp_path: Path, runtime: Runtime) -> None:
     model, data = saved(tmp_path, tie(), np.asarray([[0, 0], [0.5, 3]]))
-    working = load_and_work(model, data, Question(0, (1, 0), runtime))
+    working = load_and_work(model, data, Question(0, (1, 0), runtime.value))
     assert working.sheet.products is not None
     assert working.sheet.products.total == -10
     assert working.sheet.result == working.runtime_gave == working.real == ON_A_TIE[runtime.value]
     assert {given.runtime: given.value for given in working.others} == ON_A_TIE
 
 
+@pytest.mark.parametrize(
+    ("rule", "result", "steps"),
+    [
+        ("S", -2, ["sum", "multiplier", "round", "add zero point", "clamp"]),
+        ("int16 half-away", -3, ["sum", "multiplier", "round", "add zero point", "clamp"]),
+        ("int32 half-even-after-zero-point", -2, ["sum", "multiplier", "round", "clamp"]),
+        ("tflm", -3, ["multiplier", "mantissa", "shift", "high multiply", "shift right", "add zero point", "clamp"]),
+        ("real half-away", -3, ["real", "y"]),
+    ],
+)
+def test_a_profile_by_the_rule_that_it_names(tmp_path: Path, rule: str, result: int, steps: list[str]) -> None:
+    model, data = saved(tmp_path, tie(), np.asarray([[0.5, 3]]))
+    profile = tmp_path / "npu.toml"
+    profile.write_text(f'schema = "quantdiff-profile/1"\n[rules]\n"FULLY_CONNECTED int8" = "{rule}"\n')
+    working = load_and_work(model, data, Question(0, (0, 0), f"profile:{profile}"))
+    assert (working.kernel, working.sheet.result, working.runtime_gave) == (rule, result, result)
+    assert [step.name for step in working.sheet.steps] == steps
+    assert working.sheet.products is None or working.sheet.products.total == -10
+    assert [each.value for each in working.others] == [result, *ON_A_TIE.values()]
+    assert f"profile:{profile} predicts {result}: equal" in working_text(working)
+
+
+def test_a_rule_that_is_not_in_the_profile_is_named(tmp_path: Path) -> None:
+    model, data = saved(tmp_path, tie(), np.asarray([[0.5, 3]]))
+    profile = tmp_path / "npu.toml"
+    profile.write_text('schema = "quantdiff-profile/1"\n[rules]\n"ADD int8" = "S"\n')
+    with pytest.raises(RuntimeFailed, match="has no rule for FULLY_CONNECTED int8"):
+        load_and_work(model, data, Question(0, (0, 0), f"profile:{profile}"))
+
+
 @pytest.mark.golden
 def test_a_layer_in_the_middle_is_fed_with_what_came_before(tmp_path: Path) -> None:
     x = np.random.default_rng(0).uniform(-2, 2, (3, 2, 4))
     model, data = saved(tmp_path, models.fixed_reshape(), x)
-    working = load_and_work(model, data, Question(1, (2, 1), Runtime.REFERENCE))
+    working = load_and_work(model, data, Question(1, (2, 1), "reference"))
     assert working.sheet.products is not None
     stored = np.round(x[2] / 0.5).reshape(-1).astype(int)
     assert [term.x for term in working.sheet.products.terms] == stored.tolist()
@@ -73,7 +104,7 @@ def test_several_samples_in_one_invocation(tmp_path: Path) -> None:
     content = write_tflite(tensors, [Op("ADD", ["a", "b"], ["y"], models.NONE)], ["a", "b"], ["y"])
     model, a = load_tflite(models.save(tmp_path, content)), np.arange(12, dtype=np.float32).reshape(4, 3)
     batch = make_batch({"a": a, "b": 2 * a}, "memory")
-    by_sample = work(model, batch, Question(0, (3, 2), Runtime.REFERENCE))
+    by_sample = work(model, batch, Question(0, (3, 2), "reference"))
     assert (by_sample.at, by_sample.sheet.result) == ((1, 2), 33)
     assert place(model.main, model.main.operators[0], (1, 1, 2)) == (1, (1, 2))
 
@@ -89,15 +120,15 @@ def test_a_claim_that_the_runtime_contradicts_is_not_made(tmp_path: Path, monkey
 
     monkeypatch.setattr("quantdiff.paper.work.known", lambda: {"FULLY_CONNECTED": wrong})
     with pytest.raises(NotConfirmed, match=r"on paper 5, reference gave -3"):
-        load_and_work(model, data, Question(0, (0, 0), Runtime.REFERENCE))
+        load_and_work(model, data, Question(0, (0, 0), "reference"))
 
 
 def test_steps_simulator_and_runtime_must_all_agree() -> None:
     operator, sheet = Operator(4, "ADD", (), ()), Sheet((), (Step("clamp", "", 7),))
-    confirm(operator, sheet, [7, 7], Runtime.TFLM)
+    confirm(operator, sheet, [7, 7], "tflm")
     for claims in ([7, 8], [8, 7], [7, None]):
         with pytest.raises(NotConfirmed, match="ADD #4: on paper 7"):
-            confirm(operator, sheet, claims, Runtime.TFLM)
+            confirm(operator, sheet, claims, "tflm")
 
 
 def reading_of(values: dict[int, Array], changed: int = 0) -> Reading:
@@ -125,7 +156,7 @@ def test_an_element_outside_the_output_and_a_float_layer(tmp_path: Path, monkeyp
     with pytest.raises(NoSuchElement, match=r"has shape \[1, 1\], no element \[0, 1\]"):
         load_and_work(model, data, Question(0, (0, 1)))
     model, data = saved(tmp_path, models.float_dense(), np.zeros((1, models.DEPTH)))
-    monkeypatch.setattr("quantdiff.paper.by_kernel.run_operator", refuse)
+    monkeypatch.setattr("quantdiff.paper.by_kernel.run_by_rule", refuse)
     with pytest.raises(UnsupportedOp, match=r"FULLY_CONNECTED #0 cannot be written out: nothing of that kind"):
         load_and_work(model, data, Question(0, (0, 0)))
 
@@ -147,7 +178,7 @@ def test_any_operator_that_the_simulator_has(tmp_path: Path, op: str) -> None:
         with pytest.raises(UnsupportedOp, match="cannot be written out: the simulator has no such operator"):
             load_and_work(path, data, Question(0, (0, 3)))
         return
-    working = load_and_work(path, data, Question(0, (0, 3), Runtime.REFERENCE))
+    working = load_and_work(path, data, Question(0, (0, 3), "reference"))
     assert working.sheet.operands[0].value == 70
     assert working.sheet.rule.startswith("as a whole, sim/ops/")
     names = [step.name for step in working.sheet.steps]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from click.testing import CliRunner
 from golden import Dice
 from golden_network import network
 from sim.floats import test_products as products
+from sim.ops import test_curves as curves
 from sim.ops import test_hybrid as hybrid
 
 from quantdiff import api
@@ -168,6 +172,37 @@ def test_the_simulator_gives_what_the_emulated_one_gives(model: Path, monkeypatc
     assert real.notes == ("builtin@arm64 ran the samples one by one",)
     assert found.notes[0].startswith("builtin@arm64 is simulated")
     np.testing.assert_array_equal(real.outputs[0].array, found.outputs[0].array)
+
+
+ON_ARM64 = """import sys
+from pathlib import Path
+sys.executable = sys.argv[1]
+from quantdiff.compare.verification import load_and_verify
+for model in sys.argv[2:]:
+    for name, verdict in load_and_verify(Path(model), ["builtin", "reference"], samples=2).verdicts.items():
+        print(name, verdict.status, verdict.operators[0].kernel if verdict.operators else verdict.why)
+"""
+
+
+@pytest.mark.golden
+@pytest.mark.thorough
+@needs_root
+def test_on_an_arm64_machine_plain_names_are_exact(model: Path, tmp_path: Path) -> None:
+    """This package as a whole under the emulated Python, whose machine is ARM64; its C library is the runtime's own."""
+    folder = emulation.root()
+    assert folder is not None
+    start, curve = tmp_path / "python", curves.XNNPACK["ELU float32"](Dice()).write()
+    words = [word for word in emulation.python(folder) if word not in ("-I", "-S")]
+    start.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    start.chmod(0o755)
+    paths = os.pathsep.join([str(folder / emulation.SITE), str(Path(emulation.__file__).parents[2])])
+    done = subprocess.run(
+        [start, "-S", "-c", ON_ARM64, start, model, models.save(tmp_path, curve, "elu.tflite")],
+        env={**os.environ, "PYTHONPATH": paths, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    said = ["builtin exact builtin@arm64", "reference exact reference", "builtin exact builtin@arm64"]
+    assert done.stdout.splitlines()[:3] == said, done.stderr
 
 
 def test_settings_take_the_names() -> None:

@@ -19,11 +19,11 @@ from recorded_device import network
 from ssh_server import NoServer, ssh_server
 
 from quantdiff.cli import main
-from quantdiff.errors import BadConfiguration, NoWorker, RuntimeCrashed, RuntimeHung, RuntimeUnavailable
+from quantdiff.errors import BadConfiguration, NotSimulated, NoWorker, RuntimeCrashed, RuntimeHung, RuntimeUnavailable
 from quantdiff.run.channel import LARGEST, InStream
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.configured import workers
-from quantdiff.run.runtimes import chosen, entry_of
+from quantdiff.run.runtimes import chosen, entry_of, rules_of
 from quantdiff.run.shared_memory import Parcel, block_of, mapped
 
 pytestmark = pytest.mark.golden
@@ -220,10 +220,12 @@ def test_a_command_that_is_not_there_is_one_line() -> None:
 
 
 @pytest.mark.usefixtures("configured")
-def test_arithmetic_on_paper_wants_an_architecture() -> None:
+def test_arithmetic_on_paper_goes_by_the_architecture_that_the_worker_names() -> None:
     result = invoke("work", "--runtime", "builtin@near", "--op", "0", "--element", "0,0,0,0,0")
-    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "its worker alone knows its architecture" in result.stderr
+    assert result.exit_code == 0, result.output
+    assert "the builtin@near runtime gave" in result.stdout
+    with pytest.raises(NotSimulated, match="its worker alone knows its architecture"):
+        rules_of("builtin@near")
 
 
 def test_the_nearest_file_counts_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import date
 from fractions import Fraction
 from math import floor
 
 import numpy as np
 import pytest
-from golden import Dice, run_simulator
+from golden import Case, Dice, run_real, run_simulator
 from sim.arm64_cases import CASES, RECORDED, case_of, real, simulated
+from sim.ops import test_curves as curves
 from sim.ops import test_numbers as numbers
-from written_models import Op, T, write_tflite
+from written_models import Op, Sub, T, write_model, write_tflite
 
 from quantdiff.load.tflite import read_model
 from quantdiff.run import emulation
+from quantdiff.sim import arm64
 from quantdiff.sim.node import node_of
 from quantdiff.sim.ops import fully_connected
 from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_multiplier, wrap_int32
@@ -25,7 +26,7 @@ from quantdiff.sim.xnnpack.delegate import kernel_of
 
 GAVE = json.loads(RECORDED.read_text(encoding="utf-8"))
 PAIRS = [(name, runtime) for name, (_, runtimes) in CASES.items() for runtime in runtimes]
-SHARE, SEED = 6, int(os.environ.get("QUANTDIFF_ARM64_SEED", date.today().toordinal()))
+SHARE, SEED = 6, int(os.environ["QUANTDIFF_ARM64_SEED"])
 EMULATED = [PAIRS[k] for k in np.random.default_rng(SEED).choice(len(PAIRS), SHARE, replace=False)]
 """Others each day; the variable repeats a day."""
 
@@ -112,10 +113,56 @@ def test_what_xnnpack_takes_unsigned_is_its_own_there() -> None:
     assert kernel_of(node, Runtime.XNNPACK_ARM64) is Runtime.XNNPACK_ARM64
 
 
-def test_what_nobody_knows_is_refused_with_words() -> None:
-    made = numbers.EVERYWHERE["TANH float32"](Dice())
-    _, simulation = run_simulator(made.write(), list(made.feeds.values()), Runtime.REFERENCE_ARM64)
-    assert "are not known" in simulation.missing[0].why
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (numbers.EVERYWHERE["TANH float32"](Dice()), "the C library there, tanhf"),
+        (curves.LITERT_ONLY["GELU int8"](Dice()), "the C library there, erfcf"),
+        (curves.LITERT_ONLY["GELU uint8"](Dice()), "where its kernel is another one, are not known"),
+    ],
+)
+def test_what_nobody_knows_is_refused_with_words(made: Case, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, feeds = made.write(), list(made.feeds.values())
+    assert words in run_simulator(model, feeds, Runtime.REFERENCE_ARM64)[1].missing[0].why
+    monkeypatch.setattr(arm64, "is_arm64", lambda: True)  # its own C library is the one that counts
+    assert bool(run_simulator(model, feeds, Runtime.REFERENCE_ARM64)[1].missing) == ("library" not in words)
+
+
+def permitting(said: bytes) -> bytes:
+    """A convolution of floats whose file says in which precision it may be computed."""
+    rng = np.random.default_rng(0)
+    tensors = [
+        T("x", (1, 6, 6, 8), "float32"),
+        T("w", (16, 3, 3, 8), "float32", data=rng.normal(size=(16, 3, 3, 8)).astype(np.float32)),
+        T("b", (16,), "float32", data=rng.normal(size=16).astype(np.float32)),
+        T("y", (1, 6, 6, 16), "float32"),
+    ]
+    operator = Op("CONV_2D", ["x", "w", "b"], ["y"], {"strideH": 1, "strideW": 1})
+    return write_model([Sub(tensors, [operator], ["x"], ["y"])], metadata={"reduced_precision_support": said})
+
+
+IMAGE = np.random.default_rng(1).normal(size=(1, 6, 6, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("said", [b"fp16accfp16", b"bf16fp16bf16accfp16"])
+def test_16_bit_arithmetic_that_a_file_permits_is_refused_where_it_is_taken(said: bytes) -> None:
+    found = {r: run_simulator(permitting(said), [IMAGE], r)[1].missing for r in Runtime if r is not Runtime.TFLM}
+    assert {r: [item.why for item in missing] for r, missing in found.items() if missing} == {
+        Runtime.XNNPACK_ARM64: [arm64.HALF]
+    }
+
+
+@pytest.mark.parametrize("said", [b"fp16accfp32", b"bf16accfp16", b"fp16accfp16 ", b"accfp16", b"", b"fp16" * 300])
+def test_what_permits_no_such_arithmetic_is_known(said: bytes) -> None:
+    assert not run_simulator(permitting(said), [IMAGE], Runtime.XNNPACK_ARM64)[1].missing
+
+
+@pytest.mark.golden
+@pytest.mark.skipif(emulation.root() is None, reason=f"nothing emulates ARM64 here: {emulation.BRINGS}")
+def test_the_kernel_takes_16_bits_where_a_file_permits_it() -> None:
+    wide, half = (run_real(permitting(said), [IMAGE], Runtime.XNNPACK_ARM64)[0][0] for said in (b"", b"fp16accfp16"))
+    assert np.abs(half - wide).max() > 2.0**-12 * np.abs(wide).max()
+    np.testing.assert_array_equal(half, half.astype(np.float16))
 
 
 def test_each_runtime_there_has_one_here() -> None:

@@ -16,7 +16,7 @@ from quantdiff.run.child import TIMEOUT
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.record import record as write_record
-from quantdiff.run.runtimes import check_installed, rules_of
+from quantdiff.run.runtimes import check_installed
 from quantdiff.run.tflite import inputs_of
 
 
@@ -97,5 +97,5 @@ def work(
         QuantdiffError: no such element, an op that cannot be written out, a runtime that gave something else, or a
             model or data that cannot be read.
     """
-    question = Question(op, element, rules_of(settings.runtimes[0]))
+    question = Question(op, element, settings.runtimes[0])
     return load_and_work(Path(model), Path(data), question, settings.timeout)

@@ -39,7 +39,6 @@ def record(as_json: bool, model: Path, out: Path, runtime: str, timeout: float, 
 
         click.echo(json_text({"schema": "quantdiff/1", "command": "record", "out": str(out), **asdict(found)}))
     else:
-        click.echo(
-            f"{out}: {len(found.tensors)} tensors of {found.samples:,} samples, {found.runtime} on {found.machine}"
-        )
+        where = f" on {found.machine}" if found.machine else ""
+        click.echo(f"{out}: {len(found.tensors)} tensors of {found.samples:,} samples, {found.runtime}{where}")
     return 0

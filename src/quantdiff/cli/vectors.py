@@ -27,12 +27,10 @@ def vectors(as_json: bool, model: Path, out: Path, form: str, **options: Any) ->
     from quantdiff.paper.vectors import load_and_record
     from quantdiff.report.plain import json_text
     from quantdiff.report.vectors.write import summary, write_vectors
-    from quantdiff.run.runtimes import rules_of
 
     name = options["runtime"] or ("xnnpack" if form == "npz" else "tflm")
     tell_what_is_simulated(name)
-    runtime = rules_of(name)
-    golden = load_and_record(model, given_data(options, model), runtime, options["samples"], options["timeout"])
+    golden = load_and_record(model, given_data(options, model), name, options["samples"], options["timeout"])
     document = write_vectors(golden, model, out, form)
     click.echo(json_text(document) if as_json else summary(golden, out, form))
     return 0

@@ -36,10 +36,9 @@ def work(as_json: bool, model: Path, op: int, element: tuple[int, ...], **option
     Its products, their sum, every rounding, and what each runtime gives.
     """
     from quantdiff.paper.work import Question, load_and_work
-    from quantdiff.run.runtimes import rules_of
 
     tell_what_is_simulated(options["runtime"])
-    asked = Question(op, element, rules_of(options["runtime"]))
+    asked = Question(op, element, options["runtime"])
     working = load_and_work(model, given_data(options, model), asked, options["timeout"])
     if as_json:
         from quantdiff.report.plain import json_text

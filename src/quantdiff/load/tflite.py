@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -36,6 +37,8 @@ OTHER_FILES = {
     b"<!DOCTYPE": "a web page",
     b"<html": "a web page",
 }
+HALF, HALF_AT_MOST = re.compile(rb"(?:bf16)*fp16(?:fp16|bf16)*accfp16"), 1000
+"""What a file says that lets floats be computed in 16 bits, their sums too; and the most bytes of it that are read."""
 HOW_TO_GO_ON = "take a fresh copy of the file, or convert the model again"
 
 
@@ -100,10 +103,13 @@ def read_model(data: memoryview, path: Path | None = None) -> Model:
     if not subgraphs:
         raise Damaged("it holds no subgraph")
     buffers.check()
+    metadata = tuple(_metadata(reader, buffers, at) for at in record["metadata"])
+    if any(map(_permits_half, metadata)):
+        subgraphs = tuple(replace(graph, in_half=True) for graph in subgraphs)
     return Model(
         subgraphs=subgraphs,
         signatures=tuple(_signature(reader, subgraphs, at) for at in record["signature_defs"]),
-        metadata=tuple(_metadata(reader, buffers, at) for at in record["metadata"]),
+        metadata=metadata,
         description=record["description"],
         version=record["version"],
         path=path,
@@ -231,6 +237,12 @@ def _signature(reader: Reader, subgraphs: tuple[Graph, ...], position: int) -> S
 def _names(reader: Reader, positions: tuple[int, ...]) -> tuple[tuple[str, int], ...]:
     records = (reader.table("TensorMap", at) for at in positions)
     return tuple((record["name"], record["tensor_index"]) for record in records)
+
+
+def _permits_half(entry: Metadata) -> bool:
+    """As LiteRT reads it: ``tools/optimize/reduced_precision_metadata.h``."""
+    said = b"" if entry.data is None else entry.data[:HALF_AT_MOST].tobytes()
+    return entry.name == "reduced_precision_support" and HALF.fullmatch(said) is not None
 
 
 def _metadata(reader: Reader, buffers: Buffers, position: int) -> Metadata:

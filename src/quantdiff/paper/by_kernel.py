@@ -10,21 +10,23 @@ from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.paper.arithmetic.registry import Case, Position
 from quantdiff.paper.working import Number, Operand, Sheet, Step
 from quantdiff.quant import Array
-from quantdiff.sim.graph.operators import run_operator
+from quantdiff.sim.graph.operators import run_by_rule
 from quantdiff.sim.graph.real_arithmetic import everything, run_ideal
 from quantdiff.sim.node import NoKernel
 from quantdiff.sim.real.registry import real_of
 from quantdiff.sim.registry import kernels
 
 
-def by_kernel(graph: Graph, operator: Operator, case: Case, values: Mapping[int, Array], at: Position) -> Sheet:
-    """The element by the simulator's kernel as a whole, beside real arithmetic on the same inputs.
+def by_kernel(
+    graph: Graph, operator: Operator, case: Case, values: Mapping[int, Array], at: Position, rule: str = ""
+) -> Sheet:
+    """The element by the simulator's kernel, or by a rule that stands in for it, beside real arithmetic.
 
     Raises:
         NoKernel: the simulator has none either.
     """
     feeds = {i: values[i][None] for i in operator.inputs if i in values}
-    y = run_operator(graph, operator, feeds, case.runtime)[0][0]
+    y = run_by_rule(graph, operator, feeds, rule or case.runtime.value)[0][0]
     function = inspect.unwrap(kernels()[operator.op].function)
     formula = (inspect.getdoc(function) or "").partition("\n")[0].replace("``", "").rstrip(".")
     operands = [
@@ -32,9 +34,9 @@ def by_kernel(graph: Graph, operator: Operator, case: Case, values: Mapping[int,
         for k, (tensor, array) in enumerate(zip(case.node.inputs, case.arrays, strict=True))
         if tensor is not None
     ]
-    steps = (*_real(graph, operator, case, feeds, at), Step("y", formula, y[at].item()))
-    rule = f"as a whole, sim/ops/{Path(inspect.getsourcefile(function) or operator.op).name}"
-    return Sheet((*operands, _operand("y", case.node.y, y, at)), steps, rule=rule)
+    steps = (*_real(graph, operator, case, feeds, at), Step("y", "" if rule else formula, y[at].item()))
+    whole = f"as a whole, sim/ops/{Path(inspect.getsourcefile(function) or operator.op).name}"
+    return Sheet((*operands, _operand("y", case.node.y, y, at)), steps, rule=rule or whole)
 
 
 def _real(graph: Graph, operator: Operator, case: Case, feeds: Mapping[int, Array], at: Position) -> Iterator[Step]:

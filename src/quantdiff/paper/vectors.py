@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from quantdiff.errors import BadData, BadModel, NotConfirmed
 from quantdiff.graph import Graph, Model, Operator, Tensor, dense_values
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
+from quantdiff.paper.by_rule import channels_by
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.data_sources import load_data
@@ -24,10 +25,11 @@ from quantdiff.run.random_input import samples_for
 from quantdiff.run.runtimes import check_installed
 from quantdiff.run.tflite import inputs_of
 from quantdiff.run.versions import versions
+from quantdiff.sim.device import Device, Rules, kernel_by
+from quantdiff.sim.graph.operators import ran_by
 from quantdiff.sim.node import Node, NoKernel, clamp_of, node_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import requantize
 from quantdiff.sim.rounding.requantization import ACCUMULATE, Channel, accumulators, channels_of
-from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import kernel_of
 
 ROLES = ("input", "weights", "bias")
@@ -53,7 +55,7 @@ class GoldenOperator:
     """
 
     node: Node = field(repr=False)
-    kernel: Runtime
+    kernel: str
     vectors: tuple[Vector, ...]
     channels: tuple[Channel, ...] = ()
     clamp: tuple[int, int] | None = None
@@ -72,60 +74,78 @@ class GoldenOperator:
 
 @dataclass(frozen=True, slots=True)
 class GoldenVectors:
-    """All operators of a model on one runtime, and what they were made from."""
+    """All operators of a model on one runtime, by name, and what they were made from."""
 
-    runtime: Runtime
+    runtime: str
     samples: int
     operators: tuple[GoldenOperator, ...]
     made_by: Mapping[str, object] = field(default_factory=dict, compare=False)
 
 
 def load_and_record(
-    model: Path, data: Path | Batch, runtime: Runtime, samples: int, timeout: float = TIMEOUT
+    model: Path, data: Path | Batch, runtime: str, samples: int, timeout: float = TIMEOUT
 ) -> GoldenVectors:
     """As ``record``, from files."""
     return record(load_tflite(model), load_data(data, model), runtime, samples, timeout)
 
 
-def record(model: Model, batch: Batch, runtime: Runtime, samples: int, timeout: float = TIMEOUT) -> GoldenVectors:
+def record(model: Model, batch: Batch, runtime: str, samples: int, timeout: float = TIMEOUT) -> GoldenVectors:
     """Run the first ``samples`` of the data, and keep every operator's vectors.
 
     Raises:
         NotConfirmed: an accumulator does not lead to the runtime's output, so it would be no golden vector.
         RuntimeFailed, BadModel, BadData: the runtime refuses, or model and data do not fit.
+        NotSimulated: nobody knows the runtime's rules.
     """
     graph = model.main
-    check_installed([runtime.value])
+    check_installed([runtime])
     inputs = [array[: samples_for(graph, samples)] for array in inputs_of(model, batch)]
     if not inputs:
         raise BadData("the model has no inputs, so there is nothing to feed the data to")
-    with started(runtime.value, timeout) as runner:
+    with started(runtime, timeout) as runner:
+        rules = runner.known_rules
+        runner.attend(model, inputs)
         seen = read_everything(model, inputs, runner)
     if seen.changed:
-        raise NotConfirmed(f"{runtime.value} gives other outputs when the tensors between are read")
-    values, (checked, _) = seen.values, compare_operators(graph, {runtime: seen.values})
-    found = {result.index: result for result in checked[runtime].operators}
-    operators = tuple(_golden(graph, each, values, runtime, found.get(each.index)) for each in graph.operators)
+        raise NotConfirmed(f"{runtime} gives other outputs when the tensors between are read")
+    values, (checked, _) = seen.values, compare_operators(graph, {rules: seen.values})
+    found = {result.index: result for result in checked[rules].operators}
+    operators = tuple(_golden(graph, each, values, rules, found.get(each.index)) for each in graph.operators)
     made_by = {"command": "vectors", "model": str(model.path), "data": batch.source, "versions": versions()}
     return GoldenVectors(runtime, len(inputs[0]), operators, made_by)
 
 
 def _golden(
-    graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Runtime, checked: OperatorResult | None
+    graph: Graph, operator: Operator, values: Mapping[int, Array], rules: Rules, checked: OperatorResult | None
 ) -> GoldenOperator:
     node = node_of(graph, operator)
-    kernel = kernel_of(node, runtime)
     vectors = [*_tensors(node, values)]
     named = {vector.tensor.index for vector in vectors if vector.tensor is not None}
-    lost = (t.name for t in (*node.inputs, *node.outputs) if t is not None and t.index not in named)
-    golden = GoldenOperator(
-        node, kernel, tuple(vectors), mismatches=None if checked is None else checked.mismatches, unreadable=tuple(lost)
-    )
+    lost = tuple(t.name for t in (*node.inputs, *node.outputs) if t is not None and t.index not in named)
+    mismatches = None if checked is None else checked.mismatches
+    golden = GoldenOperator(node, ran_by(node, rules), tuple(vectors), mismatches=mismatches, unreadable=lost)
     try:
-        channels = () if golden.unreadable else channels_of(node, kernel)
+        channels, clamp = _scaling(node, rules)
     except NoKernel:
-        channels = ()
-    return _with_sums(golden, channels) if channels else golden
+        return golden
+    return golden if lost else _with_sums(replace(golden, channels=channels, clamp=clamp))
+
+
+def _scaling(node: Node, rules: Rules) -> tuple[tuple[Channel, ...], tuple[int, int]]:
+    """How each channel is scaled, and the clamp behind.
+
+    Raises:
+        NoKernel: no sums of products in 8 bits, or none whose rule has a letter.
+    """
+    if isinstance(rules, Device):
+        rule = rules.rule_of(node)
+        runtime, own = kernel_by(rule, node)
+        if own is not None:
+            return channels_by(node, rule), clamp_of(node, runtime)
+    else:
+        runtime = rules
+    kernel = kernel_of(node, runtime)
+    return channels_of(node, kernel), clamp_of(node, kernel)
 
 
 def _tensors(node: Node, values: Mapping[int, Array]) -> Iterator[Vector]:
@@ -142,13 +162,14 @@ def _tensors(node: Node, values: Mapping[int, Array]) -> Iterator[Vector]:
             yield Vector("output" if in_products else f"output_{position}", values[tensor.index], tensor)
 
 
-def _with_sums(golden: GoldenOperator, channels: tuple[Channel, ...]) -> GoldenOperator:
+def _with_sums(golden: GoldenOperator) -> GoldenOperator:
     """The same with multipliers, shifts and accumulators, which must lead to the output."""
-    node, clamp = golden.node, clamp_of(golden.node, golden.kernel)
+    node, channels, clamp = golden.node, golden.channels, golden.clamp
     x, w, bias, y = (golden.array(key) for key in (*ROLES, "output"))
     assert x is not None
     assert w is not None
     assert y is not None
+    assert clamp is not None
     try:
         sums = np.stack([accumulators(node, sample, w, bias) for sample in x]).reshape(y.shape)
     except (ValueError, IndexError, ArithmeticError) as error:
@@ -161,9 +182,7 @@ def _with_sums(golden: GoldenOperator, channels: tuple[Channel, ...]) -> GoldenO
         Vector("scale", np.asarray([c.scale for c in channels], np.float64)),
         Vector("accumulator", sums.astype(np.int32)),
     )
-    return GoldenOperator(
-        node, golden.kernel, (*golden.vectors, *added), channels, clamp, golden.mismatches, golden.unreadable
-    )  # fmt: skip
+    return replace(golden, vectors=(*golden.vectors, *added))
 
 
 def scaled(sums: Array, channels: tuple[Channel, ...], zero_point: int, clamp: tuple[int, int]) -> Array:

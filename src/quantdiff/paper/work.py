@@ -16,29 +16,31 @@ from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.arithmetic.registry import Case, known
 from quantdiff.paper.by_kernel import by_kernel
+from quantdiff.paper.by_rule import by_rule
 from quantdiff.paper.working import Given, Number, Sheet, Working
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import read_everything
-from quantdiff.run.runtimes import check_installed
+from quantdiff.run.runner import Runner
+from quantdiff.run.runtimes import RUNTIMES, check_installed
 from quantdiff.run.tflite import inputs_of, may_batch
 from quantdiff.run.versions import versions
-from quantdiff.sim.graph.operators import run_operator
-from quantdiff.sim.node import NoKernel, node_of
+from quantdiff.sim.device import Device, Rules, kernel_by
+from quantdiff.sim.graph.operators import ran_by, run_operator
+from quantdiff.sim.node import Node, NoKernel, node_of
 from quantdiff.sim.registry import kernels
-from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import kernel_of
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which element of which operator, on which runtime. The first index of ``element`` is the sample."""
+    """Which element of which operator, on which runtime, by name. The first index of ``element`` is the sample."""
 
     op: int
     element: tuple[int, ...]
-    runtime: Runtime = Runtime.XNNPACK
+    runtime: str = "xnnpack"
 
 
 def load_and_work(model: Path, data: Path | Batch, question: Question, timeout: float = TIMEOUT) -> Working:
@@ -53,23 +55,27 @@ def work(model: Model, batch: Batch, question: Question, timeout: float = TIMEOU
         UnsupportedOp: this op, or these types, cannot be written out.
         NoSuchElement: no such operator, sample or element.
         NotConfirmed: the runtime gave another value than this arithmetic.
+        NotSimulated: nobody knows the runtime's rules.
         RuntimeFailed, BadModel, BadData: the runtime refuses, or model and data do not fit.
     """
-    graph, runtime = model.main, question.runtime
+    graph = model.main
     operator = _operator(graph, question.op)
-    check_installed([runtime.value])
+    check_installed([question.runtime])
     sample, at = place(graph, operator, question.element)
-    values = _tensors_of_sample(model, inputs_of(model, batch), sample, question, timeout)
+    with started(question.runtime, timeout) as runner:
+        rules = runner.known_rules
+        values = _tensors_of_sample(model, inputs_of(model, batch), sample, question, runner)
     arrays = _arrays(graph, operator, values)
     given = values[operator.outputs[0]]
     _check_place(operator, at, given.shape)
     node = node_of(graph, operator)
-    sheet = _sheet(graph, operator, Case(node, arrays, kernel_of(node, runtime)), values, at)
-    others = tuple(_given(graph, operator, values, other, at) for other in runtime.neighbours)
+    sheet = _sheet(graph, node, arrays, values, (rules, at))
+    others = tuple(_given(graph, operator, values, other, at) for other in _neighbours(rules))
     gave = given[at].item()
-    confirm(operator, sheet, [gave, *(each.value for each in others if each.runtime == runtime.value)], runtime)
+    claims = [gave, *(each.value for each in others if each.runtime == rules.value)]
+    confirm(operator, sheet, claims, question.runtime)
     return Working(
-        question.op, operator.op, question.element, at, runtime.value, kernel_of(node, runtime).value,
+        question.op, operator.op, question.element, at, question.runtime, ran_by(node, rules),
         sheet, gave, _real(sheet, gave), others, _made_by(model, batch),
     )  # fmt: skip
 
@@ -106,7 +112,7 @@ def _check_place(operator: Operator, at: tuple[int, ...], shape: tuple[int, ...]
 
 
 def _tensors_of_sample(
-    model: Model, inputs: Sequence[Array], sample: int, question: Question, timeout: float
+    model: Model, inputs: Sequence[Array], sample: int, question: Question, runner: Runner
 ) -> dict[int, Array]:
     """Every tensor as the runtime gave it for one sample; a model with a state sees the samples before it too."""
     count = min((len(array) for array in inputs), default=1)
@@ -114,10 +120,10 @@ def _tensors_of_sample(
         raise NoSuchElement(f"no sample {question.element[0]}: the data have {count}, counted from 0")
     first = sample if may_batch(model.main) else 0
     part = [array[first : sample + 1] for array in inputs]
-    with started(question.runtime.value, timeout) as runner:
-        seen = read_everything(model, part, runner)
+    runner.attend(model, inputs)
+    seen = read_everything(model, part, runner)
     if seen.changed:
-        raise NotConfirmed(f"{question.runtime.value} gives other outputs when the tensors between are read")
+        raise NotConfirmed(f"{question.runtime} gives other outputs when the tensors between are read")
     return {index: array[-1] for index, array in seen.values.items()}
 
 
@@ -136,9 +142,23 @@ def _constant(graph: Graph, operator: Operator, index: int) -> Array | None:
     return dense_values(tensor)
 
 
-def _sheet(graph: Graph, operator: Operator, case: Case, values: dict[int, Array], at: tuple[int, ...]) -> Sheet:
-    """Step by step where that is known for these types, else by the kernel as a whole."""
+def _sheet(
+    graph: Graph,
+    node: Node,
+    arrays: Sequence[Array | None],
+    values: dict[int, Array],
+    asked: tuple[Rules, tuple[int, ...]],
+) -> Sheet:
+    """Step by step where that is known for these types, else by the kernel or the rule as a whole."""
+    (rules, at), operator = asked, node.operator
     try:
+        if isinstance(rules, Device):
+            runtime, own = kernel_by(rules.rule_of(node), node)
+            if own is not None:
+                return by_rule(graph, operator, Case(node, arrays, runtime), (values, at), rules.rule_of(node))
+        else:
+            runtime = rules
+        case = Case(node, arrays, kernel_of(node, runtime))
         with suppress(NoKernel):
             if operator.op in known():
                 return known()[operator.op](case, at)
@@ -149,22 +169,29 @@ def _sheet(graph: Graph, operator: Operator, case: Case, values: dict[int, Array
         raise BadModel(f"{_name(operator)}: its tensors do not fit together ({error})") from error
 
 
-def _given(graph: Graph, operator: Operator, values: dict[int, Array], runtime: Runtime, at: tuple[int, ...]) -> Given:
-    """What the simulator of ``runtime`` gives on the same inputs."""
-    kernel = kernel_of(node_of(graph, operator), runtime).value
+def _neighbours(rules: Rules) -> Sequence[Rules]:
+    """Whose rules to show beside each other: those of one architecture, of this one's beside a device's."""
+    if not isinstance(rules, Device):
+        return rules.neighbours
+    return (rules, *(entry.simulated for entry in RUNTIMES.values() if entry.simulated))
+
+
+def _given(graph: Graph, operator: Operator, values: dict[int, Array], rules: Rules, at: tuple[int, ...]) -> Given:
+    """What the simulator gives by these rules on the same inputs."""
+    kernel = ran_by(node_of(graph, operator), rules)
     feeds = {i: values[i][None] for i in operator.inputs if i in values}
     try:
-        (y, *_) = run_operator(graph, operator, feeds, runtime)
+        (y, *_) = run_operator(graph, operator, feeds, rules)
     except NoKernel as error:
-        return Given(runtime.value, kernel, None, str(error))
-    return Given(runtime.value, kernel, y[0][at].item())
+        return Given(rules.value, kernel, None, str(error))
+    return Given(rules.value, kernel, y[0][at].item())
 
 
-def confirm(operator: Operator, sheet: Sheet, claims: Sequence[Number | None], runtime: Runtime) -> None:
+def confirm(operator: Operator, sheet: Sheet, claims: Sequence[Number | None], runtime: str) -> None:
     """The steps, the simulator and the runtime must give the same bits."""
     if any(claim is None or differing(np.asarray(claim), np.asarray(sheet.result)) for claim in claims):
         raise NotConfirmed(
-            f"{_name(operator)}: on paper {sheet.result}, {runtime.value} gave {claims[0]}; "
+            f"{_name(operator)}: on paper {sheet.result}, {runtime} gave {claims[0]}; "
             "quantdiff verify shows which operators differ with these versions"
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from quantdiff.graph import Graph, Model
 from quantdiff.quant import Array
-from quantdiff.run.runtimes import entry_of
+from quantdiff.run.runtimes import entry_of, not_simulated
 from quantdiff.run.shared_memory import Block
 from quantdiff.sim.device import Rules
 from quantdiff.tally.rows import RowSums
@@ -40,6 +40,18 @@ class Runner(ABC):
     def rules(self) -> Rules | None:
         """Whose rules the simulator has for it, if any; raises as ``machine``."""
         return entry_of(self.runtime).rules_on(self.machine)
+
+    @property
+    def known_rules(self) -> Rules:
+        """The same, where they are needed.
+
+        Raises:
+            NotSimulated: nobody knows them.
+        """
+        rules = self.rules
+        if rules is None:
+            raise not_simulated(self.runtime)
+        return rules
 
     @property
     @abstractmethod

@@ -301,9 +301,14 @@ def rules_of(name: str) -> Runtime:
         raise NotSimulated(f"runtime {name}: its worker alone knows its architecture; name that: {entry.kernels}@arm64")
     rules = entry.simulated
     if rules is None:
-        known = ", ".join(each for each, entry in RUNTIMES.items() if entry.simulated)
-        raise NotSimulated(f"runtime {name} is not simulated, so its arithmetic cannot be shown; these are: {known}")
+        raise not_simulated(name)
     return rules
+
+
+def not_simulated(name: str) -> NotSimulated:
+    """That nobody knows the rules of this runtime."""
+    known = ", ".join(each for each, entry in RUNTIMES.items() if entry.simulated)
+    return NotSimulated(f"runtime {name} is not simulated, so its arithmetic cannot be shown; these are: {known}")
 
 
 def check_takes_others(names: Sequence[str], command: str) -> None:

@@ -12,10 +12,18 @@ from collections.abc import Callable, Sequence
 from itertools import product
 
 from quantdiff.sim.node import Node, NoKernel, fitting
+from quantdiff.sim.processor import is_arm64
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of
 
 WORDS = "its last bits on ARM64, where its kernel is another one, are not known"
+LIBRARY = "its last bits on ARM64 come from the C library there, {}, which differs from one system to the next"
+HALF = (
+    "its file lets XNNPACK compute floats in 16 bits on ARM64 (reduced_precision_support), which nobody has simulated"
+)
+FROM_LIBRARY = {"ELU": "expm1f", "GELU": "erfcf", "TANH": "tanhf"}
+REASONS = (WORDS, HALF, *(LIBRARY.format(name) for name in FROM_LIBRARY.values()))
+"""Why something is refused on ARM64 alone."""
 LITERT = (Runtime.BUILTIN, Runtime.REFERENCE)
 PROJECTION, NORMS = 16, range(20, 24)
 """Where an LSTM has the weights of its projection, and those of its norms."""
@@ -29,6 +37,8 @@ GEMV_UNITS, GEMV_DEPTH = 4, 8
 
 def differs(node: Node, kernel: Runtime) -> bool:
     """True where the kernel of this runtime on ARM64 has a rule of its own for the operator."""
+    if _in_half(node, kernel):
+        return True
     rules = (table.get((kernel, node.operator.op)) for table in (DIFFERS, UNKNOWN))
     try:
         with fitting():
@@ -54,8 +64,21 @@ def refuse_unknown(node: Node, runtime: Runtime) -> None:
         NoKernel: it is one of them.
     """
     rule = UNKNOWN.get((runtime.family, node.operator.op)) if runtime.on_arm64 else None
+    if runtime.on_arm64 and _in_half(node, runtime.family):
+        raise NoKernel(HALF)
     if rule is not None and rule(node):
-        raise NoKernel(WORDS)
+        name = "" if _unsigned(node) else FROM_LIBRARY.get(node.operator.op, "")
+        if not name:
+            raise NoKernel(WORDS)
+        if not is_arm64():  # there it is asked itself
+            raise NoKernel(LIBRARY.format(name))
+
+
+def _in_half(node: Node, kernel: Runtime) -> bool:
+    """Floats of a file that lets XNNPACK take 16 bits for them; it does where the processor has such arithmetic."""
+    tensors = (*node.inputs, *node.outputs)
+    permitted = kernel is Runtime.XNNPACK and node.graph is not None and node.graph.in_half
+    return permitted and any(t is not None and t.dtype == "float32" for t in tensors)
 
 
 def dense_by_ruy(node: Node) -> bool:

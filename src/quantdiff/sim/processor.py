@@ -5,10 +5,16 @@ XNNPACK: ``src/configs/unary-elementwise-config.c``, ``src/configs/binary-elemen
 
 from __future__ import annotations
 
+import platform
 from functools import cache
 from pathlib import Path
 
 CACHES, PROCESSOR = Path("/sys/devices/system/cpu/cpu0/cache"), Path("/proc/cpuinfo")
+
+
+def is_arm64() -> bool:
+    """Whether this very machine is one, whose C library is that of its runtimes."""
+    return platform.machine().lower() in ("aarch64", "arm64")
 
 
 @cache

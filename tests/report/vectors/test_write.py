@@ -14,7 +14,6 @@ from quantdiff.paper.vectors import GoldenVectors
 from quantdiff.report.folder import CannotWrite
 from quantdiff.report.vectors.hex import words
 from quantdiff.report.vectors.write import write_vectors
-from quantdiff.sim.runtime import Runtime
 
 
 def test_words_are_two_s_complement_and_bits_of_floats() -> None:
@@ -29,7 +28,7 @@ def test_words_are_two_s_complement_and_bits_of_floats() -> None:
 def test_the_manifest_finds_every_vector(tmp_path: Path, form: str) -> None:
     model = tmp_path / "model"
     model.write_bytes(b"model")
-    golden, out = recorded(Runtime.TFLM), tmp_path / "out"
+    golden, out = recorded("tflm"), tmp_path / "out"
     document = write_vectors(golden, model, out, form)
     assert json.loads((out / "manifest.json").read_text()) == json.loads(json.dumps(document))
     assert document["model_sha256"] == hashlib.sha256(b"model").hexdigest()
@@ -46,7 +45,7 @@ def test_the_manifest_finds_every_vector(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.golden
 def test_npz_and_hex_hold_the_numbers(tmp_path: Path) -> None:
-    golden = recorded(Runtime.TFLM)
+    golden = recorded("tflm")
     for form in ("npz", "hex"):
         write_vectors(golden, Path(__file__), tmp_path / form, form)
     with np.load(tmp_path / "npz" / "op_003_fully_connected.npz", allow_pickle=False) as archive:
@@ -61,7 +60,7 @@ def test_npz_and_hex_hold_the_numbers(tmp_path: Path) -> None:
 def test_nothing_is_left_when_it_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(CannotWrite, match="choose another --out"):
-        write_vectors(GoldenVectors(Runtime.TFLM, 1, ()), Path(__file__), tmp_path / "out", "npz")
+        write_vectors(GoldenVectors("tflm", 1, ()), Path(__file__), tmp_path / "out", "npz")
     with pytest.raises(FileNotFoundError):
-        write_vectors(GoldenVectors(Runtime.TFLM, 1, ()), tmp_path / "no model", tmp_path / "fresh", "npz")
+        write_vectors(GoldenVectors("tflm", 1, ()), tmp_path / "no model", tmp_path / "fresh", "npz")
     assert not (tmp_path / "fresh").exists()

@@ -82,11 +82,21 @@ def _right(high: int, shift: int, rounding: Rounding) -> Step:
 
 def final_steps(node: Node, value: int, runtime: Runtime) -> Iterator[Step]:
     """Zero point and clamp."""
-    zero_point, (low, high) = zero_point_of(node.y), clamp_of(node, runtime)
-    moved = value + zero_point
-    yield Step("add zero point", f"{value} + {signed(zero_point)}", moved)
+    zero_point = zero_point_of(node.y)
+    yield add_zero_point(value, zero_point)
+    yield clamp_step(node, value + zero_point, clamp_of(node, runtime))
+
+
+def add_zero_point(value: int, zero_point: int) -> Step:
+    """The output's, behind the rounding."""
+    return Step("add zero point", f"{value} + {signed(zero_point)}", value + zero_point)
+
+
+def clamp_step(node: Node, value: int, bounds: tuple[int, int]) -> Step:
+    """To the output's type or its fused activation."""
+    low, high = bounds
     fused = "" if node.activation == "NONE" else f" ({node.activation})"
-    yield Step("clamp", f"to {low} … {high}{fused}", min(max(moved, low), high))
+    return Step("clamp", f"to {low} … {high}{fused}", min(max(value, low), high))
 
 
 def requantized(node: Node, value: int, channel: Channel, formula: str, runtime: Runtime) -> tuple[Step, ...]:

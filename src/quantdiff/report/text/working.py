@@ -48,7 +48,14 @@ def working_text(working: Working) -> str:
 def _heading(working: Working) -> Iterator[str]:
     where = f"{working.op} #{working.index}, sample {working.element[0]}, element {list(working.at)}"
     kernel = "" if working.kernel == working.runtime else f" (which leaves it to the {working.kernel} kernel)"
+    if is_predicted(working):
+        kernel = f" (whose rule there is {working.kernel})"
     yield f"{where}, on {working.runtime}{kernel}"
+
+
+def is_predicted(working: Working) -> bool:
+    """Whether no runtime gave it, but the profile of a device."""
+    return working.runtime.startswith("profile:")
 
 
 def _operands(operands: Sequence[Operand]) -> Iterator[str]:
@@ -124,7 +131,8 @@ def _columns(rows: Sequence[tuple[str, str, Number]], align: str = "<") -> Itera
 def _verdict(working: Working) -> Iterator[str]:
     real = "" if working.sheet.operands[-1].scale is None else f" (in real units {working.real!r})"
     yield f"result {working.sheet.result!r}{real}"
-    yield f"the {working.runtime} runtime gave {working.runtime_gave!r}: equal"
+    gave = f"{working.runtime} predicts" if is_predicted(working) else f"the {working.runtime} runtime gave"
+    yield f"{gave} {working.runtime_gave!r}: equal"
     yield f"by each runtime's rule on the same inputs: {', '.join(_given(each) for each in working.others)}"
 
 

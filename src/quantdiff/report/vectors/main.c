@@ -34,6 +34,15 @@ static int32_t two_roundings(int32_t acc, int32_t multiplier, int32_t shift, int
     return (int32_t)floor_shift(high + half - (away && right > 0 && high < 0), right);
 }
 
+/* Rules S and N: multiply in 64 bits, shift once, halves up. N, which is NEON's, shifts left in 32 bits before. */
+static int32_t one_rounding(int32_t acc, int32_t multiplier, int32_t shift, int neon)
+{
+    const int32_t left = neon && shift >= 0 ? shift + 1 : 0;
+    const int32_t right = left > 0 ? 32 : 31 - shift;
+    const int64_t shifted = left > 0 ? wrap((int64_t)acc * ((int64_t)1 << left)) : acc;
+    return (int32_t)floor_shift(shifted * multiplier + ((int64_t)1 << (right - 1)), right);
+}
+
 /* Rules X and D: x is small here, so its whole part is exact. */
 static int32_t nearest(double x, int ties_to_even)
 {
@@ -59,6 +68,8 @@ static int32_t requantize(const struct layer *l, int32_t acc, int32_t channel)
         y = nearest(between(product, low, high), 1);
     else if (rule == 'D')
         y = nearest(between((double)acc * l->scale[channel], low, high), 0);
+    else if (rule == 'S' || rule == 'N')
+        y = one_rounding(acc, l->multiplier[channel], l->shift[channel], rule == 'N');
     else
         y = two_roundings(acc, l->multiplier[channel], l->shift[channel], rule == 'G');
     y += l->output_zero_point;

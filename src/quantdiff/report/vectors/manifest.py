@@ -16,7 +16,7 @@ def manifest(vectors: GoldenVectors, form: str, sha256: str, files: Sequence[Map
         "schema": "quantdiff/1",
         **vectors.made_by,
         "model_sha256": sha256,
-        "runtime": vectors.runtime.value,
+        "runtime": vectors.runtime,
         "format": form,
         "samples": vectors.samples,
         "operators": [_operator(each, named) for each, named in zip(vectors.operators, files, strict=True)],
@@ -28,7 +28,7 @@ def _operator(golden: GoldenOperator, files: Mapping[str, str]) -> dict[str, Any
     return {
         "index": operator.index,
         "op": operator.op,
-        "kernel": golden.kernel.value,
+        "kernel": golden.kernel,
         "options": {name: _plain(value) for name, value in operator.options.items()},
         "rule": "".join(channel.rounding.value for channel in golden.channels) or None,
         "clamp": golden.clamp,

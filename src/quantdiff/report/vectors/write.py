@@ -37,6 +37,6 @@ def write_vectors(vectors: GoldenVectors, model: Path, out: Path, form: str) -> 
 def summary(vectors: GoldenVectors, out: Path, form: str) -> str:
     """One line: what was written, and how far ``main.c`` can check it."""
     checked = sum(bool(operator.channels) for operator in vectors.operators)
-    line = f"{out}: {len(vectors.operators)} operators on {vectors.runtime.value}, {vectors.samples} samples"
+    line = f"{out}: {len(vectors.operators)} operators on {vectors.runtime}, {vectors.samples} samples"
     line += f", {checked} with accumulators; manifest.json says what lies where"
     return line + ("" if checked or form != "c" else "; main.c has no layer to check, so it will print FAIL")
