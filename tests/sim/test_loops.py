@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from golden import RUNTIMES, Case, Dice, run_simulator
 from written_models import Op, T
 
 from quantdiff.quant import Array
-from quantdiff.sim import compiled, loops, tiles
+from quantdiff.sim import compiled, loops, machine_code, tiles
 from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype, seen_zero
 from quantdiff.sim.ops.depthwise_conv_2d import block_of
 from quantdiff.sim.rounding.fixed_point import Rounding
@@ -302,6 +303,21 @@ def test_a_product_that_is_not_exact_is_not_used(monkeypatch: pytest.MonkeyPatch
     equal = np.array_equal
     monkeypatch.setattr(np, "array_equal", lambda a, b: a.dtype != np.float32 and equal(a, b))
     assert product_dtype.__wrapped__() is np.float64
+
+
+def test_code_on_disk_is_that_of_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of any of them, and what was compiled before is not found."""
+    before = loops.multiply._cache._cache_file._source_stamp
+    for changed in machine_code.SOURCES:
+        sources = [tmp_path / path.name for path in machine_code.SOURCES]
+        for source, path in zip(sources, machine_code.SOURCES, strict=True):
+            source.write_bytes(path.read_bytes() + (b"# other\n" if path == changed else b""))
+        monkeypatch.setattr(machine_code, "SOURCES", tuple(sources))
+        machine_code.stamp.cache_clear()
+        assert machine_code.stamp() != before
+        monkeypatch.undo()
+    machine_code.stamp.cache_clear()
+    assert machine_code.stamp() == before
 
 
 def test_small_work_stays_in_numpy() -> None:

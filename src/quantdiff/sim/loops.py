@@ -8,6 +8,7 @@ wrapping as int32 does. Shapes are not looked at: the callers do.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from numba.extending import overload
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import Channels, LookedUp, Product
+from quantdiff.sim.machine_code import keep
 from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31
 from quantdiff.sim.tiles import HEIGHTS, OWN_HEIGHTS, interleave, pack, pack_channels, packed_type, tile  # noqa: F401 (the callers pack)
 
@@ -32,10 +34,10 @@ FITS_INT16 = 2**14
 
 def compiled(function: Function, **options: Any) -> Function:
     """The function as machine code on one thread, kept on disk where that is possible."""
-    try:
-        return cast(Function, njit(cache=True, **options)(function))
-    except RuntimeError:  # no folder that a cache could be written to
-        return cast(Function, njit(**options)(function))
+    made = njit(**options)(function)
+    with suppress(RuntimeError):  # no folder that a cache could be written to
+        keep(made)
+    return cast(Function, made)
 
 
 def fused(function: Function) -> Function:
