@@ -24,9 +24,10 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/reference/releases.md"
 RUNTIMES = ("xnnpack", "builtin", "reference")
 MODULES = (
-    "16_bits by_channel curves elementwise few float_layers hybrid indices int4 movement numbers second_row spatial"
+    "16_bits by_channel curves elementwise few float_layers hybrid hybrid_4_bit indices int4 movement numbers"
+    " second_row spatial uint8"
 )
-TABLES = ("MAKERS", "WIDENED", "EVERYWHERE", "LITERT_ONLY", "XNNPACK", "NOT_IN_XNNPACK", "ARITHMETIC")
+TABLES = ("MAKERS", "WIDENED", "EVERYWHERE", "LITERT_ONLY", "XNNPACK", "NOT_IN_XNNPACK", "ARITHMETIC", "CASES")
 UNREADABLE = ("DENSIFY",)
 """What XNNPACK unpacks where nobody can read it."""
 MODELS = 40
@@ -84,7 +85,9 @@ def kinds_of_tests() -> Iterator[tuple[str, Any]]:
         sys.path.insert(0, str(ROOT / folder))
     from weighted_ops import dense, image
 
-    lstm = import_module("test_lstm")
+    lstm, where = import_module("test_lstm"), import_module("test_where")
+    yield "WHERE", where.places
+    yield "SPARSE_TO_DENSE", where.spread
     yield "CONV_2D", lambda dice: image(dice, False)
     yield "DEPTHWISE_CONV_2D", lambda dice: image(dice, True)
     yield "FULLY_CONNECTED", lambda dice: dense(dice, dice.chance())
@@ -94,7 +97,8 @@ def kinds_of_tests() -> Iterator[tuple[str, Any]]:
         module = import_module(f"test_{name}")
         for table in TABLES:
             found = getattr(module, table, {})
-            yield from found.items() if isinstance(found, dict) else ()
+            for kind, maker in found.items() if isinstance(found, dict) else ():
+                yield kind, maker[0] if isinstance(maker, tuple) else maker
 
 
 def write_models(folder: Path) -> list[str]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from golden import RUNTIMES, Case, Dice, run_simulator
 from written_models import Op, T
 
 from quantdiff.quant import Array
-from quantdiff.sim import compiled, loops, tiles
-from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype
+from quantdiff.sim import compiled, loops, machine_code, tiles
+from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype, seen_zero
 from quantdiff.sim.ops.depthwise_conv_2d import block_of
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded
@@ -164,37 +165,52 @@ def test_whole_convolutions_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatc
             np.testing.assert_array_equal(fast, slow)
 
 
-def test_strides_and_dilations_that_differ_by_axis() -> None:
-    """Down and across each have their own; five taps are filled up to six."""
+def skip_unless_multiplied(kind: type[np.int8] | type[np.int16]) -> None:
+    """Some processors do not multiply bytes."""
+    if kind is np.int8 and "int8" not in MULTIPLIED:
+        pytest.skip("no product of bytes")
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16])
+def test_strides_and_dilations_that_differ_by_axis(kind: type[np.int8] | type[np.int16]) -> None:
+    """Down and across each have their own; five taps are filled up to six, or eight."""
+    skip_unless_multiplied(kind)
     rng, axes = np.random.default_rng(2), (axis_of(9, 5, 1, 2, "SAME"), axis_of(11, 1, 3, 1, "VALID"))
     x, w = rng.integers(-128, 128, (3, 9, 11, 4)).astype(np.int8), rng.integers(-127, 128, (5, 1, 4)).astype(np.int16)
     found = np.empty((3, 9, 4, 4), np.int32)
-    loops.compute(block_of(x, 9, tiles.pack_channels(w), axes), 0, found.reshape(-1, 4))
-    columns = windows(pad_image(x.astype(np.int64), axes, 9), axes)
+    loops.compute(block_of(x, 9, tiles.pack_channels(w, kind), axes), 0, found.reshape(-1, 4))
+    columns = windows(pad_image(x.astype(np.int64), axes, 9), axes) + seen_zero(0, x.dtype, kind)
     np.testing.assert_array_equal(found, np.einsum("nhwijc,ijc->nhwc", columns, w))
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int16])
 @pytest.mark.parametrize("tap", [-128, -127, 127])
-def test_depthwise_sums_at_the_ends_of_int8(tap: int) -> None:
+def test_depthwise_sums_at_the_ends_of_int8(tap: int, kind: type[np.int8] | type[np.int16]) -> None:
+    skip_unless_multiplied(kind)
     axes = (axis_of(4, 3, 1, 1, "VALID"), axis_of(4, 3, 1, 1, "VALID"))
-    x, w = np.full((1, 4, 4, 40), -128, np.int8), np.full((3, 3, 40), tap, np.int16)
-    found = np.empty((4, 40), np.int32)
-    loops.compute(block_of(x, 0, tiles.pack_channels(w), axes), 0, found)
-    assert found.tolist() == [[9 * -128 * tap] * 40] * 4
+    w = np.full((3, 3, 40), tap, np.int16)
+    for stored in (-128, 127):
+        x, found = np.full((1, 4, 4, 40), stored, np.int8), np.empty((4, 40), np.int32)
+        loops.compute(block_of(x, 0, tiles.pack_channels(w, kind), axes), 0, found)
+        assert found.tolist() == [[9 * seen_zero(stored, np.int8, kind) * tap] * 40] * 4
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int16])
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
-def test_depthwise_tiles_that_do_not_fill_up(dtype: str) -> None:
+def test_depthwise_tiles_that_do_not_fill_up(dtype: str, kind: type[np.int8] | type[np.int16]) -> None:
     """From the middle of one line to the middle of another, in one image or two."""
+    skip_unless_multiplied(kind)
     rng, ends = np.random.default_rng(4), np.iinfo(dtype)
     for turn in range(40):
         channels, size = rng.choice([1, 3, 8, 9, 24, 33, 40]), 3 + turn % 6
         taps, stride, dilation = 1 + turn % 5, 1 + turn % 2, 1 + turn % 7 // 6
         axes = axis_of(size, taps, stride, dilation, "SAME"), axis_of(size, 1 + turn % 4, 1 + turn % 3, 1, "SAME")
         x = rng.choice([ends.min, 0, 5, ends.max], (2, size, size, channels)).astype(dtype)
-        w = rng.choice([-255, 3, 255], (taps, 1 + turn % 4, channels)).astype(np.int16)
-        truth = np.einsum("nhwijc,ijc->nhwc", windows(pad_image(x, axes, 5), axes).astype(np.int64), w)
-        block, first = block_of(x, 5, tiles.pack_channels(w), axes), turn % 5
+        largest = 127 if kind is np.int8 else 255
+        w = rng.choice([-largest, 3, largest], (taps, 1 + turn % 4, channels)).astype(np.int16)
+        columns = windows(pad_image(x, axes, 5), axes).astype(np.int64) + seen_zero(0, np.dtype(dtype), kind)
+        truth = np.einsum("nhwijc,ijc->nhwc", columns, w)
+        block, first = block_of(x, 5, tiles.pack_channels(w, kind), axes), turn % 5
         found = np.empty((truth[..., 0].size - 2 * first, channels), np.int32)
         loops.compute(block, first, found)
         np.testing.assert_array_equal(found, truth.reshape(-1, channels)[first : first + len(found)])
@@ -287,6 +303,21 @@ def test_a_product_that_is_not_exact_is_not_used(monkeypatch: pytest.MonkeyPatch
     equal = np.array_equal
     monkeypatch.setattr(np, "array_equal", lambda a, b: a.dtype != np.float32 and equal(a, b))
     assert product_dtype.__wrapped__() is np.float64
+
+
+def test_code_on_disk_is_that_of_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of any of them, and what was compiled before is not found."""
+    before = loops.multiply._cache._cache_file._source_stamp
+    for changed in machine_code.SOURCES:
+        sources = [tmp_path / path.name for path in machine_code.SOURCES]
+        for source, path in zip(sources, machine_code.SOURCES, strict=True):
+            source.write_bytes(path.read_bytes() + (b"# other\n" if path == changed else b""))
+        monkeypatch.setattr(machine_code, "SOURCES", tuple(sources))
+        machine_code.stamp.cache_clear()
+        assert machine_code.stamp() != before
+        monkeypatch.undo()
+    machine_code.stamp.cache_clear()
+    assert machine_code.stamp() == before
 
 
 def test_small_work_stays_in_numpy() -> None:

@@ -74,11 +74,12 @@ class Channels(NamedTuple):
     """The same of a depthwise convolution.
 
     Attributes:
-        image: stored activations, (n, h, w * c).
+        image: stored activations, (n, h, w * c); with weights of int8 as uint8.
         outside: a padded line of zero points.
         lines: output rows and columns of an image; ``strides``, how many input ones apart.
         taps: how many are above each other, how far apart, and how many lines and elements of padding come first.
-        places: where words of two lines begin, as many as the packed weights have.
+        flip: as for a product.
+        places: where words of some lines begin, as many as the packed weights have.
     """
 
     image: Array
@@ -86,11 +87,21 @@ class Channels(NamedTuple):
     lines: tuple[int, int]
     strides: tuple[int, int]
     taps: tuple[int, int, int, int]
+    flip: np.int32
     places: Array
     packed: Array
 
 
-Block = Array | Product | Channels
+class LookedUp(NamedTuple):
+    """The same of two operands of 8 bits, which add what tables of 256 have for their bytes. All flat."""
+
+    a: Array
+    b: Array
+    left: Array
+    right: Array
+
+
+Block = Array | Product | Channels | LookedUp
 
 
 def exact_dtype(reach: int, w: Array) -> type[np.float32] | type[np.float64]:
@@ -146,8 +157,7 @@ def gemm(columns: Array, w: Array, zero_points: tuple[int, int], bias: Array | N
     first = 0 if bias is None else bias.reshape(-1).astype(np.int64)
     if compiled is not None and kind is not None:
         weights = w[0] if kind is np.int8 else np.subtract(w[0], w_point, dtype=np.int16, casting="unsafe")
-        x_point += 128 if kind is np.int8 and columns.dtype == np.int8 else 0  # as uint8 each is 128 more
-        offset = first - x_point * weights.sum(axis=-1, dtype=np.int32).astype(np.int64)
+        offset = first - seen_zero(x_point, columns.dtype, kind) * weights.sum(axis=-1, dtype=np.int32).astype(np.int64)
         return Sums(rows, offset.astype(np.int32), [product(columns, compiled.pack(weights, kind))])
     matrix = np.empty(w.shape, product_dtype())
     np.copyto(matrix, w, casting="unsafe")
@@ -162,8 +172,7 @@ def gemm(columns: Array, w: Array, zero_points: tuple[int, int], bias: Array | N
 
 def product(columns: Array, packed: Array) -> Product:
     """The same as one block. Shapes as for ``gemm``."""
-    flip = SIGNS if packed.dtype == columns.dtype == np.int8 else 0
-    x = columns.view(np.uint8) if packed.dtype == np.int8 else columns
+    x, flip = as_operand(columns, packed.dtype)
     image, line, pixel, down, across, _ = x.strides
     span = sum((size - 1) * stride for size, stride in zip(x.shape, x.strides, strict=True)) + 1
     flat = as_strided(x, (span,), (1,), writeable=False)
@@ -173,7 +182,18 @@ def product(columns: Array, packed: Array) -> Product:
     if taps_w == 1 and (taps_h == 1 or down == run):
         taps_h, run = 1, taps_h * run
     lines, runs = (x.shape[1], x.shape[2]), (taps_h, taps_w, down, across, run)
-    return Product(flat, lines, (image, line, pixel), runs, np.int32(flip), packed)
+    return Product(flat, lines, (image, line, pixel), runs, flip, packed)
+
+
+def seen_zero(zero_point: int, dtype: DTypeLike, kind: DTypeLike) -> int:
+    """The zero point of such an operand: a byte of int8 is 128 more as uint8."""
+    return zero_point + 128 if kind == dtype == np.int8 else zero_point
+
+
+def as_operand(x: Array, kind: DTypeLike) -> tuple[Array, np.int32]:
+    """Stored activations beside weights packed as ``kind``, and what turns four of their bytes into uint8."""
+    flip = SIGNS if x.dtype == kind == np.int8 else 0
+    return x.view(np.uint8) if kind == np.int8 else x, np.int32(flip)
 
 
 def sums_of_rows(matrix: Array) -> Array:

@@ -8,6 +8,7 @@ wrapping as int32 does. Shapes are not looked at: the callers do.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -15,9 +16,10 @@ from numba import njit, types
 from numba.extending import overload
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Channels, Product
+from quantdiff.sim.accumulate import Channels, LookedUp, Product
+from quantdiff.sim.machine_code import keep
 from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31
-from quantdiff.sim.tiles import HEIGHTS, OWN_HEIGHTS, pack, pack_channels, packed_type, tile  # noqa: F401 (the callers pack)
+from quantdiff.sim.tiles import HEIGHTS, OWN_HEIGHTS, interleave, pack, pack_channels, packed_type, tile  # noqa: F401 (the callers pack)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 MAGIC = np.float32(1.5 * 2**23)
@@ -30,12 +32,17 @@ FITS_INT16 = 2**14
 """So many are counted in 16 bits, which go twice as many at a time."""
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Function, **options: Any) -> Function:
     """The function as machine code on one thread, kept on disk where that is possible."""
-    try:
-        return cast(Function, njit(cache=True)(function))
-    except RuntimeError:  # no folder that a cache could be written to
-        return cast(Function, njit(function))
+    made = njit(**options)(function)
+    with suppress(RuntimeError):  # no folder that a cache could be written to
+        keep(made)
+    return cast(Function, made)
+
+
+def fused(function: Function) -> Function:
+    """The same, a product and a sum in one instruction: where both are exact, or nothing depends on them."""
+    return compiled(function, fastmath={"contract"})
 
 
 @compiled
@@ -82,21 +89,28 @@ def put(to: Array, stored: Array) -> None:  # pragma: no cover (compiled)
 def fill_channels(block: Channels, first: int, sums: Array) -> None:  # pragma: no cover (compiled)
     """The same for a depthwise convolution, some positions of one output line after another.
 
-    ``words`` holds what the line needs of the padded image, a word of two input lines above each other.
+    ``words`` holds what the line needs of the padded image, a word of two or four input lines above each other.
     """
-    image, outside, (out_h, out_w), (down, across), (taps_h, dilation, above, before), places, packed = block
-    channels, line, size, done = sums.shape[1], outside.size, image.shape[2], 0
-    words = np.empty((taps_h + 1) // 2 * line + packed.shape[2], np.int32)
+    image, outside, (out_h, out_w), (down, across), (taps_h, dilation, above, before), flip, places, packed = block
+    channels, line, size, done, each = sums.shape[1], outside.size, image.shape[2], 0, packed.shape[3]
+    words, high = np.empty(-(-taps_h // each) * line + packed.shape[2], np.int32), image.shape[1]
+    padding = (-1, -1, -1, -1)
     while done < sums.shape[0]:
         row, left = divmod(first + done, out_w)
         n, r = divmod(row, out_h)
-        for i in range(0, taps_h, 2):
-            pair, y = words[i // 2 * line : (i // 2 + 1) * line], r * down - above + i * dilation
+        for i in range(0, taps_h, each):
+            held, y = i // each * line, r * down - above + i * dilation
             if done == 0:
-                interleave(pair[:before], outside, outside)
-                interleave(pair[before + size :], outside, outside)
-            low, high = input_line(image[n], y, outside), input_line(image[n], y + dilation, outside)
-            interleave(pair[before : before + size], low, high)
+                interleave(words, (held, before), (image, outside), padding, (flip, packed))
+                end = before + size
+                interleave(words, (held + end, line - end), (image, outside), padding, (flip, packed))
+            start = (
+                input_line(n, y, high, size),
+                input_line(n, y + dilation, high, size),
+                input_line(n, y + 2 * dilation, high, size),
+                input_line(n, y + 3 * dilation, high, size),
+            )
+            interleave(words, (held + before, size), (image, outside), start, (flip, packed))
         part, way = sums[done : done + out_w - left], (left * across * channels, across * channels, places)
         for v in range(0, packed.shape[0], len(OWN_HEIGHTS)):
             vectors = min(len(OWN_HEIGHTS), packed.shape[0] - v)
@@ -106,16 +120,26 @@ def fill_channels(block: Channels, first: int, sums: Array) -> None:  # pragma: 
 
 
 @compiled
-def input_line(image: Array, y: int, outside: Array) -> Array:  # pragma: no cover (compiled)
-    """A line of an image, or of its padding."""
-    return image[y] if 0 <= y < image.shape[0] else outside
+def input_line(n: int, y: int, high: int, size: int) -> int:  # pragma: no cover (compiled)
+    """Where a line of an image begins; -1 in its padding."""
+    return (n * high + y) * size if 0 <= y < high else -1
 
 
 @compiled
-def interleave(words: Array, low: Array, high: Array) -> None:  # pragma: no cover (compiled)
-    """Words of two numbers of 16 bits each."""
-    for q in range(words.size):
-        words[q] = (np.int32(low[q]) & 0xFFFF) | (np.int32(high[q]) << 16)
+def fill_looked_up(block: LookedUp, first: int, sums: Array) -> None:  # pragma: no cover (compiled)
+    """Two operands of 8 bits, each by its table, added."""
+    a, b, left, right = block
+    flat, start = sums.reshape(-1), first * sums.shape[1]
+    add_looked_up(a[start : start + flat.size], b[start : start + flat.size], left, right, flat)
+
+
+@compiled
+def add_looked_up(  # pragma: no cover (compiled)
+    a: Array, b: Array, left: Array, right: Array, sums: Array
+) -> None:
+    """All flat."""
+    for i in range(sums.size):
+        sums[i] = left[a[i]] + right[b[i]]
 
 
 def strip(block: Any, first: int, held: Any) -> Any:
@@ -146,7 +170,9 @@ def _fill(block: Any, first: Any, sums: Any) -> Any:  # pragma: no cover
     del first, sums
     if "runs" in block.fields:
         return lambda block, first, sums: fill_products(block, first, sums)  # noqa: PLW0108
-    return lambda block, first, sums: fill_channels(block, first, sums)  # noqa: PLW0108
+    if "places" in block.fields:
+        return lambda block, first, sums: fill_channels(block, first, sums)  # noqa: PLW0108
+    return lambda block, first, sums: fill_looked_up(block, first, sums)  # noqa: PLW0108
 
 
 @compiled
@@ -163,7 +189,7 @@ def held_for(block: Any, channels: int) -> Any:
 @overload(held_for, strict=False)
 def _held_for(block: Any, channels: Any) -> Any:  # pragma: no cover
     del channels
-    if isinstance(block, types.Array) or "runs" in block.fields:
+    if isinstance(block, types.Array) or "places" not in block.fields:
         return lambda block, channels: np.empty((max(1, STRIP // channels // ROWS) * ROWS, channels), np.int32)
 
     def of_lines(block: Any, channels: int) -> Any:
@@ -205,30 +231,30 @@ def by_shifts(  # pragma: no cover (compiled)
         top += sums.shape[0]
 
 
-@compiled
+@fused
 def by_double(  # pragma: no cover (compiled)
     block: Array,
     offset: Array,
     multiplier: tuple[Array, Array, Array],
-    away: bool,
     output: tuple[int, int, int],
     y: Array,
 ) -> None:
     """The same where a double holds all bits of what lies between the clamps: half the time of ``by_shifts``.
 
-    ``multiplier`` is, per channel, the scale, what the first rounding adds to the second, and the zero point with half
-    of the last bit; ``away`` says that ties go away from zero. No sum is then a tie, and LARGE_MAGIC rounds it down
-    from a half more. Beyond the clamps what is lost changes nothing, since every step is monotone.
+    ``multiplier`` is, per channel, the scale, and what is added to a product that is not below zero, or is: what the
+    first rounding adds to the second, the zero point, and half of the last bit. No sum is then a tie, and LARGE_MAGIC
+    rounds it down from a half more. Beyond the clamps what is lost changes nothing, since every step is monotone.
     """
-    (scale, half, rest), low, high = multiplier, np.int32(output[1]), np.int32(output[2])
+    (scale, above, below), low, high = multiplier, np.int32(output[1]), np.int32(output[2])
     top, held = 0, held_for(block, offset.size)
     while top < y.shape[0]:
         sums = strip(block, top, held[: y.shape[0] - top])
         for i in range(sums.shape[0]):
             for c in range(sums.shape[1]):
-                acc = np.float64(np.int32(np.int32(sums[i, c]) + offset[c]))
-                first = np.copysign(half[c], acc) if away else half[c]
-                steps = np.float64(acc * scale[c] + first + rest[c] + LARGE_MAGIC).view(np.int64)
+                acc = np.int32(np.int32(sums[i, c]) + offset[c])
+                more, less = above[c], below[c]  # both read, so that there is no branch
+                added = less if acc < 0 else more
+                steps = np.float64(np.float64(acc) * scale[c] + added + LARGE_MAGIC).view(np.int64)
                 y[top + i, c] = min(max(np.int32(steps), low), high)
         top += sums.shape[0]
 
@@ -251,15 +277,6 @@ def by_float(  # pragma: no cover (compiled)
                     np.float32(steps + MAGIC).view(np.int32) + zero
                 )  # of which ``y`` takes the lowest 8 bits
         top += sums.shape[0]
-
-
-@compiled
-def look_up_and_add(  # pragma: no cover (compiled)
-    a: Array, b: Array, left: Array, right: Array, sums: Array
-) -> None:
-    """``left[a] + right[b]``: two operands of 8 bits, as bytes, by a table each. All flat; tables and sums int32."""
-    for i in range(sums.size):
-        sums[i] = left[a[i]] + right[b[i]]
 
 
 @compiled

@@ -64,12 +64,13 @@ def pack(w: Array, kind: type[np.int8] | type[np.int16]) -> Array:
     return np.ascontiguousarray(words.swapaxes(1, 2)).view(kind).reshape(len(words), -1, lanes, each)
 
 
-def pack_channels(w: Array) -> Array:
-    """The same for weights of a depthwise convolution; a word is of two taps above each other. Shape: w (kh, kw, c)."""
+def pack_channels(w: Array, kind: type[np.int8] | type[np.int16]) -> Array:
+    """The same for weights of a depthwise convolution; a word is of taps above each other. Shape: w (kh, kw, c)."""
     taps_h, taps_w, channels = w.shape
-    pairs = np.zeros((-(-taps_h // 2), 2, taps_w, channels), np.int16)
-    pairs.reshape(-1, taps_w, channels)[:taps_h] = w
-    return pack(pairs.transpose(3, 0, 2, 1).reshape(channels, -1), np.int16)
+    each = WORD // np.dtype(kind).itemsize
+    groups = np.zeros((-(-taps_h // each), each, taps_w, channels), kind)
+    groups.reshape(-1, taps_w, channels)[:taps_h] = w
+    return pack(groups.transpose(3, 0, 2, 1).reshape(channels, -1), kind)
 
 
 def _dot(builder: Any, kind: Any, sums: Any, x: Any, w: Any) -> Any:  # pragma: no cover (while compiling)
@@ -105,9 +106,7 @@ def _tile(typing: Any, a: Any, way: Any, packed: Any, sums: Any, place: Any) -> 
         left = builder.sub(height, row), builder.sub(width, column)
         words, last = _unpack(builder, weights.shape, 4)[1], builder.sub(left[0], INT64(1))
 
-        def read(r: int) -> Callable[[Any, int], Any]:
-            held = builder.select(builder.icmp_signed("<", INT64(r), last), INT64(r), last)  # the last once more
-            start = builder.add(first, builder.mul(builder.add(row, held), stride))
+        def read(start: Any) -> Callable[[Any, int], Any]:
             if not own:
                 place, flips = _byte(builder, x.data, start), _spread(builder, lane, which)
                 return lambda k, v: builder.xor(_spread(builder, lane, _load(builder, place, k, INT32)), flips)
@@ -128,11 +127,22 @@ def _tile(typing: Any, a: Any, way: Any, packed: Any, sums: Any, place: Any) -> 
         to = builder.gep(y.data, [builder.add(builder.mul(row, width), column)])
         for count, rows in enumerate(OWN_HEIGHTS if own else HEIGHTS, start=1):
             with builder.if_then(builder.icmp_signed("==", vectors, INT64(count))):
-                operands = [read(r) for r in range(rows)], [weigh(v) for v in range(count)]
+                lines = _starts(builder, (builder.add(first, builder.mul(row, stride)), stride, last), rows)
+                operands = [read(start) for start in lines], [weigh(v) for v in range(count)]
                 _store(builder, _depth(builder, kind, lane, operands, words), to, width, left)
         return context.get_dummy_value()
 
     return types.void(a, way, packed, sums, place), generate
+
+
+def _starts(builder: Any, of: tuple[Any, Any, Any], rows: int) -> list[Any]:  # pragma: no cover (while compiling)
+    """Where rows begin, of the first, how far apart they are, and which is the last: it comes once more."""
+    start, stride, last = of
+    found = [start]
+    for r in range(1, rows):
+        step = builder.select(builder.icmp_signed("<=", INT64(r), last), stride, INT64(0))
+        found.append(builder.add(found[-1], step))
+    return found
 
 
 def _byte(builder: Any, start: Any, element: Any) -> Any:  # pragma: no cover (while compiling)
@@ -183,14 +193,16 @@ def _store(  # pragma: no cover (while compiling)
     lane = sums[0][0].type
     shape = ir.FunctionType(ir.VoidType(), [lane, lane.as_pointer(), INT32, ir.VectorType(ir.IntType(1), lane.count)])
     store = _function(builder.module, shape, f"llvm.masked.store.v{lane.count}i32.p0")
-    width = _spread(builder, lane, builder.trunc(left[1], INT32))
+    width, there = _spread(builder, lane, builder.trunc(left[1], INT32)), []
+    for v in range(len(sums[0])):
+        numbers = ir.Constant(lane, list(range(v * lane.count, (v + 1) * lane.count)))
+        there.append(builder.icmp_signed("<", numbers, width))
     for r, row in enumerate(sums):
         with builder.if_then(builder.icmp_signed("<", INT64(r), left[0])):
             for v, value in enumerate(row):
-                numbers = ir.Constant(lane, list(range(v * lane.count, (v + 1) * lane.count)))
-                place = builder.gep(to, [builder.add(builder.mul(stride, INT64(r)), INT64(v * lane.count))])
-                there = builder.icmp_signed("<", numbers, width)
-                builder.call(store, [value, builder.bitcast(place, lane.as_pointer()), INT32(WORD), there])
+                place = builder.gep(to, [INT64(v * lane.count)])
+                builder.call(store, [value, builder.bitcast(place, lane.as_pointer()), INT32(WORD), there[v]])
+        to = builder.gep(to, [stride])
 
 
 tile: Any = intrinsic(_tile)
@@ -201,4 +213,62 @@ Row r of the operand begins at element ``first + r * stride`` of ``a``; each wor
 
 Where each column has an operand of its own, ``a`` holds words of it, one for each column, and for ``flip`` stands
 an array: how many words after its row the words of the depth begin. Such a tile has ``OWN_HEIGHTS``.
+"""
+
+
+def _interleave(typing: Any, words: Any, place: Any, lines: Any, starts: Any, how: Any) -> Any:  # pragma: no cover
+    """See ``interleave``; a loop over vectors, then one over what is left."""
+    del typing
+    packed, signed = how[1].dtype, lines[0].dtype.signed
+    count = WORD // np.dtype(packed.name).itemsize
+    lanes = LANES[np.dtype(packed.name)]
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        y = context.make_array(words)(context, builder, arguments[0]).data
+        to, size = _unpack(builder, arguments[1], 2)
+        image, outside = (
+            context.make_array(kind)(context, builder, given).data
+            for kind, given in zip(lines, _unpack(builder, arguments[2], 2), strict=True)
+        )
+        flip = _unpack(builder, arguments[4], 2)[0]
+        to, sources = builder.gep(y, [to]), []
+        for start in _unpack(builder, arguments[3], 4)[:count]:
+            beyond = builder.icmp_signed("<", start, INT64(0))
+            sources.append(builder.select(beyond, outside, builder.gep(image, [start])))
+
+        def put(q: Any, kind: Any, flips: Any) -> None:
+            bytes_, word = (_as_lanes(kind, each) for each in (BYTE, INT32))
+            made = flips
+            for j, source in enumerate(sources):
+                read = builder.load(builder.bitcast(builder.gep(source, [q]), bytes_.as_pointer()), align=1)
+                value = (builder.sext if signed else builder.zext)(read, word)
+                if signed and j < count - 1:
+                    value = builder.and_(value, ir.Constant(word, _all(kind, (1 << 32 // count) - 1)))
+                made = builder.xor(made, builder.shl(value, ir.Constant(word, _all(kind, 32 // count * j))))
+            builder.store(made, builder.bitcast(builder.gep(to, [q]), word.as_pointer()), align=WORD)
+
+        whole = builder.and_(size, INT64(-lanes))
+        vector = _spread(builder, ir.VectorType(INT32, lanes), flip)
+        for first, last, step, flips in ((INT64(0), whole, lanes, vector), (whole, size, 1, flip)):
+            with cgutils.for_range_slice(builder, first, last, INT64(step)) as (q, _):
+                put(q, lanes if step > 1 else None, flips)
+        return context.get_dummy_value()
+
+    return types.void(words, place, lines, starts, how), generate
+
+
+def _as_lanes(lanes: int | None, kind: Any) -> Any:  # pragma: no cover (while compiling)
+    return ir.VectorType(kind, lanes) if lanes else kind
+
+
+def _all(lanes: int | None, value: int) -> Any:  # pragma: no cover (while compiling)
+    return [value] * lanes if lanes else value
+
+
+interleave: Any = intrinsic(_interleave)
+"""Words of lines above each other: ``interleave(words, (to, size), (image, outside), starts, (flip, packed))``.
+
+A word holds four bytes, or two numbers of 16 bits, as the packed weights do; its bits of ``flip`` are turned over. A
+line of the image begins at each of the four ``starts``, of which those that a word holds are read, or is ``outside``
+where that is below zero.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small_models as models
 from written_models import Op, Sub, T, model_object, pack, write_tflite
@@ -37,7 +38,33 @@ def between() -> bytes:
     return write_tflite(tensors, operators, ["x"], ["soft"])
 
 
-@pytest.mark.parametrize("content", [between(), models.dense(), models.split(), models.fixed_reshape()])
+def custom(name: str, inputs: list[str], outputs: list[str], *fields: int) -> Op:
+    """One of MediaPipe's operators, its options a struct of C."""
+    return Op(name, inputs, outputs, custom=True, custom_options=np.asarray(fields, "<i4").tobytes())
+
+
+def mediapipe() -> bytes:
+    """A pool that says where its values were, back to there, and a transposed convolution of unpacked weights."""
+    image = (1, 4, 4, 8)
+    tensors = [
+        *(T(name, image, "float32") for name in ("x", "back", "y")),
+        T("most", (1, 2, 2, 8), "float32"),
+        T("where", (1, 2, 2, 8), "float32"),
+        T("w16", (8, 2, 2, 8), "float16", data=np.ones((8, 2, 2, 8))),
+        T("w", (8, 2, 2, 8), "float32"),
+        T("b", (8,), "float32", data=np.ones(8)),
+    ]
+    pool = (2, 2, 2, 2, 2, 0)
+    operators = [
+        custom("MaxPoolingWithArgmax2D", ["x"], ["most", "where"], *pool),
+        custom("MaxUnpooling2D", ["most", "where"], ["back"], *pool),
+        Op("DEQUANTIZE", ["w16"], ["w"]),
+        custom("Convolution2DTransposeBias", ["most", "w", "b"], ["y"], 1, 2, 2),
+    ]
+    return write_tflite(tensors, operators, ["x"], ["back", "y"])
+
+
+@pytest.mark.parametrize("content", [between(), models.dense(), models.split(), models.fixed_reshape(), mediapipe()])
 def test_the_rules_draw_the_line_that_the_interpreter_reports(
     tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import BLOCK, Sums, centred
+from quantdiff.sim.accumulate import BLOCK, LookedUp, Sums, centred
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.floats.elementwise import clamped, computed, plain
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
@@ -159,23 +159,19 @@ def added(node: Node, operands: tuple[Array, Array], shape: tuple[int, ...], ter
     """The output, of ``shape``, for two operands of 8 bits that are ``flattened``."""
     channels = max(1, shape[-1]) if shape else 1
     rule = requantization(node, terms.runtime, terms.rounding, terms.scale, channels=channels)
-    count, blocks = operands[0].size // channels, looked_up(*operands, terms, channels)
-    (y,) = Rounded(Sums(count, np.zeros(channels, np.int32), blocks), (rule,), shape).whole()
+    block = LookedUp(*operands, terms.left, terms.right)
+    compiled, count = loops(operands[0].size), operands[0].size // channels
+    sums = Sums(count, np.zeros(channels, np.int32), [block] if compiled else added_in_numpy(block, channels))
+    (y,) = Rounded(sums, (rule,), shape).whole()
     return y
 
 
-def looked_up(a: Array, b: Array, terms: Terms, channels: int) -> Iterator[Array]:
-    """The sums in blocks of rows. Shapes: a and b flat, as bytes -> (rows, channels) each."""
-    compiled, step = loops(a.size), max(1, BLOCK // channels) * channels
-    held = np.empty(min(step, a.size), np.int32)
-    for start in range(0, a.size, step):
-        left, right = a[start : start + step], b[start : start + step]
-        sums = held[: left.size]
-        if compiled is None:
-            np.add(terms.left[left], terms.right[right], out=sums)
-        else:
-            compiled.look_up_and_add(left, right, terms.left, terms.right, sums)
-        yield sums.reshape(-1, channels)
+def added_in_numpy(block: LookedUp, channels: int) -> Iterator[Array]:
+    """The sums in blocks of rows, (rows, channels) each."""
+    step = max(1, BLOCK // channels) * channels
+    for start in range(0, block.a.size, step):
+        a, b = (bytes_[start : start + step] for bytes_ in (block.a, block.b))
+        yield (block.left[a] + block.right[b]).reshape(-1, channels)
 
 
 def values_of(dtype: str, zero_point: int) -> Array:

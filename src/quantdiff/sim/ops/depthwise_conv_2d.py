@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Channels, Sums, centred, exact_dtype, reach_of
+from quantdiff.sim.accumulate import Channels, Sums, as_operand, centred, exact_dtype, reach_of, seen_zero
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.floats import products as float_products
@@ -77,26 +77,30 @@ def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis
     if channels % x.shape[3]:
         raise ValueError(f"{channels} channels of weights for {x.shape[3]} of the image")
     zero_point, weights = zero_point_of(node.x), centred(w[0], zero_point_of(node.at(1)))
+    kind = compiled.packed_type(w.dtype, zero_point_of(node.at(1))) or np.int16
     total = weights.sum(axis=(0, 1), dtype=np.int64)
-    offset = (0 if bias is None else bias.reshape(-1).astype(np.int64)) - zero_point * total
+    first = 0 if bias is None else bias.reshape(-1).astype(np.int64)
+    offset = first - seen_zero(zero_point, x.dtype, kind) * total
     image = x if channels == x.shape[3] else np.repeat(x, channels // x.shape[3], 3)
-    return Sums(
-        positions, offset.astype(np.int32), [block_of(image, zero_point, compiled.pack_channels(weights), axes)]
-    )
+    packed = compiled.pack_channels(weights, kind)
+    return Sums(positions, offset.astype(np.int32), [block_of(image, zero_point, packed, axes)])
 
 
 def block_of(x: Array, zero_point: int, packed: Array, axes: tuple[Axis, Axis]) -> Channels:
     """The sums of products over raw activations. Shape: x (n, h, w, c)."""
     (rows, columns), channels = axes, x.shape[3]
     line = (columns.before + columns.size + columns.after) * channels
-    pairs = range(-(-rows.taps // 2))
+    image, flip = as_operand(np.ascontiguousarray(x).reshape(*x.shape[:2], -1), packed.dtype)
+    outside, _ = as_operand(np.full(line, zero_point, x.dtype), packed.dtype)
+    words = range(-(-rows.taps // packed.shape[3]))
     return Channels(
-        np.ascontiguousarray(x).reshape(*x.shape[:2], -1),
-        np.full(line, zero_point, x.dtype),
+        image,
+        outside,
         (rows.out, columns.out),
         (rows.stride, columns.stride),
         (rows.taps, rows.dilation, rows.before, columns.before * channels),
-        np.asarray([i * line + j * columns.dilation * channels for i in pairs for j in range(columns.taps)]),
+        flip,
+        np.asarray([i * line + j * columns.dilation * channels for i in words for j in range(columns.taps)]),
         packed,
     )
 

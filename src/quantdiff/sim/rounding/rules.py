@@ -55,8 +55,7 @@ class Requantization:
             return lambda block, offset, y: compiled.by_float(block, offset, narrow, output, y)
         exact = _in_doubles(self.scale, self.rounding, self.zero_point)
         if exact is not None and not self.tail:
-            away = self.rounding is Rounding.GEMMLOWP
-            return lambda block, offset, y: compiled.by_double(block, offset, exact, away, output, y)
+            return lambda block, offset, y: compiled.by_double(block, offset, exact, output, y)
         if self._fits_int32():
             shifts = self._shifts()
             return lambda block, offset, y: compiled.by_shifts(block, offset, *shifts, output, y)
@@ -102,7 +101,9 @@ def _in_doubles(scale: tuple[float, ...], rounding: Rounding, zero_point: int) -
     if np.any((shift >= 0) | (shift < -FAR) | (mantissa == 0)):
         return None
     first = np.ldexp(0.5 if rounding in (Rounding.GEMMLOWP, Rounding.RUY) else 0.0, shift)
-    return np.ldexp(mantissa.astype(np.float64), shift - 31), first, zero_point + np.ldexp(0.5, shift - 31)
+    rest = zero_point + np.ldexp(0.5, shift - 31)  # 44 bits behind the point at most, and 8 before it
+    below = rest - first if rounding is Rounding.GEMMLOWP else rest + first
+    return np.ldexp(mantissa.astype(np.float64), shift - 31), rest + first, below
 
 
 def requantization(

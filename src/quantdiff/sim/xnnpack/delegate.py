@@ -38,6 +38,7 @@ from quantdiff.sim.xnnpack.geometry import (
     strided_slice,
     transpose_conv,
 )
+from quantdiff.sim.xnnpack.mediapipe import max_pool_with_places, max_unpool, transpose_conv_with_bias
 
 MAX_PARTS = 5
 """Inputs that CONCATENATION may have."""
@@ -155,6 +156,9 @@ RULES |= {
     "BATCH_MATMUL": batch_matmul,
     "CONCATENATION": concatenation,
     "CONV_2D": lambda node: convolution(node, 0),
+    "CUSTOM:Convolution2DTransposeBias": transpose_conv_with_bias,
+    "CUSTOM:MaxPoolingWithArgmax2D": max_pool_with_places,
+    "CUSTOM:MaxUnpooling2D": max_unpool,
     "DENSIFY": unpack,
     "DEPTHWISE_CONV_2D": depthwise,
     "DEPTH_TO_SPACE": all_activations,

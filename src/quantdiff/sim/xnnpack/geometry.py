@@ -75,12 +75,15 @@ def transpose_conv(node: Node) -> bool:
 
 
 def fits_transposed(node: Node, axis: int) -> bool:
-    """One image axis of ``CalculateTransposeConvPaddings``."""
+    """One image axis of it."""
     shape, taps, have = node.at(0).data, node.at(1).shape[axis], node.at(2).shape[axis]
     stride, want = int(node.option(f"stride_{' hw'[axis]}", 1)), 0 if shape is None else int(shape[axis])
-    if node.option("padding") == "SAME":
-        return -(-want // stride) == have and taps >= stride
-    return taps <= want
+    return padded_transposed(node.option("padding") == "SAME", stride, taps, have, want)
+
+
+def padded_transposed(same: bool, stride: int, taps: int, have: int, want: int) -> bool:
+    """``CalculateTransposeConvPaddings``: whether an output of that size can be had."""
+    return -(-want // stride) == have and taps >= stride if same else taps <= want
 
 
 def max_pool(node: Node) -> bool:

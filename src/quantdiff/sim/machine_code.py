@@ -1,0 +1,39 @@
+"""Compiled loops on disk, by the content of every file that they are made of; numba itself looks at one."""
+
+from __future__ import annotations
+
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+
+SOURCES = tuple(Path(__file__).with_name(f"{name}.py") for name in ("loops", "tiles", "accumulate"))
+_Impl: Any = CompileResultCacheImpl
+_Cache: Any = FunctionCache
+
+
+@cache
+def stamp() -> bytes:
+    """What changes with any of the files."""
+    return sha256(b"".join(sha256(path.read_bytes()).digest() for path in SOURCES)).digest()
+
+
+class _BySources(_Impl):
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        self.locator.get_source_stamp = stamp
+
+
+class _KeptCode(_Cache):
+    _impl_class = _BySources
+
+
+def keep(dispatcher: Any) -> None:
+    """Have what is compiled for this function stored, and looked for.
+
+    Raises:
+        RuntimeError: there is no folder that it could be written to.
+    """
+    dispatcher._cache = _KeptCode(dispatcher.py_func)
