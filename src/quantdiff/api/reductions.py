@@ -32,7 +32,7 @@ from quantdiff.run.runtimes import check_installed, check_takes_others, installe
 from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import bound_inputs, inputs_of
 from quantdiff.search.anonymous import anonymous
-from quantdiff.search.cuts import Cutter, File, partners_of
+from quantdiff.search.cuts import Cutter, File, Partner, partners_of
 from quantdiff.search.fault import CRASH, DIFFERS, MODEL, REFERENCE, Children, Crash, Difference, Fault, Unexpected
 from quantdiff.search.reduce import Search, ask, smallest
 from quantdiff.search.reduction import Reduction
@@ -182,7 +182,7 @@ def _difference(fault: Difference, files: Sequence[Model], batch: Batch, search:
     return _reduction(str(fault.condition), before.says, found, fault, model, len(batch))
 
 
-def _partners(files: Sequence[Model], batch: Batch) -> dict[int, int]:
+def _partners(files: Sequence[Model], batch: Batch) -> dict[int, Partner]:
     """Which tensor of the reference is which of the candidate."""
     sides = [TfliteReference(model) for model in files]
     alignment = align_pair(sides[0], sides[1], batch.part(slice(ALIGNED_ON)))
