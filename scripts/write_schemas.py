@@ -359,7 +359,11 @@ DOCUMENTS: Mapping[str, Mapping[str, Any]] = {
         "schema": str, "reference": str, "candidate": str, "step": float | None, "max_abs_error": float,
         "steps": float | None, "known_max_abs_error": float, "margin": float | None, "known_margin": float | None,
         "max_steps": int | None, "samples": int,
-        "inputs": [{"max_abs_error": float, "max_steps": int | None, "margin": float | None, "begun_with": object}],
+        "within": float | None, "known_within": float,
+        "inputs": [{
+            "max_abs_error": float, "max_steps": int | None, "within": float | None, "margin": float | None,
+            "begun_with": object,
+        }],
         "tried": int, "seconds": float, "near": float | None, "interrupted": bool, "explanation": dict | None,
         "unexplained": str, "bound": dict | None, "warnings": STRINGS, "made_by": dict,
         "artifacts": Mapping[str, str],

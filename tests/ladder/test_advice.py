@@ -23,12 +23,14 @@ from quantdiff.api import advice as api_advice
 from quantdiff.cli import main
 from quantdiff.compare.comparison import Comparison, Counts, compare
 from quantdiff.compare.conditions import Condition, parse
+from quantdiff.errors import RuntimeCrashed
 from quantdiff.experiment.zoo import convert
 from quantdiff.graph import real_values
 from quantdiff.ladder.advice import bench
-from quantdiff.ladder.advice.bench import Rows, Tries, files_of
+from quantdiff.ladder.advice.bench import Counted, Rows, Tries, files_of
 from quantdiff.ladder.advice.choices import (
     BIAS,
+    CHANNELS,
     EQUALIZED,
     FLOAT,
     INT16,
@@ -278,6 +280,40 @@ def test_a_change_that_makes_outputs_undefined_is_left_out(tmp_path: Path, monke
     found = advised(files)
     assert found.complete
     assert len(found.alone) == min(60, found.considered) - 1
+
+
+@golden
+def test_a_change_over_which_a_runtime_ends_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands in one file with others, which are then tried each by itself; the file as it is must run."""
+    files = write_pair(tmp_path, dense())
+    real, alone = Tries.answer, list[Tries]()
+
+    def answer(self: Tries, rows: Rows) -> Counted:
+        if len(self.planned.outputs) == 1:
+            alone.append(self)
+        if len(self.planned.outputs) > 1 or len(alone) == 4:
+            raise RuntimeCrashed("xnnpack on a changed copy crashed")
+        return real(self, rows)
+
+    monkeypatch.setattr(Tries, "answer", answer)
+    found = advised(files)
+    assert found.complete
+    assert len(found.alone) == min(60, found.considered) - 1
+    assert "1 choice is left out: no runtime computes the file so, or its outputs are undefined" in found.notes
+    del alone[3:]  # the next one, the file itself, is the fourth
+    with pytest.raises(RuntimeCrashed):
+        advised(files)
+
+
+@golden
+def test_what_is_multiplied_has_one_scale(tmp_path: Path) -> None:
+    """XNNPACK ends the process over a constant of MUL with a scale for each channel."""
+    net = dense()
+    by = Node("MUL", ["h1"], "m", (1, 16), {}, np.linspace(0.1, 3, 16, dtype=np.float32)[None])
+    nodes = [net.nodes[0], by, replace(net.nodes[1], inputs=["m"]), net.nodes[2]]
+    found = advised(write_pair(tmp_path, replace(net, nodes=nodes)))
+    assert len(found.alone) == min(60, found.considered)
+    assert not [each for each in found.alone if each.choices[0].kind == CHANNELS and each.choices[0].where == "m"]
 
 
 def comparison(noise: float) -> Comparison:

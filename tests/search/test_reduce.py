@@ -8,23 +8,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
-from float_pairs import NETS, RELU, Files, Net, Node, write_pair
+from float_pairs import NETS, RELU, Net, Node, write_pair
+from onnx import numpy_helper
 from planted_faults import Plant, bias_wrong, kernel_changed, range_narrow, ranges_swapped, scale_doubled
 from small_models import ABORTS, save
 
 from quantdiff import api
 from quantdiff.cli import main
 from quantdiff.errors import BadExpression, NotConfirmed
+from quantdiff.graph import Model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.report.reduction_folder import write_reduction
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.tflite import Tracer, inputs_of
+from quantdiff.search.cuts import Cutter
 from quantdiff.search.fault import Fault, Models
-from quantdiff.search.reduce import ask
+from quantdiff.search.reduce import Found, ask
 
 
 def chain(names: list[str], width: int = 12) -> Net:
@@ -64,20 +68,85 @@ def test_a_planted_fault_comes_down_to_its_operator(
     assert found.ended == "smallest"
     assert found.found.operators == (f"{maker.index} {maker.op}",)
     assert len(found.found.rows) == 1
-    _same_values(model.main.tensors[maker.outputs[0]].name, found.found.models["model.tflite"], found.found.batch, pair)
+    _same_values(maker.outputs[0], found.found, pair.candidate, pair.batch, tmp_path)
 
 
-def _same_values(name: str, part: bytes, given: Batch, pair: Files) -> None:
+def _same_values(index: int, found: Found, candidate: Path, batch: Batch, folder: Path) -> None:
     """What the part gives is, bit for bit, what the whole gives for some sample."""
-    model = load_tflite(pair.candidate)
+    model, given = load_tflite(candidate), found.batch
     with RuntimeProcess("xnnpack") as process:
-        whole = read_everything(model, inputs_of(model, pair.batch), process).values
-    index = next(t.index for t in model.main.tensors if t.name == name)
-    path = pair.candidate.parent / "part.tflite"
-    path.write_bytes(part)
+        whole = read_everything(model, inputs_of(model, batch), process).values
+    path = folder / "part.tflite"
+    path.write_bytes(found.models["model.tflite"])
     with RuntimeProcess("xnnpack") as process:
         (value,) = Tracer(load_tflite(path), process).trace(given).outputs
     assert any(np.array_equal(sample.reshape(-1), value.array.reshape(-1)) for sample in whole[index])
+
+
+ONNX = Path(__file__).parent.parent / "onnx2tf_files"
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("channels_first", [True, pytest.param(False, marks=pytest.mark.thorough)])
+def test_a_fault_beside_an_onnx_model_comes_down_to_its_operator(tmp_path: Path, channels_first: bool) -> None:
+    """Its images are of as many channels as rows and columns there, so that no shape tells which axis is which."""
+    model = onnx.load(ONNX / "net.onnx")
+    (bias,) = (each for each in model.graph.initializer if each.name == "_v_76")
+    changed = numpy_helper.to_array(bias) + np.array([0, 3, 0, 0, 0, 0], np.float32)
+    bias.CopyFrom(numpy_helper.from_array(changed, bias.name))
+    onnx.save(model, tmp_path / "net.onnx")
+    images, candidate = load_batch(ONNX / "data.npz").arrays["image"], ONNX / "net_full_integer_quant.tflite"
+    images = images if channels_first else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+    batch = Batch({"image": images})
+    done = api.reduce([tmp_path / "net.onnx", candidate], batch, "max_abs_error>1.5")
+    found = done.search.found
+    assert (done.search.ended, found.operators, len(found.rows)) == ("smallest", ("2 CONV_2D",), 1)
+    _same_values(8, found, candidate, batch, tmp_path)
+    write_reduction(done, tmp_path / "d")
+    again = CliRunner().invoke(main, shlex.split(done.line(tmp_path / "d"))[1:])
+    assert (again.exit_code, found.says in again.stderr) == (1, True)
+    assert float(found.says.removeprefix("max_abs_error is ")) == pytest.approx(3, abs=0.1)  # what was planted, alone
+
+
+@pytest.mark.golden
+def test_a_part_of_the_reference_takes_and_gives_values_as_they_lie_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file ends here with channels first, the reference with channels last: 6 of them, 6 rows, 6 columns."""
+    found = list[Cutter]()
+
+    def smallest(cutter: Cutter, *_: object) -> None:
+        found.append(cutter)
+        raise NotConfirmed("that is enough")
+
+    monkeypatch.setattr("quantdiff.api.reductions.smallest", smallest)
+    models = [ONNX / "net.onnx", ONNX / "net_full_integer_quant.tflite"]
+    with pytest.raises(NotConfirmed, match="enough"):
+        api.reduce(models, ONNX / "data.npz", "max_steps>=1")
+    (cutter,) = found
+    assert cutter.fits([3, 4, 5])
+    files, batch = cutter.cut([3, 4, 5], [0])
+    with RuntimeProcess("reference") as process:
+        ours, theirs = (Tracer(_written(tmp_path / name, files[name]), process).trace(batch) for name in sorted(files))
+    assert np.abs(ours.outputs[0].real - theirs.outputs[0].real).max() < 0.02
+    assert ours.outputs[0].real.std() > 0.2
+
+
+def _written(path: Path, content: bytes) -> Model:
+    path.write_bytes(content)
+    return load_tflite(path)
+
+
+@pytest.mark.golden
+def test_what_rounds_beside_an_onnx_model_with_quantizers(tmp_path: Path) -> None:
+    """Cuts at flattened values are among those tried; the reference is flattened before them, the file behind."""
+    models = [ONNX / "net_qdq.onnx", ONNX / "net_full_integer_quant.tflite"]
+    done = api.reduce(models, ONNX / "data.npz", "max_steps>=1")
+    assert done.search.ended == "smallest"
+    assert len(done.search.found.operators) <= 3
+    write_reduction(done, tmp_path / "d")
+    again = CliRunner().invoke(main, shlex.split(done.line(tmp_path / "d"))[1:])
+    assert (again.exit_code, done.search.found.says in again.stderr) == (1, True)
 
 
 @pytest.mark.golden

@@ -13,9 +13,9 @@ from float_pairs import Net, Node, write_pair
 from quantdiff.cli import main
 from quantdiff.errors import BadData
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.search.climb import Box, climb
-from quantdiff.search.worst import Space, margins_of, summits
+from quantdiff.search.worst import Space, errors_of, errors_within, margins_of, summits
 from quantdiff.testing import assert_parity
 from quantdiff.trace import Trace, Value
 
@@ -89,6 +89,15 @@ def test_points_stay_near_their_sample_and_what_counts_stays_as_it_is() -> None:
         Space(batch, (None, None))
 
 
+def test_within_the_grid_the_reference_ends_where_the_file_ends() -> None:
+    """It gives 4.9 and 0.3 where int8 of a hundredth ends at 1.27; the file gives 1.2 and 0.4."""
+    grid = Grid(QuantParams((0.01,), (0,)), "int8", "y")
+    file = Value("y", np.array([[120, 40]], np.int8), QuantParams((0.01,), (0,)), grid)
+    both = Trace("float", (Value("y", np.array([[4.9, 0.3]])),)), Trace("tflite:xnnpack", (file,))
+    assert errors_of(both) == pytest.approx([370])
+    assert errors_within(both) == pytest.approx([10])
+
+
 @pytest.mark.golden
 def test_the_worst_input_of_a_linear_net(tmp_path: Path) -> None:
     """The reference reaches 1.75 at a corner that no sample comes near, the file's output ends at 0.5."""
@@ -111,8 +120,13 @@ def test_the_worst_input_of_a_linear_net(tmp_path: Path) -> None:
     assert told["known_max_abs_error"] < 0.3
     assert told["steps"] > 300
     assert told["max_steps"] < 3  # both outputs are at the end of the grid
+    step = 1 / 255
+    assert told["within"] == max(each["within"] for each in told["inputs"])
+    assert told["known_within"] <= told["within"] < told["bound"]["unclipped"] + step / 2
+    assert told["within"] / step > 1  # of 0.5 each for output and input, and a little for the weights
     done = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "worst.npz")])
     assert f"diff counts {told['max_steps']} of these steps, since the output's grid ends there" in done.stdout
+    assert "\nwithin its grid 0.0" in done.stdout
     assert told["max_abs_error"] <= told["bound"]["max_abs_error"]
     assert 1 <= told["bound"]["looseness"] < 1.05
     assert [each["max_abs_error"] for each in told["inputs"]] == sorted(

@@ -11,7 +11,9 @@ import numpy as np
 
 from quantdiff.align.models import align_pair
 from quantdiff.align.outputs import pair_outputs
-from quantdiff.api.engines import DEFAULTS, Settings, open_pair
+from quantdiff.api.engines import DEFAULTS, Opened, Settings, open_pair
+from quantdiff.api.inputs import check_inputs
+from quantdiff.api.layouts import laid_out
 from quantdiff.compare.conditions import parse
 from quantdiff.errors import BadExpression, BadModel, NotConfirmed, RuntimeFailed
 from quantdiff.graph import Model
@@ -21,6 +23,7 @@ from quantdiff.load.write import written
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.references.formats import format_of
+from quantdiff.references.layout import TurnedReference
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
@@ -29,7 +32,7 @@ from quantdiff.run.runtimes import check_installed, check_takes_others, installe
 from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import bound_inputs, inputs_of
 from quantdiff.search.anonymous import anonymous
-from quantdiff.search.cuts import Cutter, File, partners_of
+from quantdiff.search.cuts import Cutter, File, Partner, partners_of
 from quantdiff.search.fault import CRASH, DIFFERS, MODEL, REFERENCE, Children, Crash, Difference, Fault, Unexpected
 from quantdiff.search.reduce import Search, ask, smallest
 from quantdiff.search.reduction import Reduction
@@ -82,7 +85,7 @@ def reduce(  # noqa: PLR0913 (what is asked, and how)
     check_takes_others(settings.runtimes, "reduce")
     batch = load_data(data, models[-1])
     with scratch() as folder:
-        files = [_file(source, models[-1], batch, settings, folder) for source in models]
+        files, batch = _files(models, batch, settings, folder)
         with closing(Children(_sides(files, settings, check), settings.timeout)) as children:
             fault, search = _fault(files, check, settings, children), Limits(settings, progress, limit)
             if isinstance(fault, Difference):
@@ -94,20 +97,33 @@ def reduce(  # noqa: PLR0913 (what is asked, and how)
             return replace(found, anonymous=anonymous(found.search.found, found.fault))
 
 
-def _file(source: str | Path, candidate: str | Path, batch: Batch, settings: Settings, folder: Path) -> Model:
-    """A model as a ``.tflite``; a reference of another format as what it is lowered to, without its framework.
+def _files(models: Sequence[str | Path], batch: Batch, settings: Settings, folder: Path) -> tuple[list[Model], Batch]:
+    """Every model as a ``.tflite``, and the data under the names of all; raises as ``reduce``."""
+    if format_of(Path(models[-1])) != "tflite":
+        raise BadModel(f"{models[-1]}: a .tflite is cut; give it as the candidate")
+    if len(models) == 1:
+        return [load_tflite(models[0])], batch
+    with open_pair(models[0], models[1], replace(settings, runtimes=settings.runtimes[:1]), batch) as pair:
+        names, _ = check_inputs(pair, batch)
+        batch = names.of(batch)
+        pair = laid_out(pair, batch, settings.layouts)  # noqa: PLW2901 (the same pair, turned)
+        return [_as_file(pair.reference, folder), pair.candidate.wanted("reduce")], batch
+
+
+def _as_file(reference: Opened, folder: Path) -> Model:
+    """A reference as it is, or as what it is lowered to, without its framework.
 
     Raises:
         BadModel: it cannot be said in TFLite's operators.
     """
-    if format_of(Path(source)) == "tflite":
-        return load_tflite(source)
-    if source is candidate:
-        raise BadModel(f"{source}: a .tflite is cut; give it as the candidate")
-    with open_pair(source, candidate, replace(settings, runtimes=settings.runtimes[:1]), batch) as pair:
-        lowered = pair.reference.engines[0].lower()
+    engine, model = reference.engines[0], reference.file
+    if model is not None and not (isinstance(engine, TurnedReference) and engine.at_outputs):
+        return model
+    lowered = engine.lower()
     if lowered is None:
-        raise BadModel(f"{source}: has no graph of operators that could be cut; give the reference as a float .tflite")
+        raise BadModel(
+            f"{reference.source}: has no graph of operators that could be cut; give the reference as a float .tflite"
+        )
     (folder / REFERENCE).write_bytes(written(lowered))
     return load_tflite(folder / REFERENCE)
 
@@ -166,11 +182,11 @@ def _difference(fault: Difference, files: Sequence[Model], batch: Batch, search:
     return _reduction(str(fault.condition), before.says, found, fault, model, len(batch))
 
 
-def _partners(files: Sequence[Model], batch: Batch) -> dict[int, int]:
+def _partners(files: Sequence[Model], batch: Batch) -> dict[int, Partner]:
     """Which tensor of the reference is which of the candidate."""
     sides = [TfliteReference(model) for model in files]
     alignment = align_pair(sides[0], sides[1], batch.part(slice(ALIGNED_ON)))
-    return partners_of(alignment, files[1].main, files[0].main)
+    return partners_of(alignment, files[1], files[0])
 
 
 def _of_one(fault: Fault, model: Model, batch: Batch, check: str, search: Limits) -> Reduction:

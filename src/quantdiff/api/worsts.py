@@ -33,7 +33,7 @@ from quantdiff.run.runtimes import check_takes_others
 from quantdiff.run.tflite import Tracer, bound_inputs
 from quantdiff.run.versions import versions
 from quantdiff.search.bound import Bound, Span, at, bound_of
-from quantdiff.search.worst import FOR_FLIPS, Space, Summits, Trace2, errors_of, margins_of, summits
+from quantdiff.search.worst import FOR_FLIPS, Space, Summits, Trace2, errors_of, errors_within, margins_of, summits
 from quantdiff.search.worst_case import WorstCase, WorstInput
 from quantdiff.trace import Trace
 
@@ -122,23 +122,44 @@ def _ends(model: Model, batch: Batch) -> tuple[tuple[float, float] | None, ...]:
 
 def _searched(pair: OpenedPair, space: Space, trace: Trace2, limit: float, progress: Progress) -> WorstCase:
     begun, first = monotonic(), trace(space.start)
-    errors, margins = errors_of(first), margins_of(first)
-    for_flips = 0.0 if margins is None else FOR_FLIPS * limit
-    order = np.argsort(-errors, kind="stable").tolist()
-    found = [summits(trace, errors_of, space, order, limit - for_flips, progress)]
-    if margins is not None and not found[0].interrupted:
-        order = np.argsort(-margins, kind="stable").tolist()
-        found.append(summits(trace, margins_of, space, order, for_flips, progress))
-    interrupted = any(each.interrupted for each in found)
+    known = errors_of(first), errors_within(first), margins_of(first)
+    found = _climbed(space, trace, limit, progress, known)
+    interrupted = found[-1].interrupted
     batch, inputs = _confirmed(found, trace, interrupted)
     pairs, _ = pair_outputs(*first)
     grid = pairs[0][1].grid or pairs[0][0].grid
+    errors, within, margins = known
     return WorstCase(
         pair.reference.engines[0].kind, pair.candidate.engines[0].kind,
         float(grid.params.scale[0]) if grid is not None else 1.0, grid is not None, batch, inputs,
         float(errors.max()), None if margins is None else float(margins.max()), len(space.start),
-        sum(each.tried for each in found), monotonic() - begun, space.near, interrupted,
+        sum(each.tried for each in found), monotonic() - begun, space.near, interrupted, float(within.max()),
     )  # fmt: skip
+
+
+def _climbed(
+    space: Space, trace: Trace2, limit: float, progress: Progress, known: tuple[Array, Array, Array | None]
+) -> list[Summits]:
+    """Summits of the error; of the error within the output's grid, where they lie beyond it; and of decisions.
+
+    ``known``: what the samples have of each.
+    """
+    errors, within, margins = known
+    for_flips = 0.0 if margins is None else FOR_FLIPS * limit
+    half, order = (limit - for_flips) / 2, [np.argsort(-each, kind="stable").tolist() for each in (errors, within)]
+    found = [summits(trace, errors_of, space, order[0], half, progress)]
+    if found[0].interrupted:
+        return found
+    try:
+        inside = float(errors_within(trace(found[0].batch.part(slice(1))))[0])
+    except KeyboardInterrupt:
+        return [replace(found[0], interrupted=True)]
+    score, rows = (errors_within, order[1]) if found[0].heights[0] > inside + 1 else (errors_of, order[0][::-1])
+    found.append(summits(trace, score, space, rows, half, progress))
+    if margins is not None and not found[-1].interrupted:
+        rows = np.argsort(-margins, kind="stable").tolist()
+        found.append(summits(trace, margins_of, space, rows, for_flips, progress))
+    return found
 
 
 def _confirmed(found: Sequence[Summits], trace: Trace2, interrupted: bool) -> tuple[Batch, tuple[WorstInput, ...]]:
@@ -152,12 +173,12 @@ def _confirmed(found: Sequence[Summits], trace: Trace2, interrupted: bool) -> tu
     made = []
     for k, row in enumerate(rows):
         one = trace(Batch({name: array[k : k + 1] for name, array in arrays.items()}, None, "the search"))
-        margin = margins_of(one)
-        steps = compare(*one).figures.max_steps
-        made.append(WorstInput(float(errors_of(one)[0]), None if margin is None else float(margin[0]), row, steps))
+        margin, steps = margins_of(one), compare(*one).figures.max_steps
+        error, within = float(errors_of(one)[0]), float(errors_within(one)[0])
+        made.append(WorstInput(error, None if margin is None else float(margin[0]), row, steps, within))
     order = sorted(range(len(made)), key=lambda k: -made[k].error)
-    flip = max(order, key=lambda k: made[k].margin or 0.0)
-    kept = [k for place, k in enumerate(order) if place < KEPT or k == flip]
+    also = {max(order, key=lambda k: made[k].margin or 0.0), max(order, key=lambda k: made[k].within or 0.0)}
+    kept = [k for place, k in enumerate(order) if place < KEPT or k in also]
     return Batch({n: a[kept] for n, a in arrays.items()}, None, "the search"), tuple(made[k] for k in kept)
 
 

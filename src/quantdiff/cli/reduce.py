@@ -14,6 +14,8 @@ from quantdiff.cli.options import (
     data_option,
     given_data,
     html_option,
+    layout_option,
+    reference_options,
     runtime_option,
     settings_of,
     timeout_option,
@@ -35,6 +37,8 @@ from quantdiff.cli.options import (
     "--for", "limit", type=Seconds(), default="120s", show_default=True, help="Then the smallest so far is it.",
 )  # fmt: skip
 @html_option
+@reference_options
+@layout_option
 @runtime_option
 @tolerance_option
 @timeout_option

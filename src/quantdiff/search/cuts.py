@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from quantdiff.align.alignment import Alignment
-from quantdiff.errors import NoSuchElement, QuantdiffError
-from quantdiff.graph import Graph, Model
-from quantdiff.load.data import Batch
+from quantdiff.errors import NoSuchElement, QuantdiffError, UnsupportedOp
+from quantdiff.graph import Graph, Model, Operator, Tensor
+from quantdiff.ladder.switches import Switches, switches
+from quantdiff.load.data import Batch, Order, turns
 from quantdiff.load.extract import Part, extract, part_of
 from quantdiff.load.tflite import read_model
+from quantdiff.load.turned import Lie, turned_ends
 from quantdiff.load.written import unpacked
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS
 from quantdiff.quant import Array
 from quantdiff.run.extracts import as_batch
 from quantdiff.search.fault import MODEL, REFERENCE, Models
+
+Partner = tuple[int, Order]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Cutter:
         file: the candidate.
         values: its tensors as a runtime had them, by number. Shapes: (samples, *shape of the tensor).
         reference: the other file, if there is one.
-        partners: tensor of the candidate → tensor of the reference.
+        partners: tensor of the candidate → tensor of the reference, and how its axes are turned to be the candidate's.
         given: the data of its own inputs in real units, by tensor, where a run takes one sample; what the file clips or
             rounds there is a part of the fault.
         source: the data, for messages.
@@ -50,7 +55,7 @@ class Cutter:
     file: File
     values: Mapping[int, Array] = field(repr=False)
     reference: File | None = None
-    partners: Mapping[int, int] = field(default_factory=dict)
+    partners: Mapping[int, Partner] = field(default_factory=dict)
     given: Mapping[int, Array] = field(default_factory=dict, repr=False)
     source: str = "memory"
 
@@ -75,8 +80,16 @@ class Cutter:
         batch = Batch(arrays, None, self.source)
         files = {MODEL: model}
         if self.reference is not None and parts[1] is not None:
-            files[REFERENCE] = extract(self.reference.objects, parts[1])
+            files[REFERENCE] = self._as_here(extract(self.reference.objects, parts[1]), parts[0])
         return files, batch
+
+    def _as_here(self, reference: bytes, part: Part) -> bytes:
+        """A part of the reference that takes and gives what the candidate's takes and gives, as it lies there."""
+        sides = [[self._lie(i) for i in ends] for ends in (part.inputs, part.outputs)]
+        return turned_ends(reference, sides[0], sides[1])
+
+    def _lie(self, tensor: int) -> Lie:
+        return Lie(self.file.model.main.tensors[tensor].shape, self.partners[tensor][1])
 
     def _parts(self, chosen: Collection[int], wanted: Sequence[int]) -> tuple[Part, Part | None] | None:
         try:
@@ -87,9 +100,16 @@ class Cutter:
             return None
         if self.reference is None:
             return part, None
-        ends = [[self.partners.get(i) for i in each] for each in (part.inputs, part.outputs)]
-        other = None if None in (*ends[0], *ends[1]) else _between(self.reference.model.main, ends[0], ends[1])
+        graph = self.reference.model.main
+        if not all(self._is_known(graph, i) for i in (*part.inputs, *part.outputs)):
+            return None
+        ends = [[self.partners[i][0] for i in each] for each in (part.inputs, part.outputs)]
+        other = _between(graph, ends[0], ends[1])
         return None if other is None else (part, other)
+
+    def _is_known(self, reference: Graph, tensor: int) -> bool:
+        """Whether it has a partner, as many values of it, sample by sample."""
+        return tensor in self.partners and self._lie(tensor).fits(reference.tensors[self.partners[tensor][0]].shape)
 
 
 def _between(graph: Graph, inputs: Sequence[Any], outputs: Sequence[Any]) -> Part | None:
@@ -108,25 +128,60 @@ def _between(graph: Graph, inputs: Sequence[Any], outputs: Sequence[Any]) -> Par
     return Part(part.operators, tuple(inputs), part.outputs) if {*part.inputs} == {*inputs} else None
 
 
-def partners_of(alignment: Alignment, candidate: Graph, reference: Graph) -> dict[int, int]:
-    """Tensor of the candidate → that of the reference, floats that restate integers included."""
-    found = {match.candidate: match.reference for match in alignment.matches}
-    for op in candidate.operators:
+def partners_of(alignment: Alignment, candidate: Model, reference: Model) -> dict[int, Partner]:
+    """Tensor of the candidate → that of the reference, floats that restate integers included.
+
+    By values; behind the fault, where none agree, by the order of operators that compute on what is known.
+    """
+    ours, theirs = candidate.main, reference.main
+    found = {match.candidate: (match.reference, match.order) for match in alignment.matches}
+    _restate(ours, found)
+    for mine, others in ((ours.inputs, theirs.inputs), (ours.outputs, theirs.outputs)):
+        found |= _by_place(ours, theirs, mine, others, found)
+    with suppress(UnsupportedOp):
+        known = switches(candidate, reference)
+        for op in ours.operators:
+            _follow(op, known, theirs, found)
+        _restate(ours, found)
+    return found
+
+
+def _restate(graph: Graph, found: dict[int, Partner]) -> None:
+    for op in graph.operators:
         if op.op in (INTO_INTEGERS, INTO_FLOAT):
             for one, other in ((op.inputs[0], op.outputs[0]), (op.outputs[0], op.inputs[0])):
                 if one in found and other not in found:
                     found[other] = found[one]
-    for ours, theirs in ((candidate.inputs, reference.inputs), (candidate.outputs, reference.outputs)):
-        found |= _by_place(candidate, reference, ours, theirs, found)
-    return found
+
+
+def _follow(op: Operator, known: Switches, reference: Graph, found: dict[int, Partner]) -> None:
+    """Add the outputs of an operator whose partner computes them from the partners of its inputs, and nothing else."""
+    inputs = [i for i in op.inputs if i in known.file.varying]
+    if all(i in found for i in inputs):
+        given = [*dict.fromkeys(found[i][0] for i in inputs)]
+        for tensor in op.outputs:
+            other = known.partners.get(tensor)
+            if tensor not in found and other is not None and _between(reference, given, [other]) is not None:
+                shapes = reference.tensors[other], known.file.graph.tensors[tensor]
+                if shapes[0].shape == shapes[1].shape or turns(shapes[0].shape[1:], shapes[1].shape[1:]):
+                    found[tensor] = other, _order(*shapes)
 
 
 def _by_place(
-    candidate: Graph, reference: Graph, ours: Sequence[int], theirs: Sequence[int], found: Mapping[int, int]
-) -> dict[int, int]:
+    candidate: Graph, reference: Graph, ours: Sequence[int], theirs: Sequence[int], found: Mapping[int, Partner]
+) -> dict[int, Partner]:
     """The ends that values do not pair, since the fault lies there: by their names, else by their places."""
-    mine, others = ([i for i in ends if i not in known] for ends, known in ((ours, found), (theirs, found.values())))
+    taken = {other for other, _ in found.values()}
+    mine, others = [i for i in ours if i not in found], [i for i in theirs if i not in taken]
     names = {reference.tensors[i].name: i for i in others}
     if {candidate.tensors[i].name for i in mine} == names.keys():
-        return {i: names[candidate.tensors[i].name] for i in mine}
-    return dict(zip(mine, others, strict=True)) if len(mine) == len(others) else {}
+        pairs = {i: names[candidate.tensors[i].name] for i in mine}
+    else:
+        pairs = dict(zip(mine, others, strict=True)) if len(mine) == len(others) else {}
+    return {i: (other, _order(reference.tensors[other], candidate.tensors[i])) for i, other in pairs.items()}
+
+
+def _order(reference: Tensor, candidate: Tensor) -> Order:
+    """Channels first or last, where the shapes say so."""
+    ours, theirs = reference.shape[1:], candidate.shape[1:]
+    return () if ours == theirs else next(iter(turns(ours, theirs)), ())

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 
 from quantdiff.errors import NotConfirmed
+from quantdiff.graph import Graph
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.run.scratch import scratch
@@ -58,8 +59,17 @@ class _Trials:
 
     best: Found | None
 
-    def shows(self, chosen: Collection[int], rows: Sequence[int], wanted: Sequence[int] = ()) -> bool:
-        """Whether the fault shows in these operators for these samples."""
+    def shows(self, chosen: Collection[int], rows: Sequence[int]) -> bool:
+        """Whether the fault shows in these operators for these samples, in all that they give or in the last of it."""
+        if self.shows_in(chosen, rows):
+            return True
+        graph = self._cutter.file.model.main
+        last = graph.operators[max(chosen)].outputs[0]
+        several = len(ends_of(graph, chosen)) > 1  # of which the others may outweigh it
+        return several and self.shows_in(behind(graph, chosen, last), rows, (last,))
+
+    def shows_in(self, chosen: Collection[int], rows: Sequence[int], wanted: Sequence[int] = ()) -> bool:
+        """Whether it shows in what is wanted of them."""
         if self.best is not None and monotonic() > self._end:
             raise _TimeIsUp
         if not self._cutter.fits(chosen, wanted):
@@ -123,7 +133,7 @@ def _shrink(trials: _Trials, cutter: Cutter, everything: Sequence[int], rows: Se
     kept = window(everything, lambda some: trials.shows(some, rows), cutter.fits)
     kept = minimal(kept, lambda some: trials.shows(some, rows))
     kept, wanted = _one_output(trials, cutter, kept, rows)
-    minimal(rows, lambda some: trials.shows(kept, some, wanted))
+    minimal(rows, lambda some: trials.shows_in(kept, some, wanted))
 
 
 def _one_output(
@@ -131,15 +141,26 @@ def _one_output(
 ) -> tuple[list[int], tuple[int, ...]]:
     """The operators behind the first output that shows alone."""
     graph = cutter.file.model.main
-    made = [i for k in kept for i in graph.operators[k].outputs if i >= 0]
-    ends = [i for i in made if graph.is_output(i) or any(op.index not in kept for op in graph.readers(i))]
+    ends = ends_of(graph, kept)
     for output in ends if len(ends) > 1 else ():
-        behind, waiting = set[int](), [output]
-        for tensor in waiting:  # grows while it is walked
-            maker = graph.producer(tensor)
-            if maker is not None and maker.index in kept and maker.index not in behind:
-                behind.add(maker.index)
-                waiting += [i for i in maker.inputs if i >= 0]
-        if trials.shows(sorted(behind), rows, (output,)):
-            return sorted(behind), (output,)
+        some = behind(graph, kept, output)
+        if trials.shows_in(some, rows, (output,)):
+            return some, (output,)
     return kept, ()
+
+
+def ends_of(graph: Graph, chosen: Collection[int]) -> list[int]:
+    """What these operators give to others, or to the caller."""
+    made = [i for k in sorted(chosen) for i in graph.operators[k].outputs if i >= 0]
+    return [i for i in made if graph.is_output(i) or any(op.index not in chosen for op in graph.readers(i))]
+
+
+def behind(graph: Graph, chosen: Collection[int], output: int) -> list[int]:
+    """Those of these operators on which an output hangs."""
+    found, waiting = set[int](), [output]
+    for tensor in waiting:  # grows while it is walked
+        maker = graph.producer(tensor)
+        if maker is not None and maker.index in chosen and maker.index not in found:
+            found.add(maker.index)
+            waiting += [i for i in maker.inputs if i >= 0]
+    return sorted(found)

@@ -13,14 +13,14 @@ from quantdiff.compare.evidence import decisions_of
 from quantdiff.errors import BadData
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
-from quantdiff.quant import Array
+from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.search.climb import Box, climb
 from quantdiff.trace import Trace
 
 STARTS = 16
 """Samples from which the search climbs, the worst first; so many inputs come out."""
 FOR_FLIPS = 1 / 3
-"""The share of the time that goes to decisions, where there are any."""
+"""The share of the time that goes to decisions, where there are any; of the rest one half goes to the first climb."""
 SEED = 0
 Trace2 = Callable[[Batch], tuple[Trace, Trace]]
 """What both models give for some inputs."""
@@ -98,12 +98,24 @@ class Summits:
 
 def errors_of(traces: tuple[Trace, Trace]) -> Array:
     """The largest error of each sample: in steps of the candidate's output, real units where it has none."""
+    return _errors(traces, within=False)
+
+
+def errors_within(traces: tuple[Trace, Trace]) -> Array:
+    """The same with the reference no farther than the ends of the output's grid, beyond which no file can follow."""
+    return _errors(traces, within=True)
+
+
+def _errors(traces: tuple[Trace, Trace], *, within: bool) -> Array:
     pairs, _ = pair_outputs(*traces)
     each = []
     for ours, theirs in pairs:
         grid = theirs.grid or ours.grid
         unit = float(grid.params.scale[0]) if grid is not None else 1.0
         a, b = (value.real.astype(np.float64).reshape(len(value.array), -1) for value in (ours, theirs))
+        if within and grid is not None:
+            low, high = ((q - grid.params.zero_point[0]) * unit for q in INTEGER_RANGE[grid.dtype])
+            a = a.clip(low, high)
         each.append(np.nan_to_num(np.abs(a - b).max(axis=1) / unit, nan=0.0, posinf=0.0))
     return np.asarray(np.max(each, axis=0))
 

@@ -19,12 +19,15 @@ class WorstInput:
         margin: how surely the two decide otherwise, real units; below 0 where they do not, None without classes.
         begun: the sample that the search began with.
         max_steps: as ``diff`` counts it, within the output's grid; None where there is none.
+        within: the largest error where the reference goes no farther than the ends of the output's grid; None where
+            that was not asked.
     """
 
     error: float
     margin: float | None
     begun: int
     max_steps: int | None = None
+    within: float | None = None
 
     @property
     def beyond(self) -> bool:
@@ -45,6 +48,7 @@ class WorstCase:
         inputs: what each of them gives.
         known: the largest error of the samples that the search began with.
         known_margin: the largest margin of them; None without classes.
+        known_within: the largest error of them within the output's grid.
         samples: how many these were.
         tried: inputs that both models were asked about.
         seconds: that it took.
@@ -70,6 +74,7 @@ class WorstCase:
     seconds: float
     near: float | None = None
     interrupted: bool = False
+    known_within: float = 0.0
     explanation: Explanation | None = None
     unexplained: str = ""
     bound: Bound | None = None
@@ -82,6 +87,13 @@ class WorstCase:
         if self.bound is None or self.bound.error is None or not self.inputs[0].error:
             return None
         return self.bound.error / self.inputs[0].error
+
+    @property
+    def inside(self) -> WorstInput | None:
+        """The input with the largest error within the output's grid, where the first one goes beyond it."""
+        if not self.inputs[0].beyond:
+            return None
+        return max(self.inputs, key=lambda each: each.within or 0.0)
 
     @property
     def flip(self) -> WorstInput | None:

@@ -94,6 +94,7 @@ def advised(
             found = replace(found, alone=_ranked((*found.alone, Tried((choice,), then))))
         progress("choices", done, len(chosen))
         yield found
+    found = replace(found, notes=(*found.notes, *_left_out(len(chosen) - len(found.alone))))
     if until or choose:
         yield from _chosen(bench, found, [c for c in every if not any(c is each for each in chosen)], progress)
         return
@@ -125,6 +126,14 @@ def _astray(now: Comparison, plain: Comparison) -> tuple[str, ...]:
         f"the file has {measured:.2f} dB, predicted are {predicted:.2f} dB: it does more, or less, than round to its "
         "grids; take what is predicted for a hint",
     )
+
+
+def _left_out(count: int) -> tuple[str, ...]:
+    """That some choices have no figures."""
+    if not count:
+        return ()
+    choices = "1 choice is" if count == 1 else f"{count} choices are"
+    return (f"{choices} left out: no runtime computes the file so, or its outputs are undefined",)
 
 
 def _ranked(tried: Sequence[Tried]) -> tuple[Tried, ...]:

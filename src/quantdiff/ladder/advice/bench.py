@@ -14,6 +14,7 @@ import numpy as np
 
 from quantdiff.compare.comparison import Comparison, Counts, count, settle
 from quantdiff.compare.own_metric import Metric, own_scores
+from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.ladder.advice.choices import Choice, Plan, made, rewritten
 from quantdiff.ladder.advice.observed import Floats, Seen, observe, observed_tensors
@@ -177,10 +178,32 @@ class Bench:
         return settle(counts)
 
     def each(self, sets: Sequence[Sequence[Choice]]) -> Iterator[Comparison | None]:
-        """For each set of choices the outputs with it, beside the reference's; None where they are undefined."""
+        """For each set of choices the outputs with it, beside the reference's; None where there are none to count.
+
+        They may be undefined, or the runtime may refuse the file, or end over it.
+
+        Raises:
+            BadModel, RuntimeFailed: the file cannot be written otherwise even with no choice made, or does not run so.
+        """
         plans = [made(self.switches, choices, self.ends) for choices in sets]
-        for tries in files_of(plans, self.content):
-            yield from (None if counts is None else settle(counts) for counts in self.ask(tries).each)
+        for some in _groups(plans):
+            yield from self._settled(some, must=not any(sets))
+
+    def _settled(self, plans: Sequence[Plan], *, must: bool) -> Iterator[Comparison | None]:
+        """What the plans of one file say; where it does not run, each has a file of its own."""
+        try:
+            found = self.ask(Tries(planned(self.content, plans))).each
+        except (BadModel, RuntimeFailed):
+            if must:
+                raise
+            found = None
+        if found is not None:
+            yield from (None if counts is None else settle(counts) for counts in found)
+        elif len(plans) == 1:
+            yield None
+        else:
+            for plan in plans:
+                yield from self._settled((plan,), must=False)
 
     def seen(self) -> Mapping[int, Seen]:
         """What the reference's values reach at every tensor of the file."""
@@ -191,10 +214,13 @@ class Bench:
 
 def files_of(plans: Sequence[Plan], content: bytes) -> Iterator[Tries]:
     """The plans, several in one file."""
+    yield from (Tries(planned(content, some)) for some in _groups(plans))
+
+
+def _groups(plans: Sequence[Plan]) -> Iterator[Sequence[Plan]]:
     held = sum(values.size for values in plans[0].switches.file.constants.values()) * 4 if plans else 0
     size = max(1, min(AT_ONCE, BYTES_AT_ONCE // max(1, held)))
-    for start in range(0, len(plans), size):
-        yield Tries(planned(content, plans[start : start + size]))
+    yield from (plans[start : start + size] for start in range(0, len(plans), size))
 
 
 def tried_on(runtime: str) -> str:

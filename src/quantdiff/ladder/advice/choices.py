@@ -263,17 +263,17 @@ def from_data(met: tuple[float, float], held: Grid) -> Grid:
 
 
 def per_channel(found: Switches, operator: Operator) -> tuple[dict[int, Array], dict[int, Array]]:
-    """A kernel with a scale for each output channel where it has one for all of them, and these where it is of int8."""
-    for tensor in operator.inputs:
-        match, held = found.matches.get(tensor), found.file.graph.tensors[tensor] if tensor >= 0 else None
-        if match is None or match.value is None or tensor in found.biases or held is None or held.quant is None:
-            continue
-        if len(held.quant.scale) != 1:
-            continue
-        value = match.value
-        axis = value.ndim - 1 if operator.op == "DEPTHWISE_CONV_2D" else 0
-        others = tuple(k for k in range(value.ndim) if k != axis)
-        scale = np.maximum(np.abs(value).max(axis=others, keepdims=True) / 127, 1e-30).astype(np.float32)
-        finer = {tensor: np.rint(value / scale) * scale.astype(np.float64)}
-        return finer, {tensor: scale} if held.dtype == "int8" else {}
-    return {}, {}
+    """A kernel with a scale for each output channel where it has one for all of them, and these where it is of int8.
+
+    What else is constant has one: kernels that multiply or add take no more.
+    """
+    known = traits(operator.op)
+    tensor = -1 if known.weights is None else operator.inputs[known.weights]
+    match, held = found.matches.get(tensor), found.file.graph.tensors[tensor] if tensor >= 0 else None
+    if match is None or match.value is None or held is None or held.quant is None or len(held.quant.scale) != 1:
+        return {}, {}
+    value = match.value
+    others = tuple(k for k in range(value.ndim) if k != known.channel_axis)
+    scale = np.maximum(np.abs(value).max(axis=others, keepdims=True) / 127, 1e-30).astype(np.float32)
+    finer = {tensor: np.rint(value / scale) * scale.astype(np.float64)}
+    return finer, {tensor: scale} if held.dtype == "int8" else {}

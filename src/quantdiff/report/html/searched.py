@@ -93,6 +93,8 @@ def _of(each: WorstInput) -> Iterator[str]:
     """Where an input comes from, and what it does."""
     if each.max_steps is not None:
         yield f"{each.max_steps:,} steps, as diff counts"
+    if each.beyond and each.within is not None:
+        yield f"{each.within:.1f} steps within the output's grid"
     if each.margin is not None and each.margin > 0:
         yield f"decided otherwise by {each.margin:.3g}"
     yield f"found from sample {each.begun} of the data"

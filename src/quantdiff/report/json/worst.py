@@ -21,12 +21,15 @@ def worst_document(found: WorstCase, out: Path) -> dict[str, Any]:
         "steps": found.inputs[0].error if found.steps else None,
         "max_steps": found.inputs[0].max_steps,
         "known_max_abs_error": found.known * found.unit,
+        "within": None if found.inside is None or found.inside.within is None else found.inside.within * found.unit,
+        "known_within": found.known_within * found.unit,
         "margin": None if found.flip is None else found.flip.margin,
         "known_margin": found.known_margin,
         "inputs": [
             {
                 "max_abs_error": each.error * found.unit,
                 "max_steps": each.max_steps,
+                "within": None if each.within is None else each.within * found.unit,
                 "margin": each.margin,
                 "begun_with": each.begun,
             }

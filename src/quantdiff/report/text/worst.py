@@ -27,6 +27,10 @@ def _lines(found: WorstCase, out: Path) -> Iterator[str]:
     first = found.inputs[0]
     ends = f"; diff counts {first.max_steps} of these steps, since the output's grid ends there" if first.beyond else ""
     yield f"largest error   {_error(found, first.error)}; {known}{ends}"
+    if found.inside is not None and found.inside.within is not None:
+        known = f"in the samples {_error(found, found.known_within)}"
+        place = found.inputs.index(found.inside)
+        yield f"within its grid {_error(found, found.inside.within)}, input {place}; {known}"
     if found.known_margin is not None and not found.interrupted:
         yield f"other decision  {_flip(found)}"
     if found.explanation is not None:
