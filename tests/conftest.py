@@ -7,7 +7,6 @@ import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -26,7 +25,7 @@ from quantdiff.run.runtimes import RUNTIMES
 
 for size in ("COLUMNS", "LINES"):  # readline sets them where a terminal started the tests, and children inherit them
     os.environ.pop(size, None)
-os.environ.setdefault("QUANTDIFF_ARM64_SEED", str(date.today().toordinal()))  # all test processes draw the same
+os.environ.setdefault("QUANTDIFF_ARM64_SEED", "1")  # the share of tests that is drawn: every run draws the same
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
 settings.load_profile("unhurried")
 

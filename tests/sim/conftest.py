@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Golden tests of one architecture; unless it is asked for, of ARM64 a share that is drawn anew each day."""
+    """Golden tests of one architecture; unless it is asked for, of ARM64 a seeded share."""
     asked = bool(config.getoption("--golden-arm64", False))
     left = [item for item in items if _on_arm64(item) not in (None, asked)]
     drawn = {item for item in left if not asked and _is_drawn(item)}
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_drawn(item: pytest.Item) -> bool:
-    """By its name and the seed, so that every test process draws the same; ``QUANTDIFF_ARM64_SEED`` repeats a day."""
+    """By its name and the seed, so that every test process draws the same; ``QUANTDIFF_ARM64_SEED`` draws others."""
     return Random(f"{os.environ['QUANTDIFF_ARM64_SEED']} {item.nodeid}").random() < SHARE
 
 

@@ -28,7 +28,7 @@ GAVE = json.loads(RECORDED.read_text(encoding="utf-8"))
 PAIRS = [(name, runtime) for name, (_, runtimes) in CASES.items() for runtime in runtimes]
 SHARE, SEED = 6, int(os.environ["QUANTDIFF_ARM64_SEED"])
 EMULATED = [PAIRS[k] for k in np.random.default_rng(SEED).choice(len(PAIRS), SHARE, replace=False)]
-"""Others each day; the variable repeats a day."""
+"""Others with another seed."""
 
 
 @pytest.mark.parametrize(("name", "runtime"), PAIRS)
