@@ -56,7 +56,7 @@ METHOD = re.compile(r"    def (\w+)\(self(, j)?\):\n        o = .*?Offset\((\d+)
 
 def describe(module: ModuleType) -> str:
     """The whole schema as text."""
-    classes = [value for _, value in inspect.getmembers(module, inspect.isclass)]
+    classes = [value for _, value in inspect.getmembers(module, inspect.isclass) if value.__module__ == module.__name__]
     tables = [c for c in classes if hasattr(c, "GetRootAs")]
     enums = [c for c in classes if not hasattr(c, "Pack") and c not in tables]
     sources = dict(re.findall(r"^class (\w+)\(object\):\n(.*?)(?=^class |\Z)", inspect.getsource(module), PER_CLASS))
@@ -65,7 +65,7 @@ def describe(module: ModuleType) -> str:
 
 
 def _enum(enum: type) -> str:
-    members = {name: value for name, value in vars(enum).items() if isinstance(value, int)}
+    members = {n: value for n, value in vars(enum).items() if isinstance(value, int) and not n.startswith("__")}
     words, expected = ["enum", enum.__name__], 0
     for name, value in members.items():
         words.append(name if value == expected else f"{name}={value}")

@@ -157,8 +157,10 @@ def test_a_worker_killed_in_mid_run_costs_nothing(folder: Path, tmp_path: Path, 
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=":0") as local:
+    distributed, dask = map(pytest.importorskip, ("distributed", "dask"))
+    # A busy machine takes longer than the 15 s after which a worker that restarts is given up for good.
+    patience = dask.config.set({"distributed.deploy.lost-worker-timeout": "10m"})
+    with patience, distributed.LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=":0") as local:
         yield local.scheduler_address
 
 

@@ -14,10 +14,7 @@ from click.testing import CliRunner, Result
 
 from quantdiff.cli import main
 from quantdiff.errors import BadModel
-from quantdiff.files import split_part
-from quantdiff.own_code import python_function
 from quantdiff.references.reference import open_references
-from quantdiff.run.runtimes import entry_of
 
 QUANTDIFF = f"{sys.executable} -c 'from quantdiff.cli import console; console()'"
 DIFF = "diff m.tflite m.tflite --data d.npz"
@@ -54,19 +51,6 @@ def test_a_closed_standard_error_changes_no_status(folder: Path) -> None:
     assert shell(folder, "quantdiff inspect none.tflite 2>/dev/full")[0] == 2
     assert shell(folder, "quantdiff inspect none.tflite <&- >&- 2>&-")[0] == 2
     assert shell(folder, "quantdiff inspect m.tflite <&- 2>&-")[0] == 0
-
-
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
-def test_a_console_that_lacks_characters_gets_others(folder: Path, encoding: str) -> None:
-    code = "from quantdiff.cli import console; console()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "inspect", "m.tflite"],
-        cwd=folder, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, check=True,
-    )  # fmt: skip
-    said = done.stdout.decode(encoding)
-    assert " -> " in said
-    assert ("…" if encoding == "cp1252" else "...") in said
-    assert done.stderr == b""
 
 
 def test_too_few_open_files_are_one_line(folder: Path) -> None:
@@ -149,48 +133,3 @@ def test_a_fifo_in_a_saved_model_is_found_before_tensorflow_opens_it(tmp_path: P
     os.mkfifo(folder / place)
     with pytest.raises(BadModel, match=f"{place}: is a FIFO, which no SavedModel has"):
         open_references(folder)
-
-
-ELSEWHERE = """
-import ctypes, os, signal, socket, sys
-sys.modules.update(dict.fromkeys(("fcntl", "resource", "pwd", "termios")))
-lacking = {
-    os: ("O_CLOEXEC", "O_NONBLOCK", "O_DIRECTORY", "fork", "memfd_create", "posix_fallocate", "getuid", "set_blocking"),
-    signal: ("SIGHUP", "SIGBUS", "SIGKILL", "SIGPIPE"), socket: ("send_fds", "recv_fds", "AF_UNIX"),
-}
-for module, names in lacking.items():
-    for name in names:
-        delattr(module, name)
-library = ctypes.CDLL
-ctypes.CDLL = lambda name, *more, **options: library(name.encode() and name, *more, **options)  # not of this process
-from quantdiff.cli import console
-console()
-"""
-
-
-@pytest.mark.parametrize(
-    ("line", "status", "words"),
-    [
-        ("inspect m.tflite", 0, "FULLY_CONNECTED"),
-        ("lint m.tflite", 0, "0 errors"),
-        ("params m.tflite", 0, "quantdiff"),
-        ("diff m.tflite m.tflite --data d.npz", 2, "error: this system's processes hand no memory to each other; on"),
-    ],
-)
-def test_what_only_unix_has_is_not_needed_to_read_a_file(folder: Path, line: str, status: int, words: str) -> None:
-    """As on Windows, as far as that can be had here; a runtime needs WSL, and says so in one line."""
-    done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, *line.split()], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == status, done.stderr
-    assert words in (done.stderr if status else done.stdout)
-    assert done.stderr.count("\n") == (1 if status else 0)
-
-
-@pytest.mark.parametrize("home", ["C:\\data\\", "\\\\server\\share\\", "D:", "/data/"])
-def test_names_of_windows_are_told_apart(home: str) -> None:
-    """A drive's letter is no function, no signature and no kind of data."""
-    assert python_function(f"{home}mine.py:batches") == (Path(f"{home}mine.py"), "batches")
-    assert python_function(f"{home}mine.py") is None
-    assert split_part(Path(f"{home}model.tflite#sign")) == (Path(f"{home}model.tflite"), "sign")
-    assert entry_of(f"recorded:{home}dump.npz").file == f"{home}dump.npz"

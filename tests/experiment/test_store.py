@@ -109,7 +109,7 @@ def test_files_that_are_no_store(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("not a database, but long enough to look at" * 50)
     with pytest.raises(BadStore, match="file is not a database"), open_store(tmp_path / "text.db", create=True):
         pass
-    with sqlite3.connect(tmp_path / "other.db") as other:
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
         other.execute("CREATE TABLE mine (x)")
     with pytest.raises(BadStore, match="choose another --store"), open_store(tmp_path / "other.db", create=True):
         pass

@@ -24,8 +24,8 @@ from random import Random
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
-import h5py
 import numpy as np
+import pytest
 import small_models
 from fuzz.attacks import Attack
 from fuzz.counting import Counts
@@ -38,6 +38,7 @@ from quantdiff.api.verifications import Drawn
 from quantdiff.errors import QuantdiffError, RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.references.keras.admission import admit
 
+h5py: Any = pytest.importorskip("h5py", reason="comes with TensorFlow")
 FILES = Path(__file__).parents[1] / "torch_files"
 NAMES: tuple[Any, ...] = (
     *("Lambda", "TFOpLambda", "Functional", "Dense", "function", "__lambda__", "__tensor__", "Custom>x", "TFSMLayer"),

@@ -61,6 +61,6 @@ def run(trial: Trial, out: Path, settings: Settings = DEFAULTS, progress: Progre
             made_by={"command": "run", **asdict(trial), "samples": len(data.test), "versions": versions()},
             artifacts={name: str(out / file) for name, file in FILES.items()},
         )
-        (folder / RESULTS).write_text(json_text(outcome_document(outcome)) + "\n")
+        (folder / RESULTS).write_text(json_text(outcome_document(outcome)) + "\n", encoding="utf-8")
         add_to_summary(folder, out, header(), summary_rows(trial, outcome))
     return outcome

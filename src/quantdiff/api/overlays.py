@@ -71,7 +71,7 @@ def overlay(
         if not written and not failures:
             raise NotComparable(f"{candidate}: no layer of it has a partner in {reference}: nothing to paint")
         for each in written:
-            (folder / each.file).write_text(json_text(each.document()) + "\n")
+            (folder / each.file).write_text(json_text(each.document()) + "\n", encoding="utf-8")
     return Overlays(written, failures, outcome)
 
 

@@ -94,7 +94,7 @@ def _in_plain(error: UnicodeError) -> tuple[str, int]:
 
 def _status() -> int:
     try:
-        return int(main(standalone_mode=False) or 0)
+        return int(main(prog_name="quantdiff", standalone_mode=False) or 0)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else TROUBLE
     except click.exceptions.NoArgsIsHelpError as error:  # the command alone: its message is the help

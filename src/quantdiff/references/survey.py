@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
+from quantdiff.errors import RuntimeUnavailable
 from quantdiff.references.formats import formats
 from quantdiff.run import emulation
 from quantdiff.run.child import TIMEOUT, Conversation
@@ -17,6 +18,9 @@ from quantdiff.run.runtimes import HERE, RUNTIMES, RuntimeEntry, chosen, entry_o
 
 SIMULATED = "simulated"
 """How a runtime is reached that is known, and not here."""
+
+IN_WSL = "in WSL alone"
+"""The same of all, on a system whose processes hand no memory to each other."""
 
 WORKER = "worker"
 """The kind of what a command of the configuration starts."""
@@ -54,9 +58,12 @@ def survey() -> tuple[Engine, ...]:
     """Every runtime and every framework; one child is started to see what holds it, as it does all of them.
 
     Raises:
-        RuntimeFailed: no child can be started.
+        RuntimeFailed: no child can be started now.
     """
-    process = Process("quantdiff.run.worker")
+    try:
+        process = Process("quantdiff.run.worker")
+    except RuntimeUnavailable:  # on this system never
+        return tuple(replace(each, reached=IN_WSL) if each.version else each for each in _engines({}))
     try:
         talk = Conversation(process, TIMEOUT)
         talk.where = "a child process"

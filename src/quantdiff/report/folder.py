@@ -114,4 +114,4 @@ def add_to_summary(folder: Path, out: Path, header: str, rows: str) -> None:
         raise _cannot_write(before, error) from error
     if not text.startswith(header):
         raise CannotWrite(f"{before}: has other columns than this version writes; move it away or choose another --out")
-    (folder / SUMMARY).write_text(text + rows)
+    (folder / SUMMARY).write_text(text + rows, encoding="utf-8")

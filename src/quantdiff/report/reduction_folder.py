@@ -22,4 +22,4 @@ def write_reduction(found: Reduction, out: Path) -> None:
         for name, content in part.models.items():
             (folder / name).write_bytes(content)
         save_batch(folder / INPUTS, part.batch)
-        (folder / LINE).write_text(found.line(out) + "\n")
+        (folder / LINE).write_text(found.line(out) + "\n", encoding="utf-8")

@@ -111,11 +111,11 @@ def _fill(made: Path, tell: Tell) -> None:
     (made / emulation.PYTHON).unlink(missing_ok=True)
     (made / emulation.PYTHON).symlink_to(f"python3.{minor}")
     (made / "proc").mkdir(exist_ok=True)
-    (made / "proc" / "cpuinfo").write_text(PROCESSOR_FILE)
+    (made / "proc" / "cpuinfo").write_text(PROCESSOR_FILE, encoding="utf-8")
     tell("trying them")
     _run([*emulation.python(made), "-c", f"import sys; sys.path.insert(0, {str(made / emulation.SITE)!r}); "
           "import numpy, ai_edge_litert.interpreter"])  # fmt: skip
-    (made / emulation.COMPLETE).write_text(f"{LITERT} {_litert()}\n")
+    (made / emulation.COMPLETE).write_text(f"{LITERT} {_litert()}\n", encoding="utf-8")
 
 
 def _apt(folder: Path, architecture: str, here: str) -> Mapping[str, str]:
@@ -123,7 +123,8 @@ def _apt(folder: Path, architecture: str, here: str) -> Mapping[str, str]:
     for name in ("lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     (folder / "status").touch()
-    (folder / "apt.conf").write_text(CONFIGURATION.format(folder=folder, architecture=architecture, here=here))
+    configuration = CONFIGURATION.format(folder=folder, architecture=architecture, here=here)
+    (folder / "apt.conf").write_text(configuration, encoding="utf-8")
     environment = {**os.environ, "APT_CONFIG": str(folder / "apt.conf"), "LC_ALL": "C"}
     _run(["apt-get", "update", "-qq"], environment)  # one source may fail: what is missing is said later
     return environment
@@ -175,7 +176,8 @@ def _emulator(made: Path, environment: Mapping[str, str], here: str, tell: Tell)
     folders = sorted({str(each.parent.relative_to(made)) for each in host.glob("**/lib*.so.*")})
     paths = ":".join(f"$here/{folder}" for folder in folders)
     words = f'exec "$here/{loader.relative_to(made)}" --library-path "{paths}" "$here/{program.relative_to(made)}" "$@"'
-    (made / emulation.EMULATOR).write_text(f'#!/bin/sh\nhere=$(dirname "$(readlink -f "$0")")\n{words}\n')
+    script = f'#!/bin/sh\nhere=$(dirname "$(readlink -f "$0")")\n{words}\n'
+    (made / emulation.EMULATOR).write_text(script, encoding="utf-8")
     (made / emulation.EMULATOR).chmod(0o755)
 
 

@@ -44,7 +44,9 @@ def level_1_data_cache() -> int | None:
     """Bytes of the first cache, by which Eigen cuts long sums; None where the system does not tell."""
     try:
         for index in CACHES.glob("index*"):
-            level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
+            level, kind, size = (
+                (index / name).read_text(encoding="utf-8").strip() for name in ("level", "type", "size")
+            )
             if (level, kind) == ("1", "Data"):
                 return int(size.removesuffix("K")) * 1024
     except (OSError, ValueError):

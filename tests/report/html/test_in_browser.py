@@ -209,6 +209,27 @@ def test_a_row_and_its_bar_are_chosen_together(browser: Chrome, file: str) -> No
     assert browser.execute_script("return document.querySelector('#layers-0-table .scroll').scrollTop") > 300
 
 
+def test_the_keys_read_a_plot_mark_by_mark(browser: Chrome, file: str) -> None:
+    show(browser, file)
+    said = "return arguments[0].nextElementSibling.textContent"
+    plot = browser.find_element(By.ID, "layers-0")
+    plot.send_keys(Keys.HOME + Keys.ARROW_RIGHT * 7)
+    assert browser.execute_script(said, plot) == (
+        f"layer 8 {values.NAME}, op CONV_2D, RMSE 0.0700, alone 0.0700, differ 7"
+    )
+    assert browser.execute_script("return typeof window.hacked") == "undefined"
+    chosen = browser.find_elements(By.CSS_SELECTOR, "#layers-0-table tr.chosen .mark")
+    assert [each.text for each in chosen] == [values.NAME]
+    plot.send_keys(Keys.ESCAPE)
+    assert browser.execute_script(said, plot) == ""
+    assert not browser.find_elements(By.CSS_SELECTOR, "#layers-0-table tr.chosen")
+    plot = browser.find_element(By.ID, "waterfall-0")
+    plot.send_keys(Keys.END + Keys.ARROW_DOWN)
+    last = browser.execute_script(said, plot)
+    plot.send_keys(Keys.ARROW_UP)
+    assert "still differ" in last != browser.execute_script(said, plot)
+
+
 BOXES = """
 return [...document.querySelectorAll('#graph-0 .box')].map((box) => [
   box.querySelector('.candidate')?.getAttribute('class'), box.querySelector('.value')?.textContent,

@@ -99,6 +99,34 @@
     });
   };
 
+  // What the pointer reads of a mark, the keys read, too, in words below the plot.
+  const keyed = (plot, view) => {
+    const tool = view.model.toolbar?.tools.find((each) => each.type === "HoverTool");
+    if (!plot || !tool) return;
+    const source = tool.renderers[0].data_source;
+    const lines = [...new DOMParser().parseFromString(tool.tooltips, "text/html").body.children];
+    const said = plot.parentNode.insertBefore(document.createElement("output"), plot.nextSibling);
+    said.className = "said";
+    plot.tabIndex = 0;
+    plot.setAttribute("role", "application");
+    plot.setAttribute("aria-label", `${plot.getAttribute("aria-label")} Arrow keys, Home and End read it mark by mark.`);
+    const field = (i) => (_, name, format) => {
+      const value = source.data[name][i];
+      return format && typeof value === "number" ? Number(value.toPrecision(6)) : value;
+    };
+    const words = (i) => lines.map((line) => line.textContent.replace(/@(\w+)({[^}]*})?/g, field(i))).join(", ");
+    let at = -1;
+    plot.addEventListener("keydown", (event) => {
+      const last = source.get_length() - 1;
+      const steps = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: last };
+      if (!(event.key in steps) && event.key !== "Escape") return;
+      event.preventDefault();
+      at = event.key === "Escape" ? -1 : Math.max(0, Math.min(last, steps[event.key]));
+      source.selected.indices = at < 0 ? [] : [at];
+      said.textContent = at < 0 ? "" : words(at);
+    });
+  };
+
   const boxes = [...document.querySelectorAll(".table")];
   boxes.forEach(sortable);
   boxes.forEach(filterable);
@@ -106,6 +134,7 @@
   Promise.all(items.map((item) => Bokeh.embed.embed_item(item))).then(() => {
     paint();
     boxes.forEach(linked);
+    if (items.length) [...Bokeh.index.roots].forEach((view) => keyed(view.el.closest(".plot"), view));
     dispatchEvent(new Event("quantdiff-drawn"));
     root.dataset.ready = "yes";
   });
