@@ -118,7 +118,8 @@ def stream(held: Mapping[str, tuple[float, float]] | None, kernels: Mapping[str,
     grids = {name: file.grids.get(grid, (None, 0)) for name, grid in (("frames", "x"), ("state", "h"))}
     shapes = {"frames": (1, 3, 6), "state": (1, UNITS)}
     inner = [handle(name, name) for name in grids]
-    first = [T(f"{name} first", shapes[name], dtype, scale, at, data=at) for name, (scale, at) in grids.items()]
+    begins = {"frames": grids["frames"][1], "state": 0.5 if held is None else 64}  # the same number on h's grid
+    first = [T(f"{n} first", shapes[n], dtype, scale, at, data=begins[n]) for n, (scale, at) in grids.items()]
     calls = [op for _, op in inner] + [assign(name, f"{name} first") for name in grids]
     init = Sub([*(tensor for tensor, _ in inner), *first], calls, [], [], "init")
     return write_model([Sub(file.tensors, operators, ["x"], ["y"]), init])

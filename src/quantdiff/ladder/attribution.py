@@ -95,7 +95,7 @@ class Attribution:
         for half, rows in enumerate(halves):
             self.whole[half] += float(np.square(whole[rows]).sum())
         self.elements += whole.size
-        total, together = np.zeros_like(whole), dict[str, Array]()
+        total, together, bounded = np.zeros_like(whole), dict[str, Array](), list[Move]()
         for move, change in moves:
             total += change
             if move is BEHIND:
@@ -103,8 +103,8 @@ class Attribution:
                 continue
             self.sums.setdefault(move, Sum()).add(halves, change, whole)
             together[move.mechanism] = together.get(move.mechanism, 0.0) + change
-            if move.mechanism in (CLIPPING, RANGES, INPUT):
-                self._meet(given, move)
+            bounded += [move] if move.mechanism in (CLIPPING, RANGES, INPUT) else []
+        self._meet(given, bounded)
         for mechanism, change in together.items():
             self.by_mechanism.setdefault(mechanism, Sum()).add(halves, change, whole)
         self.closes = max(self.closes, float(np.abs(total - given.difference(self.units)).max(initial=0)))
@@ -119,14 +119,18 @@ class Attribution:
         found = in_all_orders(state, together, before, state.at(len(state.stages)))
         self.orders = None if found is None else [*self.orders, found]
 
-    def _meet(self, given: Given, move: Move) -> None:
-        """What the data reach at a tensor before its grid bounds it."""
-        values = given.real.get(move.tensor)
-        if values is not None and values.size:
-            low, high = self.met.get(move.tensor, (math.inf, -math.inf))
-            self.met[move.tensor] = min(low, float(values.min())), max(high, float(values.max()))
-            if move.mechanism == INPUT:
-                self._span(move.tensor, values.reshape(-1, values.shape[-1]))
+    def _meet(self, given: Given, moves: Sequence[Move]) -> None:
+        """What the data reach at tensors before their grids bound them; those that are no layer's are computed."""
+        others = [move.tensor for move in moves if move.tensor not in given.real]
+        real = {**given.real}
+        if others:
+            real |= in_slices(self.switches.file, given.inputs, self.switches.rewritten, others)
+        for move in moves:
+            if (values := real[move.tensor]).size:
+                low, high = self.met.get(move.tensor, (math.inf, -math.inf))
+                self.met[move.tensor] = min(low, float(values.min())), max(high, float(values.max()))
+                if move.mechanism == INPUT:
+                    self._span(move.tensor, values.reshape(-1, values.shape[-1]))
 
     def _span(self, tensor: int, values: Array) -> None:
         """The smallest and the largest value of each feature. Shape: (values, features)."""

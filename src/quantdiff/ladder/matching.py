@@ -11,9 +11,10 @@ from typing import cast
 import numpy as np
 
 from quantdiff.errors import UnsupportedOp
-from quantdiff.graph import Operator, Tensor
+from quantdiff.graph import Operator, Tensor, is_float
 from quantdiff.ladder.lowered import RECODES, Lowered
-from quantdiff.ladder.real_graph import RealGraph
+from quantdiff.ladder.real_graph import RealGraph, Setting
+from quantdiff.ladder.streams import is_delay
 from quantdiff.quant import Array
 
 FITS, ROUNDED, NEAR = 1.5, 1.0, 2.0
@@ -120,10 +121,11 @@ def match_constants(file: RealGraph, reference: Lowered, pairs: Pairs) -> dict[i
     One whose operator is known by other constants keeps its place though the values differ: that is what is sought.
     """
     partner = {ours.index: theirs for ours, theirs in pairs}
-    pool = {i: v for i, v in reference.real.constants.items() if v.dtype.kind == "f"}
+    known = {**reference.real.constants, **unfed(reference.real)}
+    pool = {i: v for i, v in known.items() if v.dtype.kind == "f"}
     found: dict[int, Match] = {}
     for operator in file.operators:
-        placed = _by_position(file, reference, operator, partner.get(operator.index))
+        placed = _by_position((file, reference, pool), operator, partner.get(operator.index))
         sure = any(match.steps <= FITS for match in placed.values())
         for tensor in operator.inputs:
             if not is_real(file, tensor) or tensor in found:
@@ -137,12 +139,36 @@ def match_constants(file: RealGraph, reference: Lowered, pairs: Pairs) -> dict[i
     return found
 
 
-def _by_position(file: RealGraph, reference: Lowered, ours: Operator, theirs: Operator | None) -> dict[int, Match]:
+def unfed(real: RealGraph) -> dict[int, Array]:
+    """Floats that hang on no data, as a first state and what a layer makes of it: a converter folds them, or not."""
+    found = set[int]()
+    for op in real.operators:
+        counted = op.inputs and all(i < 0 or i in real.constants or i in found for i in op.inputs)
+        if not is_delay(op) and (op.op == "SHAPE" or counted):
+            found.update(op.outputs)
+    floats = [i for i in found if i >= 0 and is_float(real.graph.tensors[i].dtype)]
+    if not floats:
+        return {}
+    nothing = [np.zeros((1, *real.graph.tensors[i].shape)) for i in real.graph.inputs]
+    on = frozenset(real.varying)
+    try:
+        values = real.run(nothing, Setting({}, {}, on, on), None, floats)
+    except UnsupportedOp:
+        return {}
+    return {i: values[i][0] for i in floats}
+
+
+Sides = tuple[RealGraph, Lowered, Mapping[int, Array]]
+"""The file, the reference, and what the reference knows without data."""
+
+
+def _by_position(sides: Sides, ours: Operator, theirs: Operator | None) -> dict[int, Match]:
     """By tensor what stands at the same place, wherever it has as many values."""
+    file, reference, known = sides
     found = {}
     for mine, own in zip(ours.inputs, map(reference.of, theirs.inputs if theirs else ()), strict=False):
-        if is_real(file, mine) and is_real(reference.real, own):
-            value, other = file.constants[mine], reference.real.constants[own]
+        if is_real(file, mine) and own in known:
+            value, other = file.constants[mine], known[own]
             if value.size == other.size:
                 steps = misfit(stored(file, mine), value, other)
                 found[mine] = Match(mine, own, "position", steps, (), other.reshape(value.shape))
