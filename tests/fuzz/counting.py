@@ -13,6 +13,7 @@ FILE = Path(__file__).with_name("counts.csv")
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 COLUMNS = ("commit", "seed", "file", "attack", "tried", "whole", "refused", "failed", "ended")
 LITERT = "LiteRT's verifier"
+UNEXPLAINED = "But one of commit 1791fb6 (102/139) was not: it has not come again, and why it failed was not found."
 TRAINED = ".h5", ".keras", ".onnx", ".pt2"
 Attacked = tuple[str, str]  # what was attacked, and how
 
@@ -99,7 +100,7 @@ def trained() -> str:
 
 def children() -> str:
     """Attack × tried × failed of the files that are handed to children, in Markdown."""
-    return _files("children")
+    return _files("children").rstrip("\n") + " " + UNEXPLAINED + "\n"
 
 
 def _files(kind: str) -> str:
