@@ -13,6 +13,8 @@ FILE = Path(__file__).with_name("counts.csv")
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 COLUMNS = ("commit", "seed", "file", "attack", "tried", "whole", "refused", "failed", "ended")
 LITERT = "LiteRT's verifier"
+COMPILED = "The 4 of commit 5710502 are no fault of a file: a loop was compiled while the time of one ran."
+UNEXPLAINED = "But one of commit 1791fb6 (102/139) was not: it has not come again, and why it failed was not found."
 TRAINED = ".h5", ".keras", ".onnx", ".pt2"
 Attacked = tuple[str, str]  # what was attacked, and how
 
@@ -89,7 +91,7 @@ def fuzz() -> str:
         f"{counts.tried.total():,} files; {models[0]:,} of them are `.tflite`, {models[1]:,} of those went through",
         f"`inspect` and `lint`. Seeds: {_runs(seeds)}.",
     ]
-    return "\n".join([*lines, *_rows(counts), *_mended(failed)]) + "\n"
+    return "\n".join([*lines, *_rows(counts), *_mended(failed), COMPILED]) + "\n"
 
 
 def trained() -> str:
@@ -99,7 +101,7 @@ def trained() -> str:
 
 def children() -> str:
     """Attack × tried × failed of the files that are handed to children, in Markdown."""
-    return _files("children")
+    return _files("children") + UNEXPLAINED + "\n"
 
 
 def _files(kind: str) -> str:

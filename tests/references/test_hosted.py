@@ -153,6 +153,15 @@ def test_a_crash_is_one_line_and_exit_status_2(formula: Open, tmp_path: Path, wh
     assert (result.exit_code, result.stderr) == (2, "error: formula on x.formula crashed (SIGSEGV)\n")
 
 
+def test_lint_waits_as_long_as_it_is_told(formula: Open, tmp_path: Path) -> None:
+    formula()
+    Path("x.formula").write_text("open hang")
+    models.save(tmp_path, models.two_dense(), "int8.tflite")
+    result = CliRunner().invoke(main, ["lint", "x.formula", "int8.tflite", "--timeout", "1"])
+    words = f"error: formula on x.formula said nothing for 1 s and was ended; use {CURES}\n"
+    assert (result.exit_code, result.stderr) == (2, words)
+
+
 @pytest.mark.parametrize("word", ["connect", "huge"])
 def test_it_has_no_more_rights_than_it_needs(formula: Open, word: str) -> None:
     with socket.create_server(("127.0.0.1", 0)):  # there is a network here

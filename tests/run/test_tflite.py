@@ -12,10 +12,10 @@ from written_models import Op, T, write_tflite
 
 from quantdiff.errors import BadData, RuntimeCrashed
 from quantdiff.load.data import Batch, make_batch
-from quantdiff.load.tflite import load_tflite
+from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array, QuantParams, quantize
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.random_input import made_up
+from quantdiff.run.random_input import made_up, random_inputs
 from quantdiff.run.runtimes import RUNTIMES, installed
 from quantdiff.run.tflite import may_batch, trace_tflite
 from quantdiff.trace import Trace
@@ -189,3 +189,21 @@ def test_inputs_that_have_a_scale_and_no_integers_or_no_elements(
         trace = trace_tflite(load_tflite(path), batch, process)
     assert (trace.outputs[0].array == batch.arrays["x"]).all()
     assert np.unique(batch.arrays["x"]).size == values
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "outputs"),
+    [
+        ("float32", 0.5, ["y"]),
+        ("float16", 0.5, ["y"]),
+        ("int8", float("inf"), ["y"]),
+        ("int8", -0.5, ["y"]),
+        ("int8", 0.5, list[str]()),
+    ],
+)
+def test_floats_are_drawn_where_they_are_quantized_to_nothing_sane(
+    dtype: str, scale: float, outputs: list[str]
+) -> None:
+    tensors = [T("x", (1, 4), "float32"), T("y", (1, 4), dtype, scale)]
+    model = read_model(memoryview(write_tflite(tensors, [Op("QUANTIZE", ["x"], outputs)], ["x"], ["y"])))
+    assert np.isfinite(random_inputs(model.main, 3)[0]).all()

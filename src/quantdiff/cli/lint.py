@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quantdiff.cli.command import FOR_CI, command, formats, show_for_ci
-from quantdiff.cli.options import reference_options
+from quantdiff.cli.options import reference_options, timeout_option
 from quantdiff.files import is_tflite
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def with_reference(
     type=click.Path(path_type=Path),
 )  # fmt: skip
 @reference_options
+@timeout_option
 @formats
 def lint(form: str, models: tuple[Path | None, tuple[Path, ...]], **options: Any) -> int:
     """Look for known trouble in .tflite files, without data.

@@ -32,6 +32,7 @@ class Options:
         processes: the runtimes, for models that are run by one.
         batch: the data that the model will be given, where they are known: of a function, what its sizes are.
         opened: closes what is open; None: it is closed when nobody has it any more.
+        timeout: seconds that a framework may be silent; None: two minutes, or longer if a runtime may.
     """
 
     allow_lambda: bool = False
@@ -39,6 +40,7 @@ class Options:
     processes: tuple[Runner, ...] = ()
     batch: Batch | None = None
     opened: ExitStack | None = None
+    timeout: float | None = None
 
 
 PLAIN = Options()

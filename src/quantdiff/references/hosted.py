@@ -200,7 +200,8 @@ def open_hosted(name: str, path: Path, options: Options) -> tuple[Reference, ...
         BadModel, MissingExtra: as the format.
         RuntimeFailed: the child crashed or hung.
     """
-    child = Child(host_for(name), f"{name} on {path.name}", max([TIMEOUT, *(p.timeout for p in options.processes)]))
+    silence = options.timeout or max([TIMEOUT, *(p.timeout for p in options.processes)])
+    child = Child(host_for(name), f"{name} on {path.name}", silence)
     if options.opened is not None:
         options.opened.callback(child.close)
     try:

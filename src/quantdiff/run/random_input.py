@@ -10,13 +10,15 @@ import numpy as np
 from quantdiff.errors import BadData
 from quantdiff.graph import Graph, Model, Tensor, is_float
 from quantdiff.load.data import Batch, Slot
-from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, dequantize
+from quantdiff.ops import INTO_INTEGERS
+from quantdiff.quant import INTEGER_RANGE, Array, dequantize
 
 SAMPLES, SEED, FEW = 64, 0, 16
 SAMPLES_AT_MOST, IMAGE = 10**6, 3  # axes, that of samples among them
 MADE_UP = ("random", "smooth")
 COARSE = 8
 """Pixels of a smooth image between two values that are drawn."""
+LARGEST = 1e30  # scale: beyond it float32 does not hold the range
 DRAWN_AT_MOST = 2**27  # numbers of one sample
 ELEMENTS_AT_MOST = 2**25
 """Inputs and activations of all samples together, so that a large model is verified on fewer."""
@@ -128,12 +130,9 @@ def _random(graph: Graph, tensor: Tensor, samples: int, rng: np.random.Generator
 
 def _random_floats(graph: Graph, tensor: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Floats a little beyond the range of the tensor that they are quantized to, else normal ones."""
-    grids = [
-        graph.tensors[op.outputs[0]]
-        for op in graph.operators
-        if op.op == "QUANTIZE" and op.inputs[0] == tensor.index and graph.tensors[op.outputs[0]].quant
-    ]
-    if not grids or not isinstance(grids[0].quant, QuantParams):
+    readers = [op for op in graph.operators if op.op == INTO_INTEGERS and op.inputs[:1] == (tensor.index,)]
+    grids = [grid for op in readers for i in op.outputs[:1] if (grid := graph.tensors[i].grid) is not None]
+    if not grids or not 0 < grids[0].params.scale[0] < LARGEST:
         return rng.normal(size=shape)
-    low, high = ((q - grids[0].quant.zero_point[0]) * grids[0].quant.scale[0] for q in INTEGER_RANGE[grids[0].dtype])
+    low, high = ((q - grids[0].params.zero_point[0]) * grids[0].params.scale[0] for q in INTEGER_RANGE[grids[0].dtype])
     return rng.uniform(low - 0.05 * (high - low), high + 0.05 * (high - low), shape)

@@ -55,12 +55,18 @@ def bomb(group: Any, name: str, secret: Path) -> None:
     group.create_dataset(name, (1 << 20, 1 << 20), "float32", chunks=(1 << 10, 1 << 10), compression="gzip")
 
 
+def large_chunk(group: Any, name: str, secret: Path) -> None:
+    """24 values in a chunk of which each of them unpacks 256 MB."""
+    group.create_dataset(name, (8, 3), "float32", maxshape=(None, None), chunks=(1 << 13, 1 << 13), compression="gzip")
+
+
 PLANTS = {
     "external storage": (external, "takes its values from other files"),
     "soft link": (soft, "is a link"),
     "external link": (linked, "is a link"),
     "virtual": (virtual, "takes its values from other files"),
     "bomb": (bomb, "unpacks from 0 bytes to 4,398,046,511,104"),
+    "large chunk": (large_chunk, "unpacks from 0 bytes to 268,435,456"),
 }
 
 
@@ -123,6 +129,8 @@ def test_backslashes_between_names_say_how_to_go_on(plain: Path, tmp_path: Path)
         ("/tmp/escaped", "leads out of the file"),
         ("assets/..\\..\\escaped", "leads out of the file"),
         ("config.json", "two entries of one name"),
+        ("./config.json", "two entries of one name"),
+        ("config.json/", "two entries of one name"),
         ("model.weights.npz", "pickled"),
     ],
 )

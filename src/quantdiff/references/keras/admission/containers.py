@@ -6,6 +6,7 @@ import json
 import stat
 import zipfile
 from io import BytesIO
+from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,7 +28,7 @@ def read_zip(path: Path) -> tuple[Any, str]:
     """
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-        if len(set(names)) < len(names):
+        if len({PurePosixPath(name.replace("\\", "/")) for name in names}) < len(names):
             raise BadModel(f"{path}: has two entries of one name; save it again")
         for entry in archive.infolist():
             _check_place(entry, path)
@@ -99,5 +100,7 @@ def _check_dataset(item: Any, path: Path) -> None:
     if item.external or item.is_virtual:
         raise BadModel(f"{path}: {item.name} takes its values from other files; save it again")
     kept = item.id.get_storage_size()
-    if item.nbytes > max(LARGE, RATIO * kept):
-        raise BadModel(f"{path}: {item.name} unpacks from {kept:,} bytes to {item.nbytes:,}; save it again")
+    # A chunk is unpacked as a whole, for a single value of it.
+    whole = max(item.nbytes, prod(item.chunks or ()) * item.dtype.itemsize)
+    if whole > max(LARGE, RATIO * kept):
+        raise BadModel(f"{path}: {item.name} unpacks from {kept:,} bytes to {whole:,}; save it again")
