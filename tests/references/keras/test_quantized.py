@@ -63,7 +63,7 @@ def test_kernels_are_what_the_layers_multiply_by(model: Any) -> None:
 def test_only_dense_is_quantized_and_that_is_said(model: Any) -> None:
     (note,) = open_keras(model).notes
     mode = model.name.removeprefix("net_")
-    assert f"quantize('{mode}') touched inner/one, inner/two alone; the other 1 layers are float" in note
+    assert f"quantize('{mode}') touched inner/one, inner/two alone; all other layers are float" in note
     assert note.endswith("each sample on a scale of its own") == (mode == "int8")
 
 
