@@ -49,7 +49,8 @@ def notes_of(layers: tuple[tuple[str, Any], ...], name: str) -> tuple[str, ...]:
     also = "; their inputs are rounded, each sample on a scale of its own" if rounded else ""
     which = ", ".join(modes)
     return (
-        f"{name}: Keras' quantize({next(iter(modes.values()))!r}) touched {which} alone; all other layers are float{also}",
+        f"{name}: Keras' quantize({next(iter(modes.values()))!r}) touched {which} alone; "
+        f"all other layers are float{also}",
     )
 
 
