@@ -163,13 +163,12 @@ def by_qat(net: Any, folder: Path, x: np.ndarray, y: np.ndarray) -> None:
     made.export(str(folder / "mobile_qat.tflite"))
 
 
-def by_onnx2tf(command: str, folder: Path, x: np.ndarray) -> None:
+def by_onnx2tf(command: str, source: Path, suffix: str, *options: str) -> None:
+    """One of the files that it makes; from a copy, since it writes into its source."""
     with tempfile.TemporaryDirectory() as made:
-        np.save(f"{made}/x.npy", x.transpose(0, 2, 3, 1))
-        given = ["-cind", "image", f"{made}/x.npy", "[[[[0.0]]]]", "[[[[1.0]]]]"]
-        shutil.copy(folder / "cnn.onnx", made)  # onnx2tf writes into its source
-        subprocess.run([command, "-i", f"{made}/cnn.onnx", "-o", made, "-oiqt", *given], check=True)
-        shutil.copy(f"{made}/cnn_full_integer_quant.tflite", folder / "cnn_onnx2tf.tflite")
+        shutil.copy(source, made)
+        subprocess.run([command, "-i", f"{made}/{source.name}", "-o", made, *options], check=True)
+        shutil.copy(f"{made}/{source.stem}_{suffix}.tflite", source.with_name(f"{source.stem}_onnx2tf.tflite"))
 
 
 def main(folder: Path, onnx2tf: str) -> None:
@@ -184,7 +183,11 @@ def main(folder: Path, onnx2tf: str) -> None:
         pt2(net, folder / f"{name}.pt2", x[:2])
         onnx_file(net, folder / f"{name}.onnx", x)
     litert_torch.convert(cnn, (torch.tensor(x[:1]),)).export(str(folder / "cnn_float.tflite"))
-    by_onnx2tf(onnx2tf, folder, x[:CALIBRATED])
+    with tempfile.TemporaryDirectory() as samples:
+        np.save(f"{samples}/x.npy", x[:CALIBRATED].transpose(0, 2, 3, 1))
+        given = ("-cind", "image", f"{samples}/x.npy", "[[[[0.0]]]]", "[[[[1.0]]]]")
+        by_onnx2tf(onnx2tf, folder / "cnn.onnx", "full_integer_quant", "-oiqt", *given)
+    by_onnx2tf(onnx2tf, folder / "mobile.onnx", "float32")
     by_quantizer(mobile, folder / "mobile_static.tflite", x[:CALIBRATED])
     onnx_file(mobile, folder / "mobile_norms.onnx", x, torch.onnx.TrainingMode.PRESERVE)
     by_qat(mobile, folder, x, y)

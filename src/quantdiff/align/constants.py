@@ -19,6 +19,7 @@ FOUND = 0.25  # largest relative error (Euclidean) of two kernels that are found
 ROUNDED = 1.0  # steps: a half is rounding; a whole one is what another rounding, or a range a little off, may add
 FEW, WORST = 0.02, 2.0  # share of a kernel that may be farther off, and steps: more is another kernel
 FLOAT_STEP = 2.0**-10  # of a weight that is stored as a float of 16 bits
+IMAGE = 4  # axes of such a kernel
 NONE = 1e-3  # of the larger bias: as good as no bias
 
 
@@ -83,14 +84,16 @@ def _norms(layer: Layer, layers: Sequence[Layer], near: Sequence[Layer] = ()) ->
 
 def fit_of(layer: Layer, kernel: Tensor, norms: Sequence[BatchNorm]) -> Fit | None:
     """How a stored kernel fits a layer's, with and without the batch norms behind it; None for another shape."""
-    if layer.kernel is None or not _same_shape(layer.kernel.shape, kernel.shape):
+    turned = layer.kernel is not None and _is_turned(layer.kernel.shape, kernel.shape)
+    if layer.kernel is None or not (turned or _same_shape(layer.kernel.shape, kernel.shape)):
         return None
     stored, own = real_values(kernel), layer.kernel.astype(np.float64)
     ways = [(own, not norms)]
     if norms and all(norm.factor.size == own.shape[layer.channel_axis] for norm in norms):
         ways.append((own * along_channels(layer, np.prod([norm.factor for norm in norms], axis=0)), True))
     with np.errstate(all="ignore"):  # a file may hold any number
-        fits = [_fit(stored, way.reshape(stored.shape), kernel, folded=folded) for way, folded in ways]
+        found = [(way.swapaxes(0, -1) if turned else way.reshape(stored.shape), folded) for way, folded in ways]
+        fits = [_fit(stored, way, kernel, folded=folded) for way, folded in found]
     return min(fits, key=lambda fit: fit.error)
 
 
@@ -118,6 +121,11 @@ def steps_of(kernel: Tensor, stored: Array) -> Array:
 def _same_shape(a: Sequence[int], b: Sequence[int]) -> bool:
     """Whether two shapes are the same, axes of size 1 aside."""
     return [n for n in a if n != 1] == [n for n in b if n != 1]
+
+
+def _is_turned(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether the one is a convolution of one channel, and the other says so as a depthwise one: channels last."""
+    return len(a) == IMAGE and 1 in (a[0], a[-1]) and tuple(a) != tuple(b) == (a[-1], *a[1:-1], a[0])
 
 
 def fused_chain(layers: Sequence[Layer], first: Layer) -> tuple[Layer, ...]:

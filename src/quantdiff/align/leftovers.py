@@ -14,6 +14,7 @@ VANISHED = ("IDENTITY", *(op for op, known in TRAITS.items() if known.keeps_orde
 """What a converter leaves out: layers without effect at inference, and other shapes of the same values."""
 RESCALED = (*RECODES, "input")
 QUIET = (BATCH_NORM, *CLAMPS, *VANISHED, *RESCALED, "PAD", "TRANSPOSE")
+PADS = ("CONCATENATION", "SLICE", "PAD", "ADD")
 
 
 def with_insides(reference: Flow, candidate: Flow, matches: Sequence[Match]) -> list[Match]:
@@ -63,9 +64,22 @@ def explained(mine: Sequence[FlowValue], other: Sequence[FlowValue], *, kernels:
 
     ``kernels``: one place has the kernels of several on the other side, so that these are accounted for, too.
     """
-    if all(place.op in QUIET or place is core(other) or (kernels and place.is_weighted) for place in other):
+    pads = _padding(other)
+    quiet = (place.op in QUIET or place.key in pads for place in other)
+    if all(q or place is core(other) or (kernels and place.is_weighted) for q, place in zip(quiet, other, strict=True)):
         return {place.key for place in mine}
     return {place.key for place in mine if place.op in QUIET} | {mine[-1].key, core(mine).key}
+
+
+def _padding(segment: Sequence[FlowValue]) -> set[int]:
+    """Zeros that are made of a number, put beside a value and added to it: how onnx2tf pads."""
+    found = {place.key for place in segment if place.op == "FILL"}
+    waiting = [*found]
+    for key in waiting:  # grows while it is walked
+        new = {place.key for place in segment if place.op in PADS and key in place.feeds} - found
+        found |= new
+        waiting.extend(new)
+    return found
 
 
 class Refusals:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantdiff.errors import BadModel
 from quantdiff.ladder.lowered import lowered
 from quantdiff.ladder.real_graph import Setting, real_graph
 from quantdiff.ladder.rungs import real_inputs
@@ -63,7 +64,7 @@ def test_kernels_are_what_the_layers_multiply_by(model: Any) -> None:
 def test_only_dense_is_quantized_and_that_is_said(model: Any) -> None:
     (note,) = open_keras(model).notes
     mode = model.name.removeprefix("net_")
-    assert f"quantize('{mode}') touched inner/one, inner/two alone; the other 1 layers are float" in note
+    assert f"quantize('{mode}') touched inner/one, inner/two alone; all other layers are float" in note
     assert note.endswith("each sample on a scale of its own") == (mode == "int8")
 
 
@@ -78,3 +79,15 @@ def test_the_graph_gives_what_keras_gives(model: Any) -> None:
     assert np.abs(values[lowering.main.outputs[0]].reshape(theirs.shape) - theirs).max() < 1e-5
     assert np.array_equal(theirs, reference.trace(batch).outputs[0].array)
     assert "quantized_call" not in vars(model.layers[1].layers[0])  # as it was
+
+
+def test_other_layers_that_multiply_integers_are_told() -> None:
+    frameworks()
+    import keras
+
+    layer = keras.layers.EinsumDense("abc,cd->abd", output_shape=(None, 3), name="product")
+    with quiet():
+        model = keras.Sequential([keras.Input((4, 5)), layer])
+        layer.quantize("int8")
+    with pytest.raises(BadModel, match="product multiplies integers, as Keras' quantize has it; that is told of Dense"):
+        open_keras(model).lower()

@@ -93,7 +93,11 @@ def test_a_condition_that_depends_on_the_data_is_told_and_values_are_there(tmp_p
 
 def test_what_a_body_reads_from_outside_depends_on_the_data(tmp_path: Path) -> None:
     """Its own inputs are constants, and yet what it gives is none."""
-    kinds = [("i", onnx.TensorProto.INT64, []), ("k", onnx.TensorProto.BOOL, []), ("a", onnx.TensorProto.FLOAT, None)]
+    kinds: list[tuple[str, int, Any]] = [
+        ("i", onnx.TensorProto.INT64, []),
+        ("k", onnx.TensorProto.BOOL, []),
+        ("a", onnx.TensorProto.FLOAT, None),
+    ]
     inputs = tuple(helper.make_tensor_value_info(*each) for each in kinds)
     body = graph([N("Identity", ["k"], ["l"]), N("Relu", ["a"], ["r"]), N("Add", ["r", "c"], ["o"])], "l", inputs)
     body.output.append(helper.make_empty_tensor_value_info("o"))

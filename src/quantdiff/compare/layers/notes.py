@@ -11,7 +11,7 @@ from quantdiff.align.leftovers import RESCALED, VANISHED, core, explained, segme
 from quantdiff.flow import FlowValue
 from quantdiff.ops import BATCH_NORM, CLAMPS, INTO_INTEGERS
 
-HELPERS = ("PAD", "PADV2", "TRANSPOSE", "SHAPE", "FILL", "PACK", "STRIDED_SLICE", "CONCATENATION")
+HELPERS = ("PAD", "PADV2", "TRANSPOSE", "FILL", "SLICE", "CONCATENATION")
 """What converters add for another order of axes or for padding that their operators do not have."""
 
 

@@ -17,7 +17,7 @@ from quantdiff.load.tflite import read_model
 from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet
 from quantdiff.references.keras.model import KerasModel, named_layers
-from quantdiff.references.keras.quantized import spelled_out
+from quantdiff.references.keras.quantized import real_kernel, rounds_inputs, spelled_out
 
 
 def lower(keras: KerasModel) -> Model:
@@ -26,10 +26,15 @@ def lower(keras: KerasModel) -> Model:
     Keras 2 and 3 alike; of a SavedModel without Keras inside, its serving signature.
 
     Raises:
-        BadModel: the converter refuses the model.
+        BadModel: the converter refuses the model, or a layer that is not Dense multiplies integers.
     """
     failed: Exception | None = None
-    layers = tuple(layer for _, layer in named_layers(keras.model))
+    named = named_layers(keras.model)
+    layers = tuple(layer for _, layer in named)
+    if untold := next((path for path, layer in named if rounds_inputs(layer) and real_kernel(layer) is None), ""):
+        raise BadModel(
+            f"{keras.name}: {untold} multiplies integers, as Keras' quantize has it; that is told of Dense alone"
+        )
     for make in _converters(keras):
         try:
             with quiet(), redirect_stdout(StringIO()), _scope(keras), spelled_out(layers):

@@ -50,7 +50,7 @@ def notes_of(layers: tuple[tuple[str, Any], ...], name: str) -> tuple[str, ...]:
     which = ", ".join(modes)
     return (
         f"{name}: Keras' quantize({next(iter(modes.values()))!r}) touched {which} alone; "
-        f"the other {len(layers) - len(modes)} layers are float{also}",
+        f"all other layers are float{also}",
     )
 
 
