@@ -116,9 +116,9 @@ def test_operands_by_table(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Case(tensors, [Op("SUB", ["a", "b"], ["y"])], {"a": a, "b": b}).write()
     for runtime in (Runtime.XNNPACK, Runtime.REFERENCE):
         results = []
-        for module, block in ((loops, 1000), (None, 1000), (loops, 2**18)):
+        for module, block in ((loops, 1000), (None, 1000), (loops, 2**16)):
             monkeypatch.setattr("quantdiff.sim.ops.add.loops", lambda elements, chosen=module: chosen)
-            monkeypatch.setattr("quantdiff.sim.ops.add.BLOCK", block)
+            monkeypatch.setattr("quantdiff.sim.pairs.ROW", block)
             graph, simulation = run_simulator(model, [a, b], runtime)
             results.append(simulation.values[graph.outputs[0]][0])
         for other in results[1:]:

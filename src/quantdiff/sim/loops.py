@@ -16,8 +16,9 @@ from numba import njit, types
 from numba.extending import overload
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Channels, LookedUp, Product
+from quantdiff.sim.accumulate import Channels, Product
 from quantdiff.sim.machine_code import keep
+from quantdiff.sim.pairs import LookedUp, Multiplied
 from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31
 from quantdiff.sim.tiles import HEIGHTS, OWN_HEIGHTS, interleave, pack, pack_channels, packed_type, tile  # noqa: F401 (the callers pack)
 
@@ -142,6 +143,29 @@ def add_looked_up(  # pragma: no cover (compiled)
         sums[i] = left[a[i]] + right[b[i]]
 
 
+@compiled
+def fill_multiplied(block: Multiplied, first: int, sums: Array) -> None:  # pragma: no cover (compiled)
+    """Two operands of 8 bits without their zero points, multiplied."""
+    a, b, points = block
+    flat, start = sums.reshape(-1), first * sums.shape[1]
+    multiply_pairs(a[start : start + flat.size], b[start : start + flat.size], points, flat)
+
+
+@compiled
+def multiply_pairs(a: Array, b: Array, points: tuple[int, int], sums: Array) -> None:  # pragma: no cover (compiled)
+    """All flat."""
+    left, right = np.int32(points[0]), np.int32(points[1])
+    for i in range(sums.size):
+        sums[i] = np.int32(np.int32(a[i]) - left) * np.int32(np.int32(b[i]) - right)
+
+
+@compiled
+def look_up(x: Array, table: Array, y: Array) -> None:  # pragma: no cover (compiled)
+    """Bytes by a table of 256. All flat."""
+    for i in range(x.size):
+        y[i] = table[x[i]]
+
+
 def strip(block: Any, first: int, held: Any) -> Any:
     """Sums of the rows from ``first`` on: the block itself, or what is to be computed, as many as ``held`` has rows."""
     raise NotImplementedError  # compiled only, by the type of the block
@@ -172,6 +196,8 @@ def _fill(block: Any, first: Any, sums: Any) -> Any:  # pragma: no cover
         return lambda block, first, sums: fill_products(block, first, sums)  # noqa: PLW0108
     if "places" in block.fields:
         return lambda block, first, sums: fill_channels(block, first, sums)  # noqa: PLW0108
+    if "points" in block.fields:
+        return lambda block, first, sums: fill_multiplied(block, first, sums)  # noqa: PLW0108
     return lambda block, first, sums: fill_looked_up(block, first, sums)  # noqa: PLW0108
 
 

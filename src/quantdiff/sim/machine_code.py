@@ -9,7 +9,7 @@ from typing import Any
 
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
-SOURCES = tuple(Path(__file__).with_name(f"{name}.py") for name in ("loops", "tiles", "accumulate"))
+SOURCES = tuple(Path(__file__).with_name(f"{name}.py") for name in ("loops", "tiles", "accumulate", "pairs"))
 _Impl: Any = CompileResultCacheImpl
 _Cache: Any = FunctionCache
 
