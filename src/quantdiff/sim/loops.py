@@ -227,7 +227,19 @@ def _held_for(block: Any, channels: Any) -> Any:  # pragma: no cover
 
 @compiled
 def by_shifts(  # pragma: no cover (compiled)
-    block: Array,
+    block: Any, offset: Array, shifts: tuple[Any, bool], output: tuple[int, int, int], y: Array
+) -> None:
+    """``shift`` for all rows."""
+    top, held = 0, held_for(block, offset.size)
+    while top < y.shape[0]:
+        sums = strip(block, top, held[: y.shape[0] - top])
+        shift(sums, offset, shifts[0], shifts[1], output, y[top : top + sums.shape[0]])
+        top += sums.shape[0]
+
+
+@compiled
+def shift(  # pragma: no cover (compiled)
+    sums: Array,
     offset: Array,
     multiplier: tuple[Array, Array, Array, Array, Array],
     enlarged: bool,
@@ -243,66 +255,100 @@ def by_shifts(  # pragma: no cover (compiled)
     mantissa, left, half, right, ties = multiplier
     zero_point, low, high = output
     least, most, zero = np.int32(low - zero_point), np.int32(high - zero_point), np.int32(zero_point)
+    for i in range(sums.shape[0]):
+        for c in range(sums.shape[1]):
+            acc = np.int32(np.int32(sums[i, c]) + offset[c])
+            if enlarged:
+                acc = np.int32(np.int64(acc) << left[c])
+            product = np.int64(acc) * mantissa[c] + ONE_HALF_Q31
+            steps = np.int32((product + half[c] + ((product >> 63) & ties[c])) >> right[c])
+            y[i, c] = np.int32(min(max(steps, least), most) + zero)
+
+
+@compiled
+def by_double(  # pragma: no cover (compiled)
+    block: Any, offset: Array, multiplier: tuple[Array, Array, Array], output: tuple[int, int, int], y: Array
+) -> None:
+    """``scale_doubles`` for all rows."""
     top, held = 0, held_for(block, offset.size)
     while top < y.shape[0]:
         sums = strip(block, top, held[: y.shape[0] - top])
-        for i in range(sums.shape[0]):
-            for c in range(sums.shape[1]):
-                acc = np.int32(np.int32(sums[i, c]) + offset[c])
-                if enlarged:
-                    acc = np.int32(np.int64(acc) << left[c])
-                product = np.int64(acc) * mantissa[c] + ONE_HALF_Q31
-                steps = np.int32((product + half[c] + ((product >> 63) & ties[c])) >> right[c])
-                y[top + i, c] = np.int32(min(max(steps, least), most) + zero)
+        scale_doubles(sums, offset, multiplier, output, y[top : top + sums.shape[0]])
         top += sums.shape[0]
 
 
 @fused
-def by_double(  # pragma: no cover (compiled)
-    block: Array,
-    offset: Array,
-    multiplier: tuple[Array, Array, Array],
-    output: tuple[int, int, int],
-    y: Array,
+def scale_doubles(  # pragma: no cover (compiled)
+    sums: Array, offset: Array, multiplier: tuple[Array, Array, Array], output: tuple[int, int, int], y: Array
 ) -> None:
-    """The same where a double holds all bits of what lies between the clamps: half the time of ``by_shifts``.
+    """The same where a double holds all bits of what lies between the clamps: half the time of ``shift``.
 
     ``multiplier`` is, per channel, the scale, and what is added to a product that is not below zero, or is: what the
     first rounding adds to the second, the zero point, and half of the last bit. No sum is then a tie, and LARGE_MAGIC
     rounds it down from a half more. Beyond the clamps what is lost changes nothing, since every step is monotone.
     """
     (scale, above, below), low, high = multiplier, np.int32(output[1]), np.int32(output[2])
-    top, held = 0, held_for(block, offset.size)
-    while top < y.shape[0]:
-        sums = strip(block, top, held[: y.shape[0] - top])
-        for i in range(sums.shape[0]):
-            for c in range(sums.shape[1]):
-                acc = np.int32(np.int32(sums[i, c]) + offset[c])
-                more, less = above[c], below[c]  # both read, so that there is no branch
-                added = less if acc < 0 else more
-                steps = np.float64(np.float64(acc) * scale[c] + added + LARGE_MAGIC).view(np.int64)
-                y[top + i, c] = min(max(np.int32(steps), low), high)
-        top += sums.shape[0]
+    for i in range(sums.shape[0]):
+        for c in range(sums.shape[1]):
+            acc = np.int32(np.int32(sums[i, c]) + offset[c])
+            more, less = above[c], below[c]  # both read, so that there is no branch
+            added = less if acc < 0 else more
+            steps = np.float64(np.float64(acc) * scale[c] + added + LARGE_MAGIC).view(np.int64)
+            y[i, c] = min(max(np.int32(steps), low), high)
 
 
 @compiled
 def by_float(  # pragma: no cover (compiled)
-    block: Array, offset: Array, scale: Array, output: tuple[int, int, int], y: Array
+    block: Any, offset: Array, scale: Array, output: tuple[int, int, int], y: Array
+) -> None:
+    """``scale_floats`` for all rows."""
+    top, held = 0, held_for(block, offset.size)
+    while top < y.shape[0]:
+        sums = strip(block, top, held[: y.shape[0] - top])
+        scale_floats(sums, offset, scale, output, y[top : top + sums.shape[0]])
+        top += sums.shape[0]
+
+
+@compiled
+def scale_floats(  # pragma: no cover (compiled)
+    sums: Array, offset: Array, scale: Array, output: tuple[int, int, int], y: Array
 ) -> None:
     """Rule X. ``scale`` is float32 per channel; clamped first, so that MAGIC rounds and leaves the steps as bits."""
     zero_point, low, high = output
     least, most, zero = np.float32(low - zero_point), np.float32(high - zero_point), np.int32(zero_point)
-    top, held = 0, held_for(block, offset.size)
+    for i in range(sums.shape[0]):
+        for c in range(sums.shape[1]):
+            acc = np.int32(np.int32(sums[i, c]) + offset[c])
+            steps = min(max(np.float32(acc) * scale[c], least), most)
+            y[i, c] = np.float32(steps + MAGIC).view(np.int32) + zero  # of which ``y`` takes the lowest 8 bits
+
+
+@compiled
+def count_all(  # pragma: no cover (compiled)
+    block: Any, offset: Array, floats: Array, doubles: Array, ends: Array, y: Array
+) -> Array:
+    """How many elements each rule gives otherwise than the first, whose outputs ``y`` takes.
+
+    Shapes: floats (rules, channels), doubles (rules, 3, channels), ends (rules, 3) as what ``by_float`` and
+    ``by_double`` take; of each rule one of both is there, the other 0.
+    """
+    counts, top, held = np.zeros(len(ends), np.int64), 0, held_for(block, offset.size)
+    others = np.empty((0, y.shape[1]), y.dtype)
     while top < y.shape[0]:
         sums = strip(block, top, held[: y.shape[0] - top])
-        for i in range(sums.shape[0]):
-            for c in range(sums.shape[1]):
-                acc = np.int32(np.int32(sums[i, c]) + offset[c])
-                steps = min(max(np.float32(acc) * scale[c], least), most)
-                y[top + i, c] = (
-                    np.float32(steps + MAGIC).view(np.int32) + zero
-                )  # of which ``y`` takes the lowest 8 bits
+        if others.shape[0] < sums.shape[0]:
+            others = np.empty(sums.shape, y.dtype)
+        first = y[top : top + sums.shape[0]]
+        for r in range(len(ends)):
+            to, output = first if r == 0 else others[: sums.shape[0]], (ends[r, 0], ends[r, 1], ends[r, 2])
+            if doubles[r, 0, 0] == 0:
+                scale_floats(sums, offset, floats[r], output, to)
+            else:
+                scale_doubles(sums, offset, (doubles[r, 0], doubles[r, 1], doubles[r, 2]), output, to)
+            if r > 0:
+                counts[r] += count_differing(first.reshape(-1), to.reshape(-1))
         top += sums.shape[0]
+    return counts
 
 
 @compiled

@@ -36,7 +36,12 @@ def quantize(node: Node, x: Array, *, runtime: Runtime) -> Array:
         return by_channel(node, x)
     if x.dtype.itemsize == 1 and x.size > MANY and runtime is not Runtime.BUILTIN:  # whose last elements differ
         every = every_value(x.dtype.name).astype(x.dtype)
-        return look_up(x, quantize(node, every, runtime=runtime))
+        return look_up(x, one_by_one(node, every, runtime))
+    return one_by_one(node, x, runtime)
+
+
+def one_by_one(node: Node, x: Array, runtime: Runtime) -> Array:
+    """Every element by itself."""
     if node.x.dtype == "float32":
         steps = from_float(x.reshape(-1), scale_of(node.y), runtime)
     elif is_quantized(node.x, "int8", "uint8", "int16", "int32"):
