@@ -18,10 +18,12 @@ from quantdiff.quant import Array
 from quantdiff.sim import compiled, loops, machine_code, tiles
 from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype, seen_zero
 from quantdiff.sim.ops.depthwise_conv_2d import block_of
+from quantdiff.sim.pairs import width_of
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded
-from quantdiff.sim.rounding.rules import Requantization
+from quantdiff.sim.rounding.rules import NEAR_ONE, Requantization
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.tables.table import look_up
 from quantdiff.sim.window import axis_of, pad_image, windows
 
 RULES = (Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.XNNPACK, Rounding.DOUBLE)
@@ -63,7 +65,8 @@ def test_near_ties_saturation_and_large_multipliers(rounding: Rounding, dtype: s
             tail, scale = 0, scale[scale < 1]  # compiled only where no sum can leave an int32
         if turn % 4 == 0:  # all in doubles
             edges = [MOST_BELOW_HALF, 2.0**-13, np.nextafter(2.0**-12, 0), np.nextafter(0.25, 0)]
-            scale = np.concatenate([scale[(scale < 0.5) & (scale >= 2.0**-13)], edges])
+            most_scale = 0.5 if rounding is Rounding.SINGLE and turn % 8 else NEAR_ONE / 2**31
+            scale = np.concatenate([scale[(scale <= most_scale) & (scale >= 2.0**-13)], edges, [most_scale - 2.0**-31]])
         block = near_ties(scale, rng)
         offset = rng.integers(-3, 4, scale.size).astype(np.int32)
         zero_point = int(rng.integers(low, high + 1))
@@ -74,13 +77,12 @@ def test_near_ties_saturation_and_large_multipliers(rounding: Rounding, dtype: s
         np.testing.assert_array_equal(*both_ways(rule, block[exact].astype(np.float32), offset))
 
 
-def in_blocks(rules: tuple[Requantization, ...], block: Array, offset: Array) -> Rounded:
-    return Rounded(Sums(len(block), offset, [block[:100], block[100:101], block[101:]]), rules, block.shape)
-
-
+@pytest.mark.parametrize("cuts", [(), (100, 101)])
 @pytest.mark.parametrize("rounding", [Rounding.RUY, Rounding.GEMMLOWP])
 @pytest.mark.parametrize("largest", [0.2, MOST_BELOW_HALF, 4.0])
-def test_several_rules_on_one_block(rounding: Rounding, largest: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_rules_on_one_block(
+    rounding: Rounding, largest: float, cuts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is counted is what differs."""
     rng = np.random.default_rng(1)
     powers, others = 2.0 ** rng.integers(-13, -2, 40), np.exp(rng.uniform(-9, min(np.log(largest), -0.7), 40))
@@ -89,10 +91,14 @@ def test_several_rules_on_one_block(rounding: Rounding, largest: float, monkeypa
     first = Requantization(rounding, tuple(scale.tolist()), 3, (-100, 90), "int8")
     rules = first, replace(first, rounding=Rounding.XNNPACK), replace(first, rounding=OTHER[rounding]), first
     results = []
+
+    def in_blocks() -> Rounded:
+        return Rounded(Sums(len(block), offset, np.split(block, cuts)), rules, block.shape)
+
     for module in (loops, None):
         monkeypatch.setattr("quantdiff.sim.rounding.rounded.loops", lambda elements, chosen=module: chosen)
-        whole = in_blocks(rules, block, offset).whole()
-        alone, counts = in_blocks(rules, block, offset).first_and_differing()
+        whole = in_blocks().whole()
+        alone, counts = in_blocks().first_and_differing()
         np.testing.assert_array_equal(alone, whole[0])
         assert counts == tuple(np.count_nonzero(whole[0] != y) for y in whole)
         assert counts[0] == counts[3] == 0
@@ -116,9 +122,9 @@ def test_operands_by_table(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Case(tensors, [Op("SUB", ["a", "b"], ["y"])], {"a": a, "b": b}).write()
     for runtime in (Runtime.XNNPACK, Runtime.REFERENCE):
         results = []
-        for module, block in ((loops, 1000), (None, 1000), (loops, 2**18)):
+        for module, block in ((loops, 1000), (None, 1000), (loops, 2**16)):
             monkeypatch.setattr("quantdiff.sim.ops.add.loops", lambda elements, chosen=module: chosen)
-            monkeypatch.setattr("quantdiff.sim.ops.add.BLOCK", block)
+            monkeypatch.setattr("quantdiff.sim.pairs.ROW", block)
             graph, simulation = run_simulator(model, [a, b], runtime)
             results.append(simulation.values[graph.outputs[0]][0])
         for other in results[1:]:
@@ -126,6 +132,45 @@ def test_operands_by_table(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
         real = 0.25 * (a.astype(float) - 5) - 0.3 * (b.astype(float) - 100)
         nearest = np.clip(np.round(real / 0.4) + 7, np.iinfo(dtype).min, np.iinfo(dtype).max)
         assert np.abs(results[0] - nearest).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_operands_multiplied(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pair of 8-bit operands, in rows of three lengths, by loops and by NumPy."""
+    tensors = [
+        T("a", (1, 256, 1), dtype, 0.25, 5),
+        T("b", (1, 256, 256), dtype, 0.3, 100),
+        T("y", (1, 256, 256), dtype, 4.0, 7),
+    ]
+    q = np.arange(256).astype(np.uint8).view(dtype)
+    a, b = q.reshape(1, 256, 1), np.stack([np.roll(q, i) for i in range(256)])[None]
+    model = Case(tensors, [Op("MUL", ["a", "b"], ["y"])], {"a": a, "b": b}).write()
+    exact = 0.25 * (a.astype(float) - 5) * 0.3 * (b.astype(float) - 100) / 4 + 7
+    for runtime in RUNTIMES:
+        results = []
+        for module, row in ((loops, 960), (loops, 7), (None, 960)):
+            monkeypatch.setattr("quantdiff.sim.ops.mul.loops", lambda elements, chosen=module: chosen)
+            monkeypatch.setattr("quantdiff.sim.pairs.ROW", row)
+            graph, simulation = run_simulator(model, [a, b], runtime)
+            results.append(simulation.values[graph.outputs[0]][0])
+        for other in results[1:]:
+            np.testing.assert_array_equal(results[0], other)
+        nearest = np.clip(np.round(exact), np.iinfo(dtype).min, np.iinfo(dtype).max)
+        assert np.abs(results[0].astype(int) - nearest).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_bytes_by_a_table(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.arange(256).astype(np.uint8).view(dtype).reshape(2, 128)
+    table = np.arange(256).astype(np.int16) * 3
+    for module in (loops, None):
+        monkeypatch.setattr("quantdiff.sim.tables.table.loops", lambda elements, chosen=module: chosen)
+        assert look_up(x, table).tolist() == (3 * (x.astype(int) - np.iinfo(dtype).min)).tolist()
+        assert look_up(x.T, table).tolist() == look_up(x, table).T.tolist()
+
+
+def test_rows_divide_what_they_hold() -> None:
+    assert [width_of(size) for size in (0, 1, 17, 960, 961, 16_800, 75_264)] == [960, 1, 17, 960, 1, 480, 192]
 
 
 def test_the_sum_wraps_as_int32() -> None:
@@ -307,7 +352,8 @@ def test_a_product_that_is_not_exact_is_not_used(monkeypatch: pytest.MonkeyPatch
 
 def test_code_on_disk_is_that_of_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change of any of them, and what was compiled before is not found."""
-    before = loops.multiply._cache._cache_file._source_stamp
+    dispatcher: Any = loops.multiply
+    before = dispatcher._cache._cache_file._source_stamp
     for changed in machine_code.SOURCES:
         sources = [tmp_path / path.name for path in machine_code.SOURCES]
         for source, path in zip(sources, machine_code.SOURCES, strict=True):

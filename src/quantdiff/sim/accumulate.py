@@ -22,6 +22,7 @@ from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.node import zero_point_of
+from quantdiff.sim.pairs import LookedUp, Multiplied
 from quantdiff.sim.rounding.fixed_point import wrap_int32
 
 EXACT_FLOAT32, EXACT_FLOAT64 = 2**24, 2**53
@@ -92,16 +93,7 @@ class Channels(NamedTuple):
     packed: Array
 
 
-class LookedUp(NamedTuple):
-    """The same of two operands of 8 bits, which add what tables of 256 have for their bytes. All flat."""
-
-    a: Array
-    b: Array
-    left: Array
-    right: Array
-
-
-Block = Array | Product | Channels | LookedUp
+Block = Array | Product | Channels | LookedUp | Multiplied
 
 
 def exact_dtype(reach: int, w: Array) -> type[np.float32] | type[np.float64]:

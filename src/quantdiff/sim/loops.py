@@ -16,8 +16,9 @@ from numba import njit, types
 from numba.extending import overload
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Channels, LookedUp, Product
+from quantdiff.sim.accumulate import Channels, Product
 from quantdiff.sim.machine_code import keep
+from quantdiff.sim.pairs import LookedUp, Multiplied
 from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31
 from quantdiff.sim.tiles import HEIGHTS, OWN_HEIGHTS, interleave, pack, pack_channels, packed_type, tile  # noqa: F401 (the callers pack)
 
@@ -142,6 +143,29 @@ def add_looked_up(  # pragma: no cover (compiled)
         sums[i] = left[a[i]] + right[b[i]]
 
 
+@compiled
+def fill_multiplied(block: Multiplied, first: int, sums: Array) -> None:  # pragma: no cover (compiled)
+    """Two operands of 8 bits without their zero points, multiplied."""
+    a, b, points = block
+    flat, start = sums.reshape(-1), first * sums.shape[1]
+    multiply_pairs(a[start : start + flat.size], b[start : start + flat.size], points, flat)
+
+
+@compiled
+def multiply_pairs(a: Array, b: Array, points: tuple[int, int], sums: Array) -> None:  # pragma: no cover (compiled)
+    """All flat."""
+    left, right = np.int32(points[0]), np.int32(points[1])
+    for i in range(sums.size):
+        sums[i] = np.int32(np.int32(a[i]) - left) * np.int32(np.int32(b[i]) - right)
+
+
+@compiled
+def look_up(x: Array, table: Array, y: Array) -> None:  # pragma: no cover (compiled)
+    """Bytes by a table of 256. All flat."""
+    for i in range(x.size):
+        y[i] = table[x[i]]
+
+
 def strip(block: Any, first: int, held: Any) -> Any:
     """Sums of the rows from ``first`` on: the block itself, or what is to be computed, as many as ``held`` has rows."""
     raise NotImplementedError  # compiled only, by the type of the block
@@ -172,6 +196,8 @@ def _fill(block: Any, first: Any, sums: Any) -> Any:  # pragma: no cover
         return lambda block, first, sums: fill_products(block, first, sums)  # noqa: PLW0108
     if "places" in block.fields:
         return lambda block, first, sums: fill_channels(block, first, sums)  # noqa: PLW0108
+    if "points" in block.fields:
+        return lambda block, first, sums: fill_multiplied(block, first, sums)  # noqa: PLW0108
     return lambda block, first, sums: fill_looked_up(block, first, sums)  # noqa: PLW0108
 
 
@@ -201,7 +227,19 @@ def _held_for(block: Any, channels: Any) -> Any:  # pragma: no cover
 
 @compiled
 def by_shifts(  # pragma: no cover (compiled)
-    block: Array,
+    block: Any, offset: Array, shifts: tuple[Any, bool], output: tuple[int, int, int], y: Array
+) -> None:
+    """``shift`` for all rows."""
+    top, held = 0, held_for(block, offset.size)
+    while top < y.shape[0]:
+        sums = strip(block, top, held[: y.shape[0] - top])
+        shift(sums, offset, shifts[0], shifts[1], output, y[top : top + sums.shape[0]])
+        top += sums.shape[0]
+
+
+@compiled
+def shift(  # pragma: no cover (compiled)
+    sums: Array,
     offset: Array,
     multiplier: tuple[Array, Array, Array, Array, Array],
     enlarged: bool,
@@ -217,66 +255,100 @@ def by_shifts(  # pragma: no cover (compiled)
     mantissa, left, half, right, ties = multiplier
     zero_point, low, high = output
     least, most, zero = np.int32(low - zero_point), np.int32(high - zero_point), np.int32(zero_point)
+    for i in range(sums.shape[0]):
+        for c in range(sums.shape[1]):
+            acc = np.int32(np.int32(sums[i, c]) + offset[c])
+            if enlarged:
+                acc = np.int32(np.int64(acc) << left[c])
+            product = np.int64(acc) * mantissa[c] + ONE_HALF_Q31
+            steps = np.int32((product + half[c] + ((product >> 63) & ties[c])) >> right[c])
+            y[i, c] = np.int32(min(max(steps, least), most) + zero)
+
+
+@compiled
+def by_double(  # pragma: no cover (compiled)
+    block: Any, offset: Array, multiplier: tuple[Array, Array, Array], output: tuple[int, int, int], y: Array
+) -> None:
+    """``scale_doubles`` for all rows."""
     top, held = 0, held_for(block, offset.size)
     while top < y.shape[0]:
         sums = strip(block, top, held[: y.shape[0] - top])
-        for i in range(sums.shape[0]):
-            for c in range(sums.shape[1]):
-                acc = np.int32(np.int32(sums[i, c]) + offset[c])
-                if enlarged:
-                    acc = np.int32(np.int64(acc) << left[c])
-                product = np.int64(acc) * mantissa[c] + ONE_HALF_Q31
-                steps = np.int32((product + half[c] + ((product >> 63) & ties[c])) >> right[c])
-                y[top + i, c] = np.int32(min(max(steps, least), most) + zero)
+        scale_doubles(sums, offset, multiplier, output, y[top : top + sums.shape[0]])
         top += sums.shape[0]
 
 
 @fused
-def by_double(  # pragma: no cover (compiled)
-    block: Array,
-    offset: Array,
-    multiplier: tuple[Array, Array, Array],
-    output: tuple[int, int, int],
-    y: Array,
+def scale_doubles(  # pragma: no cover (compiled)
+    sums: Array, offset: Array, multiplier: tuple[Array, Array, Array], output: tuple[int, int, int], y: Array
 ) -> None:
-    """The same where a double holds all bits of what lies between the clamps: half the time of ``by_shifts``.
+    """The same where a double holds all bits of what lies between the clamps: half the time of ``shift``.
 
     ``multiplier`` is, per channel, the scale, and what is added to a product that is not below zero, or is: what the
     first rounding adds to the second, the zero point, and half of the last bit. No sum is then a tie, and LARGE_MAGIC
     rounds it down from a half more. Beyond the clamps what is lost changes nothing, since every step is monotone.
     """
     (scale, above, below), low, high = multiplier, np.int32(output[1]), np.int32(output[2])
-    top, held = 0, held_for(block, offset.size)
-    while top < y.shape[0]:
-        sums = strip(block, top, held[: y.shape[0] - top])
-        for i in range(sums.shape[0]):
-            for c in range(sums.shape[1]):
-                acc = np.int32(np.int32(sums[i, c]) + offset[c])
-                more, less = above[c], below[c]  # both read, so that there is no branch
-                added = less if acc < 0 else more
-                steps = np.float64(np.float64(acc) * scale[c] + added + LARGE_MAGIC).view(np.int64)
-                y[top + i, c] = min(max(np.int32(steps), low), high)
-        top += sums.shape[0]
+    for i in range(sums.shape[0]):
+        for c in range(sums.shape[1]):
+            acc = np.int32(np.int32(sums[i, c]) + offset[c])
+            more, less = above[c], below[c]  # both read, so that there is no branch
+            added = less if acc < 0 else more
+            steps = np.float64(np.float64(acc) * scale[c] + added + LARGE_MAGIC).view(np.int64)
+            y[i, c] = min(max(np.int32(steps), low), high)
 
 
 @compiled
 def by_float(  # pragma: no cover (compiled)
-    block: Array, offset: Array, scale: Array, output: tuple[int, int, int], y: Array
+    block: Any, offset: Array, scale: Array, output: tuple[int, int, int], y: Array
+) -> None:
+    """``scale_floats`` for all rows."""
+    top, held = 0, held_for(block, offset.size)
+    while top < y.shape[0]:
+        sums = strip(block, top, held[: y.shape[0] - top])
+        scale_floats(sums, offset, scale, output, y[top : top + sums.shape[0]])
+        top += sums.shape[0]
+
+
+@compiled
+def scale_floats(  # pragma: no cover (compiled)
+    sums: Array, offset: Array, scale: Array, output: tuple[int, int, int], y: Array
 ) -> None:
     """Rule X. ``scale`` is float32 per channel; clamped first, so that MAGIC rounds and leaves the steps as bits."""
     zero_point, low, high = output
     least, most, zero = np.float32(low - zero_point), np.float32(high - zero_point), np.int32(zero_point)
-    top, held = 0, held_for(block, offset.size)
+    for i in range(sums.shape[0]):
+        for c in range(sums.shape[1]):
+            acc = np.int32(np.int32(sums[i, c]) + offset[c])
+            steps = min(max(np.float32(acc) * scale[c], least), most)
+            y[i, c] = np.float32(steps + MAGIC).view(np.int32) + zero  # of which ``y`` takes the lowest 8 bits
+
+
+@compiled
+def count_all(  # pragma: no cover (compiled)
+    block: Any, offset: Array, floats: Array, doubles: Array, ends: Array, y: Array
+) -> Array:
+    """How many elements each rule gives otherwise than the first, whose outputs ``y`` takes.
+
+    Shapes: floats (rules, channels), doubles (rules, 3, channels), ends (rules, 3) as what ``by_float`` and
+    ``by_double`` take; of each rule one of both is there, the other 0.
+    """
+    counts, top, held = np.zeros(len(ends), np.int64), 0, held_for(block, offset.size)
+    others = np.empty((0, y.shape[1]), y.dtype)
     while top < y.shape[0]:
         sums = strip(block, top, held[: y.shape[0] - top])
-        for i in range(sums.shape[0]):
-            for c in range(sums.shape[1]):
-                acc = np.int32(np.int32(sums[i, c]) + offset[c])
-                steps = min(max(np.float32(acc) * scale[c], least), most)
-                y[top + i, c] = (
-                    np.float32(steps + MAGIC).view(np.int32) + zero
-                )  # of which ``y`` takes the lowest 8 bits
+        if others.shape[0] < sums.shape[0]:
+            others = np.empty(sums.shape, y.dtype)
+        first = y[top : top + sums.shape[0]]
+        for r in range(len(ends)):
+            to, output = first if r == 0 else others[: sums.shape[0]], (ends[r, 0], ends[r, 1], ends[r, 2])
+            if doubles[r, 0, 0] == 0:
+                scale_floats(sums, offset, floats[r], output, to)
+            else:
+                scale_doubles(sums, offset, (doubles[r, 0], doubles[r, 1], doubles[r, 2]), output, to)
+            if r > 0:
+                counts[r] += count_differing(first.reshape(-1), to.reshape(-1))
         top += sums.shape[0]
+    return counts
 
 
 @compiled

@@ -9,9 +9,7 @@ from typing import Any
 
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
-SOURCES = tuple(Path(__file__).with_name(f"{name}.py") for name in ("loops", "tiles", "accumulate"))
-_Impl: Any = CompileResultCacheImpl
-_Cache: Any = FunctionCache
+SOURCES = tuple(Path(__file__).with_name(f"{name}.py") for name in ("loops", "tiles", "accumulate", "pairs"))
 
 
 @cache
@@ -20,14 +18,16 @@ def stamp() -> bytes:
     return sha256(b"".join(sha256(path.read_bytes()).digest() for path in SOURCES)).digest()
 
 
-class _BySources(_Impl):
-    def __init__(self, function: Any) -> None:
-        super().__init__(function)
-        self.locator.get_source_stamp = stamp
+_Impl: Any = CompileResultCacheImpl
 
 
-class _KeptCode(_Cache):
-    _impl_class = _BySources
+def _by_sources(function: Any) -> Any:
+    how = _Impl(function)
+    how.locator.get_source_stamp = stamp
+    return how
+
+
+_KeptCode: Any = type("KeptCode", (FunctionCache,), {"_impl_class": staticmethod(_by_sources)})
 
 
 def keep(dispatcher: Any) -> None:

@@ -23,7 +23,7 @@ class Runtime(Enum):
     @property
     def family(self) -> Runtime:
         """The same runtime on x86-64."""
-        return Runtime(self.value.partition("@")[0])
+        return FAMILY[self]
 
     @property
     def neighbours(self) -> tuple[Runtime, ...]:
@@ -34,6 +34,11 @@ class Runtime(Enum):
     def on_arm64(self) -> bool:
         """Whether these are the rules of ARM64."""
         return self.value.endswith("@arm64")
+
+    __hash__ = object.__hash__  # each is one object: kernels ask often
+
+
+FAMILY = {runtime: Runtime(runtime.value.partition("@")[0]) for runtime in Runtime}
 
 
 ARM64 = {runtime.family: runtime for runtime in Runtime if runtime.on_arm64}

@@ -175,7 +175,7 @@ def _prepared(
         if complex_ones and not (moved or operator.op in OF_COMPLEX):
             raise NoKernel("complex numbers")
         count = max((len(array) for array in held if array is not None), default=1)
-        feeds = tuple(None if f is None else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
+        feeds = tuple(f if f is None or len(f) == count else np.broadcast_to(f, (count, *f.shape[1:])) for f in held)
         fed = _as_fed(node, held)
         ran_by = {runtime: kernel_of(node, runtime, fed) for runtime in runtimes}
         return Call(fed, kernel, feeds, ran_by, count, together(fed, kernel, feeds))

@@ -8,7 +8,7 @@ builtin's vectors for ADD: ``internal/optimized/integer_ops/add.h`` and ``intern
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import BLOCK, LookedUp, Sums, centred
+from quantdiff.sim.accumulate import Sums, centred
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.floats.elementwise import clamped, computed, plain
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.pairs import LookedUp, blocks_of, flattened, width_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fivefold import section_of
 from quantdiff.sim.rounding.fixed_point import (
@@ -71,7 +72,7 @@ def add_or_subtract(node: Node, a: Array, b: Array, sign: int, runtimes: Sequenc
         operands = centred(a, zero_point_of(node.x)), centred(b, zero_point_of(node.at(1)))
         return tuple(of_16_bits(node, *operands, sign, runtime) for runtime in runtimes)
     shape = np.broadcast_shapes(a.shape, b.shape)
-    flat = flattened(a, shape), flattened(b, shape)
+    flat = flattened(a, shape).view(np.uint8), flattened(b, shape).view(np.uint8)
     outputs: dict[object, Array] = {}
 
     def by(terms: Terms) -> Array:
@@ -149,29 +150,14 @@ class Terms:
         return self.left.tobytes(), self.right.tobytes(), self.scale, self.rounding, self.runtime
 
 
-def flattened(x: Array, shape: tuple[int, ...]) -> Array:
-    """The bytes of an operand broadcast to ``shape``, one after another, as the compiled loops take them."""
-    whole = x if x.shape == shape else np.broadcast_to(x, shape)
-    return np.require(whole, requirements=["C", "W"]).reshape(-1).view(np.uint8)
-
-
 def added(node: Node, operands: tuple[Array, Array], shape: tuple[int, ...], terms: Terms) -> Array:
-    """The output, of ``shape``, for two operands of 8 bits that are ``flattened``."""
-    channels = max(1, shape[-1]) if shape else 1
-    rule = requantization(node, terms.runtime, terms.rounding, terms.scale, channels=channels)
-    block = LookedUp(*operands, terms.left, terms.right)
-    compiled, count = loops(operands[0].size), operands[0].size // channels
-    sums = Sums(count, np.zeros(channels, np.int32), [block] if compiled else added_in_numpy(block, channels))
-    (y,) = Rounded(sums, (rule,), shape).whole()
+    """The output, of ``shape``, for two operands of 8 bits that are flat bytes."""
+    size = operands[0].size
+    width, pairs = width_of(size), LookedUp(*operands, terms.left, terms.right)
+    rule = requantization(node, terms.runtime, terms.rounding, terms.scale, channels=width)
+    blocks = blocks_of(pairs, width, loops(size), lambda a, b: terms.left[a] + terms.right[b])
+    (y,) = Rounded(Sums(size // width, np.zeros(width, np.int32), blocks), (rule,), shape).whole()
     return y
-
-
-def added_in_numpy(block: LookedUp, channels: int) -> Iterator[Array]:
-    """The sums in blocks of rows, (rows, channels) each."""
-    step = max(1, BLOCK // channels) * channels
-    for start in range(0, block.a.size, step):
-        a, b = (bytes_[start : start + step] for bytes_ in (block.a, block.b))
-        yield (block.left[a] + block.right[b]).reshape(-1, channels)
 
 
 def values_of(dtype: str, zero_point: int) -> Array:

@@ -16,11 +16,14 @@ from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, scale_of,
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize, rint, rounding_shift_right
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.tables.table import every_value, look_up
 
 FLOAT_VECTOR, INTEGER_VECTOR = 8, 16
 """Elements that ``builtin`` rounds together; what is left over rounds otherwise."""
 WIDE = 2.0**31
 """Beyond this C++ converts a float to no particular integer; the simulator saturates."""
+MANY = 2**12
+"""Elements from which on a table of the 256 values is less work."""
 
 
 @kernel("QUANTIZE", batched=False)
@@ -31,6 +34,14 @@ def quantize(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """
     if quant_of(node.y).axis is not None or (node.x.quant is not None and node.x.quant.axis is not None):
         return by_channel(node, x)
+    if x.dtype.itemsize == 1 and x.size > MANY and runtime is not Runtime.BUILTIN:  # whose last elements differ
+        every = every_value(x.dtype.name).astype(x.dtype)
+        return look_up(x, one_by_one(node, every, runtime))
+    return one_by_one(node, x, runtime)
+
+
+def one_by_one(node: Node, x: Array, runtime: Runtime) -> Array:
+    """Every element by itself."""
     if node.x.dtype == "float32":
         steps = from_float(x.reshape(-1), scale_of(node.y), runtime)
     elif is_quantized(node.x, "int8", "uint8", "int16", "int32"):

@@ -28,6 +28,8 @@ from quantdiff.sim.tables.softmax_int16 import softmax_int16
 from quantdiff.sim.tables.tflm_table import input_radius
 
 DIFF_INTEGER_BITS, SUM_INTEGER_BITS = 5, 12
+AT_ONCE = 2**14
+"""Elements whose steps in between stay in the cache."""
 
 
 @kernel("SOFTMAX", batched=lambda node: node.x.dtype != "float32")
@@ -40,10 +42,19 @@ def softmax(node: Node, x: Array, *, runtime: Runtime) -> Array:
         return of_floats(node, x, runtime)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
+    rows = x.reshape(-1, x.shape[-1])
+    y, step = np.empty(rows.shape, node.y.dtype), max(1, AT_ONCE // x.shape[-1])
+    for start in range(0, len(rows), step):
+        y[start : start + step] = in_8_bits(node, rows[start : start + step], runtime)
+    return y.reshape(x.shape)
+
+
+def in_8_bits(node: Node, x: Array, runtime: Runtime) -> Array:
+    """Some rows of them."""
     difference = x.astype(np.int64) - x.max(axis=-1, keepdims=True)
     how = fixed_point if runtime in (Runtime.REFERENCE, Runtime.TFLM) else by_table
     q = in_16_bits(node, difference) if runtime is Runtime.BUILTIN_ARM64 else how(node, difference)
-    return q.clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype)
+    return q.clip(*INTEGER_RANGE[node.y.dtype])
 
 
 def of_floats(node: Node, x: Array, runtime: Runtime) -> Array:

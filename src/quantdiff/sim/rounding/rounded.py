@@ -41,6 +41,8 @@ class Rounded:
     def first_and_differing(self) -> tuple[Array, tuple[int, ...]]:
         """The first output, and how many elements each gives otherwise: the others exist a block at a time."""
         distinct, which = self._distinct()
+        if (found := self._counted(distinct)) is not None:
+            return found[0].reshape(self.shape), tuple(found[1][i] for i in which)
         first, counts = self._empty(distinct[0], self.sums.rows), [0] * len(distinct)
         others: list[Array] = []
         compiled = self._compiled()
@@ -56,10 +58,25 @@ class Rounded:
                 counts[i] += count(ys[0].reshape(-1), y.reshape(-1))
         return first.reshape(self.shape), tuple(counts[i] for i in which)
 
+    def _counted(self, rules: Sequence[Requantization]) -> tuple[Array, list[int]] | None:
+        """The same in one go over the sums; None where some sum or rule is not for that."""
+        compiled, given = self._compiled(), [rule.in_floats() for rule in rules]
+        scales = [each for each in given if each is not None]
+        blocks = self.sums.blocks if isinstance(self.sums.blocks, list) else []
+        if compiled is None or len(scales) < len(rules) or len(rules) == 1 or len(blocks) != 1:
+            return None
+        floats, doubles = (np.stack(each) for each in zip(*scales, strict=True))
+        ends = np.asarray([(rule.zero_point, *rule.clamp) for rule in rules])
+        first = self._empty(rules[0], self.sums.rows)
+        return first, compiled.count_all(blocks[0], self.sums.offset, floats, doubles, ends, first).tolist()
+
     def _distinct(self) -> tuple[list[Requantization], list[int]]:
         """Each rule once, and which of them each runtime has."""
-        places = {rule: i for i, rule in enumerate(dict.fromkeys(self.rules))}
-        return list(places), [places[rule] for rule in self.rules]
+        distinct: list[Requantization] = []  # compared, since scales are often one object and long to hash
+        for rule in self.rules:
+            if rule not in distinct:
+                distinct.append(rule)
+        return distinct, [distinct.index(rule) for rule in self.rules]
 
     def _compiled(self) -> ModuleType | None:
         return loops(self.sums.rows * self.sums.offset.size)

@@ -25,6 +25,8 @@ from quantdiff.sim.runtime import Runtime
 
 FAR = 12
 """Right shift up to which a double holds a scaled sum, nine bits before the point, to half of its last bit."""
+NEAR_ONE = 2**31 - 2**11
+"""Mantissa up to which a sum of 32 bits leaves room for a zero point."""
 Stage = Callable[[Block, Array, Array], None]
 """Rounds one block: (block, offset, where to write)."""
 
@@ -57,31 +59,23 @@ class Requantization:
         if exact is not None and not self.tail:
             return lambda block, offset, y: compiled.by_double(block, offset, exact, output, y)
         if self._fits_int32():
-            shifts = self._shifts()
-            return lambda block, offset, y: compiled.by_shifts(block, offset, *shifts, output, y)
+            shifts = _as_shifts(self.scale, self.rounding, self.tail)
+            return lambda block, offset, y: compiled.by_shifts(block, offset, shifts, output, y)
         return None
+
+    def in_floats(self) -> tuple[Array, Array] | None:
+        """What ``loops.count_all`` takes of the rule: (channels,) floats, and (3, channels) doubles, one of them 0."""
+        none = np.zeros((3, len(self.scale)))
+        if self.rounding is Rounding.XNNPACK:
+            return np.asarray(self.scale, np.float32), none
+        exact = _in_doubles(self.scale, self.rounding, self.zero_point)
+        return None if exact is None or self.tail else (none[0].astype(np.float32), np.stack(exact))
 
     def _fits_int32(self) -> bool:
         """True for the rules by shifts, as long as no scaled sum can leave an int32."""
         return self.rounding in (Rounding.GEMMLOWP, Rounding.RUY, Rounding.NEON) or (
             self.rounding is Rounding.SINGLE and not self.tail and max(self.scale, default=0.0) < 1
         )
-
-    def _shifts(self) -> tuple[tuple[Array, ...], bool]:
-        """The multiplier as ``loops.by_shifts`` takes it, and whether some sum is shifted left."""
-        mantissa, shift = quantize_multiplier(np.asarray(self.scale))
-        if self.rounding is Rounding.SINGLE:
-            half = (np.int64(1) << (30 - shift)) - ONE_HALF_Q31
-            return (mantissa, np.zeros_like(shift), half, 31 - shift, np.zeros_like(shift)), False
-        if self.rounding is Rounding.NEON:
-            left, right = np.maximum(shift + 1, 0), np.maximum(-shift, 1)
-            half = (np.int64(1) << (30 + right)) - ONE_HALF_Q31
-            return (mantissa, left, half, right + 31, np.zeros_like(shift)), bool(np.any(left))
-        left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
-        by_g = (np.arange(shift.size) >= shift.size - self.tail) | (self.rounding is Rounding.GEMMLOWP)
-        ties = np.where(by_g & (right > 0), -(np.int64(1) << 31), np.int64(0))
-        half = ((np.int64(1) << right) >> 1) << 31
-        return (mantissa, left, half, right + 31, ties), bool(np.any(left))
 
     def _in_numpy(self, block: Block, offset: Array, y: Array) -> None:
         assert isinstance(block, np.ndarray)
@@ -93,14 +87,34 @@ class Requantization:
 
 
 @lru_cache(maxsize=512)
+def _as_shifts(scale: tuple[float, ...], rounding: Rounding, tail: int) -> tuple[tuple[Array, ...], bool]:
+    """The multiplier as ``loops.by_shifts`` takes it, and whether some sum is shifted left."""
+    mantissa, shift = quantize_multiplier(np.asarray(scale))
+    if rounding is Rounding.SINGLE:
+        half = (np.int64(1) << (30 - shift)) - ONE_HALF_Q31
+        return (mantissa, np.zeros_like(shift), half, 31 - shift, np.zeros_like(shift)), False
+    if rounding is Rounding.NEON:
+        left, right = np.maximum(shift + 1, 0), np.maximum(-shift, 1)
+        half = (np.int64(1) << (30 + right)) - ONE_HALF_Q31
+        return (mantissa, left, half, right + 31, np.zeros_like(shift)), bool(np.any(left))
+    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
+    by_g = (np.arange(shift.size) >= shift.size - tail) | (rounding is Rounding.GEMMLOWP)
+    ties = np.where(by_g & (right > 0), -(np.int64(1) << 31), np.int64(0))
+    half = ((np.int64(1) << right) >> 1) << 31
+    return (mantissa, left, half, right + 31, ties), bool(np.any(left))
+
+
+@lru_cache(maxsize=512)
 def _in_doubles(scale: tuple[float, ...], rounding: Rounding, zero_point: int) -> tuple[Array, Array, Array] | None:
     """What ``loops.by_double`` takes, or None where it cannot do this; kept, since samples come in parts."""
     if rounding not in (Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.NEON):
         return None
     mantissa, shift = quantize_multiplier(np.asarray(scale))
-    if np.any((shift >= 0) | (shift < -FAR) | (mantissa == 0)):
+    near_one = (shift == 0) & ((mantissa > NEAR_ONE) | (rounding is Rounding.NEON))
+    if np.any((shift > 0) | near_one | (shift < -FAR) | (mantissa == 0)):  # shifted left, sums wrap
         return None
-    first = np.ldexp(0.5 if rounding in (Rounding.GEMMLOWP, Rounding.RUY) else 0.0, shift)
+    twice = (rounding in (Rounding.GEMMLOWP, Rounding.RUY)) & (shift < 0)
+    first = np.ldexp(np.where(twice, 0.5, 0.0), shift)
     rest = zero_point + np.ldexp(0.5, shift - 31)  # 44 bits behind the point at most, and 8 before it
     below = rest - first if rounding is Rounding.GEMMLOWP else rest + first
     return np.ldexp(mantissa.astype(np.float64), shift - 31), rest + first, below
@@ -116,8 +130,13 @@ def requantization(
     """
     per_channel = tuple(np.broadcast_to(scale, (channels,)).tolist())
     if rounding not in (Rounding.XNNPACK, Rounding.DOUBLE):
-        defined_multiplier(per_channel)
+        _check_defined(per_channel)
     return Requantization(rounding, per_channel, zero_point_of(node.y), clamp_of(node, runtime), node.y.dtype)
+
+
+@lru_cache(maxsize=512)
+def _check_defined(scale: tuple[float, ...]) -> None:
+    defined_multiplier(scale)
 
 
 def convolution_rules(

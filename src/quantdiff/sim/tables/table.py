@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
+from quantdiff.sim.compiled import loops
 from quantdiff.sim.node import Node, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import rint
 from quantdiff.sim.runtime import Runtime
@@ -24,7 +25,12 @@ def every_value(dtype: str) -> Array:
 def look_up(x: Array, table: Array) -> Array:
     """``table`` at each value of ``x``; the table starts at the lowest value of x's type. Shape as ``x``."""
     low, _ = INTEGER_RANGE[x.dtype.name]
-    return table[x.astype(np.int64) - low]
+    compiled = loops(x.size)
+    if compiled is None:
+        return table[x.astype(np.int64) - low]
+    y = np.empty(x.shape, table.dtype)
+    compiled.look_up(np.ascontiguousarray(x).reshape(-1).view(np.uint8), np.roll(table, low), y.reshape(-1))
+    return y
 
 
 def float_table(node: Node, function: Function, runtime: Runtime) -> Array:
