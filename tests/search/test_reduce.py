@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -235,20 +237,27 @@ def test_nothing_to_reduce(tmp_path: Path) -> None:
 
 
 @pytest.mark.golden
-def test_the_best_so_far_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)])
+def test_the_best_so_far_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     planted = bias_wrong(NETS["residual"]())
     pair = write_pair(tmp_path, planted.trained, planted.held, planted.stored)
     files, check = [pair.reference, pair.candidate], "max_abs_error>0.3"
     assert api.reduce(files, pair.batch, check, limit=1e-9).search.ended == "time"
-    asked = list[Path]()
+    asked, out = list[Path](), tmp_path / "small"
 
     def interrupted(fault: Fault, models: Models, batch: Batch, folder: Path) -> str:
         asked.append(folder)
         if len(asked) == 3:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
         return ask(fault, models, batch, folder)
 
     monkeypatch.setattr("quantdiff.search.reduce.ask", interrupted)
-    found = api.reduce(files, pair.batch, check).search
-    assert found.ended == "interrupted"
-    assert 0 < len(found.found.operators) < 6
+    np.savez(tmp_path / "x.npz", x=pair.batch.arrays["x"])
+    words = ["reduce", *map(str, files), "--data", str(tmp_path / "x.npz"), "--check", check, "--out", str(out)]
+    done = CliRunner().invoke(main, [*words, "--json"])
+    assert done.exit_code == 128 + number
+    assert f"interrupted; the smallest so far is in {out}" in done.stderr
+    told = json.loads(done.stdout)
+    assert (told["ended"], 0 < len(told["operators"]) < 6) == ("interrupted", True)
+    monkeypatch.undo()
+    assert CliRunner().invoke(main, shlex.split(told["command"])[1:]).exit_code == 1
