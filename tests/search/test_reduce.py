@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -22,6 +26,7 @@ from quantdiff.errors import BadExpression, NotConfirmed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
+from quantdiff.quant import Array
 from quantdiff.report.reduction_folder import write_reduction
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import read_everything
@@ -29,6 +34,8 @@ from quantdiff.run.tflite import Tracer, inputs_of
 from quantdiff.search.cuts import Cutter
 from quantdiff.search.fault import Fault, Models
 from quantdiff.search.reduce import Found, ask
+from quantdiff.sim.node import Node as SimNode
+from quantdiff.sim.registry import Kernel, kernels
 
 
 def chain(names: list[str], width: int = 12) -> Net:
@@ -191,6 +198,34 @@ def test_a_crash_is_tried_in_children(tmp_path: Path) -> None:
 
 
 @pytest.mark.golden
+def test_a_runtime_that_is_not_as_its_simulator_comes_down_to_the_operator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The simulator's maximum is broken on purpose, since none is known that differs."""
+    right = kernels()["MEAN"]
+
+    def wrong(node: SimNode, *inputs: Array, **how: Any) -> Any:
+        return np.maximum(cast("Array", right.function(node, *inputs, **how)), -100)
+
+    monkeypatch.setitem(cast("dict[str, Kernel]", kernels()), "MEAN", replace(right, function=wrong))
+    pair = write_pair(tmp_path, NETS["convolutional"]())
+    np.savez(tmp_path / "x.npz", x=pair.batch.arrays["x"])
+    words = ["reduce", str(pair.candidate), "--data", str(tmp_path / "x.npz"), "--check", "differs"]
+    out = tmp_path / "small"
+    done = CliRunner().invoke(main, [*words, "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert (told["operators"], told["samples"], told["ended"]) == ([2], 1, "smallest")
+    again = CliRunner().invoke(main, shlex.split(told["command"])[1:])
+    assert (again.exit_code, "MEAN" in again.stdout) == (1, True)
+    monkeypatch.undo()
+    assert CliRunner().invoke(main, shlex.split(told["command"])[1:]).exit_code == 0
+    done = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "none")])
+    assert (done.exit_code, done.stderr.count("\n"), (tmp_path / "none").exists()) == (2, 1, False)
+    assert "--check differs does not show, for these models and data; there is nothing to reduce" in done.stderr
+
+
+@pytest.mark.golden
 def test_nothing_to_reduce(tmp_path: Path) -> None:
     pair = write_pair(tmp_path, NETS["dense"]())
     with pytest.raises(NotConfirmed, match="max_steps>100 does not hold: max_steps is"):
@@ -202,20 +237,27 @@ def test_nothing_to_reduce(tmp_path: Path) -> None:
 
 
 @pytest.mark.golden
-def test_the_best_so_far_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)])
+def test_the_best_so_far_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     planted = bias_wrong(NETS["residual"]())
     pair = write_pair(tmp_path, planted.trained, planted.held, planted.stored)
     files, check = [pair.reference, pair.candidate], "max_abs_error>0.3"
     assert api.reduce(files, pair.batch, check, limit=1e-9).search.ended == "time"
-    asked = list[Path]()
+    asked, out = list[Path](), tmp_path / "small"
 
     def interrupted(fault: Fault, models: Models, batch: Batch, folder: Path) -> str:
         asked.append(folder)
         if len(asked) == 3:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
         return ask(fault, models, batch, folder)
 
     monkeypatch.setattr("quantdiff.search.reduce.ask", interrupted)
-    found = api.reduce(files, pair.batch, check).search
-    assert found.ended == "interrupted"
-    assert 0 < len(found.found.operators) < 6
+    np.savez(tmp_path / "x.npz", x=pair.batch.arrays["x"])
+    words = ["reduce", *map(str, files), "--data", str(tmp_path / "x.npz"), "--check", check, "--out", str(out)]
+    done = CliRunner().invoke(main, [*words, "--json"])
+    assert done.exit_code == 128 + number
+    assert f"interrupted; the smallest so far is in {out}" in done.stderr
+    told = json.loads(done.stdout)
+    assert (told["ended"], 0 < len(told["operators"]) < 6) == ("interrupted", True)
+    monkeypatch.undo()
+    assert CliRunner().invoke(main, shlex.split(told["command"])[1:]).exit_code == 1

@@ -15,7 +15,7 @@ from quantdiff.errors import BadData
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.search.climb import Box, climb
-from quantdiff.search.worst import Space, errors_of, errors_within, margins_of, summits
+from quantdiff.search.worst import Space, errors_of, errors_within, margins_of, on_the_way, summits
 from quantdiff.testing import assert_parity
 from quantdiff.trace import Trace, Value
 
@@ -57,7 +57,7 @@ def test_the_best_so_far_is_kept() -> None:
     def height(pair: tuple[Trace, Trace]) -> Array:
         return np.asarray(pair[0].outputs[0].array.sum(axis=1), np.float64)
 
-    found = summits(both, height, Space(batch, ((0.0, 1.0),)), [0], 60)
+    found = summits(both, height, space := Space(batch, ((0.0, 1.0),)), space.starts([0]), 60)
     assert (found.interrupted, found.batch.arrays["a"].tolist()) == (True, [[1.0, 1.0]])
 
 
@@ -83,7 +83,7 @@ def test_points_stay_near_their_sample_and_what_counts_stays_as_it_is() -> None:
     def height(pair: tuple[Trace, Trace]) -> Array:
         return np.asarray(pair[0].outputs[0].array.sum(axis=1), np.float64)
 
-    found = summits(both, height, space, [0], 5)
+    found = summits(both, height, space, space.starts([0]), 5)
     assert found.batch.arrays["a"].tolist() == [[0.25, 1.0]]
     with pytest.raises(BadData, match="nothing to move"):
         Space(batch, (None, None))
@@ -96,6 +96,24 @@ def test_within_the_grid_the_reference_ends_where_the_file_ends() -> None:
     both = Trace("float", (Value("y", np.array([[4.9, 0.3]])),)), Trace("tflite:xnnpack", (file,))
     assert errors_of(both) == pytest.approx([370])
     assert errors_within(both) == pytest.approx([10])
+
+
+def test_the_way_to_a_summit_has_the_start_of_the_climb_within_the_grid() -> None:
+    """The reference follows the input, the file lags behind by a tenth of it; beyond 1.27 both end."""
+    grid = Grid(QuantParams((0.01,), (0,)), "int8", "y")
+
+    def both(some: Batch) -> tuple[Trace, Trace]:
+        x = np.asarray(some.arrays["a"], np.float64)
+        file = np.rint(90 * x).clip(-128, 127).astype(np.int8)
+        return Trace("float", (Value("y", x),)), Trace("tflite:xnnpack", (Value("y", file, grid.params, grid),))
+
+    space = Space(Batch({"a": np.zeros((1, 1), np.float32)}), ((0.0, 6.3),))
+    found = summits(both, errors_of, space, space.starts([0]), 5)
+    assert found.batch.arrays["a"].tolist() == [[np.float32(6.3)]]
+    (point,) = on_the_way(both, space, found).values()
+    assert point == pytest.approx(1.2)  # of 64 points; the next one lies behind 1.27
+    again = summits(both, errors_within, space, {0: point}, 5)
+    assert again.heights[0] > 12
 
 
 @pytest.mark.golden

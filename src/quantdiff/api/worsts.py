@@ -33,7 +33,17 @@ from quantdiff.run.runtimes import check_takes_others
 from quantdiff.run.tflite import Tracer, bound_inputs
 from quantdiff.run.versions import versions
 from quantdiff.search.bound import Bound, Span, at, bound_of
-from quantdiff.search.worst import FOR_FLIPS, Space, Summits, Trace2, errors_of, errors_within, margins_of, summits
+from quantdiff.search.worst import (
+    FOR_FLIPS,
+    Space,
+    Summits,
+    Trace2,
+    errors_of,
+    errors_within,
+    margins_of,
+    on_the_way,
+    summits,
+)
 from quantdiff.search.worst_case import WorstCase, WorstInput
 from quantdiff.trace import Trace
 
@@ -122,13 +132,12 @@ def _ends(model: Model, batch: Batch) -> tuple[tuple[float, float] | None, ...]:
 
 def _searched(pair: OpenedPair, space: Space, trace: Trace2, limit: float, progress: Progress) -> WorstCase:
     begun, first = monotonic(), trace(space.start)
-    known = errors_of(first), errors_within(first), margins_of(first)
-    found = _climbed(space, trace, limit, progress, known)
+    errors, within, margins = errors_of(first), errors_within(first), margins_of(first)
+    found = _climbed(space, trace, limit, progress, (errors, margins))
     interrupted = found[-1].interrupted
     batch, inputs = _confirmed(found, trace, interrupted)
     pairs, _ = pair_outputs(*first)
     grid = pairs[0][1].grid or pairs[0][0].grid
-    errors, within, margins = known
     return WorstCase(
         pair.reference.engines[0].kind, pair.candidate.engines[0].kind,
         float(grid.params.scale[0]) if grid is not None else 1.0, grid is not None, batch, inputs,
@@ -138,27 +147,28 @@ def _searched(pair: OpenedPair, space: Space, trace: Trace2, limit: float, progr
 
 
 def _climbed(
-    space: Space, trace: Trace2, limit: float, progress: Progress, known: tuple[Array, Array, Array | None]
+    space: Space, trace: Trace2, limit: float, progress: Progress, known: tuple[Array, Array | None]
 ) -> list[Summits]:
     """Summits of the error; of the error within the output's grid, where they lie beyond it; and of decisions.
 
-    ``known``: what the samples have of each.
+    ``known``: errors and margins of the samples.
     """
-    errors, within, margins = known
+    errors, margins = known
     for_flips = 0.0 if margins is None else FOR_FLIPS * limit
-    half, order = (limit - for_flips) / 2, [np.argsort(-each, kind="stable").tolist() for each in (errors, within)]
-    found = [summits(trace, errors_of, space, order[0], half, progress)]
+    half, order = (limit - for_flips) / 2, np.argsort(-errors, kind="stable").tolist()
+    found = [summits(trace, errors_of, space, space.starts(order), half, progress)]
     if found[0].interrupted:
         return found
     try:
         inside = float(errors_within(trace(found[0].batch.part(slice(1))))[0])
+        beyond = found[0].heights[0] > inside + 1
+        starts = on_the_way(trace, space, found[0]) if beyond else space.starts(order[::-1])
     except KeyboardInterrupt:
         return [replace(found[0], interrupted=True)]
-    score, rows = (errors_within, order[1]) if found[0].heights[0] > inside + 1 else (errors_of, order[0][::-1])
-    found.append(summits(trace, score, space, rows, half, progress))
+    found.append(summits(trace, errors_within if beyond else errors_of, space, starts, half, progress))
     if margins is not None and not found[-1].interrupted:
-        rows = np.argsort(-margins, kind="stable").tolist()
-        found.append(summits(trace, margins_of, space, rows, for_flips, progress))
+        starts = space.starts(np.argsort(-margins, kind="stable").tolist())
+        found.append(summits(trace, margins_of, space, starts, for_flips, progress))
     return found
 
 

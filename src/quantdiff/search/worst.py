@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 import numpy as np
@@ -21,6 +21,7 @@ STARTS = 16
 """Samples from which the search climbs, the worst first; so many inputs come out."""
 FOR_FLIPS = 1 / 3
 """The share of the time that goes to decisions, where there are any; of the rest one half goes to the first climb."""
+WAY = np.linspace(0, 1, 64, dtype=np.float32)
 SEED = 0
 Trace2 = Callable[[Batch], tuple[Trace, Trace]]
 """What both models give for some inputs."""
@@ -52,6 +53,10 @@ class Space:
     def point(self, row: int) -> Array:
         """A sample as one vector of what moves."""
         return np.concatenate([np.asarray(self.start.arrays[n][row], np.float32).reshape(-1) for n in self.moved])
+
+    def starts(self, order: Sequence[int]) -> dict[int, Array]:
+        """The first samples of an order."""
+        return {row: self.point(row) for row in order[:STARTS]}
 
     def box(self, row: int) -> Box:
         """How far a sample may move."""
@@ -137,6 +142,20 @@ def margins_of(traces: tuple[Trace, Trace]) -> Array | None:
     return np.asarray(against.max(axis=1))
 
 
+def on_the_way(trace: Trace2, space: Space, found: Summits) -> dict[int, Array]:
+    """By sample the point on the way to its summit with the largest error within the output's grid, the best first.
+
+    On the way beyond the grid's end tensors inside reach theirs, and the output not yet.
+    """
+    best = list[tuple[float, int, Array]]()
+    for place, row in enumerate(found.rows):
+        start, end = space.point(row), replace(space, start=found.batch).point(place)
+        points = np.asarray(start + WAY[:, None] * (end - start), start.dtype)
+        errors = errors_within(trace(space.batch(points, row)))
+        best.append((float(errors.max()), row, points[int(errors.argmax())]))
+    return {row: point for _, row, point in sorted(best, key=lambda each: -each[0])}
+
+
 @dataclass(slots=True)
 class _Asked:
     """A score, and how often it was asked."""
@@ -158,26 +177,28 @@ def summits(
     trace: Trace2,
     of: Callable[[tuple[Trace, Trace]], Array | None],
     space: Space,
-    order: Sequence[int],
+    starts: Mapping[int, Array],
     seconds: float,
     progress: Progress = silent,
 ) -> Summits:
-    """Climb from the samples of ``order``, the first ones longest, until the time is over; or until Ctrl-C.
+    """Climb from the ``starts``, the first ones longest, until the time is over; or until Ctrl-C.
+
+    ``starts``: by sample the point to begin with.
 
     Raises:
         RuntimeFailed: a model does not run.
     """
     begun, rng, found = monotonic(), np.random.default_rng(SEED), dict[int, tuple[Array, float]]()
     asked = _Asked(trace, of, space)
-    rows, interrupted = [*order[:STARTS]], False
+    interrupted = False
     try:
-        for number, row in enumerate(rows):
+        for number, (row, start) in enumerate(starts.items()):
             left = begun + seconds - monotonic()
             if left <= 0 and found:
                 break
             asked.row = row
-            share = max(left / 2, left / (len(rows) - number))
-            for reached in climb(asked, space.point(row), space.box(row), monotonic() + share, rng):
+            share = max(left / 2, left / (len(starts) - number))
+            for reached in climb(asked, start, space.box(row), monotonic() + share, rng):
                 found[row] = reached
                 progress("worst", int(min(monotonic() - begun, seconds)), max(1, int(seconds)))
     except KeyboardInterrupt:

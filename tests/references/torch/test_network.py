@@ -67,6 +67,20 @@ def test_the_account_closes(name: str, candidate: str) -> None:
 
 @needs_torch
 @pytest.mark.golden
+@pytest.mark.parametrize("name", ["net.pt2", "net_int8.pt2"])
+def test_a_difference_comes_down_to_an_operator_and_a_reference_without_torch(name: str, tmp_path: Path) -> None:
+    candidate, out = "net_int8_pt2e.tflite", tmp_path / "small"
+    told = run("reduce", FILES / name, candidate, "--check", "max_steps>=1", "--out", str(out), "--json")
+    assert told.exit_code == 0, told.output
+    document = json.loads(told.stdout)
+    assert (document["ended"], len(document["operators"]), document["samples"]) == ("smallest", 1, 1)
+    files = [str(out / each) for each in ("reference.tflite", "model.tflite", "inputs.npz")]
+    again = CliRunner().invoke(main, ["diff", *files[:2], "--data", files[2], "--fail-on", "max_steps>=1"])
+    assert (again.exit_code, document["after"] in again.stderr) == (1, True)
+
+
+@needs_torch
+@pytest.mark.golden
 def test_both_programs_and_the_file_have_one_table_of_ranges() -> None:
     answer = api.params(FILES / "net_int8.pt2", FILES / "net_int8_pt2e.tflite", DATA, HOW)
     both = [row for row in answer.rows if row.role == "output" and row.direct is not None and row.file is not None]
