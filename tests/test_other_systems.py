@@ -43,6 +43,8 @@ lacking = {
 for module, names in lacking.items():
     for name in names:
         delattr(module, name)
+os.supports_dir_fd = set()
+sys.modules.pop("shutil", None)  # it decides when it is imported
 library = ctypes.CDLL
 ctypes.CDLL = lambda name, *more, **options: library(name.encode() and name, *more, **options)  # not of this process
 """
