@@ -91,19 +91,32 @@ def test_a_condition_that_depends_on_the_data_is_told_and_values_are_there(tmp_p
     assert np.allclose(1 / (1 + np.exp(-seen.value(place.key))), behind, atol=1e-6)
 
 
-def test_what_a_body_reads_from_outside_depends_on_the_data(tmp_path: Path) -> None:
-    """Its own inputs are constants, and yet what it gives is none."""
+def looping(goes_on: list[N], end: str, count: Any = 3, **more: Any) -> Any:
+    """Rounds of ``relu(a) + c``, of which ``c`` comes from outside; ``end`` says whether there is another."""
     kinds: list[tuple[str, int, Any]] = [
-        ("i", onnx.TensorProto.INT64, []),
-        ("k", onnx.TensorProto.BOOL, []),
-        ("a", onnx.TensorProto.FLOAT, None),
-    ]
+        ("i", onnx.TensorProto.INT64, []), ("k", onnx.TensorProto.BOOL, []), ("a", onnx.TensorProto.FLOAT, None),
+    ]  # fmt: skip
     inputs = tuple(helper.make_tensor_value_info(*each) for each in kinds)
-    body = graph([N("Identity", ["k"], ["l"]), N("Relu", ["a"], ["r"]), N("Add", ["r", "c"], ["o"])], "l", inputs)
+    body = graph([*goes_on, N("Relu", ["a"], ["r"]), N("Add", ["r", "c"], ["o"])], end, inputs)
     body.output.append(helper.make_empty_tensor_value_info("o"))
-    constants = {"three": np.array(3), "yes": np.array(True), "a": np.zeros((1, 4, 8, 8), np.float32)}
-    nodes = [CONV, N("Loop", ["three", "yes", "a"], ["y"], {"body": body})]
-    reference = open_onnx(save(tmp_path, model(nodes, {"x": IMAGE}, ["y"], {"w": floats(4, 3, 3, 3), **constants})))
+    constants = {"three": np.array(count), "yes": np.array(True), "a": np.zeros((1, 4, 8, 8), np.float32)}
+    nodes = [CONV, N("Loop", ["three", "yes", "a"], ["y"], {"body": body}), N("Sigmoid", ["y"], ["z"])]
+    return model(nodes, {"x": IMAGE}, ["z"], {"w": floats(4, 3, 3, 3), **constants, **more})
+
+
+@pytest.mark.parametrize("goes_on", [([N("Identity", ["k"], ["l"])], "l"), ([N("Identity", ["yes"], ["l"])], "l")])
+def test_rounds_that_are_known_are_written_out(goes_on: tuple[list[N], str], tmp_path: Path) -> None:
+    reference = open_onnx(save(tmp_path, looping(*goes_on)))
+    gives_the_same(reference)
+    found = [op.op for op in reference.lower().main.operators]
+    assert [found.count(op) for op in ("RELU", "ADD", "If", "Loop")] == [2, 3, 0, 0]  # of zeros the RELU is known
+
+
+@pytest.mark.parametrize("count", [3, 10_000])
+def test_what_a_body_reads_from_outside_depends_on_the_data(count: int, tmp_path: Path) -> None:
+    """Its own inputs are constants, and yet what it gives is none; how often it runs it says itself."""
+    less = N("Less", ["i", "two"], ["l"]) if count == 3 else N("Identity", ["k"], ["l"])
+    reference = open_onnx(save(tmp_path, looping([less], "l", count, two=np.array(2))))
     assert "y" not in reference.program.constants
     with pytest.raises(BadModel, match=r"Loop '/y/Loop' \(nobody looks into its body\)"):
         reference.lower()

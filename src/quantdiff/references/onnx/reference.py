@@ -123,10 +123,9 @@ def open_onnx(path: Path) -> OnnxReference:
     return OnnxReference(replace(file, proto=proto), Session(file.name, proto))
 
 
-def _known(file: OnnxFile) -> dict[str, bool]:
-    """What is true or false whatever the data, for all that a run on zeros shows."""
+def _known(file: OnnxFile) -> Mapping[str, Array]:
+    """What does not depend on the data, for all that a run on zeros shows."""
     try:
-        constants = OnnxReference(file, Session(file.name, file.proto)).program.constants
+        return OnnxReference(file, Session(file.name, file.proto)).program.constants
     except QuantdiffError:  # then whoever looks into it says why; its outputs may be there all the same
         return {}
-    return {name: bool(value.reshape(-1)[0]) for name, value in constants.items() if value.dtype == bool and value.size}
