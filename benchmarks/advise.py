@@ -19,6 +19,7 @@ from converted import seconds, write_pair
 
 from quantdiff import api
 from quantdiff.load.data import Batch
+from quantdiff.run import forkserver
 
 SIDE, CALIBRATION, AT_MOST = 96, 64, 20.0
 
@@ -65,9 +66,13 @@ def main(folder: Path, count: int) -> int:
 
 
 def both(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of processor time, this process's and its children's, and of the clock."""
+    """Seconds of processor time, this process's and its children's, and of the clock.
+
+    The process that forks children ends with the work, since its time counts, and theirs, once it has ended.
+    """
     before = sum(os.times()[:4])
     clock = seconds(work)
+    forkserver.end_servers()
     return sum(os.times()[:4]) - before, clock
 
 

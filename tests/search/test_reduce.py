@@ -21,8 +21,10 @@ from planted_faults import Plant, bias_wrong, kernel_changed, range_narrow, rang
 from small_models import ABORTS, save
 
 from quantdiff import api
+from quantdiff.align.alignment import Alignment
 from quantdiff.cli import main
 from quantdiff.errors import BadExpression, NotConfirmed
+from quantdiff.flow import Flow
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
@@ -31,7 +33,7 @@ from quantdiff.report.reduction_folder import write_reduction
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.tflite import Tracer, inputs_of
-from quantdiff.search.cuts import Cutter
+from quantdiff.search.cuts import Cutter, partners_of
 from quantdiff.search.fault import Fault, Models
 from quantdiff.search.reduce import Found, ask
 from quantdiff.sim.node import Node as SimNode
@@ -142,6 +144,18 @@ def test_a_part_of_the_reference_takes_and_gives_values_as_they_lie_in_the_file(
 def _written(path: Path, content: bytes) -> Model:
     path.write_bytes(content)
     return load_tflite(path)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_where_no_values_agree_operators_that_compute_on_what_is_known_are_partners(tmp_path: Path, net: str) -> None:
+    """As behind a fault in a large network: only inputs and outputs are known, by their places."""
+    pair = write_pair(tmp_path, NETS[net]())
+    models, nothing = [load_tflite(path) for path in (pair.reference, pair.candidate)], Flow("", (), (), ())
+    found = partners_of(Alignment(nothing, nothing), models[1], models[0])
+    names = {models[1].main.tensors[i].name: models[0].main.tensors[j].name for i, (j, _) in found.items()}
+    every = {*NETS[net]().inputs, *(node.output for node in NETS[net]().nodes)}
+    assert all(mine == other for mine, other in names.items())
+    assert every - {*names} <= {"f"}  # a RESHAPE behind another one
 
 
 @pytest.mark.golden
