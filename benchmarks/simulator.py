@@ -1,10 +1,13 @@
 """The simulator against the runtimes that it models, on one thread: ratios in one run are the result.
 
-    uv run python benchmarks/simulator.py [--rounds N] [--images N]
+    uv run python benchmarks/simulator.py [--rounds N] [--images N] [--file INT8.tflite]
 
 MobileNetV2 (224 × 224, int8) and a DS-CNN, made by ``networks.py``. Every runtime gets the same samples in one
 invocation. Times are CPU seconds of the process, medians over rounds taken in turns, so that a busy machine
 disturbs both sides alike. Each simulation is first held against the runtime: not one element may differ.
+
+``--file`` measures a file instead, such as a YOLOv8n that Ultralytics exported: it runs sample by sample, and the peak
+of a simulated chain is held against the largest sum of one operator's inputs and outputs.
 
 "Operator by operator" rounds every operator's sums, on the chain of the first runtime, by the rules of all four and
 counts what differs; the whole chains share what is equal, until they part.
@@ -17,9 +20,11 @@ import os
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy is imported
 
 import argparse
+import math
 import statistics
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,7 +33,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from networks import Network, ds_cnn, mobilenet_v2, quantized, smooth_images
 
-from quantdiff.graph import Graph
+from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.litert import RESOLVERS
@@ -46,7 +51,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--file", type=Path)
     arguments = parser.parse_args()
+    if arguments.file is not None:
+        measure_file(arguments.file, arguments.images, arguments.rounds)
+        return
     for name, network, count in (("MobileNetV2", mobilenet_v2(), arguments.images), ("DS-CNN", ds_cnn(), 256)):
         measure(name, network, count, arguments.rounds)
 
@@ -67,6 +76,38 @@ def measure(name: str, network: Network, count: int, rounds: int) -> None:
     mine["four whole chains"] = partial(simulate_each, graph, [x[:, None]], ALL)
     took = in_turns({**{runtime.value: call for runtime, call in real.items()}, **mine}, rounds)
     show(name, count, took)
+
+
+def measure_file(path: Path, count: int, rounds: int) -> None:
+    """A file with one 8-bit image as its input, in the same way, and the memory of one chain."""
+    graph = load_tflite(path).main
+    image = graph.tensors[graph.inputs[0]]
+    waves = smooth_images(count, image.shape[1:], seed=7)
+    x = np.rint(127.5 * (np.clip(waves, -1, 1) + 1)).astype(np.uint8)
+    x = (x ^ 0x80).view(np.int8) if image.dtype == "int8" else x
+    alone = interpreter(path, x[:1], "xnnpack")
+    mine = partial(simulate, graph, [x[:, None]], Runtime.XNNPACK, keep=graph.outputs)
+    wrong = np.count_nonzero(mine().values[graph.outputs[0]][0] != alone())
+    took = in_turns({"xnnpack": lambda: [alone() for _ in x], "simulator:xnnpack": mine}, rounds)
+    ours, theirs = (min(took[key]) for key in ("simulator:xnnpack", "xnnpack"))
+    tracemalloc.start()
+    mine()
+    peak = tracemalloc.get_traced_memory()[1]
+    sizes = [sum(map(bytes_of, activations(graph, operator))) for operator in graph.operators]
+    print(f"{path.name}, {len(graph.operators)} operators, {count} samples, {wrong} elements wrong: the simulation is")
+    print(f"  {ours / theirs:.1f} times slower than xnnpack (goal: at most 3), least of {rounds}; at its peak it holds")
+    print(f"  {peak / 1e6:.1f} MB, {peak / count / max(sizes):.2f} times the largest operator (goal: under 2)")
+
+
+def activations(graph: Graph, operator: Operator) -> list[Tensor]:
+    """What it reads and makes, without constants."""
+    tensors = [graph.tensors[i] for i in {*operator.inputs, *operator.outputs} if i >= 0]
+    return [tensor for tensor in tensors if not tensor.is_constant]
+
+
+def bytes_of(tensor: Tensor) -> int:
+    """Of one sample."""
+    return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
 
 
 def interpreter(path: Path, x: Array, runtime: str) -> Callable[[], Array]:

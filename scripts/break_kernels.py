@@ -27,6 +27,7 @@ TRIES = 8
 NAMED = {"UNIDIRECTIONAL_SEQUENCE_LSTM": "test_lstm"}
 """Ops whose tests do not bear their name."""
 CURVES, HYBRID, PACKED, FEW = (f"ops/test_{name}.py" for name in ("curves", "hybrid", "hybrid_4_bit", "few"))
+LOOPS = "test_loops.py"
 SHARED: dict[tuple[str, str], tuple[str, str]] = {
     ("floats/eigen", "gelu"): (CURVES, "gelu_of_eigen"),
     ("floats/eigen", "gelu_by_tanh"): (CURVES, "gelu_of_eigen"),
@@ -42,9 +43,18 @@ SHARED: dict[tuple[str, str], tuple[str, str]] = {
     ("hybrid_4_bit", "dense"): (PACKED, "golden and FULLY_CONNECTED and builtin"),
     ("hybrid_4_bit", "dense_of_blocks"): (PACKED, "golden_of_blocks"),
     ("hybrid_4_bit", "dense_of_blocks_xnnpack"): (PACKED, "golden_of_blocks"),
+    ("loops", "add_looked_up"): (LOOPS, "operands_by_table"),
+    ("loops", "count_all"): (LOOPS, "several_rules"),
+    ("loops", "fill_channels"): (LOOPS, "depthwise or strides"),
+    ("loops", "multiply_pairs"): (LOOPS, "operands_multiplied"),
+    ("loops", "scale_doubles"): (LOOPS, "several_rules"),
+    ("loops", "scale_floats"): (LOOPS, "several_rules"),
+    ("loops", "shift"): (LOOPS, "several_rules"),
     ("lstm/floats", "run"): ("ops/test_lstm.py", "floats or dynamic_range"),
     ("ops/rfft2d", "transformed"): (FEW, "transform"),
     ("xnnpack/attention", "attention"): ("graph/test_control.py", "attention"),
+    ("xnnpack/mediapipe", "side_by_side"): ("xnnpack/test_partition.py", "content4"),
+    ("xnnpack/mediapipe", "transpose_conv_with_bias"): ("xnnpack/test_partition.py", "content4"),
 }
 """Beside the kernels: file and function under ``sim``, with the file of tests and the words that choose among them."""
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {

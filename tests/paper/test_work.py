@@ -24,6 +24,7 @@ from quantdiff.run.inner_tensors import Reading
 from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
 
+X = np.asarray([0.25, -1.5, 3.75, 1.5]).reshape(1, 2, 2, 1)
 ON_A_TIE = {"xnnpack": -2, "builtin": -2, "reference": -3, "tflm": -3}
 """-10 · 0.25 by each runtime's rule: half to even, half up, half away, half away."""
 
@@ -107,6 +108,16 @@ def test_several_samples_in_one_invocation(tmp_path: Path) -> None:
     by_sample = work(model, batch, Question(0, (3, 2), "reference"))
     assert (by_sample.at, by_sample.sheet.result) == ((1, 2), 33)
     assert place(model.main, model.main.operators[0], (1, 1, 2)) == (1, (1, 2))
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("op", ["MAX_POOL_2D", "AVERAGE_POOL_2D"])
+def test_pools_of_floats(op: str, tmp_path: Path) -> None:
+    tensors = [T("x", (1, 2, 2, 1), "float32"), T("y", (1, 1, 1, 1), "float32")]
+    options = {"strideW": 1, "strideH": 1, "filterWidth": 2, "filterHeight": 2, "padding": 1}
+    model, data = saved(tmp_path, write_tflite(tensors, [Op(op, ["x"], ["y"], options)], ["x"], ["y"]), X)
+    working = load_and_work(model, data, Question(0, (0, 0, 0, 0), Runtime.BUILTIN))
+    assert working.sheet.result == (X.max() if op == "MAX_POOL_2D" else X.mean())
 
 
 @pytest.mark.golden

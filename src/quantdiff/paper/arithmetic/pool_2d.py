@@ -9,7 +9,8 @@ from quantdiff.paper.arithmetic.registry import Case, Position, arithmetic
 from quantdiff.paper.arithmetic.scaling import output_of
 from quantdiff.paper.arithmetic.window import window
 from quantdiff.paper.working import Operand, Sheet, Step
-from quantdiff.sim.node import clamp_of
+from quantdiff.quant import INTEGER_RANGE
+from quantdiff.sim.node import NoKernel, clamp_of
 from quantdiff.sim.ops.pool_2d import filter_of
 from quantdiff.sim.rounding.fixed_point import divide_half_away
 
@@ -17,7 +18,10 @@ from quantdiff.sim.rounding.fixed_point import divide_half_away
 @arithmetic("AVERAGE_POOL_2D", "MAX_POOL_2D")
 def pool_2d(case: Case, at: Position) -> Sheet:
     """The mean, half away from zero, or the largest, of the window's part inside the image."""
-    node, values = case.node, _values(case, at)
+    node = case.node
+    if node.y.dtype not in INTEGER_RANGE:
+        raise NoKernel("floats, which the kernel computes as a whole")
+    values = _values(case, at)
     if node.operator.op == "MAX_POOL_2D":
         steps = [Step("largest", f"of {len(values)} values", max(values), terms=values)]
         rule = "no rounding"
