@@ -118,7 +118,8 @@ def stream(held: Mapping[str, tuple[float, float]] | None, kernels: Mapping[str,
     grids = {name: file.grids.get(grid, (None, 0)) for name, grid in (("frames", "x"), ("state", "h"))}
     shapes = {"frames": (1, 3, 6), "state": (1, UNITS)}
     inner = [handle(name, name) for name in grids]
-    begins = {"frames": grids["frames"][1], "state": 0.5 if held is None else 64}  # the same number on h's grid
+    scale, at = grids["frames"]
+    begins = {"frames": 0.7 if scale is None else round(0.7 / scale) + at, "state": 0.5 if held is None else 64}
     first = [T(f"{n} first", shapes[n], dtype, scale, at, data=begins[n]) for n, (scale, at) in grids.items()]
     calls = [op for _, op in inner] + [assign(name, f"{name} first") for name in grids]
     init = Sub([*(tensor for tensor, _ in inner), *first], calls, [], [], "init")

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
 from quantdiff.errors import BadModel, reason_of
 from quantdiff.graph import Model
 from quantdiff.load.tflite import read_model
+from quantdiff.ops import INTO_INTEGERS
 from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet
 from quantdiff.references.keras.model import KerasModel, named_layers
 from quantdiff.references.keras.quantized import real_kernel, rounds_inputs, spelled_out
+
+AVERAGES = ("AVERAGE_POOL_2D", "MEAN")
 
 
 def lower(keras: KerasModel) -> Model:
@@ -40,13 +44,29 @@ def lower(keras: KerasModel) -> Model:
             with quiet(), redirect_stdout(StringIO()), _scope(keras), spelled_out(layers):
                 converter = make()
                 converter.target_spec.supported_ops = [frameworks().tf.lite.OpsSet.TFLITE_BUILTINS]
-                return read_model(memoryview(bytes(converter.convert())))
+                return without_restated_grids(read_model(memoryview(bytes(converter.convert()))))
         except Exception as error:  # the converter raises what it likes
             failed = failed or error
     assert failed is not None
     raise BadModel(
         f"{keras.name}: the TFLite converter cannot say it in its operators: {reason_of(failed)}"
     ) from failed
+
+
+def without_restated_grids(model: Model) -> Model:
+    """The model without what the converter adds behind a mean: the grid of what it reads once more.
+
+    No quantizer of the trained model stands there; two that have learned the same ends to the last bit do not happen.
+    """
+    graph, tensors = model.main, list(model.main.tensors)
+    for operator in graph.operators:
+        averaged = graph.producer(operator.inputs[0]) if operator.op == INTO_INTEGERS else None
+        if averaged is not None and averaged.op in AVERAGES:
+            made, grid = tensors[operator.outputs[0]], graph.grid(averaged.inputs[0])
+            if grid is not None and made.grid is not None and grid.params == made.grid.params:
+                tensors[made.index] = replace(made, dtype="float32", quant=None)
+    subgraphs = (replace(graph, tensors=tuple(tensors)), *model.subgraphs[1:])
+    return replace(model, subgraphs=subgraphs)
 
 
 def _converters(keras: KerasModel) -> Iterator[Callable[[], Any]]:
