@@ -1,4 +1,4 @@
-"""``diff`` over a stream against ``diff`` by a local child: whole processes, in turns; at load the least of each counts.
+"""``diff`` over a stream against ``diff`` by a local child: whole processes, in turns; at load the least counts.
 
     uv run python benchmarks/remote_worker.py RUN_DIR [COMMAND]
 
