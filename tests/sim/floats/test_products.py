@@ -12,7 +12,7 @@ from written_models import Op, T
 
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array
-from quantdiff.sim.floats import eigen_products
+from quantdiff.sim.floats import eigen_products, ruy
 from quantdiff.sim.floats.eigen import joined
 from quantdiff.sim.floats.eigen_products import in_one_sum
 from quantdiff.sim.graph.simulator import simulate
@@ -99,6 +99,14 @@ def test_partial_sums_by_hand() -> None:
     assert joined(np.asarray([big, one, -big, one], np.float32)) == 2  # one by one, the first 1 would be lost
     x = np.asarray([[big, 0, 0, 0, one, 0, 0, 0, -big, 0, 0, 0]], np.float32)
     assert in_one_sum(x, np.ones((1, 12), np.float32)) == 0  # the second vector joins the third, and is lost
+
+
+def test_what_a_row_holds_twice_turns_a_zero_on_arm64() -> None:
+    """All four sums are -0; of the last vector three places are 0 times weights that were there before."""
+    t = np.float32(1e-30)
+    x, w = np.asarray([[t, t, -t, -t, -t]]), np.asarray([[-t, -t, t, t, t]] * 4)
+    assert np.signbit(ruy.product(x[:, :4], w[:, :4])).all()
+    assert not np.signbit(ruy.product(x, w)).any()  # so the emulated kernel
 
 
 def test_long_sums_are_cut_by_the_size_of_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:

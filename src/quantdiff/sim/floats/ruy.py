@@ -46,18 +46,19 @@ def _in_tiles(x: Array, w: Array) -> Array:
 
 
 def row_by_row(x: Array, w: Array) -> Array:
-    """Each row by itself: four partial sums in turn; what is left of the depth goes to the last of them."""
-    depth = x.shape[1]
-    left = depth % LANES
-    sums = [
-        _added(x, w, (*range(k, depth - left, LANES), *_left(k, depth, left)), np.zeros((len(x), len(w)), np.float32))
-        for k in range(LANES)
-    ]
+    """Each row by itself: four partial sums in turn.
+
+    What is left of the depth goes to the last of them, as the end of a vector that begins earlier: what it holds of the
+    row for a second time is made 0, and the others are multiplied by that, which can turn their zeros.
+    """
+    left = x.shape[1] % LANES
+    if left:
+        ahead, again = x.shape[1] - left, np.arange(LANES) < LANES - left
+        x = np.concatenate([x[:, :ahead], np.where(again, np.float32(0), x[:, -LANES:])], axis=1)
+        w = np.concatenate([w[:, :ahead], w[:, -LANES:]], axis=1)
+    zero = np.zeros((len(x), len(w)), np.float32)
+    sums = [_added(x, w, range(k, x.shape[1], LANES), zero) for k in range(LANES)]
     return np.asarray((sums[0] + sums[1]) + (sums[2] + sums[3]))
-
-
-def _left(lane: int, depth: int, left: int) -> tuple[int, ...]:
-    return (depth - LANES + lane,) if lane >= LANES - left else ()
 
 
 def _added(
