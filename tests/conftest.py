@@ -47,6 +47,18 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], T]) 
     return made
 
 
+LONG = frozenset(Path(__file__).with_name("thorough.txt").read_text(encoding="utf-8").splitlines())
+"""Tests of a second and more, by their names with or without parameters, as ``--durations`` tells; thorough, too."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to thorough runs what takes longest: everything else shows a newcomer the same in half the time."""
+    for item in items:
+        if {item.nodeid, item.nodeid.partition("[")[0]} & LONG:
+            item.add_marker(pytest.mark.thorough)
+
+
 @pytest.fixture(autouse=True)
 def frameworks_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frameworks are imported once in this process instead of in a child for every file, but where a child is asked."""

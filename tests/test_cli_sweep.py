@@ -92,7 +92,7 @@ def test_trials_that_fail_are_trouble_and_the_others_are_there() -> None:
         (("study.toml", "--data", "none.npz"), "none.npz: no such data set"),
         (("--model", "none.py:build"), "none.py: no such file"),
         (("study.toml", "--store", "study.toml"), "study.toml: file is not a database"),
-        (("study.toml", "--store", "no/such/folder.db"), "unable to open database file"),
+        (("study.toml", "--store", "study.toml/a.db"), "a store is one file, choose another"),
     ],
 )
 def test_bad_input_gets_one_line(arguments: tuple[str, ...], words: str) -> None:

@@ -27,9 +27,9 @@ TAKEN_APART = {
     "causal": ["conv1", "conv2", "dense"],
     "normalized": ["first", "last"],
     "called twice": ["encoder/dense", "again", "last"],
-    "gru": ["dense"],
-    "lstm": ["dense"],
-    "attention": ["dense"],
+    "gru": ["gru/input_to_gates", "gru/recurrent_to_gates", "dense"],
+    "lstm": ["lstm/input_to_gates", "lstm/recurrent_to_gates", "dense"],
+    "attention": ["heads/query", "heads/key", "heads/value", "heads/attention_output", "dense"],
     "convolutions annotated": ["quant_conv", "quant_second", "quant_third", "dense"],
     "custom config": ["quant_conv", "quant_last"],
 }
