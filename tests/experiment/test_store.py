@@ -22,6 +22,7 @@ from handshake import ENDED, Meeting
 from quantdiff.api.sweeps import report_study
 from quantdiff.compare.own_metric import OwnFigure
 from quantdiff.errors import QuantdiffError
+from quantdiff.experiment import store as store_module
 from quantdiff.experiment.store import BadStore, open_store
 from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.sweep_trial import Source
@@ -296,6 +297,19 @@ def test_results_wait_for_a_locked_store_and_say_so(tmp_path: Path) -> None:
         store.add(Stored(trial, cheap.result(trial)), on_locked)
         assert told == ["locked"] * 2
         assert time.monotonic() - started < 20
+
+
+def test_a_store_that_another_makes_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = store_module._made
+
+    def made(connection: sqlite3.Connection) -> set[str]:
+        monkeypatch.setattr(store_module, "_made", look)
+        with open_store(tmp_path / "one.db", create=True):
+            return look(connection)
+
+    monkeypatch.setattr(store_module, "_made", made)
+    with open_store(tmp_path / "one.db", create=True) as store:
+        assert store.keys() == set()
 
 
 def test_two_that_make_one_store_wait_for_each_other(tmp_path: Path) -> None:

@@ -201,7 +201,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, deadline: float) -> Non
         time.sleep(0.02)
         _prepare(connection, path, deadline)
         return
-    if _is_store(connection, path):
+    with connection:
+        connection.execute("BEGIN")  # numbers and tables are those of one moment
+        there = _is_store(connection, path)
+    if there:
         return
     with connection:
         connection.execute("BEGIN IMMEDIATE")
