@@ -22,7 +22,7 @@ from quantdiff.report.html.document import page_of
 from quantdiff.report.html.graph import VIEWS, views_of
 from quantdiff.report.html.layers import layers_section
 from quantdiff.report.html.page import Page
-from quantdiff.report.html.rendering import asset
+from quantdiff.report.html.rendering import _environment, asset
 
 WHOLE = page_of(
     values.outcome(), (values.explanation(),), values.parameters(), values.findings(), values.provenance()
@@ -219,6 +219,12 @@ def test_what_nothing_is_known_of_is_not_drawn() -> None:
 def test_the_licence_of_the_layout_goes_with_it() -> None:
     assert "/*! dagre 3.1.3" in WHOLE
     assert "The above copyright notice and this permission notice shall be included" in WHOLE
+
+
+def test_what_stands_between_backticks_is_code_and_nothing_else_is_markup() -> None:
+    shown = _environment().from_string("{{ text|with_code }}").render(text="`a<b`, `<b>`, ` and <i>")
+    assert shown == "<code>a&lt;b</code>, <code>&lt;b&gt;</code>, ` and &lt;i&gt;"
+    assert "`" not in WHOLE.partition('class="verdict">')[2].partition("</p>")[0]
 
 
 def test_the_page_says_what_was_lost_as_the_terminal_does() -> None:
