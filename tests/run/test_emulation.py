@@ -7,9 +7,12 @@ import os
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import float_pairs
+import jinja2
 import numpy as np
 import pytest
 import small_models as models
@@ -174,35 +177,67 @@ def test_the_simulator_gives_what_the_emulated_one_gives(model: Path, monkeypatc
     np.testing.assert_array_equal(real.outputs[0].array, found.outputs[0].array)
 
 
-ON_ARM64 = """import sys
-from pathlib import Path
-sys.executable = sys.argv[1]
+VERIFIED = """
 from quantdiff.compare.verification import load_and_verify
 for model in sys.argv[2:]:
     for name, verdict in load_and_verify(Path(model), ["builtin", "reference"], samples=2).verdicts.items():
         print(name, verdict.status, verdict.operators[0].kernel if verdict.operators else verdict.why)
 """
+EXPLAINED = """
+from quantdiff import api
+for runtime in ("builtin", "xnnpack"):
+    (found,) = api.explain(*sys.argv[2:], api.Settings(runtimes=(runtime,))).found
+    print(found.made_by["versions"]["machine"], runtime, found.closed_candidate, found.unexplained)
+"""
+
+
+@pytest.fixture
+def emulated(tmp_path: Path) -> Callable[..., str]:
+    """What a program prints that uses this package as a whole under the emulated Python, whose machine is ARM64.
+
+    Its C library is the runtime's own; packages without machine code are those of this Python.
+    """
+    folder, start = emulation.root(), tmp_path / "python"
+    assert folder is not None
+    words = [word for word in emulation.python(folder) if word not in ("-I", "-S")]
+    start.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    start.chmod(0o755)
+    here = Path(emulation.__file__).parents[2], Path(jinja2.__file__).parents[1]
+    paths = os.pathsep.join(map(str, (folder / emulation.SITE, *here)))
+
+    def run(program: str, *arguments: Path) -> str:
+        beginning = "import sys\nfrom pathlib import Path\nsys.executable = sys.argv[1]\n"
+        done = subprocess.run(
+            [start, "-S", "-c", beginning + program, start, *arguments],
+            env={**os.environ, "PYTHONPATH": paths, "XDG_CACHE_HOME": str(tmp_path)},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.mark.golden
 @pytest.mark.thorough
 @needs_root
-def test_on_an_arm64_machine_plain_names_are_exact(model: Path, tmp_path: Path) -> None:
-    """This package as a whole under the emulated Python, whose machine is ARM64; its C library is the runtime's own."""
-    folder = emulation.root()
-    assert folder is not None
-    start, curve = tmp_path / "python", curves.XNNPACK["ELU float32"](Dice()).write()
-    words = [word for word in emulation.python(folder) if word not in ("-I", "-S")]
-    start.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
-    start.chmod(0o755)
-    paths = os.pathsep.join([str(folder / emulation.SITE), str(Path(emulation.__file__).parents[2])])
-    done = subprocess.run(
-        [start, "-S", "-c", ON_ARM64, start, model, models.save(tmp_path, curve, "elu.tflite")],
-        env={**os.environ, "PYTHONPATH": paths, "XDG_CACHE_HOME": str(tmp_path)},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+def test_on_an_arm64_machine_plain_names_are_exact(model: Path, tmp_path: Path, emulated: Callable[..., str]) -> None:
+    curve = models.save(tmp_path, curves.XNNPACK["ELU float32"](Dice()).write(), "elu.tflite")
     said = ["builtin exact builtin@arm64", "reference exact reference", "builtin exact builtin@arm64"]
-    assert done.stdout.splitlines()[:3] == said, done.stderr
+    assert emulated(VERIFIED, model, curve).splitlines()[:3] == said
+
+
+@pytest.mark.golden
+@pytest.mark.thorough
+@needs_root
+def test_on_an_arm64_machine_the_account_closes(tmp_path: Path, emulated: Callable[..., str]) -> None:
+    net, data = float_pairs.dense(), tmp_path / "data.npz"
+    pair = float_pairs.float_model(net), float_pairs.int8_model(net, float_pairs.ranges(net))
+    float_file, int8_file = (models.save(tmp_path, each, f"{k}.tflite") for k, each in enumerate(pair))
+    (given,) = (t for t in load_tflite(float_file).main.tensors if t.index in load_tflite(float_file).main.inputs)
+    np.savez(data, x=np.random.default_rng(0).normal(size=(40, *given.shape[1:])).astype(np.float32))
+    said = [f"Linux aarch64 {runtime} True 0" for runtime in ("builtin", "xnnpack")]
+    assert emulated(EXPLAINED, float_file, int8_file, data).splitlines() == said
 
 
 def test_settings_take_the_names() -> None:
