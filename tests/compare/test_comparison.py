@@ -54,6 +54,14 @@ def test_without_a_grid_there_are_no_steps_unless_one_is_lent() -> None:
     assert compare(a, b, grids=integers(np.array([[0, 0]]))).figures.differing == 1
 
 
+def test_steps_without_ends_give_way_to_a_grid_that_is_lent() -> None:
+    """A file whose output was left in float knows the steps of an inner tensor alone."""
+    a, inner = floats(np.array([[0.0, 1.0]])), Grid(QuantParams((0.01,), (0,)), "int8", "inner").lent
+    b = Trace("tflite:reference", (Value("y", np.array([[0.1, 1.1]], np.float32), None, inner),))
+    assert compare(a, b).figures.differing == 2
+    assert compare(a, b, grids=integers(np.array([[0, 0]]))).figures.differing == 0
+
+
 def test_plain_integers_need_no_grid() -> None:
     a = Trace("float", (Value("class", np.array([3, 4])),))
     b = Trace("tflite:tflm", (Value("class", np.array([3, 5], np.int32)),))

@@ -87,7 +87,7 @@ def compare(reference: Trace, candidate: Trace, tolerance: float = TOLERANCE, gr
     """Hold the outputs of two traces against each other.
 
     Steps are those of the candidate's grid, else of the reference's; ``grids`` lends its own where neither side
-    has one (two float models beside the TFLite model made from them).
+    has one (two float models beside the TFLite model made from them), or only steps without ends.
 
     Raises:
         NotComparable: the outputs do not fit each other, or hold NaN or infinity.
@@ -214,7 +214,8 @@ class _Arrays:
 
 
 def _arrays(reference: Value, candidate: Value, lent: Grid | None) -> _Arrays:
-    grid = candidate.grid or reference.grid or lent
+    own = candidate.grid or reference.grid
+    grid = own if lent is None or (own is not None and not own.is_lent) else lent
     real = reference.real.reshape(candidate.array.shape), candidate.real
     if grid is not None:
         shaped = Value(reference.name, reference.array.reshape(candidate.array.shape), reference.quant)
