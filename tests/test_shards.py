@@ -75,6 +75,7 @@ ASKED = {
     "verify": ("int8.tflite", *RUNTIMES),
     "params": ("float.tflite", "int8.tflite", "--json"),
     "explain": ("float.tflite", "int8.tflite", "--runtime", "reference", "--json"),
+    "advise": ("float.tflite", "int8.tflite", "--runtime", "reference", "--json"),
 }
 """What takes data in parts, beside plain ``diff``."""
 HOW_MADE = ("artifacts", "shards", "data")
@@ -108,6 +109,13 @@ def test_every_command_gives_the_same_of_one_file_and_of_parts_on_a_cluster(
     if more:
         shown = page.read_text()
         assert all(f'id="{part}"' in shown for part in ("why", "where", "parameters"))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("command", ["params", "advise"])
+def test_two_processes_here_give_the_same(folder: Path, command: str) -> None:
+    whole = asked(folder, command, "--data", folder / "whole.npz")
+    assert asked(folder, command, "--data", folder / "halves", "--jobs", "2") == whole
 
 
 def test_one_file_goes_out_in_parts(folder: Path) -> None:
