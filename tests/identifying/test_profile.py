@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import float_pairs
 import numpy as np
 import pytest
+import small_models
 from click.testing import CliRunner
 from scalar_rules import DEVICES
 from small_device import random_images, run_device, write_network
@@ -63,6 +65,23 @@ def test_it_is_a_runtime_of_diff(learned: tuple[Path, Path]) -> None:
     assert result.exit_code == 0, result.output
     (comparison,) = json.loads(result.stdout)["comparisons"]
     assert comparison["candidate"] == f"tflite:profile:{profile}"
+
+
+@pytest.mark.golden
+def test_a_float_file_beside_it_runs_where_floats_are_known(tmp_path: Path) -> None:
+    """A profile says how a device rounds; of the float file that was converted for it, it knows nothing."""
+    net, rules = float_pairs.dense(), tmp_path / "npu.toml"
+    pair = float_pairs.float_model(net), float_pairs.int8_model(net, float_pairs.ranges(net))
+    files = [small_models.save(tmp_path, each, name) for each, name in zip(pair, ("f.tflite", "q.tflite"), strict=True)]
+    asked = ["identify", files[1], "--data", "random:64", "--runtime", "builtin", "--out", rules]
+    assert CliRunner().invoke(main, list(map(str, asked))).exit_code == 0
+    for command in ("diff", "explain"):
+        words = [command, *files, "--data", "random:64", "--json", "--runtime", f"profile:{rules}"]
+        result = CliRunner().invoke(main, list(map(str, words)))
+        assert result.exit_code in (0, 1), result.output
+        document = json.loads(result.stdout)
+        if command == "diff":
+            assert document["comparisons"][0]["reference"] == "tflite:xnnpack"
 
 
 BAD = {

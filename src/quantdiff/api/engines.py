@@ -14,6 +14,7 @@ from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
+from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress
 from quantdiff.references.formats import Options, format_of, started_early
 from quantdiff.references.layout import TurnedReference
@@ -103,11 +104,12 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class OpenedPair:
-    """Two models that are open, and the runtimes that were started for them."""
+    """Two models that are open, and the runtimes that were started for them, and those that run the reference."""
 
     reference: Opened
     candidate: Opened
     processes: tuple[Runner, ...] = ()
+    of_reference: tuple[Runner, ...] = ()
 
     @property
     def artifacts(self) -> dict[str, str]:
@@ -131,7 +133,8 @@ def open_pair(
         children(settings if needed else replace(settings, runtimes=())) as processes,
         ExitStack() as opened,
     ):
-        others = [each for each in processes if not each.of_one_file]
+        floats = any(each.of_integers for each in processes) and _is_float(reference)
+        others = [each for each in processes if not (each.of_one_file or (each.of_integers and floats))]
         if processes and not others and format_of(reference) == "tflite":
             others = [opened.enter_context(started(DEFAULT, settings.timeout))]
         first, second = (
@@ -142,7 +145,15 @@ def open_pair(
             inputs = inputs_of(second.file, batch)
             for process in processes:
                 process.attend(second.file, inputs)
-        yield OpenedPair(first, second, tuple(processes))
+        yield OpenedPair(first, second, tuple(processes), tuple(others))
+
+
+def _is_float(source: Source) -> bool:
+    """Whether it is a file without quantized tensors."""
+    if format_of(source) != "tflite":
+        return False
+    model = source if isinstance(source, Model) else load_tflite(source)
+    return all(tensor.quant is None for tensor in model.main.tensors)
 
 
 def open_model(

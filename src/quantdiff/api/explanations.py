@@ -115,7 +115,7 @@ def asked_question(pair: OpenedPair, batch: Batch, settings: Settings) -> Iterat
     """The reference with the engine that runs it; a ``.tflite`` runs in a child of its own, beside the candidate's."""
     reference, file = pair.reference.engines[0], pair.reference.file
     if file is not None:
-        runs = (each.another() for each in pair.processes if not each.of_one_file)
+        runs = (each.another() for each in pair.of_reference)
         with next(runs, None) or started(DEFAULT, settings.timeout) as process:
             alone: Reference = TfliteReference(file, process)
             if isinstance(reference, TurnedReference):
