@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -267,28 +266,19 @@ def test_pickles_in_a_dump_are_never_loaded(device: Device, tmp_path: Path) -> N
     assert (result.exit_code, "pickled" in result.stderr) == (2, True)
 
 
+KILLED = """import os, signal
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from quantdiff.cli import console
+console()"""
+
+
 def test_a_record_that_is_killed_leaves_nothing(device: Device, tmp_path: Path) -> None:
-    """Stopped while it writes, and before that; the next one sweeps what the dead left."""
+    """Killed when all is written and nothing in its place; the next one sweeps what the dead left."""
     out = tmp_path / "dump.npz"
-    words = [
-        sys.executable,
-        "-P",
-        "-c",
-        "from quantdiff.cli import console; console()",
-        "record",
-        str(device.model),
-        "--data",
-        "random:4000",
-    ]
-    words += ["--runtime", "reference", "--out", str(out), "--every-tensor"]
-    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    waited = time.monotonic() + 60
-    while child.poll() is None and time.monotonic() < waited:
-        if any(tmp_path.glob(".unfinished-*/*")):
-            child.send_signal(signal.SIGKILL)
-        time.sleep(0.001)
-    child.communicate()
-    assert child.returncode == -signal.SIGKILL, "it was done before it could be killed"
+    words = ["record", str(device.model), "--data", "random:40", "--runtime", "reference", "--out", str(out)]
+    child = subprocess.run([sys.executable, "-P", "-c", KILLED, *words, "--every-tensor"], check=False)
+    assert child.returncode == -signal.SIGKILL
+    assert any(tmp_path.glob(".unfinished-*"))
     assert not out.exists()
     record = ["record", str(device.model), "--data", str(device.data), "--out", str(out)]
     assert CliRunner().invoke(main, record).exit_code == 0
