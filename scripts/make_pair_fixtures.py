@@ -21,6 +21,7 @@ import torch
 from litert_quantizer import calibrator, quantizer, recipe
 from litert_torch.quantize import pt2e_quantizer, pt2e_quantizer_utils
 from litert_torch.quantize.quant_config import QuantConfig
+from make_torch_fixtures import Block
 from torch import nn
 from torchao.quantization import pt2e
 from torchao.quantization.pt2e.export_utils import WrapperModule
@@ -46,22 +47,8 @@ class Cnn(nn.Module):
         return self.fc2(torch.relu(self.fc1(torch.flatten(x, 1))))
 
 
-class Inverted(nn.Module):
-    """Expand, each channel by itself, project; added to its input where shapes allow."""
-
-    def __init__(self, into: int, out: int, stride: int, expand: int) -> None:
-        super().__init__()
-        wide = into * expand
-        self.exp = nn.Sequential(nn.Conv2d(into, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU6())
-        self.dw = nn.Sequential(
-            nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()
-        )
-        self.proj = nn.Sequential(nn.Conv2d(wide, out, 1, bias=False), nn.BatchNorm2d(out))
-        self.adds = stride == 1 and into == out
-
-    def forward(self, x: Any) -> Any:
-        y = self.proj(self.dw(self.exp(x)))
-        return x + y if self.adds else y
+class Inverted(Block):
+    """The same under another name, which the names of the files' tensors hold."""
 
 
 class Mobile(nn.Module):

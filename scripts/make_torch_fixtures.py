@@ -28,9 +28,9 @@ SEED, SIZE, CLASSES, CALIBRATED, KEPT = 5, 16, 6, 48, 24
 class Block(nn.Module):
     """Expand, each channel by itself, project; added to its input where shapes allow."""
 
-    def __init__(self, into: int, out: int, stride: int) -> None:
+    def __init__(self, into: int, out: int, stride: int, expand: int = 2) -> None:
         super().__init__()
-        wide = 2 * into
+        wide = into * expand
         self.exp = nn.Sequential(nn.Conv2d(into, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU6())
         self.dw = nn.Sequential(
             nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()

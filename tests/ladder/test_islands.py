@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from written_models import Op, T, write_tflite
+from written_pairs import RELU, explained, saved, two_dense_in_floats
 
 from quantdiff import api
 from quantdiff.ladder.mechanisms import BIAS
@@ -14,27 +15,10 @@ from quantdiff.load.data import Batch
 
 pytestmark = pytest.mark.golden
 
-DICE, RELU, SAMPLES, OFF = np.random.default_rng(3), 1, 40, 0.7
+DICE, SAMPLES, OFF = np.random.default_rng(3), 40, 0.7
 FIRST, LAST = (DICE.normal(size=shape).astype(np.float32) / 3 for shape in ((8, 6), (5, 8)))
 BIAS_OF_LAST = np.array([0, -1, 0.5, -2, 1], np.float32)
 X = DICE.uniform(-1, 1, (SAMPLES, 6)).astype(np.float32)
-
-
-def in_floats() -> bytes:
-    """A dense layer with a ReLU, and one behind it whose outputs lie on both sides of 0."""
-    tensors = [
-        T("x", (1, 6), "float32"),
-        T("first", (8, 6), "float32", data=FIRST),
-        T("h", (1, 8), "float32"),
-        T("last", (5, 8), "float32", data=LAST),
-        T("bias", (5,), "float32", data=BIAS_OF_LAST),
-        T("y", (1, 5), "float32"),
-    ]
-    dense = [
-        Op("FULLY_CONNECTED", ["x", "first"], ["h"], {"fusedActivationFunction": RELU}),
-        Op("FULLY_CONNECTED", ["h", "last", "bias"], ["y"], {}),
-    ]
-    return write_tflite(tensors, dense, ["x"], ["y"])
 
 
 def with_an_island() -> bytes:
@@ -61,10 +45,8 @@ def with_an_island() -> bytes:
 
 
 def test_floats_behind_an_island_have_no_ends(tmp_path: Path) -> None:
-    files = tmp_path / "float.tflite", tmp_path / "island.tflite"
-    for file, content in zip(files, (in_floats(), with_an_island()), strict=True):
-        file.write_bytes(content)
-    (told,) = api.explain(*files, Batch({"x": X})).found
+    files = saved(tmp_path, two_dense_in_floats(FIRST, LAST, BIAS_OF_LAST), with_an_island())
+    told = explained(files, X, "xnnpack")
     assert told.frontier is not None
     assert told.leading == BIAS
     assert told.frontier.shares[BIAS] > 0.99

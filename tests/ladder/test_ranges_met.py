@@ -7,34 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from written_models import Op, T, write_tflite
+from written_pairs import RELU, explained, saved, two_dense_in_floats
 
-from quantdiff import api
 from quantdiff.ladder.mechanisms import CLIPPING
-from quantdiff.load.data import Batch
 from quantdiff.report.text.account import sentence
 
 pytestmark = pytest.mark.golden
 
-DICE, RELU = np.random.default_rng(4), 1
+DICE = np.random.default_rng(4)
 FIRST, LAST = (DICE.normal(size=shape).astype(np.float32) / 3 for shape in ((8, 6), (5, 8)))
 X = DICE.uniform(-1, 1, (40, 6)).astype(np.float32)
 H = np.maximum(X @ FIRST.T, 0)
 MOST, HELD = float(H.max()), 0.3
-
-
-def in_floats() -> bytes:
-    tensors = [
-        T("x", (1, 6), "float32"),
-        T("first", (8, 6), "float32", data=FIRST),
-        T("h", (1, 8), "float32"),
-        T("last", (5, 8), "float32", data=LAST),
-        T("y", (1, 5), "float32"),
-    ]
-    dense = [
-        Op("FULLY_CONNECTED", ["x", "first"], ["h"], {"fusedActivationFunction": RELU}),
-        Op("FULLY_CONNECTED", ["h", "last"], ["y"], {}),
-    ]
-    return write_tflite(tensors, dense, ["x"], ["y"])
 
 
 def with_a_narrow_copy() -> bytes:
@@ -57,10 +41,7 @@ def with_a_narrow_copy() -> bytes:
 
 
 def test_a_copy_on_a_narrow_grid_says_what_the_data_reach(tmp_path: Path) -> None:
-    files = tmp_path / "float.tflite", tmp_path / "int8.tflite"
-    for file, content in zip(files, (in_floats(), with_a_narrow_copy()), strict=True):
-        file.write_bytes(content)
-    (told,) = api.explain(*files, Batch({"x": X}), api.Settings(runtimes=("reference",))).found
+    told = explained(saved(tmp_path, two_dense_in_floats(FIRST, LAST), with_a_narrow_copy()), X)
     assert told.frontier is not None
     first = told.frontier.items[0]
     assert (first.op, first.tensor, first.mechanism) == ("QUANTIZE", "narrow", CLIPPING)

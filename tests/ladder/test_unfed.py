@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from written_models import Op, T, write_tflite
+from written_pairs import explained, saved
 
-from quantdiff import api
 from quantdiff.ladder.mechanisms import WEIGHTS
-from quantdiff.load.data import Batch
 
 pytestmark = pytest.mark.golden
 
@@ -62,10 +61,7 @@ def folded_in_integers() -> bytes:
 
 
 def test_what_a_converter_folded_is_a_constant_of_the_reference(tmp_path: Path) -> None:
-    files = tmp_path / "float.tflite", tmp_path / "int8.tflite"
-    for file, content in zip(files, (first_step_of_a_cell(), folded_in_integers()), strict=True):
-        file.write_bytes(content)
-    (told,) = api.explain(*files, Batch({"x": X}), api.Settings(runtimes=("reference",))).found
+    told = explained(saved(tmp_path, first_step_of_a_cell(), folded_in_integers()), X)
     assert told.rewritten is not None
     assert told.rewritten.max_steps < 1e-3
     assert not told.departs

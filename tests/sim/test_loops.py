@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,54 +109,57 @@ def test_several_rules_on_one_block(
         np.testing.assert_array_equal(fast, slow)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8"])
-def test_operands_by_table(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every pair of 8-bit operands, in blocks, one operand broadcast, the other another one in each row."""
+Rows = Sequence[tuple[Any, int]]
+
+
+def every_pair(dtype: str, op: str, scale: float) -> tuple[bytes, Array, Array]:
+    """A file with one operator, and every pair of 8-bit operands: one broadcast, the other another one in each row."""
     tensors = [
         T("a", (1, 256, 1), dtype, 0.25, 5),
         T("b", (1, 256, 256), dtype, 0.3, 100),
-        T("y", (1, 256, 256), dtype, 0.4, 7),
+        T("y", (1, 256, 256), dtype, scale, 7),
     ]
     q = np.arange(256).astype(np.uint8).view(dtype)
     a, b = q.reshape(1, 256, 1), np.stack([np.roll(q, i) for i in range(256)])[None]
-    model = Case(tensors, [Op("SUB", ["a", "b"], ["y"])], {"a": a, "b": b}).write()
+    return Case(tensors, [Op(op, ["a", "b"], ["y"])], {"a": a, "b": b}).write(), a, b
+
+
+def in_rows(
+    monkeypatch: pytest.MonkeyPatch, pairs: tuple[bytes, Array, Array], name: str, runtime: Runtime, rows: Rows
+) -> Array:
+    """What a runtime gives by the module and in the rows of each way, all alike."""
+    model, *operands = pairs
+    results = list[Array]()
+    for module, row in rows:
+        monkeypatch.setattr(f"quantdiff.sim.ops.{name}.loops", lambda elements, chosen=module: chosen)
+        monkeypatch.setattr("quantdiff.sim.pairs.ROW", row)
+        graph, simulation = run_simulator(model, operands, runtime)
+        results.append(simulation.values[graph.outputs[0]][0])
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+    return results[0]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_operands_by_table(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, a, b = every_pair(dtype, "SUB", 0.4)
+    real = 0.25 * (a.astype(float) - 5) - 0.3 * (b.astype(float) - 100)
+    nearest = np.clip(np.round(real / 0.4) + 7, np.iinfo(dtype).min, np.iinfo(dtype).max)
     for runtime in (Runtime.XNNPACK, Runtime.REFERENCE):
-        results = []
-        for module, block in ((loops, 1000), (None, 1000), (loops, 2**16)):
-            monkeypatch.setattr("quantdiff.sim.ops.add.loops", lambda elements, chosen=module: chosen)
-            monkeypatch.setattr("quantdiff.sim.pairs.ROW", block)
-            graph, simulation = run_simulator(model, [a, b], runtime)
-            results.append(simulation.values[graph.outputs[0]][0])
-        for other in results[1:]:
-            np.testing.assert_array_equal(results[0], other)
-        real = 0.25 * (a.astype(float) - 5) - 0.3 * (b.astype(float) - 100)
-        nearest = np.clip(np.round(real / 0.4) + 7, np.iinfo(dtype).min, np.iinfo(dtype).max)
-        assert np.abs(results[0] - nearest).max() <= 1
+        ways = ((loops, 1000), (None, 1000), (loops, 2**16))
+        given = in_rows(monkeypatch, (model, a, b), "add", runtime, ways)
+        assert np.abs(given - nearest).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_operands_multiplied(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every pair of 8-bit operands, in rows of three lengths, by loops and by NumPy."""
-    tensors = [
-        T("a", (1, 256, 1), dtype, 0.25, 5),
-        T("b", (1, 256, 256), dtype, 0.3, 100),
-        T("y", (1, 256, 256), dtype, 4.0, 7),
-    ]
-    q = np.arange(256).astype(np.uint8).view(dtype)
-    a, b = q.reshape(1, 256, 1), np.stack([np.roll(q, i) for i in range(256)])[None]
-    model = Case(tensors, [Op("MUL", ["a", "b"], ["y"])], {"a": a, "b": b}).write()
+    model, a, b = every_pair(dtype, "MUL", 4.0)
     exact = 0.25 * (a.astype(float) - 5) * 0.3 * (b.astype(float) - 100) / 4 + 7
+    nearest = np.clip(np.round(exact), np.iinfo(dtype).min, np.iinfo(dtype).max)
     for runtime in RUNTIMES:
-        results = []
-        for module, row in ((loops, 960), (loops, 7), (None, 960)):
-            monkeypatch.setattr("quantdiff.sim.ops.mul.loops", lambda elements, chosen=module: chosen)
-            monkeypatch.setattr("quantdiff.sim.pairs.ROW", row)
-            graph, simulation = run_simulator(model, [a, b], runtime)
-            results.append(simulation.values[graph.outputs[0]][0])
-        for other in results[1:]:
-            np.testing.assert_array_equal(results[0], other)
-        nearest = np.clip(np.round(exact), np.iinfo(dtype).min, np.iinfo(dtype).max)
-        assert np.abs(results[0].astype(int) - nearest).max() <= 1
+        ways = ((loops, 960), (loops, 7), (None, 960))
+        given = in_rows(monkeypatch, (model, a, b), "mul", runtime, ways)
+        assert np.abs(given.astype(int) - nearest).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
