@@ -274,6 +274,8 @@ class _Writer:
             codes = np.clip(np.rint(values / scale) + zero_point, *INTEGER_RANGE[dtype])
             data, axis = codes.astype(dtype), int(np.argmax(scale.shape)) if scale.ndim > 1 else 0
             self._scaled(place, scale.reshape(-1), [zero_point] * scale.size, axis)
+        if self.real.graph.producer(tensor) is not None:  # of what an operator gives, the file's shape is a claim
+            held.shape, held.shapeSignature = np.asarray(data.shape, np.int32), None
         buffer.data = np.frombuffer(data.tobytes(), np.uint8)
         self.model.buffers.append(buffer)
         held.buffer = len(self.model.buffers) - 1
