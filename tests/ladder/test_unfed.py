@@ -9,7 +9,9 @@ import pytest
 from written_models import Op, T, write_tflite
 from written_pairs import explained, saved
 
+from quantdiff import api
 from quantdiff.ladder.mechanisms import WEIGHTS
+from quantdiff.load.data import Batch
 
 pytestmark = pytest.mark.golden
 
@@ -72,3 +74,35 @@ def test_what_a_converter_folded_is_a_constant_of_the_reference(tmp_path: Path) 
     assert (first.op, first.mechanism) == ("ADD", WEIGHTS)
     assert told.closed_reference
     assert told.closed_candidate
+
+
+def filled() -> bytes:
+    """The input times what FILL makes of constants: four values, of which the file says that it is one."""
+    tensors = [
+        T("x", (1, 4), "int8", 1 / 127),
+        T("dims", (1,), "int32", data=np.array([4])),
+        T("one", (), "int8", 1 / 100, data=np.array(50)),
+        T("halves", (1,), "int8", 1 / 100),
+        T("y", (1, 4), "int8", 1 / 200),
+    ]
+    operators = [
+        Op("FILL", ["dims", "one"], ["halves"], {}, "FillOptions", version=3),
+        Op("MUL", ["x", "halves"], ["y"], {}, "MulOptions", version=2),
+    ]
+    return write_tflite(tensors, operators, ["x"], ["y"])
+
+
+def halved() -> bytes:
+    tensors = [
+        T("x", (1, 4), "float32"),
+        T("halves", (4,), "float32", data=np.full(4, 0.5)),
+        T("y", (1, 4), "float32"),
+    ]
+    return write_tflite(tensors, [Op("MUL", ["x", "halves"], ["y"], {}, "MulOptions")], ["x"], ["y"])
+
+
+def test_what_is_made_of_constants_is_written_in_its_own_shape(tmp_path: Path) -> None:
+    files = saved(tmp_path, halved(), filled())
+    found = api.advise(*files, Batch({"x": X[:, :4]}), settings=api.Settings(runtimes=("reference",)))
+    assert found.considered == len(found.alone) > 0
+    assert max(each.then.figures.sqnr_db for each in found.alone) > found.now.figures.sqnr_db + 3
