@@ -14,7 +14,7 @@ from quantdiff.ladder.advice.bench import Rows, defined, files_of
 from quantdiff.ladder.advice.choices import Plan, copies_of, from_data, made, per_channel, wide
 from quantdiff.ladder.advice.settled import reference_with
 from quantdiff.ladder.attribution import Attribution
-from quantdiff.ladder.few import Few, advice_of, name_of, quality_of, rms_of, stored_on
+from quantdiff.ladder.few import BETTER_DB, Few, advice_of, name_of, quality_of, rms_of, stored_on
 from quantdiff.ladder.findings import Advice, Quality
 from quantdiff.ladder.frontier import Move
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
@@ -29,8 +29,8 @@ from quantdiff.sim.runtime import Runtime
 
 MOST, WORTH = 5, 0.05
 """Items that are tried, and the share from which one is."""
-BETTER_DB, LESS = 0.02, 0.995
-"""What counts as better: in dB of stored outputs, as a part of the error before the output's grid."""
+LESS = 0.995
+"""What counts as better, as a part of the error before the output's grid."""
 
 
 def cures(

@@ -19,6 +19,9 @@ from quantdiff.quant import Array, Grid
 from quantdiff.sim.device import Rules
 from quantdiff.trace import Trace
 
+BETTER_DB = 0.02
+"""Of stored outputs: what counts as better."""
+
 
 @dataclass(frozen=True, slots=True)
 class Few:

@@ -10,7 +10,7 @@ import numpy as np
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.ladder.advice.bench import Rows, defined, files_of
 from quantdiff.ladder.advice.choices import FIXED, copies_of, from_data, made
-from quantdiff.ladder.few import Few, advice_of, name_of, quality_of, stored_on
+from quantdiff.ladder.few import BETTER_DB, Few, advice_of, name_of, quality_of, stored_on
 from quantdiff.ladder.findings import Advice
 from quantdiff.ladder.frontier import Move
 from quantdiff.ladder.mechanisms import OUTPUT_GRID
@@ -21,8 +21,8 @@ from quantdiff.quant import Array, QuantParams
 from quantdiff.run.runner import Runner
 from quantdiff.trace import Trace
 
-BEYOND, BETTER_DB = 1.0, 0.02
-"""Steps that an output must reach past the end of its grid; what counts as better."""
+BEYOND = 1.0
+"""Steps that an output must reach past the end of its grid."""
 
 
 def output_ranges(switches: Switches, few: Few, grids: OutputGrids, trials: Runner) -> Iterator[Advice | str]:
