@@ -375,7 +375,7 @@ def test_what_is_given_twice_is_not_dropped(folder: Path, line: str, monkeypatch
     [
         (("diff",), "Missing argument 'REFERENCE'. See: quantdiff diff --help"),
         (("diff", "a", "b"), "Missing option '--data'. See: quantdiff diff --help"),
-        (("diff", "a", "--bad"), "No such option '--bad'. See: quantdiff diff --help"),
+        (("diff", "a", "--zzz"), "No such option '--zzz'. See: quantdiff diff --help"),
         (("verify", "m.tflite", "--samples", "x"), "for '--samples': 'x' is not"),
         (("nothing",), "No such command 'nothing'. See: quantdiff --help"),
     ],

@@ -41,7 +41,7 @@ Handler = Callable[..., int]
 
 MODELS = {"reference", "candidate", "model", "models"}
 GROUPS = {
-    "Data": ("--data", "--images"),
+    "Data": ("--data", "--images", "--audio"),
     "Models": ("--signature", "--custom-objects", "--allow-lambda", "--layout"),
     "Runtimes": ("--runtime", "--tolerance", "--timeout"),
     "Output": ("--out", "--html", "--format", "--json", "--debug", "--version", "--help"),

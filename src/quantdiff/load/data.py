@@ -144,7 +144,7 @@ def find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
     for path in paths:
         found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
         if not found:
-            raise BadData(f"{path}: a folder without .npz, .npy, picture or WAV files; put the data there")
+            raise BadData(f"{path}: a folder without .npz, .npy, picture or sound files; put the data there")
         shards += found
     return tuple(shards)
 
