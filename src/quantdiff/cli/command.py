@@ -192,6 +192,13 @@ def complain(message: str) -> int:
     return TROUBLE
 
 
+def say(sentences: str) -> None:
+    """Print them on standard output; on a terminal lines break between words."""
+    from quantdiff.report.text.terminal import Terminal
+
+    Terminal().print(sentences, soft_wrap=True)
+
+
 def refusal(error: OSError) -> str:
     """What the system refuses, and how to go on."""
     cure = CURES.get(error.errno or 0, "see to that and try again")

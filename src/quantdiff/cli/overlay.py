@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import TROUBLE, command, complain
+from quantdiff.cli.command import TROUBLE, command, complain, say
 from quantdiff.cli.options import (
     data_option,
     given_parts,
@@ -50,7 +50,7 @@ def overlay(as_json: bool, reference: Path, candidate: Path, out: Path, **option
     if as_json:
         click.echo(json_text(overlays_document(made.written, {**made.outcome.made_by, "command": "overlay"})))
     else:
-        click.echo(overlays_text(made.written, candidate, out))
+        say(overlays_text(made.written, candidate, out))
     for failure in made.failures:
         complain(failure.error)
     return TROUBLE if made.failures else 0

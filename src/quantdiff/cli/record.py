@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command
+from quantdiff.cli.command import command, say
 from quantdiff.cli.options import RuntimeName, data_option, given_data, output_file, timeout_option
 
 
@@ -40,5 +40,5 @@ def record(as_json: bool, model: Path, out: Path, runtime: str, timeout: float, 
         click.echo(json_text({"schema": "quantdiff/1", "command": "record", "out": str(out), **asdict(found)}))
     else:
         where = f" on {found.machine}" if found.machine else ""
-        click.echo(f"{out}: {len(found.tensors)} tensors of {found.samples:,} samples, {found.runtime}{where}")
+        say(f"{out}: {len(found.tensors)} tensors of {found.samples:,} samples, {found.runtime}{where}")
     return 0

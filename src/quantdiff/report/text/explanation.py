@@ -16,6 +16,8 @@ from quantdiff.report.text.terminal import Terminal
 
 BAR = 22  # characters
 KINDS: Mapping[str, Kind] = {"layer": "name", "right with": "word"}
+LAYER_AT_LEAST = 12
+"""Characters of a layer's name beside its operator, which tells it from others."""
 ROWS, LEAST = 12, 0.005
 """Of the frontier: rows at most, and the share from which an item has one."""
 
@@ -53,7 +55,7 @@ def _frontier(frontier: Frontier) -> Table:
     if len(shown) < len(frontier.items):
         rows.append((f"{rest:.1%}", "", "", "", f"{len(frontier.items) - len(shown)} more", ""))
     if frontier.output_grid:
-        rows.append(("", f"{frontier.output_grid:.1%}", "", "", "output_grid", "(beside the error)"))
+        rows.append(("", f"{frontier.output_grid:.1%}", "", "", "output_grid", "(aside)"))
     return _table(("share", "power", "rms"), rows)
 
 
@@ -70,7 +72,7 @@ def _operator(each: Item | Signed) -> str:
 
 def _table(figures: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Figures first; the layer's name takes the room that is left."""
-    words = Column("operator", "word"), Column("mechanism", "word"), Column("layer", "name")
+    words = Column("operator", "word"), Column("mechanism", "word"), Column("layer", "name", LAYER_AT_LEAST)
     return Table((*map(Column, figures), *words), tuple(Row((*row, short(layer))) for *row, layer in rows))
 
 
@@ -95,7 +97,7 @@ def _waterfall(explanation: Explanation) -> Table:
     some = explanation.frontier.samples if explanation.frontier else 0
     of_these = "in any order" if some == explanation.samples else f"in any order ({some} samples)"
     headings = ("still differ", "come right", *([of_these] if ranged else []))
-    return Table((Column("exchanged", "word"), *map(Column, headings), Column("", "word")), tuple(rows))
+    return Table((Column("exchanged", "name"), *map(Column, headings), Column("", "word")), tuple(rows))
 
 
 def _between(counts: tuple[int, int] | None) -> str:

@@ -45,7 +45,9 @@ def _print_comparison(comparison: Comparison, made_by: Mapping[str, object], con
         console.print(_line(f"  output {output.candidate}", output.figures))
     for output in comparison.outputs:
         if output.channels and output.losses:
-            console.print(Text(f"\nchannels of {printable(output.candidate)}, along axis {output.losses.axis}"))
+            console.print(
+                Text(f"\nchannels of {short(output.candidate)}, along axis {output.losses.axis}"), soft_wrap=True
+            )
             console.print(_channels(output))
 
 
