@@ -215,7 +215,8 @@ def read_arrays(path: Path) -> dict[str, Array]:
     except BadData:
         raise
     except Exception as error:  # a damaged file makes NumPy and zipfile raise whatever there is
-        raise BadData(f"{path}: not a readable .npz or .npy file ({reason_of(error)}); save it again") from error
+        why = f"not a readable .npz or .npy file ({reason_of(error)})"
+        raise BadData(f"{path}: {why}; save it again, or let --data FILE.py:function read it") from error
 
 
 def _arrays(path: Path, file: BinaryIO) -> dict[str, Array]:

@@ -146,7 +146,7 @@ def load_data(data: Data, candidate: Any = None, images: str | None = None, audi
         return data
     name, path = str(data), Path(data)
     _check_prepared(path, images, audio)
-    if name.split(":", maxsplit=1)[0] in MADE_UP and not path.exists():
+    if made_up_kind(name):
         return made_up(name, _model(candidate, name))
     if python_function(name) is not None:
         return from_function(name, _slots(candidate))
@@ -157,6 +157,12 @@ def load_data(data: Data, candidate: Any = None, images: str | None = None, audi
     if path.is_dir():
         return _of_folder(path, images, audio)
     return load_batch(path)
+
+
+def made_up_kind(name: str) -> str:
+    """``random`` or ``smooth`` where a name asks for such data; nothing for what is there."""
+    kind = name.partition(":")[0]
+    return kind if kind in MADE_UP and not Path(name).exists() else ""
 
 
 def _check_prepared(path: Path, images: str | None, audio: str | None) -> None:

@@ -13,6 +13,7 @@ from quantdiff.report.plain import printable, short
 from quantdiff.report.text.account import CAUSES, sentence, warnings
 from quantdiff.report.text.table import Column, Kind, Row, Table
 from quantdiff.report.text.terminal import Terminal
+from quantdiff.run.random_input import prepared_data
 
 BAR = 22  # characters
 KINDS: Mapping[str, Kind] = {"layer": "name", "right with": "word"}
@@ -22,15 +23,18 @@ ROWS, LEAST = 12, 0.005
 """Of the frontier: rows at most, and the share from which an item has one."""
 
 
-def print_expectation(expected: Prediction, console: Terminal) -> None:
-    """Print in one line what is to be expected before the runtime runs; layers show theirs beside what is measured."""
+def print_expectation(expected: Prediction, console: Terminal, on_made: str = "") -> None:
+    """Print in one line what is to be expected before the runtime runs; layers show theirs beside what is measured.
+
+    ``on_made``: `` on random data`` where they are.
+    """
     share = _expected(expected.exactly, expected.closed_form)
-    console.print(_line(f"expected before {expected.runtime} runs: {share}", "dim"), soft_wrap=True)
+    console.print(_line(f"expected{on_made} before {expected.runtime} runs: {share}", "dim"), soft_wrap=True)
 
 
 def print_explanation(explanation: Explanation, console: Terminal) -> None:
     """Print what must be known first, the verdict, the frontier, the ladder, where it happens, and what helps."""
-    console.print(_title(explanation))
+    console.print(_title(explanation), soft_wrap=True)
     for warning in warnings(explanation):
         console.print(_line(warning, "yellow"), soft_wrap=True)
     console.print(Text(printable(sentence(explanation))))
@@ -79,7 +83,7 @@ def _table(figures: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 def _title(explanation: Explanation) -> Text:
     return Text.assemble(
         ("\n" + f"{explanation.reference} → {explanation.candidate}".upper(), "bold"),
-        f"   {explanation.samples:,} samples",
+        f"   {explanation.samples:,} samples{printable(prepared_data(explanation.artifacts.get('data', '')))}",
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from quantdiff.paper.working import Given, Number, Operand, Products, Sheet, Step, Term, Working
 from quantdiff.report.plain import printable
 from quantdiff.report.text.terminal import WIDTH_IN_A_FILE
+from quantdiff.run.random_input import prepared_data
 
 FIRST, LAST = 5, 2
 """Of a long sum the terminal shows this many terms at each end; JSON has them all."""
@@ -47,7 +48,8 @@ def working_text(working: Working, width: int = WIDTH_IN_A_FILE) -> str:
 
 
 def _heading(working: Working) -> Iterator[str]:
-    where = f"{working.op} #{working.index}, sample {working.element[0]}, element {list(working.at)}"
+    data = printable(prepared_data(str(working.made_by.get("data", ""))))
+    where = f"{working.op} #{working.index}, sample {working.element[0]}{data}, element {list(working.at)}"
     kernel = "" if working.kernel == working.runtime else f" (which leaves it to the {working.kernel} kernel)"
     if is_predicted(working):
         kernel = f" (whose rule there is {working.kernel})"
