@@ -43,7 +43,7 @@ from quantdiff.cli.options import (
 @tolerance_option
 @timeout_option
 def reduce(as_json: bool, reference: Path, candidate: Path | None, check: str, out: Path, **options: Any) -> int:
-    """Find the smallest .tflite and the fewest samples that show a fault.
+    """Find the smallest model and the fewest samples that show a fault.
 
     CANDIDATE is the .tflite made from REFERENCE, which becomes a float .tflite. One .tflite alone is held against
     itself on two runtimes, crashes, or differs from the simulator.
