@@ -224,3 +224,11 @@ def test_a_model_without_operators_is_its_outputs(tmp_path: Path) -> None:
     path.write_bytes(write_tflite([T("a", (1, 2), "float32"), T("b", (1, 2), "float32")], [], ["a", "b"], ["b", "a"]))
     (verdict,) = load_and_verify(path, ["reference"], samples=3).verdicts.values()
     assert (verdict.status, verdict.count, verdict.chain_count) == ("exact", 0, 12)
+
+
+@pytest.mark.golden
+def test_it_tells_how_far_it_is(model: Path) -> None:
+    seen = list[tuple[str, int, int]]()
+    found = load_and_verify(model, ["reference"], samples=2, progress=lambda *said: seen.append(said))
+    count = len(found.verdicts["reference"].operators)
+    assert seen == [("operators", i, count) for i in range(count)]

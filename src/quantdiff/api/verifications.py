@@ -71,7 +71,8 @@ def verify(
             return _in_parts(path, data, settings, drawn, progress)
         data = load_data(data.data[0], path, data.images, data.audio) if data.data else None
     given = Path(data) if isinstance(data, str) else data
-    return load_and_verify(path, settings.runtimes, settings.timeout, given, drawn.samples, drawn.seed)
+    how = settings.runtimes, settings.timeout
+    return load_and_verify(path, *how, given, drawn.samples, drawn.seed, progress=progress)
 
 
 def _dumps(names: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from quantdiff.bitwise import differing, same_bits
 from quantdiff.compare.verdict import OperatorResult
 from quantdiff.graph import Graph, Operator
+from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
 from quantdiff.sim.enclosures import Enclosure
@@ -32,7 +33,7 @@ class Compared:
 
 
 def compare_operators(
-    graph: Graph, values: Mapping[Rules, Values], subgraphs: Sequence[Graph] = ()
+    graph: Graph, values: Mapping[Rules, Values], subgraphs: Sequence[Graph] = (), progress: Progress = silent
 ) -> tuple[dict[Rules, Compared], Known]:
     """What each operator gives otherwise than the runtimes, and all outcomes for who needs them again.
 
@@ -43,7 +44,8 @@ def compare_operators(
     states = {r: replay(graph, held, r, subgraphs) for r, held in values.items()} if keeps_resources(graph) else {}
     found: dict[Rules, list[OperatorResult | Missing]] = {runtime: [] for runtime in values}
     known: dict[tuple[int, Rules], tuple[tuple[Array | None, ...], Outcome]] = {}
-    for operator in graph.operators:
+    for done, operator in enumerate(graph.operators):
+        progress("operators", done, len(graph.operators))
         for group in fed_alike(operator, held_by):
             for runtime, outcome in _outcomes(graph, operator, held_by[group[0]], group, states, subgraphs).items():
                 held = held_by[runtime]

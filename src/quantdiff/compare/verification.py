@@ -18,6 +18,7 @@ from quantdiff.errors import BadData, RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Graph, Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
+from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.data_sources import load_data
@@ -45,13 +46,15 @@ NOT_SIMULATED = "not simulated: there are no rules to hold it against"
 PREDICTED = "predicted by its profile; --runtime recorded:DUMP beside it holds the device against that"
 
 
-def load_and_verify(
+def load_and_verify(  # noqa: PLR0913 (model, runtimes, data, and how far it is)
     path: Path,
     runtimes: Sequence[str],
     timeout: float = TIMEOUT,
     data: Path | Batch | None = None,
     samples: int | None = None,
     seed: int = SEED,
+    *,
+    progress: Progress = silent,
 ) -> Verification:
     """A verdict per runtime (``all`` stands for each that is simulated), and what they were made from.
 
@@ -69,7 +72,7 @@ def load_and_verify(
         "samples": len(inputs[0]) if inputs else 0,
         "versions": versions(),
     }
-    return Verification(verify_inputs(model, inputs, names, timeout, dumps), made_by)
+    return Verification(verify_inputs(model, inputs, names, timeout, dumps, progress), made_by)
 
 
 def names_of(runtimes: Sequence[str]) -> list[str]:
@@ -120,6 +123,7 @@ def verify_inputs(
     runtimes: Sequence[str],
     timeout: float = TIMEOUT,
     ready: Mapping[str, Runner] = NONE_READY,
+    progress: Progress = silent,
 ) -> dict[str, Verdict]:
     """Compare every tensor of every operator with what each runtime, by name, gives for ``inputs``.
 
@@ -145,7 +149,7 @@ def verify_inputs(
     told = {n: damaged[its] for n, its in rules.items() if its in damaged and n not in refuses}
     for group in _by_rules({n: its for n, its in rules.items() if n in ran and n not in told and its}):
         values = {its: ran[name].reading.values for its, name in group.items()}
-        compared, known = compare_operators(model.main, values, model.subgraphs)
+        compared, known = compare_operators(model.main, values, model.subgraphs, progress)
         chains = simulate_each(model.main, inputs, tuple(values), model.subgraphs, known)
         for its, name in group.items():
             verdict = _verdict(model.main, ran[name].reading, compared[its], chains[its])
