@@ -14,11 +14,12 @@ from quantdiff.sim.runtime import Runtime
 def exclusive_or(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     """Return the bits that one of both has. Shapes broadcast."""
     del node, runtime
-    return np.bitwise_xor(a, b)
+    return np.asarray(np.bitwise_xor(a, b))
 
 
 @kernel("RIGHT_SHIFT")
 def right_shift(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     """Shift ``a`` by ``b`` bits, by 0 at least and by all bits but one at most; the sign stays. Shapes broadcast."""
     del node, runtime
-    return np.right_shift(a, np.clip(b, 0, 8 * a.dtype.itemsize - 1).astype(a.dtype))
+    shifted: Array = np.right_shift(a, np.clip(b, 0, 8 * a.dtype.itemsize - 1).astype(a.dtype))
+    return shifted
