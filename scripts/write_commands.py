@@ -67,7 +67,8 @@ def section(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=name, parent=click.Context(main, info_name="quantdiff"))
     usage = " ".join(command.collect_usage_pieces(context))
     parts = [f"\n## quantdiff {name}\n", f"```text\nquantdiff {name} {usage}\n```\n", f"{prose(command.help or '')}\n"]
-    parts.append(f"For example:\n\n```text\n{(command.epilog or '').splitlines()[-1].strip()}\n```\n")
+    example = " ".join(line.strip().removesuffix("\\").strip() for line in (command.epilog or "").splitlines()[2:])
+    parts.append(f"For example:\n\n```text\n{example}\n```\n")
     rows = list(options(command, context))
     if rows:
         parts.append("| option | what it does |\n|---|---|\n" + "".join(rows))

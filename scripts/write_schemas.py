@@ -302,7 +302,7 @@ DOCUMENTS: Mapping[str, Mapping[str, Any]] = {
         }],
     },
     "overlay": {
-        **MADE_BY, "samples": int, "files": [{"file": str, "runtime": str, "shows": str, "nodes": int}],
+        **MADE_BY, "samples": int, "data": str, "files": [{"file": str, "runtime": str, "shows": str, "nodes": int}],
     },
     "runtimes": {
         "schema": str, "engines": [{
@@ -349,10 +349,10 @@ DOCUMENTS: Mapping[str, Mapping[str, Any]] = {
             "told": [{"kind": str, "rules": STRINGS, "elements": int}], "left": [{"kind": str, "rules": STRINGS}],
         },
     },
-    "record": {"schema": str, "command": str, "out": str, **hints(Manifest)},
+    "record": {"schema": str, "command": str, "out": str, "data": str, **hints(Manifest)},
     "reduce": {
         "schema": str, "command": str, "check": str, "before": str, "after": str, "operators": tuple[int, ...],
-        "operators_before": int, "samples": int, "samples_before": int, "bytes": Mapping[str, int],
+        "operators_before": int, "samples": int, "samples_before": int, "data": str, "bytes": Mapping[str, int],
         "bytes_before": int, "tries": int, "ended": str, "anonymous": dict | None, "artifacts": Mapping[str, str],
     },
     "worst": {

@@ -310,17 +310,18 @@ def test_a_model_that_is_none_is_one_line_even_without_data(arguments: tuple[str
 
 
 def test_the_list_of_commands_says_each_in_one_whole_line() -> None:
-    lines = invoke("--help").stdout.partition("Commands:\n")[2].splitlines()
+    lines = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["--help"]).stdout.partition("Commands:\n")[2].splitlines()
     assert len(lines) == len(main.commands)
     assert all(line.endswith(".") and len(line) <= 80 for line in lines)
 
 
 @pytest.mark.parametrize("name", main.commands)
 def test_help_groups_options_and_ends_with_an_example_that_parses(name: str) -> None:
-    said = invoke(name, "--help").stdout
+    said = CliRunner(env={"COLUMNS": "80"}).invoke(main, [name, "--help"]).stdout
     assert "\nOutput:\n" in said
-    example = said.splitlines()[-1].strip()
-    words = shlex.split(example.partition(" > ")[0])
+    assert max(map(len, said.splitlines())) <= 80
+    example = said.partition("Example:\n")[2]
+    words = shlex.split(example.replace("\\\n", "").partition(" > ")[0])
     assert words[:2] == ["quantdiff", name]
     main.commands[name].make_context(name, words[2:])  # refuses options that are not there
 
@@ -375,7 +376,7 @@ def test_what_is_given_twice_is_not_dropped(folder: Path, line: str, monkeypatch
     [
         (("diff",), "Missing argument 'REFERENCE'. See: quantdiff diff --help"),
         (("diff", "a", "b"), "Missing option '--data'. See: quantdiff diff --help"),
-        (("diff", "a", "--bad"), "No such option '--bad'. See: quantdiff diff --help"),
+        (("diff", "a", "--zzz"), "No such option '--zzz'. See: quantdiff diff --help"),
         (("verify", "m.tflite", "--samples", "x"), "for '--samples': 'x' is not"),
         (("nothing",), "No such command 'nothing'. See: quantdiff --help"),
     ],

@@ -185,7 +185,7 @@ def test_a_cluster_gives_what_one_process_gives(folder: Path, scheduler: str) ->
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--data", "empty"), "empty: a folder without .npz, .npy, picture or WAV files"),
+        (("--data", "empty"), "empty: a folder without .npz, .npy, picture or sound files"),
         (("--data", "parts", "--jobs", "2", "--dask", "tcp://h:1"), "give one of them"),
         (("--data", "parts", "--data", "bare.npz"), "some parts of the data have labels and others have none"),
     ],

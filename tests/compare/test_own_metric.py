@@ -114,7 +114,7 @@ def test_what_it_raises_is_one_line() -> None:
     def fails(outputs: dict[str, Array], labels: Array | None) -> float:
         return float(outputs["nothing"].mean()) + (labels is None)
 
-    with pytest.raises(BadMetric, match="fails: KeyError while it ran: 'nothing'"):
+    with pytest.raises(BadMetric, match="fails: KeyError while it ran: 'nothing'; outputs come in a dict: "):
         hold_together((traces()[0],), (traces()[1],), None, metric=metric_of(fails))
     with pytest.raises(BadMetric, match=r"give FILE.py:function"):
         metric_of("metric.py")

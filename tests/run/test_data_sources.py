@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from float_pairs import dense, write_pair
 from PIL import Image
 from written_models import Op, T, write_tflite
 
 from quantdiff import api
-from quantdiff.errors import BadData
+from quantdiff.errors import BadData, MissingExtra
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.run.data_sources import InParts, Source, load_data
@@ -188,7 +190,7 @@ def test_pictures_of_every_mode_have_three_channels(tmp_path: Path, mode: str) -
 
 def test_what_a_folder_and_a_file_lack_is_said(tmp_path: Path, code: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadData, match=r"without \.npz, \.npy, picture or WAV files"):
+    with pytest.raises(BadData, match=r"without \.npz, \.npy, picture or sound files"):
         load_data(tmp_path / "empty")
     with pytest.raises(BadData, match=r"given\.py:FUNCTION"):
         load_data(code)
@@ -216,11 +218,66 @@ def test_sounds_are_whole_numbers_over_their_half(tmp_path: Path) -> None:
     whole = (tmp_path / "a.wav").read_bytes()
     for damaged in (b"RIFF no", whole[:20], whole.replace(b"fmt ", b"fmt\xff", 1), whole.replace(b"data", b"dat\xff")):
         (tmp_path / "b.wav").write_bytes(damaged)
-        with pytest.raises(BadData, match=r"b\.wav: not a WAV file"):
+        with pytest.raises(BadData, match=r"b\.wav: not a recording that can be read"):
             load_data(tmp_path)
     (tmp_path / "b.wav").unlink()
     (tmp_path / "a.wav").write_bytes(whole[:-1])
     np.testing.assert_array_equal(load_data(tmp_path).arrays["x"], [[-1, 0]])
+
+
+@pytest.mark.parametrize(("name", "subtype"), [
+    ("a.wav", "PCM_U8"), ("a.wav", "PCM_16"), ("a.wav", "PCM_24"), ("a.wav", "FLOAT"), ("a.flac", "PCM_16"),
+    ("a.aiff", "PCM_24"),
+])  # fmt: skip
+def test_sounds_of_every_lossless_form_are_the_same_numbers(tmp_path: Path, name: str, subtype: str) -> None:
+    values = np.array([[-1, 0.5], [0, -0.25], [0.75, 0]], np.float32)
+    soundfile.write(tmp_path / name, values, 16000, subtype)
+    np.testing.assert_array_equal(load_data(tmp_path).arrays["x"], values[None])
+
+
+def test_sounds_are_prepared_as_stated(tmp_path: Path) -> None:
+    for folder, values in (
+        ("no", [[1 / 2, 0], [1 / 4, 1 / 4]]),
+        ("yes", [[0, -1], [1 / 2, 0], [1 / 8, 1 / 8], [0, 0]]),
+    ):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "1.ogg.flac", np.array(values), 8000)
+    batch = load_data(tmp_path, audio="mono length=3 scale=32768 shift=-1/2")
+    np.testing.assert_array_equal(batch.arrays["x"], [[8191.5, 8191.5, -0.5], [-16384.5, 8191.5, 4095.5]])
+    np.testing.assert_array_equal(batch.labels, [0, 1])
+    assert batch.source == f"{tmp_path} (8000 samples a second, mono length=3 scale=32768 shift=-1/2)"
+    with pytest.raises(BadData, match="recordings of 2 shapes; say --audio length=SAMPLES"):
+        load_data(tmp_path)
+    for steps in ("length=0", "length=x", "length=1e3", "length=999999999", "mono=1", "scale=1/0", "resize=2x2"):
+        with pytest.raises(BadData, match=r"^--audio: '.{1,40}' is no step; there are mono, length=SAMPLES"):
+            load_data(tmp_path, audio=steps)
+    with pytest.raises(BadData, match="a folder holds one of them"):
+        load_data(tmp_path, images="order=RGB", audio="mono")
+    with pytest.raises(BadData, match="--audio is for a folder of recordings"):
+        load_data("x.npy", audio="mono")
+    with pytest.raises(BadData, match="no images in it"):
+        load_data(tmp_path, images="order=RGB")
+
+
+def test_a_sound_that_claims_more_than_there_is(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", np.zeros(5000), 8000)
+    claimed = bytearray((tmp_path / "a.flac").read_bytes())
+    claimed[21:26] = b"\xff" * 5  # 36 bits of STREAMINFO: how many samples there are
+    (tmp_path / "a.flac").write_bytes(claimed)
+    with pytest.raises(BadData, match=r"a\.flac: says that it takes 274,877,906,940 bytes; cut it, or set QUANTDIFF_"):
+        load_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"), [("a.wav", "soundfile", "audio"), ("a.png", "PIL.Image", "images")]
+)
+def test_what_a_folder_needs_is_named(
+    tmp_path: Path, name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_bytes(b"RIFF")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtra, match=rf"^{package} is needed here: pip install 'quantdiff\[{extra}\]'$"):
+        load_data(tmp_path)
 
 
 def test_made_up_data_are_seeded_and_said(model: Path) -> None:

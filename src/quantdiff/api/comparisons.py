@@ -64,7 +64,7 @@ def diff(
 
         return diff_in_parts(reference, candidate, data, settings, progress, layers=layers)
     if isinstance(data, InParts):
-        data = load_data(data.data[0], candidate, data.images)
+        data = load_data(data.data[0], candidate, data.images, data.audio)
     batch = load_data(data, candidate)
     with open_pair(reference, candidate, settings, batch) as pair:
         return diff_opened(pair, batch, settings, progress, layers=layers)

@@ -27,6 +27,7 @@ from quantdiff.recording import Recorder
 from quantdiff.references.reference import bound
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.data_sources import InParts, load_data
+from quantdiff.run.input_range import data_warnings
 from quantdiff.run.random_input import random_batch
 from quantdiff.run.runtimes import entry_of
 from quantdiff.run.versions import versions
@@ -72,6 +73,7 @@ def params(
         question = ParamsQuestion(reference, model, settings, first_of(sources, known))
         whole = ask(question, sources, parts.on, progress)
         answer, samples = parameters(replace(whole.ready.pair, observed=whole.answer)), whole.samples
+        answer = replace(answer, warnings=whole.ready.told_of(question.first))
         source = parts.named if len(sources) > 1 else first_of(sources, 1).source
     artifacts = {"reference": reference, "model": model, "data": source}
     named = {name: str(value) for name, value in artifacts.items() if value is not None}
@@ -88,6 +90,11 @@ class ReadyParams:
     undivided: str = ""
     grain: int = SAMPLES_AT_ONCE
     names: Names = ITS_OWN
+
+    def told_of(self, first: Batch | None) -> tuple[str, ...]:
+        """What a reader must know of the data, by the first of them."""
+        model = self.opened.candidate.wanted("params")
+        return () if first is None else data_warnings(model, self.names.of(first))
 
     def answer(self, part: Part, progress: Progress) -> Observed:
         """What the samples of a part reach."""

@@ -179,7 +179,7 @@ def _difference(fault: Difference, files: Sequence[Model], batch: Batch, search:
         partners = _partners(files, batch)
         cutter = replace(cutter, reference=File.of(files[0]), partners=partners)
     found = smallest(cutter, fault, range(len(rows)), search.seconds, search.progress)
-    return _reduction(str(fault.condition), before.says, found, fault, model, len(batch))
+    return _reduction(str(fault.condition), before.says, found, fault, model, batch)
 
 
 def _partners(files: Sequence[Model], batch: Batch) -> dict[int, Partner]:
@@ -206,16 +206,17 @@ def _of_one(fault: Fault, model: Model, batch: Batch, check: str, search: Limits
     seen = _recorded(model, [array[: len(rows)] for array in inputs], others, settings.timeout)
     cutter = Cutter(File.of(model), seen, source=batch.source)
     found = smallest(cutter, fault, range(len(rows)), search.seconds, search.progress)
-    return _reduction(check, before, found, fault, model, len(batch))
+    return _reduction(check, before, found, fault, model, batch)
 
 
 def _nothing(why: str) -> NotConfirmed:
     return NotConfirmed(f"--check {why}, for these models and data; there is nothing to reduce")
 
 
-def _reduction(check: str, before: str, found: Search, fault: Fault, model: Model, samples: int) -> Reduction:
+def _reduction(check: str, before: str, found: Search, fault: Fault, model: Model, batch: Batch) -> Reduction:
     assert model.path is not None
-    return Reduction(check, before, found, fault, len(model.main.operators), samples, len(model.whole()))
+    sizes = len(model.main.operators), len(batch), len(model.whole())
+    return Reduction(check, before, found, fault, *sizes, batch.source)
 
 
 def _recorded(model: Model, inputs: Sequence[Array], runtimes: Sequence[str], timeout: float) -> dict[int, Array]:

@@ -69,7 +69,7 @@ def verify(
     if isinstance(data, InParts):
         if data.on is not None or len(data.data) > 1 or not _dumps(names_of(settings.runtimes)):
             return _in_parts(path, data, settings, drawn, progress)
-        data = load_data(data.data[0], path, data.images) if data.data else None
+        data = load_data(data.data[0], path, data.images, data.audio) if data.data else None
     given = Path(data) if isinstance(data, str) else data
     return load_and_verify(path, settings.runtimes, settings.timeout, given, drawn.samples, drawn.seed)
 

@@ -28,7 +28,7 @@ from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.input_range import grid_at
-from quantdiff.run.random_input import MADE_UP
+from quantdiff.run.random_input import CALLED
 from quantdiff.run.runtimes import check_takes_others
 from quantdiff.run.tflite import Tracer, bound_inputs
 from quantdiff.run.versions import versions
@@ -92,7 +92,8 @@ def worst(  # noqa: PLR0913 (what is searched, and how)
         space = Space(batch, _ends(model, batch), near)
         with _both(pair, settings) as trace:
             found = _searched(pair, space, trace, limit, progress)
-        found = replace(found, warnings=told, made_by={"command": "worst", "versions": versions()})
+        made_by = {"command": "worst", "data": batch.source, "versions": versions()}
+        found = replace(found, warnings=told, made_by=made_by)
         if found.interrupted:
             return found
         return replace(_explained(found, pair, settings), bound=_bound(pair, space, found.unit))
@@ -116,7 +117,7 @@ def _tracer(engine: Reference, settings: Settings, opened: ExitStack) -> Callabl
 def _ends(model: Model, batch: Batch) -> tuple[tuple[float, float] | None, ...]:
     """What each array of the data may hold: its least to its most; of data made up, the grid."""
     found = dict[str, tuple[float, float]]()
-    made_up = batch.source.startswith(MADE_UP)
+    made_up = CALLED.fullmatch(batch.source) is not None
     for tensor, bound in zip(model.main.inputs, bound_inputs(model, batch), strict=True):
         grid = grid_at(model.main, tensor)
         name = next(name for name, array in batch.arrays.items() if np.shares_memory(array, bound))

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -41,12 +42,13 @@ Handler = Callable[..., int]
 
 MODELS = {"reference", "candidate", "model", "models"}
 GROUPS = {
-    "Data": ("--data", "--images"),
+    "Data": ("--data", "--images", "--audio"),
     "Models": ("--signature", "--custom-objects", "--allow-lambda", "--layout"),
     "Runtimes": ("--runtime", "--tolerance", "--timeout"),
     "Output": ("--out", "--html", "--format", "--json", "--debug", "--version", "--help"),
 }
 """Options that many commands have, by what they are about; those of a command alone come first."""
+EXAMPLE_AT_MOST = 72  # characters of a line, which click indents, and ends with a backslash
 SEVERAL = ("--data", "--runtime")
 WRITTEN = ("out", "html", "inputs", "probe", "recipe", "denylist")
 """Options that name what a command writes; every other path is read."""
@@ -104,9 +106,21 @@ def command(example: str) -> Callable[[Handler], click.Command]:
             "--json", "as_json", is_flag=True, is_eager=True, help="One JSON document on standard output."
         )(decorated)
         in_the_list = (function.__doc__ or "").strip().splitlines()[0]
-        return main.command(cls=Command, short_help=in_the_list, epilog=f"\b\nExample:\n  {example}")(decorated)
+        shown = f"\b\nExample:\n{_on_lines(example)}"
+        return main.command(cls=Command, short_help=in_the_list, epilog=shown)(decorated)
 
     return decorate
+
+
+def _on_lines(example: str) -> str:
+    """A command as a shell takes it, on lines that a help of 80 columns shows whole."""
+    lines = ["  "]
+    for part in re.split(r" (?=--)", example):
+        if len(lines[-1]) + len(part) > EXAMPLE_AT_MOST:
+            lines[-1] += "\\"
+            lines.append("      ")
+        lines[-1] += part + " "
+    return "\n".join(lines).rstrip()
 
 
 def spare_what_is_read(written: Mapping[str, Path], options: Mapping[str, Any]) -> None:
@@ -190,6 +204,13 @@ def complain(message: str) -> int:
     with contextlib.suppress(OSError):  # nobody listens: the status says it
         click.echo("error: " + printable(" ".join(message.split())), err=True)
     return TROUBLE
+
+
+def say(sentences: str) -> None:
+    """Print them on standard output; on a terminal lines break between words."""
+    from quantdiff.report.text.terminal import Terminal
+
+    Terminal().print(sentences, soft_wrap=True)
 
 
 def refusal(error: OSError) -> str:

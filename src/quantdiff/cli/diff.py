@@ -59,6 +59,7 @@ def diff(reference: Path, candidate: Path, fail_on: tuple[str, ...], **options: 
     conditions = tuple(parse(text, own=options["metric"] is not None) for text in fail_on)
     from quantdiff import api
     from quantdiff.report.text.progress import progress_bar
+    from quantdiff.run.random_input import on_made_up
 
     form, layers, unmatched, html = (options.pop(name) for name in ("form", "layers", "unmatched", "html"))
     settings = settings_of(options)
@@ -79,6 +80,7 @@ def diff(reference: Path, candidate: Path, fail_on: tuple[str, ...], **options: 
 
         show_for_ci(diff_checked(outcome, [each for _, judgements in judged for each in judgements]), form)
     show_outcome(outcome if layers else replace(outcome, layers=()), form, unmatched=unmatched)
+    on_made = on_made_up(outcome.artifacts.get("data", ""))
     for comparison, reason in different:
-        click.echo(f"different: {comparison.reference} vs {comparison.candidate}: {reason}", err=True)
+        click.echo(f"different: {comparison.reference} vs {comparison.candidate}{on_made}: {reason}", err=True)
     return TROUBLE if outcome.failures else 1 if different else 0

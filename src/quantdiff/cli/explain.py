@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,17 @@ def explain(as_json: bool, reference: Path, candidate: Path, html: Path | None, 
     """
     from quantdiff import api
     from quantdiff.report.text.progress import progress_bar
+    from quantdiff.run.data_sources import made_up_kind
 
     sample, output = options.pop("sample"), options.pop("output")
     if (sample is None) != (output is None):
         raise click.UsageError("--sample and --output belong together")
     single = None if sample is None else (sample, output)
     settings = settings_of(options)
+    made = made_up_kind(str(options["data"][0]))
     with progress_bar() as progress, spread(options) as on:
         data = given_parts(options, candidate, on)
-        asked = api.Asked(_hear if as_json else _expect, single)
+        asked = api.Asked(_hear if as_json else partial(_expect, on_made=f" on {made} data" if made else ""), single)
         if html is None:
             answer = api.explain(reference, candidate, data, settings, progress, asked)
         else:
@@ -72,12 +75,12 @@ def _hear(expected: Any) -> None:
     del expected
 
 
-def _expect(expected: Any) -> None:
+def _expect(expected: Any, on_made: str) -> None:
     """Before the runtime runs."""
     from quantdiff.report.text.explanation import print_expectation
     from quantdiff.report.text.terminal import Terminal
 
-    print_expectation(expected, Terminal())
+    print_expectation(expected, Terminal(), on_made)
 
 
 def _show(answer: Any, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command
+from quantdiff.cli.command import command, say
 from quantdiff.cli.options import RuntimeName, data_option, given_data, output_file, timeout_option, whole
 
 
@@ -59,5 +59,8 @@ def extract(as_json: bool, model: Path, ops: tuple[int, ...], out: Path, inputs:
         with written(inputs) as file:
             save_batch(file, part.batch)
     told = part, model, out, inputs
-    click.echo(json_text(extract_document(*told)) if as_json else extract_text(*told))
+    if as_json:
+        click.echo(json_text(extract_document(*told)))
+    else:
+        say(extract_text(*told))
     return int(bool(part.mismatches))

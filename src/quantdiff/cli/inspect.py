@@ -34,10 +34,9 @@ def inspect(as_json: bool, model: Path, pattern: str | None) -> int:
         click.echo(json_text(inspection_json(inspection)))
     else:
         from quantdiff.report.text.inspection import inspection_text
-        from quantdiff.report.text.terminal import Terminal, fitted
+        from quantdiff.report.text.terminal import Terminal, laid_out
 
-        width = Terminal().width
-        click.echo("\n".join(each for line in inspection_text(inspection).split("\n") for each in fitted(line, width)))
+        click.echo(laid_out(inspection_text(inspection), Terminal().width))
     return 0
 
 

@@ -93,11 +93,14 @@ timeout_option = click.option(
 
 
 def data_option(*, parts: bool = False, required: bool = True) -> Callable[[Handler], Handler]:
-    """``--data`` and ``--images``; the handler takes ``data`` (with ``parts`` several) and ``images``."""
-    forms = ".npz (x, labels y), .npy, .csv, FILE.py:function, a folder of images or WAV files, random[:N], smooth[:N]"
+    """``--data`` (with ``parts`` several), ``--images``, ``--audio``; the handler takes them by these names."""
+    forms = ".npz (x, labels y), .npy, .csv, FILE.py:function, a folder of images or sounds, random[:N], smooth[:N]"
     several = "; parts of a data set: several times, or their folder" if parts else ""
 
     def decorated(function: Handler) -> Handler:
+        function = click.option(
+            "--audio", metavar="STEPS", help="How sounds are prepared: 'mono length=16000 scale=32768'."
+        )(function)
         function = click.option(
             "--images", metavar="STEPS", help="How images are prepared: 'resize=224x224 center-crop scale=1/255'."
         )(function)
@@ -141,20 +144,20 @@ def given_parts(options: dict[str, Any], candidate: Path, on: Executor | None, *
     from quantdiff.run.data_sources import InParts, holds_parts
 
     data = options["data"]
-    several = len(data) > 1 or (len(data) == 1 and options["images"] is None and holds_parts(data[0]))
+    several = len(data) > 1 or (len(data) == 1 and holds_parts(data[0], options["images"], options["audio"]))
     if not (several or on is not None or always):
         return given_data(options, candidate)
-    return InParts(options.pop("data"), on, candidate, options.pop("images"))
+    return InParts(options.pop("data"), on, candidate, options.pop("images"), options.pop("audio"))
 
 
 def given_data(options: dict[str, Any], candidate: Path) -> Any:
-    """The data set, taken out of ``options`` with how its images are prepared."""
+    """The data set, taken out of ``options`` with how its images or sounds are prepared."""
     from quantdiff.run.data_sources import load_data
 
-    data, images = options.pop("data"), options.pop("images")
+    data, images, audio = (options.pop(name) for name in ("data", "images", "audio"))
     if isinstance(data, tuple):
         data = data[0] if data else None
-    return None if data is None else load_data(data, candidate, images)
+    return None if data is None else load_data(data, candidate, images, audio)
 
 
 class Layout(click.ParamType[tuple[str, str]]):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import TROUBLE, command, complain
+from quantdiff.cli.command import TROUBLE, command, complain, say
 from quantdiff.cli.options import (
     data_option,
     given_parts,
@@ -47,10 +47,12 @@ def overlay(as_json: bool, reference: Path, candidate: Path, out: Path, **option
     with progress_bar() as progress, spread(options) as on:
         data = given_parts(options, candidate, on)
         made = api.overlay(reference, candidate, data, out, settings_of(options), progress)
+    source = made.outcome.artifacts["data"]
     if as_json:
-        click.echo(json_text(overlays_document(made.written, {**made.outcome.made_by, "command": "overlay"})))
+        made_by = {**made.outcome.made_by, "command": "overlay", "data": source}
+        click.echo(json_text(overlays_document(made.written, made_by)))
     else:
-        click.echo(overlays_text(made.written, candidate, out))
+        say(overlays_text(made.written, candidate, out, source))
     for failure in made.failures:
         complain(failure.error)
     return TROUBLE if made.failures else 0

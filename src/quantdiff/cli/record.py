@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command
+from quantdiff.cli.command import command, say
 from quantdiff.cli.options import RuntimeName, data_option, given_data, output_file, timeout_option
 
 
@@ -31,14 +31,17 @@ def record(as_json: bool, model: Path, out: Path, runtime: str, timeout: float, 
     There --runtime recorded:OUT takes it again.
     """
     from quantdiff import api
+    from quantdiff.run.random_input import prepared_data
 
     data = given_data(options, model)
     found = api.record(model, data, out, runtime, timeout, every_tensor=options["every_tensor"])
     if as_json:
         from quantdiff.report.plain import json_text
 
-        click.echo(json_text({"schema": "quantdiff/1", "command": "record", "out": str(out), **asdict(found)}))
+        asked = {"command": "record", "out": str(out), "data": data.source}
+        click.echo(json_text({"schema": "quantdiff/1", **asked, **asdict(found)}))
     else:
+        of = prepared_data(data.source)
         where = f" on {found.machine}" if found.machine else ""
-        click.echo(f"{out}: {len(found.tensors)} tensors of {found.samples:,} samples, {found.runtime}{where}")
+        say(f"{out}: {len(found.tensors)} tensors of {found.samples:,} samples{of}, {found.runtime}{where}")
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command, complain, spare_what_is_read
+from quantdiff.cli.command import command, complain, say, spare_what_is_read
 from quantdiff.cli.endings import INTERRUPTED
 from quantdiff.cli.options import (
     Seconds,
@@ -43,7 +43,7 @@ from quantdiff.cli.options import (
 @tolerance_option
 @timeout_option
 def reduce(as_json: bool, reference: Path, candidate: Path | None, check: str, out: Path, **options: Any) -> int:
-    """Find the smallest .tflite and the fewest samples that show a fault.
+    """Find the smallest model and the fewest samples that show a fault.
 
     CANDIDATE is the .tflite made from REFERENCE, which becomes a float .tflite. One .tflite alone is held against
     itself on two runtimes, crashes, or differs from the simulator.
@@ -70,7 +70,10 @@ def reduce(as_json: bool, reference: Path, candidate: Path | None, check: str, o
         from quantdiff.report.html.searched import reduction_page
 
         reduction_page(found, out, typed()).save(html)
-    click.echo(json_text(reduction_document(found, out)) if as_json else reduction_text(found, out))
+    if as_json:
+        click.echo(json_text(reduction_document(found, out)))
+    else:
+        say(reduction_text(found, out))
     if found.search.ended == "interrupted":
         complain(f"interrupted; the smallest so far is in {out}")
         return INTERRUPTED

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command
+from quantdiff.cli.command import command, say
 from quantdiff.cli.options import RuntimeName, data_option, given_data, tell_what_is_simulated, timeout_option, whole
 
 
@@ -32,5 +32,8 @@ def vectors(as_json: bool, model: Path, out: Path, form: str, **options: Any) ->
     tell_what_is_simulated(name)
     golden = load_and_record(model, given_data(options, model), name, options["samples"], options["timeout"])
     document = write_vectors(golden, model, out, form)
-    click.echo(json_text(document) if as_json else summary(golden, out, form))
+    if as_json:
+        click.echo(json_text(document))
+    else:
+        say(summary(golden, out, form))
     return 0

@@ -46,7 +46,9 @@ def work(as_json: bool, model: Path, op: int, element: tuple[int, ...], **option
 
         click.echo(json_text(working_document(working)))
     else:
+        from quantdiff.report.text.terminal import Terminal, laid_out
         from quantdiff.report.text.working import working_text
 
-        click.echo(working_text(working))
+        width = Terminal().width
+        click.echo(laid_out(working_text(working, width), width))
     return 0

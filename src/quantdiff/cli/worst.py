@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command, complain
+from quantdiff.cli.command import command, complain, say
 from quantdiff.cli.endings import INTERRUPTED
 from quantdiff.cli.options import (
     Number,
@@ -63,7 +63,10 @@ def worst(as_json: bool, reference: Path, candidate: Path, out: Path, html: Path
         from quantdiff.report.html.searched import worst_page
 
         worst_page(found, out, typed()).save(html)
-    click.echo(json_text(worst_document(found, out)) if as_json else worst_text(found, out))
+    if as_json:
+        click.echo(json_text(worst_document(found, out)))
+    else:
+        say(worst_text(found, out))
     if found.interrupted:
         complain(f"interrupted; the worst so far is in {out}")
         return INTERRUPTED

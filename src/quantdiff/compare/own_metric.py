@@ -80,11 +80,19 @@ class Metric:
             BadMetric: it raises, or returns something else than numbers.
         """
         given = {name: np.array(values) for name, values in outputs.items()}
-        said = guarded(self.name, BadMetric, lambda: self.call(given, None if labels is None else labels.copy()))
+        said = self._called(given, None if labels is None else labels.copy())
         named = said if isinstance(said, Mapping) else {self.name.rpartition(":")[2]: said}
         if not named or not all(isinstance(key, str) and key.isidentifier() for key in named):
             raise BadMetric(f"{self.name}: returned names {list(named)!r:.80}; name numbers as Python names them")
         return {key: self._score(key, value) for key, value in named.items()}
+
+    def _called(self, given: dict[str, Array], labels: Array | None) -> Any:
+        try:
+            return guarded(self.name, BadMetric, lambda: self.call(given, labels))
+        except BadMetric as error:
+            if isinstance(error.__cause__, AttributeError | TypeError | KeyError):  # it may have meant one array
+                raise BadMetric(f"{error}; outputs come in a dict: {', '.join(given)}") from error
+            raise
 
     def _score(self, key: str, value: Any) -> Score:
         pair = value if isinstance(value, tuple) else (value, None)

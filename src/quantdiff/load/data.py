@@ -144,7 +144,7 @@ def find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
     for path in paths:
         found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
         if not found:
-            raise BadData(f"{path}: a folder without .npz, .npy, picture or WAV files; put the data there")
+            raise BadData(f"{path}: a folder without .npz, .npy, picture or sound files; put the data there")
         shards += found
     return tuple(shards)
 
@@ -215,7 +215,8 @@ def read_arrays(path: Path) -> dict[str, Array]:
     except BadData:
         raise
     except Exception as error:  # a damaged file makes NumPy and zipfile raise whatever there is
-        raise BadData(f"{path}: not a readable .npz or .npy file ({reason_of(error)}); save it again") from error
+        why = f"not a readable .npz or .npy file ({reason_of(error)})"
+        raise BadData(f"{path}: {why}; save it again, or let --data FILE.py:function read it") from error
 
 
 def _arrays(path: Path, file: BinaryIO) -> dict[str, Array]:

@@ -141,6 +141,7 @@ class Parameters(Shown):
     """The whole answer of ``params``: the rows, what found no partner on each side, and how it came about.
 
     ``accuracy`` (by engine), ``zero_checks`` and ``devices`` belong to the experiment, ``params --model``.
+    ``warnings`` are what a reader must know of the data.
     """
 
     rows: tuple[Row, ...]
@@ -153,3 +154,4 @@ class Parameters(Shown):
     accuracy: Mapping[str, float] = field(default_factory=dict)
     zero_checks: tuple[ZeroCheck, ...] = ()
     devices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from quantdiff.graph import Graph
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.linting.finding import counted
 from quantdiff.report.plain import printable
+from quantdiff.run.random_input import prepared_data
 
 LEAST, MOST, EQUAL = (255, 247, 188), (215, 48, 31), "#a1d99b"
 """The smallest error and the largest of a file, and no error at all; what is not compared stays white."""
@@ -109,10 +110,12 @@ def overlays_document(overlays: Iterable[Overlay], made_by: Mapping[str, object]
     return {"schema": "quantdiff/1", **made_by, "files": files}
 
 
-def overlays_text(overlays: Iterable[Overlay], model: Path, out: Path) -> str:
-    """A line per file, and how to look at them."""
+def overlays_text(overlays: Iterable[Overlay], model: Path, out: Path, data: str = "") -> str:
+    """A line per file, how the data were prepared, and how to look at them."""
     lines = [f"{overlay.file}  {counted(len(overlay.values), 'node')}" for overlay in overlays]
     first = out / next((overlay.file for overlay in overlays), "")
+    if of := prepared_data(data):
+        lines.append(f"figures{of}")
     return "\n".join([*lines, "", printable(f"model-explorer {model} --node_data_paths={first}")])
 
 

@@ -33,12 +33,14 @@ class Source:
         name: an array file, or what else ``load_data`` knows.
         candidate: the ``.tflite`` whose inputs say what shape data have that a function, a table or chance gives.
         images: how pictures are prepared.
+        audio: how recordings are prepared.
         asked: names what they are asked for: data that are made are made once for it in a process.
     """
 
     name: str
     candidate: str = ""
     images: str | None = None
+    audio: str | None = None
     asked: str = ""
 
     def count(self) -> int:
@@ -65,12 +67,12 @@ class Source:
     @property
     def is_array_file(self) -> bool:
         """Whether samples can be read apart from each other."""
-        return self.images is None and Path(self.name).suffix.lower() in SUFFIXES
+        return self.images is None and self.audio is None and Path(self.name).suffix.lower() in SUFFIXES
 
 
 @lru_cache(maxsize=1)
 def _whole(source: Source) -> Batch:
-    return load_data(source.name, source.candidate or None, source.images)
+    return load_data(source.name, source.candidate or None, source.images, source.audio)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class InParts:
         on: any executor, whose workers read models and data under the same names; None: this process.
         candidate: the ``.tflite`` whose inputs say what shape data have that a function, a table or chance gives.
         images: how pictures are prepared.
+        audio: how recordings are prepared.
         asked: as in ``Source``; no two are the same.
     """
 
@@ -89,6 +92,7 @@ class InParts:
     on: Executor | None = None
     candidate: Any = None
     images: str | None = None
+    audio: str | None = None
     asked: str = field(default_factory=lambda: uuid4().hex)
 
     @property
@@ -103,8 +107,9 @@ class InParts:
             if isinstance(each, Batch):
                 found.append(each)
                 continue
-            parts = find_shards([Path(each)]) if self.images is None and holds_parts(Path(each)) else [each]
-            found += [Source(str(part), str(self.candidate or ""), self.images, self.asked) for part in parts]
+            parts = find_shards([Path(each)]) if holds_parts(Path(each), self.images, self.audio) else [each]
+            candidate = str(self.candidate or "")
+            found += [Source(str(part), candidate, self.images, self.audio, self.asked) for part in parts]
         return tuple(found)
 
     @property
@@ -121,14 +126,15 @@ def anywhere(name: str) -> str:
     return str(Path(name).resolve()) if Path(name).exists() else name
 
 
-def load_data(data: Data, candidate: Any = None, images: str | None = None) -> Batch:
+def load_data(data: Data, candidate: Any = None, images: str | None = None, audio: str | None = None) -> Batch:
     """A data set by its name.
 
     Args:
-        data: an ``.npz``, ``.npy`` or ``.csv`` file, ``FILE.py:function``, a folder of images or WAV files,
+        data: an ``.npz``, ``.npy`` or ``.csv`` file, ``FILE.py:function``, a folder of images or recordings,
             ``random[:N[:SEED]]`` or ``smooth[:N[:SEED]]``; a ``Batch`` is taken as it is.
         candidate: the ``.tflite`` whose inputs say what shape data have that a function, a table or chance gives.
         images: how pictures are prepared: ``resize=224x224 center-crop scale=1/127.5 shift=-1 order=RGB``.
+        audio: how recordings are prepared: ``mono length=16000 scale=32768 shift=0``.
 
     Returns:
         Samples along axis 0, in the reference's float units, with labels where they are known.
@@ -139,9 +145,8 @@ def load_data(data: Data, candidate: Any = None, images: str | None = None) -> B
     if isinstance(data, Batch):
         return data
     name, path = str(data), Path(data)
-    if images is not None and not path.is_dir():
-        raise BadData(f"{name}: --images is for a folder of images")
-    if name.split(":", maxsplit=1)[0] in MADE_UP and not path.exists():
+    _check_prepared(path, images, audio)
+    if made_up_kind(name):
         return made_up(name, _model(candidate, name))
     if python_function(name) is not None:
         return from_function(name, _slots(candidate))
@@ -150,24 +155,41 @@ def load_data(data: Data, candidate: Any = None, images: str | None = None) -> B
     if path.suffix.lower() == ".csv":
         return from_csv(path, _slots(candidate))
     if path.is_dir():
-        return _of_folder(path, images)
+        return _of_folder(path, images, audio)
     return load_batch(path)
 
 
-def _of_folder(path: Path, images: str | None) -> Batch:
-    if images is not None or holds_images(path):
+def made_up_kind(name: str) -> str:
+    """``random`` or ``smooth`` where a name asks for such data; nothing for what is there."""
+    kind = name.partition(":")[0]
+    return kind if kind in MADE_UP and not Path(name).exists() else ""
+
+
+def _check_prepared(path: Path, images: str | None, audio: str | None) -> None:
+    """Whether what is prepared lies in a folder, and is one of the two."""
+    if images is not None and audio is not None:
+        raise BadData(f"{path}: --images and --audio; a folder holds one of them")
+    if not path.is_dir() and images is not None:
+        raise BadData(f"{path}: --images is for a folder of images")
+    if not path.is_dir() and audio is not None:
+        raise BadData(f"{path}: --audio is for a folder of recordings")
+
+
+def _of_folder(path: Path, images: str | None, audio: str | None) -> Batch:
+    if images is not None or (audio is None and holds_images(path)):
         return from_images(path, preparation(images or ""))
-    if holds_recordings(path):
-        return from_recordings(path)
+    if audio is not None or holds_recordings(path):
+        return from_recordings(path, audio or "")
     shards = find_shards([path])
     if len(shards) > 1:
         raise BadData(f"{path}: a data set in {len(shards)} parts, which this command does not take; give one file")
     return load_batch(shards[0])
 
 
-def holds_parts(path: Path) -> bool:
-    """Whether a folder holds a data set in parts rather than images or sounds."""
-    return path.is_dir() and not holds_images(path) and not holds_recordings(path)
+def holds_parts(path: Path, images: str | None = None, audio: str | None = None) -> bool:
+    """Whether a folder holds a data set in parts rather than images or sounds, which are prepared."""
+    prepared = images is not None or audio is not None
+    return not prepared and path.is_dir() and not holds_images(path) and not holds_recordings(path)
 
 
 def _model(candidate: Any, name: str) -> Any:

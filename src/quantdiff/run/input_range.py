@@ -13,7 +13,7 @@ from quantdiff.load.data import Batch
 from quantdiff.load.mapped import blocks
 from quantdiff.ops import INTO_INTEGERS
 from quantdiff.quant import INTEGER_RANGE, Array, Grid
-from quantdiff.run.random_input import MADE_UP
+from quantdiff.run.random_input import CALLED
 from quantdiff.run.tflite import bound_inputs
 
 CLIPPED, COARSE = 0.01, 8
@@ -77,8 +77,8 @@ def data_warnings(model: Model, batch: Batch) -> tuple[str, ...]:
 
 def warnings_of(found: Sequence[Reach], source: str) -> tuple[str, ...]:
     """The same from what was counted of the data of that name."""
-    if source.startswith(MADE_UP):
-        return (f"on {source.replace(' ', ' data ', 1)}, which no application sees",)
+    if made := CALLED.fullmatch(source):
+        return (f"on {made[1]} data {made[2]}, which no application sees",)
     return (*_swapped(found), *(line for each in found for line in each.warnings()))
 
 
@@ -92,7 +92,7 @@ def _swapped(found: Sequence[Reach]) -> Iterator[str]:
 
 def reaches(model: Model, batch: Batch) -> tuple[Reach, ...]:
     """What is counted of the data at each input that lies on a grid; () for data that are made up."""
-    if batch.source.startswith(MADE_UP):
+    if CALLED.fullmatch(batch.source):
         return ()
     graph, found = model.main, list[Reach]()
     for tensor, array in zip(graph.inputs, bound_inputs(model, batch), strict=True):

@@ -23,6 +23,7 @@ class Reduction:
         operators: of the whole.
         samples: of the data.
         size: bytes of the whole.
+        data: where the samples come from.
         anonymous: the same without names and weights, where that was asked for.
     """
 
@@ -33,6 +34,7 @@ class Reduction:
     operators: int
     samples: int
     size: int
+    data: str = ""
     anonymous: Anonymous | None = None
 
     @property

@@ -42,6 +42,19 @@ const found = [], look = (root) => root.querySelectorAll('*').forEach((each) => 
 look(document);
 return found;
 """
+BROKEN = """
+const found = [], range = document.createRange();
+for (const heading of document.querySelectorAll('thead th')) {
+  const texts = document.createTreeWalker(heading, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) for (const word of texts.currentNode.data.matchAll(/\\w+/g)) {
+    range.setStart(texts.currentNode, word.index);
+    range.setEnd(texts.currentNode, word.index + word[0].length);
+    if (new Set([...range.getClientRects()].map((each) => Math.round(each.top))).size > 1) found.push(word[0]);
+  }
+}
+return found;
+"""
+"""Words of headings that stand on more than one line."""
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +116,7 @@ def test_it_draws_without_an_error_or_a_request(browser: Chrome, file: str, widt
     assert not [entry for entry in messages(browser) if entry["level"] in ("WARNING", "SEVERE")]
     assert requests(browser) == {file}
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script(BROKEN) == []
     drawn = browser.execute_script("return [...document.querySelectorAll('.plot')].map((each) => each.offsetHeight)")
     assert len(drawn) == 3
     assert min(drawn) > 200
@@ -415,6 +429,7 @@ def test_two_runs_side_by_side(browser: Chrome, tmp_path: Path) -> None:
     assert not [entry for entry in messages(browser) if entry["level"] in ("WARNING", "SEVERE")]
     assert requests(browser) == {path.as_uri()}
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    assert browser.execute_script(BROKEN) == []
     found = {row[0]: row[3:] for row in rows(browser, "moved-table-table")}
     assert found["count"] == ["100,000", "20,000", "-80,000"]
     assert found["step"] == ["–", "0.5", ""]

@@ -110,9 +110,9 @@ PRINTED: Mapping[str, Callable[[Terminal], None]] = {
 }
 """The commands that print tables, each with names as the converter makes them."""
 LINES = {"inspect", "work", "vectors", "overlay", "sweep", "extract", "record", "reduce", "worst"}
-"""Those that print lines, files or CSV, in which names stand whole."""
+"""Those that print lines, files or CSV, in which names stand whole; test_widths.py runs them."""
 ELSEWHERE = {"advise", "identify"}
-"""Those whose tables are printed by tests of their own."""
+"""Those whose tables are printed by tests of their own, and by test_widths.py."""
 
 
 def printed(command: str, width: int) -> str:
@@ -197,6 +197,32 @@ def test_a_name_gives_way_from_its_beginning_and_only_as_far_as_it_must() -> Non
         "…ock_1/conv2d  123,456\n"
         "    because\n"
         "model/b              7\n"
+    )
+
+
+def test_names_that_end_alike_lose_what_they_share() -> None:
+    names = "net/block_1/expand/norm/kernel", "net/block_2/expand/norm/kernel", "net/block_2/expand/norm/bias", "y"
+    written = io.StringIO()
+    rows = Table((Column("layer", "name"), Column("differ")), tuple(table.Row((name, "1")) for name in names))
+    for width in (27, 26):
+        Terminal(file=written, width=width).print(rows)
+    assert (
+        written.getvalue().split()
+        == [
+            *(
+                "layer",
+                "differ",
+                "…/block_1/…/kernel",
+                "1",
+                "…/block_2/…/kernel",
+                "1",
+                "…/block_2/…/bias",
+                "1",
+                "y",
+                "1",
+            ),
+        ]
+        * 2
     )
 
 

@@ -47,3 +47,22 @@ def test_nobody_else_makes_a_console_or_reads_markup() -> None:
         if re.search(r"rich\.markup|from_markup|\bConsole\([^)]", path.read_text(encoding="utf-8"))
     ]
     assert sorted(found) == ["report/text/progress.py"]
+
+
+SENTENCE = Text.assemble(
+    ("verdict: ", "bold"), "three of 1,234 outputs differ\nsee it: quantdiff diff a.tflite b.tflite"
+)
+
+
+@pytest.mark.parametrize(
+    ("terminal", "lines"),
+    [
+        (True, ["verdict: three of", "        1,234", "        outputs", "        differ"]),
+        (False, ["verdict: three of 1,234 outputs differ"]),
+    ],
+)
+def test_a_sentence_breaks_between_words_on_a_terminal_alone(terminal: bool, lines: list[str]) -> None:
+    """A command is to be copied, and stays whole."""
+    written = io.StringIO()
+    Terminal(file=written, width=18, force_terminal=terminal, color_system=None).print(SENTENCE, soft_wrap=True)
+    assert written.getvalue().splitlines() == [*lines, "see it: quantdiff diff a.tflite b.tflite"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from quantdiff.files import open_file
 from quantdiff.lazy import require
 from quantdiff.load.data import Batch
 from quantdiff.load.sources.folders import batch_of, files_in
+from quantdiff.load.sources.steps import number, with_steps
 from quantdiff.quant import Array
 
 if TYPE_CHECKING:
@@ -43,17 +43,8 @@ def preparation(text: str) -> Preparation:
     Raises:
         BadData: a step that is none of these; says which there are.
     """
-    found = Preparation(text)
-    for step in text.split():
-        key, _, value = step.partition("=")
-        try:
-            found = _with(found, key, value)
-        except (ValueError, ZeroDivisionError, KeyError) as error:
-            raise BadData(
-                f"--images: {step[:40]!r} is no step; there are resize=WIDTHxHEIGHT, center-crop, scale=1/127.5, "
-                f"shift=-1, order=RGB|BGR|gray"
-            ) from error
-    return found
+    known = "resize=WIDTHxHEIGHT, center-crop, scale=1/127.5, shift=-1, order=RGB|BGR|gray"
+    return with_steps(Preparation(text), text, _with, "--images", known)
 
 
 def _with(known: Preparation, key: str, value: str) -> Preparation:
@@ -66,21 +57,12 @@ def _with(known: Preparation, key: str, value: str) -> Preparation:
         case "center-crop" if not value:
             return replace(known, crop=True)
         case "scale":
-            return replace(known, scale=_number(value))
+            return replace(known, scale=number(value))
         case "shift":
-            return replace(known, shift=_number(value))
+            return replace(known, shift=number(value))
         case "order" if value in ORDERS:
             return replace(known, order=value)
     raise KeyError(key)
-
-
-def _number(text: str) -> float:
-    """``-1``, ``1/127.5``."""
-    above, _, below = text.partition("/")
-    number = float(above) / float(below or 1)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return number
 
 
 def holds_images(folder: Path) -> bool:

@@ -12,7 +12,8 @@ TAGS = {Status.TROUBLE: "error", Status.FAILED: "failure", Status.WARNING: "fail
 
 def junit_text(checked: Checked) -> str:
     """One document: a suite per group, a test case per case. XML 1.0 has no way to write most control characters."""
-    root = ElementTree.Element("testsuites", {"name": f"quantdiff {checked.command}", **_counts(checked.cases)})
+    name = printable(f"quantdiff {checked.command} {checked.subject}".strip())
+    root = ElementTree.Element("testsuites", {"name": name, **_counts(checked.cases)})
     for group in dict.fromkeys(case.group for case in checked.cases):
         cases = tuple(case for case in checked.cases if case.group == group)
         suite = ElementTree.SubElement(root, "testsuite", {"name": printable(group), **_counts(cases)})

@@ -21,6 +21,7 @@ def reduction_document(found: Reduction, out: Path) -> dict[str, Any]:
         "operators_before": found.operators,
         "samples": len(part.rows),
         "samples_before": found.samples,
+        "data": found.data,
         "bytes": {name: len(content) for name, content in part.models.items()},
         "bytes_before": found.size,
         "tries": found.search.tries,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from quantdiff.ladder.explanation import Explanation, Frontier, Item
 from quantdiff.report.plain import short
+from quantdiff.run.random_input import on_made_up
 
 WORDS: Mapping[str, str] = {
     "reference": "as trained",
@@ -49,7 +50,8 @@ halves of the samples, and of the network's order from all orders, from which a 
 
 def sentence(explanation: Explanation) -> str:
     """The verdict: how much differs, and what the error is made of."""
-    total = f"{explanation.differing:,} of {explanation.count:,} outputs differ"
+    on_made = on_made_up(explanation.artifacts.get("data", ""))
+    total = f"{explanation.differing:,} of {explanation.count:,} outputs differ{on_made}"
     frontier, on_grid = explanation.frontier, explanation.rungs[0].max_steps is not None
     if not explanation.differing and (on_grid or frontier is None or not frontier.rms_steps):
         return f"{total}: nothing to explain."

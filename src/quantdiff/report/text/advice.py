@@ -15,6 +15,7 @@ from quantdiff.report.plain import short
 from quantdiff.report.text.outcome import NO_VALUE
 from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
+from quantdiff.run.random_input import on_made_up, prepared_data
 
 SHOWN = 15
 """Choices in the table; JSON has them all."""
@@ -24,7 +25,10 @@ def print_advice(found: Advised, console: Terminal) -> None:
     """Print the file's own figures, the set that is enough, and the choices by what they buy."""
     for note in found.notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
-    console.print(Text(f"the file on {found.now.candidate}: {_quality(found.now)}"), soft_wrap=True)
+    on_made = on_made_up(found.artifacts.get("data", ""))
+    console.print(Text(f"the file on {found.now.candidate}{on_made}: {_quality(found.now)}"), soft_wrap=True)
+    if data := prepared_data(found.artifacts.get("data", "")):
+        console.print(Text(f"{found.made_by.get('samples', '')} samples{data}", style="dim"), soft_wrap=True)
     for line in chosen_lines(found):
         console.print(Text(line), soft_wrap=True)
     if found.alone or found.chosen is None:

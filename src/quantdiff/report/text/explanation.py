@@ -13,22 +13,28 @@ from quantdiff.report.plain import printable, short
 from quantdiff.report.text.account import CAUSES, sentence, warnings
 from quantdiff.report.text.table import Column, Kind, Row, Table
 from quantdiff.report.text.terminal import Terminal
+from quantdiff.run.random_input import prepared_data
 
 BAR = 22  # characters
 KINDS: Mapping[str, Kind] = {"layer": "name", "right with": "word"}
+LAYER_AT_LEAST = 12
+"""Characters of a layer's name beside its operator, which tells it from others."""
 ROWS, LEAST = 12, 0.005
 """Of the frontier: rows at most, and the share from which an item has one."""
 
 
-def print_expectation(expected: Prediction, console: Terminal) -> None:
-    """Print in one line what is to be expected before the runtime runs; layers show theirs beside what is measured."""
+def print_expectation(expected: Prediction, console: Terminal, on_made: str = "") -> None:
+    """Print in one line what is to be expected before the runtime runs; layers show theirs beside what is measured.
+
+    ``on_made``: `` on random data`` where they are.
+    """
     share = _expected(expected.exactly, expected.closed_form)
-    console.print(_line(f"expected before {expected.runtime} runs: {share}", "dim"), soft_wrap=True)
+    console.print(_line(f"expected{on_made} before {expected.runtime} runs: {share}", "dim"), soft_wrap=True)
 
 
 def print_explanation(explanation: Explanation, console: Terminal) -> None:
     """Print what must be known first, the verdict, the frontier, the ladder, where it happens, and what helps."""
-    console.print(_title(explanation))
+    console.print(_title(explanation), soft_wrap=True)
     for warning in warnings(explanation):
         console.print(_line(warning, "yellow"), soft_wrap=True)
     console.print(Text(printable(sentence(explanation))))
@@ -53,7 +59,7 @@ def _frontier(frontier: Frontier) -> Table:
     if len(shown) < len(frontier.items):
         rows.append((f"{rest:.1%}", "", "", "", f"{len(frontier.items) - len(shown)} more", ""))
     if frontier.output_grid:
-        rows.append(("", f"{frontier.output_grid:.1%}", "", "", "output_grid", "(beside the error)"))
+        rows.append(("", f"{frontier.output_grid:.1%}", "", "", "output_grid", "(aside)"))
     return _table(("share", "power", "rms"), rows)
 
 
@@ -70,14 +76,14 @@ def _operator(each: Item | Signed) -> str:
 
 def _table(figures: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Figures first; the layer's name takes the room that is left."""
-    words = Column("operator", "word"), Column("mechanism", "word"), Column("layer", "name")
+    words = Column("operator", "word"), Column("mechanism", "word"), Column("layer", "name", LAYER_AT_LEAST)
     return Table((*map(Column, figures), *words), tuple(Row((*row, short(layer))) for *row, layer in rows))
 
 
 def _title(explanation: Explanation) -> Text:
     return Text.assemble(
         ("\n" + f"{explanation.reference} → {explanation.candidate}".upper(), "bold"),
-        f"   {explanation.samples:,} samples",
+        f"   {explanation.samples:,} samples{printable(prepared_data(explanation.artifacts.get('data', '')))}",
     )
 
 
@@ -95,7 +101,7 @@ def _waterfall(explanation: Explanation) -> Table:
     some = explanation.frontier.samples if explanation.frontier else 0
     of_these = "in any order" if some == explanation.samples else f"in any order ({some} samples)"
     headings = ("still differ", "come right", *([of_these] if ranged else []))
-    return Table((Column("exchanged", "word"), *map(Column, headings), Column("", "word")), tuple(rows))
+    return Table((Column("exchanged", "name"), *map(Column, headings), Column("", "word")), tuple(rows))
 
 
 def _between(counts: tuple[int, int] | None) -> str:

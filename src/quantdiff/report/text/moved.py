@@ -14,7 +14,7 @@ def print_movement(found: Movement, console: Terminal) -> None:
     for package, before, after in found.versions:
         console.print(f"{printable(package)}: {printable(before)} → {printable(after)}", soft_wrap=True)
     if found.moved:
-        columns = Column("section", "word"), Column("whose", "name"), Column("figure", "word")
+        columns = (Column(heading, "name") for heading in ("section", "whose", "figure"))
         rows = tuple(
             Row((each.section, each.whose, each.figure, shown(each.before), shown(each.after), change(each.change)))
             for each in found.moved

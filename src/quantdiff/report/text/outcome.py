@@ -15,6 +15,7 @@ from quantdiff.report.plain import printable, short
 from quantdiff.report.text.layers import print_layers
 from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
+from quantdiff.run.random_input import on_made_up
 
 NO_VALUE = "–"
 NAMED, CHANNELS = 6, 100  # channels in a sentence, and rows of a table; JSON has them all
@@ -27,15 +28,15 @@ def print_outcome(outcome: Outcome, console: Terminal, *, unmatched: bool = Fals
     if outcome.accuracy:
         console.print(_accuracies(outcome.accuracy))
     for comparison in outcome.comparisons:
-        _print_comparison(comparison, outcome.made_by, console)
+        _print_comparison(comparison, outcome, console)
     for report in outcome.layers:
         print_layers(report, console, unmatched=unmatched)
     for line in _footer(outcome):
         console.print(Text(line, style="dim"), soft_wrap=True)
 
 
-def _print_comparison(comparison: Comparison, made_by: Mapping[str, object], console: Terminal) -> None:
-    console.print(_title(comparison, made_by))
+def _print_comparison(comparison: Comparison, outcome: Outcome, console: Terminal) -> None:
+    console.print(_title(comparison, outcome.made_by, on_made_up(outcome.artifacts.get("data", ""))))
     for line in losses_text(comparison):
         console.print(Text(printable(line), style="yellow"), soft_wrap=True)
     console.print(_block(comparison.figures))
@@ -45,7 +46,9 @@ def _print_comparison(comparison: Comparison, made_by: Mapping[str, object], con
         console.print(_line(f"  output {output.candidate}", output.figures))
     for output in comparison.outputs:
         if output.channels and output.losses:
-            console.print(Text(f"\nchannels of {printable(output.candidate)}, along axis {output.losses.axis}"))
+            console.print(
+                Text(f"\nchannels of {short(output.candidate)}, along axis {output.losses.axis}"), soft_wrap=True
+            )
             console.print(_channels(output))
 
 
@@ -54,13 +57,13 @@ def _accuracies(accuracy: Mapping[str, float]) -> Table:
     return Table(columns, (Row(("", *(f"{value:.4f}" for value in accuracy.values()))),))
 
 
-def _title(comparison: Comparison, made_by: Mapping[str, object]) -> Text:
+def _title(comparison: Comparison, made_by: Mapping[str, object], on_made: str) -> Text:
     passed = comparison.figures.passed
     what = "".join(f"{made_by[key]}, " for key in ("model",) if key in made_by)
     seed = f"seed {made_by['seed']}, " if "seed" in made_by else ""
     return Text.assemble(
         ("\n" + f"{comparison.reference} vs {comparison.candidate}".upper(), "bold"),
-        f"   {what}{seed}tolerance {comparison.tolerance:g}: ",
+        f"   {what}{seed}tolerance {comparison.tolerance:g}{on_made}: ",
         ("passed", "green") if passed else ("failed", "red"),
     )
 

@@ -15,6 +15,7 @@ from quantdiff.report.plain import short
 from quantdiff.report.text import table
 from quantdiff.report.text.table import Column, Table
 from quantdiff.report.text.terminal import Terminal
+from quantdiff.run.random_input import prepared_data
 
 ROWS_AT_MOST = 2_000  # of the table; JSON has them all
 NO_VALUE = "–"
@@ -50,6 +51,7 @@ def parameters_parts(
     parameters: Parameters, *, channels: bool = False, unmatched: bool = False
 ) -> Iterator[Text | Table]:
     """What is printed, line by line and table by table."""
+    yield from (Text(line, style="yellow") for line in parameters.warnings)
     if parameters.accuracy:
         yield from map(Text, _experiment(parameters))
     yield _table(parameters, channels=channels)
@@ -149,7 +151,8 @@ def _footer(parameters: Parameters, *, unmatched: bool) -> Iterator[str]:
         elif names:
             yield f"without a partner in the {side}: {len(names):,} of the other's; --unmatched lists them"
     if parameters.engines:
-        yield f"observed on {parameters.made_by.get('samples')} samples: {', '.join(parameters.engines)}"
+        data = prepared_data(parameters.artifacts.get("data", ""))
+        yield f"observed on {parameters.made_by.get('samples')} samples{data}: {', '.join(parameters.engines)}"
     yield from parameters.notes
     if not parameters.accuracy:
         yield _versions(parameters)

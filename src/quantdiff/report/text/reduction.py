@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from quantdiff.report.text.extract import few
+from quantdiff.run.random_input import prepared_data
 from quantdiff.search.anonymous import Anonymous
 from quantdiff.search.fault import MODEL
 from quantdiff.search.reduction import Reduction
@@ -23,7 +24,7 @@ def reduction_text(found: Reduction, out: Path) -> str:
 
 def _lines(found: Reduction, out: Path) -> Iterator[str]:
     part = found.left
-    whole = f"{found.operators} operators, {found.samples:,} samples, {found.size:,} bytes"
+    whole = f"{found.operators} operators, {found.samples:,} samples{prepared_data(found.data)}, {found.size:,} bytes"
     yield f"the whole: {found.before}, with {whole}"
     yield (
         f"{out}: {part.says}, with {few(part.operators)}, {len(part.rows)} of the samples, "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from rich.cells import cell_len
@@ -25,11 +26,12 @@ Kind = Literal["name", "word", "figure"]
 class Column:
     """``name``: on the left, it gives way, and every part of the table has it; ``word``: on the left, whole.
 
-    ``figure``: on the right, whole.
+    ``figure``: on the right, whole. ``least``: characters of a name, where other columns tell the row as well.
     """
 
     heading: str
     kind: Kind = "figure"
+    least: int = NAME_AT_LEAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,10 @@ class Table:
         words = [printable(row.explained) if explains else "" for row in self.rows]
         beside = used + max(map(cell_len, (*words, self.words)), default=0) <= width
         heading, *cells = self._cells()
+        for i, room in part:
+            if self.columns[i].kind == "name":
+                names = _within([texts[i] for texts in cells], room)
+                cells = [(*texts[:i], name, *texts[i + 1 :]) for texts, name in zip(cells, names, strict=True)]
         if any(heading):
             line = self._line(heading, part)
             yield _text(f"{line:{used}}{self.words}" if explains and beside and any(words) else line, "bold")
@@ -97,7 +103,8 @@ def _parts(columns: Sequence[Column], widths: Sequence[int], width: int) -> list
     names = [i for i, column in enumerate(columns) if column.kind == "name"]
     others = [i for i, column in enumerate(columns) if column.kind != "name"]
     widest = max((widths[i] for i in others), default=0)
-    for least in (max(NAME_AT_ALL, min(NAME_AT_LEAST, NAMES_AT_LEAST // max(len(names), 1))), NAME_AT_ALL):
+    first = min([NAMES_AT_LEAST // max(len(names), 1), *(columns[i].least for i in names)])
+    for least in (max(NAME_AT_ALL, first), NAME_AT_ALL):
         room = width - sum(min(widths[i], least) + GAP for i in names)
         if room >= widest:
             break
@@ -122,6 +129,22 @@ def _shrunk(widths: Sequence[int], room: int) -> list[int]:
     while most > NAME_AT_ALL and sum(min(width, most) + GAP for width in widths) > room + GAP:
         most -= 1
     return [min(width, most) for width in widths]
+
+
+def _within(names: Sequence[str], room: int) -> list[str]:
+    """The ends of names; where these no longer tell them apart, without the parts of paths that all long ones share."""
+    ends = [cropped(name, room) for name in names]
+    long = {name for name in names if cell_len(name) > room}
+    if len({*ends}) == len({*names}) or len(long) == 1:
+        return ends
+    shared = set.intersection(*({*name.split("/")} for name in long))
+    return [cropped(_without(name, shared) if name in long else name, room) for name in names]
+
+
+def _without(name: str, shared: Collection[str]) -> str:
+    """``model/block_3/BatchNorm/kernel`` → ``…/block_3/…/kernel``."""
+    kept = ("…" if part in shared else part for part in name.split("/"))
+    return "/".join(part for part, _ in groupby(kept))
 
 
 def _placed(cell: str, room: int, kind: Kind) -> str:

@@ -12,6 +12,7 @@ from quantdiff.report.plain import printable
 from quantdiff.report.text.device import device_document, device_table, device_text
 from quantdiff.report.text.table import Column, Row, Table
 from quantdiff.report.text.terminal import Terminal
+from quantdiff.run.random_input import on_made_up
 
 STYLE = {
     "exact": "green",
@@ -62,7 +63,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 def print_verification(found: Verification, console: Terminal) -> None:
     """The verdicts, then a table of operators per runtime."""
     for runtime, verdict in found.verdicts.items():
-        console.print(_sentence(runtime, verdict), soft_wrap=True)
+        console.print(_sentence(runtime, verdict, on_made_up(str(found.made_by["data"]))), soft_wrap=True)
         for line in device_text(verdict.device) if verdict.device else ():
             console.print(f"  {printable(line)}", soft_wrap=True)
     console.print(f"{found.made_by['samples']} samples of {found.made_by['data']}", style="dim", soft_wrap=True)
@@ -93,9 +94,9 @@ def _table(verdict: Verdict) -> Table:
     return Table((*words, Column("elements"), Column("mismatches")), tuple(rows))
 
 
-def _sentence(runtime: str, verdict: Verdict) -> Text:
+def _sentence(runtime: str, verdict: Verdict, on_made: str) -> Text:
     status = verdict.status, STYLE[verdict.status]
-    return Text.assemble((runtime, "bold"), ": ", status, f": {printable(verdict_text(verdict))}")
+    return Text.assemble((runtime, "bold"), ": ", status, f"{on_made}: {printable(verdict_text(verdict))}")
 
 
 def _intervals(verdict: Verdict) -> str:

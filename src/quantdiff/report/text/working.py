@@ -8,6 +8,8 @@ from typing import Any
 
 from quantdiff.paper.working import Given, Number, Operand, Products, Sheet, Step, Term, Working
 from quantdiff.report.plain import printable
+from quantdiff.report.text.terminal import WIDTH_IN_A_FILE
+from quantdiff.run.random_input import prepared_data
 
 FIRST, LAST = 5, 2
 """Of a long sum the terminal shows this many terms at each end; JSON has them all."""
@@ -35,18 +37,19 @@ def working_document(working: Working) -> dict[str, Any]:
     }
 
 
-def working_text(working: Working) -> str:
-    """Operands, products, sum, rounding, result, and what each runtime gives."""
+def working_text(working: Working, width: int = WIDTH_IN_A_FILE) -> str:
+    """Operands, products, sum, rounding, result, and what each runtime gives; ``width``: characters of a line."""
     sheet = working.sheet
     lines = [*_heading(working), "", *_operands(sheet.operands)]
     if sheet.products is not None:
         lines += ["", "products of stored integers", *_terms(sheet.products), "", "sum", *_sum(sheet.products)]
-    lines += ["", f"steps ({sheet.rule})", *_steps(sheet), "", *_verdict(working)]
+    lines += ["", f"steps ({sheet.rule})", *_steps(sheet, width), "", *_verdict(working)]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _heading(working: Working) -> Iterator[str]:
-    where = f"{working.op} #{working.index}, sample {working.element[0]}, element {list(working.at)}"
+    data = printable(prepared_data(str(working.made_by.get("data", ""))))
+    where = f"{working.op} #{working.index}, sample {working.element[0]}{data}, element {list(working.at)}"
     kernel = "" if working.kernel == working.runtime else f" (which leaves it to the {working.kernel} kernel)"
     if is_predicted(working):
         kernel = f" (whose rule there is {working.kernel})"
@@ -103,13 +106,22 @@ def _factor(value: int) -> str:
     return f"({value})" if value < 0 else str(value)
 
 
-def _steps(sheet: Sheet) -> Iterator[str]:
+def _steps(sheet: Sheet, width: int) -> Iterator[str]:
     rows: list[tuple[str, str, Number]] = []
     for step in sheet.steps:
         rows.append((step.name, step.formula + _values(step), step.value))
         if step.exact is not None and step.exact != step.value:
             rows[-1] = (step.name, f"{rows[-1][1]}: {step.exact!r}", step.value)
-    return _columns(rows)
+    lines = [*_columns(rows)]
+    return iter(lines) if max(map(len, lines)) <= width else _explained_below(rows)
+
+
+def _explained_below(rows: Sequence[tuple[str, str, Number]]) -> Iterator[str]:
+    """Name and value; the formula on a line of its own."""
+    room = max(len(name) for name, _, _ in rows)
+    for name, formula, value in rows:
+        yield f"  {name:{room}}   {value!r}"
+        yield from (f"      {formula}" for _ in range(bool(formula)))
 
 
 def _values(step: Step) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.report.text.account import sentence
+from quantdiff.run.random_input import prepared_data
 from quantdiff.search.bound import Bound
 from quantdiff.search.worst_case import WorstCase
 
@@ -23,7 +24,8 @@ def _lines(found: WorstCase, out: Path) -> Iterator[str]:
     yield from (f"note: {warning}" for warning in found.warnings)
     where = "anywhere in the range" if found.near is None else f"within {found.near:g} of a sample"
     yield f"{found.reference} and {found.candidate}, inputs {where}: {found.tried:,} tried in {found.seconds:.0f} s"
-    known = f"in the {found.samples:,} samples {_error(found, found.known)}"
+    data = prepared_data(str(found.made_by.get("data", "")))
+    known = f"in the {found.samples:,} samples{data} {_error(found, found.known)}"
     first = found.inputs[0]
     ends = f"; diff counts {first.max_steps} of these steps, since the output's grid ends there" if first.beyond else ""
     yield f"largest error   {_error(found, first.error)}; {known}{ends}"

@@ -14,6 +14,7 @@ from quantdiff.report.vectors.c import write_c, write_program
 from quantdiff.report.vectors.hex import write_hex
 from quantdiff.report.vectors.manifest import manifest
 from quantdiff.report.vectors.npz import write_npz
+from quantdiff.run.random_input import prepared_data
 
 MANIFEST = "manifest.json"
 WRITERS = {"npz": write_npz, "c": write_c, "hex": write_hex}
@@ -37,6 +38,7 @@ def write_vectors(vectors: GoldenVectors, model: Path, out: Path, form: str) -> 
 def summary(vectors: GoldenVectors, out: Path, form: str) -> str:
     """One line: what was written, and how far ``main.c`` can check it."""
     checked = sum(bool(operator.channels) for operator in vectors.operators)
-    line = f"{out}: {len(vectors.operators)} operators on {vectors.runtime}, {vectors.samples} samples"
+    data = prepared_data(str(vectors.made_by.get("data", "")))
+    line = f"{out}: {len(vectors.operators)} operators on {vectors.runtime}, {vectors.samples} samples{data}"
     line += f", {checked} with accumulators; manifest.json says what lies where"
     return line + ("" if checked or form != "c" else "; main.c has no layer to check, so it will print FAIL")
