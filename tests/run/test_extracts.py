@@ -31,6 +31,17 @@ def test_a_part_gives_what_it_gives_in_the_whole(tmp_path: Path, runtime: str) -
     assert x.dtype == np.float32
 
 
+@pytest.mark.golden
+def test_what_stands_for_a_runtime_gives_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulated runtime is no process; a recording cannot run a part."""
+    monkeypatch.setattr("quantdiff.run.emulation.root", lambda: None)
+    pair = write_pair(tmp_path, residual())
+    part = load_and_extract(pair.candidate, [1, 2, 3], pair.batch, "builtin@arm64", samples=4)
+    assert (part.mismatches, part.count) == (0, 4 * 16)
+    with pytest.raises(BadModel, match="extract tries a part of it"):
+        load_and_extract(pair.candidate, [1], pair.batch, "recorded:device.npz")
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
 def test_recorded_integers_become_themselves_again(tmp_path: Path, dtype: str) -> None:
     from written_models import Op, T, write_tflite

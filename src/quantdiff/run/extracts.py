@@ -16,12 +16,12 @@ from quantdiff.load.extract import Part, extract, part_of
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.load.written import unpacked
 from quantdiff.quant import INTEGER_RANGE, Array, dequantize, quantize
-from quantdiff.run.child import TIMEOUT, RuntimeProcess
+from quantdiff.run.child import TIMEOUT
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.random_input import SAMPLES, random_inputs, samples_for
-from quantdiff.run.runtimes import check_installed
+from quantdiff.run.runtimes import check_installed, check_takes_others
 from quantdiff.run.shared_memory import block_of
 from quantdiff.run.tflite import inputs_of
 
@@ -69,6 +69,7 @@ def load_and_extract(
         RuntimeFailed: the runtime refuses the whole or the part.
     """
     check_installed([runtime])
+    check_takes_others([runtime], "extract", "a part of it")
     model = load_tflite(path)
     graph, part = model.main, part_of(model.main, chosen)
     if not part.inputs:
@@ -119,7 +120,7 @@ def run_part(
     Raises:
         RuntimeFailed: the runtime refuses the model, crashes or hangs.
     """
-    with RuntimeProcess(runtime, timeout=timeout) as process:
+    with started(runtime, timeout) as process:
         process.load(path, batch=False, content=block_of(part))
         return process.run(inputs, outputs, lambda done: None, apart=True)[0]
 
