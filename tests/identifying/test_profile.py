@@ -76,20 +76,14 @@ def test_a_float_file_beside_it_runs_where_floats_are_known(tmp_path: Path) -> N
     files = [small_models.save(tmp_path, each, name) for each, name in zip(pair, ("f.tflite", "q.tflite"), strict=True)]
     asked = ["identify", files[1], "--data", "random:64", "--runtime", "builtin", "--out", rules]
     assert CliRunner().invoke(main, list(map(str, asked))).exit_code == 0
-    small, worst = tmp_path / "small", tmp_path / "worst.npz"
-    asked = (
-        ["diff"],
-        ["explain"],
-        ["reduce", "--check", "max_steps>0", "--out", small],
-        ["worst", "--for", "1s", "--out", worst],
-    )
-    for command, *more in asked:
-        words = [command, *files, "--data", "random:64", "--json", "--runtime", f"profile:{rules}", *more]
-        result = CliRunner().invoke(main, list(map(str, words)))
+    reduce, worst = ["reduce", "--check", "max_steps>0", "--out", tmp_path / "small"], ["worst", "--for", "1s"]
+    for words in (["diff"], ["explain"], reduce, [*worst, "--out", tmp_path / "worst.npz"]):
+        asked = [words[0], *files, "--data", "random:64", "--json", "--runtime", f"profile:{rules}", *words[1:]]
+        result = CliRunner().invoke(main, list(map(str, asked)))
         assert result.exit_code in (0, 1), result.output
         document = json.loads(result.stdout)
-        if command in ("diff", "worst"):
-            engines = document["comparisons"][0] if command == "diff" else document
+        if words[0] in ("diff", "worst"):
+            engines = document["comparisons"][0] if words[0] == "diff" else document
             assert engines["reference"] == "tflite:xnnpack"
             assert engines["candidate"] == f"tflite:profile:{rules}"
 
