@@ -51,7 +51,7 @@ def by_rows(node: Node, kernel: Runtime) -> bool:
     """
     if node.operator.op in BY_ROWS:
         return kernel is Runtime.BUILTIN or _hybrid(node) or (kernel is Runtime.XNNPACK and _real(node))
-    return node.operator.op in BY_IMAGES and kernel is Runtime.XNNPACK and _real(node)
+    return node.operator.op in BY_IMAGES and kernel is Runtime.XNNPACK and _real_or_hybrid(node)
 
 
 def refuse_unknown(node: Node, runtime: Runtime) -> None:
