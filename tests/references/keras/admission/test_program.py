@@ -41,6 +41,14 @@ HARMLESS = (
     f"%y = stablehlo.tanh %p : {WIDE}",
     f"%y = func.call @stablehlo.custom_call(%p) : ({WIDE}) -> {WIDE}",  # a name, not an operation
     f'%y = stablehlo.tanh %p {{said = "\\22 stablehlo.custom_call @act("}} : {WIDE}',  # a text
+    f"""%y = stablehlo.while(%i = %p) : {WIDE}
+  cond {{
+   %f = stablehlo.constant dense<false> : tensor<i1>
+   stablehlo.return %f : tensor<i1>
+  }} do {{
+   %z = func.call @stablehlo.custom_call(%i) : ({WIDE}) -> {WIDE}
+   stablehlo.return %z : {WIDE}
+  }}""",
     f'%y = stablehlo.custom_call @Sharding(%p) {{mhlo.sharding = "{{replicated}}"}} : ({WIDE}) -> {WIDE}',
 )
 CHECKED = (
@@ -136,6 +144,14 @@ def test_a_program_that_acts_is_refused(tmp_path: Path, body: str) -> None:
     ) as told:
         admit(export(tmp_path / "m", written(body)), {}, allow_lambda=False)
     assert "\n" not in str(told.value)
+
+
+def test_a_program_that_may_call_functions_is_refused(tmp_path: Path) -> None:
+    tf = frameworks().tf
+    called = tf.function(lambda x: x).get_concrete_function(tf.TensorSpec((4, 3), "float32"))
+    path = export(tmp_path / "m", written(HARMLESS[0]), function_list=[called])
+    with pytest.raises(BadModel, match=r"XlaCallModule holds calls of functions, which is on no list"):
+        admit(path, {}, allow_lambda=False)
 
 
 @pytest.mark.parametrize(

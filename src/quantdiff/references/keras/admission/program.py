@@ -7,7 +7,8 @@ TensorFlow's own reader, the one that would run it, is asked to write the progra
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from quantdiff.references.keras.admission.names import names_of
 from quantdiff.references.keras.frameworks import frameworks
 
 READ = "tf-xla-call-module-deserialization"
-PURE = names_of("""
+SAYS: Mapping[str, AbstractSet[str]] = {
+    "stablehlo": names_of("""
     abs add and atan2 batch_norm_inference bitcast_convert broadcast broadcast_in_dim case cbrt ceil cholesky clamp
     compare complex composite concatenate constant convert convolution cosine count_leading_zeros divide dot
     dot_general dynamic_broadcast_in_dim dynamic_conv dynamic_gather dynamic_iota dynamic_pad dynamic_reshape
@@ -27,8 +29,11 @@ PURE = names_of("""
     select_and_scatter set_dimension_size shift_left shift_right_arithmetic shift_right_logical sign sine slice sort
     sqrt subtract tan tanh torch_index_select transpose triangular_solve tuple unary_einsum uniform_dequantize
     uniform_quantize while xor
-""")
-"""Of StableHLO; no ``custom_call``, ``infeed``, ``outfeed``, ``send``, ``recv`` and nothing between processes."""
+"""),
+    "func": names_of("call func return"),
+    "tf": names_of("XlaCallModule"),
+}
+"""Operations by dialect; of StableHLO none that calls out, feeds, sends or receives, or works between processes."""
 ASSERTS = re.compile(r"stablehlo\.custom_call @(?:shape_assertion|Sharding)\(")
 """The calls that XLA itself takes away: JAX checks the number of samples so."""
 TEXT = re.compile(r'"([^"]*)"(\(?)')
@@ -48,8 +53,9 @@ def check_program(path: Path, where: str, node: Any) -> None:
     except Exception as error:  # TensorFlow raises what it likes
         said = f"its program is none that TensorFlow reads: {reason_of(error)[:LONGEST]}; export it again"
         raise BadModel(f"{path}: {where[:LONGEST]}: {said}") from error
-    if node.attr["function_list"].list.func or (other := next(_others(text), "")):
-        said = f"the operation XlaCallModule holds {(other or 'calls of functions')[:LONGEST]}, which is on no list"
+    other = "calls of functions" if node.attr["function_list"].list.func else next(_others(text), "")
+    if other:
+        said = f"the operation XlaCallModule holds {other[:LONGEST]}, which is on no list"
         cure = "of a model of Keras 3 give the .keras file in its place"
         raise BadModel(f"{path}: {where[:LONGEST]}: {said} of what a model may compute; {cure}")
 
@@ -89,8 +95,5 @@ def _others(text: str) -> Iterator[str]:
     """What a program says that is on no list."""
     said = TEXT.sub(lambda found: f"{found[1]}(" if found[2] else "", ASSERTS.sub("(", text))
     for dialect, name in SAID.findall(said):
-        listed = (
-            name in PURE if dialect == "stablehlo" else (dialect, name) in (("func", "func"), ("tf", "XlaCallModule"))
-        )
-        if not listed and dialect != "jax":  # JAX has attributes of that name, nobody has operations
+        if name not in SAYS.get(dialect, ()) and dialect != "jax":  # attributes of JAX; nobody has such operations
             yield f"{dialect}.{name}"
