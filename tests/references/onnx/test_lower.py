@@ -252,7 +252,7 @@ def test_the_kernels_of_a_recurrent_layer_are_told_by_their_gates(
     numpy_helper = pytest.importorskip("onnx.numpy_helper")
     stored = {each.name: numpy_helper.to_array(each) for each in made.graph.initializer}
     (layer,) = [each for each in open_onnx(save(tmp_path, made)).layers() if each.inner]
-    found = {"/".join(each.name.split("/")[-2:]): each for each in layer.inner}
+    found: dict[str, Any] = {"/".join(each.name.split("/")[-2:]): each for each in layer.inner}
     names = {"i": "input", "f": "forget", "c": "cell", "o": "output"} if op == "LSTM" else {}
     for k, side in enumerate(("forward", "backward")):
         assert found[f"{side}/input_to_gates"].kernel.shape == (3 * len(parts), 4)
