@@ -149,6 +149,7 @@ COMPUTING = [
     "SQUARED_DIFFERENCE",
     "SUM",
     "TANH",
+    "UNSORTED_SEGMENT_PROD",
 ]
 GATES = (*((at, at + 11) for at in range(1, 5)), *((at, None) for at in range(5, 9)))
 """An LSTM's kernels on its input, with their biases, then those on its state; each: input, forget, cell, output."""

@@ -189,6 +189,17 @@ def scattered(dtype: str) -> Maker:
     return make
 
 
+def products_of_segments(dice: Dice) -> Case:
+    shape, count = (dice.size(1, 9), *dice.shape()[-1:]), dice.size(1, 5)
+    inputs = [
+        (dice.rng.integers(-3, 4, shape).astype(np.int32), False),
+        (dice.rng.integers(-1, count, shape[:1]).astype(np.int32), True),
+        (np.asarray(count, np.int32), True),
+    ]
+    op = Op("UNSORTED_SEGMENT_PROD", [], [], {}, "UnsortedSegmentProdOptions")
+    return case(op, inputs, [((count, *shape[1:]), "int32")], (dice.scale(), 0))
+
+
 def updated(dtype: str) -> Maker:
     def make(dice: Dice) -> Case:
         shape = (dice.side(1, 5), dice.size(1, 5), dice.side(1, 17))
@@ -320,6 +331,7 @@ MAKERS: dict[str, Maker] = {
     **{f"ONE_HOT {d}": one_hot(d) for d in ("int8", "int32", "int64", "float32")},
     **{f"GATHER_ND {d}": gathered(d) for d in ("int8", "float32", "int32")},
     **{f"SCATTER_ND {d}": scattered(d) for d in ("int8", "float32", "int32")},
+    "UNSORTED_SEGMENT_PROD int32": products_of_segments,
     **{f"DYNAMIC_UPDATE_SLICE {d}": updated(d) for d in ("int8", "float32", "int32")},
     "LOG_SOFTMAX int8": log_probabilities,
     "REVERSE_SEQUENCE": turned,
