@@ -18,6 +18,7 @@ from quantdiff.ladder.unrolled import unrolled
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array
 from quantdiff.quant import Grid as StoredGrid
+from quantdiff.sim.compiled import loops
 from quantdiff.sim.node import NoKernel, fitting, node_of
 
 Values = Mapping[int, Array]
@@ -64,6 +65,12 @@ class Grid:
 
     def integers(self, x: Array, dtype: np.dtype[Any] | type = np.int64) -> Array:
         """What a tensor on this grid stores of ``x``."""
+        compiled = None if self.single else loops(x.size)
+        if compiled is not None and x.dtype == np.float64:
+            found = np.empty(x.shape, dtype)
+            grid = float(self.scale), float(self.zero_point), float(self.low), float(self.high)
+            compiled.store(x.reshape(-1), grid, found.reshape(-1))
+            return found
         steps = self.steps(x)
         steps += self.zero_point
         return np.clip(steps, self.low, self.high, out=steps).astype(dtype)

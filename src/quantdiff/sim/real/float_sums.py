@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.compiled import loops
 from quantdiff.sim.node import Node
 from quantdiff.sim.real.registry import real
 from quantdiff.sim.window import axes_of, pad_image, windows
+
+WIDE = 64
+"""Channels from which on compiled loops, which take those of one place together, are faster than NumPy."""
 
 
 @real("FULLY_CONNECTED float32")
 def fully_connected(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
     """``x @ w.T + bias``. Shapes: x (…, depth), w (units, depth) -> (batch, units); (…, units) with keep_num_dims."""
-    y = x.reshape(-1, w.shape[1]).astype(np.float64) @ w.T.astype(np.float64)
+    y = x.reshape(-1, w.shape[1]).astype(np.float64, copy=False) @ w.T.astype(np.float64, copy=False)
     y = _biased(y, bias)
     return y.reshape(*x.shape[:-1], len(w)) if node.option("keep_num_dims", False) else y
 
@@ -39,6 +43,10 @@ def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None)
     if (several := w.shape[3] // x.shape[3]) > 1:
         given = np.repeat(given, several, axis=3)
     y = np.zeros((len(x), rows.out, columns.out, w.shape[3]))
+    if w.shape[3] >= WIDE and (compiled := loops(y.size)) is not None:
+        ways = (rows.stride, columns.stride), (rows.dilation, columns.dilation)
+        compiled.sum_taps(np.ascontiguousarray(given), w[0].astype(np.float64), *ways, y)
+        return _biased(y, bias)
     products = np.empty_like(y)
     for i in range(rows.taps):
         for j in range(columns.taps):
