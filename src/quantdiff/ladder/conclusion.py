@@ -13,6 +13,7 @@ from quantdiff.ladder.mechanisms import GRAPH, KERNEL, REAL, REWRITTEN
 from quantdiff.ladder.output_ranges import output_ranges
 from quantdiff.ladder.set_up import Ladder, Sums
 from quantdiff.ladder.switches import Switches
+from quantdiff.ladder.tries import on_the_graph
 from quantdiff.ladder.unrelated import wrong_weights
 from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import disturbed
@@ -22,6 +23,7 @@ from quantdiff.sim.node import node_of
 EXACT = 1e-9  # steps: what sums of doubles may lie apart
 MATTERS = 0.05  # of the error
 UNPROVEN = 4.0  # times the power of the error: twice its size
+EXACT_CURES = "cures are predicted in exact arithmetic: variables, loops and branches are not written as another file"
 
 
 def concluded(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> Explanation:
@@ -74,8 +76,9 @@ def _cures(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> tuple[tu
         with started(tried_on(runtime), timeout, reused=True) as trials:
             found, untried = cures(ladder.switches, sums.few, sums.attribution, ladder.grids, trials)
             ranges = [*output_ranges(ladder.switches, sums.few, ladder.grids, trials)]
-        wider = (each for each in ranges if isinstance(each, Advice))
-        return (*wider, *found), (*untried, *(each for each in ranges if isinstance(each, str)))
+        advice = (*(each for each in ranges if isinstance(each, Advice)), *found)
+        exact = (EXACT_CURES,) if advice and on_the_graph(ladder.switches) else ()
+        return advice, (*exact, *untried, *(each for each in ranges if isinstance(each, str)))
     except (BadModel, RuntimeFailed) as error:
         return (), (f"no cures: {error}",)
 
