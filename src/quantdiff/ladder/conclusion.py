@@ -12,7 +12,7 @@ from quantdiff.ladder.findings import Advice, Closeness, Matched, Saturated
 from quantdiff.ladder.mechanisms import GRAPH, KERNEL, REAL, REWRITTEN
 from quantdiff.ladder.output_ranges import output_ranges
 from quantdiff.ladder.set_up import Ladder, Sums
-from quantdiff.ladder.switches import Switches
+from quantdiff.ladder.switches import Switches, copied_from
 from quantdiff.ladder.tries import on_the_graph
 from quantdiff.ladder.unrelated import wrong_weights
 from quantdiff.run.in_process import started
@@ -56,6 +56,7 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> Expla
             *_borrowed(sums),
             *disturbed(sums.changed),
             *_dynamic(ladder, frontier),
+            *_copied(found, frontier),
             *untried,
         ),
         frontier=frontier,
@@ -96,6 +97,19 @@ def _dynamic(ladder: Ladder, frontier: Frontier | None) -> tuple[str, ...]:
     words = "operator rounds its" if count == 1 else "operators round their"
     return (
         f"dynamic range: {count} {words} float inputs to 8 bits in the kernel, which counts as the runtime's kernels",
+    )
+
+
+def _copied(found: Switches | None, frontier: Frontier | None) -> tuple[str, ...]:
+    """Where it matters that a kernel copies integers between two grids: a fault of the file, alike on all runtimes."""
+    if found is None or frontier is None:
+        return ()
+    items = [i for i in frontier.items if i.mechanism == KERNEL and i.share >= MATTERS and i.operator is not None]
+    return tuple(
+        f"{item.op} {item.operator} copies the integers of its input, of whose output the file says another grid: "
+        "the converter's fault, which counts as the runtime's kernels"
+        for item in items
+        if any(copied_from(found, i) is not None for i in found.model.main.operators[item.operator or 0].outputs)
     )
 
 

@@ -19,7 +19,7 @@ from quantdiff.ladder.findings import Advice, Quality
 from quantdiff.ladder.frontier import Move
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
 from quantdiff.ladder.slices import by_run
-from quantdiff.ladder.switches import Switches
+from quantdiff.ladder.switches import Switches, copied_from
 from quantdiff.ladder.targets import OutputGrids
 from quantdiff.ladder.tries import tries
 from quantdiff.quant import Array
@@ -169,6 +169,9 @@ def _left(advice: Advice) -> float:
 
 def _tried(switches: Switches, attribution: Attribution, move: Move) -> Iterator[tuple[str, Plan]]:
     name, plan, filed = name_of(switches, move), _without(switches, move), made(switches, ())
+    if move.mechanism == KERNEL and (grid := copied_from(switches, move.tensor)) is not None:
+        one_grid = {**filed.grids, **dict.fromkeys(_tied(switches, move), grid)}
+        yield f"{name}: the grid of its input, whose integers it copies", replace(filed, grids=one_grid)
     if plan is None or move.mechanism == BIAS:
         return
     yield f"{name}: {'kernel in float' if move.mechanism == WEIGHTS else 'its output in float'}", plan

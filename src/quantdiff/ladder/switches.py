@@ -159,6 +159,16 @@ def _partners(file: RealGraph, reference: Lowered, pairs: tuple[tuple[Operator, 
     return found
 
 
+def copied_from(switches: Switches, tensor: int) -> Grid | None:
+    """The grid of what an operator moves, where the file says another one of its output: kernels copy the integers."""
+    file = switches.file
+    maker, own = file.graph.producer(tensor), file.grids.get(tensor)
+    if maker is None or own is None or not traits(maker.op).moves or traits(maker.op).joins:
+        return None
+    given = file.grids.get(maker.inputs[traits(maker.op).x])
+    return None if given is None or given.same(own) else given
+
+
 def _turns(operator: Operator) -> bool:
     """Whether an operator gives the same values, all of them, in another order, shape or type."""
     return operator.op in (*RECODES, "TRANSPOSE") or traits(operator.op).keeps_order
