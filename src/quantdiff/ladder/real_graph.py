@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -267,10 +268,11 @@ def _constants(graph: Graph) -> tuple[dict[int, Array], set[int]]:
         constants = {i: real_constant(tensors[i]) for i in named}
     except NoKernel as error:
         raise UnsupportedOp(str(error)) from error
+    refolded = _behind_refolding(graph)
     for operator in graph.operators:
         node = node_of(graph, operator)
         known = all(i < 0 or i in constants for i in operator.inputs)
-        known |= operator.op == "SHAPE" and has_fixed_shape(node.x)
+        known |= operator.op == "SHAPE" and has_fixed_shape(node.x) and operator.inputs[0] not in refolded
         if known and operator.inputs and not is_delay(operator) and folds(node):
             folded.add(operator.index)
             try:
@@ -279,6 +281,19 @@ def _constants(graph: Graph) -> tuple[dict[int, Array], set[int]]:
                 raise UnsupportedOp(f"operator {operator.index} {operator.op}: {error}") from error
             constants.update(zip(operator.outputs, made, strict=True))
     return constants, folded
+
+
+def _behind_refolding(graph: Graph) -> set[int]:
+    """Tensors behind a RESHAPE that makes several rows of one sample, as windows do.
+
+    The file states one row there: what it says of shapes contradicts itself, and only a run tells them.
+    """
+    found = set[int]()
+    for operator in graph.operators:
+        sizes = [math.prod(graph.tensors[i].shape) for i in (*operator.inputs[:1], *operator.outputs) if i >= 0]
+        if (operator.op == "RESHAPE" and len(set(sizes)) > 1) or not found.isdisjoint(operator.inputs):
+            found.update(operator.outputs)
+    return found
 
 
 def has_fixed_shape(tensor: Tensor) -> bool:
