@@ -14,7 +14,8 @@ import pytest
 from golden import RUNTIMES, Case, Dice, run_simulator
 from written_models import Op, T
 
-from quantdiff.quant import Array
+from quantdiff.ladder.real_graph import Grid
+from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim import compiled, loops, machine_code, tiles
 from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype, seen_zero
 from quantdiff.sim.ops.depthwise_conv_2d import block_of
@@ -414,3 +415,30 @@ def test_channels_that_do_not_fit_are_named(monkeypatch: pytest.MonkeyPatch) -> 
     (missing,) = simulation.missing
     assert (missing.index, missing.op) == (0, "DEPTHWISE_CONV_2D")
     assert missing.why.startswith("its tensors do not fit together here: 8 channels of weights for 3")
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 8, 64), (1, 5, 7, 3)])
+def test_taps_in_double_are_added_in_their_order(shape: tuple[int, ...]) -> None:
+    rng, (n, h, w, c) = np.random.default_rng(4), shape
+    image, taps = rng.normal(size=shape), rng.normal(size=(3, 2, c))
+    for stride, dilation in (((1, 1), (1, 1)), ((2, 1), (1, 2)), ((1, 3), (2, 1))):
+        rows, columns = (h - 2 * dilation[0] - 1) // stride[0] + 1, (w - dilation[1] - 1) // stride[1] + 1
+        y, want = np.zeros((2, n, rows, columns, c))
+        loops.sum_taps(image, taps, stride, dilation, y)
+        for i, j in np.ndindex(3, 2):
+            down, right = (
+                np.arange(k) * s + t * d for k, s, t, d in zip((rows, columns), stride, (i, j), dilation, strict=True)
+            )
+            want += image[:, down][:, :, right] * taps[i, j]
+        assert np.array_equal(y, want)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int64"])
+def test_a_grid_stores_the_same_integers_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    low, high = INTEGER_RANGE.get(dtype, (-(2**31), 2**31 - 1))
+    grid = Grid(float(np.float32(0.1)), 3, low, high)
+    ties = (np.arange(-300, 300) + 0.5) * grid.scale
+    x = np.concatenate([ties, np.nextafter(ties, np.inf), np.nextafter(ties, -np.inf), [1e9, -1e9, 0.0]]).reshape(3, -1)
+    compiled_ones = grid.integers(x, np.dtype(dtype))
+    monkeypatch.setattr("quantdiff.ladder.real_graph.loops", lambda _: None)
+    assert np.array_equal(compiled_ones, grid.integers(x, np.dtype(dtype)))

@@ -361,3 +361,33 @@ def count_differing(a: Array, b: Array) -> int:  # pragma: no cover (compiled)
             part = np.int16(part + np.int16(x[i] != y[i]))
         count += int(part)
     return count
+
+
+@compiled
+def sum_taps(  # pragma: no cover (compiled)
+    image: Array, taps: Array, strides: tuple[int, int], dilations: tuple[int, int], y: Array
+) -> None:
+    """Each channel with its own windows, in double. Shapes: (n, h, w, c), (kh, kw, c) -> (n, out_h, out_w, c)."""
+    for n in range(y.shape[0]):
+        for r in range(y.shape[1]):
+            for c in range(y.shape[2]):
+                sums = y[n, r, c]
+                for i in range(taps.shape[0]):
+                    for j in range(taps.shape[1]):
+                        given = image[n, r * strides[0] + i * dilations[0], c * strides[1] + j * dilations[1]]
+                        add_products(sums, given, taps[i, j])
+
+
+@compiled
+def add_products(sums: Array, a: Array, b: Array) -> None:  # pragma: no cover (compiled)
+    """Slices, for which LLVM has lanes."""
+    for e in range(sums.size):
+        sums[e] += a[e] * b[e]
+
+
+@compiled
+def store(x: Array, grid: tuple[float, float, float, float], y: Array) -> None:  # pragma: no cover (compiled)
+    """Real values as integers of a grid: step, zero point and ends. All flat."""
+    step, zero_point, low, high = grid
+    for e in range(x.size):
+        y[e] = min(max(np.floor(x[e] / step + 0.5) + zero_point, low), high)
