@@ -66,13 +66,14 @@ class Rules(NamedTuple):
 def rules_of(context: Any, builder: Any, told: Any, value: Any, channels: Any) -> Rules:  # pragma: no cover
     """Of what ``finish`` is told: its type, and its value."""
     pair = unpack(builder, value, 2)
-    data = [each for kind, arrays in zip(told, pair, strict=True) for each in all_data(context, builder, kind, arrays)]
+    given = (all_data(context, builder, *each) for each in zip(told, pair, strict=True))
+    (offset, floats, doubles, ends_at), (addresses, totals) = given
     ends = context.make_array(told[0][3])(context, builder, unpack(builder, pair[0], 4)[3])
     count = unpack(builder, ends.shape, 2)[0]
     whole = builder.and_(builder.add(channels, INT64(LANES - 1)), INT64(-LANES))
-    one, kind = builder.icmp_signed("==", count, INT64(1)), builder.load(builder.gep(ends.data, [INT64(3)]))
+    one, kind = builder.icmp_signed("==", count, INT64(1)), builder.load(builder.gep(ends_at, [INT64(3)]))
     alone = builder.and_(one, builder.icmp_signed("!=", kind, INT64(RAW)))
-    return Rules(*data, count=count, channels=channels, whole=whole, alone=alone)
+    return Rules(offset, floats, doubles, ends_at, addresses, totals, count, channels, whole, alone)
 
 
 class Task(NamedTuple):

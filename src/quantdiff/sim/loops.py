@@ -59,6 +59,11 @@ def compiled(function: Function) -> Function:
     return cast(Function, made)
 
 
+def inlined(function: Function) -> Function:
+    """A part of others, which is compiled with them alone: LLVM takes long for what is written out."""
+    return cast(Function, njit(inline="always")(function))
+
+
 @compiled
 def round_products(block: Product, told: Told, channels: int) -> None:  # pragma: no cover (compiled)
     """Some output lines after the others, all columns of each."""
@@ -91,7 +96,7 @@ def round_products(block: Product, told: Told, channels: int) -> None:  # pragma
         multiply((held, starts, to), rows, (places, packed), (0, packed.shape[0], channels, bytes_[0]), room, told)
 
 
-@compiled
+@inlined
 def multiply(  # pragma: no cover (compiled)
     lines: tuple[Array, Array, Array],
     rows: int,
@@ -108,20 +113,20 @@ def multiply(  # pragma: no cover (compiled)
         tile(lines, weights, (i, min(HEIGHT, rows - i), first, last, channels, flip), room, told)
 
 
-@compiled
+@inlined
 def count_up(x: Array, first: int, step: int) -> None:  # pragma: no cover (compiled)
     """Numbers that are ``step`` apart."""
     for i in range(x.size):
         x[i] = first + i * step
 
 
-@compiled
+@inlined
 def on_a_line(x: Array) -> Array:  # pragma: no cover (compiled)
     """The elements from the first line of the cache on: a store of 64 bytes that crosses two pages takes far longer."""
     return x[(-x.ctypes.data & 63) // x.itemsize :]
 
 
-@compiled
+@inlined
 def room_for_sums(packed: Array) -> tuple[Array, Array]:  # pragma: no cover (compiled)
     """Of one tile, and for as many bytes."""
     size = HEIGHT * WIDE * packed.shape[-2]
@@ -141,13 +146,13 @@ def _operand(image: Any, lies: Any, size: Any, packed: Any) -> Any:  # pragma: n
     return lambda image, lies, size, packed: np.empty(size, np.int16)
 
 
-@compiled
+@inlined
 def laid_out(bytes_: Bytes, packed: Array) -> Bytes:  # pragma: no cover (compiled)
     """What of it is done while lines are laid out: tiles turn bytes over, but not numbers of 16 bits."""
     return (np.uint8(0), bytes_[1]) if packed.itemsize == 1 else bytes_
 
 
-@compiled
+@inlined
 def lay_out(  # pragma: no cover (compiled)
     image: Array, which: tuple[int, int, int], how: tuple[int, int], bytes_: Bytes, held: Array, place: int
 ) -> None:
@@ -167,7 +172,7 @@ def lay_out(  # pragma: no cover (compiled)
             to[:] = zero
 
 
-@compiled
+@inlined
 def put(to: Array, stored: Array, flip: np.uint8) -> None:  # pragma: no cover (compiled)
     """The activations as an operand; slices, for which LLVM has lanes."""
     for e in range(to.size):
@@ -200,7 +205,7 @@ def round_channels(block: Channels, told: Told, channels: int) -> None:  # pragm
             round_units(block, held, (words, rows, room), units[u : min(u + together, many)], told, channels)
 
 
-@compiled
+@inlined
 def round_units(  # pragma: no cover (compiled)
     block: Channels,
     lines: Array,
