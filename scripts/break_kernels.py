@@ -29,6 +29,8 @@ NAMED = {"UNIDIRECTIONAL_SEQUENCE_LSTM": "test_lstm"}
 CURVES, HYBRID, PACKED, FEW = (f"ops/test_{name}.py" for name in ("curves", "hybrid", "hybrid_4_bit", "few"))
 LOOPS = "test_loops.py"
 SHARED: dict[tuple[str, str], tuple[str, str]] = {
+    ("finish", "finished"): (LOOPS, "several_rules"),
+    ("finish", "rounded"): (LOOPS, "whole_convolutions"),
     ("floats/eigen", "gelu"): (CURVES, "gelu_of_eigen"),
     ("floats/eigen", "gelu_by_tanh"): (CURVES, "gelu_of_eigen"),
     **{
@@ -44,12 +46,11 @@ SHARED: dict[tuple[str, str], tuple[str, str]] = {
     ("hybrid_4_bit", "dense_of_blocks"): (PACKED, "golden_of_blocks"),
     ("hybrid_4_bit", "dense_of_blocks_xnnpack"): (PACKED, "golden_of_blocks"),
     ("loops", "add_looked_up"): (LOOPS, "operands_by_table"),
-    ("loops", "count_all"): (LOOPS, "several_rules"),
-    ("loops", "fill_channels"): (LOOPS, "depthwise or strides"),
     ("loops", "multiply_pairs"): (LOOPS, "operands_multiplied"),
-    ("loops", "scale_doubles"): (LOOPS, "several_rules"),
-    ("loops", "scale_floats"): (LOOPS, "several_rules"),
-    ("loops", "shift"): (LOOPS, "several_rules"),
+    ("loops", "by_shifts"): (LOOPS, "several_rules"),
+    ("loops", "round_channels"): (LOOPS, "depthwise or strides"),
+    ("loops", "round_products"): (LOOPS, "tiles_that_do_not"),
+    ("loops", "round_rows"): (LOOPS, "operands"),
     ("lstm/floats", "run"): ("ops/test_lstm.py", "floats or dynamic_range"),
     ("ops/rfft2d", "transformed"): (FEW, "transform"),
     ("xnnpack/attention", "attention"): ("graph/test_control.py", "attention"),

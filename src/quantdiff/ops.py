@@ -85,6 +85,7 @@ COMPUTING = [
     "ARG_MIN",
     "ATAN2",
     "BATCH_MATMUL",
+    "BITWISE_XOR",
     "BROADCAST_ARGS",
     "CAST",
     "CEIL",
@@ -134,6 +135,7 @@ COMPUTING = [
     "RELU_0_TO_1",
     "RELU_N1_TO_1",
     "RFFT2D",
+    "RIGHT_SHIFT",
     "ROUND",
     "RSQRT",
     "SCATTER_ND",
@@ -147,6 +149,7 @@ COMPUTING = [
     "SQUARED_DIFFERENCE",
     "SUM",
     "TANH",
+    "UNSORTED_SEGMENT_PROD",
 ]
 GATES = (*((at, at + 11) for at in range(1, 5)), *((at, None) for at in range(5, 9)))
 """An LSTM's kernels on its input, with their biases, then those on its state; each: input, forget, cell, output."""

@@ -10,7 +10,8 @@ import pytest
 from written_models import Op, Sig, Sub, T, write_model
 
 from quantdiff.align.alignment import TensorPair
-from quantdiff.align.constants import bias_moved, constant_pairs, fused_chain, kernels_agree
+from quantdiff.align.constants import bias_moved, constant_pairs, fused_chain, inputs_scaled, kernels_agree
+from quantdiff.compare.layers.notes import notes_of
 from quantdiff.flow import FlowValue, tflite_flow
 from quantdiff.graph import Model
 from quantdiff.layer import BatchNorm, Layer, TrainedRange
@@ -206,3 +207,30 @@ def test_the_kernels_inside_an_lstm(tmp_path: Path) -> None:
     assert {name: tensor for (name, role), tensor in found.items() if role == "bias"} == {
         f"lstm/w{gate}": f"b{gate}" for gate in "ifco"
     }
+
+
+def dense(tmp_path: Path, weights: Array) -> FlowValue:
+    tensors = [
+        T("x", (1, 4), scale=0.5),
+        T("w", (5, 4), scale=SCALE, data=integers(weights)),
+        T("y", (1, 5), scale=0.5),
+    ]
+    path = tmp_path / "model.tflite"
+    path.write_bytes(write_model([Sub(tensors, [Op("FULLY_CONNECTED", ["x", "w", None], ["y"], NONE)], ["x"], ["y"])]))
+    return next(place for place in tflite_flow(load_tflite(path), "tflite").places if place.is_weighted)
+
+
+@pytest.mark.parametrize(
+    ("weights", "scaled"),
+    [(DENSE * [0.5, 1.0, -1.4, 0.8], True), (DENSE * 1.5, False), (SAME_SHAPE, False), (DENSE, False)],
+    ids=["a factor for each input", "one factor", "others", "its own"],
+)
+def test_a_scale_in_front_may_be_in_the_kernel(tmp_path: Path, weights: Array, scaled: bool) -> None:
+    """A norm's gamma, say. One factor for all is a fault that must be told."""
+    place, layers, own = dense(tmp_path, weights), LAYERS[-1:], weights is DENSE
+    (pair,) = constant_pairs(layers, [(place, layers)])
+    assert (pair.confirmed, pair.scaled) == (scaled or own, scaled)
+    reference = [FlowValue(0, "dense", "FULLY_CONNECTED", layers=layers)]
+    assert inputs_scaled(reference, place) is scaled
+    assert kernels_agree(reference, [place]) is (scaled or own)
+    assert ("its weights hold a scale of their inputs, channel by channel" in notes_of(reference, [place])) is scaled

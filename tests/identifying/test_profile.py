@@ -12,6 +12,7 @@ import small_models
 from click.testing import CliRunner
 from scalar_rules import DEVICES
 from small_device import random_images, run_device, write_network
+from written_models import Op, T, write_tflite
 
 from quantdiff.cli import main
 from quantdiff.graph import Model
@@ -75,13 +76,30 @@ def test_a_float_file_beside_it_runs_where_floats_are_known(tmp_path: Path) -> N
     files = [small_models.save(tmp_path, each, name) for each, name in zip(pair, ("f.tflite", "q.tflite"), strict=True)]
     asked = ["identify", files[1], "--data", "random:64", "--runtime", "builtin", "--out", rules]
     assert CliRunner().invoke(main, list(map(str, asked))).exit_code == 0
-    for command in ("diff", "explain"):
-        words = [command, *files, "--data", "random:64", "--json", "--runtime", f"profile:{rules}"]
-        result = CliRunner().invoke(main, list(map(str, words)))
+    reduce, worst = ["reduce", "--check", "max_steps>0", "--out", tmp_path / "small"], ["worst", "--for", "1s"]
+    for words in (["diff"], ["explain"], reduce, [*worst, "--out", tmp_path / "worst.npz"]):
+        asked = [words[0], *files, "--data", "random:64", "--json", "--runtime", f"profile:{rules}", *words[1:]]
+        result = CliRunner().invoke(main, list(map(str, asked)))
         assert result.exit_code in (0, 1), result.output
         document = json.loads(result.stdout)
-        if command == "diff":
-            assert document["comparisons"][0]["reference"] == "tflite:xnnpack"
+        if words[0] in ("diff", "worst"):
+            engines = document["comparisons"][0] if words[0] == "diff" else document
+            assert engines["reference"] == "tflite:xnnpack"
+            assert engines["candidate"] == f"tflite:profile:{rules}"
+
+
+def test_what_only_moves_values_needs_no_rule(tmp_path: Path) -> None:
+    """On one grid there is nothing to round; from one to another there is."""
+    rules, data = tmp_path / "npu.toml", np.arange(-6, 6)
+    rules.write_text('schema = "quantdiff-profile/1"\n')
+    for scale, told in ((0.5, ""), (0.25, "has no rule for PACK int8")):
+        tensors = [T("x", (1, 12), scale=0.5), T("k", (1, 12), scale=scale, data=data)]
+        tensors += [T("y", (2, 1, 12), scale=0.5)]
+        op = Op("PACK", ["x", "k"], ["y"], {"valuesCount": 2})
+        file = small_models.save(tmp_path, write_tflite(tensors, [op], ["x"], ["y"]), "pack.tflite")
+        words = ["diff", file, file, "--data", "random:4", "--runtime", f"profile:{rules}"]
+        result = CliRunner().invoke(main, list(map(str, words)))
+        assert (result.exit_code, told in result.stderr) == (2 if told else 0, True), result.output
 
 
 BAD = {

@@ -413,7 +413,7 @@ def test_a_recording_is_refused_at_once(tmp_path: Path) -> None:
         given = ("no.tflite", "no.tflite", "--data", tmp_path / "x.npz", "--runtime", "recorded:no.npz", *more)
         result = CliRunner().invoke(main, [command, *map(str, given)])
         assert result.exit_code == 2
-        assert f"recorded:no.npz knows what one file gave, and {command} tries others" in result.stderr
+        assert f"recorded:no.npz knows what one file gave for some inputs, and {command} tries other" in result.stderr
         assert result.stderr.count("\n") == 1
 
 

@@ -14,6 +14,7 @@ from written_models import Op, Sub, T, write_model
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.ladder import pair_ladder
+from quantdiff.ladder.conclusion import EXACT_CURES
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
@@ -208,6 +209,18 @@ def test_what_is_planted_in_a_stream_leads(tmp_path: Path, plant: str) -> None:
     first = explanation.frontier.items[0]
     assert (first.tensor, first.mechanism) == (tensor, mechanism)
     assert first.share >= 0.8
+    cure_takes_it_away(explanation)
+
+
+def cure_takes_it_away(explanation: Explanation) -> None:
+    """Predicted in exact arithmetic, as the file says of itself."""
+    assert EXACT_CURES in explanation.notes
+    best = explanation.advice[0]
+    assert best.now is not None
+    assert best.then is not None
+    assert best.now.rms_steps is not None
+    assert best.then.rms_steps is not None
+    assert best.then.rms_steps < 0.1 * best.now.rms_steps, best
 
 
 def inner(file: Written, name: str, activation: int, counts: bool) -> Sub:
@@ -287,6 +300,7 @@ def test_a_body_is_one_operator(tmp_path: Path, write: Any, op: str) -> None:
     assert planted.frontier is not None
     assert (planted.frontier.items[0].op, planted.frontier.items[0].mechanism) == (op, BIAS)
     assert planted.frontier.items[0].share >= 0.9
+    cure_takes_it_away(planted)
 
 
 def test_what_waits_for_each_other_is_found_in_linear_time() -> None:

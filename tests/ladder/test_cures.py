@@ -18,7 +18,7 @@ from quantdiff import api
 from quantdiff.ladder import cures
 from quantdiff.ladder.advice.bench import Tries, files_of
 from quantdiff.ladder.advice.choices import Plan, wide
-from quantdiff.ladder.mechanisms import OUTPUT_GRID
+from quantdiff.ladder.mechanisms import KERNEL, OUTPUT_GRID
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.rungs import in_slices, real_inputs
 from quantdiff.ladder.switches import SWITCHES, switches
@@ -144,7 +144,7 @@ def test_a_change_that_no_runtime_loads_leaves_the_others(tmp_path: Path, monkey
         return wide(ends)
 
     monkeypatch.setattr(cures, "wide", noted)
-    monkeypatch.setattr(cures, "files_of", written)
+    monkeypatch.setattr("quantdiff.ladder.tries.files_of", written)
     (told,) = api.explain(files.reference, files.candidate, files.batch).found
     lost = [each for each in whole.advice if each.change.endswith("its output in int16")]
     assert lost
@@ -175,3 +175,32 @@ def test_a_range_for_an_output_that_is_cut_off_comes_first(tmp_path: Path) -> No
     assert first.now.sqnr_db == pytest.approx(now.figures.sqnr_db, abs=0.5)
     assert first.then.sqnr_db == pytest.approx(then.figures.sqnr_db, abs=0.5)
     assert first.then.sqnr_db > first.now.sqnr_db + 10
+
+
+def test_a_copy_between_two_grids_is_the_files_fault(tmp_path: Path) -> None:
+    """As a converter writes it behind unrolled layers that read their input backwards."""
+    net = dense()
+    first, _, last = net.nodes
+    turned = Node("REVERSE_V2", ["h1"], "r", (1, 16), {}, np.array([1], np.int32))
+    net = replace(net, nodes=[first, turned, replace(last, inputs=["r"])])
+    held = ranges(net)
+    low, high = held["h1"]
+    files = write_pair(tmp_path, net, {**held, "r": (low - 0.1 * high, high)})
+    (told,) = api.explain(files.reference, files.candidate, files.batch).found
+    assert told.frontier is not None
+    assert (told.frontier.items[0].op, told.frontier.items[0].mechanism) == ("REVERSE_V2", KERNEL)
+    assert told.frontier.items[0].share > 0.9
+    assert any(note.startswith("REVERSE_V2 1 copies the integers of its input") for note in told.notes), told.notes
+    best = told.advice[0]
+    assert best.change.endswith("the grid of its input, whose integers it copies")
+    assert best.now is not None
+    assert best.then is not None
+    assert best.then.sqnr_db > best.now.sqnr_db + 10
+    assert not api.explain(*_alike(tmp_path, net, held)).found[0].notes
+
+
+def _alike(folder: Path, net: Net, held: dict[str, tuple[float, float]]) -> tuple[Path, Path, Batch]:
+    """The same with one grid for both."""
+    (other := folder / "other").mkdir()
+    files = write_pair(other, net, {**held, "r": held["h1"]})
+    return files.reference, files.candidate, files.batch

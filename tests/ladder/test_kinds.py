@@ -13,7 +13,7 @@ from conftest import once
 from quantdiff import api
 from quantdiff.graph import Graph, Tensor
 from quantdiff.ladder.explanation import Explanation
-from quantdiff.ladder.mechanisms import BIAS, CLIPPING, KERNEL, WEIGHTS
+from quantdiff.ladder.mechanisms import BIAS, CLIPPING, GRAPH, KERNEL, WEIGHTS
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array
 from quantdiff.references.keras.converter import converter_of
@@ -93,6 +93,10 @@ def test_the_account_closes_against_the_float_file(kinds: Kinds, kind: str) -> N
     assert explanation.rewritten is not None
     finer = 256 if kind == "int16x8" else 1  # such steps, and those of biases of 64 bits, are finer than float32
     assert explanation.rewritten.max_steps < 1e-3 * finer
+    assert explanation.real is not None
+    graph = [item.max_steps for item in explanation.frontier.items if item.mechanism == GRAPH]
+    assert max(graph, default=0.0) < 1e-6, "beside the reference in double, whatever the step"
+    assert explanation.rewritten.max_steps == pytest.approx(explanation.real.max_steps, abs=1e-6)
     assert all(match.how == "position" for match in explanation.matching)
     assert all(match.steps is not None and match.steps < (1 if finer > 1 else 0.51) for match in explanation.matching)
     if kind != "float16":

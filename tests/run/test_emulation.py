@@ -21,6 +21,7 @@ from golden import Dice
 from golden_network import network
 from sim.floats import test_products as products
 from sim.ops import test_curves as curves
+from sim.ops import test_float_layers as float_layers
 from sim.ops import test_hybrid as hybrid
 
 from quantdiff import api
@@ -120,7 +121,8 @@ def test_rows_have_kernels_of_their_own_so_samples_run_alone(model: Path) -> Non
     assert may_batch(graph, Runtime.BUILTIN)
     assert may_batch(graph, Runtime.XNNPACK_ARM64)
     assert not may_batch(graph, Runtime.BUILTIN_ARM64)
-    for case in (hybrid.dense(Dice(), True), products.dense(Dice())):
+    apart = float_layers.delegated(Dice(), float_layers.spread_hybrid)
+    for case in (hybrid.dense(Dice(), True), products.dense(Dice()), apart):
         floats = read_model(memoryview(case.write())).main
         assert may_batch(floats, Runtime.XNNPACK)
         assert not may_batch(floats, Runtime.XNNPACK_ARM64)
@@ -131,7 +133,11 @@ def test_a_folder_that_is_not_whole_is_not_taken(nothing: Path) -> None:
     assert emulation.root() is None
     with pytest.raises(RootNotMade, match="is there and no such folder; remove it first"):
         emulation_root.make_root(None, print)
-    (nothing / emulation.COMPLETE).touch()
+    for part in (emulation.COMPLETE, emulation.EMULATOR, emulation.PYTHON):
+        (nothing / part).touch()
+        assert emulation.root() is None
+    for part in (emulation.COMPLETE, emulation.EMULATOR, emulation.PYTHON):
+        (nothing / part).write_text("ai-edge-litert 2.3.0")
     assert emulation.root() == nothing
     with pytest.raises(RootNotMade, match="is made already"):
         emulation_root.make_root(None, print)

@@ -14,7 +14,8 @@ from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import INTEGER_RANGE
-from quantdiff.run.extracts import as_batch, load_and_extract
+from quantdiff.run.as_data import as_batch
+from quantdiff.run.extracts import load_and_extract
 from quantdiff.run.tflite import inputs_of
 
 
@@ -29,6 +30,17 @@ def test_a_part_gives_what_it_gives_in_the_whole(tmp_path: Path, runtime: str) -
     (x,) = part.batch.arrays.values()
     assert (again.shape, x.shape) == ((16, 1, 16), (16, 16))
     assert x.dtype == np.float32
+
+
+@pytest.mark.golden
+def test_what_stands_for_a_runtime_gives_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulated runtime is no process; a recording cannot run a part."""
+    monkeypatch.setattr("quantdiff.run.emulation.root", lambda: None)
+    pair = write_pair(tmp_path, residual())
+    part = load_and_extract(pair.candidate, [1, 2, 3], pair.batch, "builtin@arm64", samples=4)
+    assert (part.mismatches, part.count) == (0, 4 * 16)
+    with pytest.raises(BadModel, match="extract tries a part of it"):
+        load_and_extract(pair.candidate, [1], pair.batch, "recorded:device.npz")
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from recorded_device import SAMPLES, Device, recorded_device
+from small_models import float_dense, save
 from written_models import Op, T, write_tflite
 
 from quantdiff.cli import main
@@ -283,6 +284,20 @@ def test_a_record_that_is_killed_leaves_nothing(device: Device, tmp_path: Path) 
     record = ["record", str(device.model), "--data", str(device.data), "--out", str(out)]
     assert CliRunner().invoke(main, record).exit_code == 0
     assert os.listdir(tmp_path) == ["dump.npz"]  # noqa: PTH208 (hidden ones count)
+
+
+def test_what_was_recorded_is_data_too(device: Device, tmp_path: Path) -> None:
+    """The integers of the dump are what the file is given; another file cannot be."""
+    first, again = tmp_path / "first.npz", tmp_path / "again.npz"
+    for data, out in (("random:3", first), (first, again)):
+        words = ["record", device.model, "--data", data, "--runtime", "reference", "--out", out]
+        assert CliRunner().invoke(main, list(map(str, words))).exit_code == 0
+    with np.load(first) as ours, np.load(again) as theirs:
+        assert all(np.array_equal(ours[name], theirs[name]) for name in ours.files if name != MANIFEST)
+    other = save(tmp_path, float_dense(), "other.tflite")
+    refused = CliRunner().invoke(main, ["verify", str(other), "--data", str(first)])
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert f"recorded from another file ({device.model.name}," in refused.stderr
 
 
 def test_record_says_what_it_cannot_write(device: Device, tmp_path: Path) -> None:

@@ -85,6 +85,17 @@ CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
     "GELU float32": (curves.XNNPACK["GELU float32"], (REFERENCE, BUILTIN)),
     "LOG_SOFTMAX float32": (float_layers.MAKERS["LOG_SOFTMAX float32"], (BUILTIN,)),
     "RESIZE_BILINEAR float32": (float_layers.MAKERS["RESIZE_BILINEAR float32"], (REFERENCE, BUILTIN, XNNPACK)),
+    "ELU": (curves.ELU, (XNNPACK,)),
+    "ELU float32, C library": (curves.NOT_IN_XNNPACK["ELU float32"], (BUILTIN,)),
+    "TANH float32, C library": (numbers.EVERYWHERE["TANH float32"], (REFERENCE,)),
+    "GELU uint8": (curves.LITERT_ONLY["GELU uint8"], (REFERENCE, BUILTIN)),
+    "LSTM, projection": (lambda dice: lstm.lstm(dice, "projection"), (BUILTIN,)),
+    "LSTM, norm": (lambda dice: lstm.lstm(dice, "norm"), (REFERENCE,)),
+    "LSTM hybrid": (lambda dice: lstm.hybrid(dice, "major", "projection"), (BUILTIN,)),
+    "TRANSPOSE_CONV hybrid": (
+        lambda dice: float_layers.delegated(dice, float_layers.spread_hybrid),
+        (REFERENCE, BUILTIN, XNNPACK),
+    ),
     "LSTM float32": (lambda dice: lstm.floats(dice, "step"), (BUILTIN,)),
     "CONV_2D hybrid": (hybrid.MAKERS["CONV_2D hybrid, per channel"], (XNNPACK,)),
     "DEPTHWISE_CONV_2D hybrid": (three_by_three, (BUILTIN,)),
@@ -93,6 +104,11 @@ CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
         hybrid_4_bit.CASES["FULLY_CONNECTED hybrid, 4 bits, per channel"][0],
         (BUILTIN, XNNPACK),
     ),
+    "FULLY_CONNECTED hybrid, 2 bits": (
+        hybrid_4_bit.CASES["FULLY_CONNECTED hybrid, 2 bits, per channel"][0],
+        (REFERENCE, BUILTIN),
+    ),
+    "FULLY_CONNECTED hybrid, blocks": (hybrid_4_bit.blocks, (BUILTIN,)),
 }
 MODELS, MORE = (
     24,
@@ -103,6 +119,12 @@ MODELS, MORE = (
         "SOFTMAX": 300,
         "CONCATENATION uint8": 300,
         "GELU int16": 60,
+        "ELU": 150,
+        "ELU float32, C library": 200,
+        "TANH float32, C library": 100,
+        "LSTM, projection": 16,
+        "LSTM, norm": 8,
+        "FULLY_CONNECTED hybrid, blocks": 1,
     },
 )
 """Cases side by side in one model; more where few elements come out otherwise."""

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from golden import Case, Dice, run_real, run_simulator
 from sim.arm64_cases import CASES, RECORDED, case_of, real, simulated
-from sim.ops import test_curves as curves
-from sim.ops import test_numbers as numbers
+from sim.ops import test_hybrid_4_bit as hybrid_4_bit
 from written_models import Op, Sub, T, write_model, write_tflite
 
 from quantdiff.load.tflite import read_model
@@ -114,18 +113,14 @@ def test_what_xnnpack_takes_unsigned_is_its_own_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "words"),
+    ("made", "runtime", "words"),
     [
-        (numbers.EVERYWHERE["TANH float32"](Dice()), "the C library there, tanhf"),
-        (curves.LITERT_ONLY["GELU int8"](Dice()), "the C library there, erfcf"),
-        (curves.LITERT_ONLY["GELU uint8"](Dice()), "where its kernel is another one, are not known"),
+        (hybrid_4_bit.blocks(Dice()), Runtime.XNNPACK_ARM64, "where its kernel is another one, are not known"),
     ],
 )
-def test_what_nobody_knows_is_refused_with_words(made: Case, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nobody_knows_is_refused_with_words(made: Case, runtime: Runtime, words: str) -> None:
     model, feeds = made.write(), list(made.feeds.values())
-    assert words in run_simulator(model, feeds, Runtime.REFERENCE_ARM64)[1].missing[0].why
-    monkeypatch.setattr(arm64, "is_arm64", lambda: True)  # its own C library is the one that counts
-    assert bool(run_simulator(model, feeds, Runtime.REFERENCE_ARM64)[1].missing) == ("library" not in words)
+    assert words in run_simulator(model, feeds, runtime)[1].missing[0].why
 
 
 def permitting(said: bytes) -> bytes:

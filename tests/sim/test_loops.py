@@ -14,17 +14,19 @@ import pytest
 from golden import RUNTIMES, Case, Dice, run_simulator
 from written_models import Op, T
 
-from quantdiff.quant import Array
+from quantdiff.ladder.real_graph import Grid
+from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim import compiled, loops, machine_code, tiles
 from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype, seen_zero
 from quantdiff.sim.ops.depthwise_conv_2d import block_of
 from quantdiff.sim.pairs import width_of
 from quantdiff.sim.rounding.fixed_point import Rounding
-from quantdiff.sim.rounding.rounded import Rounded
+from quantdiff.sim.rounding.rounded import Rounded, sums_of
 from quantdiff.sim.rounding.rules import NEAR_ONE, Requantization
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.tables.table import look_up
-from quantdiff.sim.window import axis_of, pad_image, windows
+from quantdiff.sim.vectors import features
+from quantdiff.sim.window import Axis, axis_of, pad_image, windows
 
 RULES = (Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.XNNPACK, Rounding.DOUBLE)
 OTHER = {Rounding.RUY: Rounding.GEMMLOWP, Rounding.GEMMLOWP: Rounding.RUY}
@@ -42,12 +44,11 @@ def near_ties(scale: Array, rng: np.random.Generator) -> Array:
 
 
 def both_ways(rule: Requantization, block: Array, offset: Array) -> tuple[Array, Array]:
-    results = []
+    results = list[Array]()
     for module in (loops, None):
-        y = np.empty(block.shape, rule.dtype)
-        with np.errstate(all="ignore"):
-            rule.stage(module)(block, offset, y)
-        results.append(y)
+        with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+            patch.setattr("quantdiff.sim.rounding.rounded.loops", lambda elements, chosen=module: chosen)
+            results += Rounded(Sums(len(block), offset, [block]), (rule,), block.shape).whole()
     return results[0], results[1]
 
 
@@ -206,7 +207,6 @@ def test_whole_convolutions_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatc
     dice = Dice()
     for turn in range(120):
         block = 2**18 if turn % 3 else 200  # a few lines at once, or a few images
-        monkeypatch.setattr("quantdiff.sim.rounding.rounded.BLOCK", block)
         monkeypatch.setattr("quantdiff.sim.accumulate.BLOCK", block)
         case = image(dice, depthwise=turn % 2 == 0, dtype=dtype)
         for fast, slow in zip(simulated(case, True), simulated(case, False), strict=True):
@@ -225,10 +225,9 @@ def test_strides_and_dilations_that_differ_by_axis(kind: type[np.int8] | type[np
     skip_unless_multiplied(kind)
     rng, axes = np.random.default_rng(2), (axis_of(9, 5, 1, 2, "SAME"), axis_of(11, 1, 3, 1, "VALID"))
     x, w = rng.integers(-128, 128, (3, 9, 11, 4)).astype(np.int8), rng.integers(-127, 128, (5, 1, 4)).astype(np.int16)
-    found = np.empty((3, 9, 4, 4), np.int32)
-    loops.compute(block_of(x, 9, tiles.pack_channels(w, kind), axes), 0, found.reshape(-1, 4))
-    columns = windows(pad_image(x.astype(np.int64), axes, 9), axes) + seen_zero(0, x.dtype, kind)
-    np.testing.assert_array_equal(found, np.einsum("nhwijc,ijc->nhwc", columns, w))
+    found = sums_of(loops, block_of(loops, x, 9, w, kind, axes), 3 * 9 * 4, 4)
+    columns = windows(pad_image(x.astype(np.int64), axes, 9), axes) + seen_zero(0, x.dtype)
+    np.testing.assert_array_equal(found.reshape(3, 9, 4, 4), np.einsum("nhwijc,ijc->nhwc", columns, w))
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.int16])
@@ -238,30 +237,33 @@ def test_depthwise_sums_at_the_ends_of_int8(tap: int, kind: type[np.int8] | type
     axes = (axis_of(4, 3, 1, 1, "VALID"), axis_of(4, 3, 1, 1, "VALID"))
     w = np.full((3, 3, 40), tap, np.int16)
     for stored in (-128, 127):
-        x, found = np.full((1, 4, 4, 40), stored, np.int8), np.empty((4, 40), np.int32)
-        loops.compute(block_of(x, 0, tiles.pack_channels(w, kind), axes), 0, found)
-        assert found.tolist() == [[9 * seen_zero(stored, np.int8, kind) * tap] * 40] * 4
+        x = np.full((1, 4, 4, 40), stored, np.int8)
+        found = sums_of(loops, block_of(loops, x, 0, w, kind, axes), 4, 40)
+        assert found.tolist() == [[9 * seen_zero(stored, np.int8) * tap] * 40] * 4
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.int16])
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_depthwise_tiles_that_do_not_fill_up(dtype: str, kind: type[np.int8] | type[np.int16]) -> None:
-    """From the middle of one line to the middle of another, in one image or two."""
+    """One line or two by the same words; images that fit into one part of the work, or do not."""
     skip_unless_multiplied(kind)
     rng, ends = np.random.default_rng(4), np.iinfo(dtype)
     for turn in range(40):
-        channels, size = rng.choice([1, 3, 8, 9, 24, 33, 40]), 3 + turn % 6
+        channels, size = rng.choice([1, 3, 8, 9, 16, 24, 33, 40]), 70 if turn % 10 == 9 else 3 + turn % 6
         taps, stride, dilation = 1 + turn % 5, 1 + turn % 2, 1 + turn % 7 // 6
         axes = axis_of(size, taps, stride, dilation, "SAME"), axis_of(size, 1 + turn % 4, 1 + turn % 3, 1, "SAME")
         x = rng.choice([ends.min, 0, 5, ends.max], (2, size, size, channels)).astype(dtype)
         largest = 127 if kind is np.int8 else 255
         w = rng.choice([-largest, 3, largest], (taps, 1 + turn % 4, channels)).astype(np.int16)
-        columns = windows(pad_image(x, axes, 5), axes).astype(np.int64) + seen_zero(0, np.dtype(dtype), kind)
+        columns = windows(pad_image(x, axes, 5), axes).astype(np.int64) + seen_zero(0, np.dtype(dtype))
         truth = np.einsum("nhwijc,ijc->nhwc", columns, w)
-        block, first = block_of(x, 5, tiles.pack_channels(w, kind), axes), turn % 5
-        found = np.empty((truth[..., 0].size - 2 * first, channels), np.int32)
-        loops.compute(block, first, found)
-        np.testing.assert_array_equal(found, truth.reshape(-1, channels)[first : first + len(found)])
+        found = sums_of(loops, block_of(loops, x, 5, w, kind, axes), truth[..., 0].size, channels)
+        np.testing.assert_array_equal(found, truth.reshape(-1, channels))
+
+
+def in_rows_of(count: int) -> tuple[Axis, Axis]:
+    """Pixels below each other."""
+    return axis_of(count, 1, 1, 1, "VALID"), axis_of(1, 1, 1, 1, "VALID")
 
 
 def sums_by(multiply: str | None, monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Array:
@@ -269,15 +271,13 @@ def sums_by(multiply: str | None, monkeypatch: pytest.MonkeyPatch, *arguments: A
     monkeypatch.setattr("quantdiff.sim.accumulate.loops", lambda elements: loops if multiply else None)
     monkeypatch.setattr(loops, "packed_type", lambda *_: np.dtype(multiply).type)
     sums = gemm(*arguments)
-    (block,) = sums.blocks
-    if not isinstance(block, np.ndarray):
-        found = np.empty((sums.rows, sums.offset.size), np.int32)
-        loops.compute(block, 0, found)
-        block = found
+    shape = sums.rows, sums.offset.size
+    blocks = [np.array(each) if isinstance(each, np.ndarray) else sums_of(loops, each, *shape) for each in sums.blocks]
+    block = np.concatenate(blocks)
     return np.asarray(block.astype(np.int64) + sums.offset).astype(np.int32)
 
 
-MULTIPLIED = [None, *(kind for kind, name in (("int8", "avx512vnni"), ("int16", "avx2")) if name in tiles.features())]
+MULTIPLIED = [None, *(kind for kind, name in (("int8", "avx512vnni"), ("int16", "avx2")) if name in features())]
 """By BLAS, and by each instruction that this processor has."""
 
 
@@ -289,8 +289,13 @@ def test_tiles_that_do_not_fill_up(multiply: str | None, dtype: str, monkeypatch
     if (multiply, dtype) == ("int8", "uint8"):
         pytest.skip("weights of uint8 leave int8")
     for turn in range(40):
-        channels, out, size = rng.choice([1, 3, 4, 8, 17]), rng.choice([1, 15, 16, 33, 47, 64, 65, 130]), 2 + turn % 7
-        taps, stride, dilation = 1 + turn % 3, 1 + turn % 2, 1 + turn % 5 // 4
+        channels, out = rng.choice([1, 3, 4, 8, 17]), rng.choice([1, 15, 16, 33, 47, 64, 65, 130])
+        taps, stride, dilation, size = (
+            1 + turn % 3,
+            1 + turn % 2,
+            1 + turn % 5 // 4,
+            60 if turn in {5, 6} else 2 + turn % 7,
+        )
         axis = axis_of(size, taps, stride, dilation, "SAME")
         axes = axis, axis
         x = rng.choice([ends.min, ends.min + 1, 0, 5, ends.max], (3, size, size, channels)).astype(dtype)
@@ -299,7 +304,7 @@ def test_tiles_that_do_not_fill_up(multiply: str | None, dtype: str, monkeypatch
         columns = windows(pad_image(x, axes, points[0]), axes)
         bias = rng.integers(-(2**31), 2**31, out).astype(np.int32)
         truth = (columns.reshape(-1, w.shape[2]).astype(np.int64) - points[0]) @ (w[0].T.astype(np.int64) - points[1])
-        found = sums_by(multiply, monkeypatch, columns, w, points, bias)
+        found = sums_by(multiply, monkeypatch, x, w, axes, points, bias)
         np.testing.assert_array_equal(found, (truth + bias).astype(np.int32))
 
 
@@ -326,7 +331,7 @@ def test_split_sums_are_exact_at_the_extremes(multiply: str | None, monkeypatch:
     x = np.full((3, depth), 255, np.uint8)
     x[1], x[2, ::2] = 0, 1
     bias = np.asarray([5, -5], np.int32)
-    found = sums_by(multiply, monkeypatch, x.reshape(1, 3, 1, 1, 1, depth), w, (7, 0), bias)
+    found = sums_by(multiply, monkeypatch, x.reshape(1, 3, 1, depth), w, in_rows_of(3), (7, 0), bias)
     assert found.tolist() == ((x.astype(np.int64) - 7) @ w[0].T + bias).tolist()
 
 
@@ -338,7 +343,7 @@ def test_weights_at_one_end_sum_up_exactly(depth: int, multiply: str | None, mon
     w[0, 1, ::2] = 127
     x = np.full((1, depth), -128, np.int8)
     points = -5, 0 if multiply == "int8" else 3
-    found = sums_by(multiply, monkeypatch, x.reshape(1, 1, 1, 1, 1, depth), w, points, None)
+    found = sums_by(multiply, monkeypatch, x.reshape(1, 1, 1, depth), w, in_rows_of(1), points, None)
     truth = (x.astype(np.int64) + 5) @ (w[0].T.astype(np.int64) - points[1])
     assert found.tolist() == truth.astype(np.int32).tolist()
 
@@ -355,7 +360,7 @@ def test_a_product_that_is_not_exact_is_not_used(monkeypatch: pytest.MonkeyPatch
 
 def test_code_on_disk_is_that_of_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change of any of them, and what was compiled before is not found."""
-    dispatcher: Any = loops.multiply
+    dispatcher: Any = loops.round_rows
     before = dispatcher._cache._cache_file._source_stamp
     for changed in machine_code.SOURCES:
         sources = [tmp_path / path.name for path in machine_code.SOURCES]
@@ -414,3 +419,30 @@ def test_channels_that_do_not_fit_are_named(monkeypatch: pytest.MonkeyPatch) -> 
     (missing,) = simulation.missing
     assert (missing.index, missing.op) == (0, "DEPTHWISE_CONV_2D")
     assert missing.why.startswith("its tensors do not fit together here: 8 channels of weights for 3")
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 8, 64), (1, 5, 7, 3)])
+def test_taps_in_double_are_added_in_their_order(shape: tuple[int, ...]) -> None:
+    rng, (n, h, w, c) = np.random.default_rng(4), shape
+    image, taps = rng.normal(size=shape), rng.normal(size=(3, 2, c))
+    for stride, dilation in (((1, 1), (1, 1)), ((2, 1), (1, 2)), ((1, 3), (2, 1))):
+        rows, columns = (h - 2 * dilation[0] - 1) // stride[0] + 1, (w - dilation[1] - 1) // stride[1] + 1
+        y, want = np.zeros((2, n, rows, columns, c))
+        loops.sum_taps(image, taps, stride, dilation, y)
+        for i, j in np.ndindex(3, 2):
+            down, right = (
+                np.arange(k) * s + t * d for k, s, t, d in zip((rows, columns), stride, (i, j), dilation, strict=True)
+            )
+            want += image[:, down][:, :, right] * taps[i, j]
+        assert np.array_equal(y, want)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int64"])
+def test_a_grid_stores_the_same_integers_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    low, high = INTEGER_RANGE.get(dtype, (-(2**31), 2**31 - 1))
+    grid = Grid(float(np.float32(0.1)), 3, low, high)
+    ties = (np.arange(-300, 300) + 0.5) * grid.scale
+    x = np.concatenate([ties, np.nextafter(ties, np.inf), np.nextafter(ties, -np.inf), [1e9, -1e9, 0.0]]).reshape(3, -1)
+    compiled_ones = grid.integers(x, np.dtype(dtype))
+    monkeypatch.setattr("quantdiff.ladder.real_graph.loops", lambda _: None)
+    assert np.array_equal(compiled_ones, grid.integers(x, np.dtype(dtype)))

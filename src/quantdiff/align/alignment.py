@@ -58,6 +58,7 @@ class TensorPair:
         found_by: as in ``Match``.
         fused: the layers that one operator computes together, the one with the kernel first.
         confirmed: whether weights agree, None where there are none to compare.
+        scaled: the kernel holds a factor for each input channel: a scale in front is folded into it.
     """
 
     layer: str
@@ -67,6 +68,7 @@ class TensorPair:
     found_by: str
     fused: tuple[str, ...] = ()
     confirmed: bool | None = None
+    scaled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,17 +20,23 @@ ROUNDED = 1.0  # steps: a half is rounding; a whole one is what another rounding
 FEW, WORST = 0.02, 2.0  # share of a kernel that may be farther off, and steps: more is another kernel
 FLOAT_STEP = 2.0**-10  # of a weight that is stored as a float of 16 bits
 IMAGE = 4  # axes of such a kernel
+ROWS = 4  # output channels: from so few on, a factor for each input tells a kernel from another
+EVEN = 0.01  # relative spread of such factors: less is one factor for all, which no scale in front leaves
 NONE = 1e-3  # of the larger bias: as good as no bias
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A layer's kernel next to a stored one: relative error, share of weights that are off, the worst in steps."""
+    """A layer's kernel next to a stored one: relative error, share of weights that are off, the worst in steps.
+
+    ``folded``: with the batch norm behind it. ``scaled``: times a factor for each input channel.
+    """
 
     error: float
     off: float
     worst: float
     folded: bool
+    scaled: bool = False
 
     @property
     def agrees(self) -> bool:
@@ -55,7 +61,7 @@ def constant_pairs(
             chain = fused_chain(layers, layer)
             fused = tuple(each.name for each in (chain if fit.folded else _before_norm(chain)))
             confirmed = None if np.isnan(fit.off) else fit.agrees
-            yield TensorPair(layer.name, "kernel", kernel.index, place.operator, found_by, fused, confirmed)
+            yield TensorPair(layer.name, "kernel", kernel.index, place.operator, found_by, fused, confirmed, fit.scaled)
             if bias is not None:
                 yield TensorPair(layer.name, "bias", bias.index, place.operator, found_by, fused)
 
@@ -94,7 +100,28 @@ def fit_of(layer: Layer, kernel: Tensor, norms: Sequence[BatchNorm]) -> Fit | No
     with np.errstate(all="ignore"):  # a file may hold any number
         found = [(way.swapaxes(0, -1) if turned else way.reshape(stored.shape), folded) for way, folded in ways]
         fits = [_fit(stored, way, kernel, folded=folded) for way, folded in found]
-    return min(fits, key=lambda fit: fit.error)
+        best = min(fits, key=lambda fit: fit.error)
+        if best.agrees or turned or layer.channel_axis != 0:
+            return best
+        scaled = [
+            replace(_fit(stored, way * factors, kernel, folded=folded), scaled=True)
+            for way, folded in found
+            if (factors := _factors(stored, way)) is not None
+        ]
+    return min((fit for fit in scaled if fit.agrees), key=lambda fit: fit.error, default=best)
+
+
+def _factors(stored: Array, own: Array) -> Array | None:
+    """What is left in a kernel of a scale in front of it: one factor for each input, by least squares. Shape: (in,).
+
+    None where one factor fits all, or where so few outputs would be met by any. Shapes: (out, …, in).
+    """
+    if own.shape[0] < ROWS or own.ndim < 2:  # noqa: PLR2004 (outputs and inputs)
+        return None
+    axes = tuple(range(own.ndim - 1))
+    factors: Array = (stored * own).sum(axes) / np.maximum((own * own).sum(axes), np.finfo(float).tiny)
+    largest = float(np.abs(factors).max(initial=0.0))
+    return factors if factors.size > 1 and float(np.ptp(factors)) > EVEN * largest else None
 
 
 def _fit(stored: Array, own: Array, kernel: Tensor, *, folded: bool) -> Fit:
@@ -164,6 +191,16 @@ def agrees(layer: Layer, kernel: Tensor, layers: Sequence[Layer], near: Sequence
     """Whether a stored kernel is what rounding makes of a layer's."""
     fit = fit_of(layer, kernel, _norms(layer, layers, near))
     return fit is not None and fit.agrees
+
+
+def inputs_scaled(reference: Sequence[FlowValue], candidate: FlowValue) -> bool:
+    """Whether the candidate's kernel is the reference's times a factor for each input: a scale in front is in it."""
+    layers = [layer for place in reference for layer in own_layers(place)]
+    weighted = [layer for layer in layers if layer.kernel is not None]
+    if candidate.kernel is None or len(weighted) != 1:
+        return False
+    fit = fit_of(weighted[0], candidate.kernel, _norms(weighted[0], layers, layers))
+    return fit is not None and fit.scaled
 
 
 def own_layers(place: FlowValue) -> tuple[Layer, ...]:

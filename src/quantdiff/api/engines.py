@@ -23,7 +23,7 @@ from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.in_process import started
 from quantdiff.run.runner import Runner
-from quantdiff.run.runtimes import check_installed, check_timeout
+from quantdiff.run.runtimes import check_installed, check_timeout, entry_of
 from quantdiff.run.tflite import inputs_of
 from quantdiff.trace import Trace
 
@@ -133,8 +133,9 @@ def open_pair(
         children(settings if needed else replace(settings, runtimes=())) as processes,
         ExitStack() as opened,
     ):
-        floats = any(each.of_integers for each in processes) and _is_float(reference)
-        others = [each for each in processes if not (each.of_one_file or (each.of_integers and floats))]
+        integers = [each for each in processes if entry_of(each.runtime).of_integers]
+        unfit = integers if integers and _holds_floats(reference) else []
+        others = [each for each in processes if not each.of_one_file and each not in unfit]
         if processes and not others and format_of(reference) == "tflite":
             others = [opened.enter_context(started(DEFAULT, settings.timeout))]
         first, second = (
@@ -148,12 +149,20 @@ def open_pair(
         yield OpenedPair(first, second, tuple(processes), tuple(others))
 
 
-def _is_float(source: Source) -> bool:
-    """Whether it is a file without quantized tensors."""
+def _holds_floats(source: Source) -> bool:
     if format_of(source) != "tflite":
         return False
-    model = source if isinstance(source, Model) else load_tflite(source)
+    return is_float(source if isinstance(source, Model) else load_tflite(source))
+
+
+def is_float(model: Model) -> bool:
+    """Whether it is a file without quantized tensors."""
     return all(tensor.quant is None for tensor in model.main.tensors)
+
+
+def runtime_beside(model: Model, runtime: str) -> str:
+    """What runs a reference: the candidate's runtime, but for floats where that knows integers alone."""
+    return DEFAULT if entry_of(runtime).of_integers and is_float(model) else runtime
 
 
 def open_model(

@@ -11,7 +11,7 @@ import numpy as np
 
 from quantdiff.align.models import align_pair
 from quantdiff.align.outputs import pair_outputs
-from quantdiff.api.engines import DEFAULTS, Opened, Settings, open_pair
+from quantdiff.api.engines import DEFAULTS, Opened, Settings, open_pair, runtime_beside
 from quantdiff.api.inputs import check_inputs
 from quantdiff.api.layouts import laid_out
 from quantdiff.compare.conditions import parse
@@ -149,8 +149,10 @@ def _sides(files: Sequence[Model], settings: Settings, check: str) -> tuple[str,
         BadExpression: one file on one runtime, of which nothing can differ.
     """
     first, *others = settings.runtimes
-    if len(files) > 1 or check in {CRASH, DIFFERS}:
+    if check in {CRASH, DIFFERS}:
         return first, first
+    if len(files) > 1:
+        return runtime_beside(files[0], first), first
     if not others:
         raise BadExpression(
             f"--check {check!r} holds two things against each other: give a reference too, or two runtimes: "

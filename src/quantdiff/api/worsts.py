@@ -26,7 +26,6 @@ from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.data_sources import load_data
-from quantdiff.run.in_process import started
 from quantdiff.run.input_range import grid_at
 from quantdiff.run.random_input import CALLED
 from quantdiff.run.runtimes import check_takes_others
@@ -82,7 +81,7 @@ def worst(  # noqa: PLR0913 (what is searched, and how)
     Raises:
         QuantdiffError: a model or the data cannot be read, do not fit each other, or a model does not run.
     """
-    check_takes_others(settings.runtimes[:1], "worst")
+    check_takes_others(settings.runtimes[:1], "worst", "other inputs")
     batch = load_data(f"random:{SAMPLES}" if data is None else data, candidate)
     settings = replace(settings, runtimes=settings.runtimes[:1])
     with open_pair(reference, candidate, settings, batch) as pair:
@@ -90,7 +89,7 @@ def worst(  # noqa: PLR0913 (what is searched, and how)
         batch = names.of(batch)
         pair = laid_out(pair, batch, settings.layouts)  # noqa: PLW2901 (the same pair, turned)
         space = Space(batch, _ends(model, batch), near)
-        with _both(pair, settings) as trace:
+        with _both(pair) as trace:
             found = _searched(pair, space, trace, limit, progress)
         made_by = {"command": "worst", "data": batch.source, "versions": versions()}
         found = replace(found, warnings=told, made_by=made_by)
@@ -100,18 +99,17 @@ def worst(  # noqa: PLR0913 (what is searched, and how)
 
 
 @contextmanager
-def _both(pair: OpenedPair, settings: Settings) -> Iterator[Trace2]:
+def _both(pair: OpenedPair) -> Iterator[Trace2]:
     """What asks both models, each loaded once."""
     with ExitStack() as opened:
-        ours, theirs = (_tracer(side.engines[0], settings, opened) for side in (pair.reference, pair.candidate))
+        ours, theirs = (_tracer(side.engines[0], opened) for side in (pair.reference, pair.candidate))
         yield lambda batch: (ours(batch), theirs(batch))
 
 
-def _tracer(engine: Reference, settings: Settings, opened: ExitStack) -> Callable[[Batch], Trace]:
-    if not isinstance(engine, TfliteReference):
+def _tracer(engine: Reference, opened: ExitStack) -> Callable[[Batch], Trace]:
+    if not isinstance(engine, TfliteReference) or engine.process is None:
         return engine.trace
-    process = opened.enter_context(started(settings.runtimes[0], settings.timeout))
-    return Tracer(engine.model, process).trace
+    return Tracer(engine.model, opened.enter_context(engine.process.another())).trace
 
 
 def _ends(model: Model, batch: Batch) -> tuple[tuple[float, float] | None, ...]:

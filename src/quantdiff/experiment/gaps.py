@@ -16,7 +16,7 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.references.keras.model import KerasModel, describe
 from quantdiff.references.keras.run import trace_keras
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.in_process import started
 from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import trace_tflite
 
@@ -53,7 +53,7 @@ def measure_gap(model: Any, batch: Batch, calibration: Batch, runtime: str) -> G
         QuantdiffError: the model cannot be converted or run, or the data do not fit it.
     """
     keras = describe(model, str(model.name))
-    with RuntimeProcess(runtime) as process, scratch() as folder:
+    with started(runtime) as process, scratch() as folder:
         file = folder / "model.tflite"
         file.write_bytes(_converted(keras, calibration))
         traces = trace_keras(keras, batch), trace_tflite(load_tflite(file), batch, process)

@@ -12,7 +12,8 @@ from quantdiff.ladder.findings import Advice, Closeness, Matched, Saturated
 from quantdiff.ladder.mechanisms import GRAPH, KERNEL, REAL, REWRITTEN
 from quantdiff.ladder.output_ranges import output_ranges
 from quantdiff.ladder.set_up import Ladder, Sums
-from quantdiff.ladder.switches import Switches
+from quantdiff.ladder.switches import Switches, copied_from
+from quantdiff.ladder.tries import on_the_graph
 from quantdiff.ladder.unrelated import wrong_weights
 from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import disturbed
@@ -22,6 +23,7 @@ from quantdiff.sim.node import node_of
 EXACT = 1e-9  # steps: what sums of doubles may lie apart
 MATTERS = 0.05  # of the error
 UNPROVEN = 4.0  # times the power of the error: twice its size
+EXACT_CURES = "cures are predicted in exact arithmetic: variables, loops and branches are not written as another file"
 
 
 def concluded(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> Explanation:
@@ -54,6 +56,7 @@ def concluded(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> Expla
             *_borrowed(sums),
             *disturbed(sums.changed),
             *_dynamic(ladder, frontier),
+            *_copied(found, frontier),
             *untried,
         ),
         frontier=frontier,
@@ -74,8 +77,9 @@ def _cures(ladder: Ladder, sums: Sums, runtime: str, timeout: float) -> tuple[tu
         with started(tried_on(runtime), timeout, reused=True) as trials:
             found, untried = cures(ladder.switches, sums.few, sums.attribution, ladder.grids, trials)
             ranges = [*output_ranges(ladder.switches, sums.few, ladder.grids, trials)]
-        wider = (each for each in ranges if isinstance(each, Advice))
-        return (*wider, *found), (*untried, *(each for each in ranges if isinstance(each, str)))
+        advice = (*(each for each in ranges if isinstance(each, Advice)), *found)
+        exact = (EXACT_CURES,) if advice and on_the_graph(ladder.switches) else ()
+        return advice, (*exact, *untried, *(each for each in ranges if isinstance(each, str)))
     except (BadModel, RuntimeFailed) as error:
         return (), (f"no cures: {error}",)
 
@@ -93,6 +97,19 @@ def _dynamic(ladder: Ladder, frontier: Frontier | None) -> tuple[str, ...]:
     words = "operator rounds its" if count == 1 else "operators round their"
     return (
         f"dynamic range: {count} {words} float inputs to 8 bits in the kernel, which counts as the runtime's kernels",
+    )
+
+
+def _copied(found: Switches | None, frontier: Frontier | None) -> tuple[str, ...]:
+    """Where it matters that a kernel copies integers between two grids: a fault of the file, alike on all runtimes."""
+    if found is None or frontier is None:
+        return ()
+    items = [i for i in frontier.items if i.mechanism == KERNEL and i.share >= MATTERS and i.operator is not None]
+    return tuple(
+        f"{item.op} {item.operator} copies the integers of its input, of whose output the file says another grid: "
+        "the converter's fault, which counts as the runtime's kernels"
+        for item in items
+        if any(copied_from(found, i) is not None for i in found.model.main.operators[item.operator or 0].outputs)
     )
 
 

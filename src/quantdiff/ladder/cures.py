@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quantdiff.errors import BadModel, RuntimeFailed, RuntimeHung
-from quantdiff.graph import Model
-from quantdiff.ladder.advice.bench import Rows, defined, files_of
+from quantdiff.graph import Model, Operator
+from quantdiff.ladder.advice.bench import defined
 from quantdiff.ladder.advice.choices import Plan, copies_of, from_data, made, per_channel, wide
 from quantdiff.ladder.advice.settled import reference_with
 from quantdiff.ladder.attribution import Attribution
@@ -19,8 +19,9 @@ from quantdiff.ladder.findings import Advice, Quality
 from quantdiff.ladder.frontier import Move
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
 from quantdiff.ladder.slices import by_run
-from quantdiff.ladder.switches import Switches
+from quantdiff.ladder.switches import Switches, copied_from
 from quantdiff.ladder.targets import OutputGrids
+from quantdiff.ladder.tries import tries
 from quantdiff.quant import Array
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import inputs_of
@@ -128,8 +129,7 @@ def _together(
     runs, ends = len(few.bare[0]), {i for i in switches.ends if i is not None}
     off = [replace(plan, grids={i: g for i, g in plan.grids.items() if i not in ends}) for plan in plans]
     each = [plan for pair in zip(plans, off, strict=True) for plan in pair]
-    rows = Rows(switches.model, few.rows, 0, few.reference, few.candidate, trials, trials, grids.tolerance)
-    traces = [trace for tries in files_of(each, switches.model.whole()) for trace in tries.traces(rows)]
+    traces = [*tries(switches, few, grids, each, trials)]
     found = list[_Outcome]()
     for on, bare in zip(traces[::2], traces[1::2], strict=True):
         before = [by_run(value.real.astype(np.float64), runs) for value in bare.outputs]
@@ -169,12 +169,15 @@ def _left(advice: Advice) -> float:
 
 def _tried(switches: Switches, attribution: Attribution, move: Move) -> Iterator[tuple[str, Plan]]:
     name, plan, filed = name_of(switches, move), _without(switches, move), made(switches, ())
+    if move.mechanism == KERNEL and (grid := copied_from(switches, move.tensor)) is not None:
+        one_grid = {**filed.grids, **dict.fromkeys(_tied(switches, move), grid)}
+        yield f"{name}: the grid of its input, whose integers it copies", replace(filed, grids=one_grid)
     if plan is None or move.mechanism == BIAS:
         return
     yield f"{name}: {'kernel in float' if move.mechanism == WEIGHTS else 'its output in float'}", plan
     if move.mechanism in (CLIPPING, STEPS, RANGES, INPUT):
         met, held = attribution.met.get(move.tensor), switches.file.grids[move.tensor]
-        tied = [*copies_of(switches, move.tensor)]
+        tied = _tied(switches, move)
         grids = {"its output in int16": wide(met or held.ends)}
         if met is not None and move.mechanism != STEPS:
             grids["range from this data"] = from_data(met, held)
@@ -191,18 +194,32 @@ def _without(switches: Switches, move: Move) -> Plan | None:
     if move.mechanism in (WEIGHTS, BIAS):
         return replace(filed, constants=_own(switches, move))
     if move.mechanism in (CLIPPING, STEPS, RANGES, INPUT):
-        tied = {*copies_of(switches, move.tensor)}
+        tied = _tied(switches, move)
         kept = {i: grid for i, grid in filed.grids.items() if i not in tied}
         return replace(filed, grids=kept, own={i: g for i, g in switches.own.items() if i == move.tensor})
     return None
 
 
+def _tied(switches: Switches, move: Move) -> set[int]:
+    """The tensors that share the grid of an item: those that it gives, and what copies them."""
+    made = [i for operator in _within(switches, move) for i in operator.outputs if i in switches.file.grids]
+    return {copy for i in {move.tensor, *made} for copy in copies_of(switches, i)}
+
+
 def _own(switches: Switches, move: Move) -> dict[int, Array]:
-    """The reference's kernel, or biases, of the operator that an item names."""
-    operator = switches.file.graph.producer(move.tensor)
-    tensors = operator.inputs if operator is not None else ()
+    """The reference's kernels, or biases, of the operator that an item names."""
+    tensors = (i for operator in _within(switches, move) for i in operator.inputs)
     own = {i: m.value for i in tensors if (m := switches.matches.get(i)) is not None and m.value is not None}
     return {i: value for i, value in own.items() if switches.mechanism(i) == move.mechanism}
+
+
+def _within(switches: Switches, move: Move) -> list[Operator]:
+    """The operator of an item; where it stands in a loop or a branch, all that is written there."""
+    file = switches.file
+    maker = file.graph.producer(move.tensor)
+    if maker is None or (origin := file.origin.get(maker.index)) is None:
+        return [] if maker is None else [maker]
+    return [op for op in file.operators if file.origin.get(op.index) is origin]
 
 
 def _elsewhere(model: Model, few: Few, grids: OutputGrids) -> Iterator[Advice]:

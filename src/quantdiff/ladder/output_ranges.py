@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from quantdiff.errors import BadModel, RuntimeFailed
-from quantdiff.ladder.advice.bench import Rows, defined, files_of
+from quantdiff.ladder.advice.bench import defined
 from quantdiff.ladder.advice.choices import FIXED, copies_of, from_data, made
 from quantdiff.ladder.few import BETTER_DB, Few, advice_of, name_of, quality_of, stored_on
 from quantdiff.ladder.findings import Advice
@@ -17,6 +17,7 @@ from quantdiff.ladder.mechanisms import OUTPUT_GRID
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.targets import OutputGrids
+from quantdiff.ladder.tries import tries
 from quantdiff.quant import Array, QuantParams
 from quantdiff.run.runner import Runner
 from quantdiff.trace import Trace
@@ -61,8 +62,7 @@ def _with(switches: Switches, given: tuple[Few, OutputGrids, Runner], end: int, 
     few, grids, trials = given
     filed = made(switches, ())
     plan = replace(filed, grids={**filed.grids, **dict.fromkeys(copies_of(switches, end), wider)})
-    rows = Rows(switches.model, few.rows, 0, few.reference, few.candidate, trials, trials, grids.tolerance)
-    (trace,) = next(files_of([plan], switches.model.whole())).traces(rows)
+    (trace,) = tries(switches, few, grids, [plan], trials)
     return trace
 
 

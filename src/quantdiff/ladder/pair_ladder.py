@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from quantdiff.ladder.mechanisms import MECHANISMS, REAL, REFERENCE, REWRITTEN, 
 from quantdiff.ladder.question import Question
 from quantdiff.ladder.rungs import RealRungs, real_inputs, real_rungs
 from quantdiff.ladder.set_up import Ladder, Sums, set_up
-from quantdiff.ladder.slices import by_run, in_parts, rows_of
+from quantdiff.ladder.slices import by_run, in_parts, one_thread_a_product, rows_of, side_by_side
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.targets import OutputGrids, trace_of_file
 from quantdiff.load.data import Batch
@@ -74,6 +75,7 @@ def samples_in_part(model: Model) -> int:
     return max(1, size // max(1, rows)) * max(1, rows)
 
 
+@one_thread_a_product()
 def set_up_pair(question: Question, runs_on: RunsOn) -> Ladder:
     """What the first samples tell; raises as ``explain_pair``."""
     first = question.batch.part(slice(min(SET_UP_ON, read_at_once(question.model, _readable(question, runs_on)))))
@@ -86,6 +88,7 @@ SET_UP_ON = 64
 """Samples at most."""
 
 
+@one_thread_a_product()
 def sums_of(
     ladder: Ladder,
     runs_on: RunsOn,
@@ -110,6 +113,7 @@ def sums_of(
     return sums
 
 
+@one_thread_a_product()
 def conclude(ladder: Ladder, sums: Sums, runs_on: RunsOn) -> Explanation:
     """The explanation of all that was added up."""
     name, _ = _known(runs_on)
@@ -149,18 +153,34 @@ def _add(ladder: Ladder, sums: Sums, reading: Reading, own: Trace, rules: Rules 
     """
     grids, targets = ladder.grids, ladder.grids.targets(reading.outputs)
     found = {REFERENCE: grids.of_reference(_flat(own, reading)), RUNTIME: [target.values for target in targets]}
-    chain = Chains({}, ()) if rules is None else chains(ladder.question.model, reading.inputs, rules, reading.values)
-    if ladder.switches is not None:
+    chain, real = side_by_side(lambda work: work(), _works(ladder, reading, rules))
+    if real is not None:
         runs = len(reading.inputs[0])
         pairs = zip(targets, found[REFERENCE], strict=True)
         differing = sum((target.wrong(y).reshape(runs, -1).sum(axis=1) for target, y in pairs), np.zeros(runs, int))
-        found |= _real(ladder, sums, reading, (own, chain, rules), differing)
+        found |= _real(ladder, sums, reading, (own, chain, rules, real), differing)
     if rules is not None:
         found |= _simulated(ladder, sums, reading, chain)
     rungs = _filled(found)
     sums.outputs.add(targets, rungs, reading.start, len(reading.rows))
     sums.changed += reading.changed
     sums.samples += len(reading.rows)
+
+
+def _works(ladder: Ladder, reading: Reading, rules: Rules | None) -> list[Callable[[], Any]]:
+    """What neither waits for the other: the simulator's chains, and the rungs of real arithmetic."""
+    switches, nothing = ladder.switches, Chains({}, ())
+
+    def simulated() -> Chains:
+        return nothing if rules is None else chains(ladder.question.model, reading.inputs, rules, reading.values)
+
+    def real() -> RealRungs | None:
+        if switches is None:
+            return None
+        layers = [i for _, i in layers_of(switches) if i in reading.values]
+        return real_rungs(switches, ladder.lowered_order, reading.rows, layers)
+
+    return [simulated, real]
 
 
 def _simulated(ladder: Ladder, sums: Sums, reading: Reading, chain: Chains) -> dict[str, list[Array]]:
@@ -185,18 +205,16 @@ def _real(
     ladder: Ladder,
     sums: Sums,
     reading: Reading,
-    given: tuple[Trace, Chains, Rules | None],
+    given: tuple[Trace, Chains, Rules | None, RealRungs],
     differing: Array,
 ) -> dict[str, list[Array]]:
     """The rungs of real arithmetic; what lies beside them is added up on the way.
 
     ``differing``: by run, how many outputs do.
     """
-    trace, chain, rules = given
+    trace, chain, rules, real = given
     found, grids, own = ladder.switches, ladder.grids, _flat(trace, reading)
     assert found is not None
-    layers = [i for _, i in layers_of(found) if i in reading.values]
-    real = real_rungs(found, ladder.lowered_order, reading.rows, layers)
     reference = [own[k].reshape(len(own[k]), -1) for k in grids.order]
     for mechanism in (REAL, REWRITTEN):
         _apart(ladder, sums, real, reference, mechanism)

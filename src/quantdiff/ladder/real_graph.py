@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from quantdiff.ladder.unrolled import unrolled
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array
 from quantdiff.quant import Grid as StoredGrid
+from quantdiff.sim.compiled import loops
 from quantdiff.sim.node import NoKernel, fitting, node_of
 
 Values = Mapping[int, Array]
@@ -64,6 +66,12 @@ class Grid:
 
     def integers(self, x: Array, dtype: np.dtype[Any] | type = np.int64) -> Array:
         """What a tensor on this grid stores of ``x``."""
+        compiled = None if self.single else loops(x.size)
+        if compiled is not None and x.dtype == np.float64:
+            found = np.empty(x.shape, dtype)
+            grid = float(self.scale), float(self.zero_point), float(self.low), float(self.high)
+            compiled.store(x.reshape(-1), grid, found.reshape(-1))
+            return found
         steps = self.steps(x)
         steps += self.zero_point
         return np.clip(steps, self.low, self.high, out=steps).astype(dtype)
@@ -260,10 +268,11 @@ def _constants(graph: Graph) -> tuple[dict[int, Array], set[int]]:
         constants = {i: real_constant(tensors[i]) for i in named}
     except NoKernel as error:
         raise UnsupportedOp(str(error)) from error
+    refolded = _behind_refolding(graph)
     for operator in graph.operators:
         node = node_of(graph, operator)
         known = all(i < 0 or i in constants for i in operator.inputs)
-        known |= operator.op == "SHAPE" and has_fixed_shape(node.x)
+        known |= operator.op == "SHAPE" and has_fixed_shape(node.x) and operator.inputs[0] not in refolded
         if known and operator.inputs and not is_delay(operator) and folds(node):
             folded.add(operator.index)
             try:
@@ -272,6 +281,19 @@ def _constants(graph: Graph) -> tuple[dict[int, Array], set[int]]:
                 raise UnsupportedOp(f"operator {operator.index} {operator.op}: {error}") from error
             constants.update(zip(operator.outputs, made, strict=True))
     return constants, folded
+
+
+def _behind_refolding(graph: Graph) -> set[int]:
+    """Tensors behind a RESHAPE that makes several rows of one sample, as windows do.
+
+    The file states one row there: what it says of shapes contradicts itself, and only a run tells them.
+    """
+    found = set[int]()
+    for operator in graph.operators:
+        sizes = [math.prod(graph.tensors[i].shape) for i in (*operator.inputs[:1], *operator.outputs) if i >= 0]
+        if (operator.op == "RESHAPE" and len(set(sizes)) > 1) or not found.isdisjoint(operator.inputs):
+            found.update(operator.outputs)
+    return found
 
 
 def has_fixed_shape(tensor: Tensor) -> bool:

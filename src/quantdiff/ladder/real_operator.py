@@ -183,8 +183,8 @@ def _moved(node: Node, arguments: Sequence[Argument], varies: Sequence[bool]) ->
     """
     op, count = node.operator.op, _count(arguments, varies)
     if traits(op).keeps_order:
-        x = _given(arguments[0])
-        return [x.reshape(len(x), *_kernel(node, [_numbers(x.shape[1:], 0), *arguments[1:]])[0].shape)]
+        x, others = _given(arguments[0]), [_one(a, v) for a, v in _pairs(arguments[1:], varies[1:])]
+        return [x.reshape(len(x), *_kernel(node, [_numbers(x.shape[1:], 0), *others])[0].shape)]
     data = set(range(len(arguments))) if traits(op).joins else {traits(op).x}
     flat, numbered, start = list[Array](), list[Argument](), FIRST
     for k, (a, v) in enumerate(_pairs(arguments, varies)):
@@ -198,6 +198,15 @@ def _moved(node: Node, arguments: Sequence[Argument], varies: Sequence[bool]) ->
     values = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
     padding = arguments[PADS[op]] if PADS.get(op) else None
     return [_taken(values, where, padding) for where in _kernel(node, numbered)]
+
+
+def _one(argument: Argument, varies: bool) -> Argument:
+    """What is the same for all samples, as a shape is, of one of them."""
+    if argument is None or not varies:
+        return argument
+    if (argument != argument[:1]).any():
+        raise NoKernel("the shape depends on the data")
+    return argument[0]
 
 
 def _taken(values: Array, where: Array, padding: Argument) -> Array:

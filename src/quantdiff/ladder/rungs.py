@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from quantdiff.bitwise import same_bits
 from quantdiff.graph import Graph, Model
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, RANGES, REAL, REWRITTEN, STEPS, WEIGHTS
-from quantdiff.ladder.real_graph import RealGraph, Setting
+from quantdiff.ladder.real_graph import RealGraph, Setting, Values
 from quantdiff.ladder.slices import side_by_side
 from quantdiff.ladder.switches import Switches
 from quantdiff.ladder.targets import OutputGrids, on_grid
@@ -58,17 +61,48 @@ def real_rungs(switches: Switches, order: Sequence[int], rows: Batch, tensors: I
     """
     file, inputs = switches.file, real_inputs(switches.model, rows)
     inner = [i for i in tensors if i not in file.graph.outputs]
-    found = {REAL: lowered_values(switches, rows, inner, order)}
-    rungs = switches.rungs()
-    run = [(m, setting) for m, setting in rungs if m == REWRITTEN or changes(switches, m)]
-    wanted = {*file.graph.outputs, *inner}
-    values = side_by_side(lambda rung: in_slices(file, inputs, rung[1], wanted), run)
-    made = dict(zip((mechanism for mechanism, _ in run), values, strict=True))
-    last = REWRITTEN
+    rungs, wanted = switches.rungs(), {*file.graph.outputs, *inner}
+    exchanged = [(m, setting) for m, setting in rungs if m != REWRITTEN and changes(switches, m)]
+    works: list[Callable[[], Sequence[Values]]] = [partial(_unexchanged, switches, order, rows, inner)]
+    works += [partial(_one_rung, file, inputs, setting, wanted) for _, setting in exchanged]
+    (real, rewritten), *others = side_by_side(lambda work: work(), works)
+    made = {REWRITTEN: rewritten} | {m: values for (m, _), (values,) in zip(exchanged, others, strict=True)}
+    found, last = {REAL: real}, REWRITTEN
     for mechanism, _ in rungs:
         last = mechanism if mechanism in made else last
         found[mechanism] = made[last]
     return RealRungs(found)
+
+
+def _one_rung(file: RealGraph, inputs: Sequence[Array], setting: Setting, wanted: AbstractSet[int]) -> list[Values]:
+    return [in_slices(file, inputs, setting, wanted)]
+
+
+def _unexchanged(switches: Switches, order: Sequence[int], rows: Batch, inner: Sequence[int]) -> tuple[Values, Values]:
+    """The lowered reference, and the file's graph with its constants: what both compute alike is computed once."""
+    file, inputs = switches.file, real_inputs(switches.model, rows)
+    real = lowered_values(switches, rows, inner, order)
+    known: Values = {}
+    if _same_data(switches, inputs, real_inputs(switches.lowering, rows)):
+        partners = _partners(switches, real, order)
+        known = {i: real[i] for i, j in partners.items() if i in real and (i, j) in switches.alike}
+    return real, in_slices(file, inputs, switches.rewritten, {*file.graph.outputs, *inner}, known)
+
+
+def _same_data(switches: Switches, ours: Sequence[Array], theirs: Sequence[Array]) -> bool:
+    """Whether both graphs are given the same numbers."""
+    given = dict(zip(switches.reference.real.graph.inputs, theirs, strict=True))
+    pairs = [
+        (x, given.get(switches.partners.get(i, -1))) for i, x in zip(switches.file.graph.inputs, ours, strict=True)
+    ]
+    return all(y is None or same_bits(x, y) for x, y in pairs)
+
+
+def _partners(switches: Switches, tensors: Iterable[int], order: Sequence[int]) -> dict[int, int]:
+    """By tensor of the file the lowered reference's; that of an output by the ``order``."""
+    found = {i: switches.partners[i] for i in tensors if i in switches.partners}
+    outputs = switches.reference.real.graph.outputs
+    return found | {i: outputs[k] for i, k in zip(switches.file.graph.outputs, order, strict=False)}
 
 
 def lowered_values(
@@ -76,8 +110,7 @@ def lowered_values(
 ) -> dict[int, Array]:
     """The lowered reference's values of ``tensors`` of the file, in their shapes; its outputs too, in an ``order``."""
     graph, reference = switches.file.graph, switches.reference.real
-    partners = {i: switches.partners[i] for i in tensors if i in switches.partners}
-    partners |= {i: reference.graph.outputs[k] for i, k in zip(graph.outputs, order, strict=False)}
+    partners = _partners(switches, tensors, order)
     inputs = real_inputs(switches.lowering, rows)
     values = in_slices(reference, inputs, switches.lowered_setting(), set(partners.values()))
     shapes = {i: switches.shapes.get(i, graph.tensors[i].shape) for i in partners}
@@ -99,21 +132,30 @@ def changes(switches: Switches, mechanism: str) -> bool:
     return bool(at.get(mechanism, True)) or mechanism in matched
 
 
-def in_slices(real: RealGraph, inputs: Sequence[Array], setting: Setting, want: Iterable[int]) -> dict[int, Array]:
-    """``run`` with as many samples at once as memory bears; a stream as one."""
+def in_slices(
+    real: RealGraph, inputs: Sequence[Array], setting: Setting, want: Iterable[int], known: Values | None = None
+) -> dict[int, Array]:
+    """``run`` with as many samples at once as memory bears; a stream as one. What is ``known`` is not computed."""
     wanted = tuple(want)
     count, size = len(inputs[0]), samples_at_once(real.graph)
     size = count if real.streams else size
+    starts = range(0, count, size)
+    lengths = [min(size, count - start) for start in starts]
     parts = [
-        real.run([x[start : start + size] for x in inputs], setting, None, wanted) for start in range(0, count, size)
+        real.run([x[start : start + size] for x in inputs], setting, _rows(known or {}, start, size), wanted)
+        for start in starts
     ]
     if len(parts) == 1:
         return {i: np.broadcast_to(y := parts[0][i], (count, *y.shape[1:])) for i in wanted}
-    lengths = [len(inputs[0][start : start + size]) for start in range(0, count, size)]
     return {
         i: np.concatenate([np.broadcast_to(p[i], (n, *p[i].shape[1:])) for p, n in zip(parts, lengths, strict=True)])
         for i in wanted
     }
+
+
+def _rows(values: Values, start: int, size: int) -> dict[int, Array]:
+    """Some of the samples; one row stands for all."""
+    return {i: y if len(y) == 1 else y[start : start + size] for i, y in values.items()}
 
 
 def samples_at_once(graph: Graph) -> int:

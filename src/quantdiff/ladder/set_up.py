@@ -9,6 +9,7 @@ import numpy as np
 
 from quantdiff.errors import UnsupportedOp
 from quantdiff.ladder.account import Account, LayerAccount
+from quantdiff.ladder.alike import with_alike
 from quantdiff.ladder.attribution import Attribution
 from quantdiff.ladder.explanation import Signed
 from quantdiff.ladder.few import Few
@@ -96,7 +97,7 @@ def set_up(question: Question, reading: Reading, own: Trace) -> Ladder:
     if question.lowering is None:
         return Ladder(question, grids, None, (), question.why or "the reference has no graph of operators")
     try:
-        found = replace(switches(question.model, question.lowering), names=question.names)
+        found = with_alike(replace(switches(question.model, question.lowering), names=question.names))
         few = reading.rows.part(slice(2))
         values = found.file.run(real_inputs(question.model, few), found.rewritten)
         found = replace(found, shapes={i: v.shape[1:] for i, v in values.items()})

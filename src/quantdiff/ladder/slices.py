@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import TypeVar
@@ -24,15 +25,26 @@ Made = TypeVar("Made")
 
 @cache
 def _blas() -> ThreadpoolController:
-    """The libraries that multiply: on threads of their own beside ours they would wait for each other."""
+    """The libraries that multiply."""
     return ThreadpoolController()
+
+
+@contextmanager
+def one_thread_a_product() -> Iterator[None]:
+    """Products on the thread that asks for them.
+
+    On threads of their own they wait for each other in a loop: beside other work a product of this size takes fifty
+    times as long.
+    """
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
 
 
 def side_by_side(work: Callable[[Given], Made], items: Iterable[Given]) -> list[Made]:
     """What ``work`` makes of each item, in their order."""
     if len(several := list(items)) < 2:  # noqa: PLR2004 (nothing beside it)
         return list(map(work, several))
-    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(THREADS) as threads:
+    with one_thread_a_product(), ThreadPoolExecutor(THREADS) as threads:
         return list(threads.map(work, several))
 
 

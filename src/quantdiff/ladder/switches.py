@@ -28,7 +28,8 @@ class Switches:
     grids on tensors of the file. ``inputs``: where the float input becomes the file's integers. ``ends``: by output
     the tensor whose grid is the output's own, None where it has none, or where others read it too. ``partners``:
     by tensor of the file the tensor of the reference. ``shapes`` are those at run time, which a file need not state.
-    ``names``: by tensor of the file the layer that the alignment matched with it.
+    ``names``: by tensor of the file the layer that the alignment matched with it. ``alike``: tensors of the file and
+    of the reference, in pairs, that hold the very same values before anything is exchanged.
     """
 
     model: Model
@@ -43,6 +44,7 @@ class Switches:
     partners: Mapping[int, int]
     shapes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
+    alike: AbstractSet[tuple[int, int]] = frozenset()
 
     def layer_of(self, tensor: int) -> str:
         """The reference's name of a tensor of the file: of the alignment, else of its partner or its kernel."""
@@ -155,6 +157,16 @@ def _partners(file: RealGraph, reference: Lowered, pairs: tuple[tuple[Operator, 
         if operator.op in RECODES and operator.inputs[0] in found:
             found.setdefault(operator.outputs[0], found[operator.inputs[0]])
     return found
+
+
+def copied_from(switches: Switches, tensor: int) -> Grid | None:
+    """The grid of what an operator moves, where the file says another one of its output: kernels copy the integers."""
+    file = switches.file
+    maker, own = file.graph.producer(tensor), file.grids.get(tensor)
+    if maker is None or own is None or not traits(maker.op).moves or traits(maker.op).joins:
+        return None
+    given = file.grids.get(maker.inputs[traits(maker.op).x])
+    return None if given is None or given.same(own) else given
 
 
 def _turns(operator: Operator) -> bool:

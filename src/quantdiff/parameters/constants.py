@@ -12,7 +12,7 @@ from quantdiff.layer import KERNEL_RANGES, Layer, TrainedRange, along_channels
 from quantdiff.nudge import Nudged, nudge_converter, nudge_fake_quant, nudge_symmetric
 from quantdiff.parameters.folding import factor, folded_bias, quantized_kernel
 from quantdiff.parameters.quantizers import Range, Reason, Row, range_of
-from quantdiff.parameters.reasons import LOST, bias_reason, kernel_reasons
+from quantdiff.parameters.reasons import LOST, SCALED, bias_reason, kernel_reasons
 from quantdiff.parameters.sides import ModelPair, as_ends, of_own_grid, with_file
 from quantdiff.quant import Array
 
@@ -34,7 +34,8 @@ def kernel_row(sides: ModelPair, layer: Layer) -> Row:
     if trained is not None:
         row = _with_trained(row, trained, factor(chain))
     own = None if tensor is None or tensor.quant is None else _own_range(layer, kernel, factor(chain), tensor)
-    return replace(row, reasons=tuple(kernel_reasons(row, trained, own)))
+    reasons = tuple(kernel_reasons(row, trained, own))
+    return replace(row, reasons=(SCALED, *reasons[1:]) if pair is not None and pair.scaled else reasons)
 
 
 def _with_trained(row: Row, trained: TrainedRange, scaled: Array | None) -> Row:

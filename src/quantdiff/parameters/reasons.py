@@ -17,6 +17,7 @@ VISIBLE = 1e-3  # steps
 AVERAGED = "MovingAverageQuantizer"
 UNTRAINED = Reason("never trained", "never trained: still at −6 and 6")
 OWN_RANGE = Reason("own range", "the range of the weights themselves")
+SCALED = Reason("folded scale", "a scale of the inputs is folded in, channel by channel")
 OWN_FOLDED = "folded batch norm: quantized anew by the range of the folded weights"
 RELUS = ("relu", "relu6")
 

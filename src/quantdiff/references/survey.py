@@ -91,7 +91,7 @@ def _elsewhere(entry: RuntimeEntry) -> Engine:
     named, folder = (entry.name, "runtime", entry.package), emulation.root()
     if folder is None:
         return Engine(*named, None, entry.machine, SIMULATED, install=emulation.BRINGS)
-    found = (folder / emulation.COMPLETE).read_text(encoding="utf-8").split()[-1]
+    found = (folder / emulation.COMPLETE).read_text(encoding="utf-8", errors="replace").split()[-1]
     return Engine(*named, found, entry.machine, f"emulated, {folder}")
 
 

@@ -13,12 +13,14 @@ from uuid import uuid4
 from quantdiff.errors import BadData, QuantdiffError
 from quantdiff.files import is_tflite
 from quantdiff.load.data import SUFFIXES, Batch, Slot, count_samples, find_shards, load_batch
+from quantdiff.load.dumps.forms import is_dump
 from quantdiff.load.sources.generated import from_function
 from quantdiff.load.sources.images import from_images, holds_images, preparation
 from quantdiff.load.sources.recordings import from_recordings, holds_recordings
 from quantdiff.load.sources.tables import from_csv
 from quantdiff.load.tflite import load_tflite
 from quantdiff.own_code import python_function
+from quantdiff.run.as_data import of_dump
 from quantdiff.run.random_input import MADE_UP, made_up
 from quantdiff.run.tflite import slots_of
 
@@ -67,7 +69,10 @@ class Source:
     @property
     def is_array_file(self) -> bool:
         """Whether samples can be read apart from each other."""
-        return self.images is None and self.audio is None and Path(self.name).suffix.lower() in SUFFIXES
+        path = Path(self.name)
+        if self.images is not None or self.audio is not None:
+            return False
+        return path.suffix.lower() in SUFFIXES and not is_dump(path)
 
 
 @lru_cache(maxsize=1)
@@ -130,8 +135,8 @@ def load_data(data: Data, candidate: Any = None, images: str | None = None, audi
     """A data set by its name.
 
     Args:
-        data: an ``.npz``, ``.npy`` or ``.csv`` file, ``FILE.py:function``, a folder of images or recordings,
-            ``random[:N[:SEED]]`` or ``smooth[:N[:SEED]]``; a ``Batch`` is taken as it is.
+        data: an ``.npz`` (a recording of a device, too), ``.npy`` or ``.csv`` file, ``FILE.py:function``, a folder of
+            images or sounds, ``random[:N[:SEED]]`` or ``smooth[:N[:SEED]]``; a ``Batch`` is taken as it is.
         candidate: the ``.tflite`` whose inputs say what shape data have that a function, a table or chance gives.
         images: how pictures are prepared: ``resize=224x224 center-crop scale=1/127.5 shift=-1 order=RGB``.
         audio: how recordings are prepared: ``mono length=16000 scale=32768 shift=0``.
@@ -152,10 +157,14 @@ def load_data(data: Data, candidate: Any = None, images: str | None = None, audi
         return from_function(name, _slots(candidate))
     if path.suffix == ".py":
         raise BadData(f"{name}: a Python file; say which function gives the data: {name}:FUNCTION")
+    return _of_folder(path, images, audio) if path.is_dir() else _of_file(path, candidate)
+
+
+def _of_file(path: Path, candidate: Any) -> Batch:
     if path.suffix.lower() == ".csv":
         return from_csv(path, _slots(candidate))
-    if path.is_dir():
-        return _of_folder(path, images, audio)
+    if is_dump(path):
+        return of_dump(path, _model(candidate, str(path)))
     return load_batch(path)
 
 
@@ -195,7 +204,9 @@ def holds_parts(path: Path, images: str | None = None, audio: str | None = None)
 def _model(candidate: Any, name: str) -> Any:
     if isinstance(candidate, str | Path) and is_tflite(Path(candidate)):
         return load_tflite(Path(candidate))
-    raise BadData(f"{name}: made-up data take their shapes from a .tflite candidate; give data of your own")
+    raise BadData(
+        f"{name}: made-up data and recordings take their shapes from a .tflite candidate; give data of your own"
+    )
 
 
 def _slots(candidate: Any) -> Sequence[Slot]:

@@ -28,9 +28,10 @@ def root() -> Path | None:
     """The folder, if it is there and whole."""
     try:
         found = cached().resolve(strict=True)
+        parts = [found / each for each in (COMPLETE, EMULATOR, PYTHON)]
+        return found if all(part.is_file() and part.stat().st_size for part in parts) else None
     except (OSError, RuntimeError):
         return None
-    return found if (found / COMPLETE).is_file() else None
 
 
 def python(folder: Path) -> tuple[str, ...]:

@@ -6,22 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from quantdiff.bitwise import same_bits
 from quantdiff.errors import BadModel, NoSuchElement
-from quantdiff.graph import Graph, Model, Tensor
+from quantdiff.graph import Graph
 from quantdiff.load.data import Batch
 from quantdiff.load.extract import Part, extract, part_of
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.load.written import unpacked
-from quantdiff.quant import INTEGER_RANGE, Array, dequantize, quantize
-from quantdiff.run.child import TIMEOUT, RuntimeProcess
+from quantdiff.quant import Array
+from quantdiff.run.as_data import as_batch
+from quantdiff.run.child import TIMEOUT
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.random_input import SAMPLES, random_inputs, samples_for
-from quantdiff.run.runtimes import check_installed
+from quantdiff.run.runtimes import check_installed, check_takes_others
 from quantdiff.run.shared_memory import block_of
 from quantdiff.run.tflite import inputs_of
 
@@ -69,6 +68,7 @@ def load_and_extract(
         RuntimeFailed: the runtime refuses the whole or the part.
     """
     check_installed([runtime])
+    check_takes_others([runtime], "extract", "a part of it")
     model = load_tflite(path)
     graph, part = model.main, part_of(model.main, chosen)
     if not part.inputs:
@@ -119,33 +119,6 @@ def run_part(
     Raises:
         RuntimeFailed: the runtime refuses the model, crashes or hangs.
     """
-    with RuntimeProcess(runtime, timeout=timeout) as process:
+    with started(runtime, timeout) as process:
         process.load(path, batch=False, content=block_of(part))
         return process.run(inputs, outputs, lambda done: None, apart=True)[0]
-
-
-def as_batch(model: Model, arrays: Sequence[Array], source: str) -> Batch:
-    """Recorded inputs as data in real units, that become the same integers again; one is called ``x``.
-
-    Shapes: (samples, *shape of the input) each; the samples take the place of an axis of 1.
-
-    Raises:
-        BadModel: integers that real numbers do not say exactly.
-    """
-    tensors = [model.main.tensors[i] for i in model.main.inputs]
-    names = ["x"] if len(tensors) == 1 else [f"{i}" for i, _ in enumerate(tensors)]
-    real = [_real(tensor, array) for tensor, array in zip(tensors, arrays, strict=True)]
-    return Batch(dict(zip(names, real, strict=True)), None, source)
-
-
-def _real(tensor: Tensor, array: Array) -> Array:
-    if tensor.shape[:1] == (1,) and array.shape[1:2] == (1,):
-        array = array[:, 0]
-    if tensor.quant is None or tensor.dtype not in INTEGER_RANGE:
-        return array
-    real = dequantize(array, tensor.quant)
-    if not np.array_equal(quantize(real, tensor.quant, tensor.dtype), array):
-        raise BadModel(
-            f"tensor {tensor.label!r}: its {tensor.dtype} have no exact real values; cut before or behind it"
-        )
-    return real

@@ -36,8 +36,6 @@ def start(entry: RuntimeEntry, timeout: float) -> Profiled:
 class Profiled(InProcess):
     """The simulator by the rules of a profile."""
 
-    of_integers = True
-
     def __init__(self, name: str, timeout: float, device: Device) -> None:
         super().__init__(name, timeout)
         self.device = device

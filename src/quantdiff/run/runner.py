@@ -29,14 +29,12 @@ class Runner(ABC):
         timeout: seconds that it may say nothing.
         delegated: what a delegate runs of the file that was loaded.
         of_one_file: whether it knows what one file gives for some data, and nothing else.
-        of_integers: whether it knows how a device rounds, and nothing of floats.
     """
 
     runtime: str
     timeout: float
     delegated: Parts
     of_one_file = False
-    of_integers = False
 
     @property
     def rules(self) -> Rules | None:

@@ -133,6 +133,11 @@ class RuntimeEntry:
         return bool(self.command or self.module) or find_spec(self.package.replace("-", "_")) is not None
 
     @property
+    def of_integers(self) -> bool:
+        """Whether it knows how a device rounds, and nothing of floats."""
+        return self.module == OF_A_FILE["profile"]
+
+    @property
     def simulated(self) -> Runtime | None:
         """Whose rules the simulator has for it, if any, as far as that is known before it runs."""
         return self.rules_on(self.machine)
@@ -311,12 +316,14 @@ def not_simulated(name: str) -> NotSimulated:
     return NotSimulated(f"runtime {name} is not simulated, so its arithmetic cannot be shown; these are: {known}")
 
 
-def check_takes_others(names: Sequence[str], command: str) -> None:
-    """Complain of a recording where a command tries files of its own.
+def check_takes_others(names: Sequence[str], command: str, others: str = "other files") -> None:
+    """Complain of a recording where a command tries files, or inputs, of its own.
 
     Raises:
         BadModel: it knows what one file gave.
     """
     for name in names:
         if entry_of(name).module == OF_A_FILE["recorded"]:
-            raise BadModel(f"{name} knows what one file gave, and {command} tries others: name another --runtime")
+            raise BadModel(
+                f"{name} knows what one file gave for some inputs, and {command} tries {others}: name another --runtime"
+            )

@@ -18,7 +18,7 @@ from quantdiff.load.turned import Lie, turned_ends
 from quantdiff.load.written import unpacked
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS
 from quantdiff.quant import Array
-from quantdiff.run.extracts import as_batch
+from quantdiff.run.as_data import as_batch
 from quantdiff.search.fault import MODEL, REFERENCE, Models
 
 Partner = tuple[int, Order]

@@ -12,18 +12,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.compiled import loops
-from quantdiff.sim.node import zero_point_of
+from quantdiff.sim.node import sized, zero_point_of
 from quantdiff.sim.pairs import LookedUp, Multiplied
 from quantdiff.sim.rounding.fixed_point import wrap_int32
+from quantdiff.sim.window import Axis, pad_image, windows
 
 EXACT_FLOAT32, EXACT_FLOAT64 = 2**24, 2**53
 """Bounds of a sum of products."""
@@ -32,8 +33,8 @@ BESIDE_BIAS = 2**23
 INT32_END = 2**31
 BLOCK = 2**18
 """Floats of one block, operand and product together: a megabyte, as much as stays in the cache."""
-SIGNS = -0x7F7F7F80
-"""The sign of each of four bytes, as an int32."""
+SIGN = 0x80
+"""That of a byte."""
 LARGEST = {"int8": 128, "uint8": 255}
 """Magnitude that a stored activation can have."""
 
@@ -52,22 +53,24 @@ class Sums:
 
 
 class Product(NamedTuple):
-    """A block of sums for ``loops.fill``, which may round each part of them before it computes the next.
+    """A block of sums for ``loops.round_block``, which rounds each part of them before it computes the next.
 
     Attributes:
-        flat: the stored activations one after another; with weights of int8 as uint8.
+        image: the stored activations as bytes, (n, h, w * c).
         lines: output rows and columns of an image.
-        strides: how far apart, in elements, images, output rows and output columns begin.
-        runs: taps of a window as rows and columns of runs, how far apart both are, and how long a run is.
-        flip: what turns four stored bytes into uint8.
+        steps: how many input lines, and elements of one, output rows and columns are apart.
+        border: input lines above the first, elements before and in a padded line, and how many lines a window spans.
+        bytes_: what turns stored bytes into unsigned ones, and what padding is before.
+        places: where in the padded lines the words of a window begin.
         packed: the weights (``tiles.pack``).
     """
 
-    flat: Array
+    image: Array
     lines: tuple[int, int]
-    strides: tuple[int, int, int]
-    runs: tuple[int, int, int, int, int]
-    flip: np.int32
+    steps: tuple[int, int]
+    border: tuple[int, int, int, int]
+    bytes_: tuple[np.uint8, np.uint8]
+    places: Array
     packed: Array
 
 
@@ -75,20 +78,17 @@ class Channels(NamedTuple):
     """The same of a depthwise convolution.
 
     Attributes:
-        image: stored activations, (n, h, w * c); with weights of int8 as uint8.
-        outside: a padded line of zero points.
-        lines: output rows and columns of an image; ``strides``, how many input ones apart.
-        taps: how many are above each other, how far apart, and how many lines and elements of padding come first.
-        flip: as for a product.
-        places: where words of some lines begin, as many as the packed weights have.
+        taps: how many words are above each other, and how far apart, in lines, the bytes of one are.
+        places: where words of a window begin, in lines of as many words a pixel as a tile has columns.
+        packed: the weights once for each output line that the words serve (``tiles.pack_channels``).
     """
 
     image: Array
-    outside: Array
     lines: tuple[int, int]
-    strides: tuple[int, int]
-    taps: tuple[int, int, int, int]
-    flip: np.int32
+    steps: tuple[int, int]
+    border: tuple[int, int, int, int]
+    bytes_: tuple[np.uint8, np.uint8]
+    taps: tuple[int, int]
     places: Array
     packed: Array
 
@@ -136,21 +136,22 @@ def add_bias(acc: Array, bias: Array | None) -> Array:
     return wrap_int32(acc)
 
 
-def gemm(columns: Array, w: Array, zero_points: tuple[int, int], bias: Array | None) -> Sums:
+def gemm(x: Array, w: Array, axes: tuple[Axis, Axis], zero_points: tuple[int, int], bias: Array | None) -> Sums:
     """Sums over raw activations; their zero point is settled once per channel instead of once per element.
 
-    Shapes: columns (n, out_h, out_w, kh, kw, groups * c) as ``windows`` gives them, padded with the zero
-    point; w (groups, out, kh * kw * c) as stored. ``zero_points`` are those of both.
+    Shapes: x (n, h, w, groups * c), w (groups, out, kh * kw * c) as stored. ``zero_points`` are those of both; padding
+    counts as that of x.
     """
     x_point, w_point = zero_points
-    rows = math.prod(columns.shape[:3])
+    rows = len(x) * axes[0].out * axes[1].out
     compiled = loops(rows * w.shape[1])
     kind = compiled.packed_type(w.dtype, w_point) if compiled is not None and len(w) == 1 else None
     first = 0 if bias is None else bias.reshape(-1).astype(np.int64)
     if compiled is not None and kind is not None:
         weights = w[0] if kind is np.int8 else np.subtract(w[0], w_point, dtype=np.int16, casting="unsafe")
-        offset = first - seen_zero(x_point, columns.dtype, kind) * weights.sum(axis=-1, dtype=np.int32).astype(np.int64)
-        return Sums(rows, offset.astype(np.int32), [product(columns, compiled.pack(weights, kind))])
+        offset = first - seen_zero(x_point, x.dtype) * weights.sum(axis=-1, dtype=np.int32).astype(np.int64)
+        return Sums(rows, offset.astype(np.int32), [product(compiled, x, weights, kind, axes, x_point)])
+    columns = windows(pad_image(x, axes, x_point), axes)
     matrix = np.empty(w.shape, product_dtype())
     np.copyto(matrix, w, casting="unsafe")
     if w_point:
@@ -162,30 +163,40 @@ def gemm(columns: Array, w: Array, zero_points: tuple[int, int], bias: Array | N
     return Sums(rows, offset.astype(np.int32), _products(columns, matrix, parts))
 
 
-def product(columns: Array, packed: Array) -> Product:
-    """The same as one block. Shapes as for ``gemm``."""
-    x, flip = as_operand(columns, packed.dtype)
-    image, line, pixel, down, across, _ = x.strides
-    span = sum((size - 1) * stride for size, stride in zip(x.shape, x.strides, strict=True)) + 1
-    flat = as_strided(x, (span,), (1,), writeable=False)
-    taps_h, taps_w, run = x.shape[3:]
-    if taps_w == 1 or across == run:
-        taps_w, run = 1, taps_w * run
-    if taps_w == 1 and (taps_h == 1 or down == run):
-        taps_h, run = 1, taps_h * run
-    lines, runs = (x.shape[1], x.shape[2]), (taps_h, taps_w, down, across, run)
-    return Product(flat, lines, (image, line, pixel), runs, flip, packed)
+def product(
+    compiled: ModuleType, x: Array, weights: Array, kind: DTypeLike, axes: tuple[Axis, Axis], zero_point: int
+) -> Product:
+    """The same as one block. Shapes: x (n, h, w, c), weights (out, kh * kw * c)."""
+    (rows, columns), c = axes, x.shape[3]
+    if (rows.taps, rows.stride, columns.taps, columns.stride) == (1, 1, 1, 1) and x.shape[1:3] == (
+        rows.out,
+        columns.out,
+    ):
+        x = x.reshape(1, -1, 1, c)  # every pixel is a line
+        rows, columns = Axis(x.shape[1], 1, 1, 1, 0, x.shape[1]), Axis(1, 1, 1, 1, 0, 1)
+    line = (columns.before + columns.size + columns.after) * c
+    sized((rows.before + rows.size + rows.after, line), x[0].size)
+    run = columns.taps * c if columns.dilation == 1 else c
+    starts = (0,) if columns.dilation == 1 else range(0, columns.taps * columns.dilation * c, columns.dilation * c)
+    each = compiled.WORD // np.dtype(kind).itemsize
+    down = np.arange(rows.taps) * (rows.dilation * line)
+    places = down[:, None, None] + np.asarray(starts)[:, None] + np.arange(0, run, each)
+    packed = compiled.pack(weights.reshape(len(weights), -1, run), kind)
+    image, bytes_ = as_bytes(x, zero_point)
+    border = rows.before, columns.before * c, line, (rows.taps - 1) * rows.dilation + 1
+    steps = rows.stride, columns.stride * c
+    return Product(image, (rows.out, columns.out), steps, border, bytes_, places.reshape(-1), packed)
 
 
-def seen_zero(zero_point: int, dtype: DTypeLike, kind: DTypeLike) -> int:
-    """The zero point of such an operand: a byte of int8 is 128 more as uint8."""
-    return zero_point + 128 if kind == dtype == np.int8 else zero_point
+def seen_zero(zero_point: int, dtype: DTypeLike) -> int:
+    """The zero point of an operand of the compiled loops: a byte of int8 is 128 more as uint8."""
+    return zero_point + 128 if dtype == np.int8 else zero_point
 
 
-def as_operand(x: Array, kind: DTypeLike) -> tuple[Array, np.int32]:
-    """Stored activations beside weights packed as ``kind``, and what turns four of their bytes into uint8."""
-    flip = SIGNS if x.dtype == kind == np.int8 else 0
-    return x.view(np.uint8) if kind == np.int8 else x, np.int32(flip)
+def as_bytes(x: Array, zero_point: int) -> tuple[Array, tuple[np.uint8, np.uint8]]:
+    """Stored activations (n, h, w * c) as the compiled loops take them, what makes them unsigned, and a stored zero."""
+    image = np.require(x, requirements=["C", "W"]).view(np.uint8).reshape(*x.shape[:2], x.shape[2] * x.shape[3])
+    return image, (np.uint8(SIGN if x.dtype == np.int8 else 0), np.uint8(zero_point & 0xFF))
 
 
 def sums_of_rows(matrix: Array) -> Array:

@@ -12,24 +12,21 @@ from collections.abc import Callable, Sequence
 from itertools import product
 
 from quantdiff.sim.node import Node, NoKernel, fitting
-from quantdiff.sim.processor import is_arm64
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of
 
 WORDS = "its last bits on ARM64, where its kernel is another one, are not known"
-LIBRARY = "its last bits on ARM64 come from the C library there, {}, which differs from one system to the next"
 HALF = (
     "its file lets XNNPACK compute floats in 16 bits on ARM64 (reduced_precision_support), which nobody has simulated"
 )
-FROM_LIBRARY = {"ELU": "expm1f", "GELU": "erfcf", "TANH": "tanhf"}
-REASONS = (WORDS, HALF, *(LIBRARY.format(name) for name in FROM_LIBRARY.values()))
+REASONS = (WORDS, HALF)
 """Why something is refused on ARM64 alone."""
 LITERT = (Runtime.BUILTIN, Runtime.REFERENCE)
 PROJECTION, NORMS = 16, range(20, 24)
 """Where an LSTM has the weights of its projection, and those of its norms."""
 HYBRID = ("int8", "uint8", "int4", "int2")
 OF_FLOATS = ["LEAKY_RELU", "MAXIMUM", "MINIMUM", "NEG", "PRELU", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "SQRT"]
-CURVES = ["COS", "ELU", "EXP", "GELU", "LOG", "LOGISTIC", "RESIZE_BILINEAR", "RSQRT", "SIN", "SOFTMAX", "TANH"]
+CURVES = ["COS", "EXP", "GELU", "LOG", "LOGISTIC", "RESIZE_BILINEAR", "RSQRT", "SIN", "SOFTMAX", "TANH"]
 BY_ROWS, BY_IMAGES = ("CONV_2D", "FULLY_CONNECTED"), ("TRANSPOSE_CONV",)
 GEMV_UNITS, GEMV_DEPTH = 4, 8
 """Sizes from which ``cpu_backend_gemm_custom_gemv.h`` multiplies with a single row, rounding as on x86-64."""
@@ -54,7 +51,7 @@ def by_rows(node: Node, kernel: Runtime) -> bool:
     """
     if node.operator.op in BY_ROWS:
         return kernel is Runtime.BUILTIN or _hybrid(node) or (kernel is Runtime.XNNPACK and _real(node))
-    return node.operator.op in BY_IMAGES and kernel is Runtime.XNNPACK and _real(node)
+    return node.operator.op in BY_IMAGES and kernel is Runtime.XNNPACK and _real_or_hybrid(node)
 
 
 def refuse_unknown(node: Node, runtime: Runtime) -> None:
@@ -67,11 +64,7 @@ def refuse_unknown(node: Node, runtime: Runtime) -> None:
     if runtime.on_arm64 and _in_half(node, runtime.family):
         raise NoKernel(HALF)
     if rule is not None and rule(node):
-        name = "" if _unsigned(node) else FROM_LIBRARY.get(node.operator.op, "")
-        if not name:
-            raise NoKernel(WORDS)
-        if not is_arm64():  # there it is asked itself
-            raise NoKernel(LIBRARY.format(name))
+        raise NoKernel(WORDS)
 
 
 def _in_half(node: Node, kernel: Runtime) -> bool:
@@ -125,9 +118,14 @@ def _hybrid(node: Node) -> bool:
     return _real_or_hybrid(node) and any(t is not None and t.dtype in HYBRID for t in node.inputs)
 
 
-def _odd_hybrid(node: Node) -> bool:
-    """Stored integers of 2 bits, or with a scale for each block."""
-    return _real_or_hybrid(node) and any(t is not None and (t.dtype == "int2" or t.blocks) for t in node.inputs)
+def _in_blocks(node: Node) -> bool:
+    """Stored integers with a scale for each block."""
+    return _real_or_hybrid(node) and any(t is not None and t.blocks for t in node.inputs)
+
+
+def _wide_or_real(node: Node) -> bool:
+    """Float activations, but for weights of 2 bits, whose kernel is as on x86-64."""
+    return _real_or_hybrid(node) and all(t is None or t.dtype != "int2" for t in node.inputs)
 
 
 def _real(node: Node) -> bool:
@@ -145,11 +143,6 @@ def _clamped_at_0(node: Node) -> bool:
 def _by_table(node: Node) -> bool:
     """Tables of 16 bits, whose sums are fused."""
     return _is(node, "int16")
-
-
-def _by_erfc(node: Node) -> bool:
-    """The C library's ``erfcf``, which is compiled otherwise (so ``expm1f``, ``tanhf``); and what no uint8 can hold."""
-    return _is(node, "uint8") or (_is(node, "int8") and not node.option("approximate", False))
 
 
 def _rare_cell(node: Node) -> bool:
@@ -171,38 +164,34 @@ DIFFERS: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
     (Runtime.BUILTIN, "CONV_2D"): lambda node: _real_or_hybrid(node) or convolution_by_ruy(node),
     (Runtime.BUILTIN, "FULLY_CONNECTED"): lambda node: _real_or_hybrid(node) or dense_by_ruy(node),
     (Runtime.BUILTIN, "DEPTHWISE_CONV_2D"): _real_or_hybrid,
-    (Runtime.BUILTIN, "TRANSPOSE_CONV"): _real,
+    **_each(LITERT, ("TRANSPOSE_CONV",), _real_or_hybrid),
     (Runtime.BUILTIN, "HARD_SWISH"): _eight_bit,
     (Runtime.BUILTIN, "SOFTMAX"): lambda node: _eight_bit(node) or _real(node),
-    **_each((Runtime.BUILTIN,), ("LOGISTIC", "LOG_SOFTMAX", "MEAN", "TANH"), _real),
+    **_each((Runtime.BUILTIN,), ("LOGISTIC", "LOG_SOFTMAX", "MEAN"), _real),
+    **_each(LITERT, ("TANH",), lambda node: _real(node) or _eight_bit(node)),
+    **_each((Runtime.BUILTIN, Runtime.XNNPACK), ("ELU",), lambda node: True),
     **_each((Runtime.BUILTIN,), ("ADD", "MUL"), _clamped_at_0),
     (Runtime.BUILTIN, "DEQUANTIZE"): lambda node: True,
-    **_each((Runtime.XNNPACK,), ("CONV_2D", "FULLY_CONNECTED"), lambda n: _unsigned(n) or _real_or_hybrid(n)),
+    **_each((Runtime.XNNPACK,), ("CONV_2D", "FULLY_CONNECTED"), lambda n: _unsigned(n) or _wide_or_real(n)),
     (Runtime.XNNPACK, "DEPTHWISE_CONV_2D"): _unsigned_or_real,
-    (Runtime.XNNPACK, "TRANSPOSE_CONV"): _unsigned_or_real,
-    (Runtime.REFERENCE, "TRANSPOSE_CONV"): _real,
+    (Runtime.XNNPACK, "TRANSPOSE_CONV"): lambda node: _unsigned(node) or _real_or_hybrid(node),
     **_each((Runtime.XNNPACK,), [*OF_FLOATS, *CURVES], _real),
     **_each((Runtime.XNNPACK,), ("ADD", "SUB", "DIV"), _clamped_at_0),
     **_each((Runtime.XNNPACK,), ("MEAN", "SUM"), lambda node: _eight_bit(node) or _real(node)),
     (Runtime.XNNPACK, "MUL"): lambda node: _eight_bit(node) or _clamped_at_0(node),
     **_each(LITERT, ("RELU",), _real),
     **_each(LITERT, ("EXP", "LOG", "RSQRT"), _by_table),
-    **_each(LITERT, ("GELU",), lambda node: _by_table(node) or _real(node)),
+    **_each(LITERT, ("GELU",), lambda node: True),
     **_each(LITERT, ("RESIZE_BILINEAR",), _real_or_unsigned),
     **_each(LITERT, ("CONCATENATION",), _unsigned),
     **_each((Runtime.REFERENCE,), ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), _real_or_hybrid),
     **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL",), _real),
-    **_each(LITERT, ("L2_NORMALIZATION", "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), _real),
+    **_each(LITERT, ("L2_NORMALIZATION",), _real),
+    **_each(LITERT, ("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), lambda node: _real_or_hybrid(node) or _rare_cell(node)),
 }
 """By the runtime whose kernel runs and the op: whether the node is one for which it has other kernels there."""
 
 UNKNOWN: dict[tuple[Runtime, str], Callable[[Node], bool]] = {
-    **_each((*LITERT, Runtime.XNNPACK), ("BATCH_MATMUL", "TRANSPOSE_CONV"), _hybrid),
-    **_each((*LITERT, Runtime.XNNPACK), ("CONV_2D", "FULLY_CONNECTED"), _odd_hybrid),
-    **_each(LITERT, ("GELU",), _by_erfc),
-    **_each(LITERT, ("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"), lambda node: _hybrid(node) or _rare_cell(node)),
-    (Runtime.REFERENCE, "TANH"): _real,
-    (Runtime.BUILTIN, "ELU"): lambda node: True,
-    (Runtime.XNNPACK, "ELU"): lambda node: not _real(node),
+    (Runtime.XNNPACK, "FULLY_CONNECTED"): _in_blocks,
 }
 """The same, where nobody knows what they do to the last bit."""

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.node import Node, NoKernel, quant_of, scale_of
 from quantdiff.sim.real.registry import INTEGERS, real_of
@@ -50,6 +51,8 @@ class Device:
         """
         kind = kind_of(node)
         rule = dict(self.operators).get(place_of(node), dict(self.kinds).get(kind))
+        if rule is None and _rounds_nothing(node):
+            return Runtime.REFERENCE.value
         if rule is None:
             raise NoKernel(f"{self.value} has no rule for {kind}: identify the device on a model that has one")
         if not rule:
@@ -80,6 +83,13 @@ def kind_of(node: Node) -> str:
     made = node.outputs[0].dtype if node.outputs else ""
     types = " × ".join(dict.fromkeys(given))
     return f"{node.operator.op} {types}" + (f" → {made}" if made not in given else "")
+
+
+def _rounds_nothing(node: Node) -> bool:
+    """Whether the op only moves values, here from one grid to the same: what every device does alike."""
+    known = traits(node.operator.op)
+    grids = {t.quant for t in (*node.inputs, *node.outputs) if t is not None and t.quant is not None}
+    return known.by_shape or (known.moves and len(grids) <= 1)
 
 
 def place_of(node: Node) -> tuple[int, str]:

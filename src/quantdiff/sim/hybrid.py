@@ -21,15 +21,15 @@ from quantdiff.sim import hybrid_4_bit
 from quantdiff.sim.accumulate import matmul
 from quantdiff.sim.dynamic_input import LOW as LOWEST
 from quantdiff.sim.dynamic_input import REACH, VECTOR, DynamicInput, asymmetric, kleidi, symmetric, xnnpack
-from quantdiff.sim.floats.elementwise import clamped, fused_multiply_add
+from quantdiff.sim.floats.elementwise import clamped, fused_multiply_add, multiply_add
 from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of
 
 Sums = Callable[[Array, Array], Array]
 """The sums of products of an op: (inputs, weights), both integers, exact."""
-Spread = Callable[[Array, Array, Callable[[Array], Array] | None], Array]
-"""The same of a transposed convolution; a function makes floats of each product, which are added in LiteRT's order."""
+Spread = Callable[[Array, Array, Callable[[Array, Array], Array] | None], Array]
+"""The same of a transposed convolution; a function adds each product to the floats so far, in LiteRT's order."""
 DEPTHWISE_VECTOR = 4
 """Channels that ``builtin`` scales together in a depthwise convolution."""
 GEMM_ROWS = 4
@@ -58,7 +58,7 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
         return clamped(node, hybrid_4_bit.dense_of_blocks_xnnpack(x, w, bias, blocks), runtime)
     if hybrid_4_bit.is_packed(node.at(1), runtime):
         if blocks is not None:
-            return hybrid_4_bit.dense_of_blocks(x, w, bias, blocks)
+            return hybrid_4_bit.dense_of_blocks(x, w, bias, blocks, runtime)
         return hybrid_4_bit.dense(node, x, w, bias, runtime)
     scale = np.zeros(1, np.float32)  # where there are blocks: the tensor itself has none, and nobody asks for theirs
     if blocks is None or runtime is Runtime.TFLM:
@@ -67,13 +67,17 @@ def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) 
         dynamic = kleidi(x) if runtime.on_arm64 else xnnpack(x)
         return clamped(node, _by_xnnpack(_products(dynamic.centred, w), dynamic.scale, scale, bias, runtime), runtime)
     start = np.zeros(1, np.float32) if bias is None else bias
-    y = products_onto(start, node, x, w, scale, runtime)
+    y = products_onto(start, node, x, w, scale, runtime=runtime, rows=math.prod(node.x.shape) // x.shape[1])
     y = clamped(node, np.where(zero_samples(node, x), start, y), runtime)
     return y + np.float32(0) if node.activation in ("RELU", "RELU6") else y  # where max(0, -0) is 0
 
 
-def products_onto(start: Array, node: Node, x: Array, w: Array, scale: Array, runtime: Runtime) -> Array:
+def products_onto(  # noqa: PLR0913 (what is multiplied, onto what, and how)
+    start: Array, node: Node, x: Array, w: Array, scale: Array, *, runtime: Runtime, rows: int
+) -> Array:
     """LiteRT's sums (``MatrixBatchVectorMultiplyAccumulate``) onto what is there, each row of x on a grid of its own.
+
+    ``rows`` go into one call of the kernel.
 
     Shapes: x (rows, depth), w (units, depth), scale (units,) or fewer, start (rows, units) or fewer -> (rows, units).
     """
@@ -81,7 +85,7 @@ def products_onto(start: Array, node: Node, x: Array, w: Array, scale: Array, ru
     acc, scale = _products(dynamic.centred, w), dynamic.scale * scale
     if not runtime.on_arm64:
         return start + (acc + sse_defect(_products, dynamic.q, w)).astype(np.float32) * scale
-    if by_four_dots(math.prod(node.x.shape) // x.shape[1], *w.shape):
+    if by_four_dots(rows, *w.shape):
         return start + acc.astype(np.float32) * scale
     return fused_multiply_add((acc + neon_defect(dynamic.q, w)).astype(np.float32), scale, start)
 
@@ -153,18 +157,24 @@ def convolution(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: 
     return clamped(node, (real * (scale * s_x) if fast else real * scale * s_x) + bias, runtime)
 
 
-def transposed(node: Node, x: Array, w: Array, bias: Array | None, *, runtime: Runtime, spread: Spread) -> Array:
+def transposed(  # noqa: PLR0913 (the operands, and how)
+    node: Node, x: Array, w: Array, bias: Array | None, *, runtime: Runtime, spread: Spread, alone: bool
+) -> Array:
     """Compute ``y = clamp(s_x * s_w * spread(q_x - z_x, w) + bias)``, q_x from each image's own range.
 
-    LiteRT scales every product by itself and adds floats in the order of the inputs.
+    LiteRT scales every product by itself and adds floats in the order of the inputs. ``alone``: XNNPACK takes one pixel
+    at a time, whose kernel is as on x86-64.
     Shapes: x (n, h, w, c), w (out, kh, kw, c), bias (out,); ``spread`` gives (n, out_h, out_w, out).
     """
     scale, rows = _channel_scale(node, len(w), runtime, shared=True), x.reshape(len(x), -1)
-    dynamic = xnnpack(rows) if runtime is Runtime.XNNPACK else asymmetric(rows, runtime)
+    by_delegate = runtime.family is Runtime.XNNPACK
+    dynamic = xnnpack(rows) if by_delegate else asymmetric(rows, runtime)
     q, s_x = dynamic.centred.reshape(x.shape), _spread(dynamic)
-    if runtime is Runtime.XNNPACK:
-        return clamped(node, _by_xnnpack(spread(q, w, None), s_x, scale, bias, runtime), runtime)
-    return clamped(node, plus(bias, spread(q, w, lambda products: products.astype(np.float32) * scale * s_x)), runtime)
+    if by_delegate:
+        rule = Runtime.XNNPACK if alone else runtime
+        return clamped(node, _by_xnnpack(spread(q, w, None), s_x, scale, bias, rule), runtime)
+    y = spread(q, w, lambda sums, products: multiply_add(products.astype(np.float32) * scale, s_x, sums, runtime))
+    return clamped(node, plus(bias, y), runtime)
 
 
 def is_dense(node: Node, w: Array) -> bool:

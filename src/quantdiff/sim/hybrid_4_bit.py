@@ -87,19 +87,20 @@ def raised(w: Array, runtime: Runtime) -> Array:
     return up
 
 
-def dense_of_blocks(x: Array, w: Array, bias: Array | None, scales: Array) -> Array:
+def dense_of_blocks(x: Array, w: Array, bias: Array | None, scales: Array, runtime: Runtime) -> Array:
     """Compute ``(sum of acc_k * s_k - z_x * sum of s_k * sum(w_k)) * s_x + b`` over the blocks k, in their order.
 
-    The fused activation is left out, as the kernel leaves it. Shapes: as ``dense``; scales (units, blocks).
+    The fused activation is left out, as the kernel leaves it. ARM64 fuses each product but the last onto its sum.
+    Shapes: as ``dense``; scales (units, blocks).
     """
-    dynamic, size = asymmetric(x, Runtime.BUILTIN), x.shape[1] // scales.shape[1]
+    dynamic, size = asymmetric(x, runtime), x.shape[1] // scales.shape[1]
     total, sums = np.zeros((len(x), len(w)), np.float32), np.zeros(len(w), np.float32)
     for k in range(scales.shape[1]):
         block = w[:, k * size : (k + 1) * size].astype(np.int32)
         acc = matmul(dynamic.q[:, k * size : (k + 1) * size], block.T, REACH)
-        total = total + acc.astype(np.float32) * scales[:, k]
+        total = multiply_add(acc.astype(np.float32), scales[:, k], total, runtime)
         sums = sums + scales[:, k] * block.sum(axis=1).astype(np.float32)
-    real = (total - dynamic.zero_point.astype(np.float32) * sums) * dynamic.scale
+    real = multiply_add(-dynamic.zero_point.astype(np.float32), sums, total, runtime) * dynamic.scale
     return np.asarray(real if bias is None else real + bias)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
-SOURCES = tuple(Path(__file__).with_name(f"{name}.py") for name in ("loops", "tiles", "accumulate", "pairs"))
+SOURCES = tuple(
+    Path(__file__).with_name(f"{name}.py") for name in ("loops", "tiles", "finish", "vectors", "accumulate", "pairs")
+)
 
 
 @cache

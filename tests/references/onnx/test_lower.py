@@ -243,6 +243,29 @@ def _on_its_grids(real: Any) -> Any:
     return Setting({}, {}, frozenset(real.varying), frozenset(real.varying))
 
 
+@pytest.mark.parametrize(("op", "parts"), [("LSTM", ("i", "o", "f", "c")), ("GRU", ("z", "r", "h")), ("RNN", ("h",))])
+def test_the_kernels_of_a_recurrent_layer_are_told_by_their_gates(
+    op: str, parts: tuple[str, ...], tmp_path: Path
+) -> None:
+    """ONNX has an LSTM's gates as i, o, f, c; TFLite says input, forget, cell, output."""
+    made = CASES[f"{op} that does both"]
+    numpy_helper = pytest.importorskip("onnx.numpy_helper")
+    stored = {each.name: numpy_helper.to_array(each) for each in made.graph.initializer}
+    (layer,) = [each for each in open_onnx(save(tmp_path, made)).layers() if each.inner]
+    found: dict[str, Any] = {"/".join(each.name.split("/")[-2:]): each for each in layer.inner}
+    names = {"i": "input", "f": "forget", "c": "cell", "o": "output"} if op == "LSTM" else {}
+    for k, side in enumerate(("forward", "backward")):
+        assert found[f"{side}/input_to_gates"].kernel.shape == (3 * len(parts), 4)
+        for at, part in enumerate(parts):
+            rows = slice(3 * at, 3 * at + 3)
+            for kind, own in (("input", stored["w"][k, rows]), ("recurrent", stored["r"][k, rows])):
+                if part in names:
+                    assert np.array_equal(found[f"{side}/{kind}_to_{names[part]}"].kernel, own)
+            if part in names:
+                assert np.array_equal(found[f"{side}/input_to_{names[part]}"].bias, stored["b"][k, rows])
+    assert len(found) == (20 if op == "LSTM" else 4)
+
+
 def test_rows_of_a_table_are_looked_up(tmp_path: Path) -> None:
     nodes = [N("Gather", ["t", "x"], ["e"], {"axis": 0}), N("ReduceMean", ["e"], ["y"], {"axes": [1], "keepdims": 0})]
     made = model(nodes, {"x": ("n", 4)}, ["y"], {"t": floats(9, 5)})

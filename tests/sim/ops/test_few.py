@@ -218,10 +218,13 @@ def spectrum(*transforms: tuple[tuple[int, ...], tuple[int, int]]) -> bytes:
 
 @pytest.mark.golden
 @pytest.mark.parametrize("runtime", LITERT)
-def test_a_transform_within_its_intervals(tmp_path: Path, note: Callable[..., None], runtime: Runtime) -> None:
+def test_a_transform_within_its_intervals(
+    tmp_path: Path, elements: int, note: Callable[..., None], runtime: Runtime
+) -> None:
     path = tmp_path / "spectrum.tflite"
     path.write_bytes(spectrum(*TRANSFORMS))
-    (verdict,) = load_and_verify(path, [runtime.value], samples=20).verdicts.values()
+    samples = max(20, elements // 1500)
+    (verdict,) = load_and_verify(path, [runtime.value], samples=samples).verdicts.values()
     assert (verdict.status, verdict.mismatches) == ("within", 0)
     transforms, magnitudes = verdict.operators[::2], verdict.operators[1::2]
     assert all(each.width is not None for each in transforms)

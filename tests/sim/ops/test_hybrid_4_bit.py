@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from golden import LITERT, Case, Dice, Maker, differences, exact_on, run_simulator
+from golden import ELEMENTS, LITERT, Case, Dice, Maker, differences, exact_on, run_simulator
 from sim.ops.test_hybrid import dense, image, reals
 from sim.ops.test_int4 import narrowed, packed
 from written_models import Op, T
@@ -54,18 +54,18 @@ def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("runtime", [Runtime.XNNPACK, Runtime.BUILTIN, Runtime.REFERENCE])
+@pytest.mark.parametrize("runtime", LITERT)
 def test_golden_of_blocks(elements: int, note: Callable[..., None], runtime: Runtime) -> None:
     """One model after the other: a file names the tensor of the scales by its number."""
     dice, count, wrong = Dice(), 0, 0
-    while count < elements / 10:
+    while count < (elements / 10 if elements <= ELEMENTS else elements):
         compared, differing = differences(blocks(dice), runtime, rounds=9)
         count, wrong = count + compared, wrong + differing
     note("FULLY_CONNECTED hybrid, 4 bits, blocks", runtime, count, wrong)
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("runtime", [Runtime.BUILTIN, Runtime.REFERENCE])
+@pytest.mark.parametrize("runtime", [runtime for runtime in LITERT if runtime.family is not Runtime.XNNPACK])
 @pytest.mark.parametrize("dtype", ["int8", "int4", "int2"])
 def test_blocks_whose_scales_nobody_asks_for_give_the_bias(runtime: Runtime, dtype: str) -> None:
     dice = Dice()
@@ -82,7 +82,7 @@ def test_blocks_without_vnni_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("runtime", [Runtime.XNNPACK, Runtime.BUILTIN, Runtime.REFERENCE])
+@pytest.mark.parametrize("runtime", LITERT)
 def test_weights_of_minus_8(runtime: Runtime) -> None:
     """Which few converters write."""
     maker = narrowed(lambda dice: dense(dice, dice.chance()), low=-8)

@@ -77,6 +77,21 @@ def logical(op: str) -> Maker:
     return make
 
 
+def bits(op: str, dtype: str) -> Maker:
+    def make(dice: Dice) -> Case:
+        shape = dice.shape()
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        first = dice.rng.integers(low, high, shape, dtype, endpoint=True)
+        by = np.array([-3, 0, 1, 5, 7, 30, 40]).clip(low, high).astype(dtype)
+        second = (
+            dice.rng.choice(by, shape) if op == "RIGHT_SHIFT" else dice.rng.permutation(first.ravel()).reshape(shape)
+        )
+        kind = "".join(part.capitalize() for part in op.split("_")) + "Options"
+        return case(Op(op, [], [], {}, kind), [(first, False), (second, False)], [(shape, dtype)])
+
+    return make
+
+
 def chosen(op: str, dtype: str) -> Maker:
     def make(dice: Dice) -> Case:
         shape = dice.shape()
@@ -172,6 +187,17 @@ def scattered(dtype: str) -> Maker:
         return case(Op("SCATTER_ND", [], [], {}, "ScatterNdOptions"), inputs, [(shape, dtype)], quant)
 
     return make
+
+
+def products_of_segments(dice: Dice) -> Case:
+    shape, count = (dice.size(1, 9), *dice.shape()[-1:]), dice.size(1, 5)
+    inputs = [
+        (dice.rng.integers(-3, 4, shape).astype(np.int32), False),
+        (dice.rng.integers(-1, count, shape[:1]).astype(np.int32), True),
+        (np.asarray(count, np.int32), True),
+    ]
+    op = Op("UNSORTED_SEGMENT_PROD", [], [], {}, "UnsortedSegmentProdOptions")
+    return case(op, inputs, [((count, *shape[1:]), "int32")], (dice.scale(), 0))
 
 
 def updated(dtype: str) -> Maker:
@@ -297,6 +323,7 @@ MAKERS: dict[str, Maker] = {
     **{f"{op} {d}": comparison(op, d) for op in COMPARED for d in ("int8", "uint8", "int32", "int64", "float32")},
     **{f"{op} bool": comparison(op, "bool") for op in COMPARED[:2]},
     **{op: logical(op) for op in ("LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR")},
+    **{f"{op} {d}": bits(op, d) for op in ("BITWISE_XOR", "RIGHT_SHIFT") for d in ("int8", "uint8", "int16", "int32")},
     **{f"{op} {d}": chosen(op, d) for op in ("SELECT", "SELECT_V2") for d in ("int8", "uint8", "int16", "float32")},
     **{op: quantifier(op) for op in ("REDUCE_ALL", "REDUCE_ANY")},
     **{f"CUMSUM {d}": cumulative(d) for d in ("float32", "int32", "int64")},
@@ -304,6 +331,7 @@ MAKERS: dict[str, Maker] = {
     **{f"ONE_HOT {d}": one_hot(d) for d in ("int8", "int32", "int64", "float32")},
     **{f"GATHER_ND {d}": gathered(d) for d in ("int8", "float32", "int32")},
     **{f"SCATTER_ND {d}": scattered(d) for d in ("int8", "float32", "int32")},
+    "UNSORTED_SEGMENT_PROD int32": products_of_segments,
     **{f"DYNAMIC_UPDATE_SLICE {d}": updated(d) for d in ("int8", "float32", "int32")},
     "LOG_SOFTMAX int8": log_probabilities,
     "REVERSE_SEQUENCE": turned,

@@ -145,3 +145,19 @@ def test_packed_weights_are_real_in_units_of_their_scale(bits: int) -> None:
     assert y[0] == pytest.approx(
         (x @ w.T + sum(b)).clip(*ACTIVATION_RANGE[node_of(graph, operator).activation]), rel=1e-5
     )
+
+
+def test_boxes_by_hand(tmp_path: Path) -> None:
+    """A sum over each box, with padding, strides and dilations of its own along each axis."""
+    shapes = {"x": (2, 5, 6, 7, 2), "w": (2, 3, 2, 2, 3), "y": (2, 3, 6, 3, 3)}
+    x, w = (DICE.normal(size=shapes[name]) for name in "xw")
+    tensors = [T("x", shapes["x"], "float32"), T("w", shapes["w"], "float32", data=w), T("y", shapes["y"], "float32")]
+    options = {"padding": 0, "strideD": 2, "strideH": 1, "strideW": 3, "dilationDFactor": 1, "dilationHFactor": 2}
+    graph = graph_of(tmp_path, tensors, Op("CONV_3D", ["x", "w"], ["y"], options, "Conv3DOptions"), ["x"])
+    (operator,) = graph.operators
+    found = reals()["CONV_3D float32"].function(node_of(graph, operator), x, w)
+    image, want = np.pad(x, ((0, 0), (0, 1), (2, 2), (0, 1), (0, 0))), np.zeros(shapes["y"])
+    for n, d, h, i in np.ndindex(2, 3, 6, 3):
+        box = image[n, 2 * d : 2 * d + 2, h : h + 5 : 2, 3 * i : 3 * i + 2]
+        want[n, d, h, i] = np.einsum("dhwc,dhwco->o", box, w)
+    np.testing.assert_allclose(found, want, rtol=0, atol=1e-12)

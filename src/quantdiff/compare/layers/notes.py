@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from quantdiff.align.alignment import Alignment
-from quantdiff.align.constants import bias_moved
+from quantdiff.align.constants import bias_moved, inputs_scaled
 from quantdiff.align.leftovers import RESCALED, VANISHED, core, explained, segments
 from quantdiff.flow import FlowValue
 from quantdiff.ops import BATCH_NORM, CLAMPS, INTO_INTEGERS
@@ -30,7 +30,13 @@ def notes_of(mine: Sequence[FlowValue], other: Sequence[FlowValue]) -> tuple[str
     kept = explained(mine, other)
     inside = [place for place in mine if place.key in kept and place.op not in RESCALED]
     merged = _merged(inside, {place.op for place in other}) if len(inside) > 1 else ()
-    return (*dict.fromkeys(merged), *_split(mine, other), *_more_biases(mine, other), *_ends(other))
+    return (
+        *dict.fromkeys(merged),
+        *_split(mine, other),
+        *_more_biases(mine, other),
+        *_scaled(mine, other),
+        *_ends(other),
+    )
 
 
 def _merged(inside: Sequence[FlowValue], ops: set[str]) -> Iterator[str]:
@@ -59,6 +65,12 @@ def _more_biases(mine: Sequence[FlowValue], other: Sequence[FlowValue]) -> Itera
     earlier = [[p for p in side if p.is_weighted and p is not core(side)] for side in (mine, other)]
     if len(earlier[0]) == len(earlier[1]) == 1 and bias_moved(earlier[0], earlier[1][0]):
         yield f"adds the bias of {earlier[0][0].name} too"
+
+
+def _scaled(mine: Sequence[FlowValue], other: Sequence[FlowValue]) -> Iterator[str]:
+    """A scale in front, such as a norm's gamma, that is a part of the weights."""
+    if core(other).is_weighted and inputs_scaled(mine, core(other)):
+        yield "its weights hold a scale of their inputs, channel by channel"
 
 
 def _ends(other: Sequence[FlowValue]) -> Iterator[str]:

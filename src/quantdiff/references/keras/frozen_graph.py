@@ -42,6 +42,7 @@ OPS = {
 WEIGHTED = ("MatMul", "Conv2D", "DepthwiseConv2dNative")
 SUMS = ("BiasAdd", "AddV2", "Add")
 ALIASES = ("Identity", "StopGradient", "PreventGradient", "CheckNumerics")
+ASSIGN = "AssignVariableOp"
 OWN = "/quantdiff_own"
 WHOLE = "StatefulPartitionedCall/"
 
@@ -52,7 +53,7 @@ class FrozenGraph:
     def __init__(self, model: KerasModel) -> None:
         freeze = require(FREEZE, extra="keras").convert_variables_to_constants_v2
         with failing(model.name), quiet():
-            self.function = freeze(model.model.function)
+            self.function = freeze(without_assignments(model.model.function))
         self.model, self.definition = model, self.function.graph.as_graph_def()
         self.nodes: dict[str, Any] = {node.name: node for node in self.definition.node}
         given = model.model.function.structured_input_signature[1]
@@ -139,6 +140,38 @@ class FrozenGraph:
 
         with failing(self.model.name), quiet():
             return tf.compat.v1.wrap_function(compute, [specs[name] for name in fed])
+
+
+def without_assignments(function: Any) -> Any:
+    """The function without what it writes into variables: JAX returns the state that it does not change, as it was.
+
+    A variable that is written cannot become a constant.
+    """
+    freeze, tf = require(FREEZE, extra="keras"), frameworks().tf
+    graph = freeze._run_inline_graph_optimization(function, False, False)  # as freezing begins
+    written = {node.name for node in graph.node if node.op == ASSIGN}
+    if not written:
+        return function
+    for node in graph.node:
+        kept = [name for name in node.input if name.removeprefix("^") not in written]
+        del node.input[:]
+        node.input.extend(kept)
+    kept_nodes = [node for node in graph.node if node.name not in written]
+    del graph.node[:]
+    graph.node.extend(kept_nodes)
+    held = {inside.name: outside for outside, inside in function.graph.captures}
+    own = [t for t in function.inputs if t.name not in held]
+
+    def pure(*given: Any) -> Any:
+        capture = tf.compat.v1.get_default_graph().capture
+        fed = {name: capture(t) for name, t in held.items()} | dict(zip((t.name for t in own), given, strict=True))
+        wanted = [t.name for t in function.outputs]
+        return tf.graph_util.import_graph_def(graph, input_map=fed, return_elements=wanted, name="")
+
+    specs = [tf.TensorSpec(t.shape, t.dtype, t.op.name) for t in own]
+    wrapped = tf.compat.v1.wrap_function(pure, specs)
+    wrapped.graph.variables = function.graph.variables
+    return wrapped
 
 
 def _own(name: str) -> str:

@@ -9,18 +9,13 @@ import numpy as np
 
 from quantdiff.layer import Layer
 from quantdiff.quant import Array
+from quantdiff.references.gates import DENSE, gates
 
-DENSE = "FULLY_CONNECTED"
-GATES = ("input", "forget", "cell", "output")
-"""Of an LSTM, in Keras' order, in TFLite's words."""
 RECURRENT = ("LSTM", "GRU", "SimpleRNN")
 
 
 def inner_layers(path: str, layer: Any) -> Iterator[Layer]:
-    """What stands inside a layer, by paths of its own; kernels as (units, depth), as TFLite has them.
-
-    An LSTM is told twice, gate by gate and all gates in one: a converter writes it either way.
-    """
+    """What stands inside a layer, by paths of its own; kernels as (units, depth), as TFLite has them."""
     kind = type(layer).__name__.removesuffix("Cell")
     if kind in RECURRENT and hasattr(cell := getattr(layer, "cell", layer), "recurrent_kernel"):
         yield from _recurrent(path, kind, cell)
@@ -41,16 +36,9 @@ def _parts(layer: Any) -> list[Any]:
 
 def _recurrent(path: str, kind: str, cell: Any) -> Iterator[Layer]:
     """``bias`` of a GRU that resets after the product has a row for each of the two kernels."""
-    kernel, recurrent = (np.asarray(each).T for each in (cell.kernel, cell.recurrent_kernel))
+    kernels = [np.asarray(each).T for each in (cell.kernel, cell.recurrent_kernel)]
     bias = None if getattr(cell, "bias", None) is None else np.atleast_2d(np.asarray(cell.bias))
-    first, second = (None if bias is None or row >= len(bias) else bias[row] for row in (0, 1))
-    yield Layer(f"{path}/input_to_gates", kind, (), kernel=kernel, bias=first, op=DENSE)
-    yield Layer(f"{path}/recurrent_to_gates", kind, (), kernel=recurrent, bias=second, op=DENSE)
-    for at, gate in enumerate(GATES if kind == "LSTM" else ()):
-        rows = slice(at * cell.units, (at + 1) * cell.units)
-        own = None if first is None else first[rows]
-        yield Layer(f"{path}/input_to_{gate}", kind, (), kernel=kernel[rows], bias=own, op=DENSE)
-        yield Layer(f"{path}/recurrent_to_{gate}", kind, (), kernel=recurrent[rows], op=DENSE)
+    return gates(path, kind, kernels, [None if bias is None or row >= len(bias) else bias[row] for row in (0, 1)])
 
 
 def _projection(path: str, part: Any) -> Layer:

@@ -20,6 +20,7 @@ from quantdiff.references.keras.frameworks import frameworks, quantize_scope, qu
 from quantdiff.references.keras.quantized import notes_of
 
 KERAS_3 = "3"
+ONE_PROGRAM = "{}: one program of JAX or PyTorch, whose inner values nobody sees; the .keras file has them"
 FRAMEWORKS = frozenset(("keras", "numpy", "tensorflow", "tf_keras"))
 
 
@@ -210,7 +211,14 @@ def _from_signature(model: Any, path: Path) -> KerasModel:
     given = signature.structured_input_signature[1]
     slots = tuple(Slot(n, tuple(spec.shape), spec.dtype.name) for n, spec in sorted(given.items()))
     kept = Signature(model, signature, tuple(slot.name for slot in slots))
-    return KerasModel(path.name, "float", slots, tuple(sorted(signature.structured_outputs)), kept)
+    notes = (ONE_PROGRAM.format(path.name),) if _is_one_program(signature) else ()
+    return KerasModel(path.name, "float", slots, tuple(sorted(signature.structured_outputs)), kept, notes)
+
+
+def _is_one_program(signature: Any) -> bool:
+    """Whether JAX or PyTorch wrote it: one operation, which holds a program of XLA's."""
+    functions = signature.graph.as_graph_def().library.function
+    return any(node.op == "XlaCallModule" for function in functions for node in function.node_def)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.graph import Graph, Model, Operator, Signature, Tensor
+from quantdiff.layer import Layer
 from quantdiff.quant import Array, QuantParams
 from quantdiff.references.onnx.program import Node, Program
 
@@ -35,7 +36,7 @@ class Builder:
     """Tensors and operators so far.
 
     ``forms``: by value the tensors that hold it, by their order of axes; the first is the one that was computed.
-    ``unknown``: the operators that TFLite's cannot say.
+    ``unknown``: the operators that TFLite's cannot say. ``inner``: by value the sums inside the operator that gives it.
     """
 
     program: Program
@@ -44,6 +45,7 @@ class Builder:
     forms: dict[str, dict[Order, int]] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+    inner: dict[str, list[Layer]] = field(default_factory=dict)
 
     def tensor(self, name: str, shape: Sequence[int], dtype: str = "float32", **more: Any) -> int:
         """A new tensor."""

@@ -6,11 +6,12 @@ operator wants another. Where the program rounds itself, QUANTIZE and DEQUANTIZE
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from quantdiff.errors import BadModel
 from quantdiff.graph import Model
+from quantdiff.layer import Layer
 from quantdiff.references.onnx import elements, images, recurrent, shapes
 from quantdiff.references.onnx.builder import TRANSLATIONS, Builder, Order, Untranslated, plain
 from quantdiff.references.onnx.program import Node, Program
@@ -37,11 +38,13 @@ class Translated:
         model: float operators of TFLite; one that TFLite does not have keeps its own name.
         values: by tensor the program's value that it holds first, and the order of axes.
         unknown: what could not be said, a few words for each operator.
+        inner: by value the sums of products inside the operator that gives it.
     """
 
     model: Model
     values: Mapping[int, tuple[str, Order]]
     unknown: tuple[str, ...]
+    inner: Mapping[str, Sequence[Layer]] = field(default_factory=dict)
 
     def whole(self, name: str) -> Model:
         """The graph.
@@ -71,7 +74,7 @@ def translated(program: Program) -> Translated:
             continue
         _translate(b, node)
     model = b.model()
-    return Translated(model, _values(b, model), tuple(b.unknown))
+    return Translated(model, _values(b, model), tuple(b.unknown), b.inner)
 
 
 def _translate(b: Builder, node: Node) -> None:

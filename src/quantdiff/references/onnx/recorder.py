@@ -54,8 +54,9 @@ def flow_of(found: Translated, ranges: Mapping[str, TrainedRange], kind: str) ->
             feeds = tuple(dict.fromkeys(key for feed in place.feeds for key in behind[feed]))
             operator = None if place.operator is None else graph.operators[place.operator]
             layer = layer_of(place, operator, tuple(names[key] for key in feeds))
-            own = _ranges(place, found.values[place.key][0], ranges)
-            layer = replace(layer, ranges=own, options={})  # what feeds it has other axes, or no padding
+            value = found.values[place.key][0]
+            own, inner = _ranges(place, value, ranges), tuple(found.inner.get(value, ()))
+            layer = replace(layer, ranges=own, options={}, inner=inner)  # what feeds it has other axes, or no padding
             order = found.values[place.key][1]
             turn = () if order == plain(len(order)) else tuple(axis - 1 for axis in order[1:] if order[0] == 0)
             places.append(replace(place, feeds=feeds, layers=(layer,), order=turn))

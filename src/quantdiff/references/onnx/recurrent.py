@@ -5,12 +5,14 @@ ONNX's LSTM, GRU and RNN (https://onnx.ai/onnx/operators), and PyTorch's, whose 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from quantdiff.layer import Layer
 from quantdiff.quant import Array
+from quantdiff.references.gates import gates
 from quantdiff.references.onnx.builder import Builder, Untranslated, translates
 from quantdiff.references.onnx.program import Node
 
@@ -22,6 +24,7 @@ PYTORCH = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 ACTIVATIONS = {"Tanh": "TANH", "Relu": "RELU"}
 TIME_FIRST = (1, 0, 2)
+SIDES = ("forward", "backward")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,10 @@ class Direction:
     def units(self) -> int:
         """The size of the state."""
         return int(self.kernels[1].shape[1])
+
+    def layers(self, path: str) -> Iterator[Layer]:
+        """Its kernels by their paths."""
+        return gates(path, self.cell, self.kernels, self.biases)
 
 
 class Steps:
@@ -183,6 +190,8 @@ def by_onnx(b: Builder, node: Node) -> None:
             resets_first=cell == "GRU" and not get("linear_before_reset", 0),
             activation=activation,
         )
+        path = node.name or name
+        b.inner.setdefault(name, []).extend(found.layers(f"{path}/{SIDES[k]}" if len(kernels) > 1 else path))
         states, last = Steps(b, found, name).run(x, _initial(b, node.at(5), k), _initial(b, node.at(6), k))
         hidden.append(states[0] if found.reverse else states[-1])
         cells += [] if last is None else [last]
@@ -243,6 +252,8 @@ def by_pytorch(b: Builder, node: Node) -> None:
             found = Direction(
                 cell, (kernel, recurrent), (first, second), (names[0], names[1]), k == 1, False, activation
             )
+            path = f"{node.name or name}/l{layer}{'_reverse' if k else ''}"  # as PyTorch names their parameters
+            b.inner.setdefault(name, []).extend(found.layers(path))
             begins = [_initial(b, node.inputs[1 + s], at) for s in range(states)]
             made, last = Steps(b, found, f"{name}/{at}").run(x, begins[0], begins[1] if states > 1 else None)
             hidden.append(made[0] if found.reverse else made[-1])

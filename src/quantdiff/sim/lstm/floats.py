@@ -103,7 +103,8 @@ class Cell:
         w = needed(self.inputs, position)
         if w.dtype == np.int8:
             scale = scale_of(self.node.at(position))
-            return np.where(self.silent(x), onto, products_onto(onto, self.node, x, w, scale, self.runtime))
+            sums = products_onto(onto, self.node, x, w, scale, runtime=self.runtime, rows=self.batch)
+            return np.where(self.silent(x), onto, sums)
         if self.batch == 1 and self.runtime.on_arm64:
             starts = np.broadcast_to(onto, (len(x), len(w)))
             rows = [ruy.product(row[None], w, start) for row, start in zip(x, starts, strict=True)]

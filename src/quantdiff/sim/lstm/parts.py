@@ -2,7 +2,8 @@
 
 Source: LiteRT ``tflite/kernels/lstm_eval.cc``, ``internal/reference/portable_tensor_utils.cc``
 (``PortableVectorBatchVectorCwiseProductAccumulate``, ``PortableApplyLayerNorm``), and for whole vectors
-``internal/optimized/neon_tensor_utils.cc`` (``NeonVectorBatchVectorCwiseProductAccumulate``), which x86 has too.
+``internal/optimized/neon_tensor_utils.cc`` (``NeonVectorBatchVectorCwiseProductAccumulate``), which x86 has too; on
+ARM64 alone ``NeonApplyLayerNorm`` and the ``NeonMatrixBatchVectorMultiplyAccumulate`` of a projection.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from quantdiff.sim.rounding.fixed_point import (
 from quantdiff.sim.tables.inverse_root import inverse_root_multiplier
 
 INT8, INT16 = (-128, 127), (-(1 << 15), (1 << 15) - 1)
-ONE, HALF, GUARD, NORM_SHIFT = 1 << 10, 1 << 9, 10_000, 12
+NORM_BITS, GUARD, NORM_SHIFT = 10, 10_000, 12
+ONE, HALF = 1 << NORM_BITS, 1 << (NORM_BITS - 1)
 VECTOR = 16
-"""Cells that a peephole multiplies together."""
+"""Cells that a peephole multiplies together, and on ARM64 those that a norm or a projection takes together."""
+SQUARES = 4
+"""Squares that ARM64 adds in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +48,47 @@ class Peephole:
 
 @dataclass(frozen=True, slots=True)
 class LayerNorm:
-    """Coefficients of 16 bits, the gate's bias, and the scale of the coefficients. Shapes: (n,)."""
+    """Coefficients of 16 bits, the gate's bias, and the scale of the coefficients. Shapes: (n,).
+
+    ``in_vectors``: the kernel of ARM64.
+    """
 
     weights: Array
     bias: Array
     scale: Array
+    in_vectors: bool = False
 
     def normalized(self, gate: Array) -> Array:
         """The gate over its standard deviation, weighted, plus the bias, in Q3.12. Shapes: (b, n) -> (b, n)."""
         count = gate.shape[1]
         mean = truncated(gate.sum(axis=1) * ONE, count)
-        variance = np.square(gate).sum(axis=1) * (ONE * ONE // count) - mean * mean
+        squares = squares_in_vectors(gate) if self.in_vectors else np.square(gate).sum(axis=1)
+        variance = squares * (ONE * ONE // count) - mean * mean
         spread = wrap_int32(truncated(variance, ONE * ONE))
         spread = np.where(spread < 1, max(1, int(np.float32(GUARD) * np.float32(self.scale))), spread)
         mantissas, shifts = inverse_root_multiplier(spread[:, None])
         apart = wrap_int32(ONE * gate - mean[:, None])
+        body = count // VECTOR * VECTOR if self.in_vectors else 0
+        parts = [self._vectors(apart[:, :body], mantissas, shifts), self._ones(apart[:, body:], mantissas, shifts)]
+        return np.concatenate(parts, axis=1).clip(*INT16)
+
+    def _ones(self, apart: Array, mantissas: Array, shifts: Array) -> Array:
+        """The last cells. Shape as ``apart``, Q10 from the mean."""
+        first = len(self.weights) - apart.shape[1]
         scaled = multiply_by_quantized_multiplier(apart, mantissas, shifts, Rounding.GEMMLOWP)
-        weighted = wrap_int32(scaled * self.weights + self.bias)
+        weighted = scaled * self.weights[first:] + self.bias[first:]
+        weighted = weighted if self.in_vectors else wrap_int32(weighted)
         whole = truncated(weighted + np.where(weighted > 0, HALF, -HALF), ONE)
         mantissa, shift = quantize_multiplier(np.float64(self.scale))
-        y = multiply_by_quantized_multiplier(whole, mantissa, shift + NORM_SHIFT, Rounding.GEMMLOWP)
-        return y.clip(*INT16)
+        return multiply_by_quantized_multiplier(whole, mantissa, shift + NORM_SHIFT, Rounding.GEMMLOWP)
+
+    def _vectors(self, apart: Array, mantissas: Array, shifts: Array) -> Array:
+        """The first cells, weighted in 64 bits, halves up everywhere. Shape as ``apart``."""
+        width = apart.shape[1]
+        scaled = multiply_by_quantized_multiplier(apart, mantissas, shifts, Rounding.RUY)
+        whole = wrap_int32((scaled * self.weights[:width] + self.bias[:width] + HALF) >> NORM_BITS)
+        mantissa, shift = quantize_multiplier(np.float64(self.scale))
+        return multiply_by_quantized_multiplier(whole, mantissa, shift + NORM_SHIFT, Rounding.RUY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +126,10 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """A dense layer from the cells to the output state; ``limit`` is the clip in steps, 0 for none."""
+    """A dense layer from the cells to the output state; ``limit`` is the clip in steps, 0 for none.
+
+    ``together``: rows that one call of ARM64's kernel takes, 0 elsewhere.
+    """
 
     weights: Array
     bias: Array | None
@@ -110,14 +137,31 @@ class Projection:
     hidden_zero_point: int
     zero_point: int
     limit: int
+    together: int = 0
 
     def projected(self, shown: Array) -> Array:
         """The output state for what the cells show, before a zero point. Shapes: (b, n) -> (b, outputs)."""
         hidden = (shown - self.hidden_zero_point).clip(*INT8)
         bias = self.hidden_zero_point * self.weights.sum(axis=1) + (0 if self.bias is None else self.bias)
         sums = wrap_int32(matmul(hidden.astype(np.int64), self.weights.T) + bias)
-        y = (requantize(sums, self.scale, Rounding.GEMMLOWP) + self.zero_point).clip(*INT8)
+        y = (self._rounded(sums) + self.zero_point).clip(*INT8)
         return y.clip(-self.limit, self.limit) if self.limit > 0 else y
+
+    def _rounded(self, sums: Array) -> Array:
+        """By rule G, but for the vectors of ARM64 by rule R, whatever row they belong to. Shape as ``sums``."""
+        calls = sums.reshape(-1, max(1, self.together) * sums.shape[1])
+        body = calls.shape[1] // VECTOR * VECTOR if self.together else 0
+        parts = (calls[:, :body], Rounding.RUY), (calls[:, body:], Rounding.GEMMLOWP)
+        return np.concatenate([requantize(part, self.scale, rounding) for part, rounding in parts], axis=1).reshape(
+            sums.shape
+        )
+
+
+def squares_in_vectors(gate: Array) -> Array:
+    """The sum of the squares of each row; four of a vector are added in 32 bits. Shapes: (b, n) -> (b,)."""
+    body = gate.shape[1] // (2 * SQUARES) * 2 * SQUARES
+    fours = np.square(gate[:, :body]).reshape(len(gate), -1, SQUARES).sum(axis=2)
+    return np.asarray(wrap_int32(fours).sum(axis=1) + np.square(gate[:, body:]).sum(axis=1))
 
 
 def truncated(x: Array, by: int) -> Array:

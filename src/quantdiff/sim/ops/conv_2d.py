@@ -25,7 +25,7 @@ from quantdiff.sim.rounding.rules import convolution_rules
 from quantdiff.sim.rounding.scales import check_8_bit, product_scale, refuse_wrapping_zero_points
 from quantdiff.sim.rounding.wide import has_int64_sum, is_wide, refuse_weights_off_zero, round_sum
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import Axis, axes_of, centred_image, pad_image, windows
+from quantdiff.sim.window import Axis, axes_of, centred_image, windows
 
 ROUNDING = {
     Runtime.XNNPACK: Rounding.XNNPACK,
@@ -63,12 +63,8 @@ def conv_2d(
 
 def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis, Axis]) -> Sums:
     """The accumulators of 8-bit inputs in blocks; padding counts as the zero point."""
-    zero_point, depth = zero_point_of(node.x), w.shape[3]
-    columns = windows(pad_image(x, axes, zero_point), axes)
-    if columns.shape[1:] == (*x.shape[1:3], 1, 1, x.shape[3]):  # one tap: every pixel is a row
-        columns = columns.reshape(1, -1, 1, 1, 1, x.shape[3])
-    grouped = w.reshape(x.shape[3] // depth, -1, w[0].size)
-    return gemm(columns, grouped, (zero_point, zero_point_of(node.at(1))), bias)
+    grouped = w.reshape(x.shape[3] // w.shape[3], -1, w[0].size)
+    return gemm(x, grouped, axes, (zero_point_of(node.x), zero_point_of(node.at(1))), bias)
 
 
 def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime, rounding: Rounding) -> Array:

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import ModuleType
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Channels, Sums, as_operand, centred, exact_dtype, reach_of, seen_zero
+from quantdiff.sim.accumulate import Channels, Sums, as_bytes, centred, exact_dtype, reach_of, seen_zero
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.floats import products as float_products
 from quantdiff.sim.hybrid import depthwise, is_hybrid
-from quantdiff.sim.node import Node, clamp_of, zero_point_of
+from quantdiff.sim.node import Node, clamp_of, sized, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.rounding.rounded import Rounded
@@ -78,30 +80,34 @@ def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis
         raise ValueError(f"{channels} channels of weights for {x.shape[3]} of the image")
     zero_point, weights = zero_point_of(node.x), centred(w[0], zero_point_of(node.at(1)))
     kind = compiled.packed_type(w.dtype, zero_point_of(node.at(1))) or np.int16
-    total = weights.sum(axis=(0, 1), dtype=np.int64)
     first = 0 if bias is None else bias.reshape(-1).astype(np.int64)
-    offset = first - seen_zero(zero_point, x.dtype, kind) * total
+    offset = first - seen_zero(zero_point, x.dtype) * weights.sum(axis=(0, 1), dtype=np.int64)
     image = x if channels == x.shape[3] else np.repeat(x, channels // x.shape[3], 3)
-    packed = compiled.pack_channels(weights, kind)
-    return Sums(positions, offset.astype(np.int32), [block_of(image, zero_point, packed, axes)])
+    return Sums(positions, offset.astype(np.int32), [block_of(compiled, image, zero_point, weights, kind, axes)])
 
 
-def block_of(x: Array, zero_point: int, packed: Array, axes: tuple[Axis, Axis]) -> Channels:
-    """The sums of products over raw activations. Shape: x (n, h, w, c)."""
+def block_of(
+    compiled: ModuleType, x: Array, zero_point: int, weights: Array, kind: DTypeLike, axes: tuple[Axis, Axis]
+) -> Channels:
+    """The sums of products over raw activations. Shapes: x (n, h, w, c), weights (kh, kw, c)."""
     (rows, columns), channels = axes, x.shape[3]
-    line = (columns.before + columns.size + columns.after) * channels
-    image, flip = as_operand(np.ascontiguousarray(x).reshape(*x.shape[:2], -1), packed.dtype)
-    outside, _ = as_operand(np.full(line, zero_point, x.dtype), packed.dtype)
-    words = range(-(-rows.taps // packed.shape[3]))
+    each = compiled.WORD // np.dtype(kind).itemsize
+    groups, pixel = -(-rows.taps // each), compiled.WIDE * compiled.LANES[np.dtype(kind)]
+    twice = rows.dilation == 1 and rows.taps + rows.stride <= groups * each and rows.out > 1
+    packed = [compiled.pack_channels(weights, kind, below) for below in ((0, rows.stride) if twice else (0,))]
+    pixels = columns.before + columns.size + columns.after
+    sized((rows.before + rows.size + rows.after, pixels, channels), x[0].size)
+    across = np.arange(columns.taps) * columns.dilation
+    image, bytes_ = as_bytes(x, zero_point)
     return Channels(
         image,
-        outside,
         (rows.out, columns.out),
         (rows.stride, columns.stride),
-        (rows.taps, rows.dilation, rows.before, columns.before * channels),
-        flip,
-        np.asarray([i * line + j * columns.dilation * channels for i in words for j in range(columns.taps)]),
-        packed,
+        (rows.before, columns.before * channels, pixels * channels, (rows.taps - 1) * rows.dilation + 1),
+        bytes_,
+        (groups, rows.dilation),
+        ((np.arange(groups)[:, None] * pixels + across) * pixel).reshape(-1),
+        np.stack(packed),
     )
 
 

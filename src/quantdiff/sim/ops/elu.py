@@ -7,10 +7,12 @@ The resolver of reference kernels leaves it out.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import libm, neon, xnnpack_curves
+from quantdiff.sim.floats import glibc_arm64, libm, neon, xnnpack_curves
 from quantdiff.sim.floats.elementwise import plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
@@ -26,15 +28,17 @@ def elu(node: Node, x: Array, *, runtime: Runtime) -> Array:
     if plain(node) and node.x.dtype == "float32":
         if runtime.family is Runtime.XNNPACK:
             return neon.elu(x) if runtime.on_arm64 else xnnpack_curves.elu(x)
-        return bent(x)
+        return bent(x, runtime)
     if not is_quantized(node.x, "int8"):
         raise NoKernel(f"type {node.x.dtype}")
-    return look_up(x, float_table(node, bent_by_exp if runtime is Runtime.TFLM else bent, runtime))
+    return look_up(
+        x, float_table(node, bent_by_exp if runtime is Runtime.TFLM else partial(bent, runtime=runtime), runtime)
+    )
 
 
-def bent(x: Array) -> Array:
+def bent(x: Array, runtime: Runtime) -> Array:
     """ELU in float32. Shape as ``x``."""
-    return np.where(x < 0, libm.apply("expm1f", np.minimum(x, 0)), x)
+    return np.where(x < 0, glibc_arm64.apply("expm1f", np.minimum(x, 0), runtime), x)
 
 
 def bent_by_exp(x: Array) -> Array:

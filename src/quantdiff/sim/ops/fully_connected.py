@@ -29,6 +29,7 @@ from quantdiff.sim.rounding.scales import (
 )
 from quantdiff.sim.rounding.wide import has_int64_sum, is_wide, round_sum, symmetric
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.window import Axis
 
 ROUNDING = {
     Runtime.REFERENCE: Rounding.DOUBLE,
@@ -66,7 +67,9 @@ def fully_connected(
         refuse_wrapping_zero_points(node)
     units, depth = w.shape[-2:]
     zero_points = zero_point_of(node.x), zero_point_of(node.at(1))
-    sums = gemm(x.reshape(1, -1, 1, 1, 1, depth), w.reshape(1, units, depth), zero_points, bias)
+    rows = x.reshape(1, -1, 1, depth)
+    axes = Axis(rows.shape[1], 1, 1, 1, 0, rows.shape[1]), Axis(1, 1, 1, 1, 0, 1)
+    sums = gemm(rows, w.reshape(1, units, depth), axes, zero_points, bias)
     rules = [
         requantization(node, runtime, ROUNDING[runtime], effective_scale(node, runtime), channels=units)
         for runtime in runtimes

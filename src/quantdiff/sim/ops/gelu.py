@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import eigen, libm, xnnpack_curves
+from quantdiff.sim.floats import eigen, glibc_arm64, xnnpack_curves
 from quantdiff.sim.floats.elementwise import multiply_add, plain
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
@@ -38,7 +38,7 @@ def gelu(node: Node, x: Array, *, runtime: Runtime) -> Array:
         raise NoKernel("this runtime has no such op")
     if plain(node) and node.x.dtype == "float32":
         return FLOATS[runtime.family][bool(node.option("approximate", False))](x, runtime)
-    curve = partial(by_tanh, runtime=runtime) if node.option("approximate", False) else by_erfc
+    curve = partial(by_tanh if node.option("approximate", False) else by_erfc, runtime=runtime)
     if is_quantized(node.x, "int16"):
         return lut_int16.apply(node, x, curve, runtime)
     if not is_quantized(node.x, "int8", "uint8"):
@@ -46,11 +46,12 @@ def gelu(node: Node, x: Array, *, runtime: Runtime) -> Array:
     return look_up(x, float_table(node, curve, runtime))
 
 
-def by_erfc(x: Array) -> Array:
+def by_erfc(x: Array, runtime: Runtime) -> Array:
     """The exact form in float32 (``GeluTransform``). Shape as ``x``."""
-    return HALF * x * libm.apply("erfcf", x * MINUS_SQRT_HALF)
+    return HALF * x * glibc_arm64.apply("erfcf", x * MINUS_SQRT_HALF, runtime)
 
 
 def by_tanh(x: Array, runtime: Runtime) -> Array:
     """The approximate form in float32 (``GeluTransformApproximate``). Shape as ``x``."""
-    return HALF * x * (ONE + libm.apply("tanhf", SQRT_2_OVER_PI * multiply_add(CUBIC * x * x, x, x, runtime)))
+    inner = SQRT_2_OVER_PI * multiply_add(CUBIC * x * x, x, x, runtime)
+    return HALF * x * (ONE + glibc_arm64.apply("tanhf", inner, runtime))

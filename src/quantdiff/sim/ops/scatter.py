@@ -1,6 +1,6 @@
-"""Values written into others by index: GATHER_ND, SCATTER_ND, DYNAMIC_UPDATE_SLICE, REVERSE_SEQUENCE.
+"""Values written into others by index: GATHER_ND, SCATTER_ND, DYNAMIC_UPDATE_SLICE, REVERSE_SEQUENCE, segments.
 
-Sources: LiteRT ``tflite/kernels/{gather_nd,scatter_nd,dynamic_update_slice,reverse_sequence}.cc``.
+Sources: LiteRT ``tflite/kernels/{gather_nd,scatter_nd,dynamic_update_slice,reverse_sequence,unsorted_segment}.cc``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node, sized
+from quantdiff.sim.node import Node, NoKernel, sized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
@@ -47,4 +47,16 @@ def reverse_sequence(node: Node, x: Array, lengths: Array, *, runtime: Runtime) 
     source, target = (np.moveaxis(array, (batch, along), (0, 1)) for array in (x, y))
     for row, length in enumerate(lengths):
         target[row, : int(length)] = source[row, : int(length)][::-1]
+    return y
+
+
+@kernel("UNSORTED_SEGMENT_PROD", batched=False)
+def unsorted_segment_prod(node: Node, x: Array, segments: Array, count: Array, *, runtime: Runtime) -> Array:
+    """Return the product of what ``segments`` puts together, 1 where it is nothing; values of none are left out."""
+    del node
+    if runtime is Runtime.TFLM or x.dtype.kind == "f":
+        raise NoKernel("this runtime has no such op" if runtime is Runtime.TFLM else "a float product has an order")
+    y = np.ones((*sized(count.reshape(-1)), *x.shape[segments.ndim :]), x.dtype)
+    told = segments >= 0
+    np.multiply.at(y, segments[told], x[told])
     return y

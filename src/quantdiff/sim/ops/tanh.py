@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import eigen, libm, xnnpack
+from quantdiff.sim.floats import eigen, glibc_arm64, xnnpack
 from quantdiff.sim.node import Node, NoKernel, is_quantized
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding import gemmlowp
@@ -30,12 +30,12 @@ def tanh(node: Node, x: Array, *, runtime: Runtime) -> Array:
         return from_16_bits(node, x, runtime)
     if node.x.dtype == "float32":
         curve = FLOATS.get(runtime.family)
-        return libm.apply("tanhf", x) if curve is None else curve(x, runtime)
+        return glibc_arm64.apply("tanhf", x, runtime) if curve is None else curve(x, runtime)
     if not is_quantized(node.x, "int8", "uint8"):
         raise NoKernel(f"type {node.x.dtype}")
     if runtime is Runtime.TFLM:
         return look_up(x, fixed_point_table(node, from_q4))
-    return look_up(x, float_table(node, lambda real: libm.apply("tanhf", real), runtime))
+    return look_up(x, float_table(node, lambda real: glibc_arm64.apply("tanhf", real, runtime), runtime))
 
 
 def from_q4(a: Array) -> Array:

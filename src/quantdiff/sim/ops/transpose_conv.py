@@ -47,7 +47,8 @@ def transpose_conv(
     if set(types) == {"float32"}:
         return clamped(node, of_floats(node, sizes, w, x, bias, runtime), runtime)
     if types == ("float32", "int8", "float32"):
-        return transposed(node, x, w, bias, runtime=runtime, spread=partial(spread, node, sizes))
+        alone = at_once(node, sizes, w, x) == 1
+        return transposed(node, x, w, bias, runtime=runtime, spread=partial(spread, node, sizes), alone=alone)
     if not is_quantized(node.at(2), "int8", "uint8", "int16") or types not in TYPES:
         raise NoKernel(f"types {types[0]} × {types[1]} -> {types[2]}")
     sums = accumulate(node, sizes, w, x)
@@ -90,8 +91,10 @@ def accumulate(node: Node, shape: list[int], w: Array, x: Array) -> Array:
     return spread(node, shape, centred(x, zero_point_of(node.at(2))), centred(w, zero_point_of(node.at(1))))
 
 
-def spread(node: Node, shape: list[int], x: Array, w: Array, scaled: Callable[[Array], Array] | None = None) -> Array:
-    """The sums of products of integers: exact, or of what ``scaled`` makes of each, in the order of the inputs.
+def spread(
+    node: Node, shape: list[int], x: Array, w: Array, scaled: Callable[[Array, Array], Array] | None = None
+) -> Array:
+    """The sums of products of integers: exact, or as ``scaled`` adds each to the floats so far, in the inputs' order.
 
     The first input that reaches an output comes with the last tap.
     """
@@ -105,7 +108,7 @@ def spread(node: Node, shape: list[int], x: Array, w: Array, scaled: Callable[[A
             seen += matmul(x, w[:, i, j].T).astype(np.int64)
         else:
             for k in range(depth):
-                seen += scaled(x[..., k, None] * w[:, i, j, k].astype(np.int32))
+                seen[...] = scaled(seen, x[..., k, None] * w[:, i, j, k].astype(np.int32))
     return rows.cut(columns, whole)
 
 
@@ -120,9 +123,7 @@ def of_floats(node: Node, shape: list[int], w: Array, x: Array, bias: Array | No
     whole = np.zeros((len(x), *sized((rows.whole, columns.whole, out), x[0].size)), np.float32)
     taps = [*product(range(taps_h), range(taps_w))]
     if runtime.family is Runtime.XNNPACK:
-        apart = max(rows.stride, columns.stride) > 1 and rows.stride <= taps_h and columns.stride <= taps_w
-        at_once = node.at(2).shape[0] if apart else math.prod(shape[1:3])
-        lanes = lanes_of(out, at_once, one_tap=False) if runtime.on_arm64 else 1
+        lanes = lanes_of(out, at_once(node, shape, w, x), one_tap=False) if runtime.on_arm64 else 1
         sums = [whole + (0 if bias is None else flushed(bias)), *(whole.copy() for _ in range(lanes - 1))]
         for (i, j), k in product(taps, range(depth)):
             seen = sums[k % lanes][:, rows.at(i), columns.at(j)]
@@ -139,6 +140,13 @@ def of_floats(node: Node, shape: list[int], w: Array, x: Array, bias: Array | No
                 seen[...] = multiply_add(x[..., k, None], w[:, i, j, k], seen, runtime)
     y = rows.cut(columns, whole)
     return y if bias is None else y + bias
+
+
+def at_once(node: Node, shape: list[int], w: Array, x: Array) -> int:
+    """Pixels that XNNPACK multiplies together: of every image one, where it takes the kernel apart by its strides."""
+    rows, columns = spans_of(node, shape, w, x)
+    apart = max(rows.stride, columns.stride) > 1 and rows.stride <= rows.taps and columns.stride <= columns.taps
+    return node.at(2).shape[0] if apart else math.prod(shape[1:3])
 
 
 def patches(x: Array, w: Array, runtime: Runtime) -> Array:

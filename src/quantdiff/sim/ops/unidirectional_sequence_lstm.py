@@ -68,7 +68,9 @@ def run_cell(node: Node, inputs: tuple[Array | None, ...], runtime: Runtime) -> 
     steps = x if node.option("time_major", False) else np.swapaxes(x, 0, 1)
     state = np.full((steps.shape[1], gates[FORGET_GATE].on_state.shape[1]), zero_point_of(node.at(OUTPUT_STATE)))
     cell = np.zeros((steps.shape[1], len(gates[FORGET_GATE].on_input)), np.int64)
-    project = projection_of(node, inputs)
+    by_row = node.operator.op != "LSTM" and not node.option("time_major", False)
+    together = (1 if by_row else len(state)) if runtime.on_arm64 else 0
+    project = projection_of(node, inputs, together)
     outputs = []
     for step in steps:
         if runtime is Runtime.TFLM:
@@ -114,7 +116,8 @@ def gate_of(node: Node, inputs: tuple[Array | None, ...], gate: int, runtime: Ru
     w, r = w.astype(np.int64), r.astype(np.int64)
     state, norm, unit = node.at(OUTPUT_STATE), None, Q3_12
     if given(node, LAYER_NORMS[gate]):
-        norm = LayerNorm(stored(inputs, LAYER_NORMS[gate]), bias, scale_of(node.at(LAYER_NORMS[gate])))
+        weights, scale = stored(inputs, LAYER_NORMS[gate]), scale_of(node.at(LAYER_NORMS[gate]))
+        norm = LayerNorm(weights, bias, scale, runtime.on_arm64)
         unit = np.float32(scale_of(node.intermediates[gate]))
     return Gate(
         w,
@@ -138,7 +141,7 @@ def peephole_of(node: Node, inputs: tuple[Array | None, ...], gate: int, unit: n
     return Peephole(stored(inputs, position), np.asarray(scale, np.float64))
 
 
-def projection_of(node: Node, inputs: tuple[Array | None, ...]) -> Projection | None:
+def projection_of(node: Node, inputs: tuple[Array | None, ...], together: int) -> Projection | None:
     """The layer between what the cell shows and the output state, where there is one."""
     weights, bias = PROJECTION
     if not given(node, weights):
@@ -148,7 +151,8 @@ def projection_of(node: Node, inputs: tuple[Array | None, ...]) -> Projection | 
     clip = float(node.option("proj_clip", 0.0))
     limit = int(np.clip(np.float32(clip) / scale_of(node.y), *INT8)) if clip > 0 else 0
     offset = inputs[bias] if given(node, bias) else None
-    return Projection(stored(inputs, weights), offset, scale, zero_point_of(hidden), zero_point_of(state), limit)
+    points = zero_point_of(hidden), zero_point_of(state)
+    return Projection(stored(inputs, weights), offset, scale, *points, limit, together)
 
 
 def stored(inputs: tuple[Array | None, ...], position: int) -> Array:

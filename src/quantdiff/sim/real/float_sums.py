@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.compiled import loops
 from quantdiff.sim.node import Node
 from quantdiff.sim.real.registry import real
-from quantdiff.sim.window import axes_of, pad_image, windows
+from quantdiff.sim.window import Axis, axes_of, axis_of, pad_image, windows
+
+WIDE = 64
+"""Channels from which on compiled loops, which take those of one place together, are faster than NumPy."""
 
 
 @real("FULLY_CONNECTED float32")
 def fully_connected(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
     """``x @ w.T + bias``. Shapes: x (…, depth), w (units, depth) -> (batch, units); (…, units) with keep_num_dims."""
-    y = x.reshape(-1, w.shape[1]).astype(np.float64) @ w.T.astype(np.float64)
+    y = x.reshape(-1, w.shape[1]).astype(np.float64, copy=False) @ w.T.astype(np.float64, copy=False)
     y = _biased(y, bias)
     return y.reshape(*x.shape[:-1], len(w)) if node.option("keep_num_dims", False) else y
 
@@ -39,6 +43,10 @@ def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None)
     if (several := w.shape[3] // x.shape[3]) > 1:
         given = np.repeat(given, several, axis=3)
     y = np.zeros((len(x), rows.out, columns.out, w.shape[3]))
+    if w.shape[3] >= WIDE and (compiled := loops(y.size)) is not None:
+        ways = (rows.stride, columns.stride), (rows.dilation, columns.dilation)
+        compiled.sum_taps(np.ascontiguousarray(given), w[0].astype(np.float64), *ways, y)
+        return _biased(y, bias)
     products = np.empty_like(y)
     for i in range(rows.taps):
         for j in range(columns.taps):
@@ -47,6 +55,24 @@ def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None)
                 for tap, axis in ((i, rows), (j, columns))
             )
             y += np.multiply(given[:, down, right], w[0, i, j], out=products)
+    return _biased(y, bias)
+
+
+@real("CONV_3D float32")
+def conv_3d(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
+    """A sum over each box. Shapes: x (n, d, h, w, c), w (kd, kh, kw, c, out) -> (n, out_d, out_h, out_w, out)."""
+    padding, axes = str(node.option("padding", "SAME")), list[Axis]()
+    for size, taps, side in zip(x.shape[1:4], w.shape[:3], "dhw", strict=True):
+        stride, dilation = int(node.option(f"stride_{side}", 1)), int(node.option(f"dilation_{side}_factor", 1))
+        axes.append(axis_of(size, taps, stride, dilation, padding))
+    image = np.pad(x.astype(np.float64, copy=False), ((0, 0), *((a.before, a.after) for a in axes), (0, 0)))
+    y = np.zeros((len(x), *(a.out for a in axes), w.shape[4]))
+    for taps in np.ndindex(*w.shape[:3]):
+        places = (
+            slice(t * a.dilation, t * a.dilation + a.stride * (a.out - 1) + 1, a.stride)
+            for t, a in zip(taps, axes, strict=True)
+        )
+        y += image[(slice(None), *places)] @ w[taps].astype(np.float64)
     return _biased(y, bias)
 
 

@@ -27,6 +27,7 @@ UNARY: dict[str, Callable[[Array], Array]] = {
 }
 BINARY: dict[str, Callable[[Array, Array], Array]] = {
     "ATAN2": np.arctan2,
+    "BITWISE_XOR": lambda a, b: np.bitwise_xor(a.astype(np.int64), b.astype(np.int64)),
     "EQUAL": np.equal,
     "FLOOR_DIV": np.floor_divide,
     "FLOOR_MOD": np.mod,
@@ -40,6 +41,7 @@ BINARY: dict[str, Callable[[Array, Array], Array]] = {
     "MINIMUM": np.minimum,
     "NOT_EQUAL": np.not_equal,
     "POW": np.power,
+    "RIGHT_SHIFT": lambda a, b: np.right_shift(a.astype(np.int64), b.astype(np.int64).clip(0, 63)),
 }
 REDUCTIONS: dict[str, Callable[..., Array]] = {
     "REDUCE_ALL": np.all,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import BLOCK, Block, Sums
+from quantdiff.sim.accumulate import Block, Sums
 from quantdiff.sim.compiled import loops
-from quantdiff.sim.rounding.rules import Requantization
+from quantdiff.sim.rounding.rules import Requantization, in_lanes, whole_lanes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,41 +34,51 @@ class Rounded:
         """An output per rule; equal rules share one array."""
         distinct, which = self._distinct()
         outputs = [self._empty(rule, self.sums.rows) for rule in distinct]
-        for _ in self._blocks(distinct, lambda row, rows: [y[row : row + rows] for y in outputs]):
-            pass
+        self._round(distinct, outputs)
         return tuple(outputs[i].reshape(self.shape) for i in which)
 
     def first_and_differing(self) -> tuple[Array, tuple[int, ...]]:
         """The first output, and how many elements each gives otherwise: the others exist a block at a time."""
         distinct, which = self._distinct()
-        if (found := self._counted(distinct)) is not None:
-            return found[0].reshape(self.shape), tuple(found[1][i] for i in which)
-        first, counts = self._empty(distinct[0], self.sums.rows), [0] * len(distinct)
-        others: list[Array] = []
-        compiled = self._compiled()
-        count = compiled.count_differing if compiled else lambda a, b: int(np.count_nonzero(a != b))
-
-        def places(row: int, rows: int) -> list[Array]:
-            if not others or len(others[0]) < rows:
-                others[:] = [self._empty(rule, rows) for rule in distinct[1:]]
-            return [first[row : row + rows], *(y[:rows] for y in others)]
-
-        for ys in self._blocks(distinct, places):
-            for i, y in enumerate(ys[1:], start=1):
-                counts[i] += count(ys[0].reshape(-1), y.reshape(-1))
+        first = self._empty(distinct[0], self.sums.rows)
+        counts = self._round(distinct, [first])
         return first.reshape(self.shape), tuple(counts[i] for i in which)
 
-    def _counted(self, rules: Sequence[Requantization]) -> tuple[Array, list[int]] | None:
-        """The same in one go over the sums; None where some sum or rule is not for that."""
-        compiled, given = self._compiled(), [rule.in_floats() for rule in rules]
-        scales = [each for each in given if each is not None]
-        blocks = self.sums.blocks if isinstance(self.sums.blocks, list) else []
-        if compiled is None or len(scales) < len(rules) or len(rules) == 1 or len(blocks) != 1:
-            return None
-        floats, doubles = (np.stack(each) for each in zip(*scales, strict=True))
-        ends = np.asarray([(rule.zero_point, *rule.clamp) for rule in rules])
-        first = self._empty(rules[0], self.sums.rows)
-        return first, compiled.count_all(blocks[0], self.sums.offset, floats, doubles, ends, first).tolist()
+    def _round(self, rules: Sequence[Requantization], outputs: Sequence[Array]) -> list[int]:
+        """Write the outputs of the first rules; how many elements each of the others gives otherwise than the first."""
+        compiled = self._compiled()
+        given = [rule.in_floats(compiled) for rule in rules] if compiled else []
+        told = [each for each in given if each is not None]
+        if compiled is None or len(told) < len(rules):
+            return self._round_blocks(rules, outputs)
+        floats, doubles, ends = (np.asarray(each) for each in zip(*told, strict=True))
+        parameters, row = (in_lanes(self.sums.offset), floats, doubles, ends), 0
+        counts, places = np.zeros(len(rules), np.int64), np.zeros(len(rules), np.int64)
+        for block in self.sums.blocks:
+            rows = self._rows_of(block)
+            places[: len(outputs)] = [y[row : row + rows].ctypes.data for y in outputs]
+            compiled.round_block(block, (parameters, (places, counts)), self.sums.offset.size, rows)
+            row += rows
+        return [int(count) for count in counts]
+
+    def _rows_of(self, block: Block) -> int:
+        if not isinstance(block, np.ndarray):
+            return self.sums.rows
+        if block.shape[1] != self.sums.offset.size:
+            raise ValueError(f"{self.sums.offset.size} biases for {block.shape[1]} channels")
+        return len(block)
+
+    def _round_blocks(self, rules: Sequence[Requantization], outputs: Sequence[Array]) -> list[int]:
+        """The same by sums that are there, block by block."""
+        stages, counts, row = [rule.stage(self._compiled()) for rule in rules], [0] * len(rules), 0
+        for block in self._held():
+            ys = [y[row : row + len(block)] for y in outputs]
+            ys += [self._empty(rule, len(block)) for rule in rules[len(outputs) :]]
+            for i, (stage, y) in enumerate(zip(stages, ys, strict=True)):
+                stage(block, self.sums.offset, y)
+                counts[i] += int(np.count_nonzero(ys[0] != y)) if i >= len(outputs) else 0
+            row += len(block)
+        return counts
 
     def _distinct(self) -> tuple[list[Requantization], list[int]]:
         """Each rule once, and which of them each runtime has."""
@@ -84,33 +94,23 @@ class Rounded:
     def _empty(self, rule: Requantization, rows: int) -> Array:
         return np.empty((rows, self.sums.offset.size), rule.dtype)
 
-    def _blocks(
-        self, rules: Sequence[Requantization], places: Callable[[int, int], list[Array]]
-    ) -> Iterator[list[Array]]:
-        """The outputs of one block after the other, written to ``places(first row, rows)``."""
-        compiled, row = self._compiled(), 0
-        work = [rule.stage(compiled) for rule in rules]
-        for block, count in self._held(compiled, once=len(work) == 1 and bool(compiled and rules[0].loop(compiled))):
-            ys = places(row, count)
-            for stage, y in zip(work, ys, strict=True):
-                stage(block, self.sums.offset, y)
-            row += count
-            yield ys
-
-    def _held(self, compiled: ModuleType | None, *, once: bool) -> Iterator[tuple[Block, int]]:
-        """The blocks and their rows; ``once`` means that a loop computes the sums while it rounds them."""
-        rows, channels = self.sums.rows, self.sums.offset.size
+    def _held(self) -> Iterator[Array]:
+        """The blocks as arrays."""
         for block in self.sums.blocks:
+            rows = self._rows_of(block)
             if isinstance(block, np.ndarray):
-                if block.shape[1] != channels:
-                    raise ValueError(f"{channels} biases for {block.shape[1]} channels")
-                yield block, len(block)
-            elif once:
-                yield block, rows
+                yield block
             else:
+                compiled = self._compiled()
                 assert compiled is not None  # who else made the block
-                held = np.empty((min(rows, max(1, BLOCK // channels)), channels), np.int32)
-                for row in range(0, rows, len(held)):
-                    part = held[: rows - row]
-                    compiled.compute(block, row, part)
-                    yield part, len(part)
+                yield sums_of(compiled, block, rows, self.sums.offset.size)
+
+
+def sums_of(compiled: ModuleType, block: Block, rows: int, channels: int) -> Array:
+    """The sums of a block, (rows, channels) of int32."""
+    sums = np.empty((rows, channels), np.int32)
+    nothing, raw = np.zeros((1, 4, whole_lanes(channels))), np.asarray([[0, 0, 0, compiled.RAW]])
+    rules = nothing[0, 0].astype(np.int32), nothing[:, 0].astype(np.float32), nothing[:, :3].copy(), raw
+    outputs = np.asarray([sums.ctypes.data]), np.zeros(1, np.int64)
+    compiled.round_block(block, (rules, outputs), channels, rows)
+    return sums

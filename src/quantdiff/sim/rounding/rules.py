@@ -23,8 +23,11 @@ from quantdiff.sim.rounding.fixed_point import (
 from quantdiff.sim.rounding.scales import by_xnnpack, convolution_scale
 from quantdiff.sim.runtime import Runtime
 
-FAR = 12
-"""Right shift up to which a double holds a scaled sum, nine bits before the point, to half of its last bit."""
+FINEST = -43
+"""Power of two down to which a double holds a scaled sum, nine bits before the point, to half of its last bit."""
+LANES = 16
+"""Channels that the compiled loops round together."""
+BYTES = ("int8", "uint8")
 NEAR_ONE = 2**31 - 2**11
 """Mantissa up to which a sum of 32 bits leaves room for a zero point."""
 Stage = Callable[[Block, Array, Array], None]
@@ -46,30 +49,20 @@ class Requantization:
     tail: int = 0
 
     def stage(self, compiled: ModuleType | None) -> Stage:
-        """The rounding with all that does not depend on the block worked out."""
-        return (self.loop(compiled) if compiled is not None else None) or self._in_numpy
+        """The rounding of sums that are there, with all that does not depend on the block worked out."""
+        if compiled is None or not self._fits_int32():
+            return self._in_numpy
+        shifts, output = _as_shifts(self.scale, self.rounding, self.tail), (self.zero_point, *self.clamp)
+        return lambda block, offset, y: compiled.by_shifts(block, offset, shifts, output, y)
 
-    def loop(self, compiled: ModuleType) -> Stage | None:
-        """The same as machine code; None where there is none."""
-        output = (self.zero_point, *self.clamp)
+    def in_floats(self, compiled: ModuleType) -> tuple[Array, Array, tuple[int, int, int, int]] | None:
+        """The rule as ``finish.finish`` takes it, if it can: floats, doubles, and ends; channels in whole lanes."""
+        if self.dtype not in BYTES:
+            return None
         if self.rounding is Rounding.XNNPACK and not self.tail:
-            narrow = np.asarray(self.scale, np.float32)
-            return lambda block, offset, y: compiled.by_float(block, offset, narrow, output, y)
-        exact = _in_doubles(self.scale, self.rounding, self.zero_point)
-        if exact is not None and not self.tail:
-            return lambda block, offset, y: compiled.by_double(block, offset, exact, output, y)
-        if self._fits_int32():
-            shifts = _as_shifts(self.scale, self.rounding, self.tail)
-            return lambda block, offset, y: compiled.by_shifts(block, offset, shifts, output, y)
-        return None
-
-    def in_floats(self) -> tuple[Array, Array] | None:
-        """What ``loops.count_all`` takes of the rule: (channels,) floats, and (3, channels) doubles, one of them 0."""
-        none = np.zeros((3, len(self.scale)))
-        if self.rounding is Rounding.XNNPACK:
-            return np.asarray(self.scale, np.float32), none
-        exact = _in_doubles(self.scale, self.rounding, self.zero_point)
-        return None if exact is None or self.tail else (none[0].astype(np.float32), np.stack(exact))
+            return (*_in_singles(self.scale), (self.zero_point, *self.clamp, compiled.BY_FLOAT))
+        exact = _in_doubles(self.scale, self.rounding, self.zero_point, self.tail)
+        return exact and (*exact, (self.zero_point, *self.clamp, compiled.BY_DOUBLE))
 
     def _fits_int32(self) -> bool:
         """True for the rules by shifts, as long as no scaled sum can leave an int32."""
@@ -105,19 +98,43 @@ def _as_shifts(scale: tuple[float, ...], rounding: Rounding, tail: int) -> tuple
 
 
 @lru_cache(maxsize=512)
-def _in_doubles(scale: tuple[float, ...], rounding: Rounding, zero_point: int) -> tuple[Array, Array, Array] | None:
-    """What ``loops.by_double`` takes, or None where it cannot do this; kept, since samples come in parts."""
+def _in_singles(scale: tuple[float, ...]) -> tuple[Array, Array]:
+    """The scales, and no doubles."""
+    return in_lanes(np.asarray(scale, np.float32)), np.zeros((3, whole_lanes(len(scale))))
+
+
+def whole_lanes(channels: int) -> int:
+    """How many channels the compiled loops take for these."""
+    return -(-channels // LANES) * LANES
+
+
+def in_lanes(values: Array) -> Array:
+    """Filled up with 0. Shape: values (…, channels)."""
+    channels = values.shape[-1]
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, whole_lanes(channels) - channels)])
+
+
+@lru_cache(maxsize=512)
+def _in_doubles(scale: tuple[float, ...], rounding: Rounding, zero_point: int, tail: int) -> tuple[Array, Array] | None:
+    """No floats, and the rule in doubles, or None where it cannot be told so; kept, since samples come in parts.
+
+    A scaled sum is a whole multiple of 2**fine. Half of that on top, and none of them is a tie.
+    """
     if rounding not in (Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.NEON):
         return None
     mantissa, shift = quantize_multiplier(np.asarray(scale))
     near_one = (shift == 0) & ((mantissa > NEAR_ONE) | (rounding is Rounding.NEON))
-    if np.any((shift > 0) | near_one | (shift < -FAR) | (mantissa == 0)):  # shifted left, sums wrap
+    fine = shift - 31 + np.log2(np.maximum(mantissa & -mantissa, 1)).astype(np.int64)
+    if np.any((shift > 0) | near_one | (fine < FINEST) | (mantissa == 0)):  # shifted left, sums wrap
         return None
-    twice = (rounding in (Rounding.GEMMLOWP, Rounding.RUY)) & (shift < 0)
+    by_g = (np.arange(shift.size) >= shift.size - tail) | (rounding is Rounding.GEMMLOWP)
+    twice = (by_g | (rounding is Rounding.RUY)) & (shift < 0)
     first = np.ldexp(np.where(twice, 0.5, 0.0), shift)
-    rest = zero_point + np.ldexp(0.5, shift - 31)  # 44 bits behind the point at most, and 8 before it
-    below = rest - first if rounding is Rounding.GEMMLOWP else rest + first
-    return np.ldexp(mantissa.astype(np.float64), shift - 31), rest + first, below
+    rest = zero_point + np.ldexp(0.5, fine)  # 44 bits behind the point at most, and 8 before it
+    doubles = np.stack(
+        [np.ldexp(mantissa.astype(np.float64), shift - 31), rest + first, rest + np.where(by_g, -first, first)]
+    )
+    return np.zeros(whole_lanes(len(scale)), np.float32), in_lanes(doubles)
 
 
 def requantization(

@@ -8,6 +8,7 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
 from quantdiff.sim.compiled import loops
+from quantdiff.sim.floats.elementwise import multiply_add
 from quantdiff.sim.node import Node, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import rint
 from quantdiff.sim.runtime import Runtime
@@ -43,10 +44,11 @@ def float_table(node: Node, function: Function, runtime: Runtime) -> Array:
     real = scale_of(x) * (every_value(x.dtype) - zero_point_of(x)).astype(np.float32)
     inverse = np.float32(1) / scale_of(y)
     with np.errstate(over="ignore"):
-        steps = function(real).astype(np.float32) * inverse
+        values = function(real).astype(np.float32)
+        steps = values * inverse
     zero_point = np.float32(zero_point_of(y))
-    if runtime is Runtime.XNNPACK:
-        q = rint(steps + zero_point)
+    if runtime.family is Runtime.XNNPACK:
+        q = rint(multiply_add(values, inverse, zero_point, runtime))
     else:
         q = integers_of(round_half_away(steps) + zero_point, y.dtype, runtime)
     return q.clip(*INTEGER_RANGE[y.dtype]).astype(y.dtype)
@@ -55,9 +57,9 @@ def float_table(node: Node, function: Function, runtime: Runtime) -> Array:
 def integers_of(q: Array, dtype: str, runtime: Runtime) -> Array:
     """Whole floats as integers: what no int32 can hold is low in TFLM and in uint8, and saturates in LiteRT's int8.
 
-    C++ leaves that case open; so x86 and the compilers of these wheels decide.
+    C++ leaves that case open; so the processor and the compilers of these wheels decide: on ARM64 all saturates.
     """
-    if dtype == "int8" and runtime is not Runtime.TFLM:
+    if (dtype == "int8" and runtime is not Runtime.TFLM) or runtime.on_arm64:
         return q.clip(*INTEGER_RANGE[dtype]).astype(np.int64)
     low, _ = INTEGER_RANGE[dtype]
     return np.where(np.abs(q) < OUTSIDE_INT32, q, low).astype(np.int64)

@@ -99,17 +99,6 @@ def refused(here: Path, *command: str) -> str:
     return line
 
 
-def test_what_jax_exports_is_refused_with_another_way(here: Path) -> None:
-    def change(graph: Any) -> None:
-        for function in graph.graph_def.library.function:  # in no fixed order, and not all are reached
-            for node in function.node_def:
-                node.op = "XlaCallModule" if node.op == "MatMul" else node.op
-
-    line = refused(here, "lint", str(edit(export(here / "m", lambda x: x), change)), "dense.tflite")
-    assert "the operation XlaCallModule" in line
-    assert "give the .keras file in its place" in line
-
-
 @pytest.mark.parametrize("body", BODIES)
 def test_an_operation_that_acts_is_refused(here: Path, body: Callable[[Any], Any]) -> None:
     path = str(export(here / "m", body))

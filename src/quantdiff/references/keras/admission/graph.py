@@ -10,6 +10,7 @@ from typing import Any
 from quantdiff.errors import LONGEST, BadModel
 from quantdiff.lazy import require
 from quantdiff.references.keras.admission.operations import OPERATIONS
+from quantdiff.references.keras.admission.program import check_program
 
 WRITTEN_BY_KERAS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
 AT_START = ("init_op", "legacy_init_op", "local_init_op", "saved_model_main_op", "table_initializer")
@@ -20,10 +21,6 @@ CONSOLE = ("", "stderr", "log(info)", "log(warning)", "log(error)")
 TRAINING = ("_adapt_function", "_update_step_xla", "test_step", "train_step")
 """Where Keras keeps functions that it calls while it trains."""
 CURE = "export the model without it"
-CURE_OF = {
-    "XlaCallModule": "it is how JAX exports, a program of its own that cannot be looked through; "
-    "of a model of Keras 3 give the .keras file in its place, which needs no JAX"
-}
 
 
 def keras_objects(path: Path, saved: Any) -> list[str] | None:
@@ -141,12 +138,15 @@ def _check_operation(path: Path, node: Any, where: str, functions: Mapping[str, 
     """TensorFlow may fold what has no state while it imports a graph, even where nobody calls it."""
     if node.op in OPERATIONS or node.op in FROM_FILE:
         return
+    if node.op == "XlaCallModule":
+        check_program(path, where, node)
+        return
     if node.op == "PrintV2" and node.attr["output_stream"].s.decode(errors="replace") in CONSOLE:
         return
     known = require("tensorflow.python.framework.op_def_registry", extra="keras").get(node.op)
     if (running or known is None or not known.is_stateful) and not (known is None and node.op in functions):
         said = f"the operation {node.op[:LONGEST]} ({node.name[:LONGEST]}) is on no list of what a model may compute"
-        raise BadModel(f"{path}: {where[:LONGEST]}: {said}; {CURE_OF.get(node.op, CURE)}")
+        raise BadModel(f"{path}: {where[:LONGEST]}: {said}; {CURE}")
 
 
 def _from_asset(name: str, tensor: str, objects: Any, functions: Mapping[str, Any]) -> bool:

@@ -1,0 +1,259 @@
+"""Sums as outputs, in lanes: what a runtime's rule makes of them, for several rules while they are in the cache.
+
+Nothing but ``loops.py`` and ``tiles.py`` imports this module. ``fixed_point.py`` is the text that it must equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from quantdiff.sim.vectors import BYTE, INT32, INT64, SHORT, all_data, data_of, for_range, load, spread, unpack
+
+LANES = 16
+"""Columns that are rounded together."""
+BY_FLOAT, BY_DOUBLE, RAW = 0, 1, 2
+"""How a rule goes over the sums."""
+MAGIC = 1.5 * 2.0**23
+"""Added to a small float32, it rounds it half to even; its own lowest 22 bits are 0."""
+LARGE_MAGIC = 1.5 * 2.0**52
+"""The same for a double and 32 bits."""
+_int32, _int64, _bytes, _floats, _doubles = (
+    ir.VectorType(each, LANES) for each in (INT32, INT64, BYTE, ir.FloatType(), ir.DoubleType())
+)
+Steps = Callable[[Any], Any]
+
+
+class Rules(NamedTuple):
+    """Where what ``finish`` is told of the rules lies, as LLVM has it.
+
+    ``whole`` are the channels in whole lanes; ``alone`` says that one rule makes bytes.
+    """
+
+    offset: Any
+    floats: Any
+    doubles: Any
+    ends: Any
+    addresses: Any
+    totals: Any
+    count: Any
+    channels: Any
+    whole: Any
+    alone: Any
+
+    def end(self, builder: Any, rule: Any, which: int) -> Any:  # pragma: no cover (while compiling)
+        """Zero point, clamps, or how a rule goes over the sums."""
+        return builder.load(builder.gep(self.ends, [builder.add(builder.mul(rule, INT64(4)), INT64(which))]))
+
+    def steps(self, builder: Any, rule: Any, column: Any, kind: int) -> Steps:  # pragma: no cover (while compiling)
+        """What makes bytes of the sums of the columns from one on."""
+
+        def part(array: Any, lane: Any, which: int, of: int) -> Any:
+            line = builder.mul(builder.add(builder.mul(rule, INT64(of)), INT64(which)), self.whole)
+            return load(builder, builder.gep(array, [builder.add(line, column)]), lane)
+
+        offset = load(builder, builder.gep(self.offset, [column]), _int32)
+        bounds = tuple(builder.trunc(self.end(builder, rule, i), INT32) for i in range(3))
+        if kind == BY_FLOAT:
+            return _by_float(builder, offset, part(self.floats, _floats, 0, 1), bounds)
+        return _by_double(builder, offset, [part(self.doubles, _doubles, i, 3) for i in range(3)], bounds)
+
+
+def rules_of(context: Any, builder: Any, told: Any, value: Any, channels: Any) -> Rules:  # pragma: no cover
+    """Of what ``finish`` is told: its type, and its value."""
+    pair = unpack(builder, value, 2)
+    given = (all_data(context, builder, *each) for each in zip(told, pair, strict=True))
+    (offset, floats, doubles, ends_at), (addresses, totals) = given
+    ends = context.make_array(told[0][3])(context, builder, unpack(builder, pair[0], 4)[3])
+    count = unpack(builder, ends.shape, 2)[0]
+    whole = builder.and_(builder.add(channels, INT64(LANES - 1)), INT64(-LANES))
+    one, kind = builder.icmp_signed("==", count, INT64(1)), builder.load(builder.gep(ends_at, [INT64(3)]))
+    alone = builder.and_(one, builder.icmp_signed("!=", kind, INT64(RAW)))
+    return Rules(offset, floats, doubles, ends_at, addresses, totals, count, channels, whole, alone)
+
+
+class Task(NamedTuple):
+    """Sums that lie in memory: what is to be done with them.
+
+    ``size`` is rows, columns, and how far apart the rows are; ``where`` says at which element of the output each row
+    begins. ``kept`` is room for as many bytes as there are sums.
+    """
+
+    sums: Any
+    kept: Any
+    size: tuple[Any, Any, Any]
+    where: Any
+    column: Any
+
+
+def rounded(  # pragma: no cover (while compiling)
+    builder: Any, rules: Rules, column: Any, lines: list[list[Any]], where: list[Any]
+) -> None:
+    """Write the outputs of sums in registers, whole lanes of each row, by the only rule."""
+    rule, out = INT64(0), builder.load(rules.addresses)
+    by_float = builder.icmp_signed("==", rules.end(builder, rule, 3), INT64(BY_FLOAT))
+    with builder.if_else(by_float) as branches:
+        for kind, branch in zip((BY_FLOAT, BY_DOUBLE), branches, strict=True):
+            with branch:
+                for g in range(len(lines[0])):
+                    here = builder.add(column, INT64(g * LANES))
+                    steps = rules.steps(builder, rule, here, kind)
+                    for line, position in zip(lines, where, strict=True):
+                        place = builder.add(builder.add(builder.load(position), here), out)
+                        builder.store(steps(line[g]), builder.inttoptr(place, _bytes.as_pointer()), align=1)
+
+
+def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cover (while compiling)
+    """Write, or count, the outputs of sums in memory by every rule."""
+    rows, columns, stride = task.size
+    with for_range(builder, INT64(0), rules.count, INT64(1)) as (rule, _):
+        out = builder.load(builder.gep(rules.addresses, [rule]))
+        how = rules.end(builder, rule, 3)
+        with for_range(builder, INT64(0), columns, INT64(LANES)) as (inside, _):
+            here = builder.add(task.column, inside)
+            left = builder.sub(rules.channels, here)
+
+            def every(emit: Callable[[Any, Any, Any], None]) -> None:
+                with for_range(builder, INT64(0), rows, INT64(1)) as (i, _):
+                    inner = builder.add(builder.mul(i, stride), inside)
+                    place = builder.add(builder.load(builder.gep(task.where, [i])), here)
+                    emit(load(builder, builder.gep(task.sums, [inner]), _int32), place, builder.gep(task.kept, [inner]))
+
+            def by(kind: int) -> None:
+                steps = rules.steps(builder, rule, here, kind)
+
+                def emit(sums: Any, place: Any, copy: Any) -> None:
+                    value = steps(sums)
+                    with builder.if_else(builder.icmp_signed("!=", out, INT64(0))) as (writes, counts):
+                        with writes:
+                            builder.store(value, builder.bitcast(copy, _bytes.as_pointer()), align=1)
+                            _store(builder, value, builder.inttoptr(builder.add(out, place), BYTE.as_pointer()), left)
+                        with counts:
+                            _count(builder, value, copy, left, builder.gep(rules.totals, [rule]))
+
+                every(emit)
+
+            def as_they_are(sums: Any, place: Any, copy: Any) -> None:
+                del copy
+                most = builder.select(builder.icmp_signed("<", left, INT64(LANES)), left, INT64(LANES))
+                with for_range(builder, INT64(0), most, INT64(1)) as (c, _):
+                    address = builder.add(out, builder.mul(builder.add(place, c), INT64(4)))
+                    one = builder.extract_element(sums, builder.trunc(c, INT32))
+                    builder.store(one, builder.inttoptr(address, INT32.as_pointer()), align=4)
+
+            for kind in (BY_FLOAT, BY_DOUBLE):
+                with builder.if_then(builder.icmp_signed("==", how, INT64(kind))):
+                    by(kind)
+            with builder.if_then(builder.icmp_signed("==", how, INT64(RAW))):
+                every(as_they_are)
+
+
+def _by_float(builder: Any, offset: Any, scale: Any, bounds: tuple[Any, ...]) -> Steps:  # pragma: no cover
+    """Rule X: clamped first, so that MAGIC rounds and leaves the steps as bits."""
+    zero, low, high = bounds
+    least, most = (
+        spread(builder, _floats, builder.sitofp(builder.sub(end, zero), ir.FloatType())) for end in (low, high)
+    )
+    point = spread(builder, _int32, zero)
+
+    def steps(acc: Any) -> Any:
+        real = builder.fmul(builder.sitofp(builder.add(acc, offset), _floats), scale)
+        real = builder.select(builder.fcmp_ordered("<", real, least), least, real)
+        real = builder.select(builder.fcmp_ordered(">", real, most), most, real)
+        bits = builder.bitcast(builder.fadd(real, ir.Constant(_floats, [MAGIC] * LANES)), _int32)
+        return builder.trunc(builder.add(bits, point), _bytes)
+
+    return steps
+
+
+def _by_double(  # pragma: no cover (while compiling)
+    builder: Any, offset: Any, multiplier: list[Any], bounds: tuple[Any, ...]
+) -> Steps:
+    """The rules by shifts where a double holds all bits of what lies between the clamps.
+
+    ``multiplier`` is the scale, and what is added to a product that is not below zero, or is: what the first rounding
+    adds to the second, the zero point, and half of the last bit. No sum is then a tie, and LARGE_MAGIC rounds it down
+    from a half more. Beyond the clamps what is lost changes nothing, since every step is monotone. A product and a sum
+    may be one instruction: where it matters, both are exact.
+    """
+    (scale, above, below), (low, high) = multiplier, (spread(builder, _int32, end) for end in bounds[1:])
+
+    def steps(acc: Any) -> Any:
+        acc = builder.add(acc, offset)
+        less = builder.icmp_signed("<", acc, ir.Constant(_int32, [0] * LANES))
+        product = builder.fmul(builder.sitofp(acc, _doubles), scale, flags=("contract",))
+        real = builder.fadd(product, builder.select(less, below, above), flags=("contract",))
+        real = builder.fadd(real, ir.Constant(_doubles, [LARGE_MAGIC] * LANES))
+        whole = builder.trunc(builder.bitcast(real, _int64), _int32)
+        whole = builder.select(builder.icmp_signed("<", whole, low), low, whole)
+        whole = builder.select(builder.icmp_signed(">", whole, high), high, whole)
+        return builder.trunc(whole, _bytes)
+
+    return steps
+
+
+def _store(builder: Any, value: Any, y: Any, left: Any) -> None:  # pragma: no cover (while compiling)
+    """The bytes that are there."""
+    with builder.if_else(builder.icmp_signed(">=", left, INT64(LANES))) as (all_, some):
+        with all_:
+            builder.store(value, builder.bitcast(y, _bytes.as_pointer()), align=1)
+        with some:
+            _store_some(builder, value, y, left)
+
+
+def _store_some(builder: Any, value: Any, y: Any, left: Any) -> None:  # pragma: no cover (while compiling)
+    halves = builder.bitcast(value, ir.VectorType(INT64, 2))
+    low, high = (builder.extract_element(halves, INT32(i)) for i in (0, 1))
+    bits, place = low, y
+    for size in (8, 4, 2, 1):
+        before, start, entry, kind = bits, place, builder.block, ir.IntType(8 * size)
+        with builder.if_then(builder.icmp_signed("!=", builder.and_(left, INT64(size)), INT64(0))):
+            part = before if kind == INT64 else builder.trunc(before, kind)
+            builder.store(part, builder.bitcast(start, kind.as_pointer()), align=1)
+            after = high if kind == INT64 else builder.lshr(before, INT64(8 * size))
+            further, made = builder.gep(start, [INT64(size)]), builder.block
+        bits, place = builder.phi(INT64), builder.phi(start.type)
+        for phi, yes, no in ((bits, after, before), (place, further, start)):
+            phi.add_incoming(yes, made)
+            phi.add_incoming(no, entry)
+
+
+def _count(builder: Any, value: Any, copy: Any, left: Any, total: Any) -> None:  # pragma: no cover (while compiling)
+    """Add how many of the bytes that are there differ from others."""
+    differs = builder.icmp_signed("!=", value, load(builder, copy, _bytes))
+    most = builder.select(builder.icmp_signed("<", left, INT64(LANES)), left, INT64(LANES))
+    numbers = ir.Constant(_bytes, list(range(LANES)))
+    there = builder.icmp_signed("<", numbers, spread(builder, _bytes, builder.trunc(most, BYTE)))
+    mask = builder.bitcast(builder.and_(differs, there), SHORT)
+    builder.store(builder.add(builder.load(total), builder.zext(builder.ctpop(mask), INT64)), total)
+
+
+def _finish(typing: Any, held: Any, size: Any, to: Any, at: Any, told: Any) -> Any:  # pragma: no cover
+    """See ``finish``."""
+    del typing
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del signature
+        sums, kept = all_data(context, builder, held, arguments[0])
+        column, channels = unpack(builder, arguments[3], 2)
+        rules = rules_of(context, builder, told, arguments[4], channels)
+        where = data_of(context, builder, to, arguments[2])
+        finished(builder, rules, Task(sums, kept, unpack(builder, arguments[1], 3), where, column))
+        return context.get_dummy_value()
+
+    return types.void(held, size, to, at, told), generate
+
+
+finish: Any = intrinsic(_finish)
+"""Outputs of some sums: ``finish((sums, kept), (rows, columns, stride), to, (column, channels), (rules, outputs))``.
+
+The sums of ``columns`` columns from ``column`` on stand in rows ``stride`` apart; row i begins at element ``to[i]`` of
+the output. ``rules`` are the offset of each channel, floats (rules, channels), doubles (rules, 3, channels) and ends
+(rules, 4): zero point, clamps, and how the rule goes over the sums. Channels are filled up to whole lanes. ``outputs``
+are where those of each rule begin, and counts: where the former is 0, the latter gains how many differ from those of
+the rule before that were written (``kept``, as many bytes as there are sums).
+"""
