@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 import numpy as np
+import soundfile
 from fuzz.attacks import ATTACKS, Attack
 from load.test_parts import TWO, litertlm
 from recorded_device import network
@@ -202,13 +203,18 @@ NUMBERS = b'-1 0 inf -inf nan 1e999 1_0 0x10 -0x7F 1,2,3 "" x "x" [1,{}] 9223372
 
 @cache
 def sounds() -> tuple[bytes, ...]:
-    """WAV files of 8 and 16 bits, one and two channels."""
+    """WAV files of 8, 16 and 32 bits, one and two channels; FLAC and AIFF, which are known by their content."""
     made = []
     for width, channels in ((1, 1), (2, 2), (4, 1)):
         file = io.BytesIO()
         with wave.open(file, "wb") as written:
             written.setparams((channels, width, 8000, 0, "NONE", ""))
             written.writeframes(bytes(range(width * channels * 8)))
+        made.append(file.getvalue())
+    samples = np.arange(-40, 40, dtype=np.int16).reshape(-1, 2) * 300
+    for form in ("FLAC", "AIFF"):
+        file = io.BytesIO()
+        soundfile.write(file, samples, 8000, format=form)
         made.append(file.getvalue())
     return tuple(made)
 
