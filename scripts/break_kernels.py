@@ -25,6 +25,8 @@ from quantdiff.sim.registry import kernels
 ROOT = Path(__file__).resolve().parent.parent
 SIM = Path("src/quantdiff/sim")
 TRIES = 8
+SECONDS = 600
+"""After which a change counts as noticed: something goes round for ever."""
 NAMED = {"UNIDIRECTIONAL_SEQUENCE_LSTM": "test_lstm"}
 """Ops whose tests do not bear their name."""
 TABLE = ROOT / "scripts/break_kernels.csv"
@@ -122,7 +124,7 @@ def _change(node: ast.AST) -> str:
 
 
 def is_red(copy: Path, tests: str, words: str) -> bool:
-    """Whether one of these tests fails with the sources in ``copy``; a crash counts as a failure."""
+    """Whether one of these tests fails with the sources in ``copy``; a crash or an endless loop counts as a failure."""
     command = [sys.executable, "-m", "pytest", f"tests/sim/{tests}", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
     command += ["-k", words] if words else []
     environment = {
@@ -130,7 +132,10 @@ def is_red(copy: Path, tests: str, words: str) -> bool:
         "PYTHONPATH": f"{copy / 'src'}{os.pathsep}{copy / 'tests'}",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    done = subprocess.run(command, cwd=copy, env=environment, check=False, capture_output=True)
+    try:
+        done = subprocess.run(command, cwd=copy, env=environment, check=False, capture_output=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return True
     return done.returncode not in (0, 5)
 
 
