@@ -36,7 +36,7 @@ MODELS = 40
 HEAD = """# What changed between releases
 
 The same models on LiteRT {old} and {new}, {models} of each kind (one where subgraphs are called), on x86-64: elements
-whose bits differ. Rules of the simulator are those of {new}; on another release `verify` says so. The page is written by
+whose bits differ. Rules of the simulator are those of {new}; on another release `verify` says so. The page comes from
 
 <!-- not run: needs an environment with the other release -->
 
