@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -19,18 +20,20 @@ WHOLE = ("floats", "tables", "lstm", "hybrid", "hybrid_4_bit", "dynamic_input", 
 EXEMPT = {("enclosures", "enclosure")}
 
 
-@pytest.fixture
-def places(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
+@pytest.fixture(scope="module")
+def places() -> Iterator[set[tuple[str, str]]]:
     """File and name of each function that the script breaks, and of those of its file that it reaches."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    break_kernels = import_module("break_kernels")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "scripts"))
+        break_kernels = import_module("break_kernels")
 
-    found = set()
+    found, trees = set(), dict[str, ast.Module]()
     for file, function in break_kernels.places():
-        tree = ast.parse((SIM / f"{file}.py").read_text(encoding="utf-8"))
-        found |= {(file, node.name) for node in break_kernels._reached(tree, function)}
+        if file not in trees:
+            trees[file] = ast.parse((SIM / f"{file}.py").read_text(encoding="utf-8"))
+        found |= {(file, node.name) for node in break_kernels._reached(trees[file], function)}
+    yield found
     sys.modules.pop("break_kernels")
-    return found
 
 
 def test_every_kernel_and_every_interval_is_broken(places: set[tuple[str, str]]) -> None:
