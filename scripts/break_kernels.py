@@ -3,13 +3,14 @@
     uv run python scripts/break_kernels.py [OP or FILE …]
 
 In a copy of the sources one number, operator or comparison of a kernel is changed, and the tests of its ops run, until
-the first change that a test notices. So it is with what kernels share, ``SHARED``. Prints a line per kernel; one that
+the first change that a test notices. So it is with what kernels share, ``TABLE``. Prints a line per kernel; one that
 no change turns red ends the script with 1.
 """
 
 from __future__ import annotations
 
 import ast
+import csv
 import os
 import shutil
 import subprocess
@@ -24,40 +25,12 @@ from quantdiff.sim.registry import kernels
 ROOT = Path(__file__).resolve().parent.parent
 SIM = Path("src/quantdiff/sim")
 TRIES = 8
+SECONDS = 600
+"""After which a change counts as noticed: something goes round for ever."""
 NAMED = {"UNIDIRECTIONAL_SEQUENCE_LSTM": "test_lstm"}
 """Ops whose tests do not bear their name."""
-CURVES, HYBRID, PACKED, FEW = (f"ops/test_{name}.py" for name in ("curves", "hybrid", "hybrid_4_bit", "few"))
-LOOPS = "test_loops.py"
-SHARED: dict[tuple[str, str], tuple[str, str]] = {
-    ("finish", "finished"): (LOOPS, "several_rules"),
-    ("finish", "rounded"): (LOOPS, "whole_convolutions"),
-    ("floats/eigen", "gelu"): (CURVES, "gelu_of_eigen"),
-    ("floats/eigen", "gelu_by_tanh"): (CURVES, "gelu_of_eigen"),
-    **{
-        ("floats/xnnpack_curves", name): (CURVES, "xnnpacks_own")
-        for name in ("cosine", "elu", "exp", "gelu", "log", "sine")
-    },
-    ("floats/xnnpack_curves", "gelu_by_tanh"): (CURVES, "xnnpacks_own"),
-    ("hybrid", "convolution"): (HYBRID, "golden and CONV_2D and not DEPTHWISE"),
-    ("hybrid", "dense"): (HYBRID, "golden and FULLY_CONNECTED"),
-    ("hybrid", "depthwise"): (HYBRID, "golden and DEPTHWISE"),
-    ("hybrid", "transposed"): ("ops/test_float_layers.py", "dynamic_range"),
-    ("hybrid_4_bit", "dense"): (PACKED, "golden and FULLY_CONNECTED and builtin"),
-    ("hybrid_4_bit", "dense_of_blocks"): (PACKED, "golden_of_blocks"),
-    ("hybrid_4_bit", "dense_of_blocks_xnnpack"): (PACKED, "golden_of_blocks"),
-    ("loops", "add_looked_up"): (LOOPS, "operands_by_table"),
-    ("loops", "multiply_pairs"): (LOOPS, "operands_multiplied"),
-    ("loops", "by_shifts"): (LOOPS, "several_rules"),
-    ("loops", "round_channels"): (LOOPS, "depthwise or strides"),
-    ("loops", "round_products"): (LOOPS, "tiles_that_do_not"),
-    ("loops", "round_rows"): (LOOPS, "operands"),
-    ("lstm/floats", "run"): ("ops/test_lstm.py", "floats or dynamic_range"),
-    ("ops/rfft2d", "transformed"): (FEW, "transform"),
-    ("xnnpack/attention", "attention"): ("graph/test_control.py", "attention"),
-    ("xnnpack/mediapipe", "side_by_side"): ("xnnpack/test_partition.py", "content4"),
-    ("xnnpack/mediapipe", "transpose_conv_with_bias"): ("xnnpack/test_partition.py", "content4"),
-}
-"""Beside the kernels: file and function under ``sim``, with the file of tests and the words that choose among them."""
+TABLE = ROOT / "scripts/break_kernels.csv"
+"""Beside the kernels: functions of a file under ``sim``, the tests that see them, the words that choose among these."""
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -89,7 +62,14 @@ def places() -> dict[tuple[str, str], tuple[str, str, list[str]]]:
         place: (".", " or ".join(NAMED.get(op, op) for op in ops), [*ops, place[0].rpartition("/")[2]])
         for place, ops in functions().items()
     }
-    return by_op | {place: (*tests, [place[0].rpartition("/")[2]]) for place, tests in SHARED.items()}
+    return by_op | {place: (*tests, [place[0], place[0].rpartition("/")[2]]) for place, tests in shared().items()}
+
+
+def shared() -> dict[tuple[str, str], tuple[str, str]]:
+    """File and name of each function of ``TABLE`` → file of tests, and the words."""
+    with TABLE.open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    return {(row["file"], name): (row["tests"], row["words"]) for row in rows for name in row["functions"].split()}
 
 
 def changes(source: str, function: str) -> Iterator[tuple[str, str]]:
@@ -144,15 +124,18 @@ def _change(node: ast.AST) -> str:
 
 
 def is_red(copy: Path, tests: str, words: str) -> bool:
-    """Whether one of these tests fails with the sources in ``copy``; a crash counts as a failure."""
+    """Whether one of these tests fails with the sources in ``copy``; a crash or an endless loop counts as a failure."""
     command = [sys.executable, "-m", "pytest", f"tests/sim/{tests}", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
-    command += ["-k", words]
+    command += ["-k", words] if words else []
     environment = {
         **os.environ,
         "PYTHONPATH": f"{copy / 'src'}{os.pathsep}{copy / 'tests'}",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    done = subprocess.run(command, cwd=copy, env=environment, check=False, capture_output=True)
+    try:
+        done = subprocess.run(command, cwd=copy, env=environment, check=False, capture_output=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return True
     return done.returncode not in (0, 5)
 
 

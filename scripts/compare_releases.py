@@ -13,7 +13,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ MODELS = 40
 """Of each kind, side by side in one file."""
 HEAD = """# What changed between releases
 
-The same models on LiteRT {old} and {new}, {models} of each kind, on x86-64: elements whose bits differ. Rules of the
-simulator are those of {new}; on another release `verify` says so. The page is written by
+The same models on LiteRT {old} and {new}, {models} of each kind (one where subgraphs are called), on x86-64: elements
+whose bits differ. Rules of the simulator are those of {new}; on another release `verify` says so. The page comes from
 
 <!-- not run: needs an environment with the other release -->
 
@@ -93,6 +94,17 @@ def kinds_of_tests() -> Iterator[tuple[str, Any]]:
     yield "FULLY_CONNECTED", lambda dice: dense(dice, dice.chance())
     yield "UNIDIRECTIONAL_SEQUENCE_LSTM", lstm.lstm
     yield "UNIDIRECTIONAL_SEQUENCE_LSTM float32", lstm.floats
+    yield "UNIDIRECTIONAL_SEQUENCE_LSTM hybrid", lstm.hybrid
+    yield "LSTM", lstm.one_step
+    yield "SVDF", import_module("test_svdf").svdf
+    yield "RFFT2D", transform
+    layers, blocks = import_module("test_float_layers"), import_module("test_hybrid_4_bit").blocks
+    yield "TRANSPOSE_CONV hybrid", layers.spread_hybrid
+    yield "TRANSPOSE_CONV hybrid, delegated", lambda dice: layers.delegated(dice, layers.spread_hybrid)
+    for bits in ("int8", "int4", "int2"):
+        yield f"FULLY_CONNECTED hybrid, {bits[3:]} bits, blocks", lambda dice, bits=bits: blocks(dice, bits)
+    for kind, maker, _ in import_module("floats.test_products").CASES:
+        yield kind, maker
     for name in MODULES.split():
         module = import_module(f"test_{name}")
         for table in TABLES:
@@ -101,17 +113,72 @@ def kinds_of_tests() -> Iterator[tuple[str, Any]]:
                 yield kind, maker[0] if isinstance(maker, tuple) else maker
 
 
+def transform(dice: Any) -> Any:
+    """A transform of some rows of numbers."""
+    from golden import Case
+    from written_models import Op, T
+
+    height, width = dice.of(1, 2, 8), dice.of(2, 4, 16, 512)
+    shape, made = (dice.size(1, 3), height, width), (height, width // 2 + 1)
+    tensors = [T("x", shape, "float32"), T("n", (2,), "int32", data=[height, width])]
+    tensors.append(T("y", (shape[0], *made), "complex64"))
+    return Case(tensors, [Op("RFFT2D", ["x", "n"], ["y"])], {"x": dice.rng.normal(size=shape).astype(np.float32)})
+
+
+def control(folder: Path) -> dict[str, Path]:
+    """A file for each operator whose bodies are subgraphs."""
+    module = import_module("graph.test_control")
+    kinds = {"WHILE": module.counted, "IF": module.chosen, "STABLEHLO_COMPOSITE": module.composed}
+    kinds["STABLEHLO_COMPOSITE, attention"] = lambda path: module.attention(
+        path, (1, 17, 4, 20), (1, 33, 4, 20), {}, True
+    )
+    return {kind: make(folder / f"{kind}.tflite") for kind, make in kinds.items()}
+
+
+def in_one_file(cases: Sequence[Any]) -> Any:
+    """All cases side by side; a tensor of blocks names that of its scales by number."""
+    from golden import together
+
+    before, moved = 0, list[Any]()
+    for case in cases:
+        tensors = [moved_on(t, before) for t in case.tensors]
+        moved.append(replace(case, tensors=tensors))
+        before += len(tensors)
+    return together(moved)
+
+
+def moved_on(tensor: Any, before: int) -> Any:
+    """The tensor behind so many others."""
+    if not tensor.details:
+        return tensor
+    kind, details = tensor.details
+    return replace(tensor, details=(kind, {**details, "scales": details["scales"] + before}))
+
+
 def write_models(folder: Path) -> list[str]:
     """A file and what to feed it for each kind."""
     kinds = {kind: maker for kind, maker in kinds_of_tests() if not kind.startswith(UNREADABLE)}
-    from golden import Dice, together
+    from golden import Dice
 
     for number, (kind, maker) in enumerate(kinds.items()):
         dice = Dice(np.random.default_rng(len(kind)))
-        case = together([maker(dice) for _ in range(MODELS)])
+        case = in_one_file([maker(dice) for _ in range(MODELS)])
         (folder / f"{number}.tflite").write_bytes(case.write())
         np.savez(folder / f"{number}.npz", **{str(i): array for i, array in enumerate(case.feeds.values())})
-    return list(kinds)
+    return [*kinds, *write_control(folder, len(kinds))]
+
+
+def write_control(folder: Path, before: int) -> list[str]:
+    """The same for what calls subgraphs: one model of each kind."""
+    from quantdiff.load.tflite import load_tflite
+    from quantdiff.run.random_input import random_inputs
+
+    files = control(folder)
+    for number, path in enumerate(files.values(), before):
+        inputs = [array[0] for array in random_inputs(load_tflite(path).main, 1)]
+        path.rename(folder / f"{number}.tflite")
+        np.savez(folder / f"{number}.npz", **{str(i): array for i, array in enumerate(inputs)})
+    return list(files)
 
 
 def compared(folder: Path, runtime: str, pythons: tuple[str, str], count: int) -> list[str]:

@@ -21,13 +21,15 @@ from quantdiff.experiment.sweep_trial import StoredRange
 from quantdiff.graph import BlockQuant
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.load.dumps.forms import Manifest
-from quantdiff.paper.working import Given, Operand, Products, Sheet
+from quantdiff.paper.working import Given, Number, Operand, Products, Sheet
 from quantdiff.parameters.quantizers import Parameters, Row
 from quantdiff.sim.graph.simulator import Missing
 
 TARGET = Path(__file__).parents[1] / "src/quantdiff/report/json/schemas"
 NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}
 Schema = dict[str, Any]
+FLOAT: Schema = {"$ref": "#/$defs/number"}
+NUMBERS_OF: dict[Any, Schema] = {float: FLOAT, complex: {"type": "array", "items": FLOAT, "minItems": 2, "maxItems": 2}}
 
 
 class Named:
@@ -61,7 +63,7 @@ class Schemas:
         if is_dataclass(kind):
             return self.named(kind.__name__, {f.name: get_type_hints(kind)[f.name] for f in fields(kind)})
         plain = {int: "integer", str: "string", bool: "boolean", NoneType: "null", dict: "object"}
-        return {"type": plain[kind]} if kind in plain else {"$ref": "#/$defs/number"} if kind is float else {}
+        return {"type": plain[kind]} if kind in plain else NUMBERS_OF.get(kind, {})
 
     def named(self, name: str, keys: Mapping[str, Any]) -> Schema:
         """An object that stands in several places; a key that ends in ``?`` may be missing."""
@@ -290,8 +292,9 @@ DOCUMENTS: Mapping[str, Mapping[str, Any]] = {
     "work": {
         **MADE_BY, "model": str, "data": str, "operator": {"index": int, "op": str}, "element": tuple[int, ...],
         "at": tuple[int, ...], "runtime": str, "kernel": str, "operands": tuple[Operand, ...],
-        "products": Products | None, "rule": str, "steps": get_type_hints(Sheet)["steps"], "result": float,
-        "real": float, "runtime_gave": float, "others": tuple[Given, ...],
+        "products": Products | None, "rule": str, "steps": get_type_hints(Sheet)["steps"],
+        "bounds": get_type_hints(Sheet)["bounds"], "result": Number, "real": Number, "runtime_gave": Number,
+        "others": tuple[Given, ...],
     },
     "vectors": {
         **MADE_BY, "model": str, "data": str, "model_sha256": str, "runtime": str, "format": str, "samples": int,

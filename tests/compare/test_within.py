@@ -83,6 +83,20 @@ def test_a_weight_changed_by_a_thousandth_falls_outside(op: str) -> None:
     assert (found.outside(right), found.outside(right * np.float32(1.001))) == (0, right.size)
 
 
+@pytest.mark.parametrize("runtime", [Runtime.XNNPACK, Runtime.BUILTIN])
+def test_the_inverse_root_of_a_thousandth_more_falls_outside(runtime: Runtime) -> None:
+    tensors = [T("x", SHAPE, "float32"), T("y", SHAPE, "float32")]
+    graph = read_model(memoryview(write_tflite(tensors, [Op("RSQRT", ["x"], ["y"])], ["x"], ["y"]))).main
+    x = np.random.default_rng(0).uniform(1e-3, 9, (5, *SHAPE)).astype(np.float32)
+    if runtime is Runtime.BUILTIN:  # whose bits are known
+        with pytest.raises(NoKernel):
+            enclose_operator(graph, graph.operators[0], {0: x}, runtime)
+        return
+    right = (1 / np.sqrt(x.astype(np.float64))).astype(np.float32)
+    found = enclose_operator(graph, graph.operators[0], {0: x}, runtime)
+    assert (found.outside(right), found.outside(right * np.float32(1.001))) == (0, right.size)
+
+
 def test_an_interval_too_wide_proves_nothing() -> None:
     terms = np.ones((1, 2000), np.float32)
     with pytest.raises(NoKernel, match="prove nothing"):

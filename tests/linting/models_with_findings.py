@@ -35,6 +35,19 @@ def dense(
     return write_tflite(tensors, [Op("FULLY_CONNECTED", ["x", "w", "b"], ["y"], options)], ["x"], ["y"])
 
 
+def transposed(options: dict[str, int] | None = None) -> bytes:
+    """16-bit values with a bias of 32 bits."""
+    tensors = [
+        T("s", (4,), "int32", data=[1, 4, 4, 2]),
+        T("w", (2, 2, 2, 3), "int8", 0.5, data=np.arange(-12, 12).reshape(2, 2, 2, 3)),
+        T("x", (1, 2, 2, 3), "int16", 0.25),
+        T("b", (2,), "int32", 0.125, data=[40, -7]),
+        T("y", (1, 4, 4, 2), "int16", 0.5),
+    ]
+    op = Op("TRANSPOSE_CONV", ["s", "w", "x", "b"], ["y"], {"strideH": 2, "strideW": 2, **(options or {})}, version=3)
+    return write_tflite(tensors, [op], ["x"], ["y"])
+
+
 def conv(op: str, weights: Any, s_w: Any, axis: int, **more: Any) -> bytes:
     """One convolution; biases are 0 and of the right scale unless given."""
     w = np.asarray(weights)
@@ -213,7 +226,7 @@ FIRES: dict[str, dict[str, bytes]] = {
         "refused even with no bias": dense(bias=0, b_scale=0.25),
         "depthwise": conv("DEPTHWISE_CONV_2D", DEPTHWISE, EACH, 3, b_scale=[1.0] * 4, bias=9),
     },
-    "BIAS04": {"dense": dense(dtype="int16", w_dtype="int8")},
+    "BIAS04": {"dense": dense(dtype="int16", w_dtype="int8"), "transposed": transposed()},
     "BIAS03": {"a hair off": dense(bias=7, b_scale=0.125 * (1 + 2e-5))},
     "CHAN01": {"dense": dense(row(r2=[0] * 32)), "uint8": dense(row(r1=[9] * 32), w_dtype="uint8", w_zero=9)},
     "CHAN02": {"dense": dense(row(r2=[0] * 32), s_w=EACH)},
@@ -286,7 +299,8 @@ SILENT: dict[str, dict[str, bytes]] = {
     "BIAS03": {"no bias": dense(bias=0, b_scale=0.126),
                "one ulp": dense(bias=7, s_w=0.1, b_scale=float(np.nextafter(np.float32(0.05), np.float32(1)))),
                "wrong": dense(bias=7, b_scale=0.25)},
-    "BIAS04": {"said": dense(dtype="int16", w_dtype="int8", options={"quantizedBiasType": 2}), "int8": dense()},
+    "BIAS04": {"said": dense(dtype="int16", w_dtype="int8", options={"quantizedBiasType": 2}), "int8": dense(),
+               "transposed": transposed({"quantizedBiasType": 2})},
     "CHAN01": {"a scale of its own": dense(row(r2=[0] * 32), s_w=EACH),
                "one weight left": dense(row(r2=[1] + [0] * 31))},
     "CHAN02": {"shared scale": dense(row(r2=[0] * 32)), "one weight left": dense(row(r2=[1] + [0] * 31), s_w=EACH)},

@@ -9,6 +9,9 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import small_models as models
+from golden import Dice
+from sim.graph.test_control import attention, chosen, counted
+from sim.graph.test_resources import sliding
 from written_models import Op, T, write_tflite
 
 from quantdiff.errors import NoSuchElement, NotConfirmed, RuntimeFailed, UnsupportedOp
@@ -19,11 +22,12 @@ from quantdiff.paper.arithmetic.registry import Case, known
 from quantdiff.paper.work import Question, confirm, load_and_work, place, work
 from quantdiff.paper.working import Sheet, Step
 from quantdiff.quant import Array
-from quantdiff.report.text.working import working_text
+from quantdiff.report.text.working import working_document, working_text
 from quantdiff.run.inner_tensors import Reading
 from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
 
+BODY = ("SUB #0", "ADD #1")
 X = np.asarray([0.25, -1.5, 3.75, 1.5]).reshape(1, 2, 2, 1)
 ON_A_TIE = {"xnnpack": -2, "builtin": -2, "reference": -3, "tflm": -3}
 """-10 · 0.25 by each runtime's rule: half to even, half up, half away, half away."""
@@ -194,6 +198,88 @@ def test_any_operator_that_the_simulator_has(tmp_path: Path, op: str) -> None:
     assert working.sheet.rule.startswith("as a whole, sim/ops/")
     names = [step.name for step in working.sheet.steps]
     assert (names, working.sheet.result) == ({"RESHAPE": ["y"], "SOFTMAX": ["real", "y"]}[op], working.runtime_gave)
+
+
+@pytest.mark.golden
+def test_a_loop_call_by_call(tmp_path: Path) -> None:
+    """Twice round: the condition three times, the body twice; the element of each operator."""
+    path, data = counted(tmp_path / "loop.tflite"), tmp_path / "data.npz"
+    np.savez(data, n=np.asarray([5, 2], np.int32), x=np.ones((2, 1, 4), np.float32))
+    working = load_and_work(path, data, Question(0, (1,), "builtin"))
+    body = [
+        (f"body {k}: {op}", value) for k, two in ((1, (1, 2)), (2, (0, 4))) for op, value in zip(BODY, two, strict=True)
+    ]
+    ends = [(f"cond {k}: GREATER #0", value) for k, value in ((1, True), (2, True), (3, False))]
+    steps = [(step.name, step.value) for step in working.sheet.steps]
+    assert steps == [ends[0], *body[:2], ends[1], *body[2:], ends[2], ("y", 0)]
+    assert [given.value for given in working.others] == [0] * 4
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(("first", "names"), [(True, ["else 1: SQUARE #0", "y"]), (False, ["then 1: NEG #0", "y"])])
+def test_a_branch(tmp_path: Path, first: bool, names: list[str]) -> None:
+    path, data = chosen(tmp_path / "if.tflite"), tmp_path / "data.npz"
+    np.savez(data, c=np.asarray([not first]), x=np.full((1, 1, 4), 3, np.float32))
+    working = load_and_work(path, data, Question(0, (0, 0, 1), "reference"))
+    assert [step.name for step in working.sheet.steps] == names
+    assert [step.value for step in working.sheet.steps] == [9 if first else -3] * 2
+
+
+@pytest.mark.golden
+def test_a_composite_is_written_by_its_decomposition_and_attention_as_a_whole(tmp_path: Path) -> None:
+    path = attention(tmp_path / "attention.tflite", (1, 3, 2, 4), (1, 3, 2, 4), {}, False)
+    data = tmp_path / "data.npz"
+    q, k, v = np.random.default_rng(0).normal(size=(3, 1, 3, 2, 4))
+    np.savez(data, q=q, k=k, v=v)
+    ours, theirs = (load_and_work(path, data, Question(0, (0, 2, 1, 3), name)) for name in ("builtin", "xnnpack"))
+    assert [step.name for step in ours.sheet.steps] == ["decomposition 1: ADD #0", "y"]
+    assert [step.name for step in theirs.sheet.steps] == ["y"]
+    assert theirs.sheet.rule.endswith("sim/xnnpack/attention.py")
+    assert ours.sheet.result != theirs.sheet.result
+
+
+@pytest.mark.golden
+def test_what_a_variable_holds_was_stored_before(tmp_path: Path) -> None:
+    path, data = tmp_path / "state.tflite", tmp_path / "data.npy"
+    path.write_bytes(sliding(Dice(np.random.default_rng(1))))
+    np.save(data, np.random.default_rng(0).normal(scale=99, size=(3, 1, 20, 40)).astype(np.float32))
+    working = load_and_work(path, data, Question(2, (2, 0, 2, 3, 4), "tflm"))
+    *stored, held = working.sheet.steps
+    assert [step.name for step in stored] == [f"sample {k}: ASSIGN_VARIABLE #5" for k in range(2)]
+    assert held.value == stored[-1].value != stored[0].value
+    for op, words in ((0, "READ_VARIABLE gives what it holds"), (1, "runs a subgraph once"), (5, "stores its input")):
+        with pytest.raises(NoSuchElement, match=words):
+            load_and_work(path, data, Question(op, (0, 0)))
+
+
+def transform() -> bytes:
+    """A transform, its numbers in another shape, and their magnitudes."""
+    tensors = [T("x", (1, 8, 8), "float32"), T("n", (2,), "int32", data=[8, 8]), T("f", (1, 8, 5), "complex64")]
+    tensors += [T("g", (1, 40), "complex64"), T("y", (1, 40), "float32")]
+    shape = Op("RESHAPE", ["f"], ["g"], {"newShape": [1, 40]})
+    return write_tflite(
+        tensors, [Op("RFFT2D", ["x", "n"], ["f"]), shape, Op("COMPLEX_ABS", ["g"], ["y"])], ["x"], ["y"]
+    )
+
+
+@pytest.mark.golden
+def test_complex_numbers_and_what_lies_within_bounds(tmp_path: Path) -> None:
+    model, data = saved(tmp_path, transform(), np.random.default_rng(0).normal(size=(1, 8, 8)))
+    working = load_and_work(model, data, Question(0, (0, 1, 2), "builtin"))
+    assert working.sheet.bounds is not None
+    low, high = working.sheet.bounds
+    gave = complex(working.runtime_gave)
+    assert low.real <= gave.real <= high.real
+    assert low.imag <= gave.imag <= high.imag
+    assert 0 < abs(high - low) < 1e-4
+    assert "between them" in working_text(working)
+    assert [each.bounds is None for each in working.others] == [False, False, False, True]
+    document = working_document(working)
+    assert document["runtime_gave"] == [gave.real, gave.imag]
+    moved = load_and_work(model, data, Question(1, (0, 7), "builtin"))
+    assert moved.sheet.result == moved.runtime_gave == gave
+    with pytest.raises(NotConfirmed):
+        confirm(Operator(0, "RFFT2D", (), ()), working.sheet, [gave + 1e-3j], "builtin")
 
 
 def test_outputs_that_change_when_tensors_are_read_prove_nothing(

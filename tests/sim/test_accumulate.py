@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantdiff.sim.accumulate import add_bias, exact_dtype, matmul
+from quantdiff.graph import Tensor
+from quantdiff.quant import QuantParams
+from quantdiff.sim.accumulate import add_bias, exact_dtype, matmul, reach_of
 
 
 def test_exact_where_float32_is_not() -> None:
@@ -26,3 +28,8 @@ def test_more_than_64_bits_is_refused() -> None:
 
 def test_bias_wraps() -> None:
     assert add_bias(np.asarray([[2.0**31 - 1]]), np.asarray([1], np.int32)).tolist() == [[-(2**31)]]
+
+
+def test_the_reach_is_that_of_the_farther_end() -> None:
+    quant = [QuantParams((0.5,), (zero_point,)) for zero_point in (3, -128, 127)]
+    assert [reach_of(Tensor(0, "x", (1,), "int8", each)) for each in quant] == [131, 255, 255]

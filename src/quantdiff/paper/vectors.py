@@ -108,7 +108,7 @@ def record(model: Model, batch: Batch, runtime: str, samples: int, timeout: floa
         seen = read_everything(model, inputs, runner)
     if seen.changed:
         raise NotConfirmed(f"{runtime} gives other outputs when the tensors between are read")
-    values, (checked, _) = seen.values, compare_operators(graph, {rules: seen.values})
+    values, (checked, _) = seen.values, compare_operators(graph, {rules: seen.values}, model.subgraphs)
     found = {result.index: result for result in checked[rules].operators}
     operators = tuple(_golden(graph, each, values, rules, found.get(each.index)) for each in graph.operators)
     made_by = {"command": "vectors", "model": str(model.path), "data": batch.source, "versions": versions()}

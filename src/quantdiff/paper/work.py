@@ -15,7 +15,8 @@ from quantdiff.graph import Graph, Model, Operator, dense_values
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.arithmetic.registry import Case, known
-from quantdiff.paper.by_kernel import by_kernel
+from quantdiff.paper.by_body import by_body, by_state
+from quantdiff.paper.by_kernel import bounds_of, by_bounds, by_kernel
 from quantdiff.paper.by_rule import by_rule
 from quantdiff.paper.working import Given, Number, Sheet, Working
 from quantdiff.quant import Array
@@ -28,10 +29,21 @@ from quantdiff.run.runtimes import RUNTIMES, check_installed
 from quantdiff.run.tflite import inputs_of, may_batch
 from quantdiff.run.versions import versions
 from quantdiff.sim.device import Device, Rules, kernel_by
-from quantdiff.sim.graph.operators import ran_by, run_operator
+from quantdiff.sim.enclosures import ENCLOSURES
+from quantdiff.sim.graph.operators import ran_by
+from quantdiff.sim.graph.resources import STATE
+from quantdiff.sim.graph.simulator import CONTROL, replay, run_stateless
 from quantdiff.sim.node import Node, NoKernel, node_of
 from quantdiff.sim.registry import kernels
+from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import kernel_of
+
+HANDLE = "VAR_HANDLE"
+NO_NUMBERS = {
+    HANDLE: "gives the name of a variable; READ_VARIABLE gives what it holds",
+    "ASSIGN_VARIABLE": "gives no tensor but stores its input; READ_VARIABLE gives what was stored",
+    "CALL_ONCE": "gives no tensor but runs a subgraph once, before the first sample",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +76,16 @@ def work(model: Model, batch: Batch, question: Question, timeout: float = TIMEOU
     sample, at = place(graph, operator, question.element)
     with started(question.runtime, timeout) as runner:
         rules = runner.known_rules
-        values = _tensors_of_sample(model, inputs_of(model, batch), sample, question, runner)
+        samples = _tensors_to_sample(model, inputs_of(model, batch), sample, question, runner)
+    values = {index: array[-1] for index, array in samples.items()}
     arrays = _arrays(graph, operator, values)
     given = values[operator.outputs[0]]
     _check_place(operator, at, given.shape)
     node = node_of(graph, operator)
-    sheet = _sheet(graph, node, arrays, values, (rules, at))
-    others = tuple(_given(graph, operator, values, other, at) for other in _neighbours(rules))
+    sheet = _sheet(model, node, arrays, samples, (rules, at))
+    others = tuple(_given(model, operator, samples, other, at) for other in _neighbours(rules))
     gave = given[at].item()
-    claims = [gave, *(each.value for each in others if each.runtime == rules.value)]
+    claims = [gave, *(each.value for each in others if each.runtime == rules.value and sheet.bounds is None)]
     confirm(operator, sheet, claims, question.runtime)
     return Working(
         question.op, operator.op, question.element, at, question.runtime, ran_by(node, rules),
@@ -84,8 +97,10 @@ def _operator(graph: Graph, index: int) -> Operator:
     if not 0 <= index < len(graph.operators):
         raise NoSuchElement(f"no operator #{index}: the model has {len(graph.operators)}; quantdiff inspect lists them")
     operator = graph.operators[index]
-    if operator.op not in kernels() or not operator.outputs:
+    if operator.op not in (*kernels(), *ENCLOSURES, *CONTROL, *STATE):
         raise UnsupportedOp(f"{_name(operator)} cannot be written out: the simulator has no such operator")
+    if not operator.outputs or operator.op == HANDLE:
+        raise NoSuchElement(f"{_name(operator)} {NO_NUMBERS.get(operator.op, 'gives no tensor')}: it has no element")
     return operator
 
 
@@ -111,10 +126,10 @@ def _check_place(operator: Operator, at: tuple[int, ...], shape: tuple[int, ...]
         )
 
 
-def _tensors_of_sample(
+def _tensors_to_sample(
     model: Model, inputs: Sequence[Array], sample: int, question: Question, runner: Runner
 ) -> dict[int, Array]:
-    """Every tensor as the runtime gave it for one sample; a model with a state sees the samples before it too."""
+    """Every tensor as the runtime gave it; the last sample is the one, a model with a state sees those before it."""
     count = min((len(array) for array in inputs), default=1)
     if not 0 <= sample < count:
         raise NoSuchElement(f"no sample {question.element[0]}: the data have {count}, counted from 0")
@@ -124,12 +139,14 @@ def _tensors_of_sample(
     seen = read_everything(model, part, runner)
     if seen.changed:
         raise NotConfirmed(f"{question.runtime} gives other outputs when the tensors between are read")
-    return {index: array[-1] for index, array in seen.values.items()}
+    return dict(seen.values)
 
 
 def _arrays(graph: Graph, operator: Operator, values: dict[int, Array]) -> list[Array | None]:
     if operator.outputs[0] not in values:
         raise UnsupportedOp(f"{_name(operator)}: its output cannot be read from the runtime")
+    if operator.op in STATE:
+        return [None] * len(operator.inputs)  # a variable is no tensor
     return [None if i < 0 else values[i] if i in values else _constant(graph, operator, i) for i in operator.inputs]
 
 
@@ -143,30 +160,51 @@ def _constant(graph: Graph, operator: Operator, index: int) -> Array | None:
 
 
 def _sheet(
+    model: Model,
+    node: Node,
+    arrays: Sequence[Array | None],
+    samples: dict[int, Array],
+    asked: tuple[Rules, tuple[int, ...]],
+) -> Sheet:
+    """Step by step where that is known for these types, else by the kernel or the rule as a whole."""
+    (rules, at), operator = asked, node.operator
+    values = {index: array[-1] for index, array in samples.items()}
+    try:
+        if operator.op in STATE:
+            return by_state(model, Case(node, arrays, Runtime.REFERENCE), samples, rules, at)
+        if operator.op in CONTROL:
+            return by_body(model, Case(node, arrays, Runtime.REFERENCE), values, rules, at)
+        return _by_arithmetic(model.main, node, arrays, values, asked)
+    except NoKernel as error:
+        raise UnsupportedOp(f"{_name(operator)} cannot be written out: {error}") from error
+    except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+        raise BadModel(f"{_name(operator)}: its tensors do not fit together ({error})") from error
+
+
+def _by_arithmetic(
     graph: Graph,
     node: Node,
     arrays: Sequence[Array | None],
     values: dict[int, Array],
     asked: tuple[Rules, tuple[int, ...]],
 ) -> Sheet:
-    """Step by step where that is known for these types, else by the kernel or the rule as a whole."""
     (rules, at), operator = asked, node.operator
+    if isinstance(rules, Device):
+        runtime, own = kernel_by(rules.rule_of(node), node)
+        if own is not None:
+            return by_rule(graph, operator, Case(node, arrays, runtime), (values, at), rules.rule_of(node))
+    else:
+        runtime = rules
+    case = Case(node, arrays, kernel_of(node, runtime))
+    with suppress(NoKernel):
+        if operator.op in known():
+            return known()[operator.op](case, at)
     try:
-        if isinstance(rules, Device):
-            runtime, own = kernel_by(rules.rule_of(node), node)
-            if own is not None:
-                return by_rule(graph, operator, Case(node, arrays, runtime), (values, at), rules.rule_of(node))
-        else:
-            runtime = rules
-        case = Case(node, arrays, kernel_of(node, runtime))
-        with suppress(NoKernel):
-            if operator.op in known():
-                return known()[operator.op](case, at)
         return by_kernel(graph, operator, case, values, at)
-    except NoKernel as error:
-        raise UnsupportedOp(f"{_name(operator)} cannot be written out: {error}") from error
-    except (ValueError, IndexError, TypeError, ArithmeticError) as error:
-        raise BadModel(f"{_name(operator)}: its tensors do not fit together ({error})") from error
+    except NoKernel:
+        with suppress(NoKernel):
+            return by_bounds(graph, operator, case, (values, at), rules)
+        raise
 
 
 def _neighbours(rules: Rules) -> Sequence[Rules]:
@@ -176,19 +214,28 @@ def _neighbours(rules: Rules) -> Sequence[Rules]:
     return (rules, *(entry.simulated for entry in RUNTIMES.values() if entry.simulated))
 
 
-def _given(graph: Graph, operator: Operator, values: dict[int, Array], rules: Rules, at: tuple[int, ...]) -> Given:
+def _given(model: Model, operator: Operator, samples: dict[int, Array], rules: Rules, at: tuple[int, ...]) -> Given:
     """What the simulator gives by these rules on the same inputs."""
-    kernel = ran_by(node_of(graph, operator), rules)
-    feeds = {i: values[i][None] for i in operator.inputs if i in values}
+    graph, kernel = model.main, ran_by(node_of(model.main, operator), rules)
+    feeds = {i: samples[i][-1:] for i in operator.inputs if i in samples}
     try:
-        (y, *_) = run_operator(graph, operator, feeds, rules)
+        if operator.op in STATE:
+            y = replay(graph, samples, rules, model.subgraphs).values[operator.outputs[0]][-1]
+        else:
+            y = run_stateless(graph, model.subgraphs, rules, None, operator, feeds)[0][0]
     except NoKernel as error:
+        with suppress(NoKernel):
+            return Given(rules.value, kernel, None, bounds=bounds_of(graph, operator, feeds, at, rules))
         return Given(rules.value, kernel, None, str(error))
-    return Given(rules.value, kernel, y[0][at].item())
+    except KeyError:
+        return Given(rules.value, kernel, None, "the variable holds nothing there")
+    return Given(rules.value, kernel, y[at].item())
 
 
 def confirm(operator: Operator, sheet: Sheet, claims: Sequence[Number | None], runtime: str) -> None:
-    """The steps, the simulator and the runtime must give the same bits."""
+    """The steps, the simulator and the runtime must give the same bits, or the runtime a value within the bounds."""
+    if sheet.bounds is not None and all(claim is not None and between(claim, sheet.bounds) for claim in claims):
+        return
     if any(claim is None or differing(np.asarray(claim), np.asarray(sheet.result)) for claim in claims):
         raise NotConfirmed(
             f"{_name(operator)}: on paper {sheet.result}, {runtime} gave {claims[0]}; "
@@ -196,8 +243,16 @@ def confirm(operator: Operator, sheet: Sheet, claims: Sequence[Number | None], r
         )
 
 
-def _real(sheet: Sheet, gave: Number) -> float:
+def between(value: Number, bounds: tuple[Number, Number]) -> bool:
+    """Whether both parts of a number lie within those of two others, as NaN does within NaN."""
+    x, low, high = (np.asarray([number.real, number.imag]) for number in (value, *bounds))
+    return bool(np.all(((low <= x) & (x <= high)) | (np.isnan(x) & np.isnan(low))))
+
+
+def _real(sheet: Sheet, gave: Number) -> Number:
     y = sheet.operands[-1]
+    if isinstance(gave, complex):
+        return gave
     return float(gave) if y.scale is None or y.zero_point is None else y.scale * (gave - y.zero_point)
 
 

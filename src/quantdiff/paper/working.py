@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from quantdiff.shown import Shown
 
-Number = int | float
+Real = int | float
+Number = Real | complex
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,11 @@ class Operand:
     zero_point: int | None
     at: tuple[int, ...] | None = None
     value: Number | None = None
+
+    @property
+    def integer(self) -> int:
+        """Its element, which is one; 0 where it has none."""
+        return 0 if self.value is None else int(self.value.real)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +83,39 @@ class Step:
     exact: float | None = None
     terms: tuple[int, ...] = ()
 
+    @property
+    def integer(self) -> int:
+        """Its value, which is one."""
+        return int(self.value.real)
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a runtime's rule gives for the same inputs; ``kernel`` names the runtime whose kernel runs."""
+    """What a runtime's rule gives for the same inputs; ``kernel`` names the runtime whose kernel runs.
+
+    Where it is not known to the last bit there may be ``bounds``.
+    """
 
     runtime: str
     kernel: str
     value: Number | None
     why: str = ""
+    bounds: tuple[Number, Number] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The arithmetic alone: operands, the sum where there is one, and step after step to the result."""
+    """The arithmetic alone: operands, the sum where there is one, and step after step to the result.
+
+    ``bounds``, where the order of a runtime's sums is not known, hold what it gives in any order; the result lies
+    between.
+    """
 
     operands: tuple[Operand, ...]
     steps: tuple[Step, ...]
     products: Products | None = None
     rule: str = ""
+    bounds: tuple[Number, Number] | None = None
 
     @property
     def result(self) -> Number:
@@ -119,6 +139,6 @@ class Working(Shown):
     kernel: str
     sheet: Sheet
     runtime_gave: Number
-    real: float
+    real: Number
     others: tuple[Given, ...]
     made_by: Mapping[str, object] = field(default_factory=dict, compare=False)

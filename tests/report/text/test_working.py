@@ -50,6 +50,13 @@ def test_short_sums_and_long_windows() -> None:
     assert "sum   of 20 values: 0, 1, 2, 3, 4, …, 18, 19   190" in working_text(replace(a_working(), sheet=sheet))
 
 
+def test_the_ends_of_a_long_loop() -> None:
+    steps = tuple(Step(f"body {k}: ADD #0", "y", k) for k in range(40))
+    lines = working_text(replace(a_working(), sheet=Sheet(a_working().sheet.operands, steps))).splitlines()
+    assert "  … 8 more (--json has them all) …" in lines
+    assert [k for k in range(40) if not any(line.startswith(f"  body {k}: ") for line in lines)] == [*range(24, 32)]
+
+
 def test_json_has_every_term() -> None:
     document = json.loads(json_text(working_document(a_working())))
     assert len(document["products"]["terms"]) == 40

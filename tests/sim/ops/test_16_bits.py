@@ -199,6 +199,61 @@ def test_matrices_that_tflm_refuses(right: str, why: str) -> None:
     assert why in missing.why
 
 
+def off_zero(maker: Maker) -> Maker:
+    """The same with zero points that are not 0, as no converter writes them; LiteRT refuses most."""
+
+    def make(dice: Dice) -> Case:
+        case = maker(dice)
+        points = {t.name: dice.of(-7, 3, 900) for t in case.tensors if t.dtype == "int16" and t.scale is not None}
+        return replace(case, tensors=[replace(t, zero_point=points.get(t.name, t.zero_point)) for t in case.tensors])
+
+    return make
+
+
+def narrow(maker: Maker, kind: int | None) -> Maker:
+    """The same with a bias of 32 bits, which the option says, or does not say where it is None."""
+
+    def make(dice: Dice) -> Case:
+        case = maker(dice)
+        (op,), said = case.operators, {} if kind is None else {"quantizedBiasType": kind}
+        op = replace(op, options={k: v for k, v in op.options.items() if k != "quantizedBiasType"} | said)
+        return Case([replace(t, dtype="int32") if t.name == "b" else t for t in case.tensors], [op], case.feeds)
+
+    return make
+
+
+SUMS = ("TRANSPOSE_CONV int16", "CONV_2D int16×8", "DEPTHWISE_CONV_2D int16×8", "FULLY_CONNECTED int16×8")
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("op", [*SUMS, "PAD int16", "ADD int16", "LEAKY_RELU int16"])
+def test_golden_off_zero(exact: Callable[..., None], op: str) -> None:
+    """TFLM's kernels of convolutions and PAD know no zero points in 16 bits, the others do."""
+    exact(f"{op}, zero points", off_zero(MAKERS[op]), Runtime.TFLM, times=0.2)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+def test_golden_narrow_bias(exact: Callable[..., None], runtime: Runtime) -> None:
+    exact("TRANSPOSE_CONV int16, int32 bias", narrow(MAKERS["TRANSPOSE_CONV int16"], INT32), runtime, times=0.5)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("op", ["CONV_2D int16×8", "FULLY_CONNECTED int16×8"])
+def test_golden_narrow_bias_of_tflm(exact: Callable[..., None], op: str) -> None:
+    """It reads what is stored; LiteRT would read it as int64."""
+    exact(f"{op}, int32 bias", narrow(MAKERS[op], None), Runtime.TFLM, times=0.2)
+
+
+@pytest.mark.parametrize("runtime", [Runtime.REFERENCE, Runtime.TFLM])
+@pytest.mark.parametrize("op", SUMS)
+def test_what_reads_a_narrow_bias_as_a_wide_one_is_refused(op: str, runtime: Runtime) -> None:
+    case = narrow(MAKERS[op], None)(Dice())
+    missing = run_simulator(case.write(), list(case.feeds.values()), runtime)[1].missing
+    reads_it = runtime is Runtime.TFLM and op.startswith(("CONV", "FULLY"))
+    assert [("int64" in each.why) for each in missing] == ([] if reads_it else [True])
+
+
 def test_matrices_off_zero_are_refused() -> None:
     case = matrices(Dice(), "int16")
     tensors = [replace(tensor, zero_point=1) for tensor in case.tensors]

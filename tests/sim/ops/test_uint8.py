@@ -82,3 +82,12 @@ def test_eight_times_as_large_has_a_kernel_of_its_own_and_is_refused() -> None:
     case = Case(tensors, [op], {"x": np.zeros((1, 2, 2, 8), np.uint8)})
     _, simulation = run_simulator(case.write(), list(case.feeds.values()), Runtime.BUILTIN)
     assert "one of its own" in simulation.missing[0].why
+
+
+@pytest.mark.parametrize("op", ["LOGISTIC", "TANH"])
+def test_curves_that_tflm_does_not_have_are_refused(op: str) -> None:
+    """It gave values of int8's grid, up to 128 steps off."""
+    tensors = [T("x", (1, 8), "uint8", 0.05, 100), T("y", (1, 8), "uint8", 1 / 256, 0)]
+    feeds = [np.arange(0, 256, 32, dtype=np.uint8).reshape(1, 8)]
+    _, simulation = run_simulator(Case(tensors, [Op(op, ["x"], ["y"])], {"x": feeds[0]}).write(), feeds, Runtime.TFLM)
+    assert "TFLM has this curve for int8" in simulation.missing[0].why

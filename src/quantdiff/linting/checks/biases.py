@@ -11,6 +11,7 @@ from quantdiff.linting.finding import Found, Severity
 from quantdiff.linting.registry import check
 from quantdiff.linting.weighted import Weighted, input_of, listed, weighted
 from quantdiff.linting.wiring import Wiring, is_quantized, scale, scales
+from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.rounding.wide import is_misread, is_wide
 
@@ -64,11 +65,11 @@ def bias_too_narrow(wiring: Wiring) -> Iterator[Found]:
     """An int16 layer has an int32 bias and does not say so.
 
     LiteRT reads it as int64 unless the option `quantized_bias_type` is INT32: two biases become one, and the memory
-    behind the last ones goes into the sums. TensorFlow Lite Micro reads what is stored. onnx2tf writes such files with
-    `-oiqt`; quantize its float file with litert-quantizer instead, or store the biases as int64.
+    behind the last ones goes into the sums. TensorFlow Lite Micro reads what is stored, but for TRANSPOSE_CONV. onnx2tf
+    writes such files with `-oiqt`; quantize its float file with litert-quantizer instead, or store the biases as int64.
     """
     for layer in weighted(wiring):
-        given = input_of(layer.node, 0) and input_of(layer.node, 1)
+        given = input_of(layer.node, traits(layer.node.operator.op).x) and input_of(layer.node, 1)
         if given and is_wide(layer.node) and is_misread(layer.node, layer.bias):
             yield Found(layer.place, "int16 input, int32 bias")
 

@@ -31,7 +31,7 @@ def add(case: Case, at: Position) -> Sheet:
     """As ``sim/ops/add.py``, for one element."""
     operands = operands_of(case, at, (0, 1))
     centred = [*centred_steps(operands)]
-    a, b = (int(step.value) for step in centred)
+    a, b = (step.integer for step in centred)
     sign = 1 if case.node.operator.op == "ADD" else -1
     fine = case.runtime is Runtime.XNNPACK
     if fine:
@@ -39,7 +39,7 @@ def add(case: Case, at: Position) -> Sheet:
     else:
         steps = [*centred, *_in_three_steps(case.node, a, b, sign, _vectors_at(case, at))]
     rule = "one sum with multipliers of 21 bits, one shift half up" if fine else RULES[Rounding.GEMMLOWP]
-    finish = final_steps(case.node, int(steps[-1].value), case.runtime)
+    finish = final_steps(case.node, steps[-1].integer, case.runtime)
     return Sheet((*operands, output_of(case.node, at)), (*steps, *finish), rule=rule)
 
 
@@ -60,7 +60,7 @@ def _in_three_steps(node: Node, a: int, b: int, sign: int, vectors: Vectors | No
         yield from multiplier_steps(channel_of(scale / twice, Rounding.GEMMLOWP), f"s_{name} / (2 · max(s_a, s_b))")
         rounded = [*_operand_steps(value, channel_of(scale / twice, Rounding.GEMMLOWP), vectors)]
         yield from rounded
-        scaled.append(int(rounded[-1].value))
+        scaled.append(rounded[-1].integer)
     total = scaled[0] + sign * scaled[1]
     yield Step("sum", f"{scaled[0]} {'+' if sign > 0 else '−'} {signed(scaled[1])}", total)
     back = channel_of(twice / (2.0**LEFT_SHIFT * np.float64(scale_of(node.y))), Rounding.GEMMLOWP)
@@ -76,7 +76,7 @@ def _operand_steps(value: int, channel: Channel, vectors: Vectors | None) -> Ite
         steps = [*scaled_steps(moved, channel)]
         yield from steps if vectors is None else steps[:1]
         if vectors is not None and channel.shift < 0:
-            high = int(steps[0].value)
+            high = steps[0].integer
             yield Step("shift right", f"{high} / 2^{-channel.shift}, down", high >> -channel.shift)
         return
     whole = LEFT_SHIFT + channel.shift

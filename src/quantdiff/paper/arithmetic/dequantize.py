@@ -23,7 +23,7 @@ def dequantize(case: Case, at: Position) -> Sheet:
     """As ``sim/ops/dequantize.py``, for one element: the runtimes differ in the last bit of the float."""
     operands = operands_of(case, at, (0,))
     (centred,) = centred_steps(operands)
-    scale, whole = scale_of(case.node.x), int(centred.value)
+    scale, whole = scale_of(case.node.x), centred.integer
     y = Operand("y", case.node.y.name, case.node.y.dtype, None, None, at)
     if case.runtime.family is Runtime.BUILTIN and in_body(case, at, VECTOR):
         steps = _in_vectors(operands[0], scale, case.runtime)
@@ -38,7 +38,7 @@ def dequantize(case: Case, at: Position) -> Sheet:
 
 
 def _in_vectors(x: Operand, scale: Array, runtime: Runtime) -> tuple[Step, ...]:
-    value, zero_point = int(x.value or 0), int(x.zero_point or 0)
+    value, zero_point = x.integer, int(x.zero_point or 0)
     product, offset = np.float32(value) * scale, np.float32(-zero_point * np.float64(scale))
     shift = Step("offset", f"−{signed(zero_point)} · s_x in float32", float(offset))
     if runtime.on_arm64:

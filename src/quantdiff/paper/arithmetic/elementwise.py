@@ -29,7 +29,7 @@ def operands_of(case: Case, at: Position, positions: Sequence[int]) -> tuple[Ope
 def centred_steps(operands: Sequence[Operand]) -> Iterator[Step]:
     """Each stored value less its zero point."""
     for each in operands:
-        value, zero_point = int(each.value or 0), int(each.zero_point or 0)
+        value, zero_point = each.integer, int(each.zero_point or 0)
         yield Step(f"{each.role} − z_{each.role}", f"{value} − {signed(zero_point)}", value - zero_point)
 
 

@@ -17,7 +17,7 @@ def mul(case: Case, at: Position) -> Sheet:
     """As ``sim/ops/mul.py``, for one element."""
     node, operands = case.node, operands_of(case, at, (0, 1))
     centred = [*centred_steps(operands)]
-    a, b = (int(step.value) for step in centred)
+    a, b = (step.integer for step in centred)
     rounding = ROUNDING.get(case.runtime, Rounding.GEMMLOWP)
     double = case.runtime is Runtime.TFLM
     channel = channel_of(float(product_scale(node, Rounding.GEMMLOWP if double else Rounding.XNNPACK)), rounding)

@@ -32,7 +32,7 @@ def pool_2d(case: Case, at: Position) -> Sheet:
         steps.append(Step("divide", f"{total} / {len(values)}, half away from zero", mean, total / len(values)))
         rule = "integer division, half away from zero"
     low, high = clamp_of(node, case.runtime)
-    steps.append(Step("clamp", f"to {low} … {high}", min(max(int(steps[-1].value), low), high)))
+    steps.append(Step("clamp", f"to {low} … {high}", min(max(steps[-1].integer, low), high)))
     return Sheet((_operand(case), output_of(node, at)), tuple(steps), rule=rule)
 
 

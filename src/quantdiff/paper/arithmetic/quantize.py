@@ -29,11 +29,11 @@ def quantize(case: Case, at: Position) -> Sheet:
 def _of_integer(case: Case, at: Position) -> Sheet:
     node, operands = case.node, operands_of(case, at, (0,))
     (centred,) = centred_steps(operands)
-    value = int(centred.value)
+    value = centred.integer
     if case.runtime is Runtime.XNNPACK:
         rule = "a multiplier of 8 bits, one shift half up"
         first = [*_by_8_bits(node, value)]
-        steps = (*first, *final_steps(node, int(first[-1].value), case.runtime))
+        steps = (*first, *final_steps(node, first[-1].integer, case.runtime))
     else:
         vector = case.runtime is Runtime.BUILTIN and node.y.dtype != "int16" and in_body(case, at, INTEGER_VECTOR)
         channel = channel_of(
@@ -49,7 +49,7 @@ def _of_float(case: Case, at: Position) -> Sheet:
     node, x = case.node, case.array(0)[at]
     operand = Operand("x", node.x.name, "float32", None, None, at, float(x))
     first, rule = _from_float(node, x, case.runtime, in_body(case, at, FLOAT_VECTOR))
-    finish = final_steps(node, int(first[-1].value), case.runtime)
+    finish = final_steps(node, first[-1].integer, case.runtime)
     return Sheet((operand, output_of(node, at)), (*first, *finish), rule=rule)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from quantdiff.paper.working import Number, Operand, Step
+from quantdiff.paper.working import Operand, Real, Step
 from quantdiff.quant import round_half_away
 from quantdiff.sim.node import Node, clamp_of, scale_of, zero_point_of
 from quantdiff.sim.rounding import fixed_point
@@ -24,7 +24,7 @@ RULES = {
 }
 
 
-def channel_of(scale: Number, rounding: Rounding) -> Channel:
+def channel_of(scale: Real, rounding: Rounding) -> Channel:
     """A multiplier with its mantissa and shift."""
     mantissa, shift = fixed_point.quantize_multiplier(scale)
     return Channel(rounding, float(scale), int(mantissa), int(shift))
@@ -102,10 +102,10 @@ def clamp_step(node: Node, value: int, bounds: tuple[int, int]) -> Step:
 def requantized(node: Node, value: int, channel: Channel, formula: str, runtime: Runtime) -> tuple[Step, ...]:
     """All steps from a sum to the stored integer."""
     steps = [*multiplier_steps(channel, formula), *scaled_steps(value, channel)]
-    return (*steps, *final_steps(node, int(steps[-1].value), runtime))
+    return (*steps, *final_steps(node, steps[-1].integer, runtime))
 
 
-def signed(value: Number) -> str:
+def signed(value: Real) -> str:
     """A number that stands behind an operator: in brackets where it is negative."""
     return f"({value})" if value < 0 else str(value)
 

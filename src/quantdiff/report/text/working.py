@@ -13,28 +13,44 @@ from quantdiff.run.random_input import prepared_data
 
 FIRST, LAST = 5, 2
 """Of a long sum the terminal shows this many terms at each end; JSON has them all."""
+FIRST_STEPS, LAST_STEPS = 24, 8
+"""Of the steps of a long loop likewise."""
 
 
 def working_document(working: Working) -> dict[str, Any]:
     """Everything, no term left out, no number rounded."""
     sheet = working.sheet
-    return {
-        "schema": "quantdiff/1",
-        **working.made_by,
-        "operator": {"index": working.index, "op": working.op},
-        "element": list(working.element),
-        "at": list(working.at),
-        "runtime": working.runtime,
-        "kernel": working.kernel,
-        "operands": [asdict(operand) for operand in sheet.operands],
-        "products": None if sheet.products is None else asdict(sheet.products),
-        "rule": sheet.rule,
-        "steps": [asdict(step) for step in sheet.steps],
-        "result": sheet.result,
-        "real": working.real,
-        "runtime_gave": working.runtime_gave,
-        "others": [asdict(given) for given in working.others],
-    }
+    bounds = None if sheet.bounds is None else list(sheet.bounds)
+    document: dict[str, Any] = _parts_of_complex(
+        {
+            "schema": "quantdiff/1",
+            **working.made_by,
+            "operator": {"index": working.index, "op": working.op},
+            "element": list(working.element),
+            "at": list(working.at),
+            "runtime": working.runtime,
+            "kernel": working.kernel,
+            "operands": [asdict(operand) for operand in sheet.operands],
+            "products": None if sheet.products is None else asdict(sheet.products),
+            "rule": sheet.rule,
+            "steps": [asdict(step) for step in sheet.steps],
+            "bounds": bounds,
+            "result": sheet.result,
+            "real": working.real,
+            "runtime_gave": working.runtime_gave,
+            "others": [asdict(given) for given in working.others],
+        }
+    )
+    return document
+
+
+def _parts_of_complex(value: Any) -> Any:
+    """The same with each complex number as its two parts."""
+    if isinstance(value, dict):
+        return {key: _parts_of_complex(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_parts_of_complex(each) for each in value]
+    return [value.real, value.imag] if isinstance(value, complex) else value
 
 
 def working_text(working: Working, width: int = WIDTH_IN_A_FILE) -> str:
@@ -109,19 +125,27 @@ def _factor(value: int) -> str:
 def _steps(sheet: Sheet, width: int) -> Iterator[str]:
     rows: list[tuple[str, str, Number]] = []
     for step in sheet.steps:
-        rows.append((step.name, step.formula + _values(step), step.value))
+        rows.append((step.name, printable(step.formula) + _values(step), step.value))
         if step.exact is not None and step.exact != step.value:
             rows[-1] = (step.name, f"{rows[-1][1]}: {step.exact!r}", step.value)
+    if len(rows) <= FIRST_STEPS + LAST_STEPS + 1:
+        yield from _stepwise(rows, width)
+        return
+    both = [*_stepwise([*rows[:FIRST_STEPS], *rows[-LAST_STEPS:]], width)]
+    yield from both[:FIRST_STEPS]
+    yield f"  … {len(rows) - FIRST_STEPS - LAST_STEPS} more (--json has them all) …"
+    yield from both[FIRST_STEPS:]
+
+
+def _stepwise(rows: Sequence[tuple[str, str, Number]], width: int) -> Iterator[str]:
+    """A line for each step; where one is too wide, name and value, and the formula on a line of its own."""
     lines = [*_columns(rows)]
-    return iter(lines) if max(map(len, lines)) <= width else _explained_below(rows)
-
-
-def _explained_below(rows: Sequence[tuple[str, str, Number]]) -> Iterator[str]:
-    """Name and value; the formula on a line of its own."""
+    if max(map(len, lines), default=0) <= width:
+        yield from lines
+        return
     room = max(len(name) for name, _, _ in rows)
     for name, formula, value in rows:
-        yield f"  {name:{room}}   {value!r}"
-        yield from (f"      {formula}" for _ in range(bool(formula)))
+        yield f"  {name:{room}}   {value!r}" + (f"\n      {formula}" if formula else "")
 
 
 def _values(step: Step) -> str:
@@ -142,13 +166,20 @@ def _columns(rows: Sequence[tuple[str, str, Number]], align: str = "<") -> Itera
 
 def _verdict(working: Working) -> Iterator[str]:
     real = "" if working.sheet.operands[-1].scale is None else f" (in real units {working.real!r})"
-    yield f"result {working.sheet.result!r}{real}"
+    bounds = working.sheet.bounds
+    yield f"result {working.sheet.result!r}{real}" if bounds is None else f"result {_between(bounds)}"
     gave = f"{working.runtime} predicts" if is_predicted(working) else f"the {working.runtime} runtime gave"
-    yield f"{gave} {working.runtime_gave!r}: equal"
+    yield f"{gave} {working.runtime_gave!r}: {'equal' if bounds is None else 'between them'}"
     yield f"by each runtime's rule on the same inputs: {', '.join(_given(each) for each in working.others)}"
 
 
+def _between(bounds: tuple[Number, Number]) -> str:
+    return f"between {bounds[0]!r} and {bounds[1]!r}"
+
+
 def _given(each: Given) -> str:
+    if each.bounds is not None:
+        return f"{each.runtime} {_between(each.bounds)}"
     if each.value is None:
         return f"{each.runtime} unknown ({printable(each.why)})"
     return f"{each.runtime} {each.value!r}"

@@ -28,17 +28,28 @@ PER_ELEMENT = 100
 Operate = Callable[[Operator, Mapping[int, Array]], tuple[Array, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """One call of a body: which one it is (``cond``, ``then``, …), its graph, and every tensor of it."""
+
+    which: str
+    body: Graph
+    values: Mapping[int, Array] = field(repr=False)
+
+
 @dataclass(slots=True)
 class Calls:
     """The calls of bodies that are left, those of nested loops together: a loop may stand in a loop, or in itself.
 
     Attributes:
         products: how many products the operators may take, about, all together.
+        kept: where it is a list, it takes each call of the outermost operator's bodies.
     """
 
     left: int = CALLS
     nested: int = 0
     products: float = inf
+    kept: list[Called] | None = None
 
     def spend(self, graph: Graph, operator: Operator, values: Mapping[int, Array]) -> None:
         """Take off what an operator costs.
@@ -197,14 +208,18 @@ def _body(
     body = subgraphs[int(str(operator.options.get(f"{which}_subgraph_index", 0)))]
     if not calls.left or calls.nested == NESTED_AT_MOST:
         raise NoKernel(f"it calls its subgraphs too often, or in each other more than {NESTED_AT_MOST} times")
+    kept = None if calls.nested else calls.kept
     calls.left -= 1
     calls.nested += 1
     try:
-        found = simulate(body, [array[None] for array in given], runtime, subgraphs, calls, body.outputs)
+        keep = body.outputs if kept is None else None
+        found = simulate(body, [array[None] for array in given], runtime, subgraphs, calls, keep)
     finally:
         calls.nested -= 1
     for item in found.missing:
         raise NoKernel(f"in its subgraph {body.name!r}, operator {item.index} {item.op}: {item.why}")
+    if kept is not None:
+        kept.append(Called(which, body, found.values))
     return [found.values[i][0] for i in body.outputs]
 
 

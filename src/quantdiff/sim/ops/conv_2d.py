@@ -19,6 +19,7 @@ from quantdiff.sim.floats import products as float_products
 from quantdiff.sim.hybrid import convolution, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding import wide
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import convolution_rules
@@ -50,7 +51,7 @@ def conv_2d(
     groups = x.shape[3] // w.shape[3]
     if is_wide(node):
         refuse_weights_off_zero(node)
-        acc = accumulate(node, x, w)
+        acc = sums(node, x, centred(w, wide.OFF), wide.OFF, wide.REACH)
         roundings = {r: Rounding.SINGLE if r is Runtime.BUILTIN_ARM64 else rounding_of(r, groups) for r in runtimes}
         return tuple(from_16_bits(node, acc, bias, *each) for each in roundings.items())
     check_8_bit(node)
@@ -69,7 +70,7 @@ def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis
 
 def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime, rounding: Rounding) -> Array:
     """int16 × int8: the bias may make it a sum of 64 bits."""
-    y = round_sum(acc, bias, product_scale(node, rounding), rounding, has_int64_sum(node, 2))
+    y = round_sum(acc, bias, product_scale(node, rounding), rounding, has_int64_sum(node, 2, runtime))
     return y.clip(*clamp_of(node, runtime)).astype(np.int16)
 
 

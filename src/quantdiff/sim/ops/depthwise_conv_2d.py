@@ -23,11 +23,12 @@ from quantdiff.sim.floats import products as float_products
 from quantdiff.sim.hybrid import depthwise, is_hybrid
 from quantdiff.sim.node import Node, clamp_of, sized, zero_point_of
 from quantdiff.sim.registry import kernel
+from quantdiff.sim.rounding import wide
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import convolution_rules
 from quantdiff.sim.rounding.scales import check_8_bit, product_scale
-from quantdiff.sim.rounding.wide import is_wide, refuse_weights_off_zero, round_sum
+from quantdiff.sim.rounding.wide import is_wide, refuse_narrow_bias, refuse_weights_off_zero, round_sum
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import Axis, axes_of, centred_image
 
@@ -50,8 +51,9 @@ def depthwise_conv_2d(
         return tuple(float_products.depthwise(node, x, w, bias, runtime) for runtime in runtimes)
     if is_wide(node):
         refuse_weights_off_zero(node)
-        wide_scale = product_scale(node, Rounding.GEMMLOWP)
-        y = round_sum(accumulate(node, x, w), bias, wide_scale, Rounding.GEMMLOWP, int64_sum=True)
+        refuse_narrow_bias(bias, "TFLM")
+        acc, scale = sums(node, x, centred(w, wide.OFF), wide.OFF, wide.REACH), product_scale(node, Rounding.GEMMLOWP)
+        y = round_sum(acc, bias, scale, Rounding.GEMMLOWP, int64_sum=True)
         return tuple(y.clip(*clamp_of(node, runtime)).astype(np.int16) for runtime in runtimes)
     check_8_bit(node)
     axes = axes_of(node, x.shape, w.shape[1:3])

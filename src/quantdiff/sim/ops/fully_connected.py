@@ -86,12 +86,12 @@ def refuse_wrapping_bias(node: Node, bias: Array | None) -> None:
 
 def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime) -> Array:
     """int16 × int8: rule D in LiteRT, but R where ``builtin`` can take ruy (zero points 0, no int64 bias)."""
-    wide, unsaid = has_int64_sum(node, 2), node.option("quantized_bias_type", "FLOAT32") == "FLOAT32"
+    wide, unsaid = has_int64_sum(node, 2, runtime), node.option("quantized_bias_type", "FLOAT32") == "FLOAT32"
     rounding = Rounding.GEMMLOWP if runtime is Runtime.TFLM else Rounding.DOUBLE
     scale = product_scale(node, rounding)
     if runtime.family is Runtime.BUILTIN and symmetric(node) and (not wide or (bias is None and unsaid)):
         rounding, wide, scale = ROUNDING_16[runtime], False, effective_scale(node, runtime)
-    y = round_sum(acc, bias, scale, rounding, wide)
+    y = round_sum(acc, bias, scale, rounding, wide) + zero_point_of(node.y)
     return y.clip(*clamp_of(node, runtime)).astype(np.int16)
 
 

@@ -12,9 +12,9 @@ from quantdiff.sim.runtime import Runtime
 
 @kernel("PAD", batched=False)
 def pad(node: Node, x: Array, widths: Array, *, runtime: Runtime) -> Array:
-    """Return ``x`` with the output's zero around it. Shapes: x (…), widths (rank, 2)."""
-    del runtime
-    zero = zero_point_of(node.y) if is_quantized(node.y, "int8", "uint8", "int16") else 0
+    """Return ``x`` with the output's zero around it, which is 0 to TFLM's int16. Shapes: x (…), widths (rank, 2)."""
+    types = ("int8", "uint8") if runtime is Runtime.TFLM else ("int8", "uint8", "int16")
+    zero = zero_point_of(node.y) if is_quantized(node.y, *types) else 0
     return np.pad(x, pairs_of(x, widths), constant_values=zero)
 
 

@@ -27,7 +27,7 @@ from quantdiff.sim.ops.depthwise_conv_2d import round_channels
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.rounding.scales import product_scale
-from quantdiff.sim.rounding.wide import refuse_weights_off_zero, round_sum
+from quantdiff.sim.rounding.wide import OFF, has_int64_sum, refuse_narrow_bias, refuse_weights_off_zero, round_sum
 from quantdiff.sim.runtime import Runtime
 
 VECTOR = 16
@@ -51,10 +51,9 @@ def transpose_conv(
         return transposed(node, x, w, bias, runtime=runtime, spread=partial(spread, node, sizes), alone=alone)
     if not is_quantized(node.at(2), "int8", "uint8", "int16") or types not in TYPES:
         raise NoKernel(f"types {types[0]} × {types[1]} -> {types[2]}")
-    sums = accumulate(node, sizes, w, x)
     if types[0] == "int16":
-        return from_16_bits(node, sums, bias, runtime)
-    acc = add_bias(sums, bias)
+        return from_16_bits(node, spread(node, sizes, centred(x, OFF), centred(w, OFF)), bias, runtime)
+    acc = add_bias(accumulate(node, sizes, w, x), bias)
     unsigned = types[0] == "uint8" and runtime is Runtime.BUILTIN
     steps = in_vectors(node, acc) if unsigned else round_channels(acc, partial(scale_for, node), runtime)
     y = steps + zero_point_of(node.y)
@@ -78,11 +77,15 @@ def scale_for(node: Node, rounding: Rounding) -> Array:
 
 
 def from_16_bits(node: Node, sums: Array, bias: Array | None, runtime: Runtime) -> Array:
-    """int16 × int8 summed in 64 bits (``EvalQuantizedPerChannel16x8``)."""
-    if bias is not None and bias.dtype != np.int64:
-        raise NoKernel("16-bit values with a bias of 32 bits")
+    """int16 × int8, in LiteRT summed in as many bits as the bias has (``EvalQuantizedPerChannel16x8``)."""
     refuse_weights_off_zero(node)
-    y = round_sum(sums, bias, product_scale(node, Rounding.GEMMLOWP, (2, 1)), Rounding.GEMMLOWP, int64_sum=True)
+    if runtime is Runtime.TFLM or has_int64_sum(node, 3, runtime):
+        refuse_narrow_bias(bias, runtime.value)
+        y = round_sum(sums, bias, product_scale(node, Rounding.GEMMLOWP, (2, 1)), Rounding.GEMMLOWP, int64_sum=True)
+    elif runtime.on_arm64:
+        raise NoKernel("16-bit values with a bias of 32 bits, which nobody has measured on ARM64")
+    else:
+        y = round_channels(add_bias(sums, bias), partial(scale_for, node), runtime)
     return y.clip(*clamp_of(node, runtime)).astype(np.int16)
 
 

@@ -7,7 +7,10 @@ Sources: LiteRT ``tflite/kernels/conv.cc`` (``EvalQuantizedPerChannel16x8``), ``
 
 from __future__ import annotations
 
+import numpy as np
+
 from quantdiff.graph import Tensor
+from quantdiff.ops import traits
 from quantdiff.quant import Array
 from quantdiff.sim.node import Node, NoKernel, is_quantized, zero_point_of
 from quantdiff.sim.rounding.fixed_point import (
@@ -17,16 +20,25 @@ from quantdiff.sim.rounding.fixed_point import (
     requantize,
     wrap_int32,
 )
+from quantdiff.sim.runtime import Runtime
+
+OFF = 0
+"""What the kernels of convolutions take off and add as zero points: nothing. LiteRT refuses others, TFLM runs them."""
+REACH = 2**15
+"""The largest distance of an int16 from 0."""
 
 
 def is_wide(node: Node) -> bool:
     """True for int16 × int8 → int16."""
-    return is_quantized(node.x, "int16") and node.at(1).dtype == "int8" and node.y.dtype == "int16"
+    x = node.at(traits(node.operator.op).x)
+    return is_quantized(x, "int16") and node.at(1).dtype == "int8" and node.y.dtype == "int16"
 
 
-def has_int64_sum(node: Node, position: int) -> bool:
-    """True where the sum has 64 bits: the option ``quantized_bias_type`` says so, or nothing does."""
+def has_int64_sum(node: Node, position: int, runtime: Runtime) -> bool:
+    """True where the sum has 64 bits: ``quantized_bias_type`` says so, or nothing does; TFLM goes by a bias first."""
     bias = node.inputs[position] if position < len(node.inputs) else None
+    if bias is not None and runtime is Runtime.TFLM:
+        return bias.dtype != "int32"
     if is_misread(node, bias):
         raise NoKernel("an int32 bias without quantized_bias_type, which LiteRT reads as int64")
     return _bias_type(node) != "int32"
@@ -57,6 +69,12 @@ def round_sum(acc: Array, bias: Array | None, scale: Array, rounding: Rounding, 
     if rounding is Rounding.DOUBLE:
         return requantize(total, scale, rounding)
     return multiply_int64_by_quantized_multiplier(total, *quantize_multiplier(scale))
+
+
+def refuse_narrow_bias(bias: Array | None, whose: str) -> None:
+    """Kernels whose sums have 64 bits alone take any bias for one of 64."""
+    if bias is not None and bias.dtype != np.int64:
+        raise NoKernel(f"16-bit values with a bias of 32 bits, which {whose} reads as int64")
 
 
 def refuse_weights_off_zero(node: Node) -> None:

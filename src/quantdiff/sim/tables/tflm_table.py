@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.node import Node, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier
 from quantdiff.sim.tables.table import every_value
 
@@ -23,7 +23,12 @@ def fixed_point_table(node: Node, function: Callable[[Array], Array]) -> Array:
     """``function`` from Q4 to the output's integers, saturated outside the radius.
 
     Source: ``tensorflow/lite/kernels/internal/reference/integer_ops/{logistic,tanh}.h``.
+
+    Raises:
+        NoKernel: another type than int8, on whose zero point the function counts.
     """
+    if node.x.dtype != "int8" or node.y.dtype != "int8":
+        raise NoKernel(f"type {node.x.dtype}: TFLM has this curve for int8")
     low, high = INTEGER_RANGE[node.y.dtype]
     x = every_value(node.x.dtype) - zero_point_of(node.x)
     mantissa, shift = quantize_multiplier(np.float64(scale_of(node.x)) * (1 << (31 - INTEGER_BITS)))
