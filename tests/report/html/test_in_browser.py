@@ -367,6 +367,20 @@ def test_three_hundred_operators_are_drawn_at_once(browser: Chrome, tmp_path: Pa
     assert took < 1000
 
 
+def test_names_in_the_graph_lose_the_end_that_all_share(browser: Chrome, tmp_path: Path) -> None:
+    layers = tuple(replace(values.layer(8), reference=f"layer {i}") for i in range(2))
+    long = [f"network/block_{i}/expand/BatchNorm/FusedBatchNormV3;network/block_{i}/Conv2D" for i in range(2)]
+    boxes = tuple(Box((("Conv2D", f"layer {i}"),), (("CONV_2D", long[i]),), i) for i in range(2))
+    report = replace(values.report(), layers=layers, drawing=Drawing(boxes, ((1, 0, 1),)))
+    path = tmp_path / "named.html"
+    page_of(replace(values.outcome(), layers=(report,))).save(path)
+    show(browser, path.as_uri())
+    script = "return [...document.querySelectorAll('#graph-0 .candidate .name')].map((each) => each.textContent)"
+    shown = browser.execute_script(script)
+    assert len({*shown}) == 2
+    assert all(name.endswith("/…") for name in shown)
+
+
 def test_plots_follow_the_theme_and_paper_is_white(browser: Chrome, file: str) -> None:
     show(browser, file, scheme="dark")
     script = """return Bokeh.documents.map((each) => [...each._all_models.values()])

@@ -104,12 +104,23 @@
     return drawn;
   };
 
+  // The first path of a name without the end that all paths share: it tells none from another.
+  const telling = (boxes) => {
+    const first = (name) => name.split(";")[0].split("/");
+    const names = boxes.flatMap((box) => [...box.reference, ...box.candidate]).map(([, name]) => name);
+    const paths = [...new Set(names)].map(first).filter((path) => path.length > 1);
+    let shared = 0;
+    while (paths.length > 1 && paths.every((path) => path.length > shared + 1 && path.at(-1 - shared) === paths[0].at(-1 - shared))) shared += 1;
+    return (name) => (shared && name.includes("/") ? [...first(name).slice(0, -shared), "…"] : first(name)).join("/");
+  };
+
   const draw = (place, data) => {
     const frame = place.querySelector(".frame"), search = place.querySelector("input[type=search]"), said = place.querySelector("output");
     const views = place.querySelector("select"), beside = place.querySelector("input[type=checkbox]");
     const panel = place.querySelector(".about"), legend = place.querySelector(".legend");
     const source = Bokeh.documents.map((each) => each.get_model_by_name(place.dataset.plot)).find(Boolean);
     const table = document.getElementById(`${place.dataset.plot}-table`);
+    const told = telling(data.boxes);
     let scale = 1, size, groups, order, chosen = null, shown;
 
     const half = (box, side, left, height) => {
@@ -120,7 +131,7 @@
         const y = -height / 2 + PAD + LINE * (i + 0.8), last = i === values.length - 1;
         const free = side === "candidate" ? room - FIGURE : room;
         drawn.append(svg("text", { x: left + PAD, y, class: last ? "op" : "inner" }, fitting(op, room, last)));
-        if (last) drawn.append(svg("text", { x: left + PAD, y: y + LINE, class: "name" }, fitting(name.split(";")[0], free, false)));
+        if (last) drawn.append(svg("text", { x: left + PAD, y: y + LINE, class: "name" }, fitting(told(name), free, false)));
       });
       if (side === "candidate") drawn.append(svg("text", { x: left + HALF - PAD, y: -height / 2 + PAD + LINE * (values.length + 0.8), class: "value", "text-anchor": "end" }));
       return drawn;
