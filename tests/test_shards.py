@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,22 +135,34 @@ def test_one_file_goes_out_in_parts(folder: Path) -> None:
 SETTINGS = api.Settings(("reference",))
 
 
-@pytest.mark.parametrize("command", ["diff", "overlay", "advise"])
-def test_a_worker_killed_in_mid_run_costs_nothing(folder: Path, tmp_path: Path, scheduler: str, command: str) -> None:
+def answer(command: str, folder: Path, data: api.InParts | Path, progress: Progress = silent) -> object:
+    """What a command finds, but for where the data were."""
     pair = folder / "float.tflite", folder / "int8.tflite"
+    if command == "diff":
+        found = api.diff(*pair, data, SETTINGS, progress, layers=True)
+        return found.comparisons, found.layers
+    if command == "explain":
+        return [replace(e, made_by={}, artifacts={}) for e in api.explain(*pair, data, SETTINGS, progress).found]
+    if command == "params":
+        return replace(api.params(*pair, data, SETTINGS, progress), artifacts={})
+    if command == "verify":
+        return api.verify(pair[1], data, SETTINGS, progress=progress).verdicts
+    if command == "overlay":
+        written = api.overlay(*pair, data, folder / "painted", SETTINGS, progress).written
+        assert {each.file for each in written} <= {path.name for path in (folder / "painted").iterdir()}
+        return written
+    advice = api.advise(*pair, data, settings=SETTINGS, progress=progress)
+    return advice.now, advice.plain, advice.alone, advice.considered
 
-    def answer(data: api.InParts | Path, progress: Progress = silent) -> object:
-        if command == "diff":
-            found = api.diff(*pair, data, SETTINGS, progress, layers=True)
-            return found.comparisons, found.layers
-        if command == "overlay":
-            written = api.overlay(*pair, data, tmp_path / "painted", SETTINGS, progress).written
-            assert {each.file for each in written} == {path.name for path in (tmp_path / "painted").iterdir()}
-            return written
-        advice = api.advise(*pair, data, settings=SETTINGS, progress=progress)
-        return advice.now, advice.plain, advice.alone, advice.considered
 
-    here, killed = answer(folder / "whole.npz"), list[int]()
+@pytest.mark.thorough
+@pytest.mark.parametrize("command", [*ASKED, "overlay"])
+def test_a_worker_killed_in_mid_run_costs_nothing(folder: Path, scheduler: str, command: str) -> None:
+    whole, parts, count = folder / "whole.npz", folder / "halves", CUTS[-1]
+    if command == "explain":  # which looks at the first 4,096 before it sends any
+        whole, parts, count = folder / "more.npy", folder / "more.npy", 20_000
+        np.save(whole, np.random.default_rng(2).uniform(-2, 2, (count, models.DEPTH)).astype(np.float32))
+    here, killed = answer(command, folder, whole), list[int]()
     with cluster(scheduler) as on:
         victim = on.submit(os.getpid).result()
 
@@ -158,8 +171,8 @@ def test_a_worker_killed_in_mid_run_costs_nothing(folder: Path, tmp_path: Path, 
                 killed.append(done)
                 os.kill(victim, signal.SIGKILL)
 
-        there = answer(api.InParts([folder / "halves"], on), kill)
-    assert killed[0] < CUTS[-1]
+        there = answer(command, folder, api.InParts([parts], on), kill)
+    assert killed[0] < count
     assert there == here
 
 
