@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from written_models import Op, T, write_tflite
@@ -12,7 +13,7 @@ from quantdiff.linting.checks.runtimes import WITHOUT_16_BITS
 
 SHAPE = (1, 4, 4, 8)
 POOL = {"padding": 1, "strideW": 1, "strideH": 1, "filterWidth": 1, "filterHeight": 1}
-OPTIONS = {
+OPTIONS: dict[str, tuple[dict[str, Any], str | None]] = {
     "L2_POOL_2D": (POOL, "Pool2DOptions"),
     "L2_NORMALIZATION": ({}, "L2NormOptions"),
     "LOCAL_RESPONSE_NORMALIZATION": ({"radius": 1, "bias": 1.0, "alpha": 1.0, "beta": 0.5}, None),
