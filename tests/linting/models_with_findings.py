@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from written_models import Op, T, write_tflite
+from written_models import Op, Sub, T, write_model, write_tflite
 
 from quantdiff.ops import traits
 
@@ -33,6 +33,12 @@ def dense(
     ]
     options = more.get("options", NONE)
     return write_tflite(tensors, [Op("FULLY_CONNECTED", ["x", "w", "b"], ["y"], options)], ["x"], ["y"])
+
+
+def named(name: str, dtype: str = "float32") -> bytes:
+    """A layer without a finding in a graph of this name."""
+    x, y = (T(each, (1, 4), dtype, *(() if dtype == "float32" else (0.5,))) for each in "xy")
+    return write_model([Sub([x, y], [Op("RELU6", ["x"], ["y"])], ["x"], ["y"], name)])
 
 
 def transposed(options: dict[str, int] | None = None) -> bytes:
@@ -237,7 +243,10 @@ FIRES: dict[str, dict[str, bytes]] = {
     "FLOAT02": {"input": chain([("QUANTIZE", q("i")), ("TANH", q("y"))], f("x")),
                 "output": chain([("TANH", q("o")), ("DEQUANTIZE", f("y"))])},
     "FLOAT03": {"relu": float16("RELU"), "pool": float16("MAX_POOL_2D")},
+    "FLOAT04": {"name": named("model_int8"), "in the middle": named("net-QUANTIZED.v2")},
     "FUSE01": {"add": then_relu(), "sub": then_relu(op="SUB")},
+    "KERNEL01": {"hard swish": write_tflite([T("x", (1, 4), "int16", 0.5), T("y", (1, 4), "int16", 0.5)],
+                                            [Op("HARD_SWISH", ["x"], ["y"])], ["x"], ["y"])},
     "MULT01": {"weights": dense(s_w=1e-12), "output": dense(s_y=1e10), "channel": dense(s_w=[0.25, 1e-12, 0.25, 0.25])},
     "MULT02": {"wide output": dense(s_y=1e7), "a state that is kept": small_step(),
                "a variable": small_step("READ_VARIABLE"), "drawn at random": small_step("RANDOM_UNIFORM"),
@@ -311,6 +320,10 @@ SILENT: dict[str, dict[str, bytes]] = {
     "FLOAT01": {"float tail": chain(ISLAND[:2]), "float head": chain([("ELU", f("e")), ("QUANTIZE", q("y"))], f("x")),
                 "integers": chain([("TANH", q("y"))])},
     "FLOAT02": {"integers": chain([("TANH", q("y"))]), "a float model": chain([("TANH", f("y"))], f("x"))},
+    "KERNEL01": {"int8": chain([("HARD_SWISH", q("y"))]),
+                 "no quantized values": write_tflite([T("x", (1, 4), "int16"), T("y", (1, 4), "int16")],
+                                                     [Op("HARD_SWISH", ["x"], ["y"])], ["x"], ["y"])},
+    "FLOAT04": {"other words": named("unquant int8er"), "integers": named("model_int8", "int8")},
     "FLOAT03": {"float32": chain([("RELU", f("y"))], f("x")),
                 "stored": write_tflite([f("x"), T("w", (1, 4), "float16", data=1), f("v"), f("y")],
                                        [Op("DEQUANTIZE", ["w"], ["v"]), Op("ADD", ["x", "v"], ["y"], NONE)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from quantdiff.graph import Tensor
@@ -84,6 +85,27 @@ def float_ends(wiring: Wiring) -> Iterator[Found]:
 
 def _is_integer(node: Node) -> bool:
     return node.operator.op != INTO_INTEGERS and any(map(is_integer_value, node.outputs))
+
+
+SAYS_SO = re.compile(r"(?i)(?<![a-z])(u?int(4|8|16)|16x8|quant(ized|ised)?|qat|ptq)(?![a-z])")
+
+
+@check("FLOAT04", Severity.WARNING, Wiring)
+def said_to_be_quantized(wiring: Wiring) -> Iterator[Found]:
+    """The file's name says that it is quantized, but nothing in it is.
+
+    All constants and all values are float32: it is as large and as slow as the float model. Usual causes:
+    `optimizations` was not set, or a quantization-aware model was converted without it. Set
+    `converter.optimizations = [tf.lite.Optimize.DEFAULT]` and convert again.
+    """
+    path, graph = wiring.model.path, wiring.graph
+    said = SAYS_SO.search(f"{'' if path is None else path.stem} {graph.name}")
+    tensors = [t for t in graph.tensors if t.dtype != "string"]
+    numbers = [t for t in tensors if t.quant is not None or not t.dtype.startswith(("int32", "int64", "bool"))]
+    if said and wiring.index == 0 and wiring.nodes and numbers and all(t.dtype == "float32" for t in numbers):
+        yield Found(
+            wiring.operator(wiring.nodes[0]), f"{said[0]!r} in the name; all {len(numbers)} tensors are float32"
+        )
 
 
 @check("QUANT01", Severity.WARNING, Wiring)

@@ -55,6 +55,32 @@ def tflm_types(wiring: Wiring) -> Iterator[Found]:
             yield Found(layer.place, f"{layer.x.dtype} input with {layer.weights.dtype} weights")
 
 
+WITHOUT_16_BITS = (
+    *("ARG_MAX", "ARG_MIN", "ATAN2", "CEIL", "COS", "CUMSUM", "DEPTH_TO_SPACE", "ELU", "FLOOR", "HARD_SWISH"),
+    *("L2_NORMALIZATION", "L2_POOL_2D", "LOCAL_RESPONSE_NORMALIZATION", "LOG_SOFTMAX", "POW", "RELU_0_TO_1"),
+    *("RELU_N1_TO_1", "ROUND", "SIGN", "SIN", "SPACE_TO_DEPTH", "SQUARE"),
+)
+"""Refused in int16 by all runtimes that this package knows, each with a message about the type."""
+
+
+@check("KERNEL01", Severity.ERROR, Wiring)
+def no_16_bits(wiring: Wiring) -> Iterator[Found]:
+    """An operator on 16 bits for which no runtime has a kernel.
+
+    LiteRT and TensorFlow Lite Micro refuse the file, when it is loaded or when it first runs. Converters write such
+    files where their specification promises more than the kernels hold. Leave this operator in float or int8, or
+    replace it.
+    """
+    for node in wiring.nodes:
+        if _has_no_kernel(node):
+            yield Found(wiring.operator(node), "int16")
+
+
+def _has_no_kernel(node: Node) -> bool:
+    wide = (t is not None and t.dtype == "int16" and is_integer_value(t) for t in node.inputs)
+    return node.operator.op in WITHOUT_16_BITS and any(wide)
+
+
 @check("XNN01", Severity.INFO, Wiring)
 def xnnpack_declines(wiring: Wiring) -> Iterator[Found]:
     """XNNPACK, LiteRT's default on a CPU, leaves this quantized operator to the slower built-in kernels.
@@ -64,7 +90,7 @@ def xnnpack_declines(wiring: Wiring) -> Iterator[Found]:
     The built-in kernels round by other rules: `quantdiff verify` shows what differs.
     """
     for node in wiring.nodes:
-        if any(map(is_integer_value, (*node.inputs, *node.outputs))) and not _taken(node):
+        if any(map(is_integer_value, (*node.inputs, *node.outputs))) and not (_has_no_kernel(node) or _taken(node)):
             dtypes = ", ".join(dict.fromkeys(t.dtype for t in (*node.inputs, *node.outputs) if t))
             yield Found(wiring.operator(node), f"{_why(node)}: {dtypes}")
 
