@@ -11,6 +11,7 @@ from written_models import Op, T, write_tflite
 from quantdiff.errors import UnsupportedOp
 from quantdiff.ladder.real_graph import RealGraph, Setting, real_graph
 from quantdiff.load.tflite import load_tflite
+from quantdiff.quant import Array
 
 X = np.random.default_rng(3).normal(size=(3, 1, 8))
 
@@ -43,7 +44,7 @@ def test_a_shape_that_the_runtime_recorded_for_each_sample_is_one_shape(tmp_path
     real = windows(tmp_path)
     (_, shape, last) = real.graph.operators
     recorded = np.tile(np.asarray([2, 4], np.int32), (3, 1))
-    known = {shape.outputs[0]: recorded, last.inputs[0]: X.reshape(3, 2, 4)}
+    known: dict[int, Array] = {shape.outputs[0]: recorded, last.inputs[0]: X.reshape(3, 2, 4)}
     assert real.run([X], Setting(), known)[last.outputs[0]].shape == (3, 2, 4)
     with pytest.raises(UnsupportedOp, match="the shape depends on the data"):
         real.run([X], Setting(), {**known, shape.outputs[0]: recorded * [[1], [1], [2]]})
