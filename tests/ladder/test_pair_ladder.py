@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,8 +16,9 @@ import pytest
 from float_pairs import NETS, Files, dense, ranges, write_pair
 from planted_faults import kernel_changed, range_narrow
 
+from quantdiff import api
 from quantdiff.errors import NotComparable
-from quantdiff.ladder import orders, slices
+from quantdiff.ladder import account, orders, pair_ladder, slices
 from quantdiff.ladder.attribution import ENOUGH, SAMPLES, WORK, Attribution
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.ladder.frontier import frontier, in_real_units
@@ -137,6 +139,22 @@ def test_parts_of_the_data_give_what_the_whole_gives(tmp_path: Path, monkeypatch
     assert frontier_of(parts).samples == frontier_of(whole).samples
     for mechanism, share in frontier_of(whole).shares.items():
         assert frontier_of(parts).shares[mechanism] == pytest.approx(share, abs=1e-9)
+
+
+@pytest.mark.thorough
+def test_what_is_held_does_not_grow_with_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what Python and NumPy ask for: at most the samples themselves, where they are not left on disk."""
+    monkeypatch.setattr(pair_ladder, "LARGEST_PART", 256)
+    monkeypatch.setattr(account, "LISTED", 10)
+    files, peaks = write_pair(tmp_path, dense()), list[int]()
+    for count in (768, 64, 512, 2560):  # the first imports what is needed
+        np.save(data := tmp_path / f"{count}.npy", np.resize(files.batch.arrays["x"], (count, 12)))
+        tracemalloc.start()
+        api.explain(files.reference, files.candidate, data)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[3] - peaks[2] < (2560 - 512) * 12 * 4, peaks
+    assert peaks[2] > 1.05 * peaks[1], "less data than a part hold less: else this measures nothing"
 
 
 def test_strangers_are_refused_in_one_line(tmp_path: Path) -> None:

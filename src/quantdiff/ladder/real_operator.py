@@ -206,8 +206,7 @@ def _one(argument: Argument, varies: bool) -> Argument:
         return argument
     if (argument != argument[:1]).any():
         raise NoKernel("the shape depends on the data")
-    first: Array = argument[0]
-    return first
+    return np.asarray(argument[0])
 
 
 def _taken(values: Array, where: Array, padding: Argument) -> Array:
