@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from golden import Case, Dice, Maker, run_real, run_simulator, together
@@ -50,7 +51,11 @@ def heavy_blocks(dice: Dice, rows: int = 400) -> Case:
     case = hybrid_4_bit.blocks(dice)
     units, depth = next(t.shape for t in case.tensors if t.name == "w")
     weights = packed(dice.rng.integers(4, 8, (units, depth)), 4)
-    changed = {"w": {"raw": weights}, "x": {"shape": (rows, depth)}, "y": {"shape": (rows, units)}}
+    changed: dict[str, dict[str, Any]] = {
+        "w": {"raw": weights},
+        "x": {"shape": (rows, depth)},
+        "y": {"shape": (rows, units)},
+    }
     tensors = [replace(t, **changed.get(t.name, {})) for t in case.tensors]
     low = np.where(np.arange(rows) % 2, 0.3, -0.4)[:, None]
     return replace(case, tensors=tensors, feeds={"x": dice.rng.uniform(low, 1, (rows, depth)).astype(np.float32)})
