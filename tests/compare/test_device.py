@@ -172,6 +172,8 @@ def test_the_other_endianness_is_named(tmp_path: Path, dtype: str) -> None:
     assert found.first is not None
     assert found.first.meant is not None
     assert (found.first.meant.text, found.first.meant.wrong) == ("the other endianness", 0)
+    told = "floats count as the same up to 0.001 of the largest value of their tensor"
+    assert (told in found.notes) == (dtype == "float32")
 
 
 def test_diff_and_explain_take_the_device_and_say_where_it_begins(device: Device) -> None:

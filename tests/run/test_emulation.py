@@ -106,6 +106,11 @@ def test_simulated_anywhere(nothing: Path, model: Path, tmp_path: Path) -> None:
     worked = CliRunner().invoke(main, ["work", *arguments[1:4], "--op", "0", "--element", "0,1,2,3", *arguments[4:]])
     assert "S: one integer rounding" in worked.stdout
     assert "is simulated" in worked.stderr
+    for command, *more in (["record", "--out", str(tmp_path / "dump.npz")], ["identify"]):
+        told = CliRunner().invoke(main, [command, *arguments[1:], *more])
+        assert (told.exit_code, "is simulated" in told.stderr) == (0, True), told.output
+    cut = ["reduce", *arguments[1:], "--check", "differs", "--out", str(tmp_path / "cut")]
+    assert "is not here to hold anything against" in CliRunner().invoke(main, cut).stderr
 
 
 def test_verify_wants_the_real_one(nothing: Path, model: Path) -> None:

@@ -11,7 +11,7 @@ from written_models import Op, T, write_tflite
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.rewrite import with_outputs
-from quantdiff.load.tflite import load_tflite
+from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array
 from quantdiff.run import inner_tensors as inner
 from quantdiff.run.child import RuntimeProcess
@@ -87,6 +87,14 @@ def test_a_simulated_reading_is_the_same(model: Model) -> None:
     (simulated,) = inner.simulate_tensors(model, [1, 0], Batch({"x": x}), Runtime.REFERENCE)
     assert all(np.array_equal(real.values[i], simulated.values[i]) for i in (0, 1))
     assert np.array_equal(real.outputs[0], simulated.outputs[0])
+
+
+def test_a_state_that_an_operator_makes_is_not_read() -> None:
+    """As of an LSTM in 16-bit floats: what stands there in the end is what the LSTM left."""
+    tensors = [T("x", (1, 4), "float32"), T("s", (1, 4), "float32", is_variable=True), T("y", (1, 4), "float32")]
+    operators = [Op("ADD", ["x", "x"], ["s"]), Op("ADD", ["s", "x"], ["y"])]
+    graph = read_model(memoryview(write_tflite(tensors, operators, ["x"], ["y"]))).main
+    assert [graph.tensors[i].name for i in inner.readable_tensors(graph, None)] == ["y"]
 
 
 def test_a_note_where_reading_changed_outputs() -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from golden import Case, Dice, Maker, run_real, run_simulator, together
@@ -25,6 +27,7 @@ from sim.ops import test_numbers as numbers
 from sim.ops import test_second_row as second_row
 from sim.ops import test_spatial as spatial
 from sim.ops import test_uint8 as unsigned
+from sim.ops.test_int4 import packed
 from weighted_ops import dense, image
 
 from quantdiff.quant import Array
@@ -41,6 +44,21 @@ def three_by_three(dice: Dice) -> Case:
         shape = {t.name: t.shape for t in case.tensors}
         if shape["w"] == (1, 3, 3, shape["x"][3]) and shape["x"][3] % 8 == 0:
             return case
+
+
+def heavy_blocks(dice: Dice, rows: int = 400) -> Case:
+    """Sums of a block that take more bits, times those of its scale, than a float has: one of thousands tells."""
+    case = hybrid_4_bit.blocks(dice)
+    units, depth = next(t.shape for t in case.tensors if t.name == "w")
+    weights = packed(dice.rng.integers(4, 8, (units, depth)), 4)
+    changed: dict[str, dict[str, Any]] = {
+        "w": {"raw": weights},
+        "x": {"shape": (rows, depth)},
+        "y": {"shape": (rows, units)},
+    }
+    tensors = [replace(t, **changed.get(t.name, {})) for t in case.tensors]
+    low = np.where(np.arange(rows) % 2, 0.3, -0.4)[:, None]
+    return replace(case, tensors=tensors, feeds={"x": dice.rng.uniform(low, 1, (rows, depth)).astype(np.float32)})
 
 
 CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
@@ -108,7 +126,7 @@ CASES: Mapping[str, tuple[Maker, Sequence[Runtime]]] = {
         hybrid_4_bit.CASES["FULLY_CONNECTED hybrid, 2 bits, per channel"][0],
         (REFERENCE, BUILTIN),
     ),
-    "FULLY_CONNECTED hybrid, blocks": (hybrid_4_bit.blocks, (BUILTIN,)),
+    "FULLY_CONNECTED hybrid, blocks": (heavy_blocks, (BUILTIN,)),
 }
 MODELS, MORE = (
     24,

@@ -81,7 +81,7 @@ def reduce(  # noqa: PLR0913 (what is asked, and how)
         NotConfirmed: nothing shows in the whole.
         QuantdiffError: a model or the data cannot be read, or do not fit each other.
     """
-    check_installed(settings.runtimes)
+    check_installed(settings.runtimes, real=check in {CRASH, DIFFERS})
     check_takes_others(settings.runtimes, "reduce")
     batch = load_data(data, models[-1])
     with scratch() as folder:

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from quantdiff.cli.command import command
-from quantdiff.cli.options import RuntimeName, data_option, given_data, output_file, timeout_option, whole
+from quantdiff.cli.options import (
+    RuntimeName,
+    data_option,
+    given_data,
+    output_file,
+    tell_what_is_simulated,
+    timeout_option,
+    whole,
+)
 
 
 @command("quantdiff identify model.tflite --runtime tflm --out device.toml")
@@ -31,6 +39,7 @@ def identify(as_json: bool, model: Path, probe: Path | None, out: Path | None, *
     from quantdiff.identifying.load import load_and_identify, load_and_probe
     from quantdiff.report.profile import save_probe, save_profile
 
+    tell_what_is_simulated(options["runtime"])
     data = given_data(options, model)
     found = load_and_identify(model, data=data, **options)
     made = None if probe is None else load_and_probe(model, found, options["seed"])

@@ -9,7 +9,14 @@ from typing import Any
 import click
 
 from quantdiff.cli.command import command, say
-from quantdiff.cli.options import RuntimeName, data_option, given_data, output_file, timeout_option
+from quantdiff.cli.options import (
+    RuntimeName,
+    data_option,
+    given_data,
+    output_file,
+    tell_what_is_simulated,
+    timeout_option,
+)
 
 
 @command("quantdiff record model.tflite --data data.npz --runtime tflm --out device.npz")
@@ -33,6 +40,7 @@ def record(as_json: bool, model: Path, out: Path, runtime: str, timeout: float, 
     from quantdiff import api
     from quantdiff.run.random_input import prepared_data
 
+    tell_what_is_simulated(runtime)
     data = given_data(options, model)
     found = api.record(model, data, out, runtime, timeout, every_tensor=options["every_tensor"])
     if as_json:

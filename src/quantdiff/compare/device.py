@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from quantdiff.graph import Graph, Model, Operator
-from quantdiff.load.dumps.readings import Meant, meant, read_otherwise, wrong_elements
+from quantdiff.load.dumps.readings import RELATIVE, Meant, meant, read_otherwise, wrong_elements
 from quantdiff.quant import Array
 from quantdiff.run.recorded import RecordedRuntime
 from quantdiff.sim.device import Rules
@@ -20,6 +20,10 @@ from quantdiff.sim.runtime import Runtime
 
 Values = dict[int, Array]
 LOST = ("unknown", "arithmetic")
+
+
+FLOATS = ("float16", "float32", "float64")
+HOW_FLOATS = f"floats count as the same up to {RELATIVE:g} of the largest value of their tensor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +230,8 @@ def diagnose_device(
         for index, told, values in _inputs_otherwise(model, inputs, recorded, rules):
             found = diagnose(model, inputs, {**recorded, index: values}, rules)
             notes = (*notes, f"the device was fed with input {model.main.tensors[index].label!r}, {told}")
+    if any(not each.why and model.main.tensors[each.tensor].dtype in FLOATS for each in found):
+        notes = (*notes, HOW_FLOATS)
     known = any(not each.why for each in found)
     return Diagnosis(found, notes, _nearest(found, rules) if known else None)
 

@@ -40,9 +40,13 @@ Take = Callable[[Batch], list[Array]]
 def readable_tensors(
     graph: Graph, runtime: Rules | None, held: AbstractSet[int] | None = None, types: Sequence[str] = READABLE
 ) -> list[int]:
-    """The outputs, and every tensor that an operator makes and the runtime can give back, of those ``held``."""
+    """The outputs, and every tensor that an operator makes and the runtime can give back, of those ``held``.
+
+    A state that an operator makes is written over by the one that keeps it.
+    """
     hides = isinstance(runtime, Runtime) and runtime.family is Runtime.XNNPACK
-    unread = hidden(graph) if hides else frozenset()
+    states = {tensor.index for tensor in graph.tensors if tensor.is_variable}
+    unread = states | (hidden(graph) if hides else frozenset())
     made = (i for op in graph.operators for i in op.outputs if i not in unread and (held is None or i in held))
     return [i for i in dict.fromkeys((*graph.outputs, *made)) if graph.tensors[i].dtype in types]
 

@@ -1,7 +1,7 @@
 """``expm1f``, ``tanhf`` and ``erfcf`` of glibc on ARM64, whose compiler fuses multiply-add, to the last bit.
 
 glibc ``sysdeps/ieee754/flt-32/s_expm1f.c``, ``s_tanhf.c``, ``s_erff.c`` as Debian 12 (2.36) has them compiled: which
-products are fused was read from its machine code. From 2.41 on they are others; so are those of Android and macOS.
+products are fused was read from its machine code. Other releases may have others, as Android and macOS do.
 """
 
 from __future__ import annotations
