@@ -12,7 +12,20 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from quantdiff.sim.vectors import BYTE, INT32, INT64, SHORT, all_data, data_of, for_range, load, spread, unpack
+from quantdiff.sim.vectors import (
+    BYTE,
+    INT32,
+    INT64,
+    SHORT,
+    all_data,
+    data_of,
+    features,
+    for_range,
+    function_of,
+    load,
+    spread,
+    unpack,
+)
 
 LANES = 16
 """Columns that are rounded together."""
@@ -21,7 +34,9 @@ BY_FLOAT, BY_DOUBLE, RAW = 0, 1, 2
 MAGIC = 1.5 * 2.0**23
 """Added to a small float32, it rounds it half to even; its own lowest 22 bits are 0."""
 LARGE_MAGIC = 1.5 * 2.0**52
-"""The same for a double and 32 bits."""
+"""The same for a double and 32 bits, where no instruction rounds doubles."""
+CURRENT_DIRECTION = 4
+"""Rounds as the processor is told to anyhow: to the nearest."""
 _int32, _int64, _bytes, _floats, _doubles = (
     ir.VectorType(each, LANES) for each in (INT32, INT64, BYTE, ir.FloatType(), ir.DoubleType())
 )
@@ -176,8 +191,8 @@ def _by_double(  # pragma: no cover (while compiling)
     """The rules by shifts where a double holds all bits of what lies between the clamps.
 
     ``multiplier`` is the scale, and what is added to a product that is not below zero, or is: what the first rounding
-    adds to the second, the zero point, and half of the last bit. No sum is then a tie, and LARGE_MAGIC rounds it down
-    from a half more. Beyond the clamps what is lost changes nothing, since every step is monotone. A product and a sum
+    adds to the second, the zero point, and half of the last bit. No sum is then a tie, and the nearest integer is the one
+    below a half more. Beyond the clamps what is lost changes nothing, since every step is monotone. A product and a sum
     may be one instruction: where it matters, both are exact.
     """
     (scale, above, below), (low, high) = multiplier, (spread(builder, _int32, end) for end in bounds[1:])
@@ -187,13 +202,33 @@ def _by_double(  # pragma: no cover (while compiling)
         less = builder.icmp_signed("<", acc, ir.Constant(_int32, [0] * LANES))
         product = builder.fmul(builder.sitofp(acc, _doubles), scale, flags=("contract",))
         real = builder.fadd(product, builder.select(less, below, above), flags=("contract",))
-        real = builder.fadd(real, ir.Constant(_doubles, [LARGE_MAGIC] * LANES))
-        whole = builder.trunc(builder.bitcast(real, _int64), _int32)
+        whole = _nearest(builder, real)
         whole = builder.select(builder.icmp_signed("<", whole, low), low, whole)
         whole = builder.select(builder.icmp_signed(">", whole, high), high, whole)
         return builder.trunc(whole, _bytes)
 
     return steps
+
+
+def _nearest(builder: Any, real: Any) -> Any:  # pragma: no cover (while compiling)
+    """Doubles that are no ties as the nearest int32, which can hold them."""
+    if not (lanes := 8 if "avx512f" in features() else 4 if "avx2" in features() else 0):
+        real = builder.fadd(real, ir.Constant(_doubles, [LARGE_MAGIC] * LANES))
+        return builder.trunc(builder.bitcast(real, _int64), _int32)
+    whole, parts = ir.VectorType(INT32, lanes), []
+    given, name = [ir.VectorType(ir.DoubleType(), lanes)], "llvm.x86.avx.cvt.pd2dq.256"
+    rest = list[Any]()
+    if lanes == 8:  # noqa: PLR2004
+        given, name = [*given, whole, BYTE, INT32], "llvm.x86.avx512.mask.cvtpd2dq.512"
+        rest = [ir.Constant(whole, None), BYTE(-1), INT32(CURRENT_DIRECTION)]
+    convert = function_of(builder.module, ir.FunctionType(whole, given), name)
+    for first in range(0, LANES, lanes):
+        mask = ir.Constant(whole, list(range(first, first + lanes)))
+        parts.append(builder.call(convert, [builder.shuffle_vector(real, real, mask), *rest]))
+    while len(parts) > 1:
+        both = ir.Constant(ir.VectorType(INT32, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
+        parts = [builder.shuffle_vector(*parts[i : i + 2], both) for i in range(0, len(parts), 2)]
+    return parts[0]
 
 
 def _store(builder: Any, value: Any, y: Any, left: Any) -> None:  # pragma: no cover (while compiling)

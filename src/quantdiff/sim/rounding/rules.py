@@ -110,8 +110,9 @@ def whole_lanes(channels: int) -> int:
 
 def in_lanes(values: Array) -> Array:
     """Filled up with 0. Shape: values (…, channels)."""
-    channels = values.shape[-1]
-    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, whole_lanes(channels) - channels)])
+    filled = np.zeros((*values.shape[:-1], whole_lanes(values.shape[-1])), values.dtype)
+    filled[..., : values.shape[-1]] = values
+    return filled
 
 
 @lru_cache(maxsize=512)
