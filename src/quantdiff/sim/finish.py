@@ -191,7 +191,7 @@ def _by_double(  # pragma: no cover (while compiling)
     """The rules by shifts where a double holds all bits of what lies between the clamps.
 
     ``multiplier`` is the scale, and what is added to a product that is not below zero, or is: what the first rounding
-    adds to the second, the zero point, and half of the last bit. No sum is then a tie, and the nearest integer is the one
+    adds to the second, the zero point, and half of the last bit. No sum is then a tie, and the nearest integer is that
     below a half more. Beyond the clamps what is lost changes nothing, since every step is monotone. A product and a sum
     may be one instruction: where it matters, both are exact.
     """
