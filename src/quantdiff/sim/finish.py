@@ -154,11 +154,7 @@ def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cove
 
             def as_they_are(sums: Any, place: Any, copy: Any) -> None:
                 del copy
-                most = builder.select(builder.icmp_signed("<", left, INT64(LANES)), left, INT64(LANES))
-                with for_range(builder, INT64(0), most, INT64(1)) as (c, _):
-                    address = builder.add(out, builder.mul(builder.add(place, c), INT64(4)))
-                    one = builder.extract_element(sums, builder.trunc(c, INT32))
-                    builder.store(one, builder.inttoptr(address, INT32.as_pointer()), align=4)
+                _store_sums(builder, sums, builder.add(out, builder.mul(place, INT64(4))), left)
 
             for kind in (BY_FLOAT, BY_DOUBLE):
                 with builder.if_then(builder.icmp_signed("==", how, INT64(kind))):
@@ -238,6 +234,17 @@ def _store(builder: Any, value: Any, y: Any, left: Any) -> None:  # pragma: no c
             builder.store(value, builder.bitcast(y, _bytes.as_pointer()), align=1)
         with some:
             _store_some(builder, value, y, left)
+
+
+def _store_sums(builder: Any, sums: Any, address: Any, left: Any) -> None:  # pragma: no cover (while compiling)
+    """The sums that are there."""
+    with builder.if_else(builder.icmp_signed(">=", left, INT64(LANES))) as (all_, some):
+        with all_:
+            builder.store(sums, builder.inttoptr(address, _int32.as_pointer()), align=4)
+        with some, for_range(builder, INT64(0), left, INT64(1)) as (c, _):
+            one = builder.extract_element(sums, builder.trunc(c, INT32))
+            place = builder.add(address, builder.mul(c, INT64(4)))
+            builder.store(one, builder.inttoptr(place, INT32.as_pointer()), align=4)
 
 
 def _store_some(builder: Any, value: Any, y: Any, left: Any) -> None:  # pragma: no cover (while compiling)
