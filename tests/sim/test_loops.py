@@ -163,13 +163,16 @@ def test_operands_multiplied(dtype: str, monkeypatch: pytest.MonkeyPatch) -> Non
         assert np.abs(given.astype(int) - nearest).max() <= 1
 
 
+@pytest.mark.parametrize("made", [np.int8, np.int16])
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
-def test_bytes_by_a_table(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.arange(256).astype(np.uint8).view(dtype).reshape(2, 128)
-    table = np.arange(256).astype(np.int16) * 3
+def test_bytes_by_a_table(dtype: str, made: type[np.int8] | type[np.int16], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a byte each 64 at once where the processor can, and what is left over."""
+    rng, low = np.random.default_rng(5), np.iinfo(dtype).min
+    x = np.append(np.arange(256), rng.integers(0, 256, 44)).astype(np.uint8).view(dtype).reshape(3, 100)
+    table = rng.permutation(256).astype(np.uint8).view(np.int8) if made is np.int8 else np.arange(256).astype(made) * 3
     for module in (loops, None):
         monkeypatch.setattr("quantdiff.sim.tables.table.loops", lambda elements, chosen=module: chosen)
-        assert look_up(x, table).tolist() == (3 * (x.astype(int) - np.iinfo(dtype).min)).tolist()
+        assert look_up(x, table).tolist() == [[table[q - low].item() for q in row] for row in x.tolist()]
         assert look_up(x.T, table).tolist() == look_up(x, table).T.tolist()
 
 

@@ -20,6 +20,7 @@ from quantdiff.sim.accumulate import Channels, Product
 from quantdiff.sim.finish import BY_DOUBLE, BY_FLOAT, RAW, finish  # noqa: F401 (the callers say how)
 from quantdiff.sim.finish import LANES as ROUNDED
 from quantdiff.sim.machine_code import keep
+from quantdiff.sim.permuted import permute
 from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31
 from quantdiff.sim.tiles import (  # noqa: F401 (the callers pack)
     HEIGHT,
@@ -312,7 +313,7 @@ def multiply_pairs(a: Array, b: Array, points: tuple[int, int], sums: Array) -> 
 @compiled
 def look_up(x: Array, table: Array, y: Array) -> None:  # pragma: no cover (compiled)
     """Bytes by a table of 256. All flat."""
-    for i in range(x.size):
+    for i in range(permute(x, table, y, x.size), x.size):
         y[i] = table[x[i]]
 
 
