@@ -141,6 +141,11 @@ def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cove
             def by(kind: int) -> None:
                 steps = rules.steps(builder, rule, here, kind)
 
+                def write(sums: Any, place: Any, copy: Any) -> None:
+                    del copy
+                    y = builder.inttoptr(builder.add(out, place), _bytes.as_pointer())
+                    builder.store(steps(sums), y, align=1)
+
                 def emit(sums: Any, place: Any, copy: Any) -> None:
                     value = steps(sums)
                     with builder.if_else(builder.icmp_signed("!=", out, INT64(0))) as (writes, counts):
@@ -150,7 +155,12 @@ def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cove
                         with counts:
                             _count(builder, value, copy, left, builder.gep(rules.totals, [rule]))
 
-                every(emit)
+                quick = builder.and_(rules.alone, builder.icmp_signed(">=", left, INT64(LANES)))
+                with builder.if_else(quick) as (simple, other):
+                    with simple:
+                        every(write)
+                    with other:
+                        every(emit)
 
             def as_they_are(sums: Any, place: Any, copy: Any) -> None:
                 del copy

@@ -250,36 +250,37 @@ def round_rows(block: Any, told: Told, channels: int, rows: int) -> None:  # pra
     """Some rows after the others, of sums that are there or quickly had."""
     stride = -(-channels // ROUNDED) * ROUNDED
     at_once = max(1, SUMS // stride)
-    sums, kept = np.empty((at_once, stride), np.int32), np.empty((at_once, stride), np.uint8)
+    sums, kept = on_a_line(np.empty(at_once * stride + LINE, np.int32)), np.empty(at_once * stride, np.uint8)
     to = np.empty(at_once, np.int64)
     for top in range(0, rows, at_once):
         count = min(at_once, rows - top)
-        for i in range(count):
-            to[i] = (top + i) * channels
-            row(block, top + i, sums[i, :channels])
+        step = count if stride == channels else 1
+        for i in range(0, count, step):
+            fill(block, top + i, channels, sums[i * stride : i * stride + step * channels])
+        count_up(to[:count], top * channels, channels)
         finish((sums, kept), (count, channels, stride), to, (0, channels), told)
 
 
-def row(block: Any, number: int, sums: Array) -> None:
-    """Compute one row of sums."""
+def fill(block: Any, row: int, channels: int, sums: Array) -> None:
+    """Compute sums of rows from one on, one after the other."""
     raise NotImplementedError  # compiled only, by the type of the block
 
 
-@overload(row, strict=False)
-def _row(block: Any, number: Any, sums: Any) -> Any:  # pragma: no cover
-    del number, sums
+@overload(fill, strict=False)
+def _fill(block: Any, row: Any, channels: Any, sums: Any) -> Any:  # pragma: no cover
+    del row, channels, sums
     if isinstance(block, types.Array):
-        return lambda block, number, sums: copy(block[number], sums)
+        return lambda block, row, channels, sums: copy(block, row, channels, sums)  # noqa: PLW0108
     if "points" in block.fields:
-        return lambda block, number, sums: multiply_pairs(
-            block.a[number * sums.size : (number + 1) * sums.size],
-            block.b[number * sums.size : (number + 1) * sums.size],
+        return lambda block, row, channels, sums: multiply_pairs(
+            block.a[row * channels : row * channels + sums.size],
+            block.b[row * channels : row * channels + sums.size],
             block.points,
             sums,
         )
-    return lambda block, number, sums: add_looked_up(
-        block.a[number * sums.size : (number + 1) * sums.size],
-        block.b[number * sums.size : (number + 1) * sums.size],
+    return lambda block, row, channels, sums: add_looked_up(
+        block.a[row * channels : row * channels + sums.size],
+        block.b[row * channels : row * channels + sums.size],
         block.left,
         block.right,
         sums,
@@ -287,10 +288,11 @@ def _row(block: Any, number: Any, sums: Any) -> Any:  # pragma: no cover
 
 
 @compiled
-def copy(given: Array, sums: Array) -> None:  # pragma: no cover (compiled)
+def copy(given: Array, row: int, channels: int, sums: Array) -> None:  # pragma: no cover (compiled)
     """Integers, whatever their type."""
-    for i in range(sums.size):
-        sums[i] = np.int32(given[i])
+    for i in range(sums.size // channels):
+        for c in range(channels):
+            sums[i * channels + c] = np.int32(given[row + i, c])
 
 
 @compiled
