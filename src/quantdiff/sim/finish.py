@@ -18,6 +18,7 @@ from quantdiff.sim.vectors import (
     INT64,
     SHORT,
     all_data,
+    alloca,
     data_of,
     features,
     for_range,
@@ -125,6 +126,7 @@ def rounded(  # pragma: no cover (while compiling)
 def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cover (while compiling)
     """Write, or count, the outputs of sums in memory by every rule."""
     rows, columns, stride = task.size
+    found = alloca(builder, INT64)  # a register, while one loop counts
     with for_range(builder, INT64(0), rules.count, INT64(1)) as (rule, _):
         out = builder.load(builder.gep(rules.addresses, [rule]))
         how = rules.end(builder, rule, 3)
@@ -153,14 +155,17 @@ def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cove
                             builder.store(value, builder.bitcast(copy, _bytes.as_pointer()), align=1)
                             _store(builder, value, builder.inttoptr(builder.add(out, place), BYTE.as_pointer()), left)
                         with counts:
-                            _count(builder, value, copy, left, builder.gep(rules.totals, [rule]))
+                            _count(builder, value, copy, left, found)
 
                 quick = builder.and_(rules.alone, builder.icmp_signed(">=", left, INT64(LANES)))
                 with builder.if_else(quick) as (simple, other):
                     with simple:
                         every(write)
                     with other:
+                        builder.store(INT64(0), found)
                         every(emit)
+                        total = builder.gep(rules.totals, [rule])
+                        builder.store(builder.add(builder.load(total), builder.load(found)), total)
 
             def as_they_are(sums: Any, place: Any, copy: Any) -> None:
                 del copy
