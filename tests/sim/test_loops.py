@@ -110,6 +110,30 @@ def test_several_rules_on_one_block(
         np.testing.assert_array_equal(fast, slow)
 
 
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_what_differs_in_tiles_that_do_not_fill_up(depthwise: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each element is counted once, whatever a tile holds more than once."""
+    monkeypatch.setattr("quantdiff.sim.accumulate.loops", lambda elements: loops)
+    rng, axes = np.random.default_rng(6), (axis_of(7, 3, 1, 1, "SAME"), axis_of(5, 3, 1, 1, "SAME"))
+    x, shape = rng.integers(-128, 128, (2, 7, 5, 21)).astype(np.int8), (2, 7, 5, 21)
+    first = Requantization(Rounding.RUY, tuple(np.exp(rng.uniform(-9, -7, 21)).tolist()), 3, (-100, 90), "int8")
+    rules = first, replace(first, rounding=Rounding.XNNPACK, zero_point=4), replace(first, rounding=Rounding.GEMMLOWP)
+
+    def sums() -> Sums:
+        if not depthwise:
+            return gemm(x, w, axes, (5, 0), None)
+        kind = loops.packed_type(np.int8, 0) or np.int16
+        packed, _ = packed_channels(w[None], kind, 0, below(loops, kind, axes[0]))
+        return Sums(70, np.zeros(21, np.int32), [block_of(loops, x, 5, packed, axes)])
+
+    w = rng.integers(-127, 128, (3, 3, 21) if depthwise else (21, 3, 3, 21)).astype(np.int8)
+    whole = Rounded(sums(), rules, shape).whole()
+    alone, counts = Rounded(sums(), rules, shape).first_and_differing()
+    np.testing.assert_array_equal(alone, whole[0])
+    assert counts == tuple(np.count_nonzero(whole[0] != y) for y in whole)
+    np.testing.assert_array_equal(Rounded(sums(), (first,), shape).whole()[0], alone)
+
+
 Rows = Sequence[tuple[Any, int]]
 
 
