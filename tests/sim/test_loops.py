@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from golden import RUNTIMES, Case, Dice, run_simulator
+from numpy.typing import DTypeLike
 from written_models import Op, T
 
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim import compiled, loops, machine_code, tiles
 from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype, seen_zero
-from quantdiff.sim.ops.depthwise_conv_2d import block_of
+from quantdiff.sim.ops.depthwise_conv_2d import below, block_of, packed_channels
 from quantdiff.sim.pairs import width_of
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded, sums_of
@@ -110,6 +111,30 @@ def test_several_rules_on_one_block(
         np.testing.assert_array_equal(fast, slow)
 
 
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_what_differs_in_tiles_that_do_not_fill_up(depthwise: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each element is counted once, whatever a tile holds more than once."""
+    monkeypatch.setattr("quantdiff.sim.accumulate.loops", lambda elements: loops)
+    rng, axes = np.random.default_rng(6), (axis_of(7, 3, 1, 1, "SAME"), axis_of(5, 3, 1, 1, "SAME"))
+    x, shape = rng.integers(-128, 128, (2, 7, 5, 21)).astype(np.int8), (2, 7, 5, 21)
+    first = Requantization(Rounding.RUY, tuple(np.exp(rng.uniform(-9, -7, 21)).tolist()), 3, (-100, 90), "int8")
+    rules = first, replace(first, rounding=Rounding.XNNPACK, zero_point=4), replace(first, rounding=Rounding.GEMMLOWP)
+
+    def sums() -> Sums:
+        if not depthwise:
+            return gemm(x, w, axes, (5, 0), None)
+        kind = loops.packed_type(np.int8, 0) or np.int16
+        packed, _ = packed_channels(w[None], kind, 0, below(loops, kind, axes[0]))
+        return Sums(70, np.zeros(21, np.int32), [block_of(loops, x, 5, packed, axes)])
+
+    w = rng.integers(-127, 128, (3, 3, 21) if depthwise else (21, 3, 3, 21)).astype(np.int8)
+    whole = Rounded(sums(), rules, shape).whole()
+    alone, counts = Rounded(sums(), rules, shape).first_and_differing()
+    np.testing.assert_array_equal(alone, whole[0])
+    assert counts == tuple(np.count_nonzero(whole[0] != y) for y in whole)
+    np.testing.assert_array_equal(Rounded(sums(), (first,), shape).whole()[0], alone)
+
+
 Rows = Sequence[tuple[Any, int]]
 
 
@@ -163,18 +188,21 @@ def test_operands_multiplied(dtype: str, monkeypatch: pytest.MonkeyPatch) -> Non
         assert np.abs(given.astype(int) - nearest).max() <= 1
 
 
+@pytest.mark.parametrize("made", [np.int8, np.int16])
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
-def test_bytes_by_a_table(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.arange(256).astype(np.uint8).view(dtype).reshape(2, 128)
-    table = np.arange(256).astype(np.int16) * 3
+def test_bytes_by_a_table(dtype: str, made: type[np.int8] | type[np.int16], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a byte each 64 at once where the processor can, and what is left over."""
+    rng, low = np.random.default_rng(5), np.iinfo(dtype).min
+    x = np.append(np.arange(256), rng.integers(0, 256, 44)).astype(np.uint8).view(dtype).reshape(3, 100)
+    table = rng.permutation(256).astype(np.uint8).view(np.int8) if made is np.int8 else np.arange(256).astype(made) * 3
     for module in (loops, None):
         monkeypatch.setattr("quantdiff.sim.tables.table.loops", lambda elements, chosen=module: chosen)
-        assert look_up(x, table).tolist() == (3 * (x.astype(int) - np.iinfo(dtype).min)).tolist()
+        assert look_up(x, table).tolist() == [[table[q - low].item() for q in row] for row in x.tolist()]
         assert look_up(x.T, table).tolist() == look_up(x, table).T.tolist()
 
 
 def test_rows_divide_what_they_hold() -> None:
-    assert [width_of(size) for size in (0, 1, 17, 960, 961, 16_800, 75_264)] == [960, 1, 17, 960, 1, 480, 192]
+    assert [width_of(size) for size in (0, 1, 17, 960, 961, 16_800, 75_264)] == [64, 1, 17, 64, 1, 32, 64]
 
 
 def test_the_sum_wraps_as_int32() -> None:
@@ -219,13 +247,20 @@ def skip_unless_multiplied(kind: type[np.int8] | type[np.int16]) -> None:
         pytest.skip("no product of bytes")
 
 
+def channel_sums(x: Array, w: Array, zero_point: int, kind: DTypeLike, axes: tuple[Axis, Axis]) -> Array:
+    """Of a depthwise convolution, (positions, channels)."""
+    packed, _ = packed_channels(w[None], kind, 0, below(loops, kind, axes[0]))
+    block = block_of(loops, x, zero_point, packed, axes)
+    return sums_of(loops, block, len(x) * axes[0].out * axes[1].out, x.shape[3])
+
+
 @pytest.mark.parametrize("kind", [np.int8, np.int16])
 def test_strides_and_dilations_that_differ_by_axis(kind: type[np.int8] | type[np.int16]) -> None:
     """Down and across each have their own; five taps are filled up to six, or eight."""
     skip_unless_multiplied(kind)
     rng, axes = np.random.default_rng(2), (axis_of(9, 5, 1, 2, "SAME"), axis_of(11, 1, 3, 1, "VALID"))
     x, w = rng.integers(-128, 128, (3, 9, 11, 4)).astype(np.int8), rng.integers(-127, 128, (5, 1, 4)).astype(np.int16)
-    found = sums_of(loops, block_of(loops, x, 9, w, kind, axes), 3 * 9 * 4, 4)
+    found = channel_sums(x, w, 9, kind, axes)
     columns = windows(pad_image(x.astype(np.int64), axes, 9), axes) + seen_zero(0, x.dtype)
     np.testing.assert_array_equal(found.reshape(3, 9, 4, 4), np.einsum("nhwijc,ijc->nhwc", columns, w))
 
@@ -238,7 +273,7 @@ def test_depthwise_sums_at_the_ends_of_int8(tap: int, kind: type[np.int8] | type
     w = np.full((3, 3, 40), tap, np.int16)
     for stored in (-128, 127):
         x = np.full((1, 4, 4, 40), stored, np.int8)
-        found = sums_of(loops, block_of(loops, x, 0, w, kind, axes), 4, 40)
+        found = channel_sums(x, w, 0, kind, axes)
         assert found.tolist() == [[9 * seen_zero(stored, np.int8) * tap] * 40] * 4
 
 
@@ -257,7 +292,7 @@ def test_depthwise_tiles_that_do_not_fill_up(dtype: str, kind: type[np.int8] | t
         w = rng.choice([-largest, 3, largest], (taps, 1 + turn % 4, channels)).astype(np.int16)
         columns = windows(pad_image(x, axes, 5), axes).astype(np.int64) + seen_zero(0, np.dtype(dtype))
         truth = np.einsum("nhwijc,ijc->nhwc", columns, w)
-        found = sums_of(loops, block_of(loops, x, 5, w, kind, axes), truth[..., 0].size, channels)
+        found = channel_sums(x, w, 5, kind, axes)
         np.testing.assert_array_equal(found, truth.reshape(-1, channels))
 
 
@@ -304,7 +339,7 @@ def test_tiles_that_do_not_fill_up(multiply: str | None, dtype: str, monkeypatch
         columns = windows(pad_image(x, axes, points[0]), axes)
         bias = rng.integers(-(2**31), 2**31, out).astype(np.int32)
         truth = (columns.reshape(-1, w.shape[2]).astype(np.int64) - points[0]) @ (w[0].T.astype(np.int64) - points[1])
-        found = sums_by(multiply, monkeypatch, x, w, axes, points, bias)
+        found = sums_by(multiply, monkeypatch, x, w[0], axes, points, bias)
         np.testing.assert_array_equal(found, (truth + bias).astype(np.int32))
 
 
@@ -331,7 +366,7 @@ def test_split_sums_are_exact_at_the_extremes(multiply: str | None, monkeypatch:
     x = np.full((3, depth), 255, np.uint8)
     x[1], x[2, ::2] = 0, 1
     bias = np.asarray([5, -5], np.int32)
-    found = sums_by(multiply, monkeypatch, x.reshape(1, 3, 1, depth), w, in_rows_of(3), (7, 0), bias)
+    found = sums_by(multiply, monkeypatch, x.reshape(1, 3, 1, depth), w[0], in_rows_of(3), (7, 0), bias)
     assert found.tolist() == ((x.astype(np.int64) - 7) @ w[0].T + bias).tolist()
 
 
@@ -343,7 +378,7 @@ def test_weights_at_one_end_sum_up_exactly(depth: int, multiply: str | None, mon
     w[0, 1, ::2] = 127
     x = np.full((1, depth), -128, np.int8)
     points = -5, 0 if multiply == "int8" else 3
-    found = sums_by(multiply, monkeypatch, x.reshape(1, 1, 1, depth), w, in_rows_of(1), points, None)
+    found = sums_by(multiply, monkeypatch, x.reshape(1, 1, 1, depth), w[0], in_rows_of(1), points, None)
     truth = (x.astype(np.int64) + 5) @ (w[0].T.astype(np.int64) - points[1])
     assert found.tolist() == truth.astype(np.int32).tolist()
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import DTypeLike
 from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.compiled import loops
+from quantdiff.sim.kept import kept
 from quantdiff.sim.node import sized, zero_point_of
 from quantdiff.sim.pairs import LookedUp, Multiplied
 from quantdiff.sim.rounding.fixed_point import wrap_int32
@@ -139,34 +139,43 @@ def add_bias(acc: Array, bias: Array | None) -> Array:
 def gemm(x: Array, w: Array, axes: tuple[Axis, Axis], zero_points: tuple[int, int], bias: Array | None) -> Sums:
     """Sums over raw activations; their zero point is settled once per channel instead of once per element.
 
-    Shapes: x (n, h, w, groups * c), w (groups, out, kh * kw * c) as stored. ``zero_points`` are those of both; padding
-    counts as that of x.
+    Shapes: x (n, h, w, groups * c), w (groups * out, kh, kw, c) as stored, or (out, depth). ``zero_points`` are those
+    of both; padding counts as that of x.
     """
     x_point, w_point = zero_points
-    rows = len(x) * axes[0].out * axes[1].out
-    compiled = loops(rows * w.shape[1])
-    kind = compiled.packed_type(w.dtype, w_point) if compiled is not None and len(w) == 1 else None
+    rows, groups = len(x) * axes[0].out * axes[1].out, axes[0].taps * axes[1].taps * x.shape[3] // w[0].size
+    compiled = loops(rows * len(w))
+    kind = compiled.packed_type(w.dtype, w_point) if compiled is not None and groups == 1 else None
     first = 0 if bias is None else bias.reshape(-1).astype(np.int64)
     if compiled is not None and kind is not None:
-        weights = w[0] if kind is np.int8 else np.subtract(w[0], w_point, dtype=np.int16, casting="unsafe")
-        offset = first - seen_zero(x_point, x.dtype) * weights.sum(axis=-1, dtype=np.int32).astype(np.int64)
-        return Sums(rows, offset.astype(np.int32), [product(compiled, x, weights, kind, axes, x_point)])
-    columns = windows(pad_image(x, axes, x_point), axes)
-    matrix = np.empty(w.shape, product_dtype())
-    np.copyto(matrix, w, casting="unsafe")
+        run = axes[1].taps * x.shape[3] if axes[1].dilation == 1 else x.shape[3]
+        packed, sums = packed_weights(w, kind, w_point, run)
+        offset = first - seen_zero(x_point, x.dtype) * sums
+        return Sums(rows, offset.astype(np.int32), [product(x, packed, run, axes, x_point)])
+    columns, grouped = windows(pad_image(x, axes, x_point), axes), w.reshape(groups, -1, w[0].size)
+    matrix = np.empty(grouped.shape, product_dtype())
+    np.copyto(matrix, grouped, casting="unsafe")
     if w_point:
         matrix -= w_point
     offset = first - x_point * sums_of_rows(matrix).reshape(-1)
     largest, ends = LARGEST[columns.dtype.name], np.iinfo(w.dtype)
-    bound = largest * max(ends.max - w_point, w_point - ends.min) * w.shape[2]
-    parts = [slice(0, w.shape[2])] if bound <= EXACT_FLOAT32 else exact_parts(matrix, largest)
+    bound = largest * max(ends.max - w_point, w_point - ends.min) * grouped.shape[2]
+    parts = [slice(0, grouped.shape[2])] if bound <= EXACT_FLOAT32 else exact_parts(matrix, largest)
     return Sums(rows, offset.astype(np.int32), _products(columns, matrix, parts))
 
 
-def product(
-    compiled: ModuleType, x: Array, weights: Array, kind: DTypeLike, axes: tuple[Axis, Axis], zero_point: int
-) -> Product:
-    """The same as one block. Shapes: x (n, h, w, c), weights (out, kh * kw * c)."""
+@kept
+def packed_weights(w: Array, kind: type[np.int8] | type[np.int16], zero_point: int, run: int) -> tuple[Array, Array]:
+    """Weights as the compiled loops take them, and the sum of each column. Shape: w (columns, …)."""
+    compiled = loops(math.inf)
+    assert compiled is not None  # who else asks
+    weights = w if kind is np.int8 else np.subtract(w, zero_point, dtype=np.int16, casting="unsafe")
+    weights = weights.reshape(len(w), -1, run)
+    return compiled.pack(weights, kind), weights.sum(axis=(1, 2), dtype=np.int64)
+
+
+def product(x: Array, packed: Array, run: int, axes: tuple[Axis, Axis], zero_point: int) -> Product:
+    """The same as one block. Shapes: x (n, h, w, c), packed as ``tiles.pack`` gives it for runs of ``run``."""
     (rows, columns), c = axes, x.shape[3]
     if (rows.taps, rows.stride, columns.taps, columns.stride) == (1, 1, 1, 1) and x.shape[1:3] == (
         rows.out,
@@ -176,12 +185,9 @@ def product(
         rows, columns = Axis(x.shape[1], 1, 1, 1, 0, x.shape[1]), Axis(1, 1, 1, 1, 0, 1)
     line = (columns.before + columns.size + columns.after) * c
     sized((rows.before + rows.size + rows.after, line), x[0].size)
-    run = columns.taps * c if columns.dilation == 1 else c
-    starts = (0,) if columns.dilation == 1 else range(0, columns.taps * columns.dilation * c, columns.dilation * c)
-    each = compiled.WORD // np.dtype(kind).itemsize
+    starts = np.arange(1 if columns.dilation == 1 else columns.taps) * (columns.dilation * c)
     down = np.arange(rows.taps) * (rows.dilation * line)
-    places = down[:, None, None] + np.asarray(starts)[:, None] + np.arange(0, run, each)
-    packed = compiled.pack(weights.reshape(len(weights), -1, run), kind)
+    places = down[:, None, None] + starts[:, None] + np.arange(0, run, packed.shape[3])
     image, bytes_ = as_bytes(x, zero_point)
     border = rows.before, columns.before * c, line, (rows.taps - 1) * rows.dilation + 1
     steps = rows.stride, columns.stride * c

@@ -12,7 +12,7 @@ WORTH = 2**19
 MODULE = "quantdiff.sim.loops"
 
 
-def loops(elements: int) -> ModuleType | None:
+def loops(elements: float) -> ModuleType | None:
     """The compiled loops if ``elements`` outputs repay them or they are there anyway; None says NumPy."""
     return _load() if elements >= WORTH or MODULE in sys.modules else None
 

@@ -12,7 +12,21 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from quantdiff.sim.vectors import BYTE, INT32, INT64, SHORT, all_data, data_of, for_range, load, spread, unpack
+from quantdiff.sim.vectors import (
+    BYTE,
+    INT32,
+    INT64,
+    SHORT,
+    all_data,
+    alloca,
+    data_of,
+    features,
+    for_range,
+    function_of,
+    load,
+    spread,
+    unpack,
+)
 
 LANES = 16
 """Columns that are rounded together."""
@@ -21,7 +35,9 @@ BY_FLOAT, BY_DOUBLE, RAW = 0, 1, 2
 MAGIC = 1.5 * 2.0**23
 """Added to a small float32, it rounds it half to even; its own lowest 22 bits are 0."""
 LARGE_MAGIC = 1.5 * 2.0**52
-"""The same for a double and 32 bits."""
+"""The same for a double and 32 bits, where no instruction rounds doubles."""
+CURRENT_DIRECTION = 4
+"""Rounds as the processor is told to anyhow: to the nearest."""
 _int32, _int64, _bytes, _floats, _doubles = (
     ir.VectorType(each, LANES) for each in (INT32, INT64, BYTE, ir.FloatType(), ir.DoubleType())
 )
@@ -110,6 +126,7 @@ def rounded(  # pragma: no cover (while compiling)
 def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cover (while compiling)
     """Write, or count, the outputs of sums in memory by every rule."""
     rows, columns, stride = task.size
+    found = alloca(builder, INT64)  # a register, while one loop counts
     with for_range(builder, INT64(0), rules.count, INT64(1)) as (rule, _):
         out = builder.load(builder.gep(rules.addresses, [rule]))
         how = rules.end(builder, rule, 3)
@@ -126,6 +143,11 @@ def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cove
             def by(kind: int) -> None:
                 steps = rules.steps(builder, rule, here, kind)
 
+                def write(sums: Any, place: Any, copy: Any) -> None:
+                    del copy
+                    y = builder.inttoptr(builder.add(out, place), _bytes.as_pointer())
+                    builder.store(steps(sums), y, align=1)
+
                 def emit(sums: Any, place: Any, copy: Any) -> None:
                     value = steps(sums)
                     with builder.if_else(builder.icmp_signed("!=", out, INT64(0))) as (writes, counts):
@@ -133,17 +155,21 @@ def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cove
                             builder.store(value, builder.bitcast(copy, _bytes.as_pointer()), align=1)
                             _store(builder, value, builder.inttoptr(builder.add(out, place), BYTE.as_pointer()), left)
                         with counts:
-                            _count(builder, value, copy, left, builder.gep(rules.totals, [rule]))
+                            _count(builder, value, copy, left, found)
 
-                every(emit)
+                quick = builder.and_(rules.alone, builder.icmp_signed(">=", left, INT64(LANES)))
+                with builder.if_else(quick) as (simple, other):
+                    with simple:
+                        every(write)
+                    with other:
+                        builder.store(INT64(0), found)
+                        every(emit)
+                        total = builder.gep(rules.totals, [rule])
+                        builder.store(builder.add(builder.load(total), builder.load(found)), total)
 
             def as_they_are(sums: Any, place: Any, copy: Any) -> None:
                 del copy
-                most = builder.select(builder.icmp_signed("<", left, INT64(LANES)), left, INT64(LANES))
-                with for_range(builder, INT64(0), most, INT64(1)) as (c, _):
-                    address = builder.add(out, builder.mul(builder.add(place, c), INT64(4)))
-                    one = builder.extract_element(sums, builder.trunc(c, INT32))
-                    builder.store(one, builder.inttoptr(address, INT32.as_pointer()), align=4)
+                _store_sums(builder, sums, builder.add(out, builder.mul(place, INT64(4))), left)
 
             for kind in (BY_FLOAT, BY_DOUBLE):
                 with builder.if_then(builder.icmp_signed("==", how, INT64(kind))):
@@ -176,8 +202,8 @@ def _by_double(  # pragma: no cover (while compiling)
     """The rules by shifts where a double holds all bits of what lies between the clamps.
 
     ``multiplier`` is the scale, and what is added to a product that is not below zero, or is: what the first rounding
-    adds to the second, the zero point, and half of the last bit. No sum is then a tie, and LARGE_MAGIC rounds it down
-    from a half more. Beyond the clamps what is lost changes nothing, since every step is monotone. A product and a sum
+    adds to the second, the zero point, and half of the last bit. No sum is then a tie, and the nearest integer is that
+    below a half more. Beyond the clamps what is lost changes nothing, since every step is monotone. A product and a sum
     may be one instruction: where it matters, both are exact.
     """
     (scale, above, below), (low, high) = multiplier, (spread(builder, _int32, end) for end in bounds[1:])
@@ -187,13 +213,33 @@ def _by_double(  # pragma: no cover (while compiling)
         less = builder.icmp_signed("<", acc, ir.Constant(_int32, [0] * LANES))
         product = builder.fmul(builder.sitofp(acc, _doubles), scale, flags=("contract",))
         real = builder.fadd(product, builder.select(less, below, above), flags=("contract",))
-        real = builder.fadd(real, ir.Constant(_doubles, [LARGE_MAGIC] * LANES))
-        whole = builder.trunc(builder.bitcast(real, _int64), _int32)
+        whole = _nearest(builder, real)
         whole = builder.select(builder.icmp_signed("<", whole, low), low, whole)
         whole = builder.select(builder.icmp_signed(">", whole, high), high, whole)
         return builder.trunc(whole, _bytes)
 
     return steps
+
+
+def _nearest(builder: Any, real: Any) -> Any:  # pragma: no cover (while compiling)
+    """Doubles that are no ties as the nearest int32, which can hold them."""
+    if not (lanes := 8 if "avx512f" in features() else 4 if "avx2" in features() else 0):
+        real = builder.fadd(real, ir.Constant(_doubles, [LARGE_MAGIC] * LANES))
+        return builder.trunc(builder.bitcast(real, _int64), _int32)
+    whole, parts = ir.VectorType(INT32, lanes), []
+    given, name = [ir.VectorType(ir.DoubleType(), lanes)], "llvm.x86.avx.cvt.pd2dq.256"
+    rest = list[Any]()
+    if lanes == 8:  # noqa: PLR2004
+        given, name = [*given, whole, BYTE, INT32], "llvm.x86.avx512.mask.cvtpd2dq.512"
+        rest = [ir.Constant(whole, None), BYTE(-1), INT32(CURRENT_DIRECTION)]
+    convert = function_of(builder.module, ir.FunctionType(whole, given), name)
+    for first in range(0, LANES, lanes):
+        mask = ir.Constant(whole, list(range(first, first + lanes)))
+        parts.append(builder.call(convert, [builder.shuffle_vector(real, real, mask), *rest]))
+    while len(parts) > 1:
+        both = ir.Constant(ir.VectorType(INT32, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
+        parts = [builder.shuffle_vector(*parts[i : i + 2], both) for i in range(0, len(parts), 2)]
+    return parts[0]
 
 
 def _store(builder: Any, value: Any, y: Any, left: Any) -> None:  # pragma: no cover (while compiling)
@@ -203,6 +249,17 @@ def _store(builder: Any, value: Any, y: Any, left: Any) -> None:  # pragma: no c
             builder.store(value, builder.bitcast(y, _bytes.as_pointer()), align=1)
         with some:
             _store_some(builder, value, y, left)
+
+
+def _store_sums(builder: Any, sums: Any, address: Any, left: Any) -> None:  # pragma: no cover (while compiling)
+    """The sums that are there."""
+    with builder.if_else(builder.icmp_signed(">=", left, INT64(LANES))) as (all_, some):
+        with all_:
+            builder.store(sums, builder.inttoptr(address, _int32.as_pointer()), align=4)
+        with some, for_range(builder, INT64(0), left, INT64(1)) as (c, _):
+            one = builder.extract_element(sums, builder.trunc(c, INT32))
+            place = builder.add(address, builder.mul(c, INT64(4)))
+            builder.store(one, builder.inttoptr(place, INT32.as_pointer()), align=4)
 
 
 def _store_some(builder: Any, value: Any, y: Any, left: Any) -> None:  # pragma: no cover (while compiling)

@@ -20,6 +20,7 @@ from quantdiff.sim.accumulate import Channels, Product
 from quantdiff.sim.finish import BY_DOUBLE, BY_FLOAT, RAW, finish  # noqa: F401 (the callers say how)
 from quantdiff.sim.finish import LANES as ROUNDED
 from quantdiff.sim.machine_code import keep
+from quantdiff.sim.permuted import permute
 from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31
 from quantdiff.sim.tiles import (  # noqa: F401 (the callers pack)
     HEIGHT,
@@ -93,24 +94,27 @@ def round_products(block: Product, told: Told, channels: int) -> None:  # pragma
             place += ((lines - 1) * down + reach) * line
             g, rows = g + lines, rows + lines * out_w
         count_up(to[:rows], first * out_w * channels, channels)
-        multiply((held, starts, to), rows, (places, packed), (0, packed.shape[0], channels, bytes_[0]), room, told)
+        columns = 0, packed.shape[0], 0, channels, bytes_[0]
+        multiply((held, starts, to), (0, rows), (places, packed), columns, room, told)
 
 
 @inlined
 def multiply(  # pragma: no cover (compiled)
     lines: tuple[Array, Array, Array],
-    rows: int,
+    rows: tuple[int, int],
     weights: tuple[Array, Array],
-    columns: tuple[int, int, int, np.uint8],
+    columns: tuple[int, int, int, int, np.uint8],
     room: tuple[Array, Array],
     told: Told,
 ) -> None:
-    """All tiles of some rows (``tiles.tile``); the last one is filled up with the last row."""
-    (_, starts, to), (first, last, channels, flip) = lines, columns
-    if rows > 0:
-        starts[rows : rows + HEIGHT], to[rows : rows + HEIGHT] = starts[rows - 1], to[rows - 1]
-    for i in range(0, rows, HEIGHT):
-        tile(lines, weights, (i, min(HEIGHT, rows - i), first, last, channels, flip), room, told)
+    """All tiles of rows from one on, so many (``tiles.tile``); the last one is filled up with the last row."""
+    (first, count), (_, starts, to) = rows, lines
+    if count > 0:
+        end = first + count
+        for r in range(end, end + HEIGHT):
+            starts[r], to[r] = starts[end - 1], to[end - 1]
+    for i in range(0, count, HEIGHT):
+        tile(lines, weights, (first + i, min(HEIGHT, count - i), *columns), room, told)
 
 
 @inlined
@@ -189,7 +193,12 @@ def round_channels(block: Channels, told: Told, channels: int) -> None:  # pragm
     unit = groups * line // channels * WIDE * packed.shape[3]
     together, room = max(1, WORDS // unit), room_for_sums(packed)
     words, units = on_a_line(np.empty(together * unit + LINE, np.int32)), np.empty((at_once, 3), np.int64)
-    rows = np.empty((2, shared, together * out_w + HEIGHT), np.int64)
+    rows = np.empty((2, shared * (together * out_w + HEIGHT)), np.int64)
+    arrays, way, weights = (
+        (words, held, packed),
+        (words, rows[0], rows[1]),
+        (block.places, packed.reshape(-1, *packed.shape[2:])),
+    )
     for first in range(0, size, at_once):
         last, place, g, many = min(first + at_once, size), 0, first, 0
         while g < last:
@@ -202,41 +211,38 @@ def round_channels(block: Channels, told: Told, channels: int) -> None:  # pragm
             place += ((lines - 1) * down + reach) * line
             g += lines
         for u in range(0, many, together):
-            round_units(block, held, (words, rows, room), units[u : min(u + together, many)], told, channels)
+            round_units(block, (arrays, way, weights, room), units[u : min(u + together, many)], told, channels)
 
 
 @inlined
 def round_units(  # pragma: no cover (compiled)
-    block: Channels,
-    lines: Array,
-    held: tuple[Array, Array, tuple[Array, Array]],
-    units: Array,
-    told: Told,
-    channels: int,
+    block: Channels, held: Any, units: Array, told: Told, channels: int
 ) -> None:
     """Output lines that the same words serve, some of them together; ``units`` says where they begin and how many.
 
     Words of as many channels at once as a tile has columns.
     """
-    _, (_, out_w), (_, across), (_, _, line, _), (flip, _), (groups, apart), places, packed = block
-    (words, (starts, to), room), (shared, vectors, _, lanes, each) = held, packed.shape
+    _, (_, out_w), (_, across), (_, _, line, _), (flip, _), (groups, apart), _, packed = block
+    (arrays, way, weights, room), (shared, vectors, _, lanes, each) = held, packed.shape
     pixels, wide, counts = line // channels, WIDE * lanes, np.zeros(shared, np.int64)
+    (_, starts, to), most = way, way[1].size // shared
     for j in range(units.shape[0]):
         for s in range(units[j, 2]):
-            begin, end = counts[s], counts[s] + out_w
-            count_up(starts[s, begin:end], j * groups * pixels * wide, across * wide)
-            count_up(to[s, begin:end], (units[j, 1] + s) * out_w * channels, channels)
-            counts[s] = end
+            for c in range(out_w):
+                at = s * most + counts[s] + c
+                starts[at] = (j * groups * pixels + c * across) * wide
+                to[at] = ((units[j, 1] + s) * out_w + c) * channels
+            counts[s] += out_w
     for v in range(0, vectors, WIDE):
         many = min(WIDE, vectors - v)
         for j in range(units.shape[0]):
             for i in range(groups):
-                begin = units[j, 0] + i * each * apart * line + v * lanes
-                to_words = (j * groups + i) * pixels * wide
-                interleave((words, to_words), (lines, begin, apart * line, channels), (pixels, many), packed)
+                begin, to_words = units[j, 0] + i * each * apart * line + v * lanes, (j * groups + i) * pixels * wide
+                interleave(arrays, (to_words, begin, apart * line, channels), (pixels, many))
         for s in range(shared):
-            way = words, starts[s], to[s]
-            multiply(way, counts[s], (places, packed[s]), (v, v + many, channels, flip), room, told)
+            first = s * vectors + v
+            columns = first, first + many, s * vectors, channels, flip
+            multiply(way, (s * most, counts[s]), weights, columns, room, told)
 
 
 @compiled
@@ -244,36 +250,37 @@ def round_rows(block: Any, told: Told, channels: int, rows: int) -> None:  # pra
     """Some rows after the others, of sums that are there or quickly had."""
     stride = -(-channels // ROUNDED) * ROUNDED
     at_once = max(1, SUMS // stride)
-    sums, kept = np.empty((at_once, stride), np.int32), np.empty((at_once, stride), np.uint8)
+    sums, kept = on_a_line(np.empty(at_once * stride + LINE, np.int32)), np.empty(at_once * stride, np.uint8)
     to = np.empty(at_once, np.int64)
     for top in range(0, rows, at_once):
         count = min(at_once, rows - top)
-        for i in range(count):
-            to[i] = (top + i) * channels
-            row(block, top + i, sums[i, :channels])
+        step = count if stride == channels else 1
+        for i in range(0, count, step):
+            fill(block, top + i, channels, sums[i * stride : i * stride + step * channels])
+        count_up(to[:count], top * channels, channels)
         finish((sums, kept), (count, channels, stride), to, (0, channels), told)
 
 
-def row(block: Any, number: int, sums: Array) -> None:
-    """Compute one row of sums."""
+def fill(block: Any, row: int, channels: int, sums: Array) -> None:
+    """Compute sums of rows from one on, one after the other."""
     raise NotImplementedError  # compiled only, by the type of the block
 
 
-@overload(row, strict=False)
-def _row(block: Any, number: Any, sums: Any) -> Any:  # pragma: no cover
-    del number, sums
+@overload(fill, strict=False)
+def _fill(block: Any, row: Any, channels: Any, sums: Any) -> Any:  # pragma: no cover
+    del row, channels, sums
     if isinstance(block, types.Array):
-        return lambda block, number, sums: copy(block[number], sums)
+        return lambda block, row, channels, sums: copy(block, row, channels, sums)  # noqa: PLW0108
     if "points" in block.fields:
-        return lambda block, number, sums: multiply_pairs(
-            block.a[number * sums.size : (number + 1) * sums.size],
-            block.b[number * sums.size : (number + 1) * sums.size],
+        return lambda block, row, channels, sums: multiply_pairs(
+            block.a[row * channels : row * channels + sums.size],
+            block.b[row * channels : row * channels + sums.size],
             block.points,
             sums,
         )
-    return lambda block, number, sums: add_looked_up(
-        block.a[number * sums.size : (number + 1) * sums.size],
-        block.b[number * sums.size : (number + 1) * sums.size],
+    return lambda block, row, channels, sums: add_looked_up(
+        block.a[row * channels : row * channels + sums.size],
+        block.b[row * channels : row * channels + sums.size],
         block.left,
         block.right,
         sums,
@@ -281,10 +288,11 @@ def _row(block: Any, number: Any, sums: Any) -> Any:  # pragma: no cover
 
 
 @compiled
-def copy(given: Array, sums: Array) -> None:  # pragma: no cover (compiled)
+def copy(given: Array, row: int, channels: int, sums: Array) -> None:  # pragma: no cover (compiled)
     """Integers, whatever their type."""
-    for i in range(sums.size):
-        sums[i] = np.int32(given[i])
+    for i in range(sums.size // channels):
+        for c in range(channels):
+            sums[i * channels + c] = np.int32(given[row + i, c])
 
 
 @compiled
@@ -307,7 +315,7 @@ def multiply_pairs(a: Array, b: Array, points: tuple[int, int], sums: Array) -> 
 @compiled
 def look_up(x: Array, table: Array, y: Array) -> None:  # pragma: no cover (compiled)
     """Bytes by a table of 256. All flat."""
-    for i in range(x.size):
+    for i in range(permute(x, table, y, x.size), x.size):
         y[i] = table[x[i]]
 
 

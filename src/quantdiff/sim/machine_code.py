@@ -10,7 +10,8 @@ from typing import Any
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
 SOURCES = tuple(
-    Path(__file__).with_name(f"{name}.py") for name in ("loops", "tiles", "finish", "vectors", "accumulate", "pairs")
+    Path(__file__).with_name(f"{name}.py")
+    for name in ("loops", "tiles", "finish", "permuted", "vectors", "accumulate", "pairs")
 )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from quantdiff.quant import Array
 
-ROW = 960
-"""Elements of a row at most: a multiple of many sizes."""
+ROW, WHOLE = 64, 960
+"""Elements of a row at most, and of what is one row whatever their number."""
 
 
 class LookedUp(NamedTuple):
@@ -36,7 +36,7 @@ Pairs = LookedUp | Multiplied
 
 def width_of(size: int) -> int:
     """Elements of a row, where one scale holds for all ``size``."""
-    return math.gcd(size, ROW) if size % 16 == 0 or size > ROW else max(1, size)
+    return math.gcd(size, ROW) if size % 16 == 0 or size > WHOLE else max(1, size)
 
 
 def flattened(x: Array, shape: tuple[int, ...]) -> Array:

@@ -26,7 +26,6 @@ from quantdiff.sim.vectors import (
     INT64,
     SHORT,
     all_data,
-    data_of,
     features,
     for_range,
     function_of,
@@ -103,7 +102,7 @@ def _tile(typing: Any, lines: Any, weights: Any, at: Any, held: Any, told: Any) 
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         del signature
-        row, rows, first, last, channels, flip = unpack(builder, arguments[2], 6)
+        row, rows, first, last, before, channels, flip = unpack(builder, arguments[2], 7)
         x, begin, where = all_data(context, builder, lines, arguments[0])
         distances, packed = all_data(context, builder, weights, arguments[1])
         shape = context.make_array(weights[1])(context, builder, unpack(builder, arguments[1], 2)[1]).shape
@@ -113,29 +112,27 @@ def _tile(typing: Any, lines: Any, weights: Any, at: Any, held: Any, told: Any) 
         sums, kept = all_data(context, builder, held, arguments[3])
         rules = rules_of(context, builder, told, arguments[4], channels)
 
-        def columns(vector: Any, quick: Any, count: int) -> None:
+        def columns(vector: Any, column: Any, quick: Any, count: int) -> None:
             ends = factors.sums(builder, vector, count)
             with builder.if_else(quick) as (at_once, later):
                 with at_once:
                     together = [_together(builder, line) for line in ends]
                     positions = [builder.gep(where, [INT64(r)]) for r in range(HEIGHT)]
-                    rounded(builder, rules, builder.mul(vector, INT64(factors.lane.count)), together, positions)
+                    rounded(builder, rules, column, together, positions)
                 with later:
                     _keep(builder, ends, sums)
 
         lanes = factors.lane.count
         with for_range(builder, first, last, INT64(WIDE)) as (vector, _):
-            column, wide = (
-                builder.mul(vector, INT64(lanes)),
-                builder.icmp_signed(">=", builder.sub(last, vector), INT64(WIDE)),
-            )
+            column = builder.mul(builder.sub(vector, before), INT64(lanes))
+            wide = builder.icmp_signed(">=", builder.sub(last, vector), INT64(WIDE))
             width = builder.select(wide, INT64(WIDE * lanes), INT64(TOGETHER))
             quick = builder.and_(rules.alone, builder.icmp_signed(">=", builder.sub(channels, column), width))
             with builder.if_else(wide) as (two, one):
                 with two:
-                    columns(vector, quick, WIDE)
+                    columns(vector, column, quick, WIDE)
                 with one:
-                    columns(vector, quick, 1)
+                    columns(vector, column, quick, 1)
             with builder.if_then(builder.not_(quick)):
                 finished(builder, rules, Task(sums, kept, (rows, width, INT64(WIDE * lanes)), where, column))
         return context.get_dummy_value()
@@ -249,8 +246,9 @@ def _in_order(builder: Any, distance: Any, sums: list[Any]) -> Any:  # pragma: n
 
 
 tile: Any = intrinsic(_tile)
-"""Outputs of some rows: ``tile((x, starts, to), (places, packed), (row, rows, first, last, channels, flip), (sums,
-kept), (rules, outputs))``, those of the vectors of columns from ``first`` to ``last``.
+"""Outputs of some rows: ``tile((x, starts, to), (places, packed), (row, rows, first, last, before, channels, flip),
+(sums, kept), (rules, outputs))``, those of the packed vectors of columns from ``first`` to ``last``, the first columns
+being in number ``before``.
 
 Row r of the operand begins at element ``starts[row + r]`` of ``x``, and word k of it ``places[k]`` elements further on;
 that of the output begins at element ``to[row + r]``. There are ``HEIGHT`` of both, the last ones more than once where
@@ -261,17 +259,17 @@ Where ``x`` is int32, it holds words of its own for each column, the ones of the
 """
 
 
-def _interleave(typing: Any, words: Any, lines: Any, size: Any, packed: Any) -> Any:  # pragma: no cover
+def _interleave(typing: Any, arrays: Any, at: Any, size: Any) -> Any:  # pragma: no cover
     """See ``interleave``; loops over pixels and vectors."""
     del typing
-    count, lanes = WORD * 8 // packed.dtype.bitwidth, LANES[np.dtype(packed.dtype.name)]
+    packed = arrays[2].dtype
+    count, lanes = WORD * 8 // packed.bitwidth, LANES[np.dtype(packed.name)]
     wide, bytes_ = (ir.VectorType(each, lanes) for each in (INT32, BYTE))
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         del signature
-        given, to = unpack(builder, arguments[0], 2)
-        image, start, apart, step = unpack(builder, arguments[1], 4)
-        y, x = data_of(context, builder, words[0], given), data_of(context, builder, lines[0], image)
+        y, x, _ = all_data(context, builder, arrays, arguments[0])
+        to, start, apart, step = unpack(builder, arguments[1], 4)
         pixels, vectors = unpack(builder, arguments[2], 2)
         begin = [builder.gep(x, [builder.add(start, builder.mul(INT64(j), apart))]) for j in range(count)]
 
@@ -290,11 +288,11 @@ def _interleave(typing: Any, words: Any, lines: Any, size: Any, packed: Any) -> 
             one(pixel, builder.mul(v, INT64(lanes)))
         return context.get_dummy_value()
 
-    return types.void(words, lines, size, packed), generate
+    return types.void(arrays, at, size), generate
 
 
 interleave: Any = intrinsic(_interleave)
-"""Words of lines above each other: ``interleave((words, to), (lines, start, apart, step), (pixels, vectors), packed)``.
+"""Words of lines above each other: ``interleave((words, lines, packed), (to, start, apart, step), (pixels, vectors))``.
 
 A word holds four bytes, or two numbers of 16 bits, as the packed weights do. Those of a pixel begin at ``start`` and
 ``apart`` further on, and the pixels are ``step`` apart; they take ``WIDE`` vectors each from ``words[to]`` on.

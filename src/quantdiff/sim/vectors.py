@@ -12,6 +12,7 @@ from numba.core.codegen import get_host_cpu_features
 function_of: Any = cgutils.get_or_insert_function
 unpack: Any = cgutils.unpack_tuple
 for_range: Any = cgutils.for_range_slice
+alloca: Any = cgutils.alloca_once
 _host_features: Any = get_host_cpu_features
 
 BYTE, SHORT, INT32, INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))

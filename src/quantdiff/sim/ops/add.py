@@ -226,9 +226,15 @@ def scaled_down(x: Array, scale: ArrayLike, left_shift: int) -> Array:
 
 def in_21_bits(node: Node, sign: int) -> Terms:
     """Multipliers of at most 21 bits, one sum, one shift half up."""
-    m_a, m_b, shift = multipliers_of_21_bits(node)
-    a, b = (values_of(node.at(i).dtype, zero_point_of(node.at(i))) for i in (0, 1))
-    left, right = a * m_a, b * (sign * m_b)
+    a, b = ((node.at(i).dtype, zero_point_of(node.at(i))) for i in (0, 1))
+    return _in_21_bits(a, b, multipliers_of_21_bits(node), sign)
+
+
+@lru_cache(maxsize=256)
+def _in_21_bits(a: tuple[str, int], b: tuple[str, int], multipliers: tuple[int, int, int], sign: int) -> Terms:
+    """The same for operands given as type and zero point; kept, since samples come in parts."""
+    m_a, m_b, shift = multipliers
+    left, right = values_of(*a) * m_a, values_of(*b) * (sign * m_b)
     return Terms(left.astype(np.int32), right.astype(np.int32), 2.0**-shift, Rounding.SINGLE, Runtime.XNNPACK)
 
 

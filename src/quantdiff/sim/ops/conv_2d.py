@@ -64,8 +64,7 @@ def conv_2d(
 
 def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis, Axis]) -> Sums:
     """The accumulators of 8-bit inputs in blocks; padding counts as the zero point."""
-    grouped = w.reshape(x.shape[3] // w.shape[3], -1, w[0].size)
-    return gemm(x, grouped, axes, (zero_point_of(node.x), zero_point_of(node.at(1))), bias)
+    return gemm(x, w, axes, (zero_point_of(node.x), zero_point_of(node.at(1))), bias)
 
 
 def from_16_bits(node: Node, acc: Array, bias: Array | None, runtime: Runtime, rounding: Rounding) -> Array:

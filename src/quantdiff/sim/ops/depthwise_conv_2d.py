@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from types import ModuleType
 
 import numpy as np
@@ -21,6 +22,7 @@ from quantdiff.sim.compiled import loops
 from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.floats import products as float_products
 from quantdiff.sim.hybrid import depthwise, is_hybrid
+from quantdiff.sim.kept import kept
 from quantdiff.sim.node import Node, clamp_of, sized, zero_point_of
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding import wide
@@ -80,23 +82,36 @@ def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis
         return Sums(positions, offset, [accumulate(node, x, w).reshape(-1, channels)])
     if channels % x.shape[3]:
         raise ValueError(f"{channels} channels of weights for {x.shape[3]} of the image")
-    zero_point, weights = zero_point_of(node.x), centred(w[0], zero_point_of(node.at(1)))
-    kind = compiled.packed_type(w.dtype, zero_point_of(node.at(1))) or np.int16
+    zero_point, kind = zero_point_of(node.x), compiled.packed_type(w.dtype, zero_point_of(node.at(1))) or np.int16
+    packed, total = packed_channels(w, kind, zero_point_of(node.at(1)), below(compiled, kind, rows))
     first = 0 if bias is None else bias.reshape(-1).astype(np.int64)
-    offset = first - seen_zero(zero_point, x.dtype) * weights.sum(axis=(0, 1), dtype=np.int64)
+    offset = first - seen_zero(zero_point, x.dtype) * total
     image = x if channels == x.shape[3] else np.repeat(x, channels // x.shape[3], 3)
-    return Sums(positions, offset.astype(np.int32), [block_of(compiled, image, zero_point, weights, kind, axes)])
+    return Sums(positions, offset.astype(np.int32), [block_of(compiled, image, zero_point, packed, axes)])
 
 
-def block_of(
-    compiled: ModuleType, x: Array, zero_point: int, weights: Array, kind: DTypeLike, axes: tuple[Axis, Axis]
-) -> Channels:
-    """The sums of products over raw activations. Shapes: x (n, h, w, c), weights (kh, kw, c)."""
-    (rows, columns), channels = axes, x.shape[3]
+def below(compiled: ModuleType, kind: DTypeLike, rows: Axis) -> tuple[int, ...]:
+    """How many lines below the first each output line begins that the same words serve: one, or two."""
     each = compiled.WORD // np.dtype(kind).itemsize
-    groups, pixel = -(-rows.taps // each), compiled.WIDE * compiled.LANES[np.dtype(kind)]
-    twice = rows.dilation == 1 and rows.taps + rows.stride <= groups * each and rows.out > 1
-    packed = [compiled.pack_channels(weights, kind, below) for below in ((0, rows.stride) if twice else (0,))]
+    fits = rows.taps + rows.stride <= -(-rows.taps // each) * each
+    return (0, rows.stride) if fits and rows.dilation == 1 and rows.out > 1 else (0,)
+
+
+@kept
+def packed_channels(
+    w: Array, kind: type[np.int8] | type[np.int16], zero_point: int, lines: tuple[int, ...]
+) -> tuple[Array, Array]:
+    """Weights once for each of these lines, and the sum of each channel. Shape: w (1, kh, kw, c)."""
+    compiled, weights = loops(inf), centred(w[0], zero_point)
+    assert compiled is not None  # who else asks
+    packed = np.stack([compiled.pack_channels(weights, kind, line) for line in lines])
+    return packed, weights.sum(axis=(0, 1), dtype=np.int64)
+
+
+def block_of(compiled: ModuleType, x: Array, zero_point: int, packed: Array, axes: tuple[Axis, Axis]) -> Channels:
+    """The sums of products over raw activations. Shapes: x (n, h, w, c), packed as by ``packed_channels``."""
+    (rows, columns), channels = axes, x.shape[3]
+    groups, pixel = -(-rows.taps // packed.shape[4]), compiled.WIDE * packed.shape[3]
     pixels = columns.before + columns.size + columns.after
     sized((rows.before + rows.size + rows.after, pixels, channels), x[0].size)
     across = np.arange(columns.taps) * columns.dilation
@@ -109,7 +124,7 @@ def block_of(
         bytes_,
         (groups, rows.dilation),
         ((np.arange(groups)[:, None] * pixels + across) * pixel).reshape(-1),
-        np.stack(packed),
+        packed,
     )
 
 

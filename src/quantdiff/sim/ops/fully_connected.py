@@ -69,7 +69,7 @@ def fully_connected(
     zero_points = zero_point_of(node.x), zero_point_of(node.at(1))
     rows = x.reshape(1, -1, 1, depth)
     axes = Axis(rows.shape[1], 1, 1, 1, 0, rows.shape[1]), Axis(1, 1, 1, 1, 0, 1)
-    sums = gemm(rows, w.reshape(1, units, depth), axes, zero_points, bias)
+    sums = gemm(rows, w if w.ndim == 2 else w.reshape(units, depth), axes, zero_points, bias)  # noqa: PLR2004
     rules = [
         requantization(node, runtime, ROUNDING[runtime], effective_scale(node, runtime), channels=units)
         for runtime in runtimes

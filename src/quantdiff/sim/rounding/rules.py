@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import ArrayLike
 
+from quantdiff.graph import Operator, Tensor
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import Block
 from quantdiff.sim.node import Node, clamp_of, zero_point_of
@@ -110,8 +111,9 @@ def whole_lanes(channels: int) -> int:
 
 def in_lanes(values: Array) -> Array:
     """Filled up with 0. Shape: values (…, channels)."""
-    channels = values.shape[-1]
-    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, whole_lanes(channels) - channels)])
+    filled = np.zeros((*values.shape[:-1], whole_lanes(values.shape[-1])), values.dtype)
+    filled[..., : values.shape[-1]] = values
+    return filled
 
 
 @lru_cache(maxsize=512)
@@ -166,9 +168,18 @@ def convolution_rules(
     made: dict[bool, Requantization] = {}
     for runtime, rounding in roundings.items():
         if by_xnnpack(runtime) not in made:
-            scale = convolution_scale(node, runtime)
-            made[by_xnnpack(runtime)] = requantization(node, runtime, rounding, scale, channels=channels)
+            tensors = node.x, replace(node.at(1), data=None, block_scales=None), node.y
+            made[by_xnnpack(runtime)] = _convolution_rule(*tensors, node.activation, runtime, rounding, channels)
     return tuple(
         replace(made[by_xnnpack(runtime)], rounding=rounding, tail=tail if rounding is Rounding.RUY else 0)
         for runtime, rounding in roundings.items()
     )
+
+
+@lru_cache(maxsize=512)
+def _convolution_rule(  # noqa: PLR0913, PLR0917 (all that it depends on, and no weights)
+    x: Tensor, w: Tensor, y: Tensor, activation: str, runtime: Runtime, rounding: Rounding, channels: int
+) -> Requantization:
+    """The rule of one runtime; kept, since samples come in parts."""
+    node = Node(Operator(0, "", (0, 1), (0,), options={"fused_activation_function": activation}), (x, w), (y,))
+    return requantization(node, runtime, rounding, convolution_scale(node, runtime), channels=channels)
