@@ -18,6 +18,7 @@ from quantdiff.load.tflite import read_model
 from quantdiff.ops import INTO_INTEGERS
 from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet
+from quantdiff.references.keras.frozen_graph import without_assignments
 from quantdiff.references.keras.model import KerasModel, named_layers
 from quantdiff.references.keras.quantized import real_kernel, rounds_inputs, spelled_out, with_parts
 
@@ -79,6 +80,7 @@ def _converters(keras: KerasModel) -> Iterator[Callable[[], Any]]:
     lite, model, function = frameworks().tf.lite.TFLiteConverter, keras.model, getattr(keras.model, "function", None)
     if not hasattr(model, "layers") and function is not None:  # a signature, and the object that owns its variables
         yield lambda: lite.from_concrete_functions([function], model.owner)
+        yield lambda: lite.from_concrete_functions([without_assignments(function)], model.owner)  # seeds are no floats
         return
     yield lambda: converter_of(model)
     yield lambda: converter_of(model, samples=1)
