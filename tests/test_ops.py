@@ -10,7 +10,7 @@ from quantdiff.sim.real.registry import reals
 from quantdiff.sim.registry import kernels
 from quantdiff.sim.rounding.requantization import ACCUMULATE
 
-WITHOUT_REAL = {"BROADCAST_ARGS", "COMPLEX_ABS", "IMAG", "LSTM", "RANK", "REAL", "SVDF"}
+WITHOUT_REAL = {"BROADCAST_ARGS", "COMPLEX_ABS", "IMAG", "LSTM", "RANK", "REAL", "SVDF", "UNSORTED_SEGMENT_PROD"}
 """Ops at which the account of ``explain`` ends, though the simulator has them."""
 BY_STRUCTURE = {"SHAPE", "FILL", "EMBEDDING_LOOKUP"}
 

@@ -88,6 +88,52 @@ def test_other_layers_that_multiply_integers_are_told() -> None:
     layer = keras.layers.EinsumDense("abc,cd->abd", output_shape=(None, 3), name="product")
     with quiet():
         model = keras.Sequential([keras.Input((4, 5)), layer])
-        layer.quantize("int8")
+        layer.quantize("int4")
     with pytest.raises(BadModel, match="product multiplies integers, as Keras' quantize has it; that is told of Dense"):
         open_keras(model).lower()
+
+
+@pytest.mark.parametrize("equation", ["abc,cd->abd", "abc,cde->abde", "abc,bcd->abd"])
+def test_a_product_by_letters_of_integers_is_said_in_floats(equation: str) -> None:
+    frameworks()
+    import keras
+
+    shape = {"abd": (4, 3), "abde": (4, 3, 2)}[equation.partition("->")[2]]
+    layer = keras.layers.EinsumDense(equation, output_shape=shape, bias_axes="d", bias_initializer="normal", name="p")
+    with quiet():
+        keras.utils.set_random_seed(5)
+        model = keras.Sequential([keras.Input((4, 5)), layer])
+        layer.quantize("int8")
+    _says_the_same(model)
+
+
+def test_attention_of_integers_is_said_in_floats() -> None:
+    """Its products are layers inside of it; every one is named."""
+    frameworks()
+    import keras
+
+    keras.utils.set_random_seed(5)
+    given = keras.Input((4, 5))
+    heads = keras.layers.MultiHeadAttention(2, 3, name="heads")
+    with quiet():
+        model = keras.Model(given, heads(given, given))
+        for part in heads._flatten_layers(include_self=False):
+            if type(part).__name__ == "EinsumDense":
+                part.quantize("int8")
+    (note,) = open_keras(model).notes
+    assert "touched heads/query, heads/key, heads/value, heads/attention_output alone" in note
+    _says_the_same(model)
+    query = next(each for layer in open_keras(model).layers() for each in layer.inner if each.name == "heads/query")
+    assert query.kernel is not None
+    assert 0 < np.abs(query.kernel).max() < 2  # real numbers, no integers
+
+
+def _says_the_same(model: Any) -> None:
+    data = np.random.default_rng(0).normal(0, 1, (16, 4, 5)).astype(np.float32)
+    reference, batch = open_keras(model), make_batch({"x": data}, "made")
+    lowering = reference.lower()
+    assert lowering is not None
+    real = lowered(real_graph(lowering.main)).real
+    values = real.run(real_inputs(lowering, batch), Setting({}, {}, frozenset(real.varying), frozenset(real.varying)))
+    theirs = reference.trace(batch).outputs[0].array
+    assert np.abs(values[lowering.main.outputs[0]].reshape(theirs.shape) - theirs).max() < 1e-5

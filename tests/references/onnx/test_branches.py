@@ -120,3 +120,68 @@ def test_what_a_body_reads_from_outside_depends_on_the_data(count: int, tmp_path
     assert "y" not in reference.program.constants
     with pytest.raises(BadModel, match=r"Loop '/y/Loop' \(nobody looks into its body\)"):
         reference.lower()
+
+
+def scanning(axis: int = 1, options: Any = None, **more: Any) -> Any:
+    """A running sum over one axis of an image, and what each step gives."""
+    inputs = tuple(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("a", "b"))
+    body = graph([N("Tanh", ["b"], ["t"]), N("Add", ["a", "t"], ["o"]), N("Mul", ["o", "b"], ["m"])], "o", inputs)
+    body.output.append(helper.make_empty_tensor_value_info("m"))
+    said = {"body": body, "num_scan_inputs": 1, "scan_input_axes": [axis], "scan_output_axes": [1], **(options or {})}
+    nodes = [
+        N("Neg", ["x"], ["c"]),
+        N("ReduceMax", ["c"], ["start"], {"axes": [axis], "keepdims": 0}),
+        N("Scan", ["start", "c"], ["last", "all"], said),
+        N("Unsqueeze", ["last", "one"], ["l"]),
+        N("Concat", ["l", "all"], ["z"], {"axis": 1}),
+    ]
+    return model(nodes, {"x": IMAGE}, ["z"], {"one": np.array([1]), **more})
+
+
+@pytest.mark.parametrize("options", [{}, {"scan_input_directions": [1]}, {"scan_output_directions": [1]}])
+@pytest.mark.parametrize("axis", [1, 2, -1])
+def test_steps_over_an_axis_whose_length_is_known_are_written_out(axis: int, options: Any, tmp_path: Path) -> None:
+    reference = open_onnx(save(tmp_path, scanning(axis, options)))
+    with_it = _by_onnxruntime(tmp_path, scanning(axis, options))
+    batch = make_batch({"x": X}, "made")
+    assert np.abs(reference.trace(batch).outputs[0].array - with_it).max() < 1e-6
+    gives_the_same(reference)
+    found = [op.op for op in reference.lower().main.operators]
+    assert (found.count("TANH"), found.count("Scan")) == (3 if axis == 1 else 8, 0)
+
+
+def _by_onnxruntime(folder: Path, made: Any) -> Any:
+    """What the file itself gives, sample by sample; nothing of it is written out."""
+    session = pytest.importorskip("onnxruntime").InferenceSession(made.SerializeToString())
+    return np.concatenate([session.run(None, {"x": X[i : i + 1]})[0] for i in range(len(X))])
+
+
+def test_steps_over_the_samples_stay(tmp_path: Path) -> None:
+    with pytest.raises(BadModel, match=r"Scan '/last/Scan' \(nobody looks into its body\)"):
+        open_onnx(save(tmp_path, scanning(0))).lower()
+
+
+@pytest.mark.parametrize(("key", "value"), [("scan_input_axes", [99]), ("num_scan_inputs", 7)])
+def test_steps_that_are_none_are_refused(key: str, value: Any, tmp_path: Path) -> None:
+    with pytest.raises(BadModel, match="onnxruntime refuses it") as told:
+        open_onnx(save(tmp_path, scanning(1, {key: value})))
+    assert "\n" not in str(told.value)
+
+
+def test_what_a_loop_collects_is_written_out(tmp_path: Path) -> None:
+    made = looping([N("Identity", ["k"], ["l"])], "l")
+    loop = made.graph.node[1]
+    body = next(each.g for each in loop.attribute if each.name == "body")
+    body.node.append(helper.make_node("Neg", ["o"], ["row"]))
+    body.output.append(helper.make_empty_tensor_value_info("row"))
+    loop.output.append("rows")
+    made.graph.node.append(helper.make_node("ReduceSum", ["rows", "axes"], ["sum"], keepdims=0))
+    made.graph.node.append(helper.make_node("Add", ["sum", "z"], ["end"]))
+    made.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0]), "axes"))
+    made.graph.output[0].name = "end"
+    reference = open_onnx(save(tmp_path, made))
+    gives_the_same(reference)
+    assert (
+        np.abs(reference.trace(make_batch({"x": X}, "m")).outputs[0].array - _by_onnxruntime(tmp_path, made)).max()
+        < 1e-5
+    )

@@ -190,7 +190,7 @@ def scattered(dtype: str) -> Maker:
 
 
 def products_of_segments(dice: Dice) -> Case:
-    shape, count = (dice.size(1, 9), *dice.shape()[-1:]), dice.size(1, 5)
+    shape, count = (dice.size(1, 9), dice.side(1, 9)), dice.size(1, 5)
     inputs = [
         (dice.rng.integers(-3, 4, shape).astype(np.int32), False),
         (dice.rng.integers(-1, count, shape[:1]).astype(np.int32), True),

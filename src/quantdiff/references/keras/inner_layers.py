@@ -10,6 +10,7 @@ import numpy as np
 from quantdiff.layer import Layer
 from quantdiff.quant import Array
 from quantdiff.references.gates import DENSE, gates
+from quantdiff.references.keras.quantized import real_kernel
 
 RECURRENT = ("LSTM", "GRU", "SimpleRNN")
 
@@ -45,6 +46,7 @@ def _projection(path: str, part: Any) -> Layer:
     """``abc,cde->abde`` sums over what the first two share."""
     data, _, rest = part.equation.partition(",")
     summed = sum(letter in data for letter in rest.partition("->")[0])
-    kernel, bias = np.asarray(part.kernel), getattr(part, "bias", None)
+    own, bias = real_kernel(part), getattr(part, "bias", None)
+    kernel = np.asarray(part.kernel) if own is None else own
     flat: Array = kernel.reshape(int(np.prod(kernel.shape[:summed])), -1).T
     return Layer(path, "EinsumDense", (), kernel=flat, bias=None if bias is None else np.ravel(bias), op=DENSE)

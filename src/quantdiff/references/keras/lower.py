@@ -18,8 +18,9 @@ from quantdiff.load.tflite import read_model
 from quantdiff.ops import INTO_INTEGERS
 from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet
+from quantdiff.references.keras.frozen_graph import without_assignments
 from quantdiff.references.keras.model import KerasModel, named_layers
-from quantdiff.references.keras.quantized import real_kernel, rounds_inputs, spelled_out
+from quantdiff.references.keras.quantized import real_kernel, rounds_inputs, spelled_out, with_parts
 
 AVERAGES = ("AVERAGE_POOL_2D", "MEAN")
 
@@ -30,14 +31,15 @@ def lower(keras: KerasModel) -> Model:
     Keras 2 and 3 alike; of a SavedModel without Keras inside, its serving signature.
 
     Raises:
-        BadModel: the converter refuses the model, or a layer that is not Dense multiplies integers.
+        BadModel: the converter refuses the model, or a layer multiplies integers in a way that is not told.
     """
     failed: Exception | None = None
-    named = named_layers(keras.model)
+    named = tuple(with_parts(named_layers(keras.model)))
     layers = tuple(layer for _, layer in named)
     if untold := next((path for path, layer in named if rounds_inputs(layer) and real_kernel(layer) is None), ""):
         raise BadModel(
-            f"{keras.name}: {untold} multiplies integers, as Keras' quantize has it; that is told of Dense alone"
+            f"{keras.name}: {untold} multiplies integers, as Keras' quantize has it; "
+            "that is told of Dense, and of EinsumDense in int8, alone"
         )
     for make in _converters(keras):
         try:
@@ -78,6 +80,7 @@ def _converters(keras: KerasModel) -> Iterator[Callable[[], Any]]:
     lite, model, function = frameworks().tf.lite.TFLiteConverter, keras.model, getattr(keras.model, "function", None)
     if not hasattr(model, "layers") and function is not None:  # a signature, and the object that owns its variables
         yield lambda: lite.from_concrete_functions([function], model.owner)
+        yield lambda: lite.from_concrete_functions([without_assignments(function)], model.owner)  # seeds are no floats
         return
     yield lambda: converter_of(model)
     yield lambda: converter_of(model, samples=1)

@@ -1,8 +1,8 @@
-"""What Keras 3's ``model.quantize(mode)`` made of Dense layers, in real numbers: kernels, and calls as floats."""
+"""What Keras 3's ``model.quantize(mode)`` made of its layers, in real numbers: kernels, and calls as floats."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,8 +20,15 @@ def mode_of(layer: Any) -> str:
 
 
 def real_kernel(layer: Any) -> Array | None:
-    """The kernel that a quantized Dense layer multiplies by, (depth, units); None of other layers."""
-    if not mode_of(layer) or type(layer).__name__ != "Dense":
+    """The kernel that a quantized layer multiplies by, in its own axes: (depth, units) of Dense.
+
+    None of layers that are neither Dense nor, in int8, EinsumDense.
+    """
+    kind = type(layer).__name__
+    if kind == "EinsumDense" and mode_of(layer) == "int8":
+        scale = layer._adjust_scale_for_dequant(layer.kernel_scale)
+        return np.asarray(np.asarray(layer.kernel, np.float32) / np.asarray(scale, np.float32), np.float32)
+    if not mode_of(layer) or kind != "Dense":
         return None
     stored, scale = (np.asarray(part, np.float32) for part in (layer.kernel, getattr(layer, "kernel_scale", 1.0)))
     if not getattr(layer, f"is_{mode_of(layer)}_calibrated", True):  # gptq and awq: in name alone
@@ -40,8 +47,17 @@ def rounds_inputs(layer: Any) -> bool:
     return mode_of(layer) in ROUNDS_INPUTS and getattr(layer, "inputs_quantizer", None) is not None
 
 
+def with_parts(layers: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The layers and, by paths of their own, what stands inside of them: the products of MultiHeadAttention."""
+    for path, layer in layers:
+        yield path, layer
+        inside = layer._flatten_layers(include_self=False) if hasattr(layer, "_flatten_layers") else ()
+        yield from ((f"{path}/{part.name}", part) for part in inside)
+
+
 def notes_of(layers: tuple[tuple[str, Any], ...], name: str) -> tuple[str, ...]:
     """Which layers Keras quantized, for whoever thinks that it was the whole model."""
+    layers = tuple(with_parts(layers))
     modes = {path: mode_of(layer) for path, layer in layers if mode_of(layer)}
     if not modes:
         return ()
@@ -56,7 +72,7 @@ def notes_of(layers: tuple[tuple[str, Any], ...], name: str) -> tuple[str, ...]:
 
 @contextmanager
 def spelled_out(layers: tuple[Any, ...]) -> Iterator[None]:
-    """Quantized Dense layers computed with floats while the block traces them, which TFLite's operators can say.
+    """Quantized layers computed with floats while the block traces them, which TFLite's operators can say.
 
     The same function: rounding the inputs gives the same integers, and a product of the real kernel the same sums but
     for float32.
@@ -77,9 +93,10 @@ def _call(layer: Any, kernel: Array | None) -> Any:
 
         del training
         if rounds_inputs(layer):
-            codes, scale = layer.inputs_quantizer(inputs, axis=-1)
+            codes, scale = layer.inputs_quantizer(inputs, axis=getattr(layer, "quantization_axis", -1))
             inputs = keras.ops.cast(codes, "float32") / scale
-        y = keras.ops.matmul(inputs, kernel)
+        product = getattr(layer, "equation", None)
+        y = keras.ops.matmul(inputs, kernel) if product is None else keras.ops.einsum(product, inputs, kernel)
         y = y if layer.bias is None else y + layer.bias
         return y if layer.activation is None else layer.activation(y)
 

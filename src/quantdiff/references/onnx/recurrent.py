@@ -252,7 +252,8 @@ def by_pytorch(b: Builder, node: Node) -> None:
             found = Direction(
                 cell, (kernel, recurrent), (first, second), (names[0], names[1]), k == 1, False, activation
             )
-            path = f"{node.name or name}/l{layer}{'_reverse' if k else ''}"  # as PyTorch names their parameters
+            module = (node.name or name).rpartition("/")[0] or name
+            path = f"{module}/l{layer}{'_reverse' if k else ''}"  # as PyTorch names their parameters
             b.inner.setdefault(name, []).extend(found.layers(path))
             begins = [_initial(b, node.inputs[1 + s], at) for s in range(states)]
             made, last = Steps(b, found, f"{name}/{at}").run(x, begins[0], begins[1] if states > 1 else None)

@@ -93,11 +93,11 @@ def written(body: str) -> bytes:
     return re.sub(rb"\\\\|\\([0-9A-F]{2})", lambda m: bytes([int(m[1] or b"5C", 16)]), held.encode())
 
 
-def export(folder: Path, program: bytes, **options: Any) -> Path:
-    """A SavedModel as Keras writes it: one call of a program; its state is written back as it was."""
+def export(folder: Path, program: bytes, *, seed: bool = False, **options: Any) -> Path:
+    """A SavedModel as Keras writes it: one call of a program; its state is written back, with that of a seed."""
     tf, call = frameworks().tf, require("tensorflow.compiler.tf2xla.python.xla", extra="keras").call_module
     module, spec = tf.Module(), tf.TensorSpec((4, 8), "float32")
-    module.w = tf.Variable(W)
+    module.w, module.seed = tf.Variable(W), tf.Variable(np.ones(2, np.uint32))
 
     def serve(x: Any) -> Any:
         read = module.w.read_value()
@@ -105,6 +105,8 @@ def export(folder: Path, program: bytes, **options: Any) -> Path:
             (x, read), version=10, module=program, Tout=["float32"], Sout=[[4, 3]], platforms=["CPU"], **options
         )
         module.w.assign(read)
+        if seed:
+            module.seed.assign(module.seed.read_value())
         return y
 
     with quiet():
@@ -126,8 +128,9 @@ def test_a_program_that_computes_runs(tmp_path: Path, body: str) -> None:
     assert "whose inner values nobody sees" in read.notes[0]
 
 
-def test_its_state_does_not_hinder_its_graph(tmp_path: Path) -> None:
-    read = open_keras(export(tmp_path / "m", written(HARMLESS[0])))
+@pytest.mark.parametrize("seed", [False, True])
+def test_its_state_does_not_hinder_its_graph(tmp_path: Path, *, seed: bool) -> None:
+    read = open_keras(export(tmp_path / "m", written(HARMLESS[0]), seed=seed))
     with read.recorder() as recorder:
         recording = recorder.run([X])
         (end,) = recording.flow.outputs
