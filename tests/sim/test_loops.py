@@ -122,7 +122,7 @@ def test_what_differs_in_tiles_that_do_not_fill_up(depthwise: bool, monkeypatch:
     def sums() -> Sums:
         if not depthwise:
             return gemm(x, w, axes, (5, 0), None)
-        kind = loops.packed_type(np.int8, 0) or np.int16
+        kind = tiles.packed_type(np.int8, 0) or np.int16
         packed, _ = packed_channels(w[None], kind, 0, below(loops, kind, axes[0]))
         return Sums(70, np.zeros(31, np.int32), [block_of(loops, x, 5, packed, axes)])
 
