@@ -113,11 +113,11 @@ def test_several_rules_on_one_block(
 
 @pytest.mark.parametrize("depthwise", [False, True])
 def test_what_differs_in_tiles_that_do_not_fill_up(depthwise: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each element is counted once, whatever a tile holds more than once."""
+    """Each element is counted once, whatever a tile holds more than once; of the last lanes 8, 4, 2 and 1 are there."""
     monkeypatch.setattr("quantdiff.sim.accumulate.loops", lambda elements: loops)
     rng, axes = np.random.default_rng(6), (axis_of(7, 3, 1, 1, "SAME"), axis_of(5, 3, 1, 1, "SAME"))
-    x, shape = rng.integers(-128, 128, (2, 7, 5, 21)).astype(np.int8), (2, 7, 5, 21)
-    first = Requantization(Rounding.RUY, tuple(np.exp(rng.uniform(-9, -7, 21)).tolist()), 3, (-100, 90), "int8")
+    x, shape = rng.integers(-128, 128, (2, 7, 5, 31)).astype(np.int8), (2, 7, 5, 31)
+    first = Requantization(Rounding.RUY, tuple(np.exp(rng.uniform(-9, -7, 31)).tolist()), 3, (-100, 90), "int8")
     rules = first, replace(first, rounding=Rounding.XNNPACK, zero_point=4), replace(first, rounding=Rounding.GEMMLOWP)
 
     def sums() -> Sums:
@@ -125,14 +125,17 @@ def test_what_differs_in_tiles_that_do_not_fill_up(depthwise: bool, monkeypatch:
             return gemm(x, w, axes, (5, 0), None)
         kind = tiles.packed_type(np.int8, 0) or np.int16
         packed, _ = packed_channels(w[None], kind, 0, below(loops, kind, axes[0]))
-        return Sums(70, np.zeros(21, np.int32), [block_of(loops, x, 5, packed, axes)])
+        return Sums(70, np.zeros(31, np.int32), [block_of(loops, x, 5, packed, axes)])
 
-    w = rng.integers(-127, 128, (3, 3, 21) if depthwise else (21, 3, 3, 21)).astype(np.int8)
+    w = rng.integers(-127, 128, (3, 3, 31) if depthwise else (31, 3, 3, 31)).astype(np.int8)
     whole = Rounded(sums(), rules, shape).whole()
     alone, counts = Rounded(sums(), rules, shape).first_and_differing()
     np.testing.assert_array_equal(alone, whole[0])
     assert counts == tuple(np.count_nonzero(whole[0] != y) for y in whole)
     np.testing.assert_array_equal(Rounded(sums(), (first,), shape).whole()[0], alone)
+    truth, (block,) = np.empty((70, 31), np.int8), sums().blocks
+    first.stage(None)(sums_of(loops, block, 70, 31), sums().offset, truth)
+    np.testing.assert_array_equal(truth, alone.reshape(truth.shape))
 
 
 Rows = Sequence[tuple[Any, int]]
