@@ -102,7 +102,7 @@ def seconds_a_call() -> float:
     """What handing a call out and taking its answer costs, on a local cluster."""
     import distributed
 
-    from quantdiff.experiment.cluster import cluster
+    from quantdiff.experiment.workers import cluster
 
     local = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
     with local, cluster(local.scheduler_address) as on:

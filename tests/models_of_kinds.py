@@ -11,8 +11,8 @@ import numpy as np
 from layered_models import converted
 
 from quantdiff.quant import Array
-from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
+from quantdiff.references.keras.lower import converter_of
 
 Data = dict[str, Array]
 

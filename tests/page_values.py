@@ -19,8 +19,8 @@ from quantdiff.compare.outcome import Failure, Outcome
 from quantdiff.ladder.explanation import Explanation, Frontier, Item, Rung
 from quantdiff.ladder.findings import Advice
 from quantdiff.ladder.mechanisms import MECHANISMS
-from quantdiff.linting.finding import Finding, Location, Severity
 from quantdiff.linting.lint import LintReport
+from quantdiff.linting.registry import Finding, Location, Severity
 from quantdiff.load.tflite import read_model
 from quantdiff.parameters.quantizers import Parameters, Range, Reason, Row
 from quantdiff.report.html.provenance import Provenance

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
+from quantdiff.references.keras.lower import converter_of
 
 
 @dataclass(frozen=True)

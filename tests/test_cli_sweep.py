@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for bad, trial in zip(broken, trials, strict=True)
         )
 
-    monkeypatch.setattr("quantdiff.api.sweeps.attempt_all", attempt)
+    monkeypatch.setattr("quantdiff.api.experiments.attempt_all", attempt)
     monkeypatch.setattr("quantdiff.cli.sweep._executor", lambda jobs, dask: ThreadPoolExecutor(jobs))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "study.toml").write_text(STUDY)

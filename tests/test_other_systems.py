@@ -14,8 +14,7 @@ import pytest
 import small_models as models
 
 import quantdiff
-from quantdiff.files import split_part
-from quantdiff.own_code import python_function
+from quantdiff.files import python_function, split_part
 from quantdiff.run.runtimes import entry_of
 
 ALL = """

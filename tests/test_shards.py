@@ -17,8 +17,7 @@ from click.testing import CliRunner, Result
 
 from quantdiff import api
 from quantdiff.cli import main
-from quantdiff.experiment.cluster import cluster
-from quantdiff.experiment.workers import Workers
+from quantdiff.experiment.workers import Workers, cluster
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 

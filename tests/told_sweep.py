@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from handshake import reach
 
-from quantdiff.api import sweeps
+from quantdiff.api import experiments
 from quantdiff.cli import console
 from quantdiff.experiment.evaluate import attempt_all
 from quantdiff.experiment.store import Store
@@ -27,6 +27,6 @@ def add_and_tell(self: Store, stored: Stored, on_locked: Callable[[], None]) -> 
 
 
 def main() -> None:
-    setattr(sweeps, "attempt_all", attempt_and_tell)  # noqa: B010 (the name is another module's)
+    setattr(experiments, "attempt_all", attempt_and_tell)  # noqa: B010 (the name is another module's)
     setattr(Store, "add", add_and_tell)  # noqa: B010
     console()

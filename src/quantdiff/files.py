@@ -1,4 +1,7 @@
-"""Files of strangers: only a regular one is opened, since a FIFO or a device can keep us waiting for ever."""
+"""Files that a user names: only a regular one is opened, since a FIFO or a device can keep us waiting for ever.
+
+Python files run where the user names a function of theirs: nothing else that is read here does.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,17 @@ import errno
 import os
 import re
 import stat
-from functools import reduce
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, reduce
+from importlib.util import module_from_spec, spec_from_file_location
 from operator import or_
 from pathlib import Path
-from typing import BinaryIO
+from types import ModuleType
+from typing import Any, BinaryIO, TypeVar, cast
+
+from quantdiff.errors import QuantdiffError, reason_of
 
 FILE, FOLDER = "a file", "a folder"
 KINDS = {
@@ -115,3 +125,76 @@ def _kind(found: os.stat_result) -> str:
 def _check(kind: str, path: Path) -> None:
     if kind != FILE:
         raise OSError(errno.EINVAL, f"is {kind}, not a file", str(path))
+
+
+T = TypeVar("T")
+
+
+def python_function(source: str | Path) -> tuple[Path, str] | None:
+    """``FILE.py:function`` as both; None for other names."""
+    path, _, name = str(source).rpartition(":")
+    return (Path(path), name) if path.endswith(".py") and name.isidentifier() else None
+
+
+def module_of(path: Path, refuse: type[QuantdiffError]) -> ModuleType:
+    """The file as a module that has run; what lies beside it can be imported meanwhile.
+
+    Raises:
+        refuse: no such Python file, or it fails.
+    """
+    try:
+        open_file(path).close()
+    except OSError as error:
+        raise refuse(f"{path}: {error.strerror or reason_of(error)}; give a Python file that is there") from error
+    spec = spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise refuse(f"{path}: not a Python file; its name ends in .py")
+    module = module_from_spec(spec)
+    with _beside(path):
+        guarded(path, refuse, partial(spec.loader.exec_module, module))
+    return module
+
+
+def function_of(source: str | Path, refuse: type[QuantdiffError]) -> Callable[..., Any]:
+    """The function of ``FILE.py:function``, whose errors are told as the user's own.
+
+    Raises:
+        refuse: as ``module_of``, or the file has no such function.
+    """
+    path, _, name = str(source).rpartition(":")
+    module = module_of(Path(path), refuse)
+    found = getattr(module, name, None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise refuse(f"{path}: has no function {name}; it has {', '.join(known) or 'none'}")
+
+    def called(*given: Any) -> Any:
+        with _beside(Path(path)):
+            return guarded(source, refuse, partial(cast("Callable[..., Any]", found), *given))
+
+    return called
+
+
+def guarded(source: str | Path, refuse: type[QuantdiffError], call: Callable[[], T]) -> T:
+    """``call``, whatever it raises as one line.
+
+    Raises:
+        refuse: it raised something.
+    """
+    try:
+        return call()
+    except QuantdiffError:
+        raise
+    except (Exception, SystemExit) as error:  # a person's own code
+        raise refuse(f"{source}: {type(error).__name__} while it ran: {reason_of(error)}") from error
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)

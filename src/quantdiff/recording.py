@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from quantdiff.flow import Flow, FlowValue
-from quantdiff.load.mapped import release
+from quantdiff.load.npz import release
 from quantdiff.quant import Array, Grid
 from quantdiff.tally.rows import RowSums, row_sums
 from quantdiff.trace import Value

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from quantdiff.api.engines import Settings, Source
     from quantdiff.compare.conditions import Condition
     from quantdiff.compare.outcome import Outcome
-    from quantdiff.ladder.parity import Parity
+    from quantdiff.ladder.explanation import Parity
     from quantdiff.load.data import Batch
 
 REPORT = "QUANTDIFF_REPORT"

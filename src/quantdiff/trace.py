@@ -1,8 +1,11 @@
-"""Trace: what a model gave for one batch, tensor by tensor, and who computed it."""
+"""Trace: what a model gave for one batch, tensor by tensor, and who computed it; two arrays bit by bit."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from quantdiff.quant import Array, Grid, QuantParams, dequantize
 
@@ -37,3 +40,33 @@ class Trace:
     engine: str
     outputs: tuple[Value, ...]
     notes: tuple[str, ...] = ()
+
+
+def same_bits(a: Array, b: Array) -> bool:
+    """True when nothing can tell the two apart."""
+    if a is b:
+        return True
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    left, right = (np.ascontiguousarray(x).view(np.uint8) for x in (a, b))
+    return np.array_equal(left, right)
+
+
+def shared(arrays: Iterable[Array]) -> list[Array]:
+    """The same arrays, with one object for all that hold the same bits."""
+    result: list[Array] = []
+    for array in arrays:
+        result.append(next((earlier for earlier in result if same_bits(earlier, array)), array))
+    return result
+
+
+def differing(mine: Array, theirs: Array) -> int:
+    """How many elements are not the same bits; any NaN equals any other. All of them when shapes differ."""
+    if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
+        return max(mine.size, theirs.size, 1)
+    if mine.dtype.kind == "c":
+        mine, theirs = (np.ascontiguousarray(x).view(x.real.dtype) for x in (mine, theirs))
+    if mine.dtype.kind != "f":
+        return int(np.count_nonzero(mine != theirs))
+    same = (mine == theirs) & (np.signbit(mine) == np.signbit(theirs))
+    return int(np.count_nonzero(~(same | (np.isnan(mine) & np.isnan(theirs)))))

@@ -11,7 +11,7 @@ from written_models import Op, Sig, Sub, T, write_model
 
 from quantdiff.align.alignment import TensorPair
 from quantdiff.align.constants import bias_moved, constant_pairs, fused_chain, inputs_scaled, kernels_agree
-from quantdiff.compare.layers.notes import notes_of
+from quantdiff.compare.layers.report import notes_of
 from quantdiff.flow import FlowValue, tflite_flow
 from quantdiff.graph import Model
 from quantdiff.layer import BatchNorm, Layer, TrainedRange

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantdiff.align.outputs import pair_outputs
+from quantdiff.align.alignment import pair_outputs
 from quantdiff.compare.comparison import compare
 from quantdiff.compare.conditions import judge, parse, reasons
 from quantdiff.compare.outcome import hold_together

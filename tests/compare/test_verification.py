@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 from written_models import Op, T, write_tflite
 
-from quantdiff.bitwise import differing
 from quantdiff.cli import main
 from quantdiff.compare.by_operator import tally
 from quantdiff.compare.verification import load_and_verify
@@ -20,6 +19,7 @@ from quantdiff.quant import Array
 from quantdiff.sim.graph import chains
 from quantdiff.sim.graph.operators import run_operator_on_each
 from quantdiff.sim.runtime import Runtime
+from quantdiff.trace import differing
 
 Values = Mapping[int, Array]
 Outcomes = dict[Runtime, tuple[Array, ...]]

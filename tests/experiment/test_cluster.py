@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import cheap_trials as cheap
 import pytest
 
-from quantdiff.experiment.cluster import NoCluster, cluster
 from quantdiff.experiment.engine import carry_out
+from quantdiff.experiment.workers import NoCluster, cluster
 
 distributed = pytest.importorskip("distributed")
 
@@ -39,6 +39,6 @@ def test_a_worker_killed_mid_study_costs_nothing(scheduler: str) -> None:
 
 
 def test_nobody_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantdiff.experiment.cluster.SECONDS", 1)
+    monkeypatch.setattr("quantdiff.experiment.workers.SECONDS", 1)
     with pytest.raises(NoCluster, match="no scheduler of dask"), cluster("tcp://127.0.0.1:9"):
         pass

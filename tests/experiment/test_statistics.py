@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from quantdiff.experiment.statistics import Box, box, mean_interval, sign_test
+from quantdiff.experiment.summary import Box, box, mean_interval, sign_test
 
 
 @pytest.mark.parametrize(

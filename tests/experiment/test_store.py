@@ -19,7 +19,7 @@ import cheap_trials as cheap
 import pytest
 from handshake import ENDED, Meeting
 
-from quantdiff.api.sweeps import report_study
+from quantdiff.api.experiments import report_study
 from quantdiff.compare.own_metric import OwnFigure
 from quantdiff.errors import QuantdiffError
 from quantdiff.experiment import store as store_module

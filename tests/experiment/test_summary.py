@@ -17,11 +17,11 @@ from quantdiff import api
 from quantdiff.cli import main
 from quantdiff.compare.own_metric import OwnFigure
 from quantdiff.errors import NotComparable
-from quantdiff.experiment.statistics import Box
 from quantdiff.experiment.store import open_store
 from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.study import make_study
 from quantdiff.experiment.summarize import summarize
+from quantdiff.experiment.summary import Box
 from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepResult, SweepTrial
 from quantdiff.report.html.study import study_page
 from quantdiff.report.text.box_plot import box_line
@@ -44,7 +44,7 @@ def test_a_sweep_asks_only_for_what_it_does_not_have(tmp_path: Path, monkeypatch
     def clean(trial: SweepTrial) -> SweepResult:
         return replace(cheap.result(trial), failures=())
 
-    monkeypatch.setattr("quantdiff.api.sweeps.attempt_all", attempt)
+    monkeypatch.setattr("quantdiff.api.experiments.attempt_all", attempt)
     told: list[tuple[str, int, int]] = []
     path = tmp_path / "study.db"
     with ThreadPoolExecutor(1) as on:

@@ -35,7 +35,7 @@ from linting.models_with_findings import FIRES, SILENT
 from load.models_of_all_kinds import MODELS
 from rich.console import Console
 
-from quantdiff.api.sweeps import report_study
+from quantdiff.api.experiments import report_study
 from quantdiff.errors import BadModel, QuantdiffError
 from quantdiff.experiment.store import open_store
 from quantdiff.experiment.stored import Stored
@@ -47,9 +47,9 @@ from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.parameters.inspection import inspect_model
 from quantdiff.report.json.inspection import inspection_json
 from quantdiff.report.json.lint import lint_json
-from quantdiff.report.plain import json_text
 from quantdiff.report.text.inspection import inspection_text
 from quantdiff.report.text.lint import lint_text
+from quantdiff.report.text.terminal import json_text
 
 SEED_BYTES = 4096  # at most, of a .tflite
 SECONDS_AT_MOST, MEGABYTES_AT_MOST = 2.0, 500

@@ -29,9 +29,8 @@ from quantdiff.load.sources.tables import from_csv
 from quantdiff.load.tflite import container_sections, load_tflite, read_model
 from quantdiff.report.html.moved import movement_page
 from quantdiff.report.json.moved import movement_document
-from quantdiff.report.plain import json_text
 from quantdiff.report.text.moved import print_movement
-from quantdiff.report.text.terminal import Terminal
+from quantdiff.report.text.terminal import Terminal, json_text
 from quantdiff.run.profiled import read_profile
 
 BYTES: dict[str, Attack] = {name: ATTACKS[name] for name in list(ATTACKS)[:4]}

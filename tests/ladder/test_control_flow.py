@@ -18,10 +18,10 @@ from quantdiff.ladder.conclusion import EXACT_CURES
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
-from quantdiff.ladder.question import Question
 from quantdiff.ladder.real_graph import Setting, real_graph
 from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.ladder.streams import in_loops
+from quantdiff.ladder.targets import Question
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array

@@ -12,7 +12,7 @@ from float_pairs import NETS, write_pair
 from quantdiff.ladder import noise
 from quantdiff.ladder.noise import differing
 from quantdiff.ladder.prediction import Prediction, predict
-from quantdiff.ladder.question import Question
+from quantdiff.ladder.targets import Question
 from quantdiff.load.tflite import load_tflite
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import trace_tflite

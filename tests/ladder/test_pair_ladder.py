@@ -24,10 +24,10 @@ from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.ladder.frontier import frontier, in_real_units
 from quantdiff.ladder.mechanisms import INPUT, KERNEL, MECHANISMS, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
-from quantdiff.ladder.question import Question
 from quantdiff.ladder.rungs import activations_of
 from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.ladder.switches import switches
+from quantdiff.ladder.targets import Question
 from quantdiff.load.tflite import load_tflite
 from quantdiff.report.text.account import warnings
 from quantdiff.report.text.explanation import print_explanation

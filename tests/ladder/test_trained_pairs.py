@@ -20,8 +20,8 @@ from quantdiff.ladder.explanation import LISTED, Explanation
 from quantdiff.ladder.mechanisms import BIAS, KERNEL, MECHANISMS, ROUNDING, WEIGHTS
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet
+from quantdiff.references.keras.lower import converter_of
 from quantdiff.run.runtimes import RUNTIMES
 
 SAMPLES = 24

@@ -10,13 +10,13 @@ import pytest
 from linting.models_with_findings import chain, dense, f
 from linting.test_trained import Given
 
-from quantdiff.linting.finding import Finding
 from quantdiff.linting.lint import lint_model
+from quantdiff.linting.registry import Finding
 from quantdiff.linting.trained import Trained
 from quantdiff.load.tflite import read_model
-from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
 from quantdiff.references.keras.layers import read_layers
+from quantdiff.references.keras.lower import converter_of
 from quantdiff.references.keras.model import KerasModel, describe, load_keras
 
 pytestmark = pytest.mark.keras

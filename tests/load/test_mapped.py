@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from quantdiff.errors import BadData
-from quantdiff.load import mapped, npz
+from quantdiff.load import npz
 from quantdiff.load.data import load_batch
-from quantdiff.load.mapped import blocks, release
+from quantdiff.load.npz import blocks, release
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_damaged_member_is_found_out(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_nan_is_found_in_any_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapped, "AT_ONCE", 70)
+    monkeypatch.setattr(npz, "AT_ONCE", 70)
     x = np.zeros((50, 7), np.float32)
     x[33, 2] = np.nan
     np.savez(tmp_path / "d.npz", allow_pickle=False, x=x)
@@ -73,6 +73,6 @@ def test_nan_is_found_in_any_block(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_blocks_cover_everything_once() -> None:
-    x = np.arange(2 * mapped.AT_ONCE + 5)
+    x = np.arange(2 * npz.AT_ONCE + 5)
     assert np.array_equal(np.concatenate([part for _, part in blocks(x)]), x)
-    assert [start for start, _ in blocks(x)] == [0, mapped.AT_ONCE, 2 * mapped.AT_ONCE]
+    assert [start for start, _ in blocks(x)] == [0, npz.AT_ONCE, 2 * npz.AT_ONCE]

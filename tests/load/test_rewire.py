@@ -9,7 +9,7 @@ import pytest
 from written_models import Op, T, write_tflite
 
 from quantdiff.errors import BadModel
-from quantdiff.load.rewire import with_inputs
+from quantdiff.load.rewrite import with_inputs
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.run.child import RuntimeProcess

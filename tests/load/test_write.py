@@ -14,7 +14,7 @@ from written_models import Op, T, write_tflite
 from quantdiff.errors import BadModel
 from quantdiff.graph import Graph, Tensor
 from quantdiff.load.tflite import read_model
-from quantdiff.load.write import written
+from quantdiff.load.written import written
 
 
 def content(graph: Graph) -> list[Any]:

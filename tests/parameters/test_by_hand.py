@@ -9,7 +9,7 @@ import pytest
 
 from quantdiff.layer import BatchNorm, Layer
 from quantdiff.parameters.by_hand import Linear, by_hand
-from quantdiff.parameters.folding import factor, folded_bias, linear
+from quantdiff.parameters.constants import factor, folded_bias, linear
 from quantdiff.quant import Array
 
 DICE = np.random.default_rng(1)

@@ -98,7 +98,7 @@ def test_by_hand_is_what_keras_computes_before_the_quantizer(answer: Parameters)
 def test_kernels_by_hand_are_keras_own(made: Callable[..., Made]) -> None:
     """The fake-quantized kernel, bit for bit, against TensorFlow's op on the same variables."""
     from quantdiff.layer import KERNEL_RANGES
-    from quantdiff.parameters.folding import quantized_kernel
+    from quantdiff.parameters.constants import quantized_kernel
 
     quantization = frameworks().tf.quantization
     for layer in read_layers(load_keras(made(convolutions).keras)):

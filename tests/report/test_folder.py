@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quantdiff.report.folder import CannotWrite, add_to_summary, staged
-from quantdiff.report.html.page import Page
+from quantdiff.report.html.document import Page
 
 
 def fill_and_fail(out: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 
-from quantdiff.report.plain import json_text, printable
+from quantdiff.report.text.terminal import json_text, printable
 
 
 def test_numbers_are_never_rounded_and_odd_ones_are_strings() -> None:

@@ -16,8 +16,7 @@ from quantdiff import api
 from quantdiff.cli import main
 from quantdiff.errors import NotSimulated, RuntimeUnavailable
 from quantdiff.run.runtimes import RUNTIMES, RuntimeEntry, check_installed, chosen, entry_of, installed, rules_of
-from quantdiff.sim.releases import CHECKED
-from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.runtime import CHECKED, Runtime
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -63,7 +62,7 @@ def test_a_row_names_what_is_there(entry: RuntimeEntry) -> None:
     brought = EXTRAS[entry.extra] if entry.extra else PROJECT["project"]["dependencies"]
     assert any(each.startswith(f"{entry.package}>=") for each in brought), f"pyproject.toml brings no {entry.package}"
     assert not entry.extra or any(entry.extra in wanted for wanted in PROJECT["dependency-groups"]["dev"])
-    assert not entry.simulated or entry.package in CHECKED, f"sim/releases.py has no release of {entry.package}"
+    assert not entry.simulated or entry.package in CHECKED, f"sim/runtime.py has no release of {entry.package}"
 
 
 def test_all_that_is_simulated_has_a_row() -> None:

@@ -29,7 +29,7 @@ from quantdiff.graph import Model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
-from quantdiff.report.reduction_folder import write_reduction
+from quantdiff.report.folder import write_reduction
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.tflite import Tracer, inputs_of

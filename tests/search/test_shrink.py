@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from quantdiff.search.shrink import minimal, window
+from quantdiff.search.reduce import minimal, window
 
 
 @pytest.mark.parametrize(("needed", "count"), [({0}, 1), ({7}, 8), ({3, 4}, 64), ({0, 63}, 64), ({63}, 64)])

@@ -14,8 +14,7 @@ from quantdiff.cli import main
 from quantdiff.errors import BadData
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array, Grid, QuantParams
-from quantdiff.search.climb import Box, climb
-from quantdiff.search.worst import Space, errors_of, errors_within, margins_of, on_the_way, summits
+from quantdiff.search.worst import Box, Space, climb, errors_of, errors_within, margins_of, on_the_way, summits
 from quantdiff.testing import assert_parity
 from quantdiff.trace import Trace, Value
 

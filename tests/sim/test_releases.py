@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quantdiff.sim.releases import CHECKED, doubt
+from quantdiff.sim.runtime import CHECKED, doubt
 
 
 def test_a_checked_release_is_no_doubt() -> None:

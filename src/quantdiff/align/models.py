@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from quantdiff.align.agreement import Sample, sample
-from quantdiff.align.alignment import Alignment, Leftover, Match, TensorPair, output_pairs
+from quantdiff.align.alignment import Alignment, Leftover, Match, TensorPair, order_of_outputs, output_pairs
 from quantdiff.align.choice import choose_matches, distances_between
 from quantdiff.align.confirmation import Local, confirmed, contradicted
 from quantdiff.align.constants import agrees, bias_moved, constant_pairs, kernels_agree, own_layers
 from quantdiff.align.leftovers import Refusals, leftovers, segments, with_insides
-from quantdiff.align.outputs import order_of_outputs
 from quantdiff.errors import RuntimeFailed
 from quantdiff.flow import Flow, FlowValue, tflite_flow
 from quantdiff.layer import Layer

@@ -15,7 +15,10 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.comparisons import diff as diff
     from quantdiff.api.engines import DEFAULTS as DEFAULTS
     from quantdiff.api.engines import Settings as Settings
+    from quantdiff.api.experiments import count_stored as count_stored
+    from quantdiff.api.experiments import report_study as report_study
     from quantdiff.api.experiments import run as run
+    from quantdiff.api.experiments import sweep as sweep
     from quantdiff.api.explanations import Asked as Asked
     from quantdiff.api.explanations import explain as explain
     from quantdiff.api.files import inspect as inspect
@@ -32,9 +35,6 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.parameters import params_experiment as params_experiment
     from quantdiff.api.parity import check_parity as check_parity
     from quantdiff.api.reductions import reduce as reduce
-    from quantdiff.api.sweeps import count_stored as count_stored
-    from quantdiff.api.sweeps import report_study as report_study
-    from quantdiff.api.sweeps import sweep as sweep
     from quantdiff.api.verifications import Drawn as Drawn
     from quantdiff.api.verifications import verify as verify
     from quantdiff.api.worsts import worst as worst

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, name_of, open_pair, trace_first, trace_one
-from quantdiff.api.inputs import Names, check_inputs
-from quantdiff.api.layouts import laid_out
+from quantdiff.api.inputs import Names, check_inputs, laid_out
 from quantdiff.api.parts import Part, answers, anywhere_settings, count_of, cut, first_of, undivided
 from quantdiff.api.settlements import ALIGNED_ON, TRAINED, settled
 from quantdiff.api.shards import TRACED
@@ -25,13 +24,13 @@ from quantdiff.ladder.advice.bench import Bench, Now, Rows, Task, noise, tried_o
 from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE, INPUT, OUTPUT, made
 from quantdiff.ladder.advice.planned import planned
 from quantdiff.ladder.advice.recipe import denylist, names_of, recipe
+from quantdiff.ladder.departure import check_related
 from quantdiff.ladder.switches import switches
-from quantdiff.ladder.unrelated import check_related
 from quantdiff.load.data import Batch, bind
 from quantdiff.progress import Progress, silent
 from quantdiff.references.reference import Reference, at_once
 from quantdiff.report.folder import written
-from quantdiff.report.plain import json_text
+from quantdiff.report.text.terminal import json_text
 from quantdiff.run.data_sources import InParts, load_data
 from quantdiff.run.in_process import started
 from quantdiff.run.input_range import Reach, warnings_of

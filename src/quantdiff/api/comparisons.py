@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from quantdiff.api.devices import device_notes
 from quantdiff.api.engines import (
     DEFAULTS,
     OpenedPair,
     Settings,
     Source,
+    device_notes,
     open_pair,
     trace_everywhere,
     trace_first,
 )
-from quantdiff.api.inputs import check_inputs
-from quantdiff.api.layouts import laid_out
+from quantdiff.api.inputs import check_inputs, laid_out
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome, hold_together

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quantdiff.compare.comparison import TOLERANCE, is_tolerance
+from quantdiff.compare.device import Diagnosis, diagnose_device
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.graph import Model
@@ -20,11 +21,15 @@ from quantdiff.references.formats import Options, format_of, started_early
 from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference, open_references
 from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
+from quantdiff.report.text.device import device_text
 from quantdiff.run.child import TIMEOUT
 from quantdiff.run.in_process import started
+from quantdiff.run.random_input import samples_for
+from quantdiff.run.recorded import RecordedRuntime
 from quantdiff.run.runner import Runner
 from quantdiff.run.runtimes import check_installed, check_timeout, entry_of
 from quantdiff.run.tflite import inputs_of
+from quantdiff.sim.runtime import Runtime
 from quantdiff.trace import Trace
 
 
@@ -228,3 +233,35 @@ def failure_of(engine: Reference, error: Exception, before: str = "") -> Failure
 
 def _tell(progress: Progress, stage: str, total: int, done: int) -> None:
     progress(stage, done, total)
+
+
+def device_notes(pair: OpenedPair, batch: Batch) -> tuple[str, ...]:
+    """Of each dump the first operator that gives something else, on the first samples; ``verify`` shows all of them."""
+    return tuple(_told(_diagnosed(pair, batch)))
+
+
+def settle_devices(pair: OpenedPair, batch: Batch) -> tuple[str, ...]:
+    """The same, and what an account needs: a dump that does not say whose rules it obeys obeys those that come nearest.
+
+    Inner tensors that it shows wrongly, where the device had the right values, are left out of it.
+    """
+    found = list(_diagnosed(pair, batch))
+    notes = list(_told(found))
+    for device, told in found:
+        device.leave_out([each.tensor for each in told.findings if each.wrong and each.passed_on is False])
+        if device.rules is None and isinstance(told.nearest, Runtime):
+            device.obey(told.nearest)
+            notes.append(f"{device.runtime}: taken to obey the rules that come nearest, {told.nearest.value}")
+    return tuple(notes)
+
+
+def _diagnosed(pair: OpenedPair, batch: Batch) -> Iterator[tuple[RecordedRuntime, Diagnosis]]:
+    model = pair.candidate.file
+    dumps = [each for each in pair.processes if isinstance(each, RecordedRuntime)]
+    if model is not None and dumps:
+        inputs = [array[: samples_for(model.main)] for array in inputs_of(model, batch)]
+        yield from ((each, diagnose_device(model, inputs, each)) for each in dumps)
+
+
+def _told(found: Iterable[tuple[RecordedRuntime, Diagnosis]]) -> Iterator[str]:
+    return (f"{device.runtime}: {line}" for device, told in found for line in device_text(told))

@@ -8,18 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantdiff.align.models import align_pair
-from quantdiff.api.devices import settle_devices
-from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_pair
-from quantdiff.api.inputs import check_inputs
-from quantdiff.api.layouts import laid_out
+from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_pair, settle_devices
+from quantdiff.api.inputs import check_inputs, laid_out
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.prediction import Tell, predict, unheard
-from quantdiff.ladder.question import Question
 from quantdiff.ladder.runtime_ladder import explain_runtimes
+from quantdiff.ladder.targets import Question
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.references.layout import TurnedReference

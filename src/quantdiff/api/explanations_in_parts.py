@@ -11,8 +11,7 @@ from pathlib import Path
 
 from quantdiff.api.engines import OpenedPair, Settings, open_pair
 from quantdiff.api.explanations import Asked, asked_question, same_file
-from quantdiff.api.inputs import ITS_OWN, Names, check_inputs
-from quantdiff.api.layouts import laid_out
+from quantdiff.api.inputs import ITS_OWN, Names, check_inputs, laid_out
 from quantdiff.api.parts import (
     Part,
     answers,

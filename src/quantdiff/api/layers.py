@@ -8,8 +8,7 @@ from quantdiff.align.alignment import Alignment
 from quantdiff.align.models import align_models
 from quantdiff.api.engines import Ran, failure_of
 from quantdiff.compare.layers.drawing import Drawing, drawing_of
-from quantdiff.compare.layers.notes import helpers_note
-from quantdiff.compare.layers.report import LayerReport, ends_of, report_of
+from quantdiff.compare.layers.report import LayerReport, ends_of, helpers_note, report_of
 from quantdiff.compare.layers.watch import LayerCounts, Share, watch_pairs
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import RuntimeFailed

@@ -18,7 +18,7 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
 from quantdiff.report.folder import staged
 from quantdiff.report.overlay import Overlay, layer_overlays, rung_overlays
-from quantdiff.report.plain import json_text
+from quantdiff.report.text.terminal import json_text
 from quantdiff.run.data_sources import InParts, load_data
 
 

@@ -35,11 +35,10 @@ from quantdiff.load.data import Batch, load_batch
 from quantdiff.parameters.quantizers import Parameters
 from quantdiff.progress import Progress, silent
 from quantdiff.references.formats import started_early
-from quantdiff.report.html.document import page_of
-from quantdiff.report.html.page import Page
+from quantdiff.report.html.document import Page, page_of
 from quantdiff.report.html.provenance import Provenance
 from quantdiff.report.json.outcome import outcome_document
-from quantdiff.report.plain import json_text
+from quantdiff.report.text.terminal import json_text
 from quantdiff.run.data_sources import InParts, load_data
 from quantdiff.run.runtimes import starts_nothing
 from quantdiff.run.versions import versions

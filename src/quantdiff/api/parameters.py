@@ -9,8 +9,7 @@ from pathlib import Path
 
 from quantdiff.align.models import align_pair, align_weights
 from quantdiff.api.engines import DEFAULTS, Opened, OpenedPair, Settings, children, open_model, open_pair
-from quantdiff.api.inputs import ITS_OWN, Names, check_inputs
-from quantdiff.api.layouts import Layouts, laid_out
+from quantdiff.api.inputs import ITS_OWN, Layouts, Names, check_inputs, laid_out
 from quantdiff.api.parts import FIRST, Part, anywhere_settings, ask, count_of, first_of, stream_of, undivided
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.datasets import load_dataset

@@ -11,8 +11,7 @@ from quantdiff.api.explanations import explain_opened
 from quantdiff.compare.conditions import Condition, judge
 from quantdiff.compare.outcome import Outcome
 from quantdiff.errors import RuntimeFailed, reason_of
-from quantdiff.ladder.explanation import Explanations
-from quantdiff.ladder.parity import Parity
+from quantdiff.ladder.explanation import Explanations, Parity
 from quantdiff.load.data import Batch
 
 Found = TypeVar("Found")

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from quantdiff.align.alignment import pair_outputs
 from quantdiff.align.models import align_pair
-from quantdiff.align.outputs import pair_outputs
 from quantdiff.api.engines import DEFAULTS, Opened, Settings, open_pair, runtime_beside
-from quantdiff.api.inputs import check_inputs
-from quantdiff.api.layouts import laid_out
+from quantdiff.api.inputs import check_inputs, laid_out
 from quantdiff.compare.conditions import parse
 from quantdiff.errors import BadExpression, BadModel, NotConfirmed, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.load.write import written
+from quantdiff.load.written import written
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.references.formats import format_of

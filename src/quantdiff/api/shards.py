@@ -20,9 +20,8 @@ from quantdiff.api.engines import (
     trace_first,
     trace_one,
 )
-from quantdiff.api.inputs import ITS_OWN, Names, check_inputs
+from quantdiff.api.inputs import ITS_OWN, Names, check_inputs, laid_out
 from quantdiff.api.layers import count_layers, layer_report
-from quantdiff.api.layouts import laid_out
 from quantdiff.api.parts import Part, anywhere_settings, ask, first_of, undivided
 from quantdiff.compare.layers.drawing import Drawing, drawing_of
 from quantdiff.compare.layers.report import LayerReport

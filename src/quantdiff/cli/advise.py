@@ -66,7 +66,7 @@ def advise(
     if not conditions and (files["recipe"] or files["denylist"]):
         raise click.UsageError("--recipe and --denylist want --until: what is the set to be enough for?")
     from quantdiff import api
-    from quantdiff.report.text.progress import progress_bar
+    from quantdiff.report.text.terminal import progress_bar
 
     settings = settings_of(options)
     with progress_bar() as progress, spread(options) as on:
@@ -90,7 +90,7 @@ def _enough(found: Any, out: Path | None) -> bool:
 def _show(found: Any, as_json: bool) -> None:
     if as_json:
         from quantdiff.report.json.advice import advice_document
-        from quantdiff.report.plain import json_text
+        from quantdiff.report.text.terminal import json_text
 
         click.echo(json_text(advice_document(found)))
         return

@@ -199,7 +199,7 @@ def _begun(options: dict[str, Any]) -> AbstractContextManager[None]:
 
 def complain(message: str) -> int:
     """Print one clean line on standard error and return the status for trouble."""
-    from quantdiff.report.plain import printable
+    from quantdiff.report.text.terminal import printable
 
     with contextlib.suppress(OSError):  # nobody listens: the status says it
         click.echo("error: " + printable(" ".join(message.split())), err=True)
@@ -271,7 +271,7 @@ def show_outcome(outcome: Any, form: str, *, unmatched: bool = False) -> None:
     """Print what ``run`` and ``diff`` found as text or JSON, and the runtimes that failed."""
     if form == "json":
         from quantdiff.report.json.outcome import outcome_document
-        from quantdiff.report.plain import json_text
+        from quantdiff.report.text.terminal import json_text
 
         click.echo(json_text(outcome_document(outcome)))
     if form == "text":

@@ -58,7 +58,7 @@ def diff(reference: Path, candidate: Path, fail_on: tuple[str, ...], **options: 
 
     conditions = tuple(parse(text, own=options["metric"] is not None) for text in fail_on)
     from quantdiff import api
-    from quantdiff.report.text.progress import progress_bar
+    from quantdiff.report.text.terminal import progress_bar
     from quantdiff.run.random_input import on_made_up
 
     form, layers, unmatched, html = (options.pop(name) for name in ("form", "layers", "unmatched", "html"))

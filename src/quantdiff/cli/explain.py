@@ -46,7 +46,7 @@ def explain(as_json: bool, reference: Path, candidate: Path, html: Path | None, 
     the first --runtime is explained against the others.
     """
     from quantdiff import api
-    from quantdiff.report.text.progress import progress_bar
+    from quantdiff.report.text.terminal import progress_bar
     from quantdiff.run.data_sources import made_up_kind
 
     sample, output = options.pop("sample"), options.pop("output")
@@ -86,7 +86,7 @@ def _expect(expected: Any, on_made: str) -> None:
 def _show(answer: Any, as_json: bool) -> None:
     if as_json:
         from quantdiff.report.json.explanation import explanations_document
-        from quantdiff.report.plain import json_text
+        from quantdiff.report.text.terminal import json_text
 
         click.echo(json_text(explanations_document(answer.found, answer.failures)))
         return

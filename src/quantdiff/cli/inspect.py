@@ -29,7 +29,7 @@ def inspect(as_json: bool, model: Path, pattern: str | None) -> int:
     inspection = inspect_model(load_tflite(model), pattern)
     if as_json:
         from quantdiff.report.json.inspection import inspection_json
-        from quantdiff.report.plain import json_text
+        from quantdiff.report.text.terminal import json_text
 
         click.echo(json_text(inspection_json(inspection)))
     else:
@@ -43,7 +43,7 @@ def inspect(as_json: bool, model: Path, pattern: str | None) -> int:
 def _show_sections(container: Path, sections: tuple[Section, ...], as_json: bool) -> int:
     if as_json:
         from quantdiff.report.json.inspection import sections_json
-        from quantdiff.report.plain import json_text
+        from quantdiff.report.text.terminal import json_text
 
         click.echo(json_text(sections_json(container, sections)))
     else:

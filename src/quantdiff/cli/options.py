@@ -126,7 +126,7 @@ def spread(options: dict[str, Any]) -> Iterator[Executor | None]:
     if jobs and dask:
         raise click.UsageError("--jobs and --dask: give one of them; a cluster has workers of its own")
     if dask:
-        from quantdiff.experiment.cluster import cluster
+        from quantdiff.experiment.workers import cluster
 
         with cluster(dask) as on:
             yield on

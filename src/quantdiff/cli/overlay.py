@@ -41,8 +41,7 @@ def overlay(as_json: bool, reference: Path, candidate: Path, out: Path, **option
     """
     from quantdiff import api
     from quantdiff.report.overlay import overlays_document, overlays_text
-    from quantdiff.report.plain import json_text
-    from quantdiff.report.text.progress import progress_bar
+    from quantdiff.report.text.terminal import json_text, progress_bar
 
     with progress_bar() as progress, spread(options) as on:
         data = given_parts(options, candidate, on)

@@ -43,7 +43,7 @@ def params(as_json: bool, models: tuple[Path, ...], model: str | None, **options
     if len(models) != 0 if model else len(models) not in (1, 2):
         return complain("give MODEL.tflite, REFERENCE MODEL.tflite, or --model dense4 without files")
     from quantdiff import api
-    from quantdiff.report.text.progress import progress_bar
+    from quantdiff.report.text.terminal import progress_bar
 
     shown = {name: options.pop(name) for name in ("channels", "unmatched")}
     seed, bias, settings = options.pop("seed"), not options.pop("no_bias"), settings_of(options)
@@ -67,7 +67,7 @@ def _show(answer: Any, as_json: bool, **how: bool) -> None:
     from quantdiff.report.text.params import parameters_document, print_parameters
 
     if as_json:
-        from quantdiff.report.plain import json_text
+        from quantdiff.report.text.terminal import json_text
 
         click.echo(json_text(parameters_document(answer)))
     else:

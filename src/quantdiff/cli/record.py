@@ -44,7 +44,7 @@ def record(as_json: bool, model: Path, out: Path, runtime: str, timeout: float, 
     data = given_data(options, model)
     found = api.record(model, data, out, runtime, timeout, every_tensor=options["every_tensor"])
     if as_json:
-        from quantdiff.report.plain import json_text
+        from quantdiff.report.text.terminal import json_text
 
         asked = {"command": "record", "out": str(out), "data": data.source}
         click.echo(json_text({"schema": "quantdiff/1", **asked, **asdict(found)}))

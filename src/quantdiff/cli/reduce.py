@@ -49,11 +49,10 @@ def reduce(as_json: bool, reference: Path, candidate: Path | None, check: str, o
     itself on two runtimes, crashes, or differs from the simulator.
     """
     from quantdiff import api
+    from quantdiff.report.folder import write_reduction
     from quantdiff.report.json.reduction import reduction_document
-    from quantdiff.report.plain import json_text
-    from quantdiff.report.reduction_folder import write_reduction
-    from quantdiff.report.text.progress import progress_bar
     from quantdiff.report.text.reduction import reduction_text
+    from quantdiff.report.text.terminal import json_text, progress_bar
     from quantdiff.search.fault import INPUTS, MODEL, REFERENCE
 
     read = {"models": (reference, candidate), **options}

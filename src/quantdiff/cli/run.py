@@ -43,7 +43,7 @@ def run(as_json: bool, no_bias: bool, data: str | None, out: Path | None, html: 
     if data is None and trial.data == "mnist-small":
         click.echo("data: mnist-small (6,000 + 2,000 digits of MNIST); --data mnist takes the full set", err=True)
     from quantdiff import api
-    from quantdiff.report.text.progress import progress_bar
+    from quantdiff.report.text.terminal import progress_bar
 
     out = out or Path("runs") / trial.name
     with progress_bar() as progress:

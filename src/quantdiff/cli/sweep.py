@@ -45,9 +45,9 @@ def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_
     What comes out is CSV, a row per run; all results are kept in the store.
     """
     from quantdiff import api
-    from quantdiff.api.sweeps import LOCKED
+    from quantdiff.api.experiments import LOCKED
     from quantdiff.experiment.study import make_study, read_study
-    from quantdiff.report.text.progress import progress_bar
+    from quantdiff.report.text.terminal import progress_bar
 
     html = options.pop("html")
     asked = {**(read_study(study) if study else {}), **_given(options)}
@@ -97,7 +97,7 @@ def _with_defaults(asked: dict[str, Any]) -> dict[str, Any]:
 def _executor(jobs: int, dask: str | None) -> AbstractContextManager[Executor]:
     """Worker processes here, which need TensorFlow, or a cluster, which has its own."""
     if dask:
-        from quantdiff.experiment.cluster import cluster
+        from quantdiff.experiment.workers import cluster
 
         return cluster(dask)
     from quantdiff.experiment.workers import Workers
@@ -110,7 +110,7 @@ def _executor(jobs: int, dask: str | None) -> AbstractContextManager[Executor]:
 def _show(trials: tuple[Any, ...], store: Path, as_json: bool) -> None:
     if as_json:
         from quantdiff.report.json.sweep import sweep_document
-        from quantdiff.report.plain import json_text
+        from quantdiff.report.text.terminal import json_text
 
         click.echo(json_text(sweep_document(trials, str(store))))
     else:

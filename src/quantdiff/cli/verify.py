@@ -39,7 +39,7 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
     runtime crashes or cannot run the model.
     """
     from quantdiff import api
-    from quantdiff.report.text.progress import progress_bar
+    from quantdiff.report.text.terminal import progress_bar
     from quantdiff.report.text.verification import print_verification, verification_document
 
     drawn = api.Drawn(options.pop("samples"), options.pop("seed"))
@@ -52,7 +52,7 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
 
         show_for_ci(verify_checked(found.verdicts, found.made_by), form)
     elif form == "json":
-        from quantdiff.report.plain import json_text
+        from quantdiff.report.text.terminal import json_text
 
         click.echo(json_text(verification_document(found)))
     else:

@@ -41,7 +41,7 @@ def work(as_json: bool, model: Path, op: int, element: tuple[int, ...], **option
     asked = Question(op, element, options["runtime"])
     working = load_and_work(model, given_data(options, model), asked, options["timeout"])
     if as_json:
-        from quantdiff.report.plain import json_text
+        from quantdiff.report.text.terminal import json_text
         from quantdiff.report.text.working import working_document
 
         click.echo(json_text(working_document(working)))

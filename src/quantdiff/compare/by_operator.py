@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantdiff.bitwise import differing, same_bits
 from quantdiff.compare.verdict import OperatorResult
 from quantdiff.graph import Graph, Operator
 from quantdiff.progress import Progress, silent
@@ -20,6 +19,7 @@ from quantdiff.sim.graph.resources import STATE, keeps_resources
 from quantdiff.sim.graph.simulator import CONTROL, Missing, Simulation, missing_inputs, replay
 from quantdiff.sim.node import NoKernel, node_of
 from quantdiff.sim.registry import kernels
+from quantdiff.trace import differing, same_bits
 
 Values = Mapping[int, Array]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 
-from quantdiff.align.outputs import pair_outputs
+from quantdiff.align.alignment import pair_outputs
 from quantdiff.compare import metrics
 from quantdiff.compare.losses import Losses, channels_of, losses_of
 from quantdiff.compare.own_metric import OwnFigure, Score

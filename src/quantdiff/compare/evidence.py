@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from quantdiff.align.outputs import pair_outputs
+from quantdiff.align.alignment import pair_outputs
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array, Grid, quantize
 from quantdiff.tally.stats import CLASSES_AT_LEAST, ExactSum, exact_sum

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.align.outputs import pair_outputs
+from quantdiff.align.alignment import pair_outputs
 from quantdiff.errors import BadMetric, NotComparable
-from quantdiff.own_code import function_of, guarded, python_function
+from quantdiff.files import function_of, guarded, python_function
 from quantdiff.quant import Array
 from quantdiff.trace import Trace
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from quantdiff.bitwise import shared
 from quantdiff.compare.by_operator import Compared, compare_operators, tally
 from quantdiff.compare.device import diagnose_device
 from quantdiff.compare.verdict import OperatorResult, Verdict, Verification
@@ -35,9 +34,9 @@ from quantdiff.sim.device import Device, Rules
 from quantdiff.sim.graph.chains import simulate_each
 from quantdiff.sim.graph.shapes import false_shapes
 from quantdiff.sim.graph.simulator import Missing, Simulation
-from quantdiff.sim.releases import doubt
-from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.xnnpack.partition import agrees
+from quantdiff.sim.runtime import Runtime, doubt
+from quantdiff.sim.xnnpack.delegate import agrees
+from quantdiff.trace import shared
 
 STATE = 4
 """Where an SVDF reads its state."""

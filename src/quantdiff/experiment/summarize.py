@@ -9,9 +9,20 @@ from dataclasses import replace
 from typing import TypeVar
 
 from quantdiff.errors import NotComparable
-from quantdiff.experiment.statistics import box, mean_interval, sign_test
 from quantdiff.experiment.stored import Stored
-from quantdiff.experiment.summary import Difference, Engine, Failed, Gap, OwnMeans, RangePair, Rates, Summary
+from quantdiff.experiment.summary import (
+    Difference,
+    Engine,
+    Failed,
+    Gap,
+    OwnMeans,
+    RangePair,
+    Rates,
+    Summary,
+    box,
+    mean_interval,
+    sign_test,
+)
 from quantdiff.experiment.sweep_trial import CONDITIONS, StoredRange, SweepResult, SweepTrial, Training
 from quantdiff.experiment.trial import DENSE, depth
 

@@ -1,4 +1,4 @@
-"""An executor of worker processes that live long and are replaced when they die."""
+"""Executors: worker processes that live long and are replaced when they die, or a ``distributed`` cluster."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
+
+from quantdiff.errors import QuantdiffError, reason_of
+from quantdiff.lazy import require
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -145,3 +149,28 @@ def _end_with_parent() -> None:
 
 def _ending(code: int | None) -> str:
     return signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
+
+
+SECONDS = 20  # to find the scheduler
+
+
+class NoCluster(QuantdiffError):
+    """The scheduler does not answer."""
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[Executor]:
+    """The executor of the cluster whose scheduler is at ``address``, such as ``tcp://host:8786``.
+
+    Raises:
+        MissingExtra: the extra ``[dask]`` is not installed.
+        NoCluster: nobody answers there.
+    """
+    distributed = require("distributed", extra="dask")
+    try:
+        client = distributed.Client(address, timeout=SECONDS, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        reason = reason_of(error)
+        raise NoCluster(f"{address}: no scheduler of dask.distributed answers there ({reason})") from error
+    with client, client.get_executor() as executor:
+        yield executor

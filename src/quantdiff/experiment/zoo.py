@@ -12,8 +12,8 @@ from quantdiff.experiment.datasets import Dataset
 from quantdiff.experiment.trial import Trial, depth
 from quantdiff.progress import Progress
 from quantdiff.quant import Array
-from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import as_written, frameworks, quiet, tfmot
+from quantdiff.references.keras.lower import converter_of
 from quantdiff.references.keras.model import save_keras
 
 IMAGE, CLASSES, FILTERS = (28, 28), 10, 12

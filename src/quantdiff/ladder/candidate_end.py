@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from quantdiff.bitwise import same_bits
 from quantdiff.graph import Model, Operator
 from quantdiff.ladder.mechanisms import CURVES, ROUNDING
 from quantdiff.ladder.slices import side_by_side
@@ -17,6 +16,7 @@ from quantdiff.sim.graph.real_arithmetic import all_but_curves, simulate_ideal
 from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.graph.simulator import Missing, Simulation, run_stateless, simulate, simulate_by
 from quantdiff.sim.node import NoKernel
+from quantdiff.trace import same_bits
 
 
 @dataclass(frozen=True, slots=True)

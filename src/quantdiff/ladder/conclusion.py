@@ -7,6 +7,7 @@ import math
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.ladder.advice.bench import tried_on
 from quantdiff.ladder.cures import cures
+from quantdiff.ladder.departure import wrong_weights
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.ladder.findings import Advice, Closeness, Matched, Saturated
 from quantdiff.ladder.mechanisms import GRAPH, KERNEL, REAL, REWRITTEN
@@ -14,7 +15,6 @@ from quantdiff.ladder.output_ranges import output_ranges
 from quantdiff.ladder.set_up import Ladder, Sums
 from quantdiff.ladder.switches import Switches, copied_from
 from quantdiff.ladder.tries import on_the_graph
-from quantdiff.ladder.unrelated import wrong_weights
 from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import disturbed
 from quantdiff.sim.hybrid import is_hybrid

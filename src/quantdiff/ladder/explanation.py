@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from quantdiff.compare.outcome import Failure
+from quantdiff.compare.conditions import Judgement
+from quantdiff.compare.outcome import Failure, Outcome
 from quantdiff.ladder.findings import Advice, Closeness, Matched, Saturated, WrongWeights
 from quantdiff.shown import Shown
 
@@ -215,3 +216,21 @@ class Explanations(Shown):
 
     found: tuple[Explanation, ...]
     failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """An outcome, what each limit says of each comparison, and explanations where one is broken.
+
+    ``left_out`` says in one line each why layers or explanations are not there.
+    """
+
+    outcome: Outcome
+    judgements: tuple[Judgement, ...]
+    explanations: tuple[Explanation, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def broken(self) -> tuple[Judgement, ...]:
+        """The limits that do not hold."""
+        return tuple(judgement for judgement in self.judgements if judgement.different)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.bitwise import same_bits
 from quantdiff.graph import Operator
 from quantdiff.ladder.account import LayerAccount, Target
 from quantdiff.ladder.frontier import in_real_units
@@ -36,6 +35,7 @@ from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.node import NoKernel, node_of
 from quantdiff.sim.real.registry import real_of
+from quantdiff.trace import same_bits
 
 Layers = Sequence[tuple[str, int]]
 """Name in the reference, tensor of the file."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.bitwise import same_bits
 from quantdiff.errors import BadData
 from quantdiff.graph import Model
 from quantdiff.ladder.account import Account
@@ -22,12 +21,11 @@ from quantdiff.ladder.few import Few
 from quantdiff.ladder.frontier import beside, in_real_units
 from quantdiff.ladder.layers import add_layers, layers_of
 from quantdiff.ladder.mechanisms import MECHANISMS, REAL, REFERENCE, REWRITTEN, ROUNDING, RUNTIME
-from quantdiff.ladder.question import Question
 from quantdiff.ladder.rungs import RealRungs, real_inputs, real_rungs
 from quantdiff.ladder.set_up import Ladder, Sums, set_up
 from quantdiff.ladder.slices import by_run, in_parts, one_thread_a_product, rows_of, side_by_side
 from quantdiff.ladder.switches import Switches
-from quantdiff.ladder.targets import OutputGrids, trace_of_file
+from quantdiff.ladder.targets import OutputGrids, Question, trace_of_file
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
@@ -37,7 +35,7 @@ from quantdiff.run.runner import Runner
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.runtime import Runtime
-from quantdiff.trace import Trace
+from quantdiff.trace import Trace, same_bits
 
 RunsOn = Runner | Runtime
 """A process, or a runtime that is not installed: then its simulator stands for it."""

@@ -14,8 +14,7 @@ from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Graph, Operator, Tensor, is_float
 from quantdiff.ladder.bias_units import in_units_of_sums
 from quantdiff.ladder.real_operator import CHOOSES, compute, fold, folds, real_constant
-from quantdiff.ladder.streams import Loops, delayed, in_loops, is_delay, shifted
-from quantdiff.ladder.unrolled import unrolled
+from quantdiff.ladder.streams import Loops, delayed, in_loops, is_delay, shifted, unrolled
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array
 from quantdiff.quant import Grid as StoredGrid

@@ -10,7 +10,6 @@ from functools import partial
 
 import numpy as np
 
-from quantdiff.bitwise import same_bits
 from quantdiff.graph import Graph, Model
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, RANGES, REAL, REWRITTEN, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import RealGraph, Setting, Values
@@ -20,6 +19,7 @@ from quantdiff.ladder.targets import OutputGrids, on_grid
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array
 from quantdiff.run.tflite import bound_inputs
+from quantdiff.trace import same_bits
 
 ELEMENTS_AT_ONCE = 2**23
 """Of all activations together, in double: what one pass of real arithmetic holds."""

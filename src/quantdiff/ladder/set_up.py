@@ -11,13 +11,12 @@ from quantdiff.errors import UnsupportedOp
 from quantdiff.ladder.account import Account, LayerAccount
 from quantdiff.ladder.alike import with_alike
 from quantdiff.ladder.attribution import Attribution
+from quantdiff.ladder.departure import check_related
 from quantdiff.ladder.explanation import Signed
 from quantdiff.ladder.few import Few
-from quantdiff.ladder.question import Question
 from quantdiff.ladder.rungs import real_inputs
 from quantdiff.ladder.switches import Switches, switches
-from quantdiff.ladder.targets import OutputGrids, ends_of_file, order_from_reading, order_of_outputs
-from quantdiff.ladder.unrelated import check_related
+from quantdiff.ladder.targets import OutputGrids, Question, ends_of_file, order_from_reading, order_of_outputs
 from quantdiff.load.data import Batch
 from quantdiff.run.inner_tensors import Reading
 from quantdiff.trace import Trace

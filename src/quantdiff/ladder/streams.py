@@ -1,4 +1,4 @@
-"""Resource variables in real arithmetic: what a sample reads is what the one before it left.
+"""Control flow written out, and resource variables in real arithmetic: a sample reads what the one before it left.
 
 READ_VARIABLE becomes a delay: its inputs are the tensor that is assigned, one sample earlier, and what the variable
 holds first. Operators that wait for each other through such a delay go sample by sample, all others at once.
@@ -6,18 +6,19 @@ holds first. Operators that wait for each other through such a delay go sample b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from quantdiff.graph import Graph, Operator
+from quantdiff.graph import Graph, Operator, Tensor
+from quantdiff.ladder.real_operator import fold, folds, real_constant
 from quantdiff.ops import INTO_FLOAT
 from quantdiff.quant import Array
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.resources import STATE, Resources
-from quantdiff.sim.node import NoKernel, fitting
+from quantdiff.sim.node import NoKernel, fitting, node_of
 from quantdiff.sim.runtime import Runtime
 
 HANDLE, DELAY, ASSIGN, CALL = STATE
@@ -115,3 +116,128 @@ def _finished(starts: Iterable[int], edges: Sequence[Sequence[int]]) -> Iterator
                 path.append((new, iter(edges[new])))
         if found:
             yield found
+
+
+LOOP, BRANCH, COMPOSITE = "WHILE", "IF", "STABLEHLO_COMPOSITE"
+CONTROL = (LOOP, BRANCH, COMPOSITE)
+RESTATES, CHOOSES = INTO_FLOAT, "SELECT_V2"
+"""What stands where an operator with a body gave its outputs."""
+MOST, TENSORS, NESTED = 20_000, 2**18, 20
+"""Operators and bodies of what is written out, its tensors, and bodies in each other: beyond, it stays as it is."""
+
+
+@dataclass(slots=True)
+class Written:
+    """The graph as far as it is written: tensors and operators, and the values of what is constant.
+
+    ``within``: the file's operator that is being written out, None outside; ``origin`` has it for each that is inside.
+    """
+
+    subgraphs: Sequence[Graph]
+    tensors: list[Tensor]
+    operators: list[Operator] = field(default_factory=list)
+    known: dict[int, Array] = field(default_factory=dict)
+    origin: dict[int, Operator] = field(default_factory=dict)
+    within: Operator | None = None
+    bodies: int = 0
+    nested: int = 0
+
+    def tensor(self, tensor: Tensor) -> int:
+        """A new tensor like another one; gives its index."""
+        index = len(self.tensors)
+        self.tensors.append(replace(tensor, index=index))
+        if tensor.is_constant:
+            self.known[index] = real_constant(tensor)
+        return index
+
+    def operator(self, operator: Operator, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        """One operator more, and what it gives where that hangs on constants alone."""
+        if len(self.operators) >= MOST:
+            raise NoKernel("a loop that does not end soon enough to be written out")
+        made = replace(operator, index=len(self.operators), inputs=tuple(inputs), outputs=tuple(outputs))
+        self.operators.append(made)
+        if self.within is not None:
+            self.origin[made.index] = self.within
+        if inputs and all(i < 0 or i in self.known for i in inputs):
+            node = node_of(self.graph(), made)
+            if folds(node):
+                self.known.update(zip(outputs, fold(node, [self.known.get(i) for i in inputs]), strict=True))
+
+    def graph(self) -> Graph:
+        """So far."""
+        return Graph("", tuple(self.tensors), (), (), ())
+
+
+def unrolled(graph: Graph, subgraphs: Sequence[Graph]) -> tuple[Graph, Mapping[int, Operator]]:
+    """The same without control flow, and for each operator that stands for one of the file's which that was.
+
+    Tensors keep their indices, those of bodies follow.
+
+    Raises:
+        NoKernel: a loop whose end depends on the data, or a body that changes a variable.
+    """
+    if not any(operator.op in CONTROL for operator in graph.operators):
+        return graph, {}
+    written = Written(subgraphs, list(graph.tensors))
+    written.known = {t.index: real_constant(t) for t in graph.tensors if t.is_constant}
+    for operator in graph.operators:
+        written.within = operator
+        _add(written, operator, operator.inputs, operator.outputs)
+    return Graph(graph.name, tuple(written.tensors), tuple(written.operators), graph.inputs, graph.outputs), (
+        written.origin
+    )
+
+
+def _add(written: Written, operator: Operator, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+    """An operator, or what it stands for."""
+    if operator.op == BRANCH and inputs[0] not in written.known:
+        ways = [_inlined(written, _body(written, operator, which), inputs[1:]) for which in ("then", "else")]
+        for output, *either in zip(outputs, *ways, strict=True):
+            chosen = Operator(0, CHOOSES, (), ())
+            written.operator(chosen, (inputs[0], *either), (output,))
+    elif operator.op in CONTROL:
+        for made, output in zip(_written_out(written, operator, inputs), outputs, strict=True):
+            written.operator(Operator(0, RESTATES, (), ()), (made,), (output,))
+    else:
+        written.operator(operator, inputs, outputs)
+
+
+def _written_out(written: Written, operator: Operator, given: Sequence[int]) -> Sequence[int]:
+    """What a loop's variables are after its end, or what the only body in question gives."""
+    if operator.op == COMPOSITE:
+        return _inlined(written, _body(written, operator, "decomposition"), given)
+    if operator.op == BRANCH:
+        which = "then" if written.known[given[0]].all() else "else"
+        return _inlined(written, _body(written, operator, which), given[1:])
+    condition, body, variables = *(_body(written, operator, each) for each in ("cond", "body")), list(given)
+    while _holds(written, condition, variables):
+        variables = _inlined(written, body, variables)
+    return variables
+
+
+def _holds(written: Written, condition: Graph, variables: Sequence[int]) -> bool:
+    (answer,) = _inlined(written, condition, variables)
+    if answer not in written.known:
+        raise NoKernel("a loop whose end depends on the data")
+    return bool(written.known[answer].reshape(-1)[0])
+
+
+def _inlined(written: Written, body: Graph, variables: Sequence[int]) -> list[int]:
+    """The operators of a subgraph once more, on other tensors; gives its outputs."""
+    written.bodies += 1
+    written.nested += 1
+    if max(written.bodies - MOST, written.nested - NESTED, len(written.tensors) - TENSORS) > 0:
+        raise NoKernel("a loop that does not end soon enough to be written out")
+    place: Mapping[int, int] = dict(zip(body.inputs, variables, strict=True))
+    place = {t.index: place[t.index] if t.index in place else written.tensor(t) for t in body.tensors}
+    for operator in body.operators:
+        if operator.op in STATE:
+            raise NoKernel("a body that changes a variable")
+        inputs, outputs = ([place[i] if i >= 0 else i for i in side] for side in (operator.inputs, operator.outputs))
+        _add(written, operator, inputs, outputs)
+    written.nested -= 1
+    return [place[i] for i in body.outputs]
+
+
+def _body(written: Written, operator: Operator, which: str) -> Graph:
+    return written.subgraphs[int(str(operator.options.get(f"{which}_subgraph_index", 0)))]

@@ -1,18 +1,42 @@
-"""What a ladder is held against: the runtime's outputs, on the grid of the file."""
+"""What is asked of a pair, and what a ladder is held against: the runtime's outputs, on the grid of the file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from quantdiff.align.outputs import pair_outputs
+from quantdiff.align.alignment import pair_outputs
 from quantdiff.graph import Graph, Model
 from quantdiff.ladder.account import Target
+from quantdiff.load.data import Batch
 from quantdiff.quant import Array, Grid, quantize
 from quantdiff.run.inner_tensors import Reading
 from quantdiff.trace import Trace, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The reference as its engine runs it and as a float graph, the file, and the data.
+
+    ``trace`` gives the reference's own outputs for samples; ``kind`` is its engine: ``float``, ``qat``,
+    ``tflite:xnnpack``. ``lowering`` is the reference as TFLite operators, None where that cannot be had:
+    ``why`` says so. Outputs
+    without a grid count as equal within ``tolerance``, in real units. ``single``: a sample and an element of the
+    outputs, all counted through, whose difference is listed. ``names``: by tensor of the file the reference's layer.
+    """
+
+    kind: str
+    trace: Callable[[Batch], Trace]
+    lowering: Model | None
+    model: Model
+    batch: Batch
+    tolerance: float
+    notes: tuple[str, ...] = ()
+    single: tuple[int, int] | None = None
+    why: str = ""
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

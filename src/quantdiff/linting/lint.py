@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from quantdiff.graph import Model
-from quantdiff.linting.finding import Finding, Found, Severity
-from quantdiff.linting.registry import Check, checks
+from quantdiff.linting.registry import Check, Finding, Found, Severity, checks
 from quantdiff.linting.trained import Trained, WithLayers
 from quantdiff.linting.wiring import wirings
 from quantdiff.shown import Shown

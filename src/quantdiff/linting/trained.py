@@ -8,7 +8,7 @@ from typing import Protocol
 
 from quantdiff.graph import Model
 from quantdiff.layer import OUTPUT_RANGES, Layer
-from quantdiff.linting.finding import Location
+from quantdiff.linting.registry import Location
 from quantdiff.linting.wiring import is_integer_value
 
 STORED = ("int2", "int4", "int8", "uint8")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from quantdiff.graph import Tensor
-from quantdiff.linting.finding import Location
+from quantdiff.linting.registry import Location
 from quantdiff.linting.wiring import Wiring, is_quantized, scale, scales
 from quantdiff.ops import traits
 from quantdiff.quant import Array

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.graph import Graph, Model, Operator, Tensor, follow, is_float
-from quantdiff.linting.finding import Location
+from quantdiff.linting.registry import Location
 from quantdiff.ops import INTO_INTEGERS, TRAITS, traits
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.node import Node

@@ -1,4 +1,4 @@
-"""``.litertlm`` files: models and what belongs to them, one section behind the other.
+"""``.litertlm`` files, one section behind the other; and what onnx2tf writes beside a file.
 
 The format is that of LiteRT-LM, ``schema/core/litertlm_header_schema.fbs``: a magic word, a version of three numbers,
 the end of the header, and from byte 32 a flatbuffer that says which section lies where.
@@ -6,9 +6,11 @@ the end of the header, and from byte 32 a flatbuffer that says which section lie
 
 from __future__ import annotations
 
+import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from quantdiff.load.flatbuffer import Damaged, Reader
 
@@ -88,3 +90,38 @@ def model_in(data: memoryview, wanted: str) -> memoryview:
         problem = f"no model {wanted!r} in it" if wanted else f"it holds {len(models)} models"
         raise NotThere(f"{problem}; add # and the name or number of one: {there}")
     return data[chosen[0].begin : chosen[0].end]
+
+
+ENDING = "_tensor_correspondence_report.json"
+LARGEST = 2**26
+"""Bytes of a report that is read."""
+ROOT = "wa/"
+"""What onnx2tf writes in place of a slash in front."""
+
+
+def names_beside(path: Path) -> Mapping[str, str]:
+    """By tensor the nodes of the ONNX model that it computes, joined by ``;``; empty without a report that can be read.
+
+    ``net_full_integer_quant.tflite`` is told of by ``net_tensor_correspondence_report.json``.
+    """
+    report = next(filter(Path.is_file, _reports(path)), None)
+    try:
+        if report is None or report.stat().st_size > LARGEST:
+            return {}
+        found: dict[str, list[str]] = {}
+        for record in json.loads(report.read_bytes())["records"]:
+            name = str(record["onnx_op_name"] or record["onnx_output_name"])
+            found.setdefault(str(record["resolved_tflite_tensor_name"]), []).append(_plain(name))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # a hint that cannot be read is none
+        return {}
+    return {tensor: ";".join(names) for tensor, names in found.items()}
+
+
+def _reports(path: Path) -> Iterator[Path]:
+    """The places where the report may lie: the file's name, and what stands before each of its underscores."""
+    parts = path.stem.split("_")
+    return (path.with_name("_".join(parts[:n]) + ENDING) for n in range(len(parts), 0, -1))
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix(ROOT[:-1]) if name.startswith(ROOT) else name

@@ -13,8 +13,7 @@ import numpy as np
 
 from quantdiff.errors import BadData, reason_of
 from quantdiff.files import open_file, state_of
-from quantdiff.load.mapped import blocks, guard
-from quantdiff.load.npz import check_sizes, plain_header, read_member
+from quantdiff.load.npz import blocks, check_sizes, guard, plain_header, read_member
 from quantdiff.quant import Array
 
 SAMPLES, LABELS = ("x", "x_test"), ("y", "y_test")

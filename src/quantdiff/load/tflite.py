@@ -20,14 +20,12 @@ from quantdiff.errors import BadModel
 from quantdiff.files import open_file, split_part
 from quantdiff.graph import Graph, Metadata, Model, Operator, Signature
 from quantdiff.load import schema
-from quantdiff.load.buffers import Buffers
-from quantdiff.load.containers import MAGIC, NotThere, Section, model_in, sections
-from quantdiff.load.correspondence import names_beside
+from quantdiff.load.containers import MAGIC, NotThere, Section, model_in, names_beside, sections
 from quantdiff.load.flatbuffer import Damaged, Reader
 from quantdiff.load.layout import Span
-from quantdiff.load.mapped import guard
+from quantdiff.load.npz import guard
 from quantdiff.load.rewrite import make_main
-from quantdiff.load.tensors import read_tensor, with_block_scales
+from quantdiff.load.tensors import Buffers, read_tensor, with_block_scales
 
 IDENTIFIER = b"TFL3"
 OTHER_FILES = {

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from quantdiff.bitwise import differing
 from quantdiff.compare.by_operator import compare_operators
 from quantdiff.compare.verdict import OperatorResult
 from quantdiff.errors import BadData, BadModel, NotConfirmed
@@ -31,6 +30,7 @@ from quantdiff.sim.node import Node, NoKernel, clamp_of, node_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import requantize
 from quantdiff.sim.rounding.requantization import ACCUMULATE, Channel, accumulators, channels_of
 from quantdiff.sim.xnnpack.delegate import kernel_of
+from quantdiff.trace import differing
 
 ROLES = ("input", "weights", "bias")
 """What the inputs of an operator with sums of products are called; others are numbered."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from quantdiff.bitwise import differing
 from quantdiff.errors import BadModel, NoSuchElement, NotConfirmed, UnsupportedOp
 from quantdiff.graph import Graph, Model, Operator, dense_values
 from quantdiff.load.data import Batch
@@ -37,6 +36,7 @@ from quantdiff.sim.node import Node, NoKernel, node_of
 from quantdiff.sim.registry import kernels
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import kernel_of
+from quantdiff.trace import differing
 
 HANDLE = "VAR_HANDLE"
 NO_NUMBERS = {

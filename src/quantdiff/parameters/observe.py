@@ -9,7 +9,7 @@ from quantdiff.align.constants import fused_chain
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.parameters.by_hand import Linear, by_hand
-from quantdiff.parameters.folding import linear
+from quantdiff.parameters.constants import linear
 from quantdiff.parameters.quantizers import Extent, Observed
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.quant import INTEGER_RANGE, Array, dequantize

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantdiff.errors import BadModel
-from quantdiff.files import FILE, FOLDER, split_part, what_is
+from quantdiff.files import FILE, FOLDER, python_function, split_part, what_is
 from quantdiff.lazy import Registry
-from quantdiff.own_code import python_function
 from quantdiff.run.process import Process
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 from quantdiff.graph import Model
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch, Slot, bind
-from quantdiff.load.mapped import release
+from quantdiff.load.npz import release
 from quantdiff.quant import Array
 from quantdiff.recording import BoundModel, Recorder
 from quantdiff.references.formats import PLAIN, Options, format_of, formats

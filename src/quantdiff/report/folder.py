@@ -15,6 +15,8 @@ from quantdiff.errors import QuantdiffError, reason_of
 from quantdiff.files import FILE, destination, read_file, what_is
 from quantdiff.load.data import Batch
 from quantdiff.run.scratch import scratch
+from quantdiff.search.fault import INPUTS
+from quantdiff.search.reduction import Reduction
 
 SUMMARY = "summary.csv"
 SUMMARY_AT_MOST = 100_000_000  # bytes
@@ -115,3 +117,20 @@ def add_to_summary(folder: Path, out: Path, header: str, rows: str) -> None:
     if not text.startswith(header):
         raise CannotWrite(f"{before}: has other columns than this version writes; move it away or choose another --out")
     (folder / SUMMARY).write_text(text + rows, encoding="utf-8")
+
+
+LINE = "reproduce.txt"
+
+
+def write_reduction(found: Reduction, out: Path) -> None:
+    """All files together, or none.
+
+    Raises:
+        CannotWrite: the folder cannot be written.
+    """
+    part = found.left
+    with staged(out) as folder:
+        for name, content in part.models.items():
+            (folder / name).write_bytes(content)
+        save_batch(folder / INPUTS, part.batch)
+        (folder / LINE).write_text(found.line(out) + "\n", encoding="utf-8")

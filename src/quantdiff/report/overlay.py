@@ -17,8 +17,8 @@ from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.graph import Graph
 from quantdiff.ladder.explanation import Explanation
-from quantdiff.linting.finding import counted
-from quantdiff.report.plain import printable
+from quantdiff.linting.registry import counted
+from quantdiff.report.text.terminal import printable
 from quantdiff.run.random_input import prepared_data
 
 LEAST, MOST, EQUAL = (255, 247, 188), (215, 48, 31), "#a1d99b"

@@ -9,7 +9,7 @@ from pathlib import Path
 from quantdiff.identifying.identification import Group, Identification
 from quantdiff.identifying.probe import Probe
 from quantdiff.report.folder import save_batch, written
-from quantdiff.report.plain import printable
+from quantdiff.report.text.terminal import printable
 from quantdiff.run.profiled import SCHEMA
 
 

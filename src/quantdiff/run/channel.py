@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from quantdiff.errors import NoWorker
-from quantdiff.run.memory import reserved_descriptor
+from quantdiff.run.shared_memory import reserved_descriptor
 
 AT_ONCE = 2**16  # bytes that are read together
 MOST = 200  # descriptors in one message; Linux takes 253

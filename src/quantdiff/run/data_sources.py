@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from quantdiff.errors import BadData, QuantdiffError
-from quantdiff.files import is_tflite
+from quantdiff.files import is_tflite, python_function
 from quantdiff.load.data import SUFFIXES, Batch, Slot, count_samples, find_shards, load_batch
 from quantdiff.load.dumps.forms import is_dump
 from quantdiff.load.sources.generated import from_function
@@ -19,7 +19,6 @@ from quantdiff.load.sources.images import from_images, holds_images, preparation
 from quantdiff.load.sources.recordings import from_recordings, holds_recordings
 from quantdiff.load.sources.tables import from_csv
 from quantdiff.load.tflite import load_tflite
-from quantdiff.own_code import python_function
 from quantdiff.run.as_data import of_dump
 from quantdiff.run.random_input import MADE_UP, made_up
 from quantdiff.run.tflite import slots_of

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from quantdiff.errors import RootNotMade
 from quantdiff.run import emulation
-from quantdiff.sim.releases import CHECKED
+from quantdiff.sim.runtime import CHECKED
 
 LITERT = "ai-edge-litert"
 LEAST = 11

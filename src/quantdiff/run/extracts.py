@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from quantdiff.bitwise import same_bits
 from quantdiff.errors import BadModel, NoSuchElement
 from quantdiff.graph import Graph
 from quantdiff.load.data import Batch
@@ -23,6 +22,7 @@ from quantdiff.run.random_input import SAMPLES, random_inputs, samples_for
 from quantdiff.run.runtimes import check_installed, check_takes_others
 from quantdiff.run.shared_memory import block_of
 from quantdiff.run.tflite import inputs_of
+from quantdiff.trace import same_bits
 
 
 @dataclass(frozen=True, slots=True)

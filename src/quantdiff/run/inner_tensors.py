@@ -13,7 +13,7 @@ import numpy as np
 from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Graph, Model
 from quantdiff.load.data import Batch
-from quantdiff.load.mapped import release
+from quantdiff.load.npz import release
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.quant import Array
 from quantdiff.recording import changed_elements
@@ -24,7 +24,7 @@ from quantdiff.run.tflite import Loaded, as_inputs, bound_inputs, inputs_of, loa
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.xnnpack.partition import hidden
+from quantdiff.sim.xnnpack.delegate import hidden
 from quantdiff.tally.rows import RowSums
 
 BYTES_AT_ONCE = 2**27  # of inner values in memory

@@ -10,7 +10,7 @@ import numpy as np
 
 from quantdiff.graph import Graph, Model
 from quantdiff.load.data import Batch
-from quantdiff.load.mapped import blocks
+from quantdiff.load.npz import blocks
 from quantdiff.ops import INTO_INTEGERS
 from quantdiff.quant import INTEGER_RANGE, Array, Grid
 from quantdiff.run.random_input import CALLED

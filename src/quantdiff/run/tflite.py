@@ -12,7 +12,7 @@ import numpy as np
 from quantdiff.errors import BadData, RuntimeCrashed
 from quantdiff.graph import Graph, Model, Tensor, is_float
 from quantdiff.load.data import Batch, Order, Slot, bind
-from quantdiff.load.mapped import release
+from quantdiff.load.npz import release
 from quantdiff.quant import INTEGER_RANGE, Array, quantize
 from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import Block, block_of

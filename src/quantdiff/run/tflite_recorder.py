@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from quantdiff.errors import RuntimeFailed
 from quantdiff.flow import Flow, FlowValue, tflite_flow
 from quantdiff.graph import Model
-from quantdiff.load.rewire import with_inputs
-from quantdiff.load.rewrite import with_outputs
+from quantdiff.load.rewrite import with_inputs, with_outputs
 from quantdiff.quant import Array
 from quantdiff.recording import Comparand, ErrorStats
 from quantdiff.run.child import VIEWS, Measured

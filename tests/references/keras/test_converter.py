@@ -10,8 +10,8 @@ import pytest
 
 from quantdiff.graph import Model
 from quantdiff.load.tflite import read_model
-from quantdiff.references.keras.converter import converter_of
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
+from quantdiff.references.keras.lower import converter_of
 
 pytestmark = pytest.mark.keras
 

@@ -7,7 +7,7 @@ import csv
 import pytest
 
 from quantdiff.report.csv.table import csv_lines
-from quantdiff.report.plain import printable
+from quantdiff.report.text.terminal import printable
 
 
 @pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-x", "@SUM(1)", "\tx", "\r=1", "\n=1"])

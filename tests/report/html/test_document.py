@@ -18,10 +18,9 @@ from quantdiff.compare.comparison import Output
 from quantdiff.compare.losses import Losses, Seen
 from quantdiff.compare.outcome import Outcome
 from quantdiff.report.folder import CannotWrite
-from quantdiff.report.html.document import page_of
+from quantdiff.report.html.document import Page, page_of
 from quantdiff.report.html.graph import VIEWS, views_of
 from quantdiff.report.html.layers import layers_section
-from quantdiff.report.html.page import Page
 from quantdiff.report.html.rendering import _environment, asset
 
 WHOLE = page_of(

@@ -17,8 +17,7 @@ from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.outcome import Failure, Outcome
 from quantdiff.compare.verdict import OperatorResult, Verdict, Verification
-from quantdiff.experiment.statistics import Box, Interval
-from quantdiff.experiment.summary import Engine, Failed, Rates, Summary
+from quantdiff.experiment.summary import Box, Engine, Failed, Interval, Rates, Summary
 from quantdiff.identifying.fits import Fit
 from quantdiff.identifying.identification import Group, Identification, Refuted
 from quantdiff.ladder.explanation import Explanation, Explanations, LayerLadder, Rung

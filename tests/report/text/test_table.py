@@ -19,11 +19,10 @@ from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.outcome import Outcome
 from quantdiff.compare.verdict import OperatorResult, Verdict, Verification
-from quantdiff.experiment.statistics import Box, Interval
-from quantdiff.experiment.summary import Difference, Engine, Gap, OwnMeans, RangePair, Rates, Summary
+from quantdiff.experiment.summary import Box, Difference, Engine, Gap, Interval, OwnMeans, RangePair, Rates, Summary
 from quantdiff.ladder.explanation import Explanation, Frontier, Item, LayerLadder, Rung, Signed
-from quantdiff.linting.finding import Finding, Location, Severity
 from quantdiff.linting.lint import LintReport
+from quantdiff.linting.registry import Finding, Location, Severity
 from quantdiff.load.tflite import read_model
 from quantdiff.parameters.inspection import inspect_model
 from quantdiff.parameters.quantizers import Parameters, Range, Reason, Row

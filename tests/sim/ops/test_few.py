@@ -15,7 +15,7 @@ from written_models import Op, T, write_tflite
 from quantdiff.compare.verification import load_and_verify
 from quantdiff.quant import Array
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.xnnpack.partition import hidden
+from quantdiff.sim.xnnpack.delegate import hidden
 
 TINY = 1e-39  # below the smallest normal float
 

@@ -12,7 +12,7 @@ from written_models import Op, Sub, T, model_object, pack, write_tflite
 from quantdiff.load.tflite import load_tflite
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.sim.node import node_of
-from quantdiff.sim.xnnpack import delegate, partition
+from quantdiff.sim.xnnpack import delegate
 
 pytestmark = pytest.mark.golden
 
@@ -73,20 +73,20 @@ def test_the_rules_draw_the_line_that_the_interpreter_reports(
     with RuntimeProcess("xnnpack") as process:
         process.load(path)
     assert process.delegated
-    assert partition.agrees(graph, process.delegated)
+    assert delegate.agrees(graph, process.delegated)
     for wrong in (False, True):  # a rule that is off for one op shows
         for op in graph.operators:
             real = delegate.taken(node_of(graph, op))
             if real is wrong:
                 continue
             monkeypatch.setattr(
-                partition,
+                delegate,
                 "taken",
                 lambda node, op=op, wrong=wrong, rule=delegate.taken: (
                     wrong if node.operator.index == op.index else rule(node)
                 ),
             )
-            assert not partition.agrees(graph, process.delegated)
+            assert not delegate.agrees(graph, process.delegated)
             monkeypatch.undo()
 
 
@@ -107,4 +107,4 @@ def test_a_reshape_to_a_scalar_stays(tmp_path: Path) -> None:
     path = models.save(tmp_path, pack(model))
     with RuntimeProcess("xnnpack") as process:
         process.load(path)
-    assert partition.agrees(load_tflite(path).main, process.delegated)
+    assert delegate.agrees(load_tflite(path).main, process.delegated)

@@ -18,7 +18,7 @@ from quantdiff.errors import BadModel
 from quantdiff.graph import Operator
 from quantdiff.ladder.advice.choices import INT8, OUTPUT, Plan
 from quantdiff.ladder.real_graph import Grid, RealGraph
-from quantdiff.load.rewire import restating
+from quantdiff.load.rewrite import restating
 from quantdiff.load.written import end_of_name, packed, schema, unpacked
 from quantdiff.ops import INTO_FLOAT, RECODES, traits
 from quantdiff.quant import INTEGER_RANGE, Array

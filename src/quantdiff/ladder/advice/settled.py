@@ -16,7 +16,7 @@ from quantdiff.ladder.switches import Switches
 from quantdiff.layer import OUTPUT_RANGES, Layer
 from quantdiff.load.data import Batch
 from quantdiff.nudge import nudge_fake_quant
-from quantdiff.parameters.folding import folded_bias
+from quantdiff.parameters.constants import folded_bias
 from quantdiff.quant import Array
 from quantdiff.trace import Trace
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from quantdiff.graph import Graph
-from quantdiff.linting.finding import Found, Severity
-from quantdiff.linting.registry import check
+from quantdiff.linting.registry import Found, Severity, check
 from quantdiff.linting.wiring import Wiring, is_integer_value, scale, zero_point
 from quantdiff.ops import CLAMPS, traits
 from quantdiff.quant import INTEGER_RANGE

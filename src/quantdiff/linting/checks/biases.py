@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from quantdiff.linting.finding import Found, Severity
-from quantdiff.linting.registry import check
+from quantdiff.linting.registry import Found, Severity, check
 from quantdiff.linting.weighted import Weighted, input_of, listed, weighted
 from quantdiff.linting.wiring import Wiring, is_quantized, scale, scales
 from quantdiff.ops import traits

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 
 from quantdiff.graph import Tensor
-from quantdiff.linting.finding import Found, Severity, counted
-from quantdiff.linting.registry import check
+from quantdiff.linting.registry import Found, Severity, check, counted
 from quantdiff.linting.wiring import Wiring, is_float_value, is_integer_value
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS
 from quantdiff.sim.node import Node

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from quantdiff.linting.finding import Found, Severity
-from quantdiff.linting.registry import check
+from quantdiff.linting.registry import Found, Severity, check
 from quantdiff.linting.weighted import Weighted, listed, weighted
 from quantdiff.linting.wiring import Wiring, is_integer_value, scale
 from quantdiff.quant import INTEGER_RANGE, Array

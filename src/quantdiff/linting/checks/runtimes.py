@@ -9,8 +9,7 @@ from importlib.resources import files
 import numpy as np
 
 from quantdiff.errors import QuantdiffError
-from quantdiff.linting.finding import Found, Severity
-from quantdiff.linting.registry import check
+from quantdiff.linting.registry import Found, Severity, check
 from quantdiff.linting.weighted import weighted
 from quantdiff.linting.wiring import Wiring, is_integer_value
 from quantdiff.sim.node import Node, NoKernel

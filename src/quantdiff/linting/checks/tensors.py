@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from quantdiff.graph import Tensor
-from quantdiff.linting.finding import Found, Severity, counted
-from quantdiff.linting.registry import check
+from quantdiff.linting.registry import Found, Severity, check, counted
 from quantdiff.linting.weighted import weighted
 from quantdiff.linting.wiring import Wiring, is_quantized, scale, short_name
 from quantdiff.ops import traits

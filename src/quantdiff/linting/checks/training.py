@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from quantdiff.linting.finding import Found, Location, Severity, counted
-from quantdiff.linting.registry import check
+from quantdiff.linting.registry import Found, Location, Severity, check, counted
 from quantdiff.linting.trained import LearnedRange, Trained
 
 START, NEAR = 6.0, 0.6

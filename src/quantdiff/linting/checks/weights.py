@@ -7,8 +7,7 @@ from functools import reduce
 
 import numpy as np
 
-from quantdiff.linting.finding import Found, Severity
-from quantdiff.linting.registry import check
+from quantdiff.linting.registry import Found, Severity, check
 from quantdiff.linting.weighted import Weighted, listed, weighted
 from quantdiff.linting.wiring import Wiring
 from quantdiff.quant import INTEGER_RANGE, Array

@@ -9,7 +9,6 @@ from typing import Protocol
 
 import numpy as np
 
-from quantdiff.bitwise import same_bits
 from quantdiff.errors import QuantdiffError
 from quantdiff.flow import Flow, FlowValue, tflite_flow
 from quantdiff.layer import Layer, TrainedRange
@@ -19,7 +18,7 @@ from quantdiff.recording import Comparand, ErrorStats, measured
 from quantdiff.references.onnx.builder import Order, plain
 from quantdiff.references.onnx.lower import Translated
 from quantdiff.references.tflite.reference import layer_of
-from quantdiff.trace import Value
+from quantdiff.trace import Value, same_bits
 
 
 class Engine(Protocol):

@@ -6,8 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from quantdiff.files import python_function
 from quantdiff.lazy import require
-from quantdiff.own_code import python_function
 from quantdiff.references.formats import FORMATS, Format, Framework, Options
 
 

@@ -14,7 +14,7 @@ from quantdiff.files import destination
 from quantdiff.report.ci.case import Case, Checked, Status
 from quantdiff.report.ci.markdown import escaped, table
 from quantdiff.report.folder import CannotWrite
-from quantdiff.report.plain import printable
+from quantdiff.report.text.terminal import printable
 
 LEVELS = {Status.TROUBLE: "error", Status.FAILED: "error", Status.WARNING: "warning", Status.NOTED: "notice"}
 AT_MOST = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from quantdiff.report.ci.case import Case, Checked, Status
-from quantdiff.report.plain import printable
+from quantdiff.report.text.terminal import printable
 
 TAGS = {Status.TROUBLE: "error", Status.FAILED: "failure", Status.WARNING: "failure"}
 

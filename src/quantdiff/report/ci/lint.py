@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from quantdiff.linting.finding import Severity
 from quantdiff.linting.lint import LintReport
+from quantdiff.linting.registry import Severity
 from quantdiff.report.ci.case import Case, Checked, Status
 from quantdiff.report.text.lint import summary
 

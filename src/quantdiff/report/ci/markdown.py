@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from quantdiff.compare.comparison import Figures
 from quantdiff.compare.outcome import Outcome
-from quantdiff.report.plain import printable
+from quantdiff.report.text.terminal import printable
 
 MEANT = re.compile(r"([\\`*_{}\[\]<>|~#@&$])")
 """What Markdown, HTML or mentions give a meaning; a backslash takes it away (CommonMark 0.31, section 2.4)."""

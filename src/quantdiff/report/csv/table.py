@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from quantdiff.report.plain import printable
+from quantdiff.report.text.terminal import printable
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """Beginnings of a text that a spreadsheet runs (https://owasp.org/www-community/attacks/CSV_Injection)."""

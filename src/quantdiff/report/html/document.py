@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
+from html import escape
+from pathlib import Path
 
 from bokeh.resources import Resources
 from markupsafe import Markup
@@ -13,12 +15,12 @@ from quantdiff.compare.outcome import Outcome
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.linting.lint import LintReport
 from quantdiff.parameters.quantizers import Parameters
+from quantdiff.report.folder import written
 from quantdiff.report.html.comparisons import comparisons_section
 from quantdiff.report.html.confusion import confusion_section
 from quantdiff.report.html.findings import findings_section
 from quantdiff.report.html.histogram import histogram_section
 from quantdiff.report.html.layers import layers_section
-from quantdiff.report.html.page import Page
 from quantdiff.report.html.parameters import parameters_section
 from quantdiff.report.html.provenance import Provenance, about, provenance_section
 from quantdiff.report.html.rendering import asset, render, script_json, source_of
@@ -26,6 +28,29 @@ from quantdiff.report.html.samples import samples_section
 from quantdiff.report.html.section import Section
 from quantdiff.report.html.verdict import Lead, comparison_lead, explanation_lead
 from quantdiff.report.html.waterfall import waterfall_section
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One HTML document that holds all it needs."""
+
+    html: str = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, so that its styles and those of the notebook leave each other alone."""
+        style = "width:100%;height:80vh;border:0"
+        return (
+            f'<iframe title="quantdiff" sandbox="allow-scripts" style="{style}" srcdoc="{escape(self.html)}"></iframe>'
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the page; it is there as a whole or not at all. A link is followed.
+
+        Raises:
+            CannotWrite: ``path`` is a folder or a device, or the system refuses.
+        """
+        with written(Path(path)) as file:
+            file.write_text(self.html, encoding="utf-8", newline="\n")
 
 
 def page_of(

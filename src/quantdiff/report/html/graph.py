@@ -11,7 +11,7 @@ from quantdiff.compare.evidence import StepHistogram
 from quantdiff.compare.layers.drawing import Box, Drawing, Histograms
 from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
-from quantdiff.report.plain import NAME_AT_MOST, cropped, printable
+from quantdiff.report.text.terminal import NAME_AT_MOST, cropped, printable
 
 NO_VALUE = "–"
 

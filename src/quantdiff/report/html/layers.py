@@ -12,8 +12,8 @@ from quantdiff.report.html.graph import graph_data, views_of
 from quantdiff.report.html.plots import Plot, item, line, new_plot, quads, tip
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
-from quantdiff.report.plain import printable, short
 from quantdiff.report.text.layers import FIGURES, highlights, leftovers
+from quantdiff.report.text.terminal import printable, short
 
 HEIGHT, HALF = 320, 0.4  # pixels; width of a bar, in layers
 AIR, LOWEST_TOP = 1.06, 0.01  # above the highest bar; steps: what is far below looks as small as it is

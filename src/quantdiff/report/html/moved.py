@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from quantdiff.compare.moved import Figure, Moved, Movement
-from quantdiff.report.html.document import assemble
-from quantdiff.report.html.page import Page
+from quantdiff.report.html.document import Page, assemble
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
 from quantdiff.report.html.verdict import Lead, Number

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from quantdiff.report.plain import printable
+from quantdiff.report.text.terminal import printable
 
 PACKAGE = "quantdiff.report.html"
 

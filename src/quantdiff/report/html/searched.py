@@ -9,8 +9,7 @@ import numpy as np
 
 from quantdiff.compare.evidence import Evidence, Sample, pictures_of
 from quantdiff.ladder.advice.advised import Advised
-from quantdiff.report.html.document import assemble
-from quantdiff.report.html.page import Page
+from quantdiff.report.html.document import Page, assemble
 from quantdiff.report.html.provenance import Provenance, provenance_section
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.samples import shown

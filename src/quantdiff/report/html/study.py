@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from quantdiff.compare.outcome import Failure
-from quantdiff.experiment.statistics import Interval
-from quantdiff.experiment.summary import Engine, Rates, Summary
-from quantdiff.report.html.document import assemble
-from quantdiff.report.html.page import Page
-from quantdiff.report.html.plots import item
+from quantdiff.experiment.summary import Engine, Interval, Rates, Summary
+from quantdiff.report.html.document import Page, assemble
+from quantdiff.report.html.plots import box_plot, depth_plot, item
 from quantdiff.report.html.provenance import Provenance, provenance_section
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
-from quantdiff.report.html.study_plots import box_plot, depth_plot
 from quantdiff.report.html.verdict import Lead, Number
 
 NO_VALUE = Cell("–", float("-inf"))

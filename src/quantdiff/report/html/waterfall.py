@@ -11,8 +11,8 @@ from quantdiff.ladder.explanation import Explanation, Rung
 from quantdiff.report.html.plots import Plot, item, new_plot, tip
 from quantdiff.report.html.rendering import render
 from quantdiff.report.html.section import Cell, Section, Table
-from quantdiff.report.plain import short
 from quantdiff.report.text.account import WORDS, sentence, warnings
+from quantdiff.report.text.terminal import short
 
 ROW, AROUND, THICK = 34, 60, 0.62  # pixels, pixels, share of a row
 NO_VALUE = "–"

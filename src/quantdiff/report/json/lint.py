@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from quantdiff.linting.finding import Finding
 from quantdiff.linting.lint import LintReport
+from quantdiff.linting.registry import Finding
 
 
 def lint_document(reports: Sequence[LintReport]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from quantdiff.parameters.inspection import InspectedGraph, Inspection, RangedTensor
-from quantdiff.report.plain import printable
 from quantdiff.report.text.inspection import CHANNELS_SHOWN, facts, heading, options, quantization
+from quantdiff.report.text.terminal import printable
 
 
 def inspection_parts(inspection: Inspection) -> Iterator[Text | Table]:

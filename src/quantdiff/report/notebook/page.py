@@ -13,9 +13,8 @@ from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from quantdiff.report.plain import printable
 from quantdiff.report.text.table import Table
-from quantdiff.report.text.terminal import Terminal
+from quantdiff.report.text.terminal import Terminal, printable
 
 WORDS = ("bold", "dim")
 BAR = "█"

@@ -11,10 +11,9 @@ from rich.text import Text
 from quantdiff.compare.comparison import Comparison
 from quantdiff.ladder.advice.advised import Advised
 from quantdiff.ladder.advice.search import Tried
-from quantdiff.report.plain import short
 from quantdiff.report.text.outcome import NO_VALUE
 from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal
+from quantdiff.report.text.terminal import Terminal, short
 from quantdiff.run.random_input import on_made_up, prepared_data
 
 SHOWN = 15

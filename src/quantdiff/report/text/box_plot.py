@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quantdiff.experiment.statistics import Box
+from quantdiff.experiment.summary import Box
 
 WIDTH = 40
 

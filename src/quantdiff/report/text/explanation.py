@@ -9,10 +9,9 @@ from rich.text import Text
 from quantdiff.ladder.explanation import Explanation, Frontier, Item, LayerLadder, Signed
 from quantdiff.ladder.mechanisms import KERNEL, ROUNDING
 from quantdiff.ladder.prediction import Prediction
-from quantdiff.report.plain import printable, short
 from quantdiff.report.text.account import CAUSES, sentence, warnings
 from quantdiff.report.text.table import Column, Kind, Row, Table
-from quantdiff.report.text.terminal import Terminal
+from quantdiff.report.text.terminal import Terminal, printable, short
 from quantdiff.run.random_input import prepared_data
 
 BAR = 22  # characters

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from quantdiff.files import split_part
-from quantdiff.report.plain import short
+from quantdiff.report.text.terminal import short
 from quantdiff.run.extracts import Extract
 
 SHOWN = 8  # operators or tensors in a line

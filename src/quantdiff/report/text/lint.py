@@ -9,11 +9,10 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from quantdiff.linting.finding import Finding, Severity
 from quantdiff.linting.lint import LintReport
-from quantdiff.report.plain import printable
+from quantdiff.linting.registry import Finding, Severity
 from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal
+from quantdiff.report.text.terminal import Terminal, printable
 
 PLACES_SHOWN = 8
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.INFO: "bold cyan"}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from quantdiff.compare.moved import Figure, Movement
-from quantdiff.report.plain import printable
 from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal
+from quantdiff.report.text.terminal import Terminal, printable
 
 
 def print_movement(found: Movement, console: Terminal) -> None:

@@ -11,10 +11,9 @@ from quantdiff.compare.comparison import Comparison, Figures, Output
 from quantdiff.compare.losses import FEW
 from quantdiff.compare.outcome import Outcome
 from quantdiff.compare.own_metric import OwnFigure
-from quantdiff.report.plain import printable, short
 from quantdiff.report.text.layers import print_layers
 from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal
+from quantdiff.report.text.terminal import Terminal, printable, short
 from quantdiff.run.random_input import on_made_up
 
 NO_VALUE = "–"

@@ -11,10 +11,9 @@ from typing import Any
 from rich.text import Text
 
 from quantdiff.parameters.quantizers import Parameters, Range, Row
-from quantdiff.report.plain import short
 from quantdiff.report.text import table
 from quantdiff.report.text.table import Column, Table
-from quantdiff.report.text.terminal import Terminal
+from quantdiff.report.text.terminal import Terminal, short
 from quantdiff.run.random_input import prepared_data
 
 ROWS_AT_MOST = 2_000  # of the table; JSON has them all

@@ -8,13 +8,12 @@ from typing import Any
 
 from quantdiff.compare.conditions import Judgement
 from quantdiff.compare.layers.report import LayerReport
-from quantdiff.ladder.explanation import Explanation
-from quantdiff.ladder.parity import Parity
+from quantdiff.ladder.explanation import Explanation, Parity
 from quantdiff.report.ci.markdown import escaped, fenced, figures_table, table
 from quantdiff.report.json.explanation import explanation_document
 from quantdiff.report.json.outcome import outcome_document
-from quantdiff.report.plain import printable, short
 from quantdiff.report.text.account import sentence
+from quantdiff.report.text.terminal import printable, short
 
 ALLOWED = {">": "at most", "<": "at least"}
 

@@ -8,13 +8,11 @@ from typing import Any
 
 from rich.text import Text
 
-from quantdiff.experiment.statistics import Interval
-from quantdiff.experiment.summary import Engine, Rates, Summary
+from quantdiff.experiment.summary import Engine, Interval, Rates, Summary
 from quantdiff.report.json.outcome import SCHEMA
-from quantdiff.report.plain import printable
 from quantdiff.report.text.box_plot import box_line
 from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal
+from quantdiff.report.text.terminal import Terminal, printable
 
 NO_VALUE = "–"
 

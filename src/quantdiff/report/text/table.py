@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from quantdiff.report.plain import cropped, printable
+from quantdiff.report.text.terminal import cropped, printable
 
 GAP, INDENT = 2, 4  # characters between columns, and before words on a line of their own
 NAME_AT_LEAST, NAMES_AT_LEAST, NAME_AT_ALL = 20, 48, 8

@@ -1,10 +1,17 @@
-"""Standard output as ``rich`` writes it, with one difference: what is printed is text, whatever it looks like."""
+"""Standard output as ``rich`` writes it, with one difference: what is printed is text, whatever it looks like.
+
+Progress shows on a terminal, nowhere else.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich.cells import cell_len
@@ -12,7 +19,44 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from quantdiff.report.plain import printable
+NAME_AT_MOST = 300
+"""Characters of a name in a table or a sentence; JSON has them all."""
+
+
+def short(name: str) -> str:
+    """The first path of a tensor's name, which names the last layer in it, cut where nobody would read it."""
+    return printable(cropped(name.partition(";")[0], NAME_AT_MOST))
+
+
+def cropped(name: str, room: int) -> str:
+    """The end of a name that is too long: it tells a path from its neighbours, which begin alike."""
+    return name if len(name) <= room else "…" + name[len(name) - room + 1 :]
+
+
+def printable(text: str) -> str:
+    """``text`` with every character that moves the cursor, or shows nothing, as its escape sequence."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def json_text(document: Mapping[str, Any] | list[Any]) -> str:
+    """One JSON document in ASCII: numbers never rounded, NaN and infinity as strings."""
+    try:
+        return json.dumps(document, allow_nan=False)
+    except ValueError:  # there is one: walking over all numbers first would cost every document the time
+        return json.dumps(_finite(document), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
+    return value
+
 
 WIDTH_IN_A_FILE = 160
 
@@ -93,3 +137,31 @@ def _spans(line: str, width: int) -> list[tuple[int, int]]:
 
 def _lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
+
+
+def _nothing(stage: str, done: int, total: int) -> None:
+    del stage, done, total
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A function (stage, done, total) that draws on standard error while the block runs."""
+    if not sys.stderr.isatty():
+        yield _nothing
+        return
+    from rich.console import Console  # noqa: PLC0415 (only where there is a terminal)
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    # A descriptor of its own: native code's noise on descriptor 2 is silenced while it works.
+    with os.fdopen(os.dup(2), "w") as terminal:
+        columns = TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        # The rate of a whole hour: trials of a sweep come in bursts, minutes apart.
+        with Progress(*columns, console=Console(file=terminal), transient=True, speed_estimate_period=3600) as bar:
+            tasks: dict[str, TaskID] = {}
+
+            def show(stage: str, done: int, total: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = bar.add_task(stage, total=total)
+                bar.update(tasks[stage], completed=done)
+
+            yield show

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from quantdiff.paper.working import Given, Number, Operand, Products, Sheet, Step, Term, Working
-from quantdiff.report.plain import printable
-from quantdiff.report.text.terminal import WIDTH_IN_A_FILE
+from quantdiff.report.text.terminal import WIDTH_IN_A_FILE, printable
 from quantdiff.run.random_input import prepared_data
 
 FIRST, LAST = 5, 2

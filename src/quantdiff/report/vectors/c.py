@@ -11,7 +11,7 @@ import numpy as np
 
 from quantdiff.paper.vectors import GoldenOperator, Vector
 from quantdiff.quant import Array
-from quantdiff.report.vectors.names import stem_of
+from quantdiff.report.vectors.hex import stem_of
 from quantdiff.sim.window import axes_of
 
 TYPES = {

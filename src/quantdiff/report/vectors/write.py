@@ -1,20 +1,71 @@
-"""Write golden vectors to a folder that is complete or not there."""
+"""Write golden vectors to a folder that is complete or not there, with what they were made from."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from quantdiff.files import split_part
-from quantdiff.paper.vectors import GoldenVectors
+from quantdiff.paper.vectors import GoldenOperator, GoldenVectors, Vector
 from quantdiff.report.folder import staged
-from quantdiff.report.plain import json_text
+from quantdiff.report.text.terminal import json_text
 from quantdiff.report.vectors.c import write_c, write_program
-from quantdiff.report.vectors.hex import write_hex
-from quantdiff.report.vectors.manifest import manifest
-from quantdiff.report.vectors.npz import write_npz
+from quantdiff.report.vectors.hex import write_hex, write_npz
 from quantdiff.run.random_input import prepared_data
+
+
+def manifest(vectors: GoldenVectors, form: str, sha256: str, files: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """The whole document; ``files`` has for each operator the file of each vector, where its type has a place."""
+    return {
+        "schema": "quantdiff/1",
+        **vectors.made_by,
+        "model_sha256": sha256,
+        "runtime": vectors.runtime,
+        "format": form,
+        "samples": vectors.samples,
+        "operators": [_operator(each, named) for each, named in zip(vectors.operators, files, strict=True)],
+    }
+
+
+def _operator(golden: GoldenOperator, files: Mapping[str, str]) -> dict[str, Any]:
+    operator = golden.operator
+    return {
+        "index": operator.index,
+        "op": operator.op,
+        "kernel": golden.kernel,
+        "options": {name: _plain(value) for name, value in operator.options.items()},
+        "rule": "".join(channel.rounding.value for channel in golden.channels) or None,
+        "clamp": golden.clamp,
+        "simulator_mismatches": golden.mismatches,
+        "unreadable": list(golden.unreadable),
+        "vectors": {vector.key: _vector(vector, files.get(vector.key)) for vector in golden.vectors},
+    }
+
+
+def _plain(value: object) -> object:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _vector(vector: Vector, file: str | None) -> dict[str, Any]:
+    described = {"file": file, "shape": list(vector.array.shape), "dtype": vector.array.dtype.name}
+    tensor = vector.tensor
+    if tensor is None:
+        return described
+    quant = tensor.quant
+    return described | {
+        "tensor": tensor.index,
+        "name": tensor.name,
+        "stored_dtype": tensor.dtype,
+        "constant": tensor.is_constant,
+        "scale": None if quant is None else list(quant.scale),
+        "zero_point": None if quant is None else list(quant.zero_point),
+        "axis": None if quant is None else quant.axis,
+    }
+
 
 MANIFEST = "manifest.json"
 WRITERS = {"npz": write_npz, "c": write_c, "hex": write_hex}

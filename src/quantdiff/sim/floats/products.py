@@ -24,7 +24,7 @@ from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_ad
 from quantdiff.sim.node import Node
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of, pad_image, windows
-from quantdiff.sim.xnnpack.dwconv_tile import TILES, unused_taps
+from quantdiff.sim.xnnpack.geometry import TILES, unused_taps
 
 ACCUMULATORS = 4832
 """Sums that ``builtin`` keeps while it goes through the taps (``kAccBufferMaxSize``)."""

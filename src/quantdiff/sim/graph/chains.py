@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from quantdiff.bitwise import differing, shared
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
 from quantdiff.sim.device import Device, Rules
@@ -25,6 +24,7 @@ from quantdiff.sim.graph.simulator import (
     simulate,
 )
 from quantdiff.sim.node import NoKernel
+from quantdiff.trace import differing, shared
 
 Outcome = Outputs | Missing
 Known = Mapping[tuple[int, Rules], tuple[tuple[Array | None, ...], Outcome]]

@@ -15,7 +15,7 @@ from quantdiff.sim.floats import eigen, libm, ruy
 from quantdiff.sim.floats.elementwise import multiply_add
 from quantdiff.sim.floats.products import row_products
 from quantdiff.sim.hybrid import products_onto
-from quantdiff.sim.lstm.positions import (
+from quantdiff.sim.lstm.parts import (
     BIASES,
     CELL_GATE,
     FORGET_GATE,

@@ -20,7 +20,7 @@ from quantdiff.sim.rounding.fixed_point import (
     requantize,
     wrap_int32,
 )
-from quantdiff.sim.rounding.scales import float_product_scale, product_scale
+from quantdiff.sim.rounding.scaling import float_product_scale, product_scale
 from quantdiff.sim.runtime import Runtime
 
 BY_REFERENCE = {Runtime.BUILTIN: Runtime.REFERENCE, Runtime.BUILTIN_ARM64: Runtime.REFERENCE_ARM64}

@@ -23,7 +23,7 @@ from quantdiff.sim.rounding import wide
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import convolution_rules
-from quantdiff.sim.rounding.scales import check_8_bit, product_scale, refuse_wrapping_zero_points
+from quantdiff.sim.rounding.scaling import check_8_bit, product_scale, refuse_wrapping_zero_points
 from quantdiff.sim.rounding.wide import has_int64_sum, is_wide, refuse_weights_off_zero, round_sum
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import Axis, axes_of, centred_image, windows

@@ -20,7 +20,7 @@ from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import requantization
-from quantdiff.sim.rounding.scales import (
+from quantdiff.sim.rounding.scaling import (
     by_xnnpack,
     check_8_bit,
     float_product_scale,

@@ -25,7 +25,7 @@ from quantdiff.sim.rounding.fixed_point import (
     saturating_rounding_doubling_high_mul,
 )
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.tables.tflm_table import input_radius
+from quantdiff.sim.tables.table import input_radius
 
 DIFF_BITS, SUM_BITS, ACCUM_BITS, OUTPUT_BITS = 5, 12, 6, 4
 LOG_2, SQRT_SQRT_HALF, SQRT_HALF, QUARTER = 1488522236, 1805811301, 1518500250, 1 << 29

@@ -19,8 +19,7 @@ from quantdiff.sim.rounding import gemmlowp
 from quantdiff.sim.rounding.fixed_point import rounding_divide_by_pot
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.tables import int16_table
-from quantdiff.sim.tables.table import float_table, look_up
-from quantdiff.sim.tables.tflm_table import fixed_point_table
+from quantdiff.sim.tables.table import fixed_point_table, float_table, look_up
 
 FIRST_ONE, LAST_CURVED = np.float32(16.619047164916992188), np.float32(-9)
 

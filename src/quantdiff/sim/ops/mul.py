@@ -21,7 +21,7 @@ from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import requantization
-from quantdiff.sim.rounding.scales import product_scale
+from quantdiff.sim.rounding.scaling import product_scale
 from quantdiff.sim.runtime import Runtime
 
 ROUNDING = {Runtime.XNNPACK: Rounding.XNNPACK, Runtime.XNNPACK_ARM64: Rounding.SINGLE}

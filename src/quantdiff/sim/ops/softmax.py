@@ -25,7 +25,7 @@ from quantdiff.sim.rounding.fixed_point import (
 )
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.tables.softmax_int16 import softmax_int16
-from quantdiff.sim.tables.tflm_table import input_radius
+from quantdiff.sim.tables.table import input_radius
 
 DIFF_INTEGER_BITS, SUM_INTEGER_BITS = 5, 12
 AT_ONCE = 2**14

@@ -16,8 +16,7 @@ from quantdiff.sim.rounding import gemmlowp
 from quantdiff.sim.rounding.fixed_point import rounding_divide_by_pot
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.tables import int16_table
-from quantdiff.sim.tables.table import float_table, look_up
-from quantdiff.sim.tables.tflm_table import fixed_point_table
+from quantdiff.sim.tables.table import fixed_point_table, float_table, look_up
 
 FLOATS = {Runtime.BUILTIN: eigen.tanh, Runtime.XNNPACK: xnnpack.tanh}
 """Where floats have curves of their own; the others ask the C library."""

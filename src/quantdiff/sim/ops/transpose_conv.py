@@ -26,7 +26,7 @@ from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of,
 from quantdiff.sim.ops.depthwise_conv_2d import round_channels
 from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize
-from quantdiff.sim.rounding.scales import product_scale
+from quantdiff.sim.rounding.scaling import product_scale
 from quantdiff.sim.rounding.wide import OFF, has_int64_sum, refuse_narrow_bias, refuse_weights_off_zero, round_sum
 from quantdiff.sim.runtime import Runtime
 

@@ -13,20 +13,25 @@ from quantdiff.graph import Tensor
 from quantdiff.quant import Array
 from quantdiff.sim.lstm import floats
 from quantdiff.sim.lstm import tflm as lstm_tflm
-from quantdiff.sim.lstm.parts import INT8, INT16, Gate, LayerNorm, Peephole, Projection
-from quantdiff.sim.lstm.positions import (
+from quantdiff.sim.lstm.parts import (
     BIASES,
     CELL_GATE,
     CELL_STATE,
     FORGET_GATE,
     INPUT_GATE,
     INPUT_WEIGHTS,
+    INT8,
+    INT16,
     LAYER_NORMS,
     OUTPUT_GATE,
     OUTPUT_STATE,
     PEEPHOLES,
     PROJECTION,
     RECURRENT_WEIGHTS,
+    Gate,
+    LayerNorm,
+    Peephole,
+    Projection,
     needed,
 )
 from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of

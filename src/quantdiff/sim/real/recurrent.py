@@ -1,6 +1,6 @@
 """LSTM cells in double, and the transpose of a convolution: what has a float kernel of its own in TFLite.
 
-``tflite/kernels/lstm_eval.cc``, ``EvalFloat``; positions of the inputs as in ``sim/lstm/positions.py``.
+``tflite/kernels/lstm_eval.cc``, ``EvalFloat``; positions of the inputs as in ``sim/lstm/parts.py``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.lstm.positions import (
+from quantdiff.sim.lstm.parts import (
     BIASES,
     CELL_GATE,
     FORGET_GATE,

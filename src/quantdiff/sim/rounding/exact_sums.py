@@ -1,7 +1,7 @@
 """The exact sum behind each output of an operator that scales one, how far it can go, and what multiplies it.
 
 ``double``: all in float64, from the stored float32 scales. ``float32``: all in float32. ``float32-product``: the
-product of the input scales in float32, divided in float64. Which of them a runtime takes: ``sim/rounding/scales.py``.
+product of the input scales in float32, divided in float64. Which of them a runtime takes: ``sim/rounding/scaling.py``.
 """
 
 from __future__ import annotations

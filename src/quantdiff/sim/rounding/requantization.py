@@ -15,7 +15,7 @@ from quantdiff.sim.accumulate import add_bias
 from quantdiff.sim.node import Node, NoKernel
 from quantdiff.sim.ops import conv_2d, depthwise_conv_2d, fully_connected
 from quantdiff.sim.rounding.fixed_point import Rounding, quantize_multiplier
-from quantdiff.sim.rounding.scales import check_8_bit, convolution_scale
+from quantdiff.sim.rounding.scaling import check_8_bit, convolution_scale
 from quantdiff.sim.runtime import Runtime
 
 ACCUMULATE = {

@@ -21,7 +21,7 @@ from quantdiff.sim.rounding.fixed_point import (
     quantize_multiplier,
     requantize,
 )
-from quantdiff.sim.rounding.scales import by_xnnpack, convolution_scale
+from quantdiff.sim.rounding.scaling import by_xnnpack, convolution_scale
 from quantdiff.sim.runtime import Runtime
 
 FINEST = -43

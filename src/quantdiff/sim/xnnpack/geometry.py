@@ -1,11 +1,17 @@
-"""The delegate's rules for ops whose shapes, options or constants decide.
+"""The delegate's rules for ops whose shapes, options or constants decide; the taps its depthwise kernels have too many.
 
 Source: LiteRT ``tflite/delegates/xnnpack/xnnpack_delegate.cc`` (``Visit…Node``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+
+from quantdiff.quant import Array
 from quantdiff.sim.node import Node
+from quantdiff.sim.window import Axis
 from quantdiff.sim.xnnpack.checks import (
     FLOAT,
     activation,
@@ -143,3 +149,30 @@ def space_to_depth(node: Node) -> bool:
     """``VisitSpaceToDepthNode``: whole blocks."""
     block = int(node.option("block_size", 1))
     return all_activations(node) and block > 1 and all(size % block == 0 for size in node.x.shape[1:3])
+
+
+TILES = (3, 4, 9, 25)
+
+
+def unused_taps(image: Array, axes: tuple[Axis, Axis]) -> Iterator[Array]:
+    """What each tap too many reads. Shapes: padded image (n, h, w, c) -> (n, out_h, out_w, c), one a tap."""
+    rows, columns = axes
+    taps = rows.taps * columns.taps
+    step = rows.taps * (min(columns.stride, columns.taps) if columns.dilation == 1 else columns.taps)
+    line = taps + (columns.out - 1) * step
+    places = _places(axes, line, step)
+    starts = np.arange(rows.out)[:, None] * line + np.arange(columns.out) * step
+    for tap in range(taps, next(tile for tile in TILES if tile >= taps)):
+        y, x = places[:, np.minimum(starts + tap, places.shape[1] - 1)]
+        yield image[:, y, x]
+
+
+def _places(axes: tuple[Axis, Axis], line: int, step: int) -> Array:
+    """Where each pointer of the list points: row and column of the padded image. Shape: (2, pointers)."""
+    rows, columns = axes
+    places = np.zeros((2, rows.out * line), np.intp)
+    out_y, out_x, i, j = np.ogrid[: rows.out, : columns.out, : rows.taps, : columns.taps]
+    index = out_y * line + out_x * step + j * rows.taps + i
+    y, x = out_y * rows.stride + i * rows.dilation, out_x * columns.stride + j * columns.dilation
+    places[:, index] = np.stack(np.broadcast_arrays(y, x))
+    return places
