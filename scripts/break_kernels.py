@@ -25,6 +25,8 @@ from quantdiff.sim.registry import kernels
 ROOT = Path(__file__).resolve().parent.parent
 SIM = Path("src/quantdiff/sim")
 TRIES = 8
+NO_TEST = 5
+"""What pytest ends with where nothing was chosen."""
 SECONDS = 600
 """After which a change counts as noticed: something goes round for ever."""
 NAMED = {"UNIDIRECTIONAL_SEQUENCE_LSTM": "test_lstm"}
@@ -126,6 +128,7 @@ def _change(node: ast.AST) -> str:
 def is_red(copy: Path, tests: str, words: str) -> bool:
     """Whether one of these tests fails with the sources in ``copy``; a crash or an endless loop counts as a failure."""
     command = [sys.executable, "-m", "pytest", f"tests/sim/{tests}", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
+    command += ["-m", "not slow"]  # those that take a second and more, too
     command += ["-k", words] if words else []
     environment = {
         **os.environ,
@@ -136,7 +139,9 @@ def is_red(copy: Path, tests: str, words: str) -> bool:
         done = subprocess.run(command, cwd=copy, env=environment, check=False, capture_output=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         return True
-    return done.returncode not in (0, 5)
+    if done.returncode == NO_TEST:
+        raise SystemExit(f"tests/sim/{tests}: no test is called {words}")
+    return done.returncode != 0
 
 
 def main(wanted: list[str]) -> int:
