@@ -187,8 +187,18 @@ def lstm(keras: Any) -> Any:
     return _recurrent(keras, keras.layers.LSTM(4, name="lstm", unroll=True))
 
 
-def _recurrent(keras: Any, layer: Any) -> Any:
-    given = keras.layers.Input((3, 4), name="given")
+def gru_both_ways(keras: Any) -> Any:
+    """The sequence from either end."""
+    return _recurrent(keras, keras.layers.Bidirectional(keras.layers.GRU(4, name="gru", unroll=True), name="both"))
+
+
+def lstm_both_ways(keras: Any) -> Any:
+    """The same with LSTM, each of which the converter makes one operator that has its gates one by one."""
+    return _recurrent(keras, keras.layers.Bidirectional(keras.layers.LSTM(4, name="lstm"), name="both"), batch=1)
+
+
+def _recurrent(keras: Any, layer: Any, batch: int | None = None) -> Any:
+    given = keras.layers.Input((3, 4), batch, name="given")
     return keras.Model(given, keras.layers.Dense(2, name="dense")(layer(given)))
 
 
@@ -407,6 +417,8 @@ KINDS: Mapping[str, Callable[[Path], Kind]] = {
     "called twice": lambda folder: made(called_twice, folder, "int8"),
     "gru": lambda folder: made(gru, folder, "int8"),
     "lstm": lambda folder: made(lstm, folder, "int8"),
+    "gru both ways": lambda folder: made(gru_both_ways, folder, "float"),
+    "lstm both ways": lambda folder: made(lstm_both_ways, folder, "float"),
     "attention": lambda folder: made(attention, folder, "int8"),
     "tokens": lambda folder: made(tokens, folder, "int8"),
     "convolutions annotated": convolutions_annotated,

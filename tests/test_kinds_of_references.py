@@ -17,6 +17,8 @@ from quantdiff import api
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.parameters.quantizers import Parameters
 from quantdiff.references.formats import FORMATS, Format
+from quantdiff.references.keras.frameworks import quiet
+from quantdiff.references.keras.model import load_keras
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]
 
@@ -264,3 +266,26 @@ def test_kernels_inside_a_layer_have_their_rows(name: str, inside: list[str], ki
     rows = [row for row in params(kinds(name)).rows if row.role == "kernel" and row.layer in inside]
     assert sorted(row.layer for row in rows) == inside
     assert len({row.tensor for row in rows}) == len(inside)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("gru both ways", [f"{side}_to_gates" for side in ("input", "recurrent")]),
+        (
+            "lstm both ways",
+            [f"{side}_to_{gate}" for side in ("input", "recurrent") for gate in ("cell", "forget", "input", "output")],
+        ),
+    ],
+)
+def test_kernels_of_both_directions_have_their_rows(name: str, inside: list[str], kinds: Kinds, tmp_path: Path) -> None:
+    kind, cell = kinds(name), name.partition(" ")[0]
+    with quiet():
+        load_keras(kind.reference).model.save(tmp_path / "model.h5")
+    wanted = [f"both/{way}_{cell}/{part}" for way in ("backward", "forward") for part in inside]
+    for reference in (kind.reference, tmp_path / "model.h5"):
+        answer = api.params(reference, kind.files["float"])
+        rows = [row for row in answer.rows if row.role == "kernel" and row.layer in wanted]
+        assert sorted(row.layer for row in rows) == sorted(wanted)
+        assert len({row.tensor for row in rows}) == len(wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,17 @@ def requantized_concat(finer: float, dtype: str = "int8", step: float = 0.5) -> 
     operators = [Op("QUANTIZE", ["a"], ["a2"]), Op("CONCATENATION", ["a2", "c"], ["y"], NONE)]
     tensors = [q("a", finer, dtype), *(q(name, step, dtype) for name in ("a2", "c", "y"))]
     return write_tflite(tensors, operators, ["a", "c"], ["y"])
+
+
+def beside(op: str, x: T, made: T, copy: str | None = None, *, step: float) -> bytes:
+    """What ``op`` makes of ``x``, perhaps behind ``copy``, joined with boxes on one grid of ``step``."""
+    kept = replace(made, name="m") if copy else made
+    copies = [Op(copy, ["s"], ["m"])] if copy else []
+    quantized = [Op("QUANTIZE", [kept.name], ["r"])] if made.dtype == "float32" else []
+    joined = ["r" if quantized else kept.name, "c"]
+    tensors = [x, made, *([kept] if copy else []), *([q("r", step)] if quantized else []), q("c", step), q("y", step)]
+    operators = [Op(op, ["x"], ["s"]), *copies, *quantized, Op("CONCATENATION", joined, ["y"], NONE)]
+    return write_tflite(tensors, operators, ["x", "c"], ["y"])
 
 
 def lstm(*states: tuple[str, str], scale: float = 2.0**-11) -> bytes:
@@ -273,6 +285,15 @@ FIRES: dict[str, dict[str, bytes]] = {
                 "scores beside a mask": two("ADD", (0.01, 3.92e6, 3.92e6)),
                 "score times a constant": masked("MUL", 0.01, 3.92e6), "product": two("MUL", (0.01, 0.01, 3.92e6)),
                 "boxes and scores": requantized_concat(1 / 256, step=1.25),
+                "boxes and scores, a few steps": requantized_concat(1 / 256, step=0.586),
+                "just below four bits": requantized_concat(1 / 256, step=0.0624),
+                "scores in float": beside("LOGISTIC", f("x"), f("s"), step=0.586),
+                "scores moved in float": beside("SOFTMAX", f("x"), f("s"), "RESHAPE", step=0.586),
+                "an activation on the joined grid": beside("RELU6", q("x"), q("s", 2.51), step=2.51),
+                "a fused activation on it": write_tflite(
+                    [q("a"), q("b"), q("s", 0.586), q("c", 0.586), q("y", 0.586)],
+                    [Op("ADD", ["a", "b"], ["s"], RELU6), Op("CONCATENATION", ["s", "c"], ["y"], NONE)],
+                    ["a", "b", "c"], ["y"]),
                 "boxes and scores, packed": moved("RESHAPE", [Op("QUANTIZE", ["x"], ["a"])], q("x", 0.001), q("a"),
                                                   joint="PACK"),
                 "boxes and scores, moved": moved("RESHAPE", [Op("QUANTIZE", ["x"], ["a"])], q("x", 0.001), q("a"),
@@ -377,6 +398,11 @@ SILENT: dict[str, dict[str, bytes]] = {
                 "times 0": write_tflite([q("x"), T("e", (), "int8", 1e-9, data=0), q("y")],
                                         [Op("MUL", ["x", "e"], ["y"], NONE)], ["x"], ["y"]),
                 "a state that is 0": on_a_state_of_zero(Op("MUL", ["x", "h"], ["y"], NONE)),
+                "four bits": requantized_concat(1 / 256, step=0.0622),
+                "scores by themselves": requantized_concat(1 / 256, step=1 / 256),
+                "scores in float": beside("LOGISTIC", f("x"), f("s"), step=0.06),
+                "no bound": beside("RELU", q("x"), q("s", 2.51), step=2.51),
+                "of what is not known": beside("LOGISTIC", f("x"), f("s"), "NEG", step=0.586),
                 "joined on one grid": two("CONCATENATION", (0.5, 0.5, 0.5)), "a bit lost": requantized_concat(0.25)},
     "SCALE06": {"sane": in_blocks([0.5, 0.25])},
     "SHAPE01": {"true": chain([("TANH", q("y"))]),

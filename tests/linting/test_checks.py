@@ -95,6 +95,8 @@ def only(code: str, data: bytes) -> Finding:
         ("FLOAT03", "pool", "operator 0 MAX_POOL_2D y", "the first of 1 such operator"),
         ("SCALE05", "boxes and scores", "operator 1 CONCATENATION y",
          "input 0 moves it by 0.9961 at most, its step is 1.25"),
+        ("SCALE05", "scores in float", "operator 2 CONCATENATION y",
+         "input 0 moves it by 1 at most, its step is 0.586"),
         ("SCALE05", "score times a constant", "operator 0 MUL y",
          "input 1 moves it by 2.57 at most, its step is 3.92e+06"),
         ("STATE01", "int8", "operator 0 UNIDIRECTIONAL_SEQUENCE_LSTM y", 

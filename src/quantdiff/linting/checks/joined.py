@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from math import inf
 
-from quantdiff.graph import Tensor
+from quantdiff.graph import Tensor, follow
 from quantdiff.linting.registry import Found, Severity, check
 from quantdiff.linting.wiring import Wiring, is_integer_value, is_quantized, scale, zero_point
-from quantdiff.ops import traits
+from quantdiff.ops import RECODES, traits
 from quantdiff.quant import INTEGER_RANGE
-from quantdiff.sim.node import Node
+from quantdiff.sim.node import ACTIVATION_RANGE, Node
 
 A_BIT, A_LOT, BOTH = 2.0, 16.0, 2
+SIDE_BY_SIDE = ("CONCATENATION", "PACK")
+BOUNDS = {
+    **ACTIVATION_RANGE,
+    "LOGISTIC": (0.0, 1.0),
+    "SOFTMAX": (0.0, 1.0),
+    "RELU_0_TO_1": (0.0, 1.0),
+    "TANH": (-1.0, 1.0),
+}
+"""Between which numbers each op gives values."""
 
 
 @check("SCALE02", Severity.ERROR, Wiring)
@@ -64,16 +75,17 @@ def add_unequal(wiring: Wiring) -> Iterator[Found]:
 
 @check("SCALE05", Severity.WARNING, Wiring)
 def operand_drowned(wiring: Wiring) -> Iterator[Found]:
-    """An operand spans less than one step of the output that it goes into.
+    """An operand spans less than one step of the output that it goes into; where values are joined, fewer than 16.
 
-    All that it holds moves the output by one step at most: it is lost. The output's range is made for something far
-    larger, a mask of -1e9 or boxes in pixels beside scores of 0 to 1. Mask with a number just below the other values,
-    bring what is joined to one unit, or give each an output of its own.
+    What it holds is lost, or has less than four bits left. The output's range is made for something far larger, a mask
+    of -1e9 or boxes in pixels beside scores of 0 to 1. Mask with a number just below the other values, bring what is
+    joined to one unit, or give each an output of its own.
     """
     for node in wiring.nodes:
         step = scale(node.outputs[0]) if node.outputs and is_integer_value(node.outputs[0]) else None
         reached = dict(_reaches(wiring, node)) if step else {}
-        if step and reached and min(reached.values()) < step:
+        needed = A_LOT if node.operator.op in SIDE_BY_SIDE else 1.0
+        if step and reached and min(reached.values()) < needed * step:
             least = min(reached, key=lambda position: reached[position])
             evidence = f"input {least} moves it by {reached[least]:.4g} at most, its step is {step:.4g}"
             yield Found(wiring.operator(node), evidence)
@@ -92,16 +104,36 @@ def _reaches(wiring: Wiring, node: Node) -> Iterator[tuple[int, float]]:
         source = source if is_integer_value(source) else tensor
         if source and is_integer_value(source) and wiring.varies(source) and (step := scale(source)):
             low, high = INTEGER_RANGE[source.dtype]
-            yield position, step * (high - low) * factor
+            yield position, min(step * (high - low), _width(wiring, source)) * factor
+
+
+def _width(wiring: Wiring, tensor: Tensor) -> float:
+    """How far apart two values can be by the activation that they come from, behind copies; infinite where none says.
+
+    A converter lets what is joined share a grid: then only this tells that scores are 0 to 1.
+    """
+    known: dict[int, float] = wiring.known.setdefault(_width, {})
+    return follow(tensor.index, known, partial(_toward_activation, wiring))
+
+
+def _toward_activation(wiring: Wiring, tensor: int) -> tuple[int | None, float]:
+    maker = wiring.producer(wiring.graph.tensors[tensor])
+    if maker is None or not maker.inputs:
+        return None, inf
+    op, known = maker.operator.op, traits(maker.operator.op)
+    low, high = BOUNDS.get(op) or ACTIVATION_RANGE.get(maker.activation, (-inf, inf))
+    copies = op in RECODES or (known.one_grid and not known.joins)
+    source = maker.inputs[known.x] if copies and high - low == inf and known.x < len(maker.inputs) else None
+    return (None if source is None else source.index), high - low
 
 
 def _largest(wiring: Wiring, tensor: Tensor | None) -> float:
     """The largest size that a factor can have; infinite where it cannot be told, or is 0 by itself."""
     step = scale(tensor)
     if tensor is None or step is None or not is_quantized(tensor) or not (tensor.is_constant or wiring.varies(tensor)):
-        return float("inf")
+        return inf
     if tensor.data is not None and not (tensor.data != zero_point(tensor)).any():
-        return float("inf")
+        return inf
     return step * max(abs(end - zero_point(tensor)) for end in INTEGER_RANGE[tensor.dtype])
 
 

@@ -101,15 +101,8 @@ def fixed_point(node: Node, difference: Array) -> Array:
     a = multiply_by_quantized_multiplier(np.where(kept, difference, 0), mantissa, shift, Rounding.GEMMLOWP)
     e = gemmlowp.exp_on_negative_values(a, DIFF_INTEGER_BITS)
     total = np.where(kept, gemmlowp.rescale(e, -SUM_INTEGER_BITS), 0).sum(axis=-1, keepdims=True)
-    reciprocal, over_unit = get_reciprocal(total)
+    reciprocal, over_unit = gemmlowp.get_reciprocal(total, SUM_INTEGER_BITS)
     bits = 16 if node.y.dtype == "int16" else 8
     high = saturating_rounding_doubling_high_mul(reciprocal, e)
     low, _ = INTEGER_RANGE[node.y.dtype]
     return np.where(kept, rounding_divide_by_pot(high, over_unit + 31 - bits), 0) + low
-
-
-def get_reciprocal(x: Array) -> tuple[Array, Array]:
-    """``1/x`` of a positive Q12 value: a Q0 factor and the bits above 1 (``GetReciprocal``)."""
-    headroom = 32 - np.frexp(x.astype(np.float64))[1].astype(np.int64)
-    fraction = (x << headroom) - (1 << 31)
-    return gemmlowp.one_over_one_plus_x(fraction), SUM_INTEGER_BITS - headroom

@@ -85,6 +85,16 @@ def rounding_divide_by_pot(x: Array, exponent: ArrayLike) -> Array:
     return rounded
 
 
+def rounding_divide_by_any_pot(x: Array, exponent: Array) -> Array:
+    """The same beyond 31 bits, of which C says nothing: processors shift an int32 by ``exponent % 32``.
+
+    At an exponent of 32 the mask has all bits set, and an ``x`` of 0 becomes 1. The shapes broadcast.
+    """
+    mask = wrap_int32((np.int64(1) << (exponent & 63)) - 1)
+    rounded: Array = (x >> (exponent & 31)) + ((x & mask) > (mask >> 1) + (x < 0))
+    return rounded
+
+
 def rounding_shift_right(x: Array, exponent: ArrayLike) -> Array:
     """``x / 2**exponent`` rounded half up, as ``vrshlq_s32`` by a negative amount."""
     shift = np.asarray(exponent, np.int64)

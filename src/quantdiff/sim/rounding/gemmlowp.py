@@ -101,6 +101,16 @@ def one_over_one_plus_x(a: Array, bits: int = 32) -> Array:
     return rescale(_reciprocal(np.asarray(a, np.int64), bits), 1, bits)
 
 
+def get_reciprocal(x: Array, integer_bits: int) -> tuple[Array, Array]:
+    """``1/x`` of a positive Q(integer_bits): a Q0 factor and the bits above 1 (LiteRT ``GetReciprocal``).
+
+    Shapes: both as ``x``.
+    """
+    headroom = 32 - np.frexp(x.astype(np.float64))[1].astype(np.int64)
+    fraction = (x << headroom) - (1 << 31)
+    return one_over_one_plus_x(fraction), integer_bits - headroom
+
+
 def logistic(a: Array, integer_bits: int, bits: int = 32) -> Array:
     """``1 / (1 + exp(-a))`` in Q0 for ``a`` in Q(integer_bits). Shape as ``a``."""
     return _looked_up(_logistic, a, integer_bits) if bits == NARROW else _logistic(a, integer_bits, bits)
