@@ -195,6 +195,7 @@ PLANTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "bias": ({"stored": {"u bias": BIASES["u"] + 1.5 * (np.arange(UNITS) == 1)}}, BIAS, "h2"),
     "kernel": ({"stored": {"u": KERNELS["u"] * np.where(np.arange(UNITS) == 2, -1, 1)[:, None]}}, WEIGHTS, "h2"),
     "range": ({"h1": 0.2}, CLIPPING, "h1"),
+    "range behind what it comes back to": ({"s": 0.2}, CLIPPING, "s"),
 }
 
 

@@ -166,6 +166,7 @@ def on_a_state_of_zero(op: Op, *more: T) -> bytes:
     return write_tflite(tensors, [*before, op], ["x"], ["y"])
 
 
+RELU_OF_X = [Op("RELU", ["x"], ["a"])]
 STEP_WEIGHTS = T("w", (4, 4), "int8", 0.25, data=127)
 
 
@@ -300,6 +301,12 @@ FIRES: dict[str, dict[str, bytes]] = {
                                                  joint="CONCATENATION"),
                 "uint8": two("CONCATENATION", (0.5, 0.001, 0.5), "uint8")},
     "SCALE06": {"zero": in_blocks([0.5, 0.0]), "too small": in_blocks([0.5, 1e-6])},
+    "SCALE07": {"scale": chain([("REVERSE_V2", q("y", 0.25))]),
+                "zero point": chain([("RESHAPE", q("y", zero_point=3))]),
+                "int16": chain([("TRANSPOSE", q("y", 0.25, "int16"))], q("x", dtype="int16")),
+                "the second of two": write_tflite([q("a"), q("c", 0.25), q("y")], [Op("MAXIMUM", ["a", "c"], ["y"])],
+                                                  ["a", "c"], ["y"]),
+                "of one output": moved("SPLIT", RELU_OF_X, q("a", 0.25))},
     "SHAPE01": {"rank": chain([("TANH", T("y", (4,), "int8", 0.5))]),
                 "size": chain([("TANH", T("y", (1, 5), "int8", 0.5))]),
                 "unranked": chain([("TANH", T("y", (), "int8", 0.5))])},
@@ -405,6 +412,15 @@ SILENT: dict[str, dict[str, bytes]] = {
                 "of what is not known": beside("LOGISTIC", f("x"), f("s"), "NEG", step=0.586),
                 "joined on one grid": two("CONCATENATION", (0.5, 0.5, 0.5)), "a bit lost": requantized_concat(0.25)},
     "SCALE06": {"sane": in_blocks([0.5, 0.25])},
+    "SCALE07": {"one grid": chain([("REVERSE_V2", q("y"))]), "computed": chain([("TANH", q("y", 0.25))]),
+                "a scale for each": write_tflite([q("x"), T("w", (4, 4), "int8", EACH, [0] * 4, 0, data=1),
+                                                  T("v", (4, 4), "int8", 0.25), q("y")],
+                                                 [Op("TRANSPOSE", ["w"], ["v"]),
+                                                  Op("FULLY_CONNECTED", ["x", "v"], ["y"])],
+                                                 ["x"], ["y"]),
+                "indices": write_tflite([q("x"), T("i", (1,), "int32", 0.25, data=1), q("y")],
+                                        [Op("GATHER", ["x", "i"], ["y"])], ["x"], ["y"]),
+                "uint8 joined": two("CONCATENATION", (0.5, 0.25, 0.5), "uint8"), "sum": two("ADD", (0.5, 0.25, 0.5))},
     "SHAPE01": {"true": chain([("TANH", q("y"))]),
                 "left open": chain([("TANH", T("y", (1, 9), "int8", 0.5, shape_signature=(1, -1)))])},
     "STATE01": {"two": lstm(("s", "int8"), ("t", "int16")), "of two operators": cells("s", "t"),

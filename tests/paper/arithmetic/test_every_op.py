@@ -52,6 +52,13 @@ def pair(op: str, a: Sequence[int] = (1, 3, 20), b: Sequence[int] = (1, 1, 20), 
     return one(op, tensors, ["a", "b"], {"fusedActivationFunction": 0})
 
 
+def far_apart() -> Graph:
+    """A coarse 0 and a fine operand."""
+    row = (1, 20)
+    tensors = [T("a", row, scale=0.04, zero_point=3, data=3), T("b", row, scale=1e-8), T("y", row, scale=1e-7)]
+    return one("ADD", tensors, ["a", "b"], {"fusedActivationFunction": 0})
+
+
 def moved(op: str, x: tuple[str, float | None], y: tuple[str, float | None], size: int = 37) -> Graph:
     tensors = [
         T(name, (1, size), dtype, scale, 0 if scale is None else -4)
@@ -96,6 +103,7 @@ GRAPHS: dict[str, Callable[[], Graph]] = {
     "add": lambda: pair("ADD"),
     "sub": lambda: pair("SUB"),
     "mul": lambda: pair("MUL", out=0.01),
+    "add, nothing left of the shift": far_apart,
     "add, beyond the delegate's ratio": lambda: pair("ADD", out=0.00007),
     "average": lambda: pool("AVERAGE_POOL_2D"),
     "largest": lambda: pool("MAX_POOL_2D"),

@@ -95,6 +95,37 @@ def apart_in_16_bits(dice: Dice) -> Case:
     return Case(tensors, [Op("ADD", ["a", "b"], ["y"], options, version=3)], {"a": a, "b": b})
 
 
+def far_apart(dtype: str) -> Maker:
+    """One operand so fine that nothing is left of the shift: the bias of an attention's keys, which no loss ever moves.
+
+    The coarse operand is 0 nearly everywhere, or nothing of the fine one would be seen.
+    """
+    shift, info = {"int8": LEFT_SHIFT, "int16": NARROW_SHIFT}[dtype], np.iinfo(dtype)
+
+    def make(dice: Dice) -> Case:
+        scale = dice.scale(-4, -1)
+        scales = [scale, float(np.float32(scale * 2.0 ** -dice.rng.uniform(shift - 2, shift + 9)))]
+        zeros = [dice.size(-90, 90) if dtype == "int8" else 0 for _ in range(3)]
+        size = dice.of(37, 48, 160)
+        values = [np.full((1, size), zeros[0]), dice.rng.integers(info.min, info.max + 1, (1, size))]
+        order = dice.of((0, 1), (1, 0))
+        tensors = [T(n, (1, size), dtype, scales[k], zeros[k]) for n, k in zip("ab", order, strict=True)]
+        unit = float(np.float32(2 * scale / 2.0**shift * dice.rng.uniform(1.01, 8)))
+        tensors.append(T("y", (1, size), dtype, unit, zeros[2]))
+        options = {"fusedActivationFunction": 0, "potScaleInt16": False}
+        feeds = {n: values[k].astype(dtype) for n, k in zip("ab", order, strict=True)}
+        return Case(tensors, [Op("ADD", ["a", "b"], ["y"], options, version=3)], feeds)
+
+    return make
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_golden_of_scales_far_apart(exact: Callable[..., None], runtime: Runtime, dtype: str) -> None:
+    exact(f"ADD {dtype}, scales far apart", far_apart(dtype), runtime, times=0.02, cases=20)
+
+
 @pytest.mark.golden
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_golden_of_16_bits(exact: Callable[..., None], runtime: Runtime) -> None:
@@ -135,3 +166,6 @@ def test_three_ways_to_scale_by_hand() -> None:
     x = np.asarray([3])
     assert [int(way(x, 0.375, 1)[0]) for way in WAYS] == [3, 2, 2]
     assert [int(way(x, 0.75, 1)[0]) for way in WAYS] == [5, 5, 5]
+    # 30 · 0.75 · 2^-3 with a shift of 1: 5.625; twice: 60 → 45 → 5.6 → 6, down: 45 → 5, once: 30 / 4 → 7 → 5.25 → 5
+    assert [int(way(10 * x, 0.09375, 1)[0]) for way in WAYS] == [6, 5, 5]
+    assert [int(way(-10 * x, 0.09375, 1)[0]) for way in WAYS] == [-6, -6, -6]

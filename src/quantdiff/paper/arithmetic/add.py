@@ -80,8 +80,9 @@ def _operand_steps(value: int, channel: Channel, vectors: Vectors | None) -> Ite
             yield Step("shift right", f"{high} / 2^{-channel.shift}, down", high >> -channel.shift)
         return
     whole = LEFT_SHIFT + channel.shift
-    yield Step("shift left", f"{value} · 2^({LEFT_SHIFT} {channel.shift:+d})", value << whole)
-    yield from scaled_steps(value << whole, replace(channel, shift=0))
+    moved, way, rest = (value << whole, "left", "") if whole >= 0 else (value >> -whole, "right", ", down")
+    yield Step(f"shift {way}", f"{value} · 2^({LEFT_SHIFT} {channel.shift:+d}){rest}", moved)
+    yield from scaled_steps(moved, replace(channel, shift=0))
 
 
 def _in_21_bits(node: Node, a: int, b: int, sign: int) -> Iterator[Step]:

@@ -210,12 +210,11 @@ def scaled_twice(x: Array, scale: ArrayLike, left_shift: int) -> Array:
 
 
 def scaled_once(x: Array, scale: ArrayLike, left_shift: int) -> Array:
-    """The same where what is left of the shift goes first, so that there is one rounding."""
+    """The same where what is left of the shift goes first, so that there is one rounding; a shift down drops bits."""
     mantissa, shift = quantize_multiplier(scale)
     whole = int(shift) + left_shift
-    if whole < 0:
-        raise NoKernel(f"operands whose scales differ by more than {left_shift} bits")
-    return saturating_rounding_doubling_high_mul(wrap_int32(x << whole), mantissa)
+    shifted = wrap_int32(x << whole) if whole >= 0 else x >> -whole
+    return saturating_rounding_doubling_high_mul(shifted, mantissa)
 
 
 def scaled_down(x: Array, scale: ArrayLike, left_shift: int) -> Array:
