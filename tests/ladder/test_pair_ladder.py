@@ -146,6 +146,7 @@ def test_what_is_held_does_not_grow_with_the_data(tmp_path: Path, monkeypatch: p
     """Of what Python and NumPy ask for: at most the samples themselves, where they are not left on disk."""
     monkeypatch.setattr(pair_ladder, "LARGEST_PART", 256)
     monkeypatch.setattr(account, "LISTED", 10)
+    monkeypatch.setattr(slices, "THREADS", 1)  # else the peak hangs on who runs beside whom
     files, peaks = write_pair(tmp_path, dense()), list[int]()
     for count in (768, 64, 512, 2560):  # the first imports what is needed
         np.save(data := tmp_path / f"{count}.npy", np.resize(files.batch.arrays["x"], (count, 12)))
