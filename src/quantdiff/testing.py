@@ -88,8 +88,8 @@ def _asked(
 ) -> tuple[Parity, str]:
     """What is found, and the command that shows more."""
     from quantdiff import api  # noqa: PLC0415
+    from quantdiff.files import scratch  # noqa: PLC0415
     from quantdiff.load.memory import as_batch  # noqa: PLC0415
-    from quantdiff.run.scratch import scratch  # noqa: PLC0415
 
     with scratch() as folder:
         sources = (_source(pair[0], folder / "reference.tflite"), _source(pair[1], folder / "candidate.tflite"))

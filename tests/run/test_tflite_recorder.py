@@ -13,7 +13,7 @@ from quantdiff.flow import Flow, tflite_flow
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Grid, QuantParams
 from quantdiff.recording import Comparand, measured
-from quantdiff.run.in_process import started
+from quantdiff.run.child import started
 from quantdiff.run.tflite_recorder import TfliteRecorder
 from quantdiff.trace import Value
 

@@ -31,13 +31,12 @@ from quantdiff.progress import Progress, silent
 from quantdiff.references.reference import Reference, at_once
 from quantdiff.report.folder import written
 from quantdiff.report.text.terminal import json_text
+from quantdiff.run.child import started
 from quantdiff.run.data_sources import InParts, load_data
-from quantdiff.run.in_process import started
 from quantdiff.run.input_range import Reach, warnings_of
 from quantdiff.run.runner import Runner
-from quantdiff.run.runtimes import check_takes_others
+from quantdiff.run.runtimes import check_takes_others, versions
 from quantdiff.run.tflite import trace_tflite
-from quantdiff.run.versions import versions
 from quantdiff.trace import Trace
 
 HELD = 2**28

@@ -23,8 +23,7 @@ from quantdiff.compare.own_metric import metric_of
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.run.data_sources import InParts, load_data
-from quantdiff.run.runtimes import entry_of
-from quantdiff.run.versions import versions
+from quantdiff.run.runtimes import entry_of, versions
 
 
 def diff(

@@ -22,8 +22,7 @@ from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference, open_references
 from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
 from quantdiff.report.text.device import device_text
-from quantdiff.run.child import TIMEOUT
-from quantdiff.run.in_process import started
+from quantdiff.run.child import TIMEOUT, started
 from quantdiff.run.random_input import samples_for
 from quantdiff.run.recorded import RecordedRuntime
 from quantdiff.run.runner import Runner

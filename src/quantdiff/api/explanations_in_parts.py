@@ -35,8 +35,7 @@ from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.run.data_sources import InParts
 from quantdiff.run.input_range import Reach, reaches, warnings_of
-from quantdiff.run.runtimes import check_installed, entry_of, rules_of
-from quantdiff.run.versions import versions
+from quantdiff.run.runtimes import check_installed, entry_of, rules_of, versions
 
 BETWEEN = "two runtimes of one file are explained on all samples at once"
 

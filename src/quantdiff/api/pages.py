@@ -40,8 +40,7 @@ from quantdiff.report.html.provenance import Provenance
 from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.text.terminal import json_text
 from quantdiff.run.data_sources import InParts, load_data
-from quantdiff.run.runtimes import starts_nothing
-from quantdiff.run.versions import versions
+from quantdiff.run.runtimes import starts_nothing, versions
 
 T = TypeVar("T")
 KIND = "tflite:"

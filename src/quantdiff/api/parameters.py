@@ -28,8 +28,7 @@ from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.data_sources import InParts, load_data
 from quantdiff.run.input_range import data_warnings
 from quantdiff.run.random_input import random_batch
-from quantdiff.run.runtimes import entry_of
-from quantdiff.run.versions import versions
+from quantdiff.run.runtimes import entry_of, versions
 
 
 def params(

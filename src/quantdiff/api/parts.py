@@ -24,7 +24,7 @@ from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.run.data_sources import Source, anywhere
-from quantdiff.run.versions import versions
+from quantdiff.run.runtimes import versions
 from quantdiff.sim.graph.resources import keeps_resources
 
 FIRST = 64

@@ -36,7 +36,7 @@ from quantdiff.recording import Recorder
 from quantdiff.references.reference import Reference, at_once, bound
 from quantdiff.run.data_sources import InParts
 from quantdiff.run.input_range import Reach, reaches, warnings_of
-from quantdiff.run.versions import versions
+from quantdiff.run.runtimes import versions
 from quantdiff.trace import Trace
 
 TRACED = 16

@@ -27,9 +27,8 @@ from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.input_range import grid_at
 from quantdiff.run.random_input import CALLED
-from quantdiff.run.runtimes import check_takes_others
+from quantdiff.run.runtimes import check_takes_others, versions
 from quantdiff.run.tflite import Tracer, bound_inputs
-from quantdiff.run.versions import versions
 from quantdiff.search.bound import Bound, Span, at, bound_of
 from quantdiff.search.worst import (
     FOR_FLIPS,

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command
-from quantdiff.cli.endings import INTERRUPTED
+from quantdiff.cli.command import INTERRUPTED, command
 from quantdiff.cli.options import (
     data_option,
     given_parts,

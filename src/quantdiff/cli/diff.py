@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import FOR_CI, TROUBLE, command, complain, formats, show_for_ci, show_outcome
+from quantdiff.cli.ci import FOR_CI, show_for_ci
+from quantdiff.cli.command import TROUBLE, command, complain, show_outcome
 from quantdiff.cli.options import (
     data_option,
+    formats,
     given_parts,
     html_option,
     layout_option,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantdiff.cli.command import FOR_CI, command, formats, show_for_ci
-from quantdiff.cli.options import reference_options, timeout_option
+from quantdiff.cli.ci import FOR_CI, show_for_ci
+from quantdiff.cli.command import command
+from quantdiff.cli.options import formats, reference_options, timeout_option
 from quantdiff.files import is_tflite
 
 if TYPE_CHECKING:

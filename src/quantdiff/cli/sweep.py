@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantdiff.cli.command import TROUBLE, command, complain
-from quantdiff.cli.endings import status_of
+from quantdiff.cli.command import TROUBLE, command, complain, status_of
 from quantdiff.cli.options import Number, RuntimeName, html_option, metric_option, typed, whole
 from quantdiff.run.runtimes import ALL
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command, complain, say
-from quantdiff.cli.endings import INTERRUPTED
+from quantdiff.cli.command import INTERRUPTED, command, complain, say
 from quantdiff.cli.options import (
     Number,
     RuntimeName,

@@ -13,7 +13,8 @@ import numpy as np
 
 from quantdiff.align.alignment import pair_outputs
 from quantdiff.errors import BadMetric, NotComparable
-from quantdiff.files import function_of, guarded, python_function
+from quantdiff.files import python_function
+from quantdiff.load.own_code import function_of, guarded
 from quantdiff.quant import Array
 from quantdiff.trace import Trace
 

@@ -15,7 +15,7 @@ from quantdiff.errors import BadExpression, NotComparable, QuantdiffError, Runti
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.in_process import started
+from quantdiff.run.child import started
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import inputs_of, trace_tflite
 from quantdiff.trace import Trace

@@ -17,7 +17,7 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.recording import Recorder
 from quantdiff.references.formats import Options
 from quantdiff.references.reference import Count, unheard
-from quantdiff.run.in_process import started
+from quantdiff.run.child import started
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import output_names, slots_of, trace_tflite
 from quantdiff.run.tflite_recorder import TfliteRecorder

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import BadModel, reason_of
-from quantdiff.files import function_of
 from quantdiff.lazy import require
 from quantdiff.load.data import FIRST, Batch
+from quantdiff.load.own_code import function_of
 from quantdiff.quant import Array
 from quantdiff.references.torch.archive import read
 from quantdiff.references.torch.interpreter import Interpreter
