@@ -33,9 +33,9 @@ from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import silent
 from quantdiff.quant import Array
+from quantdiff.recording import bound
 from quantdiff.references.keras.frameworks import frameworks, quiet
 from quantdiff.references.keras.lower import converter_of
-from quantdiff.references.reference import bound
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.tflite_recorder import TfliteRecorder
 

@@ -25,7 +25,7 @@ from quantdiff.trace import Trace, Value
 
 
 def takes(source: Any) -> bool:
-    return isinstance(source, formula.Formula) or (isinstance(source, Path) and source.suffix == ".formula")
+    return isinstance(source, formula.Formula)
 
 
 def abort() -> None:

@@ -10,10 +10,11 @@ from typing import Protocol
 import numpy as np
 
 from quantdiff.flow import Flow, FlowValue
+from quantdiff.load.data import Batch, Slot, bind
 from quantdiff.load.npz import release
 from quantdiff.quant import Array, Grid
 from quantdiff.tally.rows import RowSums, row_sums
-from quantdiff.trace import Value
+from quantdiff.trace import Trace, Value
 
 ROUNDING = 1e-4  # of the largest output
 
@@ -149,3 +150,37 @@ def changed_elements(watched: Array, plain: Array) -> int:
 def value_at(seen: Recording, place: FlowValue) -> Value:
     """What a run gave there."""
     return Value(place.name, seen.value(place.key), place.quant, place.grid)
+
+
+class Named(Protocol):
+    """What a trace needs to know of a model."""
+
+    @property
+    def name(self) -> str:
+        """The file's name, for messages."""
+
+    @property
+    def kind(self) -> str:
+        """The engine as results name it: ``float``, ``qat``, ``tflite:xnnpack``."""
+
+    @property
+    def inputs(self) -> tuple[Slot, ...]:
+        """What it takes, in its own order."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs, in its own order."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of it."""
+
+
+def bound(reference: Named, recorder: Recorder, batch: Batch, plain: Trace | None = None) -> BoundModel:
+    """A model that is watched with the data bound to its inputs, and its outputs when nobody watches, where known.
+
+    Raises:
+        BadData: the data do not fit its inputs.
+    """
+    expected = tuple(value.array for value in plain.outputs) if plain is not None else ()
+    return BoundModel(recorder, bind(batch, reference.inputs, reference.name), expected)

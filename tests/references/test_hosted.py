@@ -22,9 +22,8 @@ from quantdiff.errors import BadData, BadModel, QuantdiffError, RuntimeCrashed, 
 from quantdiff.load.data import Batch
 from quantdiff.recording import Comparand
 from quantdiff.references import formats, hosted
-from quantdiff.references.formats import FORMATS, Options
+from quantdiff.references.formats import FORMATS, Options, open_references
 from quantdiff.references.hosted import HostedReference
-from quantdiff.references.reference import open_references
 from quantdiff.trace import Value
 
 pytestmark = [pytest.mark.golden, pytest.mark.hosted]

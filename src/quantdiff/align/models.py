@@ -17,8 +17,8 @@ from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
 from quantdiff.ops import INTO_INTEGERS
 from quantdiff.quant import Array
-from quantdiff.recording import BoundModel, Recording
-from quantdiff.references.reference import Reference, bound
+from quantdiff.recording import BoundModel, Recording, bound
+from quantdiff.references.reference import Reference
 
 AT_LEAST, CLOSE = 0.5, 0.05  # the share that says they are; distance of values, an SQNR of 26 dB
 INNER = 3  # layers with weights before the last one, all of which agree

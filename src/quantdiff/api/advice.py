@@ -27,8 +27,9 @@ from quantdiff.ladder.advice.recipe import denylist, names_of, recipe
 from quantdiff.ladder.departure import check_related
 from quantdiff.ladder.switches import switches
 from quantdiff.load.data import Batch, bind
+from quantdiff.load.npz import at_once
 from quantdiff.progress import Progress, silent
-from quantdiff.references.reference import Reference, at_once
+from quantdiff.references.reference import Reference
 from quantdiff.report.folder import written
 from quantdiff.report.text.terminal import json_text
 from quantdiff.run.child import started

@@ -17,9 +17,9 @@ from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress
-from quantdiff.references.formats import Options, format_of, started_early
+from quantdiff.references.formats import Options, format_of, open_references, started_early
 from quantdiff.references.layout import TurnedReference
-from quantdiff.references.reference import Reference, open_references
+from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
 from quantdiff.report.text.device import device_text
 from quantdiff.run.child import TIMEOUT, started

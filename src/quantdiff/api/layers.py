@@ -14,8 +14,8 @@ from quantdiff.compare.outcome import Failure
 from quantdiff.errors import RuntimeFailed
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress
-from quantdiff.recording import BoundModel
-from quantdiff.references.reference import Reference, bound
+from quantdiff.recording import BoundModel, bound
+from quantdiff.references.reference import Reference
 from quantdiff.run.inner_tensors import disturbed
 from quantdiff.trace import Trace
 

@@ -22,8 +22,7 @@ from quantdiff.parameters.params import parameters
 from quantdiff.parameters.quantizers import Observed, Parameters
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.progress import Progress, silent
-from quantdiff.recording import Recorder
-from quantdiff.references.reference import bound
+from quantdiff.recording import Recorder, bound
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.data_sources import InParts, load_data
 from quantdiff.run.input_range import data_warnings

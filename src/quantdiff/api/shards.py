@@ -31,9 +31,10 @@ from quantdiff.compare.outcome import Part as Counted
 from quantdiff.compare.own_metric import Metric, metric_of
 from quantdiff.errors import RuntimeFailed
 from quantdiff.load.data import Batch, bind
+from quantdiff.load.npz import at_once
 from quantdiff.progress import Progress, silent
-from quantdiff.recording import Recorder
-from quantdiff.references.reference import Reference, at_once, bound
+from quantdiff.recording import Recorder, bound
+from quantdiff.references.reference import Reference
 from quantdiff.run.data_sources import InParts
 from quantdiff.run.input_range import Reach, reaches, warnings_of
 from quantdiff.run.runtimes import versions

@@ -42,8 +42,7 @@ def lint(form: str, models: tuple[Path | None, tuple[Path, ...]], **options: Any
     """
     from quantdiff.linting.lint import lint_model
     from quantdiff.load.tflite import load_tflite
-    from quantdiff.references.formats import Options
-    from quantdiff.references.reference import open_references
+    from quantdiff.references.formats import Options, open_references
 
     path, files = models
     loaded = [load_tflite(file) for file in files]

@@ -23,8 +23,8 @@ from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array
 from quantdiff.recording import Comparand, ErrorStats, Recorder, Recording
-from quantdiff.references.codec import Encoder, decode
 from quantdiff.references.formats import Options, formats
+from quantdiff.references.hosted import Encoder, decode
 from quantdiff.references.reference import Reference, Settles
 from quantdiff.run.channel import Message
 from quantdiff.run.serving import Answer, Say

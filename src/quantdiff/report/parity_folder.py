@@ -11,7 +11,7 @@ from quantdiff.compare.outcome import Failure
 from quantdiff.ladder.explanation import Parity
 from quantdiff.load.data import Batch
 from quantdiff.load.memory import MEMORY
-from quantdiff.references.reference import save_reference
+from quantdiff.references.formats import save_reference
 from quantdiff.report.folder import save_batch, staged
 from quantdiff.report.html.document import Page
 from quantdiff.report.text.parity import parity_document, parity_markdown

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from quantdiff.errors import BadData, QuantdiffError
 from quantdiff.files import is_tflite, python_function
-from quantdiff.load.data import SUFFIXES, Batch, Slot, count_samples, find_shards, load_batch
+from quantdiff.load.data import SUFFIXES, Batch, Slot, count_samples, load_batch
 from quantdiff.load.dumps.forms import is_dump
 from quantdiff.load.sources.generated import from_function
 from quantdiff.load.sources.images import from_images, holds_images, preparation
@@ -214,3 +214,18 @@ def _slots(candidate: Any) -> Sequence[Slot]:
         return slots_of(_model(candidate, ""))
     except QuantdiffError:
         return ()
+
+
+def find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The data files of a data set in parts: those named, and those in a folder, in the order of their names.
+
+    Raises:
+        BadData: a folder without data files.
+    """
+    shards: list[Path] = []
+    for path in paths:
+        found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
+        if not found:
+            raise BadData(f"{path}: a folder without .npz, .npy, picture or sound files; put the data there")
+        shards += found
+    return tuple(shards)

@@ -15,8 +15,8 @@ import numpy as np
 
 from quantdiff.errors import BadData, reason_of
 from quantdiff.files import FOLDER, open_file, read_file, what_is
-from quantdiff.load.data import read_arrays
 from quantdiff.load.dumps.printed import decoded, of_text
+from quantdiff.load.npz import read_arrays
 from quantdiff.quant import Array
 
 MANIFEST = "quantdiff.json"

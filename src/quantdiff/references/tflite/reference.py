@@ -83,15 +83,14 @@ class TfliteReference:
         return self.process
 
 
-def open_tflite(source: Path | Model, options: Options) -> Iterator[TfliteReference]:
+def open_tflite(source: Path | Model, options: Options) -> tuple[TfliteReference, ...]:
     """The file, for each runtime of the options; alone where there is none.
 
     Raises:
         BadModel: it cannot be read.
     """
     model = source if isinstance(source, Model) else load_tflite(source)
-    for process in options.processes or (None,):
-        yield TfliteReference(model, process)
+    return tuple(TfliteReference(model, process) for process in options.processes or (None,))
 
 
 def layers_of(model: Model) -> Iterator[Layer]:
