@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.graph import PACKED, BlockQuant, SparseDimension, Sparsity, Tensor
-from quantdiff.load.flatbuffer import Damaged, Reader
-from quantdiff.load.layout import Span
+from quantdiff.load.flatbuffer import Damaged, Reader, Span
 from quantdiff.quant import Array, QuantParams
 
 STORED_AS = {

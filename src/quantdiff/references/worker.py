@@ -1,7 +1,7 @@
 """The child's side of a hosted reference: opens a file as its format does, and answers what is asked of it.
 
 A request is ``{"call": NAME, "arguments": [...], "pieces": [...]}``, where NAME is a method of ``Worker`` and the
-arguments are encoded by ``codec``; the answer is ``{"result": …, "pieces": […]}``, or an error with its class.
+arguments are encoded as ``hosted`` says; the answer is ``{"result": …, "pieces": […]}``, or an error with its class.
 """
 
 from __future__ import annotations
