@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -165,3 +165,22 @@ def dequantize(q: Array, params: QuantParams) -> Array:
     """
     scale, zero_point = params.along(q.ndim)
     return ((q.astype(np.int64) - zero_point) * scale.astype(np.float64)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One tensor as the engine gave it: integers with their map to real values, or floats.
+
+    ``array`` has the samples along axis 0. ``grid`` is the integer grid that the values lie on: the tensor's
+    own parameters for integers; for floats those of the last quantized tensor before them, or None.
+    """
+
+    name: str
+    array: Array = field(compare=False, repr=False)
+    quant: QuantParams | None = None
+    grid: Grid | None = None
+
+    @property
+    def real(self) -> Array:
+        """The values in real units, float32 (integers without a scale stay as they are)."""
+        return self.array if self.quant is None else dequantize(self.array, self.quant)

@@ -12,9 +12,9 @@ import numpy as np
 from quantdiff.flow import Flow, FlowValue
 from quantdiff.load.data import Batch, Slot, bind
 from quantdiff.load.npz import release
-from quantdiff.quant import Array, Grid
+from quantdiff.quant import Array, Grid, Value
 from quantdiff.tally.rows import RowSums, row_sums
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 ROUNDING = 1e-4  # of the largest output
 

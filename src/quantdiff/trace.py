@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from quantdiff.quant import Array, Grid, QuantParams, dequantize
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """One tensor as the engine gave it: integers with their map to real values, or floats.
-
-    ``array`` has the samples along axis 0. ``grid`` is the integer grid that the values lie on: the tensor's
-    own parameters for integers; for floats those of the last quantized tensor before them, or None.
-    """
-
-    name: str
-    array: Array = field(compare=False, repr=False)
-    quant: QuantParams | None = None
-    grid: Grid | None = None
-
-    @property
-    def real(self) -> Array:
-        """The values in real units, float32 (integers without a scale stay as they are)."""
-        return self.array if self.quant is None else dequantize(self.array, self.quant)
+from quantdiff.quant import Array, Value
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from quantdiff.compare.evidence import (
     step_histogram,
 )
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array, Grid, QuantParams
+from quantdiff.quant import Array, Grid, QuantParams, Value
 from quantdiff.report.html.png import png
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 PARAMS = QuantParams((0.5,), (0,))
 

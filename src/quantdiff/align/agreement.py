@@ -9,9 +9,8 @@ from math import prod
 import numpy as np
 
 from quantdiff.flow import FlowValue
-from quantdiff.load.data import Order
+from quantdiff.load.data import Order, turned
 from quantdiff.quant import INTEGER_RANGE, Array, Grid, dequantize, real_range
-from quantdiff.references.layout import turned
 
 ELEMENTS_AT_MOST = 2**15  # of one value that are looked at
 FLAT = 2.0  # steps: what varies less than this cannot be told from a constant by its integers

@@ -11,8 +11,8 @@ import numpy as np
 from quantdiff.errors import NotComparable
 from quantdiff.flow import Flow, FlowValue
 from quantdiff.load.data import Order
-from quantdiff.quant import Array, Grid
-from quantdiff.trace import Trace, Value
+from quantdiff.quant import Array, Grid, Value
+from quantdiff.trace import Trace
 
 BEFORE = "pre_activation"
 

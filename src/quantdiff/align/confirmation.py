@@ -15,9 +15,10 @@ from quantdiff.align.alignment import Match
 from quantdiff.align.choice import AGREES
 from quantdiff.align.leftovers import Refusals, segments, with_insides
 from quantdiff.flow import Flow
+from quantdiff.load.data import turned
 from quantdiff.ops import RECODES
 from quantdiff.recording import Recording, value_at
-from quantdiff.references.layout import returned, turned
+from quantdiff.references.layout import returned
 
 IN_FLOAT = 1e-5  # of the size of a value: sums of float32 in another order differ by less, another formula by more
 BETTER = 2.0  # times nearer does a value bring what is computed from it, where it does the work of the reference's

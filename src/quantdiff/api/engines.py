@@ -12,6 +12,7 @@ from typing import Any
 from quantdiff.compare.comparison import TOLERANCE, is_tolerance
 from quantdiff.compare.device import Diagnosis, diagnose_device
 from quantdiff.compare.outcome import Failure
+from quantdiff.compare.own_metric import Metric, metric_of
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
@@ -61,6 +62,15 @@ class Settings:
         if not is_tolerance(self.tolerance):
             raise ValueError(f"tolerance={self.tolerance}: give a distance in real units, 0 or more")
         check_timeout(self.timeout)
+
+    @property
+    def own_metric(self) -> Metric | None:
+        """``metric`` as it is called; None without one.
+
+        Raises:
+            BadMetric: no such file or function, or it fails.
+        """
+        return None if self.metric is None else metric_of(self.metric)
 
 
 DEFAULTS = Settings()

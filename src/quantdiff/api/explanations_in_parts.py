@@ -33,8 +33,8 @@ from quantdiff.ladder.prediction import Begun, Foreseen, Prediction, foreseen, p
 from quantdiff.ladder.set_up import Ladder, Sums
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
-from quantdiff.run.data_sources import InParts
-from quantdiff.run.input_range import Reach, reaches, warnings_of
+from quantdiff.run.data_in_parts import InParts
+from quantdiff.run.data_sources import Reach, reaches, warnings_of
 from quantdiff.run.runtimes import check_installed, entry_of, rules_of, versions
 
 BETWEEN = "two runtimes of one file are explained on all samples at once"

@@ -24,8 +24,8 @@ from quantdiff.parameters.sides import ModelPair
 from quantdiff.progress import Progress, silent
 from quantdiff.recording import Recorder, bound
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.data_sources import InParts, load_data
-from quantdiff.run.input_range import data_warnings
+from quantdiff.run.data_in_parts import InParts
+from quantdiff.run.data_sources import data_warnings, load_data
 from quantdiff.run.random_input import random_batch
 from quantdiff.run.runtimes import entry_of, versions
 

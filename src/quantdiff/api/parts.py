@@ -23,7 +23,7 @@ from quantdiff.experiment.engine import carry_out
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
-from quantdiff.run.data_sources import Source, anywhere
+from quantdiff.run.data_in_parts import Source, anywhere
 from quantdiff.run.runtimes import versions
 from quantdiff.sim.graph.resources import keeps_resources
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from quantdiff.align.models import align_pair
 from quantdiff.api.engines import OpenedPair, Settings, open_model, trace_one
-from quantdiff.compare.comparison import settle
-from quantdiff.compare.conditions import Condition
+from quantdiff.compare.comparison import Condition, settle
 from quantdiff.errors import BadModel
 from quantdiff.files import scratch
 from quantdiff.ladder.advice.advised import Advised

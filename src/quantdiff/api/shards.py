@@ -28,15 +28,15 @@ from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.layers.watch import SLICES, LayerCounts
 from quantdiff.compare.outcome import Failure, Outcome, outcome_of, part_of
 from quantdiff.compare.outcome import Part as Counted
-from quantdiff.compare.own_metric import Metric, metric_of
+from quantdiff.compare.own_metric import Metric
 from quantdiff.errors import RuntimeFailed
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.npz import at_once
 from quantdiff.progress import Progress, silent
 from quantdiff.recording import Recorder, bound
 from quantdiff.references.reference import Reference
-from quantdiff.run.data_sources import InParts
-from quantdiff.run.input_range import Reach, reaches, warnings_of
+from quantdiff.run.data_in_parts import InParts
+from quantdiff.run.data_sources import Reach, reaches, warnings_of
 from quantdiff.run.runtimes import versions
 from quantdiff.trace import Trace
 
@@ -146,7 +146,7 @@ class DiffQuestion:
         Raises:
             QuantdiffError: a model cannot be read, does not fit the data, or the reference cannot run.
         """
-        metric, first = metric_of(self.settings.metric), self.first
+        metric, first = self.settings.own_metric, self.first
         with open_pair(self.reference, self.candidate, self.settings, first) as both, ExitStack() as opened:
             names, _ = check_inputs(both, first)
             first = names.of(first)

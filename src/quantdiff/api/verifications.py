@@ -16,7 +16,8 @@ from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
 from quantdiff.run.child import started
-from quantdiff.run.data_sources import InParts, load_data
+from quantdiff.run.data_in_parts import InParts
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
 from quantdiff.run.runtimes import OF_A_FILE, entry_of, versions
 from quantdiff.run.tflite import inputs_of

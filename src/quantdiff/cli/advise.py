@@ -89,7 +89,7 @@ def _enough(found: Any, out: Path | None) -> bool:
 def _show(found: Any, as_json: bool) -> None:
     if as_json:
         from quantdiff.report.json.advice import advice_document
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(advice_document(found)))
         return

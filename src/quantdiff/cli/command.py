@@ -281,7 +281,7 @@ def show_outcome(outcome: Any, form: str, *, unmatched: bool = False) -> None:
     """Print what ``run`` and ``diff`` found as text or JSON, and the runtimes that failed."""
     if form == "json":
         from quantdiff.report.json.outcome import outcome_document
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(outcome_document(outcome)))
     if form == "text":

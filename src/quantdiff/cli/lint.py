@@ -59,7 +59,7 @@ def _show(reports: list[LintReport], form: str) -> None:
         show_for_ci(lint_checked(reports), form)
     elif form == "json":
         from quantdiff.report.json.lint import lint_document
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(lint_document(reports)))
     else:

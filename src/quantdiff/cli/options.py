@@ -142,7 +142,8 @@ def spread(options: dict[str, Any]) -> Iterator[Executor | None]:
 
 def given_parts(options: dict[str, Any], candidate: Path, on: Executor | None, *, always: bool = False) -> Any:
     """The data, taken out of ``options``: a batch, or ``InParts`` where they come or go in parts; None without any."""
-    from quantdiff.run.data_sources import InParts, holds_parts
+    from quantdiff.run.data_in_parts import InParts
+    from quantdiff.run.data_sources import holds_parts
 
     data = options["data"]
     several = len(data) > 1 or (len(data) == 1 and holds_parts(data[0], options["images"], options["audio"]))

@@ -109,7 +109,7 @@ def _executor(jobs: int, dask: str | None) -> AbstractContextManager[Executor]:
 def _show(trials: tuple[Any, ...], store: Path, as_json: bool) -> None:
     if as_json:
         from quantdiff.report.json.sweep import sweep_document
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(sweep_document(trials, str(store))))
     else:

@@ -54,7 +54,7 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
 
         show_for_ci(verify_checked(found.verdicts, found.made_by), form)
     elif form == "json":
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(verification_document(found)))
     else:

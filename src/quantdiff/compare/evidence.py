@@ -11,9 +11,9 @@ import numpy as np
 
 from quantdiff.align.alignment import pair_outputs
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array, Grid, quantize
+from quantdiff.quant import Array, Grid, Value, quantize
 from quantdiff.tally.stats import CLASSES_AT_LEAST, ExactSum, exact_sum
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 NOTHING = ExactSum()
 FINEST, BINS = 1 / 8, 64  # steps; bins at most, but for the one in the middle

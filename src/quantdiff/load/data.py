@@ -17,12 +17,8 @@ from quantdiff.quant import Array
 SAMPLES, LABELS = ("x", "x_test"), ("y", "y_test")
 SUFFIXES = (".npz", ".npy")
 TRAINING = ("x_train", "y_train")
-
-
 Order = tuple[int, ...]
 """For each axis of a sample the one that it is made of; () as it is."""
-LAST, FIRST = (1, 2, 0), (2, 0, 1)
-"""Channels first become last, and last become first: of images, the samples aside."""
 AXES = {2: ("NCW", "NWC"), 3: ("NCHW", "NHWC"), 4: ("NCDHW", "NDHWC")}
 """By how many axes a sample has what the two are called."""
 
@@ -92,8 +88,7 @@ class Slot:
     order: Order = ()
 
 
-EVERY = slice(None)
-"""All samples."""
+EVERY = slice(None)  # of the samples
 
 
 def load_batch(path: Path, rows: slice = EVERY) -> Batch:
@@ -254,13 +249,13 @@ def _fit(array: Array, slot: Slot, source: str, model: str) -> Array:
     """The array, with axes of size 1 added or removed, or channels first or last, where that alone makes it fit."""
     wanted = slot.shape[1:]
     if slot.order and len(slot.order) == array.ndim - 1:
-        return array.transpose(0, *(axis + 1 for axis in slot.order))
+        return turned(array, slot.order)
     if _fits(array, slot):
         return array
     if [n for n in array.shape[1:] if n != 1] == [n for n in wanted if n != 1] and None not in wanted:
         return array.reshape(len(array), *(n for n in wanted if n is not None))
     if order := turn_into(array, slot):
-        return array.transpose(0, *(axis + 1 for axis in order))
+        return turned(array, order)
     raise BadData(
         f"{source}: samples of shape {shape_text(array.shape[1:])} do not fit input {slot.name!r} of {model}, "
         f"which takes {shape_text(wanted)}; reshape the data"
@@ -296,3 +291,10 @@ def _check_labels(labels: Array, count: int, source: str) -> Array:
             "give one integer per sample"
         )
     return labels.astype(np.int64)
+
+
+def turned(array: Array, order: Order) -> Array:
+    """Samples with their axes in another order, as a view; () leaves them."""
+    if not order or array.ndim != len(order) + 1:
+        return array
+    return array.transpose(0, *(axis + 1 for axis in order))

@@ -236,3 +236,16 @@ def check_samples(name: str, array: Array, source: str, rows: slice) -> None:
 def shape_text(shape: Sequence[int | None]) -> str:
     """``(28, any)``."""
     return "(" + ", ".join("any" if n in (None, -1) else str(n) for n in shape) + ")"
+
+
+MANIFEST = "quantdiff.json"
+"""The member of an ``.npz`` of ours that says what the others are, as bytes of JSON."""
+
+
+def is_dump(path: Path) -> bool:
+    """Whether it is an ``.npz`` of ours."""
+    try:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            return f"{MANIFEST}.npy" in archive.namelist()
+    except Exception:  # no archive, or one that is damaged: who reads it says so
+        return False

@@ -21,7 +21,7 @@ from quantdiff.layer import Layer
 from quantdiff.load import data
 from quantdiff.load.data import Batch, Slot, bind
 from quantdiff.load.npz import slices
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Value
 from quantdiff.recording import Comparand, ErrorStats, Recorder
 from quantdiff.references.formats import Options, host_for
 from quantdiff.references.reference import Count, Reference, unheard
@@ -29,13 +29,13 @@ from quantdiff.run.child import TIMEOUT, Conversation
 from quantdiff.run.process import Process
 from quantdiff.run.shared_memory import Parcel, unpacked
 from quantdiff.tally.rows import RowSums
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 VALUES: Mapping[str, type] = {
     each.__name__: each
     for each in (
         *(flow.Flow, flow.FlowValue, layer.Layer, layer.BatchNorm, layer.TrainedRange, quant.QuantParams, quant.Grid),
-        *(trace.Trace, trace.Value, data.Slot, data.Batch, recording.Comparand, recording.ErrorStats, RowSums),
+        *(trace.Trace, quant.Value, data.Slot, data.Batch, recording.Comparand, recording.ErrorStats, RowSums),
         *(graph.Model, graph.Graph, graph.Tensor, graph.Operator, graph.Signature, graph.Metadata),
         *(graph.BlockQuant, graph.Sparsity, graph.SparseDimension),
     )

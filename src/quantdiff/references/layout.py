@@ -12,11 +12,11 @@ import numpy as np
 from quantdiff.flow import Flow
 from quantdiff.graph import Graph, Model, Operator, Tensor
 from quantdiff.layer import Layer
-from quantdiff.load.data import Batch, Order, Slot
-from quantdiff.quant import Array
+from quantdiff.load.data import Batch, Order, Slot, turned
+from quantdiff.quant import Array, Value
 from quantdiff.recording import Comparand, ErrorStats, Recorder, Recording
 from quantdiff.references.reference import Count, Reference, unheard
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +124,6 @@ class TurnedRecording:
         """The values of ``given`` computed anew, each from the given ones before it."""
         own = {key: returned(value, self.orders.get(key, ())) for key, value in given.items()}
         return {key: turned(array, self.orders.get(key, ())) for key, array in self.inner.local(own).items()}
-
-
-def turned(array: Array, order: Order) -> Array:
-    """Samples with their axes in another order, as a view; () leaves them."""
-    if not order or array.ndim != len(order) + 1:
-        return array
-    return array.transpose(0, *(axis + 1 for axis in order))
 
 
 def _turned(value: Value, order: Order) -> Value:

@@ -12,9 +12,9 @@ from quantdiff.graph import Model
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.npz import slices
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Value
 from quantdiff.recording import Named, Recorder
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 Count = Callable[[int], None]
 

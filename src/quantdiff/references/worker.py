@@ -21,7 +21,7 @@ from quantdiff.flow import Flow
 from quantdiff.graph import Model
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Value
 from quantdiff.recording import Comparand, ErrorStats, Recorder, Recording
 from quantdiff.references.formats import Options, formats
 from quantdiff.references.hosted import Encoder, decode
@@ -29,7 +29,7 @@ from quantdiff.references.reference import Reference, Settles
 from quantdiff.run.channel import Message
 from quantdiff.run.serving import Answer, Say
 from quantdiff.run.shared_memory import Parcel, Received, unpacked
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 RECORDINGS = 3  # that hold: a recording does until the run after the next one
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from quantdiff.errors import NoWorker, RuntimeCrashed, RuntimeFailed, RuntimeHung, RuntimeUnavailable
 from quantdiff.files import read_file
-from quantdiff.quant import Array, Grid, QuantParams
+from quantdiff.quant import Array, Grid, QuantParams, Value
 from quantdiff.run.channel import Message
 from quantdiff.run.outputs import sent_grid, sent_quant
 from quantdiff.run.process import Process
@@ -23,7 +23,6 @@ from quantdiff.run.runtimes import architecture_of, check_timeout, entry_of
 from quantdiff.run.serving import PROTOCOL
 from quantdiff.run.shared_memory import RECENT, Block, Parcel, Piece, Received, block_of, unpacked
 from quantdiff.tally.rows import RowSums
-from quantdiff.trace import Value
 
 VIEWS = 3  # calls of ``view`` whose arrays hold: one that is being measured, one that waits, one that is made
 TIMEOUT = 120.0  # seconds without a word from the child

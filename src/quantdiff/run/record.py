@@ -12,7 +12,8 @@ from quantdiff.errors import BadData, RuntimeFailed
 from quantdiff.files import destination, scratch
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
-from quantdiff.load.dumps.forms import MANIFEST, Manifest, RecordedTensor
+from quantdiff.load.dumps.forms import Manifest, RecordedTensor
+from quantdiff.load.npz import MANIFEST
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import read_tensors, readable_tensors
 from quantdiff.run.runner import Runner

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from quantdiff.compare.conditions import Condition, Judgement, judge
-from quantdiff.compare.outcome import hold_together
+from quantdiff.compare.comparison import Condition
+from quantdiff.compare.outcome import Judgement, hold_together, judge
 from quantdiff.compare.verification import verify_inputs
 from quantdiff.errors import BadExpression, NotComparable, QuantdiffError, RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Model

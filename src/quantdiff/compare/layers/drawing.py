@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from quantdiff.align.alignment import Alignment, Match
 from quantdiff.compare.evidence import StepHistogram, step_histogram
 from quantdiff.flow import FlowValue
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Value
 from quantdiff.recording import BoundModel, value_at
 from quantdiff.references.layout import returned
-from quantdiff.trace import Value
 
 SAMPLES = 16
 """At most so many are looked at again for the histograms: they show a shape, the figures count all samples."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from quantdiff.ladder.explanation import Explanation, Frontier, Item
-from quantdiff.report.text.terminal import short
-from quantdiff.run.random_input import on_made_up
+from quantdiff.report.text.terminal import on_made_up, short
 
 WORDS: Mapping[str, str] = {
     "reference": "as trained",

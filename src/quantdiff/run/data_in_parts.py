@@ -1,0 +1,121 @@
+"""Data sets that make one together, each read where and when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from quantdiff.errors import BadData
+from quantdiff.files import python_function
+from quantdiff.load.data import SUFFIXES, Batch, count_samples, load_batch
+from quantdiff.load.npz import is_dump
+from quantdiff.run.data_sources import Data, find_shards, holds_parts, load_data
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Data by their name, as ``load_data`` takes them, which are read where and when they are needed.
+
+    Attributes:
+        name: an array file, or what else ``load_data`` knows.
+        candidate: the ``.tflite`` whose inputs say what shape data have that a function, a table or chance gives.
+        images: how pictures are prepared.
+        audio: how recordings are prepared.
+        asked: names what they are asked for: data that are made are made once for it in a process.
+    """
+
+    name: str
+    candidate: str = ""
+    images: str | None = None
+    audio: str | None = None
+    asked: str = ""
+
+    def count(self) -> int:
+        """How many samples there are; raises as ``load_data``."""
+        return count_samples(Path(self.name)) if self.is_array_file else len(_whole(self))
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Some of the samples, with labels; of an array file no others are read.
+
+        Raises:
+            BadData: as ``load_data``; or there are not as many.
+        """
+        if self.is_array_file:
+            return load_batch(Path(self.name), slice(start, stop))
+        whole = _whole(self)
+        if len(whole) < stop:
+            raise BadData(f"{self.name}: gives {len(whole)} samples here, and gave at least {stop} before")
+        return whole.labelled_part(slice(start, stop))
+
+    def anywhere(self) -> Source:
+        """The same, to be read in another folder."""
+        return replace(self, name=anywhere(self.name), candidate=anywhere(self.candidate) if self.candidate else "")
+
+    @property
+    def is_array_file(self) -> bool:
+        """Whether samples can be read apart from each other."""
+        path = Path(self.name)
+        if self.images is not None or self.audio is not None:
+            return False
+        return path.suffix.lower() in SUFFIXES and not is_dump(path)
+
+
+@lru_cache(maxsize=1)
+def _whole(source: Source) -> Batch:
+    return load_data(source.name, source.candidate or None, source.images, source.audio)
+
+
+@dataclass(frozen=True, slots=True)
+class InParts:
+    """Data sets that make one together, read part by part as they are needed, and who works on the parts.
+
+    Attributes:
+        data: each a name as ``load_data`` takes it, a folder of array files, or a ``Batch``.
+        on: any executor, whose workers read models and data under the same names; None: this process.
+        candidate: the ``.tflite`` whose inputs say what shape data have that a function, a table or chance gives.
+        images: how pictures are prepared.
+        audio: how recordings are prepared.
+        asked: as in ``Source``; no two are the same.
+    """
+
+    data: Sequence[Data]
+    on: Executor | None = None
+    candidate: Any = None
+    images: str | None = None
+    audio: str | None = None
+    asked: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def sources(self) -> tuple[Source | Batch, ...]:
+        """The data sets that make one together, each by its name, those in a folder of array files one by one.
+
+        Raises:
+            BadData: a folder without data files.
+        """
+        found = list[Source | Batch]()
+        for each in self.data:
+            if isinstance(each, Batch):
+                found.append(each)
+                continue
+            parts = find_shards([Path(each)]) if holds_parts(Path(each), self.images, self.audio) else [each]
+            candidate = str(self.candidate or "")
+            found += [Source(str(part), candidate, self.images, self.audio, self.asked) for part in parts]
+        return tuple(found)
+
+    @property
+    def named(self) -> str:
+        """The data by their names, as they were asked for."""
+        return ", ".join(each.source if isinstance(each, Batch) else str(each) for each in self.data)
+
+
+def anywhere(name: str) -> str:
+    """A name of a file, or ``FILE.py:function``, that means the same in another folder."""
+    function = python_function(name)
+    if function is not None:
+        return f"{function[0].resolve()}:{function[1]}"
+    return str(Path(name).resolve()) if Path(name).exists() else name
