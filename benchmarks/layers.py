@@ -28,7 +28,7 @@ from litert_quantizer.utils.validation_utils import ValidationErrorMetric
 from networks import mobilenet_v2, smooth_images, write_pair
 
 from quantdiff.align.models import align_models
-from quantdiff.api.layers import compare_layers
+from quantdiff.api.shards import compare_layers
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import silent

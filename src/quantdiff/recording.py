@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from quantdiff.flow import Flow, FlowValue
-from quantdiff.load.data import Batch, Slot, bind
+from quantdiff.load.data import Batch, Order, Slot, bind, turned
 from quantdiff.load.npz import release
 from quantdiff.quant import Array, Grid, Value
 from quantdiff.tally.rows import RowSums, row_sums
@@ -184,3 +184,13 @@ def bound(reference: Named, recorder: Recorder, batch: Batch, plain: Trace | Non
     """
     expected = tuple(value.array for value in plain.outputs) if plain is not None else ()
     return BoundModel(recorder, bind(batch, reference.inputs, reference.name), expected)
+
+
+def value_turned(value: Value, order: Order) -> Value:
+    """Its axes, samples aside, in another order, as a view."""
+    return replace(value, array=turned(value.array, order)) if order else value
+
+
+def returned(value: Value, order: Order) -> Value:
+    """The way back, also a view."""
+    return value_turned(value, tuple(int(axis) for axis in np.argsort(order)))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantdiff.align.agreement import Sample, sample
-from quantdiff.align.alignment import Match
+from quantdiff.align.alignment import Match, Sample, sample
 from quantdiff.align.choice import choose_matches, distances_between
 from quantdiff.flow import Flow, FlowValue
 from quantdiff.quant import Array, Grid, QuantParams, quantize

@@ -12,7 +12,7 @@ from typing import Any
 
 from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, name_of, open_pair, trace_first, trace_one
 from quantdiff.api.inputs import Names, check_inputs, laid_out
-from quantdiff.api.parts import Part, answers, anywhere_settings, count_of, cut, first_of, undivided
+from quantdiff.api.parts import answers, anywhere_settings, undivided
 from quantdiff.api.settlements import ALIGNED_ON, TRAINED, settled
 from quantdiff.api.shards import TRACED
 from quantdiff.compare.comparison import Condition, settle
@@ -32,7 +32,7 @@ from quantdiff.references.reference import Reference
 from quantdiff.report.folder import written
 from quantdiff.report.json.text import json_text
 from quantdiff.run.child import started
-from quantdiff.run.data_in_parts import InParts
+from quantdiff.run.data_in_parts import InParts, Part, count_of, cut, first_of
 from quantdiff.run.data_sources import Reach, load_data, warnings_of
 from quantdiff.run.runner import Runner
 from quantdiff.run.runtimes import check_takes_others, versions

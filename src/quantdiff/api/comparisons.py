@@ -85,7 +85,7 @@ def diff_opened(
     candidates = tuple(trace for _, trace in ran)
     reports: tuple[LayerReport, ...] = ()
     if layers and ran:
-        from quantdiff.api.layers import layer_reports  # noqa: PLC0415 (plain diff does not pay for it)
+        from quantdiff.api.shards import layer_reports  # noqa: PLC0415 (plain diff does not pay for it)
 
         reports, without = layer_reports((engine, first), ran, batch, progress)
         failures += without

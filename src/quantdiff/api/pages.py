@@ -22,9 +22,9 @@ from quantdiff.api.engines import (
 )
 from quantdiff.api.experiments import FILES
 from quantdiff.api.explanations import PLAIN, Asked, explain, explain_opened
-from quantdiff.api.layers import layer_reports
 from quantdiff.api.moved import read_run
 from quantdiff.api.parameters import file_parameters, params, params_opened
+from quantdiff.api.shards import layer_reports
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.errors import BadData, QuantdiffError

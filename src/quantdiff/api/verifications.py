@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantdiff.api.engines import DEFAULTS, Settings
-from quantdiff.api.parts import Part, ask, stream_of
+from quantdiff.api.parts import ask, stream_of
 from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.compare.verification import load_and_verify, names_of, verify_inputs
 from quantdiff.graph import Model
@@ -16,7 +16,7 @@ from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
 from quantdiff.run.child import started
-from quantdiff.run.data_in_parts import InParts
+from quantdiff.run.data_in_parts import InParts, Part
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
 from quantdiff.run.runtimes import OF_A_FILE, entry_of, versions

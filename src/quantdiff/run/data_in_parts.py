@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import numpy as np
 
 from quantdiff.errors import BadData
 from quantdiff.files import python_function
@@ -119,3 +121,100 @@ def anywhere(name: str) -> str:
     if function is not None:
         return f"{function[0].resolve()}:{function[1]}"
     return str(Path(name).resolve()) if Path(name).exists() else name
+
+
+FIRST = 64
+"""Samples that tell which value is which, whoever works on which part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The samples from ``start`` to ``stop`` of a source; ``first`` and ``total`` count those of all data."""
+
+    source: Source | Batch
+    start: int
+    stop: int
+    first: int
+    total: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def read(self) -> Batch:
+        """The samples; raises ``BadData``."""
+        if isinstance(self.source, Source):
+            return self.source.rows(self.start, self.stop)
+        return self.source.labelled_part(slice(self.start, self.stop))
+
+    def sent(self) -> Part:
+        """The same without samples of others, to be read in another folder."""
+        if isinstance(self.source, Source):
+            return replace(self, source=self.source.anywhere())
+        return Part(self.read(), 0, len(self), self.first, self.total)
+
+
+Sources = Sequence[Source | Batch]
+
+
+def count_of(data: Sources) -> int:
+    """How many samples there are."""
+    return sum(map(_length, data))
+
+
+def _length(source: Source | Batch) -> int:
+    return source.count() if isinstance(source, Source) else len(source)
+
+
+def first_of(data: Sources, count: int = FIRST) -> Batch:
+    """The first samples; raises as ``samples_of``."""
+    return samples_of(data, 0, count)
+
+
+def samples_of(data: Sources, start: int, stop: int) -> Batch:
+    """Some of the samples, across sources; without labels where they come from several.
+
+    Raises:
+        BadData: they cannot be read, or sources hold arrays of other names or shapes.
+    """
+    found = [part.read() for part in _spans(data, start, stop)]
+    if not found:
+        raise BadData("no samples; nothing can be compared")
+    return found[0] if len(found) == 1 else _joined(found)
+
+
+def _joined(parts: Sequence[Batch]) -> Batch:
+    first = {name: array.shape[1:] for name, array in parts[0].arrays.items()}
+    for part in parts:
+        if {name: array.shape[1:] for name, array in part.arrays.items()} != first:
+            raise BadData(f"{part.source}: other arrays, or shapes, than in {parts[0].source}; they make no data set")
+    arrays: Mapping[str, Any] = {name: np.concatenate([part.arrays[name] for part in parts]) for name in first}
+    return Batch(arrays, None, parts[0].source)
+
+
+def _spans(data: Sources, start: int, stop: int) -> Iterator[Part]:
+    """Of each source the samples between two numbers that count all data."""
+    first = 0
+    for source in data:
+        if first >= stop:
+            return
+        count = _length(source)
+        begin, end = max(0, start - first), min(count, stop - first)
+        if begin < end:
+            yield Part(source, begin, end, first + begin, stop)
+        first += count
+
+
+def cut(data: Sources, grain: int, at_most: int | None = None, first: int = 0) -> tuple[Part, ...]:
+    """Sources from the sample ``first`` on, ``at_most`` so many in all, in parts of ``grain`` and what sources leave.
+
+    Raises:
+        BadData: there are no samples.
+    """
+    total = count_of(data) if at_most is None else min(at_most, count_of(data))
+    if not total:
+        raise BadData("no samples; nothing can be compared")
+    return tuple(
+        Part(span.source, start, min(start + grain, span.stop), span.first + start - span.start, total)
+        for span in _spans(data, first, total)
+        for start in range(span.start, span.stop, grain)
+    )

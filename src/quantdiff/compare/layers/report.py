@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from quantdiff.align.alignment import Alignment, Leftover
+from quantdiff.align.choice import RESCALED, VANISHED, core, explained, segments
 from quantdiff.align.constants import bias_moved, inputs_scaled
-from quantdiff.align.leftovers import RESCALED, VANISHED, core, explained, segments
 from quantdiff.compare.layers.drawing import Drawing
 from quantdiff.compare.layers.figures import Flip, LayerFigures, WorstSample, figures_of
 from quantdiff.compare.layers.watch import LayerCounts, PairStats

@@ -13,8 +13,7 @@ from quantdiff.align.alignment import Alignment
 from quantdiff.compare.layers.figures import Decisions
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array, Value
-from quantdiff.recording import BoundModel, Comparand, ErrorStats, Recording, changed_outputs, value_at
-from quantdiff.references.layout import returned
+from quantdiff.recording import BoundModel, Comparand, ErrorStats, Recording, changed_outputs, returned, value_at
 from quantdiff.tally.rows import RowSums
 from quantdiff.tally.stats import Stats, stats_of_rows
 
