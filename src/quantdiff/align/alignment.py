@@ -68,6 +68,7 @@ class TensorPair:
         fused: the layers that one operator computes together, the one with the kernel first.
         confirmed: whether weights agree, None where there are none to compare.
         scaled: the kernel holds a factor for each input channel: a scale in front is folded into it.
+        slope: the factor that is folded in from the activation behind, such as 0.2 of a hard sigmoid.
     """
 
     layer: str
@@ -78,6 +79,7 @@ class TensorPair:
     fused: tuple[str, ...] = ()
     confirmed: bool | None = None
     scaled: bool = False
+    slope: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
