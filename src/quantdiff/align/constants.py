@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ IMAGE = 4  # axes of such a kernel
 ROWS = 4  # output channels: from so few on, a factor for each input tells a kernel from another
 EVEN = 0.01  # relative spread of such factors: less is one factor for all, which no scale in front leaves
 NONE = 1e-3  # of the larger bias: as good as no bias
-SLOPES = {"hard_sigmoid": (0.2, 1 / 6)}
+SLOPES: Mapping[str, tuple[float, ...]] = {"hard_sigmoid": (0.2, 1 / 6)}
 """Activations that begin with one factor for all, that of Keras 2 and that of others: it may be folded in."""
 MIDDLE = 0.5  # that they add to it
 
