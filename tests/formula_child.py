@@ -19,9 +19,9 @@ import numpy as np
 
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.load.data import Batch, bind
+from quantdiff.progress import Count, unheard
 from quantdiff.quant import Value
 from quantdiff.references.formats import FORMATS, Format, Framework, Options
-from quantdiff.references.reference import Count, unheard
 from quantdiff.trace import Trace
 
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from quantdiff.compare.by_operator import Compared, compare_operators, tally
 from quantdiff.compare.device import diagnose_device
-from quantdiff.compare.verdict import OperatorResult, Verdict, Verification
+from quantdiff.compare.verdict import Compared, OperatorResult, Verdict, Verification, compare_operators, tally
 from quantdiff.errors import BadData, RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Graph, Model
 from quantdiff.load.data import Batch

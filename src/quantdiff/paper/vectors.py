@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from quantdiff.compare.by_operator import compare_operators
-from quantdiff.compare.verdict import OperatorResult
+from quantdiff.compare.verdict import OperatorResult, compare_operators
 from quantdiff.errors import BadData, BadModel, NotConfirmed
 from quantdiff.graph import Graph, Model, Operator, Tensor, dense_values
 from quantdiff.load.data import Batch

@@ -21,10 +21,11 @@ from quantdiff.layer import Layer
 from quantdiff.load import data
 from quantdiff.load.data import Batch, Slot, bind
 from quantdiff.load.npz import slices
+from quantdiff.progress import Count, unheard
 from quantdiff.quant import Array, Value
 from quantdiff.recording import Comparand, ErrorStats, Recorder
 from quantdiff.references.formats import Options, host_for
-from quantdiff.references.reference import Count, Reference, unheard
+from quantdiff.references.reference import Reference
 from quantdiff.run.child import TIMEOUT, Conversation
 from quantdiff.run.process import Process
 from quantdiff.run.shared_memory import Parcel, unpacked

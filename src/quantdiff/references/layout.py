@@ -13,9 +13,10 @@ from quantdiff.flow import Flow
 from quantdiff.graph import Graph, Model, Operator, Tensor
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch, Order, Slot, turned
+from quantdiff.progress import Count, unheard
 from quantdiff.quant import Array, Value
 from quantdiff.recording import Comparand, ErrorStats, Recorder, Recording, returned, value_turned
-from quantdiff.references.reference import Count, Reference, unheard
+from quantdiff.references.reference import Reference
 from quantdiff.trace import Trace
 
 

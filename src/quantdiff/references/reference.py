@@ -12,16 +12,10 @@ from quantdiff.graph import Model
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.npz import slices
+from quantdiff.progress import Count, unheard
 from quantdiff.quant import Array, Value
 from quantdiff.recording import Named, Recorder
 from quantdiff.trace import Trace
-
-Count = Callable[[int], None]
-
-
-def unheard(done: int) -> None:
-    """Nobody asked how far it is."""
-    del done
 
 
 class Reference(Named, Protocol):

@@ -14,9 +14,9 @@ from quantdiff.graph import Model, Operator, real_values
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch, Slot
 from quantdiff.load.tflite import load_tflite
+from quantdiff.progress import Count, unheard
 from quantdiff.recording import Recorder
 from quantdiff.references.formats import Options
-from quantdiff.references.reference import Count, unheard
 from quantdiff.run.child import started
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import output_names, slots_of, trace_tflite
