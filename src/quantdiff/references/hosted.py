@@ -38,7 +38,7 @@ VALUES: Mapping[str, type] = {
         *(flow.Flow, flow.FlowValue, layer.Layer, layer.BatchNorm, layer.TrainedRange, quant.QuantParams, quant.Grid),
         *(trace.Trace, quant.Value, data.Slot, data.Batch, recording.Comparand, recording.ErrorStats, RowSums),
         *(graph.Model, graph.Graph, graph.Tensor, graph.Operator, graph.Signature, graph.Metadata),
-        *(graph.BlockQuant, graph.Sparsity, graph.SparseDimension),
+        *(quant.BlockQuant, quant.Sparsity, quant.SparseDimension),
     )
 }
 """The values that cross the seam, field by field; all others are refused."""

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantdiff.errors import BadData
-from quantdiff.graph import Graph, Model, Tensor, is_float
+from quantdiff.graph import Graph, Model, Tensor
 from quantdiff.load.data import Batch, Slot
 from quantdiff.ops import INTO_INTEGERS
-from quantdiff.quant import INTEGER_RANGE, Array, dequantize
+from quantdiff.quant import INTEGER_RANGE, Array, dequantize, is_float
 
 SAMPLES, SEED, FEW = 64, 0, 16
 SAMPLES_AT_MOST, IMAGE = 10**6, 3  # axes, that of samples among them

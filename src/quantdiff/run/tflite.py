@@ -10,10 +10,10 @@ from typing import TypeVar
 import numpy as np
 
 from quantdiff.errors import BadData, RuntimeCrashed
-from quantdiff.graph import Graph, Model, Tensor, is_float
+from quantdiff.graph import Graph, Model, Tensor
 from quantdiff.load.data import Batch, Order, Slot, bind
 from quantdiff.load.npz import release
-from quantdiff.quant import INTEGER_RANGE, Array, Value, quantize
+from quantdiff.quant import INTEGER_RANGE, Array, Value, is_float, quantize
 from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import Block, block_of
 from quantdiff.sim.arm64 import by_rows

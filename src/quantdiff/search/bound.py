@@ -14,12 +14,12 @@ from typing import cast
 import numpy as np
 
 from quantdiff.errors import UnsupportedOp
-from quantdiff.graph import Operator, is_float
+from quantdiff.graph import Operator
 from quantdiff.ladder.real_graph import Grid, Setting
 from quantdiff.ladder.real_operator import CHOOSES, PADS
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS, traits
-from quantdiff.quant import Array
+from quantdiff.quant import Array, is_float
 from quantdiff.sim.node import ACTIVATION_RANGE
 
 PRODUCTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
