@@ -14,9 +14,7 @@ from quantdiff.load.data import Batch, Order, Slot, bind, turned
 from quantdiff.load.npz import release
 from quantdiff.quant import Array, Grid, Value
 from quantdiff.tally.rows import RowSums, row_sums
-from quantdiff.trace import Trace
-
-ROUNDING = 1e-4  # of the largest output
+from quantdiff.trace import Trace, changed_elements
 
 
 class Recording(Protocol):
@@ -127,24 +125,6 @@ def changed_outputs(model: BoundModel, flow: Flow, values: Mapping[int, Array], 
         return 0
     pairs = zip(flow.outputs, model.expected, strict=True)
     return sum(changed_elements(values[key], plain[slice(*span)]) for key, plain in pairs)
-
-
-def changed_elements(watched: Array, plain: Array) -> int:
-    """How many elements of an output changed when its model's inner values were read.
-
-    Integers by any bit, floats by more than another order of sums does. All of them when the sizes differ; the axes of
-    size 1 may.
-    """
-    if watched.size != plain.size:
-        return max(watched.size, plain.size)
-    watched = watched.reshape(plain.shape)
-    if plain.dtype.kind != "f":
-        return int(np.count_nonzero(watched != plain))
-    finite = np.isfinite(plain)
-    allowed = ROUNDING * float(np.abs(plain, dtype=np.float64).max(where=finite, initial=0.0))
-    near = np.abs(np.where(finite, watched, 0).astype(np.float64) - np.where(finite, plain, 0)) <= allowed
-    same = np.where(finite, near, (watched == plain) | (np.isnan(watched) & np.isnan(plain)))
-    return int(np.count_nonzero(~same))
 
 
 def value_at(seen: Recording, place: FlowValue) -> Value:

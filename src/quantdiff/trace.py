@@ -51,3 +51,24 @@ def differing(mine: Array, theirs: Array) -> int:
         return int(np.count_nonzero(mine != theirs))
     same = (mine == theirs) & (np.signbit(mine) == np.signbit(theirs))
     return int(np.count_nonzero(~(same | (np.isnan(mine) & np.isnan(theirs)))))
+
+
+ROUNDING = 1e-4  # of the largest output: what another order of sums may change
+
+
+def changed_elements(watched: Array, plain: Array) -> int:
+    """How many elements of an output changed when its model's inner values were read.
+
+    Integers by any bit, floats by more than another order of sums does. All of them when the sizes differ; the axes of
+    size 1 may.
+    """
+    if watched.size != plain.size:
+        return max(watched.size, plain.size)
+    watched = watched.reshape(plain.shape)
+    if plain.dtype.kind != "f":
+        return int(np.count_nonzero(watched != plain))
+    finite = np.isfinite(plain)
+    allowed = ROUNDING * float(np.abs(plain, dtype=np.float64).max(where=finite, initial=0.0))
+    near = np.abs(np.where(finite, watched, 0).astype(np.float64) - np.where(finite, plain, 0)) <= allowed
+    same = np.where(finite, near, (watched == plain) | (np.isnan(watched) & np.isnan(plain)))
+    return int(np.count_nonzero(~same))
