@@ -1,4 +1,4 @@
-"""The runtimes: one row for each, how names say them, and the contract of the adapter that drives one.
+"""The runtimes: one row for each, how names say them, and what they are on this machine or another.
 
 A name is one of
 
@@ -17,16 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from quantdiff.errors import BadModel, NotSimulated, RuntimeUnavailable
 from quantdiff.run import emulation
 from quantdiff.run.configured import RESERVED as ARCHITECTURES
 from quantdiff.run.configured import workers
 from quantdiff.sim.runtime import ARM64, Runtime
-
-if TYPE_CHECKING:  # NumPy, which the command line does without
-    pass
 
 SIMULATED = "quantdiff.run.simulated"
 """Stands for a runtime that is known, and not here."""
