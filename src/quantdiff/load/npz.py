@@ -29,6 +29,65 @@ CUT_SHORT = b"error: a file was cut short while it was read; run the command aga
 AT_ONCE = 2**22  # elements, or bytes, looked at together
 
 
+NPY_MAGIC = b"\x93NUMPY"
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """All arrays of an ``.npz``, or the one of an ``.npy`` (memory-mapped) as ``x``.
+
+    Raises:
+        BadData: the file is missing, damaged, of another kind, or holds pickled objects; or it is compressed and
+            would take more memory than ``QUANTDIFF_UNPACKED_AT_MOST`` allows.
+    """
+    wanted = "give an .npz with `x` (and labels `y`) or an .npy"
+    try:
+        with open_file(path) as file:
+            return _arrays(path, file)
+    except FileNotFoundError as error:
+        raise BadData(f"{path}: no such data file; {wanted}") from error
+    except OSError as error:
+        raise BadData(f"{path}: {error.strerror or reason_of(error)}; {wanted}") from error
+    except BadData:
+        raise
+    except Exception as error:  # a damaged file makes NumPy and zipfile raise whatever there is
+        why = f"not a readable .npz or .npy file ({reason_of(error)})"
+        raise BadData(f"{path}: {why}; save it again, or let --data FILE.py:function read it") from error
+
+
+def _arrays(path: Path, file: BinaryIO) -> dict[str, Array]:
+    if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
+        file.seek(0)
+        plain_header(file, str(path))
+        guard()
+        return {"x": np.lib.format.open_memmap(path, mode="r")}
+    file.seek(0)
+    with zipfile.ZipFile(file) as archive:  # NumPy would take anything else for a pickle
+        check_sizes(path, archive.infolist())
+        return {name.removesuffix(".npy"): _member(path, archive, name) for name in archive.namelist()}
+
+
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
+    try:
+        return read_member(path, archive, name)
+    except BadData:
+        raise
+    except Exception as error:
+        raise ValueError(f"{name}: {reason_of(error)}") from error
+
+
+MANIFEST = "quantdiff.json"
+"""The member of an ``.npz`` of ours that says what the others are, as bytes of JSON."""
+
+
+def is_dump(path: Path) -> bool:
+    """Whether it is an ``.npz`` of ours."""
+    try:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            return f"{MANIFEST}.npy" in archive.namelist()
+    except Exception:  # no archive, or one that is damaged: who reads it says so
+        return False
+
+
 def guard() -> None:
     """One line, and exit status 2, where the system ends a process by SIGBUS: somebody shortens a file that is mapped.
 
@@ -167,52 +226,6 @@ def slices(inputs: Sequence[Array], slots: Sequence[Slot]) -> Iterator[list[Arra
         release(inputs)
 
 
-NPY_MAGIC = b"\x93NUMPY"
-
-
-def read_arrays(path: Path) -> dict[str, Array]:
-    """All arrays of an ``.npz``, or the one of an ``.npy`` (memory-mapped) as ``x``.
-
-    Raises:
-        BadData: the file is missing, damaged, of another kind, or holds pickled objects; or it is compressed and
-            would take more memory than ``QUANTDIFF_UNPACKED_AT_MOST`` allows.
-    """
-    wanted = "give an .npz with `x` (and labels `y`) or an .npy"
-    try:
-        with open_file(path) as file:
-            return _arrays(path, file)
-    except FileNotFoundError as error:
-        raise BadData(f"{path}: no such data file; {wanted}") from error
-    except OSError as error:
-        raise BadData(f"{path}: {error.strerror or reason_of(error)}; {wanted}") from error
-    except BadData:
-        raise
-    except Exception as error:  # a damaged file makes NumPy and zipfile raise whatever there is
-        why = f"not a readable .npz or .npy file ({reason_of(error)})"
-        raise BadData(f"{path}: {why}; save it again, or let --data FILE.py:function read it") from error
-
-
-def _arrays(path: Path, file: BinaryIO) -> dict[str, Array]:
-    if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
-        file.seek(0)
-        plain_header(file, str(path))
-        guard()
-        return {"x": np.lib.format.open_memmap(path, mode="r")}
-    file.seek(0)
-    with zipfile.ZipFile(file) as archive:  # NumPy would take anything else for a pickle
-        check_sizes(path, archive.infolist())
-        return {name.removesuffix(".npy"): _member(path, archive, name) for name in archive.namelist()}
-
-
-def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
-    try:
-        return read_member(path, archive, name)
-    except BadData:
-        raise
-    except Exception as error:
-        raise ValueError(f"{name}: {reason_of(error)}") from error
-
-
 def check_samples(name: str, array: Array, source: str, rows: slice) -> None:
     """Refuse samples that are no finite numbers; ``rows`` are those that are wanted.
 
@@ -236,16 +249,3 @@ def check_samples(name: str, array: Array, source: str, rows: slice) -> None:
 def shape_text(shape: Sequence[int | None]) -> str:
     """``(28, any)``."""
     return "(" + ", ".join("any" if n in (None, -1) else str(n) for n in shape) + ")"
-
-
-MANIFEST = "quantdiff.json"
-"""The member of an ``.npz`` of ours that says what the others are, as bytes of JSON."""
-
-
-def is_dump(path: Path) -> bool:
-    """Whether it is an ``.npz`` of ours."""
-    try:
-        with open_file(path) as file, zipfile.ZipFile(file) as archive:
-            return f"{MANIFEST}.npy" in archive.namelist()
-    except Exception:  # no archive, or one that is damaged: who reads it says so
-        return False

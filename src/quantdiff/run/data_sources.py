@@ -94,6 +94,21 @@ def _of_folder(path: Path, images: str | None, audio: str | None) -> Batch:
     return load_batch(shards[0])
 
 
+def find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The data files of a data set in parts: those named, and those in a folder, in the order of their names.
+
+    Raises:
+        BadData: a folder without data files.
+    """
+    shards: list[Path] = []
+    for path in paths:
+        found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
+        if not found:
+            raise BadData(f"{path}: a folder without .npz, .npy, picture or sound files; put the data there")
+        shards += found
+    return tuple(shards)
+
+
 def holds_parts(path: Path, images: str | None = None, audio: str | None = None) -> bool:
     """Whether a folder holds a data set in parts rather than images or sounds, which are prepared."""
     prepared = images is not None or audio is not None
@@ -225,18 +240,3 @@ def _reach(name: str, grid: Grid, array: Array) -> Reach:
 
 
 Data = str | Path | Batch
-
-
-def find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """The data files of a data set in parts: those named, and those in a folder, in the order of their names.
-
-    Raises:
-        BadData: a folder without data files.
-    """
-    shards: list[Path] = []
-    for path in paths:
-        found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
-        if not found:
-            raise BadData(f"{path}: a folder without .npz, .npy, picture or sound files; put the data there")
-        shards += found
-    return tuple(shards)

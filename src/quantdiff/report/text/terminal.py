@@ -43,6 +43,25 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+PREPARED = re.compile(r".+ \(.+\)", re.S)
+"""What folders of images and sounds are called: how they were prepared stands in parentheses."""
+
+
+def on_made_up(source: str) -> str:
+    """`` on random data``, for a verdict; nothing for data of somebody."""
+    from quantdiff.run.random_input import CALLED  # noqa: PLC0415 (NumPy, which an error does without)
+
+    found = CALLED.fullmatch(source)
+    return f" on {found[1]} data" if found else ""
+
+
+def prepared_data(source: str) -> str:
+    """`` of photos (scale=1/255)`` where data were prepared; nothing for what a file holds, or what is made up."""
+    from quantdiff.run.random_input import CALLED  # noqa: PLC0415 (as above)
+
+    return f" of {source}" if PREPARED.fullmatch(source) and not CALLED.fullmatch(source) else ""
+
+
 WIDTH_IN_A_FILE = 160
 
 
@@ -266,22 +285,3 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
                 bar.update(tasks[stage], completed=done)
 
             yield show
-
-
-PREPARED = re.compile(r".+ \(.+\)", re.S)
-"""What folders of images and sounds are called: how they were prepared stands in parentheses."""
-
-
-def on_made_up(source: str) -> str:
-    """`` on random data``, for a verdict; nothing for data of somebody."""
-    from quantdiff.run.random_input import CALLED  # noqa: PLC0415 (NumPy, which an error does without)
-
-    found = CALLED.fullmatch(source)
-    return f" on {found[1]} data" if found else ""
-
-
-def prepared_data(source: str) -> str:
-    """`` of photos (scale=1/255)`` where data were prepared; nothing for what a file holds, or what is made up."""
-    from quantdiff.run.random_input import CALLED  # noqa: PLC0415 (as above)
-
-    return f" of {source}" if PREPARED.fullmatch(source) and not CALLED.fullmatch(source) else ""
