@@ -228,6 +228,7 @@ QUIET = (BATCH_NORM, *CLAMPS, *VANISHED, *RESCALED, "PAD", "TRANSPOSE")
 
 
 PADS = ("CONCATENATION", "SLICE", "PAD", "ADD")
+BOUNDS = ("MINIMUM", "MAXIMUM")  # beside a constant: one end of a clamp
 
 
 def with_insides(reference: Flow, candidate: Flow, matches: Sequence[Match]) -> list[Match]:
@@ -278,10 +279,14 @@ def explained(mine: Sequence[FlowValue], other: Sequence[FlowValue], *, kernels:
     ``kernels``: one place has the kernels of several on the other side, so that these are accounted for, too.
     """
     pads = _padding(other)
-    quiet = (place.op in QUIET or place.key in pads for place in other)
+    quiet = (_is_quiet(place) or place.key in pads for place in other)
     if all(q or place is core(other) or (kernels and place.is_weighted) for q, place in zip(quiet, other, strict=True)):
         return {place.key for place in mine}
-    return {place.key for place in mine if place.op in QUIET} | {mine[-1].key, core(mine).key}
+    return {place.key for place in mine if _is_quiet(place)} | {mine[-1].key, core(mine).key}
+
+
+def _is_quiet(place: FlowValue) -> bool:
+    return place.op in QUIET or (place.op in BOUNDS and len(place.feeds) == 1)
 
 
 def _padding(segment: Sequence[FlowValue]) -> set[int]:
