@@ -12,6 +12,7 @@ import numpy as np
 
 from quantdiff.errors import NoWorker, RuntimeCrashed, RuntimeFailed, RuntimeHung, RuntimeUnavailable
 from quantdiff.files import read_file
+from quantdiff.ops import compiler_named
 from quantdiff.quant import Array, Grid, QuantParams
 from quantdiff.run.channel import Message
 from quantdiff.run.outputs import sent_grid, sent_quant
@@ -242,8 +243,19 @@ class RuntimeProcess(Runner):
         self.talk.where, self.talk.timeout = f"{self.runtime} on {self.model}", self.timeout
         reply, shared = self.talk.ask(request, blocks, on_progress)
         if "error" in reply:
-            raise RuntimeFailed(f"{self.talk.where} failed: {self.talk.process.reason(str(reply['error']))}")
+            reason = self.talk.process.reason(str(reply["error"]))
+            raise RuntimeFailed(f"{self.talk.where} failed: {reason}{_of_a_chip(reason)}")
         return reply, shared
+
+
+def _of_a_chip(reason: str) -> str:
+    """How to go on where a runtime has no kernel for what a chip's compiler wrote."""
+    if (compiler := compiler_named(reason)) is None:
+        return ""
+    return (
+        f"; the file comes from {compiler}: give the one that it was made from, and what the chip computed as "
+        "recorded:DUMP"
+    )
 
 
 def _hello(said: Message) -> Hello:

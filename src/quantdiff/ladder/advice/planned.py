@@ -53,7 +53,7 @@ def planned(model: bytes, plans: Sequence[Plan], *, ends: bool = False) -> Plann
         BadModel: it cannot be written so.
     """
     real = plans[0].switches.file
-    if real.streams or real.origin:
+    if not real.is_plain:
         raise BadModel("variables, and what loops and branches hold, cannot be written otherwise")
     whole = unpacked(model)
     try:

@@ -53,7 +53,8 @@ def sentence(explanation: Explanation) -> str:
     on_made = on_made_up(explanation.artifacts.get("data", ""))
     total = f"{explanation.differing:,} of {explanation.count:,} outputs differ{on_made}"
     frontier, on_grid = explanation.frontier, explanation.rungs[0].max_steps is not None
-    if not explanation.differing and (on_grid or frontier is None or not frontier.rms_steps):
+    nothing = not explanation.unaccounted if frontier is None else not frontier.rms_steps
+    if not explanation.differing and (on_grid or nothing):
         return f"{total}: nothing to explain."
     if explanation.unaccounted:
         return f"{total}; not accounted for: {explanation.unaccounted}."
