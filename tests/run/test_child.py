@@ -48,6 +48,13 @@ def test_a_custom_op_is_named(tmp_path: Path) -> None:
         process.load(models.save(tmp_path, models.custom()))
 
 
+@pytest.mark.parametrize("runtime", ["xnnpack", "builtin"])
+def test_what_a_chips_compiler_wrote_is_said_to_be_that(tmp_path: Path, runtime: str) -> None:
+    said = r"the file comes from the Edge TPU compiler: give the one that it was made from, .* recorded:DUMP$"
+    with RuntimeProcess(runtime) as process, pytest.raises(RuntimeFailed, match=said):
+        process.load(models.save(tmp_path, models.custom("edgetpu-custom-op")))
+
+
 @pytest.mark.parametrize("runtime", ["reference", "tflm"])
 def test_after_a_failure_the_same_process_takes_another_model(tmp_path: Path, runtime: str) -> None:
     with RuntimeProcess(runtime) as process:

@@ -26,6 +26,7 @@ from quantdiff.trace import Value
 
 VIEWS = 3  # calls of ``view`` whose arrays hold: one that is being measured, one that waits, one that is made
 TIMEOUT = 120.0  # seconds without a word from the child
+DELEGATE = "TfLiteXNNPackDelegate"  # its name in LiteRT's messages
 CURES = "fewer samples, a longer --timeout, or another --runtime"
 MODEL_AT_MOST = 2**31  # bytes of a file, which is as much as its offsets can say
 START_UP = 60.0  # seconds that a busy machine may need to import the runtime, whatever the time limit
@@ -244,18 +245,18 @@ class RuntimeProcess(Runner):
         reply, shared = self.talk.ask(request, blocks, on_progress)
         if "error" in reply:
             reason = self.talk.process.reason(str(reply["error"]))
-            raise RuntimeFailed(f"{self.talk.where} failed: {reason}{_of_a_chip(reason)}")
+            raise RuntimeFailed(f"{self.talk.where} failed: {reason.rstrip('.')}{_way_on(reason)}")
         return reply, shared
 
 
-def _of_a_chip(reason: str) -> str:
-    """How to go on where a runtime has no kernel for what a chip's compiler wrote."""
-    if (compiler := compiler_named(reason)) is None:
-        return ""
-    return (
-        f"; the file comes from {compiler}: give the one that it was made from, and what the chip computed as "
-        "recorded:DUMP"
-    )
+def _way_on(reason: str) -> str:
+    """What a runtime's own words do not say: which other file or runtime may do."""
+    if (compiler := compiler_named(reason)) is not None:
+        given = "give the one that it was made from, and what the chip computed as recorded:DUMP"
+        return f"; the file comes from {compiler}: {given}"
+    if DELEGATE in reason:
+        return "; XNNPACK took an operator that it then refused: --runtime builtin runs the file without it"
+    return ""
 
 
 def _hello(said: Message) -> Hello:
