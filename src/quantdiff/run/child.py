@@ -26,7 +26,7 @@ from quantdiff.trace import Value
 
 VIEWS = 3  # calls of ``view`` whose arrays hold: one that is being measured, one that waits, one that is made
 TIMEOUT = 120.0  # seconds without a word from the child
-DELEGATE = "TfLiteXNNPackDelegate"  # its name in LiteRT's messages
+DELEGATE, FLEX = "TfLiteXNNPackDelegate", "Flex delegate"  # their names in LiteRT's messages
 CURES = "fewer samples, a longer --timeout, or another --runtime"
 MODEL_AT_MOST = 2**31  # bytes of a file, which is as much as its offsets can say
 START_UP = 60.0  # seconds that a busy machine may need to import the runtime, whatever the time limit
@@ -254,6 +254,11 @@ def _way_on(reason: str) -> str:
     if (compiler := compiler_named(reason)) is not None:
         given = "give the one that it was made from, and what the chip computed as recorded:DUMP"
         return f"; the file comes from {compiler}: {given}"
+    if FLEX in reason:
+        return (
+            "; this package has no TensorFlow inside: convert without SELECT_TF_OPS (LSTM and GRU need none where the "
+            "batch is fixed to 1), or give what another program computed as recorded:DUMP"
+        )
     if DELEGATE in reason:
         return "; XNNPACK took an operator that it then refused: --runtime builtin runs the file without it"
     return ""
