@@ -44,12 +44,12 @@ def near_ties(scale: Array, rng: np.random.Generator) -> Array:
     return np.concatenate([nearest, ends]).clip(INT32.min, INT32.max).astype(np.int32)
 
 
-def both_ways(rule: Requantization, block: Array, offset: Array) -> tuple[Array, Array]:
+def both_ways(rule: Requantization, block: Array, offset: Array, reach: int = 2**31) -> tuple[Array, Array]:
     results = list[Array]()
     for module in (loops, None):
         with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
             patch.setattr("quantdiff.sim.rounding.rounded.loops", lambda elements, chosen=module: chosen)
-            results += Rounded(Sums(len(block), offset, [block]), (rule,), block.shape).whole()
+            results += Rounded(Sums(len(block), offset, [block], reach), (rule,), block.shape).whole()
     return results[0], results[1]
 
 
@@ -77,6 +77,32 @@ def test_near_ties_saturation_and_large_multipliers(rounding: Rounding, dtype: s
         np.testing.assert_array_equal(*both_ways(rule, block, offset))
         exact = np.abs(block).max(axis=1) < 2**24
         np.testing.assert_array_equal(*both_ways(rule, block[exact].astype(np.float32), offset))
+
+
+@pytest.mark.parametrize("rounding", [Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.NEON])
+def test_small_scales_and_large_ones_in_doubles(rounding: Rounding) -> None:
+    """Whose last bits a double does not hold; whose sums are shifted left, but none so far that it wraps."""
+    rng, reach = np.random.default_rng(2), 2**20 - 1
+    small, large = np.exp(rng.uniform(-20, -8, 30)), np.exp(rng.uniform(-0.6, 6.9, 30))
+    scale = np.concatenate([small, [2.0**-40, 1.0], large])
+    for turn, (zero_point, clamp) in enumerate(((0, (-128, 127)), (-128, (-128, 90)), (127, (3, 127)))):
+        tail = 0 if rounding is Rounding.NEON else turn
+        rule = Requantization(rounding, tuple(scale.tolist()), zero_point, clamp, "int8", tail)
+        assert rule.in_floats(loops, reach) is not None
+        assert rule.in_floats(loops, 2 * reach + 1) is None
+        spread, offset = near_ties(scale, rng), rng.integers(-3, 4, scale.size).astype(np.int32)
+        for most, some in ((INT32.max, scale < 0.01), (reach - 3, scale > 0)):
+            part = replace(rule, scale=tuple(scale[some].tolist()))
+            block = spread[:, some].clip(-most, most)
+            np.testing.assert_array_equal(*both_ways(part, block, offset[some], min(most + 3, 2**31)))
+
+
+def test_small_scales_whose_last_bits_matter_are_not_told_in_doubles() -> None:
+    """2**-31 times 2**30 is a tie, but not with a mantissa that is one bit more."""
+    mantissa, half = 2**30 + 1, 2**30 - 1  # a half but for 2**-61
+    assert half * mantissa < 2**60 < (half + 1) * mantissa
+    rule = Requantization(Rounding.SINGLE, (mantissa * 2.0**-61,), 0, (-128, 127), "int8")
+    assert rule.in_floats(loops, 2**31) is None
 
 
 @pytest.mark.parametrize("cuts", [(), (100, 101)])
@@ -371,6 +397,15 @@ def test_split_sums_are_exact_at_the_extremes(multiply: str | None, monkeypatch:
     bias = np.asarray([5, -5], np.int32)
     found = sums_by(multiply, monkeypatch, x.reshape(1, 3, 1, depth), w[0], in_rows_of(3), (7, 0), bias)
     assert found.tolist() == ((x.astype(np.int64) - 7) @ w[0].T + bias).tolist()
+
+
+@pytest.mark.parametrize("bias", [-(2**31), -(2**20), 2**31 - 1])
+@pytest.mark.parametrize("stored", [-128, 127])
+def test_no_sum_is_further_from_0_than_is_said(stored: int, bias: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quantdiff.sim.accumulate.loops", lambda elements: loops)
+    x, w = np.full((1, 1, 1, 9), stored, np.int8), np.full((1, 9), -127, np.int8)
+    sums = gemm(x, w, in_rows_of(1), (-stored, 0), np.asarray([bias], np.int32))
+    assert min(abs(2 * stored * 9 * -127 + bias), 2**31) <= sums.reach <= min(9 * 2**17 + abs(bias), 2**31)
 
 
 @pytest.mark.parametrize("multiply", MULTIPLIED)

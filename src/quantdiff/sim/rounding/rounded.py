@@ -47,7 +47,7 @@ class Rounded:
     def _round(self, rules: Sequence[Requantization], outputs: Sequence[Array]) -> list[int]:
         """Write the outputs of the first rules; how many elements each of the others gives otherwise than the first."""
         compiled = self._compiled()
-        given = [rule.in_floats(compiled) for rule in rules] if compiled else []
+        given = [rule.in_floats(compiled, self.sums.reach) for rule in rules] if compiled else []
         told = [each for each in given if each is not None]
         if compiled is None or len(told) < len(rules):
             return self._round_blocks(rules, outputs)
