@@ -12,6 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from quantdiff.sim.narrow import LANES, Bounds, by_sign, of_doubles, of_floats
 from quantdiff.sim.vectors import (
     BYTE,
     INT32,
@@ -20,28 +21,21 @@ from quantdiff.sim.vectors import (
     all_data,
     alloca,
     data_of,
-    features,
     for_range,
-    function_of,
     load,
     spread,
     unpack,
 )
 
-LANES = 16
-"""Columns that are rounded together."""
 BY_FLOAT, BY_DOUBLE, RAW = 0, 1, 2
 """How a rule goes over the sums."""
-MAGIC = 1.5 * 2.0**23
-"""Added to a small float32, it rounds it half to even; its own lowest 22 bits are 0."""
-LARGE_MAGIC = 1.5 * 2.0**52
-"""The same for a double and 32 bits, where no instruction rounds doubles."""
-CURRENT_DIRECTION = 4
-"""Rounds as the processor is told to anyhow: to the nearest."""
+AT_ONCE = 2
+"""Rows whose bytes are made together."""
 _int32, _int64, _bytes, _floats, _doubles = (
     ir.VectorType(each, LANES) for each in (INT32, INT64, BYTE, ir.FloatType(), ir.DoubleType())
 )
-Steps = Callable[[Any], Any]
+Steps = Callable[[list[Any]], list[Any]]
+"""Bytes of the sums of some rows."""
 
 
 class Rules(NamedTuple):
@@ -73,7 +67,7 @@ class Rules(NamedTuple):
             return load(builder, builder.gep(array, [builder.add(line, column)]), lane)
 
         offset = load(builder, builder.gep(self.offset, [column]), _int32)
-        bounds = tuple(builder.trunc(self.end(builder, rule, i), INT32) for i in range(3))
+        bounds = Bounds(*(builder.trunc(self.end(builder, rule, i), INT32) for i in range(3)))
         if kind == BY_FLOAT:
             return _by_float(builder, offset, part(self.floats, _floats, 0, 1), bounds)
         return _by_double(builder, offset, [part(self.doubles, _doubles, i, 3) for i in range(3)], bounds)
@@ -118,9 +112,11 @@ def rounded(  # pragma: no cover (while compiling)
                 for g in range(len(lines[0])):
                     here = builder.add(column, INT64(g * LANES))
                     steps = rules.steps(builder, rule, here, kind)
-                    for line, position in zip(lines, where, strict=True):
-                        place = builder.add(builder.add(builder.load(position), here), out)
-                        builder.store(steps(line[g]), builder.inttoptr(place, _bytes.as_pointer()), align=1)
+                    for first in range(0, len(lines), AT_ONCE):
+                        few = slice(first, first + AT_ONCE)
+                        for position, value in zip(where[few], steps([line[g] for line in lines[few]]), strict=True):
+                            place = builder.add(builder.add(builder.load(position), here), out)
+                            builder.store(value, builder.inttoptr(place, _bytes.as_pointer()), align=1)
 
 
 def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cover (while compiling)
@@ -146,10 +142,10 @@ def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cove
                 def write(sums: Any, place: Any, copy: Any) -> None:
                     del copy
                     y = builder.inttoptr(builder.add(out, place), _bytes.as_pointer())
-                    builder.store(steps(sums), y, align=1)
+                    builder.store(steps([sums])[0], y, align=1)
 
                 def emit(sums: Any, place: Any, copy: Any) -> None:
-                    value = steps(sums)
+                    (value,) = steps([sums])
                     with builder.if_else(builder.icmp_signed("!=", out, INT64(0))) as (writes, counts):
                         with writes:
                             builder.store(value, builder.bitcast(copy, _bytes.as_pointer()), align=1)
@@ -178,26 +174,18 @@ def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cove
                 every(as_they_are)
 
 
-def _by_float(builder: Any, offset: Any, scale: Any, bounds: tuple[Any, ...]) -> Steps:  # pragma: no cover
-    """Rule X: clamped first, so that MAGIC rounds and leaves the steps as bits."""
-    zero, low, high = bounds
-    least, most = (
-        spread(builder, _floats, builder.sitofp(builder.sub(end, zero), ir.FloatType())) for end in (low, high)
-    )
-    point = spread(builder, _int32, zero)
+def _by_float(builder: Any, offset: Any, scale: Any, bounds: Bounds) -> Steps:  # pragma: no cover
+    """Rule X."""
+    narrow = of_floats(builder, bounds)
 
-    def steps(acc: Any) -> Any:
-        real = builder.fmul(builder.sitofp(builder.add(acc, offset), _floats), scale)
-        real = builder.select(builder.fcmp_ordered("<", real, least), least, real)
-        real = builder.select(builder.fcmp_ordered(">", real, most), most, real)
-        bits = builder.bitcast(builder.fadd(real, ir.Constant(_floats, [MAGIC] * LANES)), _int32)
-        return builder.trunc(builder.add(bits, point), _bytes)
+    def real(acc: Any) -> Any:
+        return builder.fmul(builder.sitofp(builder.add(acc, offset), _floats), scale)
 
-    return steps
+    return lambda sums: narrow([real(acc) for acc in sums])
 
 
 def _by_double(  # pragma: no cover (while compiling)
-    builder: Any, offset: Any, multiplier: list[Any], bounds: tuple[Any, ...]
+    builder: Any, offset: Any, multiplier: list[Any], bounds: Bounds
 ) -> Steps:
     """The rules by shifts where a double holds all bits of what lies between the clamps.
 
@@ -206,40 +194,15 @@ def _by_double(  # pragma: no cover (while compiling)
     below a half more. Beyond the clamps what is lost changes nothing, since every step is monotone. A product and a sum
     may be one instruction: where it matters, both are exact.
     """
-    (scale, above, below), (low, high) = multiplier, (spread(builder, _int32, end) for end in bounds[1:])
+    (scale, above, below), narrow = multiplier, of_doubles(builder, bounds)
 
-    def steps(acc: Any) -> Any:
+    def real(acc: Any) -> Any:
         acc = builder.add(acc, offset)
-        less = builder.icmp_signed("<", acc, ir.Constant(_int32, [0] * LANES))
-        product = builder.fmul(builder.sitofp(acc, _doubles), scale, flags=("contract",))
-        real = builder.fadd(product, builder.select(less, below, above), flags=("contract",))
-        whole = _nearest(builder, real)
-        whole = builder.select(builder.icmp_signed("<", whole, low), low, whole)
-        whole = builder.select(builder.icmp_signed(">", whole, high), high, whole)
-        return builder.trunc(whole, _bytes)
+        given = builder.sitofp(acc, _doubles)
+        product = builder.fmul(given, scale, flags=("contract",))
+        return builder.fadd(product, by_sign(builder, (acc, given), (above, below)), flags=("contract",))
 
-    return steps
-
-
-def _nearest(builder: Any, real: Any) -> Any:  # pragma: no cover (while compiling)
-    """Doubles that are no ties as the nearest int32, which can hold them."""
-    if not (lanes := 8 if "avx512f" in features() else 4 if "avx2" in features() else 0):
-        real = builder.fadd(real, ir.Constant(_doubles, [LARGE_MAGIC] * LANES))
-        return builder.trunc(builder.bitcast(real, _int64), _int32)
-    whole, parts = ir.VectorType(INT32, lanes), []
-    given, name = [ir.VectorType(ir.DoubleType(), lanes)], "llvm.x86.avx.cvt.pd2dq.256"
-    rest = list[Any]()
-    if lanes == 8:  # noqa: PLR2004
-        given, name = [*given, whole, BYTE, INT32], "llvm.x86.avx512.mask.cvtpd2dq.512"
-        rest = [ir.Constant(whole, None), BYTE(-1), INT32(CURRENT_DIRECTION)]
-    convert = function_of(builder.module, ir.FunctionType(whole, given), name)
-    for first in range(0, LANES, lanes):
-        mask = ir.Constant(whole, list(range(first, first + lanes)))
-        parts.append(builder.call(convert, [builder.shuffle_vector(real, real, mask), *rest]))
-    while len(parts) > 1:
-        both = ir.Constant(ir.VectorType(INT32, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
-        parts = [builder.shuffle_vector(*parts[i : i + 2], both) for i in range(0, len(parts), 2)]
-    return parts[0]
+    return lambda sums: narrow([real(acc) for acc in sums])
 
 
 def _store(builder: Any, value: Any, y: Any, left: Any) -> None:  # pragma: no cover (while compiling)
