@@ -452,8 +452,8 @@ def test_code_on_disk_is_that_of_all_its_files(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.skipif("avx512f" not in features(), reason="all tests run without AVX-512 anyhow")
 def test_with_avx2_alone() -> None:
     """Numba is told that this processor is another one; in a process of its own, since it is asked once."""
-    names = "avx avx2 bmi bmi2 cmov cx16 f16c fma lzcnt mmx movbe popcnt sse sse2 sse3 sse4.1 sse4.2 ssse3".split()
-    haswell = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in names)}
+    names = "+avx,+avx2,+bmi,+bmi2,+cmov,+cx16,+f16c,+fma,+lzcnt,+mmx,+movbe,+popcnt,+sse4.1,+sse4.2,+ssse3"
+    haswell = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": names}
     command = [sys.executable, "-m", "pytest", __file__, "-q", "-n0", "-k", "near_ties or several_rules or tiles"]
     done = subprocess.run(command, env={**os.environ, **haswell}, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
