@@ -231,6 +231,24 @@ def test_bytes_by_a_table(dtype: str, made: type[np.int8] | type[np.int16], monk
         assert look_up(x.T, table).tolist() == look_up(x, table).T.tolist()
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_softmax_by_exponentials(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways, rows of any length, of which the largest is the first or the last, and equal ones."""
+    rng, (low, high) = np.random.default_rng(8), INTEGER_RANGE[dtype]
+    for turn, (size, scale) in enumerate(((1, 0.1), (16, 0.02), (16, 0.3), (129, 0.07))):
+        x = rng.integers(low, high + 1, (1, 200, size)).astype(dtype)
+        x[0, 0], x[0, 1], x[0, 2, 0] = low, high, high
+        tensors = [T("x", x.shape, dtype, scale, 5), T("y", x.shape, dtype, 1 / 256 if turn % 2 else 0.003, low)]
+        model = Case(tensors, [Op("SOFTMAX", ["x"], ["y"], {"beta": 1.0})], {"x": x}).write()
+        given = list[Array]()
+        for worth in (0, 2**40):
+            monkeypatch.setattr("quantdiff.sim.ops.softmax.WORTH", worth)
+            graph, simulation = run_simulator(model, [x], Runtime.XNNPACK)
+            given.append(simulation.values[graph.outputs[0]])
+        np.testing.assert_array_equal(given[0], given[1])
+        assert given[0].std() > 0 or size == 1
+
+
 def test_rows_divide_what_they_hold() -> None:
     assert [width_of(size) for size in (0, 1, 17, 960, 961, 16_800, 75_264)] == [64, 1, 17, 64, 1, 32, 64]
 

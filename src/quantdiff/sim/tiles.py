@@ -18,8 +18,8 @@ from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.finish import LANES as TOGETHER
 from quantdiff.sim.finish import Task, finished, rounded, rules_of
+from quantdiff.sim.narrow import LANES as TOGETHER
 from quantdiff.sim.vectors import (
     BYTE,
     INT32,
