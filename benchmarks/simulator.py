@@ -195,10 +195,9 @@ def show(name: str, count: int, took: dict[str, list[float]]) -> None:
         print(f"{line}, reference / this {middle['reference'] / middle[key]:5.1f}")
     slowest = max(middle[f"simulator:{runtime.value}"] for runtime in ALL)
     way = np.dtype(packed_type(np.int8, 0)).name
+    goal = f"goal: at most {GOALS[name][way]}, products of {way}"
     print(f"  slowest simulation: {middle['reference'] / slowest:.1f} times faster than reference,")
-    print(
-        f"    {slowest / middle['xnnpack']:.1f} times slower than xnnpack (goal: at most {GOALS[name][way]}, products of {way})"
-    )
+    print(f"    {slowest / middle['xnnpack']:.1f} times slower than xnnpack ({goal})")
     four = middle["four, operator by operator"]
     print(f"  four runtimes' rounding: {four / middle['xnnpack']:.1f} times slower than xnnpack (goal: at most 3.5),")
     print(f"    {four / one:.2f} times one;")
