@@ -273,22 +273,37 @@ def _interleave(typing: Any, arrays: Any, at: Any, size: Any) -> Any:  # pragma:
         pixels, vectors = unpack(builder, arguments[2], 2)
         begin = [builder.gep(x, [builder.add(start, builder.mul(INT64(j), apart))]) for j in range(count)]
 
-        def one(pixel: Any, lane: Any) -> None:
-            place, made = builder.add(builder.mul(pixel, step), lane), None
-            for j, line in enumerate(begin):
-                read = builder.zext(load(builder, builder.gep(line, [place]), bytes_), wide)
-                read = builder.shl(read, ir.Constant(wide, [32 // count * j] * lanes))
-                made = read if made is None else builder.or_(made, read)
+        def one(pixel: Any, vector: int) -> None:
+            place = builder.add(builder.mul(pixel, step), INT64(vector * lanes))
+            read = [load(builder, builder.gep(line, [place]), bytes_) for line in begin]
             row = builder.add(to, builder.mul(pixel, INT64(WIDE * lanes)))
-            where = builder.gep(y, [builder.add(row, lane)])
+            where = builder.gep(y, [builder.add(row, INT64(vector * lanes))])
+            made = _words(builder, read, wide)
             builder.store(made, builder.bitcast(where, wide.as_pointer()), align=WORD)
 
-        every = for_range(builder, INT64(0), pixels, INT64(1)), for_range(builder, INT64(0), vectors, INT64(1))
-        with every[0] as (pixel, _), every[1] as (v, _):
-            one(pixel, builder.mul(v, INT64(lanes)))
+        with builder.if_else(builder.icmp_signed(">=", vectors, INT64(WIDE))) as branches:
+            for branch, each in zip(branches, (WIDE, 1), strict=True):
+                with branch, for_range(builder, INT64(0), pixels, INT64(1)) as (pixel, _):
+                    for vector in range(each):
+                        one(pixel, vector)
         return context.get_dummy_value()
 
     return types.void(arrays, at, size), generate
+
+
+def _words(builder: Any, read: list[Any], wide: Any) -> Any:  # pragma: no cover (while compiling)
+    """Bytes of two lines above each other as words of two numbers, or of four as they are."""
+    if len(read) == 2:  # noqa: PLR2004
+        lanes = wide.count
+        order = ir.Constant(ir.VectorType(INT32, 2 * lanes), [i // 2 + i % 2 * lanes for i in range(2 * lanes)])
+        pairs = builder.shuffle_vector(*read, order)
+        return builder.bitcast(builder.zext(pairs, ir.VectorType(SHORT, 2 * lanes)), wide)
+    made = ir.Constant(wide, None)
+    for j, each in enumerate(read):
+        made = builder.or_(
+            made, builder.shl(builder.zext(each, wide), ir.Constant(wide, [BYTE.width * j] * wide.count))
+        )
+    return made
 
 
 interleave: Any = intrinsic(_interleave)

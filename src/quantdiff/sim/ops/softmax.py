@@ -123,10 +123,13 @@ def fixed_point(node: Node, difference: Array) -> Array:
     real = np.float64(np.float32(node.option("beta", 1.0))) * np.float64(scale_of(node.x))
     scale = min(real * (1 << (31 - DIFF_INTEGER_BITS)), 2.0**31 - 1)
     mantissa, shift = quantize_multiplier(np.float64(scale))
-    kept = difference >= -input_radius(DIFF_INTEGER_BITS, int(shift))
-    a = multiply_by_quantized_multiplier(np.where(kept, difference, 0), mantissa, shift, Rounding.GEMMLOWP)
-    e = gemmlowp.exp_on_negative_values(a, DIFF_INTEGER_BITS)
-    total = np.where(kept, gemmlowp.rescale(e, -SUM_INTEGER_BITS), 0).sum(axis=-1, keepdims=True)
+    every = -np.arange(256)
+    inside = every >= -input_radius(DIFF_INTEGER_BITS, int(shift))
+    a = multiply_by_quantized_multiplier(np.where(inside, every, 0), mantissa, shift, Rounding.GEMMLOWP)
+    powers = gemmlowp.exp_on_negative_values(a, DIFF_INTEGER_BITS)
+    kept, e = inside[-difference], powers[-difference]
+    terms = np.where(inside, gemmlowp.rescale(powers, -SUM_INTEGER_BITS), 0)
+    total = terms[-difference].sum(axis=-1, keepdims=True)
     reciprocal, over_unit = gemmlowp.get_reciprocal(total, SUM_INTEGER_BITS)
     bits = 16 if node.y.dtype == "int16" else 8
     high = saturating_rounding_doubling_high_mul(reciprocal, e)
