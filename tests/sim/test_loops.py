@@ -391,6 +391,23 @@ def test_tiles_that_do_not_fill_up(multiply: str | None, dtype: str, monkeypatch
         np.testing.assert_array_equal(found, (truth + bias).astype(np.int32))
 
 
+@pytest.mark.parametrize("rounding", [Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.XNNPACK])
+def test_every_sum_in_tiles(rounding: Rounding, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of these sums, times one of 64 scales, are nearer to a half than floats can tell."""
+    monkeypatch.setattr("quantdiff.sim.accumulate.loops", lambda elements: loops)
+    rng, channels, q = np.random.default_rng(5), 64, np.arange(-128, 128)
+    x = np.stack(np.meshgrid(q, q[1:], indexing="ij"), axis=-1).astype(np.int8).reshape(1, -1, 1, 2)
+    w = np.full((channels, 2), (1, 127), np.int8)
+    scale = np.append(2.0 ** rng.integers(-8, -5, 8), np.exp(rng.uniform(-5, -3, channels - 8)))
+    rule = Requantization(rounding, tuple(scale.tolist()), 7, (-128, 127), "int8")
+    bias = rng.integers(-99, 100, channels).astype(np.int32)
+    sums = gemm(x, w, in_rows_of(x.shape[1]), (0, 0), bias)
+    (found,) = Rounded(sums, (rule,), (x.shape[1], channels)).whole()
+    truth, acc = np.empty(found.shape, np.int8), x[0, :, 0].astype(np.int32) @ w.T.astype(np.int32)
+    rule.stage(None)(acc, bias, truth)
+    np.testing.assert_array_equal(found, truth)
+
+
 def test_the_processor_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     for names, kinds in (
         ({"avx512f", "avx512bw", "avx512vnni", "avx2"}, (np.int8, np.int16, np.int16)),

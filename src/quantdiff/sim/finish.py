@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from quantdiff.sim.narrow import LANES, Bounds, by_sign, of_doubles, of_floats
+from quantdiff.sim.narrow import LANES, Bounds, by_sign, nearest_float, of_doubles, of_floats, of_whole, packs
 from quantdiff.sim.vectors import (
     BYTE,
     INT32,
@@ -29,6 +29,8 @@ from quantdiff.sim.vectors import (
 
 BY_FLOAT, BY_DOUBLE, RAW = 0, 1, 2
 """How a rule goes over the sums."""
+ERROR = 2.0**-13
+"""By which a scaled sum in single precision may be wrong."""
 AT_ONCE = 2
 """Rows whose bytes are made together."""
 _int32, _int64, _bytes, _floats, _doubles = (
@@ -61,16 +63,27 @@ class Rules(NamedTuple):
 
     def steps(self, builder: Any, rule: Any, column: Any, kind: int) -> Steps:  # pragma: no cover (while compiling)
         """What makes bytes of the sums of the columns from one on."""
-
-        def part(array: Any, lane: Any, which: int, of: int) -> Any:
-            line = builder.mul(builder.add(builder.mul(rule, INT64(of)), INT64(which)), self.whole)
-            return load(builder, builder.gep(array, [builder.add(line, column)]), lane)
-
-        offset = load(builder, builder.gep(self.offset, [column]), _int32)
-        bounds = Bounds(*(builder.trunc(self.end(builder, rule, i), INT32) for i in range(3)))
+        offset, bounds = self.offsets(builder, column), self.bounds(builder, rule)
         if kind == BY_FLOAT:
-            return _by_float(builder, offset, part(self.floats, _floats, 0, 1), bounds)
-        return _by_double(builder, offset, [part(self.doubles, _doubles, i, 3) for i in range(3)], bounds)
+            scale, *_ = self.parts(builder, self.floats, _floats, (rule, column))
+            return _by_float(builder, offset, scale, bounds)
+        return _by_double(builder, offset, self.parts(builder, self.doubles, _doubles, (rule, column)), bounds)
+
+    def offsets(self, builder: Any, column: Any) -> Any:  # pragma: no cover (while compiling)
+        """Of the columns from one on."""
+        return load(builder, builder.gep(self.offset, [column]), _int32)
+
+    def bounds(self, builder: Any, rule: Any) -> Bounds:  # pragma: no cover (while compiling)
+        """Of a rule."""
+        return Bounds(*(builder.trunc(self.end(builder, rule, i), INT32) for i in range(3)))
+
+    def parts(self, builder: Any, array: Any, lane: Any, at: tuple[Any, Any]) -> list[Any]:  # pragma: no cover
+        """What a rule has for the columns from one on: scale, and what is added to a product above zero, or below."""
+        (rule, column), found = at, []
+        for which in range(3):
+            line = builder.mul(builder.add(builder.mul(rule, INT64(3)), INT64(which)), self.whole)
+            found.append(load(builder, builder.gep(array, [builder.add(line, column)]), lane))
+        return found
 
 
 def rules_of(context: Any, builder: Any, told: Any, value: Any, channels: Any) -> Rules:  # pragma: no cover
@@ -101,22 +114,55 @@ class Task(NamedTuple):
 
 
 def rounded(  # pragma: no cover (while compiling)
-    builder: Any, rules: Rules, column: Any, lines: list[list[Any]], where: list[Any]
+    builder: Any, rules: Rules, task: Task, rows: tuple[list[list[Any]], list[Any]], keep: Callable[[], None]
 ) -> None:
-    """Write the outputs of sums in registers, whole lanes of each row, by the only rule."""
-    rule, out = INT64(0), builder.load(rules.addresses)
-    by_float = builder.icmp_signed("==", rules.end(builder, rule, 3), INT64(BY_FLOAT))
-    with builder.if_else(by_float) as branches:
-        for kind, branch in zip((BY_FLOAT, BY_DOUBLE), branches, strict=True):
-            with branch:
-                for g in range(len(lines[0])):
-                    here = builder.add(column, INT64(g * LANES))
-                    steps = rules.steps(builder, rule, here, kind)
-                    for first in range(0, len(lines), AT_ONCE):
-                        few = slice(first, first + AT_ONCE)
-                        for position, value in zip(where[few], steps([line[g] for line in lines[few]]), strict=True):
-                            place = builder.add(builder.add(builder.load(position), here), out)
-                            builder.store(value, builder.inttoptr(place, _bytes.as_pointer()), align=1)
+    """Write the outputs of sums in registers, whole lanes of each row, by the only rule.
+
+    ``rows`` are the sums, and where their outputs begin. ``keep`` writes the sums to the memory of the task, where a
+    rule in doubles finds them if there are few registers.
+    """
+    out, by_float = builder.load(rules.addresses), rules.end(builder, INT64(0), 3)
+
+    def every(kind: int) -> None:
+        for g in range(len(rows[0][0])):
+            here = builder.add(task.column, INT64(g * LANES))
+            steps = rules.steps(builder, INT64(0), here, kind)
+            for first in range(0, len(rows[0]), AT_ONCE):
+                lines, where = (each[first : first + AT_ONCE] for each in rows)
+                for position, value in zip(where, steps([line[g] for line in lines]), strict=True):
+                    place = builder.add(builder.add(builder.load(position), here), out)
+                    builder.store(value, builder.inttoptr(place, _bytes.as_pointer()), align=1)
+
+    with builder.if_else(builder.icmp_signed("==", by_float, INT64(BY_FLOAT))) as (simple, other):
+        with simple:
+            every(BY_FLOAT)
+        with other:
+            if packs():
+                keep()
+                _in_turns(builder, rules, task)
+            else:
+                every(BY_DOUBLE)
+
+
+def _in_turns(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cover (while compiling)
+    """The same of sums in memory by a rule in doubles, which is tried in floats first: few come too near to a half."""
+    out, (rows, _, stride) = builder.load(rules.addresses), task.size
+
+    def every(steps: Steps) -> None:
+        with for_range(builder, INT64(0), rows, INT64(AT_ONCE)) as (i, _):
+            these = [builder.add(i, INT64(r)) for r in range(AT_ONCE)]
+            places = [builder.gep(task.sums, [builder.mul(row, stride)]) for row in these]
+            made = steps([load(builder, place, _int32) for place in places])
+            for row, value in zip(these, made, strict=True):
+                place = builder.add(builder.add(builder.load(builder.gep(task.where, [row])), task.column), out)
+                builder.store(value, builder.inttoptr(place, _bytes.as_pointer()), align=1)
+
+    worst = alloca(builder, _floats)
+    builder.store(ir.Constant(_floats, [0.0] * LANES), worst)
+    every(_nearly(builder, rules, task.column, worst))
+    doubtful = builder.fcmp_ordered(">", builder.load(worst), ir.Constant(_floats, [0.5 - ERROR] * LANES))
+    with builder.if_then(builder.icmp_signed("!=", builder.bitcast(doubtful, SHORT), SHORT(0)), likely=False):
+        every(rules.steps(builder, INT64(0), task.column, BY_DOUBLE))
 
 
 def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cover (while compiling)
@@ -205,6 +251,36 @@ def _by_double(  # pragma: no cover (while compiling)
     return lambda sums: narrow([real(acc) for acc in sums])
 
 
+def _nearly(builder: Any, rules: Rules, column: Any, worst: Any) -> Steps:  # pragma: no cover
+    """The same in single precision, which is nearly always enough: ``worst`` gains how far from an integer it was.
+
+    Sum, scale, product and what is added are wrong by 2**-24 each, of 384 at most, and the real number by half of its
+    last bit, where that decides: all together by less than ``ERROR``.
+    """
+    scale, above, below = rules.parts(builder, rules.floats, _floats, (INT64(0), column))
+    offset, narrow = rules.offsets(builder, column), of_whole(builder, rules.bounds(builder, INT64(0)))
+
+    def whole(acc: Any) -> Any:
+        acc = builder.add(acc, offset)
+        less = builder.icmp_signed("<", acc, ir.Constant(_int32, [0] * LANES))
+        product = builder.fmul(builder.sitofp(acc, _floats), scale, flags=("contract",))
+        real = builder.fadd(product, builder.select(less, below, above), flags=("contract",))
+        nearest = nearest_float(builder, real)
+        apart = builder.fsub(real, builder.sitofp(nearest, _floats))
+        bits = builder.and_(builder.bitcast(apart, _int32), ir.Constant(_int32, [0x7FFFFFFF] * LANES))
+        return nearest, builder.bitcast(bits, _floats)
+
+    def steps(sums: list[Any]) -> list[Any]:
+        found = [whole(acc) for acc in sums]
+        most = builder.load(worst)
+        for _, apart in found:
+            most = builder.select(builder.fcmp_ordered(">", most, apart), most, apart)
+        builder.store(most, worst)
+        return narrow([nearest for nearest, _ in found])
+
+    return steps
+
+
 def _store(builder: Any, value: Any, y: Any, left: Any) -> None:  # pragma: no cover (while compiling)
     """The bytes that are there."""
     with builder.if_else(builder.icmp_signed(">=", left, INT64(LANES))) as (all_, some):
@@ -272,7 +348,7 @@ finish: Any = intrinsic(_finish)
 """Outputs of some sums: ``finish((sums, kept), (rows, columns, stride), to, (column, channels), (rules, outputs))``.
 
 The sums of ``columns`` columns from ``column`` on stand in rows ``stride`` apart; row i begins at element ``to[i]`` of
-the output. ``rules`` are the offset of each channel, floats (rules, channels), doubles (rules, 3, channels) and ends
+the output. ``rules`` are the offset of each channel, floats and doubles (rules, 3, channels) and ends
 (rules, 4): zero point, clamps, and how the rule goes over the sums. Channels are filled up to whole lanes. ``outputs``
 are where those of each rule begin, and counts: where the former is 0, the latter gains how many differ from those of
 the rule before that were written (``kept``, as many bytes as there are sums).

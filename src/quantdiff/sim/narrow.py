@@ -20,6 +20,8 @@ LARGE_MAGIC = 1.5 * 2.0**52
 """The same for a double and 32 bits, where no instruction rounds doubles."""
 BEYOND = 2.0**30
 """More than any output; the largest floats are this, since no int32 holds them."""
+FURTHEST = 2.0**21
+"""More than any output, too, and what ``MAGIC`` still rounds."""
 SIGN = 0x80
 """That of a byte."""
 CURRENT_DIRECTION = 4
@@ -48,7 +50,7 @@ def of_floats(builder: Any, bounds: Bounds) -> Narrow:  # pragma: no cover (whil
     """Rounded half to even."""
     if packs():
         pack, most = _packing(builder, bounds.zero, bounds), ir.Constant(_floats, [BEYOND] * LANES)
-        return lambda reals: pack([_nearest_float(builder, _least(builder, real, most)) for real in reals])
+        return lambda reals: pack([nearest_float(builder, _least(builder, real, most)) for real in reals])
     least, most = (
         spread(builder, _floats, builder.sitofp(builder.sub(end, bounds.zero), ir.FloatType())) for end in bounds[1:]
     )
@@ -63,20 +65,24 @@ def of_floats(builder: Any, bounds: Bounds) -> Narrow:  # pragma: no cover (whil
     return lambda reals: [narrow(real) for real in reals]
 
 
-def of_doubles(builder: Any, bounds: Bounds) -> Narrow:  # pragma: no cover (while compiling)
-    """Of doubles that are no ties and hold the zero point, and that an int32 can hold."""
+def of_whole(builder: Any, bounds: Bounds) -> Narrow:  # pragma: no cover (while compiling)
+    """Of int32 that hold the zero point."""
     if packs():
-        pack = _packing(builder, INT32(0), bounds)
-        return lambda reals: pack([_nearest(builder, real) for real in reals])
+        return _packing(builder, INT32(0), bounds)
     low, high = (spread(builder, _int32, end) for end in bounds[1:])
 
-    def narrow(real: Any) -> Any:
-        whole = _nearest(builder, real)
+    def narrow(whole: Any) -> Any:
         whole = builder.select(builder.icmp_signed("<", whole, low), low, whole)
         whole = builder.select(builder.icmp_signed(">", whole, high), high, whole)
         return builder.trunc(whole, _bytes)
 
-    return lambda reals: [narrow(real) for real in reals]
+    return lambda wholes: [narrow(whole) for whole in wholes]
+
+
+def of_doubles(builder: Any, bounds: Bounds) -> Narrow:  # pragma: no cover (while compiling)
+    """Of doubles that are no ties and hold the zero point, and that an int32 can hold."""
+    narrow = of_whole(builder, bounds)
+    return lambda reals: narrow([_nearest(builder, real) for real in reals])
 
 
 def by_sign(builder: Any, sums: tuple[Any, Any], ends: tuple[Any, Any]) -> Any:  # pragma: no cover (while compiling)
@@ -133,12 +139,20 @@ def _call(builder: Any, name: str, made: Any, given: list[Any]) -> Any:  # pragm
     return builder.call(function_of(builder.module, ir.FunctionType(made, [each.type for each in given]), name), given)
 
 
-def _nearest_float(builder: Any, real: Any) -> Any:  # pragma: no cover (while compiling)
+def nearest_float(builder: Any, real: Any) -> Any:  # pragma: no cover (while compiling)
     """Half to even, of floats that an int32 can hold, or that are below all of them: those become its lowest."""
-    lanes = LANES // 2
-    parts = [_part(builder, real, first, lanes) for first in (0, lanes)]
-    whole = ir.VectorType(INT32, lanes)
-    return _joined(builder, [_call(builder, "llvm.x86.avx.cvt.ps2dq.256", whole, [each]) for each in parts])
+    if not (lanes := 16 if "avx512f" in features() else 8 if "avx2" in features() else 0):
+        most = ir.Constant(_floats, [FURTHEST] * LANES)
+        real = _least(builder, builder.fneg(_least(builder, builder.fneg(real), most)), most)
+        magic = ir.Constant(_floats, [MAGIC] * LANES)
+        bits = [builder.bitcast(each, _int32) for each in (builder.fadd(real, magic), magic)]
+        return builder.sub(*bits)
+    whole, name, rest = ir.VectorType(INT32, lanes), "llvm.x86.avx.cvt.ps2dq.256", list[Any]()
+    if lanes == LANES:
+        name = "llvm.x86.avx512.mask.cvtps2dq.512"
+        rest = [ir.Constant(whole, None), SHORT(-1), INT32(CURRENT_DIRECTION)]
+    parts = [_part(builder, real, first, lanes) for first in range(0, LANES, lanes)]
+    return _joined(builder, [_call(builder, name, whole, [each, *rest]) for each in parts])
 
 
 def _nearest(builder: Any, real: Any) -> Any:  # pragma: no cover (while compiling)

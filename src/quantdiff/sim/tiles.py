@@ -112,17 +112,20 @@ def _tile(typing: Any, lines: Any, weights: Any, at: Any, held: Any, told: Any) 
         sums, kept = all_data(context, builder, held, arguments[3])
         rules = rules_of(context, builder, told, arguments[4], channels)
 
+        lanes = factors.lane.count
+
         def columns(vector: Any, column: Any, quick: Any, count: int) -> None:
             ends = factors.sums(builder, vector, count)
             with builder.if_else(quick) as (at_once, later):
                 with at_once:
                     together = [_together(builder, line) for line in ends]
                     positions = [builder.gep(where, [INT64(r)]) for r in range(HEIGHT)]
-                    rounded(builder, rules, column, together, positions)
+                    size = INT64(HEIGHT), INT64(WIDE * lanes), INT64(WIDE * lanes)
+                    task = Task(sums, kept, size, where, column)
+                    rounded(builder, rules, task, (together, positions), lambda: _keep(builder, ends, sums))
                 with later:
                     _keep(builder, ends, sums)
 
-        lanes = factors.lane.count
         with for_range(builder, first, last, INT64(WIDE)) as (vector, _):
             column = builder.mul(builder.sub(vector, before), INT64(lanes))
             wide = builder.icmp_signed(">=", builder.sub(last, vector), INT64(WIDE))

@@ -109,7 +109,10 @@ def _as_shifts(scale: tuple[float, ...], rounding: Rounding, tail: int) -> tuple
 @lru_cache(maxsize=512)
 def _in_singles(scale: tuple[float, ...]) -> tuple[Array, Array]:
     """The scales, and no doubles."""
-    return in_lanes(np.asarray(scale, np.float32)), np.zeros((3, whole_lanes(len(scale))))
+    doubles = np.zeros((3, whole_lanes(len(scale))))
+    floats = doubles.astype(np.float32)
+    floats[0, : len(scale)] = scale
+    return floats, doubles
 
 
 def whole_lanes(channels: int) -> int:
@@ -128,7 +131,7 @@ def in_lanes(values: Array) -> Array:
 def _in_doubles(
     scale: tuple[float, ...], rounding: Rounding, zero_point: int, tail: int, left: int
 ) -> tuple[Array, Array] | None:
-    """No floats, and the rule in doubles, or None where it cannot be told so; kept, since samples come in parts.
+    """The rule in doubles, in floats for a first look, or None; kept, since samples come in parts.
 
     A scaled sum is a whole multiple of 2**fine. Half of that on top, and none of them is a tie. Where a double does not
     hold the last bits, it is looked whether they matter. Sums can be shifted left by so many bits that none of them
@@ -152,7 +155,7 @@ def _in_doubles(
         some = which & (fine < FINEST)
         if not _begins_every_step(doubles[:, some], np.asarray(scale)[some], by, zero_point):
             return None
-    return np.zeros(whole_lanes(len(scale)), np.float32), in_lanes(doubles)
+    return in_lanes(doubles).astype(np.float32), in_lanes(doubles)
 
 
 def _begins_every_step(doubles: Array, scale: Array, rounding: Rounding, zero_point: int) -> bool:
