@@ -108,7 +108,8 @@ def int8_model(net: Net, held: Mapping[str, Ends], scales: Mapping[str, Array] |
             if n.bias is not None:
                 unit = np.float32(grids[n.inputs[0]][0]) * scale
                 stored = np.rint(n.bias / unit).astype(np.int32)
-                tensors.append(T(f"{n.output}_b", n.bias.shape, "int32", unit, [0] * unit.size, 0, data=stored))
+                axis = n.bias.ndim - 1
+                tensors.append(T(f"{n.output}_b", n.bias.shape, "int32", unit, [0] * unit.size, axis, data=stored))
                 names.append(f"{n.output}_b")
         operators.append(Op(n.op, names, [n.output], n.options, "ReducerOptions" if n.op == "MEAN" else None))
     return write_tflite(tensors, operators, list(net.inputs), [net.nodes[-1].output])

@@ -149,10 +149,10 @@ def hangs() -> bytes:
     return write_model([main, condition, body])
 
 
-def custom() -> bytes:
+def custom(op: str = "Bamboozle") -> bytes:
     """An operator that no runtime knows."""
     tensors = [T("x", (1, 4), "float32"), T("y", (1, 4), "float32")]
-    return write_tflite(tensors, [Op("Bamboozle", ["x"], ["y"], custom=True)], ["x"], ["y"])
+    return write_tflite(tensors, [Op(op, ["x"], ["y"], custom=True)], ["x"], ["y"])
 
 
 def fixed_reshape() -> bytes:

@@ -185,6 +185,7 @@ def test_another_checkpoint_is_another_model(kinds: Kinds) -> None:
     kind = kinds("another checkpoint")
     report = layers(kind)
     assert report.unrelated.startswith("weights of 3 of 3 layers are not the file's")
+    assert report.unrelated.endswith("explain tells their share")
     assert report.notes == ()
     for data in ((), ("--data", kind.data)):
         trouble(

@@ -277,6 +277,7 @@ def test_another_models_file_is_told_in_one_line(tmp_path: Path) -> None:
 
     report = layers(*rebuilt(residual, tmp_path, forget))
     assert report.unrelated.startswith("weights of 7 of 7 layers are not the file's")
+    assert "alike" not in report.unrelated
     for left in (report.only_reference, report.only_candidate):
         assert {each.why for each in left} == {"these are not the same model"}
     assert [*pairs(report)][1:] == []

@@ -185,6 +185,20 @@ BATCH_NORM = "BATCH_NORM"
 RECODES = (INTO_INTEGERS, INTO_FLOAT, "DENSIFY")
 """Ops that say the same values in another type."""
 
+COMPILED = {
+    "edgetpu-custom-op": "the Edge TPU compiler",
+    "ethos-u": "Arm's Vela, for an Ethos-U",
+    "NeutronGraph": "NXP's converter, for a Neutron NPU",
+    "DISPATCH_OP": "LiteRT's compiler, for an NPU",
+}
+"""Custom ops that hold what a vendor's compiler made of a part of the network, and by whom they are written (headers
+of libedgetpu, of the ethos-u-linux-driver-stack, of NXP's ``neutron_delegate``; LiteRT's ``dispatch_op_schema``)."""
+
+
+def compiler_named(text: str) -> str | None:
+    """Whose op a text names; None where it names none of ``COMPILED``."""
+    return next((compiler for op, compiler in COMPILED.items() if op in text), None)
+
 
 def traits(op: str) -> Traits:
     """The traits of an op; of one that is not in the table, nothing is known."""

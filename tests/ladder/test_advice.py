@@ -463,6 +463,26 @@ def test_only_what_is_linear_between_is_equalized(tmp_path: Path) -> None:
     assert all(len(found.file.graph.readers(pair.between)) == 1 for pair in pairs_of(found))
 
 
+@golden
+def test_scales_of_a_bias_lie_along_its_own_axis(tmp_path: Path) -> None:
+    """As TRANSPOSE_CONV's, which converters write with as many axes as an image."""
+    net, outputs = dense(), []
+    assert net.node("h1").bias is not None
+    for bias in (net.node("h1").bias, net.node("h1").bias[None]):  # type: ignore[index]
+        files = write_pair(tmp_path, net, stored=net.changed("h1", bias=bias))
+        model, lowering = load_tflite(files.candidate), load_tflite(files.reference)
+        found = switches(model, lowering)
+        (x,) = model.main.inputs
+        wider = replace(found.file.grids[x], scale=found.file.grids[x].scale * 1.5)
+        plan = made(found, [Choice(RANGE, "", "x", x, grids={x: wider})])
+        with RuntimeProcess("reference", reused=True) as process:
+            own = trace_tflite(model, files.batch, process).outputs[0]
+            rows = Rows(model, files.batch, 0, Trace("", ()), Trace("file", (own,)), process, process, 0.0)
+            (tries,) = files_of([plan], model.whole())
+            outputs.append(next(iter(tries.traces(rows))).outputs[0].array)
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+
+
 def test_an_output_is_as_fine_as_what_makes_it(tmp_path: Path) -> None:
     """As litert-quantizer leaves it: no step back to int8 behind the last operator."""
     files = write_pair(tmp_path, dense())

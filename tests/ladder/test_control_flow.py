@@ -313,3 +313,60 @@ def test_what_waits_for_each_other_is_found_in_linear_time() -> None:
     assert [len(loop) for loop in others] == [1] * count
     assert first == (*adds[: count - 1], delay)
     assert [loop[0].index for loop in others] == [*range(count, 2 * count)]
+
+
+def masked(stored: str = "float32", doubled: bool = False, counts: bool = False) -> bytes:
+    """A dense layer whose kernel is a variable under a mask, as pruning leaves it; ``counts``: and changes."""
+    kernel = KERNELS["o"].T.copy()
+    kernel[:, 1] *= 1 + doubled
+    tensors = [
+        *(handle("v", "kernel")[0], T("x", (1, UNITS), "float32"), T("y", (1, 4), "float32")),
+        *(T(name, kernel.shape, "float32") for name in ("before", "product", "after")),
+        T("mask", kernel.shape, "float32", data=np.full(kernel.shape, 0.5) if counts else np.abs(kernel) > 0.1),
+        *(T("turned", kernel.shape[::-1], "float32"), T("order", (2,), "int32", data=(1, 0))),
+        T("bias", (4,), "float32", data=BIASES["o"]),
+    ]
+    operators = [
+        Op("CALL_ONCE", [], [], {"initSubgraphIndex": 1}, "CallOnceOptions"),
+        *(handle("v", "kernel")[1], read("v", "before"), Op("MUL", ["before", "mask"], ["product"])),
+        *(assign("v", "product"), read("v", "after"), Op("TRANSPOSE", ["after", "order"], ["turned"])),
+        Op("FULLY_CONNECTED", ["x", "turned", "bias"], ["y"]),
+    ]
+    start = [handle("w", "kernel")[0], T("start", kernel.shape, stored, data=kernel)]
+    first = [handle("w", "kernel")[1], assign("w", "start")]
+    if stored == "float16":
+        start.append(T("wide", kernel.shape, "float32"))
+        first = [first[0], Op("DEQUANTIZE", ["start"], ["wide"]), assign("w", "wide")]
+    return write_model([Sub(tensors, operators, ["x"], ["y"]), Sub(start, first, [], [], "init")])
+
+
+def masked_pair(folder: Path, one: bytes, other: bytes) -> Explanation:
+    for name, content in (("float", one), ("other", other)):
+        (folder / f"{name}.tflite").write_bytes(content)
+    x = np.random.default_rng(3).normal(size=(SAMPLES, UNITS)).astype(np.float32)
+    return explained([folder / "float.tflite", folder / "other.tflite"], x)
+
+
+def test_a_variable_that_holds_the_same_at_every_sample_is_a_kernel(tmp_path: Path) -> None:
+    explanation = masked_pair(tmp_path, masked(), masked("float16"))
+    frontier = explanation.frontier
+    assert explanation.closed_reference
+    assert explanation.closed_candidate
+    assert frontier is not None
+    assert frontier.shares[WEIGHTS] > 0.99
+    assert (frontier.items[0].op, frontier.items[0].operator) == ("FULLY_CONNECTED", 7)
+
+
+def test_what_is_planted_behind_a_mask_leads(tmp_path: Path) -> None:
+    explanation = masked_pair(tmp_path, masked(), masked(doubled=True))
+    assert explanation.frontier is not None
+    assert explanation.frontier.shares[WEIGHTS] > 0.99
+    assert len(explanation.wrong_weights) == 1
+
+
+def test_a_variable_that_changes_is_no_constant() -> None:
+    model = read_model(memoryview(masked(counts=True)))
+    changing, steady = (real_graph(m.main, m.subgraphs) for m in (model, read_model(memoryview(masked()))))
+    assert changing.streams
+    assert not steady.streams
+    assert not steady.is_plain

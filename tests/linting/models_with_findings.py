@@ -78,6 +78,11 @@ def chain(steps: Sequence[tuple[str, T]], first: T | None = None, extra: Sequenc
     return write_tflite(tensors, operators, [tensors[0].name], [tensors[-1].name, *extra])
 
 
+def compiled(op: str) -> bytes:
+    """One custom op."""
+    return write_tflite([q("x"), q("y")], [Op(op, ["x"], ["y"], custom=True)], ["x"], ["y"])
+
+
 def q(name: str, scale: float = 0.5, dtype: str = "int8", zero_point: int = 0) -> T:
     """A quantized row of four values."""
     return T(name, (1, 4), dtype, scale, zero_point)
@@ -260,6 +265,8 @@ FIRES: dict[str, dict[str, bytes]] = {
     "FUSE01": {"add": then_relu(), "sub": then_relu(op="SUB")},
     "KERNEL01": {"hard swish": write_tflite([T("x", (1, 4), "int16", 0.5), T("y", (1, 4), "int16", 0.5)],
                                             [Op("HARD_SWISH", ["x"], ["y"])], ["x"], ["y"])},
+    "KERNEL02": {"Coral": compiled("edgetpu-custom-op"), "Arm": compiled("ethos-u"), "NXP": compiled("NeutronGraph"),
+                 "LiteRT": compiled("DISPATCH_OP")},
     "MULT01": {"weights": dense(s_w=1e-12), "output": dense(s_y=1e10), "channel": dense(s_w=[0.25, 1e-12, 0.25, 0.25])},
     "MULT02": {"wide output": dense(s_y=1e7), "a state that is kept": small_step(),
                "a variable": small_step("READ_VARIABLE"), "drawn at random": small_step("RANDOM_UNIFORM"),
@@ -351,6 +358,7 @@ SILENT: dict[str, dict[str, bytes]] = {
     "KERNEL01": {"int8": chain([("HARD_SWISH", q("y"))]),
                  "no quantized values": write_tflite([T("x", (1, 4), "int16"), T("y", (1, 4), "int16")],
                                                      [Op("HARD_SWISH", ["x"], ["y"])], ["x"], ["y"])},
+    "KERNEL02": {"another's": compiled("my-op")},
     "FLOAT04": {"other words": named("unquant int8er"), "integers": named("model_int8", "int8")},
     "FLOAT03": {"float32": chain([("RELU", f("y"))], f("x")),
                 "stored": write_tflite([f("x"), T("w", (1, 4), "float16", data=1), f("v"), f("y")],

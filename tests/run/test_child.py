@@ -47,6 +47,18 @@ def test_a_custom_op_is_named(tmp_path: Path) -> None:
         process.load(models.save(tmp_path, models.custom()))
 
 
+@pytest.mark.parametrize(
+    ("op", "said"),
+    [
+        ("edgetpu-custom-op", "the file comes from the Edge TPU compiler: give the one that it was made from"),
+        ("FlexTensorListReserve", "this package has no TensorFlow inside: convert without SELECT_TF_OPS"),
+    ],
+)
+def test_a_custom_op_of_somebody_known_is_said_to_be_that(tmp_path: Path, op: str, said: str) -> None:
+    with RuntimeProcess("xnnpack") as process, pytest.raises(RuntimeFailed, match=f"{said}, .* recorded:DUMP$|{said} "):
+        process.load(models.save(tmp_path, models.custom(op)))
+
+
 @pytest.mark.parametrize("runtime", ["reference", "tflm"])
 def test_after_a_failure_the_same_process_takes_another_model(tmp_path: Path, runtime: str) -> None:
     with RuntimeProcess(runtime) as process:

@@ -16,7 +16,8 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import Tracer
-from quantdiff.search.bound import Bound, Span, _others, at, bound_of
+from quantdiff.search.bound import Bound, bound_of
+from quantdiff.search.spans import Span, at, others
 
 WEIGHTS = np.array([[1.0, -0.5, 0.25]], np.float32)
 """The file holds 127, -64 and 32 of 1/127."""
@@ -135,9 +136,9 @@ def test_no_input_exceeds_the_bound_of_a_curve(tmp_path: Path, op: str, options:
 
 def test_the_others_of_each() -> None:
     values = np.array([[3.0, 1.0, 2.0]])
-    assert _others(values, np.maximum, -9.0).tolist() == [[2, 3, 3]]
-    assert _others(values, np.minimum, 9.0).tolist() == [[1, 2, 1]]
-    assert _others(values[:, :1], np.minimum, 9.0).tolist() == [[9]]
+    assert others(values, np.maximum, -9.0).tolist() == [[2, 3, 3]]
+    assert others(values, np.minimum, 9.0).tolist() == [[1, 2, 1]]
+    assert others(values[:, :1], np.minimum, 9.0).tolist() == [[9]]
 
 
 def test_it_says_where_it_stops(tmp_path: Path) -> None:

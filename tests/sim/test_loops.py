@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -44,12 +45,12 @@ def near_ties(scale: Array, rng: np.random.Generator) -> Array:
     return np.concatenate([nearest, ends]).clip(INT32.min, INT32.max).astype(np.int32)
 
 
-def both_ways(rule: Requantization, block: Array, offset: Array) -> tuple[Array, Array]:
+def both_ways(rule: Requantization, block: Array, offset: Array, reach: int = 2**31) -> tuple[Array, Array]:
     results = list[Array]()
     for module in (loops, None):
         with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
             patch.setattr("quantdiff.sim.rounding.rounded.loops", lambda elements, chosen=module: chosen)
-            results += Rounded(Sums(len(block), offset, [block]), (rule,), block.shape).whole()
+            results += Rounded(Sums(len(block), offset, [block], reach), (rule,), block.shape).whole()
     return results[0], results[1]
 
 
@@ -77,6 +78,32 @@ def test_near_ties_saturation_and_large_multipliers(rounding: Rounding, dtype: s
         np.testing.assert_array_equal(*both_ways(rule, block, offset))
         exact = np.abs(block).max(axis=1) < 2**24
         np.testing.assert_array_equal(*both_ways(rule, block[exact].astype(np.float32), offset))
+
+
+@pytest.mark.parametrize("rounding", [Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.NEON])
+def test_small_scales_and_large_ones_in_doubles(rounding: Rounding) -> None:
+    """Whose last bits a double does not hold; whose sums are shifted left, but none so far that it wraps."""
+    rng, reach = np.random.default_rng(2), 2**20 - 1
+    small, large = np.exp(rng.uniform(-20, -8, 30)), np.exp(rng.uniform(-0.6, 6.9, 30))
+    scale = np.concatenate([small, [2.0**-40, 1.0], large])
+    for turn, (zero_point, clamp) in enumerate(((0, (-128, 127)), (-128, (-128, 90)), (127, (3, 127)))):
+        tail = 0 if rounding is Rounding.NEON else turn
+        rule = Requantization(rounding, tuple(scale.tolist()), zero_point, clamp, "int8", tail)
+        assert rule.in_floats(loops, reach) is not None
+        assert rule.in_floats(loops, 2 * reach + 1) is None
+        spread, offset = near_ties(scale, rng), rng.integers(-3, 4, scale.size).astype(np.int32)
+        for most, some in ((INT32.max, scale < 0.01), (reach - 3, scale > 0)):
+            part = replace(rule, scale=tuple(scale[some].tolist()))
+            block = spread[:, some].clip(-most, most)
+            np.testing.assert_array_equal(*both_ways(part, block, offset[some], min(most + 3, 2**31)))
+
+
+def test_small_scales_whose_last_bits_matter_are_not_told_in_doubles() -> None:
+    """2**-31 times 2**30 is a tie, but not with a mantissa that is one bit more."""
+    mantissa, half = 2**30 + 1, 2**30 - 1  # a half but for 2**-61
+    assert half * mantissa < 2**60 < (half + 1) * mantissa
+    rule = Requantization(Rounding.SINGLE, (mantissa * 2.0**-61,), 0, (-128, 127), "int8")
+    assert rule.in_floats(loops, 2**31) is None
 
 
 @pytest.mark.parametrize("cuts", [(), (100, 101)])
@@ -202,6 +229,24 @@ def test_bytes_by_a_table(dtype: str, made: type[np.int8] | type[np.int16], monk
         monkeypatch.setattr("quantdiff.sim.tables.table.loops", lambda elements, chosen=module: chosen)
         assert look_up(x, table).tolist() == [[table[q - low].item() for q in row] for row in x.tolist()]
         assert look_up(x.T, table).tolist() == look_up(x, table).T.tolist()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_softmax_by_exponentials(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways, rows of any length, of which the largest is the first or the last, and equal ones."""
+    rng, (low, high) = np.random.default_rng(8), INTEGER_RANGE[dtype]
+    for turn, (size, scale) in enumerate(((1, 0.1), (16, 0.02), (16, 0.3), (129, 0.07))):
+        x = rng.integers(low, high + 1, (1, 200, size)).astype(dtype)
+        x[0, 0], x[0, 1], x[0, 2, 0] = low, high, high
+        tensors = [T("x", x.shape, dtype, scale, 5), T("y", x.shape, dtype, 1 / 256 if turn % 2 else 0.003, low)]
+        model = Case(tensors, [Op("SOFTMAX", ["x"], ["y"], {"beta": 1.0})], {"x": x}).write()
+        given = list[Array]()
+        for worth in (0, 2**40):
+            monkeypatch.setattr("quantdiff.sim.ops.softmax.WORTH", worth)
+            graph, simulation = run_simulator(model, [x], Runtime.XNNPACK)
+            given.append(simulation.values[graph.outputs[0]])
+        np.testing.assert_array_equal(given[0], given[1])
+        assert given[0].std() > 0 or size == 1
 
 
 def test_rows_divide_what_they_hold() -> None:
@@ -346,6 +391,23 @@ def test_tiles_that_do_not_fill_up(multiply: str | None, dtype: str, monkeypatch
         np.testing.assert_array_equal(found, (truth + bias).astype(np.int32))
 
 
+@pytest.mark.parametrize("rounding", [Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.XNNPACK])
+def test_every_sum_in_tiles(rounding: Rounding, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of these sums, times one of 64 scales, are nearer to a half than floats can tell."""
+    monkeypatch.setattr("quantdiff.sim.accumulate.loops", lambda elements: loops)
+    rng, channels, q = np.random.default_rng(5), 64, np.arange(-128, 128)
+    x = np.stack(np.meshgrid(q, q[1:], indexing="ij"), axis=-1).astype(np.int8).reshape(1, -1, 1, 2)
+    w = np.full((channels, 2), (1, 127), np.int8)
+    scale = np.append(2.0 ** rng.integers(-8, -5, 8), np.exp(rng.uniform(-5, -3, channels - 8)))
+    rule = Requantization(rounding, tuple(scale.tolist()), 7, (-128, 127), "int8")
+    bias = rng.integers(-99, 100, channels).astype(np.int32)
+    sums = gemm(x, w, in_rows_of(x.shape[1]), (0, 0), bias)
+    (found,) = Rounded(sums, (rule,), (x.shape[1], channels)).whole()
+    truth, acc = np.empty(found.shape, np.int8), x[0, :, 0].astype(np.int32) @ w.T.astype(np.int32)
+    rule.stage(None)(acc, bias, truth)
+    np.testing.assert_array_equal(found, truth)
+
+
 def test_the_processor_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     for names, kinds in (
         ({"avx512f", "avx512bw", "avx512vnni", "avx2"}, (np.int8, np.int16, np.int16)),
@@ -371,6 +433,15 @@ def test_split_sums_are_exact_at_the_extremes(multiply: str | None, monkeypatch:
     bias = np.asarray([5, -5], np.int32)
     found = sums_by(multiply, monkeypatch, x.reshape(1, 3, 1, depth), w[0], in_rows_of(3), (7, 0), bias)
     assert found.tolist() == ((x.astype(np.int64) - 7) @ w[0].T + bias).tolist()
+
+
+@pytest.mark.parametrize("bias", [-(2**31), -(2**20), 2**31 - 1])
+@pytest.mark.parametrize("stored", [-128, 127])
+def test_no_sum_is_further_from_0_than_is_said(stored: int, bias: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quantdiff.sim.accumulate.loops", lambda elements: loops)
+    x, w = np.full((1, 1, 1, 9), stored, np.int8), np.full((1, 9), -127, np.int8)
+    sums = gemm(x, w, in_rows_of(1), (-stored, 0), np.asarray([bias], np.int32))
+    assert min(abs(2 * stored * 9 * -127 + bias), 2**31) <= sums.reach <= min(9 * 2**17 + abs(bias), 2**31)
 
 
 @pytest.mark.parametrize("multiply", MULTIPLIED)
@@ -410,6 +481,17 @@ def test_code_on_disk_is_that_of_all_its_files(tmp_path: Path, monkeypatch: pyte
         monkeypatch.undo()
     machine_code.stamp.cache_clear()
     assert machine_code.stamp() == before
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif("avx512f" not in features(), reason="all tests run without AVX-512 anyhow")
+def test_with_avx2_alone() -> None:
+    """Numba is told that this processor is another one; in a process of its own, since it is asked once."""
+    names = "+avx,+avx2,+bmi,+bmi2,+cmov,+cx16,+f16c,+fma,+lzcnt,+mmx,+movbe,+popcnt,+sse4.1,+sse4.2,+ssse3"
+    haswell = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": names}
+    command = [sys.executable, "-m", "pytest", __file__, "-q", "-n0", "-k", "near_ties or several_rules or tiles"]
+    done = subprocess.run(command, env={**os.environ, **haswell}, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_small_work_stays_in_numpy() -> None:

@@ -20,8 +20,10 @@ ROUNDED = 1.0  # steps: a half is rounding; a whole one is what another rounding
 FEW, WORST = 0.02, 2.0  # share of a kernel that may be farther off, and steps: more is another kernel
 FLOAT_STEP = 2.0**-10  # of a weight that is stored as a float of 16 bits
 IMAGE = 4  # axes of such a kernel
+MANY = 32  # weights: so many do not correlate by chance
 ROWS = 4  # output channels: from so few on, a factor for each input tells a kernel from another
 EVEN = 0.01  # relative spread of such factors: less is one factor for all, which no scale in front leaves
+ALIKE = 0.5  # correlation from which one kernel is the other, trained on
 NONE = 1e-3  # of the larger bias: as good as no bias
 SLOPES: Mapping[str, tuple[float, ...]] = {"hard_sigmoid": (0.2, 1 / 6)}
 """Activations that begin with one factor for all, that of Keras 2 and that of others: it may be folded in."""
@@ -33,7 +35,7 @@ class Fit:
     """A layer's kernel next to a stored one: relative error, share of weights that are off, the worst in steps.
 
     ``folded``: with the batch norm behind it. ``scaled``: times a factor for each input channel. ``slope``: times that
-    of the activation behind it.
+    of the activation behind it. ``alike``: the one may have been trained on from the other.
     """
 
     error: float
@@ -42,6 +44,7 @@ class Fit:
     folded: bool
     scaled: bool = False
     slope: float = 1.0
+    alike: bool = False
 
     @property
     def agrees(self) -> bool:
@@ -148,10 +151,16 @@ def _fit(stored: Array, own: Array, kernel: Tensor, *, folded: bool) -> Fit:
     size = float(np.linalg.norm(own))
     error = float(np.linalg.norm(stored - own)) / size if size else float(stored.any())
     if kernel.quant is None and kernel.blocks is not None and kernel.block_scales is None:
-        return Fit(error, float("nan"), float("nan"), folded)
+        return Fit(error, float("nan"), float("nan"), folded, alike=alike(stored, own))
     steps = np.abs(stored - own) / steps_of(kernel, stored)
     off = float(np.count_nonzero(steps > ROUNDED)) / max(1, steps.size)
-    return Fit(error, off, float(steps.max(initial=0.0)), folded)
+    return Fit(error, off, float(steps.max(initial=0.0)), folded, alike=alike(stored, own))
+
+
+def alike(stored: Array, own: Array) -> bool:
+    """Whether two kernels of one shape correlate: one that was trained on does, another training of its own not."""
+    product = float(np.dot(stored.ravel(), own.ravel()))
+    return product > ALIKE * float(np.linalg.norm(stored)) * float(np.linalg.norm(own))
 
 
 def steps_of(kernel: Tensor, stored: Array) -> Array:
@@ -211,6 +220,14 @@ def agrees(layer: Layer, kernel: Tensor, layers: Sequence[Layer], near: Sequence
     """Whether a stored kernel is what rounding makes of a layer's."""
     fit = fit_of(layer, kernel, layers, near)
     return fit is not None and fit.agrees
+
+
+def is_trained_on(layer: Layer, kernel: Tensor, layers: Sequence[Layer]) -> bool:
+    """Whether a stored kernel may be what further training made of a layer's; few weights are alike by chance."""
+    if int(np.prod(kernel.shape)) < MANY:
+        return False
+    fit = fit_of(layer, kernel, layers)
+    return fit is not None and fit.alike
 
 
 def fit_between(reference: Sequence[FlowValue], candidate: FlowValue) -> Fit | None:

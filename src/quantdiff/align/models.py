@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from quantdiff.align.alignment import (
@@ -17,9 +17,10 @@ from quantdiff.align.alignment import (
 )
 from quantdiff.align.choice import choose_matches, distances_between, segments, with_insides
 from quantdiff.align.confirmation import Local, Refusals, confirmed, contradicted, leftovers
-from quantdiff.align.constants import agrees, bias_moved, constant_pairs, kernels_agree, own_layers
+from quantdiff.align.constants import agrees, bias_moved, constant_pairs, is_trained_on, kernels_agree, own_layers
 from quantdiff.errors import RuntimeFailed
 from quantdiff.flow import Flow, FlowValue, tflite_flow
+from quantdiff.graph import Tensor
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
 from quantdiff.ops import INTO_INTEGERS
@@ -28,6 +29,9 @@ from quantdiff.recording import BoundModel, Recording, bound
 from quantdiff.references.reference import Reference
 
 AT_LEAST, CLOSE = 0.5, 0.05  # the share that says they are; distance of values, an SQNR of 26 dB
+TRAINED_ON = (
+    "most kernels are alike, so that one was trained on from the other, or both from a third: explain tells their share"
+)
 INNER = 3  # layers with weights before the last one, all of which agree
 
 
@@ -44,24 +48,26 @@ def unrelated(reference: Flow, candidate: Flow, matches: Sequence[Match]) -> str
     near = [m for m in matches if (m.confirmed in ("values", "place") and m.distance <= CLOSE) or not count]
     if {match.candidate for match in near} & ends:
         return ""
-    alike = max(sum(match.kernel is True for match in matches), _common(reference, candidate))
+    alike = max(sum(match.kernel is True for match in matches), _common(reference, candidate, agrees))
     aligned = sum(match.kernel is not None for match in near)
     if count and max(alike, aligned) >= AT_LEAST * count:
         return ""
     inner = [m for m in matches if m.kernel is not None and m.confirmed == "values" and m.candidate not in ends]
     if len(inner) >= max(INNER, count - len(ends)):
         return ""
-    return (
+    other = (
         f"weights of {count - min(alike, count)} of {count} layers are not the file's, "
         f"the values of {aligned} of them agree, and no output"
     )
+    trained_on = count and _common(reference, candidate, is_trained_on) >= AT_LEAST * count
+    return f"{other}; {TRAINED_ON}" if trained_on else other
 
 
-def _common(reference: Flow, candidate: Flow) -> int:
+def _common(reference: Flow, candidate: Flow, has: Callable[[Layer, Tensor, Sequence[Layer]], bool]) -> int:
     """How many kernels of the candidate the reference has too, wherever; one that is used twice counts twice."""
     layers = [layer for place in reference.places for layer in own_layers(place)]
     stored = [place.kernel for place in candidate.places if place.kernel is not None]
-    return sum(any(agrees(layer, kernel, layers) for layer in layers) for kernel in stored)
+    return sum(any(has(layer, kernel, layers) for layer in layers) for kernel in stored)
 
 
 PROBED, SAMPLES_AT_ONCE = 64, 1000  # that the alignment looks at; that run together

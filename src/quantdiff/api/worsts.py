@@ -28,7 +28,8 @@ from quantdiff.run.data_sources import grid_at, load_data
 from quantdiff.run.random_input import CALLED
 from quantdiff.run.runtimes import check_takes_others, versions
 from quantdiff.run.tflite import Tracer, bound_inputs
-from quantdiff.search.bound import Bound, Span, at, bound_of
+from quantdiff.search.bound import Bound, bound_of
+from quantdiff.search.spans import Span, at
 from quantdiff.search.worst import (
     FOR_FLIPS,
     Space,

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from quantdiff.align.constants import alike
 from quantdiff.errors import NotComparable
 from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.ladder.findings import WrongWeights
@@ -124,8 +125,8 @@ def _unrounded(switches: Switches, tensor: int) -> Setting:
 
 ROUNDED = 1.0
 """Steps: half a one is rounding; a whole one is what another rounding, or a range a little off, may add."""
-RELATED, ALIKE = 0.5, 0.5
-"""Share of the kernels that must be the reference's, and the correlation from which one is."""
+RELATED = 0.5
+"""Share of the kernels that must be the reference's, or trained on from them."""
 
 
 def check_related(switches: Switches) -> None:
@@ -158,7 +159,7 @@ def _alike(switches: Switches, match: Match) -> bool:
     mine, own = switches.file.constants[match.tensor].ravel(), match.value.ravel()
     if match.steps <= ROUNDED or not mine.any():
         return True
-    return float(np.dot(mine, own)) > ALIKE * float(np.linalg.norm(mine) * np.linalg.norm(own))
+    return alike(mine, own)
 
 
 def wrong_weights(switches: Switches) -> Iterator[WrongWeights]:

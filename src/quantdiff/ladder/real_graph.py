@@ -14,11 +14,13 @@ from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.ladder.bias_units import in_units_of_sums
 from quantdiff.ladder.real_operator import CHOOSES, compute, fold, folds, real_constant
+from quantdiff.ladder.steady import unread
 from quantdiff.ladder.streams import Loops, delayed, in_loops, is_delay, shifted, unrolled
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array, is_float
 from quantdiff.quant import Grid as StoredGrid
 from quantdiff.sim.compiled import loops
+from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.node import NoKernel, fitting, node_of
 
 Values = Mapping[int, Array]
@@ -119,6 +121,11 @@ class RealGraph:
     def streams(self) -> bool:
         """Whether a sample depends on those before it."""
         return any(map(is_delay, self.operators))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it keeps no state, and has the operators of the file: none was written out."""
+        return not self.origin and not keeps_resources(self.graph)
 
     @property
     def operators(self) -> tuple[Operator, ...]:
@@ -252,7 +259,7 @@ def real_graph(graph: Graph, subgraphs: Sequence[Graph] = ()) -> RealGraph:
         raise UnsupportedOp(f"control flow: {error}") from error
     graph = in_units_of_sums(graph)
     constants, folded = _constants(graph)
-    folded |= {op.index for op in graph.operators if op.op in ON_STATE}
+    folded |= {op.index for op in graph.operators if op.op in ON_STATE} | unread(graph)
     made = [i for op in graph.operators if op.index not in folded for i in op.outputs]
     grids = {i: grid for i in (*graph.inputs, *made) if i not in constants and (grid := grid_of(graph, i)) is not None}
     copies = {i for op in graph.operators if _copies(graph, op, constants) for i in op.outputs if i in grids}

@@ -14,6 +14,7 @@ import numpy as np
 
 from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.ladder.real_operator import fold, folds, real_constant
+from quantdiff.ladder.steady import variables, with_steady
 from quantdiff.ops import INTO_FLOAT
 from quantdiff.quant import Array
 from quantdiff.sim.graph.operators import run_operator
@@ -21,7 +22,7 @@ from quantdiff.sim.graph.resources import STATE, Resources
 from quantdiff.sim.node import NoKernel, fitting, node_of
 from quantdiff.sim.runtime import Runtime
 
-HANDLE, DELAY, ASSIGN, CALL = STATE
+_, DELAY, ASSIGN, CALL = STATE
 Loops = tuple[tuple[Operator, ...], ...]
 """Operators in the order in which they run; several together go sample by sample."""
 
@@ -34,9 +35,9 @@ def delayed(graph: Graph, subgraphs: Sequence[Graph]) -> Graph:
     """
     if not any(operator.op in STATE for operator in graph.operators):
         return graph
-    first, assigned = _first(graph, subgraphs), dict[tuple[str, str], int]()
-    tensors, operators = list(graph.tensors), list[Operator]()
-    variable = {op.outputs[0]: _key(op) for op in graph.operators if op.op == HANDLE}
+    first, assigned = _first(graph, subgraphs), dict[str, int]()
+    graph = with_steady(graph, {name: array for name, array in first.items() if array.dtype.kind == "f"})
+    tensors, operators, variable = list(graph.tensors), list[Operator](), variables(graph)
     last = {variable[op.inputs[0]]: op.inputs[1] for op in graph.operators if op.op == ASSIGN}
     for operator in graph.operators:
         changed = operator
@@ -57,18 +58,14 @@ def delayed(graph: Graph, subgraphs: Sequence[Graph]) -> Graph:
     return replace(graph, tensors=tuple(tensors), operators=tuple(operators))
 
 
-def _key(operator: Operator) -> tuple[str, str]:
-    return str(operator.options.get("container") or ""), str(operator.options.get("shared_name") or "")
-
-
-def _first(graph: Graph, subgraphs: Sequence[Graph]) -> dict[tuple[str, str], Array]:
+def _first(graph: Graph, subgraphs: Sequence[Graph]) -> dict[str, Array]:
     """What the variables hold before the first sample, as it is stored. Shapes: those of the variables."""
     start = Resources(subgraphs, Runtime.REFERENCE, run_operator)
     with fitting():
         for operator in graph.operators:
             if operator.op == CALL:
                 start.operate(graph, operator, {})
-    return {key: start.held[number][0] for key, number in start.ids.items() if number in start.held}
+    return {"/".join(key): start.held[number][0] for key, number in start.ids.items() if number in start.held}
 
 
 def is_delay(operator: Operator) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from quantdiff.graph import Graph, Model, Operator
+from quantdiff.ladder.clamps import with_clamps
 from quantdiff.ladder.folding import folded
 from quantdiff.ladder.lowered import RECODES, Lowered, lowered
 from quantdiff.ladder.matching import Match, match_constants, pair_operators
@@ -119,6 +120,8 @@ def switches(model: Model, lowering: Model) -> Switches:
     alone = {op.index for op in reference.operators} - {theirs.index for _, theirs in pairs}
     reference = lowered(folded(reference.real, alone))
     pairs = pair_operators(file, reference)
+    file = with_clamps(file, reference, pairs)
+    pairs = tuple((file.graph.operators[ours.index], theirs) for ours, theirs in pairs)
     partners = _partners(file, reference, pairs)
     own = _own(file, _reference_grids(file, reference, partners))
     inputs = _inputs(model.main)

@@ -32,7 +32,7 @@ def tries(switches: Switches, few: Few, grids: OutputGrids, plans: Sequence[Plan
 
 def on_the_graph(switches: Switches) -> bool:
     """Whether plans are computed on the graph: what keeps a state, or loops, is not written as another file."""
-    return switches.file.streams or bool(switches.file.origin)
+    return not switches.file.is_plain
 
 
 def _computed(switches: Switches, few: Few, plan: Plan) -> Trace:

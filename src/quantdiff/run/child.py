@@ -14,6 +14,7 @@ import numpy as np
 
 from quantdiff.errors import NoWorker, RuntimeCrashed, RuntimeFailed, RuntimeHung, RuntimeUnavailable
 from quantdiff.files import read_file
+from quantdiff.ops import compiler_named
 from quantdiff.quant import Array, Grid, QuantParams, Value
 from quantdiff.run.channel import Message
 from quantdiff.run.outputs import sent_grid, sent_quant
@@ -26,6 +27,7 @@ from quantdiff.tally.rows import RowSums
 
 VIEWS = 3  # calls of ``view`` whose arrays hold: one that is being measured, one that waits, one that is made
 TIMEOUT = 120.0  # seconds without a word from the child
+DELEGATE, FLEX = "TfLiteXNNPackDelegate", "Flex delegate"  # their names in LiteRT's messages
 CURES = "fewer samples, a longer --timeout, or another --runtime"
 MODEL_AT_MOST = 2**31  # bytes of a file, which is as much as its offsets can say
 START_UP = 60.0  # seconds that a busy machine may need to import the runtime, whatever the time limit
@@ -257,8 +259,24 @@ class RuntimeProcess(Runner):
         self.talk.where, self.talk.timeout = f"{self.runtime} on {self.model}", self.timeout
         reply, shared = self.talk.ask(request, blocks, on_progress)
         if "error" in reply:
-            raise RuntimeFailed(f"{self.talk.where} failed: {self.talk.process.reason(str(reply['error']))}")
+            reason = self.talk.process.reason(str(reply["error"]))
+            raise RuntimeFailed(f"{self.talk.where} failed: {reason.rstrip('.')}{_way_on(reason)}")
         return reply, shared
+
+
+def _way_on(reason: str) -> str:
+    """What a runtime's own words do not say: which other file or runtime may do."""
+    if (compiler := compiler_named(reason)) is not None:
+        given = "give the one that it was made from, and what the chip computed as recorded:DUMP"
+        return f"; the file comes from {compiler}: {given}"
+    if FLEX in reason:
+        return (
+            "; this package has no TensorFlow inside: convert without SELECT_TF_OPS (LSTM and GRU need none where the "
+            "batch is fixed to 1), or give what another program computed as recorded:DUMP"
+        )
+    if DELEGATE in reason:
+        return "; XNNPACK took an operator that it then refused: --runtime builtin runs the file without it"
+    return ""
 
 
 def _hello(said: Message) -> Hello:

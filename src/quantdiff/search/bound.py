@@ -7,19 +7,19 @@ is not in it: the reference here is exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 
 from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Operator
-from quantdiff.ladder.real_graph import Grid, Setting
+from quantdiff.ladder.real_graph import Setting
 from quantdiff.ladder.real_operator import CHOOSES, PADS
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS, traits
 from quantdiff.quant import Array, is_float
+from quantdiff.search.spans import OUTWARD, ROUNDED, Span, above_others, clamped, monotone, on_own, one_side, outward
 from quantdiff.sim.node import ACTIVATION_RANGE
 
 PRODUCTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
@@ -28,25 +28,14 @@ AVERAGES = ("AVERAGE_POOL_2D", "MEAN")
 CLAMPS = {"RELU": "RELU", "RELU6": "RELU6", "RELU_N1_TO_1": "RELU_N1_TO_1"}
 CURVES = ("LOGISTIC", "TANH", "LEAKY_RELU", "ELU", "SOFTMAX")
 """Functions that never fall, and whose slope grows up to 0 and falls behind it, if at all; and softmax."""
-ROUNDED, ADDED, ONCE, WIDE, CURVED = 0.5001, 0.6, 1.0, 1.5, 16.0
-"""Steps that a kernel may be off: one rounding; sums of two rescaled inputs; what is rounded twice; int16; curves of
-int16, whose lines and bits of fixed point were seen to be off by 12 (XNNPACK's TANH), 9 (SOFTMAX), 6 (LOGISTIC)."""
-OUTWARD = 1e-9
-"""Beside a double's 1.1e-16: room for sums of a million terms."""
+ADDED, ONCE, WIDE, CURVED = 0.6, 1.0, 1.5, 16.0
+"""Steps that a kernel may be off beside one rounding: sums of two rescaled inputs; what is rounded twice; int16;
+curves of int16, whose lines and bits of fixed point were seen to be off by 12 (XNNPACK's TANH), 9 (SOFTMAX) and
+6 (LOGISTIC)."""
 SINGLE = 2.0**-22
 """Of a float32 sum, a term."""
-FINE, CURVE, FAR = 1e-15, 2.0**-19, 1e6
-"""Of a curve, what double and float32 may lose; a value at which the logistic function has long reached its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The reference's value is ``low`` … ``high``, the file's minus the reference's ``down`` … ``up``; real units."""
-
-    low: Array
-    high: Array
-    down: Array
-    up: Array
+CURVE = 2.0**-19
+"""Of a curve, what float32 may lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +106,7 @@ def carried(found: Switches, given: Mapping[int, Span], *, clips: bool) -> dict[
     for tensor, span in given.items():
         spans[tensor] = _left(found, setting, tensor, span, ROUNDED, clips)
     for operator in found.file.operators:
-        span = _outward(_clamped(_computed(found, setting, operator, spans), _activation(operator)))
+        span = outward(clamped(_computed(found, setting, operator, spans), _activation(operator)))
         for tensor in operator.outputs:
             spans[tensor] = _left(found, setting, tensor, span, _slack(found, operator, tensor), clips)
     return spans
@@ -137,14 +126,14 @@ def _computed(found: Switches, setting: Setting, operator: Operator, spans: Mapp
     data = {i: span for i, span in operands.items() if known.joins or op in SUMS or i in spans}
 
     def run(number: int, sign: float = 1.0) -> Array:
-        sides = (_side(span, number, other=op == "SUB" and place > 0) for place, span in enumerate(data.values()))
+        sides = (one_side(span, number, other=op == "SUB" and place > 0) for place, span in enumerate(data.values()))
         values = {i: sign * side for i, side in zip(data, sides, strict=True)}
         return sign * found.file.computed(bare, values, {})[0]
 
     moves = known.moves and op not in CHOOSES and PADS.get(op) in {None, 0}
     if op in CLAMPS:
         (span,) = data.values()
-        return _clamped(span, ACTIVATION_RANGE[CLAMPS[op]])
+        return clamped(span, ACTIVATION_RANGE[CLAMPS[op]])
     if op == "MAX_POOL_2D":
         return Span(run(0), run(1), run(2, -1.0), run(3))
     if op in (*SUMS, INTO_INTEGERS, INTO_FLOAT, *AVERAGES) or moves:
@@ -157,53 +146,11 @@ def _curve(found: Switches, setting: Setting, operator: Operator, spans: Mapping
     del setting
     (tensor,) = operator.inputs
     if operator.op == "SOFTMAX":
-        span = _monotone(_above_others(spans[tensor], operator), lambda x: 1 / (1 + np.exp(-x)))
+        span = monotone(above_others(spans[tensor], operator), lambda x: 1 / (1 + np.exp(-x)))
     else:
-        span = _monotone(spans[tensor], lambda x: found.file.computed(operator, {tensor: x}, {})[0])
+        span = monotone(spans[tensor], lambda x: found.file.computed(operator, {tensor: x}, {})[0])
     room = CURVE * np.abs(span.high) * is_float(found.file.graph.tensors[operator.outputs[0]].dtype)
     return replace(span, down=span.down - room, up=span.up + room)
-
-
-def _monotone(span: Span, function: Callable[[Array], Array]) -> Span:
-    """The exact images: values between those of the ends; the error ``f(x + e) - f(x)`` grows with ``e``.
-
-    For one ``e`` it has a single peak over ``x``, where both slopes are equal: at ``-e / 2``, else at an end.
-    """
-
-    def change(error: Array) -> list[Array]:
-        peak = np.clip(-error / 2, span.low, span.high)
-        return [function(x + error) - function(x) for x in (span.low, peak, span.high)]
-
-    low, high = function(span.low), function(span.high)
-    room = FINE * np.maximum(np.abs(low), np.abs(high))
-    return Span(low, high, np.min(change(span.down), axis=0) - room, np.max(change(span.up), axis=0) + room)
-
-
-def _above_others(span: Span, operator: Operator) -> Span:
-    """What the logistic function takes to give a share of SOFTMAX: how far a value is above the others' log-sum-exp.
-
-    That grows with each of the others, and by no more than the one of them that grows most.
-    """
-    beta = float(np.float32(cast(float, operator.options.get("beta", 1.0))))
-    low, high, down, up = (beta * side for side in (span.low, span.high, span.down, span.up))
-    return Span(
-        low - _others(high, np.logaddexp, -FAR),
-        high - _others(low, np.logaddexp, -FAR),
-        down - _others(up, np.maximum, -FAR),
-        up - _others(down, np.minimum, FAR),
-    )
-
-
-def _others(values: Array, join: np.ufunc, nothing: float) -> Array:
-    """By place along the last axis what ``join`` makes of all others; ``nothing`` where there are none."""
-    edge = np.full((*values.shape[:-1], 1), nothing)
-    before, behind = (np.concatenate([edge, some], axis=-1) for some in (values[..., :-1], values[..., :0:-1]))
-    return np.asarray(join(join.accumulate(before, axis=-1), join.accumulate(behind, axis=-1)[..., ::-1]))
-
-
-def _side(span: Span, number: int, *, other: bool = False) -> Array:
-    """One of the four; of what is taken away, the opposite one."""
-    return (span.low, span.high, span.down, span.up)[number ^ 1 if other else number]
 
 
 def _constant(found: Switches, setting: Setting, tensor: int) -> Span:
@@ -249,23 +196,10 @@ def _activation(operator: Operator) -> tuple[float, float]:
     return ACTIVATION_RANGE[name]
 
 
-def _clamped(span: Span, ends: tuple[float, float]) -> Span:
-    """Both sides between the same ends: an error becomes smaller, never larger, and 0 where both are beyond."""
-    low, high = ends
-    if not np.isfinite(low) and not np.isfinite(high):
-        return span
-    before, after = (span.low + span.down, span.high + span.up), (span.low.clip(low, high), span.high.clip(low, high))
-    inside = (span.low >= low) & (before[0] >= low) & (span.high <= high) & (before[1] <= high)
-    down, up = np.minimum(span.down, 0), np.maximum(span.up, 0)
-    down = np.maximum(down, before[0].clip(low, high) - after[1])
-    up = np.minimum(up, before[1].clip(low, high) - after[0])
-    return Span(*after, np.where(inside, span.down, down), np.where(inside, span.up, up))
-
-
 def _left(found: Switches, setting: Setting, tensor: int, span: Span, slack: float, clips: bool) -> Span:
     """A tensor as it leaves its operator: on the reference's own grid, and on the file's."""
     if (own := setting.own.get(tensor)) is not None:
-        span = _on_own(span, own)
+        span = on_own(span, own)
     grid = found.file.grids.get(tensor)
     if grid is None or tensor not in found.file.varying:
         return span
@@ -275,15 +209,6 @@ def _left(found: Switches, setting: Setting, tensor: int, span: Span, slack: flo
         down = np.where(span.high + up > high, np.minimum(down, high - span.high), down)
         up = np.where(span.low + down < low, np.maximum(up, low - span.low), up)
     return Span(span.low, span.high, down, up)
-
-
-def _on_own(span: Span, own: Grid) -> Span:
-    """The reference rounds and clips; the file's value stays where it is."""
-    low, high = own.ends
-    half = ROUNDED * own.scale
-    ends = (span.low - half).clip(low, high), (span.high + half).clip(low, high)
-    moved_up, moved_down = np.maximum(low - span.low, 0) + half, np.maximum(span.high - high, 0) + half
-    return Span(*ends, span.down - moved_up, span.up + moved_down)
 
 
 def _slack(found: Switches, operator: Operator, tensor: int) -> float:
@@ -304,15 +229,3 @@ def _slack(found: Switches, operator: Operator, tensor: int) -> float:
         return ONCE
     x, w = (max(each.scale) for each in scales if each is not None)
     return ROUNDED + min(0.5, x * w / found.file.grids[tensor].scale)
-
-
-def _outward(span: Span) -> Span:
-    """Wider than what double arithmetic may have lost."""
-    room = OUTWARD * 1e-3
-    low, high, down, up = span.low, span.high, span.down, span.up
-    return Span(low - room * abs(low), high + room * abs(high), down - room * abs(down), up + room * abs(up))
-
-
-def at(arrays: Sequence[Array]) -> list[Span]:
-    """Values that are known, without an error so far."""
-    return [Span(x, x, np.zeros_like(x), np.zeros_like(x)) for x in (np.asarray(a, np.float64) for a in arrays)]

@@ -43,13 +43,14 @@ LARGEST = {"int8": 128, "uint8": 255}
 class Sums:
     """Sums of products, (rows, channels), in blocks of rows: int32, or floats that are integers.
 
-    ``offset`` is to be added per channel, with the wrap of an int32: bias and zero-point terms. A block is
-    valid until the next one is asked for.
+    ``offset`` is to be added per channel, with the wrap of an int32: bias and zero-point terms. With it no sum is
+    further than ``reach`` from 0. A block is valid until the next one is asked for.
     """
 
     rows: int
     offset: Array
     blocks: Iterable[Block]
+    reach: int = INT32_END
 
 
 class Product(NamedTuple):
@@ -151,7 +152,7 @@ def gemm(x: Array, w: Array, axes: tuple[Axis, Axis], zero_points: tuple[int, in
         run = axes[1].taps * x.shape[3] if axes[1].dilation == 1 else x.shape[3]
         packed, sums = packed_weights(w, kind, w_point, run)
         offset = first - seen_zero(x_point, x.dtype) * sums
-        return Sums(rows, offset.astype(np.int32), [product(x, packed, run, axes, x_point)])
+        return in_one(rows, offset, product(x, packed, run, axes, x_point), w[0].size)
     columns, grouped = windows(pad_image(x, axes, x_point), axes), w.reshape(groups, -1, w[0].size)
     matrix = np.empty(grouped.shape, product_dtype())
     np.copyto(matrix, grouped, casting="unsafe")
@@ -162,6 +163,12 @@ def gemm(x: Array, w: Array, axes: tuple[Axis, Axis], zero_points: tuple[int, in
     bound = largest * max(ends.max - w_point, w_point - ends.min) * grouped.shape[2]
     parts = [slice(0, grouped.shape[2])] if bound <= EXACT_FLOAT32 else exact_parts(matrix, largest)
     return Sums(rows, offset.astype(np.int32), _products(columns, matrix, parts))
+
+
+def in_one(rows: int, offset: Array, block: Product | Channels, depth: int) -> Sums:
+    """The sums of a block of so many products each. Shape: offset (channels,), int64."""
+    reach = depth * LARGEST["uint8"] ** 2 + int(np.abs(offset).max(initial=0))
+    return Sums(rows, offset.astype(np.int32), [block], min(reach, INT32_END))
 
 
 @kept

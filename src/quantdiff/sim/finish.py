@@ -12,6 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from quantdiff.sim.narrow import LANES, Bounds, by_sign, nearest_float, of_doubles, of_floats, of_whole, packs
 from quantdiff.sim.vectors import (
     BYTE,
     INT32,
@@ -20,28 +21,23 @@ from quantdiff.sim.vectors import (
     all_data,
     alloca,
     data_of,
-    features,
     for_range,
-    function_of,
     load,
     spread,
     unpack,
 )
 
-LANES = 16
-"""Columns that are rounded together."""
 BY_FLOAT, BY_DOUBLE, RAW = 0, 1, 2
 """How a rule goes over the sums."""
-MAGIC = 1.5 * 2.0**23
-"""Added to a small float32, it rounds it half to even; its own lowest 22 bits are 0."""
-LARGE_MAGIC = 1.5 * 2.0**52
-"""The same for a double and 32 bits, where no instruction rounds doubles."""
-CURRENT_DIRECTION = 4
-"""Rounds as the processor is told to anyhow: to the nearest."""
+ERROR = 2.0**-13
+"""By which a scaled sum in single precision may be wrong."""
+AT_ONCE = 2
+"""Rows whose bytes are made together."""
 _int32, _int64, _bytes, _floats, _doubles = (
     ir.VectorType(each, LANES) for each in (INT32, INT64, BYTE, ir.FloatType(), ir.DoubleType())
 )
-Steps = Callable[[Any], Any]
+Steps = Callable[[list[Any]], list[Any]]
+"""Bytes of the sums of some rows."""
 
 
 class Rules(NamedTuple):
@@ -67,16 +63,27 @@ class Rules(NamedTuple):
 
     def steps(self, builder: Any, rule: Any, column: Any, kind: int) -> Steps:  # pragma: no cover (while compiling)
         """What makes bytes of the sums of the columns from one on."""
-
-        def part(array: Any, lane: Any, which: int, of: int) -> Any:
-            line = builder.mul(builder.add(builder.mul(rule, INT64(of)), INT64(which)), self.whole)
-            return load(builder, builder.gep(array, [builder.add(line, column)]), lane)
-
-        offset = load(builder, builder.gep(self.offset, [column]), _int32)
-        bounds = tuple(builder.trunc(self.end(builder, rule, i), INT32) for i in range(3))
+        offset, bounds = self.offsets(builder, column), self.bounds(builder, rule)
         if kind == BY_FLOAT:
-            return _by_float(builder, offset, part(self.floats, _floats, 0, 1), bounds)
-        return _by_double(builder, offset, [part(self.doubles, _doubles, i, 3) for i in range(3)], bounds)
+            scale, *_ = self.parts(builder, self.floats, _floats, (rule, column))
+            return _by_float(builder, offset, scale, bounds)
+        return _by_double(builder, offset, self.parts(builder, self.doubles, _doubles, (rule, column)), bounds)
+
+    def offsets(self, builder: Any, column: Any) -> Any:  # pragma: no cover (while compiling)
+        """Of the columns from one on."""
+        return load(builder, builder.gep(self.offset, [column]), _int32)
+
+    def bounds(self, builder: Any, rule: Any) -> Bounds:  # pragma: no cover (while compiling)
+        """Of a rule."""
+        return Bounds(*(builder.trunc(self.end(builder, rule, i), INT32) for i in range(3)))
+
+    def parts(self, builder: Any, array: Any, lane: Any, at: tuple[Any, Any]) -> list[Any]:  # pragma: no cover
+        """What a rule has for the columns from one on: scale, and what is added to a product above zero, or below."""
+        (rule, column), found = at, []
+        for which in range(3):
+            line = builder.mul(builder.add(builder.mul(rule, INT64(3)), INT64(which)), self.whole)
+            found.append(load(builder, builder.gep(array, [builder.add(line, column)]), lane))
+        return found
 
 
 def rules_of(context: Any, builder: Any, told: Any, value: Any, channels: Any) -> Rules:  # pragma: no cover
@@ -107,20 +114,55 @@ class Task(NamedTuple):
 
 
 def rounded(  # pragma: no cover (while compiling)
-    builder: Any, rules: Rules, column: Any, lines: list[list[Any]], where: list[Any]
+    builder: Any, rules: Rules, task: Task, rows: tuple[list[list[Any]], list[Any]], keep: Callable[[], None]
 ) -> None:
-    """Write the outputs of sums in registers, whole lanes of each row, by the only rule."""
-    rule, out = INT64(0), builder.load(rules.addresses)
-    by_float = builder.icmp_signed("==", rules.end(builder, rule, 3), INT64(BY_FLOAT))
-    with builder.if_else(by_float) as branches:
-        for kind, branch in zip((BY_FLOAT, BY_DOUBLE), branches, strict=True):
-            with branch:
-                for g in range(len(lines[0])):
-                    here = builder.add(column, INT64(g * LANES))
-                    steps = rules.steps(builder, rule, here, kind)
-                    for line, position in zip(lines, where, strict=True):
-                        place = builder.add(builder.add(builder.load(position), here), out)
-                        builder.store(steps(line[g]), builder.inttoptr(place, _bytes.as_pointer()), align=1)
+    """Write the outputs of sums in registers, whole lanes of each row, by the only rule.
+
+    ``rows`` are the sums, and where their outputs begin. ``keep`` writes the sums to the memory of the task, where a
+    rule in doubles finds them if there are few registers.
+    """
+    out, by_float = builder.load(rules.addresses), rules.end(builder, INT64(0), 3)
+
+    def every(kind: int) -> None:
+        for g in range(len(rows[0][0])):
+            here = builder.add(task.column, INT64(g * LANES))
+            steps = rules.steps(builder, INT64(0), here, kind)
+            for first in range(0, len(rows[0]), AT_ONCE):
+                lines, where = (each[first : first + AT_ONCE] for each in rows)
+                for position, value in zip(where, steps([line[g] for line in lines]), strict=True):
+                    place = builder.add(builder.add(builder.load(position), here), out)
+                    builder.store(value, builder.inttoptr(place, _bytes.as_pointer()), align=1)
+
+    with builder.if_else(builder.icmp_signed("==", by_float, INT64(BY_FLOAT))) as (simple, other):
+        with simple:
+            every(BY_FLOAT)
+        with other:
+            if packs():
+                keep()
+                _in_turns(builder, rules, task)
+            else:
+                every(BY_DOUBLE)
+
+
+def _in_turns(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cover (while compiling)
+    """The same of sums in memory by a rule in doubles, which is tried in floats first: few come too near to a half."""
+    out, (rows, _, stride) = builder.load(rules.addresses), task.size
+
+    def every(steps: Steps) -> None:
+        with for_range(builder, INT64(0), rows, INT64(AT_ONCE)) as (i, _):
+            these = [builder.add(i, INT64(r)) for r in range(AT_ONCE)]
+            places = [builder.gep(task.sums, [builder.mul(row, stride)]) for row in these]
+            made = steps([load(builder, place, _int32) for place in places])
+            for row, value in zip(these, made, strict=True):
+                place = builder.add(builder.add(builder.load(builder.gep(task.where, [row])), task.column), out)
+                builder.store(value, builder.inttoptr(place, _bytes.as_pointer()), align=1)
+
+    worst = alloca(builder, _floats)
+    builder.store(ir.Constant(_floats, [0.0] * LANES), worst)
+    every(_nearly(builder, rules, task.column, worst))
+    doubtful = builder.fcmp_ordered(">", builder.load(worst), ir.Constant(_floats, [0.5 - ERROR] * LANES))
+    with builder.if_then(builder.icmp_signed("!=", builder.bitcast(doubtful, SHORT), SHORT(0)), likely=False):
+        every(rules.steps(builder, INT64(0), task.column, BY_DOUBLE))
 
 
 def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cover (while compiling)
@@ -146,10 +188,10 @@ def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cove
                 def write(sums: Any, place: Any, copy: Any) -> None:
                     del copy
                     y = builder.inttoptr(builder.add(out, place), _bytes.as_pointer())
-                    builder.store(steps(sums), y, align=1)
+                    builder.store(steps([sums])[0], y, align=1)
 
                 def emit(sums: Any, place: Any, copy: Any) -> None:
-                    value = steps(sums)
+                    (value,) = steps([sums])
                     with builder.if_else(builder.icmp_signed("!=", out, INT64(0))) as (writes, counts):
                         with writes:
                             builder.store(value, builder.bitcast(copy, _bytes.as_pointer()), align=1)
@@ -178,26 +220,18 @@ def finished(builder: Any, rules: Rules, task: Task) -> None:  # pragma: no cove
                 every(as_they_are)
 
 
-def _by_float(builder: Any, offset: Any, scale: Any, bounds: tuple[Any, ...]) -> Steps:  # pragma: no cover
-    """Rule X: clamped first, so that MAGIC rounds and leaves the steps as bits."""
-    zero, low, high = bounds
-    least, most = (
-        spread(builder, _floats, builder.sitofp(builder.sub(end, zero), ir.FloatType())) for end in (low, high)
-    )
-    point = spread(builder, _int32, zero)
+def _by_float(builder: Any, offset: Any, scale: Any, bounds: Bounds) -> Steps:  # pragma: no cover
+    """Rule X."""
+    narrow = of_floats(builder, bounds)
 
-    def steps(acc: Any) -> Any:
-        real = builder.fmul(builder.sitofp(builder.add(acc, offset), _floats), scale)
-        real = builder.select(builder.fcmp_ordered("<", real, least), least, real)
-        real = builder.select(builder.fcmp_ordered(">", real, most), most, real)
-        bits = builder.bitcast(builder.fadd(real, ir.Constant(_floats, [MAGIC] * LANES)), _int32)
-        return builder.trunc(builder.add(bits, point), _bytes)
+    def real(acc: Any) -> Any:
+        return builder.fmul(builder.sitofp(builder.add(acc, offset), _floats), scale)
 
-    return steps
+    return lambda sums: narrow([real(acc) for acc in sums])
 
 
 def _by_double(  # pragma: no cover (while compiling)
-    builder: Any, offset: Any, multiplier: list[Any], bounds: tuple[Any, ...]
+    builder: Any, offset: Any, multiplier: list[Any], bounds: Bounds
 ) -> Steps:
     """The rules by shifts where a double holds all bits of what lies between the clamps.
 
@@ -206,40 +240,45 @@ def _by_double(  # pragma: no cover (while compiling)
     below a half more. Beyond the clamps what is lost changes nothing, since every step is monotone. A product and a sum
     may be one instruction: where it matters, both are exact.
     """
-    (scale, above, below), (low, high) = multiplier, (spread(builder, _int32, end) for end in bounds[1:])
+    (scale, above, below), narrow = multiplier, of_doubles(builder, bounds)
 
-    def steps(acc: Any) -> Any:
+    def real(acc: Any) -> Any:
+        acc = builder.add(acc, offset)
+        given = builder.sitofp(acc, _doubles)
+        product = builder.fmul(given, scale, flags=("contract",))
+        return builder.fadd(product, by_sign(builder, (acc, given), (above, below)), flags=("contract",))
+
+    return lambda sums: narrow([real(acc) for acc in sums])
+
+
+def _nearly(builder: Any, rules: Rules, column: Any, worst: Any) -> Steps:  # pragma: no cover
+    """The same in single precision, which is nearly always enough: ``worst`` gains how far from an integer it was.
+
+    Sum, scale, product and what is added are wrong by 2**-24 each, of 384 at most, and the real number by half of its
+    last bit, where that decides: all together by less than ``ERROR``.
+    """
+    scale, above, below = rules.parts(builder, rules.floats, _floats, (INT64(0), column))
+    offset, narrow = rules.offsets(builder, column), of_whole(builder, rules.bounds(builder, INT64(0)))
+
+    def whole(acc: Any) -> Any:
         acc = builder.add(acc, offset)
         less = builder.icmp_signed("<", acc, ir.Constant(_int32, [0] * LANES))
-        product = builder.fmul(builder.sitofp(acc, _doubles), scale, flags=("contract",))
+        product = builder.fmul(builder.sitofp(acc, _floats), scale, flags=("contract",))
         real = builder.fadd(product, builder.select(less, below, above), flags=("contract",))
-        whole = _nearest(builder, real)
-        whole = builder.select(builder.icmp_signed("<", whole, low), low, whole)
-        whole = builder.select(builder.icmp_signed(">", whole, high), high, whole)
-        return builder.trunc(whole, _bytes)
+        nearest = nearest_float(builder, real)
+        apart = builder.fsub(real, builder.sitofp(nearest, _floats))
+        bits = builder.and_(builder.bitcast(apart, _int32), ir.Constant(_int32, [0x7FFFFFFF] * LANES))
+        return nearest, builder.bitcast(bits, _floats)
+
+    def steps(sums: list[Any]) -> list[Any]:
+        found = [whole(acc) for acc in sums]
+        most = builder.load(worst)
+        for _, apart in found:
+            most = builder.select(builder.fcmp_ordered(">", most, apart), most, apart)
+        builder.store(most, worst)
+        return narrow([nearest for nearest, _ in found])
 
     return steps
-
-
-def _nearest(builder: Any, real: Any) -> Any:  # pragma: no cover (while compiling)
-    """Doubles that are no ties as the nearest int32, which can hold them."""
-    if not (lanes := 8 if "avx512f" in features() else 4 if "avx2" in features() else 0):
-        real = builder.fadd(real, ir.Constant(_doubles, [LARGE_MAGIC] * LANES))
-        return builder.trunc(builder.bitcast(real, _int64), _int32)
-    whole, parts = ir.VectorType(INT32, lanes), []
-    given, name = [ir.VectorType(ir.DoubleType(), lanes)], "llvm.x86.avx.cvt.pd2dq.256"
-    rest = list[Any]()
-    if lanes == 8:  # noqa: PLR2004
-        given, name = [*given, whole, BYTE, INT32], "llvm.x86.avx512.mask.cvtpd2dq.512"
-        rest = [ir.Constant(whole, None), BYTE(-1), INT32(CURRENT_DIRECTION)]
-    convert = function_of(builder.module, ir.FunctionType(whole, given), name)
-    for first in range(0, LANES, lanes):
-        mask = ir.Constant(whole, list(range(first, first + lanes)))
-        parts.append(builder.call(convert, [builder.shuffle_vector(real, real, mask), *rest]))
-    while len(parts) > 1:
-        both = ir.Constant(ir.VectorType(INT32, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
-        parts = [builder.shuffle_vector(*parts[i : i + 2], both) for i in range(0, len(parts), 2)]
-    return parts[0]
 
 
 def _store(builder: Any, value: Any, y: Any, left: Any) -> None:  # pragma: no cover (while compiling)
@@ -309,7 +348,7 @@ finish: Any = intrinsic(_finish)
 """Outputs of some sums: ``finish((sums, kept), (rows, columns, stride), to, (column, channels), (rules, outputs))``.
 
 The sums of ``columns`` columns from ``column`` on stand in rows ``stride`` apart; row i begins at element ``to[i]`` of
-the output. ``rules`` are the offset of each channel, floats (rules, channels), doubles (rules, 3, channels) and ends
+the output. ``rules`` are the offset of each channel, floats and doubles (rules, 3, channels) and ends
 (rules, 4): zero point, clamps, and how the rule goes over the sums. Channels are filled up to whole lanes. ``outputs``
 are where those of each rule begin, and counts: where the former is 0, the latter gains how many differ from those of
 the rule before that were written (``kept``, as many bytes as there are sums).

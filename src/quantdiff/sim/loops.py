@@ -18,8 +18,8 @@ from numba.extending import overload
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import Channels, Product
 from quantdiff.sim.finish import BY_DOUBLE, BY_FLOAT, RAW, finish  # noqa: F401 (the callers say how)
-from quantdiff.sim.finish import LANES as ROUNDED
 from quantdiff.sim.machine_code import keep
+from quantdiff.sim.narrow import LANES as ROUNDED
 from quantdiff.sim.permuted import permute
 from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31
 from quantdiff.sim.tiles import (  # noqa: F401 (the callers pack)
@@ -327,6 +327,25 @@ def round_block(block: Any, told: Told, channels: int, rows: int) -> None:
         round_channels(block, told, channels)
     else:
         round_rows(block, told, channels, rows)
+
+
+@compiled
+def softmax(  # pragma: no cover (compiled)
+    x: Array, table: Array, half: np.floating[Any], output: tuple[np.float32, int, int, int], y: Array
+) -> None:
+    """Exponentials by a table of 256, added from first to last in float32. Shapes: x and y (rows, size).
+
+    ``half`` is added in its own precision before the rest is cut off; ``output`` are scale, zero point and ends.
+    """
+    scale, zero_point, low, high = output
+    for r in range(x.shape[0]):
+        largest, total = x[r].max(), np.float32(0)
+        for e in range(x.shape[1]):
+            total += table[np.int64(largest) - x[r, e]]
+        inverse = np.float32(1) / (total * scale)
+        for e in range(x.shape[1]):
+            real = table[np.int64(largest) - x[r, e]] * inverse
+            y[r, e] = min(max(np.int64(real + half) + zero_point, low), high)
 
 
 @compiled

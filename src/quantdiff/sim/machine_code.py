@@ -11,7 +11,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
 SOURCES = tuple(
     Path(__file__).with_name(f"{name}.py")
-    for name in ("loops", "tiles", "finish", "permuted", "vectors", "accumulate", "pairs")
+    for name in ("loops", "tiles", "finish", "narrow", "permuted", "vectors", "accumulate", "pairs")
 )
 
 

@@ -18,8 +18,8 @@ from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.finish import LANES as TOGETHER
 from quantdiff.sim.finish import Task, finished, rounded, rules_of
+from quantdiff.sim.narrow import LANES as TOGETHER
 from quantdiff.sim.vectors import (
     BYTE,
     INT32,
@@ -112,17 +112,20 @@ def _tile(typing: Any, lines: Any, weights: Any, at: Any, held: Any, told: Any) 
         sums, kept = all_data(context, builder, held, arguments[3])
         rules = rules_of(context, builder, told, arguments[4], channels)
 
+        lanes = factors.lane.count
+
         def columns(vector: Any, column: Any, quick: Any, count: int) -> None:
             ends = factors.sums(builder, vector, count)
             with builder.if_else(quick) as (at_once, later):
                 with at_once:
                     together = [_together(builder, line) for line in ends]
                     positions = [builder.gep(where, [INT64(r)]) for r in range(HEIGHT)]
-                    rounded(builder, rules, column, together, positions)
+                    size = INT64(HEIGHT), INT64(WIDE * lanes), INT64(WIDE * lanes)
+                    task = Task(sums, kept, size, where, column)
+                    rounded(builder, rules, task, (together, positions), lambda: _keep(builder, ends, sums))
                 with later:
                     _keep(builder, ends, sums)
 
-        lanes = factors.lane.count
         with for_range(builder, first, last, INT64(WIDE)) as (vector, _):
             column = builder.mul(builder.sub(vector, before), INT64(lanes))
             wide = builder.icmp_signed(">=", builder.sub(last, vector), INT64(WIDE))
@@ -273,22 +276,37 @@ def _interleave(typing: Any, arrays: Any, at: Any, size: Any) -> Any:  # pragma:
         pixels, vectors = unpack(builder, arguments[2], 2)
         begin = [builder.gep(x, [builder.add(start, builder.mul(INT64(j), apart))]) for j in range(count)]
 
-        def one(pixel: Any, lane: Any) -> None:
-            place, made = builder.add(builder.mul(pixel, step), lane), None
-            for j, line in enumerate(begin):
-                read = builder.zext(load(builder, builder.gep(line, [place]), bytes_), wide)
-                read = builder.shl(read, ir.Constant(wide, [32 // count * j] * lanes))
-                made = read if made is None else builder.or_(made, read)
+        def one(pixel: Any, vector: int) -> None:
+            place = builder.add(builder.mul(pixel, step), INT64(vector * lanes))
+            read = [load(builder, builder.gep(line, [place]), bytes_) for line in begin]
             row = builder.add(to, builder.mul(pixel, INT64(WIDE * lanes)))
-            where = builder.gep(y, [builder.add(row, lane)])
+            where = builder.gep(y, [builder.add(row, INT64(vector * lanes))])
+            made = _words(builder, read, wide)
             builder.store(made, builder.bitcast(where, wide.as_pointer()), align=WORD)
 
-        every = for_range(builder, INT64(0), pixels, INT64(1)), for_range(builder, INT64(0), vectors, INT64(1))
-        with every[0] as (pixel, _), every[1] as (v, _):
-            one(pixel, builder.mul(v, INT64(lanes)))
+        with builder.if_else(builder.icmp_signed(">=", vectors, INT64(WIDE))) as branches:
+            for branch, each in zip(branches, (WIDE, 1), strict=True):
+                with branch, for_range(builder, INT64(0), pixels, INT64(1)) as (pixel, _):
+                    for vector in range(each):
+                        one(pixel, vector)
         return context.get_dummy_value()
 
     return types.void(arrays, at, size), generate
+
+
+def _words(builder: Any, read: list[Any], wide: Any) -> Any:  # pragma: no cover (while compiling)
+    """Bytes of two lines above each other as words of two numbers, or of four as they are."""
+    if len(read) == 2:  # noqa: PLR2004
+        lanes = wide.count
+        order = ir.Constant(ir.VectorType(INT32, 2 * lanes), [i // 2 + i % 2 * lanes for i in range(2 * lanes)])
+        pairs = builder.shuffle_vector(*read, order)
+        return builder.bitcast(builder.zext(pairs, ir.VectorType(SHORT, 2 * lanes)), wide)
+    made = ir.Constant(wide, None)
+    for j, each in enumerate(read):
+        made = builder.or_(
+            made, builder.shl(builder.zext(each, wide), ir.Constant(wide, [BYTE.width * j] * wide.count))
+        )
+    return made
 
 
 interleave: Any = intrinsic(_interleave)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from threading import Barrier, get_ident
+from typing import Any
+
 import numpy as np
+import pytest
 from written_models import Op, T, write_tflite
 
 from quantdiff.graph import Graph
 from quantdiff.load.tflite import read_model
+from quantdiff.quant import Array
 from quantdiff.run.random_input import random_inputs, samples_for
-from quantdiff.sim.graph.simulator import simulate
+from quantdiff.sim.graph import simulator
+from quantdiff.sim.graph.simulator import Simulation, simulate, simulate_on_threads
 from quantdiff.sim.runtime import Runtime
 
 SHAPE = (1, 4, 4, 2)
@@ -35,6 +41,36 @@ def test_samples_together_equal_samples_alone() -> None:
     parts = [simulate(graph, [row[None]], Runtime.XNNPACK) for row in x]
     assert whole.values[2].shape == (7, *SHAPE)
     np.testing.assert_array_equal(whole.values[2], np.concatenate([part.values[2] for part in parts]))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 9])
+def test_threads_share_out_the_samples(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their order, whole or what is to be kept; what is missing is so once; each share on a thread of its own."""
+    graph = graph_of(
+        Op("QUANTIZE", ["x"], ["m"]),
+        Op("FancyNorm", ["m"], ["f"], custom=True),
+        Op("ADD", ["m", "x"], ["y"]),
+        tensors=(T("f", SHAPE),),
+        outputs=("f", "y"),
+    )
+    (x,) = random_inputs(graph, 7)
+    shares, whole = list[tuple[int, int]](), simulate(graph, [x], Runtime.XNNPACK)
+    at_once = Barrier(min(threads, 7))
+
+    def watched(graph: Graph, inputs: list[Array], *rest: Any, **keep: Any) -> Simulation:
+        shares.append((len(inputs[0]), get_ident()))
+        at_once.wait(10)
+        return simulate(graph, inputs, *rest, **keep)
+
+    monkeypatch.setattr(simulator, "simulate", watched)
+    for keep in (None, {2}):
+        shares.clear()
+        found = simulate_on_threads(threads, graph, [x], Runtime.XNNPACK, keep=keep)
+        assert sum(count for count, _ in shares) == 7
+        assert len({thread for _, thread in shares}) == min(threads, 7)
+        assert found.values.keys() == (whole.values.keys() if keep is None else keep)
+        assert all(np.array_equal(found.values[i], whole.values[i]) for i in found.values)
+        assert found.missing == whole.missing != ()
 
 
 def test_what_nobody_reads_any_more_goes() -> None:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import BadModel
-from quantdiff.graph import Operator
+from quantdiff.graph import Operator, Tensor
 from quantdiff.ladder.advice.choices import INT8, OUTPUT, Plan
+from quantdiff.ladder.folding import ACTIVATION
 from quantdiff.ladder.real_graph import Grid, RealGraph
 from quantdiff.load.rewrite import restating
 from quantdiff.load.written import end_of_name, packed, schema, unpacked
@@ -53,7 +54,7 @@ def planned(model: bytes, plans: Sequence[Plan], *, ends: bool = False) -> Plann
         BadModel: it cannot be written so.
     """
     real = plans[0].switches.file
-    if real.streams or real.origin:
+    if not real.is_plain:
         raise BadModel("variables, and what loops and branches hold, cannot be written otherwise")
     whole = unpacked(model)
     try:
@@ -175,6 +176,7 @@ class _Writer:
         written, typed = copy(self.own[operator.index]), self._filed_place if whole else self._float
         states = {i for i in operator.inputs if i >= 0 and self.real.graph.tensors[i].is_variable}
         written.inputs = [typed(i) if i in states else place for i, place in zip(operator.inputs, given, strict=True)]
+        self._activate(written, operator)
         self.operators.append(written)
         written.outputs = [i if i < 0 else typed(i) for i in operator.outputs]
         for i, place, grid in zip(operator.outputs, written.outputs, grids, strict=True):
@@ -182,6 +184,14 @@ class _Writer:
                 self._scaled(place, [grid.scale], [grid.zero_point])
         self.made[known] = tuple(written.outputs)
         return self.made[known]
+
+    def _activate(self, written: Any, operator: Operator) -> None:
+        """Give an operator the activation that in the file only its grid performs."""
+        name, options = str(operator.options.get(ACTIVATION, "NONE")), written.builtinOptions
+        kind = getattr(self.schema.ActivationFunctionType, name, None)
+        if kind is not None and getattr(options, "fusedActivationFunction", kind) != kind:
+            written.builtinOptions = copy(options)
+            written.builtinOptions.fusedActivationFunction = kind
 
     def _read(self, plan: Plan, at: dict[int, _At], operator: Operator, tensor: int, *, whole: bool) -> int:
         """What an operator reads in a tensor's place."""
@@ -243,7 +253,8 @@ class _Writer:
             step = plan.grids[x]
             if weights in plan.scales or step != grids[x] or tensor in plan.constants:
                 own = plan.scales.get(weights, np.asarray(quant.scale, np.float32)).reshape(-1)
-                return values, np.float32(step.scale) * own.astype(np.float64), 0
+                scale = np.float32(step.scale) * own.astype(np.float64)
+                return values, scale.reshape(_along(held, own.size)), 0
         grid = plan.grids.get(operator.outputs[0])
         moved = grid is not None and grid != grids[operator.outputs[0]] and (known.one_grid or known.joins)
         if grid is not None and moved and held.quant is not None and tensor not in (weights, bias):
@@ -338,6 +349,12 @@ class _Writer:
             made.type = getattr(self.schema.TensorType, TYPES[grid.low, grid.high])
             self._scaled(len(self.graph.tensors) - 1, [grid.scale], [grid.zero_point])
         return len(self.graph.tensors) - 1
+
+
+def _along(bias: Tensor, count: int) -> list[int]:
+    """The shape of a bias' scales: along its own axis, which in a bias of several axes is not the first."""
+    axis = bias.quant.axis if bias.quant is not None else None
+    return [-1] if axis is None or count == 1 else [-1 if k == axis else 1 for k in range(len(bias.shape))]
 
 
 def _scale(grid: Grid) -> tuple[float, int]:

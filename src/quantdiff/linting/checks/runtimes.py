@@ -12,6 +12,7 @@ from quantdiff.errors import QuantdiffError
 from quantdiff.linting.registry import Found, Severity, check
 from quantdiff.linting.weighted import weighted
 from quantdiff.linting.wiring import Wiring, is_integer_value
+from quantdiff.ops import COMPILED
 from quantdiff.sim.node import Node, NoKernel
 from quantdiff.sim.xnnpack.checks import all_float
 from quantdiff.sim.xnnpack.delegate import RULES, taken
@@ -26,7 +27,7 @@ def tflm_lacks(wiring: Wiring) -> Iterator[Found]:
     """
     version, ops = tflm_ops()
     for node in wiring.nodes:
-        if node.operator.op not in ops:
+        if node.operator.op not in ops and not _compiled(node):
             yield Found(wiring.operator(node), f"not among the {len(ops)} ops of {version}")
 
 
@@ -75,6 +76,23 @@ def no_16_bits(wiring: Wiring) -> Iterator[Found]:
             yield Found(wiring.operator(node), "int16")
 
 
+@check("KERNEL02", Severity.WARNING, Wiring)
+def compiled_for_a_chip(wiring: Wiring) -> Iterator[Found]:
+    """A part of the network is code for a chip, which only that chip runs.
+
+    A vendor's compiler has put its code in place of operators. Nobody can look into it here, and no runtime of a CPU
+    starts the file. Keep the file that the compiler was given and compare that one; what the chip computes goes in as
+    `--runtime recorded:DUMP`.
+    """
+    for node in wiring.nodes:
+        if _compiled(node):
+            yield Found(wiring.operator(node), f"written by {_compiled(node)}")
+
+
+def _compiled(node: Node) -> str | None:
+    return COMPILED.get(node.operator.op.removeprefix("CUSTOM:"))
+
+
 def _has_no_kernel(node: Node) -> bool:
     wide = (t is not None and t.dtype == "int16" and is_integer_value(t) for t in node.inputs)
     return node.operator.op in WITHOUT_16_BITS and any(wide)
@@ -89,7 +107,9 @@ def xnnpack_declines(wiring: Wiring) -> Iterator[Found]:
     The built-in kernels round by other rules: `quantdiff verify` shows what differs.
     """
     for node in wiring.nodes:
-        if any(map(is_integer_value, (*node.inputs, *node.outputs))) and not (_has_no_kernel(node) or _taken(node)):
+        if any(map(is_integer_value, (*node.inputs, *node.outputs))) and not (
+            _has_no_kernel(node) or _compiled(node) or _taken(node)
+        ):
             dtypes = ", ".join(dict.fromkeys(t.dtype for t in (*node.inputs, *node.outputs) if t))
             yield Found(wiring.operator(node), f"{_why(node)}: {dtypes}")
 

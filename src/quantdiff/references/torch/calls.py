@@ -179,3 +179,8 @@ def word(*ops: str) -> Callable[[Word], Word]:
         return function
 
     return register
+
+
+def text(value: Any, default: str) -> str:
+    """A string of the program; ``default`` where it says none."""
+    return value.decode() if isinstance(value, bytes) else default

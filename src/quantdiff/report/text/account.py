@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from quantdiff.ladder.explanation import Explanation, Frontier, Item
+from quantdiff.ladder.findings import WrongWeights
 from quantdiff.report.text.terminal import on_made_up, short
 
 WORDS: Mapping[str, str] = {
@@ -46,13 +47,17 @@ OUTSIDE, CLIPPED, MANY, MATTERS, UNSETTLED, ORDER = 0.001, 3, 0.25, 0.05, 0.25, 
 """Shares of outputs and tensors, a number of tensors, a share of the error, and distances of the shares of the two
 halves of the samples, and of the network's order from all orders, from which a warning is due."""
 
+PLANTED = "wrong weights, not rounding"
+TRAINED = "the reference was trained further, was quantized by itself, or is another"
+
 
 def sentence(explanation: Explanation) -> str:
     """The verdict: how much differs, and what the error is made of."""
     on_made = on_made_up(explanation.artifacts.get("data", ""))
     total = f"{explanation.differing:,} of {explanation.count:,} outputs differ{on_made}"
     frontier, on_grid = explanation.frontier, explanation.rungs[0].max_steps is not None
-    if not explanation.differing and (on_grid or frontier is None or not frontier.rms_steps):
+    nothing = not explanation.unaccounted if frontier is None else not frontier.rms_steps
+    if not explanation.differing and (on_grid or nothing):
         return f"{total}: nothing to explain."
     if explanation.unaccounted:
         return f"{total}; not accounted for: {explanation.unaccounted}."
@@ -146,20 +151,26 @@ def warnings(explanation: Explanation) -> Iterator[str]:
             "were too few or of another kind, or ranges were averaged over them (litert-quantizer's default) "
             "instead of their ends kept"
         )
-    for each in explanation.wrong_weights:
-        verdict = (
-            "wrong weights, not rounding"
-            if each.planted
-            else "the reference was trained further, was quantized by itself, or is another"
-        )
-        yield (
-            f"{each.layer}: {each.count:,} of {each.size:,} stored weights are not the reference's rounded, "
-            f"off by up to {each.max_steps:.4g} steps at {list(each.worst)}: {verdict}"
-        )
+    yield from _other_weights(explanation.wrong_weights)
     lost = [match.tensor for match in explanation.matching if match.how == "none"]
     if lost:
         names = ", ".join(map(short, lost[:3]))
         yield f"no constant of the reference stands behind {names}: the stored values are taken"
+
+
+def _other_weights(wrong: Sequence[WrongWeights]) -> Iterator[str]:
+    """Kernels that are not the reference's, the farthest first; many of one kind are counted."""
+    for planted in (True, False):
+        verdict = PLANTED if planted else TRAINED
+        some = sorted((each for each in wrong if each.planted == planted), key=lambda each: -each.max_steps)
+        for each in some[: None if len(some) <= CLIPPED else 1]:
+            yield (
+                f"{each.layer}: {each.count:,} of {each.size:,} stored weights are not the reference's rounded, "
+                f"off by up to {each.max_steps:.4g} steps at {list(each.worst)}: {verdict}"
+            )
+        if len(some) > CLIPPED:
+            names = ", ".join(each.layer for each in some[1:CLIPPED])
+            yield f"likewise {len(some) - 1} more kernels, the farthest of them {names}"
 
 
 def _lost(explanation: Explanation) -> Iterator[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from rich.text import Text
 
 from quantdiff.compare.layers.figures import YARDSTICK, LayerFigures
-from quantdiff.compare.layers.report import LayerReport, LayerResult
+from quantdiff.compare.layers.report import WRONG_WEIGHTS, LayerReport, LayerResult
 from quantdiff.load.data import order_name
 from quantdiff.report.text.terminal import Column, Row, Table, Terminal, printable, short
 
@@ -28,7 +28,7 @@ FIGURES: Mapping[str, Figure] = {
     "max ": lambda f: (f.candidate_max, ".4g"),
 }
 NAMED = 3
-"""Layers whose axes are turned that a line names."""
+"""Layers of one kind that a line names."""
 ALONE = ("differ", "max", "mean", "RMSE/scale", "SQNR dB", "cosine")
 Which = Callable[[LayerResult], LayerFigures | None]
 
@@ -85,9 +85,17 @@ def highlights(report: LayerReport) -> Iterator[str]:
 
 
 def _notes(report: LayerReport) -> Iterator[str]:
+    others = [short(layer.reference) for layer in report.layers if WRONG_WEIGHTS in layer.notes]
+    if len(others) > NAMED:
+        named = ", ".join(others[:NAMED])
+        yield (
+            f"the weights of {len(others):,} layers are not those of the reference ({named}, …): it was trained "
+            "further, or is another"
+        )
     for layer in report.layers:
-        if layer.notes:
-            yield f"{short(layer.reference)}: {', '.join(layer.notes)}"
+        told = [note for note in layer.notes if note != WRONG_WEIGHTS or len(others) <= NAMED]
+        if told:
+            yield f"{short(layer.reference)}: {', '.join(told)}"
     orders = Counter(layer.order for layer in report.layers if layer.order)
     for order, count in orders.items():
         which = [short(layer.reference) for layer in report.layers if layer.order == order]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf, prod
@@ -109,6 +110,32 @@ def simulate(
         operators = graph.operators if keep is None else _freeing(graph.operators, values, keep)
         return _chain(operators, values, runtime, operate, graph, calls)
     return _stream(graph, dict(zip(graph.inputs, inputs, strict=True)), runtime, subgraphs, graph.operators, calls)
+
+
+def simulate_on_threads(
+    threads: int,
+    graph: Graph,
+    inputs: Sequence[Array],
+    runtime: Rules,
+    subgraphs: Sequence[Graph] = (),
+    keep: Collection[int] | None = None,
+) -> Simulation:
+    """The same with the samples shared out among threads: compiled loops and NumPy let go of the interpreter.
+
+    Samples that find what the one before them left stay on one thread.
+    """
+    count = min(threads, len(inputs[0])) if inputs and not keeps_resources(graph) else 1
+    work = partial(_simulate_share, graph, runtime, subgraphs, keep)
+    if count < 2:  # noqa: PLR2004 (nothing beside it)
+        return work(inputs)
+    with ThreadPoolExecutor(count) as on:
+        return _joined(list(on.map(work, zip(*(np.array_split(x, count) for x in inputs), strict=True))))
+
+
+def _simulate_share(
+    graph: Graph, runtime: Rules, subgraphs: Sequence[Graph], keep: Collection[int] | None, inputs: Sequence[Array]
+) -> Simulation:
+    return simulate(graph, inputs, runtime, subgraphs, keep=keep)
 
 
 def simulate_by(
@@ -234,12 +261,16 @@ def _stream(
     """The samples in their order, each finding the state that the one before it left."""
     resources = Resources(subgraphs, runtime, run_operator)
     operate = partial(resources.operate, graph)
-    parts = [_chain(operators, sample, runtime, operate, graph, calls) for sample in one_by_one(values)]
+    return _joined([_chain(operators, sample, runtime, operate, graph, calls) for sample in one_by_one(values)])
+
+
+def _joined(parts: Sequence[Simulation]) -> Simulation:
+    """Some samples behind the others."""
     made = set.intersection(*(set(part.values) for part in parts))
     joined = {index: np.concatenate([part.values[index] for part in parts]) for index in made}
     missing = {item.index: item for part in parts for item in part.missing}
     skipped = {index for part in parts for index in part.skipped} - missing.keys()
-    return Simulation(runtime, joined, tuple(missing.values()), tuple(sorted(skipped)))
+    return Simulation(parts[0].runtime, joined, tuple(missing.values()), tuple(sorted(skipped)))
 
 
 def _freeing(operators: Sequence[Operator], values: dict[int, Array], keep: Collection[int]) -> Iterator[Operator]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Channels, Sums, as_bytes, centred, exact_dtype, reach_of, seen_zero
+from quantdiff.sim.accumulate import Channels, Sums, as_bytes, centred, exact_dtype, in_one, reach_of, seen_zero
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.floats import products as float_products
@@ -87,7 +87,7 @@ def sums_of(node: Node, x: Array, w: Array, bias: Array | None, axes: tuple[Axis
     first = 0 if bias is None else bias.reshape(-1).astype(np.int64)
     offset = first - seen_zero(zero_point, x.dtype) * total
     image = x if channels == x.shape[3] else np.repeat(x, channels // x.shape[3], 3)
-    return Sums(positions, offset.astype(np.int32), [block_of(compiled, image, zero_point, packed, axes)])
+    return in_one(positions, offset, block_of(compiled, image, zero_point, packed, axes), w[..., 0].size)
 
 
 def below(compiled: ModuleType, kind: DTypeLike, rows: Axis) -> tuple[int, ...]:

@@ -22,6 +22,8 @@ from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_m
 from quantdiff.sim.runtime import Runtime
 
 VECTOR = 16
+FEW = 2**15
+"""Values of 16 bits whose sum an int32 holds, in which NumPy adds faster."""
 IMAGE_AXES = {(1, 2), (2, 1)}
 
 
@@ -45,7 +47,8 @@ def mean(node: Node, x: Array, axes: Array, *, runtimes: Sequence[Runtime]) -> t
         return tuple(of_floats(node, x, over, runtime) for runtime in runtimes)
     if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
-    total = x.sum(axis=over, keepdims=bool(node.option("keep_dims", False)), dtype=np.int64)
+    narrow = np.int32 if count < FEW else np.int64
+    total = x.sum(axis=over, keepdims=bool(node.option("keep_dims", False)), dtype=narrow).astype(np.int64)
     ways = [way_of(node, x, axes, runtime) for runtime in runtimes]
     outputs = {way: way(node, total, count) for way in dict.fromkeys(ways)}
     return tuple(outputs[way].clip(*INTEGER_RANGE[node.y.dtype]).astype(node.y.dtype) for way in ways)

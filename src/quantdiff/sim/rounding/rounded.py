@@ -47,7 +47,7 @@ class Rounded:
     def _round(self, rules: Sequence[Requantization], outputs: Sequence[Array]) -> list[int]:
         """Write the outputs of the first rules; how many elements each of the others gives otherwise than the first."""
         compiled = self._compiled()
-        given = [rule.in_floats(compiled) for rule in rules] if compiled else []
+        given = [rule.in_floats(compiled, self.sums.reach) for rule in rules] if compiled else []
         told = [each for each in given if each is not None]
         if compiled is None or len(told) < len(rules):
             return self._round_blocks(rules, outputs)
@@ -110,7 +110,7 @@ def sums_of(compiled: ModuleType, block: Block, rows: int, channels: int) -> Arr
     """The sums of a block, (rows, channels) of int32."""
     sums = np.empty((rows, channels), np.int32)
     nothing, raw = np.zeros((1, 4, whole_lanes(channels))), np.asarray([[0, 0, 0, compiled.RAW]])
-    rules = nothing[0, 0].astype(np.int32), nothing[:, 0].astype(np.float32), nothing[:, :3].copy(), raw
+    rules = nothing[0, 0].astype(np.int32), nothing[:, :3].astype(np.float32), nothing[:, :3].copy(), raw
     outputs = np.asarray([sums.ctypes.data]), np.zeros(1, np.int64)
     compiled.round_block(block, (rules, outputs), channels, rows)
     return sums

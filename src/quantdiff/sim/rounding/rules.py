@@ -26,9 +26,14 @@ from quantdiff.sim.runtime import Runtime
 
 FINEST = -43
 """Power of two down to which a double holds a scaled sum, nine bits before the point, to half of its last bit."""
+ERROR = 2.0**-42
+"""More than a double of nine bits before the point is wrong by after a product and a sum, fused or not."""
+INT32 = (-(2**31), 2**31 - 1)
 LANES = 16
 """Channels that the compiled loops round together."""
 BYTES = ("int8", "uint8")
+ROOM = 30
+"""Bits of a sum that is shifted left: one more is its sign, another one is for the zero point."""
 NEAR_ONE = 2**31 - 2**11
 """Mantissa up to which a sum of 32 bits leaves room for a zero point."""
 Stage = Callable[[Block, Array, Array], None]
@@ -56,13 +61,16 @@ class Requantization:
         shifts, output = _as_shifts(self.scale, self.rounding, self.tail), (self.zero_point, *self.clamp)
         return lambda block, offset, y: compiled.by_shifts(block, offset, shifts, output, y)
 
-    def in_floats(self, compiled: ModuleType) -> tuple[Array, Array, tuple[int, int, int, int]] | None:
-        """The rule as ``finish.finish`` takes it, if it can: floats, doubles, and ends; channels in whole lanes."""
+    def in_floats(self, compiled: ModuleType, reach: int) -> tuple[Array, Array, tuple[int, int, int, int]] | None:
+        """The rule as ``finish.finish`` takes it, if it can: floats, doubles, and ends; channels in whole lanes.
+
+        No sum is further than ``reach`` from 0.
+        """
         if self.dtype not in BYTES:
             return None
         if self.rounding is Rounding.XNNPACK and not self.tail:
             return (*_in_singles(self.scale), (self.zero_point, *self.clamp, compiled.BY_FLOAT))
-        exact = _in_doubles(self.scale, self.rounding, self.zero_point, self.tail)
+        exact = _in_doubles(self.scale, self.rounding, self.zero_point, self.tail, ROOM - reach.bit_length())
         return exact and (*exact, (self.zero_point, *self.clamp, compiled.BY_DOUBLE))
 
     def _fits_int32(self) -> bool:
@@ -101,7 +109,10 @@ def _as_shifts(scale: tuple[float, ...], rounding: Rounding, tail: int) -> tuple
 @lru_cache(maxsize=512)
 def _in_singles(scale: tuple[float, ...]) -> tuple[Array, Array]:
     """The scales, and no doubles."""
-    return in_lanes(np.asarray(scale, np.float32)), np.zeros((3, whole_lanes(len(scale))))
+    doubles = np.zeros((3, whole_lanes(len(scale))))
+    floats = doubles.astype(np.float32)
+    floats[0, : len(scale)] = scale
+    return floats, doubles
 
 
 def whole_lanes(channels: int) -> int:
@@ -117,26 +128,51 @@ def in_lanes(values: Array) -> Array:
 
 
 @lru_cache(maxsize=512)
-def _in_doubles(scale: tuple[float, ...], rounding: Rounding, zero_point: int, tail: int) -> tuple[Array, Array] | None:
-    """No floats, and the rule in doubles, or None where it cannot be told so; kept, since samples come in parts.
+def _in_doubles(
+    scale: tuple[float, ...], rounding: Rounding, zero_point: int, tail: int, left: int
+) -> tuple[Array, Array] | None:
+    """The rule in doubles, in floats for a first look, or None; kept, since samples come in parts.
 
-    A scaled sum is a whole multiple of 2**fine. Half of that on top, and none of them is a tie.
+    A scaled sum is a whole multiple of 2**fine. Half of that on top, and none of them is a tie. Where a double does not
+    hold the last bits, it is looked whether they matter. Sums can be shifted left by so many bits that none of them
+    wraps, nor leaves no room for a zero point.
     """
     if rounding not in (Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.NEON):
         return None
     mantissa, shift = quantize_multiplier(np.asarray(scale))
-    near_one = (shift == 0) & ((mantissa > NEAR_ONE) | (rounding is Rounding.NEON))
+    enlarged = (shift > 0) | ((shift == 0) & (mantissa > (0 if rounding is Rounding.NEON else NEAR_ONE)))
     fine = shift - 31 + np.log2(np.maximum(mantissa & -mantissa, 1)).astype(np.int64)
-    if np.any((shift > 0) | near_one | (fine < FINEST) | (mantissa == 0)):  # shifted left, sums wrap
+    if np.any(enlarged & (shift > left)):
         return None
     by_g = (np.arange(shift.size) >= shift.size - tail) | (rounding is Rounding.GEMMLOWP)
     twice = (by_g | (rounding is Rounding.RUY)) & (shift < 0)
     first = np.ldexp(np.where(twice, 0.5, 0.0), shift)
-    rest = zero_point + np.ldexp(0.5, fine)  # 44 bits behind the point at most, and 8 before it
+    rest = zero_point + np.ldexp(0.5, fine.clip(FINEST, -1))  # 44 bits behind the point at most, and 8 before it
     doubles = np.stack(
         [np.ldexp(mantissa.astype(np.float64), shift - 31), rest + first, rest + np.where(by_g, -first, first)]
     )
-    return np.zeros(whole_lanes(len(scale)), np.float32), in_lanes(doubles)
+    for which, by in ((~by_g, rounding), (by_g, Rounding.GEMMLOWP)):
+        some = which & (fine < FINEST)
+        if not _begins_every_step(doubles[:, some], np.asarray(scale)[some], by, zero_point):
+            return None
+    return in_lanes(doubles).astype(np.float32), in_lanes(doubles)
+
+
+def _begins_every_step(doubles: Array, scale: Array, rounding: Rounding, zero_point: int) -> bool:
+    """Whether each step of an output begins at the same sum: both ways are monotone, so that all else follows.
+
+    Looks at five sums around where it should, whose doubles must not lie so near to a half that their error matters.
+    """
+    if not scale.size:
+        return True
+    (multiplier, above, below), q = doubles, np.arange(-128, 256)[:, None]
+    nearest = np.rint((q - 0.5 - np.where(q > zero_point, above, below)) / multiplier)
+    acc = (nearest + np.arange(-2, 3)[:, None, None]).clip(*INT32).astype(np.int64)
+    real = acc * multiplier + np.where(acc < 0, below, above)
+    steps = requantize(acc, scale, rounding) + zero_point
+    ends = (steps[0] < q) | (acc[0] == INT32[0]), (steps[-1] >= q) | (acc[-1] == INT32[1])
+    safe = np.abs(real - np.floor(real) - 0.5) > ERROR
+    return bool(np.all(ends) and np.all(safe) and np.array_equal(np.rint(real), steps))
 
 
 def requantization(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
+from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.floats.elementwise import multiply_add
@@ -29,8 +31,8 @@ def look_up(x: Array, table: Array) -> Array:
     compiled = loops(x.size)
     if compiled is None:
         return table[x.astype(np.int64) - low]
-    y = np.empty(x.shape, table.dtype)
-    compiled.look_up(np.ascontiguousarray(x).reshape(-1).view(np.uint8), np.roll(table, low), y.reshape(-1))
+    y, by_byte = np.empty(x.shape, table.dtype), np.concatenate([table[-low:], table[:-low]])
+    compiled.look_up(np.ascontiguousarray(x).reshape(-1).view(np.uint8), by_byte, y.reshape(-1))
     return y
 
 
@@ -40,7 +42,12 @@ def float_table(node: Node, function: Function, runtime: Runtime) -> Array:
     LiteRT ``internal/common.h`` (``LUTPopulateInt8``): half away, then the zero point. XNNPACK
     ``src/reference/unary-elementwise.cc`` and ``reference-utils.h``: the zero point, then half to even.
     """
-    x, y = node.x, node.y
+    return _float_table(node.x, node.y, function, runtime)
+
+
+@lru_cache(maxsize=512)
+def _float_table(x: Tensor, y: Tensor, function: Function, runtime: Runtime) -> Array:
+    """The same; kept, since samples come in parts."""
     real = scale_of(x) * (every_value(x.dtype) - zero_point_of(x)).astype(np.float32)
     inverse = np.float32(1) / scale_of(y)
     with np.errstate(over="ignore"):
