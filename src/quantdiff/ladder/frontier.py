@@ -176,7 +176,7 @@ def _before_its_grid(bare: Frontier, tensor: int) -> Array:
     *_, (_, setting) = local_settings(bare.switches, (*bare._hidden(operator), operator))
     real = file.operate(operator, bare._fed(operator, setting), setting)[place]
     recorded = bare.recorded[tensor]
-    nearest = as_near(grid, real, grid.clipped(grid.rounded(real)), recorded)
+    nearest = as_near(grid, real, grid.bounded(real), recorded)
     steps = grid.integers(recorded) - grid.integers(nearest)
     return np.asarray(real + steps * grid.scale)
 

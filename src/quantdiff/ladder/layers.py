@@ -85,7 +85,8 @@ def _add_layer(
     place = {mechanism: k for k, mechanism in enumerate(MECHANISMS)}
     grid, kind = on[0].file.grids[tensor], stored[tensor].dtype
     held = {m: values[tensor] for m, values in real.values.items() if tensor in values}
-    integers = {key: grid.integers(values, kind) for key, values in {id(v): v for v in held.values()}.items()}
+    each = {id(values): values for values in held.values()}
+    integers = {key: y if y.dtype.kind in "iu" else grid.integers(y, kind) for key, y in each.items()}
     whole = {m: integers[id(values)] for m, values in held.items()}
     whole[REFERENCE] = whole.get(REAL, whole[REWRITTEN])
     whole |= {m: values[tensor] for m, values in simulated.items() if tensor in values}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from quantdiff.graph import Tensor, dense_values, is_float, real_values
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel
+from quantdiff.sim.real.float_sums import UNBOUNDED, finish_of, finished
 from quantdiff.sim.real.registry import Real, reals
 from quantdiff.sim.registry import kernels
 from quantdiff.sim.runtime import Runtime
@@ -106,14 +108,22 @@ def compute(
         raise NoKernel("no real function")
     with np.errstate(all="ignore"):
         if sums is not None and op in PRODUCTS and arguments[2:] and not any(varies[1:]):
-            key, bias = id(arguments[1]), arguments[2]
-            if key not in sums:
-                sums[key] = _called(real, node, (*arguments[:2], None), varies)
-            y = sums[key] + (0 if bias is None else bias.reshape(-1))
-        else:
-            y = _called(real, node, arguments, varies)
-        low, high = ACTIVATION_RANGE.get(node.activation, (-np.inf, np.inf))
-        return [y if math.isinf(low) and math.isinf(high) else np.clip(y, low, high, out=y)]
+            return [_finished(real, node, arguments, varies, sums)]
+        y = _called(real, node, arguments, varies)
+        low, high = ACTIVATION_RANGE.get(node.activation, UNBOUNDED)
+        return [y if real.bounded or (math.isinf(low) and math.isinf(high)) else np.clip(y, low, high, out=y)]
+
+
+def _finished(
+    real: Real, node: Node, arguments: Sequence[Argument], varies: Sequence[bool], sums: dict[int, Array]
+) -> Array:
+    """Products of which the sums are kept for another bias."""
+    key, bias = id(arguments[1]), arguments[2]
+    if key not in sums:
+        bare = {**node.operator.options, "fused_activation_function": "NONE"}
+        alone = replace(node, operator=replace(node.operator, options=bare))
+        sums[key] = _called(real, alone, (*arguments[:2], None), varies)
+    return finished(sums[key], finish_of(node, sums[key].shape[-1], bias))
 
 
 def _structural(node: Node, arguments: Sequence[Argument], varies: Sequence[bool]) -> list[Array] | None:

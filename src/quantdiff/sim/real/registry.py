@@ -23,12 +23,14 @@ class Real:
 
     Quantized inputs come as real values, double, unless ``stored``: then as the integers that they are.
     ``anywhere``: further axes in front change nothing, as element goes to element or the last axis alone counts.
+    ``bounded``: the fused activation is done too.
     """
 
     function: Function
     curve: bool = False
     stored: bool = False
     anywhere: bool = False
+    bounded: bool = False
 
     def __call__(self, node: Node, *inputs: Array | None, runtime: Runtime) -> Array:
         """The output's integers: the real value, clamped by the fused activation, to the nearest step."""
@@ -46,13 +48,13 @@ REALS: Registry[Real] = Registry("quantdiff.sim.real")
 
 
 def real(
-    *ops: str, curve: bool = False, stored: bool = False, anywhere: bool = False
+    *ops: str, curve: bool = False, stored: bool = False, anywhere: bool = False, bounded: bool = False
 ) -> Callable[[Function], Function]:
     """Register the real function of the ops named; ``OP float32`` where that of integers is another."""
 
     def register(function: Function) -> Function:
         for op in ops:
-            REALS.add(op, Real(function, curve, stored, anywhere))
+            REALS.add(op, Real(function, curve, stored, anywhere, bounded))
         return function
 
     return register
