@@ -16,6 +16,7 @@ import numpy as np
 from quantdiff.graph import Operator
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import Grid, Setting, Values
+from quantdiff.ladder.real_operator import Sums
 from quantdiff.ladder.slices import side_by_side
 from quantdiff.ladder.streams import is_delay
 from quantdiff.ladder.switches import Switches
@@ -100,7 +101,7 @@ class Frontier:
             yield INPUT, [self.recorded[each]]
             return
         file, computed = self.switches.file, list[Array]()
-        hidden, sums = self._hidden(each), dict[int, Array]()
+        hidden, sums = self._hidden(each), Sums()
         for mechanism, setting in local_settings(self.switches, (*hidden, each)):
             if hidden or mechanism in ("", WEIGHTS, BIAS):  # all others act on what was computed
                 known = self._fed(each, setting)

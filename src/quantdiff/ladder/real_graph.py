@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Graph, Operator, Tensor, is_float
 from quantdiff.ladder.bias_units import in_units_of_sums
-from quantdiff.ladder.real_operator import CHOOSES, compute, fold, folds, real_constant
+from quantdiff.ladder.real_operator import CHOOSES, Sums, compute, fold, folds, real_constant
 from quantdiff.ladder.streams import Loops, delayed, in_loops, is_delay, shifted, unrolled
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array
@@ -173,7 +173,7 @@ class RealGraph:
                 values[i] = self.put(i, x, setting)
         yield from tuple(values.items())
         wanted, count = frozenset(want), max(map(len, inputs), default=1)
-        needed = self.needed(tuple(wanted), values) if wanted else None
+        needed = self.needed(wanted, values) if wanted else None
         parts = [[op for op in loop if needed is None or op.index in needed] for loop in self.loops]
         last = {i: k for k, loop in enumerate(parts) for op in loop for i in op.inputs} if wanted else {}
         for k, loop in enumerate(parts):
@@ -236,9 +236,7 @@ class RealGraph:
         """What an operator computed, as it leaves it under a setting."""
         return [self.put(i, y, setting) for i, y in zip(operator.outputs, computed, strict=True)]
 
-    def computed(
-        self, operator: Operator, values: Values, known: Values, sums: dict[int, Array] | None = None
-    ) -> list[Array]:
+    def computed(self, operator: Operator, values: Values, known: Values, sums: Sums | None = None) -> list[Array]:
         """The outputs of one operator before any grid; ``known`` constants take the place of the stored ones.
 
         ``sums`` as for ``compute``.
@@ -254,7 +252,7 @@ class RealGraph:
         except (NoKernel, ValueError, IndexError, TypeError, AttributeError) as error:
             raise UnsupportedOp(f"operator {operator.index} {operator.op}: {error or type(error).__name__}") from error
 
-    def needed(self, wanted: Sequence[int], known: Values) -> AbstractSet[int]:
+    def needed(self, wanted: Iterable[int], known: Container[int]) -> AbstractSet[int]:
         """The operators that lie between what is known and what is wanted."""
         waiting, found = list(wanted), set[int]()
         while waiting:

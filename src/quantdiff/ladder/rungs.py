@@ -58,7 +58,7 @@ def output_on_grid(switches: Switches, place: int, real: Array, grids: OutputGri
 
 
 def real_rungs(switches: Switches, order: Sequence[int], rows: Batch, tensors: Iterable[int]) -> RealRungs:
-    """Every rung from the lowered reference down to the file's rounding, for outputs and ``tensors`` of the file.
+    """Every rung from the lowered reference down to the file's clipping, for outputs and ``tensors`` of the file.
 
     ``order``: for each output of the file the place of the lowered reference's. Tensors without a partner there are
     left out of its rung.
@@ -66,7 +66,7 @@ def real_rungs(switches: Switches, order: Sequence[int], rows: Batch, tensors: I
     file, inputs = switches.file, real_inputs(switches.model, rows)
     inner = [i for i in tensors if i not in file.graph.outputs]
     rungs, wanted = switches.rungs(), {*file.graph.outputs, *inner}
-    exchanged = [(m, setting) for m, setting in rungs if m != REWRITTEN and changes(switches, m)]
+    exchanged = [(m, setting) for m, setting in rungs if m not in (REWRITTEN, STEPS) and changes(switches, m)]
     works: list[Callable[[], Sequence[Values]]] = [partial(_unexchanged, switches, order, rows, inner)]
     works += [partial(_one_rung, file, inputs, setting, wanted) for _, setting in exchanged]
     (real, rewritten), *others = side_by_side(lambda work: work(), works)
@@ -78,11 +78,16 @@ def real_rungs(switches: Switches, order: Sequence[int], rows: Batch, tensors: I
     return RealRungs(found)
 
 
+def with_rounding(rungs: RealRungs, values: Values | None) -> RealRungs:
+    """The rungs with the one below them all, which has no values of its own where nothing is rounded."""
+    return rungs if values is None else RealRungs({**rungs.values, STEPS: values})
+
+
 def _one_rung(file: RealGraph, inputs: Sequence[Array], setting: Setting, wanted: AbstractSet[int]) -> list[Values]:
-    return [in_slices(file, inputs, setting, wanted, leave=partial(_stored, file))]
+    return [in_slices(file, inputs, setting, wanted, leave=partial(stored, file))]
 
 
-def _stored(file: RealGraph, tensor: int, real: Array) -> Array:
+def stored(file: RealGraph, tensor: int, real: Array) -> Array:
     """An inner value as the file stores it: an eighth of the memory, while it still is in the cache."""
     if tensor in file.graph.outputs:
         return real

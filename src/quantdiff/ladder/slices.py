@@ -41,15 +41,22 @@ def one_thread_a_product() -> Iterator[None]:
         yield
 
 
-ARENAS = -8
-"""glibc's ``M_ARENA_MAX``."""
+ARENAS, TRIMMED, MAPPED = -8, -1, -3
+"""glibc's ``M_ARENA_MAX``, ``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD``."""
+KEPT, LARGEST = 2**28, 2**25
+"""Bytes that are free at the end of a heap and stay; and of what is taken from one, as glibc has it at most."""
 
 
 @cache
 def _share_memory() -> None:
-    """Else glibc gives each thread a heap of its own, which keeps what it once held: they grow with the data."""
+    """Else glibc gives each thread a heap of its own, which keeps what it once held: they grow with the data.
+
+    What it maps anew for every large array, the system fills with zeros first, a page at a time.
+    """
     with suppress(AttributeError, OSError, TypeError):  # another C library
-        ctypes.CDLL(None).mallopt(ARENAS, 2)
+        library = ctypes.CDLL(None)
+        for what, value in ((ARENAS, 2), (MAPPED, LARGEST), (TRIMMED, KEPT)):
+            library.mallopt(what, value)
 
 
 def side_by_side(work: Callable[[Given], Made], items: Iterable[Given]) -> list[Made]:

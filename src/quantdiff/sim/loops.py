@@ -19,7 +19,7 @@ from quantdiff.sim.finish import BY_DOUBLE, BY_FLOAT, RAW, finish  # noqa: F401 
 from quantdiff.sim.finish import LANES as ROUNDED
 from quantdiff.sim.machine_code import compiled, inlined
 from quantdiff.sim.permuted import permute
-from quantdiff.sim.real_loops import bound, finish_sums, store, sum_taps  # noqa: F401 (the callers of real arithmetic)
+from quantdiff.sim.real_loops import bound, finish_sums, scale_sums, store, sum_taps  # noqa: F401 (the callers of real arithmetic)
 from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31
 from quantdiff.sim.tiles import (  # noqa: F401 (the callers pack)
     HEIGHT,

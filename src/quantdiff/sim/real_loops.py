@@ -86,6 +86,23 @@ def finish_sums(  # pragma: no cover (compiled)
 
 
 @compiled
+def scale_sums(  # pragma: no cover (compiled)
+    sums: Array, units: tuple[Array, Array], finish: tuple[Array, float, float], y: Array
+) -> None:
+    """Exact sums, with what is to be added to them and the unit of each channel, in real units and finished.
+
+    Shapes: (rows, channels), (channels,) each -> (rows, channels).
+    """
+    (offset, unit), (bias, low, high) = units, finish
+    for r in range(sums.shape[0]):
+        line, made = sums[r], y[r]
+        for e in range(line.size):
+            value = (line[e] + offset[e]) * unit[e] + bias[e]
+            value = low if value < low else value
+            made[e] = high if value > high else value
+
+
+@compiled
 def bound(x: Array, grid: tuple[float, float, float], y: Array) -> None:  # pragma: no cover (compiled)
     """Real values on the steps of a grid and within its ends, which ``y`` may be itself. All flat."""
     step, low, high = grid

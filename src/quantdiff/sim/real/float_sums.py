@@ -6,15 +6,14 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.compiled import loops
-from quantdiff.sim.node import ACTIVATION_RANGE, Node
-from quantdiff.sim.real.registry import real
+from quantdiff.sim.node import Node
+from quantdiff.sim.real.registry import UNBOUNDED, bounds_of, real
 from quantdiff.sim.window import Axis, axes_of, axis_of, pad_image, windows
 
 WIDE = 16
 """Channels from which on compiled loops, which take those of one place together, are faster than NumPy."""
 BLOCK = 2**16
 """Sums that are finished while they are in the cache."""
-UNBOUNDED = (-np.inf, np.inf)
 
 
 @real("FULLY_CONNECTED float32", bounded=True)
@@ -126,7 +125,7 @@ def _products(x: Array, w: Array, finish: Finish) -> Array:
 def finish_of(node: Node, channels: int, bias: Array | None) -> Finish:
     """What an operator does with its sums."""
     added = np.zeros(channels) if bias is None else bias.reshape(-1).astype(np.float64)
-    return added, *ACTIVATION_RANGE.get(node.activation, UNBOUNDED)
+    return added, *bounds_of(node)
 
 
 def _biased(y: Array, bias: Array | None) -> Array:
