@@ -24,7 +24,7 @@ from quantdiff.ladder.mechanisms import (
     RUNTIME,
     WEIGHTS,
 )
-from quantdiff.ladder.real_graph import Values
+from quantdiff.ladder.real_graph import Setting, Values
 from quantdiff.ladder.real_operator import PRODUCTS, Sums
 from quantdiff.ladder.rungs import RealRungs
 from quantdiff.ladder.slices import side_by_side
@@ -74,7 +74,8 @@ def add_layers(
             account = LayerAccount(name, graph.tensors[tensor].label, operator.op, len(MECHANISMS))
             sums.setdefault(tensor, account)
             known.append((tensor, operator))
-    side_by_side(lambda each: _add_layer(on, sums[each[0]], each, (stored, recorded), rungs), known)
+    settings = switches.rungs()
+    side_by_side(lambda each: _add_layer(on, sums[each[0]], each, (stored, recorded), (*rungs, settings)), known)
 
 
 def _add_layer(
@@ -82,10 +83,10 @@ def _add_layer(
     account: LayerAccount,
     layer: tuple[int, Operator],
     given: tuple[Values, Values],
-    rungs: tuple[RealRungs, Mapping[str, Values]],
+    rungs: tuple[RealRungs, Mapping[str, Values], Sequence[tuple[str, Setting]]],
 ) -> None:
     """One layer; ``given`` are the runtime's tensors as they are stored, and in real units."""
-    (tensor, operator), (stored, _), (real, simulated) = layer, given, rungs
+    (tensor, operator), (stored, _), (real, simulated, settings) = layer, given, rungs
     place = {mechanism: k for k, mechanism in enumerate(MECHANISMS)}
     grid, kind = on[0].file.grids[tensor], stored[tensor].dtype
     held = {m: values[tensor] for m, values in real.values.items() if tensor in values}
@@ -94,7 +95,7 @@ def _add_layer(
     whole = {m: integers[id(values)] for m, values in held.items()}
     whole[REFERENCE] = whole.get(REAL, whole[REWRITTEN])
     whole |= {m: values[tensor] for m, values in simulated.items() if tensor in values}
-    local = _local(on[0], given, tensor, kind)
+    local = _local((on[0], settings), given, tensor, kind)
     local |= _simulated(on, operator, stored, simulated.get(ROUNDING, {})) if local else {}
     target = Target(stored[tensor].reshape(-1))
     account.add(
@@ -113,13 +114,15 @@ def _filled(found: Mapping[str, Array]) -> dict[str, Array]:
     return filled
 
 
-def _local(switches: Switches, given: tuple[Values, Values], tensor: int, kind: np.dtype[Any]) -> dict[str, Array]:
+def _local(
+    on: tuple[Switches, Sequence[tuple[str, Setting]]], given: tuple[Values, Values], tensor: int, kind: np.dtype[Any]
+) -> dict[str, Array]:
     """The layer's integers at the rungs that exchange something of it, of the runtime's own input.
 
     ``given`` as it is stored and in real units. A rung that only bounds or rounds to the file's grid gives the same
     integers as the one above it.
     """
-    (stored, recorded), file = given, switches.file
+    (switches, settings), (stored, recorded), file = on, given, on[0].file
     operator, graph, grid = file.graph.producer(tensor), file.graph, file.grids[tensor]
     known = recorded.keys() | file.constants.keys()
     if operator is None or any(i >= 0 and i not in known and not graph.tensors[i].is_variable for i in operator.inputs):
@@ -127,12 +130,12 @@ def _local(switches: Switches, given: tuple[Values, Values], tensor: int, kind: 
     place, shape = operator.outputs.index(tensor), recorded[tensor].shape
     exchanged, found, computed = _exchanged(switches, operator, tensor), dict[str, Array](), list[Array]()
     sums = _exact(switches, operator, stored)
-    for mechanism, setting in switches.rungs():
+    for mechanism, setting in settings:
         if mechanism in exchanged:
             if mechanism in (REWRITTEN, WEIGHTS, BIAS):  # all others act on what was computed
                 computed = file.computed(operator, recorded, setting.constants, sums)
-            left = file.left(operator, computed, setting)[place]
-            found[mechanism] = np.broadcast_to(grid.integers(left, kind), shape)
+            left = grid.integers(file.left(operator, computed, setting)[place], kind)
+            found[mechanism] = left if left.shape == shape else np.broadcast_to(left, shape)
     return found
 
 

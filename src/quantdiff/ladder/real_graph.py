@@ -19,7 +19,7 @@ from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array
 from quantdiff.quant import Grid as StoredGrid
 from quantdiff.sim.compiled import loops
-from quantdiff.sim.node import NoKernel, fitting, node_of
+from quantdiff.sim.node import Node, NoKernel, fitting, node_of
 
 Values = Mapping[int, Array]
 """By tensor index, samples along axis 0; an axis of 1 stands for all of them."""
@@ -123,6 +123,7 @@ class RealGraph:
     copies: AbstractSet[int]
     loops: Loops
     origin: Mapping[int, Operator] = field(default_factory=dict)
+    nodes: dict[int, Node] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def streams(self) -> bool:
@@ -248,9 +249,16 @@ class RealGraph:
         if not any(varies) and arguments and arguments[0] is not None:  # constants go in: one row stands for all
             arguments[0], varies[0] = arguments[0][None], True
         try:
-            return compute(node_of(graph, operator), arguments, varies, sums)
+            return compute(self._node(operator), arguments, varies, sums)
         except (NoKernel, ValueError, IndexError, TypeError, AttributeError) as error:
             raise UnsupportedOp(f"operator {operator.index} {operator.op}: {error or type(error).__name__}") from error
+
+    def _node(self, operator: Operator) -> Node:
+        """The operator with its tensors, put together once."""
+        known = self.nodes.get(operator.index)
+        if known is None or known.operator is not operator:
+            known = self.nodes[operator.index] = node_of(self.graph, operator)
+        return known
 
     def needed(self, wanted: Iterable[int], known: Container[int]) -> AbstractSet[int]:
         """The operators that lie between what is known and what is wanted."""

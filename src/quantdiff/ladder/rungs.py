@@ -175,11 +175,14 @@ def in_slices(
         given = [x[start : start + size] for x in inputs], setting, _rows(known or {}, start, size)
         parts.append({i: leave(i, y) for i, y in real.walk(*given, wanted) if i in wanted})
     if len(parts) == 1:
-        return {i: np.broadcast_to(y := parts[0][i], (count, *y.shape[1:])) for i in wanted}
-    return {
-        i: np.concatenate([np.broadcast_to(p[i], (n, *p[i].shape[1:])) for p, n in zip(parts, lengths, strict=True)])
-        for i in wanted
-    }
+        return {i: _for_all(parts[0][i], count) for i in wanted}
+    pairs = list(zip(parts, lengths, strict=True))
+    return {i: np.concatenate([_for_all(part[i], n) for part, n in pairs]) for i in wanted}
+
+
+def _for_all(values: Array, count: int) -> Array:
+    """One row as many times as there are samples."""
+    return values if len(values) == count else np.broadcast_to(values, (count, *values.shape[1:]))
 
 
 def _rows(values: Values, start: int, size: int) -> dict[int, Array]:

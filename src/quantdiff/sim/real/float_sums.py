@@ -30,14 +30,15 @@ def conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
     columns = windows(pad_image(x.astype(np.float64, copy=False), axes, 0), axes)
     kernels = w.astype(np.float64, copy=False).reshape(len(w), -1)
-    groups, depth = x.shape[3] // w.shape[3], w.shape[3]
+    groups, depth, finish = x.shape[3] // w.shape[3], w.shape[3], finish_of(node, len(w), bias)
+    if groups == 1:
+        y = _products(columns.reshape(-1, kernels.shape[1]), kernels.T, finish)
+        return y.reshape(*columns.shape[:3], len(w))
     rows = [np.ascontiguousarray(columns[..., k * depth : (k + 1) * depth]) for k in range(groups)]
-    finish = finish_of(node, len(w), bias)
     each = [(part, *finish[1:]) for part in np.split(finish[0], groups)]
     pairs = zip(rows, np.split(kernels, groups), each, strict=True)
     parts = [_products(a.reshape(-1, kernels.shape[1]), k.T, its) for a, k, its in pairs]
-    y = parts[0] if groups == 1 else np.concatenate(parts, axis=-1)
-    return y.reshape(*columns.shape[:3], len(w))
+    return np.concatenate(parts, axis=-1).reshape(*columns.shape[:3], len(w))
 
 
 @real("DEPTHWISE_CONV_2D float32", bounded=True)
