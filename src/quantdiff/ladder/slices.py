@@ -43,7 +43,7 @@ def one_thread_a_product() -> Iterator[None]:
 
 ARENAS, TRIMMED, MAPPED = -8, -1, -3
 """glibc's ``M_ARENA_MAX``, ``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD``."""
-KEPT, LARGEST = 2**28, 2**25
+KEPT, LARGEST = 2**27, 2**24
 """Bytes that are free at the end of a heap and stay; and of what is taken from one, as glibc has it at most."""
 
 
