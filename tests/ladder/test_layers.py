@@ -9,7 +9,6 @@ import pytest
 from float_pairs import NETS, write_pair
 
 from quantdiff.ladder import layers
-from quantdiff.ladder.frontier import in_real_units
 from quantdiff.ladder.switches import switches
 from quantdiff.load.tflite import load_tflite
 from quantdiff.run.tflite import inputs_of
@@ -24,14 +23,13 @@ def test_exact_sums_give_the_integers_of_sums_in_double(
     files = write_pair(tmp_path, NETS[net]())
     found = switches(load_tflite(files.candidate), load_tflite(files.reference))
     stored = simulate(found.model.main, inputs_of(found.model, files.batch), Runtime.REFERENCE).values
-    given = stored, in_real_units(found, stored, len(files.batch))
-    tensors = [i for _, i in layers.layers_of(found)]
-    makers = [op for i in tensors if (op := found.file.graph.producer(i)) is not None]
-    products = [op for op in makers if op.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")]
+    makers = {i: op for _, i in layers.layers_of(found) if (op := found.file.graph.producer(i)) is not None}
+    products = [op for op in makers.values() if op.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")]
     assert all(layers._exact(found, op, stored) for op in products)
-    exact = {i: layers._local((found, found.rungs()), given, i, np.dtype(np.int8)) for i in tensors}
+    on = found, found.rungs()
+    exact = {i: layers._local(on, stored, i, op) for i, op in makers.items()}
     monkeypatch.setattr(layers, "_exact", lambda *_: {})
-    for i in tensors:
-        double = layers._local((found, found.rungs()), given, i, np.dtype(np.int8))
+    for i, operator in makers.items():
+        double = layers._local(on, stored, i, operator)
         assert exact[i].keys() == double.keys()
         assert all(np.array_equal(y, double[mechanism]) for mechanism, y in exact[i].items())

@@ -472,7 +472,7 @@ def test_taps_in_double_are_added_in_their_order(shape: tuple[int, ...], width: 
             (size - d * (k - 1) - 1) // s + 1
             for size, k, s, d in zip(padded.shape[1:3], (3, width), stride, dilation, strict=True)
         )
-        y, want = np.zeros((2, n, rows, columns, c))
+        y, want = np.full((n, rows, columns, c), np.nan), np.zeros((n, rows, columns, c))
         real_loops.sum_taps(image, taps, (stride, dilation, before), (bias, -1.0, 1.5), y)
         for i, j in np.ndindex(3, width):
             down, right = (

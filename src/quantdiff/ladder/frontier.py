@@ -314,12 +314,19 @@ def in_real_units(switches: Switches, values: Mapping[int, Array], samples: int)
     """A runtime's tensors in real units, double; what has no grid as it is; without those that never vary."""
     grids, found = switches.file.grids, dict[int, Array]()
     for tensor, stored in values.items():
-        grid, shape = grids.get(tensor), switches.shapes.get(tensor, stored.shape[1:])
-        if tensor in switches.file.constants or stored.size != samples * math.prod(shape):
+        if (array := by_sample(switches, tensor, stored, samples)) is None:
             continue
-        array = stored.reshape(samples, *shape)
+        grid = grids.get(tensor)
         if grid is not None and array.dtype.kind in "iu":
-            found[tensor] = (array.astype(np.float64) - grid.zero_point) * grid.scale
+            found[tensor] = np.subtract(array, grid.zero_point, dtype=np.float64)
+            found[tensor] *= grid.scale
         else:
             found[tensor] = array.astype(np.float64) if array.dtype.kind == "f" else array
     return found
+
+
+def by_sample(switches: Switches, tensor: int, stored: Array, samples: int) -> Array | None:
+    """A runtime's tensor in the shape that it has at run time, samples along axis 0; None where it never varies."""
+    shape = switches.shapes.get(tensor, stored.shape[1:])
+    fits = tensor not in switches.file.constants and stored.size == samples * math.prod(shape)
+    return stored.reshape(samples, *shape) if fits else None

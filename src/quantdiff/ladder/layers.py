@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from quantdiff.graph import Operator, Tensor
 from quantdiff.ladder.account import LayerAccount, Target
-from quantdiff.ladder.frontier import in_real_units
+from quantdiff.ladder.frontier import by_sample, in_real_units
 from quantdiff.ladder.mechanisms import (
     BIAS,
     CURVES,
@@ -65,28 +64,29 @@ def add_layers(
 ) -> None:
     """Each layer at every rung, of real arithmetic and of the simulator: as it comes, and of the runtime's input."""
     switches, graph = on[0], on[0].file.graph
-    stored = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}
-    recorded = in_real_units(switches, stored, len(reading.inputs[0]))
+    given, runs = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}, len(reading.inputs[0])
+    shaped = {i: by_sample(switches, i, values, runs) for i, values in given.items()}
+    stored = {i: values for i, values in shaped.items() if values is not None}
     known: list[tuple[int, Operator]] = []
     for name, tensor in layers_of(switches):
         operator = graph.producer(tensor)
-        if operator is not None and tensor in recorded and stored[tensor].dtype.kind in "iu":
+        if operator is not None and tensor in stored and stored[tensor].dtype.kind in "iu":
             account = LayerAccount(name, graph.tensors[tensor].label, operator.op, len(MECHANISMS))
             sums.setdefault(tensor, account)
             known.append((tensor, operator))
     settings = switches.rungs()
-    side_by_side(lambda each: _add_layer(on, sums[each[0]], each, (stored, recorded), (*rungs, settings)), known)
+    side_by_side(lambda each: _add_layer(on, sums[each[0]], each, stored, (*rungs, settings)), known)
 
 
 def _add_layer(
     on: tuple[Switches, Rules | None],
     account: LayerAccount,
     layer: tuple[int, Operator],
-    given: tuple[Values, Values],
+    stored: Values,
     rungs: tuple[RealRungs, Mapping[str, Values], Sequence[tuple[str, Setting]]],
 ) -> None:
-    """One layer; ``given`` are the runtime's tensors as they are stored, and in real units."""
-    (tensor, operator), (stored, _), (real, simulated, settings) = layer, given, rungs
+    """One layer; ``stored`` are the runtime's tensors."""
+    (tensor, operator), (real, simulated, settings) = layer, rungs
     place = {mechanism: k for k, mechanism in enumerate(MECHANISMS)}
     grid, kind = on[0].file.grids[tensor], stored[tensor].dtype
     held = {m: values[tensor] for m, values in real.values.items() if tensor in values}
@@ -95,7 +95,7 @@ def _add_layer(
     whole = {m: integers[id(values)] for m, values in held.items()}
     whole[REFERENCE] = whole.get(REAL, whole[REWRITTEN])
     whole |= {m: values[tensor] for m, values in simulated.items() if tensor in values}
-    local = _local((on[0], settings), given, tensor, kind)
+    local = _local((on[0], settings), stored, tensor, operator)
     local |= _simulated(on, operator, stored, simulated.get(ROUNDING, {})) if local else {}
     target = Target(stored[tensor].reshape(-1))
     account.add(
@@ -115,26 +115,25 @@ def _filled(found: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _local(
-    on: tuple[Switches, Sequence[tuple[str, Setting]]], given: tuple[Values, Values], tensor: int, kind: np.dtype[Any]
+    on: tuple[Switches, Sequence[tuple[str, Setting]]], stored: Values, tensor: int, operator: Operator
 ) -> dict[str, Array]:
     """The layer's integers at the rungs that exchange something of it, of the runtime's own input.
 
-    ``given`` as it is stored and in real units. A rung that only bounds or rounds to the file's grid gives the same
-    integers as the one above it.
+    A rung that only bounds or rounds to the file's grid gives the same integers as the one above it.
     """
-    (switches, settings), (stored, recorded), file = on, given, on[0].file
-    operator, graph, grid = file.graph.producer(tensor), file.graph, file.grids[tensor]
-    known = recorded.keys() | file.constants.keys()
-    if operator is None or any(i >= 0 and i not in known and not graph.tensors[i].is_variable for i in operator.inputs):
+    (switches, settings), file = on, on[0].file
+    graph, grid, (runs, *_) = file.graph, file.grids[tensor], (shape := stored[tensor].shape)
+    fed = in_real_units(switches, {i: stored[i] for i in operator.inputs if i in stored}, runs)
+    known = fed.keys() | file.constants.keys()
+    if any(i >= 0 and i not in known and not graph.tensors[i].is_variable for i in operator.inputs):
         return {}
-    place, shape = operator.outputs.index(tensor), recorded[tensor].shape
-    exchanged, found, computed = _exchanged(switches, operator, tensor), dict[str, Array](), list[Array]()
-    sums = _exact(switches, operator, stored)
+    place, found, computed = operator.outputs.index(tensor), dict[str, Array](), list[Array]()
+    exchanged, sums = _exchanged(switches, operator, tensor), _exact(switches, operator, stored)
     for mechanism, setting in settings:
         if mechanism in exchanged:
             if mechanism in (REWRITTEN, WEIGHTS, BIAS):  # all others act on what was computed
-                computed = file.computed(operator, recorded, setting.constants, sums)
-            left = grid.integers(file.left(operator, computed, setting)[place], kind)
+                computed = file.computed(operator, fed, setting.constants, sums)
+            left = grid.integers(file.left(operator, computed, setting)[place], stored[tensor].dtype)
             found[mechanism] = left if left.shape == shape else np.broadcast_to(left, shape)
     return found
 

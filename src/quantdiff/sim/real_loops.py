@@ -18,7 +18,7 @@ THREE = 3
 def sum_taps(  # pragma: no cover (compiled)
     image: Array, taps: Array, ways: tuple[Pair, Pair, Pair], finish: tuple[Array, float, float], y: Array
 ) -> None:
-    """Each channel with its own windows, and ``finish``, a bias per channel and bounds. ``y`` holds zeros before.
+    """Each channel with its own windows, and ``finish``, a bias per channel and bounds.
 
     ``ways``: strides, dilations, and how much padding of zeros is before the image.
 
@@ -30,6 +30,7 @@ def sum_taps(  # pragma: no cover (compiled)
         for r in range(y.shape[1]):
             for c in range(y.shape[2]):
                 sums = y[n, r, c]
+                sums[:] = 0.0
                 for i in range(taps.shape[0]):
                     row = r * down + i * apart - above
                     if 0 <= row < image.shape[1]:

@@ -48,12 +48,13 @@ def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None)
     given, finish = x.astype(np.float64, copy=False), finish_of(node, w.shape[3], bias)
     if (several := w.shape[3] // x.shape[3]) > 1:
         given = np.repeat(given, several, axis=3)
-    y = np.zeros((len(x), rows.out, columns.out, w.shape[3]))
+    y = np.empty((len(x), rows.out, columns.out, w.shape[3]))
     if w.shape[3] >= WIDE and (compiled := loops(y.size)) is not None:
         ways = tuple((getattr(rows, way), getattr(columns, way)) for way in ("stride", "dilation", "before"))
         compiled.sum_taps(np.ascontiguousarray(given), w[0].astype(np.float64), ways, finish, y)
         return y
     given, products = pad_image(given, axes, 0), np.empty_like(y)
+    y[:] = 0
     for i in range(rows.taps):
         for j in range(columns.taps):
             down, right = (
