@@ -22,8 +22,8 @@ from quantdiff.run.tflite import bound_inputs
 from quantdiff.trace import same_bits
 
 STORED = {"int8": np.int8, "uint8": np.uint8, "int16": np.int16}
-ELEMENTS_AT_ONCE = 2**23
-"""Of all activations together, in double: what one pass of real arithmetic holds."""
+ELEMENTS_AT_ONCE = 2**24
+"""Of all activations together, in double: the most that one pass of real arithmetic holds."""
 
 
 @dataclass(frozen=True, slots=True)
