@@ -13,20 +13,25 @@ from sim.graph.test_resources import assign, handle, read
 from written_models import Op, Sub, T, write_model
 
 from quantdiff.graph import Graph, Operator
-from quantdiff.ladder import pair_ladder
+from quantdiff.ladder import cures, pair_ladder, tries
+from quantdiff.ladder.advice.choices import Plan, made
 from quantdiff.ladder.conclusion import EXACT_CURES
 from quantdiff.ladder.explanation import Explanation
+from quantdiff.ladder.few import Few
+from quantdiff.ladder.frontier import Move
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
-from quantdiff.ladder.real_graph import Setting, real_graph
+from quantdiff.ladder.real_graph import Grid, Setting, real_graph
 from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.ladder.streams import in_loops
+from quantdiff.ladder.switches import Switches, switches
 from quantdiff.ladder.targets import Question
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import trace_tflite
+from quantdiff.trace import Trace, Value
 
 pytestmark = pytest.mark.golden
 
@@ -263,6 +268,30 @@ def loop(held: Mapping[str, tuple[float, float]] | None, kernels: Mapping[str, A
     return write_model([Sub(file.tensors, operators, ["x"], ["y"]), condition, body])
 
 
+def loops_behind_each_other(
+    held: Mapping[str, tuple[float, float]] | None, kernels: Mapping[str, Array] = KERNELS
+) -> bytes:
+    """One layer four times, then another one four times."""
+    held = held and {**held, "g": (-4.0, 4.0), "again": (-4.0, 4.0)}
+    file = Written(held, kernels)
+    main_of(file)
+    if held is not None:
+        file.held = {**held, "again": held["g"]}
+    file.tensor("again", 1, UNITS)
+    file.tensors += [T("zero", (), "int32", data=0), T("four", (), "int32"), T("too", (), "int32")]
+    options = [{"condSubgraphIndex": 1, "bodySubgraphIndex": k} for k in (2, 3)]
+    operators = [
+        file.dense("x", "k", "g", RELU),
+        Op("WHILE", ["zero", "g"], ["four", "out"], options[0], "WhileOptions"),
+        Op("WHILE", ["zero", "out"], ["too", "again"], options[1], "WhileOptions"),
+        file.dense("again", "o", "y"),
+    ]
+    bodies = [inner(file, name, RELU, counts=True) for name in "eu"]
+    ends = [T("n", (), "int32"), bodies[0].tensors[0], T("most", (), "int32", data=4), T("on", (), "bool")]
+    condition = Sub(ends, [Op("LESS", ["n", "most"], ["on"], {}, "LessOptions")], ["n", "v"], ["on"], "on")
+    return write_model([Sub(file.tensors, operators, ["x"], ["y"]), condition, *bodies])
+
+
 def branch(held: Mapping[str, tuple[float, float]] | None, kernels: Mapping[str, Array] = KERNELS) -> bytes:
     """A dense layer, then one of two."""
     held = held and {**held, "g": (-4.0, 4.0)}
@@ -302,6 +331,45 @@ def test_a_body_is_one_operator(tmp_path: Path, write: Any, op: str) -> None:
     assert (planted.frontier.items[0].op, planted.frontier.items[0].mechanism) == (op, BIAS)
     assert planted.frontier.items[0].share >= 0.9
     cure_takes_it_away(planted)
+
+
+def test_a_cure_in_a_loop_takes_that_loop_alone(tmp_path: Path) -> None:
+    """What one body reads four times is one layer, what the next loop reads is another."""
+    files = pair(tmp_path, loops_behind_each_other, VECTORS, {})
+    found = switches(load_tflite(files[1]), load_tflite(files[0]))
+    first, second = {op.index: op for op in found.file.origin.values() if op.op == "WHILE"}.values()
+    layers = {
+        origin.index: [op for op in found.file.operators if op.op == "FULLY_CONNECTED" and within(found, op) is origin]
+        for origin in (first, second)
+    }
+    assert [len(each) for each in layers.values()] == [4, 4]
+    for operators in layers.values():
+        taken = [
+            op for op in cures._within(found, Move(0, operators[0].outputs[0], WEIGHTS)) if op.op == operators[0].op
+        ]
+        assert taken == operators
+
+
+def within(found: Switches, operator: Operator) -> Operator | None:
+    return found.file.origin.get(operator.index)
+
+
+def test_a_plan_for_a_stream_puts_values_on_the_grids_that_it_names(tmp_path: Path) -> None:
+    files = pair(tmp_path, stream, FRAMES, {})
+    found = switches(load_tflite(files[1]), load_tflite(files[0]))
+    batch = Batch({"x": FRAMES[:, 0]})
+    values = tuple(Value("y", np.zeros((SAMPLES, 4), np.float32)) for _ in found.file.graph.outputs)
+    few = Few(batch, Trace("float", values), Trace("tflite:reference", values), [], None)
+    (tensor,) = (t.index for t in found.file.graph.tensors if t.name == "h1")
+    filed = made(found, ())
+    coarse = Plan(found, grids={i: g for i, g in filed.grids.items() if i != tensor}, own={tensor: Grid(1e6, 0, -1, 1)})
+    fine = Plan(found, grids=coarse.grids)
+    (lost,), (kept,) = (tries._computed(found, few, plan).outputs for plan in (coarse, fine))
+    bounded = coarse.grids.keys() & found.file.varying
+    setting = Setting({}, coarse.own, bounded, bounded, {i: coarse.grids[i] for i in bounded})
+    (want,) = (found.file.run([FRAMES.astype(np.float64)], setting)[i] for i in found.file.graph.outputs)
+    assert np.array_equal(lost.array, want.reshape(lost.array.shape))
+    assert np.abs(lost.array - kept.array).max() > 0.1
 
 
 def test_what_waits_for_each_other_is_found_in_linear_time() -> None:

@@ -18,10 +18,11 @@ from written_models import Op, T
 
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim import compiled, loops, machine_code, tiles
+from quantdiff.sim import compiled, loops, machine_code, real_loops, tiles
 from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype, seen_zero
 from quantdiff.sim.ops.depthwise_conv_2d import below, block_of, packed_channels
 from quantdiff.sim.pairs import width_of
+from quantdiff.sim.real import float_sums
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded, sums_of
 from quantdiff.sim.rounding.rules import NEAR_ONE, Requantization
@@ -542,19 +543,47 @@ def test_channels_that_do_not_fit_are_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("shape", [(2, 9, 8, 64), (1, 5, 7, 3)])
-def test_taps_in_double_are_added_in_their_order(shape: tuple[int, ...]) -> None:
-    rng, (n, h, w, c) = np.random.default_rng(4), shape
-    image, taps = rng.normal(size=shape), rng.normal(size=(3, 2, c))
-    for stride, dilation in (((1, 1), (1, 1)), ((2, 1), (1, 2)), ((1, 3), (2, 1))):
-        rows, columns = (h - 2 * dilation[0] - 1) // stride[0] + 1, (w - dilation[1] - 1) // stride[1] + 1
-        y, want = np.zeros((2, n, rows, columns, c))
-        loops.sum_taps(image, taps, stride, dilation, y)
-        for i, j in np.ndindex(3, 2):
+@pytest.mark.parametrize("width", [2, 3])
+def test_taps_in_double_are_added_in_their_order(shape: tuple[int, ...], width: int) -> None:
+    """Padding adds nothing, then comes the bias, then the bounds."""
+    rng, n, c = np.random.default_rng(4), shape[0], shape[3]
+    image, taps, bias = rng.normal(size=shape), rng.normal(size=(3, width, c)), rng.normal(size=c)
+    for stride, dilation, before in (((1, 1), (1, 1), (1, 1)), ((2, 1), (1, 2), (0, 2)), ((1, 3), (2, 1), (2, 0))):
+        padded = np.pad(image, ((0, 0), *((k, 3) for k in before), (0, 0)))
+        rows, columns = (
+            (size - d * (k - 1) - 1) // s + 1
+            for size, k, s, d in zip(padded.shape[1:3], (3, width), stride, dilation, strict=True)
+        )
+        y, want = np.full((n, rows, columns, c), np.nan), np.zeros((n, rows, columns, c))
+        real_loops.sum_taps(image, taps, (stride, dilation, before), (bias, -1.0, 1.5), y)
+        for i, j in np.ndindex(3, width):
             down, right = (
                 np.arange(k) * s + t * d for k, s, t, d in zip((rows, columns), stride, (i, j), dilation, strict=True)
             )
-            want += image[:, down][:, :, right] * taps[i, j]
-        assert np.array_equal(y, want)
+            want += padded[:, down][:, :, right] * taps[i, j]
+        assert np.array_equal(y, (want + bias).clip(-1.0, 1.5))
+
+
+def test_sums_are_finished_the_same_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    sums, finish = rng.normal(size=(3, 7, 5)), (rng.normal(size=5), 0.0, 0.5)
+    sums[0, 0, 0], sums[1, 0, 0] = np.nan, np.inf
+    both = [float_sums.finished(sums, finish), float_sums.finished(sums.copy(), finish, over=True)]
+    monkeypatch.setattr("quantdiff.sim.real.float_sums.loops", lambda _: None)
+    for y in (*both, float_sums.finished(sums.copy(), finish, over=True)):
+        assert np.array_equal(y, float_sums.finished(sums, finish), equal_nan=True)
+    assert np.isnan(both[0][0, 0, 0])
+    assert both[0][1, 0, 0] == finish[2]
+
+
+def test_a_grid_bounds_the_same_values_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = Grid(float(np.float32(0.1)), 3, -128, 127)
+    ties = (np.arange(-300, 300) + 0.5) * grid.scale
+    x = np.concatenate([ties, np.nextafter(ties, np.inf), np.nextafter(ties, -np.inf), [np.inf, -np.inf, np.nan]])
+    found = grid.bounded(x)
+    monkeypatch.setattr("quantdiff.ladder.real_graph.loops", lambda _: None)
+    assert np.array_equal(found, grid.bounded(x), equal_nan=True)
+    assert np.array_equal(found, grid.clipped(grid.rounded(x)), equal_nan=True)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int64"])

@@ -35,7 +35,9 @@ class Target:
         """The largest difference in steps; None where there is no grid."""
         if self.tolerance is not None:
             return None
-        return int(np.abs(values.reshape(self.values.shape).astype(np.int64) - self.values).max(initial=0))
+        wide = np.int16 if values.dtype.itemsize == self.values.dtype.itemsize == 1 else np.int64
+        apart = np.subtract(values.reshape(self.values.shape), self.values, dtype=wide)
+        return max(int(apart.max(initial=0)), -int(apart.min(initial=0)))
 
 
 @dataclass(slots=True)

@@ -58,7 +58,7 @@ def departure(switches: Switches, rows: Batch) -> str:
                 layer = switches.layer_of(tensor).split(";")[0]
                 first = f"{operator.op} {operator.index} ({layer}) is the first operator that gives something else"
                 return f"{first}, by up to {apart:.4g}{_other_operators(switches, operator, partner)}"
-            known[tensor] = want if grid is None else grid.clipped(grid.rounded(want))
+            known[tensor] = want if grid is None else grid.bounded(want)
     return _other_end(switches)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from quantdiff.graph import Operator
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import Grid, Setting, Values
+from quantdiff.ladder.real_operator import Sums
 from quantdiff.ladder.slices import side_by_side
 from quantdiff.ladder.streams import is_delay
 from quantdiff.ladder.switches import Switches
@@ -100,7 +101,7 @@ class Frontier:
             yield INPUT, [self.recorded[each]]
             return
         file, computed = self.switches.file, list[Array]()
-        hidden, sums = self._hidden(each), dict[int, Array]()
+        hidden, sums = self._hidden(each), Sums()
         for mechanism, setting in local_settings(self.switches, (*hidden, each)):
             if hidden or mechanism in ("", WEIGHTS, BIAS):  # all others act on what was computed
                 known = self._fed(each, setting)
@@ -176,7 +177,7 @@ def _before_its_grid(bare: Frontier, tensor: int) -> Array:
     *_, (_, setting) = local_settings(bare.switches, (*bare._hidden(operator), operator))
     real = file.operate(operator, bare._fed(operator, setting), setting)[place]
     recorded = bare.recorded[tensor]
-    nearest = as_near(grid, real, grid.clipped(grid.rounded(real)), recorded)
+    nearest = as_near(grid, real, grid.bounded(real), recorded)
     steps = grid.integers(recorded) - grid.integers(nearest)
     return np.asarray(real + steps * grid.scale)
 
@@ -313,12 +314,19 @@ def in_real_units(switches: Switches, values: Mapping[int, Array], samples: int)
     """A runtime's tensors in real units, double; what has no grid as it is; without those that never vary."""
     grids, found = switches.file.grids, dict[int, Array]()
     for tensor, stored in values.items():
-        grid, shape = grids.get(tensor), switches.shapes.get(tensor, stored.shape[1:])
-        if tensor in switches.file.constants or stored.size != samples * math.prod(shape):
+        if (array := by_sample(switches, tensor, stored, samples)) is None:
             continue
-        array = stored.reshape(samples, *shape)
+        grid = grids.get(tensor)
         if grid is not None and array.dtype.kind in "iu":
-            found[tensor] = (array.astype(np.float64) - grid.zero_point) * grid.scale
+            found[tensor] = np.subtract(array, grid.zero_point, dtype=np.float64)
+            found[tensor] *= grid.scale
         else:
             found[tensor] = array.astype(np.float64) if array.dtype.kind == "f" else array
     return found
+
+
+def by_sample(switches: Switches, tensor: int, stored: Array, samples: int) -> Array | None:
+    """A runtime's tensor in the shape that it has at run time, samples along axis 0; None where it never varies."""
+    shape = switches.shapes.get(tensor, stored.shape[1:])
+    fits = tensor not in switches.file.constants and stored.size == samples * math.prod(shape)
+    return stored.reshape(samples, *shape) if fits else None

@@ -20,8 +20,10 @@ from quantdiff.ladder.explanation import Explanation
 from quantdiff.ladder.few import Few
 from quantdiff.ladder.frontier import beside, in_real_units
 from quantdiff.ladder.layers import add_layers, layers_of
-from quantdiff.ladder.mechanisms import MECHANISMS, REAL, REFERENCE, REWRITTEN, ROUNDING, RUNTIME
-from quantdiff.ladder.rungs import RealRungs, real_inputs, real_rungs
+from quantdiff.ladder.mechanisms import CURVES, MECHANISMS, REAL, REFERENCE, REWRITTEN, ROUNDING, RUNTIME, STEPS
+from quantdiff.ladder.real_graph import Values
+from quantdiff.ladder.rounded_rung import rounded_rung
+from quantdiff.ladder.rungs import RealRungs, changes, real_inputs, real_rungs, with_rounding
 from quantdiff.ladder.set_up import Ladder, Sums, set_up
 from quantdiff.ladder.slices import by_run, in_parts, one_thread_a_product, rows_of, side_by_side
 from quantdiff.ladder.switches import Switches
@@ -151,8 +153,9 @@ def _add(ladder: Ladder, sums: Sums, reading: Reading, own: Trace, rules: Rules 
     """
     grids, targets = ladder.grids, ladder.grids.targets(reading.outputs)
     found = {REFERENCE: grids.of_reference(_flat(own, reading)), RUNTIME: [target.values for target in targets]}
-    chain, real = side_by_side(lambda work: work(), _works(ladder, reading, rules))
+    (chain, rounded), real = side_by_side(lambda work: work(), _works(ladder, reading, rules))
     if real is not None:
+        real = with_rounding(real, rounded)
         runs = len(reading.inputs[0])
         pairs = zip(targets, found[REFERENCE], strict=True)
         differing = sum((target.wrong(y).reshape(runs, -1).sum(axis=1) for target, y in pairs), np.zeros(runs, int))
@@ -166,17 +169,19 @@ def _add(ladder: Ladder, sums: Sums, reading: Reading, own: Trace, rules: Rules 
 
 
 def _works(ladder: Ladder, reading: Reading, rules: Rules | None) -> list[Callable[[], Any]]:
-    """What neither waits for the other: the simulator's chains, and the rungs of real arithmetic."""
+    """What neither waits for the other: the simulator's chains with the rung by integers, and the other rungs."""
     switches, nothing = ladder.switches, Chains({}, ())
+    layers = [] if switches is None else [i for _, i in layers_of(switches) if i in reading.values]
 
-    def simulated() -> Chains:
-        return nothing if rules is None else chains(ladder.question.model, reading.inputs, rules, reading.values)
+    def simulated() -> tuple[Chains, Values | None]:
+        found = nothing if rules is None else chains(ladder.question.model, reading.inputs, rules, reading.values)
+        if switches is None or not changes(switches, STEPS):
+            return found, None
+        inputs = real_inputs(ladder.question.model, reading.rows)
+        return found, rounded_rung(switches, inputs, found.rungs.get(CURVES, {}), layers)
 
     def real() -> RealRungs | None:
-        if switches is None:
-            return None
-        layers = [i for _, i in layers_of(switches) if i in reading.values]
-        return real_rungs(switches, ladder.lowered_order, reading.rows, layers)
+        return None if switches is None else real_rungs(switches, ladder.lowered_order, reading.rows, layers)
 
     return [simulated, real]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.ladder.bias_units import in_units_of_sums
-from quantdiff.ladder.real_operator import CHOOSES, compute, fold, folds, real_constant
+from quantdiff.ladder.real_operator import CHOOSES, Sums, compute, fold, folds, real_constant
 from quantdiff.ladder.steady import unread
 from quantdiff.ladder.streams import Loops, delayed, in_loops, is_delay, shifted, unrolled
 from quantdiff.ops import traits
@@ -21,7 +21,7 @@ from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array, is_float
 from quantdiff.quant import Grid as StoredGrid
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.graph.resources import keeps_resources
-from quantdiff.sim.node import NoKernel, fitting, node_of
+from quantdiff.sim.node import Node, NoKernel, fitting, node_of
 
 Values = Mapping[int, Array]
 """By tensor index, samples along axis 0; an axis of 1 stands for all of them."""
@@ -49,6 +49,15 @@ class Grid:
     def clipped(self, x: Array, *, over: bool = False) -> Array:
         """``x`` within the ends; ``over`` itself, where nobody else reads it."""
         return np.asarray(np.clip(x, *self.ends, out=x if over else None))
+
+    def bounded(self, x: Array) -> Array:
+        """``x`` on the grid and within its ends."""
+        compiled = None if self.single else loops(x.size)
+        if compiled is None or x.dtype != np.float64 or not x.flags.c_contiguous:
+            return self.clipped(self.rounded(x), over=True)
+        found = np.empty_like(x)
+        compiled.bound(x.reshape(-1), (float(self.scale), *map(float, self.ends)), found.reshape(-1))
+        return found
 
     def rounded(self, x: Array) -> Array:
         """``x`` on the grid, ends aside."""
@@ -116,6 +125,7 @@ class RealGraph:
     copies: AbstractSet[int]
     loops: Loops
     origin: Mapping[int, Operator] = field(default_factory=dict)
+    nodes: dict[int, Node] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def streams(self) -> bool:
@@ -140,11 +150,12 @@ class RealGraph:
     def put(self, tensor: int, y: Array, setting: Setting) -> Array:
         """A value as it leaves its operator under a setting."""
         if (own := setting.own.get(tensor)) is not None:
-            y = own.clipped(own.rounded(y), over=True)
+            y = own.bounded(y)
         grid = setting.grids.get(tensor, self.grids.get(tensor))
-        if grid is not None and (rounded := tensor in setting.rounded):
-            y = grid.rounded(y)
-        y = grid.clipped(y, over=rounded) if grid is not None and tensor in setting.clipped else y
+        if grid is not None and tensor in setting.rounded:
+            y = grid.bounded(y) if tensor in setting.clipped else grid.rounded(y)
+        elif grid is not None and tensor in setting.clipped:
+            y = grid.clipped(y)
         if tensor in setting.added:
             y = y + setting.added[tensor]  # on the very step again: ties behind it hang on the last bit
             y = grid.rounded(y) if grid is not None and tensor in setting.rounded else y
@@ -153,30 +164,48 @@ class RealGraph:
     def run(
         self, inputs: Sequence[Array], setting: Setting, start: Values | None = None, want: Iterable[int] = ()
     ) -> dict[int, Array]:
-        """Every activation that ``want`` needs, all where nothing is wanted; what is in ``start`` is taken as it is.
+        """What is in ``start``, which is taken as it is, and what is wanted; where nothing is, every activation.
 
         Raises:
             UnsupportedOp: an operator has no real function.
         """
+        return dict(self.walk(inputs, setting, start, want))
+
+    def walk(
+        self, inputs: Sequence[Array], setting: Setting, start: Values | None = None, want: Iterable[int] = ()
+    ) -> Iterator[tuple[int, Array]]:
+        """The same one after the other, as it is made: where something is wanted, nothing else is kept unread."""
         values = dict(start or {})
         for i, x in zip(self.graph.inputs, inputs, strict=False):
             if i not in values:
                 values[i] = self.put(i, x, setting)
-        wanted = tuple(want)
+        yield from tuple(values.items())
+        wanted, count = frozenset(want), max(map(len, inputs), default=1)
         needed = self.needed(wanted, values) if wanted else None
-        for loop in self.loops:
-            left = [op for op in loop if needed is None or op.index in needed]
-            left = [op for op in left if any(i not in values for i in op.outputs)]
-            if len(left) > 1 and any(map(is_delay, left)):
-                values |= self._one_by_one(left, values, setting, max(map(len, inputs), default=1))
-                continue
-            for operator in left:
-                if is_delay(operator):
-                    outputs = [self._delayed(operator, values, setting, max(map(len, inputs), default=1))]
-                else:
-                    outputs = self.operate(operator, values, setting)
-                values.update((i, y) for i, y in zip(operator.outputs, outputs, strict=True) if i not in values)
-        return values
+        parts = [[op for op in loop if needed is None or op.index in needed] for loop in self.loops]
+        last = {i: k for k, loop in enumerate(parts) for op in loop for i in op.inputs} if wanted else {}
+        for k, loop in enumerate(parts):
+            left = [op for op in loop if any(i not in values for i in op.outputs)]
+            made = self._made(left, values, setting, count)
+            values |= made
+            yield from ((i, y) for i, y in made.items() if i in wanted or not wanted)
+            del made
+            for i in {i for op in loop for i in (*op.inputs, *op.outputs) if last.get(i, -1 if wanted else k + 1) <= k}:
+                values.pop(i, None)
+
+    def _made(self, loop: Sequence[Operator], values: Values, setting: Setting, count: int) -> dict[int, Array]:
+        """What some operators give that stand together."""
+        if len(loop) > 1 and any(map(is_delay, loop)):
+            return self._one_by_one(loop, values, setting, count)
+        found, held = dict[int, Array](), dict(values)
+        for operator in loop:
+            if is_delay(operator):
+                outputs = [self._delayed(operator, held, setting, count)]
+            else:
+                outputs = self.operate(operator, held, setting)
+            found.update((i, y) for i, y in zip(operator.outputs, outputs, strict=True) if i not in held)
+            held |= found
+        return found
 
     def _delayed(self, operator: Operator, values: Values, setting: Setting, count: int) -> Array:
         """What the samples before left."""
@@ -215,9 +244,7 @@ class RealGraph:
         """What an operator computed, as it leaves it under a setting."""
         return [self.put(i, y, setting) for i, y in zip(operator.outputs, computed, strict=True)]
 
-    def computed(
-        self, operator: Operator, values: Values, known: Values, sums: dict[int, Array] | None = None
-    ) -> list[Array]:
+    def computed(self, operator: Operator, values: Values, known: Values, sums: Sums | None = None) -> list[Array]:
         """The outputs of one operator before any grid; ``known`` constants take the place of the stored ones.
 
         ``sums`` as for ``compute``.
@@ -229,11 +256,18 @@ class RealGraph:
         if not any(varies) and arguments and arguments[0] is not None:  # constants go in: one row stands for all
             arguments[0], varies[0] = arguments[0][None], True
         try:
-            return compute(node_of(graph, operator), arguments, varies, sums)
+            return compute(self._node(operator), arguments, varies, sums)
         except (NoKernel, ValueError, IndexError, TypeError, AttributeError) as error:
             raise UnsupportedOp(f"operator {operator.index} {operator.op}: {error or type(error).__name__}") from error
 
-    def needed(self, wanted: Sequence[int], known: Values) -> AbstractSet[int]:
+    def _node(self, operator: Operator) -> Node:
+        """The operator with its tensors, put together once."""
+        known = self.nodes.get(operator.index)
+        if known is None or known.operator is not operator:
+            known = self.nodes[operator.index] = node_of(self.graph, operator)
+        return known
+
+    def needed(self, wanted: Iterable[int], known: Container[int]) -> AbstractSet[int]:
         """The operators that lie between what is known and what is wanted."""
         waiting, found = list(wanted), set[int]()
         while waiting:

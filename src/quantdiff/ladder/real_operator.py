@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from quantdiff.graph import Tensor, dense_values, real_values
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array, is_float
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel
-from quantdiff.sim.real.registry import Real, reals
+from quantdiff.sim.real.float_sums import finish_of, finished
+from quantdiff.sim.real.registry import UNBOUNDED, Real, reals
+from quantdiff.sim.real.sums import ExactSums
 from quantdiff.sim.registry import kernels
 from quantdiff.sim.runtime import Runtime
 
@@ -46,6 +49,8 @@ FIRST = 1000
 """The number of the first value that is moved: what lies below it is padding, such as a zero point."""
 
 Argument = Array | None
+Sums = dict[int, Array | ExactSums]
+"""Of products without their bias, by kernel: the identity of its array."""
 
 
 def real_constant(tensor: Tensor) -> Array:
@@ -83,13 +88,11 @@ def fold(node: Node, constants: Sequence[Argument]) -> list[Array]:
     return list(_kernel(node, constants)) if counted is None else [counted.function(node, *constants)]
 
 
-def compute(
-    node: Node, arguments: Sequence[Argument], varies: Sequence[bool], sums: dict[int, Array] | None = None
-) -> list[Array]:
+def compute(node: Node, arguments: Sequence[Argument], varies: Sequence[bool], sums: Sums | None = None) -> list[Array]:
     """The outputs of an operator, before any rounding of its own; the fused activation is done.
 
-    Shapes: (samples, *shape) where it ``varies``, else the constant's own. ``sums`` keeps those of products without
-    their bias, by kernel: for the same operator on the same values.
+    Shapes: (samples, *shape) where it ``varies``, else the constant's own. ``sums`` keeps them, or holds
+    exact ones, for the same operator on the same values.
 
     Raises:
         NoKernel: the op has no real function.
@@ -106,14 +109,22 @@ def compute(
         raise NoKernel("no real function")
     with np.errstate(all="ignore"):
         if sums is not None and op in PRODUCTS and arguments[2:] and not any(varies[1:]):
-            key, bias = id(arguments[1]), arguments[2]
-            if key not in sums:
-                sums[key] = _called(real, node, (*arguments[:2], None), varies)
-            y = sums[key] + (0 if bias is None else bias.reshape(-1))
-        else:
-            y = _called(real, node, arguments, varies)
-        low, high = ACTIVATION_RANGE.get(node.activation, (-np.inf, np.inf))
-        return [y if math.isinf(low) and math.isinf(high) else np.clip(y, low, high, out=y)]
+            return [_finished(real, node, arguments, varies, sums)]
+        y = _called(real, node, arguments, varies)
+        low, high = ACTIVATION_RANGE.get(node.activation, UNBOUNDED)
+        return [y if real.bounded or (math.isinf(low) and math.isinf(high)) else np.clip(y, low, high, out=y)]
+
+
+def _finished(real: Real, node: Node, arguments: Sequence[Argument], varies: Sequence[bool], sums: Sums) -> Array:
+    """Products of which the sums are kept for another bias."""
+    key, bias = id(arguments[1]), arguments[2]
+    if key not in sums:
+        bare = {**node.operator.options, "fused_activation_function": "NONE"}
+        alone = replace(node, operator=replace(node.operator, options=bare))
+        sums[key] = _called(real, alone, (*arguments[:2], None), varies)
+    held = sums[key]
+    finish = finish_of(node, held.shape[-1], bias)
+    return held.finished(finish) if isinstance(held, ExactSums) else finished(held, finish)
 
 
 def _structural(node: Node, arguments: Sequence[Argument], varies: Sequence[bool]) -> list[Array] | None:

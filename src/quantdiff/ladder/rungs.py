@@ -21,13 +21,17 @@ from quantdiff.quant import Array
 from quantdiff.run.tflite import bound_inputs
 from quantdiff.trace import same_bits
 
-ELEMENTS_AT_ONCE = 2**23
-"""Of all activations together, in double: what one pass of real arithmetic holds."""
+STORED = {"int8": np.int8, "uint8": np.uint8, "int16": np.int16}
+ELEMENTS_AT_ONCE = 2**24
+"""Of all activations together, in double: the most that one pass of real arithmetic holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class RealRungs:
-    """Real values by rung and tensor. Shapes: (samples, *shape of the tensor)."""
+    """By rung and tensor. Shapes: (samples, *shape of the tensor).
+
+    Outputs are real, and all of the rungs ``real`` and ``rewritten``; other tensors below are integers of their grids.
+    """
 
     values: Mapping[str, Mapping[int, Array]]
 
@@ -40,7 +44,7 @@ class RealRungs:
         """The outputs as the reference gives them: on its own grid, where it has one at its end."""
         pairs = zip(switches.file.graph.outputs, switches.ends, strict=True)
         found = [(self.values[mechanism][i], switches.own.get(-1 if end is None else end)) for i, end in pairs]
-        return [y if own is None else own.clipped(own.rounded(y)) for y, own in found]
+        return [y if own is None else own.bounded(y) for y, own in found]
 
 
 def output_on_grid(switches: Switches, place: int, real: Array, grids: OutputGrids) -> Array:
@@ -54,7 +58,7 @@ def output_on_grid(switches: Switches, place: int, real: Array, grids: OutputGri
 
 
 def real_rungs(switches: Switches, order: Sequence[int], rows: Batch, tensors: Iterable[int]) -> RealRungs:
-    """Every rung from the lowered reference down to the file's rounding, for outputs and ``tensors`` of the file.
+    """Every rung from the lowered reference down to the file's clipping, for outputs and ``tensors`` of the file.
 
     ``order``: for each output of the file the place of the lowered reference's. Tensors without a partner there are
     left out of its rung.
@@ -62,7 +66,7 @@ def real_rungs(switches: Switches, order: Sequence[int], rows: Batch, tensors: I
     file, inputs = switches.file, real_inputs(switches.model, rows)
     inner = [i for i in tensors if i not in file.graph.outputs]
     rungs, wanted = switches.rungs(), {*file.graph.outputs, *inner}
-    exchanged = [(m, setting) for m, setting in rungs if m != REWRITTEN and changes(switches, m)]
+    exchanged = [(m, setting) for m, setting in rungs if m not in (REWRITTEN, STEPS) and changes(switches, m)]
     works: list[Callable[[], Sequence[Values]]] = [partial(_unexchanged, switches, order, rows, inner)]
     works += [partial(_one_rung, file, inputs, setting, wanted) for _, setting in exchanged]
     (real, rewritten), *others = side_by_side(lambda work: work(), works)
@@ -74,8 +78,25 @@ def real_rungs(switches: Switches, order: Sequence[int], rows: Batch, tensors: I
     return RealRungs(found)
 
 
+def with_rounding(rungs: RealRungs, values: Values | None) -> RealRungs:
+    """The rungs with the one below them all, which has no values of its own where nothing is rounded."""
+    return rungs if values is None else RealRungs({**rungs.values, STEPS: values})
+
+
 def _one_rung(file: RealGraph, inputs: Sequence[Array], setting: Setting, wanted: AbstractSet[int]) -> list[Values]:
-    return [in_slices(file, inputs, setting, wanted)]
+    return [in_slices(file, inputs, setting, wanted, leave=partial(stored, file))]
+
+
+def stored(file: RealGraph, tensor: int, real: Array) -> Array:
+    """An inner value as the file stores it: an eighth of the memory, while it still is in the cache."""
+    if tensor in file.graph.outputs:
+        return real
+    return file.grids[tensor].integers(real, STORED.get(file.graph.tensors[tensor].dtype, np.int64))
+
+
+def _as_it_is(tensor: int, real: Array) -> Array:
+    del tensor
+    return real
 
 
 def _unexchanged(switches: Switches, order: Sequence[int], rows: Batch, inner: Sequence[int]) -> tuple[Values, Values]:
@@ -116,7 +137,7 @@ def lowered_values(
     shapes = {i: switches.shapes.get(i, graph.tensors[i].shape) for i in partners}
     found = {i: values[j].reshape(-1, *shapes[i]) for i, j in partners.items() if _fits(values[j], shapes[i])}
     own = {i: switches.reference.grids.get(partners[i]) for i in found if i not in graph.outputs}
-    return {i: y if (grid := own.get(i)) is None else grid.clipped(grid.rounded(y)) for i, y in found.items()}
+    return {i: y if (grid := own.get(i)) is None else grid.bounded(y) for i, y in found.items()}
 
 
 def _fits(values: Array, shape: tuple[int, ...]) -> bool:
@@ -133,24 +154,35 @@ def changes(switches: Switches, mechanism: str) -> bool:
 
 
 def in_slices(
-    real: RealGraph, inputs: Sequence[Array], setting: Setting, want: Iterable[int], known: Values | None = None
+    real: RealGraph,
+    inputs: Sequence[Array],
+    setting: Setting,
+    want: Iterable[int],
+    known: Values | None = None,
+    leave: Callable[[int, Array], Array] = _as_it_is,
 ) -> dict[int, Array]:
-    """``run`` with as many samples at once as memory bears; a stream as one. What is ``known`` is not computed."""
-    wanted = tuple(want)
+    """``run`` with as many samples at once as memory bears; a stream as one. What is ``known`` is not computed.
+
+    ``leave`` says what is kept of a tensor.
+    """
+    wanted = frozenset(want)
     count, size = len(inputs[0]), samples_at_once(real.graph)
     size = count if real.streams else size
     starts = range(0, count, size)
     lengths = [min(size, count - start) for start in starts]
-    parts = [
-        real.run([x[start : start + size] for x in inputs], setting, _rows(known or {}, start, size), wanted)
-        for start in starts
-    ]
+    parts = []
+    for start in starts:
+        given = [x[start : start + size] for x in inputs], setting, _rows(known or {}, start, size)
+        parts.append({i: leave(i, y) for i, y in real.walk(*given, wanted) if i in wanted})
     if len(parts) == 1:
-        return {i: np.broadcast_to(y := parts[0][i], (count, *y.shape[1:])) for i in wanted}
-    return {
-        i: np.concatenate([np.broadcast_to(p[i], (n, *p[i].shape[1:])) for p, n in zip(parts, lengths, strict=True)])
-        for i in wanted
-    }
+        return {i: _for_all(parts[0][i], count) for i in wanted}
+    pairs = list(zip(parts, lengths, strict=True))
+    return {i: np.concatenate([_for_all(part[i], n) for part, n in pairs]) for i in wanted}
+
+
+def _for_all(values: Array, count: int) -> Array:
+    """One row as many times as there are samples."""
+    return values if len(values) == count else np.broadcast_to(values, (count, *values.shape[1:]))
 
 
 def _rows(values: Values, start: int, size: int) -> dict[int, Array]:

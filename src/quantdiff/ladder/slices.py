@@ -17,7 +17,9 @@ from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading
 
 ELEMENTS_AT_ONCE = 2**21
-"""Of the runtime's tensors, of which every rung has as many doubles."""
+"""Of the runtime's tensors, which the first rungs hold as doubles."""
+AT_MOST = 2**24
+"""The same where a part would be a single run of a large network: two share what Python does between products."""
 THREADS = min(4, os.cpu_count() or 1)
 """Each holds the activations of a slice."""
 Given = TypeVar("Given")
@@ -41,15 +43,22 @@ def one_thread_a_product() -> Iterator[None]:
         yield
 
 
-ARENAS = -8
-"""glibc's ``M_ARENA_MAX``."""
+ARENAS, TRIMMED, MAPPED = -8, -1, -3
+"""glibc's ``M_ARENA_MAX``, ``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD``."""
+KEPT, LARGEST = 2**27, 2**25
+"""Bytes that are free at the end of a heap and stay; and of what is taken from one, as glibc has it at most."""
 
 
 @cache
 def _share_memory() -> None:
-    """Else glibc gives each thread a heap of its own, which keeps what it once held: they grow with the data."""
+    """Else glibc gives each thread a heap of its own, which keeps what it once held: they grow with the data.
+
+    What it maps anew for every large array, the system fills with zeros first, a page at a time.
+    """
     with suppress(AttributeError, OSError, TypeError):  # another C library
-        ctypes.CDLL(None).mallopt(ARENAS, 2)
+        library = ctypes.CDLL(None)
+        for what, value in ((ARENAS, 2), (MAPPED, LARGEST), (TRIMMED, KEPT)):
+            library.mallopt(what, value)
 
 
 def side_by_side(work: Callable[[Given], Made], items: Iterable[Given]) -> list[Made]:
@@ -65,7 +74,7 @@ def in_parts(reading: Reading, *, whole: bool = False) -> Iterator[Reading]:
     """A slice as parts of which every rung of real arithmetic finds room in memory at once; ``whole`` as it is."""
     runs = len(reading.inputs[0])
     each = sum(v.size for v in reading.values.values()) // max(1, runs)
-    size = max(1, ELEMENTS_AT_ONCE // max(1, each))
+    size = max(1, ELEMENTS_AT_ONCE // max(1, each), min(2, AT_MOST // max(1, each)))
     if size >= runs or whole:
         yield reading
         return

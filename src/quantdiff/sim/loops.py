@@ -7,20 +7,19 @@ rows at a time. Rules are told as ``finish.finish`` takes them. Shapes are not l
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import Channels, Product
 from quantdiff.sim.finish import BY_DOUBLE, BY_FLOAT, RAW, finish  # noqa: F401 (the callers say how)
-from quantdiff.sim.machine_code import keep
+from quantdiff.sim.machine_code import compiled, inlined
 from quantdiff.sim.narrow import LANES as ROUNDED
 from quantdiff.sim.permuted import permute
+from quantdiff.sim.real_loops import bound, finish_sums, scale_sums, store, sum_taps  # noqa: F401 (the callers of real arithmetic)
 from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31
 from quantdiff.sim.tiles import (  # noqa: F401 (the callers pack)
     HEIGHT,
@@ -34,7 +33,6 @@ from quantdiff.sim.tiles import (  # noqa: F401 (the callers pack)
     tile,
 )
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 STRIP = 2**15
 """Bytes of input and output that are at work at once, beside as many as the weights have: they stay in the caches."""
 LINE = 16
@@ -50,19 +48,6 @@ SPARE = 64
 Bytes = tuple[np.uint8, np.uint8]
 Told = tuple[tuple[Array, Array, Array, Array], tuple[Array, Array]]
 """Rules and outputs as ``finish.finish`` takes them."""
-
-
-def compiled(function: Function) -> Function:
-    """The function as machine code on one thread, kept on disk where that is possible."""
-    made = njit(nogil=True)(function)
-    with suppress(RuntimeError):  # no folder that a cache could be written to
-        keep(made)
-    return cast(Function, made)
-
-
-def inlined(function: Function) -> Function:
-    """A part of others, which is compiled with them alone: LLVM takes long for what is written out."""
-    return cast(Function, njit(inline="always")(function))
 
 
 @compiled
@@ -373,33 +358,3 @@ def by_shifts(  # pragma: no cover (compiled)
             product = np.int64(acc) * mantissa[c] + ONE_HALF_Q31
             steps = np.int32((product + half[c] + ((product >> 63) & ties[c])) >> right[c])
             y[i, c] = np.int32(min(max(steps, least), most) + zero)
-
-
-@compiled
-def sum_taps(  # pragma: no cover (compiled)
-    image: Array, taps: Array, strides: tuple[int, int], dilations: tuple[int, int], y: Array
-) -> None:
-    """Each channel with its own windows, in double. Shapes: (n, h, w, c), (kh, kw, c) -> (n, out_h, out_w, c)."""
-    for n in range(y.shape[0]):
-        for r in range(y.shape[1]):
-            for c in range(y.shape[2]):
-                sums = y[n, r, c]
-                for i in range(taps.shape[0]):
-                    for j in range(taps.shape[1]):
-                        given = image[n, r * strides[0] + i * dilations[0], c * strides[1] + j * dilations[1]]
-                        add_products(sums, given, taps[i, j])
-
-
-@compiled
-def add_products(sums: Array, a: Array, b: Array) -> None:  # pragma: no cover (compiled)
-    """Slices, for which LLVM has lanes."""
-    for e in range(sums.size):
-        sums[e] += a[e] * b[e]
-
-
-@compiled
-def store(x: Array, grid: tuple[float, float, float, float], y: Array) -> None:  # pragma: no cover (compiled)
-    """Real values as integers of a grid: step, zero point and ends. All flat."""
-    step, zero_point, low, high = grid
-    for e in range(x.size):
-        y[e] = min(max(np.floor(x[e] / step + 0.5) + zero_point, low), high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from quantdiff.quant import Array
 from quantdiff.sim.graph.real_arithmetic import all_but_curves, curves_alone, everything, run_ideal, simulate_ideal
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.node import ACTIVATION_RANGE, node_of
-from quantdiff.sim.real.registry import nearest, reals
+from quantdiff.sim.real import float_sums
+from quantdiff.sim.real.registry import dequantized, nearest, reals
+from quantdiff.sim.real.sums import exact_sums
 from quantdiff.sim.runtime import Runtime
 
 NONE = {"fusedActivationFunction": 0}
@@ -161,3 +164,44 @@ def test_boxes_by_hand(tmp_path: Path) -> None:
         box = image[n, 2 * d : 2 * d + 2, h : h + 5 : 2, 3 * i : 3 * i + 2]
         want[n, d, h, i] = np.einsum("dhwc,dhwco->o", box, w)
     np.testing.assert_allclose(found, want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("way", ["compiled", "numpy"])
+@pytest.mark.parametrize("op", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
+def test_exact_sums_are_those_of_real_values(
+    tmp_path: Path, op: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both by the products of bytes and by NumPy, with padding, bias and activation."""
+    if way == "numpy":
+        monkeypatch.setattr("quantdiff.sim.real.sums.loops", lambda _: None)
+    else:
+        import_module("quantdiff.sim.loops")
+    shapes = {"CONV_2D": (4, 3, 3, 6), "DEPTHWISE_CONV_2D": (1, 3, 3, 6), "FULLY_CONNECTED": (4, 6)}
+    shape, rng = shapes[op], np.random.default_rng(7)
+    channels = shape[-1] if op == "DEPTHWISE_CONV_2D" else shape[0]
+    given = (1, 5, 5, 6) if len(shape) > 2 else (1, 6)
+    tensors = [
+        x_of(*given),
+        T("w", shape, scale=0.01, data=rng.integers(-127, 128, shape)),
+        T("b", (channels,), "int32", 0.0005, data=rng.integers(-99, 99, channels)),
+        y_of(*given[:-1], channels),
+    ]
+    strides = {"strideH": 1, "strideW": 1} if len(shape) > 2 else {}
+    options = {"fusedActivationFunction": 1, **strides}
+    graph = graph_of(tmp_path, tensors, Op(op, ["x", "w", "b"], ["y"], options), ["x"])
+    node = node_of(graph, graph.operators[0])
+    x = rng.integers(-128, 128, (3, *given[1:])).astype(np.int8)
+    finish = float_sums.finish_of(node, channels, real_values(node.at(2)))
+    want = reals()[f"{op} float32"].function(node, dequantized(node.x, x), real_values(node.at(1)), finish[0])
+    stored = node.at(1).data
+    assert stored is not None
+    np.testing.assert_allclose(exact_sums(node, x, stored).finished(finish), want, rtol=0, atol=1e-12)
+
+
+def test_sums_too_large_for_the_products_of_bytes_are_exact(tmp_path: Path) -> None:
+    depth = 2**18
+    x, w = np.full((1, depth), -128, np.int8), np.full((1, depth), -127, np.int8)
+    tensors = [x_of(1, depth, zero_point=127), T("w", w.shape, scale=1.0, data=w), y_of(1, 1)]
+    graph = graph_of(tmp_path, tensors, Op("FULLY_CONNECTED", ["x", "w"], ["y"], {}), ["x"])
+    held = exact_sums(node_of(graph, graph.operators[0]), x, w)
+    assert held.finished((np.zeros(1), -np.inf, np.inf)).item() == 255 * 127 * depth * float(np.float32(0.05))

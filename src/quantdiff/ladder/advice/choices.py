@@ -240,7 +240,7 @@ def candidates(met: Met, held: Grid) -> Iterator[tuple[str, tuple[float, float]]
 
 
 def _squared(values: Array, grid: Grid) -> float:
-    return float(np.square(grid.clipped(grid.rounded(values)) - values).sum())
+    return float(np.square(grid.bounded(values) - values).sum())
 
 
 def wide(ends: tuple[float, float]) -> Grid:

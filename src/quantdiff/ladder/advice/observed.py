@@ -192,7 +192,7 @@ def promising(switches: Switches, choices: Sequence[Choice], met: Mapping[int, M
 
 def _part(values: Array, grid: Grid) -> float:
     """What a grid takes from values."""
-    return _share(values, grid.clipped(grid.rounded(values)))
+    return _share(values, grid.bounded(values))
 
 
 def _share(values: Array, changed: Array) -> float:

@@ -7,47 +7,54 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.node import Node
-from quantdiff.sim.real.registry import real
+from quantdiff.sim.real.registry import UNBOUNDED, bounds_of, real
 from quantdiff.sim.window import Axis, axes_of, axis_of, pad_image, windows
 
-WIDE = 64
+WIDE = 16
 """Channels from which on compiled loops, which take those of one place together, are faster than NumPy."""
+BLOCK = 2**16
+"""Sums that are finished while they are in the cache."""
 
 
-@real("FULLY_CONNECTED float32")
+@real("FULLY_CONNECTED float32", bounded=True)
 def fully_connected(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
     """``x @ w.T + bias``. Shapes: x (…, depth), w (units, depth) -> (batch, units); (…, units) with keep_num_dims."""
-    y = x.reshape(-1, w.shape[1]).astype(np.float64, copy=False) @ w.T.astype(np.float64, copy=False)
-    y = _biased(y, bias)
+    rows = x.reshape(-1, w.shape[1]).astype(np.float64, copy=False)
+    y = _products(rows, w.T.astype(np.float64, copy=False), finish_of(node, len(w), bias))
     return y.reshape(*x.shape[:-1], len(w)) if node.option("keep_num_dims", False) else y
 
 
-@real("CONV_2D float32")
+@real("CONV_2D float32", bounded=True)
 def conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
     """A sum over each window. Shapes: x (n, h, w, c), w (out, kh, kw, c / groups) -> (n, out_h, out_w, out)."""
     axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
     columns = windows(pad_image(x.astype(np.float64, copy=False), axes, 0), axes)
     kernels = w.astype(np.float64, copy=False).reshape(len(w), -1)
-    groups, depth = x.shape[3] // w.shape[3], w.shape[3]
+    groups, depth, finish = x.shape[3] // w.shape[3], w.shape[3], finish_of(node, len(w), bias)
+    if groups == 1:
+        y = _products(columns.reshape(-1, kernels.shape[1]), kernels.T, finish)
+        return y.reshape(*columns.shape[:3], len(w))
     rows = [np.ascontiguousarray(columns[..., k * depth : (k + 1) * depth]) for k in range(groups)]
-    parts = [a.reshape(-1, kernels.shape[1]) @ k.T for a, k in zip(rows, np.split(kernels, groups), strict=True)]
-    y = parts[0] if groups == 1 else np.concatenate(parts, axis=-1)
-    return _biased(y.reshape(*columns.shape[:3], len(w)), bias)
+    each = [(part, *finish[1:]) for part in np.split(finish[0], groups)]
+    pairs = zip(rows, np.split(kernels, groups), each, strict=True)
+    parts = [_products(a.reshape(-1, kernels.shape[1]), k.T, its) for a, k, its in pairs]
+    return np.concatenate(parts, axis=-1).reshape(*columns.shape[:3], len(w))
 
 
-@real("DEPTHWISE_CONV_2D float32")
+@real("DEPTHWISE_CONV_2D float32", bounded=True)
 def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
     """Each channel with its own windows. Shapes: x (n, h, w, c), w (1, kh, kw, c * m) -> (n, out_h, out_w, c * m)."""
     axes = rows, columns = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
-    given = pad_image(x.astype(np.float64, copy=False), axes, 0)
+    given, finish = x.astype(np.float64, copy=False), finish_of(node, w.shape[3], bias)
     if (several := w.shape[3] // x.shape[3]) > 1:
         given = np.repeat(given, several, axis=3)
-    y = np.zeros((len(x), rows.out, columns.out, w.shape[3]))
+    y = np.empty((len(x), rows.out, columns.out, w.shape[3]))
     if w.shape[3] >= WIDE and (compiled := loops(y.size)) is not None:
-        ways = (rows.stride, columns.stride), (rows.dilation, columns.dilation)
-        compiled.sum_taps(np.ascontiguousarray(given), w[0].astype(np.float64), *ways, y)
-        return _biased(y, bias)
-    products = np.empty_like(y)
+        ways = tuple((getattr(rows, way), getattr(columns, way)) for way in ("stride", "dilation", "before"))
+        compiled.sum_taps(np.ascontiguousarray(given), w[0].astype(np.float64), ways, finish, y)
+        return y
+    given, products = pad_image(given, axes, 0), np.empty_like(y)
+    y[:] = 0
     for i in range(rows.taps):
         for j in range(columns.taps):
             down, right = (
@@ -55,7 +62,7 @@ def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None)
                 for tap, axis in ((i, rows), (j, columns))
             )
             y += np.multiply(given[:, down, right], w[0, i, j], out=products)
-    return _biased(y, bias)
+    return finished(y, finish, over=True)
 
 
 @real("CONV_3D float32")
@@ -90,6 +97,37 @@ def mean_or_sum(node: Node, x: Array, axes: Array) -> Array:
     over = tuple(sorted({int(axis) % x.ndim for axis in np.asarray(axes).reshape(-1)}))
     reduce = np.mean if node.operator.op == "MEAN" else np.sum
     return np.asarray(reduce(x.astype(np.float64), axis=over, keepdims=bool(node.option("keep_dims", False))))
+
+
+Finish = tuple[Array, float, float]
+"""What is done with sums: a bias per channel, double, and the bounds of the fused activation."""
+
+
+def finished(sums: Array, finish: Finish, *, over: bool = False) -> Array:
+    """Sums as they leave the operator; ``over`` themselves where nobody else holds them. Shape: (…, channels)."""
+    bias, low, high = finish
+    y = sums if over else np.empty_like(sums)
+    if (compiled := loops(sums.size)) is not None and sums.flags.c_contiguous:
+        compiled.finish_sums(sums.reshape(-1, bias.size), bias, low, high, y.reshape(-1, bias.size))
+        return y
+    np.add(sums, bias, out=y)
+    return y if (low, high) == UNBOUNDED else np.clip(y, low, high, out=y)
+
+
+def _products(x: Array, w: Array, finish: Finish) -> Array:
+    """``x @ w`` finished, some rows after the others. Shapes: x (rows, depth), w (depth, channels)."""
+    y = np.empty((len(x), w.shape[1]))
+    at_once = max(1, BLOCK // max(1, w.shape[1]))
+    for start in range(0, len(x), at_once):
+        part = y[start : start + at_once]
+        finished(np.matmul(x[start : start + at_once], w, out=part), finish, over=True)
+    return y
+
+
+def finish_of(node: Node, channels: int, bias: Array | None) -> Finish:
+    """What an operator does with its sums."""
+    added = np.zeros(channels) if bias is None else bias.reshape(-1).astype(np.float64)
+    return added, *bounds_of(node)
 
 
 def _biased(y: Array, bias: Array | None) -> Array:

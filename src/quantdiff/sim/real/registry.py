@@ -10,11 +10,13 @@ import numpy as np
 from quantdiff.graph import PACKED, Tensor, real_values
 from quantdiff.lazy import Registry
 from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim.compiled import loops
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel, is_quantized, quant_of
 from quantdiff.sim.runtime import Runtime
 
 Function = Callable[..., Array]
 INTEGERS = ("int8", "uint8", "int16")
+UNBOUNDED = (-np.inf, np.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,14 @@ class Real:
 
     Quantized inputs come as real values, double, unless ``stored``: then as the integers that they are.
     ``anywhere``: further axes in front change nothing, as element goes to element or the last axis alone counts.
+    ``bounded``: the fused activation is done too.
     """
 
     function: Function
     curve: bool = False
     stored: bool = False
     anywhere: bool = False
+    bounded: bool = False
 
     def __call__(self, node: Node, *inputs: Array | None, runtime: Runtime) -> Array:
         """The output's integers: the real value, clamped by the fused activation, to the nearest step."""
@@ -39,20 +43,21 @@ class Real:
     def value(self, node: Node, *inputs: Array | None) -> Array:
         """The real value of the output, clamped by the fused activation."""
         given = inputs if self.stored else [_real(t, x) for t, x in zip(node.inputs, inputs, strict=False)]
-        return clamped(node, self.function(node, *given))
+        bounds, y = bounds_of(node), self.function(node, *given)
+        return y if self.bounded or bounds == UNBOUNDED else y.clip(*bounds)
 
 
 REALS: Registry[Real] = Registry("quantdiff.sim.real")
 
 
 def real(
-    *ops: str, curve: bool = False, stored: bool = False, anywhere: bool = False
+    *ops: str, curve: bool = False, stored: bool = False, anywhere: bool = False, bounded: bool = False
 ) -> Callable[[Function], Function]:
     """Register the real function of the ops named; ``OP float32`` where that of integers is another."""
 
     def register(function: Function) -> Function:
         for op in ops:
-            REALS.add(op, Real(function, curve, stored, anywhere))
+            REALS.add(op, Real(function, curve, stored, anywhere, bounded))
         return function
 
     return register
@@ -86,15 +91,21 @@ def nearest(y: Array, tensor: Tensor) -> Array:
     TensorFlow ``core/kernels/fake_quant_ops_functor.h``: ``floor(x / scale + 0.5)`` from the lower end.
     """
     scale, zero_point = quant_of(tensor).along(y.ndim)
+    compiled = loops(y.size) if scale.ndim == 0 and y.dtype == np.float64 and y.flags.c_contiguous else None
+    if compiled is not None and tensor.dtype in INTEGERS:
+        found = np.empty(y.shape, tensor.dtype)
+        grid = float(scale), float(zero_point), *map(float, INTEGER_RANGE[tensor.dtype])
+        compiled.store(y.reshape(-1), grid, found.reshape(-1))
+        return found
     steps = np.floor(y / scale.astype(np.float64) + 0.5) + zero_point
     return steps.clip(*INTEGER_RANGE[tensor.dtype]).astype(tensor.dtype)
 
 
-def clamped(node: Node, y: Array) -> Array:
-    """``y`` between the bounds of the fused activation."""
+def bounds_of(node: Node) -> tuple[float, float]:
+    """Between which the fused activation leaves a value."""
     if node.activation not in ACTIVATION_RANGE:
         raise NoKernel(f"fused activation {node.activation}")
-    return y.clip(*ACTIVATION_RANGE[node.activation])
+    return ACTIVATION_RANGE[node.activation]
 
 
 def _real(tensor: Tensor | None, x: Array | None) -> Array | None:

@@ -1,0 +1,35 @@
+"""What a layer makes of the runtime's own input, by exact sums of integers and in double."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from float_pairs import NETS, write_pair
+
+from quantdiff.ladder import layers
+from quantdiff.ladder.switches import switches
+from quantdiff.load.tflite import load_tflite
+from quantdiff.run.tflite import inputs_of
+from quantdiff.sim.graph.simulator import simulate
+from quantdiff.sim.runtime import Runtime
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_exact_sums_give_the_integers_of_sums_in_double(
+    tmp_path: Path, net: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = write_pair(tmp_path, NETS[net]())
+    found = switches(load_tflite(files.candidate), load_tflite(files.reference))
+    stored = simulate(found.model.main, inputs_of(found.model, files.batch), Runtime.REFERENCE).values
+    makers = {i: op for _, i in layers.layers_of(found) if (op := found.file.graph.producer(i)) is not None}
+    products = [op for op in makers.values() if op.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")]
+    assert all(layers._exact(found, op, stored) for op in products)
+    on = found, found.rungs()
+    exact = {i: layers._local(on, stored, i, op) for i, op in makers.items()}
+    monkeypatch.setattr(layers, "_exact", lambda *_: {})
+    for i, operator in makers.items():
+        double = layers._local(on, stored, i, operator)
+        assert exact[i].keys() == double.keys()
+        assert all(np.array_equal(y, double[mechanism]) for mechanism, y in exact[i].items())
