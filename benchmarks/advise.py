@@ -19,7 +19,7 @@ from converted import seconds, write_pair
 
 from quantdiff import api
 from quantdiff.load.data import Batch
-from quantdiff.run import forkserver
+from quantdiff.run import process
 
 SIDE, CALIBRATION, AT_MOST = 96, 64, 20.0
 
@@ -72,7 +72,7 @@ def both(work: Callable[[], object]) -> tuple[float, float]:
     """
     before = sum(os.times()[:4])
     clock = seconds(work)
-    forkserver.end_servers()
+    process.end_servers()
     return sum(os.times()[:4]) - before, clock
 
 

@@ -15,16 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
-from quantdiff.run import forkserver, process
+from quantdiff.run import process
 from quantdiff.run.child import RuntimeProcess
 
 
 def seconds(work: Callable[[], object]) -> float:
     """Processor time, of ended children too; the process that forks ends with the work."""
-    forkserver.end_servers()
+    process.end_servers()
     before = os.times()
     work()
-    forkserver.end_servers()
+    process.end_servers()
     return sum(os.times()[:4]) - sum(before[:4])
 
 

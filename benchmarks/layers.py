@@ -28,14 +28,14 @@ from litert_quantizer.utils.validation_utils import ValidationErrorMetric
 from networks import mobilenet_v2, smooth_images, write_pair
 
 from quantdiff.align.models import align_models
-from quantdiff.api.layers import compare_layers
+from quantdiff.api.shards import compare_layers
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import silent
 from quantdiff.quant import Array
+from quantdiff.recording import bound
 from quantdiff.references.keras.frameworks import frameworks, quiet
 from quantdiff.references.keras.lower import converter_of
-from quantdiff.references.reference import bound
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.tflite_recorder import TfliteRecorder
 

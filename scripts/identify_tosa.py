@@ -26,7 +26,7 @@ from quantdiff.load.rewrite import with_outputs
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.report.profile import save_profile
-from quantdiff.run.in_process import started
+from quantdiff.run.child import started
 from quantdiff.run.inner_tensors import read_everything, readable_tensors
 from quantdiff.run.random_input import random_inputs
 from quantdiff.run.tflite import inputs_of

@@ -18,11 +18,11 @@ from quantdiff.compare.layers.report import LayerResult
 from quantdiff.compare.outcome import Failure
 from quantdiff.experiment.summary import Summary
 from quantdiff.experiment.sweep_trial import StoredRange
-from quantdiff.graph import BlockQuant
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.load.dumps.forms import Manifest
 from quantdiff.paper.working import Given, Number, Operand, Products, Sheet
 from quantdiff.parameters.quantizers import Parameters, Row
+from quantdiff.quant import BlockQuant
 from quantdiff.sim.graph.simulator import Missing
 
 TARGET = Path(__file__).parents[1] / "src/quantdiff/report/json/schemas"

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from tflite_micro.python.tflite_micro import runtime
 from written_models import Op, T, write_tflite
 
-from quantdiff.load import schema
+from quantdiff.load import flatbuffer
 
 TARGET = Path(__file__).parents[1] / "src/quantdiff/linting/tflm_ops.txt"
 SIGNAL = (
@@ -49,7 +49,7 @@ def has(op: str, *, custom: bool) -> bool:
 
 def known() -> Iterator[str]:
     """The names of the ops, as ``Operator.op`` spells them."""
-    builtin = (op for op in schema.enum("BuiltinOperator").values() if not op.startswith(("CUSTOM", "PLACEHOLDER")))
+    builtin = (op for op in flatbuffer.enum("BuiltinOperator").values() if not op.startswith(("CUSTOM", "PLACEHOLDER")))
     yield from (op for op in sorted(builtin) if has(op, custom=False))
     yield from (f"CUSTOM:{op}" for op in CUSTOM if has(op, custom=True))
 

@@ -13,10 +13,11 @@ import small_models as models
 from quantdiff.flow import Flow, FlowValue
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch, Slot, make_batch
-from quantdiff.quant import Array
+from quantdiff.progress import Count, unheard
+from quantdiff.quant import Array, Value
 from quantdiff.recording import Comparand, ErrorStats, Recorder, measured
-from quantdiff.references.reference import Count, trace_slices, unheard
-from quantdiff.trace import Trace, Value
+from quantdiff.references.reference import trace_slices
+from quantdiff.trace import Trace
 
 LAYERS = tuple(
     Layer(name, "Formula", (before,), activation, kernel=kernel, bias=bias, op="FULLY_CONNECTED")

@@ -19,13 +19,14 @@ import numpy as np
 
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.load.data import Batch, bind
+from quantdiff.progress import Count, unheard
+from quantdiff.quant import Value
 from quantdiff.references.formats import FORMATS, Format, Framework, Options
-from quantdiff.references.reference import Count, unheard
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 
 def takes(source: Any) -> bool:
-    return isinstance(source, formula.Formula) or (isinstance(source, Path) and source.suffix == ".formula")
+    return isinstance(source, formula.Formula)
 
 
 def abort() -> None:

@@ -11,8 +11,8 @@ from some_figures import FIGURES as SOME
 
 from quantdiff.align.alignment import Leftover
 from quantdiff.compare.comparison import Comparison
-from quantdiff.compare.evidence import Evidence, Sample, confusion_of, pictures_of, step_histogram
-from quantdiff.compare.layers.drawing import Box, Drawing, Histograms
+from quantdiff.compare.evidence import Evidence, Sample, confusion_of, pictures_of
+from quantdiff.compare.layers.drawing import Box, Drawing, Histograms, step_histogram
 from quantdiff.compare.layers.figures import LayerFigures, WorstSample
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.outcome import Failure, Outcome

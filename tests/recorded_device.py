@@ -10,7 +10,7 @@ import numpy as np
 from written_models import Op, T, write_tflite
 
 from quantdiff import api
-from quantdiff.load.dumps.forms import MANIFEST
+from quantdiff.load.npz import MANIFEST
 from quantdiff.quant import Array
 
 SAMPLES, SIDE, CHANNELS, UNITS = 6, 6, 8, 10

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import small_models as models
 
+from quantdiff.files import PREFIX
 from quantdiff.load.npz import LARGE
-from quantdiff.run.scratch import PREFIX
 
 QUANTDIFF = Path(sys.executable).parent / "quantdiff"
 PATIENCE = 40  # seconds, for a busy machine

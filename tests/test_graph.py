@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from quantdiff.errors import BadModel
-from quantdiff.graph import SparseDimension, Sparsity, Tensor, dense_values, is_float
-from quantdiff.quant import Array, unpack_integers
+from quantdiff.graph import Tensor, dense_values
+from quantdiff.quant import Array, SparseDimension, Sparsity, is_float, unpack_integers
 
 BLOCKS = [[1, 2, 0, 0], [3, 4, 0, 0], [0, 0, 5, 6], [0, 0, 7, 8]]
 

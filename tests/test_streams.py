@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from quantdiff.cli import main
 from quantdiff.errors import BadModel
-from quantdiff.references.reference import open_references
+from quantdiff.references.formats import open_references
 
 QUANTDIFF = f"{sys.executable} -c 'from quantdiff.cli import console; console()'"
 DIFF = "diff m.tflite m.tflite --data d.npz"

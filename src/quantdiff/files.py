@@ -1,6 +1,6 @@
 """Files that a user names: only a regular one is opened, since a FIFO or a device can keep us waiting for ever.
 
-Python files run where the user names a function of theirs: nothing else that is read here does.
+And folders for a while: they go when they are done with; those of a process that was killed go at the next start.
 """
 
 from __future__ import annotations
@@ -8,18 +8,15 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import stat
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial, reduce
-from importlib.util import module_from_spec, spec_from_file_location
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import reduce
 from operator import or_
 from pathlib import Path
-from types import ModuleType
-from typing import Any, BinaryIO, TypeVar, cast
-
-from quantdiff.errors import QuantdiffError, reason_of
+from typing import BinaryIO
 
 FILE, FOLDER = "a file", "a folder"
 KINDS = {
@@ -127,74 +124,95 @@ def _check(kind: str, path: Path) -> None:
         raise OSError(errno.EINVAL, f"is {kind}, not a file", str(path))
 
 
-T = TypeVar("T")
-
-
 def python_function(source: str | Path) -> tuple[Path, str] | None:
     """``FILE.py:function`` as both; None for other names."""
     path, _, name = str(source).rpartition(":")
     return (Path(path), name) if path.endswith(".py") and name.isidentifier() else None
 
 
-def module_of(path: Path, refuse: type[QuantdiffError]) -> ModuleType:
-    """The file as a module that has run; what lies beside it can be imported meanwhile.
-
-    Raises:
-        refuse: no such Python file, or it fails.
-    """
-    try:
-        open_file(path).close()
-    except OSError as error:
-        raise refuse(f"{path}: {error.strerror or reason_of(error)}; give a Python file that is there") from error
-    spec = spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise refuse(f"{path}: not a Python file; its name ends in .py")
-    module = module_from_spec(spec)
-    with _beside(path):
-        guarded(path, refuse, partial(spec.loader.exec_module, module))
-    return module
+LOCKS = True
 
 
-def function_of(source: str | Path, refuse: type[QuantdiffError]) -> Callable[..., Any]:
-    """The function of ``FILE.py:function``, whose errors are told as the user's own.
-
-    Raises:
-        refuse: as ``module_of``, or the file has no such function.
-    """
-    path, _, name = str(source).rpartition(":")
-    module = module_of(Path(path), refuse)
-    found = getattr(module, name, None)
-    if not callable(found):
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise refuse(f"{path}: has no function {name}; it has {', '.join(known) or 'none'}")
-
-    def called(*given: Any) -> Any:
-        with _beside(Path(path)):
-            return guarded(source, refuse, partial(cast("Callable[..., Any]", found), *given))
-
-    return called
+try:
+    import fcntl
+except ImportError:  # Windows: folders have no locks there, so nobody sweeps
+    LOCKS = False
 
 
-def guarded(source: str | Path, refuse: type[QuantdiffError], call: Callable[[], T]) -> T:
-    """``call``, whatever it raises as one line.
-
-    Raises:
-        refuse: it raised something.
-    """
-    try:
-        return call()
-    except QuantdiffError:
-        raise
-    except (Exception, SystemExit) as error:  # a person's own code
-        raise refuse(f"{source}: {type(error).__name__} while it ran: {reason_of(error)}") from error
+PREFIX = "quantdiff-run-"
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[None]:
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)
+def scratch(prefix: str = PREFIX, where: Path | None = None) -> Iterator[Path]:
+    """A new folder in ``where`` (that of temporary files), gone after the block. What others left goes first.
+
+    Its lock says that its maker lives, whatever number the process has.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    where = where or Path(tempfile.gettempdir())
+    if not LOCKS:
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=where, ignore_cleanup_errors=True) as name:
+            yield Path(name)
+        return
+    _sweep(prefix, where)
+    folder, lock = _made(prefix, where)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _made(prefix: str, where: Path) -> tuple[Path, int]:
+    """A folder and its lock; made again where another process swept it before it was locked."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=where))
+        with suppress(FileNotFoundError):
+            lock = os.open(folder, os.O_RDONLY)
+            with suppress(OSError):  # a file system without locks: then nobody sweeps there
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, lock
+            os.close(lock)
+
+
+def _sweep(prefix: str, where: Path) -> None:
+    """Remove the folders of this user whose makers are dead."""
+    for folder in where.glob(f"{prefix}*"):
+        with suppress(OSError):
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+                continue
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+@contextmanager
+def own_temporary_files() -> Iterator[None]:
+    """Let this process and its children put temporary files into a folder that goes with the block.
+
+    TensorFlow's AutoGraph writes a Python file for every function that it rewrites, and a process that is killed
+    leaves them.
+    """
+    before = os.environ.get("TMPDIR"), tempfile.tempdir
+    try:
+        context = scratch()
+        folder = context.__enter__()
+    except OSError:  # no such folder, or it is full: whoever needs one says so
+        yield
+        return
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     try:
         yield
     finally:
-        if folder in sys.path:
-            sys.path.remove(folder)
+        tempfile.tempdir = before[1]
+        if before[0] is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before[0]
+        context.__exit__(None, None, None)

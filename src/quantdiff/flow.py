@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
-from quantdiff.graph import Graph, Model, Operator, Tensor, is_float
+from quantdiff.graph import Graph, Model, Operator, Tensor
 from quantdiff.layer import Layer
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS, traits
-from quantdiff.quant import Grid, QuantParams
+from quantdiff.quant import Grid, QuantParams, is_float
 
 UNSIGNED = 128  # between the integers of int8 and uint8
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import prod
 from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
@@ -13,60 +12,11 @@ import numpy as np
 
 from quantdiff.errors import BadModel
 from quantdiff.ops import INTO_FLOAT, RECODES, traits
-from quantdiff.quant import Array, Grid, QuantParams, unpack_integers
+from quantdiff.quant import Array, BlockQuant, Grid, QuantParams, Sparsity, is_float, unpack_integers
 
 T = TypeVar("T")
 PACKED = {"int4": 4, "uint4": 4, "int2": 2}  # bits per value
 GRID_TYPES = ("int8", "uint8", "int16")  # of activations
-
-
-@dataclass(frozen=True, slots=True)
-class BlockQuant:
-    """Quantization per block; ``scales`` and ``zero_points`` are the indices of the tensors that hold them.
-
-    ``kind`` is the schema's name: ``BlockwiseQuantization`` (blocks of ``block_size`` along one axis, or of
-    ``block_shape``) or ``MultiAxisQuantization`` (one scale per position of ``axes``).
-    """
-
-    kind: str
-    scales: int
-    zero_points: int
-    block_size: int
-    block_shape: tuple[int, ...] = ()
-    axes: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SparseDimension:
-    """One level of a sparse tensor: all ``size`` positions (``DENSE``) or listed ones (``SPARSE_CSR``)."""
-
-    format: str
-    size: int
-    segments: Array | None = field(default=None, compare=False, repr=False)
-    indices: Array | None = field(default=None, compare=False, repr=False)
-
-    def children(self, node: Array, at_most: int) -> tuple[Array, Array, Array]:
-        """Of the nodes of the level above: for each child the parent's place, its own number, its index."""
-        if self.segments is None or self.indices is None:
-            first, count = node * self.size, np.full(node.size, self.size)
-        else:
-            first, count = (bound.astype(np.int64) for bound in (self.segments[node], self.segments[node + 1]))
-            count -= first
-        if count.sum() > at_most:
-            raise ValueError("more values than the tensor has places")
-        parent = np.repeat(np.arange(node.size), count)
-        within = np.arange(parent.size) - np.repeat(np.cumsum(count) - count, count)
-        child = first[parent] + within
-        return parent, child, within if self.indices is None else self.indices[child]
-
-
-@dataclass(frozen=True, slots=True)
-class Sparsity:
-    """How the stored values of a sparse constant are spread: see ``SparsityParameters`` in the schema."""
-
-    traversal_order: tuple[int, ...]
-    block_map: tuple[int, ...]
-    dimensions: tuple[SparseDimension, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,28 +268,12 @@ def _spread(tensor: Tensor, sparsity: Sparsity, data: Array) -> Array:
     if tensor.dtype in PACKED:
         data = unpack_integers(data, tensor.dtype, (data.size * 8 // int(tensor.dtype[-1]),))
     try:
-        where, node = _coordinates(tensor.shape, sparsity)
+        where, node = sparsity.coordinates(tensor.shape)
         dense = np.zeros(tensor.shape, data.dtype)
         dense[where] = data[node]
     except (IndexError, ValueError, OverflowError, MemoryError) as error:
         raise BadModel(f"tensor {tensor.index} {tensor.name!r}: its sparsity contradicts itself") from error
     return dense
-
-
-def _coordinates(shape: tuple[int, ...], sparsity: Sparsity) -> tuple[tuple[Array, ...], Array]:
-    """Where each stored value belongs, and its place among the stored ones.
-
-    The levels are walked outside in, as ``FormatConverter::SparseToDense`` does
-    (tensorflow/lite/kernels/internal/utils/sparsity_format_converter.cc).
-    """
-    node, found = np.zeros(1, np.int64), dict[int, Array]()
-    for axis, level in zip(sparsity.traversal_order, sparsity.dimensions, strict=True):
-        parent, node, index = level.children(node, at_most=prod(shape))
-        found = {known: values[parent] for known, values in found.items()} | {axis: index}
-    sizes = dict(zip(sparsity.traversal_order, sparsity.dimensions, strict=True))
-    for block, axis in enumerate(sparsity.block_map, start=len(shape)):
-        found[axis] = found[axis] * sizes[block].size + found[block]
-    return tuple(found[axis] for axis in range(len(shape))), node
 
 
 def real_values(tensor: Tensor) -> Array:
@@ -363,8 +297,3 @@ def block_steps(tensor: Tensor) -> Array:
     assert tensor.blocks is not None
     assert tensor.block_scales is not None
     return np.repeat(tensor.block_scales.astype(np.float64), tensor.blocks.block_size, axis=1).reshape(tensor.shape)
-
-
-def is_float(dtype: str) -> bool:
-    """True for the floating-point dtypes."""
-    return dtype.startswith(("float", "bfloat"))  # NumPy does not know them all

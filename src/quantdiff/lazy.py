@@ -44,6 +44,15 @@ class Registry(Generic[T]):
         return self._entries
 
 
+def later(module: str, name: str) -> Callable[..., Any]:
+    """The function of that name, whose module is imported when it is called."""
+
+    def call(*given: Any) -> Any:
+        return getattr(import_module(module), name)(*given)
+
+    return call
+
+
 NAME = re.compile(r"^    from (\S+) import (\w+) as \2$", re.M)
 
 

@@ -10,3 +10,11 @@ Progress = Callable[[str, int, int], None]
 def silent(stage: str, done: int, total: int) -> None:
     """Report no progress."""
     del stage, done, total
+
+
+Count = Callable[[int], None]
+
+
+def unheard(done: int) -> None:
+    """Nobody asked how far it is."""
+    del done

@@ -1,8 +1,11 @@
-"""Affine quantization: ``real = scale * (q - zero_point)``; the rules that lead there are in ``nudge``."""
+"""Affine quantization: ``real = scale * (q - zero_point)``; the rules that lead there are in ``nudge``.
+
+And how a file packs what it stores: several integers in a byte, scales for blocks, zeros left out.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -165,3 +168,91 @@ def dequantize(q: Array, params: QuantParams) -> Array:
     """
     scale, zero_point = params.along(q.ndim)
     return ((q.astype(np.int64) - zero_point) * scale.astype(np.float64)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One tensor as the engine gave it: integers with their map to real values, or floats.
+
+    ``array`` has the samples along axis 0. ``grid`` is the integer grid that the values lie on: the tensor's
+    own parameters for integers; for floats those of the last quantized tensor before them, or None.
+    """
+
+    name: str
+    array: Array = field(compare=False, repr=False)
+    quant: QuantParams | None = None
+    grid: Grid | None = None
+
+    @property
+    def real(self) -> Array:
+        """The values in real units, float32 (integers without a scale stay as they are)."""
+        return self.array if self.quant is None else dequantize(self.array, self.quant)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockQuant:
+    """Quantization per block; ``scales`` and ``zero_points`` are the indices of the tensors that hold them.
+
+    ``kind`` is the schema's name: ``BlockwiseQuantization`` (blocks of ``block_size`` along one axis, or of
+    ``block_shape``) or ``MultiAxisQuantization`` (one scale per position of ``axes``).
+    """
+
+    kind: str
+    scales: int
+    zero_points: int
+    block_size: int
+    block_shape: tuple[int, ...] = ()
+    axes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SparseDimension:
+    """One level of a sparse tensor: all ``size`` positions (``DENSE``) or listed ones (``SPARSE_CSR``)."""
+
+    format: str
+    size: int
+    segments: Array | None = field(default=None, compare=False, repr=False)
+    indices: Array | None = field(default=None, compare=False, repr=False)
+
+    def children(self, node: Array, at_most: int) -> tuple[Array, Array, Array]:
+        """Of the nodes of the level above: for each child the parent's place, its own number, its index."""
+        if self.segments is None or self.indices is None:
+            first, count = node * self.size, np.full(node.size, self.size)
+        else:
+            first, count = (bound.astype(np.int64) for bound in (self.segments[node], self.segments[node + 1]))
+            count -= first
+        if count.sum() > at_most:
+            raise ValueError("more values than the tensor has places")
+        parent = np.repeat(np.arange(node.size), count)
+        within = np.arange(parent.size) - np.repeat(np.cumsum(count) - count, count)
+        child = first[parent] + within
+        return parent, child, within if self.indices is None else self.indices[child]
+
+
+@dataclass(frozen=True, slots=True)
+class Sparsity:
+    """How the stored values of a sparse constant are spread: see ``SparsityParameters`` in the schema."""
+
+    traversal_order: tuple[int, ...]
+    block_map: tuple[int, ...]
+    dimensions: tuple[SparseDimension, ...]
+
+    def coordinates(self, shape: tuple[int, ...]) -> tuple[tuple[Array, ...], Array]:
+        """Where each stored value belongs, and its place among the stored ones.
+
+        The levels are walked outside in, as ``FormatConverter::SparseToDense`` does
+        (tensorflow/lite/kernels/internal/utils/sparsity_format_converter.cc).
+        """
+        node, found = np.zeros(1, np.int64), dict[int, Array]()
+        for axis, level in zip(self.traversal_order, self.dimensions, strict=True):
+            parent, node, index = level.children(node, at_most=prod(shape))
+            found = {known: values[parent] for known, values in found.items()} | {axis: index}
+        sizes = dict(zip(self.traversal_order, self.dimensions, strict=True))
+        for block, axis in enumerate(self.block_map, start=len(shape)):
+            found[axis] = found[axis] * sizes[block].size + found[block]
+        return tuple(found[axis] for axis in range(len(shape))), node
+
+
+def is_float(dtype: str) -> bool:
+    """True for the floating-point dtypes."""
+    return dtype.startswith(("float", "bfloat"))  # NumPy does not know them all

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from quantdiff.flow import Flow, FlowValue
+from quantdiff.load.data import Batch, Order, Slot, bind, turned
 from quantdiff.load.npz import release
-from quantdiff.quant import Array, Grid
+from quantdiff.quant import Array, Grid, Value
 from quantdiff.tally.rows import RowSums, row_sums
-from quantdiff.trace import Value
-
-ROUNDING = 1e-4  # of the largest output
+from quantdiff.trace import Trace, changed_elements
 
 
 class Recording(Protocol):
@@ -128,24 +127,50 @@ def changed_outputs(model: BoundModel, flow: Flow, values: Mapping[int, Array], 
     return sum(changed_elements(values[key], plain[slice(*span)]) for key, plain in pairs)
 
 
-def changed_elements(watched: Array, plain: Array) -> int:
-    """How many elements of an output changed when its model's inner values were read.
-
-    Integers by any bit, floats by more than another order of sums does. All of them when the sizes differ; the axes of
-    size 1 may.
-    """
-    if watched.size != plain.size:
-        return max(watched.size, plain.size)
-    watched = watched.reshape(plain.shape)
-    if plain.dtype.kind != "f":
-        return int(np.count_nonzero(watched != plain))
-    finite = np.isfinite(plain)
-    allowed = ROUNDING * float(np.abs(plain, dtype=np.float64).max(where=finite, initial=0.0))
-    near = np.abs(np.where(finite, watched, 0).astype(np.float64) - np.where(finite, plain, 0)) <= allowed
-    same = np.where(finite, near, (watched == plain) | (np.isnan(watched) & np.isnan(plain)))
-    return int(np.count_nonzero(~same))
-
-
 def value_at(seen: Recording, place: FlowValue) -> Value:
     """What a run gave there."""
     return Value(place.name, seen.value(place.key), place.quant, place.grid)
+
+
+class Named(Protocol):
+    """What a trace needs to know of a model."""
+
+    @property
+    def name(self) -> str:
+        """The file's name, for messages."""
+
+    @property
+    def kind(self) -> str:
+        """The engine as results name it: ``float``, ``qat``, ``tflite:xnnpack``."""
+
+    @property
+    def inputs(self) -> tuple[Slot, ...]:
+        """What it takes, in its own order."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs, in its own order."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of it."""
+
+
+def bound(reference: Named, recorder: Recorder, batch: Batch, plain: Trace | None = None) -> BoundModel:
+    """A model that is watched with the data bound to its inputs, and its outputs when nobody watches, where known.
+
+    Raises:
+        BadData: the data do not fit its inputs.
+    """
+    expected = tuple(value.array for value in plain.outputs) if plain is not None else ()
+    return BoundModel(recorder, bind(batch, reference.inputs, reference.name), expected)
+
+
+def value_turned(value: Value, order: Order) -> Value:
+    """Its axes, samples aside, in another order, as a view."""
+    return replace(value, array=turned(value.array, order)) if order else value
+
+
+def returned(value: Value, order: Order) -> Value:
+    """The way back, also a view."""
+    return value_turned(value, tuple(int(axis) for axis in np.argsort(order)))

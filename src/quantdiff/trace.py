@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from quantdiff.quant import Array, Grid, QuantParams, dequantize
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """One tensor as the engine gave it: integers with their map to real values, or floats.
-
-    ``array`` has the samples along axis 0. ``grid`` is the integer grid that the values lie on: the tensor's
-    own parameters for integers; for floats those of the last quantized tensor before them, or None.
-    """
-
-    name: str
-    array: Array = field(compare=False, repr=False)
-    quant: QuantParams | None = None
-    grid: Grid | None = None
-
-    @property
-    def real(self) -> Array:
-        """The values in real units, float32 (integers without a scale stay as they are)."""
-        return self.array if self.quant is None else dequantize(self.array, self.quant)
+from quantdiff.quant import Array, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +51,24 @@ def differing(mine: Array, theirs: Array) -> int:
         return int(np.count_nonzero(mine != theirs))
     same = (mine == theirs) & (np.signbit(mine) == np.signbit(theirs))
     return int(np.count_nonzero(~(same | (np.isnan(mine) & np.isnan(theirs)))))
+
+
+ROUNDING = 1e-4  # of the largest output: what another order of sums may change
+
+
+def changed_elements(watched: Array, plain: Array) -> int:
+    """How many elements of an output changed when its model's inner values were read.
+
+    Integers by any bit, floats by more than another order of sums does. All of them when the sizes differ; the axes of
+    size 1 may.
+    """
+    if watched.size != plain.size:
+        return max(watched.size, plain.size)
+    watched = watched.reshape(plain.shape)
+    if plain.dtype.kind != "f":
+        return int(np.count_nonzero(watched != plain))
+    finite = np.isfinite(plain)
+    allowed = ROUNDING * float(np.abs(plain, dtype=np.float64).max(where=finite, initial=0.0))
+    near = np.abs(np.where(finite, watched, 0).astype(np.float64) - np.where(finite, plain, 0)) <= allowed
+    same = np.where(finite, near, (watched == plain) | (np.isnan(watched) & np.isnan(plain)))
+    return int(np.count_nonzero(~same))

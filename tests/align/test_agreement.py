@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantdiff.align.agreement import Agreement, agreement, sample
+from quantdiff.align.alignment import Agreement, agreement, sample
 from quantdiff.flow import FlowValue
 from quantdiff.quant import Array, Grid, QuantParams, quantize
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from quantdiff.align.agreement import Sample, sample
-from quantdiff.align.alignment import Match
-from quantdiff.align.choice import choose_matches, distances_between
+from quantdiff.align.alignment import Match, Sample, sample
+from quantdiff.align.choice import choose_matches, distances_between, explained
 from quantdiff.flow import Flow, FlowValue
+from quantdiff.graph import Tensor
 from quantdiff.quant import Array, Grid, QuantParams, quantize
 
 DICE = np.random.default_rng(1)
@@ -122,3 +123,13 @@ def test_of_two_that_agree_within_the_grid_the_nearer_beyond_it_is_the_partner()
 
 def test_a_match_knows_its_keys() -> None:
     assert Match(3, 5, "name", 0.0).keys == (3, 5)
+
+
+@pytest.mark.parametrize(("feeds", "left"), [((1,), False), ((1, 0), True)], ids=["a constant", "two values"])
+def test_one_end_of_a_clamp_hides_nothing(feeds: tuple[int, ...], left: bool) -> None:
+    """A hard sigmoid becomes MINIMUM beside a constant and RELU, its slope goes into the layer in front."""
+    mine = [FlowValue(1, "a", "FULLY_CONNECTED", (0,)), FlowValue(2, "b", "HARD_SIGMOID", (1,))]
+    kernel = Tensor(9, "w", (1,), "float32", data=np.zeros(1, np.float32))
+    dense = FlowValue(1, "dense", "FULLY_CONNECTED", (0,), kernel=kernel)
+    other = [dense, FlowValue(2, "low", "MINIMUM", feeds), FlowValue(3, "high", "RELU", (2,))]
+    assert explained(mine, other, kernels=True) == ({2} if left else {1, 2})

@@ -10,7 +10,7 @@ import pytest
 from written_models import Op, Sig, Sub, T, write_model
 
 from quantdiff.align.alignment import TensorPair
-from quantdiff.align.constants import bias_moved, constant_pairs, fused_chain, inputs_scaled, kernels_agree
+from quantdiff.align.constants import bias_moved, constant_pairs, fit_between, fused_chain, kernels_agree
 from quantdiff.compare.layers.report import notes_of
 from quantdiff.flow import FlowValue, tflite_flow
 from quantdiff.graph import Model
@@ -231,6 +231,28 @@ def test_a_scale_in_front_may_be_in_the_kernel(tmp_path: Path, weights: Array, s
     (pair,) = constant_pairs(layers, [(place, layers)])
     assert (pair.confirmed, pair.scaled) == (scaled or own, scaled)
     reference = [FlowValue(0, "dense", "FULLY_CONNECTED", layers=layers)]
-    assert inputs_scaled(reference, place) is scaled
+    fit = fit_between(reference, place)
+    assert (fit is not None and fit.scaled) is scaled
     assert kernels_agree(reference, [place]) is (scaled or own)
     assert ("its weights hold a scale of their inputs, channel by channel" in notes_of(reference, [place])) is scaled
+
+
+@pytest.mark.parametrize(
+    ("behind", "slope", "found"),
+    [("within", 0.2, True), ("next", 0.2, True), ("next", 1 / 6, True), ("next", 0.25, False), ("none", 0.2, False)],
+)
+def test_the_slope_of_a_hard_sigmoid_may_be_in_the_kernel(
+    tmp_path: Path, behind: str, slope: float, found: bool
+) -> None:
+    """The converter makes MINIMUM and RELU of the rest. Another factor, or one without a reason, is a fault."""
+    layer = replace(
+        LAYERS[-1], kernel=1.5 * DENSE / slope, activation="hard_sigmoid" if behind == "within" else "linear"
+    )
+    activation = Layer("activation", "Activation", (layer.name,), "hard_sigmoid", op="HARD_SIGMOID")
+    layers = [layer, activation] if behind == "next" else [layer]
+    place = dense(tmp_path, 1.5 * DENSE)
+    (pair,) = constant_pairs(layers, [(place, layers)])
+    assert (pair.confirmed, pair.slope) == (found, slope if found else pair.slope)
+    reference = [FlowValue(0, "dense", "FULLY_CONNECTED", layers=tuple(layers))]
+    assert kernels_agree(reference, [place]) is found
+    assert any("the slope of its activation" in note for note in notes_of(reference, [place])) is found

@@ -7,11 +7,11 @@ import pytest
 
 from quantdiff.align.alignment import pair_outputs
 from quantdiff.compare.comparison import compare
-from quantdiff.compare.conditions import judge, parse, reasons
-from quantdiff.compare.outcome import hold_together
+from quantdiff.compare.conditions import parse
+from quantdiff.compare.outcome import hold_together, judge, reasons
 from quantdiff.errors import BadExpression, NotComparable
-from quantdiff.quant import Array, Grid, QuantParams
-from quantdiff.trace import Trace, Value
+from quantdiff.quant import Array, Grid, QuantParams, Value
+from quantdiff.trace import Trace
 
 STEP = QuantParams((0.5,), (10,))
 GRID = Grid(STEP, "int8", "y")

@@ -14,7 +14,7 @@ from recorded_device import SAMPLES, SIDE, Device, recorded_device
 from quantdiff import api
 from quantdiff.compare.device import Diagnosis
 from quantdiff.errors import BadData
-from quantdiff.load.dumps.forms import MANIFEST
+from quantdiff.load.npz import MANIFEST
 from quantdiff.quant import Array
 from quantdiff.report.text.device import device_text
 

@@ -13,8 +13,8 @@ import pytest
 
 from quantdiff.compare.comparison import compare, count, settle
 from quantdiff.errors import NotComparable
-from quantdiff.quant import Array, Grid, QuantParams
-from quantdiff.trace import Trace, Value
+from quantdiff.quant import Array, Grid, QuantParams, Value
+from quantdiff.trace import Trace
 
 STEP = QuantParams((0.043,), (7,))
 GRID = Grid(STEP, "int8", "y")

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from written_models import Op, T, write_tflite
 
 from quantdiff.cli import main
-from quantdiff.compare.by_operator import tally
+from quantdiff.compare.verdict import tally
 from quantdiff.compare.verification import load_and_verify
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array

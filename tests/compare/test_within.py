@@ -12,7 +12,7 @@ from sim.ops.test_few import spectrum
 from written_models import Op, T, write_tflite
 
 from quantdiff.cli import main
-from quantdiff.compare.by_operator import compare_operators
+from quantdiff.compare.verdict import compare_operators
 from quantdiff.compare.verification import load_and_verify
 from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.load.tflite import read_model

@@ -26,7 +26,7 @@ from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepR
 from quantdiff.report.html.study import study_page
 from quantdiff.report.text.box_plot import box_line
 from quantdiff.report.text.study import summary_parts
-from quantdiff.report.text.table import Table
+from quantdiff.report.text.terminal import Table
 
 STUDY = make_study({"models": "dense1,dense2", "seeds": "0-2", "conditions": "qat,ptq", "data": "mnist-small"})
 

@@ -20,7 +20,7 @@ from fuzz.counting import LITERT, Counts
 from fuzz.fuzzing import KINDS, make
 
 from quantdiff.graph import Graph, Model
-from quantdiff.load import schema
+from quantdiff.load import flatbuffer
 from quantdiff.load.flatbuffer import Damaged
 from quantdiff.load.tflite import read_model
 
@@ -71,7 +71,7 @@ def same(model: Model, data: bytes) -> bool:
 
 
 def _ours(graph: Graph) -> list[Any]:
-    numbers = {name: number for number, name in schema.enum("BuiltinOperator").items()}
+    numbers = {name: number for number, name in flatbuffer.enum("BuiltinOperator").items()}
     operators = [
         (numbers.get(op.op.partition(":")[0], op.op), op.version, [*op.inputs], [*op.outputs], [*op.intermediates])
         for op in graph.operators
@@ -85,7 +85,7 @@ def _ours(graph: Graph) -> list[Any]:
 
 
 def _theirs(graph: Any, codes: list[tuple[int, int]]) -> list[Any]:
-    known = schema.enum("BuiltinOperator")
+    known = flatbuffer.enum("BuiltinOperator")
     operators = [
         (
             number if number in known else f"BUILTIN_{number}",
@@ -95,7 +95,7 @@ def _theirs(graph: Any, codes: list[tuple[int, int]]) -> list[Any]:
         for op in graph.operators or ()
         for number, version in [codes[op.opcodeIndex]]
     ]
-    types = schema.enum("TensorType")
+    types = flatbuffer.enum("TensorType")
     tensors = []
     for t in graph.tensors or ():
         q = t.quantization or generated.QuantizationParametersT()

@@ -12,9 +12,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as generated
 from written_models import pack
 
-from quantdiff.load import schema
-from quantdiff.load.flatbuffer import Reader
-from quantdiff.load.layout import SCALARS
+from quantdiff.load import flatbuffer
+from quantdiff.load.flatbuffer import SCALARS, Reader
 
 EVIL = (0, 1, 2, 4, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFF0, 0xFFFFFFFF, 2**63 - 1, 2**63)
 EVIL_REAL = (0.0, -0.0, -0.5, 1.0, 1e-45, 3e38, float("inf"), float("-inf"), float("nan"))
@@ -48,7 +47,7 @@ def places(data: bytes) -> tuple[Place, ...]:
         name, at = todo.pop()
         record, vtable = reader.table(name, at), at - struct.unpack_from("<i", data, at)[0]
         slots = struct.unpack_from(f"<{struct.unpack_from('<H', data, vtable)[0] // 2 - 2}H", data, vtable + 4)
-        for number, (slot, field) in enumerate(zip(slots, schema.fields(name), strict=False)):
+        for number, (slot, field) in enumerate(zip(slots, flatbuffer.fields(name), strict=False)):
             found.append(Place("fields", vtable + 4 + 2 * number, "H"))
             if slot and field.kind != "none":
                 found += _numbers(data, name, field, at + slot)
@@ -59,7 +58,7 @@ def places(data: bytes) -> tuple[Place, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _numbers(data: bytes, table: str, field: schema.Field, at: int) -> Iterator[Place]:
+def _numbers(data: bytes, table: str, field: flatbuffer.Field, at: int) -> Iterator[Place]:
     """The field's own number, or its offset, the length that this leads to, and the items behind that."""
     attack = _attack(table, field)
     if field.kind in SCALARS and not field.is_vector:
@@ -76,7 +75,7 @@ def _numbers(data: bytes, table: str, field: schema.Field, at: int) -> Iterator[
             yield Place(attack, target + 4 + number * struct.calcsize(f"<{code}"), code)
 
 
-def _attack(table: str, field: schema.Field) -> str:
+def _attack(table: str, field: flatbuffer.Field) -> str:
     named = {"shape": "shapes", "shape_signature": "shapes", "buffer": "buffers", **dict.fromkeys(WIRES, "indices")}
     if "Quantization" in table:
         return "quantization"

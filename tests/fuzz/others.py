@@ -23,14 +23,16 @@ from quantdiff.api.moved import what_moved
 from quantdiff.errors import QuantdiffError
 from quantdiff.load.data import Slot
 from quantdiff.load.dumps.binding import bind_dump
-from quantdiff.load.dumps.forms import MANIFEST, Manifest, RecordedTensor, read_dump
+from quantdiff.load.dumps.forms import Manifest, RecordedTensor, read_dump
+from quantdiff.load.npz import MANIFEST
 from quantdiff.load.sources.recordings import from_recordings
 from quantdiff.load.sources.tables import from_csv
 from quantdiff.load.tflite import container_sections, load_tflite, read_model
 from quantdiff.report.html.moved import movement_page
 from quantdiff.report.json.moved import movement_document
+from quantdiff.report.json.text import json_text
 from quantdiff.report.text.moved import print_movement
-from quantdiff.report.text.terminal import Terminal, json_text
+from quantdiff.report.text.terminal import Terminal
 from quantdiff.run.profiled import read_profile
 
 BYTES: dict[str, Attack] = {name: ATTACKS[name] for name in list(ATTACKS)[:4]}

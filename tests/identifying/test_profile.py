@@ -22,7 +22,7 @@ from quantdiff.identifying.probe import probe_for
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.report.profile import save_profile
-from quantdiff.run.in_process import started
+from quantdiff.run.child import started
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.tflite import inputs_of
 

@@ -21,8 +21,8 @@ from quantized_models import Made
 from quantdiff import api
 from quantdiff.api import advice as api_advice
 from quantdiff.cli import main
-from quantdiff.compare.comparison import Comparison, Counts, compare
-from quantdiff.compare.conditions import Condition, parse
+from quantdiff.compare.comparison import Comparison, Condition, Counts, compare
+from quantdiff.compare.conditions import parse
 from quantdiff.errors import RuntimeCrashed
 from quantdiff.experiment.zoo import convert
 from quantdiff.graph import real_values
@@ -48,12 +48,12 @@ from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.switches import switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
-from quantdiff.quant import quantize
+from quantdiff.quant import Value, quantize
 from quantdiff.references.keras.model import load_keras
 from quantdiff.references.keras.reference import open_keras
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import trace_tflite
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 golden = pytest.mark.golden
 

@@ -28,10 +28,10 @@ from quantdiff.ladder.switches import Switches, switches
 from quantdiff.ladder.targets import Question
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Value
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import trace_tflite
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 pytestmark = pytest.mark.golden
 

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from ai_edge_litert import schema_py_generated
 
-from quantdiff.load import schema
+from quantdiff.load import flatbuffer
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,13 +38,16 @@ def test_equals_the_installed_schema(line: str) -> None:
 @pytest.mark.parametrize("name", ["BuiltinOperator", "TensorType", "ActivationFunctionType", "Padding"])
 def test_enum_numbers(name: str) -> None:
     theirs = {number: word for word, number in vars(getattr(schema_py_generated, name)).items() if word.isupper()}
-    assert {number: schema.enum(name)[number] for number in theirs} == theirs
+    assert {number: flatbuffer.enum(name)[number] for number in theirs} == theirs
 
 
-@pytest.mark.parametrize("table", [name for name in schema.tables() if name.endswith("Options")])
+TABLES = [name for kind, name in flatbuffer._lines() if kind == "table" and name.endswith("Options")]
+
+
+@pytest.mark.parametrize("table", TABLES)
 def test_fields_are_the_attributes_of_the_object_api(table: str) -> None:
     theirs = vars(getattr(schema_py_generated, f"{table}T")())
-    ours = {field.name.replace("_", "").lower(): field for field in schema.fields(table) if field.kind != "none"}
+    ours = {field.name.replace("_", "").lower(): field for field in flatbuffer.fields(table) if field.kind != "none"}
     assert list(ours) == [name.lower() for name in theirs]
     for name, default in theirs.items():
         field = ours[name.lower()]
@@ -54,11 +57,11 @@ def test_fields_are_the_attributes_of_the_object_api(table: str) -> None:
 
 def test_known_by_heart() -> None:
     """By hand, from the .fbs file: so that the generator cannot be wrong in the same way as the check."""
-    assert schema.enum("BuiltinOperator")[9] == "FULLY_CONNECTED"
-    assert schema.enum("BuiltinOperator")[127] == "PLACEHOLDER_FOR_GREATER_OP_CODES"
-    assert schema.enum("BuiltinOperator")[206] == "STABLEHLO_COMPOSITE"
-    assert schema.enum("TensorType")[9] == "INT8"
-    names = [field.name for field in schema.fields("Tensor")]
+    assert flatbuffer.enum("BuiltinOperator")[9] == "FULLY_CONNECTED"
+    assert flatbuffer.enum("BuiltinOperator")[127] == "PLACEHOLDER_FOR_GREATER_OP_CODES"
+    assert flatbuffer.enum("BuiltinOperator")[206] == "STABLEHLO_COMPOSITE"
+    assert flatbuffer.enum("TensorType")[9] == "INT8"
+    names = [field.name for field in flatbuffer.fields("Tensor")]
     assert names[:6] == ["shape", "type", "buffer", "name", "quantization", "is_variable"]
-    (dilation,) = (f for f in schema.fields("Conv2DOptions") if f.name == "dilation_w_factor")
-    assert dilation == schema.Field("dilation_w_factor", "int32", is_vector=False, enum=None, default=1)
+    (dilation,) = (f for f in flatbuffer.fields("Conv2DOptions") if f.name == "dilation_w_factor")
+    assert dilation == flatbuffer.Field("dilation_w_factor", "int32", is_vector=False, enum=None, default=1)

@@ -16,9 +16,9 @@ from load.models_of_all_kinds import CONV, KINDS, MODELS
 from written_models import Op, Sub, T, model_object, pack, write_tflite
 
 from quantdiff.errors import BadModel
-from quantdiff.graph import BlockQuant, Metadata, Model, Signature, Tensor, dense_values, real_values
+from quantdiff.graph import Metadata, Model, Signature, Tensor, dense_values, real_values
 from quantdiff.load.tflite import load_tflite
-from quantdiff.quant import QuantParams
+from quantdiff.quant import BlockQuant, QuantParams
 
 
 def load(data: bytes, folder: Path) -> Model:

@@ -17,8 +17,9 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.parameters.inspection import inspect_model, is_symmetric_weight
 from quantdiff.quant import QuantParams
 from quantdiff.report.json.inspection import inspection_json
+from quantdiff.report.json.text import json_text
 from quantdiff.report.text.inspection import inspection_text
-from quantdiff.report.text.terminal import json_text, printable
+from quantdiff.report.text.terminal import printable
 
 CONV_TEXT = """\
 MODEL: TFLite version 3

@@ -16,11 +16,11 @@ from quantdiff.load.data import load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.nudge import nudge_fake_quant, nudge_symmetric
 from quantdiff.parameters.quantizers import Parameters, Row
+from quantdiff.recording import bound
 from quantdiff.references.keras.frameworks import frameworks
 from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.model import load_keras
 from quantdiff.references.keras.reference import open_keras
-from quantdiff.references.reference import bound
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]
 

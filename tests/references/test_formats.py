@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import small_models
 
-from quantdiff.references.formats import Format, formats, known_files
-from quantdiff.references.reference import open_references
+from quantdiff.references.formats import Format, formats, known_files, open_references
 
 pytestmark = pytest.mark.hosted
 

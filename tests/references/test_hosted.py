@@ -20,12 +20,11 @@ from quantdiff import api
 from quantdiff.cli import main
 from quantdiff.errors import BadData, BadModel, QuantdiffError, RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.load.data import Batch
+from quantdiff.quant import Value
 from quantdiff.recording import Comparand
 from quantdiff.references import formats, hosted
-from quantdiff.references.formats import FORMATS, Options
+from quantdiff.references.formats import FORMATS, Options, open_references
 from quantdiff.references.hosted import HostedReference
-from quantdiff.references.reference import open_references
-from quantdiff.trace import Value
 
 pytestmark = [pytest.mark.golden, pytest.mark.hosted]
 HOW = api.Settings(runtimes=("reference",))

@@ -10,8 +10,8 @@ from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.graph import Graph, Tensor
 from quantdiff.ladder.explanation import Explanation, LayerLadder, Rung
+from quantdiff.report.json.text import json_text
 from quantdiff.report.overlay import Overlay, layer_overlays, overlays_text, rung_overlays
-from quantdiff.report.text.terminal import json_text
 
 FIGURES = LayerFigures(
     1200, 6, 2, -0.01, 0.006, 0.3, 41.5, 0.9999, 0.7, 0.1, 0.05, 0.05, 0.5, 0.2, -1.0, 3.0, -1.0, 3.5, 4

@@ -2,7 +2,8 @@
 
 import json
 
-from quantdiff.report.text.terminal import json_text, printable
+from quantdiff.report.json.text import json_text
+from quantdiff.report.text.terminal import printable
 
 
 def test_numbers_are_never_rounded_and_odd_ones_are_strings() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from quantdiff.graph import dense_values
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array, dequantize, quantize
-from quantdiff.run.runtimes import OpenModel
+from quantdiff.run.batches import OpenModel
 
 
 class Plain:

@@ -12,11 +12,10 @@ import pytest
 import small_models as models
 
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
-from quantdiff.quant import Grid, QuantParams
+from quantdiff.quant import Grid, QuantParams, Value
 from quantdiff.run.child import VIEWS, Measured, RuntimeProcess
 from quantdiff.run.process import on_one_line
 from quantdiff.tally.rows import row_sums
-from quantdiff.trace import Value
 
 pytestmark = pytest.mark.golden
 

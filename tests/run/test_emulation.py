@@ -31,7 +31,7 @@ from quantdiff.errors import RootNotMade, RuntimeUnavailable
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.run import emulation, emulation_root, runtimes
-from quantdiff.run.in_process import started
+from quantdiff.run.child import started
 from quantdiff.run.runtimes import RUNTIMES, chosen, entry_of, rules_of
 from quantdiff.run.tflite import may_batch, trace_tflite
 from quantdiff.sim.runtime import Runtime

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import small_models as models
 
-from quantdiff.run import forkserver
 from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.forkserver import Forked
+from quantdiff.run.process import Forked, _servers, end_servers
 
 pytestmark = [
     pytest.mark.golden,
@@ -26,7 +25,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     models.save(tmp_path, models.dense(), "model.tflite")
     yield Path("model.tflite")
-    forkserver.end_servers()
+    end_servers()
 
 
 def child_of(process: RuntimeProcess) -> Forked:
@@ -46,7 +45,7 @@ def test_each_is_another_process_in_the_folder_and_environment_of_now(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert loaded(model) != loaded(model)
-    server = forkserver._servers["quantdiff.run.worker"]
+    server = _servers["quantdiff.run.worker"]
     monkeypatch.setenv("ANOTHER", "1")
     with RuntimeProcess("reference") as process:
         pid = child_of(process).pid
@@ -54,7 +53,7 @@ def test_each_is_another_process_in_the_folder_and_environment_of_now(
         assert Path(f"/proc/{pid}/cwd").readlink() == Path.cwd()
         said = Path(f"/proc/{pid}/fd/1").readlink(), Path(f"/proc/{pid}/fd/2").readlink()
         assert said[0] == said[1] != Path(os.devnull)
-    assert forkserver._servers["quantdiff.run.worker"] is not server
+    assert _servers["quantdiff.run.worker"] is not server
 
 
 def test_how_it_ended_is_told(model: Path) -> None:
@@ -70,8 +69,8 @@ def test_how_it_ended_is_told(model: Path) -> None:
 def test_when_the_one_that_forks_is_gone_others_go_on(model: Path) -> None:
     with RuntimeProcess("reference") as process:
         process.load(model)
-        forkserver._servers["quantdiff.run.worker"]._server.kill()
-        forkserver._servers["quantdiff.run.worker"]._server.wait()
+        _servers["quantdiff.run.worker"]._server.kill()
+        _servers["quantdiff.run.worker"]._server.wait()
         process.load(model)  # another file: another child, which has to be started
         assert not isinstance(process.talk.process.child, Forked)
         loaded(model)

@@ -19,7 +19,7 @@ from small_models import float_dense, save
 from written_models import Op, T, write_tflite
 
 from quantdiff.cli import main
-from quantdiff.load.dumps.forms import MANIFEST
+from quantdiff.load.npz import MANIFEST
 
 pytestmark = pytest.mark.golden
 

@@ -13,7 +13,7 @@ import pytest
 
 from quantdiff.errors import RuntimeFailed
 from quantdiff.quant import Array
-from quantdiff.run.channel import Beside as Channel
+from quantdiff.run.process import Beside as Channel
 from quantdiff.run.shared_memory import Parcel, Received, unpacked
 
 

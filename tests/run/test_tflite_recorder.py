@@ -11,11 +11,10 @@ from written_models import Op, T, write_tflite
 
 from quantdiff.flow import Flow, tflite_flow
 from quantdiff.load.tflite import load_tflite
-from quantdiff.quant import Grid, QuantParams
+from quantdiff.quant import Grid, QuantParams, Value
 from quantdiff.recording import Comparand, measured
-from quantdiff.run.in_process import started
+from quantdiff.run.child import started
 from quantdiff.run.tflite_recorder import TfliteRecorder
-from quantdiff.trace import Value
 
 NONE = {"fusedActivationFunction": 0}
 ROWS = {"shape_signature": (-1, 4)}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantdiff.quant import Array, Grid, QuantParams, dequantize
+from quantdiff.quant import Array, Grid, QuantParams, Value, dequantize
 from quantdiff.tally import rows
 from quantdiff.tally.rows import RowSums, by_numpy, cut, row_sums
-from quantdiff.trace import Value
 
 HALF = QuantParams((0.5,), (1,))
 GRID = Grid(HALF, "int8", "t")

@@ -2,21 +2,20 @@
 
 A wrong match is worse than none. Two values may be a match where they agree within what quantization can explain, and
 where no other agrees clearly better. Among those that agree alike (a reshape repeats its input) names decide, then the
-order of computation; matches never cross each other.
+order of computation; matches never cross each other. What lies between a match and those before it is inside it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from quantdiff.align.agreement import Agreement, Sample, agreement
-from quantdiff.align.alignment import Match
+from quantdiff.align.alignment import Agreement, Match, Sample, agreement
 from quantdiff.flow import Flow, FlowValue
 from quantdiff.load.data import turns
-from quantdiff.ops import INTO_INTEGERS
+from quantdiff.ops import BATCH_NORM, CLAMPS, INTO_INTEGERS, RECODES, TRAITS
 
 SAME, MENTIONED, END, ALIKE = 2.0, 1.0, 0.5, 0.25
 
@@ -216,3 +215,86 @@ def _crosses(
     """Whether the first comes before the second on one side and after it on the other."""
     (a, x), (b, y) = ours, theirs
     return (a in above[x] and y in below[b]) or (x in above[a] and b in below[y])
+
+
+VANISHED = ("IDENTITY", *(op for op, known in TRAITS.items() if known.keeps_order))
+"""What a converter leaves out: layers without effect at inference, and other shapes of the same values."""
+
+
+RESCALED = (*RECODES, "input")
+
+
+QUIET = (BATCH_NORM, *CLAMPS, *VANISHED, *RESCALED, "PAD", "TRANSPOSE")
+
+
+PADS = ("CONCATENATION", "SLICE", "PAD", "ADD")
+BOUNDS = ("MINIMUM", "MAXIMUM")  # beside a constant: one end of a clamp
+
+
+def with_insides(reference: Flow, candidate: Flow, matches: Sequence[Match]) -> list[Match]:
+    """The pairs, each with what lies inside on both sides."""
+    ours, theirs = reference.by_key(), candidate.by_key()
+    ends = {m.reference for m in matches}, {m.candidate for m in matches}
+    return [
+        replace(
+            match,
+            reference_inside=_inside(ours, match.reference, ends[0]),
+            candidate_inside=_inside(theirs, match.candidate, ends[1]),
+        )
+        for match in matches
+    ]
+
+
+def _inside(places: Mapping[int, FlowValue], key: int, ends: set[int]) -> tuple[int, ...]:
+    """The places that lead to ``key`` and to no pair before it."""
+    found: list[int] = []
+    waiting = list(places[key].feeds)
+    for current in waiting:  # grows while it is walked
+        if current not in ends and current not in found and current in places:
+            found.append(current)
+            waiting.extend(places[current].feeds)
+    return tuple(sorted(found))
+
+
+def segments(
+    match: Match, ours: Mapping[int, FlowValue], theirs: Mapping[int, FlowValue]
+) -> tuple[list[FlowValue], list[FlowValue]]:
+    """The places of both sides that the pair stands for, its own last."""
+    return (
+        [ours[key] for key in (*match.reference_inside, match.reference)],
+        [theirs[key] for key in (*match.candidate_inside, match.candidate)],
+    )
+
+
+def core(segment: Sequence[FlowValue]) -> FlowValue:
+    """The place that a segment is about: its last one, or the one before it where that only changes the type."""
+    last = segment[-1]
+    before = [place for place in segment if place.key in last.feeds and place.op != "input"]
+    return core([*segment[:-1], before[0]]) if last.op in RESCALED and len(before) == 1 else last
+
+
+def explained(mine: Sequence[FlowValue], other: Sequence[FlowValue], *, kernels: bool = False) -> set[int]:
+    """Which of ``mine`` the pair accounts for: all that one place of the other side does, else what goes unseen.
+
+    ``kernels``: one place has the kernels of several on the other side, so that these are accounted for, too.
+    """
+    pads = _padding(other)
+    quiet = (_is_quiet(place) or place.key in pads for place in other)
+    if all(q or place is core(other) or (kernels and place.is_weighted) for q, place in zip(quiet, other, strict=True)):
+        return {place.key for place in mine}
+    return {place.key for place in mine if _is_quiet(place)} | {mine[-1].key, core(mine).key}
+
+
+def _is_quiet(place: FlowValue) -> bool:
+    return place.op in QUIET or (place.op in BOUNDS and len(place.feeds) == 1)
+
+
+def _padding(segment: Sequence[FlowValue]) -> set[int]:
+    """Zeros that are made of a number, put beside a value and added to it: how onnx2tf pads."""
+    found = {place.key for place in segment if place.op == "FILL"}
+    waiting = [*found]
+    for key in waiting:  # grows while it is walked
+        new = {place.key for place in segment if place.op in PADS and key in place.feeds} - found
+        found |= new
+        waiting.extend(new)
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,14 +25,17 @@ ROWS = 4  # output channels: from so few on, a factor for each input tells a ker
 EVEN = 0.01  # relative spread of such factors: less is one factor for all, which no scale in front leaves
 ALIKE = 0.5  # correlation from which one kernel is the other, trained on
 NONE = 1e-3  # of the larger bias: as good as no bias
+SLOPES: Mapping[str, tuple[float, ...]] = {"hard_sigmoid": (0.2, 1 / 6)}
+"""Activations that begin with one factor for all, that of Keras 2 and that of others: it may be folded in."""
+MIDDLE = 0.5  # that they add to it
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
     """A layer's kernel next to a stored one: relative error, share of weights that are off, the worst in steps.
 
-    ``folded``: with the batch norm behind it. ``scaled``: times a factor for each input channel. ``alike``: the one may
-    have been trained on from the other.
+    ``folded``: with the batch norm behind it. ``scaled``: times a factor for each input channel. ``slope``: times that
+    of the activation behind it. ``alike``: the one may have been trained on from the other.
     """
 
     error: float
@@ -40,6 +43,7 @@ class Fit:
     worst: float
     folded: bool
     scaled: bool = False
+    slope: float = 1.0
     alike: bool = False
 
     @property
@@ -65,9 +69,10 @@ def constant_pairs(
             chain = fused_chain(layers, layer)
             fused = tuple(each.name for each in (chain if fit.folded else _before_norm(chain)))
             confirmed = None if np.isnan(fit.off) else fit.agrees
-            yield TensorPair(layer.name, "kernel", kernel.index, place.operator, found_by, fused, confirmed, fit.scaled)
+            pair = TensorPair(layer.name, "kernel", kernel.index, place.operator, found_by, fused, slope=fit.slope)
+            yield replace(pair, confirmed=confirmed, scaled=fit.scaled)
             if bias is not None:
-                yield TensorPair(layer.name, "bias", bias.index, place.operator, found_by, fused)
+                yield replace(pair, role="bias", tensor=bias.index)
 
 
 def _owner(
@@ -77,12 +82,12 @@ def _owner(
     named = [layer for layer in weighted if mentions(kernel.name, layer.plain) or mentions(kernel.name, layer.name)]
     proposed = [(matched, "structure"), (named, "name"), (weighted, "values")]
     for candidates, found_by in proposed:
-        fits = [(layer, fit) for layer in candidates if (fit := fit_of(layer, kernel, _norms(layer, layers, near)))]
+        fits = [(layer, fit) for layer in candidates if (fit := fit_of(layer, kernel, layers, near))]
         best = min(fits, key=lambda each: each[1].error, default=None)
         if best is not None and (best[1].error < FOUND or best[1].agrees):
             return *best, "name" if best[0] in named else found_by
     alone = (*named, *matched)
-    fits = [(layer, fit) for layer in alone if (fit := fit_of(layer, kernel, _norms(layer, layers, near)))]
+    fits = [(layer, fit) for layer in alone if (fit := fit_of(layer, kernel, layers, near))]
     return (*fits[0], "name" if fits[0][0] in named else "structure") if fits else None
 
 
@@ -92,18 +97,32 @@ def _norms(layer: Layer, layers: Sequence[Layer], near: Sequence[Layer] = ()) ->
     return chain or [each.norm for each in near if each.norm is not None and layer in near]
 
 
-def fit_of(layer: Layer, kernel: Tensor, norms: Sequence[BatchNorm]) -> Fit | None:
-    """How a stored kernel fits a layer's, with and without the batch norms behind it; None for another shape."""
+def _slopes(layer: Layer, layers: Sequence[Layer]) -> tuple[float, ...]:
+    """1, and the factors with which an activation in the layer or behind it may begin."""
+    users = [each for each in layers if layer.name in each.inputs]
+    last = users[0] if len(users) == 1 and users[0].kernel is None else layer
+    return (1.0, *(SLOPES.get(layer.activation) or SLOPES.get(last.activation, ())))
+
+
+def fit_of(layer: Layer, kernel: Tensor, layers: Sequence[Layer], near: Sequence[Layer] = ()) -> Fit | None:
+    """How a stored kernel fits a layer's, with and without what may be folded in from behind; None for another shape.
+
+    ``layers`` are all, ``near`` those that it was matched together with.
+    """
     turned = layer.kernel is not None and _is_turned(layer.kernel.shape, kernel.shape)
     if layer.kernel is None or not (turned or _same_shape(layer.kernel.shape, kernel.shape)):
         return None
-    stored, own = real_values(kernel), layer.kernel.astype(np.float64)
+    stored, own, norms = real_values(kernel), layer.kernel.astype(np.float64), _norms(layer, layers, near)
     ways = [(own, not norms)]
     if norms and all(norm.factor.size == own.shape[layer.channel_axis] for norm in norms):
         ways.append((own * along_channels(layer, np.prod([norm.factor for norm in norms], axis=0)), True))
     with np.errstate(all="ignore"):  # a file may hold any number
         found = [(way.swapaxes(0, -1) if turned else way.reshape(stored.shape), folded) for way, folded in ways]
-        fits = [_fit(stored, way, kernel, folded=folded) for way, folded in found]
+        fits = [
+            replace(_fit(stored, slope * way, kernel, folded=folded), slope=slope)
+            for slope in _slopes(layer, layers)
+            for way, folded in found
+        ]
         best = min(fits, key=lambda fit: fit.error)
         if best.agrees or turned or layer.channel_axis != 0:
             return best
@@ -199,7 +218,7 @@ def kernels_agree(reference: Sequence[FlowValue], candidate: Sequence[FlowValue]
 
 def agrees(layer: Layer, kernel: Tensor, layers: Sequence[Layer], near: Sequence[Layer] = ()) -> bool:
     """Whether a stored kernel is what rounding makes of a layer's."""
-    fit = fit_of(layer, kernel, _norms(layer, layers, near))
+    fit = fit_of(layer, kernel, layers, near)
     return fit is not None and fit.agrees
 
 
@@ -207,18 +226,18 @@ def is_trained_on(layer: Layer, kernel: Tensor, layers: Sequence[Layer]) -> bool
     """Whether a stored kernel may be what further training made of a layer's; few weights are alike by chance."""
     if int(np.prod(kernel.shape)) < MANY:
         return False
-    fit = fit_of(layer, kernel, _norms(layer, layers))
+    fit = fit_of(layer, kernel, layers)
     return fit is not None and fit.alike
 
 
-def inputs_scaled(reference: Sequence[FlowValue], candidate: FlowValue) -> bool:
-    """Whether the candidate's kernel is the reference's times a factor for each input: a scale in front is in it."""
+def fit_between(reference: Sequence[FlowValue], candidate: FlowValue) -> Fit | None:
+    """How the candidate's kernel is that of the one layer of the reference; None where it is not, or of several."""
     layers = [layer for place in reference for layer in own_layers(place)]
     weighted = [layer for layer in layers if layer.kernel is not None]
     if candidate.kernel is None or len(weighted) != 1:
-        return False
-    fit = fit_of(weighted[0], candidate.kernel, _norms(weighted[0], layers, layers))
-    return fit is not None and fit.scaled
+        return None
+    fit = fit_of(weighted[0], candidate.kernel, layers, layers)
+    return fit if fit is not None and fit.agrees else None
 
 
 def own_layers(place: FlowValue) -> tuple[Layer, ...]:

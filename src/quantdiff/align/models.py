@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from quantdiff.align.agreement import Sample, sample
-from quantdiff.align.alignment import Alignment, Leftover, Match, TensorPair, order_of_outputs, output_pairs
-from quantdiff.align.choice import choose_matches, distances_between
-from quantdiff.align.confirmation import Local, confirmed, contradicted
+from quantdiff.align.alignment import (
+    Alignment,
+    Leftover,
+    Match,
+    Sample,
+    TensorPair,
+    order_of_outputs,
+    output_pairs,
+    sample,
+)
+from quantdiff.align.choice import choose_matches, distances_between, segments, with_insides
+from quantdiff.align.confirmation import Local, Refusals, confirmed, contradicted, leftovers
 from quantdiff.align.constants import agrees, bias_moved, constant_pairs, is_trained_on, kernels_agree, own_layers
-from quantdiff.align.leftovers import Refusals, leftovers, segments, with_insides
 from quantdiff.errors import RuntimeFailed
 from quantdiff.flow import Flow, FlowValue, tflite_flow
 from quantdiff.graph import Tensor
@@ -18,8 +25,8 @@ from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
 from quantdiff.ops import INTO_INTEGERS
 from quantdiff.quant import Array
-from quantdiff.recording import BoundModel, Recording
-from quantdiff.references.reference import Reference, bound
+from quantdiff.recording import BoundModel, Recording, bound
+from quantdiff.references.reference import Reference
 
 AT_LEAST, CLOSE = 0.5, 0.05  # the share that says they are; distance of values, an SQNR of 26 dB
 TRAINED_ON = (

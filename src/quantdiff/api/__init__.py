@@ -40,6 +40,6 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.worsts import worst as worst
     from quantdiff.ladder.advice.advised import Advised as Advised
     from quantdiff.ladder.explanation import Explanations as Explanations
-    from quantdiff.run.data_sources import InParts as InParts
+    from quantdiff.run.data_in_parts import InParts as InParts
 else:
     __getattr__, __all__ = public_names(__name__)

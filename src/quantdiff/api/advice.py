@@ -12,12 +12,11 @@ from typing import Any
 
 from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, name_of, open_pair, trace_first, trace_one
 from quantdiff.api.inputs import Names, check_inputs, laid_out
-from quantdiff.api.parts import Part, answers, anywhere_settings, count_of, cut, first_of, undivided
+from quantdiff.api.parts import answers, anywhere_settings, undivided
 from quantdiff.api.settlements import ALIGNED_ON, TRAINED, settled
 from quantdiff.api.shards import TRACED
-from quantdiff.compare.comparison import settle
-from quantdiff.compare.conditions import Condition
-from quantdiff.compare.own_metric import Metric, metric_of
+from quantdiff.compare.comparison import Condition, settle
+from quantdiff.compare.own_metric import Metric
 from quantdiff.errors import BadModel, UnsupportedOp
 from quantdiff.ladder.advice.advised import Advised, advised
 from quantdiff.ladder.advice.bench import Bench, Now, Rows, Task, noise, tried_on
@@ -27,17 +26,17 @@ from quantdiff.ladder.advice.recipe import denylist, names_of, recipe
 from quantdiff.ladder.departure import check_related
 from quantdiff.ladder.switches import switches
 from quantdiff.load.data import Batch, bind
+from quantdiff.load.npz import at_once
 from quantdiff.progress import Progress, silent
-from quantdiff.references.reference import Reference, at_once
+from quantdiff.references.reference import Reference
 from quantdiff.report.folder import written
-from quantdiff.report.text.terminal import json_text
-from quantdiff.run.data_sources import InParts, load_data
-from quantdiff.run.in_process import started
-from quantdiff.run.input_range import Reach, warnings_of
+from quantdiff.report.json.text import json_text
+from quantdiff.run.child import started
+from quantdiff.run.data_in_parts import InParts, Part, count_of, cut, first_of
+from quantdiff.run.data_sources import Reach, load_data, warnings_of
 from quantdiff.run.runner import Runner
-from quantdiff.run.runtimes import check_takes_others
+from quantdiff.run.runtimes import check_takes_others, versions
 from quantdiff.run.tflite import trace_tflite
-from quantdiff.run.versions import versions
 from quantdiff.trace import Trace
 
 HELD = 2**28
@@ -187,7 +186,7 @@ class AdviceQuestion:
     @contextmanager
     def opened(self) -> Iterator[ReadyAdvice]:
         """Open both; raises as ``advise``."""
-        settings, metric = self.settings, metric_of(self.settings.metric)
+        settings, metric = self.settings, self.settings.own_metric
         with open_pair(self.reference, self.candidate, settings, self.first) as both:
             names, _ = check_inputs(both, self.first)
             first = names.of(self.first)

@@ -12,9 +12,8 @@ from quantdiff.load.dumps.forms import Manifest
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.work import Question, load_and_work
 from quantdiff.paper.working import Working
-from quantdiff.run.child import TIMEOUT
+from quantdiff.run.child import TIMEOUT, started
 from quantdiff.run.data_sources import load_data
-from quantdiff.run.in_process import started
 from quantdiff.run.record import record as write_record
 from quantdiff.run.runtimes import check_installed
 from quantdiff.run.tflite import inputs_of

@@ -19,12 +19,11 @@ from quantdiff.api.inputs import check_inputs, laid_out
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome, hold_together
-from quantdiff.compare.own_metric import metric_of
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
-from quantdiff.run.data_sources import InParts, load_data
-from quantdiff.run.runtimes import entry_of
-from quantdiff.run.versions import versions
+from quantdiff.run.data_in_parts import InParts
+from quantdiff.run.data_sources import load_data
+from quantdiff.run.runtimes import entry_of, versions
 
 
 def diff(
@@ -78,7 +77,7 @@ def diff_opened(
     pair: OpenedPair, batch: Batch, settings: Settings, progress: Progress = silent, *, layers: bool = False
 ) -> Outcome:
     """As ``diff``, of models that are open."""
-    (names, told), metric = check_inputs(pair, batch), metric_of(settings.metric)
+    (names, told), metric = check_inputs(pair, batch), settings.own_metric
     batch = names.of(batch)
     pair = laid_out(pair, batch, settings.layouts)
     engine, first, unfit = trace_first(pair.reference, batch, progress)
@@ -86,7 +85,7 @@ def diff_opened(
     candidates = tuple(trace for _, trace in ran)
     reports: tuple[LayerReport, ...] = ()
     if layers and ran:
-        from quantdiff.api.layers import layer_reports  # noqa: PLC0415 (plain diff does not pay for it)
+        from quantdiff.api.shards import layer_reports  # noqa: PLC0415 (plain diff does not pay for it)
 
         reports, without = layer_reports((engine, first), ran, batch, progress)
         failures += without

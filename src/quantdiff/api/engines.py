@@ -12,18 +12,18 @@ from typing import Any
 from quantdiff.compare.comparison import TOLERANCE, is_tolerance
 from quantdiff.compare.device import Diagnosis, diagnose_device
 from quantdiff.compare.outcome import Failure
+from quantdiff.compare.own_metric import Metric, metric_of
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress
-from quantdiff.references.formats import Options, format_of, started_early
+from quantdiff.references.formats import Options, format_of, open_references, started_early
 from quantdiff.references.layout import TurnedReference
-from quantdiff.references.reference import Reference, open_references
+from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
 from quantdiff.report.text.device import device_text
-from quantdiff.run.child import TIMEOUT
-from quantdiff.run.in_process import started
+from quantdiff.run.child import TIMEOUT, started
 from quantdiff.run.random_input import samples_for
 from quantdiff.run.recorded import RecordedRuntime
 from quantdiff.run.runner import Runner
@@ -62,6 +62,15 @@ class Settings:
         if not is_tolerance(self.tolerance):
             raise ValueError(f"tolerance={self.tolerance}: give a distance in real units, 0 or more")
         check_timeout(self.timeout)
+
+    @property
+    def own_metric(self) -> Metric | None:
+        """``metric`` as it is called; None without one.
+
+        Raises:
+            BadMetric: no such file or function, or it fails.
+        """
+        return None if self.metric is None else metric_of(self.metric)
 
 
 DEFAULTS = Settings()

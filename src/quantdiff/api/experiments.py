@@ -24,9 +24,8 @@ from quantdiff.progress import Progress, silent
 from quantdiff.report.csv.outcome import header, summary_rows
 from quantdiff.report.folder import add_to_summary, save_batch, staged
 from quantdiff.report.json.outcome import outcome_document
-from quantdiff.report.text.terminal import json_text
-from quantdiff.run.runtimes import check_installed
-from quantdiff.run.versions import versions
+from quantdiff.report.json.text import json_text
+from quantdiff.run.runtimes import check_installed, versions
 
 FILES = {"float": "float.keras", "qat": "qat.h5", "tflite": "model.tflite", "data": "data.npz"}
 RESULTS = "results.json"

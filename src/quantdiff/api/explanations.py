@@ -23,11 +23,11 @@ from quantdiff.progress import Progress, silent
 from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
-from quantdiff.run.data_sources import InParts, load_data
-from quantdiff.run.in_process import started
+from quantdiff.run.child import started
+from quantdiff.run.data_in_parts import InParts
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.runner import Runner
-from quantdiff.run.runtimes import check_installed, entry_of, rules_of
-from quantdiff.run.versions import versions
+from quantdiff.run.runtimes import check_installed, entry_of, rules_of, versions
 
 
 @dataclass(frozen=True, slots=True)

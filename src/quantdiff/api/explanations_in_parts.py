@@ -12,18 +12,7 @@ from pathlib import Path
 from quantdiff.api.engines import OpenedPair, Settings, open_pair
 from quantdiff.api.explanations import Asked, asked_question, same_file
 from quantdiff.api.inputs import ITS_OWN, Names, check_inputs, laid_out
-from quantdiff.api.parts import (
-    Part,
-    answers,
-    anywhere_settings,
-    check_divided,
-    count_of,
-    cut,
-    first_of,
-    offset,
-    samples_of,
-    undivided,
-)
+from quantdiff.api.parts import answers, anywhere_settings, check_divided, offset, undivided
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, RuntimeFailed
 from quantdiff.ladder.attribution import Attribution
@@ -33,10 +22,9 @@ from quantdiff.ladder.prediction import Begun, Foreseen, Prediction, foreseen, p
 from quantdiff.ladder.set_up import Ladder, Sums
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
-from quantdiff.run.data_sources import InParts
-from quantdiff.run.input_range import Reach, reaches, warnings_of
-from quantdiff.run.runtimes import check_installed, entry_of, rules_of
-from quantdiff.run.versions import versions
+from quantdiff.run.data_in_parts import InParts, Part, count_of, cut, first_of, samples_of
+from quantdiff.run.data_sources import Reach, reaches, warnings_of
+from quantdiff.run.runtimes import check_installed, entry_of, rules_of, versions
 
 BETWEEN = "two runtimes of one file are explained on all samples at once"
 

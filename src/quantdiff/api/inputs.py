@@ -21,16 +21,17 @@ from quantdiff.load.data import (
     channels_last,
     order_name,
     turn_into,
+    turned,
     turns,
     wanted_names,
 )
 from quantdiff.progress import silent
-from quantdiff.quant import Array
-from quantdiff.references.layout import TurnedReference, turned
+from quantdiff.quant import Array, Value
+from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.input_range import data_warnings
-from quantdiff.trace import Trace, Value
+from quantdiff.run.data_sources import data_warnings
+from quantdiff.trace import Trace
 
 OTHER = {"NCHW": "NHWC", "NHWC": "NCHW"}
 Layouts = tuple[tuple[str, str], ...]

@@ -17,9 +17,10 @@ from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
 from quantdiff.report.folder import staged
+from quantdiff.report.json.text import json_text
 from quantdiff.report.overlay import Overlay, layer_overlays, rung_overlays
-from quantdiff.report.text.terminal import json_text
-from quantdiff.run.data_sources import InParts, load_data
+from quantdiff.run.data_in_parts import InParts
+from quantdiff.run.data_sources import load_data
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,11 @@ from quantdiff.api.engines import (
 )
 from quantdiff.api.experiments import FILES
 from quantdiff.api.explanations import PLAIN, Asked, explain, explain_opened
-from quantdiff.api.layers import layer_reports
 from quantdiff.api.moved import read_run
 from quantdiff.api.parameters import file_parameters, params, params_opened
+from quantdiff.api.shards import layer_reports
 from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
-from quantdiff.compare.own_metric import metric_of
 from quantdiff.errors import BadData, QuantdiffError
 from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.linting.lint import lint_model
@@ -38,10 +37,10 @@ from quantdiff.references.formats import started_early
 from quantdiff.report.html.document import Page, page_of
 from quantdiff.report.html.provenance import Provenance
 from quantdiff.report.json.outcome import outcome_document
-from quantdiff.report.text.terminal import json_text
-from quantdiff.run.data_sources import InParts, load_data
-from quantdiff.run.runtimes import starts_nothing
-from quantdiff.run.versions import versions
+from quantdiff.report.json.text import json_text
+from quantdiff.run.data_in_parts import InParts
+from quantdiff.run.data_sources import load_data
+from quantdiff.run.runtimes import starts_nothing, versions
 
 T = TypeVar("T")
 KIND = "tflite:"
@@ -228,7 +227,7 @@ def _measure(home: Path, pair: OpenedPair, batch: Batch, settings: Settings, pro
     reports, without = layer_reports((engine, trained), ran, batch, progress)
     candidates = tuple(trace for _, trace in ran)
     return replace(
-        hold_together(references, candidates, batch.labels, settings.tolerance, metric_of(settings.metric)),
+        hold_together(references, candidates, batch.labels, settings.tolerance, settings.own_metric),
         failures=(*failures, *without),
         artifacts={name: str(home / file) for name, file in FILES.items()},
         layers=reports,

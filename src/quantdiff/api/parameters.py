@@ -10,7 +10,7 @@ from pathlib import Path
 from quantdiff.align.models import align_pair, align_weights
 from quantdiff.api.engines import DEFAULTS, Opened, OpenedPair, Settings, children, open_model, open_pair
 from quantdiff.api.inputs import ITS_OWN, Layouts, Names, check_inputs, laid_out
-from quantdiff.api.parts import FIRST, Part, anywhere_settings, ask, count_of, first_of, stream_of, undivided
+from quantdiff.api.parts import anywhere_settings, ask, stream_of, undivided
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.parameters import compare_parameters
@@ -22,14 +22,12 @@ from quantdiff.parameters.params import parameters
 from quantdiff.parameters.quantizers import Observed, Parameters
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.progress import Progress, silent
-from quantdiff.recording import Recorder
-from quantdiff.references.reference import bound
+from quantdiff.recording import Recorder, bound
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.data_sources import InParts, load_data
-from quantdiff.run.input_range import data_warnings
+from quantdiff.run.data_in_parts import FIRST, InParts, Part, count_of, first_of
+from quantdiff.run.data_sources import data_warnings, load_data
 from quantdiff.run.random_input import random_batch
-from quantdiff.run.runtimes import entry_of
-from quantdiff.run.versions import versions
+from quantdiff.run.runtimes import entry_of, versions
 
 
 def params(

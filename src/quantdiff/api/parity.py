@@ -8,8 +8,8 @@ from typing import TypeVar
 from quantdiff.api.comparisons import diff_opened
 from quantdiff.api.engines import OpenedPair, Settings, Source, open_pair
 from quantdiff.api.explanations import explain_opened
-from quantdiff.compare.conditions import Condition, judge
-from quantdiff.compare.outcome import Outcome
+from quantdiff.compare.comparison import Condition
+from quantdiff.compare.outcome import Outcome, judge
 from quantdiff.errors import RuntimeFailed, reason_of
 from quantdiff.ladder.explanation import Explanations, Parity
 from quantdiff.load.data import Batch

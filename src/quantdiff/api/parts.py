@@ -7,7 +7,7 @@ exact, so it does not matter who was asked what.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -15,48 +15,17 @@ from functools import partial, reduce
 from operator import add
 from typing import Any, Generic, Protocol, TypeVar
 
-import numpy as np
-
 from quantdiff.api.engines import OpenedPair, Settings
-from quantdiff.errors import BadData, NotComparable, QuantdiffError
+from quantdiff.errors import NotComparable, QuantdiffError
 from quantdiff.experiment.engine import carry_out
 from quantdiff.graph import Model
-from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
-from quantdiff.run.data_sources import Source, anywhere
-from quantdiff.run.versions import versions
+from quantdiff.run.data_in_parts import Part, Sources, anywhere, count_of, cut
+from quantdiff.run.runtimes import versions
 from quantdiff.sim.graph.resources import keeps_resources
 
-FIRST = 64
-"""Samples that tell which value is which, whoever works on which part."""
 CALLS = 4
 """For each worker: models are opened once a call, and who is done early takes another one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The samples from ``start`` to ``stop`` of a source; ``first`` and ``total`` count those of all data."""
-
-    source: Source | Batch
-    start: int
-    stop: int
-    first: int
-    total: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def read(self) -> Batch:
-        """The samples; raises ``BadData``."""
-        if isinstance(self.source, Source):
-            return self.source.rows(self.start, self.stop)
-        return self.source.labelled_part(slice(self.start, self.stop))
-
-    def sent(self) -> Part:
-        """The same without samples of others, to be read in another folder."""
-        if isinstance(self.source, Source):
-            return replace(self, source=self.source.anywhere())
-        return Part(self.read(), 0, len(self), self.first, self.total)
 
 
 class Adds(Protocol):
@@ -105,76 +74,9 @@ class Whole(Generic[A]):
     ready: Any
 
 
-Data = Sequence[Source | Batch]
-
-
-def count_of(data: Data) -> int:
-    """How many samples there are."""
-    return sum(map(_length, data))
-
-
-def _length(source: Source | Batch) -> int:
-    return source.count() if isinstance(source, Source) else len(source)
-
-
-def first_of(data: Data, count: int = FIRST) -> Batch:
-    """The first samples; raises as ``samples_of``."""
-    return samples_of(data, 0, count)
-
-
-def samples_of(data: Data, start: int, stop: int) -> Batch:
-    """Some of the samples, across sources; without labels where they come from several.
-
-    Raises:
-        BadData: they cannot be read, or sources hold arrays of other names or shapes.
-    """
-    found = [part.read() for part in _spans(data, start, stop)]
-    if not found:
-        raise BadData("no samples; nothing can be compared")
-    return found[0] if len(found) == 1 else _joined(found)
-
-
-def _joined(parts: Sequence[Batch]) -> Batch:
-    first = {name: array.shape[1:] for name, array in parts[0].arrays.items()}
-    for part in parts:
-        if {name: array.shape[1:] for name, array in part.arrays.items()} != first:
-            raise BadData(f"{part.source}: other arrays, or shapes, than in {parts[0].source}; they make no data set")
-    arrays: Mapping[str, Any] = {name: np.concatenate([part.arrays[name] for part in parts]) for name in first}
-    return Batch(arrays, None, parts[0].source)
-
-
-def _spans(data: Data, start: int, stop: int) -> Iterator[Part]:
-    """Of each source the samples between two numbers that count all data."""
-    first = 0
-    for source in data:
-        if first >= stop:
-            return
-        count = _length(source)
-        begin, end = max(0, start - first), min(count, stop - first)
-        if begin < end:
-            yield Part(source, begin, end, first + begin, stop)
-        first += count
-
-
-def cut(data: Data, grain: int, at_most: int | None = None, first: int = 0) -> tuple[Part, ...]:
-    """Data from the sample ``first`` on, ``at_most`` so many in all, in parts of ``grain`` and what sources leave.
-
-    Raises:
-        BadData: there are no samples.
-    """
-    total = count_of(data) if at_most is None else min(at_most, count_of(data))
-    if not total:
-        raise BadData("no samples; nothing can be compared")
-    return tuple(
-        Part(span.source, start, min(start + grain, span.stop), span.first + start - span.start, total)
-        for span in _spans(data, first, total)
-        for start in range(span.start, span.stop, grain)
-    )
-
-
 def ask(
     question: Question[A],
-    data: Data,
+    data: Sources,
     on: Executor | None = None,
     progress: Progress = silent,
     *,

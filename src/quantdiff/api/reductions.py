@@ -15,6 +15,7 @@ from quantdiff.api.engines import DEFAULTS, Opened, Settings, open_pair, runtime
 from quantdiff.api.inputs import check_inputs, laid_out
 from quantdiff.compare.conditions import parse
 from quantdiff.errors import BadExpression, BadModel, NotConfirmed, RuntimeFailed
+from quantdiff.files import scratch
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
@@ -24,11 +25,10 @@ from quantdiff.quant import Array
 from quantdiff.references.formats import format_of
 from quantdiff.references.layout import TurnedReference
 from quantdiff.references.tflite.reference import TfliteReference
+from quantdiff.run.child import started
 from quantdiff.run.data_sources import load_data
-from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.runtimes import check_installed, check_takes_others, installed
-from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import bound_inputs, inputs_of
 from quantdiff.search.anonymous import anonymous
 from quantdiff.search.cuts import Cutter, File, Partner, partners_of

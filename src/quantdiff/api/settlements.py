@@ -9,9 +9,9 @@ from pathlib import Path
 
 from quantdiff.align.models import align_pair
 from quantdiff.api.engines import OpenedPair, Settings, open_model, trace_one
-from quantdiff.compare.comparison import settle
-from quantdiff.compare.conditions import Condition
+from quantdiff.compare.comparison import Condition, settle
 from quantdiff.errors import BadModel
+from quantdiff.files import scratch
 from quantdiff.ladder.advice.advised import Advised
 from quantdiff.ladder.advice.bench import Bench, Counted, Rows, noise
 from quantdiff.ladder.advice.search import Tried, holds
@@ -23,7 +23,6 @@ from quantdiff.load.data import Batch
 from quantdiff.progress import silent
 from quantdiff.references.reference import Reference, Settles
 from quantdiff.report.folder import written
-from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import inputs_of
 
 TRAINED = ".h5"

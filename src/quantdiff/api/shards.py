@@ -13,6 +13,7 @@ from quantdiff.align.models import align_models
 from quantdiff.api.engines import (
     DEFAULTS,
     OpenedPair,
+    Ran,
     Settings,
     failure_of,
     open_pair,
@@ -21,22 +22,23 @@ from quantdiff.api.engines import (
     trace_one,
 )
 from quantdiff.api.inputs import ITS_OWN, Names, check_inputs, laid_out
-from quantdiff.api.layers import count_layers, layer_report
-from quantdiff.api.parts import Part, anywhere_settings, ask, first_of, undivided
+from quantdiff.api.parts import anywhere_settings, ask, undivided
 from quantdiff.compare.layers.drawing import Drawing, drawing_of
-from quantdiff.compare.layers.report import LayerReport
-from quantdiff.compare.layers.watch import SLICES, LayerCounts
+from quantdiff.compare.layers.report import LayerReport, ends_of, helpers_note, report_of
+from quantdiff.compare.layers.watch import SLICES, LayerCounts, Share, watch_pairs
 from quantdiff.compare.outcome import Failure, Outcome, outcome_of, part_of
 from quantdiff.compare.outcome import Part as Counted
-from quantdiff.compare.own_metric import Metric, metric_of
+from quantdiff.compare.own_metric import Metric
 from quantdiff.errors import RuntimeFailed
 from quantdiff.load.data import Batch, bind
+from quantdiff.load.npz import at_once
 from quantdiff.progress import Progress, silent
-from quantdiff.recording import Recorder
-from quantdiff.references.reference import Reference, at_once, bound
-from quantdiff.run.data_sources import InParts
-from quantdiff.run.input_range import Reach, reaches, warnings_of
-from quantdiff.run.versions import versions
+from quantdiff.recording import BoundModel, Recorder, bound
+from quantdiff.references.reference import Reference
+from quantdiff.run.data_in_parts import InParts, Part, first_of
+from quantdiff.run.data_sources import Reach, reaches, warnings_of
+from quantdiff.run.inner_tensors import disturbed
+from quantdiff.run.runtimes import versions
 from quantdiff.trace import Trace
 
 TRACED = 16
@@ -145,7 +147,7 @@ class DiffQuestion:
         Raises:
             QuantdiffError: a model cannot be read, does not fit the data, or the reference cannot run.
         """
-        metric, first = metric_of(self.settings.metric), self.first
+        metric, first = self.settings.own_metric, self.first
         with open_pair(self.reference, self.candidate, self.settings, first) as both, ExitStack() as opened:
             names, _ = check_inputs(both, first)
             first = names.of(first)
@@ -223,3 +225,50 @@ def _reports(found: Examined, ready: ReadyDiff) -> tuple[LayerReport, ...]:
     ]
     first = {comparison.reference for comparison in found.counted.counts}
     return tuple(replace(report, reference=next(iter(first), report.reference)) for report in reports)
+
+
+def compare_layers(
+    reference: BoundModel, candidate: BoundModel, progress: Progress, alignment: Alignment | None = None
+) -> LayerReport:
+    """Every aligned pair of two watched models."""
+    alignment, count = alignment or align_models(reference, candidate), len(reference)
+    counts = count_layers(alignment, (reference, candidate), 0, count, progress)
+    return layer_report(alignment, counts, drawing_of(alignment, reference, candidate))
+
+
+def count_layers(
+    alignment: Alignment, sides: tuple[BoundModel, BoundModel], first: int, total: int, progress: Progress
+) -> LayerCounts:
+    """Every aligned pair on the samples that both sides are bound to, which begin with ``first`` of ``total``."""
+    share = Share(first, total, frozenset() if alignment.unrelated else ends_of(alignment)[0])
+    return watch_pairs(alignment, *sides, share, lambda done: progress("layers", done, len(sides[0])))
+
+
+def layer_report(alignment: Alignment, counts: LayerCounts, drawing: Drawing | None) -> LayerReport:
+    """Everything after the last sample."""
+    notes = () if alignment.unrelated else (*helpers_note(alignment), *ends_of(alignment)[1])
+    engines = alignment.reference.engine, alignment.candidate.engine
+    shaken = (note for engine, many in zip(engines, counts.changed, strict=True) for note in disturbed(many, engine))
+    return replace(report_of(alignment, counts, (*shaken, *notes)), drawing=drawing)
+
+
+def layer_reports(
+    reference: tuple[Reference, Trace], candidates: Ran, batch: Batch, progress: Progress
+) -> tuple[tuple[LayerReport, ...], tuple[Failure, ...]]:
+    """A report per engine of the candidate, and why one has none.
+
+    The traces of both, as nobody watched, say what must not change.
+
+    Raises:
+        QuantdiffError: the data do not fit a model, or the reference does not run.
+    """
+    reports, failures = list[LayerReport](), list[Failure]()
+    with reference[0].recorder() as ours:
+        side = bound(reference[0], ours, batch, reference[1])
+        for engine, trace in candidates:
+            try:
+                with engine.recorder() as theirs:
+                    reports.append(compare_layers(side, bound(engine, theirs, batch, trace), progress))
+            except RuntimeFailed as error:
+                failures.append(failure_of(engine, error, "layer by layer: "))
+    return tuple(reports), tuple(failures)

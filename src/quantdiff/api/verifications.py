@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantdiff.api.engines import DEFAULTS, Settings
-from quantdiff.api.parts import Part, ask, stream_of
+from quantdiff.api.parts import ask, stream_of
 from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.compare.verification import load_and_verify, names_of, verify_inputs
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
-from quantdiff.run.data_sources import InParts, load_data
-from quantdiff.run.in_process import started
+from quantdiff.run.child import started
+from quantdiff.run.data_in_parts import InParts, Part
+from quantdiff.run.data_sources import load_data
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
-from quantdiff.run.runtimes import OF_A_FILE, entry_of
+from quantdiff.run.runtimes import OF_A_FILE, entry_of, versions
 from quantdiff.run.tflite import inputs_of
-from quantdiff.run.versions import versions
 
 ANY = 2**31
 """Samples: as many as memory bears."""

@@ -24,12 +24,10 @@ from quantdiff.progress import Progress, silent
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.data_sources import load_data
-from quantdiff.run.input_range import grid_at
+from quantdiff.run.data_sources import grid_at, load_data
 from quantdiff.run.random_input import CALLED
-from quantdiff.run.runtimes import check_takes_others
+from quantdiff.run.runtimes import check_takes_others, versions
 from quantdiff.run.tflite import Tracer, bound_inputs
-from quantdiff.run.versions import versions
 from quantdiff.search.bound import Bound, bound_of
 from quantdiff.search.spans import Span, at
 from quantdiff.search.worst import (

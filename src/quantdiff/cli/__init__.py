@@ -15,8 +15,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import BROKEN_PIPE, TROUBLE, ReaderGone, complain, main, refusal
-from quantdiff.cli.endings import status_of
+from quantdiff.cli.command import BROKEN_PIPE, TROUBLE, ReaderGone, complain, main, refusal, status_of
 
 for module in iter_modules(__path__):
     import_module(f"{__name__}.{module.name}")

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command
-from quantdiff.cli.endings import INTERRUPTED
+from quantdiff.cli.command import INTERRUPTED, command
 from quantdiff.cli.options import (
     data_option,
     given_parts,
@@ -90,7 +89,7 @@ def _enough(found: Any, out: Path | None) -> bool:
 def _show(found: Any, as_json: bool) -> None:
     if as_json:
         from quantdiff.report.json.advice import advice_document
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(advice_document(found)))
         return

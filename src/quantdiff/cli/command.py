@@ -1,4 +1,4 @@
-"""What all commands share: ``--json``, ``--debug``, errors as one line, and the options about runtimes."""
+"""What a command goes through: what it reads and writes, errors as one line, its status, and an end before its time."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import errno
 import functools
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from inspect import signature
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
 
-from quantdiff.cli.endings import INTERRUPTED, status_of, tidy_endings
+from quantdiff.cli.ci import tell_ci
 from quantdiff.errors import QuantdiffError, reason_of
 from quantdiff.files import is_tflite, split_part
 
-FOR_CI = ("junit", "github")
-FORMS = ("text", "json", *FOR_CI)
 TROUBLE = 2
 BROKEN_PIPE = 141  # as shells have it, too: the reader of our output is gone, as `head` is when it has seen enough
 CURES = {
@@ -38,6 +39,57 @@ class ReaderGone(Exception):
 
 
 Handler = Callable[..., int]
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: as Ctrl-C, so that every block is left and nothing half-written remains."""
+
+
+def status_of(end: KeyboardInterrupt) -> int:
+    """The exit status as shells have it: 128 and the number of the signal."""
+    return 128 + (signal.SIGTERM if isinstance(end, Terminated) else signal.SIGINT)
+
+
+INTERRUPTED = status_of(KeyboardInterrupt())
+"""What a command returns that was broken off and has shown the best so far."""
+
+
+@contextmanager
+def tidy_endings() -> Iterator[list[KeyboardInterrupt]]:
+    """End children, and leave every block, when a signal says that this is the end; temporary files go with it.
+
+    Gives the ends that came, for commands that go on to show what they have.
+    """
+    from quantdiff.files import own_temporary_files
+
+    ends = list[KeyboardInterrupt]()
+    with ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():
+            stack.enter_context(_signals(ends))
+        stack.enter_context(own_temporary_files())
+        yield ends
+
+
+@contextmanager
+def _signals(ends: list[KeyboardInterrupt]) -> Iterator[None]:
+    from quantdiff.run import process
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        process.end_all()
+        if number != signal.SIGINT:
+            signal.signal(number, signal.SIG_IGN)  # once is enough: it would break off what clears up
+        ends.append(KeyboardInterrupt() if number == signal.SIGINT else Terminated())
+        raise ends[-1]
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        process.begin_again()
 
 
 MODELS = {"reference", "candidate", "model", "models"}
@@ -180,7 +232,7 @@ def _trouble(error: Exception, command: str, form: str | None) -> int:
         message, hint = f"{command}: not enough memory ({reason_of(error)}); use fewer samples or smaller models", ""
     if isinstance(error, QuantdiffError):
         message, hint = str(error), ""
-    _tell_ci(command, message, form)
+    tell_ci(command, message, form)
     return complain(message + hint)
 
 
@@ -225,53 +277,11 @@ def main() -> None:
     """Where, by how much and why a quantized TFLite / LiteRT model differs from the one that was trained."""
 
 
-def one_form(context: click.Context, _: click.Parameter, form: str | None) -> str:
-    """The form asked for; ``--json`` is short for one of them."""
-    if not context.params.pop("as_json"):
-        return form or "text"
-    if form not in (None, "json"):
-        raise click.BadParameter(f"--json and --format {form} are two forms; give one")
-    return "json"
-
-
-def formats(function: Handler) -> Handler:
-    """Give a command ``--format``; its handler takes ``form`` in place of ``as_json``."""
-    option = click.option(
-        "--format", "form", type=click.Choice(FORMS), callback=one_form,
-        help="Default text. junit: XML for GitLab, Jenkins and others; github: annotations and a step summary.",
-    )  # fmt: skip
-    return option(function)
-
-
-def show_for_ci(checked: Any, form: str) -> None:
-    """Print what was checked as ``junit`` or ``github`` wants it; a step summary goes where GitHub says."""
-    if form == "junit":
-        from quantdiff.report.ci.junit import junit_text
-
-        click.echo(junit_text(checked))
-        return
-    from quantdiff.report.ci.github import add_summary, summary, workflow_commands
-
-    for line in workflow_commands(checked):
-        click.echo(line)
-    if not add_summary(summary(checked)):
-        click.echo("\n" + summary(checked))
-
-
-def _tell_ci(command: str, message: str, form: str | None) -> None:
-    """A CI server is told of trouble in its own form, too: an empty report looks like no tests at all."""
-    if form in FOR_CI:
-        from quantdiff.report.ci.case import trouble
-
-        with contextlib.suppress(QuantdiffError, OSError):  # the trouble may be that nothing can be written
-            show_for_ci(trouble(command, message), form)
-
-
 def show_outcome(outcome: Any, form: str, *, unmatched: bool = False) -> None:
     """Print what ``run`` and ``diff`` found as text or JSON, and the runtimes that failed."""
     if form == "json":
         from quantdiff.report.json.outcome import outcome_document
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(outcome_document(outcome)))
     if form == "text":

@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import FOR_CI, TROUBLE, command, complain, formats, show_for_ci, show_outcome
+from quantdiff.cli.ci import FOR_CI, show_for_ci
+from quantdiff.cli.command import TROUBLE, command, complain, show_outcome
 from quantdiff.cli.options import (
     data_option,
+    formats,
     given_parts,
     html_option,
     layout_option,
@@ -54,12 +56,12 @@ def diff(reference: Path, candidate: Path, fail_on: tuple[str, ...], **options: 
 
     The status is 0 where they are the same, 1 where they differ, 2 where there was trouble.
     """
-    from quantdiff.compare.conditions import judge, parse, reasons
+    from quantdiff.compare.conditions import parse
+    from quantdiff.compare.outcome import judge, reasons
 
     conditions = tuple(parse(text, own=options["metric"] is not None) for text in fail_on)
     from quantdiff import api
-    from quantdiff.report.text.terminal import progress_bar
-    from quantdiff.run.random_input import on_made_up
+    from quantdiff.report.text.terminal import on_made_up, progress_bar
 
     form, layers, unmatched, html = (options.pop(name) for name in ("form", "layers", "unmatched", "html"))
     settings = settings_of(options)

@@ -86,7 +86,7 @@ def _expect(expected: Any, on_made: str) -> None:
 def _show(answer: Any, as_json: bool) -> None:
     if as_json:
         from quantdiff.report.json.explanation import explanations_document
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(explanations_document(answer.found, answer.failures)))
         return

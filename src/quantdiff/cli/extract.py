@@ -47,8 +47,8 @@ def extract(as_json: bool, model: Path, ops: tuple[int, ...], out: Path, inputs:
     """
     from quantdiff.report.folder import save_batch, written
     from quantdiff.report.json.extract import extract_document
+    from quantdiff.report.json.text import json_text
     from quantdiff.report.text.extract import extract_text
-    from quantdiff.report.text.terminal import json_text
     from quantdiff.run.extracts import load_and_extract
 
     data = given_data(options, model)

@@ -49,7 +49,7 @@ def identify(as_json: bool, model: Path, probe: Path | None, out: Path | None, *
         save_probe(made, probe)
     if as_json:
         from quantdiff.report.json.identification import identification_document
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(identification_document(found, made)))
     else:

@@ -29,12 +29,13 @@ def inspect(as_json: bool, model: Path, pattern: str | None) -> int:
     inspection = inspect_model(load_tflite(model), pattern)
     if as_json:
         from quantdiff.report.json.inspection import inspection_json
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(inspection_json(inspection)))
     else:
         from quantdiff.report.text.inspection import inspection_text
-        from quantdiff.report.text.terminal import Terminal, laid_out
+        from quantdiff.report.text.terminal import Terminal
+        from quantdiff.report.text.wrapped import laid_out
 
         click.echo(laid_out(inspection_text(inspection), Terminal().width))
     return 0
@@ -43,7 +44,7 @@ def inspect(as_json: bool, model: Path, pattern: str | None) -> int:
 def _show_sections(container: Path, sections: tuple[Section, ...], as_json: bool) -> int:
     if as_json:
         from quantdiff.report.json.inspection import sections_json
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(sections_json(container, sections)))
     else:

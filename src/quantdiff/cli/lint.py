@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantdiff.cli.command import FOR_CI, command, formats, show_for_ci
-from quantdiff.cli.options import reference_options, timeout_option
+from quantdiff.cli.ci import FOR_CI, show_for_ci
+from quantdiff.cli.command import command
+from quantdiff.cli.options import formats, reference_options, timeout_option
 from quantdiff.files import is_tflite
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ def lint(form: str, models: tuple[Path | None, tuple[Path, ...]], **options: Any
     """
     from quantdiff.linting.lint import lint_model
     from quantdiff.load.tflite import load_tflite
-    from quantdiff.references.formats import Options
-    from quantdiff.references.reference import open_references
+    from quantdiff.references.formats import Options, open_references
 
     path, files = models
     loaded = [load_tflite(file) for file in files]
@@ -59,7 +59,7 @@ def _show(reports: list[LintReport], form: str) -> None:
         show_for_ci(lint_checked(reports), form)
     elif form == "json":
         from quantdiff.report.json.lint import lint_document
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(lint_document(reports)))
     else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quantdiff.cli.ci import FOR_CI
 from quantdiff.cli.command import Handler
 from quantdiff.files import destination
 from quantdiff.run.runtimes import ALL, RUNTIMES, SILENCE_AT_MOST, chosen, may_be_one, note_of
@@ -141,7 +142,8 @@ def spread(options: dict[str, Any]) -> Iterator[Executor | None]:
 
 def given_parts(options: dict[str, Any], candidate: Path, on: Executor | None, *, always: bool = False) -> Any:
     """The data, taken out of ``options``: a batch, or ``InParts`` where they come or go in parts; None without any."""
-    from quantdiff.run.data_sources import InParts, holds_parts
+    from quantdiff.run.data_in_parts import InParts
+    from quantdiff.run.data_sources import holds_parts
 
     data = options["data"]
     several = len(data) > 1 or (len(data) == 1 and holds_parts(data[0], options["images"], options["audio"]))
@@ -210,6 +212,27 @@ html_option = click.option(
     "--html", callback=output_file, type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="Also write everything to this file: one page that needs no network.",
 )  # fmt: skip
+
+
+FORMS = ("text", "json", *FOR_CI)
+
+
+def one_form(context: click.Context, _: click.Parameter, form: str | None) -> str:
+    """The form asked for; ``--json`` is short for one of them."""
+    if not context.params.pop("as_json"):
+        return form or "text"
+    if form not in (None, "json"):
+        raise click.BadParameter(f"--json and --format {form} are two forms; give one")
+    return "json"
+
+
+def formats(function: Handler) -> Handler:
+    """Give a command ``--format``; its handler takes ``form`` in place of ``as_json``."""
+    option = click.option(
+        "--format", "form", type=click.Choice(FORMS), callback=one_form,
+        help="Default text. junit: XML for GitLab, Jenkins and others; github: annotations and a step summary.",
+    )  # fmt: skip
+    return option(function)
 
 
 def typed() -> str:

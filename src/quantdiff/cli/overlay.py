@@ -40,8 +40,9 @@ def overlay(as_json: bool, reference: Path, candidate: Path, out: Path, **option
     Keras model.
     """
     from quantdiff import api
+    from quantdiff.report.json.text import json_text
     from quantdiff.report.overlay import overlays_document, overlays_text
-    from quantdiff.report.text.terminal import json_text, progress_bar
+    from quantdiff.report.text.terminal import progress_bar
 
     with progress_bar() as progress, spread(options) as on:
         data = given_parts(options, candidate, on)

@@ -67,7 +67,7 @@ def _show(answer: Any, as_json: bool, **how: bool) -> None:
     from quantdiff.report.text.params import parameters_document, print_parameters
 
     if as_json:
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(parameters_document(answer)))
     else:

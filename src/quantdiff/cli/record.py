@@ -38,13 +38,13 @@ def record(as_json: bool, model: Path, out: Path, runtime: str, timeout: float, 
     There --runtime recorded:OUT takes it again.
     """
     from quantdiff import api
-    from quantdiff.run.random_input import prepared_data
+    from quantdiff.report.text.terminal import prepared_data
 
     tell_what_is_simulated(runtime)
     data = given_data(options, model)
     found = api.record(model, data, out, runtime, timeout, every_tensor=options["every_tensor"])
     if as_json:
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         asked = {"command": "record", "out": str(out), "data": data.source}
         click.echo(json_text({"schema": "quantdiff/1", **asked, **asdict(found)}))

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command, complain, say, spare_what_is_read
-from quantdiff.cli.endings import INTERRUPTED
+from quantdiff.cli.command import INTERRUPTED, command, complain, say, spare_what_is_read
 from quantdiff.cli.options import (
     Seconds,
     data_option,
@@ -51,8 +50,9 @@ def reduce(as_json: bool, reference: Path, candidate: Path | None, check: str, o
     from quantdiff import api
     from quantdiff.report.folder import write_reduction
     from quantdiff.report.json.reduction import reduction_document
+    from quantdiff.report.json.text import json_text
     from quantdiff.report.text.reduction import reduction_text
-    from quantdiff.report.text.terminal import json_text, progress_bar
+    from quantdiff.report.text.terminal import progress_bar
     from quantdiff.search.fault import INPUTS, MODEL, REFERENCE
 
     read = {"models": (reference, candidate), **options}

@@ -36,8 +36,8 @@ def report(as_json: bool, source: Path, after: Path | None, html: Path | None) -
 
         study_page(summary, typed()).save(html)
     if as_json:
+        from quantdiff.report.json.text import json_text
         from quantdiff.report.text.study import summary_document
-        from quantdiff.report.text.terminal import json_text
 
         click.echo(json_text(summary_document(summary)))
     else:
@@ -55,7 +55,7 @@ def _report_moved(found: Movement, html: Path | None, as_json: bool) -> int:
         movement_page(found).save(html)
     if as_json:
         from quantdiff.report.json.moved import movement_document
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(movement_document(found)))
     else:
@@ -76,7 +76,7 @@ def _report_run(folder: Path, html: Path | None, as_json: bool) -> int:
         with progress_bar() as progress:
             api.run_page(folder, progress, typed()).save(html)
     if as_json:
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(api.read_run(folder)))
     return 0

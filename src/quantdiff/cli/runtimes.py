@@ -30,7 +30,7 @@ def runtimes(fetch: str | None, into: Path | None, as_json: bool) -> int:
     engines = survey()
     if as_json:
         from quantdiff.report.json.runtimes import runtimes_document
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(runtimes_document(engines)))
     else:

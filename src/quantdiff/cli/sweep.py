@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantdiff.cli.command import TROUBLE, command, complain
-from quantdiff.cli.endings import status_of
+from quantdiff.cli.command import TROUBLE, command, complain, status_of
 from quantdiff.cli.options import Number, RuntimeName, html_option, metric_option, typed, whole
 from quantdiff.run.runtimes import ALL
 
@@ -110,7 +109,7 @@ def _executor(jobs: int, dask: str | None) -> AbstractContextManager[Executor]:
 def _show(trials: tuple[Any, ...], store: Path, as_json: bool) -> None:
     if as_json:
         from quantdiff.report.json.sweep import sweep_document
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(sweep_document(trials, str(store))))
     else:

@@ -25,7 +25,7 @@ def vectors(as_json: bool, model: Path, out: Path, form: str, **options: Any) ->
     Each holds inputs, weights, accumulators and outputs.
     """
     from quantdiff.paper.vectors import load_and_record
-    from quantdiff.report.text.terminal import json_text
+    from quantdiff.report.json.text import json_text
     from quantdiff.report.vectors.write import summary, write_vectors
 
     name = options["runtime"] or ("xnnpack" if form == "npz" else "tflm")

@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import FOR_CI, TROUBLE, command, complain, formats, show_for_ci
+from quantdiff.cli.ci import FOR_CI, show_for_ci
+from quantdiff.cli.command import TROUBLE, command, complain
 from quantdiff.cli.options import (
     data_option,
+    formats,
     given_parts,
     runtime_option,
     spread,
@@ -52,7 +54,7 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
 
         show_for_ci(verify_checked(found.verdicts, found.made_by), form)
     elif form == "json":
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
 
         click.echo(json_text(verification_document(found)))
     else:

@@ -41,13 +41,14 @@ def work(as_json: bool, model: Path, op: int, element: tuple[int, ...], **option
     asked = Question(op, element, options["runtime"])
     working = load_and_work(model, given_data(options, model), asked, options["timeout"])
     if as_json:
-        from quantdiff.report.text.terminal import json_text
+        from quantdiff.report.json.text import json_text
         from quantdiff.report.text.working import working_document
 
         click.echo(json_text(working_document(working)))
     else:
-        from quantdiff.report.text.terminal import Terminal, laid_out
+        from quantdiff.report.text.terminal import Terminal
         from quantdiff.report.text.working import working_text
+        from quantdiff.report.text.wrapped import laid_out
 
         width = Terminal().width
         click.echo(laid_out(working_text(working, width), width))

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import command, complain, say
-from quantdiff.cli.endings import INTERRUPTED
+from quantdiff.cli.command import INTERRUPTED, command, complain, say
 from quantdiff.cli.options import (
     Number,
     RuntimeName,
@@ -48,8 +47,9 @@ def worst(as_json: bool, reference: Path, candidate: Path, out: Path, html: Path
     """
     from quantdiff import api
     from quantdiff.report.folder import save_batch, written
+    from quantdiff.report.json.text import json_text
     from quantdiff.report.json.worst import worst_document
-    from quantdiff.report.text.terminal import json_text, progress_bar
+    from quantdiff.report.text.terminal import progress_bar
     from quantdiff.report.text.worst import worst_text
 
     data, limit, near = given_data(options, candidate), options.pop("limit"), options.pop("near")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from operator import add
 
 from quantdiff.align.alignment import pair_outputs
 from quantdiff.compare import metrics
-from quantdiff.compare.losses import Losses, channels_of, losses_of
+from quantdiff.compare.metrics import Losses, channels_of, losses_of
 from quantdiff.compare.own_metric import OwnFigure, Score
 from quantdiff.errors import NotComparable
-from quantdiff.quant import Array, Grid, quantize
+from quantdiff.quant import Array, Grid, Value, quantize
 from quantdiff.shown import Shown
 from quantdiff.tally.stats import Stats, stats_of
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 TOLERANCE = 0.01  # of the original experiment: absolute, in real units
 
@@ -253,3 +254,39 @@ def figures_of(stats: Stats, step: float | None) -> Figures:
         cosine=metrics.cosine(stats),
         top1_agreement=metrics.top1_agreement(stats),
     )
+
+
+OPERATORS = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+METRICS = tuple(field.name for field in fields(Figures) if field.name != "passed")
+
+
+LOCAL = "local_"  # before a metric: of the layer alone
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """``metric``, a comparison sign, a limit: the models differ where this holds.
+
+    ``layer`` is a name or a shell pattern of layers whose metric it is; empty for the outputs.
+    """
+
+    metric: str
+    sign: str
+    limit: float
+    layer: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.metric}{'@' * bool(self.layer)}{self.layer}{self.sign}{self.limit:g}"
+
+
+CLOSE = Condition("not_close", ">", 0.0)
+"""What counts as different where nothing is asked: any output beyond the tolerance."""

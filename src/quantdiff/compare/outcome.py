@@ -1,16 +1,29 @@
-"""The outcome of a comparison: everything compared, whole or in parts that add up."""
+"""The outcome of a comparison: all that was compared, whole or in parts that add up, and what counts as different."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import cast
 
-from quantdiff.compare.comparison import TOLERANCE, Comparison, Counts, count, settle
+from quantdiff.compare.comparison import (
+    CLOSE,
+    LOCAL,
+    METRICS,
+    OPERATORS,
+    TOLERANCE,
+    Comparison,
+    Condition,
+    Counts,
+    count,
+    settle,
+)
 from quantdiff.compare.evidence import Evidence
-from quantdiff.compare.layers.report import LayerReport
+from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.metrics import right_decisions
 from quantdiff.compare.own_metric import Metric, own_scores
-from quantdiff.errors import NotComparable
+from quantdiff.errors import BadExpression, NotComparable
 from quantdiff.quant import Array
 from quantdiff.shown import Shown
 from quantdiff.tally.stats import CLASSES_AT_LEAST
@@ -93,10 +106,11 @@ def part_of(
         for reference in references
         for candidate in candidates
     ]
-    own = own_scores(metric, references[0], references[1:], labels)
-    own += [each for reference in references for each in own_scores(metric, reference, candidates, labels)]
-    traces = (*references, *candidates)
-    counts = tuple(replace(each, own=said) for each, said in zip((*first, *rest), own, strict=True))
+    traces, counts = (*references, *candidates), (*first, *rest)
+    if metric is not None:
+        own = own_scores(metric, references[0], references[1:], labels)
+        own += [each for reference in references for each in own_scores(metric, reference, candidates, labels)]
+        counts = tuple(replace(each, own=said) for each, said in zip(counts, own, strict=True))
     notes = [note for trace in traces for note in trace.notes] + [note for each in counts for note in each.notes]
     return Part(
         samples=len(traces[0].outputs[0].array),
@@ -170,3 +184,105 @@ def hold_together(
 def outcome_of(whole: Part) -> Outcome:
     """The figures of all that was counted."""
     return Outcome(whole.accuracy, tuple(map(settle, whole.counts)), notes=whole.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one condition says of one comparison: the ``value`` of its metric, and whether that makes them different.
+
+    ``layer`` is the reference's name of the layer that it speaks of; empty for the outputs.
+    """
+
+    comparison: Comparison
+    condition: Condition
+    value: float
+    different: bool
+    layer: str = ""
+
+    @property
+    def says(self) -> str:
+        """``max_steps is 3``, ``max_steps is 3 at conv2d``."""
+        tolerance = f" at tolerance {self.comparison.tolerance:g}" if self.condition.metric == "not_close" else ""
+        return f"{self.condition.metric} is {self.value:g}{tolerance}" + (f" at {self.layer}" if self.layer else "")
+
+    @property
+    def beyond(self) -> float:
+        """How far the value lies from the limit."""
+        return abs(self.value - self.condition.limit)
+
+
+def judge(
+    comparison: Comparison, conditions: tuple[Condition, ...], layers: Sequence[LayerReport] = ()
+) -> tuple[Judgement, ...]:
+    """Every condition asked of the comparison, or of its ``layers``; without conditions, whether outputs are close.
+
+    Raises:
+        BadExpression: a metric has no value here (no integer grid, no classes), or no layer has such a name.
+    """
+    return tuple(
+        judgement
+        for condition in conditions or (CLOSE,)
+        for judgement in (
+            _judge_layers(comparison, condition, layers) if condition.layer else [_judge(comparison, condition)]
+        )
+    )
+
+
+def _judge(comparison: Comparison, condition: Condition) -> Judgement:
+    value = value_of(comparison, condition.metric)
+    if value is None:
+        raise BadExpression(
+            f"{condition}: {condition.metric} has no value for {comparison.reference} vs {comparison.candidate}; "
+            "choose another metric"
+        )
+    return _judged(comparison, condition, value)
+
+
+def _judged(comparison: Comparison, condition: Condition, value: float, layer: str = "") -> Judgement:
+    return Judgement(comparison, condition, value, bool(OPERATORS[condition.sign](value, condition.limit)), layer)
+
+
+def value_of(comparison: Comparison, metric: str) -> float | None:
+    """A figure by its name; of the user's own numbers the candidate's, or ``NAME_difference`` from the reference's.
+
+    Raises:
+        BadExpression: no such name; the message lists them.
+    """
+    if metric in METRICS:
+        return cast("float | None", getattr(comparison.figures, metric))
+    own = {each.name: each.candidate for each in comparison.own}
+    own |= {f"{each.name}_difference": each.difference for each in comparison.own}
+    if metric not in own:
+        raise BadExpression(f"no metric {metric!r}; there are {', '.join((*METRICS, *own))}")
+    return own[metric]
+
+
+def _judge_layers(comparison: Comparison, condition: Condition, reports: Sequence[LayerReport]) -> Iterator[Judgement]:
+    pair = comparison.reference, comparison.candidate
+    layers = [layer for report in reports if (report.reference, report.candidate) == pair for layer in report.layers]
+    meant = [layer for layer in layers if _is_meant(layer, condition.layer)]
+    if not meant:
+        there = ", ".join(layer.reference for layer in layers) or "none"
+        raise BadExpression(f"{condition}: no layer {condition.layer!r}; there are {there}")
+    known = [(layer, value) for layer in meant if (value := _value(layer, condition.metric)) is not None]
+    if not known:
+        raise BadExpression(f"{condition}: {condition.metric} has no value for {meant[0].reference}; choose another")
+    yield from (_judged(comparison, condition, value, layer.reference) for layer, value in known)
+
+
+def _is_meant(layer: LayerResult, pattern: str) -> bool:
+    """By its path in the reference, the last part of it, or the name of the tensor that it became."""
+    names = layer.reference, layer.reference.rpartition("/")[2], layer.layer, layer.candidate
+    return pattern in names or any(fnmatchcase(name, pattern) for name in names)
+
+
+def _value(layer: LayerResult, metric: str) -> float | None:
+    figures = layer.local if metric.startswith(LOCAL) else layer.figures
+    value: float | None = None if figures is None else getattr(figures, metric.removeprefix(LOCAL))
+    return value
+
+
+def reasons(judgements: Sequence[Judgement]) -> tuple[str, ...]:
+    """Why the two count as different, nothing where they count as the same."""
+    judged = [each for each in judgements if each.different]
+    return tuple(each.says if each.condition is CLOSE else f"{each.condition} ({each.says})" for each in judged)

@@ -13,7 +13,8 @@ import numpy as np
 
 from quantdiff.align.alignment import pair_outputs
 from quantdiff.errors import BadMetric, NotComparable
-from quantdiff.files import function_of, guarded, python_function
+from quantdiff.files import python_function
+from quantdiff.load.own_code import function_of, guarded
 from quantdiff.quant import Array
 from quantdiff.trace import Trace
 
@@ -107,13 +108,13 @@ class Metric:
         return score
 
 
-def metric_of(source: Any) -> Metric | None:
-    """A metric from ``FILE.py:function``, which runs, or from a function; None for None.
+def metric_of(source: Any) -> Metric:
+    """A metric from ``FILE.py:function``, which runs, or from a function.
 
     Raises:
         BadMetric: no such file or function, or it fails.
     """
-    if source is None or isinstance(source, Metric):
+    if isinstance(source, Metric):
         return source
     if callable(source):
         return Metric(str(getattr(source, "__name__", type(source).__name__)), source)

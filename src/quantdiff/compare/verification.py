@@ -10,26 +10,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from quantdiff.compare.by_operator import Compared, compare_operators, tally
 from quantdiff.compare.device import diagnose_device
-from quantdiff.compare.verdict import OperatorResult, Verdict, Verification
+from quantdiff.compare.verdict import Compared, OperatorResult, Verdict, Verification, compare_operators, tally
 from quantdiff.errors import BadData, RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Graph, Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
-from quantdiff.run.child import TIMEOUT
+from quantdiff.run.child import TIMEOUT, started
 from quantdiff.run.data_sources import load_data
-from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.profiled import Profiled
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
 from quantdiff.run.recorded import RecordedRuntime
 from quantdiff.run.runner import Runner
-from quantdiff.run.runtimes import ALL, RUNTIMES, RuntimeEntry, check_installed, chosen, entry_of
+from quantdiff.run.runtimes import ALL, RUNTIMES, RuntimeEntry, check_installed, chosen, entry_of, versions
 from quantdiff.run.tflite import inputs_of
-from quantdiff.run.versions import versions
 from quantdiff.sim.device import Device, Rules
 from quantdiff.sim.graph.chains import simulate_each
 from quantdiff.sim.graph.shapes import false_shapes

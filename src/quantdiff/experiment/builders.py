@@ -14,7 +14,7 @@ from quantdiff.experiment import zoo
 from quantdiff.experiment.datasets import Dataset, load_dataset, locate
 from quantdiff.experiment.sweep_trial import Source, Training
 from quantdiff.experiment.trial import Trial, depth
-from quantdiff.files import function_of
+from quantdiff.load.own_code import function_of
 from quantdiff.references.keras.frameworks import frameworks
 
 NAMED = ("mnist", "mnist-small")

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from quantdiff.errors import BadData, MissingExtra
-from quantdiff.load.data import Batch, read_arrays
+from quantdiff.load.data import Batch
+from quantdiff.load.npz import read_arrays
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks, quiet
 

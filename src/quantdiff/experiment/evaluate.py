@@ -17,6 +17,7 @@ from quantdiff.errors import NotComparable, QuantdiffError, RuntimeFailed
 from quantdiff.experiment.builders import own_metric
 from quantdiff.experiment.conditions import data_of, file_of, source_of, trace_of
 from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepResult, SweepTrial, Training
+from quantdiff.files import scratch
 from quantdiff.graph import Model
 from quantdiff.ladder.snapping import trace_snapped
 from quantdiff.load.data import Batch
@@ -30,11 +31,10 @@ from quantdiff.references.keras.model import KerasModel
 from quantdiff.references.keras.reference import open_keras
 from quantdiff.references.keras.run import trace_keras
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.in_process import started
+from quantdiff.run.child import started
 from quantdiff.run.runner import Runner
-from quantdiff.run.scratch import scratch
+from quantdiff.run.runtimes import versions
 from quantdiff.run.tflite import trace_tflite
-from quantdiff.run.versions import versions
 from quantdiff.trace import Trace
 
 _one_at_a_time = threading.Lock()  # seeds belong to the process: on a cluster a worker may have several threads

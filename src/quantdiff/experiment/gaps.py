@@ -11,13 +11,13 @@ from typing import Any
 
 from quantdiff.compare.outcome import hold_together
 from quantdiff.experiment.zoo import CALIBRATED_ON, Calibration, convert
+from quantdiff.files import scratch
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.references.keras.model import KerasModel, describe
 from quantdiff.references.keras.run import trace_keras
-from quantdiff.run.in_process import started
-from quantdiff.run.scratch import scratch
+from quantdiff.run.child import started
 from quantdiff.run.tflite import trace_tflite
 
 

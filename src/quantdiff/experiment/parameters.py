@@ -12,6 +12,7 @@ from quantdiff.experiment import zoo
 from quantdiff.experiment.calibrated import convert_calibrated, quantize_all_values
 from quantdiff.experiment.datasets import Dataset
 from quantdiff.experiment.trial import Trial
+from quantdiff.files import scratch
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.parameters.observe import observe
@@ -19,15 +20,14 @@ from quantdiff.parameters.params import parameters
 from quantdiff.parameters.quantizers import Observed, Parameters, Row, ZeroCheck
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.progress import Progress
+from quantdiff.recording import bound
 from quantdiff.references.keras.frameworks import frameworks
 from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.model import describe
 from quantdiff.references.keras.reference import open_keras
 from quantdiff.references.keras.run import trace_keras
-from quantdiff.references.reference import bound
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.runner import Runner
-from quantdiff.run.scratch import scratch
 from quantdiff.run.tflite import trace_tflite
 
 

@@ -14,8 +14,7 @@ from quantdiff.errors import QuantdiffError, reason_of
 from quantdiff.experiment.builders import data_source, metric_source, model_source
 from quantdiff.experiment.sweep_trial import CALIBRATED, CALIBRATIONS, CONDITIONS, Source, SweepTrial, Training
 from quantdiff.files import read_file
-from quantdiff.run.runtimes import ALL, installed
-from quantdiff.run.versions import versions
+from quantdiff.run.runtimes import ALL, installed, versions
 
 KEYS = (
     "models",

@@ -8,10 +8,10 @@ from itertools import combinations
 
 import numpy as np
 
-from quantdiff.graph import Graph, Model, is_float
+from quantdiff.graph import Graph, Model
 from quantdiff.identifying.identification import Group, Identification, device_of
 from quantdiff.load.data import Batch
-from quantdiff.quant import INTEGER_RANGE, Array, dequantize
+from quantdiff.quant import INTEGER_RANGE, Array, dequantize, is_float
 from quantdiff.run.random_input import random_inputs, samples_for
 from quantdiff.run.tflite import slots_of
 from quantdiff.sim.graph.operators import run_by_rule

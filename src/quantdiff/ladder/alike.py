@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from quantdiff.graph import Graph, Operator, is_float
+from quantdiff.graph import Graph, Operator
 from quantdiff.ladder.lowered import RECODES
 from quantdiff.ladder.real_graph import RealGraph, Values
 from quantdiff.ladder.switches import Switches
-from quantdiff.quant import Array
+from quantdiff.quant import Array, is_float
 
 
 def with_alike(switches: Switches) -> Switches:

@@ -15,7 +15,7 @@ from quantdiff.ladder.output_ranges import output_ranges
 from quantdiff.ladder.set_up import Ladder, Sums
 from quantdiff.ladder.switches import Switches, copied_from
 from quantdiff.ladder.tries import on_the_graph
-from quantdiff.run.in_process import started
+from quantdiff.run.child import started
 from quantdiff.run.inner_tensors import disturbed
 from quantdiff.sim.hybrid import is_hybrid
 from quantdiff.sim.node import node_of

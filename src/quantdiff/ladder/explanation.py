@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from quantdiff.compare.conditions import Judgement
-from quantdiff.compare.outcome import Failure, Outcome
+from quantdiff.compare.outcome import Failure, Judgement, Outcome
 from quantdiff.ladder.findings import Advice, Closeness, Matched, Saturated, WrongWeights
 from quantdiff.shown import Shown
 

@@ -11,11 +11,11 @@ from typing import cast
 import numpy as np
 
 from quantdiff.errors import UnsupportedOp
-from quantdiff.graph import Operator, Tensor, is_float
+from quantdiff.graph import Operator, Tensor
 from quantdiff.ladder.lowered import RECODES, Lowered
 from quantdiff.ladder.real_graph import RealGraph, Setting
 from quantdiff.ladder.streams import is_delay
-from quantdiff.quant import Array
+from quantdiff.quant import Array, is_float
 
 FITS, ROUNDED, NEAR = 1.5, 1.0, 2.0
 """Steps: at the same place, anywhere, and what still speaks for an operator."""

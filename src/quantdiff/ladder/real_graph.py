@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import UnsupportedOp
-from quantdiff.graph import Graph, Operator, Tensor, is_float
+from quantdiff.graph import Graph, Operator, Tensor
 from quantdiff.ladder.bias_units import in_units_of_sums
 from quantdiff.ladder.real_operator import CHOOSES, Sums, compute, fold, folds, real_constant
 from quantdiff.ladder.steady import unread
 from quantdiff.ladder.streams import Loops, delayed, in_loops, is_delay, shifted, unrolled
 from quantdiff.ops import traits
-from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array
+from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array, is_float
 from quantdiff.quant import Grid as StoredGrid
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.graph.resources import keeps_resources

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.graph import Tensor, dense_values, is_float, real_values
+from quantdiff.graph import Tensor, dense_values, real_values
 from quantdiff.ops import traits
-from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.quant import INTEGER_RANGE, Array, is_float
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel
 from quantdiff.sim.real.float_sums import finish_of, finished
 from quantdiff.sim.real.registry import UNBOUNDED, Real, reals

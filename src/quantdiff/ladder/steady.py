@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from quantdiff.graph import Graph, Operator, is_float
+from quantdiff.graph import Graph, Operator
 from quantdiff.ladder.real_operator import fold, folds, real_constant, real_function
 from quantdiff.ops import INTO_FLOAT
-from quantdiff.quant import Array
+from quantdiff.quant import Array, is_float
 from quantdiff.sim.graph.resources import STATE
 from quantdiff.sim.node import NoKernel, node_of
 

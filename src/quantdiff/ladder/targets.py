@@ -11,9 +11,9 @@ from quantdiff.align.alignment import pair_outputs
 from quantdiff.graph import Graph, Model
 from quantdiff.ladder.account import Target
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array, Grid, quantize
+from quantdiff.quant import Array, Grid, Value, quantize
 from quantdiff.run.inner_tensors import Reading
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

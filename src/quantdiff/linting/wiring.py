@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.graph import Graph, Model, Operator, Tensor, follow, is_float
+from quantdiff.graph import Graph, Model, Operator, Tensor, follow
 from quantdiff.linting.registry import Location
 from quantdiff.ops import INTO_INTEGERS, TRAITS, traits
-from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.quant import INTEGER_RANGE, Array, is_float
 from quantdiff.sim.node import Node
 
 LONGEST_NAME = 60  # characters; the converter joins the names of all ops that it fused

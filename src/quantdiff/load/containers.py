@@ -1,4 +1,4 @@
-"""``.litertlm`` files, one section behind the other; and what onnx2tf writes beside a file.
+"""``.litertlm`` files, one section behind the other; and the parts of a model that can be meant.
 
 The format is that of LiteRT-LM, ``schema/core/litertlm_header_schema.fbs``: a magic word, a version of three numbers,
 the end of the header, and from byte 32 a flatbuffer that says which section lies where.
@@ -6,13 +6,13 @@ the end of the header, and from byte 32 a flatbuffer that says which section lie
 
 from __future__ import annotations
 
-import json
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
+from quantdiff.graph import Model
 from quantdiff.load.flatbuffer import Damaged, Reader
+from quantdiff.load.rewrite import make_main
 
 MAGIC = b"LITERTLM"
 BEGIN, MAJOR = 32, 1  # of the flatbuffer, and the version that is read
@@ -92,36 +92,27 @@ def model_in(data: memoryview, wanted: str) -> memoryview:
     return data[chosen[0].begin : chosen[0].end]
 
 
-ENDING = "_tensor_correspondence_report.json"
-LARGEST = 2**26
-"""Bytes of a report that is read."""
-ROOT = "wa/"
-"""What onnx2tf writes in place of a slash in front."""
+def _part_of(model: Model, data: memoryview, signature: str) -> Model:
+    """The model with the subgraph of ``signature`` as the main one, and its bytes."""
+    content = bytearray(data)
+    if signature:
+        chosen = next((each for each in model.signatures if each.key == signature), None)
+        if chosen is None:
+            there = ", ".join(each.key for each in model.signatures) or "none"
+            raise NotThere(f"it has no signature {signature!r}; there are {there}")
+        if chosen.subgraph and _is_called(model, 0):
+            raise NotThere(f"signature {signature!r} cannot be taken alone: an operator calls the main subgraph")
+        make_main(content, chosen.subgraph)
+        model = replace(
+            model,
+            subgraphs=(model.subgraphs[chosen.subgraph], *model.subgraphs[1:]),
+            signatures=(replace(chosen, subgraph=0),),
+        )
+    return replace(model, content=bytes(content))
 
 
-def names_beside(path: Path) -> Mapping[str, str]:
-    """By tensor the nodes of the ONNX model that it computes, joined by ``;``; empty without a report that can be read.
-
-    ``net_full_integer_quant.tflite`` is told of by ``net_tensor_correspondence_report.json``.
-    """
-    report = next(filter(Path.is_file, _reports(path)), None)
-    try:
-        if report is None or report.stat().st_size > LARGEST:
-            return {}
-        found: dict[str, list[str]] = {}
-        for record in json.loads(report.read_bytes())["records"]:
-            name = str(record["onnx_op_name"] or record["onnx_output_name"])
-            found.setdefault(str(record["resolved_tflite_tensor_name"]), []).append(_plain(name))
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # a hint that cannot be read is none
-        return {}
-    return {tensor: ";".join(names) for tensor, names in found.items()}
-
-
-def _reports(path: Path) -> Iterator[Path]:
-    """The places where the report may lie: the file's name, and what stands before each of its underscores."""
-    parts = path.stem.split("_")
-    return (path.with_name("_".join(parts[:n]) + ENDING) for n in range(len(parts), 0, -1))
-
-
-def _plain(name: str) -> str:
-    return name.removeprefix(ROOT[:-1]) if name.startswith(ROOT) else name
+def _is_called(model: Model, subgraph: int) -> bool:
+    operators = (op for graph in model.subgraphs for op in graph.operators)
+    return any(
+        value == subgraph for op in operators for name, value in op.options.items() if name.endswith("subgraph_index")
+    )

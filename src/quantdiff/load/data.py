@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from quantdiff.errors import BadData, reason_of
-from quantdiff.files import open_file, state_of
-from quantdiff.load.npz import blocks, check_sizes, guard, plain_header, read_member
+from quantdiff.errors import BadData
+from quantdiff.files import state_of
+from quantdiff.load.npz import check_samples, read_arrays, shape_text
 from quantdiff.quant import Array
 
 SAMPLES, LABELS = ("x", "x_test"), ("y", "y_test")
 SUFFIXES = (".npz", ".npy")
 TRAINING = ("x_train", "y_train")
-NPY_MAGIC = b"\x93NUMPY"
-
-
 Order = tuple[int, ...]
 """For each axis of a sample the one that it is made of; () as it is."""
-LAST, FIRST = (1, 2, 0), (2, 0, 1)
-"""Channels first become last, and last become first: of images, the samples aside."""
 AXES = {2: ("NCW", "NWC"), 3: ("NCHW", "NHWC"), 4: ("NCDHW", "NDHWC")}
 """By how many axes a sample has what the two are called."""
 
@@ -95,8 +88,7 @@ class Slot:
     order: Order = ()
 
 
-EVERY = slice(None)
-"""All samples."""
+EVERY = slice(None)  # of the samples
 
 
 def load_batch(path: Path, rows: slice = EVERY) -> Batch:
@@ -133,21 +125,6 @@ def _kept_open(path: Path, state: tuple[object, ...]) -> dict[str, Array]:
     return read_arrays(path)
 
 
-def find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """The data files of a data set in parts: those named, and those in a folder, in the order of their names.
-
-    Raises:
-        BadData: a folder without data files.
-    """
-    shards: list[Path] = []
-    for path in paths:
-        found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
-        if not found:
-            raise BadData(f"{path}: a folder without .npz, .npy, picture or sound files; put the data there")
-        shards += found
-    return tuple(shards)
-
-
 def make_batch(arrays: Mapping[str, Array], source: str, rows: slice = EVERY) -> Batch:
     """Tell samples from labels and check both; see ``load_batch``.
 
@@ -167,7 +144,7 @@ def make_batch(arrays: Mapping[str, Array], source: str, rows: slice = EVERY) ->
     """
     samples, labels = _told_apart(arrays, source)
     for name, array in samples.items():
-        _check_samples(name, array, source, rows)
+        check_samples(name, array, source, rows)
     count = _length(samples, source)
     if labels is not None:
         labels = _check_labels(labels, count, source)
@@ -194,49 +171,6 @@ def _length(samples: Mapping[str, Array], source: str) -> int:
     if len(lengths) > 1:
         raise BadData(f"{source}: arrays of unequal length {sorted(lengths)}; each needs one row a sample")
     return lengths.pop()
-
-
-def read_arrays(path: Path) -> dict[str, Array]:
-    """All arrays of an ``.npz``, or the one of an ``.npy`` (memory-mapped) as ``x``.
-
-    Raises:
-        BadData: the file is missing, damaged, of another kind, or holds pickled objects; or it is compressed and
-            would take more memory than ``QUANTDIFF_UNPACKED_AT_MOST`` allows.
-    """
-    wanted = "give an .npz with `x` (and labels `y`) or an .npy"
-    try:
-        with open_file(path) as file:
-            return _arrays(path, file)
-    except FileNotFoundError as error:
-        raise BadData(f"{path}: no such data file; {wanted}") from error
-    except OSError as error:
-        raise BadData(f"{path}: {error.strerror or reason_of(error)}; {wanted}") from error
-    except BadData:
-        raise
-    except Exception as error:  # a damaged file makes NumPy and zipfile raise whatever there is
-        why = f"not a readable .npz or .npy file ({reason_of(error)})"
-        raise BadData(f"{path}: {why}; save it again, or let --data FILE.py:function read it") from error
-
-
-def _arrays(path: Path, file: BinaryIO) -> dict[str, Array]:
-    if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
-        file.seek(0)
-        plain_header(file, str(path))
-        guard()
-        return {"x": np.lib.format.open_memmap(path, mode="r")}
-    file.seek(0)
-    with zipfile.ZipFile(file) as archive:  # NumPy would take anything else for a pickle
-        check_sizes(path, archive.infolist())
-        return {name.removesuffix(".npy"): _member(path, archive, name) for name in archive.namelist()}
-
-
-def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
-    try:
-        return read_member(path, archive, name)
-    except BadData:
-        raise
-    except Exception as error:
-        raise ValueError(f"{name}: {reason_of(error)}") from error
 
 
 def bind(batch: Batch, slots: Sequence[Slot], model: str) -> tuple[Array, ...]:
@@ -315,16 +249,16 @@ def _fit(array: Array, slot: Slot, source: str, model: str) -> Array:
     """The array, with axes of size 1 added or removed, or channels first or last, where that alone makes it fit."""
     wanted = slot.shape[1:]
     if slot.order and len(slot.order) == array.ndim - 1:
-        return array.transpose(0, *(axis + 1 for axis in slot.order))
+        return turned(array, slot.order)
     if _fits(array, slot):
         return array
     if [n for n in array.shape[1:] if n != 1] == [n for n in wanted if n != 1] and None not in wanted:
         return array.reshape(len(array), *(n for n in wanted if n is not None))
     if order := turn_into(array, slot):
-        return array.transpose(0, *(axis + 1 for axis in order))
+        return turned(array, order)
     raise BadData(
-        f"{source}: samples of shape {_shape(array.shape[1:])} do not fit input {slot.name!r} of {model}, "
-        f"which takes {_shape(wanted)}; reshape the data"
+        f"{source}: samples of shape {shape_text(array.shape[1:])} do not fit input {slot.name!r} of {model}, "
+        f"which takes {shape_text(wanted)}; reshape the data"
     )
 
 
@@ -348,31 +282,19 @@ def _matches(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
     return len(shape) == len(wanted) and all(w in (None, -1, n) for n, w in zip(shape, wanted, strict=True))
 
 
-def _shape(shape: Sequence[int | None]) -> str:
-    return "(" + ", ".join("any" if n in (None, -1) else str(n) for n in shape) + ")"
-
-
-def _check_samples(name: str, array: Array, source: str, rows: slice) -> None:
-    if array.dtype.kind not in "fiub":
-        raise BadData(f"{source}: `{name}` has type {array.dtype}; samples are numbers")
-    if array.ndim == 0 or array.size == 0:
-        raise BadData(f"{source}: `{name}` is empty (shape {_shape(array.shape)}); nothing can be compared")
-    first, _, _ = rows.indices(len(array))
-    for start, part in blocks(array[rows]) if array.dtype.kind == "f" else ():
-        if not np.isfinite(part).all():
-            where = np.argwhere(~np.isfinite(part))[0]
-            raise BadData(
-                f"{source}: `{name}` holds NaN or infinity, first in sample {first + start + where[0]} "
-                f"at {_shape(tuple(int(i) for i in where[1:]))}; clean the data first"
-            )
-
-
 def _check_labels(labels: Array, count: int, source: str) -> Array:
     if labels.ndim == 2 and labels.shape[1] == 1:  # noqa: PLR2004 (a column of labels)
         labels = labels[:, 0]
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
         raise BadData(
-            f"{source}: labels of shape {_shape(labels.shape)} and type {labels.dtype} for {count} samples; "
+            f"{source}: labels of shape {shape_text(labels.shape)} and type {labels.dtype} for {count} samples; "
             "give one integer per sample"
         )
     return labels.astype(np.int64)
+
+
+def turned(array: Array, order: Order) -> Array:
+    """Samples with their axes in another order, as a view; () leaves them."""
+    if not order or array.ndim != len(order) + 1:
+        return array
+    return array.transpose(0, *(axis + 1 for axis in order))

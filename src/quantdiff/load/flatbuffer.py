@@ -6,19 +6,167 @@ its vtable, which lists where each slot's field lies. Offsets point forward only
 table, so no chain of offsets can loop; what a damaged file can still do is to point at the same bytes many times
 over, and the limits below bound the work and the memory that this costs. Bounds of single fields are left to
 ``struct``, whose ``struct.error`` says that a field lies outside the file.
+
+Which slot of which table holds which field is data: ``schema.txt``, written by ``scripts/write_schema.py``; to import
+the generated Python module would cost 0.3 s. How fields lie in memory is compiled once for each vtable of a file.
 """
 
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
-from operator import add
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from operator import add, itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from quantdiff.errors import BadModel
-from quantdiff.load.layout import SCALARS, Form, Span, form
+
+SCHEMAS = "schema.txt", "litertlm.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One slot: ``kind`` is a scalar (``int32``), ``string``, ``union``, ``none`` or a table's name."""
+
+    name: str
+    kind: str
+    is_vector: bool
+    enum: str | None
+    default: int | bool | str
+
+
+@cache
+def enum(name: str) -> dict[int, str]:
+    """Number → name of one enum."""
+    numbers, following = {}, 0
+    for word in _lines()["enum", name]:
+        member, _, number = word.partition("=")
+        following = int(number or following)
+        numbers[following] = member
+        following += 1
+    return numbers
+
+
+def fields(table: str) -> tuple[Field, ...]:
+    """The fields of one table in slot order."""
+    return tuple(map(_field, _lines()["table", table]))
+
+
+@cache
+def _lines() -> dict[tuple[str, str], tuple[str, ...]]:
+    text = "".join(files("quantdiff.load").joinpath(name).read_text(encoding="utf-8") for name in SCHEMAS)
+    words = (line.split(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {(kind, name): tuple(rest) for kind, name, *rest in words}
+
+
+def _field(word: str) -> Field:
+    name, _, spelled = word.partition(":")
+    spelled, _, default = spelled.partition("=")
+    is_vector = spelled.startswith("[")
+    kind, _, enum_name = spelled.strip("[]").partition("/")
+    return Field(name, kind, is_vector, enum_name or None, _default_of(kind, default))
+
+
+def _default_of(kind: str, spelled: str) -> int | bool | str:
+    if kind == "bool":
+        return spelled == "True"
+    return "" if kind == "string" else int(spelled or 0)
+
+
+NUMBERS = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
+SCALARS = dict(zip(NUMBERS, "?bBhHiIqQfd", strict=True))
+
+
+class Span(NamedTuple):
+    """Bytes ``start`` … ``start + size`` of the file, not read yet."""
+
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One table as one ``struct``: its fields present in the file, in the order in which they lie there.
+
+    ``references`` are the fields that hold an offset: name, own place in the table, and what it leads to
+    (``table``, ``tables``, ``string``, the struct code of a vector of numbers, or ``span`` and the size of an
+    item for a vector that is better not read). ``wide`` are the places of the numbers of 8 bytes.
+    """
+
+    unpack: Callable[[memoryview, int], tuple[Any, ...]]
+    names: tuple[str, ...]
+    enums: tuple[tuple[str, dict[int, str]], ...]
+    references: tuple[tuple[str, int, str], ...]
+    defaults: dict[str, Any]
+    wide: tuple[int, ...] = ()
+
+
+@lru_cache(maxsize=4096)
+def form(table: str, vtable: tuple[int, ...]) -> Form:
+    """The form of ``table`` under a vtable given as the place of each slot, 0 for a field left out.
+
+    Raises:
+        ValueError: two fields overlap.
+    """
+    slots = zip(vtable, fields(table), strict=False)
+    present = sorted(((at, field) for at, field in slots if at and field.kind != "none"), key=itemgetter(0))
+    return Form(
+        struct.Struct(_codes(table, present)).unpack_from,
+        tuple(field.name for _, field in present),
+        tuple((field.name, enum(field.enum)) for _, field in present if field.enum),
+        tuple((field.name, at, _unread(table, field)) for at, field in present if _target(field)),
+        _defaults(table),
+        tuple(at for at, field in present if struct.calcsize(_code(field)) == 8),  # noqa: PLR2004 (bytes)
+    )
+
+
+def _codes(table: str, present: list[tuple[int, Field]]) -> str:
+    codes, end = "<", 0
+    for at, field in present:
+        if at < end or at % min(struct.calcsize(f"<{_code(field)}"), 4):
+            raise ValueError(f"{table}: {field.name} overlaps with the field before it, or is not aligned")
+        codes += f"{at - end}x{_code(field)}"
+        end = struct.calcsize(codes)
+    return codes
+
+
+def _code(field: Field) -> str:
+    return "I" if _target(field) else SCALARS[field.kind]
+
+
+def _target(field: Field) -> str:
+    if field.is_vector:
+        return "span1" if field.kind == "uint8" else SCALARS.get(field.kind, "tables")
+    if field.kind in SCALARS:
+        return ""
+    return "string" if field.kind == "string" else "table"
+
+
+def _unread(table: str, field: Field) -> str:
+    """The target; the indices of sparse weights are as long as the weights, and stay in the file."""
+    target = _target(field)
+    return f"span{struct.calcsize(target)}" if table in {"Int32Vector", "Uint16Vector"} else target
+
+
+@cache
+def _defaults(table: str) -> dict[str, Any]:
+    known = [field for field in fields(table) if field.kind != "none"]
+    return {field.name: _default(field, _unread(table, field)) for field in known}
+
+
+def _default(field: Field, target: str) -> Any:
+    if field.is_vector:
+        return Span(0, 0) if target.startswith("span") else ()
+    if field.enum:
+        return enum(field.enum)[int(field.default)]
+    if field.kind in SCALARS:
+        return float(field.default) if field.kind.startswith("float") else field.default
+    return "" if field.kind == "string" else None
+
 
 TABLES_AT_MOST = 200_000
 BYTES_PER_TABLE = 8  # at least: its place in the list and the way to its vtable

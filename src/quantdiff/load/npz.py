@@ -1,4 +1,4 @@
-"""Large arrays stay in their file: the system reads the pages that are looked at, and may have them back.
+"""Arrays of files. Large ones stay there: the system reads the pages that are looked at, and may have them back.
 
 The sizes of an ``.npz``'s members are read before anything is unpacked.
 """
@@ -14,15 +14,78 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from quantdiff.errors import BadData
+from quantdiff.errors import BadData, reason_of
+from quantdiff.files import open_file
 from quantdiff.quant import Array
+
+if TYPE_CHECKING:
+    from quantdiff.load.data import Slot
 
 CUT_SHORT = b"error: a file was cut short while it was read; run the command again when nobody writes to it\n"
 AT_ONCE = 2**22  # elements, or bytes, looked at together
+
+
+NPY_MAGIC = b"\x93NUMPY"
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """All arrays of an ``.npz``, or the one of an ``.npy`` (memory-mapped) as ``x``.
+
+    Raises:
+        BadData: the file is missing, damaged, of another kind, or holds pickled objects; or it is compressed and
+            would take more memory than ``QUANTDIFF_UNPACKED_AT_MOST`` allows.
+    """
+    wanted = "give an .npz with `x` (and labels `y`) or an .npy"
+    try:
+        with open_file(path) as file:
+            return _arrays(path, file)
+    except FileNotFoundError as error:
+        raise BadData(f"{path}: no such data file; {wanted}") from error
+    except OSError as error:
+        raise BadData(f"{path}: {error.strerror or reason_of(error)}; {wanted}") from error
+    except BadData:
+        raise
+    except Exception as error:  # a damaged file makes NumPy and zipfile raise whatever there is
+        why = f"not a readable .npz or .npy file ({reason_of(error)})"
+        raise BadData(f"{path}: {why}; save it again, or let --data FILE.py:function read it") from error
+
+
+def _arrays(path: Path, file: BinaryIO) -> dict[str, Array]:
+    if file.read(len(NPY_MAGIC)) == NPY_MAGIC:
+        file.seek(0)
+        plain_header(file, str(path))
+        guard()
+        return {"x": np.lib.format.open_memmap(path, mode="r")}
+    file.seek(0)
+    with zipfile.ZipFile(file) as archive:  # NumPy would take anything else for a pickle
+        check_sizes(path, archive.infolist())
+        return {name.removesuffix(".npy"): _member(path, archive, name) for name in archive.namelist()}
+
+
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
+    try:
+        return read_member(path, archive, name)
+    except BadData:
+        raise
+    except Exception as error:
+        raise ValueError(f"{name}: {reason_of(error)}") from error
+
+
+MANIFEST = "quantdiff.json"
+"""The member of an ``.npz`` of ours that says what the others are, as bytes of JSON."""
+
+
+def is_dump(path: Path) -> bool:
+    """Whether it is an ``.npz`` of ours."""
+    try:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            return f"{MANIFEST}.npy" in archive.namelist()
+    except Exception:  # no archive, or one that is damaged: who reads it says so
+        return False
 
 
 def guard() -> None:
@@ -143,3 +206,46 @@ def plain_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np
     if min(shape, default=0) < 0:
         raise ValueError(f"shape {shape} cannot be")
     return shape, in_fortran_order, dtype
+
+
+ELEMENTS_AT_ONCE, SAMPLES_AT_ONCE = 2**22, 1000
+
+
+def at_once(inputs: Sequence[Array]) -> int:
+    """How many samples run together."""
+    elements = max(1, sum(array[:1].size for array in inputs))
+    return max(1, min(SAMPLES_AT_ONCE, ELEMENTS_AT_ONCE // elements))
+
+
+def slices(inputs: Sequence[Array], slots: Sequence[Slot]) -> Iterator[list[Array]]:
+    """The data as the model's inputs, as many samples at once as memory bears."""
+    size = at_once(inputs)
+    for start in range(0, len(inputs[0]), size):
+        pairs = zip(inputs, slots, strict=True)
+        yield [array[start : start + size].astype(slot.dtype, copy=False) for array, slot in pairs]
+        release(inputs)
+
+
+def check_samples(name: str, array: Array, source: str, rows: slice) -> None:
+    """Refuse samples that are no finite numbers; ``rows`` are those that are wanted.
+
+    Raises:
+        BadData: an array of another type, an empty one, NaN or infinity.
+    """
+    if array.dtype.kind not in "fiub":
+        raise BadData(f"{source}: `{name}` has type {array.dtype}; samples are numbers")
+    if array.ndim == 0 or array.size == 0:
+        raise BadData(f"{source}: `{name}` is empty (shape {shape_text(array.shape)}); nothing can be compared")
+    first, _, _ = rows.indices(len(array))
+    for start, part in blocks(array[rows]) if array.dtype.kind == "f" else ():
+        if not np.isfinite(part).all():
+            where = np.argwhere(~np.isfinite(part))[0]
+            raise BadData(
+                f"{source}: `{name}` holds NaN or infinity, first in sample {first + start + where[0]} "
+                f"at {shape_text(tuple(int(i) for i in where[1:]))}; clean the data first"
+            )
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """``(28, any)``."""
+    return "(" + ", ".join("any" if n in (None, -1) else str(n) for n in shape) + ")"

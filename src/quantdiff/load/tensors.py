@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.graph import PACKED, BlockQuant, SparseDimension, Sparsity, Tensor
-from quantdiff.load.flatbuffer import Damaged, Reader
-from quantdiff.load.layout import Span
-from quantdiff.quant import Array, QuantParams
+from quantdiff.graph import PACKED, Tensor
+from quantdiff.load.flatbuffer import Damaged, Reader, Span
+from quantdiff.quant import Array, BlockQuant, QuantParams, SparseDimension, Sparsity
 
 STORED_AS = {
     "float32": "<f4",

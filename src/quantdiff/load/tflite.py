@@ -6,12 +6,13 @@ here nothing is dropped, and the constants are views of the memory-mapped file.
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,9 @@ from typing import Any
 from quantdiff.errors import BadModel
 from quantdiff.files import open_file, split_part
 from quantdiff.graph import Graph, Metadata, Model, Operator, Signature
-from quantdiff.load import schema
-from quantdiff.load.containers import MAGIC, NotThere, Section, model_in, names_beside, sections
-from quantdiff.load.flatbuffer import Damaged, Reader
-from quantdiff.load.layout import Span
+from quantdiff.load.containers import MAGIC, NotThere, Section, _part_of, model_in, sections
+from quantdiff.load.flatbuffer import Damaged, Reader, Span, enum
 from quantdiff.load.npz import guard
-from quantdiff.load.rewrite import make_main
 from quantdiff.load.tensors import Buffers, read_tensor, with_block_scales
 
 IDENTIFIER = b"TFL3"
@@ -122,32 +120,6 @@ def _model_of(data: memoryview, part: str) -> tuple[memoryview, str]:
     return model_in(data, section), rest
 
 
-def _part_of(model: Model, data: memoryview, signature: str) -> Model:
-    """The model with the subgraph of ``signature`` as the main one, and its bytes."""
-    content = bytearray(data)
-    if signature:
-        chosen = next((each for each in model.signatures if each.key == signature), None)
-        if chosen is None:
-            there = ", ".join(each.key for each in model.signatures) or "none"
-            raise NotThere(f"it has no signature {signature!r}; there are {there}")
-        if chosen.subgraph and _is_called(model, 0):
-            raise NotThere(f"signature {signature!r} cannot be taken alone: an operator calls the main subgraph")
-        make_main(content, chosen.subgraph)
-        model = replace(
-            model,
-            subgraphs=(model.subgraphs[chosen.subgraph], *model.subgraphs[1:]),
-            signatures=(replace(chosen, subgraph=0),),
-        )
-    return replace(model, content=bytes(content))
-
-
-def _is_called(model: Model, subgraph: int) -> bool:
-    operators = (op for graph in model.subgraphs for op in graph.operators)
-    return any(
-        value == subgraph for op in operators for name, value in op.options.items() if name.endswith("subgraph_index")
-    )
-
-
 def _attached(path: Path) -> tuple[Metadata, ...]:
     """The members of a zip archive behind the flatbuffer; none where there is none, or a damaged one."""
     try:
@@ -169,7 +141,7 @@ def _map(path: Path) -> memoryview:
 
 def _op(record: Mapping[str, Any]) -> tuple[str, int]:
     number = max(record["builtin_code"], record["deprecated_builtin_code"])
-    name = schema.enum("BuiltinOperator").get(number, f"BUILTIN_{number}")
+    name = enum("BuiltinOperator").get(number, f"BUILTIN_{number}")
     return (f"CUSTOM:{record['custom_code']}" if name == "CUSTOM" else name), record["version"]
 
 
@@ -247,3 +219,42 @@ def _metadata(reader: Reader, buffers: Buffers, position: int) -> Metadata:
     record = reader.table("Metadata", position)
     span = buffers.span(record["buffer"])
     return Metadata(record["name"], span.size, buffers.view(span, "uint8", (span.size,)))
+
+
+ENDING = "_tensor_correspondence_report.json"
+
+
+LARGEST = 2**26
+"""Bytes of a report that is read."""
+
+
+ROOT = "wa/"
+"""What onnx2tf writes in place of a slash in front."""
+
+
+def names_beside(path: Path) -> Mapping[str, str]:
+    """By tensor the nodes of the ONNX model that it computes, joined by ``;``; empty without a report that can be read.
+
+    ``net_full_integer_quant.tflite`` is told of by ``net_tensor_correspondence_report.json``.
+    """
+    report = next(filter(Path.is_file, _reports(path)), None)
+    try:
+        if report is None or report.stat().st_size > LARGEST:
+            return {}
+        found: dict[str, list[str]] = {}
+        for record in json.loads(report.read_bytes())["records"]:
+            name = str(record["onnx_op_name"] or record["onnx_output_name"])
+            found.setdefault(str(record["resolved_tflite_tensor_name"]), []).append(_plain(name))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # a hint that cannot be read is none
+        return {}
+    return {tensor: ";".join(names) for tensor, names in found.items()}
+
+
+def _reports(path: Path) -> Iterator[Path]:
+    """The places where the report may lie: the file's name, and what stands before each of its underscores."""
+    parts = path.stem.split("_")
+    return (path.with_name("_".join(parts[:n]) + ENDING) for n in range(len(parts), 0, -1))
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix(ROOT[:-1]) if name.startswith(ROOT) else name

@@ -11,7 +11,7 @@ import numpy as np
 
 from quantdiff.errors import BadModel
 from quantdiff.graph import Graph, Model, Operator, Tensor
-from quantdiff.load import schema as fields
+from quantdiff.load.flatbuffer import enum, fields
 
 ALIGNED = 16  # bytes: `force_align` of a buffer's data in the schema
 ROOM = 2**16
@@ -182,10 +182,10 @@ def _operator(tables: Any, model: Any, graph: Graph, operator: Operator) -> Any:
 def _options(tables: Any, operator: Operator) -> tuple[int, Any]:
     name = OPTIONS.get(operator.op) or _named(tables, operator)
     made = getattr(tables, f"{name}T")()
-    enums = {field.name: field.enum for field in fields.fields(name)}
+    enums = {field.name: field.enum for field in fields(name)}
     for key, value in operator.options.items():
         if enums.get(key):
-            numbers = {word: number for number, word in fields.enum(enums[key]).items()}
+            numbers = {word: number for number, word in enum(enums[key]).items()}
             value = numbers[str(value)]  # noqa: PLW2901 (the same option as the file has it)
         first, *others = key.split("_")
         setattr(made, first + "".join(part.capitalize() for part in others), value)

@@ -8,22 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from quantdiff.compare.by_operator import compare_operators
-from quantdiff.compare.verdict import OperatorResult
+from quantdiff.compare.verdict import OperatorResult, compare_operators
 from quantdiff.errors import BadData, BadModel, NotConfirmed
 from quantdiff.graph import Graph, Model, Operator, Tensor, dense_values
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.by_rule import channels_by
 from quantdiff.quant import Array
-from quantdiff.run.child import TIMEOUT
+from quantdiff.run.child import TIMEOUT, started
 from quantdiff.run.data_sources import load_data
-from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.random_input import samples_for
-from quantdiff.run.runtimes import check_installed
+from quantdiff.run.runtimes import check_installed, versions
 from quantdiff.run.tflite import inputs_of
-from quantdiff.run.versions import versions
 from quantdiff.sim.device import Device, Rules, kernel_by
 from quantdiff.sim.graph.operators import ran_by
 from quantdiff.sim.node import Node, NoKernel, clamp_of, node_of, zero_point_of

@@ -19,14 +19,12 @@ from quantdiff.paper.by_kernel import bounds_of, by_bounds, by_kernel
 from quantdiff.paper.by_rule import by_rule
 from quantdiff.paper.working import Given, Number, Sheet, Working
 from quantdiff.quant import Array
-from quantdiff.run.child import TIMEOUT
+from quantdiff.run.child import TIMEOUT, started
 from quantdiff.run.data_sources import load_data
-from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.runner import Runner
-from quantdiff.run.runtimes import RUNTIMES, check_installed
+from quantdiff.run.runtimes import RUNTIMES, check_installed, versions
 from quantdiff.run.tflite import inputs_of, may_batch
-from quantdiff.run.versions import versions
 from quantdiff.sim.device import Device, Rules, kernel_by
 from quantdiff.sim.enclosures import ENCLOSURES
 from quantdiff.sim.graph.operators import ran_by

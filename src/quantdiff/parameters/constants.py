@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from quantdiff.align.constants import with_norms
+from quantdiff.align.constants import MIDDLE, with_norms
 from quantdiff.graph import Tensor, real_values
 from quantdiff.layer import KERNEL_RANGES, Layer, TrainedRange, along_channels
 from quantdiff.nudge import Nudged, fake_quant, nudge_converter, nudge_fake_quant, nudge_symmetric
 from quantdiff.parameters.by_hand import CLAMPS, LINEAR, Linear
 from quantdiff.parameters.quantizers import Range, Reason, Row, range_of
-from quantdiff.parameters.reasons import LOST, SCALED, bias_reason, kernel_reasons
+from quantdiff.parameters.reasons import LOST, SCALED, SLOPE, bias_reason, kernel_reasons
 from quantdiff.parameters.sides import ModelPair, as_ends, of_own_grid, with_file
 from quantdiff.quant import Array
 
@@ -101,7 +101,9 @@ def kernel_row(sides: ModelPair, layer: Layer) -> Row:
         row = _with_trained(row, trained, factor(chain))
     own = None if tensor is None or tensor.quant is None else _own_range(layer, kernel, factor(chain), tensor)
     reasons = tuple(kernel_reasons(row, trained, own))
-    return replace(row, reasons=(SCALED, *reasons[1:]) if pair is not None and pair.scaled else reasons)
+    if pair is not None and (pair.scaled or pair.slope != 1):
+        reasons = (SCALED if pair.scaled else SLOPE, *reasons[1:])
+    return replace(row, reasons=reasons)
 
 
 def _with_trained(row: Row, trained: TrainedRange, scaled: Array | None) -> Row:
@@ -154,6 +156,8 @@ def bias_row(sides: ModelPair, layer: Layer) -> Row:
         return replace(row, reasons=(Reason("no counterpart", "float in the file"),))
     stored, scale = real_values(tensor), np.broadcast_to(np.asarray(tensor.quant.scale), tensor.shape)
     wanted = np.zeros(tensor.shape) if folded is None else folded
+    if pair.slope != 1:
+        wanted = pair.slope * wanted + MIDDLE
     reason = bias_reason(wanted, stored, scale, folded=is_folded)
     before = _bias_before(sides, layer)
     if (

@@ -18,6 +18,7 @@ AVERAGED = "MovingAverageQuantizer"
 UNTRAINED = Reason("never trained", "never trained: still at −6 and 6")
 OWN_RANGE = Reason("own range", "the range of the weights themselves")
 SCALED = Reason("folded scale", "a scale of the inputs is folded in, channel by channel")
+SLOPE = Reason("folded slope", "the slope of its activation is folded in")
 OWN_FOLDED = "folded batch norm: quantized anew by the range of the folded weights"
 RELUS = ("relu", "relu6")
 

@@ -71,11 +71,12 @@ class Format:
     """A kind of file and of object in memory.
 
     Attributes:
-        files: how its files are called, for messages: ``.keras``, ``SavedModel folder``.
-        takes: whether a path (that exists) or an object is one of these; imports nothing heavy.
+        files: which files it reads: their endings, ``FOLDERS``, ``FUNCTIONS``; messages show these.
+        takes: whether an object in memory is one of these; imports nothing heavy.
         open: the model, once for every engine that can run it.
         save: writes an object in memory to a path without an ending, and gives the whole path.
         framework: what its files are opened and run by, in a child; None: by nothing but this package, in this process.
+        also: other endings of its files.
     """
 
     files: tuple[str, ...]
@@ -83,8 +84,18 @@ class Format:
     open: Callable[[Any, Options], tuple[Reference, ...]]
     save: Callable[[Any, Path], Path]
     framework: Framework | None = None
+    also: tuple[str, ...] = ()
 
 
+def in_files_alone(source: Any) -> bool:
+    """``takes`` of a format without objects in memory."""
+    del source
+    return False
+
+
+FOLDERS, FUNCTIONS = "SavedModel folder", "FILE.py:function"
+OF_ANY_FILE = "tflite"
+"""Reads what no other format says that it reads: such a file may be called anything."""
 FORMATS: Registry[Format] = Registry("quantdiff.references", packages=True)
 
 
@@ -100,27 +111,29 @@ def format_of(source: Any) -> str:
         BadModel: no such file, or a file of no format.
         TypeError: an object that is no model.
     """
-    path = Path(source) if isinstance(source, str | Path) else None
-    if path is not None and python_function(path) is None:
-        _check_there(path)
-    for name, each in formats().items():
-        if each.takes(source if path is None else path):
-            return name
-    if path is None:
+    if isinstance(source, str | Path):
+        path = Path(source)
+        what = FUNCTIONS if python_function(path) is not None else _what_is_there(path)
+        return next((name for name, each in formats().items() if what in (*each.files, *each.also)), OF_ANY_FILE)
+    found = next((name for name, each in formats().items() if each.takes(source)), None)
+    if found is None:
         kind = type(source).__name__
         raise TypeError(f"a {kind} is no model; give a path, a model in memory or the bytes of a .tflite file")
-    raise BadModel(f"{path}: not a model that can be read; give {known_files()}")
+    return found
 
 
-def _check_there(path: Path) -> None:
+def _what_is_there(path: Path) -> str:
+    """The ending of a file, or ``FOLDERS``."""
+    file = split_part(path)[0]
     try:
-        kind = what_is(split_part(path)[0])
+        kind = what_is(file)
     except FileNotFoundError as error:
         raise BadModel(f"{path}: no such model; give {known_files()}") from error
     except OSError as error:
         raise BadModel(f"{path}: {error.strerror}; give {known_files()}") from error
     if kind not in (FILE, FOLDER):
         raise BadModel(f"{path}: is {kind}, not a model; give {known_files()}")
+    return FOLDERS if kind == FOLDER else file.suffix
 
 
 def known_files() -> str:
@@ -129,6 +142,28 @@ def known_files() -> str:
     suffixes, others = ([n for n in names if n.startswith(".") is dotted] for dotted in (True, False))
     files = f"a {', '.join(suffixes[:-1])} or {suffixes[-1]} file" if len(suffixes) > 1 else f"a {suffixes[0]} file"
     return " or ".join([files, *(f"a {other}" for other in others)])
+
+
+def save_reference(source: Any, path: Path) -> Path:
+    """Write a model that is in memory to ``path``, which has no ending yet; gives the path with one."""
+    return formats()[format_of(source)].save(source, path)
+
+
+def open_references(source: Any, options: Options = PLAIN) -> tuple[Reference, ...]:
+    """A model by its path or in memory, once for every engine that can run it.
+
+    Raises:
+        BadModel: no such file, or one that cannot be read.
+        TypeError: an object that is no model.
+        MissingExtra: a package that the format needs is not installed.
+    """
+    name = format_of(source)
+    found, path = formats()[name], Path(source) if isinstance(source, str) else source
+    if found.framework is not None and isinstance(path, Path):
+        from quantdiff.references.hosted import open_hosted  # noqa: PLC0415 (which knows what a reference is)
+
+        return open_hosted(name, path, options)
+    return found.open(path, options)
 
 
 _waiting: list[tuple[str, Process]] = []

@@ -12,11 +12,12 @@ import numpy as np
 from quantdiff.flow import Flow
 from quantdiff.graph import Graph, Model, Operator, Tensor
 from quantdiff.layer import Layer
-from quantdiff.load.data import Batch, Order, Slot
-from quantdiff.quant import Array
-from quantdiff.recording import Comparand, ErrorStats, Recorder, Recording
-from quantdiff.references.reference import Count, Reference, unheard
-from quantdiff.trace import Trace, Value
+from quantdiff.load.data import Batch, Order, Slot, turned
+from quantdiff.progress import Count, unheard
+from quantdiff.quant import Array, Value
+from quantdiff.recording import Comparand, ErrorStats, Recorder, Recording, returned, value_turned
+from quantdiff.references.reference import Reference
+from quantdiff.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class TurnedReference:
     def trace(self, batch: Batch, on_progress: Count = unheard) -> Trace:
         """Its outputs in the candidate's order of axes."""
         found = self.inner.trace(batch, on_progress)
-        values = tuple(_turned(value, self.at_outputs.get(k, ())) for k, value in enumerate(found.outputs))
+        values = tuple(value_turned(value, self.at_outputs.get(k, ())) for k, value in enumerate(found.outputs))
         return Trace(found.engine, values, tuple(dict.fromkeys((*found.notes, *self.notes))))
 
     @contextmanager
@@ -124,22 +125,6 @@ class TurnedRecording:
         """The values of ``given`` computed anew, each from the given ones before it."""
         own = {key: returned(value, self.orders.get(key, ())) for key, value in given.items()}
         return {key: turned(array, self.orders.get(key, ())) for key, array in self.inner.local(own).items()}
-
-
-def turned(array: Array, order: Order) -> Array:
-    """Samples with their axes in another order, as a view; () leaves them."""
-    if not order or array.ndim != len(order) + 1:
-        return array
-    return array.transpose(0, *(axis + 1 for axis in order))
-
-
-def _turned(value: Value, order: Order) -> Value:
-    return replace(value, array=turned(value.array, order)) if order else value
-
-
-def returned(value: Value, order: Order) -> Value:
-    """The way back, also a view."""
-    return _turned(value, tuple(int(axis) for axis in np.argsort(order)))
 
 
 def with_turned_outputs(model: Model, orders: Mapping[int, Order]) -> Model:

@@ -1,7 +1,7 @@
 """The child's side of a hosted reference: opens a file as its format does, and answers what is asked of it.
 
 A request is ``{"call": NAME, "arguments": [...], "pieces": [...]}``, where NAME is a method of ``Worker`` and the
-arguments are encoded by ``codec``; the answer is ``{"result": …, "pieces": […]}``, or an error with its class.
+arguments are encoded as ``hosted`` says; the answer is ``{"result": …, "pieces": […]}``, or an error with its class.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from quantdiff.flow import Flow
 from quantdiff.graph import Model
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Value
 from quantdiff.recording import Comparand, ErrorStats, Recorder, Recording
-from quantdiff.references.codec import Encoder, decode
 from quantdiff.references.formats import Options, formats
+from quantdiff.references.hosted import Encoder, decode
 from quantdiff.references.reference import Reference, Settles
 from quantdiff.run.channel import Message
 from quantdiff.run.serving import Answer, Say
 from quantdiff.run.shared_memory import Parcel, Received, unpacked
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 RECORDINGS = 3  # that hold: a recording does until the run after the next one
 

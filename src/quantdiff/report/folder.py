@@ -12,9 +12,8 @@ from typing import BinaryIO
 import numpy as np
 
 from quantdiff.errors import QuantdiffError, reason_of
-from quantdiff.files import FILE, destination, read_file, what_is
+from quantdiff.files import FILE, destination, read_file, scratch, what_is
 from quantdiff.load.data import Batch
-from quantdiff.run.scratch import scratch
 from quantdiff.search.fault import INPUTS
 from quantdiff.search.reduction import Reduction
 

@@ -18,8 +18,7 @@ from quantdiff.compare.layers.report import LayerReport
 from quantdiff.graph import Graph
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.linting.registry import counted
-from quantdiff.report.text.terminal import printable
-from quantdiff.run.random_input import prepared_data
+from quantdiff.report.text.terminal import prepared_data, printable
 
 LEAST, MOST, EQUAL = (255, 247, 188), (215, 48, 31), "#a1d99b"
 """The smallest error and the largest of a file, and no error at all; what is not compared stays white."""

@@ -11,11 +11,11 @@ from quantdiff.compare.outcome import Failure
 from quantdiff.ladder.explanation import Parity
 from quantdiff.load.data import Batch
 from quantdiff.load.memory import MEMORY
-from quantdiff.references.reference import save_reference
+from quantdiff.references.formats import save_reference
 from quantdiff.report.folder import save_batch, staged
 from quantdiff.report.html.document import Page
+from quantdiff.report.json.text import json_text
 from quantdiff.report.text.parity import parity_document, parity_markdown
-from quantdiff.report.text.terminal import json_text
 
 NAME_AT_MOST = 100  # characters; file systems take 255 bytes
 

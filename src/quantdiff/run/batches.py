@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.run.runtimes import OpenModel
 
 Take = Callable[[int, int, list[Array]], None]
 """What becomes of the outputs: samples in all, the first of those that come, these of every output along axis 0.
@@ -21,6 +20,56 @@ Kind = tuple[tuple[int, ...], Any]
 ELEMENTS_AT_ONCE = 2**18  # input elements in one invocation: fills the kernels, and large outputs stay near
 SAMPLES_AT_ONCE = 1024
 PROGRESS_EVERY = 256  # samples, where they run one by one
+
+
+class OpenModel(Protocol):
+    """A model that is open on a runtime, at one batch size: what an adapter gives, in the child process.
+
+    Attributes:
+        inputs: shape of each input as the next ``invoke`` takes it, in the order of the file.
+        outputs: how many outputs the model has.
+        delegated: input and output tensors (indices) of every part of the graph that a delegate runs.
+    """
+
+    inputs: list[tuple[int, ...]]
+    outputs: int
+    delegated: list[tuple[list[int], list[int]]]
+
+    def resize(self, shapes: list[tuple[int, ...]]) -> bool:
+        """Give the inputs other shapes; False where the runtime or the model refuses, and the model is of no more use.
+
+        One that cannot at all, and stays as it is, says False too.
+        """
+        ...
+
+    def invoke(self, inputs: list[Array]) -> None:
+        """Run once, from the state that the model has when it is opened.
+
+        Shapes and dtypes: those of the file's inputs, integers as they are stored.
+
+        Raises:
+            Exception: the runtime refuses; its text is what the person reads.
+        """
+        ...
+
+    def output(self, i: int) -> Array:
+        """Output number ``i`` of the last run, with the file's dtype.
+
+        May be the runtime's own memory: the caller lets go of it before the next call.
+        """
+        ...
+
+
+class Adapter(Protocol):
+    """The module that drives a runtime; only the child process imports it."""
+
+    def open_model(self, model: str, runtime: str) -> OpenModel:
+        """Load the file ``model`` on the runtime of that name.
+
+        Raises:
+            Exception: the runtime refuses the model; its text is what the person reads.
+        """
+        ...
 
 
 class Engine:

@@ -6,12 +6,10 @@ one system runs them (``Beside``), and otherwise of a copy, whose bytes follow t
 
 from __future__ import annotations
 
-import errno
 import json
 import mmap
 import os
 import select
-import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -23,7 +21,6 @@ AT_ONCE = 2**16  # bytes that are read together
 MOST = 200  # descriptors in one message; Linux takes 253
 LONGEST = 2**24  # bytes of a line in a stream
 LARGEST = 2**32  # bytes of arrays that a message in a stream may bring
-NOT_INHERITED = getattr(socket, "MSG_CMSG_CLOEXEC", 0)  # macOS has no such flag
 
 Message = dict[str, Any]
 
@@ -58,46 +55,6 @@ class Channel(Protocol):
     def close(self) -> None:
         """Let go of it."""
         ...
-
-
-class Beside:
-    """Over a socket of this system; descriptors travel beside the lines."""
-
-    shares = True
-
-    def __init__(self, end: socket.socket) -> None:
-        self._end, self._read, self._descriptors = end, bytearray(), list[int]()
-
-    def send(self, message: Message, descriptors: Sequence[int] = (), timeout: float | None = None) -> None:
-        """As ``Channel`` says; the other side reads at once, so nobody waits."""
-        del timeout
-        line = json.dumps({**message, "descriptors": len(descriptors)}).encode() + b"\n"
-        sent = socket.send_fds(self._end, [line], descriptors) if descriptors else 0
-        self._end.sendall(line[sent:])
-
-    def receive(self, timeout: float | None = None) -> tuple[Message, list[int]]:
-        """As ``Channel`` says."""
-        self._end.settimeout(timeout)
-        while (at := self._read.find(b"\n")) < 0:
-            try:
-                data, descriptors, _, _ = socket.recv_fds(self._end, AT_ONCE, MOST, NOT_INHERITED)
-            except ConnectionError:
-                data, descriptors = b"", []
-            if not data:
-                raise EOFError
-            self._read += data
-            self._descriptors += descriptors
-        message: Message = json.loads(self._read[:at])
-        del self._read[: at + 1]
-        count = message.pop("descriptors")
-        if len(self._descriptors) < count:  # the system leaves out those that there is no room for, and says nothing
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        taken, self._descriptors = self._descriptors[:count], self._descriptors[count:]
-        return message, taken
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._end.close()
 
 
 class InStream:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,16 +15,15 @@ import numpy as np
 from quantdiff.errors import NoWorker, RuntimeCrashed, RuntimeFailed, RuntimeHung, RuntimeUnavailable
 from quantdiff.files import read_file
 from quantdiff.ops import compiler_named
-from quantdiff.quant import Array, Grid, QuantParams
+from quantdiff.quant import Array, Grid, QuantParams, Value
 from quantdiff.run.channel import Message
 from quantdiff.run.outputs import sent_grid, sent_quant
-from quantdiff.run.process import Process, memory_kept
+from quantdiff.run.process import Process
 from quantdiff.run.runner import Runner
 from quantdiff.run.runtimes import architecture_of, check_timeout, entry_of
 from quantdiff.run.serving import PROTOCOL
 from quantdiff.run.shared_memory import RECENT, Block, Parcel, Piece, Received, block_of, unpacked
 from quantdiff.tally.rows import RowSums
-from quantdiff.trace import Value
 
 VIEWS = 3  # calls of ``view`` whose arrays hold: one that is being measured, one that waits, one that is made
 TIMEOUT = 120.0  # seconds without a word from the child
@@ -123,6 +124,20 @@ class Conversation:
             rest = "; the other runtimes are not affected" if self._cures == CURES else ""
             raise RuntimeCrashed(f"{self.where} crashed ({self.process.ending()}){rest}") from None
         return reply, self._received.take(descriptors)
+
+
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31)}
+"""For glibc: large arrays come and go with every sample, and memory fresh from the system has to be cleared."""
+
+
+TUNABLES, LARGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
+"""For glibc: ask for memory in pages of 2 MB, where the system has them; tensors lie in many of the small ones."""
+
+
+def memory_kept() -> dict[str, str]:
+    """The environment of a child that runs one model again and again."""
+    tuned = [os.environ[TUNABLES]] if os.environ.get(TUNABLES) else []
+    return {**os.environ, **KEEP_MEMORY, TUNABLES: ":".join([*tuned, LARGE_PAGES])}
 
 
 class RuntimeProcess(Runner):
@@ -273,3 +288,18 @@ def _hello(said: Message) -> Hello:
 def _entries(given: Any, kind: type) -> dict[str, Any]:
     found = given.items() if isinstance(given, dict) else ()
     return {str(key): value for key, value in found if isinstance(value, kind)}
+
+
+def started(name: str, timeout: float = TIMEOUT, *, reused: bool = False) -> Runner:
+    """What runs files under that name; a child starts in the background, ``reused`` for one model after the other.
+
+    Raises:
+        RuntimeUnavailable: there is no such runtime, or it cannot be started.
+        QuantdiffError: the file that a name stands for cannot be read.
+    """
+    entry = entry_of(name)
+    if not entry.module:
+        return RuntimeProcess(name, timeout=timeout, reused=reused)
+    check_timeout(timeout)
+    runner: Runner = import_module(entry.module).start(entry, timeout)
+    return runner

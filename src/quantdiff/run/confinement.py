@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from quantdiff.run.scratch import PREFIX
+from quantdiff.files import PREFIX
 
 SET_NO_NEW_PRIVILEGES = 38  # linux/prctl.h
 NEW_USER, NEW_NETWORK = 0x10000000, 0x40000000  # linux/sched.h

@@ -1,133 +1,33 @@
-"""Data by their name: array files, functions, tables, folders of images or sounds, or made up."""
+"""Data by their name: array files, functions, tables, folders of images or sounds, or made up.
+
+And whether they and a file agree about the input: what the file's grid holds there, and what the data reach.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+
+import numpy as np
 
 from quantdiff.errors import BadData, QuantdiffError
 from quantdiff.files import is_tflite, python_function
-from quantdiff.load.data import SUFFIXES, Batch, Slot, count_samples, find_shards, load_batch
-from quantdiff.load.dumps.forms import is_dump
+from quantdiff.graph import Graph, Model
+from quantdiff.load.data import SUFFIXES, Batch, Slot, load_batch
+from quantdiff.load.npz import blocks, is_dump
 from quantdiff.load.sources.generated import from_function
 from quantdiff.load.sources.images import from_images, holds_images, preparation
 from quantdiff.load.sources.recordings import from_recordings, holds_recordings
 from quantdiff.load.sources.tables import from_csv
 from quantdiff.load.tflite import load_tflite
+from quantdiff.ops import INTO_INTEGERS
+from quantdiff.quant import INTEGER_RANGE, Array, Grid
 from quantdiff.run.as_data import of_dump
-from quantdiff.run.random_input import MADE_UP, made_up
-from quantdiff.run.tflite import slots_of
-
-Data = str | Path | Batch
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Data by their name, as ``load_data`` takes them, which are read where and when they are needed.
-
-    Attributes:
-        name: an array file, or what else ``load_data`` knows.
-        candidate: the ``.tflite`` whose inputs say what shape data have that a function, a table or chance gives.
-        images: how pictures are prepared.
-        audio: how recordings are prepared.
-        asked: names what they are asked for: data that are made are made once for it in a process.
-    """
-
-    name: str
-    candidate: str = ""
-    images: str | None = None
-    audio: str | None = None
-    asked: str = ""
-
-    def count(self) -> int:
-        """How many samples there are; raises as ``load_data``."""
-        return count_samples(Path(self.name)) if self.is_array_file else len(_whole(self))
-
-    def rows(self, start: int, stop: int) -> Batch:
-        """Some of the samples, with labels; of an array file no others are read.
-
-        Raises:
-            BadData: as ``load_data``; or there are not as many.
-        """
-        if self.is_array_file:
-            return load_batch(Path(self.name), slice(start, stop))
-        whole = _whole(self)
-        if len(whole) < stop:
-            raise BadData(f"{self.name}: gives {len(whole)} samples here, and gave at least {stop} before")
-        return whole.labelled_part(slice(start, stop))
-
-    def anywhere(self) -> Source:
-        """The same, to be read in another folder."""
-        return replace(self, name=anywhere(self.name), candidate=anywhere(self.candidate) if self.candidate else "")
-
-    @property
-    def is_array_file(self) -> bool:
-        """Whether samples can be read apart from each other."""
-        path = Path(self.name)
-        if self.images is not None or self.audio is not None:
-            return False
-        return path.suffix.lower() in SUFFIXES and not is_dump(path)
-
-
-@lru_cache(maxsize=1)
-def _whole(source: Source) -> Batch:
-    return load_data(source.name, source.candidate or None, source.images, source.audio)
-
-
-@dataclass(frozen=True, slots=True)
-class InParts:
-    """Data sets that make one together, read part by part as they are needed, and who works on the parts.
-
-    Attributes:
-        data: each a name as ``load_data`` takes it, a folder of array files, or a ``Batch``.
-        on: any executor, whose workers read models and data under the same names; None: this process.
-        candidate: the ``.tflite`` whose inputs say what shape data have that a function, a table or chance gives.
-        images: how pictures are prepared.
-        audio: how recordings are prepared.
-        asked: as in ``Source``; no two are the same.
-    """
-
-    data: Sequence[Data]
-    on: Executor | None = None
-    candidate: Any = None
-    images: str | None = None
-    audio: str | None = None
-    asked: str = field(default_factory=lambda: uuid4().hex)
-
-    @property
-    def sources(self) -> tuple[Source | Batch, ...]:
-        """The data sets that make one together, each by its name, those in a folder of array files one by one.
-
-        Raises:
-            BadData: a folder without data files.
-        """
-        found = list[Source | Batch]()
-        for each in self.data:
-            if isinstance(each, Batch):
-                found.append(each)
-                continue
-            parts = find_shards([Path(each)]) if holds_parts(Path(each), self.images, self.audio) else [each]
-            candidate = str(self.candidate or "")
-            found += [Source(str(part), candidate, self.images, self.audio, self.asked) for part in parts]
-        return tuple(found)
-
-    @property
-    def named(self) -> str:
-        """The data by their names, as they were asked for."""
-        return ", ".join(each.source if isinstance(each, Batch) else str(each) for each in self.data)
-
-
-def anywhere(name: str) -> str:
-    """A name of a file, or ``FILE.py:function``, that means the same in another folder."""
-    function = python_function(name)
-    if function is not None:
-        return f"{function[0].resolve()}:{function[1]}"
-    return str(Path(name).resolve()) if Path(name).exists() else name
+from quantdiff.run.random_input import CALLED, MADE_UP, made_up
+from quantdiff.run.tflite import bound_inputs, slots_of
 
 
 def load_data(data: Data, candidate: Any = None, images: str | None = None, audio: str | None = None) -> Batch:
@@ -194,6 +94,21 @@ def _of_folder(path: Path, images: str | None, audio: str | None) -> Batch:
     return load_batch(shards[0])
 
 
+def find_shards(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The data files of a data set in parts: those named, and those in a folder, in the order of their names.
+
+    Raises:
+        BadData: a folder without data files.
+    """
+    shards: list[Path] = []
+    for path in paths:
+        found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
+        if not found:
+            raise BadData(f"{path}: a folder without .npz, .npy, picture or sound files; put the data there")
+        shards += found
+    return tuple(shards)
+
+
 def holds_parts(path: Path, images: str | None = None, audio: str | None = None) -> bool:
     """Whether a folder holds a data set in parts rather than images or sounds, which are prepared."""
     prepared = images is not None or audio is not None
@@ -214,3 +129,114 @@ def _slots(candidate: Any) -> Sequence[Slot]:
         return slots_of(_model(candidate, ""))
     except QuantdiffError:
         return ()
+
+
+CLIPPED, COARSE = 0.01, 8
+"""The share of values beyond the ends, and the number of steps between the least and the most of the data, from which
+a word is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the data reach at one input, ``count`` values so far, and how many are ``beyond`` what its grid holds.
+
+    ``shape`` is that of a sample.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    grid: Grid
+    count: int
+    beyond: int
+    least: float
+    most: float
+
+    def __add__(self, other: Reach) -> Reach:
+        counts = self.count + other.count, self.beyond + other.beyond
+        return Reach(
+            self.name, self.shape, self.grid, *counts, min(self.least, other.least), max(self.most, other.most)
+        )
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """What the grid holds, in real units."""
+        return _ends(self.grid)
+
+    def fits(self, other: Reach) -> bool:
+        """Whether another input could hold these data, where no word would be due."""
+        scale = float(other.grid.params.scale[0])
+        low, high = other.ends
+        inside = low - scale <= self.least and self.most <= high + scale
+        return self.shape == other.shape and inside and self.most - self.least >= COARSE * scale
+
+    def warnings(self) -> Iterator[str]:
+        """A word, where one is due."""
+        low, high = self.ends
+        reach = (
+            f"the file's input {self.name!r} holds {low:.4g} … {high:.4g}, "
+            f"the data reach {self.least:.4g} … {self.most:.4g}"
+        )
+        scale = float(self.grid.params.scale[0])
+        if self.beyond > CLIPPED * self.count:
+            share = self.beyond / self.count
+            yield f"{reach}: {share:.0%} of the values are clipped; are the data prepared as in training?"
+        elif self.least < self.most < self.least + COARSE * scale:
+            steps = (self.most - self.least) / scale
+            yield f"{reach}: {steps:.1f} steps for all of it; are the data prepared as in training?"
+
+
+def data_warnings(model: Model, batch: Batch) -> tuple[str, ...]:
+    """What a reader must know of the data before any figure."""
+    return warnings_of(reaches(model, batch), batch.source)
+
+
+def warnings_of(found: Sequence[Reach], source: str) -> tuple[str, ...]:
+    """The same from what was counted of the data of that name."""
+    if made := CALLED.fullmatch(source):
+        return (f"on {made[1]} data {made[2]}, which no application sees",)
+    return (*_swapped(found), *(line for each in found for line in each.warnings()))
+
+
+def _swapped(found: Sequence[Reach]) -> Iterator[str]:
+    """A word for two inputs that do not hold their data, and would hold each other's."""
+    wrong = [each for each in found if any(each.warnings())]
+    for one, other in combinations(wrong, 2):
+        if one.fits(other) and other.fits(one):
+            yield f"the data of {one.name!r} and {other.name!r} may be swapped: each input would hold the other's"
+
+
+def reaches(model: Model, batch: Batch) -> tuple[Reach, ...]:
+    """What is counted of the data at each input that lies on a grid; () for data that are made up."""
+    if CALLED.fullmatch(batch.source):
+        return ()
+    graph, found = model.main, list[Reach]()
+    for tensor, array in zip(graph.inputs, bound_inputs(model, batch), strict=True):
+        grid = grid_at(graph, tensor)
+        if grid is not None and array.dtype.kind in "fiu":
+            found.append(_reach(graph.tensors[tensor].label, grid, array))
+    return tuple(found)
+
+
+def grid_at(graph: Graph, tensor: int) -> Grid | None:
+    """The grid that an input lies on, or is quantized to."""
+    readers = graph.readers(tensor)
+    alone = readers[0] if len(readers) == 1 and readers[0].op == INTO_INTEGERS else None
+    return graph.tensors[tensor].grid or (None if alone is None else graph.tensors[alone.outputs[0]].grid)
+
+
+def _ends(grid: Grid) -> tuple[float, float]:
+    scale, zero_point = float(grid.params.scale[0]), int(grid.params.zero_point[0])
+    low, high = ((q - zero_point) * scale for q in INTEGER_RANGE[grid.dtype])
+    return low, high
+
+
+def _reach(name: str, grid: Grid, array: Array) -> Reach:
+    (low, high), scale = _ends(grid), float(grid.params.scale[0])
+    beyond, least, most = 0, np.inf, -np.inf
+    for _, part in blocks(array):
+        beyond += int(np.count_nonzero((part < low - scale) | (part > high + scale)))
+        least, most = min(least, float(part.min())), max(most, float(part.max()))
+    return Reach(name, array.shape[1:], grid, array.size, beyond, least, most)
+
+
+Data = str | Path | Batch

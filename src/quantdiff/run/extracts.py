@@ -14,9 +14,8 @@ from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.load.written import unpacked
 from quantdiff.quant import Array
 from quantdiff.run.as_data import as_batch
-from quantdiff.run.child import TIMEOUT
+from quantdiff.run.child import TIMEOUT, started
 from quantdiff.run.data_sources import load_data
-from quantdiff.run.in_process import started
 from quantdiff.run.inner_tensors import Reading, read_everything
 from quantdiff.run.random_input import SAMPLES, random_inputs, samples_for
 from quantdiff.run.runtimes import check_installed, check_takes_others

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from copy import copy
-from importlib import import_module
 from pathlib import Path
 from typing import Self
 
@@ -14,28 +13,11 @@ import numpy as np
 from quantdiff.files import read_file
 from quantdiff.graph import Graph, Model
 from quantdiff.load.tflite import read_model
-from quantdiff.quant import Array
-from quantdiff.run.child import MODEL_AT_MOST, TIMEOUT, Measured, RuntimeProcess
+from quantdiff.quant import Array, Value
+from quantdiff.run.child import MODEL_AT_MOST, Measured
 from quantdiff.run.runner import Runner
-from quantdiff.run.runtimes import check_timeout, entry_of
 from quantdiff.run.shared_memory import Block
 from quantdiff.tally.rows import RowSums, row_sums
-from quantdiff.trace import Value
-
-
-def started(name: str, timeout: float = TIMEOUT, *, reused: bool = False) -> Runner:
-    """What runs files under that name; a child starts in the background, ``reused`` for one model after the other.
-
-    Raises:
-        RuntimeUnavailable: there is no such runtime, or it cannot be started.
-        QuantdiffError: the file that a name stands for cannot be read.
-    """
-    entry = entry_of(name)
-    if not entry.module:
-        return RuntimeProcess(name, timeout=timeout, reused=reused)
-    check_timeout(timeout)
-    runner: Runner = import_module(entry.module).start(entry, timeout)
-    return runner
 
 
 class InProcess(Runner):

@@ -16,7 +16,6 @@ from quantdiff.load.data import Batch
 from quantdiff.load.npz import release
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.quant import Array
-from quantdiff.recording import changed_elements
 from quantdiff.run.child import Measured
 from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import block_of
@@ -26,6 +25,7 @@ from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import hidden
 from quantdiff.tally.rows import RowSums
+from quantdiff.trace import changed_elements
 
 BYTES_AT_ONCE = 2**27  # of inner values in memory
 READABLE = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
@@ -111,7 +111,7 @@ class Reading:
     the model's order; all with the samples along axis 0 and, where these ran one by one, the shape that the runtime
     gave the tensor behind, whatever the file says.
     ``changed`` elements of the outputs come out otherwise when inner tensors are outputs too, see
-    ``recording.changed_elements``. ``delegated``: the parts of the untouched graph that a delegate runs, as input
+    ``trace.changed_elements``. ``delegated``: the parts of the untouched graph that a delegate runs, as input
     and output tensors. ``batched``: whether the untouched file ran several samples at once.
     """
 

@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from quantdiff.quant import Array
-from quantdiff.run.runtimes import OpenModel
+from quantdiff.run.batches import OpenModel
 
 RESOLVERS = {
     "xnnpack": OpResolverType.AUTO,

@@ -9,18 +9,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantdiff.errors import BadData
-from quantdiff.graph import Graph, Model, Tensor, is_float
+from quantdiff.graph import Graph, Model, Tensor
 from quantdiff.load.data import Batch, Slot
 from quantdiff.ops import INTO_INTEGERS
-from quantdiff.quant import INTEGER_RANGE, Array, dequantize
+from quantdiff.quant import INTEGER_RANGE, Array, dequantize, is_float
 
 SAMPLES, SEED, FEW = 64, 0, 16
 SAMPLES_AT_MOST, IMAGE = 10**6, 3  # axes, that of samples among them
 MADE_UP = ("random", "smooth")
 CALLED = re.compile(rf"({'|'.join(MADE_UP)}) (\(\d+ samples, seed \d+\))")
 """What ``made_up`` calls its batches; a file of such a name is a file."""
-PREPARED = re.compile(r".+ \(.+\)", re.S)
-"""What folders of images and sounds are called: how they were prepared stands in parentheses."""
 COARSE = 8
 """Pixels of a smooth image between two values that are drawn."""
 LARGEST = 1e30  # scale: beyond it float32 does not hold the range
@@ -69,17 +67,6 @@ def made_up(name: str, model: Model) -> Batch:
         arrays = [_smooth(x, rng) for x in arrays]
     names = ["x"] if len(arrays) == 1 else [str(i) for i, _ in enumerate(arrays)]
     return Batch(dict(zip(names, arrays, strict=True)), None, f"{kind} ({samples} samples, seed {seed})")
-
-
-def on_made_up(source: str) -> str:
-    """`` on random data``, for a verdict; nothing for data of somebody."""
-    found = CALLED.fullmatch(source)
-    return f" on {found[1]} data" if found else ""
-
-
-def prepared_data(source: str) -> str:
-    """`` of photos (scale=1/255)`` where data were prepared; nothing for what a file holds, or what is made up."""
-    return f" of {source}" if PREPARED.fullmatch(source) and not CALLED.fullmatch(source) else ""
 
 
 def _smooth(x: Array, rng: np.random.Generator) -> Array:

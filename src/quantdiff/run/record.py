@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from quantdiff.errors import BadData, RuntimeFailed
-from quantdiff.files import destination
+from quantdiff.files import destination, scratch
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
-from quantdiff.load.dumps.forms import MANIFEST, Manifest, RecordedTensor
+from quantdiff.load.dumps.forms import Manifest, RecordedTensor
+from quantdiff.load.npz import MANIFEST
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import read_tensors, readable_tensors
 from quantdiff.run.runner import Runner
-from quantdiff.run.scratch import scratch
-from quantdiff.run.versions import versions
+from quantdiff.run.runtimes import versions
 
 
 def record(model: Model, batch: Batch, runner: Runner, out: Path, *, every_tensor: bool = False) -> Manifest:

@@ -1,4 +1,4 @@
-"""The runtimes: one row for each, how names say them, and the contract of the adapter that drives one.
+"""The runtimes: one row for each, how names say them, and what they are on this machine or another.
 
 A name is one of
 
@@ -15,17 +15,14 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
 
 from quantdiff.errors import BadModel, NotSimulated, RuntimeUnavailable
 from quantdiff.run import emulation
 from quantdiff.run.configured import RESERVED as ARCHITECTURES
 from quantdiff.run.configured import workers
 from quantdiff.sim.runtime import ARM64, Runtime
-
-if TYPE_CHECKING:  # NumPy, which the command line does without
-    from quantdiff.quant import Array
 
 SIMULATED = "quantdiff.run.simulated"
 """Stands for a runtime that is known, and not here."""
@@ -36,56 +33,6 @@ ALL = "all"
 
 SILENCE_AT_MOST = 1_000_000
 """Seconds that a runtime may be told to be silent: eleven days; clocks of systems end somewhere beyond."""
-
-
-class OpenModel(Protocol):
-    """A model that is open on a runtime, at one batch size: what an adapter gives, in the child process.
-
-    Attributes:
-        inputs: shape of each input as the next ``invoke`` takes it, in the order of the file.
-        outputs: how many outputs the model has.
-        delegated: input and output tensors (indices) of every part of the graph that a delegate runs.
-    """
-
-    inputs: list[tuple[int, ...]]
-    outputs: int
-    delegated: list[tuple[list[int], list[int]]]
-
-    def resize(self, shapes: list[tuple[int, ...]]) -> bool:
-        """Give the inputs other shapes; False where the runtime or the model refuses, and the model is of no more use.
-
-        One that cannot at all, and stays as it is, says False too.
-        """
-        ...
-
-    def invoke(self, inputs: list[Array]) -> None:
-        """Run once, from the state that the model has when it is opened.
-
-        Shapes and dtypes: those of the file's inputs, integers as they are stored.
-
-        Raises:
-            Exception: the runtime refuses; its text is what the person reads.
-        """
-        ...
-
-    def output(self, i: int) -> Array:
-        """Output number ``i`` of the last run, with the file's dtype.
-
-        May be the runtime's own memory: the caller lets go of it before the next call.
-        """
-        ...
-
-
-class Adapter(Protocol):
-    """The module that drives a runtime; only the child process imports it."""
-
-    def open_model(self, model: str, runtime: str) -> OpenModel:
-        """Load the file ``model`` on the runtime of that name.
-
-        Raises:
-            Exception: the runtime refuses the model; its text is what the person reads.
-        """
-        ...
 
 
 def architecture_of(machine: str) -> str:
@@ -327,3 +274,18 @@ def check_takes_others(names: Sequence[str], command: str, others: str = "other 
             raise BadModel(
                 f"{name} knows what one file gave for some inputs, and {command} tries {others}: name another --runtime"
             )
+
+
+PACKAGES = ("quantdiff", "numpy", "tensorflow", "tf-keras", "tensorflow-model-optimization", "onnxruntime", "torch")
+"""Those that take part beside the runtimes' own."""
+
+
+def versions() -> dict[str, str]:
+    """Version by name, of Python, the machine, and every installed package that takes part."""
+    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    for package in dict.fromkeys((*PACKAGES, *(entry.package for entry in RUNTIMES.values()))):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

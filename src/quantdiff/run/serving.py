@@ -12,8 +12,9 @@ import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from quantdiff.run.channel import Beside, Channel, InStream, Message
+from quantdiff.run.channel import Channel, InStream, Message
 from quantdiff.run.confinement import confine
+from quantdiff.run.process import Beside
 
 Say = Callable[[Message], None]
 Answer = Callable[[Message, list[int], Say], tuple[Message, Sequence[int]]]
@@ -69,7 +70,7 @@ def begin(channel: Channel, module: str, *arguments: str) -> None:
     answer = import_module(module).answers(*arguments)
     hello: Message = {"result": "ready", "protocol": PROTOCOL, "machine": platform.machine(), "confined": confined}
     if not channel.shares:
-        hello["versions"] = import_module("quantdiff.run.versions").versions()
+        hello["versions"] = import_module("quantdiff.run.runtimes").versions()
     channel.send(hello)
     serve(channel, answer)
 

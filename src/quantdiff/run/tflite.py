@@ -10,10 +10,10 @@ from typing import TypeVar
 import numpy as np
 
 from quantdiff.errors import BadData, RuntimeCrashed
-from quantdiff.graph import Graph, Model, Tensor, is_float
+from quantdiff.graph import Graph, Model, Tensor
 from quantdiff.load.data import Batch, Order, Slot, bind
 from quantdiff.load.npz import release
-from quantdiff.quant import INTEGER_RANGE, Array, quantize
+from quantdiff.quant import INTEGER_RANGE, Array, Value, is_float, quantize
 from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import Block, block_of
 from quantdiff.sim.arm64 import by_rows
@@ -21,7 +21,7 @@ from quantdiff.sim.device import Rules
 from quantdiff.sim.node import node_of
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import kernel_of
-from quantdiff.trace import Trace, Value
+from quantdiff.trace import Trace
 
 T = TypeVar("T")
 BYTES_AT_ONCE = 2**24  # of input, in one message to the child

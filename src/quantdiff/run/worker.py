@@ -8,7 +8,7 @@ native code prints lands in a file of the parent's. A request is one of
     {"call": "run", "inputs": [PIECE, …], "theirs": [PIECE, …],    → {"done": n} while it runs, then
      "kept": [true, …], "pairs": [PAIR, …], "turn": n, "apart": …}   {"result": …, "pieces": [PIECE, …]}
 
-where MODULE is an ``Adapter`` of ``run/runtimes.py``; a model without a path is the block that comes along. Of the
+where MODULE is an ``Adapter`` of ``run/batches.py``; a model without a path is the block that comes along. Of the
 outputs those ``kept`` are given; ``turn`` is the block that they are written to. A PAIR is [OUTPUT, ITS QUANTIZATION,
 QUANTIZATION OF THEIRS, GRID, COMPILED]: that output is held against the piece of ``theirs`` of the same place, and
 what ``RowSums.packed`` makes of it is the last piece given. A failure is ``{"error": TEXT, "kind": CLASS}``.
@@ -24,10 +24,9 @@ from typing import cast
 if __name__ == "__main__":  # before NumPy starts threads, which cannot be confined
     import_module("quantdiff.run.serving").over_standard_streams("quantdiff.run.worker")
 
-from quantdiff.run.batches import Engine
+from quantdiff.run.batches import Adapter, Engine
 from quantdiff.run.channel import Message
 from quantdiff.run.outputs import Outputs, Room
-from quantdiff.run.runtimes import Adapter
 from quantdiff.run.serving import Answer, Say
 from quantdiff.run.shared_memory import Block, Received, unpacked
 

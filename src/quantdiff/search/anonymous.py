@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.graph import Graph, Tensor, is_float
+from quantdiff.files import scratch
+from quantdiff.graph import Graph, Tensor
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import read_model
 from quantdiff.load.written import packed, unpacked
 from quantdiff.ops import traits
-from quantdiff.quant import Array
-from quantdiff.run.scratch import scratch
+from quantdiff.quant import Array, is_float
 from quantdiff.search.fault import MODEL, Fault, Models
 from quantdiff.search.reduce import Found, ask
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quantdiff.errors import UnsupportedOp
-from quantdiff.graph import Operator, is_float
+from quantdiff.graph import Operator
 from quantdiff.ladder.real_graph import Setting
 from quantdiff.ladder.real_operator import CHOOSES, PADS
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS, traits
-from quantdiff.quant import Array
+from quantdiff.quant import Array, is_float
 from quantdiff.search.spans import OUTWARD, ROUNDED, Span, above_others, clamped, monotone, on_own, one_side, outward
 from quantdiff.sim.node import ACTIVATION_RANGE
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from quantdiff.compare.conditions import Condition, Judgement, judge
-from quantdiff.compare.outcome import hold_together
+from quantdiff.compare.comparison import Condition
+from quantdiff.compare.outcome import Judgement, hold_together, judge
 from quantdiff.compare.verification import verify_inputs
 from quantdiff.errors import BadExpression, NotComparable, QuantdiffError, RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.in_process import started
+from quantdiff.run.child import started
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import inputs_of, trace_tflite
 from quantdiff.trace import Trace

@@ -9,10 +9,10 @@ from time import monotonic
 from typing import TypeVar
 
 from quantdiff.errors import NotConfirmed
+from quantdiff.files import scratch
 from quantdiff.graph import Graph
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
-from quantdiff.run.scratch import scratch
 from quantdiff.search.cuts import Cutter
 from quantdiff.search.fault import Fault, Models
 

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import NotComparable
-from quantdiff.quant import INTEGER_RANGE, Array, Grid, QuantParams, dequantize, quantize
-from quantdiff.trace import Value
+from quantdiff.quant import INTEGER_RANGE, Array, Grid, QuantParams, Value, dequantize, quantize
 
 SUMS = ("error", "squared_error", "squared_reference", "squared_candidate", "product")
 EXTREMES = ("max_abs_error", "reference_min", "reference_max", "candidate_min", "candidate_max")

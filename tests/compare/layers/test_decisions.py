@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 from quantdiff.compare.layers.figures import KEPT, Decisions, Flip, WorstSample
-from quantdiff.trace import Value
+from quantdiff.quant import Value
 
 
 def add(decisions: Decisions, a: ArrayLike, b: ArrayLike, first: int = 0, pair: int = 0) -> None:

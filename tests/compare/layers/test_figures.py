@@ -11,10 +11,9 @@ from contradictions import contradictions
 
 from quantdiff.compare.layers.figures import YARDSTICK, figures_of
 from quantdiff.compare.layers.watch import Gathered
-from quantdiff.quant import Array, Grid, QuantParams, quantize
+from quantdiff.quant import Array, Grid, QuantParams, Value, quantize
 from quantdiff.tally.rows import row_sums
 from quantdiff.tally.stats import Stats, stats_of_rows
-from quantdiff.trace import Value
 
 STEPS = QuantParams((0.5,), (0,))
 GRID = Grid(STEPS, "int8", "t")

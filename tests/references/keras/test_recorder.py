@@ -12,11 +12,10 @@ from quantized_models import Made, convolutions
 
 from quantdiff.errors import RuntimeFailed
 from quantdiff.flow import Flow
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Value
 from quantdiff.references.keras.frameworks import frameworks
 from quantdiff.references.keras.model import describe, load_keras
 from quantdiff.references.keras.recorder import KerasRecorder
-from quantdiff.trace import Value
 
 pytestmark = pytest.mark.keras
 

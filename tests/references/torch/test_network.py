@@ -366,8 +366,7 @@ def test_a_function_of_the_user_makes_the_reference(functions: Path) -> None:
     source = f"{functions}:make"
     first = make_batch({"x": batch.arrays["x"]}, "first")
     last = make_batch({"x": np.moveaxis(batch.arrays["x"], 1, -1)}, "last")
-    from quantdiff.references.formats import Options
-    from quantdiff.references.reference import open_references
+    from quantdiff.references.formats import Options, open_references
 
     for given in (first, last):
         (reference,) = open_references(source, Options(batch=given))

@@ -13,8 +13,7 @@ from quantdiff.ladder.lowered import lowered
 from quantdiff.ladder.real_graph import Setting, real_graph
 from quantdiff.ladder.rungs import real_inputs
 from quantdiff.load.data import make_batch
-from quantdiff.references.formats import Options
-from quantdiff.references.reference import open_references
+from quantdiff.references.formats import Options, open_references
 
 pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="needs the extra [torch], which is not in `dev`")
 NEAR = 1e-5  # of the largest value

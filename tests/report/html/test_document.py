@@ -15,7 +15,7 @@ import page_values as values
 import pytest
 
 from quantdiff.compare.comparison import Output
-from quantdiff.compare.losses import Losses, Seen
+from quantdiff.compare.metrics import Losses, Seen
 from quantdiff.compare.outcome import Outcome
 from quantdiff.report.folder import CannotWrite
 from quantdiff.report.html.document import Page, page_of

@@ -11,13 +11,15 @@ from some_figures import FIGURES as SOME
 
 from quantdiff.align.alignment import Leftover
 from quantdiff.compare.comparison import Comparison
-from quantdiff.compare.conditions import judge, parse, reasons
+from quantdiff.compare.conditions import parse
 from quantdiff.compare.layers.figures import Flip, LayerFigures, WorstSample
 from quantdiff.compare.layers.report import LayerReport, LayerResult
+from quantdiff.compare.outcome import judge, reasons
 from quantdiff.errors import BadExpression
 from quantdiff.report.json.layers import layers_document
+from quantdiff.report.json.text import json_text
 from quantdiff.report.text.layers import print_layers
-from quantdiff.report.text.terminal import Terminal, json_text
+from quantdiff.report.text.terminal import Terminal
 
 FIGURES = LayerFigures(
     1200, 7, 2, -0.01, 0.006, 0.3, 41.5, 0.9999, 0.7, 0.1, 0.0, 0.05, 0.5, 0.2, -1.0, 3.0, -1.0, 3.5, 4

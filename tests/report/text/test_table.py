@@ -27,7 +27,7 @@ from quantdiff.load.tflite import read_model
 from quantdiff.parameters.inspection import inspect_model
 from quantdiff.parameters.quantizers import Parameters, Range, Reason, Row
 from quantdiff.references import survey
-from quantdiff.report.text import table
+from quantdiff.report.text import terminal
 from quantdiff.report.text.explanation import print_explanation
 from quantdiff.report.text.inspection import inspection_text
 from quantdiff.report.text.lint import print_lint
@@ -35,9 +35,9 @@ from quantdiff.report.text.outcome import print_outcome
 from quantdiff.report.text.params import print_parameters
 from quantdiff.report.text.runtimes import print_engines
 from quantdiff.report.text.study import print_summary
-from quantdiff.report.text.table import Column, Table
-from quantdiff.report.text.terminal import Terminal, fitted
+from quantdiff.report.text.terminal import Column, Table, Terminal
 from quantdiff.report.text.verification import print_verification
+from quantdiff.report.text.wrapped import fitted
 
 WIDTHS = (80, 100, 120, 160)
 ENDLESS = 10_000
@@ -180,7 +180,7 @@ def test_in_a_pipe_a_line_has_160_columns_or_as_many_as_asked(monkeypatch: pytes
 
 
 def test_a_name_gives_way_from_its_beginning_and_only_as_far_as_it_must() -> None:
-    rows = table.Row(("model/block_1/conv2d", "123,456"), "because"), table.Row(("model/b", "7"))
+    rows = terminal.Row(("model/block_1/conv2d", "123,456"), "because"), terminal.Row(("model/b", "7"))
     written = io.StringIO()
     for width in (40, 29, 22):
         Terminal(file=written, width=width).print(Table((Column("layer", "name"), Column("differ")), rows, "why"))
@@ -202,7 +202,7 @@ def test_a_name_gives_way_from_its_beginning_and_only_as_far_as_it_must() -> Non
 def test_names_that_end_alike_lose_what_they_share() -> None:
     names = "net/block_1/expand/norm/kernel", "net/block_2/expand/norm/kernel", "net/block_2/expand/norm/bias", "y"
     written = io.StringIO()
-    rows = Table((Column("layer", "name"), Column("differ")), tuple(table.Row((name, "1")) for name in names))
+    rows = Table((Column("layer", "name"), Column("differ")), tuple(terminal.Row((name, "1")) for name in names))
     for width in (27, 26):
         Terminal(file=written, width=width).print(rows)
     assert (

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from quantdiff.paper.working import Given, Operand, Products, Sheet, Step, Term, Working
-from quantdiff.report.text.terminal import json_text
+from quantdiff.report.json.text import json_text
 from quantdiff.report.text.working import working_document, working_text
 
 

@@ -10,9 +10,8 @@ from heapq import nlargest
 import numpy as np
 
 from quantdiff.compare import metrics
-from quantdiff.quant import Array, Grid
+from quantdiff.quant import Array, Grid, Value
 from quantdiff.tally.stats import CLASSES_AT_LEAST, Stats, counted
-from quantdiff.trace import Value
 
 KEPT = 10  # of each
 

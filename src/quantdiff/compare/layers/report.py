@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from quantdiff.align.alignment import Alignment, Leftover
-from quantdiff.align.constants import bias_moved, inputs_scaled
-from quantdiff.align.leftovers import RESCALED, VANISHED, core, explained, segments
+from quantdiff.align.choice import RESCALED, VANISHED, core, explained, segments
+from quantdiff.align.constants import bias_moved, fit_between
 from quantdiff.compare.layers.drawing import Drawing
 from quantdiff.compare.layers.figures import Flip, LayerFigures, WorstSample, figures_of
 from quantdiff.compare.layers.watch import LayerCounts, PairStats
@@ -75,9 +75,13 @@ def _more_biases(mine: Sequence[FlowValue], other: Sequence[FlowValue]) -> Itera
 
 
 def _scaled(mine: Sequence[FlowValue], other: Sequence[FlowValue]) -> Iterator[str]:
-    """A scale in front, such as a norm's gamma, that is a part of the weights."""
-    if core(other).is_weighted and inputs_scaled(mine, core(other)):
-        yield "its weights hold a scale of their inputs, channel by channel"
+    """A factor that is in the weights: a scale in front, such as a norm's gamma, or the slope of what follows."""
+    for place in other:
+        fit = fit_between(mine, place) if place.is_weighted else None
+        if fit is not None and fit.scaled:
+            yield "its weights hold a scale of their inputs, channel by channel"
+        if fit is not None and fit.slope != 1:
+            yield f"its weights hold the slope of its activation, {fit.slope:.3g}"
 
 
 def _ends(other: Sequence[FlowValue]) -> Iterator[str]:

@@ -12,12 +12,10 @@ import numpy as np
 from quantdiff.align.alignment import Alignment
 from quantdiff.compare.layers.figures import Decisions
 from quantdiff.errors import NotComparable
-from quantdiff.quant import Array
-from quantdiff.recording import BoundModel, Comparand, ErrorStats, Recording, changed_outputs, value_at
-from quantdiff.references.layout import returned
+from quantdiff.quant import Array, Value
+from quantdiff.recording import BoundModel, Comparand, ErrorStats, Recording, changed_outputs, returned, value_at
 from quantdiff.tally.rows import RowSums
 from quantdiff.tally.stats import Stats, stats_of_rows
-from quantdiff.trace import Value
 
 FLUSHED_AT = 64
 """Rows that are kept before they are added up: exact sums take longer to make than rows to keep."""

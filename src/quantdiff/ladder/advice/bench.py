@@ -22,8 +22,8 @@ from quantdiff.ladder.advice.planned import Planned, planned
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import read_model
+from quantdiff.run.data_sources import Reach, reaches
 from quantdiff.run.inner_tensors import read_tensors
-from quantdiff.run.input_range import Reach, reaches
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import bound_inputs, trace_tflite
 from quantdiff.trace import Trace

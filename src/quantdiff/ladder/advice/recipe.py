@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from quantdiff.graph import Operator, is_float
+from quantdiff.graph import Operator
 from quantdiff.ladder.advice.choices import CHANNELS, FLOAT, INPUT, INT16, OUTPUT, Choice
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import RECODES
+from quantdiff.quant import is_float
 
 QUANTIZED, LEFT = "min_max_uniform_quantize", "no_quantize"
 """Of litert-quantizer, which was ai-edge-quantizer: its algorithms by name."""

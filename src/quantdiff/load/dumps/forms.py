@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,13 +13,11 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import BadData, reason_of
-from quantdiff.files import FOLDER, open_file, read_file, what_is
-from quantdiff.load.data import read_arrays
+from quantdiff.files import FOLDER, read_file, what_is
 from quantdiff.load.dumps.printed import decoded, of_text
+from quantdiff.load.npz import MANIFEST, read_arrays
 from quantdiff.quant import Array
 
-MANIFEST = "quantdiff.json"
-"""The member of an ``.npz`` of ours that says what the others are, as bytes of JSON."""
 SCHEMA = "quantdiff/1"
 RAW_TYPES = (
     "int8",
@@ -102,15 +99,6 @@ def read_dump(path: Path) -> Dump:
         raise BadData(f"{path}: {error.strerror or reason_of(error)}; give {FORMS}") from error
     except UnicodeDecodeError as error:
         raise BadData(f"{path}: neither text nor an .npz; give {FORMS}") from error
-
-
-def is_dump(path: Path) -> bool:
-    """Whether it is an ``.npz`` of ours."""
-    try:
-        with open_file(path) as file, zipfile.ZipFile(file) as archive:
-            return f"{MANIFEST}.npy" in archive.namelist()
-    except Exception:  # no archive, or one that is damaged: who reads it says so
-        return False
 
 
 def _filled(dump: Dump) -> Dump:

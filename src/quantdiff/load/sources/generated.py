@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import BadData
-from quantdiff.files import function_of, guarded
 from quantdiff.load.data import Batch, Slot, make_batch
 from quantdiff.load.npz import UNPACKED, unpacked_at_most
+from quantdiff.load.own_code import function_of, guarded
 from quantdiff.quant import Array
 
 PAIR = 2

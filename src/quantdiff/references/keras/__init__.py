@@ -8,15 +8,11 @@ from typing import Any
 
 from quantdiff.errors import BadModel
 from quantdiff.files import FILE, FOLDER, what_is
-from quantdiff.references.formats import FORMATS, Format, Framework, Options
-
-SUFFIXES = (".keras", ".h5", ".hdf5")
+from quantdiff.references.formats import FOLDERS, FORMATS, Format, Framework, Options
 
 
 def _takes(source: Any) -> bool:
-    """A path by its ending, a folder, a Keras model in memory; TensorFlow need not be there for that."""
-    if isinstance(source, Path):
-        return source.is_dir() or source.suffix in SUFFIXES
+    """A Keras model in memory; TensorFlow need not be there to see that."""
     bases = {base.__module__.partition(".")[0] for base in type(source).__mro__}
     described = type(source).__module__.startswith(__name__)
     return described or (bool(bases & {"keras", "tf_keras"}) and hasattr(source, "layers"))
@@ -53,4 +49,4 @@ def _import_framework() -> None:
 
 KERAS = Framework("tensorflow", "keras", _import_framework)
 
-FORMATS.add("keras", Format((".keras", ".h5", "SavedModel folder"), _takes, _open, _save, KERAS))
+FORMATS.add("keras", Format((".keras", ".h5", FOLDERS), _takes, _open, _save, KERAS, also=(".hdf5",)))

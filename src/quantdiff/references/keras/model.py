@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import BadModel, QuantdiffError, reason_of
-from quantdiff.files import module_of
 from quantdiff.lazy import require
 from quantdiff.load.data import Slot
+from quantdiff.load.own_code import module_of
 from quantdiff.references.keras.admission import admit, is_listed
 from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet, safe_mode
 from quantdiff.references.keras.quantized import notes_of

@@ -11,6 +11,7 @@ from typing import Any
 from quantdiff.graph import Model
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
+from quantdiff.progress import Count, unheard
 from quantdiff.quant import Array
 from quantdiff.recording import Recorder
 from quantdiff.references.formats import PLAIN, Options
@@ -21,7 +22,6 @@ from quantdiff.references.keras.model import KerasModel, Signature, describe, lo
 from quantdiff.references.keras.recorder import KerasRecorder
 from quantdiff.references.keras.run import trace_keras
 from quantdiff.references.keras.saved_model import GraphRecorder
-from quantdiff.references.reference import Count, unheard
 from quantdiff.trace import Trace
 
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from quantdiff.errors import RuntimeFailed, reason_of
 from quantdiff.load.data import Batch
+from quantdiff.progress import Count, unheard
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import quiet
 from quantdiff.references.keras.model import KerasModel
-from quantdiff.references.reference import Count, trace_slices, unheard
+from quantdiff.references.reference import trace_slices
 from quantdiff.trace import Trace
 
 

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from quantdiff.flow import Flow, FlowValue
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Value
 from quantdiff.recording import Comparand, ErrorStats, measured
 from quantdiff.references.keras.frameworks import frameworks, quiet
 from quantdiff.references.keras.frozen_graph import FrozenGraph, layers_by_operation
 from quantdiff.references.keras.model import KerasModel
 from quantdiff.references.keras.run import failing
-from quantdiff.trace import Value
 
 
 class GraphRecorder:

@@ -6,12 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from quantdiff.references.formats import FORMATS, Format, Framework, Options
-
-
-def _takes(source: Any) -> bool:
-    """A path by its ending; onnx need not be there for that."""
-    return isinstance(source, Path) and source.suffix == ".onnx"
+from quantdiff.references.formats import FORMATS, Format, Framework, Options, in_files_alone
 
 
 def _open(source: Any, options: Options) -> tuple[Any, ...]:
@@ -28,4 +23,4 @@ def _import_framework() -> None:
 
 
 ONNX = Framework("onnxruntime", "onnx", _import_framework)
-FORMATS.add("onnx", Format((".onnx",), _takes, _open, _save, ONNX))
+FORMATS.add("onnx", Format((".onnx",), in_files_alone, _open, _save, ONNX))

@@ -13,12 +13,12 @@ from quantdiff.errors import QuantdiffError
 from quantdiff.flow import Flow, FlowValue, tflite_flow
 from quantdiff.layer import Layer, TrainedRange
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS
-from quantdiff.quant import Array, real_range
+from quantdiff.quant import Array, Value, real_range
 from quantdiff.recording import Comparand, ErrorStats, measured
 from quantdiff.references.onnx.builder import Order, plain
 from quantdiff.references.onnx.lower import Translated
 from quantdiff.references.tflite.reference import layer_of
-from quantdiff.trace import Value, same_bits
+from quantdiff.trace import same_bits
 
 
 class Engine(Protocol):

@@ -11,6 +11,7 @@ import numpy as np
 
 from quantdiff.errors import QuantdiffError
 from quantdiff.load.data import Batch, Slot
+from quantdiff.progress import Count, unheard
 from quantdiff.quant import Array
 from quantdiff.references.onnx.branches import decided
 from quantdiff.references.onnx.file import OnnxFile, constants_of, nodes_of, read
@@ -18,7 +19,7 @@ from quantdiff.references.onnx.program import Program
 from quantdiff.references.onnx.rewritten import OWN, every_value, with_inputs, with_outputs
 from quantdiff.references.onnx.session import Session
 from quantdiff.references.onnx.translated import TranslatedReference, outputs_by_sample, rows_of
-from quantdiff.references.reference import Count, trace_slices, unheard
+from quantdiff.references.reference import trace_slices
 from quantdiff.trace import Trace
 
 TRIED = (1, 8, 32, 224)

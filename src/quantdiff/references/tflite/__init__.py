@@ -6,25 +6,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from quantdiff.files import split_part
-from quantdiff.references.formats import FORMATS, Format, Options
+from quantdiff.lazy import later
+from quantdiff.references.formats import FORMATS, OF_ANY_FILE, Format
 
 
 def _takes(source: Any) -> bool:
-    if isinstance(source, Path):
-        file, _ = split_part(source)
-        return file.is_file() and not _other(file)
     return isinstance(source, import_module("quantdiff.graph").Model)
-
-
-def _other(path: Path) -> bool:
-    """Whether the ending says that another format reads it: a ``.tflite`` may be called anything else."""
-    named = (suffix for name, each in FORMATS.load().items() if name != "tflite" for suffix in each.files)
-    return path.suffix in named
-
-
-def _open(source: Any, options: Options) -> tuple[Any, ...]:
-    return tuple(import_module("quantdiff.references.tflite.reference").open_tflite(source, options))
 
 
 def _save(source: Any, path: Path) -> Path:
@@ -33,4 +20,5 @@ def _save(source: Any, path: Path) -> Path:
     return target
 
 
-FORMATS.add("tflite", Format((".tflite", ".litertlm"), _takes, _open, _save))
+OPEN = later("quantdiff.references.tflite.reference", "open_tflite")
+FORMATS.add(OF_ANY_FILE, Format((".tflite", ".litertlm"), _takes, OPEN, _save))

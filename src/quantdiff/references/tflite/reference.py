@@ -14,10 +14,10 @@ from quantdiff.graph import Model, Operator, real_values
 from quantdiff.layer import Layer
 from quantdiff.load.data import Batch, Slot
 from quantdiff.load.tflite import load_tflite
+from quantdiff.progress import Count, unheard
 from quantdiff.recording import Recorder
 from quantdiff.references.formats import Options
-from quantdiff.references.reference import Count, unheard
-from quantdiff.run.in_process import started
+from quantdiff.run.child import started
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import output_names, slots_of, trace_tflite
 from quantdiff.run.tflite_recorder import TfliteRecorder
@@ -83,15 +83,14 @@ class TfliteReference:
         return self.process
 
 
-def open_tflite(source: Path | Model, options: Options) -> Iterator[TfliteReference]:
+def open_tflite(source: Path | Model, options: Options) -> tuple[TfliteReference, ...]:
     """The file, for each runtime of the options; alone where there is none.
 
     Raises:
         BadModel: it cannot be read.
     """
     model = source if isinstance(source, Model) else load_tflite(source)
-    for process in options.processes or (None,):
-        yield TfliteReference(model, process)
+    return tuple(TfliteReference(model, process) for process in options.processes or (None,))
 
 
 def layers_of(model: Model) -> Iterator[Layer]:

@@ -8,12 +8,7 @@ from typing import Any
 
 from quantdiff.files import python_function
 from quantdiff.lazy import require
-from quantdiff.references.formats import FORMATS, Format, Framework, Options
-
-
-def _takes(source: Any) -> bool:
-    """A path by its ending, or a function in a file; torch need not be there for that."""
-    return isinstance(source, Path) and (source.suffix == ".pt2" or python_function(source) is not None)
+from quantdiff.references.formats import FORMATS, FUNCTIONS, Format, Framework, Options, in_files_alone
 
 
 def _open(source: Any, options: Options) -> tuple[Any, ...]:
@@ -32,4 +27,4 @@ def _import_framework() -> None:
 
 TORCH = Framework("torch", "torch", _import_framework)
 
-FORMATS.add("torch", Format((".pt2", "FILE.py:function"), _takes, _open, _save, TORCH))
+FORMATS.add("torch", Format((".pt2", FUNCTIONS), in_files_alone, _open, _save, TORCH))

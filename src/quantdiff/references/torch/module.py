@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import BadModel, reason_of
-from quantdiff.files import function_of
 from quantdiff.lazy import require
-from quantdiff.load.data import FIRST, Batch
+from quantdiff.load.data import Batch, channels_first, turned
+from quantdiff.load.own_code import function_of
 from quantdiff.quant import Array
 from quantdiff.references.torch.archive import read
 from quantdiff.references.torch.interpreter import Interpreter
 from quantdiff.references.torch.reference import TorchReference
 
 EXAMPLES = 2
+IMAGES = 4  # axes, that of samples among them
 """Samples that the module is exported on: with one, the number of samples would be taken for fixed."""
 
 
@@ -82,8 +83,5 @@ def _examples(module: Any, batch: Batch) -> Iterator[Sequence[Array]]:
     arrays = [batch.arrays[name] for name in names] if len(names) == len(batch.arrays) else [*batch.arrays.values()]
     few = [array[:EXAMPLES] if len(array) >= EXAMPLES else np.repeat(array, EXAMPLES, axis=0) for array in arrays]
     yield few
-    if any(array.ndim == len(FIRST) + 1 for array in few):
-        images = (
-            array.transpose(0, *(k + 1 for k in FIRST)) if array.ndim == len(FIRST) + 1 else array for array in few
-        )
-        yield list(images)
+    if any(array.ndim == IMAGES for array in few):
+        yield [turned(array, channels_first(IMAGES - 1)) if array.ndim == IMAGES else array for array in few]

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from quantdiff.load.data import Batch, Slot
+from quantdiff.progress import Count, unheard
 from quantdiff.quant import Array
 from quantdiff.references.onnx.program import Program
 from quantdiff.references.onnx.translated import TranslatedReference, in_runs, outputs_by_sample, rows_of
-from quantdiff.references.reference import Count, trace_slices, unheard
+from quantdiff.references.reference import trace_slices
 from quantdiff.references.torch.archive import Exported, read
 from quantdiff.references.torch.calls import Said
 from quantdiff.references.torch.interpreter import Interpreter

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quantdiff.compare.conditions import CLOSE, Judgement
-from quantdiff.compare.outcome import Outcome
+from quantdiff.compare.comparison import CLOSE
+from quantdiff.compare.outcome import Judgement, Outcome
 from quantdiff.report.ci.case import Case, Checked, Status
 from quantdiff.report.ci.markdown import figures_table
 from quantdiff.report.text.outcome import losses_text

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quantdiff.compare.evidence import StepHistogram
-from quantdiff.compare.layers.drawing import Box, Drawing, Histograms
+from quantdiff.compare.layers.drawing import Box, Drawing, Histograms, StepHistogram
 from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.report.text.terminal import NAME_AT_MOST, cropped, printable

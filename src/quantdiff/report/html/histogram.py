@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from bokeh.models import ColumnDataSource, DataRange1d, NumeralTickFormatter, Range1d
 
-from quantdiff.compare.evidence import Evidence, StepHistogram
+from quantdiff.compare.evidence import Evidence
+from quantdiff.compare.layers.drawing import StepHistogram
 from quantdiff.compare.layers.figures import YARDSTICK
 from quantdiff.report.html.plots import Plot, item, line, new_plot, quads, tip
 from quantdiff.report.html.rendering import render

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.graph import Operator, Sparsity
+from quantdiff.graph import Operator
 from quantdiff.load.containers import Section
 from quantdiff.parameters.inspection import InspectedGraph, Inspection, RangedTensor
+from quantdiff.quant import Sparsity
 from quantdiff.report.text.netron import quantization_text
 
 

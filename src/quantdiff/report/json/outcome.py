@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from quantdiff.compare.comparison import Comparison, Output
-from quantdiff.compare.losses import Losses
+from quantdiff.compare.metrics import Losses
 from quantdiff.compare.outcome import Outcome
 from quantdiff.compare.own_metric import OwnFigure
 from quantdiff.report.json.layers import layers_document

@@ -10,7 +10,7 @@ from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome
 from quantdiff.errors import NotComparable
 from quantdiff.lazy import require
-from quantdiff.report.text.terminal import json_text
+from quantdiff.report.json.text import json_text
 
 if TYPE_CHECKING:
     from quantdiff.report.notebook.explorer_widget import Explorer

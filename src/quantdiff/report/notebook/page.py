@@ -13,8 +13,7 @@ from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from quantdiff.report.text.table import Table
-from quantdiff.report.text.terminal import Terminal, printable
+from quantdiff.report.text.terminal import Table, Terminal, printable
 
 WORDS = ("bold", "dim")
 BAR = "█"

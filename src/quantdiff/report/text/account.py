@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from quantdiff.ladder.explanation import Explanation, Frontier, Item
 from quantdiff.ladder.findings import WrongWeights
-from quantdiff.report.text.terminal import short
-from quantdiff.run.random_input import on_made_up
+from quantdiff.report.text.terminal import on_made_up, short
 
 WORDS: Mapping[str, str] = {
     "reference": "as trained",

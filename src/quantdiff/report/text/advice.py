@@ -12,9 +12,7 @@ from quantdiff.compare.comparison import Comparison
 from quantdiff.ladder.advice.advised import Advised
 from quantdiff.ladder.advice.search import Tried
 from quantdiff.report.text.outcome import NO_VALUE
-from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal, short
-from quantdiff.run.random_input import on_made_up, prepared_data
+from quantdiff.report.text.terminal import Column, Row, Table, Terminal, on_made_up, prepared_data, short
 
 SHOWN = 15
 """Choices in the table; JSON has them all."""

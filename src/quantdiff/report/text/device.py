@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from quantdiff.compare.device import Diagnosis, TensorFinding
-from quantdiff.report.text.table import Column, Kind, Row, Table
+from quantdiff.report.text.terminal import Column, Kind, Row, Table
 
 COLUMNS = ("#", "op", "tensor", "nearest", "elements", "new", "in all", "kind")
 

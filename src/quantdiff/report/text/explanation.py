@@ -10,9 +10,7 @@ from quantdiff.ladder.explanation import Explanation, Frontier, Item, LayerLadde
 from quantdiff.ladder.mechanisms import KERNEL, ROUNDING
 from quantdiff.ladder.prediction import Prediction
 from quantdiff.report.text.account import CAUSES, sentence, warnings
-from quantdiff.report.text.table import Column, Kind, Row, Table
-from quantdiff.report.text.terminal import Terminal, printable, short
-from quantdiff.run.random_input import prepared_data
+from quantdiff.report.text.terminal import Column, Kind, Row, Table, Terminal, prepared_data, printable, short
 
 BAR = 22  # characters
 KINDS: Mapping[str, Kind] = {"layer": "name", "right with": "word"}

@@ -11,8 +11,7 @@ from rich.text import Text
 from quantdiff.identifying.fits import Fit
 from quantdiff.identifying.identification import Group, Identification, Refuted
 from quantdiff.identifying.probe import Probe
-from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal, printable
+from quantdiff.report.text.terminal import Column, Row, Table, Terminal, printable
 from quantdiff.sim.device import RUNTIMES
 from quantdiff.sim.rounding.scaling import LETTERS
 

@@ -12,8 +12,7 @@ from quantdiff.graph import Model, Operator, Tensor
 from quantdiff.load.containers import Section
 from quantdiff.parameters.inspection import InspectedGraph, Inspection, RangedTensor
 from quantdiff.report.text.netron import js_number, quantization_lines
-from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal, printable
+from quantdiff.report.text.terminal import Column, Row, Table, Terminal, printable
 
 CHANNELS_SHOWN = 4
 

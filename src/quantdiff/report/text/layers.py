@@ -10,8 +10,7 @@ from rich.text import Text
 from quantdiff.compare.layers.figures import YARDSTICK, LayerFigures
 from quantdiff.compare.layers.report import WRONG_WEIGHTS, LayerReport, LayerResult
 from quantdiff.load.data import order_name
-from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal, printable, short
+from quantdiff.report.text.terminal import Column, Row, Table, Terminal, printable, short
 
 NO_VALUE = "–"
 Figure = Callable[[LayerFigures], tuple[float | None, str]]

@@ -11,8 +11,7 @@ from rich.text import Text
 
 from quantdiff.linting.lint import LintReport
 from quantdiff.linting.registry import Finding, Severity
-from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal, printable
+from quantdiff.report.text.terminal import Column, Row, Table, Terminal, printable
 
 PLACES_SHOWN = 8
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.INFO: "bold cyan"}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from quantdiff.compare.moved import Figure, Movement
-from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal, printable
+from quantdiff.report.text.terminal import Column, Row, Table, Terminal, printable
 
 
 def print_movement(found: Movement, console: Terminal) -> None:

@@ -8,13 +8,11 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison, Figures, Output
-from quantdiff.compare.losses import FEW
+from quantdiff.compare.metrics import FEW
 from quantdiff.compare.outcome import Outcome
 from quantdiff.compare.own_metric import OwnFigure
 from quantdiff.report.text.layers import print_layers
-from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal, printable, short
-from quantdiff.run.random_input import on_made_up
+from quantdiff.report.text.terminal import Column, Row, Table, Terminal, on_made_up, printable, short
 
 NO_VALUE = "–"
 NAMED, CHANNELS = 6, 100  # channels in a sentence, and rows of a table; JSON has them all

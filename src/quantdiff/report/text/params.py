@@ -11,10 +11,8 @@ from typing import Any
 from rich.text import Text
 
 from quantdiff.parameters.quantizers import Parameters, Range, Row
-from quantdiff.report.text import table
-from quantdiff.report.text.table import Column, Table
-from quantdiff.report.text.terminal import Terminal, short
-from quantdiff.run.random_input import prepared_data
+from quantdiff.report.text.terminal import Column, Table, Terminal, prepared_data, short
+from quantdiff.report.text.terminal import Row as TableRow
 
 ROWS_AT_MOST = 2_000  # of the table; JSON has them all
 NO_VALUE = "–"
@@ -104,11 +102,11 @@ def heading(name: str, parameters: Parameters) -> str:
     return "in PyTorch" if ".py:" in file else FRAMEWORKS.get(PurePath(file).suffix, COLUMNS[name])
 
 
-def _lines(row: Row, shown: Sequence[str]) -> tuple[table.Row, table.Row]:
+def _lines(row: Row, shown: Sequence[str]) -> tuple[TableRow, TableRow]:
     lows, highs = zip(*(_two(getattr(row, name)) for name in shown), strict=True)
     words = "; ".join(reason.text for reason in row.reasons)
     name = _name(row)
-    return table.Row((f"{name}_min", *lows, *as_map(row))), table.Row((f"{name}_max", *highs, "", ""), words)
+    return TableRow((f"{name}_min", *lows, *as_map(row))), TableRow((f"{name}_max", *highs, "", ""), words)
 
 
 def _channels(row: Row) -> Iterator[Row]:

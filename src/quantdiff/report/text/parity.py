@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from quantdiff.compare.conditions import Judgement
 from quantdiff.compare.layers.report import LayerReport
+from quantdiff.compare.outcome import Judgement
 from quantdiff.ladder.explanation import Explanation, Parity
 from quantdiff.report.ci.markdown import escaped, fenced, figures_table, table
 from quantdiff.report.json.explanation import explanation_document

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from quantdiff.report.text.extract import few
-from quantdiff.run.random_input import prepared_data
+from quantdiff.report.text.terminal import prepared_data
 from quantdiff.search.anonymous import Anonymous
 from quantdiff.search.fault import MODEL
 from quantdiff.search.reduction import Reduction

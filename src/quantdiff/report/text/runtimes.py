@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quantdiff.references.survey import SIMULATED, WORKER, Engine
-from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal
+from quantdiff.report.text.terminal import Column, Row, Table, Terminal
 
 
 def print_engines(engines: Sequence[Engine], console: Terminal) -> None:

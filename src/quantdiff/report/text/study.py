@@ -11,8 +11,7 @@ from rich.text import Text
 from quantdiff.experiment.summary import Engine, Interval, Rates, Summary
 from quantdiff.report.json.outcome import SCHEMA
 from quantdiff.report.text.box_plot import box_line
-from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal, printable
+from quantdiff.report.text.terminal import Column, Row, Table, Terminal, printable
 
 NO_VALUE = "–"
 

@@ -9,9 +9,7 @@ from rich.text import Text
 
 from quantdiff.compare.verdict import Verdict, Verification
 from quantdiff.report.text.device import device_document, device_table, device_text
-from quantdiff.report.text.table import Column, Row, Table
-from quantdiff.report.text.terminal import Terminal, printable
-from quantdiff.run.random_input import on_made_up
+from quantdiff.report.text.terminal import Column, Row, Table, Terminal, on_made_up, printable
 
 STYLE = {
     "exact": "green",

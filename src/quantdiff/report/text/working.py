@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from quantdiff.paper.working import Given, Number, Operand, Products, Sheet, Step, Term, Working
-from quantdiff.report.text.terminal import WIDTH_IN_A_FILE, printable
-from quantdiff.run.random_input import prepared_data
+from quantdiff.report.text.terminal import WIDTH_IN_A_FILE, prepared_data, printable
 
 FIRST, LAST = 5, 2
 """Of a long sum the terminal shows this many terms at each end; JSON has them all."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.report.text.account import sentence
-from quantdiff.run.random_input import prepared_data
+from quantdiff.report.text.terminal import prepared_data
 from quantdiff.search.bound import Bound
 from quantdiff.search.worst_case import WorstCase
 

@@ -12,10 +12,10 @@ import numpy as np
 from quantdiff.files import split_part
 from quantdiff.paper.vectors import GoldenOperator, GoldenVectors, Vector
 from quantdiff.report.folder import staged
-from quantdiff.report.text.terminal import json_text
+from quantdiff.report.json.text import json_text
+from quantdiff.report.text.terminal import prepared_data
 from quantdiff.report.vectors.c import write_c, write_program
 from quantdiff.report.vectors.hex import write_hex, write_npz
-from quantdiff.run.random_input import prepared_data
 
 
 def manifest(vectors: GoldenVectors, form: str, sha256: str, files: Sequence[Mapping[str, str]]) -> dict[str, Any]:

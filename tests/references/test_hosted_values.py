@@ -14,9 +14,8 @@ import small_models
 from quantdiff.flow import Flow, FlowValue, tflite_flow
 from quantdiff.layer import BatchNorm, Layer, TrainedRange
 from quantdiff.load.tflite import read_model
-from quantdiff.quant import Grid, QuantParams
-from quantdiff.references.codec import VALUES, Encoder, decode
-from quantdiff.trace import Value
+from quantdiff.quant import Grid, QuantParams, Value
+from quantdiff.references.hosted import VALUES, Encoder, decode
 
 pytestmark = pytest.mark.hosted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantdiff.recording import ROUNDING, changed_elements
+from quantdiff.trace import ROUNDING, changed_elements
 
 LARGEST = 8.0
 

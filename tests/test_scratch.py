@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from quantdiff.files import PREFIX, own_temporary_files, scratch
 from quantdiff.report.folder import staged
-from quantdiff.run.scratch import PREFIX, own_temporary_files, scratch
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from quantdiff.run.scratch import scratch
+from quantdiff.files import scratch
 with scratch(sys.argv[1], Path(sys.argv[2])) as folder:
     (folder / "half").write_text("written")
     print(folder, flush=True)
