@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from quantdiff.sim.registry import kernels
+from quantdiff.sim.node import kernels
 
 ROOT = Path(__file__).resolve().parent.parent
 SIM = Path("src/quantdiff/sim")

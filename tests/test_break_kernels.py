@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from quantdiff.sim.enclosures import ENCLOSURES
-from quantdiff.sim.registry import kernels
+from quantdiff.sim.node import kernels
 
 ROOT = Path(__file__).parents[1]
 SIM = ROOT / "src/quantdiff/sim"

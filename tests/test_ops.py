@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from quantdiff.ladder.real_operator import BY_SAMPLE, IDENTITY, real_function
 from quantdiff.ops import CLAMPS, TRAITS, traits
-from quantdiff.sim.graph.resources import STATE
-from quantdiff.sim.node import ACTIVATION_RANGE
+from quantdiff.sim.node import ACTIVATION_RANGE, STATE, kernels
 from quantdiff.sim.real.registry import reals
-from quantdiff.sim.registry import kernels
 from quantdiff.sim.rounding.requantization import ACCUMULATE
 
 WITHOUT_REAL = {"BROADCAST_ARGS", "COMPLEX_ABS", "IMAG", "LSTM", "RANK", "REAL", "SVDF", "UNSORTED_SEGMENT_PROD"}

@@ -36,8 +36,8 @@ from quantdiff.run.tflite import Tracer, inputs_of
 from quantdiff.search.cuts import Cutter, partners_of
 from quantdiff.search.fault import Fault, Models
 from quantdiff.search.reduce import Found, ask
+from quantdiff.sim.node import Kernel, kernels
 from quantdiff.sim.node import Node as SimNode
-from quantdiff.sim.registry import Kernel, kernels
 
 
 def chain(names: list[str], width: int = 12) -> Net:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sim.conftest import FIRST, LAST, counts_in, table_of
 
-from quantdiff.sim.registry import kernels
+from quantdiff.sim.node import kernels
 
 PAGE = Path(__file__).parents[2] / "docs" / "numerics.md"
 

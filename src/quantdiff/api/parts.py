@@ -22,7 +22,7 @@ from quantdiff.graph import Model
 from quantdiff.progress import Progress, silent
 from quantdiff.run.data_in_parts import Part, Sources, anywhere, count_of, cut
 from quantdiff.run.runtimes import versions
-from quantdiff.sim.graph.resources import keeps_resources
+from quantdiff.sim.node import keeps_resources
 
 CALLS = 4
 """For each worker: models are opened once a call, and who is done early takes another one."""

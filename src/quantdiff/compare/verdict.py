@@ -17,10 +17,8 @@ from quantdiff.sim.device import Rules
 from quantdiff.sim.enclosures import Enclosure
 from quantdiff.sim.graph.chains import Known, Outcome, attempt, fed_alike, fed_to
 from quantdiff.sim.graph.operators import enclose_operator, ran_by
-from quantdiff.sim.graph.resources import STATE, keeps_resources
 from quantdiff.sim.graph.simulator import CONTROL, Missing, Simulation, missing_inputs, replay
-from quantdiff.sim.node import NoKernel, node_of
-from quantdiff.sim.registry import kernels
+from quantdiff.sim.node import STATE, NoKernel, keeps_resources, kernels, node_of
 from quantdiff.trace import differing, same_bits
 
 FAILED = ("crashed", "unavailable")

@@ -26,9 +26,8 @@ from quantdiff.sim.device import (
 from quantdiff.sim.graph.chains import Outcome, attempt
 from quantdiff.sim.graph.operators import run_operator_on_each
 from quantdiff.sim.graph.simulator import Missing, missing_inputs
-from quantdiff.sim.node import Node, NoKernel, node_of
+from quantdiff.sim.node import Kernel, Node, NoKernel, kernels, node_of
 from quantdiff.sim.real.registry import real_of
-from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.rounding.exact_sums import exact_sums, has_sums
 from quantdiff.sim.rounding.scaling import AFTER, all_endings
 from quantdiff.sim.runtime import Runtime

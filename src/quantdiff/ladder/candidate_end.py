@@ -13,9 +13,8 @@ from quantdiff.ladder.slices import side_by_side
 from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.real_arithmetic import all_but_curves, simulate_ideal
-from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.graph.simulator import Missing, Simulation, run_stateless, simulate, simulate_by
-from quantdiff.sim.node import NoKernel
+from quantdiff.sim.node import NoKernel, keeps_resources
 from quantdiff.trace import same_bits
 
 

@@ -17,8 +17,7 @@ from quantdiff.ladder.switches import Switches, copied_from
 from quantdiff.ladder.tries import on_the_graph
 from quantdiff.run.child import started
 from quantdiff.run.inner_tensors import disturbed
-from quantdiff.sim.hybrid import is_hybrid
-from quantdiff.sim.node import node_of
+from quantdiff.sim.node import is_hybrid, node_of
 
 EXACT = 1e-9  # steps: what sums of doubles may lie apart
 MATTERS = 0.05  # of the error

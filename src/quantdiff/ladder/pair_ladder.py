@@ -35,7 +35,7 @@ from quantdiff.run.child import TIMEOUT
 from quantdiff.run.inner_tensors import Reading, read_at_once, read_tensors, readable_tensors, simulate_tensors
 from quantdiff.run.runner import Runner
 from quantdiff.sim.device import Rules
-from quantdiff.sim.graph.resources import keeps_resources
+from quantdiff.sim.node import keeps_resources
 from quantdiff.sim.runtime import Runtime
 from quantdiff.trace import Trace, same_bits
 

@@ -20,8 +20,7 @@ from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array, is_float
 from quantdiff.quant import Grid as StoredGrid
 from quantdiff.sim.compiled import loops
-from quantdiff.sim.graph.resources import keeps_resources
-from quantdiff.sim.node import Node, NoKernel, fitting, node_of
+from quantdiff.sim.node import Node, NoKernel, fitting, keeps_resources, node_of
 
 Values = Mapping[int, Array]
 """By tensor index, samples along axis 0; an axis of 1 stands for all of them."""

@@ -25,9 +25,8 @@ from quantdiff.run.inner_tensors import Reading, disturbed, read_tensors, readab
 from quantdiff.run.runner import Runner
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
-from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.graph.simulator import Simulation, simulate, simulate_by
-from quantdiff.sim.node import NoKernel, node_of
+from quantdiff.sim.node import NoKernel, keeps_resources, node_of
 from quantdiff.sim.real.registry import real_of
 from quantdiff.trace import same_bits
 

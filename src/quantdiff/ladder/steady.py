@@ -11,8 +11,7 @@ from quantdiff.graph import Graph, Operator
 from quantdiff.ladder.real_operator import fold, folds, real_constant, real_function
 from quantdiff.ops import INTO_FLOAT
 from quantdiff.quant import Array, is_float
-from quantdiff.sim.graph.resources import STATE
-from quantdiff.sim.node import NoKernel, node_of
+from quantdiff.sim.node import STATE, NoKernel, node_of
 
 HANDLE, READ, ASSIGN, _ = STATE
 Held = Mapping[str, Array]

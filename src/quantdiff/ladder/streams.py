@@ -18,8 +18,8 @@ from quantdiff.ladder.steady import variables, with_steady
 from quantdiff.ops import INTO_FLOAT
 from quantdiff.quant import Array
 from quantdiff.sim.graph.operators import run_operator
-from quantdiff.sim.graph.resources import STATE, Resources
-from quantdiff.sim.node import NoKernel, fitting, node_of
+from quantdiff.sim.graph.resources import Resources
+from quantdiff.sim.node import STATE, NoKernel, fitting, node_of
 from quantdiff.sim.runtime import Runtime
 
 _, DELAY, ASSIGN, CALL = STATE

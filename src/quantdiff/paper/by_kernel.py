@@ -15,9 +15,8 @@ from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import enclose_operator, run_by_rule
 from quantdiff.sim.graph.real_arithmetic import everything, run_ideal
-from quantdiff.sim.node import NoKernel
+from quantdiff.sim.node import NoKernel, kernels
 from quantdiff.sim.real.registry import real_of
-from quantdiff.sim.registry import kernels
 
 
 def by_kernel(

@@ -13,11 +13,11 @@ from quantdiff.paper.arithmetic.scaling import add_zero_point, channel_of, clamp
 from quantdiff.paper.by_kernel import by_kernel
 from quantdiff.paper.working import Sheet, Step
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node, NoKernel
+from quantdiff.sim.node import Node, NoKernel, check_8_bit
 from quantdiff.sim.rounding.exact_sums import clamp_behind, exact_sums, has_sums, scales_of, zero_point_behind
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.requantization import ACCUMULATE, Channel
-from quantdiff.sim.rounding.scaling import AFTER, LETTERS, Way, check_8_bit, scale_sums, way_named
+from quantdiff.sim.rounding.scaling import AFTER, LETTERS, Way, scale_sums, way_named
 
 
 def by_rule(

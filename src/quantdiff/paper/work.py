@@ -28,10 +28,8 @@ from quantdiff.run.tflite import inputs_of, may_batch
 from quantdiff.sim.device import Device, Rules, kernel_by
 from quantdiff.sim.enclosures import ENCLOSURES
 from quantdiff.sim.graph.operators import ran_by
-from quantdiff.sim.graph.resources import STATE
 from quantdiff.sim.graph.simulator import CONTROL, replay, run_stateless
-from quantdiff.sim.node import Node, NoKernel, node_of
-from quantdiff.sim.registry import kernels
+from quantdiff.sim.node import STATE, Node, NoKernel, kernels, node_of
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import kernel_of
 from quantdiff.trace import differing

@@ -11,7 +11,7 @@ from tflite_micro.python.tflite_micro import runtime as tflm
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array
 from quantdiff.run.batches import OpenModel
-from quantdiff.sim.graph.resources import keeps_resources
+from quantdiff.sim.node import keeps_resources
 
 FIRST_ARENA, LAST_ARENA = 2**20, 2**30  # bytes
 

@@ -60,8 +60,8 @@ def refuse_unknown(node: Node, runtime: Runtime) -> None:
     Raises:
         NoKernel: it is one of them.
     """
-    rule = UNKNOWN.get((runtime.family, node.operator.op)) if runtime.on_arm64 else None
-    if runtime.on_arm64 and _in_half(node, runtime.family):
+    rule = UNKNOWN.get((runtime.family, node.operator.op))
+    if _in_half(node, runtime.family):
         raise NoKernel(HALF)
     if rule is not None and rule(node):
         raise NoKernel(WORDS)

@@ -14,9 +14,8 @@ import numpy as np
 
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.node import Node, NoKernel, quant_of, scale_of
+from quantdiff.sim.node import Kernel, Node, NoKernel, kernels, quant_of, scale_of
 from quantdiff.sim.real.registry import INTEGERS, real_of
-from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.rounding.exact_sums import clamp_behind, exact_sums, scales_of, zero_point_behind
 from quantdiff.sim.rounding.scaling import AFTER, FLOATS, all_endings, scale_sums, way_named
 from quantdiff.sim.runtime import Runtime

@@ -22,7 +22,7 @@ from quantdiff.sim.accumulate import matmul
 from quantdiff.sim.dynamic_input import LOW as LOWEST
 from quantdiff.sim.dynamic_input import REACH, VECTOR, DynamicInput, asymmetric, kleidi, symmetric, xnnpack
 from quantdiff.sim.floats.elementwise import clamped, fused_multiply_add, multiply_add
-from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, quant_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of
 
@@ -34,18 +34,10 @@ DEPTHWISE_VECTOR = 4
 """Channels that ``builtin`` scales together in a depthwise convolution."""
 GEMM_ROWS = 4
 """``builtin`` and ``reference`` hand a convolution to ruy where this divides the channels."""
-WEIGHTS = ("int8", "int4", "int2")
 BLOCK = 16
 """Products that the SSE kernel, and NEON's, adds at once."""
 GEMM_BATCH, GEMM_LEAST, LARGE = 16, 2, 128 * 128
 """On ARM64: rows from which on ruy takes a dense layer, how much more than it is oblong, and a large matrix."""
-
-
-def is_hybrid(node: Node) -> bool:
-    """True for float32 × int8, int4 or int2 → float32."""
-    w = node.at(1)
-    stored = is_quantized(w, *WEIGHTS) or (w.dtype in WEIGHTS and w.blocks is not None)
-    return node.x.dtype == node.y.dtype == "float32" and stored
 
 
 def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) -> Array:

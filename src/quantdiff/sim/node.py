@@ -1,20 +1,28 @@
-"""An operator with its tensors at hand, and the few questions that every kernel asks of them."""
+"""An operator with its tensors at hand, the few questions that every kernel asks of them, and the kernels by op.
+
+Each module of ``sim/ops`` registers its kernels when it is imported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from quantdiff.errors import reason_of
 from quantdiff.graph import Graph, Operator, Tensor
+from quantdiff.lazy import Registry
+from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, quantize
 from quantdiff.sim.runtime import Runtime
+
+if TYPE_CHECKING:  # which asks nodes itself
+    from quantdiff.sim.rounding.rounded import Rounded
 
 ACTIVATION_RANGE = {
     "NONE": (-np.inf, np.inf),
@@ -156,3 +164,89 @@ def _bound(params: QuantParams, dtype: str, real: float, by_xnnpack: bool) -> in
         steps = np.float32(real) / np.float32(scale) + np.float32(zero_point)
         return int(np.clip(np.rint(steps), *INTEGER_RANGE[dtype]))
     return int(quantize(np.asarray(real, np.float32), params, dtype))
+
+
+WEIGHTS = ("int8", "int4", "int2")
+
+
+def is_hybrid(node: Node) -> bool:
+    """True for float32 × int8, int4 or int2 → float32."""
+    w = node.at(1)
+    stored = is_quantized(w, *WEIGHTS) or (w.dtype in WEIGHTS and w.blocks is not None)
+    return node.x.dtype == node.y.dtype == "float32" and stored
+
+
+def is_real(node: Node) -> bool:
+    """True for float32 × float32 → float32."""
+    return node.x.dtype == node.at(1).dtype == node.y.dtype == "float32"
+
+
+def is_wide(node: Node) -> bool:
+    """True for int16 × int8 → int16."""
+    x = node.at(traits(node.operator.op).x)
+    return is_quantized(x, "int16") and node.at(1).dtype == "int8" and node.y.dtype == "int16"
+
+
+def check_8_bit(node: Node) -> None:
+    """Refuse all but int8 × int8 → int8 and uint8 × uint8 → uint8, the weights perhaps stored in 4 or 2 bits."""
+    x, w, y = node.x, node.at(1), node.y
+    narrow = x.dtype == "int8" and w.dtype in ("int4", "int2")
+    if not (is_quantized(x, "int8", "uint8") and x.dtype == y.dtype and (w.dtype == x.dtype or narrow)):
+        raise NoKernel(f"types {x.dtype} × {w.dtype} -> {y.dtype}")
+
+
+STATE = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
+
+
+Values = Mapping[int, Array]
+
+
+def keeps_resources(graph: Graph) -> bool:
+    """True when samples depend on those before them."""
+    return any(operator.op in STATE for operator in graph.operators)
+
+
+def one_by_one(values: Values) -> Iterator[dict[int, Array]]:
+    """The samples, each with its first axis; one where nothing is fed."""
+    count = max((len(array) for array in values.values()), default=1)
+    for i in range(count):
+        yield {index: array[i : i + 1] for index, array in values.items()}
+
+
+Function = Callable[..., "Array | tuple[Array, ...] | Rounded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel, whether it may see many samples at once as a longer first axis, and several runtimes at once."""
+
+    function: Function
+    batched: bool | Callable[[Node], bool]
+    shared: bool
+
+
+KERNELS: Registry[Kernel] = Registry("quantdiff.sim.ops")
+
+
+def kernel(
+    *ops: str, batched: bool | Callable[[Node], bool] = True, shared: bool = False
+) -> Callable[[Function], Function]:
+    """Register a function ``(node, *inputs, runtime) -> output(s)`` for the ops named.
+
+    ``batched=False`` when the first axis matters: an option names it, or the tail rounds otherwise; or a question to
+    the node.
+    ``shared=True`` for a function ``(node, *inputs, runtimes) -> one output for each runtime``, or ``Rounded``,
+    which accumulates once for all.
+    """
+
+    def register(function: Function) -> Function:
+        for op in ops:
+            KERNELS.add(op, Kernel(function, batched, shared))
+        return function
+
+    return register
+
+
+def kernels() -> Mapping[str, Kernel]:
+    """Every kernel by op."""
+    return KERNELS.load()

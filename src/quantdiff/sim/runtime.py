@@ -11,7 +11,15 @@ class Runtime(Enum):
 
     A plain value is a runtime on x86-64, ``NAME@arm64`` the same one on ARM64. TensorFlow Lite Micro has no wheel for
     ARM64, so nobody has measured it there.
+
+    Attributes:
+        family: the same runtime on x86-64.
+        on_arm64: whether these are the rules of ARM64.
     """
+
+    _value_: str
+    family: Runtime
+    on_arm64: bool
 
     XNNPACK = "xnnpack"
     BUILTIN = "builtin"
@@ -21,25 +29,19 @@ class Runtime(Enum):
     BUILTIN_ARM64 = "builtin@arm64"
     REFERENCE_ARM64 = "reference@arm64"
 
-    @property
-    def family(self) -> Runtime:
-        """The same runtime on x86-64."""
-        return FAMILY[self]
+    def __init__(self, name: str) -> None:
+        self.on_arm64 = name.endswith("@arm64")
 
     @property
     def neighbours(self) -> tuple[Runtime, ...]:
         """The runtimes of its architecture, itself too."""
         return tuple(each for each in Runtime if each.on_arm64 == self.on_arm64)
 
-    @property
-    def on_arm64(self) -> bool:
-        """Whether these are the rules of ARM64."""
-        return self.value.endswith("@arm64")
-
     __hash__ = object.__hash__  # each is one object: kernels ask often
 
 
-FAMILY = {runtime: Runtime(runtime.value.partition("@")[0]) for runtime in Runtime}
+for each in Runtime:
+    each.family = Runtime(each.value.partition("@")[0])
 
 
 ARM64 = {runtime.family: runtime for runtime in Runtime if runtime.on_arm64}

@@ -12,7 +12,8 @@ from quantdiff.linting.weighted import Weighted, input_of, listed, weighted
 from quantdiff.linting.wiring import Wiring, is_quantized, scale, scales
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.rounding.wide import is_misread, is_wide
+from quantdiff.sim.node import is_wide
+from quantdiff.sim.rounding.wide import is_misread
 
 
 @check("BIAS01", Severity.ERROR, Wiring)

@@ -7,8 +7,7 @@ from quantdiff.paper.arithmetic.registry import Case, Position, arithmetic
 from quantdiff.paper.arithmetic.scaling import RULES, channel_of, output_of, requantized, signed
 from quantdiff.paper.working import Sheet, Step
 from quantdiff.sim.ops.mul import ROUNDING
-from quantdiff.sim.rounding.fixed_point import Rounding
-from quantdiff.sim.rounding.scaling import product_scale
+from quantdiff.sim.rounding.fixed_point import Rounding, product_scale
 from quantdiff.sim.runtime import Runtime
 
 

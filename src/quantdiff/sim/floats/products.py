@@ -35,11 +35,6 @@ NARROW, NARROW_LANES = 8, 4
 CLAMPED_AT_ZERO = ("RELU", "RELU6")
 
 
-def is_real(node: Node) -> bool:
-    """True for float32 × float32 → float32."""
-    return node.x.dtype == node.at(1).dtype == node.y.dtype == "float32"
-
-
 def dense(node: Node, x: Array, w: Array, bias: Array | None, runtime: Runtime) -> Array:
     """Compute ``clamp(x @ w.T + bias)`` in float32.
 

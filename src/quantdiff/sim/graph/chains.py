@@ -14,7 +14,6 @@ from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
 from quantdiff.sim.device import Device, Rules
 from quantdiff.sim.graph.operators import Outputs, compare_operator_on_each, run_operator, run_operator_on_each
-from quantdiff.sim.graph.resources import STATE, keeps_resources
 from quantdiff.sim.graph.simulator import (
     CONTROL,
     Missing,
@@ -23,7 +22,7 @@ from quantdiff.sim.graph.simulator import (
     run_control,
     simulate,
 )
-from quantdiff.sim.node import NoKernel
+from quantdiff.sim.node import STATE, NoKernel, keeps_resources
 from quantdiff.trace import differing, shared
 
 Outcome = Outputs | Missing

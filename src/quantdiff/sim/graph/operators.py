@@ -16,8 +16,7 @@ from quantdiff.quant import Array
 from quantdiff.sim.arm64 import refuse_unknown
 from quantdiff.sim.device import Device, Rules, kernel_by
 from quantdiff.sim.enclosures import ENCLOSURES, Enclosure, joined
-from quantdiff.sim.node import Node, NoKernel, fitting, node_of
-from quantdiff.sim.registry import Kernel, kernels
+from quantdiff.sim.node import Kernel, Node, NoKernel, fitting, kernels, node_of
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import kernel_of
@@ -73,7 +72,7 @@ def ran_by(node: Node, rules: Rules) -> str:
         with suppress(NoKernel):
             return rules.rule_of(node)
         return ""
-    return kernel_of(node, rules).value
+    return str(kernel_of(node, rules).value)
 
 
 def run_by_rule(graph: Graph, operator: Operator, values: Mapping[int, Array], rule: str) -> Outputs:
@@ -236,7 +235,8 @@ def _stored(tensor: Tensor) -> Array | None:
 def _results(call: Call, arguments: Sequence[Array | None]) -> Results:
     function = call.kernel.function
     for runtime in call.runtimes:
-        refuse_unknown(call.node, runtime)
+        if runtime.on_arm64:
+            refuse_unknown(call.node, runtime)
     if not call.kernel.shared:
         return [_outputs(function(call.node, *arguments, runtime=runtime)) for runtime in call.runtimes]
     results = function(call.node, *arguments, runtimes=call.runtimes)

@@ -12,11 +12,9 @@ from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator, run_operator_on_each
-from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.graph.simulator import CONTROL, Simulation, run_control, simulate, simulate_by
-from quantdiff.sim.node import node_of
+from quantdiff.sim.node import Kernel, keeps_resources, kernels, node_of
 from quantdiff.sim.real.registry import Real, real_of
-from quantdiff.sim.registry import Kernel, kernels
 from quantdiff.sim.runtime import Runtime
 
 Choice = Callable[[Real], bool]

@@ -7,32 +7,18 @@ are one stream, in their order, and the interpreter starts with an empty one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
-from quantdiff.sim.node import NoKernel, fitting, is_quantized, node_of, zero_point_of
+from quantdiff.sim.node import STATE, NoKernel, Values, fitting, is_quantized, node_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 
-STATE = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
 NESTED_AT_MOST = 100
-Values = Mapping[int, Array]
 Run = Callable[[Graph, Operator, Values, Rules], tuple[Array, ...]]
-
-
-def keeps_resources(graph: Graph) -> bool:
-    """True when samples depend on those before them."""
-    return any(operator.op in STATE for operator in graph.operators)
-
-
-def one_by_one(values: Values) -> Iterator[dict[int, Array]]:
-    """The samples, each with its first axis; one where nothing is fed."""
-    count = max((len(array) for array in values.values()), default=1)
-    for i in range(count):
-        yield {index: array[i : i + 1] for index, array in values.items()}
 
 
 class Resources:

@@ -15,8 +15,8 @@ from quantdiff.ops import traits
 from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
-from quantdiff.sim.graph.resources import STATE, Resources, keeps_resources, one_by_one
-from quantdiff.sim.node import NoKernel, fitting, node_of
+from quantdiff.sim.graph.resources import Resources
+from quantdiff.sim.node import STATE, NoKernel, fitting, keeps_resources, node_of, one_by_one
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.attention import attention
 from quantdiff.sim.xnnpack.delegate import taken

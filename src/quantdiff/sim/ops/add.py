@@ -19,9 +19,8 @@ from quantdiff.quant import Array
 from quantdiff.sim.accumulate import Sums, centred
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.floats.elementwise import clamped, computed, plain
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.pairs import LookedUp, blocks_of, flattened, width_of
-from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fivefold import section_of
 from quantdiff.sim.rounding.fixed_point import (
     Rounding,

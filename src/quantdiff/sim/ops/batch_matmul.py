@@ -11,16 +11,16 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred, matmul
 from quantdiff.sim.floats.products import NARROW, row_products
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import (
     Rounding,
+    float_product_scale,
     multiply_int64_by_quantized_multiplier,
+    product_scale,
     quantize_multiplier,
     requantize,
     wrap_int32,
 )
-from quantdiff.sim.rounding.scaling import float_product_scale, product_scale
 from quantdiff.sim.runtime import Runtime
 
 BY_REFERENCE = {Runtime.BUILTIN: Runtime.REFERENCE, Runtime.BUILTIN_ARM64: Runtime.REFERENCE_ARM64}

@@ -14,8 +14,7 @@ import numpy as np
 from quantdiff.graph import Tensor
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import centred
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier
 from quantdiff.sim.runtime import Runtime
 

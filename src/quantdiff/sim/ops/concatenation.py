@@ -10,8 +10,7 @@ import numpy as np
 from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
 from quantdiff.sim.floats.elementwise import multiply_add
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, sized, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, sized, zero_point_of
 from quantdiff.sim.runtime import Runtime
 
 

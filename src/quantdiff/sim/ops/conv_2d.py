@@ -16,15 +16,14 @@ from quantdiff.quant import Array
 from quantdiff.sim.accumulate import Sums, centred, gemm, matmul, reach_of
 from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.floats import products as float_products
-from quantdiff.sim.hybrid import convolution, is_hybrid
-from quantdiff.sim.node import Node, clamp_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.hybrid import convolution
+from quantdiff.sim.node import Node, check_8_bit, clamp_of, is_hybrid, is_real, is_wide, kernel, zero_point_of
 from quantdiff.sim.rounding import wide
-from quantdiff.sim.rounding.fixed_point import Rounding
+from quantdiff.sim.rounding.fixed_point import Rounding, product_scale
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import convolution_rules
-from quantdiff.sim.rounding.scaling import check_8_bit, product_scale, refuse_wrapping_zero_points
-from quantdiff.sim.rounding.wide import has_int64_sum, is_wide, refuse_weights_off_zero, round_sum
+from quantdiff.sim.rounding.scaling import refuse_wrapping_zero_points
+from quantdiff.sim.rounding.wide import has_int64_sum, refuse_weights_off_zero, round_sum
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import Axis, axes_of, centred_image, windows
 
@@ -46,7 +45,7 @@ def conv_2d(
     if is_hybrid(node):
         exact_sums = partial(sums, node, zero_point=0, reach=REACH)
         return tuple(convolution(node, x, w, bias, runtime=runtime, sums=exact_sums) for runtime in runtimes)
-    if float_products.is_real(node):
+    if is_real(node):
         return tuple(float_products.convolution(node, x, w, bias, runtime) for runtime in runtimes)
     groups = x.shape[3] // w.shape[3]
     if is_wide(node):

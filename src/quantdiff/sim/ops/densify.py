@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from quantdiff.graph import dense_values
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node, NoKernel
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, kernel
 from quantdiff.sim.runtime import Runtime
 
 

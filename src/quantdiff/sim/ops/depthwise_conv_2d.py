@@ -21,16 +21,14 @@ from quantdiff.sim.accumulate import Channels, Sums, as_bytes, centred, exact_dt
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.floats import products as float_products
-from quantdiff.sim.hybrid import depthwise, is_hybrid
+from quantdiff.sim.hybrid import depthwise
 from quantdiff.sim.kept import kept
-from quantdiff.sim.node import Node, clamp_of, sized, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, check_8_bit, clamp_of, is_hybrid, is_real, is_wide, kernel, sized, zero_point_of
 from quantdiff.sim.rounding import wide
-from quantdiff.sim.rounding.fixed_point import Rounding, requantize
+from quantdiff.sim.rounding.fixed_point import Rounding, product_scale, requantize
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import convolution_rules
-from quantdiff.sim.rounding.scaling import check_8_bit, product_scale
-from quantdiff.sim.rounding.wide import is_wide, refuse_narrow_bias, refuse_weights_off_zero, round_sum
+from quantdiff.sim.rounding.wide import refuse_narrow_bias, refuse_weights_off_zero, round_sum
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import Axis, axes_of, centred_image
 
@@ -49,7 +47,7 @@ def depthwise_conv_2d(
     if is_hybrid(node):
         exact_sums = partial(sums, node, zero_point=0, reach=REACH)
         return tuple(depthwise(node, x, w, bias, runtime=runtime, sums=exact_sums) for runtime in runtimes)
-    if float_products.is_real(node):
+    if is_real(node):
         return tuple(float_products.depthwise(node, x, w, bias, runtime) for runtime in runtimes)
     if is_wide(node):
         refuse_weights_off_zero(node)

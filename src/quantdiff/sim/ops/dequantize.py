@@ -12,8 +12,7 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.floats.elementwise import multiply_add
-from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, quant_of, scale_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 
 VECTOR = 8

@@ -10,8 +10,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.floats.elementwise import clamped, computed, plain
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import (
     quantize_multiplier,
     rounding_divide_by_any_pot,

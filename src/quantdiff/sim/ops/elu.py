@@ -14,8 +14,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.floats import glibc_arm64, libm, neon, xnnpack_curves
 from quantdiff.sim.floats.elementwise import plain
-from quantdiff.sim.node import Node, NoKernel, is_quantized
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.tables.table import float_table, look_up
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node, scale_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, kernel, scale_of
 from quantdiff.sim.runtime import Runtime
 
 

@@ -14,20 +14,24 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import centred, gemm, matmul, reach_of
 from quantdiff.sim.floats import products as float_products
-from quantdiff.sim.hybrid import dense, is_hybrid
-from quantdiff.sim.node import Node, NoKernel, clamp_of, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
-from quantdiff.sim.rounding.fixed_point import Rounding
+from quantdiff.sim.hybrid import dense
+from quantdiff.sim.node import (
+    Node,
+    NoKernel,
+    check_8_bit,
+    clamp_of,
+    is_hybrid,
+    is_real,
+    is_wide,
+    kernel,
+    scale_of,
+    zero_point_of,
+)
+from quantdiff.sim.rounding.fixed_point import Rounding, by_xnnpack, float_product_scale, product_scale
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import requantization
-from quantdiff.sim.rounding.scaling import (
-    by_xnnpack,
-    check_8_bit,
-    float_product_scale,
-    product_scale,
-    refuse_wrapping_zero_points,
-)
-from quantdiff.sim.rounding.wide import has_int64_sum, is_wide, round_sum, symmetric
+from quantdiff.sim.rounding.scaling import refuse_wrapping_zero_points
+from quantdiff.sim.rounding.wide import has_int64_sum, round_sum, symmetric
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import Axis
 
@@ -52,7 +56,7 @@ def fully_connected(
     Shapes: x (…, depth) of any rank, w (units, depth), bias (units,) -> (batch, units), or (…, units)
     with keep_num_dims.
     """
-    if is_hybrid(node) or float_products.is_real(node):
+    if is_hybrid(node) or is_real(node):
         layer = dense if is_hybrid(node) else float_products.dense
         outputs = (layer(node, x.reshape(-1, w.shape[1]), w, bias, runtime) for runtime in runtimes)
         keep = node.option("keep_num_dims", False)

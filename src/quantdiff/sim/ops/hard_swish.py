@@ -14,8 +14,7 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.floats import xnnpack
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import (
     quantize_multiplier,
     rounding_divide_by_pot,

@@ -9,8 +9,7 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.floats.products import in_order
-from quantdiff.sim.node import Node, NoKernel, is_quantized, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, zero_point_of
 from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_multiplier
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.tables.inverse_root import inverse_root_multiplier

@@ -11,9 +11,8 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.floats.elementwise import flushed
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.processor import has_avx512
-from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize, rint, rounding_shift_right
 from quantdiff.sim.runtime import Runtime
 

@@ -12,8 +12,7 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.floats import eigen, libm
 from quantdiff.sim.floats.elementwise import added_in_order
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.rounding import gemmlowp
 from quantdiff.sim.rounding.fixed_point import (
     INT32_MIN,

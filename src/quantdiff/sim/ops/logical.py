@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, kernel
 from quantdiff.sim.runtime import Runtime
 
 CONNECTIVES: dict[str, Callable[..., Any]] = {

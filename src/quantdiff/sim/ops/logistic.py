@@ -13,8 +13,7 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.floats import eigen, libm, neon, xnnpack
-from quantdiff.sim.node import Node, NoKernel, is_quantized
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel
 from quantdiff.sim.rounding import gemmlowp
 from quantdiff.sim.rounding.fixed_point import rounding_divide_by_pot
 from quantdiff.sim.runtime import Runtime

@@ -15,9 +15,8 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.floats import eigen
 from quantdiff.sim.floats.elementwise import added_in_order, multiply_add
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.ops.sum import by_xnnpack
-from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier, rint
 from quantdiff.sim.runtime import Runtime
 

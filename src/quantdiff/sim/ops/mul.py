@@ -15,13 +15,11 @@ from quantdiff.quant import Array
 from quantdiff.sim.accumulate import Sums, centred
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.floats.elementwise import clamped, computed, plain
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, kernel, zero_point_of
 from quantdiff.sim.pairs import Multiplied, blocks_of, flattened, width_of
-from quantdiff.sim.registry import kernel
-from quantdiff.sim.rounding.fixed_point import Rounding, requantize
+from quantdiff.sim.rounding.fixed_point import Rounding, product_scale, requantize
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.rounding.rules import requantization
-from quantdiff.sim.rounding.scaling import product_scale
 from quantdiff.sim.runtime import Runtime
 
 ROUNDING = {Runtime.XNNPACK: Rounding.XNNPACK, Runtime.XNNPACK_ARM64: Rounding.SINGLE}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node, sized
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, kernel, sized
 from quantdiff.sim.runtime import Runtime
 
 

@@ -7,8 +7,7 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.floats import xnnpack
 from quantdiff.sim.floats.elementwise import added_in_order, clamped, flushed
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, kernel
 from quantdiff.sim.rounding.fixed_point import divide_half_away
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import Axis, axes_of, pad_image, windows

@@ -7,8 +7,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.floats import libm
 from quantdiff.sim.floats.elementwise import plain
-from quantdiff.sim.node import Node, NoKernel
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, kernel
 from quantdiff.sim.runtime import Runtime
 
 WHOLE = 1e-5

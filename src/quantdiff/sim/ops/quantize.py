@@ -12,8 +12,7 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
 from quantdiff.sim.accumulate import centred
-from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, quant_of, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize, rint, rounding_shift_right
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.tables.table import every_value, look_up

@@ -11,8 +11,7 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.floats.elementwise import flushed
-from quantdiff.sim.node import Node, NoKernel
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, kernel
 from quantdiff.sim.runtime import Runtime
 
 REDUCTIONS: dict[str, Any] = {"REDUCE_MAX": np.maximum, "REDUCE_MIN": np.minimum}

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node
+from quantdiff.sim.node import Node, kernel
 from quantdiff.sim.ops.reduce import axes_of
-from quantdiff.sim.registry import kernel
 from quantdiff.sim.runtime import Runtime
 
 QUANTIFIERS: dict[str, Callable[..., Any]] = {"REDUCE_ALL": np.all, "REDUCE_ANY": np.any}

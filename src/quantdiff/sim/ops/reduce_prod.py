@@ -10,9 +10,8 @@ import math
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.ops.reduce import axes_of
-from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import multiply_int64_by_quantized_multiplier, quantize_multiplier
 from quantdiff.sim.runtime import Runtime
 

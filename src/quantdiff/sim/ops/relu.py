@@ -10,8 +10,7 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, quantize
 from quantdiff.sim.accumulate import centred
 from quantdiff.sim.floats.elementwise import computed, without_minus
-from quantdiff.sim.node import Node, NoKernel, is_quantized, quant_of, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, quant_of, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.runtime import Runtime
 

@@ -13,8 +13,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.floats.elementwise import flushed, multiply_add
 from quantdiff.sim.floats.xnnpack import fma
-from quantdiff.sim.node import Node, NoKernel, is_quantized, sized
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, sized
 from quantdiff.sim.rounding.fixed_point import divide_half_away, rint, rounding_shift_right
 from quantdiff.sim.runtime import Runtime
 

@@ -9,8 +9,7 @@ import numpy as np
 from quantdiff.quant import Array
 from quantdiff.sim.enclosures import Enclosure, around, enclosure
 from quantdiff.sim.floats import libm
-from quantdiff.sim.node import Node, NoKernel, sized
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, kernel, sized
 from quantdiff.sim.runtime import Runtime
 
 BUTTERFLY = 16 * 2.0**-53

@@ -10,9 +10,8 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.enclosures import Enclosure, enclosure, of_value
 from quantdiff.sim.floats.elementwise import computed, flushed, plain
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.ops.unary_float import REFINED
-from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import (
     Rounding,
     multiply_by_quantized_multiplier,

@@ -10,8 +10,7 @@ import math
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, kernel
 from quantdiff.sim.runtime import Runtime
 
 

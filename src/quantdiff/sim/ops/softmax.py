@@ -16,8 +16,7 @@ from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.floats import eigen, libm, neon, xnnpack
 from quantdiff.sim.floats.elementwise import added_in_order
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.rounding import gemmlowp
 from quantdiff.sim.rounding.fixed_point import (
     Rounding,

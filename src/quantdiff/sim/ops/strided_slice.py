@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, kernel
 from quantdiff.sim.runtime import Runtime
 
 Index = int | slice | None

@@ -14,9 +14,8 @@ from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
 from quantdiff.sim.enclosures import Enclosure, enclosure, of_sum
 from quantdiff.sim.floats import neon, xnnpack
 from quantdiff.sim.floats.elementwise import added_in_order, flushed, multiply_add
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.ops.reduce import axes_of
-from quantdiff.sim.registry import kernel
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize, rint
 from quantdiff.sim.runtime import Runtime
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import centred, matmul
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize, wrap_int32
 from quantdiff.sim.runtime import Runtime
 

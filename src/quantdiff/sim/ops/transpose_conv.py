@@ -22,11 +22,9 @@ from quantdiff.sim.floats.eigen_products import product as eigen_product
 from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add, multiply_add
 from quantdiff.sim.floats.products import lanes_of
 from quantdiff.sim.hybrid import transposed
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, scale_of, sized, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, kernel, scale_of, sized, zero_point_of
 from quantdiff.sim.ops.depthwise_conv_2d import round_channels
-from quantdiff.sim.registry import kernel
-from quantdiff.sim.rounding.fixed_point import Rounding, requantize
-from quantdiff.sim.rounding.scaling import product_scale
+from quantdiff.sim.rounding.fixed_point import Rounding, product_scale, requantize
 from quantdiff.sim.rounding.wide import OFF, has_int64_sum, refuse_narrow_bias, refuse_weights_off_zero, round_sum
 from quantdiff.sim.runtime import Runtime
 

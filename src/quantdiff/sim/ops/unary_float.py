@@ -12,8 +12,7 @@ from quantdiff.sim.accumulate import centred
 from quantdiff.sim.enclosures import UNIT, Enclosure, enclosure, of_value
 from quantdiff.sim.floats import libm, xnnpack_curves
 from quantdiff.sim.floats.elementwise import computed, flushed, plain
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize, stored
 from quantdiff.sim.runtime import Runtime
 

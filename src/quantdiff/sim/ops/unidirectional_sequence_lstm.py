@@ -34,8 +34,7 @@ from quantdiff.sim.lstm.parts import (
     Projection,
     needed,
 )
-from quantdiff.sim.node import Node, NoKernel, is_quantized, scale_of, zero_point_of
-from quantdiff.sim.registry import kernel
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
 from quantdiff.sim.rounding import gemmlowp
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize, rounding_divide_by_pot
 from quantdiff.sim.runtime import Runtime

@@ -11,11 +11,10 @@ import numpy as np
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.accumulate import Block, Sums
 from quantdiff.sim.compiled import loops
-from quantdiff.sim.node import Node, NoKernel, quant_of, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, kernels, quant_of, scale_of, zero_point_of
 from quantdiff.sim.ops import transpose_conv
 from quantdiff.sim.real.float_sums import Finish
 from quantdiff.sim.real.registry import UNBOUNDED, bounds_of, real
-from quantdiff.sim.registry import kernels
 from quantdiff.sim.rounding.requantization import ACCUMULATE
 from quantdiff.sim.rounding.rounded import Rounded, sums_of
 from quantdiff.sim.runtime import Runtime

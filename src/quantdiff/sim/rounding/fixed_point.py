@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array, round_half_away
-from quantdiff.sim.node import NoKernel
+from quantdiff.sim.node import Node, NoKernel, scale_of
+from quantdiff.sim.runtime import Runtime
 
 INT32_MIN, BITS = -(2**31), 32
 ONE_HALF_Q31 = 1 << 30
@@ -169,3 +170,33 @@ def stored(steps: Array, zero_point: int, bounds: tuple[int, int], dtype: str) -
     """``clamp(steps + zero_point)`` in the output's type; ``steps`` is used up. Shape as ``steps``."""
     steps += zero_point
     return np.clip(steps, *bounds, out=steps).astype(dtype)
+
+
+def product_scale(node: Node, rounding: Rounding, factors: tuple[int, int] = (0, 1)) -> Array:
+    """Effective scale of two inputs, per channel when the weights are.
+
+    float32 throughout for XNNPACK (``convolution-nhwc.c``, ``init_requantization_scale_*``), else
+    float64 throughout (``kernel_util.cc``, ``PopulateConvolutionQuantizationParams``).
+    """
+    x, w, y = scale_of(node.at(factors[0])), scale_of(node.at(factors[1])), scale_of(node.y)
+    if rounding is Rounding.XNNPACK:
+        return x * w / y
+    return np.float64(x) * np.asarray(w, np.float64) / np.float64(y)
+
+
+def convolution_scale(node: Node, runtime: Runtime) -> Array:
+    """``product_scale`` for int8, and for uint8 the older way by ``float_product_scale``; XNNPACK has its own."""
+    if by_xnnpack(runtime):
+        return product_scale(node, Rounding.XNNPACK)
+    return float_product_scale(node) if node.x.dtype == "uint8" else product_scale(node, Rounding.DOUBLE)
+
+
+def by_xnnpack(runtime: Runtime) -> bool:
+    """Whether scales and clamps are XNNPACK's, however it rounds."""
+    return runtime.family is Runtime.XNNPACK
+
+
+def float_product_scale(node: Node) -> Array:
+    """The same with the product rounded to float32 first (``GetQuantizedConvolutionMultipler``)."""
+    product = scale_of(node.at(0)) * scale_of(node.at(1))
+    return np.asarray(product, np.float64) / np.float64(scale_of(node.y))

@@ -12,10 +12,9 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias
-from quantdiff.sim.node import Node, NoKernel
+from quantdiff.sim.node import Node, NoKernel, check_8_bit
 from quantdiff.sim.ops import conv_2d, depthwise_conv_2d, fully_connected
-from quantdiff.sim.rounding.fixed_point import Rounding, quantize_multiplier
-from quantdiff.sim.rounding.scaling import check_8_bit, convolution_scale
+from quantdiff.sim.rounding.fixed_point import Rounding, convolution_scale, quantize_multiplier
 from quantdiff.sim.runtime import Runtime
 
 ACCUMULATE = {

@@ -17,11 +17,12 @@ from quantdiff.sim.node import Node, clamp_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import (
     ONE_HALF_Q31,
     Rounding,
+    by_xnnpack,
+    convolution_scale,
     defined_multiplier,
     quantize_multiplier,
     requantize,
 )
-from quantdiff.sim.rounding.scaling import by_xnnpack, convolution_scale
 from quantdiff.sim.runtime import Runtime
 
 FINEST = -43

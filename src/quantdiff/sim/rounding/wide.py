@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from quantdiff.graph import Tensor
-from quantdiff.ops import traits
 from quantdiff.quant import Array
-from quantdiff.sim.node import Node, NoKernel, is_quantized, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, zero_point_of
 from quantdiff.sim.rounding.fixed_point import (
     Rounding,
     multiply_int64_by_quantized_multiplier,
@@ -26,12 +25,6 @@ OFF = 0
 """What the kernels of convolutions take off and add as zero points: nothing. LiteRT refuses others, TFLM runs them."""
 REACH = 2**15
 """The largest distance of an int16 from 0."""
-
-
-def is_wide(node: Node) -> bool:
-    """True for int16 × int8 → int16."""
-    x = node.at(traits(node.operator.op).x)
-    return is_quantized(x, "int16") and node.at(1).dtype == "int8" and node.y.dtype == "int16"
 
 
 def has_int64_sum(node: Node, position: int, runtime: Runtime) -> bool:
