@@ -17,7 +17,6 @@ class Runtime(Enum):
         on_arm64: whether these are the rules of ARM64.
     """
 
-    _value_: str
     family: Runtime
     on_arm64: bool
 
