@@ -22,7 +22,7 @@ import numpy as np
 from converted import seconds, write_pair
 
 from quantdiff.ladder import attribution, pair_ladder
-from quantdiff.ladder.targets import Question
+from quantdiff.ladder.account import Question
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.run.child import RuntimeProcess

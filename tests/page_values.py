@@ -16,8 +16,7 @@ from quantdiff.compare.layers.drawing import Box, Drawing, Histograms, step_hist
 from quantdiff.compare.layers.figures import LayerFigures, WorstSample
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.outcome import Failure, Outcome
-from quantdiff.ladder.explanation import Explanation, Frontier, Item, Rung
-from quantdiff.ladder.findings import Advice
+from quantdiff.ladder.explanation import Advice, Explanation, Frontier, Item, Rung
 from quantdiff.ladder.mechanisms import MECHANISMS
 from quantdiff.linting.lint import LintReport
 from quantdiff.linting.registry import Finding, Location, Severity

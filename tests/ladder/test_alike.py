@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from float_pairs import NETS, Net, write_pair
 
-from quantdiff.ladder.alike import with_alike
 from quantdiff.ladder.mechanisms import REAL, REWRITTEN
 from quantdiff.ladder.rungs import real_inputs, real_rungs
+from quantdiff.ladder.set_up import with_alike
 from quantdiff.ladder.switches import Switches, switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
@@ -26,7 +26,7 @@ def pair(folder: Path, net: Net) -> tuple[Switches, Batch]:
 def test_a_converted_pair_shares_all_and_the_values_are_those_of_the_whole_graph(tmp_path: Path, net: str) -> None:
     found, batch = pair(tmp_path, NETS[net]())
     shared, made = with_alike(found), {i for op in found.file.operators for i in op.outputs}
-    assert {i for i, _ in shared.alike} >= made, "ladder/alike.py shares less than it could"
+    assert {i for i, _ in shared.alike} >= made, "ladder/set_up.py shares less than it could"
     values = real_rungs(shared, range(len(found.ends)), batch, made).values
     whole = found.file.run(real_inputs(found.model, batch), found.rewritten)
     for tensor in made:

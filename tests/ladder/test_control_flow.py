@@ -13,19 +13,19 @@ from sim.graph.test_resources import assign, handle, read
 from written_models import Op, Sub, T, write_model
 
 from quantdiff.graph import Graph, Operator
-from quantdiff.ladder import cures, pair_ladder, tries
+from quantdiff.ladder import cures, pair_ladder
+from quantdiff.ladder.account import Question
 from quantdiff.ladder.advice.choices import Plan, made
 from quantdiff.ladder.conclusion import EXACT_CURES
 from quantdiff.ladder.explanation import Explanation
-from quantdiff.ladder.few import Few
 from quantdiff.ladder.frontier import Move
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.real_graph import Grid, Setting, real_graph
 from quantdiff.ladder.runtime_ladder import explain_runtimes
+from quantdiff.ladder.set_up import Few
 from quantdiff.ladder.streams import in_loops
 from quantdiff.ladder.switches import Switches, switches
-from quantdiff.ladder.targets import Question
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array, Value
@@ -364,7 +364,7 @@ def test_a_plan_for_a_stream_puts_values_on_the_grids_that_it_names(tmp_path: Pa
     filed = made(found, ())
     coarse = Plan(found, grids={i: g for i, g in filed.grids.items() if i != tensor}, own={tensor: Grid(1e6, 0, -1, 1)})
     fine = Plan(found, grids=coarse.grids)
-    (lost,), (kept,) = (tries._computed(found, few, plan).outputs for plan in (coarse, fine))
+    (lost,), (kept,) = (cures._computed(found, few, plan).outputs for plan in (coarse, fine))
     bounded = coarse.grids.keys() & found.file.varying
     setting = Setting({}, coarse.own, bounded, bounded, {i: coarse.grids[i] for i in bounded})
     (want,) = (found.file.run([FRAMES.astype(np.float64)], setting)[i] for i in found.file.graph.outputs)

@@ -144,7 +144,7 @@ def test_a_change_that_no_runtime_loads_leaves_the_others(tmp_path: Path, monkey
         return wide(ends)
 
     monkeypatch.setattr(cures, "wide", noted)
-    monkeypatch.setattr("quantdiff.ladder.tries.files_of", written)
+    monkeypatch.setattr("quantdiff.ladder.cures.files_of", written)
     (told,) = api.explain(files.reference, files.candidate, files.batch).found
     lost = [each for each in whole.advice if each.change.endswith("its output in int16")]
     assert lost

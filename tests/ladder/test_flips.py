@@ -9,8 +9,7 @@ import pytest
 from written_models import Op, T, write_tflite
 
 from quantdiff.graph import Graph, Tensor
-from quantdiff.ladder.closed_form import free_share, of_largest
-from quantdiff.ladder.flips import Flips, moved, moved_each, positive_part, through_sums
+from quantdiff.ladder.closed_form import Flips, free_share, moved, moved_each, of_largest, positive_part, through_sums
 from quantdiff.load.tflite import load_tflite
 from quantdiff.sim.node import node_of
 

@@ -10,9 +10,9 @@ import pytest
 from float_pairs import NETS, write_pair
 
 from quantdiff.ladder import noise
+from quantdiff.ladder.account import Question
 from quantdiff.ladder.noise import differing
 from quantdiff.ladder.prediction import Prediction, predict
-from quantdiff.ladder.targets import Question
 from quantdiff.load.tflite import load_tflite
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.tflite import trace_tflite

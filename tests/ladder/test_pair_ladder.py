@@ -19,6 +19,7 @@ from planted_faults import kernel_changed, range_narrow
 from quantdiff import api
 from quantdiff.errors import NotComparable
 from quantdiff.ladder import account, orders, pair_ladder, slices
+from quantdiff.ladder.account import Question
 from quantdiff.ladder.attribution import ENOUGH, SAMPLES, WORK, Attribution
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.ladder.frontier import frontier, in_real_units
@@ -27,7 +28,6 @@ from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.rungs import activations_of
 from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.ladder.switches import switches
-from quantdiff.ladder.targets import Question
 from quantdiff.load.tflite import load_tflite
 from quantdiff.report.text.account import warnings
 from quantdiff.report.text.explanation import print_explanation

@@ -23,7 +23,7 @@ from quantdiff.ladder.advice.bench import Bench, Now, Rows, Task, noise, tried_o
 from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE, INPUT, OUTPUT, made
 from quantdiff.ladder.advice.planned import planned
 from quantdiff.ladder.advice.recipe import denylist, names_of, recipe
-from quantdiff.ladder.departure import check_related
+from quantdiff.ladder.matching import check_related
 from quantdiff.ladder.switches import switches
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.npz import at_once

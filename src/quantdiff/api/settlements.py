@@ -12,13 +12,13 @@ from quantdiff.api.engines import OpenedPair, Settings, open_model, trace_one
 from quantdiff.compare.comparison import Condition, settle
 from quantdiff.errors import BadModel
 from quantdiff.files import scratch
+from quantdiff.ladder.account import order_of_outputs
 from quantdiff.ladder.advice.advised import Advised
 from quantdiff.ladder.advice.bench import Bench, Counted, Rows, noise
 from quantdiff.ladder.advice.search import Tried, holds
 from quantdiff.ladder.advice.settled import reference_with, settling
 from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches
-from quantdiff.ladder.targets import order_of_outputs
 from quantdiff.load.data import Batch
 from quantdiff.progress import silent
 from quantdiff.references.reference import Reference, Settles

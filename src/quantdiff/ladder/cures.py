@@ -1,4 +1,7 @@
-"""Cures for the operators that matter, plans of ``advise`` run as there: what would become of the outputs."""
+"""Cures for the operators that matter, plans of ``advise`` run as there: what would become of the outputs.
+
+They run on a real runtime, or in the account's own arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,60 @@ import numpy as np
 
 from quantdiff.errors import BadModel, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Model, Operator
-from quantdiff.ladder.advice.bench import defined
+from quantdiff.ladder.account import OutputGrids
+from quantdiff.ladder.advice.bench import Rows, defined, files_of
 from quantdiff.ladder.advice.choices import Plan, copies_of, from_data, made, per_channel, wide
 from quantdiff.ladder.advice.settled import reference_with
 from quantdiff.ladder.attribution import Attribution
-from quantdiff.ladder.few import BETTER_DB, Few, advice_of, name_of, quality_of, rms_of, stored_on
-from quantdiff.ladder.findings import Advice, Quality
+from quantdiff.ladder.explanation import Advice, Quality
 from quantdiff.ladder.frontier import Move
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
+from quantdiff.ladder.real_graph import Setting
+from quantdiff.ladder.rungs import in_slices, real_inputs
+from quantdiff.ladder.set_up import BETTER_DB, Few, advice_of, name_of, quality_of, rms_of, stored_on
 from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches, copied_from
-from quantdiff.ladder.targets import OutputGrids
-from quantdiff.ladder.tries import tries
 from quantdiff.quant import Array
 from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import inputs_of
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
+from quantdiff.trace import Trace
 
 MOST, WORTH = 5, 0.05
 """Items that are tried, and the share from which one is."""
 LESS = 0.995
 """What counts as better, as a part of the error before the output's grid."""
+
+
+def tries(switches: Switches, few: Few, grids: OutputGrids, plans: Sequence[Plan], trials: Runner) -> Iterator[Trace]:
+    """The outputs under each plan, in floats.
+
+    Raises:
+        BadModel, RuntimeFailed: they cannot be written as one file, or ``trials`` does not run it.
+    """
+    if on_the_graph(switches):
+        yield from (_computed(switches, few, plan) for plan in plans)
+        return
+    rows = Rows(switches.model, few.rows, 0, few.reference, few.candidate, trials, trials, grids.tolerance)
+    for each in files_of(plans, switches.model.whole()):
+        yield from each.traces(rows)
+
+
+def on_the_graph(switches: Switches) -> bool:
+    """Whether plans are computed on the graph: what keeps a state, or loops, is not written as another file."""
+    return not switches.file.is_plain
+
+
+def _computed(switches: Switches, few: Few, plan: Plan) -> Trace:
+    """In exact arithmetic: the runtime's kernels are left out."""
+    file = switches.file
+    bounded = plan.grids.keys() & file.varying
+    setting = Setting(plan.constants, plan.own, bounded, bounded, {i: plan.grids[i] for i in bounded})
+    values = in_slices(file, real_inputs(switches.model, few.rows), setting, file.graph.outputs)
+    pairs = zip(few.candidate.outputs, file.graph.outputs, strict=True)
+    outputs = (replace(own, array=values[i].reshape(own.array.shape), quant=None, grid=None) for own, i in pairs)
+    return replace(few.candidate, outputs=tuple(outputs))
 
 
 def cures(

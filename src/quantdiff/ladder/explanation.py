@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quantdiff.compare.outcome import Failure, Judgement, Outcome
-from quantdiff.ladder.findings import Advice, Closeness, Matched, Saturated, WrongWeights
+from quantdiff.ladder.findings import Closeness, Matched, Saturated, WrongWeights
 from quantdiff.shown import Shown
 
 LISTED = 1000
@@ -233,3 +233,45 @@ class Parity:
     def broken(self) -> tuple[Judgement, ...]:
         """The limits that do not hold."""
         return tuple(judgement for judgement in self.judgements if judgement.different)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Outputs beside the reference's: how many differ, the signal to noise, the share of equal top-1 decisions.
+
+    ``rms_steps`` is the error before the output's own grid; None where only stored outputs are known.
+    """
+
+    differing: int
+    sqnr_db: float
+    top1_agreement: float | None
+    rms_steps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A change and what it would do, predicted on the graph: how many outputs differ before and after it.
+
+    The figures are of ``samples``. ``note`` says what else is to be known, such as that a change makes it worse.
+    """
+
+    mechanism: str
+    change: str
+    before: int
+    after: int
+    note: str = ""
+    samples: int = 0
+    now: Quality | None = None
+    then: Quality | None = None
+
+    @property
+    def text(self) -> str:
+        """``biases on the int32 grid: 1,337 → 5 differing outputs, 40.1 → 61.2 dB``."""
+        parts = [f"{self.before:,} → {self.after:,} differing outputs"]
+        if self.now is not None and self.then is not None:
+            parts.append(f"{self.now.sqnr_db:.2f} → {self.then.sqnr_db:.2f} dB")
+            if self.now.rms_steps is not None and self.then.rms_steps is not None:
+                parts.append(f"error {self.now.rms_steps:.3g} → {self.then.rms_steps:.3g} steps")
+            if self.now.top1_agreement is not None and self.then.top1_agreement is not None:
+                parts.append(f"same top-1 {self.now.top1_agreement:.1%} → {self.then.top1_agreement:.1%}")
+        return f"{self.change}: {', '.join(parts)}" + (f" ({self.note})" if self.note else "")

@@ -15,7 +15,7 @@ import numpy as np
 
 from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Operator
-from quantdiff.ladder.flips import positive_part
+from quantdiff.ladder.closed_form import positive_part
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, WEIGHTS
 from quantdiff.ladder.real_graph import Values
 from quantdiff.ladder.real_operator import IDENTITY, aligned, compute, real_function

@@ -11,23 +11,20 @@ import numpy as np
 
 from quantdiff.errors import BadData
 from quantdiff.graph import Model
-from quantdiff.ladder.account import Account
+from quantdiff.ladder.account import Account, OutputGrids, Question, trace_of_file
 from quantdiff.ladder.attribution import Attribution, Given, lowered_outputs, signed
-from quantdiff.ladder.candidate_end import Chains, chains
 from quantdiff.ladder.conclusion import concluded
 from quantdiff.ladder.departure import departure
 from quantdiff.ladder.explanation import Explanation
-from quantdiff.ladder.few import Few
 from quantdiff.ladder.frontier import beside, in_real_units
 from quantdiff.ladder.layers import add_layers, layers_of
 from quantdiff.ladder.mechanisms import CURVES, MECHANISMS, REAL, REFERENCE, REWRITTEN, ROUNDING, RUNTIME, STEPS
 from quantdiff.ladder.real_graph import Values
 from quantdiff.ladder.rounded_rung import rounded_rung
-from quantdiff.ladder.rungs import RealRungs, changes, real_inputs, real_rungs, with_rounding
-from quantdiff.ladder.set_up import Ladder, Sums, set_up
+from quantdiff.ladder.rungs import Chains, RealRungs, chains, changes, real_inputs, real_rungs, with_rounding
+from quantdiff.ladder.set_up import Few, Ladder, Sums, set_up
 from quantdiff.ladder.slices import by_run, in_parts, one_thread_a_product, rows_of, side_by_side
 from quantdiff.ladder.switches import Switches
-from quantdiff.ladder.targets import OutputGrids, Question, trace_of_file
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from quantdiff.errors import UnsupportedOp
-from quantdiff.ladder.account import Target
+from quantdiff.ladder.account import Question, Target
 from quantdiff.ladder.closed_form import expected_flips, free_share
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.ladder.layers import layers_of
@@ -17,7 +17,6 @@ from quantdiff.ladder.noise import expected_shares
 from quantdiff.ladder.rungs import lowered_values, real_inputs
 from quantdiff.ladder.set_up import Ladder, set_up
 from quantdiff.ladder.slices import by_run
-from quantdiff.ladder.targets import Question
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading, read_at_once, readable_tensors, simulate_tensors

@@ -12,9 +12,8 @@ import numpy as np
 
 from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Graph, Operator, Tensor
-from quantdiff.ladder.bias_units import in_units_of_sums
+from quantdiff.ladder.constants import in_units_of_sums, unread
 from quantdiff.ladder.real_operator import CHOOSES, Sums, compute, fold, folds, real_constant
-from quantdiff.ladder.steady import unread
 from quantdiff.ladder.streams import Loops, delayed, in_loops, is_delay, shifted, unrolled
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array, is_float

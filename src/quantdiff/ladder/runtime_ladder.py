@@ -12,12 +12,11 @@ import numpy as np
 
 from quantdiff.errors import BadData
 from quantdiff.graph import Graph, Model, Operator
-from quantdiff.ladder.account import Account, LayerAccount, Target
-from quantdiff.ladder.candidate_end import named
+from quantdiff.ladder.account import Account, LayerAccount, OutputGrids, Target, ends_of_file
 from quantdiff.ladder.explanation import Explanation, Frontier, Item
 from quantdiff.ladder.frontier import beside
 from quantdiff.ladder.mechanisms import CURVES, REFERENCE, ROUNDING, RUNTIME
-from quantdiff.ladder.targets import OutputGrids, ends_of_file
+from quantdiff.ladder.rungs import named
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array

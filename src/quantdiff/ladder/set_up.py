@@ -1,25 +1,107 @@
-"""What the first slice of the data tells of a pair, and what is added up while the others pass by."""
+"""What the first slice of the data tells of a pair, and what is added up while the others pass by.
+
+What the file's graph with the reference's constants computes just as the lowered reference does (the same operators,
+with the same options, on the same constants and inputs, and nothing is rounded), the rung ``rewritten`` takes from
+``real``. ``Few`` are the samples on which cures are predicted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import math
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from quantdiff.compare.comparison import compare
 from quantdiff.errors import UnsupportedOp
-from quantdiff.ladder.account import Account, LayerAccount
-from quantdiff.ladder.alike import with_alike
-from quantdiff.ladder.attribution import Attribution
-from quantdiff.ladder.departure import check_related
-from quantdiff.ladder.explanation import Signed
-from quantdiff.ladder.few import Few
+from quantdiff.graph import Graph, Operator
+from quantdiff.ladder.account import (
+    Account,
+    LayerAccount,
+    OutputGrids,
+    Question,
+    ends_of_file,
+    on_grid,
+    order_from_reading,
+    order_of_outputs,
+)
+from quantdiff.ladder.attribution import Attribution, named
+from quantdiff.ladder.explanation import Advice, Quality, Signed
+from quantdiff.ladder.frontier import Move, beside
+from quantdiff.ladder.lowered import RECODES
+from quantdiff.ladder.matching import check_related
+from quantdiff.ladder.real_graph import RealGraph, Values
 from quantdiff.ladder.rungs import real_inputs
 from quantdiff.ladder.switches import Switches, switches
-from quantdiff.ladder.targets import OutputGrids, Question, ends_of_file, order_from_reading, order_of_outputs
 from quantdiff.load.data import Batch
+from quantdiff.quant import Array, Grid, is_float
 from quantdiff.run.inner_tensors import Reading
+from quantdiff.sim.device import Rules
 from quantdiff.trace import Trace
+
+BETTER_DB = 0.02
+"""Of stored outputs: what counts as better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Few:
+    """The samples on which cures are predicted: what the reference and the file gave, and under which ``rules``.
+
+    ``bare``: the outputs of the reference's graph without its own output grids, in the file's order. Shapes: (samples,
+    elements).
+    """
+
+    rows: Batch
+    reference: Trace
+    candidate: Trace
+    bare: Sequence[Array]
+    rules: Rules | None
+
+
+def rms_of(before: Sequence[Array], bare: Sequence[Array], grids: OutputGrids) -> float:
+    """Of the error before the output's own grid, in steps."""
+    runs = len(bare[0])
+    error = beside(before, grids.units, runs) - beside(bare, grids.units, runs)
+    return math.sqrt(float(np.square(error).mean()))
+
+
+def stored_on(values: Array, grid: Grid | None) -> Array:
+    """Integers of an output's grid; floats stay what they are where it has none, but counts in steps."""
+    return values if grid is None or grid.is_lent else on_grid(values, grid)
+
+
+def quality_of(stored: Sequence[Array], few: Few, grids: OutputGrids) -> Quality:
+    """Outputs as integers of their grids, floats where there is none, by the formulas of ``diff``.
+
+    What differs is another integer; of floats without a grid what is farther than the tolerance.
+    """
+    outputs = tuple(
+        replace(
+            own,
+            array=y.reshape(own.array.shape),
+            quant=grid.params if grid and y.dtype.kind in "iu" else None,
+            grid=grid,
+        )
+        for own, y, grid in zip(few.candidate.outputs, stored, grids.grids, strict=True)
+    )
+    found = compare(few.reference, replace(few.candidate, outputs=outputs), grids.tolerance)
+    each, whole = [output.figures for output in found.outputs], found.figures
+    differing = sum(round(f.not_close * f.count) if f.differing is None else f.differing for f in each)
+    return Quality(differing, whole.sqnr_db, whole.top1_agreement)
+
+
+def advice_of(mechanism: str, change: str, now: Quality, then: Quality, few: Few) -> Advice:
+    """What a change would do, on these samples."""
+    return Advice(mechanism, change, now.differing, then.differing, "", len(few.rows), now, then)
+
+
+def name_of(switches: Switches, move: Move) -> str:
+    """``CONV_2D 3 (head)``."""
+    operator, op, layer, tensor, _ = named(switches, move)
+    name = (layer or tensor).partition(";")[0]
+    return f"{op} {operator} ({name})" if operator is not None else f"the input ({name})"
 
 
 @dataclass(slots=True)
@@ -114,3 +196,61 @@ def _lowered_order(found: Switches, rows: Batch, question: Question, order: Sequ
     outputs = [values[i].astype(np.float32) for i in real.graph.outputs]
     places = order_of_outputs(question.trace(rows), found.lowering, outputs, "the lowered reference")
     return tuple(places.index(k) for k in order)
+
+
+def with_alike(switches: Switches) -> Switches:
+    """The same, and which tensors of the file hold the very same values as their partners.
+
+    A stream shares nothing: its values hang on the samples before.
+    """
+    file, reference, setting = switches.file, switches.reference.real, switches.rewritten
+    if file.streams or reference.streams:
+        return switches
+    numbers: dict[Hashable, int] = {}
+    given = {i: numbers.setdefault(("input", i), len(numbers)) for i in reference.graph.inputs}
+    partners = {i: switches.partners.get(i, -1) for i in file.graph.inputs}
+    inputs = {i: given[partner] for i, partner in partners.items() if partner in given}
+    theirs = _numbered(reference, given, {}, reference.varying, numbers)
+    ours = _numbered(file, inputs, setting.constants, setting.own, numbers)
+    pairs = [(i, j) for i in ours for j in {switches.partners.get(i, -1), *reference.graph.outputs}]
+    return replace(switches, alike=frozenset(pair for pair in pairs if theirs.get(pair[1]) == ours[pair[0]]))
+
+
+def _numbered(
+    real: RealGraph, inputs: Mapping[int, int], constants: Values, bounded: Container[int], numbers: dict[Hashable, int]
+) -> dict[int, int]:
+    """By tensor the number of what is computed there, equal for equal computations; not of what a grid bounds."""
+    found = {i: number for i, number in inputs.items() if i not in bounded}
+    for operator in real.operators:
+        read = [_read(i, real, constants, found, numbers) for i in operator.inputs]
+        if not read or None in read:
+            continue
+        for place, tensor in enumerate(operator.outputs):
+            if tensor in bounded:
+                continue
+            formula = (*_stated(real.graph, operator, tensor), place, *read)
+            restated = read[0] if operator.op in RECODES else None
+            found[tensor] = numbers.setdefault(formula, len(numbers)) if restated is None else restated
+    return found
+
+
+def _read(
+    tensor: int, real: RealGraph, constants: Values, found: Mapping[int, int], numbers: dict[Hashable, int]
+) -> int | None:
+    """The number of what an operator reads; −1 where it leaves an input out."""
+    if tensor < 0 or tensor in found:
+        return found.get(tensor, -1)
+    constant = constants.get(tensor, real.constants.get(tensor))
+    return None if constant is None else numbers.setdefault(_bits(constant), len(numbers))
+
+
+def _stated(graph: Graph, operator: Operator, tensor: int) -> tuple[Hashable, ...]:
+    """What the file says of an operator, but for how its integers are to be read."""
+    made = graph.tensors[tensor]
+    kind = "real" if is_float(made.dtype) or made.grid is not None else made.dtype
+    return operator.op, repr(sorted(operator.options.items())), kind, made.shape
+
+
+def _bits(constant: Array) -> Hashable:
+    whole = np.ascontiguousarray(constant).reshape(-1)
+    return constant.shape, whole.dtype.str, hashlib.blake2b(whole.view(np.uint8).data if whole.size else b"").digest()

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from quantdiff.graph import Graph, Operator, Tensor
+from quantdiff.ladder.constants import variables, with_steady
 from quantdiff.ladder.real_operator import fold, folds, real_constant
-from quantdiff.ladder.steady import variables, with_steady
 from quantdiff.ops import INTO_FLOAT
 from quantdiff.quant import Array
 from quantdiff.sim.graph.operators import run_operator

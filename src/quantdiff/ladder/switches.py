@@ -7,9 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from quantdiff.graph import Graph, Model, Operator
-from quantdiff.ladder.clamps import with_clamps
-from quantdiff.ladder.folding import folded
-from quantdiff.ladder.lowered import RECODES, Lowered, lowered
+from quantdiff.ladder.lowered import RECODES, Lowered, folded, lowered, with_clamps
 from quantdiff.ladder.matching import Match, match_constants, pair_operators
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, RANGES, REWRITTEN, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import Grid, RealGraph, Setting, Values, real_graph

@@ -20,8 +20,7 @@ from quantdiff.compare.verdict import OperatorResult, Verdict, Verification
 from quantdiff.experiment.summary import Box, Engine, Failed, Interval, Rates, Summary
 from quantdiff.identifying.fits import Fit
 from quantdiff.identifying.identification import Group, Identification, Refuted
-from quantdiff.ladder.explanation import Explanation, Explanations, LayerLadder, Rung
-from quantdiff.ladder.findings import Advice
+from quantdiff.ladder.explanation import Advice, Explanation, Explanations, LayerLadder, Rung
 from quantdiff.linting.lint import lint_model
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.working import Given, Operand, Sheet, Step, Working

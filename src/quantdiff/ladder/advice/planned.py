@@ -17,7 +17,7 @@ import numpy as np
 from quantdiff.errors import BadModel
 from quantdiff.graph import Operator, Tensor
 from quantdiff.ladder.advice.choices import INT8, OUTPUT, Plan
-from quantdiff.ladder.folding import ACTIVATION
+from quantdiff.ladder.lowered import ACTIVATION
 from quantdiff.ladder.real_graph import Grid, RealGraph
 from quantdiff.load.rewrite import restating
 from quantdiff.load.written import end_of_name, packed, schema, unpacked
