@@ -22,7 +22,7 @@ from quantdiff.sim import compiled, loops, machine_code, real_loops, tiles
 from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype, seen_zero
 from quantdiff.sim.ops.depthwise_conv_2d import below, block_of, packed_channels
 from quantdiff.sim.pairs import width_of
-from quantdiff.sim.real import float_sums
+from quantdiff.sim.real.sums import finished
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded, sums_of
 from quantdiff.sim.rounding.rules import NEAR_ONE, Requantization
@@ -568,10 +568,10 @@ def test_sums_are_finished_the_same_both_ways(monkeypatch: pytest.MonkeyPatch) -
     rng = np.random.default_rng(5)
     sums, finish = rng.normal(size=(3, 7, 5)), (rng.normal(size=5), 0.0, 0.5)
     sums[0, 0, 0], sums[1, 0, 0] = np.nan, np.inf
-    both = [float_sums.finished(sums, finish), float_sums.finished(sums.copy(), finish, over=True)]
-    monkeypatch.setattr("quantdiff.sim.real.float_sums.loops", lambda _: None)
-    for y in (*both, float_sums.finished(sums.copy(), finish, over=True)):
-        assert np.array_equal(y, float_sums.finished(sums, finish), equal_nan=True)
+    both = [finished(sums, finish), finished(sums.copy(), finish, over=True)]
+    monkeypatch.setattr("quantdiff.sim.real.sums.loops", lambda _: None)
+    for y in (*both, finished(sums.copy(), finish, over=True)):
+        assert np.array_equal(y, finished(sums, finish), equal_nan=True)
     assert np.isnan(both[0][0, 0, 0])
     assert both[0][1, 0, 0] == finish[2]
 

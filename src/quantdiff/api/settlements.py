@@ -16,7 +16,8 @@ from quantdiff.ladder.account import order_of_outputs
 from quantdiff.ladder.advice.advised import Advised
 from quantdiff.ladder.advice.bench import Bench, Counted, Rows, noise
 from quantdiff.ladder.advice.search import Tried, holds
-from quantdiff.ladder.advice.settled import reference_with, settling
+from quantdiff.ladder.advice.settled import settling
+from quantdiff.ladder.set_up import reference_with
 from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch

@@ -16,14 +16,13 @@ from quantdiff.graph import Model, Operator
 from quantdiff.ladder.account import OutputGrids
 from quantdiff.ladder.advice.bench import Rows, defined, files_of
 from quantdiff.ladder.advice.choices import Plan, copies_of, from_data, made, per_channel, wide
-from quantdiff.ladder.advice.settled import reference_with
 from quantdiff.ladder.attribution import Attribution
 from quantdiff.ladder.explanation import Advice, Quality
 from quantdiff.ladder.frontier import Move
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import Setting
 from quantdiff.ladder.rungs import in_slices, real_inputs
-from quantdiff.ladder.set_up import BETTER_DB, Few, advice_of, name_of, quality_of, rms_of, stored_on
+from quantdiff.ladder.set_up import BETTER_DB, Few, advice_of, name_of, quality_of, reference_with, rms_of, stored_on
 from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches, copied_from
 from quantdiff.quant import Array

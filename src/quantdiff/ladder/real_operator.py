@@ -16,9 +16,8 @@ from quantdiff.graph import Tensor, dense_values, real_values
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array, is_float
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel, kernels
-from quantdiff.sim.real.float_sums import finish_of, finished
 from quantdiff.sim.real.registry import UNBOUNDED, Real, reals
-from quantdiff.sim.real.sums import ExactSums
+from quantdiff.sim.real.sums import ExactSums, finish_of, finished
 from quantdiff.sim.runtime import Runtime
 
 IDENTITY = ("QUANTIZE", "DEQUANTIZE", "DENSIFY")

@@ -33,7 +33,8 @@ from quantdiff.ladder.frontier import Move, beside
 from quantdiff.ladder.lowered import RECODES
 from quantdiff.ladder.matching import check_related
 from quantdiff.ladder.real_graph import RealGraph, Values
-from quantdiff.ladder.rungs import real_inputs
+from quantdiff.ladder.rungs import RealRungs, in_slices, real_inputs
+from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches, switches
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array, Grid, is_float
@@ -254,3 +255,34 @@ def _stated(graph: Graph, operator: Operator, tensor: int) -> tuple[Hashable, ..
 def _bits(constant: Array) -> Hashable:
     whole = np.ascontiguousarray(constant).reshape(-1)
     return constant.shape, whole.dtype.str, hashlib.blake2b(whole.view(np.uint8).data if whole.size else b"").digest()
+
+
+def reference_with(
+    switches: Switches, rows: Batch, reference: Trace, order: Sequence[int], held: tuple[Sequence[int], Sequence[int]]
+) -> tuple[Trace, list[Array]]:
+    """The reference's outputs if it had some biases and grids as the file has them; and before their own grids.
+
+    What changes is counted in the account's arithmetic, and added to what the reference's framework gave.
+
+    Args:
+        switches: the pair.
+        rows: the data.
+        reference: what it gave for them.
+        order: for each output of the file the place of the reference's.
+        held: biases and tensors of the file. Shapes of what comes back: (runs, elements).
+    """
+    (biases, tensors), outputs = held, switches.file.graph.outputs
+    own = {**switches.own, **{i: switches.file.grids[i] for i in tensors}}
+    settled = replace(switches, own=own, matches={i: m for i, m in switches.matches.items() if i not in biases})
+    inputs = real_inputs(switches.model, rows)
+    was, now = (
+        RealRungs({"": in_slices(each.file, inputs, each.rewritten, outputs)}).as_given(each, "")
+        for each in (switches, settled)
+    )
+    given = list(reference.outputs)
+    for place, before, after in zip(order, was, now, strict=True):
+        value = given[place]
+        moved = value.real + (after - before).reshape(value.array.shape)
+        given[place] = replace(value, array=np.asarray(moved, np.float32), quant=None)
+    bare = in_slices(settled.file, inputs, settled.rewritten, outputs)
+    return replace(reference, outputs=tuple(given)), [by_run(bare[i], len(inputs[0])) for i in outputs]

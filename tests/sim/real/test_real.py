@@ -18,7 +18,7 @@ from quantdiff.quant import Array
 from quantdiff.sim.graph.real_arithmetic import all_but_curves, curves_alone, everything, run_ideal, simulate_ideal
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.node import ACTIVATION_RANGE, node_of
-from quantdiff.sim.real import float_sums
+from quantdiff.sim.real import sums
 from quantdiff.sim.real.registry import dequantized, nearest, reals
 from quantdiff.sim.real.sums import exact_sums
 from quantdiff.sim.runtime import Runtime
@@ -191,7 +191,7 @@ def test_exact_sums_are_those_of_real_values(
     graph = graph_of(tmp_path, tensors, Op(op, ["x", "w", "b"], ["y"], options), ["x"])
     node = node_of(graph, graph.operators[0])
     x = rng.integers(-128, 128, (3, *given[1:])).astype(np.int8)
-    finish = float_sums.finish_of(node, channels, real_values(node.at(2)))
+    finish = sums.finish_of(node, channels, real_values(node.at(2)))
     want = reals()[f"{op} float32"].function(node, dequantized(node.x, x), real_values(node.at(1)), finish[0])
     stored = node.at(1).data
     assert stored is not None

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from quantdiff.align.alignment import Alignment
 from quantdiff.graph import real_values
 from quantdiff.ladder.advice.choices import SETTLED, Choice
-from quantdiff.ladder.rungs import RealRungs, in_slices, real_inputs
-from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches
 from quantdiff.layer import OUTPUT_RANGES, Layer
-from quantdiff.load.data import Batch
 from quantdiff.nudge import nudge_fake_quant
 from quantdiff.parameters.constants import folded_bias
 from quantdiff.quant import Array
-from quantdiff.trace import Trace
 
 BEFORE = "pre_activation"
 SAME = 2.0**-10
@@ -85,34 +81,3 @@ def _ranges(switches: Switches, layer: Layer, alignment: Alignment) -> Iterator[
         values = {f"{trained.name}_{end}": np.float32(x) for end, x in zip(("min", "max"), grid.ends, strict=True)}
         choice = Choice(SETTLED, "range of the file", layer.name, pair.tensor, grids={pair.tensor: grid})
         yield choice, (layer.name, {name: np.asarray(value) for name, value in values.items()})
-
-
-def reference_with(
-    switches: Switches, rows: Batch, reference: Trace, order: Sequence[int], held: tuple[Sequence[int], Sequence[int]]
-) -> tuple[Trace, list[Array]]:
-    """The reference's outputs if it had some biases and grids as the file has them; and before their own grids.
-
-    What changes is counted in the account's arithmetic, and added to what the reference's framework gave.
-
-    Args:
-        switches: the pair.
-        rows: the data.
-        reference: what it gave for them.
-        order: for each output of the file the place of the reference's.
-        held: biases and tensors of the file. Shapes of what comes back: (runs, elements).
-    """
-    (biases, tensors), outputs = held, switches.file.graph.outputs
-    own = {**switches.own, **{i: switches.file.grids[i] for i in tensors}}
-    settled = replace(switches, own=own, matches={i: m for i, m in switches.matches.items() if i not in biases})
-    inputs = real_inputs(switches.model, rows)
-    was, now = (
-        RealRungs({"": in_slices(each.file, inputs, each.rewritten, outputs)}).as_given(each, "")
-        for each in (switches, settled)
-    )
-    given = list(reference.outputs)
-    for place, before, after in zip(order, was, now, strict=True):
-        value = given[place]
-        moved = value.real + (after - before).reshape(value.array.shape)
-        given[place] = replace(value, array=np.asarray(moved, np.float32), quant=None)
-    bare = in_slices(settled.file, inputs, settled.rewritten, outputs)
-    return replace(reference, outputs=tuple(given)), [by_run(bare[i], len(inputs[0])) for i in outputs]

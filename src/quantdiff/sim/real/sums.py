@@ -1,4 +1,7 @@
-"""Sums of products: the exact accumulator times the product of the scales."""
+"""Sums of products: the exact accumulator times the product of the scales; of floats, in double.
+
+What is left out of these is the order in which a runtime adds in float32.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ from quantdiff.sim.accumulate import Block, Sums
 from quantdiff.sim.compiled import loops
 from quantdiff.sim.node import Node, NoKernel, kernels, quant_of, scale_of, zero_point_of
 from quantdiff.sim.ops import transpose_conv
-from quantdiff.sim.real.float_sums import Finish
 from quantdiff.sim.real.registry import UNBOUNDED, bounds_of, real
 from quantdiff.sim.rounding.requantization import ACCUMULATE
 from quantdiff.sim.rounding.rounded import Rounded, sums_of
 from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.window import Axis, axes_of, axis_of, pad_image, windows
 
 BIAS = 2
 
@@ -119,3 +122,132 @@ def _scaled(node: Node, acc: Array, factors: tuple[int, int], bias: Array | None
 def _real_bias(node: Node, position: int, bias: Array) -> Array:
     scale = np.asarray(quant_of(node.at(position)).scale, np.float32).astype(np.float64)
     return bias.reshape(-1).astype(np.float64) * scale
+
+
+WIDE = 16
+"""Channels from which on compiled loops, which take those of one place together, are faster than NumPy."""
+
+
+BLOCK = 2**16
+"""Sums that are finished while they are in the cache."""
+
+
+@real("FULLY_CONNECTED float32", bounded=True)
+def fully_connected(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
+    """``x @ w.T + bias``. Shapes: x (…, depth), w (units, depth) -> (batch, units); (…, units) with keep_num_dims."""
+    rows = x.reshape(-1, w.shape[1]).astype(np.float64, copy=False)
+    y = _products(rows, w.T.astype(np.float64, copy=False), finish_of(node, len(w), bias))
+    return y.reshape(*x.shape[:-1], len(w)) if node.option("keep_num_dims", False) else y
+
+
+@real("CONV_2D float32", bounded=True)
+def conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
+    """A sum over each window. Shapes: x (n, h, w, c), w (out, kh, kw, c / groups) -> (n, out_h, out_w, out)."""
+    axes = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
+    columns = windows(pad_image(x.astype(np.float64, copy=False), axes, 0), axes)
+    kernels = w.astype(np.float64, copy=False).reshape(len(w), -1)
+    groups, depth, finish = x.shape[3] // w.shape[3], w.shape[3], finish_of(node, len(w), bias)
+    if groups == 1:
+        y = _products(columns.reshape(-1, kernels.shape[1]), kernels.T, finish)
+        return y.reshape(*columns.shape[:3], len(w))
+    rows = [np.ascontiguousarray(columns[..., k * depth : (k + 1) * depth]) for k in range(groups)]
+    each = [(part, *finish[1:]) for part in np.split(finish[0], groups)]
+    pairs = zip(rows, np.split(kernels, groups), each, strict=True)
+    parts = [_products(a.reshape(-1, kernels.shape[1]), k.T, its) for a, k, its in pairs]
+    return np.concatenate(parts, axis=-1).reshape(*columns.shape[:3], len(w))
+
+
+@real("DEPTHWISE_CONV_2D float32", bounded=True)
+def depthwise_conv_2d(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
+    """Each channel with its own windows. Shapes: x (n, h, w, c), w (1, kh, kw, c * m) -> (n, out_h, out_w, c * m)."""
+    axes = rows, columns = axes_of(node, x.shape, (w.shape[1], w.shape[2]))
+    given, finish = x.astype(np.float64, copy=False), finish_of(node, w.shape[3], bias)
+    if (several := w.shape[3] // x.shape[3]) > 1:
+        given = np.repeat(given, several, axis=3)
+    y = np.empty((len(x), rows.out, columns.out, w.shape[3]))
+    if w.shape[3] >= WIDE and (compiled := loops(y.size)) is not None:
+        ways = tuple((getattr(rows, way), getattr(columns, way)) for way in ("stride", "dilation", "before"))
+        compiled.sum_taps(np.ascontiguousarray(given), w[0].astype(np.float64), ways, finish, y)
+        return y
+    given, products = pad_image(given, axes, 0), np.empty_like(y)
+    y[:] = 0
+    for i in range(rows.taps):
+        for j in range(columns.taps):
+            down, right = (
+                slice(tap * axis.dilation, tap * axis.dilation + axis.stride * (axis.out - 1) + 1, axis.stride)
+                for tap, axis in ((i, rows), (j, columns))
+            )
+            y += np.multiply(given[:, down, right], w[0, i, j], out=products)
+    return finished(y, finish, over=True)
+
+
+@real("CONV_3D float32")
+def conv_3d(node: Node, x: Array, w: Array, bias: Array | None = None) -> Array:
+    """A sum over each box. Shapes: x (n, d, h, w, c), w (kd, kh, kw, c, out) -> (n, out_d, out_h, out_w, out)."""
+    padding, axes = str(node.option("padding", "SAME")), list[Axis]()
+    for size, taps, side in zip(x.shape[1:4], w.shape[:3], "dhw", strict=True):
+        stride, dilation = int(node.option(f"stride_{side}", 1)), int(node.option(f"dilation_{side}_factor", 1))
+        axes.append(axis_of(size, taps, stride, dilation, padding))
+    image = np.pad(x.astype(np.float64, copy=False), ((0, 0), *((a.before, a.after) for a in axes), (0, 0)))
+    y = np.zeros((len(x), *(a.out for a in axes), w.shape[4]))
+    for taps in np.ndindex(*w.shape[:3]):
+        places = (
+            slice(t * a.dilation, t * a.dilation + a.stride * (a.out - 1) + 1, a.stride)
+            for t, a in zip(taps, axes, strict=True)
+        )
+        y += image[(slice(None), *places)] @ w[taps].astype(np.float64)
+    return _biased(y, bias)
+
+
+@real("BATCH_MATMUL float32", anywhere=True)
+def batch_matmul_of_floats(node: Node, a: Array, b: Array) -> Array:
+    """``a @ b``, each side transposed on request."""
+    left = np.swapaxes(a, -1, -2) if node.option("adj_x", False) else a
+    right = np.swapaxes(b, -1, -2) if node.option("adj_y", False) else b
+    return np.asarray(left.astype(np.float64) @ right.astype(np.float64))
+
+
+@real("MEAN float32", "SUM float32")
+def mean_or_sum(node: Node, x: Array, axes: Array) -> Array:
+    """The mean or the sum over ``axes``."""
+    over = tuple(sorted({int(axis) % x.ndim for axis in np.asarray(axes).reshape(-1)}))
+    reduce = np.mean if node.operator.op == "MEAN" else np.sum
+    return np.asarray(reduce(x.astype(np.float64), axis=over, keepdims=bool(node.option("keep_dims", False))))
+
+
+Finish = tuple[Array, float, float]
+"""What is done with sums: a bias per channel, double, and the bounds of the fused activation."""
+
+
+def finished(sums: Array, finish: Finish, *, over: bool = False) -> Array:
+    """Sums as they leave the operator; ``over`` themselves where nobody else holds them. Shape: (…, channels)."""
+    bias, low, high = finish
+    y = sums if over else np.empty_like(sums)
+    if (compiled := loops(sums.size)) is not None and sums.flags.c_contiguous:
+        compiled.finish_sums(sums.reshape(-1, bias.size), bias, low, high, y.reshape(-1, bias.size))
+        return y
+    np.add(sums, bias, out=y)
+    return y if (low, high) == UNBOUNDED else np.clip(y, low, high, out=y)
+
+
+def _products(x: Array, w: Array, finish: Finish) -> Array:
+    """``x @ w`` finished, some rows after the others. Shapes: x (rows, depth), w (depth, channels)."""
+    y = np.empty((len(x), w.shape[1]))
+    at_once = max(1, BLOCK // max(1, w.shape[1]))
+    for start in range(0, len(x), at_once):
+        part = y[start : start + at_once]
+        finished(np.matmul(x[start : start + at_once], w, out=part), finish, over=True)
+    return y
+
+
+def finish_of(node: Node, channels: int, bias: Array | None) -> Finish:
+    """What an operator does with its sums."""
+    added = np.zeros(channels) if bias is None else bias.reshape(-1).astype(np.float64)
+    return added, *bounds_of(node)
+
+
+def _biased(y: Array, bias: Array | None) -> Array:
+    """With the bias, in place: nobody else holds the sums."""
+    if bias is not None:
+        y += bias.reshape(-1)
+    return y
