@@ -212,7 +212,7 @@ def test_sums_of_floats_keep_what_float32_loses(tmp_path: Path, op: str) -> None
     """Two large products cancel: float32 is off by thousands of 1e-4 steps of a grid with steps of 1 (decision 16)."""
     kernels = {"CONV_2D": (1, 1, 3, 1), "DEPTHWISE_CONV_2D": (1, 1, 3, 1), "FULLY_CONNECTED": (1, 3)}
     shape = kernels[op]
-    given, made = ((1, 3), (1, 1)) if len(shape) == 2 else ((1, 1, 3, 1), (1, 1, 1, 1))  # noqa: PLR2004 (a matrix)
+    given, made = ((1, 3), (1, 1)) if len(shape) == 2 else ((1, 1, 3, 1), (1, 1, 1, 1))
     w = np.array([1.25, 1.0, -1.25], np.float32).reshape(shape)
     tensors = [T("x", given, "float32"), T("w", shape, "float32", data=w), T("y", made, "float32")]
     strides = {"strideH": 1, "strideW": 1, "padding": 1} if len(given) > len(made[:2]) else {}
