@@ -12,7 +12,7 @@ from quantdiff.sim.window import Axis, axes_of, axis_of, pad_image, windows
 
 WIDE = 16
 """Channels from which on compiled loops, which take those of one place together, are faster than NumPy."""
-BLOCK = 2**16
+BLOCK = 2**17
 """Sums that are finished while they are in the cache."""
 
 
