@@ -22,6 +22,7 @@ from quantdiff.ladder.frontier import Move
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.real_graph import Grid, Setting, real_graph
+from quantdiff.ladder.rounded_rung import as_in_chain
 from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.ladder.set_up import Few
 from quantdiff.ladder.streams import in_loops
@@ -352,6 +353,25 @@ def test_a_cure_in_a_loop_takes_that_loop_alone(tmp_path: Path) -> None:
 
 def within(found: Switches, operator: Operator) -> Operator | None:
     return found.file.origin.get(operator.index)
+
+
+def remembered(held: Mapping[str, tuple[float, float]] | None, kernels: Mapping[str, Array] = KERNELS) -> bytes:
+    """Two dense layers; a variable keeps what is between them, and nobody reads it."""
+    file = Written(held, kernels)
+    file.tensors.append(handle("state")[0])
+    for name, units in (("x", 24), ("h", UNITS), ("y", 4)):
+        file.tensor(name, 1, units)
+    operators = [handle("state", "state")[1], file.dense("x", "k", "h", RELU)]
+    operators += [assign("state", "h"), file.dense("h", "o", "y")]
+    return write_model([Sub(file.tensors, operators, ["x"], ["y"])])
+
+
+def test_the_chain_of_a_file_with_variables_is_the_runtimes_own(tmp_path: Path) -> None:
+    """No rung is taken from it, whether a sample reads what the one before left or not."""
+    files = pair(tmp_path, remembered, VECTORS, {})
+    found = switches(load_tflite(files[1]), load_tflite(files[0]))
+    assert not found.file.streams
+    assert not as_in_chain(found, found.rungs()[-1][1])
 
 
 def test_a_plan_for_a_stream_puts_values_on_the_grids_that_it_names(tmp_path: Path) -> None:

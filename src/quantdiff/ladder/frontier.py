@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -228,31 +229,37 @@ def walk(frontier: Frontier, first: Array, last: Array) -> Iterator[tuple[Move, 
     """
     count = len(frontier.stages)
     whole = float(np.square(last - first).mean())
-    yield from _stretch(frontier, (0, count), (first, last), whole * (NEXT_TO_NOTHING if count > SMALL else 0))
+    negligible = whole * (NEXT_TO_NOTHING if count > SMALL else 0)
+    waiting: list[Stretch] = [((0, count), (first, last))]
+    while waiting:
+        found = side_by_side(partial(_halved, frontier, negligible), waiting)
+        waiting = [stretch for _, parts in found for stretch in parts]
+        for moves, _ in found:
+            yield from moves
 
 
-def _stretch(
-    frontier: Frontier, stages: tuple[int, int], ends: tuple[Array, Array], negligible: float
-) -> Iterator[tuple[Move, Array]]:
-    (low, high), (before, after) = stages, ends
+Stretch = tuple[tuple[int, int], tuple[Array, Array]]
+"""Stages from one to another, and the outputs before and behind them."""
+
+
+def _halved(
+    frontier: Frontier, negligible: float, stretch: Stretch
+) -> tuple[list[tuple[Move, Array]], tuple[Stretch, ...]]:
+    """The moves of a stretch that is not halved any more, or its halves."""
+    (low, high), (before, after) = stretch
     if high <= low:
-        return
+        return [], ()
     change = after - before
     if high - low == 1:
-        yield from _inside(frontier, low, ends)
-        return
+        return list(_inside(frontier, low, (before, after))), ()
     if not change.any() and negligible:
-        return
+        return [], ()
     if defined(change) and float(np.square(change).mean()) < negligible:
-        yield Move(None, -1, ""), change
-        return
-    middle = next((k for k in _from_the_middle(low, high) if defined(frontier.at(k))), None)
-    if middle is None:
-        yield _move(frontier, low, KERNEL), change
-        return
-    between = frontier.at(middle)
-    yield from _stretch(frontier, (low, middle), (before, between), negligible)
-    yield from _stretch(frontier, (middle, high), (between, after), negligible)
+        return [(Move(None, -1, ""), change)], ()
+    for middle in _from_the_middle(low, high):
+        if defined(between := frontier.at(middle)):
+            return [], (((low, middle), (before, between)), ((middle, high), (between, after)))
+    return [(_move(frontier, low, KERNEL), change)], ()
 
 
 def _from_the_middle(low: int, high: int) -> list[int]:

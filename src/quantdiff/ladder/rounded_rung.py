@@ -17,6 +17,7 @@ from quantdiff.ladder.real_graph import RealGraph, Setting
 from quantdiff.ladder.rungs import in_slices, stored
 from quantdiff.ladder.switches import Switches
 from quantdiff.quant import Array
+from quantdiff.sim.graph.resources import keeps_resources
 from quantdiff.sim.node import node_of
 from quantdiff.sim.real.registry import real_of
 
@@ -29,7 +30,7 @@ def rounded_rung(
     alike: AbstractSet[int] = as_in_chain(switches, setting) & chain.keys()
     singles = [i for i in alike if file.grids[i].single]
     own = file.run(inputs, setting, want=singles) if singles else {}
-    if not singles or any((own[i] != _real(file, i, chain[i])).any() for i in singles):
+    if not singles or not all(np.array_equal(own[i], _real(file, i, chain[i])) for i in singles):
         alike = frozenset()
     wanted = {*file.graph.outputs, *tensors} - alike
     needed = file.needed(wanted, alike)
@@ -42,7 +43,7 @@ def rounded_rung(
 def as_in_chain(switches: Switches, setting: Setting) -> AbstractSet[int]:
     """Tensors on a grid at which real arithmetic under a setting is that of real functions on stored integers."""
     file, graph = switches.file, switches.model.main
-    if file.streams or file.origin or setting.constants or setting.own:
+    if keeps_resources(graph) or file.origin or setting.constants or setting.own:  # then the chain is the runtime's
         return frozenset()
     known = {i for i in graph.inputs if i in setting.rounded or i not in file.grids}
     for operator in file.operators:

@@ -205,3 +205,18 @@ def test_sums_too_large_for_the_products_of_bytes_are_exact(tmp_path: Path) -> N
     graph = graph_of(tmp_path, tensors, Op("FULLY_CONNECTED", ["x", "w"], ["y"], {}), ["x"])
     held = exact_sums(node_of(graph, graph.operators[0]), x, w)
     assert held.finished((np.zeros(1), -np.inf, np.inf)).item() == 255 * 127 * depth * float(np.float32(0.05))
+
+
+@pytest.mark.parametrize("op", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
+def test_sums_of_floats_keep_what_float32_loses(tmp_path: Path, op: str) -> None:
+    """Two large products cancel: float32 is off by thousands of 1e-4 steps of a grid with steps of 1 (decision 16)."""
+    kernels = {"CONV_2D": (1, 1, 3, 1), "DEPTHWISE_CONV_2D": (1, 1, 3, 1), "FULLY_CONNECTED": (1, 3)}
+    shape = kernels[op]
+    given, made = ((1, 3), (1, 1)) if len(shape) == 2 else ((1, 1, 3, 1), (1, 1, 1, 1))
+    w = np.array([1.25, 1.0, -1.25], np.float32).reshape(shape)
+    tensors = [T("x", given, "float32"), T("w", shape, "float32", data=w), T("y", made, "float32")]
+    strides = {"strideH": 1, "strideW": 1, "padding": 1} if len(given) > len(made[:2]) else {}
+    graph = graph_of(tmp_path, tensors, Op(op, ["x", "w"], ["y"], strides), ["x"])
+    x = np.array([2.0**24 + 2, 0.75, 2.0**24]).reshape(given)
+    found = reals()[f"{op} float32"].function(node_of(graph, graph.operators[0]), x, w)
+    assert found.item() == 1.25 * 2 + 0.75

@@ -128,7 +128,7 @@ WIDE = 16
 """Channels from which on compiled loops, which take those of one place together, are faster than NumPy."""
 
 
-BLOCK = 2**16
+BLOCK = 2**17
 """Sums that are finished while they are in the cache."""
 
 
