@@ -101,6 +101,8 @@ def measure_file(path: Path, count: int, rounds: int) -> None:
     """A file with one 8-bit image as its input, in the same way, and the memory of one chain."""
     graph = load_tflite(path).main
     image = graph.tensors[graph.inputs[0]]
+    if image.dtype not in ("int8", "uint8"):
+        raise SystemExit(f"{path.name}: its input is {image.dtype}, not an image of 8 bits")
     waves = smooth_images(count, image.shape[1:], seed=7)
     x = np.rint(127.5 * (np.clip(waves, -1, 1) + 1)).astype(np.uint8)
     x = (x ^ 0x80).view(np.int8) if image.dtype == "int8" else x

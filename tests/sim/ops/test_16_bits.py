@@ -13,6 +13,7 @@ from sim.ops import test_second_row as second_row
 from sim.ops import test_spatial as spatial
 from written_models import Op, T
 
+from quantdiff.sim.ops.comparison import COMPARISONS
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axis_of
 
@@ -175,6 +176,85 @@ MAKERS: dict[str, Maker] = {
 @pytest.mark.parametrize("op", MAKERS)
 def test_golden(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
     exact(op, MAKERS[op], runtime, times=5 if op.startswith(("ADD", "SUB", "MUL")) else 1)
+
+
+def root_or_negative(op: str, dtype: str) -> Maker:
+    """Of values that have a root, from none on; with zero points where there may be some."""
+
+    def make(dice: Dice) -> Case:
+        shape, info, scale = dice.shape(), np.iinfo(dtype), dice.scale(-11, -2)
+        points = [dice.zero_point() if dtype == "int8" else 0 for _ in range(2)]
+        x = dice.integers(shape, dtype)
+        x = np.maximum(x, points[0]).astype(dtype) if op == "SQRT" else x
+        most = float(np.sqrt(scale * (info.max - points[0] + 1)))
+        s_y = dice.near(most / (info.max + 1)) if op == "SQRT" else dice.scale()
+        tensors = [T("x", shape, dtype, scale, points[0]), T("y", shape, dtype, s_y, points[1])]
+        return Case(tensors, [Op(op, ["x"], ["y"])], {"x": x})
+
+    return make
+
+
+def prelu(dice: Dice) -> Case:
+    shape, scale = (1, dice.size(1, 9), dice.size(1, 9), c := dice.of(3, 8, 16, 17)), dice.scale(-11, -7)
+    tensors = [
+        T("x", shape, "int16", scale),
+        T("a", (1, 1, c), "int8", dice.scale(), dice.zero_point(), data=dice.integers((1, 1, c))),
+        T("y", shape, "int16", dice.near(scale)),
+    ]
+    return Case(tensors, [Op("PRELU", ["x", "a"], ["y"])], {"x": dice.integers(shape, "int16")})
+
+
+def compared(op: str) -> Maker:
+    """Operands of which many are equal, by their integers or by what those stand for."""
+
+    def make(dice: Dice) -> Case:
+        shape, scales = dice.shape(), (dice.scale(-11, -1), dice.scale(-11, -1))
+        a = dice.integers(shape, "int16")
+        b = (a * (scales[0] / scales[1])).clip(-32768, 32767) if dice.chance() else a + dice.rng.integers(-1, 2, shape)
+        feeds = {"a": a, "b": b.clip(-32768, 32767).astype(np.int16)}
+        tensors = [*(T(n, shape, "int16", s) for n, s in zip("ab", scales, strict=True)), T("y", shape, "bool")]
+        return Case(tensors, [Op(op, ["a", "b"], ["y"])], feeds)
+
+    return make
+
+
+ON_LITERT: dict[str, Maker] = {
+    **{f"{op} {dtype}": root_or_negative(op, dtype) for op in ("NEG", "SQRT") for dtype in ("int8", "int16")},
+    **{f"{op} int16": compared(op) for op in COMPARISONS},
+    "PRELU int16×8": prelu,
+}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", LITERT)
+@pytest.mark.parametrize("op", ON_LITERT)
+def test_golden_on_litert(exact: Callable[..., None], runtime: Runtime, op: str) -> None:
+    exact(op, ON_LITERT[op], runtime)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("runtime", [r for r in RUNTIMES if r.family is not Runtime.REFERENCE])
+def test_golden_sums(exact: Callable[..., None], runtime: Runtime) -> None:
+    exact("SUM int16", widened(second_row.MAKERS["SUM"]), runtime)
+
+
+def test_wide_values_that_are_read_as_bytes_are_refused() -> None:
+    dice = Dice()
+    case = widened(second_row.MAKERS["SUM"])(dice)
+    (missing,) = run_simulator(case.write(), list(case.feeds.values()), Runtime.REFERENCE)[1].missing
+    assert "takes for bytes" in missing.why
+    case = prelu(dice)
+    slopes = replace(case.tensors[1], dtype="int16", zero_point=0)
+    case = replace(case, tensors=[case.tensors[0], slopes, case.tensors[2]])
+    (missing,) = run_simulator(case.write(), list(case.feeds.values()), Runtime.BUILTIN)[1].missing
+    assert "for 8 bits" in missing.why
+
+
+def test_a_root_of_a_negative_value_is_refused() -> None:
+    tensors = [T("x", (1, 2), "int8", 0.1, 3), T("y", (1, 2), "int8", 0.1)]
+    case = Case(tensors, [Op("SQRT", ["x"], ["y"])], {"x": np.asarray([[3, 2]], np.int8)})
+    (missing,) = run_simulator(case.write(), list(case.feeds.values()), Runtime.BUILTIN)[1].missing
+    assert "negative" in missing.why
 
 
 @pytest.mark.golden

@@ -403,8 +403,20 @@ def test_a_length_of_one() -> None:
     assert simulated(made).tolist() == [[77, -102]]
 
 
-@pytest.mark.parametrize(("scale", "dtype"), [(2.0, "int8"), (0.1, "int16")])
-def test_comparisons_that_are_refused(scale: float, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("scale", "dtype", "runtime"), [(2.0, "int8", Runtime.REFERENCE), (0.1, "int16", Runtime.TFLM)]
+)
+def test_comparisons_that_are_refused(scale: float, dtype: str, runtime: Runtime) -> None:
     tensors = [T("a", (1, 1), dtype, scale), T("b", (1, 1), dtype, 0.1), T("y", (1, 1), "bool")]
     made = Case(tensors, [Op("LESS", ["a", "b"], ["y"], {}, "LessOptions")], {n: np.ones((1, 1), dtype) for n in "ab"})
-    assert run_simulator(made.write(), list(made.feeds.values()), Runtime.REFERENCE)[1].missing
+    assert run_simulator(made.write(), list(made.feeds.values()), runtime)[1].missing
+
+
+@pytest.mark.parametrize(
+    ("op", "holds"), [("EQUAL", False), ("NOT_EQUAL", True), ("LESS", False), ("LESS_EQUAL", True)]
+)
+def test_wide_values_are_compared_by_what_they_stand_for_or_by_their_integers(op: str, holds: bool) -> None:
+    """The same integer on two grids: equal only to those that do not look at the grids."""
+    tensors = [T("a", (1, 1), "int16", 0.1), T("b", (1, 1), "int16", 0.2), T("y", (1, 1), "bool")]
+    made = Case(tensors, [Op(op, ["a", "b"], ["y"])], {n: np.ones((1, 1), np.int16) for n in "ab"})
+    assert simulated(made).tolist() == [[holds]]

@@ -26,16 +26,18 @@ COMPARISONS: dict[str, Callable[..., Any]] = {
     "LESS": np.less,
     "LESS_EQUAL": np.less_equal,
 }
+SCALED = ("EQUAL", "NOT_EQUAL")
+"""The others compare stored integers of 16 bits, whatever their grids."""
 LEFT_SHIFT = 8
 
 
 @kernel(*COMPARISONS)
 def compare(node: Node, a: Array, b: Array, *, runtime: Runtime) -> Array:
     """Return where the comparison of the real values holds. Shapes broadcast."""
-    del runtime
-    if is_quantized(node.x, "int16"):
+    wide = is_quantized(node.x, "int16")
+    if wide and runtime is Runtime.TFLM:
         raise NoKernel("16-bit values")
-    if is_quantized(node.x, "int8", "uint8"):
+    if is_quantized(node.x, "int8", "uint8") or (wide and node.operator.op in SCALED):
         a, b = scaled(a, node.x), scaled(b, node.at(1))
     return np.asarray(COMPARISONS[node.operator.op](a, b), np.bool_)
 

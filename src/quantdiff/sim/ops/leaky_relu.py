@@ -70,7 +70,9 @@ def prelu(node: Node, x: Array, alpha: Array, *, runtime: Runtime) -> Array:
         return (
             bent_by_xnnpack(x, alpha, runtime) if runtime.family is Runtime.XNNPACK else np.where(x >= 0, x, x * alpha)
         )
-    if not is_quantized(node.x, "int8", "uint8"):
+    if is_quantized(node.x, "int16") and (runtime is Runtime.TFLM or node.at(1).dtype != "int8"):
+        raise NoKernel("16-bit values, whose slopes LiteRT takes for 8 bits")
+    if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
     wide = np.float64 if runtime is Runtime.TFLM else np.float32
     s_x, s_a, s_y = (wide(scale_of(tensor)) for tensor in (node.x, node.at(1), node.y))

@@ -40,7 +40,9 @@ def sum_(node: Node, x: Array, axes: Array, *, runtime: Runtime) -> Array:
             else added_in_order(x, over, from_zero=runtime.family is not Runtime.BUILTIN)
         )
         return sums.reshape([1 if i in over else n for i, n in enumerate(x.shape)]) if keep else sums
-    if not is_quantized(node.x, "int8", "uint8"):
+    if is_quantized(node.x, "int16") and runtime is Runtime.REFERENCE:
+        raise NoKernel("16-bit values, which this kernel takes for bytes")
+    if not is_quantized(node.x, "int8", "uint8", "int16"):
         raise NoKernel(f"type {node.x.dtype}")
     as_bytes = runtime is Runtime.REFERENCE
     total = (x.view(np.uint8) if as_bytes else x).sum(axis=over, keepdims=keep, dtype=np.int64)

@@ -34,8 +34,8 @@ TRIGONOMETRIC = {"COS": (xnnpack_curves.cosine, "cosf"), "SIN": (xnnpack_curves.
 @kernel(*ROUNDED_ONCE)
 def rounded_once(node: Node, x: Array, *, runtime: Runtime) -> Array:
     """Return a function that IEEE 754 defines to the last bit. Shape as ``x``."""
-    if node.operator.op == "ABS" and is_quantized(node.x, "int8", "int16"):
-        return quantized_abs(node, x, runtime)
+    if is_quantized(node.x, "int8", "int16") and node.operator.op in QUANTIZED:
+        return QUANTIZED[node.operator.op](node, x, runtime)
     if not plain(node):
         raise NoKernel(f"type {node.x.dtype}, quantized")
     if runtime is Runtime.XNNPACK and node.operator.op == "SQRT":
@@ -71,6 +71,24 @@ def trigonometric(node: Node, x: Array, *, runtime: Runtime) -> Array:
     return in_vectors(x, runtime) if runtime.family is Runtime.XNNPACK else libm.apply(alone, x)
 
 
+def quantized_negative(node: Node, x: Array, runtime: Runtime) -> Array:
+    """The stored integer with the other sign, whatever the grids say; the lowest stays. Shape as ``x``."""
+    if runtime is Runtime.TFLM:
+        raise NoKernel(f"type {node.x.dtype}, quantized")
+    return np.asarray(np.negative(x), x.dtype)
+
+
+def quantized_root(node: Node, x: Array, runtime: Runtime) -> Array:
+    """The root in float32 by the output's scale, cut off; the runtime stops at a negative value. Shape as ``x``."""
+    if runtime is Runtime.TFLM:
+        raise NoKernel(f"type {node.x.dtype}, quantized")
+    steps = centred(x, zero_point_of(node.x))
+    if np.any(steps < 0):
+        raise NoKernel("the root of a negative value, at which the runtime stops")
+    whole = np.sqrt(scale_of(node.x) * steps.astype(np.float32)) / scale_of(node.y)
+    return stored(whole.astype(np.int64), zero_point_of(node.y), INTEGER_RANGE[node.y.dtype], node.y.dtype)
+
+
 def quantized_abs(node: Node, x: Array, runtime: Runtime) -> Array:
     """Distance from the zero point on the output's grid (``AbsEvalQuantized``). Shape as ``x``."""
     steps = np.abs(centred(x, zero_point_of(node.x)).astype(np.int64))
@@ -78,3 +96,7 @@ def quantized_abs(node: Node, x: Array, runtime: Runtime) -> Array:
         wide = np.float64 if runtime is Runtime.TFLM else np.float32
         steps = requantize(steps, wide(scale_of(node.x)) / wide(scale_of(node.y)), Rounding.GEMMLOWP)
     return stored(steps, zero_point_of(node.y), INTEGER_RANGE[node.y.dtype], node.y.dtype)
+
+
+QUANTIZED = {"ABS": quantized_abs, "NEG": quantized_negative, "SQRT": quantized_root}
+"""What LiteRT computes of 8 and 16 bits."""
