@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,3 +34,19 @@ def test_exact_sums_give_the_integers_of_sums_in_double(
         double = layers._local(on, stored, i, operator)
         assert exact[i].keys() == double.keys()
         assert all(np.array_equal(y, double[mechanism]) for mechanism, y in exact[i].items())
+
+
+def test_weights_that_the_simulator_does_not_take_are_summed_in_double(tmp_path: Path) -> None:
+    """With a zero point of its own for each channel."""
+    files = write_pair(tmp_path, NETS["dense"]())
+    found = switches(load_tflite(files.candidate), load_tflite(files.reference))
+    stored = simulate(found.model.main, inputs_of(found.model, files.batch), Runtime.REFERENCE).values
+    first, graph = found.file.operators[0], found.file.graph
+    weights = graph.tensors[first.inputs[1]]
+    assert weights.quant is not None
+    points = tuple(range(len(weights.quant.scale)))
+    other = replace(weights, quant=replace(weights.quant, zero_point=points))
+    tensors = tuple(other if t is weights else t for t in graph.tensors)
+    changed = replace(found, file=replace(found.file, graph=replace(graph, tensors=tensors)))
+    assert layers._exact(found, first, stored)
+    assert not layers._exact(changed, first, stored)

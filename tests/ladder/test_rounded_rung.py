@@ -70,6 +70,18 @@ def test_another_input_shares_nothing(tmp_path: Path) -> None:
     assert all(np.array_equal(made[i], found.file.grids[i].integers(whole[i])) for i in layers)
 
 
+def test_an_output_that_others_read_is_real_too(tmp_path: Path) -> None:
+    """Its grid is no output's own, so that it is rounded as any tensor within."""
+    found, batch = pair(tmp_path, "convolutional")
+    graph, (first, *_) = found.file.graph, found.file.operators
+    outputs = (first.outputs[0], *graph.outputs)
+    both = replace(found, file=replace(found.file, graph=replace(graph, outputs=outputs)), ends=(None, *found.ends))
+    made, whole = rounded_rung(both, real_inputs(found.model, batch), chain_of(found, batch), []), by_reals(both, batch)
+    assert outputs[0] in as_in_chain(both, both.rungs()[-1][1])
+    for i in outputs:
+        np.testing.assert_allclose(made[i], whole[i], rtol=0, atol=1e-12)
+
+
 def test_a_bias_in_units_of_its_own_is_not_that_of_the_chain(tmp_path: Path) -> None:
     """Kernels add its integers to the sums, whatever scale it states."""
     found, _ = pair(tmp_path, "convolutional")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +34,7 @@ from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
-from quantdiff.sim.node import NoKernel, node_of
+from quantdiff.sim.node import NoKernel, fitting, node_of
 from quantdiff.sim.real.registry import real_of
 from quantdiff.sim.real.sums import exact_sums
 from quantdiff.trace import same_bits
@@ -148,9 +149,11 @@ def _exact(switches: Switches, operator: Operator, stored: Values) -> Sums:
         return {}
     values, weights = stored[x], tensors[w].data
     assert weights is not None
-    held = exact_sums(node_of(file.graph, operator), values.reshape(-1, *values.shape[2:]), weights)
-    rows = -1 if operator.op == "FULLY_CONNECTED" else values.shape[1]
-    return {id(file.constants[w]): replace(held, shape=(len(values), rows, *held.shape[1:]))}
+    with suppress(NoKernel), fitting():  # a zero point for each channel; a damaged file
+        rows = -1 if operator.op == "FULLY_CONNECTED" else values.shape[1]
+        held = exact_sums(node_of(file.graph, operator), values.reshape(-1, *values.shape[2:]), weights)
+        return {id(file.constants[w]): replace(held, shape=(len(values), rows, *held.shape[1:]))}
+    return {}
 
 
 def _in_bytes(weights: Tensor, channel_axis: int) -> bool:

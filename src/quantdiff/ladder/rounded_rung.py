@@ -26,17 +26,19 @@ def rounded_rung(
 ) -> dict[int, Array]:
     """Outputs, real, and ``tensors`` as integers; ``chain`` holds the simulator's integers, of real functions."""
     file, (_, setting) = switches.file, switches.rungs()[-1]
-    alike: AbstractSet[int] = as_in_chain(switches, setting) & chain.keys()
+    alike = frozenset(as_in_chain(switches, setting) & chain.keys())
     singles = [i for i in alike if file.grids[i].single]
     own = file.run(inputs, setting, want=singles) if singles else {}
     if not singles or not all(np.array_equal(own[i], _real(file, i, chain[i])) for i in singles):
         alike = frozenset()
+    tensors = tuple(tensors)
     wanted = {*file.graph.outputs, *tensors} - alike
     needed = file.needed(wanted, alike)
     read = {i for op in file.operators if op.index in needed for i in op.inputs} & alike
     known = {i: _real(file, i, chain[i]) for i in read}
     found = in_slices(file, inputs, setting, wanted, known, leave=partial(stored, file))
-    return found | {i: chain[i] for i in tensors if i in alike}
+    outputs = {i: _real(file, i, chain[i]) for i in alike.intersection(file.graph.outputs)}
+    return found | {i: chain[i] for i in tensors if i in alike} | outputs
 
 
 def as_in_chain(switches: Switches, setting: Setting) -> AbstractSet[int]:

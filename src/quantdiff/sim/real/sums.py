@@ -5,6 +5,7 @@ What is left out of these is the order in which a runtime adds in float32.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -61,17 +62,26 @@ def exact_sums(node: Node, x: Array, w: Array) -> ExactSums:
         NoKernel: these are no integers, or their scales do not fit.
     """
     unit = np.asarray(scale_of(node.x), np.float64) * np.asarray(scale_of(node.at(1)), np.float64)
+    found = None
+    with suppress(NoKernel):  # what no runtime computes is summed all the same
+        found = _by_instructions(node, x, w)
+    if found is None:
+        acc = np.ascontiguousarray(ACCUMULATE[node.operator.op](node, x, w))
+        found = acc.reshape(-1, acc.shape[-1]), np.zeros(acc.shape[-1]), acc.shape
+    sums, offset, shape = found
+    return ExactSums(sums, offset, np.broadcast_to(unit, offset.shape).copy(), shape)
+
+
+def _by_instructions(node: Node, x: Array, w: Array) -> tuple[Array, Array, tuple[int, ...]] | None:
+    """Sums and offset by the simulator's products of bytes, and the output's shape; None where they do not fit."""
     compiled = loops(x.size)
     if compiled is None or not _in_bytes(node, x, w):
-        acc = np.ascontiguousarray(ACCUMULATE[node.operator.op](node, x, w))
-        channels, offset, shape = acc.shape[-1], np.zeros(acc.shape[-1]), acc.shape
-    else:
-        kernel: Any = kernels()[node.operator.op].function
-        rounded: Rounded = kernel(node, x, w, None, runtimes=(Runtime.REFERENCE,))
-        channels, offset, shape = rounded.sums.offset.size, rounded.sums.offset.astype(np.float64), rounded.shape
-        parts = [_held(compiled, block, rounded.sums) for block in rounded.sums.blocks]
-        acc = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return ExactSums(acc.reshape(-1, channels), offset, np.broadcast_to(unit, channels).copy(), shape)
+        return None
+    kernel: Any = kernels()[node.operator.op].function
+    rounded: Rounded = kernel(node, x, w, None, runtimes=(Runtime.REFERENCE,))
+    sums = rounded.sums
+    parts = [_held(compiled, block, sums) for block in sums.blocks]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts), sums.offset.astype(np.float64), rounded.shape
 
 
 def _held(compiled: ModuleType, block: Block, sums: Sums) -> Array:
