@@ -23,6 +23,7 @@ from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype, see
 from quantdiff.sim.ops.depthwise_conv_2d import below, block_of, packed_channels
 from quantdiff.sim.pairs import width_of
 from quantdiff.sim.real.sums import finished
+from quantdiff.sim.rounding import rules
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.rounding.rounded import Rounded, sums_of
 from quantdiff.sim.rounding.rules import NEAR_ONE, Requantization
@@ -97,6 +98,22 @@ def test_small_scales_and_large_ones_in_doubles(rounding: Rounding) -> None:
             part = replace(rule, scale=tuple(scale[some].tolist()))
             block = spread[:, some].clip(-most, most)
             np.testing.assert_array_equal(*both_ways(part, block, offset[some], min(most + 3, 2**31)))
+
+
+def test_one_small_scale_of_many_columns_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ADD has as many columns as a tensor has elements, at times: sums around each step of each take all memory."""
+    looked = list[int]()
+
+    def counted(doubles: Array, *_: Any) -> bool:
+        looked.append(doubles.shape[1])
+        return True
+
+    monkeypatch.setattr(rules, "_begins_every_step", counted)
+    scales = (1.1e-5,) * 5000 + tuple(np.geomspace(1e-6, 1e-5, 200).tolist())
+    many = Requantization(Rounding.RUY, scales, 0, (0, 9), "int8")
+    assert many.in_floats(loops, 2**20) is not None
+    assert 150 < sum(looked) <= 201  # not those whose mantissa ends in zeros
+    assert max(looked) <= rules.LOOKED_AT
 
 
 def test_small_scales_whose_last_bits_matter_are_not_told_in_doubles() -> None:

@@ -30,6 +30,8 @@ FINEST = -43
 ERROR = 2.0**-42
 """More than a double of nine bits before the point is wrong by after a product and a sum, fused or not."""
 INT32 = (-(2**31), 2**31 - 1)
+LOOKED_AT = 64
+"""Scales whose steps are looked at together: some megabytes."""
 LANES = 16
 """Channels that the compiled loops round together."""
 BYTES = ("int8", "uint8")
@@ -153,9 +155,11 @@ def _in_doubles(
         [np.ldexp(mantissa.astype(np.float64), shift - 31), rest + first, rest + np.where(by_g, -first, first)]
     )
     for which, by in ((~by_g, rounding), (by_g, Rounding.GEMMLOWP)):
-        some = which & (fine < FINEST)
-        if not _begins_every_step(doubles[:, some], np.asarray(scale)[some], by, zero_point):
-            return None
+        places = np.flatnonzero(which & (fine < FINEST))
+        few = places[np.unique(np.asarray(scale)[places], return_index=True)[1]]  # one may stand for many
+        for part in (few[start : start + LOOKED_AT] for start in range(0, few.size, LOOKED_AT)):
+            if not _begins_every_step(doubles[:, part], np.asarray(scale)[part], by, zero_point):
+                return None
     return in_lanes(doubles).astype(np.float32), in_lanes(doubles)
 
 
@@ -164,8 +168,6 @@ def _begins_every_step(doubles: Array, scale: Array, rounding: Rounding, zero_po
 
     Looks at five sums around where it should, whose doubles must not lie so near to a half that their error matters.
     """
-    if not scale.size:
-        return True
     (multiplier, above, below), q = doubles, np.arange(-128, 256)[:, None]
     nearest = np.rint((q - 0.5 - np.where(q > zero_point, above, below)) / multiplier)
     acc = (nearest + np.arange(-2, 3)[:, None, None]).clip(*INT32).astype(np.int64)
