@@ -13,7 +13,7 @@ from sim.graph.test_resources import assign, handle, read
 from written_models import Op, Sub, T, write_model
 
 from quantdiff.graph import Graph, Operator
-from quantdiff.ladder import cures, pair_ladder
+from quantdiff.ladder import cures, slices
 from quantdiff.ladder.account import Question
 from quantdiff.ladder.advice.choices import Plan, made
 from quantdiff.ladder.conclusion import EXACT_CURES
@@ -161,7 +161,7 @@ FRAMES = np.random.default_rng(6).normal(size=(SAMPLES, 1, 1, 6)).astype(np.floa
 
 
 def test_parts_of_a_stream_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pair_ladder, "LARGEST_PART", 13)
+    monkeypatch.setattr(slices, "LARGEST_PART", 13)
     explanation = explained(pair(tmp_path, stream, FRAMES, {}), FRAMES[:, 0])
     assert explanation.notes[-1] == "a stream: its state is empty again after every 13 samples, in both models"
     assert explanation.closed_reference

@@ -18,7 +18,7 @@ from planted_faults import kernel_changed, range_narrow
 
 from quantdiff import api
 from quantdiff.errors import NotComparable
-from quantdiff.ladder import account, orders, pair_ladder, slices
+from quantdiff.ladder import account, orders, slices
 from quantdiff.ladder.account import Question
 from quantdiff.ladder.attribution import ENOUGH, SAMPLES, WORK, Attribution
 from quantdiff.ladder.explanation import Explanation, Frontier
@@ -144,7 +144,7 @@ def test_parts_of_the_data_give_what_the_whole_gives(tmp_path: Path, monkeypatch
 @pytest.mark.thorough
 def test_what_is_held_does_not_grow_with_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what Python and NumPy ask for: at most the samples themselves, where they are not left on disk."""
-    monkeypatch.setattr(pair_ladder, "LARGEST_PART", 256)
+    monkeypatch.setattr(slices, "LARGEST_PART", 256)
     monkeypatch.setattr(account, "LISTED", 10)
     monkeypatch.setattr(slices, "THREADS", 1)  # else the peak hangs on who runs beside whom
     files, peaks = write_pair(tmp_path, dense()), list[int]()

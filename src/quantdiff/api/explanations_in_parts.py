@@ -17,9 +17,10 @@ from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, RuntimeFailed
 from quantdiff.ladder.attribution import Attribution
 from quantdiff.ladder.explanation import Explanation, Explanations
-from quantdiff.ladder.pair_ladder import RunsOn, conclude, samples_in_part, set_up_pair, sums_of
+from quantdiff.ladder.pair_ladder import RunsOn, conclude, set_up_pair, sums_of
 from quantdiff.ladder.prediction import Begun, Foreseen, Prediction, foreseen, predicted, set_up_prediction, unheard
 from quantdiff.ladder.set_up import Ladder, Sums
+from quantdiff.ladder.slices import samples_in_part
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
 from quantdiff.run.data_in_parts import InParts, Part, count_of, cut, first_of, samples_of

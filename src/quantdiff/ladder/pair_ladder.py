@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import BadData
-from quantdiff.graph import Model
-from quantdiff.ladder.account import Account, OutputGrids, Question, trace_of_file
+from quantdiff.ladder.account import Account, Question, trace_of_file
 from quantdiff.ladder.attribution import Attribution, Given, lowered_outputs, signed
 from quantdiff.ladder.conclusion import concluded
 from quantdiff.ladder.departure import departure
@@ -23,7 +22,7 @@ from quantdiff.ladder.real_graph import Values
 from quantdiff.ladder.rounded_rung import rounded_rung
 from quantdiff.ladder.rungs import Chains, RealRungs, chains, changes, real_inputs, real_rungs, with_rounding
 from quantdiff.ladder.set_up import Few, Ladder, Sums, set_up
-from quantdiff.ladder.slices import by_run, in_parts, one_thread_a_product, rows_of, side_by_side
+from quantdiff.ladder.slices import by_run, in_parts, one_thread_a_product, rows_of, samples_in_part, side_by_side
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
 from quantdiff.progress import Progress, silent
@@ -56,20 +55,6 @@ def explain_pair(question: Question, runs_on: RunsOn, progress: Progress = silen
     for start in range(0, len(batch), size):
         sums += sums_of(ladder, runs_on, (batch.part(slice(start, start + size)), start), sums.attribution, progress)
     return conclude(ladder, sums, runs_on)
-
-
-PART, LARGEST_PART = 256, 4096
-"""Samples of a part at least, since the runtime reads the file again for each; and at most."""
-
-
-def samples_in_part(model: Model) -> int:
-    """The samples that are explained together, by the file alone: whole slices, and whole invocations."""
-    size = read_at_once(model, readable_tensors(model.main, None))
-    if keeps_resources(model.main):  # a part is a stream of its own
-        return min(size, LARGEST_PART)
-    rows = max((model.main.tensors[i].shape[0] for i in model.main.inputs if model.main.tensors[i].shape), default=1)
-    size = min(size * max(1, -(-PART // size)), LARGEST_PART)
-    return max(1, size // max(1, rows)) * max(1, rows)
 
 
 @one_thread_a_product()
@@ -291,15 +276,13 @@ def _apart(ladder: Ladder, sums: Sums, real: RealRungs, reference: Sequence[Arra
     count = len(values[0])
     distance = np.abs(beside(values, grids.units, count) - beside(reference, grids.units, count)).max(initial=0)
     ours = [y.reshape(-1) for y in real.outputs(found, grids, mechanism)]
-    theirs = [y.reshape(-1) for y in grids.of_reference([_of(reference, k, grids) for k in range(len(grids.order))])]
+    theirs = [
+        y.reshape(-1) for y in grids.of_reference([reference[grids.order.index(k)] for k in range(len(grids.order))])
+    ]
     pairs = zip(ours, theirs, grids.grids, strict=True)
     flips = sum(int(np.count_nonzero(a != b)) for a, b, grid in pairs if grid is not None)
     largest, before = sums.apart.get(mechanism, (0.0, 0))
     sums.apart[mechanism] = max(largest, float(distance)), before + flips
-
-
-def _of(reference: Sequence[Array], place: int, grids: OutputGrids) -> Array:
-    return reference[grids.order.index(place)]
 
 
 def _outside(ladder: Ladder, sums: Sums, reference: Sequence[Array]) -> None:

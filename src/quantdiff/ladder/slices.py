@@ -13,8 +13,10 @@ from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+from quantdiff.graph import Model
 from quantdiff.quant import Array
-from quantdiff.run.inner_tensors import Reading
+from quantdiff.run.inner_tensors import Reading, read_at_once, readable_tensors
+from quantdiff.sim.node import keeps_resources
 
 ELEMENTS_AT_ONCE = 2**21
 """Of the runtime's tensors, which the first rungs hold as doubles."""
@@ -102,3 +104,17 @@ def by_run(values: Array, runs: int) -> Array:
     """A reference's output with the file's runs along axis 0: what is left over is dropped."""
     each = max(1, len(values) // runs)
     return values[: runs * each].reshape(runs, -1)
+
+
+PART, LARGEST_PART = 256, 4096
+"""Samples of a part at least, since the runtime reads the file again for each; and at most."""
+
+
+def samples_in_part(model: Model) -> int:
+    """The samples that are explained together, by the file alone: whole slices, and whole invocations."""
+    size = read_at_once(model, readable_tensors(model.main, None))
+    if keeps_resources(model.main):  # a part is a stream of its own
+        return min(size, LARGEST_PART)
+    rows = max((model.main.tensors[i].shape[0] for i in model.main.inputs if model.main.tensors[i].shape), default=1)
+    size = min(size * max(1, -(-PART // size)), LARGEST_PART)
+    return max(1, size // max(1, rows)) * max(1, rows)

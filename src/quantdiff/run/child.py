@@ -15,11 +15,11 @@ import numpy as np
 from quantdiff.errors import NoWorker, RuntimeCrashed, RuntimeFailed, RuntimeHung, RuntimeUnavailable
 from quantdiff.files import read_file
 from quantdiff.ops import compiler_named
-from quantdiff.quant import Array, Grid, QuantParams, Value
+from quantdiff.quant import Array
 from quantdiff.run.channel import Message
 from quantdiff.run.outputs import sent_grid, sent_quant
 from quantdiff.run.process import Process
-from quantdiff.run.runner import Runner
+from quantdiff.run.runner import Measured, Runner
 from quantdiff.run.runtimes import architecture_of, check_timeout, entry_of
 from quantdiff.run.serving import PROTOCOL
 from quantdiff.run.shared_memory import RECENT, Block, Parcel, Piece, Received, block_of, unpacked
@@ -31,17 +31,6 @@ DELEGATE, FLEX = "TfLiteXNNPackDelegate", "Flex delegate"  # their names in Lite
 CURES = "fewer samples, a longer --timeout, or another --runtime"
 MODEL_AT_MOST = 2**31  # bytes of a file, which is as much as its offsets can say
 START_UP = 60.0  # seconds that a busy machine may need to import the runtime, whatever the time limit
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """An output by number and how it is to be read, what it is held against, the integers that count, and by what."""
-
-    output: int
-    theirs: Value
-    quant: QuantParams | None = None
-    grid: Grid | None = None
-    compiled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from quantdiff.files import read_file
 from quantdiff.graph import Graph, Model
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array, Value
-from quantdiff.run.child import MODEL_AT_MOST, Measured
-from quantdiff.run.runner import Runner
+from quantdiff.run.child import MODEL_AT_MOST
+from quantdiff.run.runner import Measured, Runner
 from quantdiff.run.shared_memory import Block
 from quantdiff.tally.rows import RowSums, row_sums
 

@@ -16,8 +16,7 @@ from quantdiff.load.data import Batch
 from quantdiff.load.npz import release
 from quantdiff.load.rewrite import with_outputs
 from quantdiff.quant import Array
-from quantdiff.run.child import Measured
-from quantdiff.run.runner import Runner
+from quantdiff.run.runner import Measured, Runner
 from quantdiff.run.shared_memory import block_of
 from quantdiff.run.tflite import Loaded, as_inputs, bound_inputs, inputs_of, loaded_model, may_batch
 from quantdiff.sim.device import Rules

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from quantdiff.graph import Graph, Model
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Grid, QuantParams, Value
 from quantdiff.run.runtimes import entry_of, not_simulated
 from quantdiff.run.shared_memory import Block
 from quantdiff.sim.device import Rules
 from quantdiff.tally.rows import RowSums
 
-if TYPE_CHECKING:
-    from quantdiff.run.child import Measured
-
 Parts = list[tuple[list[int], list[int]]]
 """The parts of a graph that a delegate runs: input and output tensors of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An output by number and how it is to be read, what it is held against, the integers that count, and by what."""
+
+    output: int
+    theirs: Value
+    quant: QuantParams | None = None
+    grid: Grid | None = None
+    compiled: bool = True
 
 
 class Runner(ABC):

@@ -15,9 +15,9 @@ from quantdiff.graph import Model
 from quantdiff.load.rewrite import with_inputs, with_outputs
 from quantdiff.quant import Array, Value
 from quantdiff.recording import Comparand, ErrorStats
-from quantdiff.run.child import VIEWS, Measured
+from quantdiff.run.child import VIEWS
 from quantdiff.run.inner_tensors import InnerTensors
-from quantdiff.run.runner import Runner
+from quantdiff.run.runner import Measured, Runner
 from quantdiff.run.tflite import as_inputs
 from quantdiff.tally.rows import RowSums, row_sums
 
