@@ -201,7 +201,8 @@ def show(name: str, count: int, took: dict[str, list[float]]) -> None:
     print(f"  slowest simulation: {middle['reference'] / slowest:.1f} times faster than reference,")
     print(f"    {slowest / middle['xnnpack']:.1f} times slower than xnnpack ({goal})")
     four = middle["four, operator by operator"]
-    print(f"  four runtimes' rounding: {four / middle['xnnpack']:.1f} times slower than xnnpack (goal: at most 3.5),")
+    told = " (goal: at most 3.5)" if (name, way) == ("MobileNetV2", "int8") else ""
+    print(f"  four runtimes' rounding: {four / middle['xnnpack']:.1f} times slower than xnnpack{told},")
     print(f"    {four / one:.2f} times one;")
     print(f"    four chains, each on its own results: {middle['four whole chains'] / one:.2f}")
 
