@@ -108,3 +108,43 @@ def test_a_reshape_to_a_scalar_stays(tmp_path: Path) -> None:
     with RuntimeProcess("xnnpack") as process:
         process.load(path)
     assert delegate.agrees(load_tflite(path).main, process.delegated)
+
+
+IMAGE = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
+
+
+@pytest.mark.parametrize("shape", [(), (1, 4, 4, 3)])
+@pytest.mark.parametrize(
+    ("op", "options", "constants"),
+    [
+        ("CONV_2D", IMAGE, ["w", "b"]),
+        ("CONV_2D", IMAGE, ["narrow", "b"]),
+        ("DEPTHWISE_CONV_2D", {**IMAGE, "depthMultiplier": 1}, ["d", "b"]),
+        ("RESIZE_BILINEAR", {}, ["size"]),
+        ("PAD", {}, ["none"]),
+        ("TRANSPOSE", {}, ["order"]),
+    ],
+)
+def test_what_the_file_gives_no_shape_is_not_taken(
+    tmp_path: Path, op: str, options: dict[str, int], constants: list[str], shape: tuple[int, ...]
+) -> None:
+    """As old converters leave what hangs on a shape that is computed: the delegate looks before anybody has told it."""
+    kernel = np.eye(3).reshape(3, 1, 1, 3)
+    stored = {
+        "w": T("w", kernel.shape, "float32", data=kernel),
+        "narrow": T("narrow", kernel.shape, "int8", np.full(3, 0.1, np.float32), [0] * 3, 0, data=kernel),
+        "d": T("d", (1, 1, 1, 3), "float32", data=1.0),
+        "b": T("b", (3,), "float32", data=0.0),
+        "size": T("size", (2,), "int32", data=(4, 4)),
+        "none": T("none", (4, 2), "int32", data=0),
+        "order": T("order", (4,), "int32", data=(0, 1, 2, 3)),
+    }
+    tensors = [T("x", (1, 4, 4, 3), "float32"), *(T(name, shape, "float32") for name in ("h", "y"))]
+    tensors += [stored[name] for name in constants]
+    operators = [Op("RELU", ["x"], ["h"]), Op(op, ["h", *constants], ["y"], options)]
+    path = models.save(tmp_path, write_tflite(tensors, operators, ["x"], ["y"]))
+    with RuntimeProcess("xnnpack") as process:
+        process.load(path)
+    graph = load_tflite(path).main
+    assert delegate.agrees(graph, process.delegated)
+    assert len(delegate.operators_taken(graph)) == 1 + bool(shape)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from quantdiff.graph import Tensor
 from quantdiff.quant import Array
 from quantdiff.sim.node import Node
 from quantdiff.sim.window import Axis
@@ -28,9 +29,25 @@ from quantdiff.sim.xnnpack.checks import (
 
 LEAST_BLOCK = 32
 """Weights that a block has at least, and a multiple of them (``CheckTensorFilterType``)."""
+IMAGE = 4
 MAX_DIMS, MAX_SPLITS = 6, 4
 """``XNN_MAX_TENSOR_DIMS``, and the parts that SPLIT may have."""
 POOL_SIDES = (("h", "height"), ("w", "width"))
+
+
+def images(*tensors: Tensor) -> bool:
+    """Four dimensions in the file (``CheckTensorShape``): the delegate asks before any operator has told its shape."""
+    return all(len(tensor.shape) == IMAGE for tensor in tensors)
+
+
+def ranked(node: Node) -> bool:
+    """``VisitPadNode``, ``VisitTransposeNode``: both ends have dimensions in the file, as many as there may be."""
+    return in_and_out(node) and all(0 < len(tensor.shape) <= MAX_DIMS for tensor in (node.x, node.y))
+
+
+def resize(node: Node) -> bool:
+    """``VisitResizeBilinearNode``."""
+    return in_and_out(node) and images(node.x, node.y)
 
 
 def convolution(node: Node, axis: int) -> bool:
@@ -39,7 +56,7 @@ def convolution(node: Node, axis: int) -> bool:
         return False
     x, w, y = node.x, node.at(1), node.y
     typed = x.dtype == y.dtype and (w.dtype == x.dtype or (w.dtype, x.dtype) == ("int8", "float32"))
-    return activation(x) and activation(y) and static(node, 1) and weights(w, axis) and typed
+    return activation(x) and activation(y) and images(x, y) and static(node, 1) and weights(w, axis) and typed
 
 
 def depthwise(node: Node) -> bool:
@@ -77,7 +94,8 @@ def transpose_conv(node: Node) -> bool:
     biased = len(node.inputs) > 3 and node.inputs[3] is not None  # noqa: PLR2004 (the fourth input)
     typed = x.dtype == node.y.dtype and (w.dtype == x.dtype or (w.dtype, x.dtype) == ("int8", "float32"))
     stored = constant(shape) and static(node, 1) and weights(w, 0) and (not biased or bias(node, 3))
-    return stored and typed and activation(x) and all(fits_transposed(node, axis) for axis in (1, 2))
+    fits = images(x, node.y) and all(fits_transposed(node, axis) for axis in (1, 2))
+    return stored and typed and activation(x) and fits
 
 
 def fits_transposed(node: Node, axis: int) -> bool:
