@@ -264,7 +264,7 @@ def _way_on(reason: str) -> str:
             "batch is fixed to 1), or give what another program computed as recorded:DUMP"
         )
     if DELEGATE in reason:
-        return "; XNNPACK took an operator that it then refused: --runtime builtin runs the file without it"
+        return "; XNNPACK took an operator that it then refused: --runtime builtin does without XNNPACK"
     return ""
 
 

@@ -9,6 +9,7 @@ import pytest
 import small_models as models
 from written_models import Op, Sub, T, model_object, pack, write_tflite
 
+from quantdiff.errors import RuntimeFailed
 from quantdiff.load.tflite import load_tflite
 from quantdiff.run.child import RuntimeProcess
 from quantdiff.sim.node import node_of
@@ -43,9 +44,8 @@ def custom(name: str, inputs: list[str], outputs: list[str], *fields: int) -> Op
     return Op(name, inputs, outputs, custom=True, custom_options=np.asarray(fields, "<i4").tobytes())
 
 
-def mediapipe() -> bytes:
+def mediapipe(image: tuple[int, ...] = (1, 4, 4, 8)) -> bytes:
     """A pool that says where its values were, back to there, and a transposed convolution of unpacked weights."""
-    image = (1, 4, 4, 8)
     tensors = [
         *(T(name, image, "float32") for name in ("x", "back", "y")),
         T("most", (1, 2, 2, 8), "float32"),
@@ -108,6 +108,17 @@ def test_a_reshape_to_a_scalar_stays(tmp_path: Path) -> None:
     with RuntimeProcess("xnnpack") as process:
         process.load(path)
     assert delegate.agrees(load_tflite(path).main, process.delegated)
+
+
+def test_of_mediapipes_operators_none_is_taken_without_a_shape(tmp_path: Path) -> None:
+    """No other kernel computes them, so that the file does not start; XNNPACK says of each why it is not its own."""
+    path = models.save(tmp_path, mediapipe(()))
+    graph = load_tflite(path).main
+    assert not delegate.operators_taken(graph)
+    with RuntimeProcess("xnnpack") as process, pytest.raises(RuntimeFailed) as refused:
+        process.load(path)
+    for node in (0, 1, 3):
+        assert f"in CUSTOM node #{node}: 4 dimensions expected" in str(refused.value)
 
 
 IMAGE = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}

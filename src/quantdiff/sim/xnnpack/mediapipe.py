@@ -11,10 +11,10 @@ from struct import unpack
 from quantdiff.graph import Tensor
 from quantdiff.sim.node import Node
 from quantdiff.sim.xnnpack.checks import static
-from quantdiff.sim.xnnpack.geometry import padded_transposed
+from quantdiff.sim.xnnpack.geometry import images, padded_transposed
 
-IMAGE, SAME, VALID, RELU6 = 4, 1, 2, 3
-"""The rank of an image; paddings; the last activation that it takes, and ignores."""
+SAME, VALID, RELU6 = 1, 2, 3
+"""Paddings; the last activation that it takes, and ignores."""
 SIZE = 24
 """Bytes of the structs that are looked at: padding, strides, and of a pool filter sizes and activation."""
 
@@ -34,12 +34,12 @@ def max_pool_with_places(node: Node) -> bool:
     """``VisitMediaPipeMaxPoolingNode``: the largest of windows side by side, and where it was."""
     if len(node.inputs) != 1 or len(node.outputs) != 2 or not is_image(node.x, node.outputs[0]):  # noqa: PLR2004
         return False
-    return len(node.outputs[1].shape) == IMAGE and side_by_side(node)
+    return images(node.outputs[1]) and side_by_side(node)
 
 
 def max_unpool(node: Node) -> bool:
     """``VisitMediaPipeUnpoolingNode``: values back to where they were, without padding."""
-    placed = len(node.inputs) == 2 and is_image(node.x, node.y) and len(node.at(1).shape) == IMAGE  # noqa: PLR2004
+    placed = len(node.inputs) == 2 and is_image(node.x, node.y) and images(node.at(1))  # noqa: PLR2004
     return placed and fields(node)[0] == VALID and side_by_side(node)
 
 
@@ -58,4 +58,4 @@ def fields(node: Node) -> list[int]:
 
 def is_image(*tensors: Tensor) -> bool:
     """Float32 with four dimensions."""
-    return all(tensor.dtype == "float32" and len(tensor.shape) == IMAGE for tensor in tensors)
+    return images(*tensors) and all(tensor.dtype == "float32" for tensor in tensors)
