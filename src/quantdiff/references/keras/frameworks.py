@@ -116,7 +116,7 @@ def frameworks() -> Frameworks:
     # Imports make some 1.5 million objects; letting the collector walk them again and again costs a second.
     gc.disable()
     try:
-        with quiet():
+        with quiet(), _absent("scipy"):
             loaded = Frameworks(require("tensorflow", extra="keras"), require("tf_keras", extra="keras"))
     finally:
         gc.freeze()
@@ -143,7 +143,8 @@ def _absent(module: str) -> Iterator[None]:
     """Let an import of ``module`` fail at once while the block runs, unless it is loaded already.
 
     TFMOT 0.8.1 (sparsity/keras/prune_registry.py) looks for ``keras.engine``, which Keras 3 does not have; finding
-    that out would import all of Keras 3, most of a second. None is what the import system documents for this.
+    that out would import all of Keras 3, most of a second. Keras 2 does without SciPy, which turns images for training
+    alone and takes a tenth of a second. None is what the import system documents for this.
     """
     if module in sys.modules:
         yield

@@ -16,7 +16,7 @@ from quantdiff.errors import BadModel, reason_of
 from quantdiff.graph import Model
 from quantdiff.load.tflite import read_model
 from quantdiff.ops import INTO_INTEGERS
-from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet
+from quantdiff.references.keras.frameworks import as_written, frameworks, quantize_scope, quiet
 from quantdiff.references.keras.frozen_graph import without_assignments
 from quantdiff.references.keras.model import KerasModel, named_layers, slots_of
 from quantdiff.references.keras.quantized import real_kernel, rounds_inputs, spelled_out, with_parts
@@ -106,9 +106,18 @@ def _converters(keras: KerasModel) -> Iterator[Callable[[], Any]]:
         yield lambda: lite.from_concrete_functions([function], model.owner)
         yield lambda: lite.from_concrete_functions([without_assignments(function)], model.owner)  # seeds are no floats
         return
-    yield lambda: converter_of(model)
+    yield lambda: _as_it_is(model) if keras.kind == "qat" else converter_of(model)
     yield lambda: converter_of(model, samples=1)
     yield lambda: lite.from_keras_model(model)
+
+
+def _as_it_is(model: Any) -> Any:
+    """Without AutoGraph, which takes as long as all the rest; with it where a user's own quantizer branches."""
+    try:
+        with as_written():
+            return converter_of(model)
+    except Exception:
+        return converter_of(model)
 
 
 def _scope(keras: KerasModel) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -16,7 +17,7 @@ from quantdiff.lazy import require
 from quantdiff.load.data import Slot
 from quantdiff.load.own_code import module_of
 from quantdiff.references.keras.admission import admit, is_listed
-from quantdiff.references.keras.frameworks import frameworks, quantize_scope, quiet, safe_mode
+from quantdiff.references.keras.frameworks import as_written, frameworks, quantize_scope, quiet, safe_mode
 from quantdiff.references.keras.quantized import notes_of
 
 KERAS_3 = "3"
@@ -190,7 +191,8 @@ def _read(path: Path, version: str, allow_lambda: bool, named: dict[str, Any]) -
     used = frameworks()
     if not version:
         return used.tf.saved_model.load(str(path))
-    with quantize_scope(), used.keras.utils.custom_object_scope(named), safe_mode(not allow_lambda):
+    tracing = nullcontext() if named else as_written()  # the user's own quantizers may want AutoGraph
+    with quantize_scope(), used.keras.utils.custom_object_scope(named), safe_mode(not allow_lambda), tracing:
         try:
             model = used.keras.models.load_model(str(path), compile=False)
         except Exception:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from types import ModuleType
 from typing import Any
 
@@ -74,7 +75,8 @@ def exact_sums(node: Node, x: Array, w: Array) -> ExactSums:
 
 def _by_instructions(node: Node, x: Array, w: Array) -> tuple[Array, Array, tuple[int, ...]] | None:
     """Sums and offset by the simulator's products of bytes, and the output's shape; None where they do not fit."""
-    compiled = loops(x.size)
+    outputs = x.size // max(1, prod(node.x.shape)) * prod(node.y.shape)
+    compiled = loops(outputs)
     if compiled is None or not _in_bytes(node, x, w):
         return None
     kernel: Any = kernels()[node.operator.op].function
