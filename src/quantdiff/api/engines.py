@@ -19,6 +19,7 @@ from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.progress import Progress
 from quantdiff.references.formats import Options, format_of, open_references, started_early
+from quantdiff.references.hosted import HostedReference
 from quantdiff.references.layout import TurnedReference
 from quantdiff.references.reference import Reference
 from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
@@ -161,6 +162,23 @@ def open_pair(
             for process in processes:
                 process.attend(second.file, inputs)
         yield OpenedPair(first, second, tuple(processes), tuple(others))
+
+
+@contextmanager
+def of_its_own(pair: OpenedPair) -> Iterator[OpenedPair | None]:
+    """The pair for another thread at the same time, with runtimes of its own.
+
+    None of what two threads cannot ask at once: a reference in this process, or a runtime that learns from one of them.
+    """
+    hosted = all(isinstance(engine, HostedReference) for engine in pair.reference.engines)
+    if not hosted or pair.candidate.file is None or any(each.of_one_file for each in pair.processes):
+        yield None
+        return
+    with ExitStack() as opened:
+        own = {id(each): opened.enter_context(each.another()) for each in pair.processes}
+        engines = (each for each in pair.candidate.engines if isinstance(each, TfliteReference))
+        engines = tuple(replace(each, process=own.get(id(each.process))) for each in engines)
+        yield replace(pair, candidate=Opened(pair.candidate.source, engines), processes=tuple(own.values()))
 
 
 def _holds_floats(source: Source) -> bool:

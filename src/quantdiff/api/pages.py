@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +16,7 @@ from quantdiff.api.engines import (
     OpenedPair,
     Settings,
     Source,
+    of_its_own,
     open_model,
     open_pair,
     trace_everywhere,
@@ -178,9 +181,12 @@ def explain_with_page(
         outcome = _with_failures(diff(*files, settings, progress, layers=True), answer)
         return answer, _page((*files[:2], files[2]), settings, outcome, command, answer.found)
     batch = load_data(files[2], files[1])
-    with open_pair(*files[:2], settings, batch) as pair:
+    # Outside, so that it ends when the children do: one that explains nothing need not compare everything.
+    with ThreadPoolExecutor(1) as beside, open_pair(*files[:2], settings, batch) as pair, of_its_own(pair) as other:
+        compare = partial(diff_opened, batch=batch, settings=settings, layers=True)
+        compared = None if other is None else beside.submit(compare, other)
         answer = explain_opened(pair, batch, settings, progress, asked)
-        outcome = diff_opened(pair, batch, settings, progress, layers=True)
+        outcome = compare(pair, progress=progress) if compared is None else compared.result()
         return answer, page_opened(pair, _with_failures(outcome, answer), batch, command, answer.found)
 
 

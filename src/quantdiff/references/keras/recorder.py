@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,17 +86,18 @@ class Tape:
 
 
 class KerasRecorder:
-    """A Keras model whose layers are watched while it is open; a context manager.
+    """A Keras model whose layers are watched while it runs for it; a context manager.
 
     Values are numbered as they are made: first the model's inputs, then the outputs of each call, so that a layer
-    called twice has two. One run at a time: threads wait for each other.
+    called twice has two. One run at a time: threads wait for each other. Between its runs the model is as it was, for
+    others to run.
     """
 
     in_flight = 1
     notes: tuple[str, ...] = ()
 
     def __init__(self, model: KerasModel) -> None:
-        self.model, self._tape, self._undo = model, Tape(), list[tuple[Any, str, Any]]()
+        self.model, self._tape, self._watching = model, Tape(), list[tuple[Any, str, Any]]()
         self.lock = threading.Lock()
 
     def __enter__(self) -> KerasRecorder:
@@ -103,20 +105,27 @@ class KerasRecorder:
         paths = {id(layer): name for name, layer in layers}
         for name, layer in layers:
             spied = Spied(name, layer, parts_of(name, layer, paths), layer.call, self._before_activation(layer))
-            self._replace(layer, "call", self._recording(spied))
+            self._watching.append((layer, "call", self._recording(spied)))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for owner, attribute, own in reversed(self._undo):
-            if own is None:
-                vars(owner).pop(attribute, None)
-            else:
-                object.__setattr__(owner, attribute, own)
-        self._undo.clear()
+        self._watching.clear()
 
-    def _replace(self, owner: Any, attribute: str, value: Any) -> None:
-        self._undo.append((owner, attribute, vars(owner).get(attribute)))
-        object.__setattr__(owner, attribute, value)
+    @contextmanager
+    def watched(self, tape: Tape) -> Iterator[None]:
+        """The layers write what they do on the tape while the block runs."""
+        with self.lock, failing(self.model.name), quiet():
+            self._tape, own = tape, [vars(owner).get(name) for owner, name, _ in self._watching]
+            try:
+                for owner, name, watching in self._watching:
+                    object.__setattr__(owner, name, watching)
+                yield
+            finally:
+                for (owner, name, _), was in zip(self._watching, own, strict=True):
+                    if was is None:
+                        vars(owner).pop(name, None)
+                    else:
+                        object.__setattr__(owner, name, was)
 
     def _before_activation(self, layer: Any) -> Activation | None:
         owner = unwrapped(layer)
@@ -127,7 +136,8 @@ class KerasRecorder:
         function = getattr(owner, "activation", None)
         if function is None or name_of(function) in CLAMPS:
             return None
-        self._replace(owner, "activation", watched := Activation(function, __name__=name_of(function)))
+        watched = Activation(function, __name__=name_of(function))
+        self._watching.append((owner, "activation", watched))
         return watched
 
     def _recording(self, spied: Spied) -> Callable[..., Any]:
@@ -154,8 +164,7 @@ class KerasRecorder:
         ]
         for tensor in given:
             tape.add(tensor)
-        with self.lock, failing(self.model.name), quiet():
-            self._tape = tape
+        with self.watched(tape):
             results = self.model.model(given[0] if len(given) == 1 else given, training=False)
         if isinstance(results, dict):
             results = [results[name] for name in self.model.outputs]
@@ -192,7 +201,7 @@ class KerasRecording:
         """
         tf, values = frameworks().tf, self.tape.values
         exchanged = {n: tf.reshape(tf.convert_to_tensor(v.real), values[n].shape) for n, v in given.items()}
-        with self.owner.lock, failing(self.owner.model.name), quiet():
+        with self.owner.watched(Tape()):
             again = _Again(self.tape, exchanged)
             return {number: again.compute(number).numpy() for number in given}
 
