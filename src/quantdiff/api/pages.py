@@ -32,6 +32,7 @@ from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.errors import BadData, QuantdiffError
 from quantdiff.ladder.explanation import Explanation, Explanations
+from quantdiff.ladder.slices import one_thread_a_product
 from quantdiff.linting.lint import lint_model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.parameters.quantizers import Parameters
@@ -182,12 +183,20 @@ def explain_with_page(
         return answer, _page((*files[:2], files[2]), settings, outcome, command, answer.found)
     batch = load_data(files[2], files[1])
     # Outside, so that it ends when the children do: one that explains nothing need not compare everything.
-    with ThreadPoolExecutor(1) as beside, open_pair(*files[:2], settings, batch) as pair, of_its_own(pair) as other:
-        compare = partial(diff_opened, batch=batch, settings=settings, layers=True)
-        compared = None if other is None else beside.submit(compare, other)
+    with (
+        one_thread_a_product(),
+        ThreadPoolExecutor(1) as beside,
+        open_pair(*files[:2], settings, batch) as pair,
+        of_its_own(pair) as other,
+    ):
+        works = (
+            partial(diff_opened, other or pair, batch, settings, silent if other else progress, layers=True),
+            partial(params_opened, other or pair, batch),
+        )
+        compared, observed = [beside.submit(work).result for work in works] if other else works
         answer = explain_opened(pair, batch, settings, progress, asked)
-        outcome = compare(pair, progress=progress) if compared is None else compared.result()
-        return answer, page_opened(pair, _with_failures(outcome, answer), batch, command, answer.found)
+        outcome = _with_failures(compared(), answer)
+        return answer, _shown(pair, outcome, observed, command, answer.found, batch)
 
 
 def run_page(folder: str | Path, progress: Progress = silent, command: str = "") -> Page:
