@@ -151,7 +151,8 @@ def _both(opened: OpenedPair, first: Batch | None, layouts: Layouts) -> Iterator
     alignment = align_pair(reference, engine, rows)
     if alignment.unrelated:
         raise NotComparable(f"these are not the same model: {alignment.unrelated}; give the one that it was made from")
-    ready = ReadyParams(ModelPair(reference.layers(), model.main, alignment, Observed()), opened, names=names)
+    sides = ModelPair(reference.layers(), model.main, alignment, Observed())
+    ready = ReadyParams(sides, opened, grain=alignment.at_once, names=names)
     if first is None:
         yield ready
         return

@@ -19,6 +19,7 @@ from quantdiff.run.runner import Runner
 from quantdiff.run.tflite import ran_alone
 
 SAMPLES_AT_ONCE = 256
+"""In a part, where no reference says how many fit into memory."""
 
 
 def observe(pair: ModelPair, reference: BoundModel | None, model: Model, batch: Batch, process: Runner) -> Observed:
@@ -37,9 +38,9 @@ def observe_reference(pair: ModelPair, reference: BoundModel) -> Observed:
     seen: dict[str, Extent] = defaultdict(Extent)
     by_chain: dict[str, Extent] = defaultdict(Extent)
     known = dict(_linear(pair))
-    flow = pair.alignment.reference
-    for start in range(0, len(reference), SAMPLES_AT_ONCE):
-        recording = reference.run(start, min(start + SAMPLES_AT_ONCE, len(reference)))
+    flow, size = pair.alignment.reference, pair.alignment.at_once
+    for start in range(0, len(reference), size):
+        recording = reference.run(start, min(start + size, len(reference)))
         for place in recording.flow.places:
             if place.name == place.path and place.op != "input":
                 seen[place.path].add(value_at(recording, place).real)
