@@ -14,7 +14,7 @@ from quantdiff.load.data import Batch, Order, Slot, bind, turned
 from quantdiff.load.npz import release
 from quantdiff.quant import Array, Grid, Value
 from quantdiff.tally.rows import RowSums, row_sums
-from quantdiff.trace import Trace, changed_elements
+from quantdiff.trace import Trace, changed_elements, same_bits
 
 
 class Recording(Protocol):
@@ -115,7 +115,14 @@ def measured(seen: Recording, pairs: Sequence[Comparand], wanted: AbstractSet[in
 
     whole = {pair.key: beside(pair, seen.value(pair.key)) for pair in pairs}
     again = seen.local({pair.key: pair.theirs for pair in pairs})
-    local = {pair.key: beside(pair, again[pair.key]) for pair in pairs if pair.key in again}
+    alike = {
+        key for key, array in again.items() if same_bits(array, seen.value(key))
+    }  # inputs, and what these alone feed
+    local = {
+        pair.key: whole[pair.key] if pair.key in alike else beside(pair, again[pair.key])
+        for pair in pairs
+        if pair.key in again
+    }
     return ErrorStats({key: seen.value(key) for key in wanted}, whole, local)
 
 

@@ -50,6 +50,12 @@ class Call:
         """Each kernel once."""
         return tuple(dict.fromkeys(self.ran_by.values()))
 
+    @property
+    def restates(self) -> bool:
+        """Whether many samples get another shape and nothing else, the same one each."""
+        varying = [k for k, feed in enumerate(self.feeds) if feed is not None]
+        return self.count > 1 and traits(self.node.operator.op).keeps_order and varying == [0]
+
     def sampled(self, y: Array) -> Array:
         """An output of the kernel with the samples along axis 0."""
         return y[:, None] if self.at_once else y[None]
@@ -100,6 +106,8 @@ def run_operator_on_each(
         NoKernel: the simulator has none for this op, these types or one of the runtimes.
     """
     call = _prepared(graph, operator, values, runtimes, kernel)
+    if call.restates:
+        return _restated(call, graph, operator, values, kernel)
     parts = list(_calls(call, _whole))
     stacks: dict[tuple[int, ...], Array] = {}  # what the runtimes share stays one array
 
@@ -113,6 +121,15 @@ def run_operator_on_each(
     with fitting():
         outputs = {r: tuple(stacked(k, i) for i in range(len(operator.outputs))) for k, r in enumerate(call.runtimes)}
     return {runtime: outputs[call.ran_by[runtime]] for runtime in runtimes}
+
+
+def _restated(
+    call: Call, graph: Graph, operator: Operator, values: Mapping[int, Array], kernel: Kernel | None
+) -> dict[Runtime, Outputs]:
+    """One sample says which shape; all follow."""
+    x = operator.inputs[0]
+    one = run_operator_on_each(graph, operator, {**values, x: values[x][:1]}, tuple(call.ran_by), kernel)
+    return {runtime: (values[x].reshape(call.count, *y.shape[1:]),) for runtime, (y,) in one.items()}
 
 
 def enclose_operator(graph: Graph, operator: Operator, values: Mapping[int, Array], runtime: Rules) -> Enclosure:
