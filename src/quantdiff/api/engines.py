@@ -176,8 +176,8 @@ def of_its_own(pair: OpenedPair) -> Iterator[OpenedPair | None]:
         return
     with ExitStack() as opened:
         own = {id(each): opened.enter_context(each.another()) for each in pair.processes}
-        engines = (each for each in pair.candidate.engines if isinstance(each, TfliteReference))
-        engines = tuple(replace(each, process=own.get(id(each.process))) for each in engines)
+        files = (each for each in pair.candidate.engines if isinstance(each, TfliteReference))
+        engines = tuple(replace(each, process=own.get(id(each.process))) for each in files)
         yield replace(pair, candidate=Opened(pair.candidate.source, engines), processes=tuple(own.values()))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,9 @@ from quantdiff.errors import BadData, QuantdiffError
 from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.ladder.slices import one_thread_a_product
 from quantdiff.linting.lint import lint_model
+from quantdiff.linting.registry import checks
 from quantdiff.load.data import Batch, load_batch
+from quantdiff.load.written import schema
 from quantdiff.parameters.quantizers import Parameters
 from quantdiff.progress import Progress, silent
 from quantdiff.references.formats import started_early
@@ -45,6 +47,8 @@ from quantdiff.report.json.text import json_text
 from quantdiff.run.data_in_parts import InParts
 from quantdiff.run.data_sources import load_data
 from quantdiff.run.runtimes import starts_nothing, versions
+from quantdiff.sim.node import kernels
+from quantdiff.sim.real.registry import reals
 
 T = TypeVar("T")
 KIND = "tflite:"
@@ -182,21 +186,29 @@ def explain_with_page(
         outcome = _with_failures(diff(*files, settings, progress, layers=True), answer)
         return answer, _page((*files[:2], files[2]), settings, outcome, command, answer.found)
     batch = load_data(files[2], files[1])
-    # Outside, so that it ends when the children do: one that explains nothing need not compare everything.
-    with (
-        one_thread_a_product(),
-        ThreadPoolExecutor(1) as beside,
-        open_pair(*files[:2], settings, batch) as pair,
-        of_its_own(pair) as other,
-    ):
-        works = (
-            partial(diff_opened, other or pair, batch, settings, silent if other else progress, layers=True),
-            partial(params_opened, other or pair, batch),
-        )
-        compared, observed = [beside.submit(work).result for work in works] if other else works
-        answer = explain_opened(pair, batch, settings, progress, asked)
-        outcome = _with_failures(compared(), answer)
-        return answer, _shown(pair, outcome, observed, command, answer.found, batch)
+    # The thread ends after the children do: where nothing can be explained, nobody need compare everything.
+    with one_thread_a_product(), ThreadPoolExecutor(1) as beside:
+        beside.submit(_load)  # while the reference's framework is loaded
+        with open_pair(*files[:2], settings, batch) as pair, of_its_own(pair) as other:
+            threads, hear = (None, progress) if other is None else (beside, silent)
+            compared = _begun(partial(diff_opened, other or pair, batch, settings, hear, layers=True), threads)
+            observed = _begun(partial(params_opened, other or pair, batch), threads)
+            answer = explain_opened(pair, batch, settings, progress, asked)
+            outcome = _with_failures(compared(), answer)
+            return answer, _shown(pair, outcome, observed, command, answer.found, batch)
+
+
+def _load() -> None:
+    """What the questions import when they come to it."""
+    kernels()
+    reals()
+    checks()
+    schema()
+
+
+def _begun(work: Callable[[], T], threads: Executor | None) -> Callable[[], T]:
+    """The work, which somebody else begins where there is one."""
+    return work if threads is None else threads.submit(work).result
 
 
 def run_page(folder: str | Path, progress: Progress = silent, command: str = "") -> Page:
