@@ -10,8 +10,9 @@ import pytest
 
 from quantdiff.graph import Model
 from quantdiff.load.tflite import read_model
-from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
-from quantdiff.references.keras.lower import converter_of
+from quantdiff.references.keras.frameworks import as_written, frameworks, quiet, tfmot
+from quantdiff.references.keras.lower import converter_of, lower
+from quantdiff.references.keras.model import describe
 
 pytestmark = pytest.mark.keras
 
@@ -33,6 +34,43 @@ def aware() -> Any:
     model = tfmot().quantization.keras.quantize_model(frameworks().keras.Model(image, layers.Dense(3)(x)))
     model(np.random.default_rng(1).random((20, 8, 8, 1)), training=True)
     return model
+
+
+def branching() -> Any:
+    """A quantizer of a person's own, which does otherwise for some values: AutoGraph alone can trace it."""
+    tf, layers, quantization = frameworks().tf, frameworks().keras.layers, tfmot().quantization.keras
+
+    class Branching(quantization.quantizers.MovingAverageQuantizer):  # type: ignore[misc, name-defined]
+        def __call__(self, inputs: Any, training: bool, weights: Any, **kwargs: Any) -> Any:
+            y = super().__call__(inputs, training, weights, **kwargs)
+            if tf.reduce_max(y) > 100:
+                y = -y
+            return y
+
+    class Config(quantization.QuantizeConfig):  # type: ignore[misc, name-defined]
+        def get_output_quantizers(self, layer: Any) -> list[Any]:
+            return [Branching(8, per_axis=False, symmetric=False, narrow_range=False)]
+
+        def _nothing(self, *_: Any) -> dict[str, Any]:
+            return {}
+
+        get_weights_and_quantizers = get_activations_and_quantizers = get_config = _nothing
+        set_quantize_weights = set_quantize_activations = _nothing
+
+    dense = quantization.quantize_annotate_layer(layers.Dense(3), Config())
+    with frameworks().keras.utils.custom_object_scope({"Config": Config}):
+        model = quantization.quantize_apply(frameworks().keras.Sequential([layers.Input((4,)), dense]))
+    model(np.random.default_rng(1).random((20, 4)), training=True)
+    return model
+
+
+def test_a_quantizer_that_branches_is_lowered() -> None:
+    with quiet():
+        model = branching()
+        with pytest.raises(frameworks().tf.errors.OperatorNotAllowedInGraphError), as_written():
+            converter_of(model)
+    lowered = lower(describe(model, "m"))
+    assert {"FULLY_CONNECTED", "IF"} <= {operator.op for operator in lowered.main.operators}
 
 
 @pytest.mark.parametrize("build", [branches, aware])

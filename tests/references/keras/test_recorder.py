@@ -120,6 +120,17 @@ def test_watching_leaves_a_quantized_softmax_alone(made: Callable[..., Made]) ->
     assert np.array_equal(watched_output, model.model(x, training=False).numpy())
 
 
+def test_between_its_runs_the_model_is_as_it_was() -> None:
+    keras, data, model = watched(autoencoder)
+    with keras, KerasRecorder(keras.model) as other:
+        seen = keras.run(data)
+        made = len(seen.tape.values)
+        other.run(data)
+        model(data[0])
+        assert "call" not in vars(model.get_layer("dense0"))
+    assert len(seen.tape.values) == made
+
+
 def test_an_error_of_keras_is_one_of_ours() -> None:
     keras, data, _ = watched(autoencoder)
     with keras, pytest.raises(RuntimeFailed, match="Keras failed on m"):
