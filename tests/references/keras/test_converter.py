@@ -71,6 +71,7 @@ def test_a_quantizer_that_branches_is_lowered() -> None:
             converter_of(model)
     lowered = lower(describe(model, "m"))
     assert {"FULLY_CONNECTED", "IF"} <= {operator.op for operator in lowered.main.operators}
+    assert lowered.main.tensors[lowered.main.inputs[0]].shape_signature == (-1, 4)
 
 
 @pytest.mark.parametrize("build", [branches, aware])

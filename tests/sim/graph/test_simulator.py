@@ -43,6 +43,23 @@ def test_samples_together_equal_samples_alone() -> None:
     np.testing.assert_array_equal(whole.values[2], np.concatenate([part.values[2] for part in parts]))
 
 
+@pytest.mark.parametrize("shape", [(1, 32), (4, 8), (2, -1, 4)])
+def test_samples_get_another_shape_each(shape: tuple[int, ...]) -> None:
+    graph = graph_of(
+        Op("RESHAPE", ["x", "s"], ["r"]),
+        tensors=(
+            T("s", (len(shape),), "int32", data=shape),
+            T("r", tuple(4 if n < 0 else n for n in shape), scale=0.5, zero_point=3),
+        ),
+        outputs=("r",),
+    )
+    (x,) = random_inputs(graph, 7)
+    (made,) = graph.outputs
+    whole = simulate(graph, [x], Runtime.XNNPACK).values[made]
+    alone = [simulate(graph, [row[None]], Runtime.XNNPACK).values[made] for row in x]
+    np.testing.assert_array_equal(whole, np.concatenate(alone), strict=True)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 9])
 def test_threads_share_out_the_samples(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In their order, whole or what is to be kept; what is missing is so once; each share on a thread of its own."""
