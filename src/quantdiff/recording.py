@@ -115,9 +115,8 @@ def measured(seen: Recording, pairs: Sequence[Comparand], wanted: AbstractSet[in
 
     whole = {pair.key: beside(pair, seen.value(pair.key)) for pair in pairs}
     again = seen.local({pair.key: pair.theirs for pair in pairs})
-    alike = {
-        key for key, array in again.items() if same_bits(array, seen.value(key))
-    }  # inputs, and what these alone feed
+    # Inputs, and what these alone feed, stay as they were.
+    alike = {key for key, array in again.items() if same_bits(array, seen.value(key))}
     local = {
         pair.key: whole[pair.key] if pair.key in alike else beside(pair, again[pair.key])
         for pair in pairs
