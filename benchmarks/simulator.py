@@ -49,8 +49,8 @@ from quantdiff.quant import Array
 from quantdiff.run.litert import RESOLVERS
 from quantdiff.sim.graph.chains import compare_rounding, simulate_each
 from quantdiff.sim.graph.simulator import simulate, simulate_on_threads
+from quantdiff.sim.loops import packed_type
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.tiles import packed_type
 
 SIMULATED = (Runtime.XNNPACK, Runtime.BUILTIN, Runtime.REFERENCE)
 ALL = (*SIMULATED, Runtime.TFLM)

@@ -19,9 +19,9 @@ from quantdiff.graph import Graph
 from quantdiff.identifying.identification import Group, Identification
 from quantdiff.identifying.load import load_and_identify, load_and_probe
 from quantdiff.load.tflite import load_tflite
+from quantdiff.sim.graph.operators import kernel_of
 from quantdiff.sim.node import node_of
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.xnnpack.delegate import kernel_of
 
 
 def main() -> int:

@@ -297,3 +297,11 @@ def block_steps(tensor: Tensor) -> Array:
     assert tensor.blocks is not None
     assert tensor.block_scales is not None
     return np.repeat(tensor.block_scales.astype(np.float64), tensor.blocks.block_size, axis=1).reshape(tensor.shape)
+
+
+STATE = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
+
+
+def keeps_resources(graph: Graph) -> bool:
+    """True when samples depend on those before them."""
+    return any(operator.op in STATE for operator in graph.operators)

@@ -15,10 +15,10 @@ from quantdiff.identifying.load import load_and_identify
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run import emulation
+from quantdiff.sim.graph.operators import kernel_of
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.node import node_of
 from quantdiff.sim.runtime import ARM64, Runtime
-from quantdiff.sim.xnnpack.delegate import kernel_of
 
 CONVOLUTIONS, DENSE = (0, 1, 2), 5
 IMAGES = random_images(8, seed=0)

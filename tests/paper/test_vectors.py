@@ -8,8 +8,8 @@ from golden_network import recorded
 
 from quantdiff.errors import NotConfirmed
 from quantdiff.paper.vectors import _confirm, scaled
+from quantdiff.sim.rounding.exact_sums import Channel
 from quantdiff.sim.rounding.fixed_point import Rounding
-from quantdiff.sim.rounding.requantization import Channel
 from quantdiff.sim.runtime import Runtime
 
 WITH_SUMS = [0, 1, 3]

@@ -18,7 +18,7 @@ from quantdiff.errors import NoSuchElement, NotConfirmed, RuntimeFailed, Unsuppo
 from quantdiff.graph import Operator
 from quantdiff.load.data import Batch, make_batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.paper.arithmetic.registry import Case, known
+from quantdiff.paper.arithmetic.steps import Case, known
 from quantdiff.paper.work import Question, confirm, load_and_work, place, work
 from quantdiff.paper.working import Sheet, Step
 from quantdiff.quant import Array

@@ -17,11 +17,11 @@ from written_models import Op, Sub, T, write_model, write_tflite
 from quantdiff.load.tflite import read_model
 from quantdiff.run import emulation
 from quantdiff.sim import arm64
+from quantdiff.sim.graph.operators import kernel_of
 from quantdiff.sim.node import node_of
 from quantdiff.sim.ops import fully_connected
 from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_multiplier, wrap_int32
 from quantdiff.sim.runtime import ARM64, Runtime
-from quantdiff.sim.xnnpack.delegate import kernel_of
 
 GAVE = json.loads(RECORDED.read_text(encoding="utf-8"))
 PAIRS = [(name, runtime) for name, (_, runtimes) in CASES.items() for runtime in runtimes]

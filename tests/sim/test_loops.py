@@ -18,18 +18,16 @@ from written_models import Op, T
 
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim import compiled, loops, machine_code, real_loops, tiles
-from quantdiff.sim.accumulate import Sums, exact_parts, gemm, product_dtype, seen_zero
+from quantdiff.sim import accumulate, element_loops, loops, machine_code
+from quantdiff.sim.accumulate import exact_parts, gemm, product_dtype, seen_zero
+from quantdiff.sim.blocks import Sums, width_of
+from quantdiff.sim.machine_code import features
 from quantdiff.sim.ops.depthwise_conv_2d import below, block_of, packed_channels
-from quantdiff.sim.pairs import width_of
 from quantdiff.sim.real.sums import finished
-from quantdiff.sim.rounding import rules
 from quantdiff.sim.rounding.fixed_point import Rounding
-from quantdiff.sim.rounding.rounded import Rounded, sums_of
-from quantdiff.sim.rounding.rules import NEAR_ONE, Requantization
+from quantdiff.sim.rounding.rounded import LOOKED_AT, NEAR_ONE, Requantization, Rounded, sums_of
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.tables.table import look_up
-from quantdiff.sim.vectors import features
 from quantdiff.sim.window import Axis, axis_of, pad_image, windows
 
 RULES = (Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.XNNPACK, Rounding.DOUBLE)
@@ -108,12 +106,12 @@ def test_one_small_scale_of_many_columns_is_looked_at_once(monkeypatch: pytest.M
         looked.append(doubles.shape[1])
         return True
 
-    monkeypatch.setattr(rules, "_begins_every_step", counted)
+    monkeypatch.setattr("quantdiff.sim.rounding.rounded._begins_every_step", counted)
     scales = (1.1e-5,) * 5000 + tuple(np.geomspace(1e-6, 1e-5, 200).tolist())
     many = Requantization(Rounding.RUY, scales, 0, (0, 9), "int8")
     assert many.in_floats(loops, 2**20) is not None
     assert 150 < sum(looked) <= 201  # not those whose mantissa ends in zeros
-    assert max(looked) <= rules.LOOKED_AT
+    assert max(looked) <= LOOKED_AT
 
 
 def test_small_scales_whose_last_bits_matter_are_not_told_in_doubles() -> None:
@@ -168,7 +166,7 @@ def test_what_differs_in_tiles_that_do_not_fill_up(depthwise: bool, monkeypatch:
     def sums() -> Sums:
         if not depthwise:
             return gemm(x, w, axes, (5, 0), None)
-        kind = tiles.packed_type(np.int8, 0) or np.int16
+        kind = loops.packed_type(np.int8, 0) or np.int16
         packed, _ = packed_channels(w[None], kind, 0, below(loops, kind, axes[0]))
         return Sums(70, np.zeros(31, np.int32), [block_of(loops, x, 5, packed, axes)])
 
@@ -206,7 +204,7 @@ def in_rows(
     results = list[Array]()
     for module, row in rows:
         monkeypatch.setattr(f"quantdiff.sim.ops.{name}.loops", lambda elements, chosen=module: chosen)
-        monkeypatch.setattr("quantdiff.sim.pairs.ROW", row)
+        monkeypatch.setattr("quantdiff.sim.blocks.ROW", row)
         graph, simulation = run_simulator(model, operands, runtime)
         results.append(simulation.values[graph.outputs[0]][0])
     for other in results[1:]:
@@ -232,7 +230,7 @@ def test_operands_multiplied(dtype: str, monkeypatch: pytest.MonkeyPatch) -> Non
     nearest = np.clip(np.round(exact), np.iinfo(dtype).min, np.iinfo(dtype).max)
     for runtime in RUNTIMES:
         ways = ((loops, 960), (loops, 7), (None, 960))
-        given = in_rows(monkeypatch, (model, a, b), "mul", runtime, ways)
+        given = in_rows(monkeypatch, (model, a, b), "arithmetic", runtime, ways)
         assert np.abs(given.astype(int) - nearest).max() <= 1
 
 
@@ -432,9 +430,9 @@ def test_the_processor_decides(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"avx512f", "avx512bw", "avx2"}, (np.int16, np.int16, np.int16)),
         ({"neon"}, (None, None, None)),
     ):
-        monkeypatch.setattr(tiles, "features", lambda names=names: names)
+        monkeypatch.setattr(loops, "features", lambda names=names: names)
         weights = (("int8", 0), ("int8", 1), ("uint8", 0))
-        assert tuple(tiles.packed_type(np.dtype(dtype), point) for dtype, point in weights) == kinds
+        assert tuple(loops.packed_type(np.dtype(dtype), point) for dtype, point in weights) == kinds
 
 
 @pytest.mark.parametrize("multiply", MULTIPLIED)
@@ -514,7 +512,7 @@ def test_with_avx2_alone() -> None:
 
 def test_small_work_stays_in_numpy() -> None:
     code = (
-        "import sys; from quantdiff.sim.compiled import loops, WORTH\n"
+        "import sys; from quantdiff.sim.accumulate import loops, WORTH\n"
         "assert loops(WORTH - 1) is None and 'numba' not in sys.modules\n"
         "assert loops(WORTH) is not None and loops(1) is not None"
     )
@@ -522,10 +520,10 @@ def test_small_work_stays_in_numpy() -> None:
 
 
 def test_without_numba_numpy_does_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "MODULE", "quantdiff.sim.no_such_module")
-    compiled._load.cache_clear()
-    assert compiled.loops(compiled.WORTH) is None
-    compiled._load.cache_clear()
+    monkeypatch.setattr(accumulate, "MODULE", "quantdiff.sim.no_such_module")
+    accumulate._load.cache_clear()
+    assert accumulate.loops(accumulate.WORTH) is None
+    accumulate._load.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -572,7 +570,7 @@ def test_taps_in_double_are_added_in_their_order(shape: tuple[int, ...], width: 
             for size, k, s, d in zip(padded.shape[1:3], (3, width), stride, dilation, strict=True)
         )
         y, want = np.full((n, rows, columns, c), np.nan), np.zeros((n, rows, columns, c))
-        real_loops.sum_taps(image, taps, (stride, dilation, before), (bias, -1.0, 1.5), y)
+        element_loops.sum_taps(image, taps, (stride, dilation, before), (bias, -1.0, 1.5), y)
         for i, j in np.ndindex(3, width):
             down, right = (
                 np.arange(k) * s + t * d for k, s, t, d in zip((rows, columns), stride, (i, j), dilation, strict=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from quantdiff.sim.runtime import CHECKED, doubt
+from quantdiff.compare.verification import doubt
+from quantdiff.sim.runtime import CHECKED
 
 
 def test_a_checked_release_is_no_doubt() -> None:

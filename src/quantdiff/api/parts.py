@@ -18,11 +18,10 @@ from typing import Any, Generic, Protocol, TypeVar
 from quantdiff.api.engines import OpenedPair, Settings
 from quantdiff.errors import NotComparable, QuantdiffError
 from quantdiff.experiment.engine import carry_out
-from quantdiff.graph import Model
+from quantdiff.graph import Model, keeps_resources
 from quantdiff.progress import Progress, silent
 from quantdiff.run.data_in_parts import Part, Sources, anywhere, count_of, cut
 from quantdiff.run.runtimes import versions
-from quantdiff.sim.node import keeps_resources
 
 CALLS = 4
 """For each worker: models are opened once a call, and who is done early takes another one."""

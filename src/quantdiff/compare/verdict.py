@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.compare.device import Diagnosis
-from quantdiff.graph import Graph, Operator
+from quantdiff.graph import STATE, Graph, Operator, keeps_resources
 from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
 from quantdiff.shown import Shown
@@ -18,7 +18,7 @@ from quantdiff.sim.enclosures import Enclosure
 from quantdiff.sim.graph.chains import Known, Outcome, attempt, fed_alike, fed_to
 from quantdiff.sim.graph.operators import enclose_operator, ran_by
 from quantdiff.sim.graph.simulator import CONTROL, Missing, Simulation, missing_inputs, replay
-from quantdiff.sim.node import STATE, NoKernel, keeps_resources, kernels, node_of
+from quantdiff.sim.node import NoKernel, kernels, node_of
 from quantdiff.trace import differing, same_bits
 
 FAILED = ("crashed", "unavailable")

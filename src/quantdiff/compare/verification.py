@@ -31,7 +31,7 @@ from quantdiff.sim.device import Device, Rules
 from quantdiff.sim.graph.chains import simulate_each
 from quantdiff.sim.graph.shapes import false_shapes
 from quantdiff.sim.graph.simulator import Missing, Simulation
-from quantdiff.sim.runtime import Runtime, doubt
+from quantdiff.sim.runtime import ARCHITECTURES, CHECKED, Runtime
 from quantdiff.sim.xnnpack.delegate import agrees
 from quantdiff.trace import shared
 
@@ -280,3 +280,15 @@ def _verdict(graph: Graph, reading: Reading, compared: Compared, chain: Simulati
         not reading.changed,
         expected,
     )
+
+
+def doubt(package: str, installed: Mapping[str, str], machine: str = ARCHITECTURES[0]) -> str:
+    """What to know where a runtime's package is not in a release, or runs on no machine, that was checked; or empty."""
+    if package not in CHECKED:
+        return ""
+    if machine not in ARCHITECTURES:
+        return f"the rules were checked on {', '.join(ARCHITECTURES)}; {machine} may round otherwise"
+    version, checked = installed.get(package, "an unknown version"), CHECKED[package]
+    if version in checked:
+        return ""
+    return f"the rules were checked with {package} {', '.join(checked)}; {version} is installed and may round otherwise"

@@ -16,16 +16,7 @@ from quantdiff.quant import Array
 from quantdiff.sim.node import Node, NoKernel
 from quantdiff.sim.rounding.exact_sums import POOL, clamp_behind, scales_of, zero_point_behind
 from quantdiff.sim.rounding.fixed_point import quantize_multiplier
-from quantdiff.sim.rounding.scaling import (
-    AFTER,
-    DIVISION,
-    ENDINGS,
-    MULTIPLIERS,
-    SHIFTING,
-    Way,
-    scale_sums,
-    usual_scale,
-)
+from quantdiff.sim.rounding.scaling import AFTER, DIVISION, ENDINGS, MULTIPLIERS, SHIFTING, Way, scale_sums, usual_scale
 
 RELATIVE = 2.0**-13
 """More than any multiplier loses, as a share of the scaled sum."""

@@ -16,12 +16,14 @@ from quantdiff.graph import Graph, Operator
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.device import RUNTIMES
-from quantdiff.sim.graph.operators import run_by_rule
+from quantdiff.sim.graph.operators import kernel_of, run_by_rule
 from quantdiff.sim.node import Node, NoKernel, clamp_of, fitting, is_quantized, node_of, zero_point_of
 from quantdiff.sim.ops.mean import way_of
 from quantdiff.sim.ops.relu import BOUNDS
 from quantdiff.sim.rounding.exact_sums import (
+    ACCUMULATE,
     averaged,
+    channels_of,
     clamp_behind,
     has_sums,
     reach_of_sums,
@@ -29,10 +31,8 @@ from quantdiff.sim.rounding.exact_sums import (
     zero_point_behind,
 )
 from quantdiff.sim.rounding.fixed_point import requantize
-from quantdiff.sim.rounding.requantization import ACCUMULATE, channels_of
 from quantdiff.sim.rounding.scaling import Way, scale_sums, way_named
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.xnnpack.delegate import kernel_of
 
 Staircase = Callable[[Array], Array]
 """From sums (n, channels) to outputs, clamped; a larger sum never gives less."""

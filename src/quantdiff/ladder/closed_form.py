@@ -20,14 +20,14 @@ from quantdiff.ladder.switches import Switches
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.device import Rules
+from quantdiff.sim.graph.operators import kernel_of
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel, clamp_of, node_of, scale_of, zero_point_of
-from quantdiff.sim.ops.pool_2d import filter_of
-from quantdiff.sim.real.curves import erf
+from quantdiff.sim.ops.resampling import filter_of
+from quantdiff.sim.real.functions import erf
+from quantdiff.sim.rounding.exact_sums import channels_of
 from quantdiff.sim.rounding.fixed_point import Rounding
-from quantdiff.sim.rounding.requantization import channels_of
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of, windows
-from quantdiff.sim.xnnpack.delegate import kernel_of
 
 On = tuple[Switches, Rules]
 SELDOM = 1e-9  # a share of elements too small to divide by

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from quantdiff.graph import Graph, Operator, Tensor
+from quantdiff.graph import STATE, Graph, Operator, Tensor
 from quantdiff.ladder.real_operator import fold, folds, real_constant, real_function
 from quantdiff.ops import INTO_FLOAT, traits
 from quantdiff.quant import Array, QuantParams, is_float
-from quantdiff.sim.node import STATE, NoKernel, node_of
+from quantdiff.sim.node import NoKernel, node_of
 
 ROUNDING = 1e-6
 """Relative: products of two float32 differ by 1.2e-7 with the order of rounding."""

@@ -23,7 +23,7 @@ from quantdiff.ladder.switches import Switches
 from quantdiff.ops import traits
 from quantdiff.quant import Array
 from quantdiff.sim.node import ACTIVATION_RANGE, NoKernel, node_of
-from quantdiff.sim.ops.pool_2d import filter_of
+from quantdiff.sim.ops.resampling import filter_of
 
 ROUNDING = 1 / 12  # of a step squared: the variance of an error that is anywhere in a step alike
 ELEMENTWISE = ("ADD", "SUB", "MUL", "DIV", "SQUARED_DIFFERENCE", "PRELU", "LEAKY_RELU", "HARD_SWISH", "LOGISTIC",

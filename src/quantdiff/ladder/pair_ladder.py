@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import BadData
+from quantdiff.graph import keeps_resources
 from quantdiff.ladder.account import Account, Question, trace_of_file
 from quantdiff.ladder.attribution import Attribution, Given, lowered_outputs, signed
 from quantdiff.ladder.conclusion import concluded
@@ -31,7 +32,6 @@ from quantdiff.run.child import TIMEOUT
 from quantdiff.run.inner_tensors import Reading, read_at_once, read_tensors, readable_tensors, simulate_tensors
 from quantdiff.run.runner import Runner
 from quantdiff.sim.device import Rules
-from quantdiff.sim.node import keeps_resources
 from quantdiff.sim.runtime import Runtime
 from quantdiff.trace import Trace, same_bits
 

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import UnsupportedOp
-from quantdiff.graph import Graph, Operator, Tensor
+from quantdiff.graph import Graph, Operator, Tensor, keeps_resources
 from quantdiff.ladder.constants import in_units_of_sums, unread
 from quantdiff.ladder.real_operator import CHOOSES, Sums, compute, fold, folds, real_constant
 from quantdiff.ladder.streams import Loops, delayed, in_loops, is_delay, shifted, unrolled
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array, is_float
 from quantdiff.quant import Grid as StoredGrid
-from quantdiff.sim.compiled import loops
-from quantdiff.sim.node import Node, NoKernel, fitting, keeps_resources, node_of
+from quantdiff.sim.accumulate import loops
+from quantdiff.sim.node import Node, NoKernel, fitting, node_of
 
 Values = Mapping[int, Array]
 """By tensor index, samples along axis 0; an axis of 1 stands for all of them."""

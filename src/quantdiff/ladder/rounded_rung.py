@@ -12,12 +12,12 @@ from functools import partial
 
 import numpy as np
 
-from quantdiff.graph import Operator
+from quantdiff.graph import Operator, keeps_resources
 from quantdiff.ladder.real_graph import RealGraph, Setting
 from quantdiff.ladder.rungs import in_slices, stored
 from quantdiff.ladder.switches import Switches
 from quantdiff.quant import Array
-from quantdiff.sim.node import keeps_resources, node_of
+from quantdiff.sim.node import node_of
 from quantdiff.sim.real.registry import real_of
 
 

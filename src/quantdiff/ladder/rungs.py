@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.graph import Graph, Model, Operator
+from quantdiff.graph import Graph, Model, Operator, keeps_resources
 from quantdiff.ladder.account import OutputGrids, on_grid
 from quantdiff.ladder.mechanisms import BIAS, CLIPPING, CURVES, INPUT, RANGES, REAL, REWRITTEN, ROUNDING, STEPS, WEIGHTS
 from quantdiff.ladder.real_graph import RealGraph, Setting, Values
@@ -24,9 +24,9 @@ from quantdiff.load.data import Batch
 from quantdiff.quant import Array
 from quantdiff.run.tflite import bound_inputs
 from quantdiff.sim.device import Rules
-from quantdiff.sim.graph.real_arithmetic import all_but_curves, simulate_ideal
-from quantdiff.sim.graph.simulator import Missing, Simulation, run_stateless, simulate, simulate_by
-from quantdiff.sim.node import NoKernel, keeps_resources
+from quantdiff.sim.graph.operators import all_but_curves
+from quantdiff.sim.graph.simulator import Missing, Simulation, run_stateless, simulate, simulate_by, simulate_ideal
+from quantdiff.sim.node import NoKernel
 from quantdiff.trace import same_bits
 
 STORED = {"int8": np.int8, "uint8": np.uint8, "int16": np.int16}

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from quantdiff.errors import BadData
-from quantdiff.graph import Graph, Model, Operator
+from quantdiff.graph import Graph, Model, Operator, keeps_resources
 from quantdiff.ladder.account import Account, LayerAccount, OutputGrids, Target, ends_of_file
 from quantdiff.ladder.explanation import Explanation, Frontier, Item
 from quantdiff.ladder.frontier import beside
@@ -25,7 +25,7 @@ from quantdiff.run.runner import Runner
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.simulator import Simulation, simulate, simulate_by
-from quantdiff.sim.node import NoKernel, keeps_resources, node_of
+from quantdiff.sim.node import NoKernel, node_of
 from quantdiff.sim.real.registry import real_of
 from quantdiff.trace import same_bits
 

@@ -13,10 +13,9 @@ from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-from quantdiff.graph import Model
+from quantdiff.graph import Model, keeps_resources
 from quantdiff.quant import Array
 from quantdiff.run.inner_tensors import Reading, read_at_once, readable_tensors
-from quantdiff.sim.node import keeps_resources
 
 ELEMENTS_AT_ONCE = 2**21
 """Of the runtime's tensors, which the first rungs hold as doubles."""

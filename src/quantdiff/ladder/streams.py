@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from quantdiff.graph import Graph, Operator, Tensor
+from quantdiff.graph import STATE, Graph, Operator, Tensor
 from quantdiff.ladder.constants import variables, with_steady
 from quantdiff.ladder.real_operator import fold, folds, real_constant
 from quantdiff.ops import INTO_FLOAT
 from quantdiff.quant import Array
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.resources import Resources
-from quantdiff.sim.node import STATE, NoKernel, fitting, node_of
+from quantdiff.sim.node import NoKernel, fitting, node_of
 from quantdiff.sim.runtime import Runtime
 
 _, DELAY, ASSIGN, CALL = STATE

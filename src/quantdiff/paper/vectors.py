@@ -13,7 +13,7 @@ from quantdiff.errors import BadData, BadModel, NotConfirmed
 from quantdiff.graph import Graph, Model, Operator, Tensor, dense_values
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.paper.by_rule import channels_by
+from quantdiff.paper.by_kernel import channels_by
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT, started
 from quantdiff.run.data_sources import load_data
@@ -22,11 +22,10 @@ from quantdiff.run.random_input import samples_for
 from quantdiff.run.runtimes import check_installed, versions
 from quantdiff.run.tflite import inputs_of
 from quantdiff.sim.device import Device, Rules, kernel_by
-from quantdiff.sim.graph.operators import ran_by
+from quantdiff.sim.graph.operators import kernel_of, ran_by
 from quantdiff.sim.node import Node, NoKernel, clamp_of, node_of, zero_point_of
+from quantdiff.sim.rounding.exact_sums import ACCUMULATE, Channel, accumulators, channels_of
 from quantdiff.sim.rounding.fixed_point import requantize
-from quantdiff.sim.rounding.requantization import ACCUMULATE, Channel, accumulators, channels_of
-from quantdiff.sim.xnnpack.delegate import kernel_of
 from quantdiff.trace import differing
 
 ROLES = ("input", "weights", "bias")

@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from quantdiff.errors import BadModel, NoSuchElement, NotConfirmed, UnsupportedOp
-from quantdiff.graph import Graph, Model, Operator, dense_values
+from quantdiff.graph import STATE, Graph, Model, Operator, dense_values
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.paper.arithmetic.registry import Case, known
-from quantdiff.paper.by_body import by_body, by_state
-from quantdiff.paper.by_kernel import bounds_of, by_bounds, by_kernel
-from quantdiff.paper.by_rule import by_rule
+from quantdiff.paper.arithmetic.steps import Case, known
+from quantdiff.paper.by_kernel import bounds_of, by_body, by_bounds, by_kernel, by_rule, by_state
 from quantdiff.paper.working import Given, Number, Sheet, Working
 from quantdiff.quant import Array
 from quantdiff.run.child import TIMEOUT, started
@@ -27,11 +25,10 @@ from quantdiff.run.runtimes import RUNTIMES, check_installed, versions
 from quantdiff.run.tflite import inputs_of, may_batch
 from quantdiff.sim.device import Device, Rules, kernel_by
 from quantdiff.sim.enclosures import ENCLOSURES
-from quantdiff.sim.graph.operators import ran_by
+from quantdiff.sim.graph.operators import kernel_of, ran_by
 from quantdiff.sim.graph.simulator import CONTROL, replay, run_stateless
-from quantdiff.sim.node import STATE, Node, NoKernel, kernels, node_of
+from quantdiff.sim.node import Node, NoKernel, kernels, node_of
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.xnnpack.delegate import kernel_of
 from quantdiff.trace import differing
 
 HANDLE = "VAR_HANDLE"

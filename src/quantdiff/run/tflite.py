@@ -18,9 +18,9 @@ from quantdiff.run.runner import Runner
 from quantdiff.run.shared_memory import Block, block_of
 from quantdiff.sim.arm64 import by_rows
 from quantdiff.sim.device import Rules
+from quantdiff.sim.graph.operators import kernel_of
 from quantdiff.sim.node import node_of
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.xnnpack.delegate import kernel_of
 from quantdiff.trace import Trace
 
 T = TypeVar("T")

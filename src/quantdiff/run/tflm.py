@@ -8,10 +8,10 @@ from typing import Any
 
 from tflite_micro.python.tflite_micro import runtime as tflm
 
+from quantdiff.graph import keeps_resources
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array
 from quantdiff.run.batches import OpenModel
-from quantdiff.sim.node import keeps_resources
 
 FIRST_ARENA, LAST_ARENA = 2**20, 2**30  # bytes
 

@@ -1,100 +1,66 @@
-"""Exact integer accumulators by BLAS: no runtime changes them, so every runtime shares them.
+"""Exact integer accumulators, by BLAS or by compiled loops: no runtime changes them, so every runtime shares them.
 
 A float32 product of integers is exact while no partial sum can pass 2**24, a float64 one up to 2**53. Sums over
 a whole array stay floats that hold integers, as every runtime's rounding starts from there; ``Sums`` hands them
-out in blocks that stay in the cache until every runtime has rounded them.
+out in blocks that stay in the cache until every runtime has rounded them. The loops are loaded where work repays it:
+numba takes a second. What is made of weights is kept as long as these: samples come in parts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cache
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache, wraps
+from importlib import import_module
 from itertools import pairwise
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, TypeVar
+from weakref import ref
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.compiled import loops
-from quantdiff.sim.kept import kept
+from quantdiff.sim.blocks import INT32_END, Channels, Product, Sums
 from quantdiff.sim.node import sized, zero_point_of
-from quantdiff.sim.pairs import LookedUp, Multiplied
 from quantdiff.sim.rounding.fixed_point import wrap_int32
 from quantdiff.sim.window import Axis, pad_image, windows
+
+Made = TypeVar("Made")
+KEPT_AT_MOST = 2**22
+"""Bytes of a constant from which on it is made anew rather than kept."""
+
+
+def kept(make: Callable[..., Made]) -> Callable[..., Made]:
+    """The function; its first argument is an array, of which results are kept where nobody may write to it."""
+    known: dict[tuple[Any, ...], tuple[ref[Array], Made]] = {}
+
+    @wraps(make)
+    def found(array: Array, *arguments: Any) -> Made:
+        if array.flags.writeable or array.nbytes > KEPT_AT_MOST:
+            return make(array, *arguments)
+        key = id(array), *arguments
+        if key not in known:  # an id comes again, but not before its array has gone, and its entry with it
+            known[key] = ref(array, lambda _: known.pop(key, None)), make(array, *arguments)
+        return known[key][1]
+
+    return found
+
 
 EXACT_FLOAT32, EXACT_FLOAT64 = 2**24, 2**53
 """Bounds of a sum of products."""
 BESIDE_BIAS = 2**23
 """The same in float32 where a bias is to be added: one bit is left for it."""
-INT32_END = 2**31
+
+
 BLOCK = 2**18
 """Floats of one block, operand and product together: a megabyte, as much as stays in the cache."""
 SIGN = 0x80
 """That of a byte."""
 LARGEST = {"int8": 128, "uint8": 255}
 """Magnitude that a stored activation can have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """Sums of products, (rows, channels), in blocks of rows: int32, or floats that are integers.
-
-    ``offset`` is to be added per channel, with the wrap of an int32: bias and zero-point terms. With it no sum is
-    further than ``reach`` from 0. A block is valid until the next one is asked for.
-    """
-
-    rows: int
-    offset: Array
-    blocks: Iterable[Block]
-    reach: int = INT32_END
-
-
-class Product(NamedTuple):
-    """A block of sums for ``loops.round_block``, which rounds each part of them before it computes the next.
-
-    Attributes:
-        image: the stored activations as bytes, (n, h, w * c).
-        lines: output rows and columns of an image.
-        steps: how many input lines, and elements of one, output rows and columns are apart.
-        border: input lines above the first, elements before and in a padded line, and how many lines a window spans.
-        bytes_: what turns stored bytes into unsigned ones, and what padding is before.
-        places: where in the padded lines the words of a window begin.
-        packed: the weights (``tiles.pack``).
-    """
-
-    image: Array
-    lines: tuple[int, int]
-    steps: tuple[int, int]
-    border: tuple[int, int, int, int]
-    bytes_: tuple[np.uint8, np.uint8]
-    places: Array
-    packed: Array
-
-
-class Channels(NamedTuple):
-    """The same of a depthwise convolution.
-
-    Attributes:
-        taps: how many words are above each other, and how far apart, in lines, the bytes of one are.
-        places: where words of a window begin, in lines of as many words a pixel as a tile has columns.
-        packed: the weights once for each output line that the words serve (``tiles.pack_channels``).
-    """
-
-    image: Array
-    lines: tuple[int, int]
-    steps: tuple[int, int]
-    border: tuple[int, int, int, int]
-    bytes_: tuple[np.uint8, np.uint8]
-    taps: tuple[int, int]
-    places: Array
-    packed: Array
-
-
-Block = Array | Product | Channels | LookedUp | Multiplied
 
 
 def exact_dtype(reach: int, w: Array) -> type[np.float32] | type[np.float64]:
@@ -182,7 +148,7 @@ def packed_weights(w: Array, kind: type[np.int8] | type[np.int16], zero_point: i
 
 
 def product(x: Array, packed: Array, run: int, axes: tuple[Axis, Axis], zero_point: int) -> Product:
-    """The same as one block. Shapes: x (n, h, w, c), packed as ``tiles.pack`` gives it for runs of ``run``."""
+    """The same as one block. Shapes: x (n, h, w, c), packed as ``loops.pack`` gives it for runs of ``run``."""
     (rows, columns), c = axes, x.shape[3]
     if (rows.taps, rows.stride, columns.taps, columns.stride) == (1, 1, 1, 1) and x.shape[1:3] == (
         rows.out,
@@ -282,3 +248,24 @@ def product_dtype() -> DTypeLike:
     truth = x @ w
     exact = (t for t in (np.float32, np.float64) if np.array_equal(x.astype(t) @ w.astype(t), truth))
     return next(exact, np.int64)
+
+
+WORTH = 2**19
+"""Outputs of one call from which on NumPy alone loses more than numba takes to load."""
+
+
+MODULE = "quantdiff.sim.loops"
+
+
+def loops(elements: float) -> ModuleType | None:
+    """The compiled loops if ``elements`` outputs repay them or they are there anyway; None says NumPy."""
+    return _load() if elements >= WORTH or MODULE in sys.modules else None
+
+
+@cache
+def _load() -> ModuleType | None:
+    """The module, or None where numba cannot be had: the NumPy text gives the same integers."""
+    try:
+        return import_module(MODULE)
+    except ImportError:
+        return None

@@ -12,8 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from quantdiff.sim.narrow import LANES, Bounds, by_sign, nearest_float, of_doubles, of_floats, of_whole, packs
-from quantdiff.sim.vectors import (
+from quantdiff.sim.machine_code import (
     BYTE,
     INT32,
     INT64,
@@ -26,6 +25,7 @@ from quantdiff.sim.vectors import (
     spread,
     unpack,
 )
+from quantdiff.sim.narrow import LANES, Bounds, by_sign, nearest_float, of_doubles, of_floats, of_whole, packs
 
 BY_FLOAT, BY_DOUBLE, RAW = 0, 1, 2
 """How a rule goes over the sums."""

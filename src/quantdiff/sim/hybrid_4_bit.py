@@ -16,8 +16,7 @@ from quantdiff.sim.accumulate import matmul
 from quantdiff.sim.dynamic_input import REACH, asymmetric, xnnpack
 from quantdiff.sim.floats.elementwise import clamped, fused_multiply_add, multiply_add
 from quantdiff.sim.node import Node, NoKernel, quant_of
-from quantdiff.sim.processor import has_avx512_vnni
-from quantdiff.sim.runtime import Runtime
+from quantdiff.sim.runtime import Runtime, has_avx512_vnni
 
 WIDTH, DEPTH, UNSIGNED = 4, 32, 128
 """Units and depth from which on the packed kernel runs; what makes an int8 value unsigned."""

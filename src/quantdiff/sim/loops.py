@@ -1,8 +1,8 @@
 """The loops that NumPy is slow at, compiled by numba; ``fixed_point.py`` is the text that they must equal.
 
-Nothing but ``compiled.py`` imports this module, since numba takes a second to load. ``round_block`` makes outputs of a
-block: sums of products, (rows, channels) as int32 or as float32 that are integers, or what they are computed from, some
-rows at a time. Rules are told as ``finish.finish`` takes them. Shapes are not looked at: the callers do.
+Nothing but ``accumulate.py`` imports this module, since numba takes a second to load. ``round_block`` makes outputs
+of a block: sums of products, (rows, channels) as int32 or as float32 that are integers, or what they are computed from,
+some rows at a time. Rules are told as ``finish.finish`` takes them. Shapes are not looked at: the callers do.
 """
 
 from __future__ import annotations
@@ -12,26 +12,24 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.extending import overload
+from numpy.typing import DTypeLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Channels, Product
-from quantdiff.sim.finish import BY_DOUBLE, BY_FLOAT, RAW, finish  # noqa: F401 (the callers say how)
-from quantdiff.sim.machine_code import compiled, inlined
-from quantdiff.sim.narrow import LANES as ROUNDED
-from quantdiff.sim.permuted import permute
-from quantdiff.sim.real_loops import bound, finish_sums, scale_sums, store, sum_taps  # noqa: F401 (the callers of real arithmetic)
-from quantdiff.sim.rounding.fixed_point import ONE_HALF_Q31
-from quantdiff.sim.tiles import (  # noqa: F401 (the callers pack)
-    HEIGHT,
-    LANES,
-    WIDE,
-    WORD,
-    interleave,
-    pack,
-    pack_channels,
-    packed_type,
-    tile,
+from quantdiff.sim.blocks import Channels, Product
+from quantdiff.sim.element_loops import (  # noqa: F401 (the callers ask here)
+    bound,
+    by_shifts,
+    finish_sums,
+    look_up,
+    scale_sums,
+    softmax,
+    store,
+    sum_taps,
 )
+from quantdiff.sim.finish import BY_DOUBLE, BY_FLOAT, RAW, finish  # noqa: F401 (the callers say how)
+from quantdiff.sim.machine_code import compiled, features, inlined
+from quantdiff.sim.narrow import LANES as ROUNDED
+from quantdiff.sim.tiles import HEIGHT, LANES, WIDE, WORD, interleave, tile
 
 STRIP = 2**15
 """Bytes of input and output that are at work at once, beside as many as the weights have: they stay in the caches."""
@@ -297,13 +295,6 @@ def multiply_pairs(a: Array, b: Array, points: tuple[int, int], sums: Array) -> 
         sums[i] = np.int32(np.int32(a[i]) - left) * np.int32(np.int32(b[i]) - right)
 
 
-@compiled
-def look_up(x: Array, table: Array, y: Array) -> None:  # pragma: no cover (compiled)
-    """Bytes by a table of 256. All flat."""
-    for i in range(permute(x, table, y, x.size), x.size):
-        y[i] = table[x[i]]
-
-
 def round_block(block: Any, told: Told, channels: int, rows: int) -> None:
     """The outputs of all rows, each rule's where its address says."""
     if isinstance(block, Product):
@@ -314,47 +305,33 @@ def round_block(block: Any, told: Told, channels: int, rows: int) -> None:
         round_rows(block, told, channels, rows)
 
 
-@compiled
-def softmax(  # pragma: no cover (compiled)
-    x: Array, table: Array, half: np.floating[Any], output: tuple[np.float32, int, int, int], y: Array
-) -> None:
-    """Exponentials by a table of 256, added from first to last in float32. Shapes: x and y (rows, size).
+def packed_type(weights: DTypeLike, zero_point: int) -> type[np.int8] | type[np.int16] | None:
+    """The type in which weights of 8 bits are packed for this processor; None where it multiplies neither."""
+    if weights == np.int8 and not zero_point and {"avx512f", "avx512bw", "avx512vnni"} <= features():
+        return np.int8
+    return np.int16 if "avx2" in features() else None
 
-    ``half`` is added in its own precision before the rest is cut off; ``output`` are scale, zero point and ends.
+
+def pack(w: Array, kind: type[np.int8] | type[np.int16]) -> Array:
+    """Weights in the order in which tiles take them, each run filled up to whole words.
+
+    Shapes: w (columns, runs, run) -> (vectors, words, lanes, a word).
     """
-    scale, zero_point, low, high = output
-    for r in range(x.shape[0]):
-        largest, total = x[r].max(), np.float32(0)
-        for e in range(x.shape[1]):
-            total += table[np.int64(largest) - x[r, e]]
-        inverse = np.float32(1) / (total * scale)
-        for e in range(x.shape[1]):
-            real = table[np.int64(largest) - x[r, e]] * inverse
-            y[r, e] = min(max(np.int64(real + half) + zero_point, low), high)
+    columns, runs, run = w.shape
+    each, lanes = WORD // np.dtype(kind).itemsize, LANES[np.dtype(kind)]
+    whole = np.zeros((-(-columns // lanes) * lanes, runs, -(-run // each) * each), kind)
+    whole[:columns, :, :run] = w
+    words = whole.view(np.int32).reshape(-1, lanes, runs * whole.shape[2] // each)
+    return np.ascontiguousarray(words.swapaxes(1, 2)).view(kind).reshape(len(words), -1, lanes, each)
 
 
-@compiled
-def by_shifts(  # pragma: no cover (compiled)
-    sums: Array,
-    offset: Array,
-    shifts: tuple[tuple[Array, Array, Array, Array, Array], bool],
-    output: tuple[int, int, int],
-    y: Array,
-) -> None:
-    """Rules G, R and S, channel by channel, where a double does not hold all bits.
+def pack_channels(w: Array, kind: type[np.int8] | type[np.int16], below: int = 0) -> Array:
+    """The same for weights of a depthwise convolution that begin some taps below; a word is of taps above each other.
 
-    ``shifts`` is, int64 each, mantissa, left shift, what is added to the product, right shift, and what is added to a
-    product below zero so that its ties go away from zero; then whether some left shift is not 0.
-    One right shift does for two: floor((floor(p / 2**31) + h) / 2**r) = floor((p + h * 2**31) / 2**(31 + r)).
+    Shape: w (kh, kw, c).
     """
-    (mantissa, left, half, right, ties), enlarged = shifts
-    zero_point, low, high = output
-    least, most, zero = np.int32(low - zero_point), np.int32(high - zero_point), np.int32(zero_point)
-    for i in range(sums.shape[0]):
-        for c in range(sums.shape[1]):
-            acc = np.int32(np.int32(sums[i, c]) + offset[c])
-            if enlarged:
-                acc = np.int32(np.int64(acc) << left[c])
-            product = np.int64(acc) * mantissa[c] + ONE_HALF_Q31
-            steps = np.int32((product + half[c] + ((product >> 63) & ties[c])) >> right[c])
-            y[i, c] = np.int32(min(max(steps, least), most) + zero)
+    taps_h, taps_w, channels = w.shape
+    each = WORD // np.dtype(kind).itemsize
+    groups = np.zeros((-(-taps_h // each), each, taps_w, channels), kind)
+    groups.reshape(-1, taps_w, channels)[below : below + taps_h] = w
+    return pack(groups.transpose(3, 0, 2, 1).reshape(channels, 1, -1), kind)

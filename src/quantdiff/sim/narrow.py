@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from quantdiff.sim.vectors import BYTE, INT32, INT64, SHORT, features, function_of, spread
+from quantdiff.sim.machine_code import BYTE, INT32, INT64, SHORT, features, function_of, spread
 
 LANES = 16
 """Columns that are rounded together."""

@@ -195,15 +195,7 @@ def check_8_bit(node: Node) -> None:
         raise NoKernel(f"types {x.dtype} × {w.dtype} -> {y.dtype}")
 
 
-STATE = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
-
-
 Values = Mapping[int, Array]
-
-
-def keeps_resources(graph: Graph) -> bool:
-    """True when samples depend on those before them."""
-    return any(operator.op in STATE for operator in graph.operators)
 
 
 def one_by_one(values: Values) -> Iterator[dict[int, Array]]:

@@ -1,9 +1,15 @@
-"""The runtimes whose arithmetic is simulated, each on an architecture, and the releases that they were checked with."""
+"""The runtimes whose arithmetic is simulated, each on an architecture, and what this machine's processor decides.
+
+``CHECKED`` has the releases that they were checked with. Where kernels do not agree, the processor decides how floats
+are summed; XNNPACK: ``src/configs/unary-elementwise-config.c``, ``src/configs/binary-elementwise-config.c``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import platform
 from enum import Enum
+from functools import cache
+from pathlib import Path
 
 
 class Runtime(Enum):
@@ -58,13 +64,46 @@ ARCHITECTURES = ("x86_64", "arm64")
 """Those on which they were checked."""
 
 
-def doubt(package: str, installed: Mapping[str, str], machine: str = ARCHITECTURES[0]) -> str:
-    """What to know where a runtime's package is not in a release, or runs on no machine, that was checked; or empty."""
-    if package not in CHECKED:
-        return ""
-    if machine not in ARCHITECTURES:
-        return f"the rules were checked on {', '.join(ARCHITECTURES)}; {machine} may round otherwise"
-    version, checked = installed.get(package, "an unknown version"), CHECKED[package]
-    if version in checked:
-        return ""
-    return f"the rules were checked with {package} {', '.join(checked)}; {version} is installed and may round otherwise"
+CACHES, PROCESSOR = Path("/sys/devices/system/cpu/cpu0/cache"), Path("/proc/cpuinfo")
+
+
+def is_arm64() -> bool:
+    """Whether this very machine is one, whose C library is that of its runtimes."""
+    return platform.machine().lower() in ("aarch64", "arm64")
+
+
+@cache
+def has_avx512() -> bool:
+    """Whether XNNPACK takes its AVX-512 kernels; False where the system does not tell."""
+    return "avx512f" in _features()
+
+
+@cache
+def has_avx512_vnni() -> bool:
+    """Whether XNNPACK takes its kernels for AVX-512 with VNNI; False where the system does not tell."""
+    return {"avx512f", "avx512_vnni"} <= _features()
+
+
+@cache
+def _features() -> frozenset[str]:
+    """Of the processor, by Linux' names."""
+    try:
+        lines = PROCESSOR.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ()))
+
+
+@cache
+def level_1_data_cache() -> int | None:
+    """Bytes of the first cache, by which Eigen cuts long sums; None where the system does not tell."""
+    try:
+        for index in CACHES.glob("index*"):
+            level, kind, size = (
+                (index / name).read_text(encoding="utf-8").strip() for name in ("level", "type", "size")
+            )
+            if (level, kind) == ("1", "Data"):
+                return int(size.removesuffix("K")) * 1024
+    except (OSError, ValueError):
+        pass
+    return None

@@ -15,12 +15,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-from numpy.typing import DTypeLike
 
-from quantdiff.quant import Array
 from quantdiff.sim.finish import Task, finished, rounded, rules_of
-from quantdiff.sim.narrow import LANES as TOGETHER
-from quantdiff.sim.vectors import (
+from quantdiff.sim.machine_code import (
     BYTE,
     INT32,
     INT64,
@@ -33,6 +30,7 @@ from quantdiff.sim.vectors import (
     spread,
     unpack,
 )
+from quantdiff.sim.narrow import LANES as TOGETHER
 
 WORD = 4
 """Bytes that a lane takes of a row at once."""
@@ -44,38 +42,6 @@ WIDE = 2
 
 HEIGHT = 12 if "avx512vl" in features() else 6
 """Rows of a tile: with ``WIDE`` vectors as many sums as there are registers, of which AVX-512 has twice as many."""
-
-
-def packed_type(weights: DTypeLike, zero_point: int) -> type[np.int8] | type[np.int16] | None:
-    """The type in which weights of 8 bits are packed for this processor; None where it multiplies neither."""
-    if weights == np.int8 and not zero_point and {"avx512f", "avx512bw", "avx512vnni"} <= features():
-        return np.int8
-    return np.int16 if "avx2" in features() else None
-
-
-def pack(w: Array, kind: type[np.int8] | type[np.int16]) -> Array:
-    """Weights in the order in which tiles take them, each run filled up to whole words.
-
-    Shapes: w (columns, runs, run) -> (vectors, words, lanes, a word).
-    """
-    columns, runs, run = w.shape
-    each, lanes = WORD // np.dtype(kind).itemsize, LANES[np.dtype(kind)]
-    whole = np.zeros((-(-columns // lanes) * lanes, runs, -(-run // each) * each), kind)
-    whole[:columns, :, :run] = w
-    words = whole.view(np.int32).reshape(-1, lanes, runs * whole.shape[2] // each)
-    return np.ascontiguousarray(words.swapaxes(1, 2)).view(kind).reshape(len(words), -1, lanes, each)
-
-
-def pack_channels(w: Array, kind: type[np.int8] | type[np.int16], below: int = 0) -> Array:
-    """The same for weights of a depthwise convolution that begin some taps below; a word is of taps above each other.
-
-    Shape: w (kh, kw, c).
-    """
-    taps_h, taps_w, channels = w.shape
-    each = WORD // np.dtype(kind).itemsize
-    groups = np.zeros((-(-taps_h // each), each, taps_w, channels), kind)
-    groups.reshape(-1, taps_w, channels)[below : below + taps_h] = w
-    return pack(groups.transpose(3, 0, 2, 1).reshape(channels, 1, -1), kind)
 
 
 def _dot(builder: Any, kind: Any, sums: Any, x: Any, w: Any) -> Any:  # pragma: no cover (while compiling)

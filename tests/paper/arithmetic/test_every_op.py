@@ -11,13 +11,12 @@ from written_models import Op, T, write_tflite
 
 from quantdiff.graph import Graph, dense_values
 from quantdiff.load.tflite import read_model
-from quantdiff.paper.arithmetic.registry import Case, known
+from quantdiff.paper.arithmetic.steps import Case, known
 from quantdiff.quant import Array
 from quantdiff.run.random_input import random_inputs
-from quantdiff.sim.graph.operators import run_operator
+from quantdiff.sim.graph.operators import kernel_of, run_operator
 from quantdiff.sim.node import NoKernel, node_of
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.xnnpack.delegate import kernel_of
 
 RNG = np.random.default_rng(11)
 STRIDED = {"strideH": 2, "strideW": 1, "padding": 0, "fusedActivationFunction": 1}

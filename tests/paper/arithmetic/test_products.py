@@ -7,7 +7,7 @@ from written_models import Op, T, write_tflite
 
 from quantdiff.graph import dense_values
 from quantdiff.load.tflite import read_model
-from quantdiff.paper.arithmetic.registry import Case, known
+from quantdiff.paper.arithmetic.steps import Case, known
 from quantdiff.paper.working import Products, Sheet
 from quantdiff.quant import Array
 from quantdiff.sim.node import node_of

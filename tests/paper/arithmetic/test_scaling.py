@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quantdiff.paper.arithmetic.scaling import channel_of, multiplier_steps, scaled_steps
+from quantdiff.paper.arithmetic.steps import channel_of, multiplier_steps, scaled_steps
 from quantdiff.sim.rounding.fixed_point import Rounding
 
 G, R, S, X, D = Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.XNNPACK, Rounding.DOUBLE

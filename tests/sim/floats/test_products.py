@@ -12,9 +12,8 @@ from written_models import Op, T
 
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array
-from quantdiff.sim.floats import eigen_products, ruy
-from quantdiff.sim.floats.eigen import joined
-from quantdiff.sim.floats.eigen_products import in_one_sum
+from quantdiff.sim.floats import eigen, neon
+from quantdiff.sim.floats.eigen import in_one_sum, joined
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
@@ -105,17 +104,17 @@ def test_what_a_row_holds_twice_turns_a_zero_on_arm64() -> None:
     """All four sums are -0; of the last vector three places are 0 times weights that were there before."""
     t = np.float32(1e-30)
     x, w = np.asarray([[t, t, -t, -t, -t]]), np.asarray([[-t, -t, t, t, t]] * 4)
-    assert np.signbit(ruy.product(x[:, :4], w[:, :4])).all()
-    assert not np.signbit(ruy.product(x, w)).any()  # so the emulated kernel
+    assert np.signbit(neon.product(x[:, :4], w[:, :4])).all()
+    assert not np.signbit(neon.product(x, w)).any()  # so the emulated kernel
 
 
 def test_long_sums_are_cut_by_the_size_of_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eigen_products, "level_1_data_cache", lambda: 2**15)
-    assert [eigen_products.block_of(depth) for depth in (680, 681, 1360, 2000)] == [680, 344, 680, 672]
-    monkeypatch.setattr(eigen_products, "level_1_data_cache", lambda: None)
-    assert eigen_products.block_of(680) == 680
+    monkeypatch.setattr(eigen, "level_1_data_cache", lambda: 2**15)
+    assert [eigen.block_of(depth) for depth in (680, 681, 1360, 2000)] == [680, 344, 680, 672]
+    monkeypatch.setattr(eigen, "level_1_data_cache", lambda: None)
+    assert eigen.block_of(680) == 680
     with pytest.raises(NoKernel, match="size of a cache"):
-        eigen_products.block_of(681)
+        eigen.block_of(681)
 
 
 def test_a_row_of_each_sample_is_alone() -> None:

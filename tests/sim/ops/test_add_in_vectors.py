@@ -10,8 +10,8 @@ from golden import LITERT, RUNTIMES, Case, Dice, Maker
 from written_models import Op, T
 
 from quantdiff.quant import Array
+from quantdiff.sim.floats.elementwise import Section, section_of
 from quantdiff.sim.ops.add import LEFT_SHIFT, NARROW_SHIFT, scaled_down, scaled_once, scaled_twice
-from quantdiff.sim.rounding.fivefold import Section, section_of
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.runtime import Runtime
 

@@ -12,8 +12,8 @@ from golden import LITERT, RUNTIMES, Case, Dice, Maker, run_simulator
 from written_models import Op, T
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import xnnpack, xnnpack_curves
-from quantdiff.sim.ops.rsqrt import roots_of_integers
+from quantdiff.sim.floats import xnnpack
+from quantdiff.sim.ops.elementary import roots_of_integers
 from quantdiff.sim.rounding.fixed_point import Rounding, requantize
 from quantdiff.sim.runtime import Runtime
 
@@ -235,7 +235,7 @@ def test_curves_on_other_processors_are_refused(op: str, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(("x", "y"), [(np.nan, 0), (-np.inf, 0), (-88, 0), (88.5, np.inf), (np.inf, np.inf)])
 def test_exponential_beyond_the_ends(x: float, y: float) -> None:
-    assert xnnpack_curves.exp(np.full(1, x, np.float32), Runtime.XNNPACK) == y
+    assert xnnpack.exp(np.full(1, x, np.float32), Runtime.XNNPACK) == y
 
 
 @pytest.mark.golden

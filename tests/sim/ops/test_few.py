@@ -192,7 +192,7 @@ def test_what_xnnpack_unpacks_is_hidden() -> None:
 
 @pytest.mark.parametrize(("avx512", "zero"), [(False, 0.0), (True, -0.0)])
 def test_minus_zero_is_negative_to_some_processors(monkeypatch: pytest.MonkeyPatch, avx512: bool, zero: float) -> None:
-    monkeypatch.setattr("quantdiff.sim.ops.leaky_relu.has_avx512", lambda: avx512)
+    monkeypatch.setattr("quantdiff.sim.ops.relu.has_avx512", lambda: avx512)
     tensors = [T("x", (1, 3), "float32"), T("a", (3,), "float32", data=[-2.0] * 3), T("y", (1, 3), "float32")]
     case = Case(tensors, [Op("PRELU", ["x", "a"], ["y"])], {"x": np.asarray([[-0.0, -3.0, 5.0]], np.float32)})
     graph, simulation = run_simulator(case.write(), list(case.feeds.values()), Runtime.XNNPACK)

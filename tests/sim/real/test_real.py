@@ -15,8 +15,8 @@ from written_models import Op, T, write_tflite
 from quantdiff.graph import Graph, real_values
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array
-from quantdiff.sim.graph.real_arithmetic import all_but_curves, curves_alone, everything, run_ideal, simulate_ideal
-from quantdiff.sim.graph.simulator import simulate
+from quantdiff.sim.graph.operators import all_but_curves, curves_alone, everything, run_ideal
+from quantdiff.sim.graph.simulator import simulate, simulate_ideal
 from quantdiff.sim.node import ACTIVATION_RANGE, node_of
 from quantdiff.sim.real import sums
 from quantdiff.sim.real.registry import dequantized, nearest, reals

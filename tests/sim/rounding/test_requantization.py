@@ -10,7 +10,7 @@ from written_models import Op, T, write_tflite
 
 from quantdiff.load.tflite import read_model
 from quantdiff.sim.node import Node, NoKernel, node_of
-from quantdiff.sim.rounding.requantization import accumulators, channels_of
+from quantdiff.sim.rounding.exact_sums import accumulators, channels_of
 from quantdiff.sim.runtime import Runtime
 
 

@@ -13,7 +13,7 @@ from quantdiff.linting.wiring import Wiring, is_quantized, scale, scales
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.node import is_wide
-from quantdiff.sim.rounding.wide import is_misread
+from quantdiff.sim.rounding.fixed_point import is_misread
 
 
 @check("BIAS01", Severity.ERROR, Wiring)

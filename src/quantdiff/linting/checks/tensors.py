@@ -15,7 +15,7 @@ from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE
 from quantdiff.sim.graph.shapes import false_shapes
 from quantdiff.sim.node import Node
-from quantdiff.sim.ops.unidirectional_sequence_lstm import TANH_BITS
+from quantdiff.sim.ops.recurrent import TANH_BITS
 
 LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 

@@ -1,1 +1,1 @@
-"""How each op is worked out on paper: one op, one file."""
+"""How each op is worked out on paper: one family of ops, one file."""

@@ -1,7 +1,7 @@
 """Sums of float32 products, each runtime adding in an order of its own.
 
 reference: LiteRT ``internal/reference/fully_connected.h``, ``conv.h``, ``depthwiseconv_float.h``: one after another,
-the bias last, fused on ARM64; tflm: the same. builtin: ``sim/floats/eigen_products.py``, on ARM64 ``ruy.py``;
+the bias last, fused on ARM64; tflm: the same. builtin: ``sim/floats/eigen.py``, on ARM64 ``neon.py``;
 ``internal/optimized/depthwiseconv_float.h``: bias first. xnnpack: ``src/f32-gemm``, ``src/f32-igemm``,
 ``src/f32-dwconv``: bias first, each product added without rounding it, floats below the smallest normal one as zeros;
 on a CPU with FMA; in partial sums on ARM64.
@@ -16,10 +16,9 @@ from itertools import product, repeat
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import ruy
-from quantdiff.sim.floats.eigen import LANES
-from quantdiff.sim.floats.eigen_products import in_four_sums, in_one_sum
-from quantdiff.sim.floats.eigen_products import product as eigen_product
+from quantdiff.sim.floats import neon
+from quantdiff.sim.floats.eigen import LANES, in_four_sums, in_one_sum
+from quantdiff.sim.floats.eigen import product as eigen_product
 from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add, multiply_add
 from quantdiff.sim.node import Node
 from quantdiff.sim.runtime import Runtime
@@ -59,7 +58,7 @@ def row_products(x: Array, w: Array, bias: Array | None, runtime: Runtime, at_on
 def by_call(x: Array, w: Array, bias: Array | None, at_once: int, runtime: Runtime) -> Array:
     """``builtin``'s ``x @ w.T + bias``, a call for each ``at_once`` rows. Shapes: x (rows, depth), w (units, depth)."""
     if runtime.on_arm64:
-        parts = [ruy.product(x[start : start + at_once], w, bias) for start in range(0, len(x), at_once)]
+        parts = [neon.product(x[start : start + at_once], w, bias) for start in range(0, len(x), at_once)]
         return np.concatenate(parts)
     sums = _by_eigen(x, w, at_once)
     return sums if bias is None else sums + bias

@@ -1,4 +1,7 @@
-"""One operator on the simulator: many samples and several runtimes, in as few calls as its kernel allows."""
+"""One operator on the simulator: by a runtime's kernel, by a rule that has a name, or in real arithmetic.
+
+Many samples and several runtimes share as few calls as the kernel allows.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,14 @@ import numpy as np
 from quantdiff.graph import PACKED, Graph, Operator, Tensor, dense_values
 from quantdiff.ops import traits
 from quantdiff.quant import Array
-from quantdiff.sim.arm64 import refuse_unknown
+from quantdiff.sim.arm64 import differs, refuse_unknown
 from quantdiff.sim.device import Device, Rules, kernel_by
 from quantdiff.sim.enclosures import ENCLOSURES, Enclosure, joined
 from quantdiff.sim.node import Kernel, Node, NoKernel, fitting, kernels, node_of
+from quantdiff.sim.real.registry import Real, real_of
 from quantdiff.sim.rounding.rounded import Rounded
-from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.xnnpack.delegate import kernel_of
+from quantdiff.sim.runtime import ARM64, Runtime
+from quantdiff.sim.xnnpack.delegate import taken, unpacks_constants
 
 Outputs = tuple[Array, ...]
 Results = Rounded | Sequence[Outputs]
@@ -286,3 +290,59 @@ def _stack(parts: list[Array], node: Node) -> Array:
     if len({part.shape[1:] for part in parts}) > 1:
         raise NoKernel(f"the shape of {node.y.name!r} depends on the data")
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def kernel_of(node: Node, runtime: Runtime, fed: Node | None = None) -> Runtime:
+    """The runtime whose kernel computes this operator when the model runs on ``runtime``.
+
+    ``fed`` is the node with the shapes that run, where these are not the file's.
+
+    What the delegate unpacks when it is set up, it unpacks by LiteRT's optimized kernels (``quantization_util.cc``).
+    On ARM64 it is the kernel of x86-64 wherever both give the same bits (``sim/arm64.py``).
+    """
+    kernel = runtime.family
+    if kernel is Runtime.XNNPACK and (not taken(node) or unpacks_constants(node)):
+        kernel = Runtime.BUILTIN
+    return ARM64[kernel] if runtime.on_arm64 and differs(fed or node, kernel) else kernel
+
+
+Choice = Callable[[Real], bool]
+
+
+def everything(real: Real) -> bool:
+    """Every operator that has a real function."""
+    del real
+    return True
+
+
+def all_but_curves(real: Real) -> bool:
+    """Curves as the runtime approximates them, the rest real."""
+    return not real.curve
+
+
+def curves_alone(real: Real) -> bool:
+    """Real curves in a chain that otherwise is the runtime's."""
+    return real.curve
+
+
+def run_ideal(
+    graph: Graph, operator: Operator, values: Mapping[int, Array], *, runtime: Rules, choice: Choice
+) -> tuple[Array, ...]:
+    """One operator, given its input tensors with the samples along axis 0.
+
+    Raises:
+        NoKernel: neither a real function nor a kernel for this op and these types.
+    """
+    real = real_of(node_of(graph, operator))
+    if real is None or not choice(real):
+        return run_operator(graph, operator, values, runtime)
+    own = kernels().get(operator.op)
+    kernel = Kernel(real, own.batched if own else False, shared=False)
+    anyone = Runtime.REFERENCE  # real numbers are the same on every runtime
+    return run_operator_on_each(graph, operator, values, (anyone,), kernel)[anyone]
+
+
+def has_curves(graph: Graph) -> bool:
+    """True when some operator is a curve that runtimes approximate."""
+    found = (real_of(node_of(graph, operator)) for operator in graph.operators)
+    return any(real is not None and real.curve for real in found)

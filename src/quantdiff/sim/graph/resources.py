@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from quantdiff.graph import Graph, Operator
+from quantdiff.graph import STATE, Graph, Operator
 from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
-from quantdiff.sim.node import STATE, NoKernel, Values, fitting, is_quantized, node_of, zero_point_of
+from quantdiff.sim.node import NoKernel, Values, fitting, is_quantized, node_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
 
 NESTED_AT_MOST = 100

@@ -1,4 +1,9 @@
-"""Run a graph on the simulator: the same integers as a runtime gives, from the file alone."""
+"""Run a graph on the simulator: the same integers as a runtime gives, or real arithmetic, from the file alone.
+
+Between a model in float and a runtime stand two chains of real arithmetic, each output to the nearest step: one in
+which every operator is real, and one in which curves (softmax, logistic, means) are approximated as the runtime does it
+and the rest still is real.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +15,13 @@ from math import inf, prod
 
 import numpy as np
 
-from quantdiff.graph import Graph, Operator, dense_values
+from quantdiff.graph import STATE, Graph, Operator, dense_values, keeps_resources
 from quantdiff.ops import traits
 from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
-from quantdiff.sim.graph.operators import run_operator
+from quantdiff.sim.graph.operators import Choice, run_ideal, run_operator
 from quantdiff.sim.graph.resources import Resources
-from quantdiff.sim.node import STATE, NoKernel, fitting, keeps_resources, node_of, one_by_one
+from quantdiff.sim.node import NoKernel, fitting, node_of, one_by_one
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.attention import attention
 from quantdiff.sim.xnnpack.delegate import taken
@@ -329,3 +334,22 @@ def missing_inputs(graph: Graph, operator: Operator, values: Mapping[int, Array]
     tensors = graph.tensors
     given = {i for i in operator.inputs if i < 0 or tensors[i].is_constant or tensors[i].is_variable}
     return [i for i in operator.inputs if i not in given and i not in values]
+
+
+def simulate_ideal(
+    graph: Graph, inputs: Sequence[Array], runtime: Rules, choice: Choice, subgraphs: Sequence[Graph] = ()
+) -> Simulation:
+    """The whole chain; ``choice`` says which operators are real. Shapes as for ``simulate``.
+
+    What has no real function (copies, floats, state, control flow) runs as on ``runtime``; so does all of a graph
+    with resource variables.
+    """
+    if keeps_resources(graph):
+        return simulate(graph, inputs, runtime, subgraphs)
+
+    def operate(operator: Operator, values: Mapping[int, Array]) -> tuple[Array, ...]:
+        if operator.op in CONTROL:
+            return run_control(graph, operator, values, runtime, subgraphs)
+        return run_ideal(graph, operator, values, runtime=runtime, choice=choice)
+
+    return simulate_by(operate, graph, inputs, runtime)

@@ -1,6 +1,6 @@
 """The LSTM cell in float32: LiteRT ``tflite/kernels/lstm_eval.cc`` (``EvalFloat``, ``LstmStepFloat``).
 
-Its products are those of ``builtin`` dense layers (``floats/eigen_products.py``) under either resolver, its curves
+Its products are those of ``builtin`` dense layers (``floats/eigen.py``) under either resolver, its curves
 Eigen's. tflm: ``tensorflow/lite/micro/kernels/lstm_eval.h`` (``LstmStep``), reference kernels and the C library.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.floats import eigen, libm, ruy
+from quantdiff.sim.floats import eigen, libm, neon
 from quantdiff.sim.floats.elementwise import multiply_add
 from quantdiff.sim.floats.products import row_products
 from quantdiff.sim.hybrid import products_onto
@@ -31,7 +31,7 @@ from quantdiff.sim.lstm.parts import (
     needed,
 )
 from quantdiff.sim.node import Node, NoKernel, scale_of
-from quantdiff.sim.ops.logistic import with_ends
+from quantdiff.sim.ops.curves import logistic_with_ends
 from quantdiff.sim.runtime import Runtime
 
 LARGEST = np.finfo(np.float32).max
@@ -77,7 +77,7 @@ class Cell:
         if self.runtime is Runtime.TFLM:
             w, r = needed(self.inputs, on_input), needed(self.inputs, on_state)
             y = row_products(x, w, bias, self.runtime, 1) + row_products(state, r, None, self.runtime, 1)
-            return self.tanh(y) if gate == CELL_GATE else with_ends(y)
+            return self.tanh(y) if gate == CELL_GATE else logistic_with_ends(y)
         bias = np.broadcast_to(bias, (len(x), len(bias)))
         y = self.added(state, on_state, np.where(self.silent(x), bias, self.added(x, on_input, bias)))
         peephole = given(self.inputs, PEEPHOLES.get(gate, -1))
@@ -107,7 +107,7 @@ class Cell:
             return np.where(self.silent(x), onto, sums)
         if self.batch == 1 and self.runtime.on_arm64:
             starts = np.broadcast_to(onto, (len(x), len(w)))
-            rows = [ruy.product(row[None], w, start) for row, start in zip(x, starts, strict=True)]
+            rows = [neon.product(row[None], w, start) for row, start in zip(x, starts, strict=True)]
             return np.concatenate(rows).clip(-LARGEST, LARGEST)
         kernel = Runtime.BUILTIN_ARM64 if self.runtime.on_arm64 else Runtime.BUILTIN
         sums = row_products(x, w, None, kernel, self.batch)

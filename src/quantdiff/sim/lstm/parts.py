@@ -1,9 +1,10 @@
-"""The parts of an int8 LSTM: its gates, and perhaps peepholes, layer normalization, a projection.
+"""The parts of an int8 LSTM: its gates, perhaps peepholes, layer normalization and a projection, and TFLM's cell.
 
 Source: LiteRT ``tflite/kernels/lstm_eval.cc``, ``internal/reference/portable_tensor_utils.cc``
 (``PortableVectorBatchVectorCwiseProductAccumulate``, ``PortableApplyLayerNorm``), and for whole vectors
 ``internal/optimized/neon_tensor_utils.cc`` (``NeonVectorBatchVectorCwiseProductAccumulate``), which x86 has too; on
-ARM64 alone ``NeonApplyLayerNorm`` and the ``NeonMatrixBatchVectorMultiplyAccumulate`` of a projection.
+ARM64 alone ``NeonApplyLayerNorm`` and the ``NeonMatrixBatchVectorMultiplyAccumulate`` of a projection. TFLM's cell:
+``tensorflow/lite/micro/kernels/lstm_eval.h`` (``LstmStep``) and ``lstm_eval.cc``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from quantdiff.sim.rounding.fixed_point import (
     requantize,
     wrap_int32,
 )
-from quantdiff.sim.tables.inverse_root import inverse_root_multiplier
+from quantdiff.sim.rounding.gemmlowp import inverse_root_multiplier
+from quantdiff.sim.tables import int16_table
 
 INPUT_GATE, FORGET_GATE, CELL_GATE, OUTPUT_GATE = range(4)
 INPUT_WEIGHTS, RECURRENT_WEIGHTS, BIASES = 1, 5, 12
@@ -194,3 +196,28 @@ def truncated(x: Array, by: int) -> Array:
     """Whole quotients, cut off towards zero as in C. Shape as ``x``."""
     quotient = np.abs(x.astype(np.int64)) // by
     return np.where(x < 0, -quotient, quotient)
+
+
+Q0_15 = 2.0**-15
+Q3_BITS = 3
+
+
+def next_tflm_cell(forget: Array, enter: Array, update: Array, cell: Array, scale: float) -> Array:
+    """``forget · cell + enter · update`` in int16 of ``scale``; both products by rule G, both saturated."""
+    kept = requantize(forget * cell, Q0_15 * scale / scale, Rounding.GEMMLOWP).clip(*INT16)
+    added = requantize(enter * update, Q0_15 * Q0_15 / scale, Rounding.GEMMLOWP).clip(*INT16)
+    total: Array = kept + added
+    return total.clip(*INT16)
+
+
+def hidden_of_tflm(output: Array, cell: Array, power: int, scale: float, zero_point: int) -> Array:
+    """``output · tanh(cell)`` in int8 of ``scale``; the cell's unit is ``2**power``."""
+    shift = 15 + power - Q3_BITS
+    wide = int16_table.tanh(cell, 0, shift) if shift >= 0 else int16_table.tanh(cell, 3, -shift)
+    shown = requantize(wide * output, Q0_15 * Q0_15 / scale, Rounding.GEMMLOWP)
+    return (shown + zero_point).clip(*INT8)
+
+
+def activations_of_tflm(opened: dict[int, Array], cell_gate: int) -> dict[int, Array]:
+    """The gates after sigmoid, the update after tanh, from Q3.12."""
+    return {k: (int16_table.tanh if k == cell_gate else int16_table.logistic)(np.asarray(v)) for k, v in opened.items()}

@@ -1,1 +1,1 @@
-"""One op, one file, named for the op."""
+"""The kernels: one family of ops, one file."""

@@ -16,12 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Sums, centred
-from quantdiff.sim.compiled import loops
-from quantdiff.sim.floats.elementwise import clamped, computed, plain
+from quantdiff.sim.accumulate import centred, loops
+from quantdiff.sim.blocks import LookedUp, Sums, blocks_of, flattened, width_of
+from quantdiff.sim.floats.elementwise import clamped, computed, plain, section_of
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, kernel, scale_of, zero_point_of
-from quantdiff.sim.pairs import LookedUp, blocks_of, flattened, width_of
-from quantdiff.sim.rounding.fivefold import section_of
 from quantdiff.sim.rounding.fixed_point import (
     Rounding,
     multiply_by_quantized_multiplier,
@@ -30,8 +28,7 @@ from quantdiff.sim.rounding.fixed_point import (
     saturating_rounding_doubling_high_mul,
     wrap_int32,
 )
-from quantdiff.sim.rounding.rounded import Rounded
-from quantdiff.sim.rounding.rules import requantization
+from quantdiff.sim.rounding.rounded import Rounded, requantization
 from quantdiff.sim.runtime import Runtime
 
 LEFT_SHIFT, NARROW_SHIFT = 20, 15

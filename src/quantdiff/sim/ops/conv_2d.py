@@ -13,17 +13,23 @@ from functools import partial
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Sums, centred, gemm, matmul, reach_of
+from quantdiff.sim.accumulate import centred, gemm, matmul, reach_of
+from quantdiff.sim.blocks import Sums
 from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.floats import products as float_products
 from quantdiff.sim.hybrid import convolution
 from quantdiff.sim.node import Node, check_8_bit, clamp_of, is_hybrid, is_real, is_wide, kernel, zero_point_of
-from quantdiff.sim.rounding import wide
-from quantdiff.sim.rounding.fixed_point import Rounding, product_scale
-from quantdiff.sim.rounding.rounded import Rounded
-from quantdiff.sim.rounding.rules import convolution_rules
+from quantdiff.sim.rounding.fixed_point import (
+    INT16_REACH,
+    NO_ZERO_POINT,
+    Rounding,
+    has_int64_sum,
+    product_scale,
+    refuse_weights_off_zero,
+    round_sum,
+)
+from quantdiff.sim.rounding.rounded import Rounded, convolution_rules
 from quantdiff.sim.rounding.scaling import refuse_wrapping_zero_points
-from quantdiff.sim.rounding.wide import has_int64_sum, refuse_weights_off_zero, round_sum
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import Axis, axes_of, centred_image, windows
 
@@ -50,7 +56,7 @@ def conv_2d(
     groups = x.shape[3] // w.shape[3]
     if is_wide(node):
         refuse_weights_off_zero(node)
-        acc = sums(node, x, centred(w, wide.OFF), wide.OFF, wide.REACH)
+        acc = sums(node, x, centred(w, NO_ZERO_POINT), NO_ZERO_POINT, INT16_REACH)
         roundings = {r: Rounding.SINGLE if r is Runtime.BUILTIN_ARM64 else rounding_of(r, groups) for r in runtimes}
         return tuple(from_16_bits(node, acc, bias, *each) for each in roundings.items())
     check_8_bit(node)

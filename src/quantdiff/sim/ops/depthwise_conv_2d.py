@@ -17,18 +17,23 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import Channels, Sums, as_bytes, centred, exact_dtype, in_one, reach_of, seen_zero
-from quantdiff.sim.compiled import loops
+from quantdiff.sim.accumulate import as_bytes, centred, exact_dtype, in_one, kept, loops, reach_of, seen_zero
+from quantdiff.sim.blocks import Channels, Sums
 from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.floats import products as float_products
 from quantdiff.sim.hybrid import depthwise
-from quantdiff.sim.kept import kept
 from quantdiff.sim.node import Node, check_8_bit, clamp_of, is_hybrid, is_real, is_wide, kernel, sized, zero_point_of
-from quantdiff.sim.rounding import wide
-from quantdiff.sim.rounding.fixed_point import Rounding, product_scale, requantize
-from quantdiff.sim.rounding.rounded import Rounded
-from quantdiff.sim.rounding.rules import convolution_rules
-from quantdiff.sim.rounding.wide import refuse_narrow_bias, refuse_weights_off_zero, round_sum
+from quantdiff.sim.rounding.fixed_point import (
+    INT16_REACH,
+    NO_ZERO_POINT,
+    Rounding,
+    product_scale,
+    refuse_narrow_bias,
+    refuse_weights_off_zero,
+    requantize,
+    round_sum,
+)
+from quantdiff.sim.rounding.rounded import Rounded, convolution_rules
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import Axis, axes_of, centred_image
 
@@ -52,7 +57,10 @@ def depthwise_conv_2d(
     if is_wide(node):
         refuse_weights_off_zero(node)
         refuse_narrow_bias(bias, "TFLM")
-        acc, scale = sums(node, x, centred(w, wide.OFF), wide.OFF, wide.REACH), product_scale(node, Rounding.GEMMLOWP)
+        acc, scale = (
+            sums(node, x, centred(w, NO_ZERO_POINT), NO_ZERO_POINT, INT16_REACH),
+            product_scale(node, Rounding.GEMMLOWP),
+        )
         y = round_sum(acc, bias, scale, Rounding.GEMMLOWP, int64_sum=True)
         return tuple(y.clip(*clamp_of(node, runtime)).astype(np.int16) for runtime in runtimes)
     check_8_bit(node)

@@ -17,15 +17,23 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim.accumulate import add_bias, centred, matmul
-from quantdiff.sim.floats import ruy
-from quantdiff.sim.floats.eigen_products import product as eigen_product
+from quantdiff.sim.floats import neon
+from quantdiff.sim.floats.eigen import product as eigen_product
 from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add, multiply_add
 from quantdiff.sim.floats.products import lanes_of
 from quantdiff.sim.hybrid import transposed
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, kernel, scale_of, sized, zero_point_of
 from quantdiff.sim.ops.depthwise_conv_2d import round_channels
-from quantdiff.sim.rounding.fixed_point import Rounding, product_scale, requantize
-from quantdiff.sim.rounding.wide import OFF, has_int64_sum, refuse_narrow_bias, refuse_weights_off_zero, round_sum
+from quantdiff.sim.rounding.fixed_point import (
+    NO_ZERO_POINT,
+    Rounding,
+    has_int64_sum,
+    product_scale,
+    refuse_narrow_bias,
+    refuse_weights_off_zero,
+    requantize,
+    round_sum,
+)
 from quantdiff.sim.runtime import Runtime
 
 VECTOR = 16
@@ -50,7 +58,9 @@ def transpose_conv(
     if not is_quantized(node.at(2), "int8", "uint8", "int16") or types not in TYPES:
         raise NoKernel(f"types {types[0]} × {types[1]} -> {types[2]}")
     if types[0] == "int16":
-        return from_16_bits(node, spread(node, sizes, centred(x, OFF), centred(w, OFF)), bias, runtime)
+        return from_16_bits(
+            node, spread(node, sizes, centred(x, NO_ZERO_POINT), centred(w, NO_ZERO_POINT)), bias, runtime
+        )
     acc = add_bias(accumulate(node, sizes, w, x), bias)
     unsigned = types[0] == "uint8" and runtime is Runtime.BUILTIN
     steps = in_vectors(node, acc) if unsigned else round_channels(acc, partial(scale_for, node), runtime)
@@ -154,7 +164,7 @@ def patches(x: Array, w: Array, runtime: Runtime) -> Array:
     """Each input times all taps, image by image. Shapes: x, w as above -> (n, h, w, kh, kw, out)."""
     out, taps_h, taps_w, depth = w.shape
     units = w.transpose(1, 2, 0, 3).reshape(-1, depth)
-    one = ruy.product if runtime.on_arm64 else eigen_product
+    one = neon.product if runtime.on_arm64 else eigen_product
     made = [one(image.reshape(-1, depth), units) for image in x]
     return np.stack(made).reshape(*x.shape[:3], taps_h, taps_w, out)
 

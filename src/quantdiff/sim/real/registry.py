@@ -10,7 +10,7 @@ import numpy as np
 from quantdiff.graph import PACKED, Tensor, real_values
 from quantdiff.lazy import Registry
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.compiled import loops
+from quantdiff.sim.accumulate import loops
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel, is_quantized, quant_of
 from quantdiff.sim.runtime import Runtime
 

@@ -1,23 +1,85 @@
-"""The exact sum behind each output of an operator that scales one, how far it can go, and what multiplies it.
+"""Integer arithmetic told without its kernels: the exact sum behind each output, its bounds, and what multiplies it.
 
-``double``: all in float64, from the stored float32 scales. ``float32``: all in float32. ``float32-product``: the
-product of the input scales in float32, divided in float64. Which of them a runtime takes: ``sim/rounding/scaling.py``.
+The kernels of ``sim/ops`` work on whole arrays; who writes an output on paper, hands it to hardware or measures a
+device starts here. FULLY_CONNECTED, CONV_2D and DEPTHWISE_CONV_2D have a ``Channel`` for each output channel. The sums
+of any op may be multiplied by three scales. ``double``: all in float64, from the stored float32 scales. ``float32``:
+all in float32. ``float32-product``: the product of the input scales in float32, divided in float64. Which of them a
+runtime takes: ``sim/rounding/scaling.py``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.accumulate import centred, matmul
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, quant_of, scale_of, zero_point_of
-from quantdiff.sim.ops import pool_2d, relu, transpose_conv
-from quantdiff.sim.rounding.requantization import ACCUMULATE
+from quantdiff.sim.accumulate import add_bias, centred, matmul
+from quantdiff.sim.node import Node, NoKernel, check_8_bit, clamp_of, is_quantized, quant_of, scale_of, zero_point_of
+from quantdiff.sim.ops import conv_2d, depthwise_conv_2d, fully_connected, relu, resampling, transpose_conv
+from quantdiff.sim.rounding.fixed_point import Rounding, convolution_scale, quantize_multiplier
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.window import axes_of, pad_image, windows
+
+ACCUMULATE = {
+    "FULLY_CONNECTED": fully_connected.accumulate,
+    "CONV_2D": conv_2d.accumulate,
+    "DEPTHWISE_CONV_2D": depthwise_conv_2d.accumulate,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One output channel: ``scale == mantissa * 2**(shift - 31)`` but for the last bit, and the rule that uses them.
+
+    Rules G, R and S take the integers, X and D the ``scale``, which is a float32 for X.
+    """
+
+    rounding: Rounding
+    scale: float
+    mantissa: int
+    shift: int
+
+
+def accumulators(node: Node, x: Array, w: Array, bias: Array | None) -> Array:
+    """Sums of products plus bias as int64, which no runtime changes. Shape: that of the output."""
+    return add_bias(ACCUMULATE[node.operator.op](node, x, w), bias).astype(np.int64)
+
+
+def channels_of(node: Node, runtime: Runtime) -> tuple[Channel, ...]:
+    """One entry per output channel; ``runtime`` is the one whose kernel runs.
+
+    Raises:
+        NoKernel: another op, or other types than 8 bits.
+    """
+    if node.operator.op not in ACCUMULATE:
+        raise NoKernel("no sums of products")
+    check_8_bit(node)
+    if node.operator.op == "FULLY_CONNECTED":
+        rounding = fully_connected.ROUNDING[runtime]
+        return _channels([rounding] * node.at(1).shape[-2], fully_connected.effective_scale(node, runtime))
+    return _channels(_of_convolution(node, runtime), convolution_scale(node, runtime))
+
+
+def _of_convolution(node: Node, runtime: Runtime) -> list[Rounding]:
+    w = node.at(1).shape
+    if node.operator.op == "CONV_2D":
+        return [conv_2d.rounding_of(runtime, groups=node.x.shape[3] // w[3])] * w[0]
+    rounding = depthwise_conv_2d.rounding_of(runtime, fast=node.x.dtype != "uint8")
+    if rounding is not Rounding.RUY:
+        return [rounding] * w[3]
+    body = w[3] // depthwise_conv_2d.VECTOR * depthwise_conv_2d.VECTOR
+    return [Rounding.RUY] * body + [Rounding.GEMMLOWP] * (w[3] - body)
+
+
+def _channels(roundings: Sequence[Rounding], scale: Array) -> tuple[Channel, ...]:
+    scales = np.broadcast_to(scale, len(roundings))
+    mantissas, shifts = quantize_multiplier(scales)
+    rows = zip(roundings, scales.tolist(), mantissas.tolist(), shifts.tolist(), strict=True)
+    return tuple(Channel(*row) for row in rows)
+
 
 NARROW, INTEGERS = ("int8", "uint8"), ("int8", "uint8", "int16")
 PRODUCTS = {**dict.fromkeys((*ACCUMULATE, "BATCH_MATMUL", "MUL"), (0, 1)), "TRANSPOSE_CONV": (2, 1)}
@@ -46,8 +108,8 @@ def has_sums(node: Node) -> bool:
 def scales_of(node: Node) -> dict[str, Array]:
     """What the sums may be multiplied by, by how it is computed; each broadcasts against the output, float64."""
     if node.operator.op == POOL:
-        axes = axes_of(node, node.x.shape, pool_2d.filter_of(node))
-        inverse = 1 / np.multiply.outer(*map(pool_2d.inside, axes))[..., None]
+        axes = axes_of(node, node.x.shape, resampling.filter_of(node))
+        inverse = 1 / np.multiply.outer(*map(resampling.inside, axes))[..., None]
         return {"double": inverse, "float32": inverse.astype(np.float32).astype(np.float64)}
     over = averaged(node) if node.operator.op == "MEAN" else 1
     given = [np.asarray(scale_of(node.at(i))) for i in PRODUCTS.get(node.operator.op, (0,))]
@@ -81,7 +143,7 @@ def reach_of_sums(node: Node) -> tuple[Array, Array]:
     """
     op = node.operator.op
     if op == POOL:
-        taps = math.prod(pool_2d.filter_of(node))
+        taps = math.prod(resampling.filter_of(node))
         low, high = (taps * bound for bound in INTEGER_RANGE[node.x.dtype])
         return np.asarray(min(low, 0)), np.asarray(max(high, 0))
     position = PRODUCTS.get(op, (0,))[0]
@@ -168,7 +230,7 @@ def _over_axes(node: Node, x: Array, axes: Array) -> Array:
 
 
 def _pooled(node: Node, x: Array) -> Array:
-    axes = axes_of(node, x.shape, pool_2d.filter_of(node))
+    axes = axes_of(node, x.shape, resampling.filter_of(node))
     return np.asarray(windows(pad_image(x.astype(np.int64), axes, 0), axes).sum(axis=(3, 4)))
 
 

@@ -1,7 +1,8 @@
-"""exp, logistic and tanh in fixed point, bit for bit as gemmlowp computes them.
+"""exp, logistic, tanh and ``1 / sqrt(n)`` in fixed point, bit for bit as gemmlowp and LiteRT compute them.
 
-Source: gemmlowp ``fixedpoint/fixedpoint.h`` (``exp_on_negative_values``, ``logistic``, ``tanh``). A value
-of type Q(i) on ``bits`` bits is an integer that stands for ``raw / 2**(bits - 1 - i)``.
+gemmlowp ``fixedpoint/fixedpoint.h`` (``exp_on_negative_values``, ``logistic``, ``tanh``); the root by Newton's steps:
+LiteRT ``tflite/kernels/internal/common.h`` (``GetInvSqrtQuantizedMultiplierExp``). A value of type Q(i) on ``bits``
+bits is an integer that stands for ``raw / 2**(bits - 1 - i)``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
 from quantdiff.sim.rounding.fixed_point import rounding_divide_by_pot, saturating_rounding_doubling_high_mul
@@ -147,3 +149,31 @@ def _of_every_int16(function: Callable[[Array, int, int], Array], integer_bits: 
     values = function(np.arange(-(1 << (NARROW - 1)), 1 << (NARROW - 1)), integer_bits, NARROW)
     values.flags.writeable = False
     return values
+
+
+ONE_Q3, ONE_AND_HALF_Q3, HALF_SQRT_2 = 1 << 28, (1 << 28) + (1 << 27), 1518500250
+NEWTON_STEPS, TOP_SHIFT = 5, 11
+CUT_BITS, WIDTH = 29, 32
+"""Bits that a value is cut down to by fours, and bits of an int32."""
+
+
+def inverse_root_multiplier(values: ArrayLike) -> tuple[Array, Array]:
+    """Mantissa and left shift of ``1 / sqrt(value)``, values from 0 on that fit an int32. Shapes: as ``values``."""
+    value = np.asarray(values, np.int64)
+    fours = np.maximum(bit_length(value) - CUT_BITS + 1, 0) // 2
+    kept = np.maximum(value >> 2 * fours, 1)
+    pairs = (WIDTH - bit_length(kept) - 1) // 2 - 1
+    half, x = rounding_divide_by_pot((kept << 2 * pairs) >> 1, 1), np.full(value.shape, ONE_Q3, np.int64)
+    mul = saturating_rounding_doubling_high_mul
+    for _ in range(NEWTON_STEPS):
+        cube = rescale(mul(mul(x, x), x), 6)
+        x = rescale(mul(x, ONE_AND_HALF_Q3) - mul(half, cube), 3)
+    mantissa, shift = mul(x, HALF_SQRT_2), TOP_SHIFT + fours - pairs
+    one = value <= 1
+    mantissa = np.where(one, (1 << 31) - 1, mantissa << np.maximum(-shift, 0))
+    return mantissa, np.where(one, 0, -np.maximum(shift, 0))
+
+
+def bit_length(value: Array) -> Array:
+    """Bits of each value from 0 on, as of an int. Shape as ``value``."""
+    return np.asarray(np.frexp(value.astype(np.float64))[1], np.int64)

@@ -15,7 +15,7 @@ from quantdiff.quant import Array
 from quantdiff.sim.floats import neon, xnnpack
 from quantdiff.sim.floats.elementwise import flushed
 from quantdiff.sim.node import Node, NoKernel
-from quantdiff.sim.ops.batch_matmul import of_floats
+from quantdiff.sim.ops.fully_connected import matmul_of_floats
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.checks import is_float
 
@@ -59,9 +59,9 @@ def attention(node: Node, inputs: Sequence[Array], runtime: Runtime) -> Array:
 def _product(left: Array, right: Array, shared: bool, runtime: Runtime) -> Array:
     """One for each head, or where keys are ``shared`` a dense layer of all heads. Shapes: (b, heads, …) twice."""
     if not shared:
-        return of_floats(left, right, runtime)
+        return matmul_of_floats(left, right, runtime)
     rows = left.reshape(len(left), 1, -1, left.shape[-1])
-    return of_floats(rows, right[:, :1], runtime, units=0).reshape(*left.shape[:-1], right.shape[-1])
+    return matmul_of_floats(rows, right[:, :1], runtime, units=0).reshape(*left.shape[:-1], right.shape[-1])
 
 
 def _attribute(node: Node, name: str) -> Array | None:

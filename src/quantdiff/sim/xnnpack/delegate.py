@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from quantdiff.graph import Graph, Operator
-from quantdiff.sim.arm64 import differs
 from quantdiff.sim.node import Node, NoKernel, node_of, scale_of, zero_point_of
-from quantdiff.sim.runtime import ARM64, Runtime
 from quantdiff.sim.xnnpack.attention import is_attention
 from quantdiff.sim.xnnpack.checks import (
     activation,
@@ -32,6 +30,8 @@ from quantdiff.sim.xnnpack.geometry import (
     depthwise,
     fully_connected,
     max_pool,
+    max_pool_with_places,
+    max_unpool,
     ranked,
     reshape,
     resize,
@@ -40,25 +40,11 @@ from quantdiff.sim.xnnpack.geometry import (
     split,
     strided_slice,
     transpose_conv,
+    transpose_conv_with_bias,
 )
-from quantdiff.sim.xnnpack.mediapipe import max_pool_with_places, max_unpool, transpose_conv_with_bias
 
 MAX_PARTS = 5
 """Inputs that CONCATENATION may have."""
-
-
-def kernel_of(node: Node, runtime: Runtime, fed: Node | None = None) -> Runtime:
-    """The runtime whose kernel computes this operator when the model runs on ``runtime``.
-
-    ``fed`` is the node with the shapes that run, where these are not the file's.
-
-    What the delegate unpacks when it is set up, it unpacks by LiteRT's optimized kernels (``quantization_util.cc``).
-    On ARM64 it is the kernel of x86-64 wherever both give the same bits (``sim/arm64.py``).
-    """
-    kernel = runtime.family
-    if kernel is Runtime.XNNPACK and (not taken(node) or _unpacks(node)):
-        kernel = Runtime.BUILTIN
-    return ARM64[kernel] if runtime.on_arm64 and differs(fed or node, kernel) else kernel
 
 
 def taken(node: Node) -> bool:
@@ -123,7 +109,7 @@ def batch_matmul(node: Node) -> bool:
 
 def dequantize(node: Node) -> bool:
     """8 bits per tensor to float; constants that nobody reads whom the delegate declines are unpacked by it."""
-    if _unpacks(node):
+    if unpacks_constants(node):
         return unpack(node)
     return eight_bit(node.x) and is_float(node.y)
 
@@ -137,7 +123,8 @@ def unpack(node: Node) -> bool:
     return all(taken(node_of(graph, reader)) for reader in readers)
 
 
-def _unpacks(node: Node) -> bool:
+def unpacks_constants(node: Node) -> bool:
+    """Whether the operator unpacks what the file packs."""
     return node.graph is not None and unpacks(node.graph, node.operator)
 
 
