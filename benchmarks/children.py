@@ -16,7 +16,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from quantdiff.run import process
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.runner import RuntimeProcess
 
 
 def seconds(work: Callable[[], object]) -> float:

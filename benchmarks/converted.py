@@ -13,7 +13,7 @@ import numpy as np
 def write_pair(model: Any, folder: Path, samples: np.ndarray) -> None:
     """``float.tflite`` and, calibrated on the samples, ``int8.tflite``. Shape: (samples, *shape of the input)."""
     from quantdiff.references.keras.frameworks import frameworks, quiet
-    from quantdiff.references.keras.lower import converter_of
+    from quantdiff.references.keras.reference import converter_of
 
     tf = frameworks().tf
     with quiet():

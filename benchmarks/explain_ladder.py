@@ -25,9 +25,9 @@ from quantdiff.ladder import attribution, pair_ladder
 from quantdiff.ladder.account import Question
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.references.tflite.reference import trace_tflite
 from quantdiff.run.inner_tensors import read_tensors, readable_tensors
-from quantdiff.run.tflite import trace_tflite
+from quantdiff.run.runner import RuntimeProcess
 from quantdiff.sim.runtime import Runtime
 
 SIDE, CALIBRATION = 224, 8

@@ -31,13 +31,12 @@ from quantdiff.align.models import align_models
 from quantdiff.api.shards import compare_layers
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.progress import silent
 from quantdiff.quant import Array
 from quantdiff.recording import bound
 from quantdiff.references.keras.frameworks import frameworks, quiet
-from quantdiff.references.keras.lower import converter_of
-from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.tflite_recorder import TfliteRecorder
+from quantdiff.references.keras.reference import converter_of
+from quantdiff.references.tflite.reference import TfliteRecorder, TfliteReference
+from quantdiff.run.runner import silent
 
 ROUNDS = 5
 

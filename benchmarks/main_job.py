@@ -26,7 +26,7 @@ from quantdiff.experiment.datasets import cache_path, load_dataset
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import quantize
 from quantdiff.run.batches import Engine
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.runner import RuntimeProcess
 
 QUANTDIFF = [str(Path(sys.executable).parent / "quantdiff")]
 PEER = [sys.executable, str(Path(__file__).parent / "plain_script.py")]

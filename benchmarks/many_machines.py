@@ -30,8 +30,8 @@ from quantdiff.api.parts import calls_of
 from quantdiff.api.shards import DiffQuestion
 from quantdiff.api.verifications import VerifyQuestion
 from quantdiff.load.data import Batch
-from quantdiff.progress import silent
 from quantdiff.run.data_in_parts import Part, cut
+from quantdiff.run.runner import silent
 
 SETS = {"ImageNet": (50_000, 224), "COCO": (5_000, 320)}
 WORKERS = 1, 2, 16

@@ -22,14 +22,14 @@ import numpy as np
 from quantdiff.errors import QuantdiffError
 from quantdiff.graph import Model
 from quantdiff.identifying.load import load_and_identify, load_and_probe
-from quantdiff.load.rewrite import with_outputs
 from quantdiff.load.tflite import load_tflite
+from quantdiff.load.written import with_outputs
 from quantdiff.quant import Array
 from quantdiff.report.profile import save_profile
-from quantdiff.run.child import started
 from quantdiff.run.inner_tensors import read_everything, readable_tensors
+from quantdiff.run.inputs import inputs_of
 from quantdiff.run.random_input import random_inputs
-from quantdiff.run.tflite import inputs_of
+from quantdiff.run.runner import started
 
 OPEN_BATCH, OPEN_SHAPE = re.compile(r"(?<=tensor<)\?x"), re.compile(r"(const_shape.*dense<\[?)-1\b")
 

@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import small_models as models
 
-from quantdiff.flow import Flow, FlowValue
-from quantdiff.layer import Layer
 from quantdiff.load.data import Batch, Slot, make_batch
-from quantdiff.progress import Count, unheard
-from quantdiff.quant import Array, Value
-from quantdiff.recording import Comparand, ErrorStats, Recorder, measured
+from quantdiff.ops import Layer
+from quantdiff.quant import Array, Trace, Value
+from quantdiff.recording import Comparand, ErrorStats, Flow, FlowValue, Recorder, measured
 from quantdiff.references.reference import trace_slices
-from quantdiff.trace import Trace
+from quantdiff.run.runner import Count, unheard
 
 LAYERS = tuple(
     Layer(name, "Formula", (before,), activation, kernel=kernel, bias=bias, op="FULLY_CONNECTED")

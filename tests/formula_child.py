@@ -19,10 +19,9 @@ import numpy as np
 
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.load.data import Batch, bind
-from quantdiff.progress import Count, unheard
-from quantdiff.quant import Value
+from quantdiff.quant import Trace, Value
 from quantdiff.references.formats import FORMATS, Format, Framework, Options
-from quantdiff.trace import Trace
+from quantdiff.run.runner import Count, unheard
 
 
 def takes(source: Any) -> bool:

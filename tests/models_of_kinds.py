@@ -12,7 +12,7 @@ from layered_models import converted
 
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
-from quantdiff.references.keras.lower import converter_of
+from quantdiff.references.keras.reference import converter_of
 
 Data = dict[str, Array]
 

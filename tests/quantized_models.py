@@ -11,7 +11,7 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
-from quantdiff.references.keras.lower import converter_of
+from quantdiff.references.keras.reference import converter_of
 
 
 @dataclass(frozen=True)

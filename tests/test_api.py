@@ -18,9 +18,8 @@ from quantdiff.experiment.zoo import convert
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.references.keras.frameworks import frameworks, quiet
-from quantdiff.references.keras.lower import converter_of
-from quantdiff.references.keras.model import describe, load_keras
-from quantdiff.references.keras.run import trace_keras
+from quantdiff.references.keras.model import describe, load_keras, trace_keras
+from quantdiff.references.keras.reference import converter_of
 from quantdiff.run.runtimes import RUNTIMES
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]

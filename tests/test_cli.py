@@ -256,6 +256,11 @@ def test_heavy_packages_arrive_last(code: str) -> None:
     assert not modules_after(code) & set(HEAVY.split(", "))
 
 
+@pytest.mark.parametrize("module", ["run.serving", "run.forkserver", "references.formats"])
+def test_what_starts_and_confines_children_needs_no_numpy(module: str) -> None:
+    assert "numpy" not in modules_after(f"import quantdiff.{module}")
+
+
 def test_help_does_not_even_need_numpy() -> None:
     code = "from click.testing import CliRunner; from quantdiff.cli import main; CliRunner().invoke(main, ['--help'])"
     assert not modules_after(code) & {"numpy", "rich"}

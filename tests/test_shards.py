@@ -18,8 +18,8 @@ from click.testing import CliRunner, Result
 from quantdiff import api
 from quantdiff.cli import main
 from quantdiff.experiment.workers import Workers, cluster
-from quantdiff.progress import Progress, silent
 from quantdiff.quant import Array
+from quantdiff.run.runner import Progress, silent
 
 pytestmark = pytest.mark.golden
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantdiff.trace import ROUNDING, changed_elements
+from quantdiff.quant import ROUNDING, changed_elements
 
 LARGEST = 8.0
 

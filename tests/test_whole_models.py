@@ -12,7 +12,7 @@ from quantized_models import Made
 from quantdiff.compare.verification import load_and_verify
 from quantdiff.load.data import load_batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.tflite import inputs_of
+from quantdiff.run.inputs import inputs_of
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 

@@ -23,6 +23,6 @@ if TYPE_CHECKING:  # the list of the public names
     from quantdiff.load.data import make_batch as make_batch
     from quantdiff.load.tflite import load_tflite as load_tflite
     from quantdiff.report.notebook.explorer import explore as explore
-    from quantdiff.run.data_sources import load_data as load_data
+    from quantdiff.run.inputs import load_data as load_data
 else:
     __getattr__, __all__ = public_names(__name__)

@@ -1,6 +1,7 @@
 """Files that a user names: only a regular one is opened, since a FIFO or a device can keep us waiting for ever.
 
 And folders for a while: they go when they are done with; those of a process that was killed go at the next start.
+Memory that processes share has no name, and goes with the last of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import BinaryIO
+
+from quantdiff.errors import RuntimeFailed
 
 FILE, FOLDER = "a file", "a folder"
 KINDS = {
@@ -216,3 +219,38 @@ def own_temporary_files() -> Iterator[None]:
         else:
             os.environ["TMPDIR"] = before[0]
         context.__exit__(None, None, None)
+
+
+ZEROS = bytes(2**20)
+
+
+def reserved_descriptor(size: int) -> int:
+    """New memory of at least a byte. Its pages are there, so that nobody dies of a bus error where memory ends.
+
+    Raises:
+        RuntimeFailed: the system has no room for it.
+    """
+    descriptor = _nameless()
+    try:
+        _reserve(descriptor, max(1, size))
+    except OSError as error:
+        os.close(descriptor)
+        raise RuntimeFailed(f"no room for {size:,} bytes of arrays ({error.strerror}); use fewer samples") from error
+    return descriptor
+
+
+def _nameless() -> int:
+    """Memory, where the system has it without a name (Linux); else a file that is in no folder."""
+    try:
+        return os.memfd_create("quantdiff")
+    except (AttributeError, OSError):
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+        return
+    for start in range(0, size, len(ZEROS)):
+        os.write(descriptor, ZEROS[: size - start])

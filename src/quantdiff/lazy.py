@@ -1,4 +1,4 @@
-"""What is imported when it is needed: public names, the modules of a folder, the packages of extras."""
+"""What is imported when it is needed: public names, modules of a folder, packages of extras, the page of a result."""
 
 from __future__ import annotations
 
@@ -83,3 +83,15 @@ def require(module: str, *, extra: str) -> Any:
         return import_module(module)
     except ModuleNotFoundError as error:
         raise MissingExtra(f"{error.name} is needed here: pip install 'quantdiff[{extra}]'") from error
+
+
+class Shown:
+    """A value that Jupyter shows as a page; how it looks is the business of ``report.notebook``.
+
+    That room lies above all values, so it is looked up by name, when a notebook asks and not before.
+    """
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return str(import_module("quantdiff.report.notebook.results").html_of(self))

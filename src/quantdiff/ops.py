@@ -1,11 +1,18 @@
-"""What each TFLite operator is, in one table: where its weights are, what it does to values, shapes and grids.
+"""What each TFLite operator is, in one table, and a layer of a trained model in the same words; no framework.
 
-Every room that treats operators by kind asks here; ``tests/test_ops.py`` fails for an op of the simulator without one.
+Every room that treats operators by kind asks here; ``tests/test_ops.py`` fails for an op of the simulator without a
+row. A layer is values: weights, what training left behind, who feeds it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from quantdiff.quant import Array, Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,3 +210,122 @@ def compiler_named(text: str) -> str | None:
 def traits(op: str) -> Traits:
     """The traits of an op; of one that is not in the table, nothing is known."""
     return TRAITS.get(op, PLAIN)
+
+
+KERNEL_RANGES = ("kernel", "depthwise_kernel")
+OUTPUT_RANGES = ("post_activation", "output", "quantize_layer")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRange:
+    """One quantizer and the range it holds: one min and max per tensor, or per channel.
+
+    ``name`` is what the variables are called without ``_min`` and ``_max``: ``kernel``, ``post_activation``,
+    ``output``, ``quantize_layer``. ``quantizer`` is the class: ``MovingAverageQuantizer``, …. ``grid`` is what it made
+    of its range, where it says so itself, as PyTorch's and ONNX's do; TFMOT's rules follow from the range alone.
+    """
+
+    name: str
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    quantizer: str
+    bits: int = 8
+    narrow: bool = False
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm:
+    """What a batch normalization has learned: ``y = (x - mean) * factor + beta``, per channel."""
+
+    gamma: Array
+    beta: Array
+    mean: Array
+    variance: Array
+    epsilon: float
+
+    @property
+    def factor(self) -> Array:
+        """``gamma / sqrt(variance + epsilon)``, double."""
+        factor: Array = self.gamma.astype(np.float64) / np.sqrt(self.variance.astype(np.float64) + self.epsilon)
+        return factor
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of a trained model, whoever trained it.
+
+    Attributes:
+        name: its path, ``early/dense`` for a layer of a submodel: no two layers share one.
+        kind: its class, in the words of its own framework; without the wrapper of quantization-aware training.
+        inputs: the names of the layers that feed it.
+        op: TFLite's word for what it computes, empty where there is no single one.
+        activation: the activation inside the layer; ``linear`` for none.
+        ranges: what quantizers learned.
+        kernel: float weights in TFLite's axes: (units, depth); (out, height, width, in); depthwise (1, h, w, out).
+        bias: float, one per output channel.
+        norm: batch normalization.
+        options: strides, padding and the like.
+        inner: the sums of products inside it that give no value of their own: gates, projections of attention.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    activation: str = "linear"
+    ranges: tuple[TrainedRange, ...] = ()
+    kernel: Array | None = field(default=None, compare=False, repr=False)
+    bias: Array | None = field(default=None, compare=False, repr=False)
+    norm: BatchNorm | None = field(default=None, compare=False, repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    op: str = ""
+    inner: tuple[Layer, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def plain(self) -> str:
+        """The path that the layer had before ``quantize_model``."""
+        head, _, last = self.name.rpartition("/")
+        return f"{head}/{last.removeprefix('quant_')}".removeprefix("/")
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the kernel that runs along the output channels."""
+        return traits(self.op).channel_axis
+
+    def range_of(self, *names: str) -> TrainedRange | None:
+        """The first range called one of ``names``."""
+        return next((r for r in self.ranges if r.name in names), None)
+
+
+def along_channels(layer: Layer, values: Array) -> Array:
+    """One value per output channel, shaped to broadcast over the layer's kernel."""
+    assert layer.kernel is not None
+    shape = [1] * layer.kernel.ndim
+    shape[layer.channel_axis] = -1
+    return values.reshape(shape)
+
+
+DENSE = "FULLY_CONNECTED"
+LSTM_GATES = ("input", "forget", "cell", "output")
+"""Of an LSTM, in the order of Keras and PyTorch, in TFLite's words."""
+
+
+def gates(path: str, kind: str, kernels: Sequence[Array], biases: Sequence[Array | None]) -> Iterator[Layer]:
+    """What multiplies the input and what the state; kernels as (gates * units, depth), as TFLite has them.
+
+    An LSTM is told twice, gate by gate and all gates in one: a converter writes it either way.
+    """
+    (kernel, recurrent), (first, second) = kernels, biases
+    yield Layer(f"{path}/input_to_gates", kind, (), kernel=kernel, bias=first, op=DENSE)
+    yield Layer(f"{path}/recurrent_to_gates", kind, (), kernel=recurrent, bias=second, op=DENSE)
+    parts = len(LSTM_GATES) if kind == "LSTM" else 0
+    for gate, own, state, bias in zip(
+        LSTM_GATES, _split(kernel, parts), _split(recurrent, parts), _split(first, parts), strict=False
+    ):
+        yield Layer(f"{path}/input_to_{gate}", kind, (), kernel=own, bias=bias, op=DENSE)
+        yield Layer(f"{path}/recurrent_to_{gate}", kind, (), kernel=state, op=DENSE)
+
+
+def _split(rows: Array | None, parts: int) -> Sequence[Array | None]:
+    """The rows of each gate."""
+    return [None] * parts if rows is None or not parts else np.split(rows, parts)

@@ -1,20 +1,201 @@
-"""What can be watched from inside, whatever engine runs it; and the data bound to its inputs."""
+"""The values that a model computes on its way: ``Flow``, who feeds whom, and ``Recording``, what a run showed of them.
+
+Both are the same for a trained model and a ``.tflite``, whatever engine runs it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
-from quantdiff.flow import Flow, FlowValue
+from quantdiff.graph import Graph, Model, Operator, Tensor
 from quantdiff.load.data import Batch, Order, Slot, bind, turned
 from quantdiff.load.npz import release
-from quantdiff.quant import Array, Grid, Value
+from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS, Layer, traits
+from quantdiff.quant import Array, Grid, QuantParams, Trace, Value, changed_elements, is_float, same_bits
 from quantdiff.tally.rows import RowSums, row_sums
-from quantdiff.trace import Trace, changed_elements, same_bits
+
+UNSIGNED = 128  # between the integers of int8 and uint8
+
+
+@dataclass(frozen=True, slots=True)
+class FlowValue:
+    """One value: what one call of a Keras layer gives, or an operator of the file; ``Flow.inputs`` have no maker.
+
+    ``key`` is the number of the value in a Keras model, the tensor's index in a ``.tflite``. ``op`` is the layer's
+    class or the operator, whose number is ``operator``. ``feeds`` are the places that it is computed from. ``grid``
+    are the integers that it lies on. ``layers`` (one for
+    each operator that a converter makes of it), ``kernel`` and ``bias`` are where the weights are;
+    ``inner`` those of an operator with several kernels. ``kind`` is the op
+    in the model's own words. ``in_float`` says that a float operator with float32 constants made it: nothing is
+    rounded. ``called`` are the names that a converter says it has in the other model, joined by ``;``. ``order`` says
+    how the model's own axes, samples aside, were turned to show it; () where they were not.
+    """
+
+    key: int
+    name: str
+    op: str
+    feeds: tuple[int, ...] = ()
+    quant: QuantParams | None = None
+    grid: Grid | None = None
+    operator: int | None = None
+    layers: tuple[Layer, ...] = field(default=(), repr=False)
+    kernel: Tensor | None = field(default=None, repr=False)
+    bias: Tensor | None = field(default=None, repr=False)
+    inner: tuple[tuple[Tensor, Tensor | None], ...] = field(default=(), repr=False)
+    kind: str = ""
+    layer: str = ""
+    in_float: bool = False
+    called: str = ""
+    order: tuple[int, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The layer's name: without the number of a repeated call or of an output, and what else stands behind it."""
+        return self.layer or self.name
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether it is a sum of products with a kernel."""
+        return self.kernel is not None or any(layer.kernel is not None for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The places of a model in the order of computation. ``inputs`` and ``outputs`` are keys, in the model's order."""
+
+    engine: str
+    places: tuple[FlowValue, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def by_key(self) -> dict[int, FlowValue]:
+        """Key → place."""
+        return {place.key: place for place in self.places}
+
+    def only(self, keys: AbstractSet[int]) -> Flow:
+        """The places of ``keys`` and the inputs; a place that is left out hands on what feeds it."""
+        behind, kept = dict[int, tuple[int, ...]](), list[FlowValue]()
+        for place in self.places:
+            feeds = tuple(dict.fromkeys(each for key in place.feeds for each in behind.get(key, ())))
+            stays = place.key in keys or place.key in self.inputs
+            behind[place.key] = (place.key,) if stays else feeds
+            if stays:
+                kept.append(replace(place, feeds=feeds))
+        return replace(self, places=tuple(kept), outputs=tuple(key for key in self.outputs if key in keys))
+
+    def ancestors(self) -> dict[int, frozenset[int]]:
+        """Key → all places that the place is computed from."""
+        known: dict[int, frozenset[int]] = {}
+        for place in self.places:
+            known[place.key] = frozenset(place.feeds).union(*(known.get(key, frozenset()) for key in place.feeds))
+        return known
+
+    def restating(self) -> frozenset[int]:
+        """Places that only say again what others say.
+
+        Float inputs of which nothing but the integers is used, DEQUANTIZE, and the change from int8 to uint8 or back.
+        """
+        ops: dict[int, set[str]] = {key: set() for key in self.inputs}
+        for place in self.places:
+            for key in place.feeds:
+                ops.get(key, set()).add(place.op)
+        into = {key for key, used in ops.items() if used == {INTO_INTEGERS}}
+        places = self.by_key()
+
+        def restates(place: FlowValue) -> bool:
+            if place.key in self.inputs:
+                return place.grid is None and place.key in into
+            if place.op == INTO_FLOAT:
+                return place.grid is not None
+            return place.op == INTO_INTEGERS and _shifted(place, places[place.feeds[0]])
+
+        return frozenset(place.key for place in self.places if restates(place))
+
+    def ends(self) -> frozenset[int]:
+        """The outputs; of one that restates integers, those integers."""
+        aside, places = self.restating(), self.by_key()
+        return frozenset(feed for key in self.outputs for feed in (places[key].feeds if key in aside else (key,)))
+
+
+def _shifted(place: FlowValue, source: FlowValue) -> bool:
+    """The same real values with another zero point."""
+    if place.grid is None or source.grid is None:
+        return False
+    return {place.grid.dtype, source.grid.dtype} == {"int8", "uint8"} and (
+        abs(place.grid.params.zero_point[0] - source.grid.params.zero_point[0]) == UNSIGNED
+        and place.grid.params.scale == source.grid.params.scale
+    )
+
+
+def tflite_flow(model: Model, engine: str) -> Flow:
+    """The floating-point and quantized values of the main subgraph that depend on its inputs."""
+    graph = model.main
+    places = {i: _place(graph, i, None, ()) for i in graph.inputs}
+    behind: dict[int, tuple[int, ...]] = {i: (i,) if i in places else () for i in graph.inputs}
+    for operator in graph.operators:
+        fed = [i for i in operator.inputs if i in behind]
+        feeds = tuple(dict.fromkeys(key for i in fed for key in behind[i]))
+        for index in operator.outputs if fed else ():
+            counts = _counts(graph.tensors[index])
+            behind[index] = (index,) if counts else feeds
+            if counts:
+                places[index] = _place(graph, index, operator, feeds)
+    ends = (tuple(i for i in side if i in places) for side in (graph.inputs, graph.outputs))
+    told = (
+        (replace(p, called=model.called.get(p.name, "")) for p in places.values()) if model.called else places.values()
+    )
+    return Flow(engine, tuple(told), *ends)
+
+
+def _place(graph: Graph, index: int, operator: Operator | None, feeds: tuple[int, ...]) -> FlowValue:
+    """A float that restates integers lies on their grid; an output counts on that of the nearest integers before it."""
+    tensor = graph.tensors[index]
+    grid = graph.grid_before(index) if graph.is_output(index) else graph.grid(index)
+    quant = tensor.quant if tensor.grid else None
+    if operator is None:
+        return FlowValue(index, tensor.label, "input", feeds, quant, grid)
+    known = traits(operator.op)
+    (kernel, bias), *_ = _held(graph, operator, [(known.weights, known.bias)])
+    inner = tuple((k, b) for k, b in _held(graph, operator, known.gates) if k is not None)
+    in_float = tensor.dtype == "float32" and operator.op != INTO_FLOAT and _constants_in_float(graph, operator)
+    return FlowValue(
+        index,
+        tensor.label,
+        operator.op,
+        feeds,
+        quant,
+        grid,
+        operator.index,
+        kernel=kernel,
+        bias=bias,
+        inner=inner,
+        kind=operator.op,
+        in_float=in_float,
+    )
+
+
+def _constants_in_float(graph: Graph, operator: Operator) -> bool:
+    stored = (graph.stored(index) for index in operator.inputs if index >= 0)
+    return all(t is None or (t.dtype in ("float32", "int32", "int64", "bool") and t.quant is None) for t in stored)
+
+
+def _held(
+    graph: Graph, operator: Operator, places: Iterable[tuple[int | None, int | None]]
+) -> list[tuple[Tensor | None, Tensor | None]]:
+    """Kernels and biases at these inputs, where the file holds them: as they are, or behind DEQUANTIZE."""
+    known = dict(enumerate(operator.inputs))
+    held = [tuple(known.get(-1 if at is None else at, -1) for at in pair) for pair in places]
+    stored = [[graph.stored(index) if index >= 0 else None for index in pair] for pair in held]
+    return [(kernel, bias) for kernel, bias in stored]
+
+
+def _counts(tensor: Tensor) -> bool:
+    return not tensor.is_constant and (is_float(tensor.dtype) or tensor.grid is not None)
 
 
 class Recording(Protocol):

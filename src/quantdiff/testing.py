@@ -89,7 +89,7 @@ def _asked(
     """What is found, and the command that shows more."""
     from quantdiff import api  # noqa: PLC0415
     from quantdiff.files import scratch  # noqa: PLC0415
-    from quantdiff.load.memory import as_batch  # noqa: PLC0415
+    from quantdiff.load.data import as_batch  # noqa: PLC0415
 
     with scratch() as folder:
         sources = (_source(pair[0], folder / "reference.tflite"), _source(pair[1], folder / "candidate.tflite"))
@@ -126,7 +126,7 @@ def _more(
 ) -> str:
     """The command that shows more, on files that are there, or how to get them."""
     from quantdiff.errors import reason_of  # noqa: PLC0415
-    from quantdiff.load.memory import MEMORY  # noqa: PLC0415
+    from quantdiff.load.data import MEMORY  # noqa: PLC0415
     from quantdiff.report.parity_folder import keep  # noqa: PLC0415
     from quantdiff.report.text.parity import more_text  # noqa: PLC0415
 

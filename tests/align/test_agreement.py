@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from quantdiff.align.alignment import Agreement, agreement, sample
-from quantdiff.flow import FlowValue
 from quantdiff.quant import Array, Grid, QuantParams, quantize
+from quantdiff.recording import FlowValue
 
 DICE = np.random.default_rng(0)
 STEPS = QuantParams((0.05,), (3,))

@@ -7,9 +7,9 @@ import pytest
 
 from quantdiff.align.alignment import Match, Sample, sample
 from quantdiff.align.choice import choose_matches, distances_between, explained
-from quantdiff.flow import Flow, FlowValue
 from quantdiff.graph import Tensor
 from quantdiff.quant import Array, Grid, QuantParams, quantize
+from quantdiff.recording import Flow, FlowValue
 
 DICE = np.random.default_rng(1)
 A, B, C = (DICE.normal(size=(20, 8)).astype(np.float32) for _ in range(3))

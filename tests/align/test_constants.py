@@ -12,11 +12,11 @@ from written_models import Op, Sig, Sub, T, write_model
 from quantdiff.align.alignment import TensorPair
 from quantdiff.align.constants import bias_moved, constant_pairs, fit_between, fused_chain, kernels_agree
 from quantdiff.compare.layers.report import notes_of
-from quantdiff.flow import FlowValue, tflite_flow
 from quantdiff.graph import Model
-from quantdiff.layer import BatchNorm, Layer, TrainedRange
 from quantdiff.load.tflite import load_tflite
+from quantdiff.ops import BatchNorm, Layer, TrainedRange
 from quantdiff.quant import Array
+from quantdiff.recording import FlowValue, tflite_flow
 
 NONE = {"fusedActivationFunction": 0}
 DICE = np.random.default_rng(0)

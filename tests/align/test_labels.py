@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from quantdiff.align.choice import ALIKE, END, MENTIONED, SAME, labels_of, mentions, path_of
-from quantdiff.flow import Flow, FlowValue
 from quantdiff.quant import Grid, QuantParams
+from quantdiff.recording import Flow, FlowValue
 
 GRID = Grid(QuantParams((0.1,), (0,)), "int8", "t")
 

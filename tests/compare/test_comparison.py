@@ -10,8 +10,7 @@ from quantdiff.compare.comparison import compare
 from quantdiff.compare.conditions import parse
 from quantdiff.compare.outcome import hold_together, judge, reasons
 from quantdiff.errors import BadExpression, NotComparable
-from quantdiff.quant import Array, Grid, QuantParams, Value
-from quantdiff.trace import Trace
+from quantdiff.quant import Array, Grid, QuantParams, Trace, Value
 
 STEP = QuantParams((0.5,), (10,))
 GRID = Grid(STEP, "int8", "y")

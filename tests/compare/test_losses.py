@@ -7,10 +7,9 @@ import pytest
 
 from quantdiff.compare.comparison import Comparison, compare, count, settle
 from quantdiff.compare.metrics import channel_axis, losses_of
-from quantdiff.quant import Array, Grid, QuantParams, Value, quantize
+from quantdiff.quant import Array, Grid, QuantParams, Trace, Value, quantize
 from quantdiff.report.json.outcome import comparison_document
 from quantdiff.report.text.outcome import losses_text
-from quantdiff.trace import Trace
 
 PARAMS = QuantParams((2.5,), (-128,))
 GRID = Grid(PARAMS, "int8", "head")

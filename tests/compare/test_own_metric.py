@@ -19,9 +19,8 @@ from quantdiff.compare.conditions import parse
 from quantdiff.compare.outcome import hold_together, judge, outcome_of, part_of, reasons
 from quantdiff.compare.own_metric import Metric, Score, metric_of
 from quantdiff.errors import BadExpression, BadMetric, NotComparable
-from quantdiff.quant import Array, Value
+from quantdiff.quant import Array, Trace, Value
 from quantdiff.testing import assert_parity
-from quantdiff.trace import Trace
 
 OURS = np.array([[3.0, 1.0], [2.0, 0.0], [0.0, 5.0]], np.float32)
 THEIRS = np.array([[3.0, 1.0], [0.0, 2.0], [0.0, 4.0]], np.float32)

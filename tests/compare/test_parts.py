@@ -13,8 +13,7 @@ import pytest
 
 from quantdiff.compare.comparison import compare, count, settle
 from quantdiff.errors import NotComparable
-from quantdiff.quant import Array, Grid, QuantParams, Value
-from quantdiff.trace import Trace
+from quantdiff.quant import Array, Grid, QuantParams, Trace, Value
 
 STEP = QuantParams((0.043,), (7,))
 GRID = Grid(STEP, "int8", "y")

@@ -15,11 +15,10 @@ from quantdiff.cli import main
 from quantdiff.compare.verdict import tally
 from quantdiff.compare.verification import load_and_verify
 from quantdiff.graph import Graph, Operator
-from quantdiff.quant import Array
+from quantdiff.quant import Array, differing
 from quantdiff.sim.graph import chains
 from quantdiff.sim.graph.operators import run_operator_on_each
 from quantdiff.sim.runtime import Runtime
-from quantdiff.trace import differing
 
 Values = Mapping[int, Array]
 Outcomes = dict[Runtime, tuple[Array, ...]]

@@ -14,8 +14,8 @@ from written_models import Op, T, write_tflite
 from quantdiff.load.data import load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
-from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.tflite import trace_tflite
+from quantdiff.references.tflite.reference import trace_tflite
+from quantdiff.run.runner import RuntimeProcess
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "recompute-a-layer.md"
 DEPTH, UNITS, SAMPLES = 16, 5, 400

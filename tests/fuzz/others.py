@@ -25,7 +25,7 @@ from quantdiff.load.data import Slot
 from quantdiff.load.dumps.binding import bind_dump
 from quantdiff.load.dumps.forms import Manifest, RecordedTensor, read_dump
 from quantdiff.load.npz import MANIFEST
-from quantdiff.load.sources.recordings import from_recordings
+from quantdiff.load.sources.folders import from_recordings
 from quantdiff.load.sources.tables import from_csv
 from quantdiff.load.tflite import container_sections, load_tflite, read_model
 from quantdiff.report.html.moved import movement_page

@@ -22,9 +22,9 @@ from quantdiff.identifying.probe import probe_for
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.report.profile import save_profile
-from quantdiff.run.child import started
 from quantdiff.run.inner_tensors import read_everything
-from quantdiff.run.tflite import inputs_of
+from quantdiff.run.inputs import inputs_of
+from quantdiff.run.runner import started
 
 RULES = {0: DEVICES["S"], 1: DEVICES["int32 floor"], 2: DEVICES["S"], 5: DEVICES["int16 half-up"]}
 

@@ -48,12 +48,11 @@ from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.switches import switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
-from quantdiff.quant import Value, quantize
+from quantdiff.quant import Trace, Value, quantize
 from quantdiff.references.keras.model import load_keras
 from quantdiff.references.keras.reference import open_keras
-from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.tflite import trace_tflite
-from quantdiff.trace import Trace
+from quantdiff.references.tflite.reference import trace_tflite
+from quantdiff.run.runner import RuntimeProcess
 
 golden = pytest.mark.golden
 

@@ -29,10 +29,9 @@ from quantdiff.ladder.streams import in_loops
 from quantdiff.ladder.switches import Switches, switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
-from quantdiff.quant import Array, Value
-from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.tflite import trace_tflite
-from quantdiff.trace import Trace
+from quantdiff.quant import Array, Trace, Value
+from quantdiff.references.tflite.reference import trace_tflite
+from quantdiff.run.runner import RuntimeProcess
 
 pytestmark = pytest.mark.golden
 

@@ -17,7 +17,7 @@ from quantdiff.ladder.mechanisms import BIAS, CLIPPING, GRAPH, KERNEL, WEIGHTS
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks, quiet
-from quantdiff.references.keras.lower import converter_of
+from quantdiff.references.keras.reference import converter_of
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]
 

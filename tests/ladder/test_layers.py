@@ -12,7 +12,7 @@ from float_pairs import NETS, write_pair
 from quantdiff.ladder import layers
 from quantdiff.ladder.switches import switches
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.tflite import inputs_of
+from quantdiff.run.inputs import inputs_of
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 

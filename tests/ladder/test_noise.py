@@ -14,8 +14,8 @@ from quantdiff.ladder.account import Question
 from quantdiff.ladder.noise import differing
 from quantdiff.ladder.prediction import Prediction, predict
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.tflite import trace_tflite
+from quantdiff.references.tflite.reference import trace_tflite
+from quantdiff.run.runner import RuntimeProcess
 from quantdiff.sim.runtime import Runtime
 
 CLOSE = 0.03

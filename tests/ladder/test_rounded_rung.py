@@ -17,7 +17,7 @@ from quantdiff.ladder.rungs import chains, real_inputs
 from quantdiff.ladder.switches import Switches, switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.tflite import inputs_of
+from quantdiff.run.inputs import inputs_of
 from quantdiff.sim.runtime import Runtime
 
 

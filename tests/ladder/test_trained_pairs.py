@@ -21,7 +21,7 @@ from quantdiff.ladder.mechanisms import BIAS, KERNEL, MECHANISMS, ROUNDING, WEIG
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.references.keras.frameworks import frameworks, quiet
-from quantdiff.references.keras.lower import converter_of
+from quantdiff.references.keras.reference import converter_of
 from quantdiff.run.runtimes import RUNTIMES
 
 SAMPLES = 24

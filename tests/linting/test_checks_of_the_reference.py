@@ -16,8 +16,8 @@ from quantdiff.linting.trained import Trained
 from quantdiff.load.tflite import read_model
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
 from quantdiff.references.keras.layers import read_layers
-from quantdiff.references.keras.lower import converter_of
 from quantdiff.references.keras.model import KerasModel, describe, load_keras
+from quantdiff.references.keras.reference import converter_of
 
 pytestmark = pytest.mark.keras
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import pytest
 from linting.models_with_findings import chain, dense, f
 
-from quantdiff.layer import Layer, TrainedRange
 from quantdiff.linting.lint import lint_model
 from quantdiff.linting.registry import checks
 from quantdiff.linting.trained import Trained
 from quantdiff.load.tflite import read_model
+from quantdiff.ops import Layer, TrainedRange
 
 INT8, FLOAT = read_model(memoryview(dense())), read_model(memoryview(chain([("TANH", f("y"))], f("x"))))
 

@@ -9,8 +9,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from written_models import Op, Sub, T, write_model
 
-from quantdiff.load.rewrite import with_outputs
 from quantdiff.load.tflite import load_tflite
+from quantdiff.load.written import with_outputs
 from quantdiff.quant import Array, round_half_away
 
 CHAIN = write_model(

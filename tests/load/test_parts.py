@@ -19,8 +19,8 @@ from quantdiff.errors import BadModel
 from quantdiff.load.containers import Section
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import container_sections, load_tflite
-from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.tflite import trace_tflite
+from quantdiff.references.tflite.reference import trace_tflite
+from quantdiff.run.runner import RuntimeProcess
 
 BLOCK = 16 * 1024
 KINDS = {"TFLiteModel": 3, "SP_Tokenizer": 4, "LlmMetadataProto": 5}

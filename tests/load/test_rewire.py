@@ -9,10 +9,10 @@ import pytest
 from written_models import Op, T, write_tflite
 
 from quantdiff.errors import BadModel
-from quantdiff.load.rewrite import with_inputs
 from quantdiff.load.tflite import load_tflite, read_model
+from quantdiff.load.written import with_inputs
 from quantdiff.quant import Array, Grid, QuantParams
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.runner import RuntimeProcess
 
 NONE = {"fusedActivationFunction": 0}
 CHAIN = write_tflite(

@@ -7,8 +7,8 @@ import pytest
 from written_models import Op, T, write_tflite
 
 from quantdiff.errors import BadModel
-from quantdiff.load.rewrite import with_outputs
 from quantdiff.load.tflite import read_model
+from quantdiff.load.written import with_outputs
 
 MODEL = write_tflite(
     [T("x", (1, 4), scale=0.5), T("m", (1, 4), scale=0.25), T("y", (1, 4), scale=0.5)],

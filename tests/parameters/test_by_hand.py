@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from quantdiff.layer import BatchNorm, Layer
+from quantdiff.ops import BatchNorm, Layer
 from quantdiff.parameters.by_hand import Linear, by_hand
 from quantdiff.parameters.constants import factor, folded_bias, linear
 from quantdiff.quant import Array

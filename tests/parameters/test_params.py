@@ -11,12 +11,11 @@ from quantized_models import Made, convolutions, denses
 
 from quantdiff import api
 from quantdiff.align.models import align_weights
-from quantdiff.flow import tflite_flow
 from quantdiff.load.data import load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.nudge import nudge_fake_quant, nudge_symmetric
 from quantdiff.parameters.quantizers import Parameters, Row
-from quantdiff.recording import bound
+from quantdiff.recording import bound, tflite_flow
 from quantdiff.references.keras.frameworks import frameworks
 from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.model import load_keras
@@ -97,7 +96,7 @@ def test_by_hand_is_what_keras_computes_before_the_quantizer(answer: Parameters)
 
 def test_kernels_by_hand_are_keras_own(made: Callable[..., Made]) -> None:
     """The fake-quantized kernel, bit for bit, against TensorFlow's op on the same variables."""
-    from quantdiff.layer import KERNEL_RANGES
+    from quantdiff.ops import KERNEL_RANGES
     from quantdiff.parameters.constants import quantized_kernel
 
     quantization = frameworks().tf.quantization

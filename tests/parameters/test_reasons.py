@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantdiff.layer import TrainedRange
+from quantdiff.ops import TrainedRange
 from quantdiff.parameters.quantizers import Range, Row
 from quantdiff.parameters.reasons import bias_reason, kernel_reasons, range_reasons, steps
 

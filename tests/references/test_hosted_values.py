@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import small_models
 
-from quantdiff.flow import Flow, FlowValue, tflite_flow
-from quantdiff.layer import BatchNorm, Layer, TrainedRange
 from quantdiff.load.tflite import read_model
+from quantdiff.ops import BatchNorm, Layer, TrainedRange
 from quantdiff.quant import Grid, QuantParams, Value
+from quantdiff.recording import Flow, FlowValue, tflite_flow
 from quantdiff.references.hosted import VALUES, Encoder, decode
 
 pytestmark = pytest.mark.hosted

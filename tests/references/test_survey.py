@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from quantdiff.cli import main
 from quantdiff.references.formats import FORMATS, formats
-from quantdiff.run.confinement import MEASURES
 from quantdiff.run.runtimes import RUNTIMES, RuntimeEntry
+from quantdiff.run.serving import MEASURES
 from quantdiff.sim.runtime import Runtime
 
 pytestmark = pytest.mark.hosted

@@ -13,9 +13,8 @@ import small_models as models
 
 from quantdiff.errors import RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.quant import Grid, QuantParams, Value
-from quantdiff.run.child import VIEWS, RuntimeProcess
 from quantdiff.run.process import on_one_line
-from quantdiff.run.runner import Measured
+from quantdiff.run.runner import VIEWS, Measured, RuntimeProcess
 from quantdiff.tally.rows import row_sums
 
 pytestmark = pytest.mark.golden

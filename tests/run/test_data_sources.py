@@ -18,7 +18,7 @@ from quantdiff.errors import BadData, MissingExtra
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.run.data_in_parts import InParts, Source
-from quantdiff.run.data_sources import data_warnings, load_data
+from quantdiff.run.inputs import data_warnings, load_data
 
 FUNCTIONS = """
 import numpy as np

@@ -30,10 +30,11 @@ from quantdiff.compare.verification import load_and_verify
 from quantdiff.errors import RootNotMade, RuntimeUnavailable
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite, read_model
+from quantdiff.references.tflite.reference import trace_tflite
 from quantdiff.run import emulation, emulation_root, runtimes
-from quantdiff.run.child import started
+from quantdiff.run.inputs import may_batch
+from quantdiff.run.runner import started
 from quantdiff.run.runtimes import RUNTIMES, chosen, entry_of, rules_of
-from quantdiff.run.tflite import may_batch, trace_tflite
 from quantdiff.sim.runtime import Runtime
 
 ALL = ("xnnpack@arm64", "builtin@arm64", "reference@arm64")

@@ -14,9 +14,9 @@ from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import INTEGER_RANGE
-from quantdiff.run.as_data import as_batch
 from quantdiff.run.extracts import load_and_extract
-from quantdiff.run.tflite import inputs_of
+from quantdiff.run.inputs import inputs_of
+from quantdiff.run.recorded import as_batch
 
 
 @pytest.mark.golden

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import small_models as models
 
-from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.process import Forked, _servers, end_servers
+from quantdiff.run.runner import RuntimeProcess
 
 pytestmark = [
     pytest.mark.golden,

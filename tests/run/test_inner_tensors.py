@@ -10,11 +10,11 @@ from written_models import Op, T, write_tflite
 
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
-from quantdiff.load.rewrite import with_outputs
 from quantdiff.load.tflite import load_tflite, read_model
+from quantdiff.load.written import with_outputs
 from quantdiff.quant import Array
 from quantdiff.run import inner_tensors as inner
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.runner import RuntimeProcess
 from quantdiff.sim.runtime import Runtime
 
 TENSORS = [

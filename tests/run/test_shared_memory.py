@@ -13,8 +13,8 @@ import pytest
 
 from quantdiff.errors import RuntimeFailed
 from quantdiff.quant import Array
+from quantdiff.run.conversation import Parcel, Received, unpacked
 from quantdiff.run.process import Beside as Channel
-from quantdiff.run.shared_memory import Parcel, Received, unpacked
 
 
 @pytest.fixture(params=["memfd", "file", "file, written"])

@@ -21,10 +21,9 @@ from ssh_server import NoServer, ssh_server
 from quantdiff.cli import main
 from quantdiff.errors import BadConfiguration, NotSimulated, NoWorker, RuntimeCrashed, RuntimeHung, RuntimeUnavailable
 from quantdiff.run.channel import LARGEST, InStream
-from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.configured import workers
-from quantdiff.run.runtimes import chosen, entry_of, rules_of
-from quantdiff.run.shared_memory import Parcel, block_of, mapped
+from quantdiff.run.conversation import Parcel, block_of, mapped
+from quantdiff.run.runner import RuntimeProcess
+from quantdiff.run.runtimes import chosen, entry_of, rules_of, workers
 
 pytestmark = pytest.mark.golden
 HERE = shlex.join([sys.executable, "-P", "-m", "quantdiff.run.worker"])

@@ -13,12 +13,12 @@ from written_models import Op, T, write_tflite
 from quantdiff.errors import BadData, RuntimeCrashed
 from quantdiff.load.data import Batch, make_batch
 from quantdiff.load.tflite import load_tflite, read_model
-from quantdiff.quant import Array, QuantParams, quantize
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.quant import Array, QuantParams, Trace, quantize
+from quantdiff.references.tflite.reference import trace_tflite
+from quantdiff.run.inputs import may_batch
 from quantdiff.run.random_input import made_up, random_inputs
+from quantdiff.run.runner import RuntimeProcess
 from quantdiff.run.runtimes import RUNTIMES, installed
-from quantdiff.run.tflite import may_batch, trace_tflite
-from quantdiff.trace import Trace
 
 pytestmark = pytest.mark.golden
 

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from written_models import Op, T, write_tflite
 
-from quantdiff.flow import Flow, tflite_flow
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Grid, QuantParams, Value
-from quantdiff.recording import Comparand, measured
-from quantdiff.run.child import started
-from quantdiff.run.tflite_recorder import TfliteRecorder
+from quantdiff.recording import Comparand, Flow, measured, tflite_flow
+from quantdiff.references.tflite.reference import TfliteRecorder
+from quantdiff.run.runner import started
 
 NONE = {"fusedActivationFunction": 0}
 ROWS = {"shape_signature": (-1, 4)}

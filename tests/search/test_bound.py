@@ -14,8 +14,8 @@ from quantdiff.ladder.switches import Switches, switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
-from quantdiff.run.child import RuntimeProcess
-from quantdiff.run.tflite import Tracer
+from quantdiff.references.tflite.reference import Tracer
+from quantdiff.run.runner import RuntimeProcess
 from quantdiff.search.bound import Bound, bound_of
 from quantdiff.search.spans import Span, at, others
 

@@ -24,15 +24,16 @@ from quantdiff import api
 from quantdiff.align.alignment import Alignment
 from quantdiff.cli import main
 from quantdiff.errors import BadExpression, NotConfirmed
-from quantdiff.flow import Flow
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
+from quantdiff.recording import Flow
+from quantdiff.references.tflite.reference import Tracer
 from quantdiff.report.folder import write_reduction
-from quantdiff.run.child import RuntimeProcess
 from quantdiff.run.inner_tensors import read_everything
-from quantdiff.run.tflite import Tracer, inputs_of
+from quantdiff.run.inputs import inputs_of
+from quantdiff.run.runner import RuntimeProcess
 from quantdiff.search.cuts import Cutter, partners_of
 from quantdiff.search.fault import Fault, Models
 from quantdiff.search.reduce import Found, ask

@@ -13,10 +13,9 @@ from float_pairs import Net, Node, write_pair
 from quantdiff.cli import main
 from quantdiff.errors import BadData
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array, Grid, QuantParams, Value
+from quantdiff.quant import Array, Grid, QuantParams, Trace, Value
 from quantdiff.search.worst import Box, Space, climb, errors_of, errors_within, margins_of, on_the_way, summits
 from quantdiff.testing import assert_parity
-from quantdiff.trace import Trace
 
 KERNEL = np.array([[1.0, -0.5, 0.25], [0.1, 0.1, 0.1]], np.float32)
 

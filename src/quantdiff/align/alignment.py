@@ -13,10 +13,9 @@ from math import prod
 import numpy as np
 
 from quantdiff.errors import NotComparable
-from quantdiff.flow import Flow, FlowValue
 from quantdiff.load.data import Order, turned
-from quantdiff.quant import INTEGER_RANGE, Array, Grid, Value, dequantize, real_range
-from quantdiff.trace import Trace
+from quantdiff.quant import INTEGER_RANGE, Array, Grid, Trace, Value, dequantize, real_range
+from quantdiff.recording import Flow, FlowValue
 
 BEFORE = "pre_activation"
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from quantdiff.align.alignment import Agreement, Match, Sample, agreement
-from quantdiff.flow import Flow, FlowValue
 from quantdiff.load.data import turns
 from quantdiff.ops import BATCH_NORM, CLAMPS, INTO_INTEGERS, RECODES, TRAITS
+from quantdiff.recording import Flow, FlowValue
 
 SAME, MENTIONED, END, ALIKE = 2.0, 1.0, 0.5, 0.25
 

@@ -23,10 +23,9 @@ from quantdiff.align.choice import (
     segments,
     with_insides,
 )
-from quantdiff.flow import Flow, FlowValue
 from quantdiff.load.data import turned
 from quantdiff.ops import RECODES
-from quantdiff.recording import Recording, returned, value_at
+from quantdiff.recording import Flow, FlowValue, Recording, returned, value_at
 
 IN_FLOAT = 1e-5  # of the size of a value: sums of float32 in another order differ by less, another formula by more
 BETTER = 2.0  # times nearer does a value bring what is computed from it, where it does the work of the reference's

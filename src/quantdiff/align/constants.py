@@ -9,11 +9,10 @@ import numpy as np
 
 from quantdiff.align.alignment import TensorPair
 from quantdiff.align.choice import mentions
-from quantdiff.flow import FlowValue
 from quantdiff.graph import Tensor, block_steps, real_values
-from quantdiff.layer import KERNEL_RANGES, BatchNorm, Layer, along_channels
-from quantdiff.ops import CLAMPS
+from quantdiff.ops import CLAMPS, KERNEL_RANGES, BatchNorm, Layer, along_channels
 from quantdiff.quant import Array
+from quantdiff.recording import FlowValue
 
 FOUND = 0.25  # largest relative error (Euclidean) of two kernels that are found by their values alone
 ROUNDED = 1.0  # steps: a half is rounding; a whole one is what another rounding, or a range a little off, may add

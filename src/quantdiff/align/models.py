@@ -19,13 +19,11 @@ from quantdiff.align.choice import choose_matches, distances_between, segments, 
 from quantdiff.align.confirmation import Local, Refusals, confirmed, contradicted, leftovers
 from quantdiff.align.constants import agrees, bias_moved, constant_pairs, is_trained_on, kernels_agree, own_layers
 from quantdiff.errors import RuntimeFailed
-from quantdiff.flow import Flow, FlowValue, tflite_flow
 from quantdiff.graph import Tensor
-from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
-from quantdiff.ops import INTO_INTEGERS
+from quantdiff.ops import INTO_INTEGERS, Layer
 from quantdiff.quant import Array
-from quantdiff.recording import BoundModel, Recording, bound
+from quantdiff.recording import BoundModel, Flow, FlowValue, Recording, bound, tflite_flow
 from quantdiff.references.reference import Reference
 
 AT_LEAST, CLOSE = 0.5, 0.05  # the share that says they are; distance of values, an SQNR of 26 dB

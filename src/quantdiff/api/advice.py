@@ -27,17 +27,15 @@ from quantdiff.ladder.matching import check_related
 from quantdiff.ladder.switches import switches
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.npz import at_once
-from quantdiff.progress import Progress, silent
+from quantdiff.quant import Trace
 from quantdiff.references.reference import Reference
+from quantdiff.references.tflite.reference import trace_tflite
 from quantdiff.report.folder import written
 from quantdiff.report.json.text import json_text
-from quantdiff.run.child import started
 from quantdiff.run.data_in_parts import InParts, Part, count_of, cut, first_of
-from quantdiff.run.data_sources import Reach, load_data, warnings_of
-from quantdiff.run.runner import Runner
+from quantdiff.run.inputs import Reach, load_data, warnings_of
+from quantdiff.run.runner import Progress, Runner, silent, started
 from quantdiff.run.runtimes import check_takes_others, versions
-from quantdiff.run.tflite import trace_tflite
-from quantdiff.trace import Trace
 
 HELD = 2**28
 """Bytes of outputs that are kept between two questions; those of further parts are computed again."""

@@ -12,11 +12,11 @@ from quantdiff.load.dumps.forms import Manifest
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.work import Question, load_and_work
 from quantdiff.paper.working import Working
-from quantdiff.run.child import TIMEOUT, started
-from quantdiff.run.data_sources import load_data
+from quantdiff.run.conversation import TIMEOUT
+from quantdiff.run.inputs import inputs_of, load_data
 from quantdiff.run.record import record as write_record
+from quantdiff.run.runner import started
 from quantdiff.run.runtimes import check_installed
-from quantdiff.run.tflite import inputs_of
 
 
 def identify(

@@ -20,9 +20,9 @@ from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.compare.outcome import Outcome, hold_together
 from quantdiff.load.data import Batch
-from quantdiff.progress import Progress, silent
 from quantdiff.run.data_in_parts import InParts
-from quantdiff.run.data_sources import load_data
+from quantdiff.run.inputs import load_data
+from quantdiff.run.runner import Progress, silent
 from quantdiff.run.runtimes import entry_of, versions
 
 

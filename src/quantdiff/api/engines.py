@@ -17,21 +17,19 @@ from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.progress import Progress
+from quantdiff.quant import Trace
 from quantdiff.references.formats import Options, format_of, open_references, started_early
 from quantdiff.references.hosted import HostedReference
-from quantdiff.references.layout import TurnedReference
-from quantdiff.references.reference import Reference
+from quantdiff.references.reference import Reference, TurnedReference
 from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
 from quantdiff.report.text.device import device_text
-from quantdiff.run.child import TIMEOUT, started
+from quantdiff.run.conversation import TIMEOUT
+from quantdiff.run.inputs import inputs_of
 from quantdiff.run.random_input import samples_for
 from quantdiff.run.recorded import RecordedRuntime
-from quantdiff.run.runner import Runner
+from quantdiff.run.runner import Progress, Runner, started
 from quantdiff.run.runtimes import check_installed, check_timeout, entry_of
-from quantdiff.run.tflite import inputs_of
 from quantdiff.sim.runtime import Runtime
-from quantdiff.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,11 @@ from quantdiff.experiment.summarize import summarize
 from quantdiff.experiment.summary import Summary
 from quantdiff.experiment.sweep_trial import Attempt
 from quantdiff.experiment.trial import Trial
-from quantdiff.progress import Progress, silent
 from quantdiff.report.csv.outcome import header, summary_rows
 from quantdiff.report.folder import add_to_summary, save_batch, staged
 from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.json.text import json_text
+from quantdiff.run.runner import Progress, silent
 from quantdiff.run.runtimes import check_installed, versions
 
 FILES = {"float": "float.keras", "qat": "qat.h5", "tflite": "model.tflite", "data": "data.npz"}

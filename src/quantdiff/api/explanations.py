@@ -19,14 +19,11 @@ from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.prediction import Tell, predict, unheard
 from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.load.data import Batch
-from quantdiff.progress import Progress, silent
-from quantdiff.references.layout import TurnedReference
-from quantdiff.references.reference import Reference
+from quantdiff.references.reference import Reference, TurnedReference
 from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
-from quantdiff.run.child import started
 from quantdiff.run.data_in_parts import InParts
-from quantdiff.run.data_sources import load_data
-from quantdiff.run.runner import Runner
+from quantdiff.run.inputs import load_data
+from quantdiff.run.runner import Progress, Runner, silent, started
 from quantdiff.run.runtimes import check_installed, entry_of, rules_of, versions
 
 

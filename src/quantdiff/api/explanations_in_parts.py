@@ -22,9 +22,9 @@ from quantdiff.ladder.prediction import Begun, Foreseen, Prediction, foreseen, p
 from quantdiff.ladder.set_up import Ladder, Sums
 from quantdiff.ladder.slices import samples_in_part
 from quantdiff.load.data import Batch
-from quantdiff.progress import Progress, silent
 from quantdiff.run.data_in_parts import InParts, Part, count_of, cut, first_of, samples_of
-from quantdiff.run.data_sources import Reach, reaches, warnings_of
+from quantdiff.run.inputs import Reach, reaches, warnings_of
+from quantdiff.run.runner import Progress, silent
 from quantdiff.run.runtimes import check_installed, entry_of, rules_of, versions
 
 BETWEEN = "two runtimes of one file are explained on all samples at once"

@@ -25,13 +25,11 @@ from quantdiff.load.data import (
     turns,
     wanted_names,
 )
-from quantdiff.progress import silent
-from quantdiff.quant import Array, Value
-from quantdiff.references.layout import TurnedReference
-from quantdiff.references.reference import Reference
+from quantdiff.quant import Array, Trace, Value
+from quantdiff.references.reference import Reference, TurnedReference
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.data_sources import data_warnings
-from quantdiff.trace import Trace
+from quantdiff.run.inputs import data_warnings
+from quantdiff.run.runner import silent
 
 OTHER = {"NCHW": "NHWC", "NHWC": "NCHW"}
 Layouts = tuple[tuple[str, str], ...]

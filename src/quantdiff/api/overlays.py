@@ -15,12 +15,12 @@ from quantdiff.graph import Graph
 from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.progress import Progress, silent
 from quantdiff.report.folder import staged
 from quantdiff.report.json.text import json_text
 from quantdiff.report.overlay import Overlay, layer_overlays, rung_overlays
 from quantdiff.run.data_in_parts import InParts
-from quantdiff.run.data_sources import load_data
+from quantdiff.run.inputs import load_data
+from quantdiff.run.runner import Progress, silent
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,14 +38,14 @@ from quantdiff.linting.registry import checks
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.written import schema
 from quantdiff.parameters.quantizers import Parameters
-from quantdiff.progress import Progress, silent
 from quantdiff.references.formats import started_early
 from quantdiff.report.html.document import Page, page_of
 from quantdiff.report.html.provenance import Provenance
 from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.json.text import json_text
 from quantdiff.run.data_in_parts import InParts
-from quantdiff.run.data_sources import load_data
+from quantdiff.run.inputs import load_data
+from quantdiff.run.runner import Progress, silent
 from quantdiff.run.runtimes import starts_nothing, versions
 from quantdiff.sim.node import kernels
 from quantdiff.sim.real.registry import reals

@@ -15,18 +15,17 @@ from quantdiff.errors import NotComparable
 from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.parameters import compare_parameters
 from quantdiff.experiment.trial import Trial
-from quantdiff.flow import tflite_flow
 from quantdiff.load.data import Batch
 from quantdiff.parameters.observe import SAMPLES_AT_ONCE, observe
 from quantdiff.parameters.params import parameters
 from quantdiff.parameters.quantizers import Observed, Parameters
 from quantdiff.parameters.sides import ModelPair
-from quantdiff.progress import Progress, silent
-from quantdiff.recording import Recorder, bound
+from quantdiff.recording import Recorder, bound, tflite_flow
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.data_in_parts import FIRST, InParts, Part, count_of, first_of
-from quantdiff.run.data_sources import data_warnings, load_data
+from quantdiff.run.inputs import data_warnings, load_data
 from quantdiff.run.random_input import random_batch
+from quantdiff.run.runner import Progress, silent
 from quantdiff.run.runtimes import entry_of, versions
 
 

@@ -19,8 +19,8 @@ from quantdiff.api.engines import OpenedPair, Settings
 from quantdiff.errors import NotComparable, QuantdiffError
 from quantdiff.experiment.engine import carry_out
 from quantdiff.graph import Model, keeps_resources
-from quantdiff.progress import Progress, silent
 from quantdiff.run.data_in_parts import Part, Sources, anywhere, count_of, cut
+from quantdiff.run.runner import Progress, silent
 from quantdiff.run.runtimes import versions
 
 CALLS = 4

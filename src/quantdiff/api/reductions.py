@@ -20,22 +20,19 @@ from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.load.written import written
-from quantdiff.progress import Progress, silent
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Trace
 from quantdiff.references.formats import format_of
-from quantdiff.references.layout import TurnedReference
+from quantdiff.references.reference import TurnedReference
 from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.child import started
-from quantdiff.run.data_sources import load_data
 from quantdiff.run.inner_tensors import read_everything
+from quantdiff.run.inputs import bound_inputs, inputs_of, load_data
+from quantdiff.run.runner import Progress, silent, started
 from quantdiff.run.runtimes import check_installed, check_takes_others, installed
-from quantdiff.run.tflite import bound_inputs, inputs_of
 from quantdiff.search.anonymous import anonymous
 from quantdiff.search.cuts import Cutter, File, Partner, partners_of
 from quantdiff.search.fault import CRASH, DIFFERS, MODEL, REFERENCE, Children, Crash, Difference, Fault, Unexpected
 from quantdiff.search.reduce import Search, ask, smallest
 from quantdiff.search.reduction import Reduction
-from quantdiff.trace import Trace
 
 TRIED = (1, 8, 64)
 """So many samples, the worst first, before all of them."""

@@ -21,10 +21,10 @@ from quantdiff.ladder.set_up import reference_with
 from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
-from quantdiff.progress import silent
 from quantdiff.references.reference import Reference, Settles
 from quantdiff.report.folder import written
-from quantdiff.run.tflite import inputs_of
+from quantdiff.run.inputs import inputs_of
+from quantdiff.run.runner import silent
 
 TRAINED = ".h5"
 ALIGNED_ON = 64

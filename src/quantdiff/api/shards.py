@@ -32,14 +32,14 @@ from quantdiff.compare.own_metric import Metric
 from quantdiff.errors import RuntimeFailed
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.npz import at_once
-from quantdiff.progress import Progress, silent
+from quantdiff.quant import Trace
 from quantdiff.recording import BoundModel, Recorder, bound
 from quantdiff.references.reference import Reference
 from quantdiff.run.data_in_parts import InParts, Part, first_of
-from quantdiff.run.data_sources import Reach, reaches, warnings_of
 from quantdiff.run.inner_tensors import disturbed
+from quantdiff.run.inputs import Reach, reaches, warnings_of
+from quantdiff.run.runner import Progress, silent
 from quantdiff.run.runtimes import versions
-from quantdiff.trace import Trace
 
 TRACED = 16
 """Slices of the reference in a part: runtimes read their files again for each part."""

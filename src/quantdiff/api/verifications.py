@@ -14,13 +14,11 @@ from quantdiff.compare.verification import load_and_verify, names_of, verify_inp
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.progress import Progress, silent
-from quantdiff.run.child import started
 from quantdiff.run.data_in_parts import InParts, Part
-from quantdiff.run.data_sources import load_data
+from quantdiff.run.inputs import inputs_of, load_data
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
+from quantdiff.run.runner import Progress, silent, started
 from quantdiff.run.runtimes import OF_A_FILE, entry_of, versions
-from quantdiff.run.tflite import inputs_of
 
 ANY = 2**31
 """Samples: as many as memory bears."""

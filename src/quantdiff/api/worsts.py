@@ -20,14 +20,13 @@ from quantdiff.graph import Model
 from quantdiff.ladder.rungs import real_inputs
 from quantdiff.ladder.switches import switches
 from quantdiff.load.data import Batch
-from quantdiff.progress import Progress, silent
-from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.quant import INTEGER_RANGE, Array, Trace
 from quantdiff.references.reference import Reference
-from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.data_sources import grid_at, load_data
+from quantdiff.references.tflite.reference import TfliteReference, Tracer
+from quantdiff.run.inputs import bound_inputs, grid_at, load_data
 from quantdiff.run.random_input import CALLED
+from quantdiff.run.runner import Progress, silent
 from quantdiff.run.runtimes import check_takes_others, versions
-from quantdiff.run.tflite import Tracer, bound_inputs
 from quantdiff.search.bound import Bound, bound_of
 from quantdiff.search.spans import Span, at
 from quantdiff.search.worst import (
@@ -42,7 +41,6 @@ from quantdiff.search.worst import (
     summits,
 )
 from quantdiff.search.worst_case import WorstCase, WorstInput
-from quantdiff.trace import Trace
 
 LIMIT, SAMPLES, KEPT = 30.0, 64, 16
 SETTLED = 100

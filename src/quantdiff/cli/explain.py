@@ -47,7 +47,7 @@ def explain(as_json: bool, reference: Path, candidate: Path, html: Path | None, 
     """
     from quantdiff import api
     from quantdiff.report.text.terminal import progress_bar
-    from quantdiff.run.data_sources import made_up_kind
+    from quantdiff.run.inputs import made_up_kind
 
     sample, output = options.pop("sample"), options.pop("output")
     if (sample is None) != (output is None):

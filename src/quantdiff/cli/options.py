@@ -143,7 +143,7 @@ def spread(options: dict[str, Any]) -> Iterator[Executor | None]:
 def given_parts(options: dict[str, Any], candidate: Path, on: Executor | None, *, always: bool = False) -> Any:
     """The data, taken out of ``options``: a batch, or ``InParts`` where they come or go in parts; None without any."""
     from quantdiff.run.data_in_parts import InParts
-    from quantdiff.run.data_sources import holds_parts
+    from quantdiff.run.inputs import holds_parts
 
     data = options["data"]
     several = len(data) > 1 or (len(data) == 1 and holds_parts(data[0], options["images"], options["audio"]))
@@ -154,7 +154,7 @@ def given_parts(options: dict[str, Any], candidate: Path, on: Executor | None, *
 
 def given_data(options: dict[str, Any], candidate: Path) -> Any:
     """The data set, taken out of ``options`` with how its images or sounds are prepared."""
-    from quantdiff.run.data_sources import load_data
+    from quantdiff.run.inputs import load_data
 
     data, images, audio = (options.pop(name) for name in ("data", "images", "audio"))
     if isinstance(data, tuple):

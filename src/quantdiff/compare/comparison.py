@@ -14,10 +14,9 @@ from quantdiff.compare import metrics
 from quantdiff.compare.metrics import Losses, channels_of, losses_of
 from quantdiff.compare.own_metric import OwnFigure, Score
 from quantdiff.errors import NotComparable
-from quantdiff.quant import Array, Grid, Value, quantize
-from quantdiff.shown import Shown
+from quantdiff.lazy import Shown
+from quantdiff.quant import Array, Grid, Trace, Value, quantize
 from quantdiff.tally.stats import Stats, stats_of
-from quantdiff.trace import Trace
 
 TOLERANCE = 0.01  # of the original experiment: absolute, in real units
 

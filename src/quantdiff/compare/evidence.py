@@ -11,9 +11,8 @@ import numpy as np
 from quantdiff.align.alignment import pair_outputs
 from quantdiff.compare.layers.drawing import StepHistogram, step_histogram
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array, Grid, Value, quantize
+from quantdiff.quant import Array, Grid, Trace, Value, quantize
 from quantdiff.tally.stats import CLASSES_AT_LEAST
-from quantdiff.trace import Trace
 
 SHOWN = 20
 OTHERS = "others"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantdiff.errors import NotComparable
-from quantdiff.shown import Shown
+from quantdiff.lazy import Shown
 
 Figure = float | str
 Place = tuple[str, str, str]

@@ -24,10 +24,9 @@ from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.metrics import right_decisions
 from quantdiff.compare.own_metric import Metric, own_scores
 from quantdiff.errors import BadExpression, NotComparable
-from quantdiff.quant import Array
-from quantdiff.shown import Shown
+from quantdiff.lazy import Shown
+from quantdiff.quant import Array, Trace
 from quantdiff.tally.stats import CLASSES_AT_LEAST
-from quantdiff.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,7 @@ from quantdiff.align.alignment import pair_outputs
 from quantdiff.errors import BadMetric, NotComparable
 from quantdiff.files import python_function
 from quantdiff.load.own_code import function_of, guarded
-from quantdiff.quant import Array
-from quantdiff.trace import Trace
+from quantdiff.quant import Array, Trace
 
 WANTED = "return a number, or a dict of numbers, or (sum, count) where parts of the data add up"
 

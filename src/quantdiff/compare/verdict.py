@@ -10,16 +10,15 @@ import numpy as np
 
 from quantdiff.compare.device import Diagnosis
 from quantdiff.graph import STATE, Graph, Operator, keeps_resources
-from quantdiff.progress import Progress, silent
-from quantdiff.quant import Array
-from quantdiff.shown import Shown
+from quantdiff.lazy import Shown
+from quantdiff.quant import Array, differing, same_bits
+from quantdiff.run.runner import Progress, silent
 from quantdiff.sim.device import Rules
 from quantdiff.sim.enclosures import Enclosure
 from quantdiff.sim.graph.chains import Known, Outcome, attempt, fed_alike, fed_to
 from quantdiff.sim.graph.operators import enclose_operator, ran_by
 from quantdiff.sim.graph.simulator import CONTROL, Missing, Simulation, missing_inputs, replay
 from quantdiff.sim.node import NoKernel, kernels, node_of
-from quantdiff.trace import differing, same_bits
 
 FAILED = ("crashed", "unavailable")
 STATUSES = (*FAILED, "differs", "unsupported", "within", "exact")

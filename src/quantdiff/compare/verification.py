@@ -16,24 +16,21 @@ from quantdiff.errors import BadData, RuntimeCrashed, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Graph, Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.progress import Progress, silent
-from quantdiff.quant import Array
-from quantdiff.run.child import TIMEOUT, started
-from quantdiff.run.data_sources import load_data
+from quantdiff.quant import Array, shared
+from quantdiff.run.conversation import TIMEOUT
 from quantdiff.run.inner_tensors import Reading, read_everything
+from quantdiff.run.inputs import inputs_of, load_data
 from quantdiff.run.profiled import Profiled
 from quantdiff.run.random_input import SAMPLES, SEED, random_inputs, samples_for
 from quantdiff.run.recorded import RecordedRuntime
-from quantdiff.run.runner import Runner
+from quantdiff.run.runner import Progress, Runner, silent, started
 from quantdiff.run.runtimes import ALL, RUNTIMES, RuntimeEntry, check_installed, chosen, entry_of, versions
-from quantdiff.run.tflite import inputs_of
 from quantdiff.sim.device import Device, Rules
 from quantdiff.sim.graph.chains import simulate_each
 from quantdiff.sim.graph.shapes import false_shapes
 from quantdiff.sim.graph.simulator import Missing, Simulation
 from quantdiff.sim.runtime import ARCHITECTURES, CHECKED, Runtime
 from quantdiff.sim.xnnpack.delegate import agrees
-from quantdiff.trace import shared
 
 STATE = 4
 """Where an SVDF reads its state."""

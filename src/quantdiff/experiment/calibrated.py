@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from quantdiff.experiment.zoo import Calibration, run_converter
-from quantdiff.progress import Progress
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
-from quantdiff.references.keras.lower import converter_of
+from quantdiff.references.keras.reference import converter_of
+from quantdiff.run.runner import Progress
 
 AT_ONCE = 1000  # samples; a range holds the same values however they are sliced
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from quantdiff.errors import reason_of
 from quantdiff.experiment.gaps import Gap, measure_gap, settled
-from quantdiff.load.data import bind
-from quantdiff.load.memory import as_batch
+from quantdiff.load.data import as_batch, bind
 from quantdiff.references.keras.frameworks import frameworks
 from quantdiff.references.keras.model import slots_of
 from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, may_be_one

@@ -13,11 +13,10 @@ from quantdiff.experiment.calibrated import in_slices
 from quantdiff.experiment.copying import with_copied_weights
 from quantdiff.experiment.datasets import Dataset
 from quantdiff.experiment.sweep_trial import Source, SweepTrial, Training
-from quantdiff.progress import silent
+from quantdiff.quant import Trace
 from quantdiff.references.keras.frameworks import frameworks
-from quantdiff.references.keras.model import KerasModel, describe
-from quantdiff.references.keras.run import trace_keras
-from quantdiff.trace import Trace
+from quantdiff.references.keras.model import KerasModel, describe, trace_keras
+from quantdiff.run.runner import silent
 
 
 @dataclass(frozen=True, slots=True)

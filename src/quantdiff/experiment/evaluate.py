@@ -25,17 +25,13 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.parameters.params import parameters
 from quantdiff.parameters.quantizers import Observed
 from quantdiff.parameters.sides import ModelPair
+from quantdiff.quant import Trace
 from quantdiff.references.keras.layers import read_layers
-from quantdiff.references.keras.lower import lower
-from quantdiff.references.keras.model import KerasModel
-from quantdiff.references.keras.reference import open_keras
-from quantdiff.references.keras.run import trace_keras
-from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.child import started
-from quantdiff.run.runner import Runner
+from quantdiff.references.keras.model import KerasModel, trace_keras
+from quantdiff.references.keras.reference import lower, open_keras
+from quantdiff.references.tflite.reference import TfliteReference, trace_tflite
+from quantdiff.run.runner import Runner, started
 from quantdiff.run.runtimes import versions
-from quantdiff.run.tflite import trace_tflite
-from quantdiff.trace import Trace
 
 _one_at_a_time = threading.Lock()  # seeds belong to the process: on a cluster a worker may have several threads
 

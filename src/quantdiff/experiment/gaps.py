@@ -15,10 +15,9 @@ from quantdiff.files import scratch
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
-from quantdiff.references.keras.model import KerasModel, describe
-from quantdiff.references.keras.run import trace_keras
-from quantdiff.run.child import started
-from quantdiff.run.tflite import trace_tflite
+from quantdiff.references.keras.model import KerasModel, describe, trace_keras
+from quantdiff.references.tflite.reference import trace_tflite
+from quantdiff.run.runner import started
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,13 @@ from quantdiff.parameters.observe import observe
 from quantdiff.parameters.params import parameters
 from quantdiff.parameters.quantizers import Observed, Parameters, Row, ZeroCheck
 from quantdiff.parameters.sides import ModelPair
-from quantdiff.progress import Progress
 from quantdiff.recording import bound
 from quantdiff.references.keras.frameworks import frameworks
 from quantdiff.references.keras.layers import read_layers
-from quantdiff.references.keras.model import describe
+from quantdiff.references.keras.model import describe, trace_keras
 from quantdiff.references.keras.reference import open_keras
-from quantdiff.references.keras.run import trace_keras
-from quantdiff.references.tflite.reference import TfliteReference
-from quantdiff.run.runner import Runner
-from quantdiff.run.tflite import trace_tflite
+from quantdiff.references.tflite.reference import TfliteReference, trace_tflite
+from quantdiff.run.runner import Progress, Runner
 
 
 def compare_parameters(trial: Trial, data: Dataset, process: Runner, progress: Progress) -> Parameters:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantdiff.shown import Shown
+from quantdiff.lazy import Shown
 
 CONFIDENCE, RESAMPLES, SEED = 0.95, 10_000, 0
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)

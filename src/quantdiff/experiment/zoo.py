@@ -10,11 +10,11 @@ from typing import Any
 from quantdiff.errors import MissingExtra, QuantdiffError, reason_of
 from quantdiff.experiment.datasets import Dataset
 from quantdiff.experiment.trial import Trial, depth
-from quantdiff.progress import Progress
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import as_written, frameworks, quiet, tfmot
-from quantdiff.references.keras.lower import converter_of
 from quantdiff.references.keras.model import save_keras
+from quantdiff.references.keras.reference import converter_of
+from quantdiff.run.runner import Progress
 
 IMAGE, CLASSES, FILTERS = (28, 28), 10, 12
 BATCH, HELD_OUT = 32, 0.1

@@ -9,8 +9,8 @@ from typing import Any
 from quantdiff.graph import Graph
 from quantdiff.identifying.equal import classes
 from quantdiff.identifying.fits import Fit, OperatorFits, Values, fits_of, unrecorded
+from quantdiff.lazy import Shown
 from quantdiff.quant import Array
-from quantdiff.shown import Shown
 from quantdiff.sim.device import RUNTIMES, Device, place_of
 from quantdiff.sim.graph.simulator import Missing
 from quantdiff.sim.node import node_of

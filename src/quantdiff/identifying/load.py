@@ -12,14 +12,13 @@ from quantdiff.identifying.probe import Probe, probe_for
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
-from quantdiff.run.child import TIMEOUT, started
-from quantdiff.run.data_sources import load_data
+from quantdiff.run.conversation import TIMEOUT
 from quantdiff.run.inner_tensors import read_everything
+from quantdiff.run.inputs import inputs_of, load_data
 from quantdiff.run.random_input import ELEMENTS_AT_MOST, SEED, random_inputs, samples_for
 from quantdiff.run.recorded import RecordedRuntime
-from quantdiff.run.runner import Runner
+from quantdiff.run.runner import Runner, started
 from quantdiff.run.runtimes import check_installed, versions
-from quantdiff.run.tflite import inputs_of
 
 SAMPLES_AT_MOST, ELEMENTS = 1024, 2**22
 """Random samples where nobody says how many: as many as give so many elements, which tell most rules apart."""

@@ -12,8 +12,8 @@ from quantdiff.graph import Graph, Model
 from quantdiff.identifying.identification import Group, Identification, device_of
 from quantdiff.load.data import Batch
 from quantdiff.quant import INTEGER_RANGE, Array, dequantize, is_float
+from quantdiff.run.inputs import slots_of
 from quantdiff.run.random_input import random_inputs, samples_for
-from quantdiff.run.tflite import slots_of
 from quantdiff.sim.graph.operators import run_by_rule
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.node import NoKernel

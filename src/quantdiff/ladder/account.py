@@ -14,9 +14,8 @@ from quantdiff.align.alignment import pair_outputs
 from quantdiff.graph import Graph, Model
 from quantdiff.ladder.explanation import LISTED, Difference, LayerLadder, Rung
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array, Grid, Value, quantize
+from quantdiff.quant import Array, Grid, Trace, Value, quantize
 from quantdiff.run.inner_tensors import Reading
-from quantdiff.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,10 @@ from quantdiff.ladder.mechanisms import GRAPH, KERNEL, OUTPUT_GRID, REAL, REWRIT
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.set_up import BETTER_DB, Few, Ladder, Sums, advice_of, name_of, quality_of, stored_on
 from quantdiff.ladder.switches import Switches, copied_from
-from quantdiff.quant import Array, QuantParams
-from quantdiff.run.child import started
+from quantdiff.quant import Array, QuantParams, Trace
 from quantdiff.run.inner_tensors import disturbed
-from quantdiff.run.runner import Runner
+from quantdiff.run.runner import Runner, started
 from quantdiff.sim.node import is_hybrid, node_of
-from quantdiff.trace import Trace
 
 EXACT = 1e-9  # steps: what sums of doubles may lie apart
 MATTERS = 0.05  # of the error

@@ -25,12 +25,11 @@ from quantdiff.ladder.rungs import in_slices, real_inputs
 from quantdiff.ladder.set_up import BETTER_DB, Few, advice_of, name_of, quality_of, reference_with, rms_of, stored_on
 from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches, copied_from
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Trace
+from quantdiff.run.inputs import inputs_of
 from quantdiff.run.runner import Runner
-from quantdiff.run.tflite import inputs_of
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
-from quantdiff.trace import Trace
 
 MOST, WORTH = 5, 0.05
 """Items that are tried, and the share from which one is."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from quantdiff.compare.outcome import Failure, Judgement, Outcome
 from quantdiff.ladder.findings import Closeness, Matched, Saturated, WrongWeights
-from quantdiff.shown import Shown
+from quantdiff.lazy import Shown
 
 LISTED = 1000
 """Differing outputs that are listed one by one; all are counted."""

@@ -30,14 +30,13 @@ from quantdiff.ladder.rungs import RealRungs
 from quantdiff.ladder.slices import side_by_side
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import traits
-from quantdiff.quant import Array
+from quantdiff.quant import Array, same_bits
 from quantdiff.run.inner_tensors import Reading
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.node import NoKernel, fitting, node_of
 from quantdiff.sim.real.registry import real_of
 from quantdiff.sim.real.sums import exact_sums
-from quantdiff.trace import same_bits
 
 Layers = Sequence[tuple[str, int]]
 """Name in the reference, tensor of the file."""

@@ -26,14 +26,12 @@ from quantdiff.ladder.set_up import Few, Ladder, Sums, set_up
 from quantdiff.ladder.slices import by_run, in_parts, one_thread_a_product, rows_of, samples_in_part, side_by_side
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
-from quantdiff.progress import Progress, silent
-from quantdiff.quant import Array
-from quantdiff.run.child import TIMEOUT
+from quantdiff.quant import Array, Trace, same_bits
+from quantdiff.run.conversation import TIMEOUT
 from quantdiff.run.inner_tensors import Reading, read_at_once, read_tensors, readable_tensors, simulate_tensors
-from quantdiff.run.runner import Runner
+from quantdiff.run.runner import Progress, Runner, silent
 from quantdiff.sim.device import Rules
 from quantdiff.sim.runtime import Runtime
-from quantdiff.trace import Trace, same_bits
 
 RunsOn = Runner | Runtime
 """A process, or a runtime that is not installed: then its simulator stands for it."""

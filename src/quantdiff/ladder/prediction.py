@@ -18,10 +18,9 @@ from quantdiff.ladder.rungs import lowered_values, real_inputs
 from quantdiff.ladder.set_up import Ladder, set_up
 from quantdiff.ladder.slices import by_run
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Trace
 from quantdiff.run.inner_tensors import Reading, read_at_once, readable_tensors, simulate_tensors
 from quantdiff.sim.device import Rules
-from quantdiff.trace import Trace
 
 CODES = 256
 NOISY, SET_UP_ON = 16, 64

@@ -21,13 +21,12 @@ from quantdiff.ladder.real_graph import RealGraph, Setting, Values
 from quantdiff.ladder.slices import side_by_side
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array
-from quantdiff.run.tflite import bound_inputs
+from quantdiff.quant import Array, same_bits
+from quantdiff.run.inputs import bound_inputs
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import all_but_curves
 from quantdiff.sim.graph.simulator import Missing, Simulation, run_stateless, simulate, simulate_by, simulate_ideal
 from quantdiff.sim.node import NoKernel
-from quantdiff.trace import same_bits
 
 STORED = {"int8": np.int8, "uint8": np.uint8, "int16": np.int16}
 ELEMENTS_AT_ONCE = 2**24

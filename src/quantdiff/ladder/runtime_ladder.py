@@ -18,16 +18,14 @@ from quantdiff.ladder.frontier import beside
 from quantdiff.ladder.mechanisms import CURVES, REFERENCE, ROUNDING, RUNTIME
 from quantdiff.ladder.rungs import named
 from quantdiff.load.data import Batch
-from quantdiff.progress import Progress, silent
-from quantdiff.quant import Array
+from quantdiff.quant import Array, same_bits
 from quantdiff.run.inner_tensors import Reading, disturbed, read_tensors, readable_tensors
-from quantdiff.run.runner import Runner
+from quantdiff.run.runner import Progress, Runner, silent
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.simulator import Simulation, simulate, simulate_by
 from quantdiff.sim.node import NoKernel, node_of
 from quantdiff.sim.real.registry import real_of
-from quantdiff.trace import same_bits
 
 SAMPLES = 64
 

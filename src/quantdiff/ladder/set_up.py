@@ -37,10 +37,9 @@ from quantdiff.ladder.rungs import RealRungs, in_slices, real_inputs
 from quantdiff.ladder.slices import by_run
 from quantdiff.ladder.switches import Switches, switches
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array, Grid, is_float
+from quantdiff.quant import Array, Grid, Trace, is_float
 from quantdiff.run.inner_tensors import Reading
 from quantdiff.sim.device import Rules
-from quantdiff.trace import Trace
 
 BETTER_DB = 0.02
 """Of stored outputs: what counts as better."""

@@ -9,8 +9,7 @@ from quantdiff.ladder.real_graph import Setting
 from quantdiff.ladder.rungs import in_slices, real_inputs
 from quantdiff.ladder.switches import switches
 from quantdiff.load.data import Batch
-from quantdiff.quant import Value
-from quantdiff.trace import Trace
+from quantdiff.quant import Trace, Value
 
 
 def trace_snapped(lowering: Model, converted: Model, batch: Batch, names: tuple[str, ...]) -> Trace:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from quantdiff.graph import Model
+from quantdiff.lazy import Shown
 from quantdiff.linting.registry import Check, Finding, Found, Severity, checks
 from quantdiff.linting.trained import Trained, WithLayers
 from quantdiff.linting.wiring import wirings
-from quantdiff.shown import Shown
 
 ORDER = tuple(Severity)
 

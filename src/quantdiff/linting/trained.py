@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from quantdiff.graph import Model
-from quantdiff.layer import OUTPUT_RANGES, Layer
 from quantdiff.linting.registry import Location
 from quantdiff.linting.wiring import is_integer_value
+from quantdiff.ops import OUTPUT_RANGES, Layer
 
 STORED = ("int2", "int4", "int8", "uint8")
 """Types of weights that are stored as integers."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from quantdiff.graph import Model
 from quantdiff.load.flatbuffer import Damaged, Reader
-from quantdiff.load.rewrite import make_main
+from quantdiff.load.written import make_main
 
 MAGIC = b"LITERTLM"
 BEGIN, MAJOR = 32, 1  # of the flatbuffer, and the version that is read

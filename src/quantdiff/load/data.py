@@ -1,4 +1,7 @@
-"""Data sets: ``.npz`` and ``.npy`` files, checked once when they are read; nothing is ever unpickled."""
+"""Data sets, from ``.npz`` and ``.npy`` files or from memory, checked once when they are read.
+
+Nothing is ever unpickled.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -298,3 +302,23 @@ def turned(array: Array, order: Order) -> Array:
     if not order or array.ndim != len(order) + 1:
         return array
     return array.transpose(0, *(axis + 1 for axis in order))
+
+
+MEMORY = "data in memory"
+"""The source of data that are in no file."""
+
+
+def as_batch(data: Any) -> Batch:
+    """A ``Batch`` of a file, of an array (samples along axis 0), of ``(x, y)``, or of arrays by input name.
+
+    Raises:
+        BadData: an empty set, NaN or infinity, labels that are not one integer per sample; a file that is none.
+    """
+    if isinstance(data, str | Path):
+        return load_batch(Path(data))
+    if isinstance(data, Batch):
+        return data
+    if isinstance(data, tuple) and len(data) == 2:  # noqa: PLR2004 (samples and labels, as fit takes them)
+        data = dict(zip(("x", "y"), data, strict=True))
+    arrays = data if isinstance(data, Mapping) else {"x": data}
+    return make_batch({name: np.asarray(array) for name, array in arrays.items()}, MEMORY)

@@ -1,11 +1,11 @@
-"""A reader of flatbuffer tables that trusts nothing: every offset and length is held against the file.
+"""A reader of flatbuffer tables, and of the buffers of a ``.tflite``, that trusts nothing.
 
-The format: https://flatbuffers.dev/internals. What the verifier refuses that LiteRT has of flatbuffers, such as a
-number that is not aligned, is refused here too: C++ reads it from where it lies. A table starts with the distance to
-its vtable, which lists where each slot's field lies. Offsets point forward only and the schema has no recursive
-table, so no chain of offsets can loop; what a damaged file can still do is to point at the same bytes many times
-over, and the limits below bound the work and the memory that this costs. Bounds of single fields are left to
-``struct``, whose ``struct.error`` says that a field lies outside the file.
+Every offset and length is held against the file. The format: https://flatbuffers.dev/internals. What the verifier
+refuses that LiteRT has of flatbuffers, such as a number that is not aligned, is refused here too: C++ reads it from
+where it lies. A table starts with the distance to its vtable, which lists where each slot's field lies. Offsets point
+forward only and the schema has no recursive table, so no chain of offsets can loop; what a damaged file can still do is
+to point at the same bytes many times over, and the limits below bound the work and the memory that this costs. Bounds
+of single fields are left to ``struct``, whose ``struct.error`` says that a field lies outside the file.
 
 Which slot of which table holds which field is data: ``schema.txt``, written by ``scripts/write_schema.py``; to import
 the generated Python module would cost 0.3 s. How fields lie in memory is compiled once for each vtable of a file.
@@ -14,16 +14,19 @@ the generated Python module would cost 0.3 s. How fields lie in memory is compil
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
+from math import prod
 from operator import add, itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from quantdiff.errors import BadModel
+from quantdiff.graph import PACKED
+from quantdiff.quant import Array
 
 SCHEMAS = "schema.txt", "litertlm.txt"
 
@@ -298,3 +301,90 @@ def _decoded(raw: bytes, kind: str) -> Any:
 @lru_cache(maxsize=300)
 def _short(code: str, length: int) -> struct.Struct:
     return struct.Struct(f"<{length}{code}")
+
+
+STORED_AS = {
+    "float32": "<f4",
+    "float16": "<f2",
+    "bfloat16": "<u2",
+    "float64": "<f8",
+    "int8": "i1",
+    "int16": "<i2",
+    "int32": "<i4",
+    "int64": "<i8",
+    "uint8": "u1",
+    "uint16": "<u2",
+    "uint32": "<u4",
+    "uint64": "<u8",
+    "bool": "?",
+    "complex64": "<c8",
+    "complex128": "<c16",
+    "float8_e4m3fn": "u1",
+    "float8_e5m2": "u1",
+}
+
+
+class Buffers:
+    """The buffers of one model, by number; each is found once."""
+
+    def __init__(self, reader: Reader, positions: tuple[int, ...]) -> None:
+        self._reader = reader
+        self._positions = positions
+        self._known: dict[int, Span] = {}
+
+    def span(self, number: int) -> Span:
+        """Where buffer ``number`` lies: inside the flatbuffer, or behind it (files beyond 2 GB)."""
+        if (known := self._known.get(number)) is None:
+            known = self._known[number] = self._find(number)
+        return known
+
+    def check(self) -> None:
+        """Look at the buffers that nobody asked for, too."""
+        for number in range(len(self._positions)):
+            self.span(number)
+
+    def view(self, span: Span, dtype: str, shape: tuple[int, ...], *, sparse: bool = False) -> Array:
+        """A read-only view of the values in ``span``."""
+        if sparse or dtype not in STORED_AS:
+            return self._flat(span, dtype, shape, sparse=sparse)
+        if span.size != _bytes_of(dtype, shape):
+            raise Damaged(f"shape {list(shape)} of {dtype} does not fit its {span.size} bytes")
+        return self._array(shape, STORED_AS[dtype], span.start)
+
+    def _flat(self, span: Span, dtype: str, shape: tuple[int, ...], *, sparse: bool) -> Array:
+        """Values that the file packs or leaves out: in one dimension, as they are stored."""
+        if not sparse and dtype in PACKED and span.size != _bytes_of(dtype, shape):
+            raise Damaged(f"shape {list(shape)} of {dtype} does not fit its {span.size} bytes")
+        stored = np.dtype(STORED_AS.get(dtype, "u1"))
+        if span.size % stored.itemsize:
+            raise Damaged(f"{span.size} bytes are no whole number of {dtype} values")
+        return self._array((span.size // stored.itemsize,), stored.str, span.start)
+
+    def _array(self, shape: tuple[int, ...], stored: str, start: int) -> Array:
+        try:
+            return np.ndarray(shape, stored, self._reader.data, start)
+        except ValueError as error:
+            raise Damaged(f"shape {list(shape)} cannot be") from error
+
+    def _find(self, number: int) -> Span:
+        if not number < len(self._positions):
+            raise Damaged(f"there is no buffer {number}")
+        record = self._reader.table("Buffer", self._positions[number])
+        return self.outside(record["offset"], record["size"]) or record["data"]
+
+    def outside(self, offset: int, size: int) -> Span | None:
+        """The span of bytes behind the flatbuffer; 0 and 1 as ``offset`` mean that there is none."""
+        if offset <= 1:
+            return None
+        if offset + size > len(self._reader.data):
+            raise Damaged(f"{size} bytes at {offset} lie behind its end: the file is cut short")
+        return Span(offset, size)
+
+
+def _bytes_of(dtype: str, shape: tuple[int, ...]) -> int:
+    if min(shape, default=0) < 0:
+        return -1
+    return (prod(shape) * (PACKED.get(dtype) or 8 * np.dtype(STORED_AS[dtype]).itemsize) + 7) // 8
+
+
+Record = Mapping[str, Any]

@@ -14,16 +14,18 @@ import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from quantdiff.errors import BadModel
 from quantdiff.files import open_file, split_part
-from quantdiff.graph import Graph, Metadata, Model, Operator, Signature
+from quantdiff.graph import Graph, Metadata, Model, Operator, Signature, Tensor
 from quantdiff.load.containers import MAGIC, NotThere, Section, _part_of, model_in, sections
-from quantdiff.load.flatbuffer import Damaged, Reader, Span, enum
+from quantdiff.load.flatbuffer import Buffers, Damaged, Reader, Record, Span, enum
 from quantdiff.load.npz import guard
-from quantdiff.load.tensors import Buffers, read_tensor, with_block_scales
+from quantdiff.load.packed import blocks_of, sparsity_of, with_block_scales
+from quantdiff.quant import Array, QuantParams
 
 IDENTIFIER = b"TFL3"
 OTHER_FILES = {
@@ -222,12 +224,8 @@ def _metadata(reader: Reader, buffers: Buffers, position: int) -> Metadata:
 
 
 ENDING = "_tensor_correspondence_report.json"
-
-
 LARGEST = 2**26
 """Bytes of a report that is read."""
-
-
 ROOT = "wa/"
 """What onnx2tf writes in place of a slash in front."""
 
@@ -258,3 +256,84 @@ def _reports(path: Path) -> Iterator[Path]:
 
 def _plain(name: str) -> str:
     return name.removeprefix(ROOT[:-1]) if name.startswith(ROOT) else name
+
+
+UNQUANTIZED: Record = {
+    "scale": (),
+    "zero_point": (),
+    "min": (),
+    "max": (),
+    "details": None,
+    "quantized_dimension": 0,
+}
+
+
+def read_tensor(reader: Reader, buffers: Buffers, index: int, position: int) -> Tensor:
+    """The tensor at ``position``.
+
+    Raises:
+        Damaged: with the tensor's index and name in front.
+    """
+    record = reader.table("Tensor", position)
+    try:
+        return _tensor(reader, buffers, index, record)
+    except Damaged as error:
+        raise Damaged(f"tensor {index} {record['name']!r}: {error}") from error
+
+
+def _tensor(reader: Reader, buffers: Buffers, index: int, record: Record) -> Tensor:
+    dtype, shape = record["type"].lower(), record["shape"]
+    stored = reader.table("QuantizationParameters", at) if (at := record["quantization"]) else UNQUANTIZED
+    sparsity = sparsity_of(reader, buffers, at) if (at := record["sparsity"]) else None
+    span = buffers.span(record["buffer"])
+    return Tensor(
+        index=index,
+        name=record["name"],
+        shape=shape,
+        dtype=dtype,
+        quant=_quant(stored, shape),
+        shape_signature=record["shape_signature"] or None,
+        stored_zero_point=stored["zero_point"],
+        stored_min=stored["min"],
+        stored_max=stored["max"],
+        is_variable=record["is_variable"],
+        data=_data(buffers, span, record, dtype, sparse=sparsity is not None),
+        stored_axis=stored["quantized_dimension"],
+        buffer=record["buffer"],
+        buffer_size=span.size,
+        blocks=blocks_of(reader, stored) if stored["details"] else None,
+        sparsity=sparsity,
+    )
+
+
+def _data(buffers: Buffers, span: Span, record: Record, dtype: str, *, sparse: bool) -> Array | None:
+    empty = 0 in record["shape"] and record["buffer"] > 0
+    if not span.size and not empty:
+        return None
+    return buffers.view(span, dtype, record["shape"], sparse=sparse)
+
+
+def _quant(stored: Record, shape: tuple[int, ...]) -> QuantParams | None:
+    scale, zero_point = stored["scale"], stored["zero_point"]
+    if not scale:
+        return None
+    if zero_point and len(zero_point) != len(scale):
+        raise Damaged(f"{len(scale)} scales but {len(zero_point)} zero points")
+    return QuantParams(scale, zero_point or _zeros(len(scale)), _axis(stored, shape))
+
+
+@lru_cache(maxsize=64)
+def _zeros(count: int) -> tuple[int, ...]:
+    return (0,) * count
+
+
+def _axis(stored: Record, shape: tuple[int, ...]) -> int | None:
+    """The axis that the scales run along; a file may say 3 for a bias, which has only axis 0."""
+    axis, count = stored["quantized_dimension"], len(stored["scale"])
+    if count == 1:
+        return None
+    if len(shape) == 1:
+        axis = 0
+    if not 0 <= axis < len(shape) or shape[axis] != count:
+        raise Damaged(f"{count} scales along axis {axis} do not fit shape {list(shape)}")
+    return int(axis)

@@ -14,19 +14,18 @@ from quantdiff.graph import Graph, Model, Operator, Tensor, dense_values
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.by_kernel import channels_by
-from quantdiff.quant import Array
-from quantdiff.run.child import TIMEOUT, started
-from quantdiff.run.data_sources import load_data
+from quantdiff.quant import Array, differing
+from quantdiff.run.conversation import TIMEOUT
 from quantdiff.run.inner_tensors import read_everything
+from quantdiff.run.inputs import inputs_of, load_data
 from quantdiff.run.random_input import samples_for
+from quantdiff.run.runner import started
 from quantdiff.run.runtimes import check_installed, versions
-from quantdiff.run.tflite import inputs_of
 from quantdiff.sim.device import Device, Rules, kernel_by
 from quantdiff.sim.graph.operators import kernel_of, ran_by
 from quantdiff.sim.node import Node, NoKernel, clamp_of, node_of, zero_point_of
 from quantdiff.sim.rounding.exact_sums import ACCUMULATE, Channel, accumulators, channels_of
 from quantdiff.sim.rounding.fixed_point import requantize
-from quantdiff.trace import differing
 
 ROLES = ("input", "weights", "bias")
 """What the inputs of an operator with sums of products are called; others are numbered."""

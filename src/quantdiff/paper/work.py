@@ -16,20 +16,18 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.arithmetic.steps import Case, known
 from quantdiff.paper.by_kernel import bounds_of, by_body, by_bounds, by_kernel, by_rule, by_state
 from quantdiff.paper.working import Given, Number, Sheet, Working
-from quantdiff.quant import Array
-from quantdiff.run.child import TIMEOUT, started
-from quantdiff.run.data_sources import load_data
+from quantdiff.quant import Array, differing
+from quantdiff.run.conversation import TIMEOUT
 from quantdiff.run.inner_tensors import read_everything
-from quantdiff.run.runner import Runner
+from quantdiff.run.inputs import inputs_of, load_data, may_batch
+from quantdiff.run.runner import Runner, started
 from quantdiff.run.runtimes import RUNTIMES, check_installed, versions
-from quantdiff.run.tflite import inputs_of, may_batch
 from quantdiff.sim.device import Device, Rules, kernel_by
 from quantdiff.sim.enclosures import ENCLOSURES
 from quantdiff.sim.graph.operators import kernel_of, ran_by
 from quantdiff.sim.graph.simulator import CONTROL, replay, run_stateless
 from quantdiff.sim.node import Node, NoKernel, kernels, node_of
 from quantdiff.sim.runtime import Runtime
-from quantdiff.trace import differing
 
 HANDLE = "VAR_HANDLE"
 NO_NUMBERS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from quantdiff.shown import Shown
+from quantdiff.lazy import Shown
 
 Real = int | float
 Number = Real | complex

@@ -9,8 +9,8 @@ import numpy as np
 
 from quantdiff.align.constants import MIDDLE, with_norms
 from quantdiff.graph import Tensor, real_values
-from quantdiff.layer import KERNEL_RANGES, Layer, TrainedRange, along_channels
 from quantdiff.nudge import Nudged, fake_quant, nudge_converter, nudge_fake_quant, nudge_symmetric
+from quantdiff.ops import KERNEL_RANGES, Layer, TrainedRange, along_channels
 from quantdiff.parameters.by_hand import CLAMPS, LINEAR, Linear
 from quantdiff.parameters.quantizers import Range, Reason, Row, range_of
 from quantdiff.parameters.reasons import LOST, SCALED, SLOPE, bias_reason, kernel_reasons

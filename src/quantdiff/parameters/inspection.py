@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 
 from quantdiff.errors import NoSuchTensor
 from quantdiff.graph import Graph, Model, Operator, Tensor
+from quantdiff.lazy import Shown
 from quantdiff.quant import INTEGER_RANGE, real_range
-from quantdiff.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)

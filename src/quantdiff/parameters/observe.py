@@ -14,9 +14,9 @@ from quantdiff.parameters.quantizers import Extent, Observed
 from quantdiff.parameters.sides import ModelPair
 from quantdiff.quant import INTEGER_RANGE, Array, dequantize
 from quantdiff.recording import BoundModel, value_at
+from quantdiff.references.tflite.reference import ran_alone
 from quantdiff.run.inner_tensors import read_tensors
 from quantdiff.run.runner import Runner
-from quantdiff.run.tflite import ran_alone
 
 SAMPLES_AT_ONCE = 256
 """In a part, where no reference says how many fit into memory."""

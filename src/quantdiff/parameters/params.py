@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from quantdiff.graph import Graph, Tensor
-from quantdiff.layer import KERNEL_RANGES, OUTPUT_RANGES, Layer, TrainedRange
 from quantdiff.nudge import nudge_calibrated, nudge_converter, nudge_fake_quant
+from quantdiff.ops import KERNEL_RANGES, OUTPUT_RANGES, Layer, TrainedRange
 from quantdiff.parameters.constants import bias_row, kernel_row
 from quantdiff.parameters.quantizers import Parameters, Range, Reason, Row
 from quantdiff.parameters.reasons import LOST, range_reasons

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from quantdiff.lazy import Shown
 from quantdiff.quant import Array
-from quantdiff.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from quantdiff.layer import TrainedRange
+from quantdiff.ops import TrainedRange
 from quantdiff.parameters.quantizers import Range, Reason, Row
 from quantdiff.quant import Array
 

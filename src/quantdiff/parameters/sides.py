@@ -9,8 +9,8 @@ import numpy as np
 
 from quantdiff.align.alignment import Alignment, TensorPair
 from quantdiff.graph import Graph, Tensor, real_values
-from quantdiff.layer import Layer, TrainedRange
 from quantdiff.nudge import Nudged
+from quantdiff.ops import Layer, TrainedRange
 from quantdiff.parameters.inspection import is_symmetric_weight
 from quantdiff.parameters.quantizers import Observed, Range, Row, range_of
 from quantdiff.quant import INTEGER_RANGE, real_range

@@ -13,30 +13,35 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff import flow, graph, layer, quant, recording, trace
+from quantdiff import graph, ops, quant, recording
 from quantdiff.errors import QuantdiffError, RuntimeFailed, reason_of
-from quantdiff.flow import Flow
 from quantdiff.graph import Model
-from quantdiff.layer import Layer
 from quantdiff.load import data
 from quantdiff.load.data import Batch, Slot, bind
 from quantdiff.load.npz import slices
-from quantdiff.progress import Count, unheard
-from quantdiff.quant import Array, Value
-from quantdiff.recording import Comparand, ErrorStats, Recorder
+from quantdiff.ops import Layer
+from quantdiff.quant import Array, Trace, Value
+from quantdiff.recording import Comparand, ErrorStats, Flow, Recorder
 from quantdiff.references.formats import Options, host_for
 from quantdiff.references.reference import Reference
-from quantdiff.run.child import TIMEOUT, Conversation
+from quantdiff.run.conversation import TIMEOUT, Conversation, Parcel, unpacked
 from quantdiff.run.process import Process
-from quantdiff.run.shared_memory import Parcel, unpacked
+from quantdiff.run.runner import Count, unheard
 from quantdiff.tally.rows import RowSums
-from quantdiff.trace import Trace
 
 VALUES: Mapping[str, type] = {
     each.__name__: each
     for each in (
-        *(flow.Flow, flow.FlowValue, layer.Layer, layer.BatchNorm, layer.TrainedRange, quant.QuantParams, quant.Grid),
-        *(trace.Trace, quant.Value, data.Slot, data.Batch, recording.Comparand, recording.ErrorStats, RowSums),
+        *(
+            recording.Flow,
+            recording.FlowValue,
+            ops.Layer,
+            ops.BatchNorm,
+            ops.TrainedRange,
+            quant.QuantParams,
+            quant.Grid,
+        ),
+        *(quant.Trace, quant.Value, data.Slot, data.Batch, recording.Comparand, recording.ErrorStats, RowSums),
         *(graph.Model, graph.Graph, graph.Tensor, graph.Operator, graph.Signature, graph.Metadata),
         *(quant.BlockQuant, quant.Sparsity, quant.SparseDimension),
     )

@@ -11,10 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from quantdiff.errors import RuntimeUnavailable
 from quantdiff.references.formats import formats
 from quantdiff.run import emulation
-from quantdiff.run.child import TIMEOUT, Conversation
-from quantdiff.run.configured import workers
+from quantdiff.run.conversation import TIMEOUT, Conversation
 from quantdiff.run.process import Process
-from quantdiff.run.runtimes import HERE, RUNTIMES, RuntimeEntry, chosen, entry_of
+from quantdiff.run.runtimes import HERE, RUNTIMES, RuntimeEntry, chosen, entry_of, workers
 
 SIMULATED = "simulated"
 """How a runtime is reached that is known, and not here."""
@@ -40,7 +39,7 @@ class Engine:
         machine: the processor that it runs on: ``x86_64``.
         reached: how it is run: in a child process, emulated, or simulated alone; of a worker its command, and the file
             that says so.
-        confinement: which of ``run.confinement.MEASURES`` hold for it here; empty where it is not installed.
+        confinement: which of ``run.serving.MEASURES`` hold for it here; empty where it is not installed.
         install: the line that installs it; empty where it is.
     """
 

@@ -17,19 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from quantdiff.errors import BadModel, MissingExtra
-from quantdiff.flow import Flow
 from quantdiff.graph import Model
-from quantdiff.layer import Layer
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array, Value
-from quantdiff.recording import Comparand, ErrorStats, Recorder, Recording
+from quantdiff.ops import Layer
+from quantdiff.quant import Array, Trace, Value
+from quantdiff.recording import Comparand, ErrorStats, Flow, Recorder, Recording
 from quantdiff.references.formats import Options, formats
 from quantdiff.references.hosted import Encoder, decode
 from quantdiff.references.reference import Reference, Settles
 from quantdiff.run.channel import Message
+from quantdiff.run.conversation import Parcel, Received, unpacked
 from quantdiff.run.serving import Answer, Say
-from quantdiff.run.shared_memory import Parcel, Received, unpacked
-from quantdiff.trace import Trace
 
 RECORDINGS = 3  # that hold: a recording does until the run after the next one
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from quantdiff.compare.outcome import Failure
 from quantdiff.ladder.explanation import Parity
-from quantdiff.load.data import Batch
-from quantdiff.load.memory import MEMORY
+from quantdiff.load.data import MEMORY, Batch
 from quantdiff.references.formats import save_reference
 from quantdiff.report.folder import save_batch, staged
 from quantdiff.report.html.document import Page

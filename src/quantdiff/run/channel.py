@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from quantdiff.errors import NoWorker
-from quantdiff.run.shared_memory import reserved_descriptor
+from quantdiff.files import reserved_descriptor
 
 AT_ONCE = 2**16  # bytes that are read together
 MOST = 200  # descriptors in one message; Linux takes 253
@@ -160,3 +160,7 @@ def _parsed(line: bytes) -> tuple[Message, list[int]]:
     if len(sizes) > MOST or sum(sizes) > LARGEST:
         raise NoWorker(f"arrays of {sum(sizes):,} bytes")
     return message, sizes
+
+
+PROTOCOL = 1
+"""Of the messages of ``worker``; another number where a version before could misunderstand them."""

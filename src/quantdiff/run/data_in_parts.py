@@ -16,7 +16,7 @@ from quantdiff.errors import BadData
 from quantdiff.files import python_function
 from quantdiff.load.data import SUFFIXES, Batch, count_samples, load_batch
 from quantdiff.load.npz import is_dump
-from quantdiff.run.data_sources import Data, find_shards, holds_parts, load_data
+from quantdiff.run.inputs import Data, find_shards, holds_parts, load_data
 
 
 @dataclass(frozen=True, slots=True)

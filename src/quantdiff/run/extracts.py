@@ -12,16 +12,14 @@ from quantdiff.load.data import Batch
 from quantdiff.load.extract import Part, extract, part_of
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.load.written import unpacked
-from quantdiff.quant import Array
-from quantdiff.run.as_data import as_batch
-from quantdiff.run.child import TIMEOUT, started
-from quantdiff.run.data_sources import load_data
+from quantdiff.quant import Array, same_bits
+from quantdiff.run.conversation import TIMEOUT, block_of
 from quantdiff.run.inner_tensors import Reading, read_everything
+from quantdiff.run.inputs import inputs_of, load_data
 from quantdiff.run.random_input import SAMPLES, random_inputs, samples_for
+from quantdiff.run.recorded import as_batch
+from quantdiff.run.runner import started
 from quantdiff.run.runtimes import check_installed, check_takes_others
-from quantdiff.run.shared_memory import block_of
-from quantdiff.run.tflite import inputs_of
-from quantdiff.trace import same_bits
 
 
 @dataclass(frozen=True, slots=True)

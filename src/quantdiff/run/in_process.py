@@ -1,4 +1,7 @@
-"""Runtimes whose numbers are looked up or computed in this process, and what starts any."""
+"""Runtimes whose numbers are looked up or computed in this process.
+
+One of them is the simulator, which answers in place of a runtime of another architecture that is not at hand.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,15 @@ from typing import Self
 
 import numpy as np
 
+from quantdiff.errors import RuntimeFailed
 from quantdiff.files import read_file
 from quantdiff.graph import Graph, Model
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array, Value
-from quantdiff.run.child import MODEL_AT_MOST
-from quantdiff.run.runner import Measured, Runner
-from quantdiff.run.shared_memory import Block
+from quantdiff.run.conversation import Block
+from quantdiff.run.runner import MODEL_AT_MOST, Measured, Runner
+from quantdiff.run.runtimes import RuntimeEntry, note_of, rules_of
+from quantdiff.sim.graph.simulator import simulate
 from quantdiff.tally.rows import RowSums, row_sums
 
 
@@ -112,3 +117,35 @@ def _by_sample(array: Array, rows: int, count: int) -> Array:
     if array.shape[1:2] != (rows,):
         return array
     return array.reshape(-1, *array.shape[2:])[:count]
+
+
+class Simulated(InProcess):
+    """What the runtime would give, bit for bit where the simulator knows all operators."""
+
+    def __init__(self, entry: RuntimeEntry, timeout: float) -> None:
+        super().__init__(entry.name, timeout)
+        self._machine = entry.machine
+
+    @property
+    def machine(self) -> str:
+        """The one whose rules are followed."""
+        return self._machine
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """That nothing ran."""
+        return (note_of(self.runtime),)
+
+    def give(self, model: Model, inputs: Sequence[Array], tensors: Sequence[int]) -> list[Array]:
+        """Tensors by their indices. Shapes: (runs, *shape of the tensor)."""
+        chain = simulate(model.main, inputs, rules_of(self.runtime), model.subgraphs, keep=tensors)
+        for item in chain.missing:
+            raise RuntimeFailed(
+                f"{self.runtime} is not here, and the simulator lacks {item.op} {item.index}: {item.why}"
+            )
+        return [chain.values[i] for i in tensors]
+
+
+def start(entry: RuntimeEntry, timeout: float) -> Simulated:
+    """What ``runner.started`` asks for."""
+    return Simulated(entry, timeout)

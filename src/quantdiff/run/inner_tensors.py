@@ -14,17 +14,16 @@ from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Graph, Model
 from quantdiff.load.data import Batch
 from quantdiff.load.npz import release
-from quantdiff.load.rewrite import with_outputs
-from quantdiff.quant import Array
-from quantdiff.run.runner import Measured, Runner
-from quantdiff.run.shared_memory import block_of
-from quantdiff.run.tflite import Loaded, as_inputs, bound_inputs, inputs_of, loaded_model, may_batch
+from quantdiff.load.written import with_outputs
+from quantdiff.quant import Array, changed_elements
+from quantdiff.run.conversation import block_of
+from quantdiff.run.inputs import as_inputs, bound_inputs, inputs_of, may_batch
+from quantdiff.run.runner import Loaded, Measured, Runner, loaded_model
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import hidden
 from quantdiff.tally.rows import RowSums
-from quantdiff.trace import changed_elements
 
 BYTES_AT_ONCE = 2**27  # of inner values in memory
 READABLE = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
@@ -110,7 +109,7 @@ class Reading:
     the model's order; all with the samples along axis 0 and, where these ran one by one, the shape that the runtime
     gave the tensor behind, whatever the file says.
     ``changed`` elements of the outputs come out otherwise when inner tensors are outputs too, see
-    ``trace.changed_elements``. ``delegated``: the parts of the untouched graph that a delegate runs, as input
+    ``quant.changed_elements``. ``delegated``: the parts of the untouched graph that a delegate runs, as input
     and output tensors. ``batched``: whether the untouched file ran several samples at once.
     """
 

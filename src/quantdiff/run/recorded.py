@@ -1,6 +1,7 @@
 """A device whose tensors were recorded: ``recorded:DUMP`` gives them again for the inputs that it was fed with.
 
 Which sample of the data is which of its runs is told by values, where they stand in another order or are fewer.
+Recorded inputs can be data, too.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from quantdiff.errors import BadData, RuntimeFailed
+from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Graph, Model, Tensor, dense_values
+from quantdiff.load.data import Batch
 from quantdiff.load.dumps.binding import Recorded, bind_dump
 from quantdiff.load.dumps.forms import read_dump
 from quantdiff.load.dumps.readings import meant
-from quantdiff.quant import Array
+from quantdiff.quant import INTEGER_RANGE, Array, dequantize, quantize
 from quantdiff.run.in_process import InProcess
-from quantdiff.run.runtimes import RUNTIMES, RuntimeEntry
+from quantdiff.run.runtimes import RUNTIMES, RuntimeEntry, entry_of
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 
@@ -262,3 +264,42 @@ def start(entry: RuntimeEntry, timeout: float) -> RecordedRuntime:
         BadData: the dump cannot be read.
     """
     return RecordedRuntime(entry, timeout)
+
+
+def of_dump(path: Path, model: Model) -> Batch:
+    """What a device was fed with, as data; raises as ``as_batch``.
+
+    Raises:
+        BadData: the dump is of another model, or holds no inputs.
+    """
+    inputs = start(entry_of(f"recorded:{path}"), 1).own_inputs(model)
+    if inputs is None:
+        raise BadData(f"{path}: a recording that does not hold all inputs; give the data that it was made from")
+    return as_batch(model, inputs, str(path))
+
+
+def as_batch(model: Model, arrays: Sequence[Array], source: str) -> Batch:
+    """Recorded inputs as data in real units, that become the same integers again; one is called ``x``.
+
+    Shapes: (samples, *shape of the input) each; the samples take the place of an axis of 1.
+
+    Raises:
+        BadModel: integers that real numbers do not say exactly.
+    """
+    tensors = [model.main.tensors[i] for i in model.main.inputs]
+    names = ["x"] if len(tensors) == 1 else [f"{i}" for i, _ in enumerate(tensors)]
+    real = [_real(tensor, array) for tensor, array in zip(tensors, arrays, strict=True)]
+    return Batch(dict(zip(names, real, strict=True)), None, source)
+
+
+def _real(tensor: Tensor, array: Array) -> Array:
+    if tensor.shape[:1] == (1,) and array.shape[1:2] == (1,):
+        array = array[:, 0]
+    if tensor.quant is None or tensor.dtype not in INTEGER_RANGE:
+        return array
+    real = dequantize(array, tensor.quant)
+    if not np.array_equal(quantize(real, tensor.quant, tensor.dtype), array):
+        raise BadModel(
+            f"tensor {tensor.label!r}: its {tensor.dtype} have no exact real values; cut before or behind it"
+        )
+    return real

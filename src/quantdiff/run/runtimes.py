@@ -4,27 +4,30 @@ A name is one of
 
     builtin            a row of ``RUNTIMES``, on this machine
     builtin@PLACE      the same on an architecture (``ARCHITECTURES``), really or simulated, or on a worker of the
-                       configuration
+                       configuration, whose command starts it somewhere else
     KIND:FILE          what a file stands for (``OF_A_FILE``): no process runs it
 
-Importing this imports no runtime.
+Importing this imports no runtime, and reading the configuration starts nothing.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
-from quantdiff.errors import BadModel, NotSimulated, RuntimeUnavailable
+from quantdiff.errors import BadConfiguration, BadModel, NotSimulated, RuntimeUnavailable, reason_of
+from quantdiff.files import read_file
 from quantdiff.run import emulation
-from quantdiff.run.configured import RESERVED as ARCHITECTURES
-from quantdiff.run.configured import workers
 from quantdiff.sim.runtime import ARM64, Runtime
 
-SIMULATED = "quantdiff.run.simulated"
+SIMULATED = "quantdiff.run.in_process"
 """Stands for a runtime that is known, and not here."""
 HINT = f"`{emulation.BRINGS}` brings it"
 
@@ -107,8 +110,6 @@ RUNTIMES = {
     )
 }
 """Every runtime by its name, in the order in which results show them."""
-
-
 OF_A_FILE = {"profile": "quantdiff.run.profiled", "recorded": "quantdiff.run.recorded"}
 """What a file can stand for, by the word before the colon: the module whose ``start`` reads it."""
 
@@ -289,3 +290,73 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+OWN, SHARED = "quantdiff.toml", "pyproject.toml"
+BYTES_AT_MOST = 10**7
+ARCHITECTURES = ("arm64", "x86_64")
+"""Names of architectures: no worker may have one."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlace:
+    """A worker by its name: the words of its command, and the file that holds them."""
+
+    name: str
+    command: tuple[str, ...]
+    source: str
+
+
+def workers() -> dict[str, WorkerPlace]:
+    """Those of the nearest ``quantdiff.toml`` or ``pyproject.toml`` that has any, from the current folder upwards.
+
+    Raises:
+        BadConfiguration: a file that cannot be read, or holds something else.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        for file in (folder / OWN, folder / SHARED):
+            found = _read(file)
+            if found:
+                return {name: _worker(name, given, file) for name, given in found.items()}
+    return {}
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    """The table of runtimes in a file; empty where there is none."""
+    try:
+        table = tomllib.loads(read_file(file, BYTES_AT_MOST).decode())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadConfiguration(f"{file}: cannot be read as TOML ({reason_of(error)}); mend it") from error
+    found: Mapping[str, Any] = table
+    for key in ("runtimes",) if file.name == OWN else ("tool", "quantdiff", "runtimes"):
+        inner = found.get(key, {})
+        if not isinstance(inner, dict):
+            raise BadConfiguration(f"{file}: {key!r} is no table; write [runtimes.NAME] with a command")
+        found = inner
+    return found
+
+
+def _worker(name: str, given: Any, file: Path) -> WorkerPlace:
+    if name in ARCHITECTURES:
+        raise BadConfiguration(f"{file}: no worker can be called {name}, which is an architecture; choose another name")
+    words = tuple(_words(given))
+    if not words:
+        raise BadConfiguration(
+            f"{file}: runtimes.{name} wants one thing, command = 'ssh HOST python3 -m quantdiff.run.worker'"
+        )
+    return WorkerPlace(name, words, str(file))
+
+
+def _words(given: Any) -> Iterator[str]:
+    """The words of the command; none where it is not understood."""
+    command = given.get("command") if isinstance(given, dict) and len(given) == 1 else None
+    if isinstance(command, str):
+        try:
+            yield from shlex.split(command)
+        except ValueError:
+            return
+    elif isinstance(command, list) and all(isinstance(word, str) for word in command):
+        yield from command

@@ -1,6 +1,6 @@
 """The child process of a runtime: one model on it, told what to do by messages (``run/process.py``).
 
-Arrays travel in shared memory, as PIECEs (``shared_memory.Piece``) of the blocks that come with a message. Whatever
+Arrays travel in shared memory, as PIECEs (``conversation.Piece``) of the blocks that come with a message. Whatever
 native code prints lands in a file of the parent's. A request is one of
 
     {"call": "load", "adapter": MODULE, "runtime": …,              → {"result": "loaded", "delegated": …}
@@ -24,11 +24,10 @@ from typing import cast
 if __name__ == "__main__":  # before NumPy starts threads, which cannot be confined
     import_module("quantdiff.run.serving").over_standard_streams("quantdiff.run.worker")
 
-from quantdiff.run.batches import Adapter, Engine
+from quantdiff.run.batches import Adapter, Engine, Outputs, Room
 from quantdiff.run.channel import Message
-from quantdiff.run.outputs import Outputs, Room
+from quantdiff.run.conversation import Block, Received, unpacked
 from quantdiff.run.serving import Answer, Say
-from quantdiff.run.shared_memory import Block, Received, unpacked
 
 
 @dataclass(slots=True)

@@ -12,13 +12,12 @@ from quantdiff.errors import NoSuchElement, QuantdiffError, UnsupportedOp
 from quantdiff.graph import Graph, Model, Operator, Tensor
 from quantdiff.ladder.switches import Switches, switches
 from quantdiff.load.data import Batch, Order, turns
-from quantdiff.load.extract import Part, extract, part_of
+from quantdiff.load.extract import Lie, Part, extract, part_of, turned_ends
 from quantdiff.load.tflite import read_model
-from quantdiff.load.turned import Lie, turned_ends
 from quantdiff.load.written import unpacked
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS
 from quantdiff.quant import Array
-from quantdiff.run.as_data import as_batch
+from quantdiff.run.recorded import as_batch
 from quantdiff.search.fault import MODEL, REFERENCE, Models
 
 Partner = tuple[int, Order]

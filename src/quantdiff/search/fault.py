@@ -15,10 +15,10 @@ from quantdiff.errors import BadExpression, NotComparable, QuantdiffError, Runti
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.child import started
-from quantdiff.run.runner import Runner
-from quantdiff.run.tflite import inputs_of, trace_tflite
-from quantdiff.trace import Trace
+from quantdiff.quant import Trace
+from quantdiff.references.tflite.reference import trace_tflite
+from quantdiff.run.inputs import inputs_of
+from quantdiff.run.runner import Runner, started
 
 CRASH, DIFFERS = "crash", "differs"
 MODEL, REFERENCE, INPUTS = "model.tflite", "reference.tflite", "inputs.npz"

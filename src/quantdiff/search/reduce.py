@@ -12,7 +12,7 @@ from quantdiff.errors import NotConfirmed
 from quantdiff.files import scratch
 from quantdiff.graph import Graph
 from quantdiff.load.data import Batch
-from quantdiff.progress import Progress, silent
+from quantdiff.run.runner import Progress, silent
 from quantdiff.search.cuts import Cutter
 from quantdiff.search.fault import Fault, Models
 

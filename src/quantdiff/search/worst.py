@@ -12,9 +12,8 @@ from quantdiff.align.alignment import pair_outputs
 from quantdiff.compare.evidence import decisions_of
 from quantdiff.errors import BadData
 from quantdiff.load.data import Batch
-from quantdiff.progress import Progress, silent
-from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.trace import Trace
+from quantdiff.quant import INTEGER_RANGE, Array, Trace
+from quantdiff.run.runner import Progress, silent
 
 Score = Callable[[Array], Array]
 """Points, shape (points, elements) → how high each is, shape (points,)."""

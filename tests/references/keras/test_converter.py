@@ -11,8 +11,8 @@ import pytest
 from quantdiff.graph import Model
 from quantdiff.load.tflite import read_model
 from quantdiff.references.keras.frameworks import as_written, frameworks, quiet, tfmot
-from quantdiff.references.keras.lower import converter_of, lower
 from quantdiff.references.keras.model import describe
+from quantdiff.references.keras.reference import converter_of, lower
 
 pytestmark = pytest.mark.keras
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from quantized_models import Made, convolutions
 
-from quantdiff.layer import Layer
+from quantdiff.ops import Layer
 from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.model import describe, load_keras
 

@@ -12,8 +12,7 @@ from quantdiff.errors import BadModel
 from quantdiff.load.data import make_batch
 from quantdiff.references.keras.frameworks import Frameworks, frameworks, quiet, tfmot
 from quantdiff.references.keras.layers import read_layers
-from quantdiff.references.keras.model import describe, load_keras
-from quantdiff.references.keras.run import trace_keras
+from quantdiff.references.keras.model import describe, load_keras, trace_keras
 
 pytestmark = pytest.mark.keras
 

@@ -85,7 +85,7 @@ def test_a_layer_whose_integers_nobody_knows_is_told(monkeypatch: pytest.MonkeyP
     with quiet():
         model = keras.Sequential([keras.Input((4, 5)), layer])
         layer.quantize("int8")
-    monkeypatch.setattr("quantdiff.references.keras.lower.real_kernel", lambda layer: None)
+    monkeypatch.setattr("quantdiff.references.keras.reference.real_kernel", lambda layer: None)
     with pytest.raises(BadModel, match="product multiplies integers, as Keras' quantize has it; that is told of Dense"):
         open_keras(model).lower()
 

@@ -11,8 +11,8 @@ from layered_models import autoencoder, build, nested, shared, two_ends
 from quantized_models import Made, convolutions
 
 from quantdiff.errors import RuntimeFailed
-from quantdiff.flow import Flow
 from quantdiff.quant import Array, Value
+from quantdiff.recording import Flow
 from quantdiff.references.keras.frameworks import frameworks
 from quantdiff.references.keras.model import describe, load_keras
 from quantdiff.references.keras.recorder import KerasRecorder

@@ -7,7 +7,7 @@ import pytest
 from written_models import Op, T, write_tflite
 
 from quantdiff.load.tflite import read_model
-from quantdiff.references.keras.lower import without_restated_grids
+from quantdiff.references.keras.reference import without_restated_grids
 
 
 @pytest.mark.parametrize(("scale", "stays"), [(0.02, False), (0.03, True)])

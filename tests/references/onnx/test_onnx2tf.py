@@ -13,9 +13,9 @@ from onnx_models import N, model, save
 from quantdiff import api
 from quantdiff.align.choice import MENTIONED, SAME, labels_of
 from quantdiff.errors import BadModel
-from quantdiff.flow import Flow, FlowValue, tflite_flow
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
+from quantdiff.recording import Flow, FlowValue, tflite_flow
 from quantdiff.references.onnx.reference import open_onnx
 
 FILES = Path(__file__).parents[2] / "onnx2tf_files"

@@ -21,13 +21,13 @@ from quantdiff.experiment.summary import Box, Engine, Failed, Interval, Rates, S
 from quantdiff.identifying.fits import Fit
 from quantdiff.identifying.identification import Group, Identification, Refuted
 from quantdiff.ladder.explanation import Advice, Explanation, Explanations, LayerLadder, Rung
+from quantdiff.lazy import Shown
 from quantdiff.linting.lint import lint_model
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.working import Given, Operand, Sheet, Step, Working
 from quantdiff.parameters.inspection import inspect_model
 from quantdiff.parameters.quantizers import Parameters, Range, Row
 from quantdiff.report.notebook.results import html_of
-from quantdiff.shown import Shown
 from quantdiff.sim.graph.simulator import Missing
 
 EVIL = "<script>alert(1)</script>[red]🦉:smile:&amp;\x1b"

@@ -9,11 +9,11 @@ from written_models import Op, T, write_tflite
 
 from quantdiff.graph import Graph
 from quantdiff.load.tflite import read_model
+from quantdiff.quant import same_bits
 from quantdiff.run.random_input import random_inputs
 from quantdiff.sim.graph.chains import compare_rounding, simulate_each
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
-from quantdiff.trace import same_bits
 
 SHAPE = (1, 9, 9, 17)
 

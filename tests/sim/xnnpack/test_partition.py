@@ -11,7 +11,7 @@ from written_models import Op, Sub, T, model_object, pack, write_tflite
 
 from quantdiff.errors import RuntimeFailed
 from quantdiff.load.tflite import load_tflite
-from quantdiff.run.child import RuntimeProcess
+from quantdiff.run.runner import RuntimeProcess
 from quantdiff.sim.node import node_of
 from quantdiff.sim.xnnpack import delegate
 

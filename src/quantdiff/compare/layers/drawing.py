@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quantdiff.align.alignment import Alignment, Match
-from quantdiff.flow import FlowValue
 from quantdiff.quant import Array, Value
-from quantdiff.recording import BoundModel, returned, value_at
+from quantdiff.recording import BoundModel, FlowValue, returned, value_at
 from quantdiff.tally.stats import ExactSum, exact_sum
 
 SAMPLES = 16

@@ -13,10 +13,10 @@ from quantdiff.align.constants import bias_moved, fit_between
 from quantdiff.compare.layers.drawing import Drawing
 from quantdiff.compare.layers.figures import Flip, LayerFigures, WorstSample, figures_of
 from quantdiff.compare.layers.watch import LayerCounts, PairStats
-from quantdiff.flow import Flow, FlowValue
+from quantdiff.lazy import Shown
 from quantdiff.load.data import Order
 from quantdiff.ops import BATCH_NORM, CLAMPS, INTO_INTEGERS
-from quantdiff.shown import Shown
+from quantdiff.recording import Flow, FlowValue
 
 HELPERS = ("PAD", "PADV2", "TRANSPOSE", "FILL", "SLICE", "CONCATENATION")
 """What converters add for another order of axes or for padding that their operators do not have."""

@@ -13,8 +13,8 @@ from quantdiff.ladder.advice.choices import Choice, choices_of
 from quantdiff.ladder.advice.equalized import equalizations
 from quantdiff.ladder.advice.observed import met_of, promising, shifts_of
 from quantdiff.ladder.advice.search import Tried, holds, smallest
-from quantdiff.progress import Progress
-from quantdiff.shown import Shown
+from quantdiff.lazy import Shown
+from quantdiff.run.runner import Progress
 
 MOST = 60
 """Choices that are measured; those that promise most where they stand."""

@@ -22,11 +22,11 @@ from quantdiff.ladder.advice.planned import Planned, planned
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import read_model
-from quantdiff.run.data_sources import Reach, reaches
+from quantdiff.quant import Trace
+from quantdiff.references.tflite.reference import trace_tflite
 from quantdiff.run.inner_tensors import read_tensors
+from quantdiff.run.inputs import Reach, bound_inputs, reaches
 from quantdiff.run.runner import Runner
-from quantdiff.run.tflite import bound_inputs, trace_tflite
-from quantdiff.trace import Trace
 
 DEFAULT, HERE = "xnnpack", ("xnnpack", "builtin", "reference")
 AT_ONCE, BYTES_AT_ONCE = 16, 2**26

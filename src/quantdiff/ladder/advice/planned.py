@@ -19,8 +19,7 @@ from quantdiff.graph import Operator, Tensor
 from quantdiff.ladder.advice.choices import INT8, OUTPUT, Plan
 from quantdiff.ladder.lowered import ACTIVATION
 from quantdiff.ladder.real_graph import Grid, RealGraph
-from quantdiff.load.rewrite import restating
-from quantdiff.load.written import end_of_name, packed, schema, unpacked
+from quantdiff.load.written import end_of_name, packed, restating, schema, unpacked
 from quantdiff.ops import INTO_FLOAT, RECODES, traits
 from quantdiff.quant import INTEGER_RANGE, Array
 

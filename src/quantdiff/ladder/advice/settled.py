@@ -11,8 +11,8 @@ from quantdiff.align.alignment import Alignment
 from quantdiff.graph import real_values
 from quantdiff.ladder.advice.choices import SETTLED, Choice
 from quantdiff.ladder.switches import Switches
-from quantdiff.layer import OUTPUT_RANGES, Layer
 from quantdiff.nudge import nudge_fake_quant
+from quantdiff.ops import OUTPUT_RANGES, Layer
 from quantdiff.parameters.constants import folded_bias
 from quantdiff.quant import Array
 

@@ -1,10 +1,13 @@
-"""Keras models from ``.keras``, ``.h5`` and SavedModel; float or quantization-aware (TFMOT)."""
+"""Keras models from ``.keras``, ``.h5`` and SavedModel, float or quantization-aware (TFMOT), and how they run.
+
+They run as they are: in Keras, eagerly, in float.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -12,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from quantdiff.errors import BadModel, QuantdiffError, reason_of
+from quantdiff.errors import BadModel, QuantdiffError, RuntimeFailed, reason_of
 from quantdiff.lazy import require
-from quantdiff.load.data import Slot
+from quantdiff.load.data import Batch, Slot
 from quantdiff.load.own_code import module_of
+from quantdiff.quant import Array, Trace
 from quantdiff.references.keras.admission import admit, is_listed
-from quantdiff.references.keras.frameworks import as_written, frameworks, quantize_scope, quiet, safe_mode
-from quantdiff.references.keras.quantized import notes_of
+from quantdiff.references.keras.frameworks import as_written, frameworks, notes_of, quantize_scope, quiet, safe_mode
+from quantdiff.references.reference import trace_slices
+from quantdiff.run.runner import Count, unheard
 
 KERAS_3 = "3"
 ONE_PROGRAM = "{}: one program of JAX or PyTorch, whose inner values nobody sees; the .keras file has them"
@@ -252,3 +257,37 @@ def save_keras(model: Any, path: Path) -> None:
     """Write a Keras model to a file, in the format of its ending."""
     with quiet():
         model.save(path)
+
+
+def trace_keras(model: KerasModel, batch: Batch, on_progress: Count = unheard) -> Trace:
+    """Outputs of ``model`` for ``batch``, float32, in inference mode.
+
+    A call costs less than ``predict``, which first traces the model, and gives the same floats.
+
+    Raises:
+        BadData: the data do not fit the model's inputs.
+        RuntimeFailed: Keras raised an error.
+    """
+    return trace_slices(model, batch, lambda rows: run_keras(model, rows), on_progress)
+
+
+def run_keras(model: KerasModel, inputs: Sequence[Array]) -> list[Array]:
+    """Outputs for one slice of samples, in the model's own order.
+
+    Raises:
+        RuntimeFailed: Keras raised an error.
+    """
+    with failing(model.name), quiet():
+        results: Any = model.model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+    if isinstance(results, dict):
+        results = [results[name] for name in model.outputs]
+    return [np.asarray(result) for result in (results if isinstance(results, list | tuple) else [results])]
+
+
+@contextmanager
+def failing(name: str) -> Iterator[None]:
+    """Errors of Keras as ours, with the model's name."""
+    try:
+        yield
+    except Exception as error:
+        raise RuntimeFailed(f"Keras failed on {name}: {reason_of(error)}") from error

@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from quantdiff.flow import Flow, FlowValue
-from quantdiff.layer import Layer
+from quantdiff.ops import Layer
 from quantdiff.quant import Array, Value
-from quantdiff.recording import Comparand, ErrorStats, measured
+from quantdiff.recording import Comparand, ErrorStats, Flow, FlowValue, measured
 from quantdiff.references.keras.frameworks import frameworks, quiet
 from quantdiff.references.keras.layers import name_of, op_of_activation, parts_of, unwrapped
-from quantdiff.references.keras.model import KerasModel, named_layers
-from quantdiff.references.keras.run import failing
+from quantdiff.references.keras.model import KerasModel, failing, named_layers
 
 CLAMPS = ("linear", "relu", "relu6")
 """Activations that a converter fuses; before any other there is a value of its own."""

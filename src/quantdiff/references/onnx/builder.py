@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.graph import Graph, Model, Operator, Signature, Tensor
-from quantdiff.layer import Layer
+from quantdiff.ops import Layer
 from quantdiff.quant import Array, QuantParams
 from quantdiff.references.onnx.program import Node, Program
 

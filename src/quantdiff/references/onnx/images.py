@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.references.onnx.builder import Builder, Order, Untranslated, channels_last, plain, translates
-from quantdiff.references.onnx.program import Node
-from quantdiff.references.onnx.simplify import norm_factors
+from quantdiff.references.onnx.program import Node, norm_factors
 
 IMAGE = 4
 """Axes: samples, channels, height, width."""

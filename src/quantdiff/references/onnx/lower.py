@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 
 from quantdiff.errors import BadModel
 from quantdiff.graph import Model
-from quantdiff.layer import Layer
-from quantdiff.references.onnx import elements, images, products, recurrent, shapes
+from quantdiff.ops import Layer
+from quantdiff.references.onnx import elements, images, recurrent, shapes
 from quantdiff.references.onnx.builder import TRANSLATIONS, Builder, Order, Untranslated, plain
-from quantdiff.references.onnx.program import Node, Program
-from quantdiff.references.onnx.simplify import simplified
+from quantdiff.references.onnx.program import Node, Program, simplified
 
 __all__ = ["Translated", "translated"]
-LOADED = (elements, images, products, recurrent, shapes)
+LOADED = (elements, images, recurrent, shapes)
 """They register their translations when they are imported."""
 INSIDE = {
     "If": "its condition depends on the data; nobody looks into its branches",

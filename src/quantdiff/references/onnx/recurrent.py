@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantdiff.layer import Layer
+from quantdiff.ops import Layer, gates
 from quantdiff.quant import Array
-from quantdiff.references.gates import gates
 from quantdiff.references.onnx.builder import Builder, Untranslated, translates
 from quantdiff.references.onnx.program import Node
 

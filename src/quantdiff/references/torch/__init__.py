@@ -13,7 +13,7 @@ from quantdiff.references.formats import FORMATS, FUNCTIONS, Format, Framework, 
 
 def _open(source: Any, options: Options) -> tuple[Any, ...]:
     if python_function(source) is not None:
-        return (import_module("quantdiff.references.torch.module").open_module(source, options.batch),)
+        return (import_module("quantdiff.references.torch.reference").open_module(source, options.batch),)
     return (import_module("quantdiff.references.torch.reference").open_torch(source),)
 
 

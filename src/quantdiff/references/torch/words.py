@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantdiff.references.onnx.program import Node
-from quantdiff.references.onnx.simplify import DENSE
-from quantdiff.references.torch import quantizers, windows
+from quantdiff.references.onnx.program import DENSE, Node
+from quantdiff.references.torch import calls, windows
 from quantdiff.references.torch.calls import Call, said, text, word
 
 __all__ = ["said"]
-LOADED = (quantizers, windows)
+LOADED = (calls, windows)
 """They register their words when they are imported."""
 SAME = ("alias", "clone", "contiguous", "detach", "detach_", "dropout", "dropout_", "lift_fresh_copy", "to", "_to_copy")
 SHAPED = ("flatten", "reshape", "squeeze", "unsqueeze", "view", "_unsafe_view", "unflatten")

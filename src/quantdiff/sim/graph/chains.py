@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from quantdiff.graph import STATE, Graph, Operator, keeps_resources
-from quantdiff.quant import Array
+from quantdiff.quant import Array, differing, shared
 from quantdiff.sim.device import Device, Rules
 from quantdiff.sim.graph.operators import Outputs, compare_operator_on_each, run_operator, run_operator_on_each
 from quantdiff.sim.graph.simulator import CONTROL, Missing, Simulation, missing_inputs, run_control, simulate
 from quantdiff.sim.node import NoKernel
-from quantdiff.trace import differing, shared
 
 Outcome = Outputs | Missing
 Known = Mapping[tuple[int, Rules], tuple[tuple[Array | None, ...], Outcome]]

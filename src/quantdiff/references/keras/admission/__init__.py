@@ -14,8 +14,7 @@ from typing import Any
 
 from quantdiff.errors import BadModel, MissingExtra, reason_of
 from quantdiff.lazy import require
-from quantdiff.references.keras.admission.configuration import Rules, check_configuration
-from quantdiff.references.keras.admission.containers import read_hdf5, read_zip
+from quantdiff.references.keras.admission.configuration import Rules, check_configuration, read_hdf5, read_zip
 from quantdiff.references.keras.admission.graph import check_graph, keras_objects
 from quantdiff.references.keras.admission.names import PLAIN_CLASSES, PLAIN_FUNCTIONS
 from quantdiff.references.keras.admission.operations import is_symbol

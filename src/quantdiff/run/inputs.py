@@ -1,6 +1,6 @@
-"""Data by their name: array files, functions, tables, folders of images or sounds, or made up.
+"""What a ``.tflite`` is fed with: data by their name, bound to its inputs and quantized as the file says.
 
-And whether they and a file agree about the input: what the file's grid holds there, and what the data reach.
+And whether they agree: what the grid of an input holds, and what the data reach.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ import numpy as np
 
 from quantdiff.errors import BadData, QuantdiffError
 from quantdiff.files import is_tflite, python_function
-from quantdiff.graph import Graph, Model
-from quantdiff.load.data import SUFFIXES, Batch, Slot, load_batch
+from quantdiff.graph import Graph, Model, Tensor
+from quantdiff.load.data import SUFFIXES, Batch, Order, Slot, bind, load_batch
 from quantdiff.load.npz import blocks, is_dump
+from quantdiff.load.sources.folders import from_images, from_recordings, holds_images, holds_recordings, preparation
 from quantdiff.load.sources.generated import from_function
-from quantdiff.load.sources.images import from_images, holds_images, preparation
-from quantdiff.load.sources.recordings import from_recordings, holds_recordings
 from quantdiff.load.sources.tables import from_csv
 from quantdiff.load.tflite import load_tflite
 from quantdiff.ops import INTO_INTEGERS
-from quantdiff.quant import INTEGER_RANGE, Array, Grid
-from quantdiff.run.as_data import of_dump
+from quantdiff.quant import INTEGER_RANGE, Array, Grid, is_float, quantize
 from quantdiff.run.random_input import CALLED, MADE_UP, made_up
-from quantdiff.run.tflite import bound_inputs, slots_of
+from quantdiff.run.recorded import of_dump
+from quantdiff.sim.arm64 import by_rows
+from quantdiff.sim.device import Rules
+from quantdiff.sim.graph.operators import kernel_of
+from quantdiff.sim.node import node_of
+from quantdiff.sim.runtime import Runtime
 
 
 def load_data(data: Data, candidate: Any = None, images: str | None = None, audio: str | None = None) -> Batch:
@@ -129,6 +132,97 @@ def _slots(candidate: Any) -> Sequence[Slot]:
         return slots_of(_model(candidate, ""))
     except QuantdiffError:
         return ()
+
+
+Data = str | Path | Batch
+
+
+def inputs_of(model: Model, batch: Batch) -> list[Array]:
+    """The batch as the model's inputs take it, one invocation a row: (invocations, *shape of the input).
+
+    Raises:
+        BadData: the data do not fit the model's inputs, or are too few for one invocation.
+    """
+    tensors, fed = _input_tensors(model), as_inputs(model, bound_inputs(model, batch))
+    return [_by_invocation(array, tensor, _source(model)) for array, tensor in zip(fed, tensors, strict=True)]
+
+
+def as_inputs(model: Model, arrays: Sequence[Array]) -> list[Array]:
+    """Real values, one array per input of the model, as these take them.
+
+    Raises:
+        BadData: fractions for an input that takes whole numbers.
+    """
+    source = _source(model)
+    return [_as_input(array, tensor, source) for array, tensor in zip(arrays, _input_tensors(model), strict=True)]
+
+
+def bound_inputs(model: Model, batch: Batch) -> tuple[Array, ...]:
+    """The batch in real units, one array per input of the model.
+
+    Raises:
+        BadData: the data do not fit the model's inputs.
+    """
+    return bind(batch, slots_of(model), _source(model))
+
+
+def slots_of(model: Model) -> tuple[Slot, ...]:
+    """What the main graph takes, by the names of its signature where it has one."""
+    names, orders = signature_names(model), dict(enumerate(model.turned))
+    return tuple(_slot(tensor, names, orders.get(k, ())) for k, tensor in enumerate(_input_tensors(model)))
+
+
+def output_names(model: Model) -> tuple[str, ...]:
+    """What the main graph gives, by the names of its signature where it has one."""
+    names = signature_names(model)
+    return tuple(names.get(i, model.main.tensors[i].label) for i in model.main.outputs)
+
+
+def _input_tensors(model: Model) -> list[Tensor]:
+    return [model.main.tensors[i] for i in model.main.inputs]
+
+
+def _source(model: Model) -> str:
+    return model.path.name if model.path else "the model"
+
+
+def _by_invocation(array: Array, tensor: Tensor, model: str) -> Array:
+    """Samples in groups of as many as one invocation takes; those left over are dropped."""
+    if array.ndim != len(tensor.shape):
+        return array
+    rows = max(1, tensor.shape[0])
+    if len(array) < rows:
+        raise BadData(f"{model}: input {tensor.name!r} takes {rows} samples at once, the data have {len(array)}")
+    return array[: len(array) // rows * rows].reshape(-1, rows, *array.shape[1:])
+
+
+def _as_input(array: Array, tensor: Tensor, model: str) -> Array:
+    """Real values as the tensor wants them: quantized, or as plain numbers of its dtype.
+
+    Raises:
+        BadData: fractions for an input that takes whole numbers.
+    """
+    if tensor.quant is not None and tensor.dtype in INTEGER_RANGE:
+        return quantize(array, tensor.quant, tensor.dtype)
+    try:
+        values: Array = array.astype(tensor.dtype, copy=False)
+    except TypeError as error:
+        raise BadData(f"{model}: input {tensor.name!r} has type {tensor.dtype}, which cannot be fed") from error
+    if not is_float(tensor.dtype) and not np.array_equal(values, array):
+        raise BadData(f"{model}: input {tensor.name!r} takes {tensor.dtype}; the data hold fractions or larger numbers")
+    return values
+
+
+def _slot(tensor: Tensor, names: dict[int, str], order: Order) -> Slot:
+    shape = tuple(tensor.shape_signature or tensor.shape)
+    plain = tensor.name.removesuffix(":0").removeprefix("serving_default_")
+    return Slot(names.get(tensor.index, tensor.name), shape, tensor.dtype, (tensor.name, plain), order)
+
+
+def signature_names(model: Model) -> dict[int, str]:
+    """Names by which people know inputs and outputs, where the file has a signature for the main graph."""
+    signature = next((s for s in model.signatures if s.subgraph == 0), None)
+    return {i: name for name, i in (*signature.inputs, *signature.outputs)} if signature else {}
 
 
 CLIPPED, COARSE = 0.01, 8
@@ -239,4 +333,19 @@ def _reach(name: str, grid: Grid, array: Array) -> Reach:
     return Reach(name, array.shape[1:], grid, array.size, beyond, least, most)
 
 
-Data = str | Path | Batch
+# Nobody promises that these take a larger batch than the file's: SVDF's state, resized, corrupts LiteRT 2.3's heap.
+NEVER_BATCHED = ("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_COMPOSITE", "CUSTOM")
+
+
+def may_batch(graph: Graph, rules: Rules | None = None) -> bool:
+    """Whether several samples may be run at once: no state, no control flow, no custom code.
+
+    Nor where the runtime of these ``rules`` rounds several rows otherwise than one (``sim.arm64.by_rows``).
+    """
+    has_state = any(tensor.is_variable for tensor in graph.tensors)
+    if has_state or any(op.op.startswith(NEVER_BATCHED) for op in graph.operators):
+        return False
+    if not isinstance(rules, Runtime) or not rules.on_arm64:  # a profile is computed sample by sample
+        return True
+    nodes = (node_of(graph, op) for op in graph.operators)
+    return not any(by_rows(node, kernel_of(node, rules).family) for node in nodes)

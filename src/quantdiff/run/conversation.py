@@ -1,55 +1,27 @@
-"""Arrays in memory that two processes share: it has no name, so it goes with the last process that holds it."""
+"""Talk with a child about arrays: questions and answers, and the memory that both hold.
+
+Shared memory has no name, so it goes with the last process that holds it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
-import tempfile
 import weakref
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from quantdiff.errors import RuntimeFailed
+from quantdiff.errors import NoWorker, RuntimeCrashed, RuntimeHung, RuntimeUnavailable
+from quantdiff.files import reserved_descriptor
 from quantdiff.quant import Array
-
-ZEROS = bytes(2**20)
-
-
-def reserved_descriptor(size: int) -> int:
-    """New memory of at least a byte. Its pages are there, so that nobody dies of a bus error where memory ends.
-
-    Raises:
-        RuntimeFailed: the system has no room for it.
-    """
-    descriptor = _nameless()
-    try:
-        _reserve(descriptor, max(1, size))
-    except OSError as error:
-        os.close(descriptor)
-        raise RuntimeFailed(f"no room for {size:,} bytes of arrays ({error.strerror}); use fewer samples") from error
-    return descriptor
-
-
-def _nameless() -> int:
-    """Memory, where the system has it without a name (Linux); else a file that is in no folder."""
-    try:
-        return os.memfd_create("quantdiff")
-    except (AttributeError, OSError):
-        with tempfile.TemporaryFile() as file:
-            return os.dup(file.fileno())
-
-
-def _reserve(descriptor: int, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-        return
-    for start in range(0, size, len(ZEROS)):
-        os.write(descriptor, ZEROS[: size - start])
-
+from quantdiff.run.channel import PROTOCOL, Message
+from quantdiff.run.process import Process
 
 ALIGNED = 64  # bytes: a line of the cache, and what vector instructions ask for
 RECENT = 8  # blocks of others that stay mapped: mapping again costs a fault for every page
@@ -198,3 +170,101 @@ class Received:
 def unpacked(pieces: Iterable[Piece], blocks: Sequence[Block]) -> list[Array]:
     """The arrays of a message."""
     return [blocks[number].at(offset, shape, dtype) for number, offset, shape, dtype in pieces]
+
+
+TIMEOUT = 120.0  # seconds without a word from the child
+CURES = "fewer samples, a longer --timeout, or another --runtime"
+START_UP = 60.0  # seconds that a busy machine may need to import the runtime, whatever the time limit
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a child says first: its architecture, what it may not do, and, from somewhere else, its versions."""
+
+    machine: str
+    confined: Mapping[str, bool]
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+class Conversation:
+    """Questions to a child and its answers. ``where`` names what runs which model, for messages.
+
+    ``timeout`` is the number of seconds that the child may say nothing, ``cures`` what a person may do then;
+    ``recent`` is how many pieces of the child's memory stay mapped.
+    """
+
+    def __init__(self, process: Process, timeout: float, *, cures: str = CURES, recent: int = RECENT) -> None:
+        self.process, self.timeout, self.where, self._cures = process, timeout, "", cures
+        self._hello: Hello | None = None
+        self._received = Received(recent)
+
+    def ask(
+        self, request: Message, blocks: Sequence[Block] = (), on_progress: Callable[[int], None] = lambda done: None
+    ) -> tuple[Message, list[Block]]:
+        """The answer, which may be an error that the child met, and the memory that came with it.
+
+        Raises:
+            RuntimeCrashed: the child ended.
+            RuntimeHung: it said nothing for too long, and was ended.
+        """
+        with contextlib.suppress(OSError):  # its end is reported below, with the reason
+            self.process.channel.send(request, [block.descriptor for block in blocks], self.timeout)
+        while True:
+            reply, shared = self._receive()
+            if isinstance(reply.get("done"), int):
+                on_progress(reply["done"])
+            else:
+                return reply, shared
+
+    def begin(self) -> Hello:
+        """Wait until the child is there, and hear what it is.
+
+        Raises:
+            RuntimeCrashed, RuntimeHung: it does not come.
+            NoWorker: who comes is no worker of this protocol.
+        """
+        if self._hello is None:
+            said, _ = self._reply(max(self.timeout, START_UP))
+            if said.get("protocol") != PROTOCOL:
+                theirs = said.get("protocol", "another one")
+                raise NoWorker(
+                    f"{self.where}: the worker speaks protocol {theirs}, this quantdiff {PROTOCOL}; "
+                    "install the same version on both sides"
+                )
+            self._hello = _hello(said)
+        return self._hello
+
+    def _receive(self) -> tuple[Message, list[Block]]:
+        self.begin()
+        return self._reply(self.timeout)
+
+    def _reply(self, timeout: float) -> tuple[Message, list[Block]]:
+        try:
+            reply, descriptors = self.process.channel.receive(timeout)
+        except NoWorker as error:
+            self.process.kill()
+            raise NoWorker(f"{self.where}: its command answers as no worker does: {error}; check it by hand") from None
+        except TimeoutError:
+            self.process.kill()
+            raise RuntimeHung(
+                f"{self.where} said nothing for {self.timeout:g} s and was ended; use {self._cures}"
+            ) from None
+        except EOFError:
+            if self._hello is None and not self.process.channel.shares:
+                raise RuntimeUnavailable(
+                    f"{self.where}: no worker came ({self.process.ending()}); check its command by hand"
+                ) from None
+            rest = "; the other runtimes are not affected" if self._cures == CURES else ""
+            raise RuntimeCrashed(f"{self.where} crashed ({self.process.ending()}){rest}") from None
+        return reply, self._received.take(descriptors)
+
+
+def _hello(said: Message) -> Hello:
+    """What a stranger's first message says, as far as it says it in words."""
+    machine, confined, versions = (said.get(key) for key in ("machine", "confined", "versions"))
+    return Hello(str(machine), _entries(confined, bool), _entries(versions, str))
+
+
+def _entries(given: Any, kind: type) -> dict[str, Any]:
+    found = given.items() if isinstance(given, dict) else ()
+    return {str(key): value for key, value in found if isinstance(value, kind)}
