@@ -25,7 +25,7 @@ from quantdiff.identifying.load import load_and_identify, load_and_probe
 from quantdiff.load.tflite import load_tflite
 from quantdiff.load.written import with_outputs
 from quantdiff.quant import Array
-from quantdiff.report.profile import save_profile
+from quantdiff.report.json.runtimes import save_profile
 from quantdiff.run.inner_tensors import read_everything, readable_tensors
 from quantdiff.run.inputs import inputs_of
 from quantdiff.run.random_input import random_inputs

@@ -12,9 +12,8 @@ from some_figures import FIGURES as SOME
 from quantdiff.align.alignment import Leftover
 from quantdiff.compare.comparison import Comparison
 from quantdiff.compare.evidence import Evidence, Sample, confusion_of, pictures_of
-from quantdiff.compare.layers.drawing import Box, Drawing, Histograms, step_histogram
-from quantdiff.compare.layers.figures import LayerFigures, WorstSample
-from quantdiff.compare.layers.report import LayerReport, LayerResult
+from quantdiff.compare.layers.figures import LayerFigures, WorstSample, step_histogram
+from quantdiff.compare.layers.report import Box, Drawing, Histograms, LayerReport, LayerResult
 from quantdiff.compare.outcome import Failure, Outcome
 from quantdiff.ladder.explanation import Advice, Explanation, Frontier, Item, Rung
 from quantdiff.ladder.mechanisms import MECHANISMS
@@ -22,7 +21,7 @@ from quantdiff.linting.lint import LintReport
 from quantdiff.linting.registry import Finding, Location, Severity
 from quantdiff.load.tflite import read_model
 from quantdiff.parameters.quantizers import Parameters, Range, Reason, Row
-from quantdiff.report.html.provenance import Provenance
+from quantdiff.report.html.document import Provenance
 
 NAME = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=2>🦊 $$x^2$$ {{ 7*7 }}"
 LAYERS = 60

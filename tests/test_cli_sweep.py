@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )
 
     monkeypatch.setattr("quantdiff.api.experiments.attempt_all", attempt)
-    monkeypatch.setattr("quantdiff.cli.sweep._executor", lambda jobs, dask: ThreadPoolExecutor(jobs))
+    monkeypatch.setattr("quantdiff.cli.experiments._executor", lambda jobs, dask: ThreadPoolExecutor(jobs))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "study.toml").write_text(STUDY)
     return tmp_path

@@ -31,7 +31,7 @@ from layered_models import (
 from quantdiff import api
 from quantdiff.align import models
 from quantdiff.cli import main
-from quantdiff.compare.layers import watch
+from quantdiff.compare.layers import figures
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.load.data import Batch, make_batch
 from quantdiff.references.keras.frameworks import frameworks, quiet
@@ -65,7 +65,7 @@ def test_compiled_loops_count_what_numpy_counts(files: Files, monkeypatch: pytes
     for reference in (made["keras"], made["float"]):
         found = []
         for many in (0, 2**40):
-            monkeypatch.setattr(watch, "MANY", many)
+            monkeypatch.setattr(figures, "MANY", many)
             found.append(layers(reference, made["int8"], made["data"]).layers)
         assert len(found[0]) == len(found[1]) > 3
         for ours, theirs in zip(*found, strict=True):

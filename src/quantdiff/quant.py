@@ -6,6 +6,7 @@ blocks, zeros left out), and how many elements of two arrays differ.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
@@ -322,3 +323,8 @@ def changed_elements(watched: Array, plain: Array) -> int:
     near = np.abs(np.where(finite, watched, 0).astype(np.float64) - np.where(finite, plain, 0)) <= allowed
     same = np.where(finite, near, (watched == plain) | (np.isnan(watched) & np.isnan(plain)))
     return int(np.count_nonzero(~same))
+
+
+def is_tolerance(value: float) -> bool:
+    """Whether an error can be held against it: a distance in real units; nothing is beyond NaN or infinity."""
+    return 0 <= value <= sys.float_info.max

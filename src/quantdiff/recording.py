@@ -17,7 +17,8 @@ from quantdiff.load.data import Batch, Order, Slot, bind, turned
 from quantdiff.load.npz import release
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS, Layer, traits
 from quantdiff.quant import Array, Grid, QuantParams, Trace, Value, changed_elements, is_float, same_bits
-from quantdiff.tally.rows import RowSums, row_sums
+from quantdiff.tally.rows import row_sums
+from quantdiff.tally.stats import RowSums
 
 UNSIGNED = 128  # between the integers of int8 and uint8
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quantdiff.api.engines import Settings, Source
-    from quantdiff.compare.comparison import Condition
+    from quantdiff.compare.conditions import Condition
     from quantdiff.compare.outcome import Outcome
     from quantdiff.ladder.explanation import Parity
     from quantdiff.load.data import Batch
@@ -145,8 +145,7 @@ def _more(
 
 def _conditions(limits: Mapping[str, float], tolerance: float | None) -> tuple[Condition, ...]:
     """The limits as conditions; a tolerance is one of them unless ``not_close`` says how much of it may be broken."""
-    from quantdiff.compare.comparison import CLOSE  # noqa: PLC0415
-    from quantdiff.compare.conditions import limit  # noqa: PLC0415
+    from quantdiff.compare.conditions import CLOSE, limit  # noqa: PLC0415
 
     close = (CLOSE,) if tolerance is not None and "not_close" not in limits else ()
     return (*(limit(metric, value) for metric, value in limits.items()), *close)

@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 import pytest
 from some_figures import FIGURES
 
-from quantdiff.compare.comparison import METRICS, Figures
-from quantdiff.compare.conditions import BOUNDS
+from quantdiff.compare.comparison import Figures
+from quantdiff.compare.conditions import BOUNDS, METRICS
 from quantdiff.report.text.outcome import in_steps, in_units
 
 SAY_NOTHING_OF_QUALITY = {"count", "step"}

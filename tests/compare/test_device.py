@@ -16,7 +16,7 @@ from quantdiff.compare.device import Diagnosis
 from quantdiff.errors import BadData
 from quantdiff.load.npz import MANIFEST
 from quantdiff.quant import Array
-from quantdiff.report.text.device import device_text
+from quantdiff.report.text.verification import device_text
 
 pytestmark = pytest.mark.golden
 CONV2, CONV3 = "net/conv2:0", "net/conv3:0"

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from quantdiff.compare.evidence import confusion_of, decisions_of, evidence_of, pictures_of
-from quantdiff.compare.layers.drawing import BINS, StepHistogram, step_histogram
+from quantdiff.compare.layers.figures import BINS, StepHistogram, step_histogram
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array, Grid, QuantParams, Trace, Value
-from quantdiff.report.html.png import png
+from quantdiff.report.html.outcome import png
 
 PARAMS = QuantParams((0.5,), (0,))
 

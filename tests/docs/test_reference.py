@@ -34,7 +34,7 @@ from quantdiff.cli import main
 from quantdiff.errors import MissingExtra
 from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.summarize import summarize
-from quantdiff.report.json.sweep import sweep_document
+from quantdiff.report.json.study import sweep_document
 from quantdiff.report.text.study import summary_document
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference"

@@ -26,8 +26,8 @@ from quantdiff.experiment import store as store_module
 from quantdiff.experiment.store import BadStore, open_store
 from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.sweep_trial import Source
-from quantdiff.report.csv.sweep import sweep_csv
-from quantdiff.report.json.sweep import sweep_document
+from quantdiff.report.csv.study import sweep_csv
+from quantdiff.report.json.study import sweep_document
 
 METRIC = Source("own.py:f1", "a" * 64, "/here/own.py")
 COUNT = 60  # groups of two

@@ -24,8 +24,7 @@ from quantdiff.experiment.summarize import summarize
 from quantdiff.experiment.summary import Box
 from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepResult, SweepTrial
 from quantdiff.report.html.study import study_page
-from quantdiff.report.text.box_plot import box_line
-from quantdiff.report.text.study import summary_parts
+from quantdiff.report.text.study import box_line, summary_parts
 from quantdiff.report.text.terminal import Table
 
 STUDY = make_study({"models": "dense1,dense2", "seeds": "0-2", "conditions": "qat,ptq", "data": "mnist-small"})

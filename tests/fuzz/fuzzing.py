@@ -45,11 +45,9 @@ from quantdiff.load.data import load_batch
 from quantdiff.load.flatbuffer import Damaged
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.parameters.inspection import inspect_model
-from quantdiff.report.json.inspection import inspection_json
-from quantdiff.report.json.lint import lint_json
+from quantdiff.report.json.files import inspection_json, lint_json
 from quantdiff.report.json.text import json_text
-from quantdiff.report.text.inspection import inspection_text
-from quantdiff.report.text.lint import lint_text
+from quantdiff.report.text.files import inspection_text, lint_text
 
 SEED_BYTES = 4096  # at most, of a .tflite
 SECONDS_AT_MOST, MEGABYTES_AT_MOST = 2.0, 500

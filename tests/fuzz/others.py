@@ -19,7 +19,7 @@ from fuzz.attacks import ATTACKS, Attack
 from load.test_parts import TWO, litertlm
 from recorded_device import network
 
-from quantdiff.api.moved import what_moved
+from quantdiff.api.experiments import what_moved
 from quantdiff.errors import QuantdiffError
 from quantdiff.load.data import Slot
 from quantdiff.load.dumps.binding import bind_dump
@@ -28,10 +28,10 @@ from quantdiff.load.npz import MANIFEST
 from quantdiff.load.sources.folders import from_recordings
 from quantdiff.load.sources.tables import from_csv
 from quantdiff.load.tflite import container_sections, load_tflite, read_model
-from quantdiff.report.html.moved import movement_page
-from quantdiff.report.json.moved import movement_document
+from quantdiff.report.html.study import movement_page
+from quantdiff.report.json.study import movement_document
 from quantdiff.report.json.text import json_text
-from quantdiff.report.text.moved import print_movement
+from quantdiff.report.text.study import print_movement
 from quantdiff.report.text.terminal import Terminal
 from quantdiff.run.profiled import read_profile
 

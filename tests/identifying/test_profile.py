@@ -21,7 +21,7 @@ from quantdiff.identifying.identification import Identification, identify_tensor
 from quantdiff.identifying.probe import probe_for
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
-from quantdiff.report.profile import save_profile
+from quantdiff.report.json.runtimes import save_profile
 from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.inputs import inputs_of
 from quantdiff.run.runner import started

@@ -30,8 +30,7 @@ from quantdiff.ladder.runtime_ladder import explain_runtimes
 from quantdiff.ladder.switches import switches
 from quantdiff.load.tflite import load_tflite
 from quantdiff.references.tflite.reference import trace_tflite
-from quantdiff.report.text.account import warnings
-from quantdiff.report.text.explanation import print_explanation
+from quantdiff.report.text.explanation import print_explanation, warnings
 from quantdiff.report.text.terminal import Terminal
 from quantdiff.run.inner_tensors import read_tensors, readable_tensors
 from quantdiff.run.runner import RuntimeProcess

@@ -16,9 +16,9 @@ from quantdiff.graph import Graph, Model, Tensor
 from quantdiff.load.tflite import load_tflite
 from quantdiff.parameters.inspection import inspect_model, is_symmetric_weight
 from quantdiff.quant import QuantParams
-from quantdiff.report.json.inspection import inspection_json
+from quantdiff.report.json.files import inspection_json
 from quantdiff.report.json.text import json_text
-from quantdiff.report.text.inspection import inspection_text
+from quantdiff.report.text.files import inspection_text
 from quantdiff.report.text.terminal import printable
 
 CONV_TEXT = """\

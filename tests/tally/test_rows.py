@@ -7,7 +7,8 @@ import pytest
 
 from quantdiff.quant import Array, Grid, QuantParams, Value, dequantize
 from quantdiff.tally import rows
-from quantdiff.tally.rows import RowSums, by_numpy, cut, row_sums
+from quantdiff.tally.rows import by_numpy, cut, row_sums
+from quantdiff.tally.stats import RowSums
 
 HALF = QuantParams((0.5,), (1,))
 GRID = Grid(HALF, "int8", "t")

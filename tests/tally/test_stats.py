@@ -9,8 +9,8 @@ import pytest
 
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array, Grid, QuantParams, Value, quantize
-from quantdiff.tally.rows import COLUMNS, row_sums
-from quantdiff.tally.stats import Stats, counted, stats_of, stats_of_rows
+from quantdiff.tally.rows import row_sums
+from quantdiff.tally.stats import COLUMNS, Stats, counted, stats_of, stats_of_rows
 
 STEPS = QuantParams((0.5,), (0,))
 GRID = Grid(STEPS, "int8", "t")

@@ -9,22 +9,22 @@ __all__: list[str]
 if TYPE_CHECKING:  # the list of the public names
     from quantdiff.api.advice import Wanted as Wanted
     from quantdiff.api.advice import advise as advise
-    from quantdiff.api.arithmetic import identify as identify
-    from quantdiff.api.arithmetic import record as record
-    from quantdiff.api.arithmetic import work as work
     from quantdiff.api.comparisons import diff as diff
     from quantdiff.api.engines import DEFAULTS as DEFAULTS
     from quantdiff.api.engines import Settings as Settings
     from quantdiff.api.experiments import count_stored as count_stored
+    from quantdiff.api.experiments import read_run as read_run
     from quantdiff.api.experiments import report_study as report_study
     from quantdiff.api.experiments import run as run
     from quantdiff.api.experiments import sweep as sweep
+    from quantdiff.api.experiments import what_moved as what_moved
     from quantdiff.api.explanations import Asked as Asked
     from quantdiff.api.explanations import explain as explain
+    from quantdiff.api.files import identify as identify
     from quantdiff.api.files import inspect as inspect
     from quantdiff.api.files import lint as lint
-    from quantdiff.api.moved import read_run as read_run
-    from quantdiff.api.moved import what_moved as what_moved
+    from quantdiff.api.files import record as record
+    from quantdiff.api.files import work as work
     from quantdiff.api.overlays import Overlays as Overlays
     from quantdiff.api.overlays import overlay as overlay
     from quantdiff.api.pages import diff_page as diff_page

@@ -1,39 +1,56 @@
-"""What to change in a quantized file, and the files that carry it out."""
+"""What to change in a quantized file, the trained model written as its file has it, and the files that carry it out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
 from typing import Any
 
-from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, name_of, open_pair, trace_first, trace_one
-from quantdiff.api.inputs import Names, check_inputs, laid_out
+from quantdiff.align.models import align_pair
+from quantdiff.api.comparisons import Names, check_inputs, laid_out
+from quantdiff.api.engines import (
+    DEFAULTS,
+    OpenedPair,
+    Settings,
+    Source,
+    name_of,
+    open_model,
+    open_pair,
+    trace_first,
+    trace_one,
+)
 from quantdiff.api.parts import answers, anywhere_settings, undivided
-from quantdiff.api.settlements import ALIGNED_ON, TRAINED, settled
 from quantdiff.api.shards import TRACED
-from quantdiff.compare.comparison import Condition, settle
+from quantdiff.compare.conditions import Condition
+from quantdiff.compare.outcome import settle
 from quantdiff.compare.own_metric import Metric
 from quantdiff.errors import BadModel, UnsupportedOp
+from quantdiff.files import scratch
+from quantdiff.ladder.account import order_of_outputs
 from quantdiff.ladder.advice.advised import Advised, advised
-from quantdiff.ladder.advice.bench import Bench, Now, Rows, Task, noise, tried_on
+from quantdiff.ladder.advice.bench import Bench, Counted, Now, Rows, Task, noise, tried_on
 from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE, INPUT, OUTPUT, made
 from quantdiff.ladder.advice.planned import planned
 from quantdiff.ladder.advice.recipe import denylist, names_of, recipe
+from quantdiff.ladder.advice.search import Tried, holds
+from quantdiff.ladder.advice.settled import settling
 from quantdiff.ladder.matching import check_related
-from quantdiff.ladder.switches import switches
+from quantdiff.ladder.set_up import reference_with
+from quantdiff.ladder.slices import by_run
+from quantdiff.ladder.switches import Switches, switches
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.npz import at_once
 from quantdiff.quant import Trace
-from quantdiff.references.reference import Reference
+from quantdiff.references.reference import Reference, Settles
 from quantdiff.references.tflite.reference import trace_tflite
 from quantdiff.report.folder import written
 from quantdiff.report.json.text import json_text
 from quantdiff.run.data_in_parts import InParts, Part, count_of, cut, first_of
-from quantdiff.run.inputs import Reach, load_data, warnings_of
+from quantdiff.run.inputs import Reach, inputs_of, load_data, warnings_of
 from quantdiff.run.runner import Progress, Runner, silent, started
 from quantdiff.run.runtimes import check_takes_others, versions
 
@@ -250,3 +267,83 @@ def _written(bench: Bench, pair: OpenedPair, found: Advised, wanted: Wanted) -> 
     else:
         notes.append(f"{wanted.out} was not written: on {pair.processes[0].runtime} it is not better than the file")
     return replace(found, files=files, measured=measured, notes=(*found.notes, *notes))
+
+
+TRAINED = ".h5"
+ALIGNED_ON = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """The reference with some biases and grids as the file has them, in the account's arithmetic."""
+
+    switches: Switches
+    held: tuple[Sequence[int], Sequence[int]]
+
+    def answer(self, rows: Rows) -> Counted:
+        """Beside the file."""
+        runs = len(inputs_of(rows.model, rows.batch)[0])
+        outputs = [by_run(value.array, runs) for value in rows.candidate.outputs]
+        order = order_of_outputs(rows.reference, rows.model, outputs, "the .tflite")
+        then, _ = reference_with(self.switches, rows.batch, rows.reference, order, self.held)
+        return Counted((rows.beside(then),))
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A reference that was written and opened again."""
+
+    reference: Reference
+
+    def answer(self, rows: Rows) -> Counted:
+        """Beside the file."""
+        return Counted((rows.beside(trace_one(self.reference, rows.batch, silent)),))
+
+
+def settled(
+    bench: Bench,
+    pair: tuple[Reference, OpenedPair],
+    first: Batch,
+    wanted: tuple[Path, tuple[Condition, ...]],
+    settings: Settings,
+) -> Advised:
+    """Give a quantization-aware model the biases and ranges of its file, and write it where that helps.
+
+    It is opened again and run: what was promised stands beside what was measured.
+
+    Args:
+        bench: the pair and its data, in this process.
+        pair: the engine of the trained model, and both models.
+        first: samples that tell which layer is which tensor.
+        wanted: where the model goes, and what must hold.
+        settings: how a trained model is opened.
+
+    Raises:
+        BadModel: the reference is no quantization-aware Keras model, or Keras cannot write it.
+    """
+    (engine, opened), (out, until) = pair, wanted
+    if engine.kind != "qat" or not isinstance(engine, Settles):
+        why = "is no quantization-aware Keras model, which alone has biases and ranges to settle"
+        raise BadModel(f"{opened.reference.source}: {why}; --out FILE.tflite mends the file")
+    alignment = align_pair(engine, opened.candidate.engines[0], first)
+    found = settling(bench.switches, engine.layers(), alignment)
+    held = [i for c in found.choices for i in c.constants], [i for c in found.choices for i in c.grids]
+    predicted = settle(*bench.ask(_Settled(bench.switches, held)).each)
+    holds(bench.now, until)
+    chosen = Tried(found.choices, predicted)
+    told = Advised(bench.now, bench.now, (), chosen, until, considered=len(found.choices), complete=True)
+    if not found.choices:
+        return replace(told, notes=(f"{out} was not written: its biases and ranges are those of the file",))
+    if not told.met:
+        return told
+    content = engine.settled(found.variables).tobytes()
+    with scratch() as folder, ExitStack() as stack:
+        (folder / out.name).write_bytes(content)
+        again = open_model(folder / out.name, settings, (), first, stack)
+        measured = settle(*bench.ask(_Again(again.engines[0])).each)
+    if not noise(measured) < noise(bench.now):
+        note = f"{out} was not written: it is not nearer to the file than {opened.reference.source}"
+        return replace(told, measured=measured, notes=(note,))
+    with written(out) as file:
+        file.write_bytes(content)
+    return replace(told, files={"out": str(out)}, measured=measured)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from quantdiff.compare.comparison import TOLERANCE, is_tolerance
+from quantdiff.compare.comparison import TOLERANCE
 from quantdiff.compare.device import Diagnosis, diagnose_device
 from quantdiff.compare.outcome import Failure
 from quantdiff.compare.own_metric import Metric, metric_of
@@ -17,12 +17,12 @@ from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.graph import Model
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.quant import Trace
+from quantdiff.quant import Trace, is_tolerance
 from quantdiff.references.formats import Options, format_of, open_references, started_early
 from quantdiff.references.hosted import HostedReference
 from quantdiff.references.reference import Reference, TurnedReference
 from quantdiff.references.tflite.reference import DEFAULT, TfliteReference
-from quantdiff.report.text.device import device_text
+from quantdiff.report.text.verification import device_text
 from quantdiff.run.conversation import TIMEOUT
 from quantdiff.run.inputs import inputs_of
 from quantdiff.run.random_input import samples_for

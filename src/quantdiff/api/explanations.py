@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantdiff.align.models import align_pair
+from quantdiff.api.comparisons import check_inputs, laid_out
 from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_pair, settle_devices
-from quantdiff.api.inputs import check_inputs, laid_out
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model

@@ -9,9 +9,9 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
+from quantdiff.api.comparisons import ITS_OWN, Names, check_inputs, laid_out
 from quantdiff.api.engines import OpenedPair, Settings, open_pair
 from quantdiff.api.explanations import Asked, asked_question, same_file
-from quantdiff.api.inputs import ITS_OWN, Names, check_inputs, laid_out
 from quantdiff.api.parts import answers, anywhere_settings, check_divided, offset, undivided
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, RuntimeFailed

@@ -23,9 +23,8 @@ from quantdiff.api.engines import (
     trace_first,
     trace_one,
 )
-from quantdiff.api.experiments import FILES
+from quantdiff.api.experiments import FILES, read_run
 from quantdiff.api.explanations import PLAIN, Asked, explain, explain_opened
-from quantdiff.api.moved import read_run
 from quantdiff.api.parameters import file_parameters, params, params_opened
 from quantdiff.api.shards import layer_reports
 from quantdiff.compare.evidence import evidence_of
@@ -39,8 +38,7 @@ from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.written import schema
 from quantdiff.parameters.quantizers import Parameters
 from quantdiff.references.formats import started_early
-from quantdiff.report.html.document import Page, page_of
-from quantdiff.report.html.provenance import Provenance
+from quantdiff.report.html.document import Page, Provenance, page_of
 from quantdiff.report.json.outcome import outcome_document
 from quantdiff.report.json.text import json_text
 from quantdiff.run.data_in_parts import InParts

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from quantdiff.align.models import align_pair, align_weights
+from quantdiff.api.comparisons import ITS_OWN, Layouts, Names, check_inputs, laid_out
 from quantdiff.api.engines import DEFAULTS, Opened, OpenedPair, Settings, children, open_model, open_pair
-from quantdiff.api.inputs import ITS_OWN, Layouts, Names, check_inputs, laid_out
 from quantdiff.api.parts import anywhere_settings, ask, stream_of, undivided
 from quantdiff.errors import NotComparable
 from quantdiff.experiment.datasets import load_dataset

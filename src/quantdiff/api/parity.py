@@ -8,7 +8,7 @@ from typing import TypeVar
 from quantdiff.api.comparisons import diff_opened
 from quantdiff.api.engines import OpenedPair, Settings, Source, open_pair
 from quantdiff.api.explanations import explain_opened
-from quantdiff.compare.comparison import Condition
+from quantdiff.compare.conditions import Condition
 from quantdiff.compare.outcome import Outcome, judge
 from quantdiff.errors import RuntimeFailed, reason_of
 from quantdiff.ladder.explanation import Explanations, Parity

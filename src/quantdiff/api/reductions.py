@@ -11,8 +11,8 @@ import numpy as np
 
 from quantdiff.align.alignment import pair_outputs
 from quantdiff.align.models import align_pair
+from quantdiff.api.comparisons import check_inputs, laid_out
 from quantdiff.api.engines import DEFAULTS, Opened, Settings, open_pair, runtime_beside
-from quantdiff.api.inputs import check_inputs, laid_out
 from quantdiff.compare.conditions import parse
 from quantdiff.errors import BadExpression, BadModel, NotConfirmed, RuntimeFailed
 from quantdiff.files import scratch

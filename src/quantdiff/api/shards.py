@@ -10,6 +10,7 @@ from pathlib import Path
 
 from quantdiff.align.alignment import Alignment
 from quantdiff.align.models import align_models
+from quantdiff.api.comparisons import ITS_OWN, Names, check_inputs, laid_out
 from quantdiff.api.engines import (
     DEFAULTS,
     OpenedPair,
@@ -21,11 +22,9 @@ from quantdiff.api.engines import (
     trace_first,
     trace_one,
 )
-from quantdiff.api.inputs import ITS_OWN, Names, check_inputs, laid_out
 from quantdiff.api.parts import anywhere_settings, ask, undivided
-from quantdiff.compare.layers.drawing import Drawing, drawing_of
-from quantdiff.compare.layers.report import LayerReport, ends_of, helpers_note, report_of
-from quantdiff.compare.layers.watch import SLICES, LayerCounts, Share, watch_pairs
+from quantdiff.compare.layers.figures import SLICES, LayerCounts, Share, watch_pairs
+from quantdiff.compare.layers.report import Drawing, LayerReport, drawing_of, ends_of, helpers_note, report_of
 from quantdiff.compare.outcome import Failure, Outcome, outcome_of, part_of
 from quantdiff.compare.outcome import Part as Counted
 from quantdiff.compare.own_metric import Metric

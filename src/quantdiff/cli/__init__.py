@@ -1,4 +1,4 @@
-"""The command line, a file per command: a handler parses, calls one function, prints.
+"""The command line, a file per kind of question: a handler parses, calls one function, prints.
 
 Status as Unix ``diff`` has it: 0 same or done, 1 different, 2 trouble.
 """
@@ -15,7 +15,8 @@ from typing import Any
 
 import click
 
-from quantdiff.cli.command import BROKEN_PIPE, TROUBLE, ReaderGone, complain, main, refusal, status_of
+from quantdiff.cli.command import main, status_of
+from quantdiff.cli.telling import BROKEN_PIPE, TROUBLE, ReaderGone, complain, refusal
 
 for module in iter_modules(__path__):
     import_module(f"{__name__}.{module.name}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
+import math
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -15,28 +16,16 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from inspect import signature
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantdiff.cli.ci import tell_ci
-from quantdiff.errors import QuantdiffError, reason_of
-from quantdiff.files import is_tflite, split_part
+from quantdiff.cli.telling import FOR_CI, complain, told
+from quantdiff.files import destination, is_tflite, split_part
+from quantdiff.run.runtimes import ALL, RUNTIMES, chosen, may_be_one
 
-TROUBLE = 2
-BROKEN_PIPE = 141  # as shells have it, too: the reader of our output is gone, as `head` is when it has seen enough
-CURES = {
-    errno.ENOSPC: "make room there",
-    errno.EMFILE: "allow more open files: ulimit -n",
-    errno.ENFILE: "close other programs",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.EBADF: "open it, or redirect it",
-}
-
-
-class ReaderGone(Exception):
-    """Whoever read standard output has closed it."""
-
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 Handler = Callable[..., int]
 
@@ -148,7 +137,7 @@ def command(example: str) -> Callable[[Handler], click.Command]:
             except Exception as error:
                 if debug and not isinstance(error, click.UsageError):
                     raise
-                status = _trouble(error, function.__name__, options.get("form"))
+                status = told(error, function.__name__, options.get("form"))
             sys.exit(status)
 
         takes_models = MODELS & {*signature(function).parameters}
@@ -219,23 +208,6 @@ def _of_signature(function: Callable[..., None]) -> Callable[..., None]:
     )
 
 
-def _trouble(error: Exception, command: str, form: str | None) -> int:
-    """Say it in one line, to a CI server in its own form, too; the status."""
-    if isinstance(error, ReaderGone):
-        return BROKEN_PIPE
-    message, hint = f"unexpected {type(error).__name__}: {error}", " (add --debug for the whole story)"
-    if isinstance(error, click.UsageError):  # options that do not go together
-        message, hint = error.message, ""
-    if isinstance(error, OSError):
-        message, hint = refusal(error), ""
-    if isinstance(error, MemoryError):
-        message, hint = f"{command}: not enough memory ({reason_of(error)}); use fewer samples or smaller models", ""
-    if isinstance(error, QuantdiffError):
-        message, hint = str(error), ""
-    tell_ci(command, message, form)
-    return complain(message + hint)
-
-
 def _begun(options: dict[str, Any]) -> AbstractContextManager[None]:
     """Importing a framework takes longest, so the children that do it start before anything else."""
     waiting: list[Any] = [options.get(name) for name in ("reference", "candidate", "models")]
@@ -249,45 +221,128 @@ def _begun(options: dict[str, Any]) -> AbstractContextManager[None]:
     return started_early(*models)
 
 
-def complain(message: str) -> int:
-    """Print one clean line on standard error and return the status for trouble."""
-    from quantdiff.report.text.terminal import printable
-
-    with contextlib.suppress(OSError):  # nobody listens: the status says it
-        click.echo("error: " + printable(" ".join(message.split())), err=True)
-    return TROUBLE
-
-
-def say(sentences: str) -> None:
-    """Print them on standard output; on a terminal lines break between words."""
-    from quantdiff.report.text.terminal import Terminal
-
-    Terminal().print(sentences, soft_wrap=True)
-
-
-def refusal(error: OSError) -> str:
-    """What the system refuses, and how to go on."""
-    cure = CURES.get(error.errno or 0, "see to that and try again")
-    return f"{error.filename or 'the system refuses'}: {error.strerror or reason_of(error)}; {cure}"
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="quantdiff")
 def main() -> None:
     """Where, by how much and why a quantized TFLite / LiteRT model differs from the one that was trained."""
 
 
-def show_outcome(outcome: Any, form: str, *, unmatched: bool = False) -> None:
-    """Print what ``run`` and ``diff`` found as text or JSON, and the runtimes that failed."""
-    if form == "json":
-        from quantdiff.report.json.outcome import outcome_document
-        from quantdiff.report.json.text import json_text
+class RuntimeName(click.Choice[str]):
+    """The name of a runtime as the registry has them when the option is read, or in their form; or one of ``more``."""
 
-        click.echo(json_text(outcome_document(outcome)))
-    if form == "text":
-        from quantdiff.report.text.outcome import print_outcome
-        from quantdiff.report.text.terminal import Terminal
+    def __init__(self, *more: str) -> None:
+        super().__init__((*RUNTIMES, *more))
+        self.more = more
 
-        print_outcome(outcome, Terminal(), unmatched=unmatched)
-    for failure in outcome.failures:
-        complain(failure.error)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, or a complaint that lists them all; a place or a file in it is looked up when it is used."""
+        self.choices = (*RUNTIMES, *self.more)
+        if isinstance(value, str) and value not in (*self.choices, ALL) and may_be_one(value):
+            return value
+        return super().convert(value, param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number, which NaN is not, nor infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, or a complaint."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number to compare with.", param, ctx)
+        return number
+
+
+def whole(least: int) -> click.IntRange:
+    """A whole number from ``least``, as large as anything that can be counted here."""
+    return click.IntRange(least, 2**31 - 1)
+
+
+@contextmanager
+def spread(options: dict[str, Any]) -> Iterator[Executor | None]:
+    """What works on parts of the data, taken out of ``options``; None: this process alone."""
+    jobs, dask = options.pop("jobs"), options.pop("dask")
+    if jobs and dask:
+        raise click.UsageError("--jobs and --dask: give one of them; a cluster has workers of its own")
+    if dask:
+        from quantdiff.experiment.workers import cluster
+
+        with cluster(dask) as on:
+            yield on
+    elif jobs:
+        from quantdiff.experiment.workers import Workers
+
+        with Workers(jobs) as on:
+            yield on
+    else:
+        yield None
+
+
+def given_parts(options: dict[str, Any], candidate: Path, on: Executor | None, *, always: bool = False) -> Any:
+    """The data, taken out of ``options``: a batch, or ``InParts`` where they come or go in parts; None without any."""
+    from quantdiff.run.data_in_parts import InParts
+    from quantdiff.run.inputs import holds_parts
+
+    data = options["data"]
+    several = len(data) > 1 or (len(data) == 1 and holds_parts(data[0], options["images"], options["audio"]))
+    if not (several or on is not None or always):
+        return given_data(options, candidate)
+    return InParts(options.pop("data"), on, candidate, options.pop("images"), options.pop("audio"))
+
+
+def given_data(options: dict[str, Any], candidate: Path) -> Any:
+    """The data set, taken out of ``options`` with how its images or sounds are prepared."""
+    from quantdiff.run.inputs import load_data
+
+    data, images, audio = (options.pop(name) for name in ("data", "images", "audio"))
+    if isinstance(data, tuple):
+        data = data[0] if data else None
+    return None if data is None else load_data(data, candidate, images, audio)
+
+
+class Layout(click.ParamType[tuple[str, str]]):
+    """``reference=NCHW``: which model has its images in which order of axes."""
+
+    name = "layout"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> tuple[str, str]:
+        """The side and the layout."""
+        side, _, layout = str(value).partition("=")
+        if side not in ("reference", "candidate") or layout not in ("NCHW", "NHWC"):
+            self.fail(f"{value!r}: give reference or candidate, and NCHW or NHWC: reference=NCHW", param, context)
+        return side, layout
+
+
+def output_file(_: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """Where a file can be written, which is known before hours of work."""
+    try:
+        return path and destination(path) and path
+    except OSError as error:
+        reason = f"{path}: cannot be written ({error.strerror}); choose another name"
+        raise click.BadParameter(reason, param=option) from error
+
+
+FORMS = ("text", "json", *FOR_CI)
+
+
+def one_form(context: click.Context, _: click.Parameter, form: str | None) -> str:
+    """The form asked for; ``--json`` is short for one of them."""
+    if not context.params.pop("as_json"):
+        return form or "text"
+    if form not in (None, "json"):
+        raise click.BadParameter(f"--json and --format {form} are two forms; give one")
+    return "json"
+
+
+def typed() -> str:
+    """The command as it was typed."""
+    return shlex.join(["quantdiff", *sys.argv[1:]])
+
+
+def settings_of(options: dict[str, Any]) -> Any:
+    """The options that say how to compare, taken out of ``options``."""
+    from quantdiff import api
+
+    runtimes = chosen(options.pop("runtimes") or ("xnnpack",))
+    names = "tolerance", "timeout", "allow_lambda", "custom_objects", "layouts", "channels", "metric"
+    return api.Settings(runtimes, **{name: options.pop(name) for name in names if name in options})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import re
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from math import inf
 
-from quantdiff.compare.comparison import LOCAL, METRICS, OPERATORS, Condition
+from quantdiff.compare.comparison import Figures
 from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.errors import BadExpression
 
@@ -64,3 +65,37 @@ def limit(metric: str, value: float) -> Condition:
     if not OPERATORS[sign](bound, value):
         raise ValueError(f"{metric}={value}: nothing can break this limit; its scale ends at {bound:g}")
     return Condition(metric, sign, float(value))
+
+
+OPERATORS = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+METRICS = tuple(field.name for field in fields(Figures) if field.name != "passed")
+LOCAL = "local_"  # before a metric: of the layer alone
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """``metric``, a comparison sign, a limit: the models differ where this holds.
+
+    ``layer`` is a name or a shell pattern of layers whose metric it is; empty for the outputs.
+    """
+
+    metric: str
+    sign: str
+    limit: float
+    layer: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.metric}{'@' * bool(self.layer)}{self.layer}{self.sign}{self.limit:g}"
+
+
+CLOSE = Condition("not_close", ">", 0.0)
+"""What counts as different where nothing is asked: any output beyond the tolerance."""

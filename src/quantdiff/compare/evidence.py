@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from quantdiff.align.alignment import pair_outputs
-from quantdiff.compare.layers.drawing import StepHistogram, step_histogram
+from quantdiff.compare.layers.figures import StepHistogram, step_histogram
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array, Grid, Trace, Value, quantize
 from quantdiff.tally.stats import CLASSES_AT_LEAST

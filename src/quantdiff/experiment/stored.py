@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from quantdiff.compare.comparison import Comparison, Figures, is_tolerance
+from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.compare.outcome import Failure
 from quantdiff.compare.own_metric import OwnFigure
 from quantdiff.experiment.sweep_trial import (
@@ -21,6 +21,7 @@ from quantdiff.experiment.sweep_trial import (
     SweepTrial,
     Training,
 )
+from quantdiff.quant import is_tolerance
 
 T = TypeVar("T")
 Row = tuple[Any, ...]

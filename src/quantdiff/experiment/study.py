@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from quantdiff.compare.comparison import TOLERANCE, is_tolerance
+from quantdiff.compare.comparison import TOLERANCE
 from quantdiff.errors import QuantdiffError, reason_of
 from quantdiff.experiment.builders import data_source, metric_source, model_source
 from quantdiff.experiment.sweep_trial import CALIBRATED, CALIBRATIONS, CONDITIONS, Source, SweepTrial, Training
 from quantdiff.files import read_file
+from quantdiff.quant import is_tolerance
 from quantdiff.run.runtimes import ALL, installed, versions
 
 KEYS = (

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quantdiff.compare.comparison import compare
+from quantdiff.compare.outcome import compare
 from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Graph, Operator
 from quantdiff.ladder.account import (

@@ -27,7 +27,7 @@ from quantdiff.references.reference import Reference
 from quantdiff.run.conversation import TIMEOUT, Conversation, Parcel, unpacked
 from quantdiff.run.process import Process
 from quantdiff.run.runner import Count, unheard
-from quantdiff.tally.rows import RowSums
+from quantdiff.tally.stats import RowSums
 
 VALUES: Mapping[str, type] = {
     each.__name__: each

@@ -40,8 +40,7 @@ def write_parity(folder: Path, parity: Parity, title: str, more: str) -> None:
 
 def _page(parity: Parity) -> Page:
     """What ``explain --html`` shows, of what the assertion found."""
-    from quantdiff.report.html.document import page_of  # noqa: PLC0415 (Bokeh takes a second)
-    from quantdiff.report.html.provenance import Provenance  # noqa: PLC0415
+    from quantdiff.report.html.document import Provenance, page_of  # noqa: PLC0415 (Bokeh takes a second)
 
     outcome = parity.outcome
     missing = tuple(Failure("assert_parity", line) for line in parity.left_out)

@@ -22,7 +22,8 @@ from quantdiff.run.conversation import Block
 from quantdiff.run.runner import MODEL_AT_MOST, Measured, Runner
 from quantdiff.run.runtimes import RuntimeEntry, note_of, rules_of
 from quantdiff.sim.graph.simulator import simulate
-from quantdiff.tally.rows import RowSums, row_sums
+from quantdiff.tally.rows import row_sums
+from quantdiff.tally.stats import RowSums
 
 
 class InProcess(Runner):

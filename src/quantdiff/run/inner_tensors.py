@@ -23,7 +23,7 @@ from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
 from quantdiff.sim.xnnpack.delegate import hidden
-from quantdiff.tally.rows import RowSums
+from quantdiff.tally.stats import RowSums
 
 BYTES_AT_ONCE = 2**27  # of inner values in memory
 READABLE = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")

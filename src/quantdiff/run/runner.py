@@ -28,7 +28,7 @@ from quantdiff.run.conversation import TIMEOUT, Block, Conversation, Parcel, Pie
 from quantdiff.run.process import Process, memory_kept
 from quantdiff.run.runtimes import architecture_of, check_timeout, entry_of, not_simulated
 from quantdiff.sim.device import Rules
-from quantdiff.tally.rows import RowSums
+from quantdiff.tally.stats import RowSums
 
 Progress = Callable[[str, int, int], None]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from quantdiff.compare.comparison import Condition
+from quantdiff.compare.conditions import Condition
 from quantdiff.compare.outcome import Judgement, hold_together, judge
 from quantdiff.compare.verification import verify_inputs
 from quantdiff.errors import BadExpression, NotComparable, QuantdiffError, RuntimeCrashed, RuntimeFailed, RuntimeHung

@@ -1,8 +1,4 @@
-"""The sums of a pair in one pass over the data, compiled by numba; ``rows.py`` is the text that they must equal.
-
-Nothing but ``rows.py`` imports this module, since numba takes a second to load. Blocks stay in the first cache, and
-while one is counted the next one is fetched.
-"""
+"""The sums of a pair in one pass over the data, compiled by numba; ``rows.py`` is the text that they must equal."""
 
 from __future__ import annotations
 
@@ -10,11 +6,58 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
-from numba.extending import overload
+from numba.extending import intrinsic, overload
 
 from quantdiff.quant import NEARLY_HALF, Array
-from quantdiff.tally.lanes import fetch, lower, upper
+
+ANY_NUMBER = ("nnan", "nsz")
+"""NaN may give either operand, and so may zeros of two signs: as the processor finds it fastest."""
+READ, KEPT_NEAR, DATA = 0, 3, 1
+
+
+def _choice(comparison: str) -> Any:  # pragma: no cover
+    def choose(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        is_first = builder.fcmp_ordered(comparison, *arguments, flags=ANY_NUMBER)
+        return builder.select(is_first, *arguments, flags=ANY_NUMBER)
+
+    return choose
+
+
+def _lower(typing: Any, a: Any, b: Any) -> Any:  # pragma: no cover
+    del typing, b
+    return a(a, a), _choice("<")
+
+
+def _upper(typing: Any, a: Any, b: Any) -> Any:  # pragma: no cover
+    del typing, b
+    return a(a, a), _choice(">")
+
+
+def _fetch(typing: Any, array: Any, index: Any) -> Any:  # pragma: no cover
+    del typing
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+
+    def ask(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        start = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        place = builder.bitcast(builder.gep(start, [arguments[1]]), byte)
+        builder.call(prefetch, [place, number(READ), number(KEPT_NEAR), number(DATA)])
+        return context.get_dummy_value()
+
+    return types.void(array, index), ask
+
+
+lower: Any = intrinsic(_lower)
+"""The smaller of two floats of one type; Python's own ``min`` heeds NaN and does not run in lanes."""
+upper: Any = intrinsic(_upper)
+"""The larger of two floats of one type."""
+fetch: Any = intrinsic(_fetch)
+"""Ask for the memory around an element of an array without gaps, and do not wait for it."""
+
 
 Function = TypeVar("Function", bound=Callable[..., object])
 BLOCK = 1024
@@ -185,7 +228,7 @@ def fetch_part(x: Array, start: Any, stop: Any) -> None:  # pragma: no cover
 
 @compiled
 def add_rows(x: Array, y: Array, facts: Array, rows: Array) -> None:  # pragma: no cover
-    """All of it for every row, see ``rows.RowSums``.
+    """All of it for every row, see ``stats.RowSums``.
 
     ``facts`` of each side: scale, zero point, and whether it holds integers of the grid. Then of the grid: whether
     there is one, scale, zero point, lowest and highest integer, and the real values where it clips.

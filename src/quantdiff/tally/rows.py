@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
 from types import ModuleType
@@ -13,16 +12,8 @@ import numpy as np
 
 from quantdiff.errors import NotComparable
 from quantdiff.quant import INTEGER_RANGE, Array, Grid, QuantParams, Value, dequantize, quantize
+from quantdiff.tally.stats import COLUMNS, RowSums
 
-SUMS = ("error", "squared_error", "squared_reference", "squared_candidate", "product")
-EXTREMES = ("max_abs_error", "reference_min", "reference_max", "candidate_min", "candidate_max")
-COUNTS = ("differing", "max_steps", "steps", "abs_steps", "clipped_low", "clipped_high", "at_low", "at_high")
-COLUMNS = (*SUMS, *EXTREMES, *COUNTS)
-"""Of a row, in the order in which ``loops.add_rows`` writes them.
-
-An error is candidate − reference in real units. The last ones are counted on a grid, steps as candidate − reference:
-``clipped`` are reference values that the grid cuts off, ``at`` candidate integers at its ends.
-"""
 WIDTH = len(COLUMNS)
 FLOAT = np.dtype(np.float32)
 AT_ONCE = 2**16  # elements that NumPy takes at once: its intermediate arrays stay in the cache
@@ -31,33 +22,6 @@ Kind = tuple[QuantParams | None, np.dtype[Any]]
 """How an array is to be read: its quantization, None for plain numbers, and its dtype."""
 Write = Callable[[Array, Array, Array], None]
 """Writes the rows of two arrays, reference and candidate, (samples, elements), over what its third argument holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowSums:
-    """One row a sample, ``WIDTH`` doubles each; whole numbers among them stay exact up to 2**53."""
-
-    packed: Array
-
-    def __getitem__(self, column: str) -> Array:
-        """One of ``COLUMNS``, a double a sample."""
-        values: Array = self.packed[:, COLUMNS.index(column)]
-        return values
-
-    @property
-    def sums(self) -> Array:
-        """The columns ``SUMS``."""
-        return self.packed[:, : len(SUMS)]
-
-    @property
-    def extremes(self) -> Array:
-        """The columns ``EXTREMES``."""
-        return self.packed[:, len(SUMS) : -len(COUNTS)]
-
-    @property
-    def counts(self) -> Array:
-        """The columns ``COUNTS``, int64."""
-        return self.packed[:, -len(COUNTS) :].astype(np.int64)
 
 
 NOTHING = np.asarray([[{"min": np.inf, "max": -np.inf}.get(column[-3:], 0.0) for column in COLUMNS]])

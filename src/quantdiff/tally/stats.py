@@ -12,7 +12,6 @@ import numpy as np
 
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array
-from quantdiff.tally.rows import RowSums
 
 BITS, LEAST = 53, -1022  # of a double: bits of its significand, exponent of its smallest normal number
 UNIT = 1073 + BITS  # frexp gives the smallest double as 0.5 · 2**-1073: this many powers hold every bit
@@ -255,3 +254,41 @@ def _exact_sum(values: Array) -> ExactSum:
 
 def _whole(values: Array) -> int:
     return int(values.astype(np.int64).sum())
+
+
+SUMS = ("error", "squared_error", "squared_reference", "squared_candidate", "product")
+EXTREMES = ("max_abs_error", "reference_min", "reference_max", "candidate_min", "candidate_max")
+COUNTS = ("differing", "max_steps", "steps", "abs_steps", "clipped_low", "clipped_high", "at_low", "at_high")
+COLUMNS = (*SUMS, *EXTREMES, *COUNTS)
+"""Of a row, in the order in which ``loops.add_rows`` writes them.
+
+An error is candidate − reference in real units. The last ones are counted on a grid, steps as candidate − reference:
+``clipped`` are reference values that the grid cuts off, ``at`` candidate integers at its ends.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RowSums:
+    """One row a sample, ``WIDTH`` doubles each; whole numbers among them stay exact up to 2**53."""
+
+    packed: Array
+
+    def __getitem__(self, column: str) -> Array:
+        """One of ``COLUMNS``, a double a sample."""
+        values: Array = self.packed[:, COLUMNS.index(column)]
+        return values
+
+    @property
+    def sums(self) -> Array:
+        """The columns ``SUMS``."""
+        return self.packed[:, : len(SUMS)]
+
+    @property
+    def extremes(self) -> Array:
+        """The columns ``EXTREMES``."""
+        return self.packed[:, len(SUMS) : -len(COUNTS)]
+
+    @property
+    def counts(self) -> Array:
+        """The columns ``COUNTS``, int64."""
+        return self.packed[:, -len(COUNTS) :].astype(np.int64)

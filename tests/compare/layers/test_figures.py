@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from contradictions import contradictions
 
-from quantdiff.compare.layers.figures import YARDSTICK, figures_of
-from quantdiff.compare.layers.watch import Gathered
+from quantdiff.compare.layers.figures import YARDSTICK, Gathered, figures_of
 from quantdiff.quant import Array, Grid, QuantParams, Value, quantize
 from quantdiff.tally.rows import row_sums
 from quantdiff.tally.stats import Stats, stats_of_rows

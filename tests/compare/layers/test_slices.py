@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quantdiff.compare.layers.watch import slices_of
+from quantdiff.compare.layers.figures import slices_of
 
 
 @pytest.mark.parametrize(("samples", "at_once"), [(1, 1), (1, 1000), (16, 7), (64, 7), (10_000, 895), (3, 1)])

@@ -14,8 +14,7 @@ from linting.models_with_findings import chain, dense, q
 
 from quantdiff.cli import main
 from quantdiff.report.ci.case import Case, Checked, Status
-from quantdiff.report.ci.github import AT_MOST, ROWS, in_workspace, summary, workflow_commands
-from quantdiff.report.ci.junit import junit_text
+from quantdiff.report.ci.forms import AT_MOST, ROWS, in_workspace, junit_text, summary, workflow_commands
 
 NASTY = "a|b<i>\x1b[31m`c`*_\n::error::%41 100%,x:y]]>&\x00\ud800 ##[warning]"
 CHILDREN = {"testsuites": {"testsuite"}, "testsuite": {"testcase"}, "testcase": {"error", "failure", "system-out"}}

@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from quantdiff.report.csv.table import csv_lines
+from quantdiff.report.csv.study import csv_lines
 from quantdiff.report.text.terminal import printable
 
 

@@ -14,13 +14,11 @@ from pathlib import Path
 import page_values as values
 import pytest
 
-from quantdiff.compare.comparison import Output
-from quantdiff.compare.metrics import Losses, Seen
+from quantdiff.compare.comparison import Losses, Output, Seen
 from quantdiff.compare.outcome import Outcome
 from quantdiff.report.folder import CannotWrite
 from quantdiff.report.html.document import Page, page_of
-from quantdiff.report.html.graph import VIEWS, views_of
-from quantdiff.report.html.layers import layers_section
+from quantdiff.report.html.layers import VIEWS, layers_section, views_of
 from quantdiff.report.html.rendering import _environment, asset
 
 WHOLE = page_of(

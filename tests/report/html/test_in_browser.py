@@ -21,14 +21,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from quantdiff.compare.layers.drawing import Box, Drawing
+from quantdiff.compare.layers.report import Box, Drawing
 from quantdiff.compare.moved import movement
 from quantdiff.experiment.stored import Stored
 from quantdiff.experiment.summarize import summarize
 from quantdiff.experiment.sweep_trial import Score
 from quantdiff.report.html.document import page_of
-from quantdiff.report.html.moved import movement_page
-from quantdiff.report.html.study import study_page
+from quantdiff.report.html.study import movement_page, study_page
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium and chromedriver here")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import page_values as values
 
 from quantdiff.ladder.findings import Saturated
-from quantdiff.report.text.account import sentence, warnings
+from quantdiff.report.text.explanation import sentence, warnings
 
 
 def test_the_sentence_names_mechanism_operator_and_range() -> None:

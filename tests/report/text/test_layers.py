@@ -16,9 +16,9 @@ from quantdiff.compare.layers.figures import Flip, LayerFigures, WorstSample
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.compare.outcome import judge, reasons
 from quantdiff.errors import BadExpression
-from quantdiff.report.json.layers import layers_document
+from quantdiff.report.json.outcome import layers_document
 from quantdiff.report.json.text import json_text
-from quantdiff.report.text.layers import print_layers
+from quantdiff.report.text.outcome import print_layers
 from quantdiff.report.text.terminal import Terminal
 
 FIGURES = LayerFigures(

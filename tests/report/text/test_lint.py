@@ -14,7 +14,7 @@ from linting.models_with_findings import chain, conv, dense, q
 from written_models import Op, write_tflite
 
 from quantdiff.cli import main
-from quantdiff.report.text.lint import PLACES_SHOWN
+from quantdiff.report.text.files import PLACES_SHOWN
 
 ROOT = Path(__file__).parents[3]
 CLEAN, WARNS = dense(), chain([("QUANTIZE", q("y"))])

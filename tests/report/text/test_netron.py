@@ -7,7 +7,7 @@ import pytest
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import QuantParams
-from quantdiff.report.text.netron import js_number, quantization_text
+from quantdiff.report.text.files import js_number, quantization_text
 
 NUMBERS = [
     (0.0, "0"),

@@ -29,15 +29,13 @@ from quantdiff.parameters.quantizers import Parameters, Range, Reason, Row
 from quantdiff.references import survey
 from quantdiff.report.text import terminal
 from quantdiff.report.text.explanation import print_explanation
-from quantdiff.report.text.inspection import inspection_text
-from quantdiff.report.text.lint import print_lint
+from quantdiff.report.text.files import inspection_text, print_lint
 from quantdiff.report.text.outcome import print_outcome
 from quantdiff.report.text.params import print_parameters
 from quantdiff.report.text.runtimes import print_engines
 from quantdiff.report.text.study import print_summary
-from quantdiff.report.text.terminal import Column, Table, Terminal
+from quantdiff.report.text.terminal import Column, Table, Terminal, fitted
 from quantdiff.report.text.verification import print_verification
-from quantdiff.report.text.wrapped import fitted
 
 WIDTHS = (80, 100, 120, 160)
 ENDLESS = 10_000

@@ -15,8 +15,7 @@ from written_models import Op, T, write_tflite
 from quantdiff.load.data import make_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.paper.vectors import GoldenVectors, record
-from quantdiff.report.vectors.c import _comment, _float
-from quantdiff.report.vectors.write import summary, write_vectors
+from quantdiff.report.vectors.write import _comment, _float, summary, write_vectors
 from quantdiff.sim.runtime import Runtime
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror")

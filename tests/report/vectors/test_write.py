@@ -12,8 +12,7 @@ from golden_network import recorded
 
 from quantdiff.paper.vectors import GoldenVectors
 from quantdiff.report.folder import CannotWrite
-from quantdiff.report.vectors.hex import words
-from quantdiff.report.vectors.write import write_vectors
+from quantdiff.report.vectors.write import words, write_vectors
 
 
 def test_words_are_two_s_complement_and_bits_of_floats() -> None:

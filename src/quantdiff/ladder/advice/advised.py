@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from quantdiff.compare.comparison import Comparison, Condition
+from quantdiff.compare.comparison import Comparison
+from quantdiff.compare.conditions import Condition
 from quantdiff.errors import BadModel
 from quantdiff.ladder.advice.bench import Bench, noise
 from quantdiff.ladder.advice.choices import Choice, choices_of

@@ -12,7 +12,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from quantdiff.compare.comparison import Comparison, Counts, count, settle
+from quantdiff.compare.comparison import Comparison, Counts, count
+from quantdiff.compare.outcome import settle
 from quantdiff.compare.own_metric import Metric, own_scores
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.graph import Model

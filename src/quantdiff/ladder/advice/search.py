@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from quantdiff.compare.comparison import OPERATORS, Comparison, Condition
+from quantdiff.compare.comparison import Comparison
+from quantdiff.compare.conditions import OPERATORS, Condition
 from quantdiff.compare.outcome import value_of
 from quantdiff.errors import BadExpression
 from quantdiff.ladder.advice.bench import noise

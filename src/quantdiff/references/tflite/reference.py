@@ -29,7 +29,8 @@ from quantdiff.references.formats import Options
 from quantdiff.run.inner_tensors import InnerTensors
 from quantdiff.run.inputs import as_inputs, bound_inputs, may_batch, output_names, signature_names, slots_of
 from quantdiff.run.runner import VIEWS, Count, Loaded, Measured, Runner, loaded_model, started, unheard
-from quantdiff.tally.rows import RowSums, row_sums
+from quantdiff.tally.rows import row_sums
+from quantdiff.tally.stats import RowSums
 
 DEFAULT = "xnnpack"
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from quantdiff.compare.comparison import Figures
 from quantdiff.compare.outcome import Outcome
-from quantdiff.report.text.terminal import printable
+from quantdiff.report.text.terminal import NO_VALUE, printable
 
 MEANT = re.compile(r"([\\`*_{}\[\]<>|~#@&$])")
 """What Markdown, HTML or mentions give a meaning; a backslash takes it away (CommonMark 0.31, section 2.4)."""
-NO_VALUE = "–"
 FIGURES: Mapping[str, Callable[[Figures], str]] = {
     "differ as integers": lambda f: _number(f.differing, ","),
     "largest difference": lambda f: _steps(f.max_steps),

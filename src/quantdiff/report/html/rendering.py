@@ -1,4 +1,4 @@
-"""Templates → markup: everything that is put in is escaped, and control characters are shown, not obeyed."""
+"""What a page is made of: sections, tables that sort and filter, and templates in which all is escaped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -63,3 +64,45 @@ def _with_code(text: str) -> Markup:
 
 def _shown(value: Any) -> Any:
     return value if isinstance(value, Markup) else printable(str(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page with a heading.
+
+    ``plots`` are Bokeh's JSON items, ``graphs`` what ``graph.js`` draws; both name the elements to draw in.
+    """
+
+    anchor: str
+    title: str
+    html: Markup = field(repr=False)
+    plots: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    graphs: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a cell shows, and the number that its column is sorted by; text sorts by itself."""
+
+    text: str
+    order: float | None = None
+
+    @property
+    def is_number(self) -> bool:
+        """True where the cell stands to the right."""
+        return self.order is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under named columns; the first column names its row. ``plot`` is the name of a plot with a mark a row.
+
+    ``sorts`` is False where the rows have an order that means something, and no other.
+    """
+
+    anchor: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    plot: str = ""
+    sorts: bool = True

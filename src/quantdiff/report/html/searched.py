@@ -9,16 +9,11 @@ import numpy as np
 
 from quantdiff.compare.evidence import Evidence, Sample, pictures_of
 from quantdiff.ladder.advice.advised import Advised
-from quantdiff.report.html.document import Page, assemble
-from quantdiff.report.html.provenance import Provenance, provenance_section
-from quantdiff.report.html.rendering import render
-from quantdiff.report.html.samples import shown
-from quantdiff.report.html.section import Cell, Section, Table
-from quantdiff.report.html.verdict import Lead, Number
-from quantdiff.report.html.waterfall import waterfall_section
-from quantdiff.report.text.advice import cells, chosen_lines, last_lines
-from quantdiff.report.text.reduction import reduction_text
-from quantdiff.report.text.worst import worst_text
+from quantdiff.report.html.document import Lead, Number, Page, Provenance, assemble, provenance_section
+from quantdiff.report.html.explanation import waterfall_section
+from quantdiff.report.html.outcome import shown
+from quantdiff.report.html.rendering import Cell, Section, Table, render
+from quantdiff.report.text.searched import cells, chosen_lines, last_lines, reduction_text, worst_text
 from quantdiff.search.fault import MODEL
 from quantdiff.search.reduction import Reduction
 from quantdiff.search.worst_case import WorstCase, WorstInput

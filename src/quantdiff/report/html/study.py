@@ -1,17 +1,23 @@
-"""``Summary`` as a page: error rates, paired differences, outputs that differ, ranges side by side."""
+"""Results that were kept, as pages: a summary of a sweep, and what moved between two results."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
+from bokeh.models import BasicTicker, ColumnDataSource, DataRange1d, FactorRange, NumeralTickFormatter
+from bokeh.models.annotations.arrows import TeeHead
+from bokeh.models.annotations.geometry import Whisker
+from bokeh.palettes import Category10_10
+
+from quantdiff.compare.moved import Figure, Moved, Movement
 from quantdiff.compare.outcome import Failure
 from quantdiff.experiment.summary import Engine, Interval, Rates, Summary
-from quantdiff.report.html.document import Page, assemble
-from quantdiff.report.html.plots import box_plot, depth_plot, item
-from quantdiff.report.html.provenance import Provenance, provenance_section
-from quantdiff.report.html.rendering import render
-from quantdiff.report.html.section import Cell, Section, Table
-from quantdiff.report.html.verdict import Lead, Number
+from quantdiff.report.html.document import Lead, Number, Page, Provenance, assemble, provenance_section
+from quantdiff.report.html.plots import Plot, item, new_plot, tip
+from quantdiff.report.html.rendering import Cell, Section, Table, render
+from quantdiff.report.text.study import change, sentence, shown
+from quantdiff.report.text.terminal import printable
 
 NO_VALUE = Cell("–", float("-inf"))
 
@@ -197,3 +203,101 @@ def _share(value: float) -> Cell:
 
 def _between(interval: Interval, form: str) -> Cell:
     return Cell(f"{form.format(interval.low)} … {form.format(interval.high)}")
+
+
+def movement_page(found: Movement) -> Page:
+    """One table, which sorts and filters."""
+    title = f"{found.before} → {found.after}"
+    columns = "figure", "of", "whose", "before", "after", "change"
+    table = Table("moved-table", title, columns, tuple(map(_row, found.moved)))
+    numbers = Number(f"{len(found.moved):,}", "figures moved"), Number(f"{found.same:,}", "are the same")
+    about = tuple(f"{package} {before} → {after}" for package, before, after in found.versions)
+    sections = [Section("moved", "What moved", render("moved.html", table=table))] if found.moved else []
+    return assemble(Lead(title, sentence(found), numbers, about), sections)
+
+
+def _row(each: Moved) -> tuple[Cell, ...]:
+    values = each.before, each.after
+    words = any(isinstance(value, str) for value in values)
+    sides = (Cell(shown(value), None if words else _order(value)) for value in values)
+    size = Cell(change(each.change), -1.0 if each.change is None else abs(each.change))
+    return Cell(each.figure), Cell(each.section), Cell(each.whose), *sides, size
+
+
+def _order(value: Figure | None) -> float:
+    """Where the row stands; what is missing comes last."""
+    return -math.inf if value is None or isinstance(value, str) else float(value)
+
+
+ROW, AROUND, DEPTH_HEIGHT, THICK = 26, 70, 420, 0.6  # pixels, and the share of a row that a box takes
+RATE = "error rate on the test set"
+
+
+def box_plot(rates: Sequence[Rates]) -> Plot:
+    """A box for each condition: whiskers to the extremes, the runs themselves as dots."""
+    names = [name_of(each) for each in rates]
+    plot = new_plot(
+        AROUND + ROW * len(names),
+        y_range=FactorRange(factors=names[::-1]),
+        x_range=DataRange1d(),
+        x_axis_label=RATE,
+    )
+    boxes = {name: [getattr(each.box, name) for each in rates] for name in ("low", "lower", "median", "upper", "high")}
+    texts = {f"{name}_text": [f"{value:.2%}" for value in values] for name, values in boxes.items()}
+    source = ColumnDataSource({"name": names, **boxes, **texts})
+    dark = ["line_color:text"]
+    low, high = TeeHead(size=8, tags=dark), TeeHead(size=8, tags=dark)
+    whisker = Whisker(base="name", lower="low", upper="high", dimension="width", source=source, tags=dark)
+    whisker.lower_head, whisker.upper_head = low, high
+    plot.add_layout(whisker)
+    drawn = []
+    for left, right in (("lower", "median"), ("median", "upper")):
+        drawn.append(plot.hbar("name", THICK, right, left, source=source))
+        drawn[-1].glyph.tags = ["fill_color:same", "line_color:accent"]
+    values = [value for each in rates for value in each.rates]
+    where = [name for name, each in zip(names, rates, strict=True) for _ in each.rates]
+    dots = plot.scatter(values, where, size=4, line_color=None)
+    dots.glyph.tags = ["fill_color:accent"]
+    fields = {"": "@name", "lowest": "@low_text", "median": "@median_text", "highest": "@high_text"}
+    plot.add_tools(tip(*fields.items(), renderers=drawn))
+    plot.xaxis.ticker = BasicTicker(desired_num_ticks=4)
+    plot.xaxis.formatter = NumeralTickFormatter(format="0.[00]%")
+    plot.ygrid.visible = False
+    return plot
+
+
+def depth_plot(rates: Sequence[Rates]) -> Plot:
+    """Mean error rates over the number of dense layers, a line for each condition, whiskers for the intervals."""
+    plot = new_plot(DEPTH_HEIGHT, x_axis_label="dense layers", y_axis_label=RATE)
+    drawn = []
+    for colour, (name, line) in zip(Category10_10 * 9, _lines(rates), strict=False):
+        columns = {
+            "depth": [each.depth for each in line],
+            "mean": [each.interval.mean for each in line],
+            "low": [each.interval.low for each in line],
+            "high": [each.interval.high for each in line],
+            "text": [f"{each.interval.mean:.2%}" for each in line],
+            "name": [name for _ in line],
+        }
+        source = ColumnDataSource(columns)
+        plot.line("depth", "mean", source=source, color=colour, legend_label=name, line_width=2)
+        drawn.append(plot.scatter("depth", "mean", source=source, color=colour, legend_label=name, size=7))
+        plot.add_layout(Whisker(base="depth", lower="low", upper="high", source=source, line_color=colour))
+    plot.add_tools(tip(("", "@name"), ("dense layers", "@depth"), ("mean", "@text"), renderers=drawn))
+    plot.yaxis.formatter = NumeralTickFormatter(format="0.[00]%")
+    plot.xaxis.ticker = sorted({each.depth for each in rates if each.depth})
+    plot.add_layout(plot.legend[0], "below")
+    plot.legend.click_policy = "hide"
+    plot.legend.ncols, plot.legend.location = 2, "bottom_left"
+    return plot
+
+
+def name_of(rates: Rates) -> str:
+    """``ptq (train), xnnpack``; what runs in Keras is named by its condition alone."""
+    runtime = rates.engine.engine.partition(":")[2]
+    return printable(f"{rates.engine.condition}, {runtime}" if runtime else rates.engine.condition)
+
+
+def _lines(rates: Sequence[Rates]) -> Iterator[tuple[str, list[Rates]]]:
+    for name in dict.fromkeys(map(name_of, rates)):
+        yield name, [each for each in rates if name_of(each) == name]

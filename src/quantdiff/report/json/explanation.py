@@ -10,7 +10,7 @@ from quantdiff.compare.outcome import Failure
 from quantdiff.ladder.explanation import Explanation, Frontier, Rung
 from quantdiff.ladder.mechanisms import KERNEL, ROUNDING
 from quantdiff.report.json.outcome import SCHEMA
-from quantdiff.report.text.account import sentence, warnings
+from quantdiff.report.text.explanation import sentence, warnings
 
 
 def explanations_document(found: Sequence[Explanation], failures: Sequence[Failure] = ()) -> dict[str, Any]:

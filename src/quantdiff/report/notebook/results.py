@@ -1,15 +1,13 @@
-"""Results → the page that a notebook shows: the tables and lines of the terminal, as HTML.
-
-One description serves both, so that a figure cannot read one way here and another there.
-"""
+"""Results → the page that a notebook shows: the terminal's tables and lines as HTML, an inspection wider."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import singledispatch
 from typing import Any
 
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison
@@ -21,18 +19,16 @@ from quantdiff.identifying.identification import Identification
 from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.linting.lint import LintReport
 from quantdiff.paper.working import Working
-from quantdiff.parameters.inspection import Inspection
+from quantdiff.parameters.inspection import InspectedGraph, Inspection, RangedTensor
 from quantdiff.parameters.quantizers import Parameters
-from quantdiff.report.notebook.inspection import inspection_parts
 from quantdiff.report.notebook.page import page
 from quantdiff.report.text.explanation import print_explanation
-from quantdiff.report.text.identification import print_identification
-from quantdiff.report.text.layers import print_layers
-from quantdiff.report.text.lint import lint_text
-from quantdiff.report.text.outcome import print_outcome
+from quantdiff.report.text.files import CHANNELS_SHOWN, facts, heading, lint_text, options, quantization
+from quantdiff.report.text.outcome import print_layers, print_outcome
 from quantdiff.report.text.params import parameters_parts
+from quantdiff.report.text.runtimes import print_identification
 from quantdiff.report.text.study import summary_parts
-from quantdiff.report.text.terminal import Terminal
+from quantdiff.report.text.terminal import Terminal, printable
 from quantdiff.report.text.verification import print_verification
 from quantdiff.report.text.working import working_text
 
@@ -127,3 +123,45 @@ def _(value: Working) -> Iterable[RenderableType]:
 
 def _failure(failure: Failure) -> Text:
     return Text(failure.error, style="red")
+
+
+def inspection_parts(inspection: Inspection) -> Iterator[Text | Table]:
+    """The model, then tensors and operators of each subgraph; of many channels the first ones, as on the terminal."""
+    yield from map(Text, heading(inspection.model))
+    channels = None if inspection.pattern is not None else CHANNELS_SHOWN
+    for graph in inspection.graphs:
+        if graph.tensors or inspection.pattern is None:
+            yield Text(f"subgraph {graph.index}: {printable(graph.name) or 'unnamed'}", style="bold")
+            yield _tensors(graph, channels)
+            yield _operators(graph)
+
+
+def _tensors(graph: InspectedGraph, channels: int | None) -> Table:
+    table = _table("#", "tensor", "what", "quantization")
+    for ranged in graph.tensors:
+        tensor = ranged.tensor
+        name = printable(tensor.name) or "unnamed"
+        _add(table, (tensor.index, name, "  ".join(facts(graph, tensor)), _lines(ranged, channels)))
+    return table
+
+
+def _lines(ranged: RangedTensor, channels: int | None) -> str:
+    return "\n".join(line.strip() for line in quantization(ranged, channels))
+
+
+def _operators(graph: InspectedGraph) -> Table:
+    table = _table("#", "operator", "inputs → outputs", "options")
+    for op in graph.operators:
+        ends = " → ".join(", ".join(map(str, side)) for side in (op.inputs, op.outputs))
+        _add(table, (op.index, printable(op.op), ends, options(op)))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(*columns)
+    table.columns[0].justify = "right"
+    return table
+
+
+def _add(table: Table, cells: Sequence[object]) -> None:
+    table.add_row(*(Text(str(cell)) for cell in cells))

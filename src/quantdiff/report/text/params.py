@@ -11,11 +11,10 @@ from typing import Any
 from rich.text import Text
 
 from quantdiff.parameters.quantizers import Parameters, Range, Row
-from quantdiff.report.text.terminal import Column, Table, Terminal, prepared_data, short
+from quantdiff.report.text.terminal import NO_VALUE, Column, Table, Terminal, prepared_data, short
 from quantdiff.report.text.terminal import Row as TableRow
 
 ROWS_AT_MOST = 2_000  # of the table; JSON has them all
-NO_VALUE = "–"
 COLUMNS = {  # field of a row → heading
     "direct": "variable",
     "folded": "× batch norm",

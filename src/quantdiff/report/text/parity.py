@@ -12,7 +12,7 @@ from quantdiff.ladder.explanation import Explanation, Parity
 from quantdiff.report.ci.markdown import escaped, fenced, figures_table, table
 from quantdiff.report.json.explanation import explanation_document
 from quantdiff.report.json.outcome import outcome_document
-from quantdiff.report.text.account import sentence
+from quantdiff.report.text.explanation import sentence
 from quantdiff.report.text.terminal import printable, short
 
 ALLOWED = {">": "at most", "<": "at least"}

@@ -1,4 +1,4 @@
-"""``Summary`` as text: error rates with boxes, paired differences, outputs that differ, ranges side by side."""
+"""Results that were kept, as text: a study's rates with boxes, differences and ranges; what moved between two."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import Any
 
 from rich.text import Text
 
-from quantdiff.experiment.summary import Engine, Interval, Rates, Summary
+from quantdiff.compare.moved import Figure, Movement
+from quantdiff.experiment.summary import Box, Engine, Interval, Rates, Summary
 from quantdiff.report.json.outcome import SCHEMA
-from quantdiff.report.text.box_plot import box_line
-from quantdiff.report.text.terminal import Column, Row, Table, Terminal, printable
-
-NO_VALUE = "–"
+from quantdiff.report.text.terminal import NO_VALUE, Column, Row, Table, Terminal, printable
 
 
 def print_summary(summary: Summary, console: Terminal) -> None:
@@ -151,3 +149,58 @@ def _footer(summary: Summary) -> Iterator[str]:
     for failed in summary.failed:
         what = " ".join(part for part in (*_engine(failed.engine), f"seed {failed.seed}") if part)
         yield f"failed: {what}: {printable(failed.error)}"
+
+
+WIDTH = 40
+
+
+def box_line(box: Box, low: float, high: float, width: int = WIDTH) -> str:
+    """``├──▒▒┃▒───┤`` between ``low`` and ``high``: extremes, quartiles, median."""
+
+    def column(value: float) -> int:
+        return round((value - low) / (high - low) * (width - 1)) if high > low else 0
+
+    left, first, middle, last, right = map(column, (box.low, box.lower, box.median, box.upper, box.high))
+    line = [" "] * width
+    line[left : right + 1] = "─" * (right + 1 - left)
+    line[first : last + 1] = "▒" * (last + 1 - first)
+    line[left], line[right] = ("├", "┤") if right > left else ("│", "│")
+    line[middle] = "┃"
+    return "".join(line)
+
+
+def print_movement(found: Movement, console: Terminal) -> None:
+    """A sentence, then a row for each figure that is otherwise."""
+    console.print(printable(sentence(found)), soft_wrap=True)
+    for package, before, after in found.versions:
+        console.print(f"{printable(package)}: {printable(before)} → {printable(after)}", soft_wrap=True)
+    if found.moved:
+        columns = (Column(heading, "name") for heading in ("section", "whose", "figure"))
+        rows = tuple(
+            Row((each.section, each.whose, each.figure, shown(each.before), shown(each.after), change(each.change)))
+            for each in found.moved
+        )
+        console.print(Table((*columns, Column("before"), Column("after"), Column("change")), rows))
+
+
+def sentence(found: Movement) -> str:
+    """How many figures moved."""
+    if not found.moved:
+        return f"{found.before} → {found.after}: nothing moved, {found.same:,} figures are the same"
+    return f"{found.before} → {found.after}: {len(found.moved):,} figures moved, {found.same:,} are the same"
+
+
+def shown(figure: Figure | None) -> str:
+    """A figure with as many digits as tell it from another; a dash where there is none."""
+    if figure is None:
+        return "–"
+    if isinstance(figure, bool):
+        return "yes" if figure else "no"
+    return figure if isinstance(figure, str) else f"{figure:,}" if isinstance(figure, int) else f"{figure:.6g}"
+
+
+def change(difference: float | None) -> str:
+    """With its sign; of counts every digit."""
+    if difference is None:
+        return ""
+    return f"{difference:+,}" if isinstance(difference, int) else f"{difference:+,.4g}"

@@ -20,8 +20,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from quantdiff.report.text.wrapped import wrapped
-
+NO_VALUE = "–"
 NAME_AT_MOST = 300
 """Characters of a name in a table or a sentence; JSON has them all."""
 
@@ -105,8 +104,6 @@ def _nothing(stage: str, done: int, total: int) -> None:
 
 
 GAP, INDENT = 2, 4  # characters between columns, and before words on a line of their own
-
-
 NAME_AT_LEAST, NAMES_AT_LEAST, NAME_AT_ALL = 20, 48, 8
 """Characters of a name, and of all names of a row, before columns go to a table of their own; of a name there."""
 
@@ -285,3 +282,46 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
                 bar.update(tasks[stage], completed=done)
 
             yield show
+
+
+HANGING = 8  # characters before what goes on from the line above
+PIECES, WORDS = re.compile(r"(?<=\S)(?= {2})"), re.compile(r"\s*\S+")
+COMMAND = re.compile(r"(^|: )(quantdiff|model-explorer|pip install) ")
+
+
+def laid_out(text: str, width: int) -> str:
+    """Lines of columns by hand, each on as many lines as it takes."""
+    return "\n".join(each for line in text.split("\n") for each in fitted(line, width))
+
+
+def fitted(line: str, width: int) -> Iterator[str]:
+    """A line on as many as it takes: new ones begin between pieces (two spaces or more), else between words.
+
+    A word, such as a name, stays whole however long it is, and so does a command, which people copy.
+    """
+    for number, (start, end) in enumerate(_spans(line, width)):
+        yield " " * HANGING * bool(number) + line[start:end]
+
+
+def wrapped(words: str | Text, width: int) -> Iterator[Text]:
+    """The same for words in their styles."""
+    for line in (words if isinstance(words, Text) else Text(words)).split("\n", allow_blank=True):
+        for number, (start, end) in enumerate(_spans(line.plain, width)):
+            yield Text(" " * HANGING * bool(number)) + line[start:end]
+
+
+def _spans(line: str, width: int) -> list[tuple[int, int]]:
+    """From where to where the lines go; all but the first are indented."""
+    if COMMAND.search(line):
+        return [(0, len(line))]
+    room, spans, at = width - HANGING, [(0, 0)], 0
+    for piece in PIECES.split(line):
+        for part in (piece,) if cell_len(piece.strip()) <= room else WORDS.findall(piece):
+            start, indent = spans[-1][0], HANGING * (len(spans) > 1)
+            fits = cell_len(line[start:at] + part) <= width - indent
+            if not fits and (cell_len(part.strip()) <= room or at - start > HANGING):
+                start = at + len(part) - len(part.lstrip())
+                spans.append((start, start))
+            at += len(part)
+            spans[-1] = (start, at)
+    return spans
