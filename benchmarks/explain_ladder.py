@@ -22,7 +22,7 @@ import numpy as np
 from converted import seconds, write_pair
 
 from quantdiff.ladder import attribution, pair_ladder
-from quantdiff.ladder.account import Question
+from quantdiff.ladder.set_up import Question
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.references.tflite.reference import trace_tflite

@@ -28,7 +28,7 @@ from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.experiment.datasets import cache_path
 from quantdiff.experiment.store import Stored, open_store
 from quantdiff.experiment.study import Study, make_study
-from quantdiff.experiment.sweep_trial import Score, SweepResult, SweepTrial
+from quantdiff.experiment.trial import Score, SweepResult, SweepTrial
 from quantdiff.experiment.workers import Workers
 
 QUANTDIFF = str(Path(sys.executable).parent / "quantdiff")

@@ -17,7 +17,7 @@ from pathlib import Path
 from quantdiff.errors import QuantdiffError
 from quantdiff.graph import Graph
 from quantdiff.identifying.identification import Group, Identification
-from quantdiff.identifying.load import load_and_identify, load_and_probe
+from quantdiff.identifying.probe import load_and_identify, load_and_probe
 from quantdiff.load.tflite import load_tflite
 from quantdiff.sim.graph.operators import kernel_of
 from quantdiff.sim.node import node_of

@@ -21,7 +21,7 @@ import numpy as np
 
 from quantdiff.errors import QuantdiffError
 from quantdiff.graph import Model
-from quantdiff.identifying.load import load_and_identify, load_and_probe
+from quantdiff.identifying.probe import load_and_identify, load_and_probe
 from quantdiff.load.tflite import load_tflite
 from quantdiff.load.written import with_outputs
 from quantdiff.quant import Array

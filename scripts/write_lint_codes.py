@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantdiff.linting.registry import Check, checks
-from quantdiff.linting.trained import Trained
+from quantdiff.linting.lint import Check, Trained, checks
 
 TARGET = Path(__file__).parents[1] / "docs/reference/lint-codes.md"
 HEAD = """\

@@ -17,7 +17,7 @@ from quantdiff.compare.layers.figures import Flip, LayerFigures, WorstSample
 from quantdiff.compare.layers.report import LayerResult
 from quantdiff.compare.outcome import Failure
 from quantdiff.experiment.summary import Summary
-from quantdiff.experiment.sweep_trial import StoredRange
+from quantdiff.experiment.trial import StoredRange
 from quantdiff.ladder.explanation import Explanation, Frontier
 from quantdiff.load.dumps.forms import Manifest
 from quantdiff.paper.working import Given, Number, Operand, Products, Sheet

@@ -14,11 +14,9 @@ from some_figures import FIGURES
 
 from quantdiff.compare.comparison import Comparison
 from quantdiff.compare.outcome import Failure
-from quantdiff.experiment.engine import carry_out
-from quantdiff.experiment.store import open_store
-from quantdiff.experiment.stored import Stored
-from quantdiff.experiment.sweep_trial import Attempt, Score, Source, StoredRange, SweepResult, SweepTrial, Training
-from quantdiff.experiment.workers import Workers
+from quantdiff.experiment.store import Stored, open_store
+from quantdiff.experiment.trial import Attempt, Score, Source, StoredRange, SweepResult, SweepTrial, Training
+from quantdiff.experiment.workers import Workers, carry_out
 
 DATA = Source("digits.npz", "d" * 64, "/somewhere/digits.npz")
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from written_models import Op, T, write_tflite
 
-from quantdiff.ladder.real_graph import Setting, real_graph
+from quantdiff.ladder.real_graph import Setting
+from quantdiff.ladder.switches import real_graph
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array

@@ -15,10 +15,9 @@ from quantdiff.compare.evidence import Evidence, Sample, confusion_of, pictures_
 from quantdiff.compare.layers.figures import LayerFigures, WorstSample, step_histogram
 from quantdiff.compare.layers.report import Box, Drawing, Histograms, LayerReport, LayerResult
 from quantdiff.compare.outcome import Failure, Outcome
-from quantdiff.ladder.explanation import Advice, Explanation, Frontier, Item, Rung
-from quantdiff.ladder.mechanisms import MECHANISMS
-from quantdiff.linting.lint import LintReport
-from quantdiff.linting.registry import Finding, Location, Severity
+from quantdiff.ladder.explanation import MECHANISMS, Advice, Explanation, Frontier, Item, Rung
+from quantdiff.linting.lint import Finding, LintReport, Severity
+from quantdiff.linting.wiring import Location
 from quantdiff.load.tflite import read_model
 from quantdiff.parameters.quantizers import Parameters, Range, Reason, Row
 from quantdiff.report.html.document import Provenance

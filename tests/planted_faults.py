@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from float_pairs import RELU, RELU6, Ends, Net, Node, ranges
 
-from quantdiff.ladder.mechanisms import BIAS, CLIPPING, GRAPH, INPUT, WEIGHTS
+from quantdiff.ladder.explanation import BIAS, CLIPPING, GRAPH, INPUT, WEIGHTS
 from quantdiff.quant import Array
 
 

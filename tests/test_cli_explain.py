@@ -14,7 +14,7 @@ from conftest import Runs
 from float_pairs import dense, write_pair
 
 from quantdiff.cli import main
-from quantdiff.ladder.mechanisms import MECHANISMS
+from quantdiff.ladder.explanation import MECHANISMS
 
 pytestmark = [pytest.mark.keras, pytest.mark.golden]
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from quantized_models import Made, denses
 
 from quantdiff.cli import main
-from quantdiff.ladder.mechanisms import MECHANISMS
+from quantdiff.ladder.explanation import MECHANISMS
 from quantdiff.report.overlay import METRICS
 
 READ = """

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from quantdiff.cli import main
-from quantdiff.experiment.sweep_trial import Attempt, SweepTrial
+from quantdiff.experiment.trial import Attempt, SweepTrial
 
 STUDY = (
     'models = ["dense1", "dense2"]\nseeds = "1-2"\nconditions = "qat-tflite"\ndata = "mnist-small"\nstore = "toml.db"\n'

@@ -9,9 +9,8 @@ from handshake import reach
 from quantdiff.api import experiments
 from quantdiff.cli import console
 from quantdiff.experiment.evaluate import attempt_all
-from quantdiff.experiment.store import Store
-from quantdiff.experiment.stored import Stored
-from quantdiff.experiment.sweep_trial import Attempt, SweepTrial
+from quantdiff.experiment.store import Store, Stored
+from quantdiff.experiment.trial import Attempt, SweepTrial
 
 ADD = Store.add
 

@@ -32,8 +32,8 @@ import quantdiff
 from quantdiff import api
 from quantdiff.cli import main
 from quantdiff.errors import MissingExtra
-from quantdiff.experiment.stored import Stored
-from quantdiff.experiment.summarize import summarize
+from quantdiff.experiment.store import Stored
+from quantdiff.experiment.summary import summarize
 from quantdiff.report.json.study import sweep_document
 from quantdiff.report.text.study import summary_document
 

@@ -14,7 +14,7 @@ import pytest
 
 from quantdiff import Settings, api
 from quantdiff.errors import BadData
-from quantdiff.experiment.gaps import Gap, settled
+from quantdiff.experiment.callback import Gap, settled
 from quantdiff.experiment.zoo import save_models
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
 
@@ -24,7 +24,7 @@ X, Y = DATA.random((48, 6), np.float32), DATA.integers(0, 3, 48)
 
 @pytest.fixture(autouse=True)
 def few_calibration_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantdiff.experiment.gaps.CALIBRATED_ON", 8)
+    monkeypatch.setattr("quantdiff.experiment.callback.CALIBRATED_ON", 8)
 
 
 def callback(*arguments: Any, **options: Any) -> Any:

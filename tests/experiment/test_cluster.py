@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import cheap_trials as cheap
 import pytest
 
-from quantdiff.experiment.engine import carry_out
-from quantdiff.experiment.workers import NoCluster, cluster
+from quantdiff.experiment.workers import NoCluster, carry_out, cluster
 
 distributed = pytest.importorskip("distributed")
 

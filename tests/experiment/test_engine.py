@@ -12,8 +12,7 @@ import cheap_trials as cheap
 import pytest
 from handshake import MEETING, Meeting, reach
 
-from quantdiff.experiment.engine import TRIES, carry_out
-from quantdiff.experiment.workers import WorkerDied, Workers
+from quantdiff.experiment.workers import TRIES, WorkerDied, Workers, carry_out
 
 GROUPS = [(1, 2, 3), (4, 5, 6), (7,)]
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from quantdiff import api
 from quantdiff.cli import main
 from quantdiff.experiment import zoo
-from quantdiff.experiment.calibrated import quantize_all_values
+from quantdiff.experiment.conditions import quantize_all_values
 from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.trial import Trial
 from quantdiff.parameters.quantizers import Parameters

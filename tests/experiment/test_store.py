@@ -23,9 +23,8 @@ from quantdiff.api.experiments import report_study
 from quantdiff.compare.own_metric import OwnFigure
 from quantdiff.errors import QuantdiffError
 from quantdiff.experiment import store as store_module
-from quantdiff.experiment.store import BadStore, open_store
-from quantdiff.experiment.stored import Stored
-from quantdiff.experiment.sweep_trial import Source
+from quantdiff.experiment.store import BadStore, Stored, open_store
+from quantdiff.experiment.trial import Source
 from quantdiff.report.csv.study import sweep_csv
 from quantdiff.report.json.study import sweep_document
 

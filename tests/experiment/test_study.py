@@ -10,7 +10,7 @@ import pytest
 
 from quantdiff.errors import BadData, BadMetric, BadModel
 from quantdiff.experiment.study import BadStudy, Study, make_study, parse_seeds, read_study
-from quantdiff.experiment.sweep_trial import CONDITIONS
+from quantdiff.experiment.trial import CONDITIONS
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,10 @@ from quantdiff import api
 from quantdiff.cli import main
 from quantdiff.compare.own_metric import OwnFigure
 from quantdiff.errors import NotComparable
-from quantdiff.experiment.store import open_store
-from quantdiff.experiment.stored import Stored
+from quantdiff.experiment.store import Stored, open_store
 from quantdiff.experiment.study import make_study
-from quantdiff.experiment.summarize import summarize
-from quantdiff.experiment.summary import Box
-from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepResult, SweepTrial
+from quantdiff.experiment.summary import Box, summarize
+from quantdiff.experiment.trial import Attempt, Score, StoredRange, SweepResult, SweepTrial
 from quantdiff.report.html.study import study_page
 from quantdiff.report.text.study import box_line, summary_parts
 from quantdiff.report.text.terminal import Table

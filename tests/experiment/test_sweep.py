@@ -19,10 +19,9 @@ from handshake import ENDED, Meeting
 
 from quantdiff.cli import main
 from quantdiff.experiment.evaluate import attempt_all
-from quantdiff.experiment.store import open_store
-from quantdiff.experiment.stored import Stored
+from quantdiff.experiment.store import Stored, open_store
 from quantdiff.experiment.study import make_study
-from quantdiff.experiment.sweep_trial import CONDITIONS, Attempt, SweepTrial
+from quantdiff.experiment.trial import CONDITIONS, Attempt, SweepTrial
 from quantdiff.experiment.workers import Workers
 
 Worker = Callable[[Sequence[SweepTrial]], tuple[Attempt, ...]]

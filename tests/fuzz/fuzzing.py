@@ -37,8 +37,7 @@ from rich.console import Console
 
 from quantdiff.api.experiments import report_study
 from quantdiff.errors import BadModel, QuantdiffError
-from quantdiff.experiment.store import open_store
-from quantdiff.experiment.stored import Stored
+from quantdiff.experiment.store import Stored, open_store
 from quantdiff.experiment.study import make_study, read_study
 from quantdiff.linting.lint import lint_model
 from quantdiff.load.data import load_batch

@@ -11,8 +11,8 @@ from small_device import write_network
 from written_models import Op, T, write_tflite
 
 from quantdiff.graph import Graph
-from quantdiff.identifying.contested import scaled_by, ways_of
 from quantdiff.identifying.equal import classes, staircase
+from quantdiff.identifying.fits import scaled_by, ways_of
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.sim.node import Node, node_of

@@ -11,7 +11,7 @@ from small_device import random_images, run_device, write_network
 
 from quantdiff.graph import Graph, Operator
 from quantdiff.identifying.identification import Group, identify_tensors
-from quantdiff.identifying.load import load_and_identify
+from quantdiff.identifying.probe import load_and_identify
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.run import emulation

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantdiff.ladder.account import Account, LayerAccount, Target
+from quantdiff.ladder.account import Account, LayerAccount
 from quantdiff.ladder.explanation import Difference
+from quantdiff.ladder.rungs import Target
 
 RUNGS = ("reference", "weights", "rounding", "runtime")
 

@@ -27,9 +27,11 @@ from quantdiff.compare.outcome import compare
 from quantdiff.errors import RuntimeCrashed
 from quantdiff.experiment.zoo import convert
 from quantdiff.graph import real_values
-from quantdiff.ladder.advice import bench
-from quantdiff.ladder.advice.bench import Counted, Rows, Tries, files_of
-from quantdiff.ladder.advice.choices import (
+from quantdiff.ladder.advice import planned
+from quantdiff.ladder.advice.advised import Tried, smallest
+from quantdiff.ladder.advice.equalized import pairs_of
+from quantdiff.ladder.advice.planned import files_of
+from quantdiff.ladder.advice.plans import (
     BIAS,
     CHANNELS,
     EQUALIZED,
@@ -38,13 +40,14 @@ from quantdiff.ladder.advice.choices import (
     OUTPUT,
     RANGE,
     Choice,
+    Counted,
+    Planned,
+    Rows,
+    Tries,
     from_data,
     made,
     rewritten,
 )
-from quantdiff.ladder.advice.equalized import pairs_of
-from quantdiff.ladder.advice.planned import Planned
-from quantdiff.ladder.advice.search import Tried, smallest
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.switches import switches
 from quantdiff.load.data import Batch
@@ -234,7 +237,7 @@ def test_a_signal_keeps_the_best_so_far(tmp_path: Path, monkeypatch: pytest.Monk
         return real(self, trace)
 
     monkeypatch.setattr(Rows, "counted", counted)
-    monkeypatch.setattr(bench, "AT_ONCE", 4)
+    monkeypatch.setattr(planned, "AT_ONCE", 4)
     result = invoke(files, "--until", "sqnr_db>=90", "--recipe", tmp_path / "recipe.json")
     assert result.exit_code == 128 + number
     assert "broken off: this is the best so far, and no file was written" in result.stdout

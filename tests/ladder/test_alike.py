@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from float_pairs import NETS, Net, write_pair
 
-from quantdiff.ladder.mechanisms import REAL, REWRITTEN
+from quantdiff.ladder.explanation import REAL, REWRITTEN
 from quantdiff.ladder.rungs import real_inputs, real_rungs
 from quantdiff.ladder.set_up import with_alike
 from quantdiff.ladder.switches import Switches, switches

@@ -11,9 +11,8 @@ import pytest
 from float_pairs import RELU6, Ends, Net, convolutional, dense, ranges, write_pair
 
 from quantdiff import api
-from quantdiff.ladder.explanation import Explanation
-from quantdiff.ladder.lowered import performs
-from quantdiff.ladder.mechanisms import CLIPPING, GRAPH
+from quantdiff.ladder.explanation import CLIPPING, GRAPH, Explanation
+from quantdiff.ladder.matching import performs
 from quantdiff.ladder.real_graph import Grid
 
 

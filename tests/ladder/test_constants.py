@@ -11,9 +11,9 @@ from float_pairs import dense, write_pair
 
 from quantdiff import api
 from quantdiff.graph import Graph
-from quantdiff.ladder.constants import in_units_of_sums
-from quantdiff.ladder.mechanisms import MECHANISMS
-from quantdiff.ladder.real_graph import real_graph
+from quantdiff.ladder.explanation import MECHANISMS
+from quantdiff.ladder.real_operator import in_units_of_sums
+from quantdiff.ladder.switches import real_graph
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 

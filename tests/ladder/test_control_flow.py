@@ -13,20 +13,17 @@ from sim.graph.test_resources import assign, handle, read
 from written_models import Op, Sub, T, write_model
 
 from quantdiff.graph import Graph, Operator
-from quantdiff.ladder import cures, slices
-from quantdiff.ladder.account import Question
-from quantdiff.ladder.advice.choices import Plan, made
+from quantdiff.ladder import account, cures
+from quantdiff.ladder.advice.plans import Plan, made
 from quantdiff.ladder.conclusion import EXACT_CURES
-from quantdiff.ladder.explanation import Explanation
+from quantdiff.ladder.explanation import BIAS, CLIPPING, STEPS, WEIGHTS, Explanation
 from quantdiff.ladder.frontier import Move
-from quantdiff.ladder.mechanisms import BIAS, CLIPPING, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
-from quantdiff.ladder.real_graph import Grid, Setting, real_graph
+from quantdiff.ladder.real_graph import Grid, Setting, in_loops
 from quantdiff.ladder.rounded_rung import as_in_chain
 from quantdiff.ladder.runtime_ladder import explain_runtimes
-from quantdiff.ladder.set_up import Few
-from quantdiff.ladder.streams import in_loops
-from quantdiff.ladder.switches import Switches, switches
+from quantdiff.ladder.set_up import Few, Question
+from quantdiff.ladder.switches import Switches, real_graph, switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array, Trace, Value
@@ -160,7 +157,7 @@ FRAMES = np.random.default_rng(6).normal(size=(SAMPLES, 1, 1, 6)).astype(np.floa
 
 
 def test_parts_of_a_stream_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "LARGEST_PART", 13)
+    monkeypatch.setattr(account, "LARGEST_PART", 13)
     explanation = explained(pair(tmp_path, stream, FRAMES, {}), FRAMES[:, 0])
     assert explanation.notes[-1] == "a stream: its state is empty again after every 13 samples, in both models"
     assert explanation.closed_reference

@@ -16,9 +16,9 @@ from written_models import Op, T, write_tflite
 
 from quantdiff import api
 from quantdiff.ladder import cures
-from quantdiff.ladder.advice.bench import Tries, files_of
-from quantdiff.ladder.advice.choices import Plan, wide
-from quantdiff.ladder.mechanisms import KERNEL, OUTPUT_GRID
+from quantdiff.ladder.advice.planned import files_of
+from quantdiff.ladder.advice.plans import Plan, Tries, wide
+from quantdiff.ladder.explanation import KERNEL, OUTPUT_GRID
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.rungs import in_slices, real_inputs
 from quantdiff.ladder.switches import SWITCHES, switches

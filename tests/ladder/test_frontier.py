@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from quantdiff.ladder import frontier
+from quantdiff.ladder.explanation import INPUT, KERNEL
 from quantdiff.ladder.frontier import UNDEFINED, Move, walk
-from quantdiff.ladder.mechanisms import INPUT, KERNEL
 from quantdiff.quant import Array
 
 

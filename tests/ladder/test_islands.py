@@ -10,7 +10,7 @@ from written_models import Op, T, write_tflite
 from written_pairs import RELU, explained, saved, two_dense_in_floats
 
 from quantdiff import api
-from quantdiff.ladder.mechanisms import BIAS
+from quantdiff.ladder.explanation import BIAS
 from quantdiff.load.data import Batch
 
 pytestmark = pytest.mark.golden

@@ -12,8 +12,7 @@ from conftest import once
 
 from quantdiff import api
 from quantdiff.graph import Graph, Tensor
-from quantdiff.ladder.explanation import Explanation
-from quantdiff.ladder.mechanisms import BIAS, CLIPPING, GRAPH, KERNEL, WEIGHTS
+from quantdiff.ladder.explanation import BIAS, CLIPPING, GRAPH, KERNEL, WEIGHTS, Explanation
 from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks, quiet

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from float_pairs import NETS, write_pair
 
-from quantdiff.ladder import layers
+from quantdiff.ladder import account
 from quantdiff.ladder.switches import switches
 from quantdiff.load.tflite import load_tflite
 from quantdiff.run.inputs import inputs_of
@@ -24,14 +24,14 @@ def test_exact_sums_give_the_integers_of_sums_in_double(
     files = write_pair(tmp_path, NETS[net]())
     found = switches(load_tflite(files.candidate), load_tflite(files.reference))
     stored = simulate(found.model.main, inputs_of(found.model, files.batch), Runtime.REFERENCE).values
-    makers = {i: op for _, i in layers.layers_of(found) if (op := found.file.graph.producer(i)) is not None}
+    makers = {i: op for _, i in account.layers_of(found) if (op := found.file.graph.producer(i)) is not None}
     products = [op for op in makers.values() if op.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")]
-    assert all(layers._exact(found, op, stored) for op in products)
+    assert all(account._exact(found, op, stored) for op in products)
     on = found, found.rungs()
-    exact = {i: layers._local(on, stored, i, op) for i, op in makers.items()}
-    monkeypatch.setattr(layers, "_exact", lambda *_: {})
+    exact = {i: account._local(on, stored, i, op) for i, op in makers.items()}
+    monkeypatch.setattr(account, "_exact", lambda *_: {})
     for i, operator in makers.items():
-        double = layers._local(on, stored, i, operator)
+        double = account._local(on, stored, i, operator)
         assert exact[i].keys() == double.keys()
         assert all(np.array_equal(y, double[mechanism]) for mechanism, y in exact[i].items())
 
@@ -48,5 +48,5 @@ def test_weights_that_the_simulator_does_not_take_are_summed_in_double(tmp_path:
     other = replace(weights, quant=replace(weights.quant, zero_point=points))
     tensors = tuple(other if t is weights else t for t in graph.tensors)
     changed = replace(found, file=replace(found.file, graph=replace(graph, tensors=tensors)))
-    assert layers._exact(found, first, stored)
-    assert not layers._exact(changed, first, stored)
+    assert account._exact(found, first, stored)
+    assert not account._exact(changed, first, stored)

@@ -9,9 +9,8 @@ from float_pairs import Net, Node, convolutional, dense, float_model, int8_model
 
 from quantdiff.graph import Model
 from quantdiff.ladder import matching
-from quantdiff.ladder.lowered import lowered
-from quantdiff.ladder.matching import pair_operators
-from quantdiff.ladder.real_graph import real_graph
+from quantdiff.ladder.matching import lowered, pair_operators
+from quantdiff.ladder.switches import real_graph
 from quantdiff.load.tflite import read_model
 
 NETS = (dense(), convolutional(), residual(), two_inputs())

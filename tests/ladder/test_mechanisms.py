@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from float_pairs import NETS, write_pair
 
-from quantdiff.ladder import mechanisms
+from quantdiff.ladder import explanation
+from quantdiff.ladder.explanation import FRAMEWORK, GRAPH, KERNEL, MECHANISMS, OUTPUT_GRID, SMALLER
 from quantdiff.ladder.frontier import local_settings
-from quantdiff.ladder.mechanisms import FRAMEWORK, GRAPH, KERNEL, MECHANISMS, OUTPUT_GRID, SMALLER
 from quantdiff.ladder.rungs import real_inputs
 from quantdiff.ladder.switches import SWITCHES, switches
 from quantdiff.load.tflite import load_tflite
@@ -39,7 +39,7 @@ def test_the_page_has_a_row_for_every_rung() -> None:
 
 
 def test_a_name_is_written_once() -> None:
-    names = [value for name, value in vars(mechanisms).items() if name.isupper() and isinstance(value, str)]
+    names = [value for name, value in vars(explanation).items() if name.isupper() and isinstance(value, str)]
     assert len(names) == len(set(names))
     assert {*MECHANISMS, *OF_THE_FRONTIER} <= set(names)
 

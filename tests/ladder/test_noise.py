@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from float_pairs import NETS, write_pair
 
-from quantdiff.ladder import noise
-from quantdiff.ladder.account import Question
-from quantdiff.ladder.noise import differing
-from quantdiff.ladder.prediction import Prediction, predict
+from quantdiff.ladder import prediction
+from quantdiff.ladder.prediction import Prediction, differing, predict
+from quantdiff.ladder.set_up import Question
 from quantdiff.load.tflite import load_tflite
 from quantdiff.references.tflite.reference import trace_tflite
 from quantdiff.run.runner import RuntimeProcess
@@ -44,7 +43,7 @@ def test_it_is_near_what_the_simulator_counts(tmp_path: Path, net: str) -> None:
 
 @pytest.mark.golden
 def test_without_the_noise_of_rounding_it_is_far_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(noise, "ROUNDING", 0.0)
+    monkeypatch.setattr(prediction, "ROUNDING", 0.0)
     found = predicted(tmp_path, "residual")
     assert found.closed_form is not None
     assert found.closed_form < found.exactly - CLOSE

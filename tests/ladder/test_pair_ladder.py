@@ -18,15 +18,14 @@ from planted_faults import kernel_changed, range_narrow
 
 from quantdiff import api
 from quantdiff.errors import NotComparable
-from quantdiff.ladder import account, orders, slices
-from quantdiff.ladder.account import Question
+from quantdiff.ladder import account, attribution, rungs
 from quantdiff.ladder.attribution import ENOUGH, SAMPLES, WORK, Attribution
-from quantdiff.ladder.explanation import Explanation, Frontier
+from quantdiff.ladder.explanation import INPUT, KERNEL, MECHANISMS, STEPS, WEIGHTS, Explanation, Frontier
 from quantdiff.ladder.frontier import frontier, in_real_units
-from quantdiff.ladder.mechanisms import INPUT, KERNEL, MECHANISMS, STEPS, WEIGHTS
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.rungs import activations_of
 from quantdiff.ladder.runtime_ladder import explain_runtimes
+from quantdiff.ladder.set_up import Question
 from quantdiff.ladder.switches import switches
 from quantdiff.load.tflite import load_tflite
 from quantdiff.references.tflite.reference import trace_tflite
@@ -130,7 +129,7 @@ def test_a_state_by_hand(tmp_path: Path) -> None:
 def test_parts_of_the_data_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = write_pair(tmp_path, dense())
     whole = explained(files)
-    monkeypatch.setattr(slices, "ELEMENTS_AT_ONCE", 200)
+    monkeypatch.setattr(account, "ELEMENTS_AT_ONCE", 200)
     parts = explained(files)
     assert parts.rungs == whole.rungs
     assert parts.layers == whole.layers
@@ -143,9 +142,9 @@ def test_parts_of_the_data_give_what_the_whole_gives(tmp_path: Path, monkeypatch
 @pytest.mark.thorough
 def test_what_is_held_does_not_grow_with_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what Python and NumPy ask for: at most the samples themselves, where they are not left on disk."""
-    monkeypatch.setattr(slices, "LARGEST_PART", 256)
+    monkeypatch.setattr(account, "LARGEST_PART", 256)
     monkeypatch.setattr(account, "LISTED", 10)
-    monkeypatch.setattr(slices, "THREADS", 1)  # else the peak hangs on who runs beside whom
+    monkeypatch.setattr(rungs, "THREADS", 1)  # else the peak hangs on who runs beside whom
     files, peaks = write_pair(tmp_path, dense()), list[int]()
     for count in (768, 64, 512, 2560):  # the first imports what is needed
         np.save(data := tmp_path / f"{count}.npy", np.resize(files.batch.arrays["x"], (count, 12)))
@@ -236,7 +235,7 @@ def test_the_mean_over_all_orders_by_hand() -> None:
         for order in permutations(names):
             before = frozenset(order[: order.index(name)])
             gains.append(power[before | {name}] - power[before])
-        found = orders.Orders(names, power, {some: len(some) for some in power}, {})
+        found = attribution.Orders(names, power, {some: len(some) for some in power}, {})
         assert found.mean_gain(name) == pytest.approx(np.mean(gains), abs=1e-12)
 
 
@@ -244,10 +243,10 @@ def test_what_comes_right_in_any_order_by_hand() -> None:
     """One of two suffices, so whoever comes second finds nothing left to do."""
     names = (WEIGHTS, STEPS)
     right = {frozenset(some): 5 * bool(some) for n in range(3) for some in combinations(names, n)}
-    found = orders.Orders(names, dict.fromkeys(right, 0.0), right, {WEIGHTS: 3})
+    found = attribution.Orders(names, dict.fromkeys(right, 0.0), right, {WEIGHTS: 3})
     assert [found.come_right(name) for name in names] == [(0, 5), (0, 5)]
     sets = {frozenset[str](): 0, frozenset({STEPS}): 2}
-    both = orders.joined([found, orders.Orders((STEPS,), sets, sets, {STEPS: 1})])
+    both = attribution.joined([found, attribution.Orders((STEPS,), sets, sets, {STEPS: 1})])
     assert [found.without(name) for name in names] == [0, 0]
     assert [both.without(name) for name in names] == [0, 2]
     assert dict(both.alone) == {WEIGHTS: 3, STEPS: 1}

@@ -14,8 +14,7 @@ from keras_nets import keras_model
 from planted_faults import PLANTED, Plant
 
 from quantdiff import api
-from quantdiff.ladder.explanation import Explanation
-from quantdiff.ladder.mechanisms import GRAPH, MECHANISMS, REWRITTEN
+from quantdiff.ladder.explanation import GRAPH, MECHANISMS, REWRITTEN, Explanation
 
 LEADS = 0.9
 

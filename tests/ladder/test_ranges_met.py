@@ -9,7 +9,7 @@ import pytest
 from written_models import Op, T, write_tflite
 from written_pairs import RELU, explained, saved, two_dense_in_floats
 
-from quantdiff.ladder.mechanisms import CLIPPING
+from quantdiff.ladder.explanation import CLIPPING
 from quantdiff.report.text.explanation import sentence
 
 pytestmark = pytest.mark.golden

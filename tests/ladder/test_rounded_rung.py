@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from float_pairs import NETS, write_pair
 
-from quantdiff.ladder.layers import layers_of
-from quantdiff.ladder.mechanisms import CURVES
+from quantdiff.ladder.account import layers_of
+from quantdiff.ladder.explanation import CURVES
+from quantdiff.ladder.pair_ladder import chains
 from quantdiff.ladder.real_graph import Values
 from quantdiff.ladder.rounded_rung import as_in_chain, rounded_rung
-from quantdiff.ladder.rungs import chains, real_inputs
+from quantdiff.ladder.rungs import real_inputs
 from quantdiff.ladder.switches import Switches, switches
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite

@@ -10,8 +10,8 @@ import pytest
 from float_pairs import Node, convolutional, write_pair
 
 from quantdiff import api
+from quantdiff.ladder.explanation import KERNEL, STEPS
 from quantdiff.ladder.frontier import as_near
-from quantdiff.ladder.mechanisms import KERNEL, STEPS
 from quantdiff.ladder.real_graph import Grid
 
 POOL = {"padding": 1, "strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2, "fusedActivationFunction": 0}

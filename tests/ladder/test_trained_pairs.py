@@ -16,8 +16,7 @@ from networks import NETWORKS, thorough
 from quantized_models import Made
 
 from quantdiff import api
-from quantdiff.ladder.explanation import LISTED, Explanation
-from quantdiff.ladder.mechanisms import BIAS, KERNEL, MECHANISMS, ROUNDING, WEIGHTS
+from quantdiff.ladder.explanation import BIAS, KERNEL, LISTED, MECHANISMS, ROUNDING, WEIGHTS, Explanation
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.references.keras.frameworks import frameworks, quiet

@@ -10,7 +10,7 @@ from written_models import Op, T, write_tflite
 from written_pairs import explained, saved
 
 from quantdiff import api
-from quantdiff.ladder.mechanisms import WEIGHTS
+from quantdiff.ladder.explanation import WEIGHTS
 from quantdiff.load.data import Batch
 
 pytestmark = pytest.mark.golden

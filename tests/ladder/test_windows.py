@@ -9,7 +9,8 @@ import pytest
 from written_models import Op, T, write_tflite
 
 from quantdiff.errors import UnsupportedOp
-from quantdiff.ladder.real_graph import RealGraph, Setting, real_graph
+from quantdiff.ladder.real_graph import RealGraph, Setting
+from quantdiff.ladder.switches import real_graph
 from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 

@@ -6,8 +6,7 @@ import pytest
 from linting.models_with_findings import EACH, FIRES, SILENT, dense, moved, q, requantized_concat
 from written_models import Op, Sub, write_model
 
-from quantdiff.linting.lint import lint_model
-from quantdiff.linting.registry import Check, Finding, Severity, check, checks
+from quantdiff.linting.lint import Check, Finding, Severity, check, checks, lint_model
 from quantdiff.linting.wiring import Wiring
 from quantdiff.load.tflite import read_model
 from quantdiff.ops import TRAITS

@@ -10,9 +10,7 @@ import pytest
 from linting.models_with_findings import chain, dense, f
 from linting.test_trained import Given
 
-from quantdiff.linting.lint import lint_model
-from quantdiff.linting.registry import Finding
-from quantdiff.linting.trained import Trained
+from quantdiff.linting.lint import Finding, Trained, lint_model
 from quantdiff.load.tflite import read_model
 from quantdiff.references.keras.frameworks import frameworks, quiet, tfmot
 from quantdiff.references.keras.layers import read_layers

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 from linting.models_with_findings import chain, dense, f
 
-from quantdiff.linting.lint import lint_model
-from quantdiff.linting.registry import checks
-from quantdiff.linting.trained import Trained
+from quantdiff.linting.lint import Trained, checks, lint_model
 from quantdiff.load.tflite import read_model
 from quantdiff.ops import Layer, TrainedRange
 

@@ -9,7 +9,7 @@ import pytest
 from written_models import Op, T, write_tflite
 
 from quantdiff.compare.verification import load_and_verify
-from quantdiff.linting.checks.runtimes import WITHOUT_16_BITS
+from quantdiff.linting.checks.floats import WITHOUT_16_BITS
 
 SHAPE = (1, 4, 4, 8)
 POOL = {"padding": 1, "strideW": 1, "strideH": 1, "filterWidth": 1, "filterHeight": 1}

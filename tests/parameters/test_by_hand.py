@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from quantdiff.ops import BatchNorm, Layer
-from quantdiff.parameters.by_hand import Linear, by_hand
-from quantdiff.parameters.constants import factor, folded_bias, linear
+from quantdiff.parameters.constants import Linear, by_hand, factor, folded_bias, linear
 from quantdiff.quant import Array
 
 DICE = np.random.default_rng(1)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from quantdiff.ops import TrainedRange
-from quantdiff.parameters.quantizers import Range, Row
-from quantdiff.parameters.reasons import bias_reason, kernel_reasons, range_reasons, steps
+from quantdiff.parameters.quantizers import Range, Row, bias_reason, kernel_reasons, range_reasons, steps
 
 STEP = 0.5
 FILE = Range((-64.0,), (63.5,), (STEP,), (0,))

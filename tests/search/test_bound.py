@@ -16,8 +16,7 @@ from quantdiff.load.tflite import load_tflite
 from quantdiff.quant import Array
 from quantdiff.references.tflite.reference import Tracer
 from quantdiff.run.runner import RuntimeProcess
-from quantdiff.search.bound import Bound, bound_of
-from quantdiff.search.spans import Span, at, others
+from quantdiff.search.bound import Bound, Span, at, bound_of, others
 
 WEIGHTS = np.array([[1.0, -0.5, 0.25]], np.float32)
 """The file holds 127, -64 and 32 of 1/127."""

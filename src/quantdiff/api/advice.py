@@ -30,17 +30,25 @@ from quantdiff.compare.outcome import settle
 from quantdiff.compare.own_metric import Metric
 from quantdiff.errors import BadModel, UnsupportedOp
 from quantdiff.files import scratch
-from quantdiff.ladder.account import order_of_outputs
-from quantdiff.ladder.advice.advised import Advised, advised
-from quantdiff.ladder.advice.bench import Bench, Counted, Now, Rows, Task, noise, tried_on
-from quantdiff.ladder.advice.choices import IN_A_DENYLIST, IN_A_RECIPE, IN_THE_FILE, INPUT, OUTPUT, made
+from quantdiff.ladder.advice.advised import Advised, Tried, advised, holds
+from quantdiff.ladder.advice.bench import Bench, Now, Task, noise
 from quantdiff.ladder.advice.planned import planned
+from quantdiff.ladder.advice.plans import (
+    IN_A_DENYLIST,
+    IN_A_RECIPE,
+    IN_THE_FILE,
+    INPUT,
+    OUTPUT,
+    Counted,
+    Rows,
+    made,
+    tried_on,
+)
 from quantdiff.ladder.advice.recipe import denylist, names_of, recipe
-from quantdiff.ladder.advice.search import Tried, holds
 from quantdiff.ladder.advice.settled import settling
-from quantdiff.ladder.matching import check_related
-from quantdiff.ladder.set_up import reference_with
-from quantdiff.ladder.slices import by_run
+from quantdiff.ladder.cures import reference_with
+from quantdiff.ladder.rungs import by_run
+from quantdiff.ladder.set_up import check_related, order_of_outputs
 from quantdiff.ladder.switches import Switches, switches
 from quantdiff.load.data import Batch, bind
 from quantdiff.load.npz import at_once

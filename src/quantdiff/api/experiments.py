@@ -16,15 +16,12 @@ from quantdiff.compare.outcome import Outcome, hold_together
 from quantdiff.errors import BadData
 from quantdiff.experiment import zoo
 from quantdiff.experiment.datasets import load_dataset, locate
-from quantdiff.experiment.engine import carry_out
 from quantdiff.experiment.evaluate import attempt_all
-from quantdiff.experiment.store import open_store
-from quantdiff.experiment.stored import Stored
+from quantdiff.experiment.store import Stored, open_store
 from quantdiff.experiment.study import Study
-from quantdiff.experiment.summarize import summarize
-from quantdiff.experiment.summary import Summary
-from quantdiff.experiment.sweep_trial import Attempt
-from quantdiff.experiment.trial import Trial
+from quantdiff.experiment.summary import Summary, summarize
+from quantdiff.experiment.trial import Attempt, Trial
+from quantdiff.experiment.workers import carry_out
 from quantdiff.files import read_file
 from quantdiff.quant import is_tolerance
 from quantdiff.report.csv.study import header, summary_rows

@@ -13,11 +13,11 @@ from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_p
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, BadModel, RuntimeFailed
 from quantdiff.graph import Model
-from quantdiff.ladder.account import Question
 from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.ladder.pair_ladder import explain_pair
 from quantdiff.ladder.prediction import Tell, predict, unheard
 from quantdiff.ladder.runtime_ladder import explain_runtimes
+from quantdiff.ladder.set_up import Question
 from quantdiff.load.data import Batch
 from quantdiff.references.reference import Reference, TurnedReference
 from quantdiff.references.tflite.reference import DEFAULT, TfliteReference

@@ -15,12 +15,12 @@ from quantdiff.api.explanations import Asked, asked_question, same_file
 from quantdiff.api.parts import answers, anywhere_settings, check_divided, offset, undivided
 from quantdiff.compare.outcome import Failure
 from quantdiff.errors import BadData, RuntimeFailed
+from quantdiff.ladder.account import samples_in_part
 from quantdiff.ladder.attribution import Attribution
 from quantdiff.ladder.explanation import Explanation, Explanations
 from quantdiff.ladder.pair_ladder import RunsOn, conclude, set_up_pair, sums_of
 from quantdiff.ladder.prediction import Begun, Foreseen, Prediction, foreseen, predicted, set_up_prediction, unheard
 from quantdiff.ladder.set_up import Ladder, Sums
-from quantdiff.ladder.slices import samples_in_part
 from quantdiff.load.data import Batch
 from quantdiff.run.data_in_parts import InParts, Part, count_of, cut, first_of, samples_of
 from quantdiff.run.inputs import Reach, reaches, warnings_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from quantdiff.api.engines import DEFAULTS, Settings, open_model
 from quantdiff.identifying.identification import Identification
-from quantdiff.identifying.load import load_and_identify
+from quantdiff.identifying.probe import load_and_identify
 from quantdiff.linting.lint import LintReport, lint_model
 from quantdiff.load.data import Batch
 from quantdiff.load.dumps.forms import Manifest

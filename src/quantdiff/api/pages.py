@@ -31,9 +31,8 @@ from quantdiff.compare.evidence import evidence_of
 from quantdiff.compare.outcome import Failure, Outcome, hold_together
 from quantdiff.errors import BadData, QuantdiffError
 from quantdiff.ladder.explanation import Explanation, Explanations
-from quantdiff.ladder.slices import one_thread_a_product
-from quantdiff.linting.lint import lint_model
-from quantdiff.linting.registry import checks
+from quantdiff.ladder.rungs import one_thread_a_product
+from quantdiff.linting.lint import checks, lint_model
 from quantdiff.load.data import Batch, load_batch
 from quantdiff.load.written import schema
 from quantdiff.parameters.quantizers import Parameters

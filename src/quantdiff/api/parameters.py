@@ -16,10 +16,8 @@ from quantdiff.experiment.datasets import load_dataset
 from quantdiff.experiment.parameters import compare_parameters
 from quantdiff.experiment.trial import Trial
 from quantdiff.load.data import Batch
-from quantdiff.parameters.observe import SAMPLES_AT_ONCE, observe
-from quantdiff.parameters.params import parameters
-from quantdiff.parameters.quantizers import Observed, Parameters
-from quantdiff.parameters.sides import ModelPair
+from quantdiff.parameters.params import SAMPLES_AT_ONCE, observe, parameters
+from quantdiff.parameters.quantizers import ModelPair, Observed, Parameters
 from quantdiff.recording import Recorder, bound, tflite_flow
 from quantdiff.references.tflite.reference import TfliteReference
 from quantdiff.run.data_in_parts import FIRST, InParts, Part, count_of, first_of

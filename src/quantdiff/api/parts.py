@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from quantdiff.api.engines import OpenedPair, Settings
 from quantdiff.errors import NotComparable, QuantdiffError
-from quantdiff.experiment.engine import carry_out
+from quantdiff.experiment.workers import carry_out
 from quantdiff.graph import Model, keeps_resources
 from quantdiff.run.data_in_parts import Part, Sources, anywhere, count_of, cut
 from quantdiff.run.runner import Progress, silent

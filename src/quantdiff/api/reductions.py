@@ -28,11 +28,10 @@ from quantdiff.run.inner_tensors import read_everything
 from quantdiff.run.inputs import bound_inputs, inputs_of, load_data
 from quantdiff.run.runner import Progress, silent, started
 from quantdiff.run.runtimes import check_installed, check_takes_others, installed
-from quantdiff.search.anonymous import anonymous
 from quantdiff.search.cuts import Cutter, File, Partner, partners_of
 from quantdiff.search.fault import CRASH, DIFFERS, MODEL, REFERENCE, Children, Crash, Difference, Fault, Unexpected
 from quantdiff.search.reduce import Search, ask, smallest
-from quantdiff.search.reduction import Reduction
+from quantdiff.search.reduction import Reduction, anonymous
 
 TRIED = (1, 8, 64)
 """So many samples, the worst first, before all of them."""

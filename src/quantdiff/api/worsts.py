@@ -27,20 +27,20 @@ from quantdiff.run.inputs import bound_inputs, grid_at, load_data
 from quantdiff.run.random_input import CALLED
 from quantdiff.run.runner import Progress, silent
 from quantdiff.run.runtimes import check_takes_others, versions
-from quantdiff.search.bound import Bound, bound_of
-from quantdiff.search.spans import Span, at
+from quantdiff.search.bound import Bound, Span, at, bound_of
 from quantdiff.search.worst import (
     FOR_FLIPS,
     Space,
     Summits,
     Trace2,
+    WorstCase,
+    WorstInput,
     errors_of,
     errors_within,
     margins_of,
     on_the_way,
     summits,
 )
-from quantdiff.search.worst_case import WorstCase, WorstInput
 
 LIMIT, SAMPLES, KEPT = 30.0, 64, 16
 SETTLED = 100

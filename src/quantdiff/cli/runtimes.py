@@ -145,7 +145,7 @@ def identify(as_json: bool, model: Path, probe: Path | None, out: Path | None, *
     It goes by the device's own inputs and outputs. Every rule that fits all elements is named; the others come with
     the elements that contradict them.
     """
-    from quantdiff.identifying.load import load_and_identify, load_and_probe
+    from quantdiff.identifying.probe import load_and_identify, load_and_probe
     from quantdiff.report.json.runtimes import save_probe, save_profile
 
     tell_what_is_simulated(options["runtime"])

@@ -1,19 +1,27 @@
-"""A Keras callback that watches the gap between the model in training and the ``.tflite`` file made from it.
-
-Importing this imports TensorFlow: ``quantdiff.ParityCallback`` does so when it is first used.
-"""
+"""A Keras callback that watches the gap between the model in training and the ``.tflite`` that it would become."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from math import nan
 from pathlib import Path
 from typing import Any
 
+from quantdiff.compare.outcome import hold_together
 from quantdiff.errors import reason_of
-from quantdiff.experiment.gaps import Gap, measure_gap, settled
-from quantdiff.load.data import as_batch, bind
+from quantdiff.experiment.zoo import CALIBRATED_ON, Calibration, convert
+from quantdiff.files import scratch
+from quantdiff.load.data import Batch, as_batch, bind
+from quantdiff.load.tflite import load_tflite
+from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks
-from quantdiff.references.keras.model import slots_of
+from quantdiff.references.keras.model import KerasModel, describe, slots_of, trace_keras
+from quantdiff.references.tflite.reference import trace_tflite
+from quantdiff.run.runner import started
 from quantdiff.run.runtimes import ALL, RUNTIMES, check_installed, may_be_one
 
 DATA_CLASS_SCALAR = 1  # in tensorflow/core/framework/summary.proto
@@ -130,3 +138,92 @@ def _check(every: int, runtime: str, patience: int | None, min_delta: float) -> 
         raise ValueError(f"every={every}, patience={patience}, min_delta={min_delta}: 1 or more, 1 or more, 0 or more")
     if runtime == ALL or not may_be_one(runtime):
         raise ValueError(f"runtime={runtime!r}: there are {', '.join(RUNTIMES)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One measurement: the share of outputs that differ as integers, by how many steps at most, accuracy of both.
+
+    None where a figure has no meaning: no integer grid at the output, no labels.
+    """
+
+    differing: float | None = None
+    max_steps: int | None = None
+    accuracy_keras: float | None = None
+    accuracy_tflite: float | None = None
+
+    def logs(self, *, labels: bool) -> dict[str, float]:
+        """The figures by the names under which Keras logs them, NaN for None; accuracies only with labels."""
+        figures: Mapping[str, float | None] = {
+            "parity_differing": self.differing,
+            "parity_max_steps": self.max_steps,
+            **({"parity_accuracy_keras": self.accuracy_keras} if labels else {}),
+            **({"parity_accuracy_tflite": self.accuracy_tflite} if labels else {}),
+        }
+        return {name: nan if value is None else float(value) for name, value in figures.items()}
+
+
+def measure_gap(model: Any, batch: Batch, calibration: Batch, runtime: str) -> Gap:
+    """Convert the model as ``run --quantize`` does and compare both on ``batch``, on the runtime named.
+
+    The model is as it was afterwards: conversion only reads its weights.
+
+    Raises:
+        QuantdiffError: the model cannot be converted or run, or the data do not fit it.
+    """
+    keras = describe(model, str(model.name))
+    with started(runtime) as process, scratch() as folder:
+        file = folder / "model.tflite"
+        file.write_bytes(_converted(keras, calibration))
+        traces = trace_keras(keras, batch), trace_tflite(load_tflite(file), batch, process)
+    outcome = hold_together(traces[:1], traces[1:], batch.labels)
+    (comparison,), (ours, theirs) = outcome.comparisons, (trace.engine for trace in traces)
+    figures = comparison.figures
+    return Gap(
+        None if figures.differing is None else figures.differing / figures.count,
+        figures.max_steps,
+        outcome.accuracy.get(ours),
+        outcome.accuracy.get(theirs),
+    )
+
+
+def settled(shares: Sequence[float | None], patience: int, min_delta: float) -> bool:
+    """Whether the last ``patience + 1`` measurements lie within ``min_delta`` of each other."""
+    last = shares[-patience - 1 :]
+    known = [share for share in last if share is not None]
+    return len(known) == patience + 1 and max(known) - min(known) <= min_delta
+
+
+def _converted(keras: KerasModel, calibration: Batch) -> bytes:
+    bound = bind(calibration, keras.inputs, keras.name)
+    arrays = [array.astype(slot.dtype) for array, slot in zip(bound, keras.inputs, strict=True)]
+    with _seeds_kept(keras.model), redirect_stdout(StringIO()):  # Keras 3 prints where it put what it exported
+        return convert(keras.model, arrays[0], feed=lambda _: _one_by_one(arrays))
+
+
+def _one_by_one(arrays: Sequence[Array]) -> Calibration:
+    """As ``zoo.one_by_one``, for any number of inputs."""
+
+    def representative() -> Iterator[list[Array]]:
+        for i in range(min(CALIBRATED_ON, len(arrays[0]))):
+            yield [array[i : i + 1] for array in arrays]
+
+    return representative
+
+
+@contextmanager
+def _seeds_kept(model: Any) -> Iterator[None]:
+    """Give random layers their counters back after the block.
+
+    Conversion traces the model, and a layer with a seed (``Dropout(seed=1)``) counts that as a draw
+    (``RandomGenerator.make_legacy_seed`` in tf_keras/src/backend.py): eager training would go on with other numbers.
+    """
+    modules = (model, *getattr(model, "submodules", ()))  # Keras 3 counts in variables, which inference leaves alone
+    held: list[Any] = [getattr(each, "_random_generator", None) for each in modules]
+    generators = [each for each in held if hasattr(each, "_seed")]
+    seeds = [generator._seed for generator in generators]
+    try:
+        yield
+    finally:
+        for generator, seed in zip(generators, seeds, strict=True):
+            generator._seed = seed

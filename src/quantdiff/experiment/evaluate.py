@@ -13,17 +13,16 @@ from quantdiff.compare.comparison import Comparison
 from quantdiff.compare.outcome import Failure, accuracy, compare
 from quantdiff.compare.own_metric import OwnFigure, own_scores
 from quantdiff.errors import NotComparable, QuantdiffError, RuntimeFailed
-from quantdiff.experiment.builders import own_metric
 from quantdiff.experiment.conditions import data_of, file_of, source_of, trace_of
-from quantdiff.experiment.sweep_trial import Attempt, Score, StoredRange, SweepResult, SweepTrial, Training
+from quantdiff.experiment.study import own_metric
+from quantdiff.experiment.trial import Attempt, Score, StoredRange, SweepResult, SweepTrial, Training
 from quantdiff.files import scratch
 from quantdiff.graph import Model
-from quantdiff.ladder.snapping import trace_snapped
+from quantdiff.ladder.advice.settled import trace_snapped
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
 from quantdiff.parameters.params import parameters
-from quantdiff.parameters.quantizers import Observed
-from quantdiff.parameters.sides import ModelPair
+from quantdiff.parameters.quantizers import ModelPair, Observed
 from quantdiff.quant import Trace
 from quantdiff.references.keras.layers import read_layers
 from quantdiff.references.keras.model import KerasModel, trace_keras

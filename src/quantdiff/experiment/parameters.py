@@ -9,16 +9,14 @@ from typing import Any
 from quantdiff.align.models import align_pair
 from quantdiff.compare.outcome import hold_together
 from quantdiff.experiment import zoo
-from quantdiff.experiment.calibrated import convert_calibrated, quantize_all_values
+from quantdiff.experiment.conditions import convert_calibrated, quantize_all_values
 from quantdiff.experiment.datasets import Dataset
 from quantdiff.experiment.trial import Trial
 from quantdiff.files import scratch
 from quantdiff.load.data import Batch
 from quantdiff.load.tflite import load_tflite
-from quantdiff.parameters.observe import observe
-from quantdiff.parameters.params import parameters
-from quantdiff.parameters.quantizers import Observed, Parameters, Row, ZeroCheck
-from quantdiff.parameters.sides import ModelPair
+from quantdiff.parameters.params import observe, parameters
+from quantdiff.parameters.quantizers import ModelPair, Observed, Parameters, Row, ZeroCheck
 from quantdiff.recording import bound
 from quantdiff.references.keras.frameworks import frameworks
 from quantdiff.references.keras.layers import read_layers

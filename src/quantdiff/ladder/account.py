@@ -1,50 +1,44 @@
-"""Count, slice by slice, what differs at each rung and at which rung each output comes right.
-
-What is asked of a pair, and what a ladder is held against: the runtime's outputs, on the grid of the file.
-"""
+"""Count, slice by slice, what differs at each rung: where each output comes right, and what each layer makes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from quantdiff.align.alignment import pair_outputs
-from quantdiff.graph import Graph, Model
-from quantdiff.ladder.explanation import LISTED, Difference, LayerLadder, Rung
-from quantdiff.load.data import Batch
-from quantdiff.quant import Array, Grid, Trace, Value, quantize
-from quantdiff.run.inner_tensors import Reading
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What the runtime gave for one output or one tensor: integers of its grid, or floats where there is none.
-
-    Floats count as equal within ``tolerance``, in real units; any NaN equals any other.
-    """
-
-    values: Array
-    tolerance: float | None = None
-
-    def wrong(self, values: Array) -> Array:
-        """Which elements are not the runtime's. Shape (samples, elements)."""
-        mine = values.reshape(self.values.shape)
-        if self.tolerance is None:
-            return np.asarray(mine != self.values)
-        with np.errstate(invalid="ignore", over="ignore"):  # a file may give infinities
-            close = np.abs(mine.astype(np.float64) - self.values) <= self.tolerance
-        wrong: Array = ~(close | (mine == self.values) | (np.isnan(mine) & np.isnan(self.values)))
-        return wrong
-
-    def distance(self, values: Array) -> int | None:
-        """The largest difference in steps; None where there is no grid."""
-        if self.tolerance is not None:
-            return None
-        wide = np.int16 if values.dtype.itemsize == self.values.dtype.itemsize == 1 else np.int64
-        apart = np.subtract(values.reshape(self.values.shape), self.values, dtype=wide)
-        return max(int(apart.max(initial=0)), -int(apart.min(initial=0)))
+from quantdiff.graph import Model, Operator, Tensor, keeps_resources
+from quantdiff.ladder.explanation import (
+    BIAS,
+    CURVES,
+    INPUT,
+    LISTED,
+    MECHANISMS,
+    RANGES,
+    REAL,
+    REFERENCE,
+    REWRITTEN,
+    ROUNDING,
+    RUNTIME,
+    WEIGHTS,
+    Difference,
+    LayerLadder,
+    Rung,
+)
+from quantdiff.ladder.frontier import by_sample, in_real_units
+from quantdiff.ladder.real_graph import Setting, Values
+from quantdiff.ladder.real_operator import PRODUCTS, Sums
+from quantdiff.ladder.rungs import RealRungs, Target, rows_of, side_by_side
+from quantdiff.ladder.switches import Switches
+from quantdiff.ops import traits
+from quantdiff.quant import Array, same_bits
+from quantdiff.run.inner_tensors import Reading, read_at_once, readable_tensors
+from quantdiff.sim.device import Rules
+from quantdiff.sim.graph.operators import run_operator
+from quantdiff.sim.node import NoKernel, fitting, node_of
+from quantdiff.sim.real.registry import real_of
+from quantdiff.sim.real.sums import exact_sums
 
 
 @dataclass(slots=True)
@@ -167,109 +161,201 @@ def _larger(a: int | None, b: int | None) -> int | None:
     return None if a is None or b is None else max(a, b)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """The reference as its engine runs it and as a float graph, the file, and the data.
-
-    ``trace`` gives the reference's own outputs for samples; ``kind`` is its engine: ``float``, ``qat``,
-    ``tflite:xnnpack``. ``lowering`` is the reference as TFLite operators, None where that cannot be had:
-    ``why`` says so. Outputs
-    without a grid count as equal within ``tolerance``, in real units. ``single``: a sample and an element of the
-    outputs, all counted through, whose difference is listed. ``names``: by tensor of the file the reference's layer.
-    """
-
-    kind: str
-    trace: Callable[[Batch], Trace]
-    lowering: Model | None
-    model: Model
-    batch: Batch
-    tolerance: float
-    notes: tuple[str, ...] = ()
-    single: tuple[int, int] | None = None
-    why: str = ""
-    names: Mapping[int, str] = field(default_factory=dict)
+ELEMENTS_AT_ONCE = 2**21
+"""Of the runtime's tensors, which the first rungs hold as doubles."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputGrids:
-    """The outputs of the file: their grids, how close floats without a grid must be, and whose places they take.
-
-    ``order[k]`` is the place among the reference's outputs of the one that belongs to output ``k`` of the file.
-    """
-
-    grids: tuple[Grid | None, ...]
-    order: tuple[int, ...]
-    tolerance: float
-
-    @property
-    def units(self) -> tuple[float, ...]:
-        """Real units of a step, by output; 1 where there is no grid."""
-        return tuple(float(np.float32(grid.params.scale[0])) if grid else 1.0 for grid in self.grids)
-
-    def targets(self, outputs: Sequence[Array]) -> list[Target]:
-        """What the runtime gave, flat."""
-        return [
-            Target(on_grid(y, grid).reshape(-1), None if grid else self.tolerance)
-            for y, grid in zip(outputs, self.grids, strict=True)
-        ]
-
-    def of_reference(self, outputs: Sequence[Array]) -> list[Array]:
-        """The reference's outputs in the file's order, as integers of its grids."""
-        return [on_grid(outputs[k], grid) for k, grid in zip(self.order, self.grids, strict=True)]
-
-    def of_file(self, graph: Graph, values: Mapping[int, Array]) -> list[Array]:
-        """The file's own outputs, out of all its tensors."""
-        return [on_grid(values[i], grid) for i, grid in zip(graph.outputs, self.grids, strict=True)]
+AT_MOST = 2**24
+"""The same where a part would be a single run of a large network: two share what Python does between products."""
 
 
-def ends_of_file(graph: Graph, order: Sequence[int], tolerance: float) -> OutputGrids:
-    """Grids of the graph's outputs."""
-    return OutputGrids(tuple(graph.grid_before(i) for i in graph.outputs), tuple(order), tolerance)
-
-
-def on_grid(values: Array, grid: Grid | None) -> Array:
-    """Integers of the grid; floats as they are where there is none, and whole numbers that are on none."""
-    if grid is None or values.dtype.kind in "iub":
-        return values
-    return quantize(values, grid.params, grid.dtype)
-
-
-def order_of_outputs(reference: Trace, model: Model, outputs: Sequence[Array], name: str) -> tuple[int, ...]:
-    """For each output of a file the place of the reference's output that belongs to it.
-
-    Shapes: ``outputs`` (samples, *shape of the tensor), in the file's order.
-
-    Raises:
-        NotComparable: the outputs do not fit each other.
-    """
-    theirs = trace_of_file(model, outputs, reference, name)
-    found, _ = pair_outputs(reference, theirs)
-    places = {id(b): next(k for k, a in enumerate(reference.outputs) if a is own) for own, b in found}
-    return tuple(places[id(value)] for value in theirs.outputs)
-
-
-def trace_of_file(model: Model, outputs: Sequence[Array], reference: Trace, name: str) -> Trace:
-    """A file's outputs as a trace, as many samples in a run as the reference shows."""
-    names = {i: key for s in model.signatures if s.subgraph == 0 for key, i in s.outputs}
-    tensors = [model.main.tensors[i] for i in model.main.outputs]
-    values = tuple(
-        Value(
-            names.get(t.index, t.name),
-            _joined(y, reference),
-            t.quant if y.dtype.kind in "iu" else None,
-            model.main.grid_before(t.index),
+def in_parts(reading: Reading, *, whole: bool = False) -> Iterator[Reading]:
+    """A slice as parts of which every rung of real arithmetic finds room in memory at once; ``whole`` as it is."""
+    runs = len(reading.inputs[0])
+    each = sum(v.size for v in reading.values.values()) // max(1, runs)
+    size = max(1, ELEMENTS_AT_ONCE // max(1, each), min(2, AT_MOST // max(1, each)))
+    if size >= runs or whole:
+        yield reading
+        return
+    samples = len(reading.rows) // runs
+    for at in range(0, runs, size):
+        place = slice(at, at + size)
+        rows = slice(at * samples, (at + size) * samples)
+        yield replace(
+            reading,
+            start=reading.start + rows.start,
+            rows=reading.rows.part(rows),
+            inputs=tuple(x[place] for x in reading.inputs),
+            values={i: rows_of(v, runs, place) for i, v in reading.values.items()},
+            outputs=tuple(rows_of(y, runs, place) for y in reading.outputs),
+            changed=0 if at else reading.changed,
         )
-        for t, y in zip(tensors, outputs, strict=True)
+
+
+PART, LARGEST_PART = 256, 4096
+"""Samples of a part at least, since the runtime reads the file again for each; and at most."""
+
+
+def samples_in_part(model: Model) -> int:
+    """The samples that are explained together, by the file alone: whole slices, and whole invocations."""
+    size = read_at_once(model, readable_tensors(model.main, None))
+    if keeps_resources(model.main):  # a part is a stream of its own
+        return min(size, LARGEST_PART)
+    rows = max((model.main.tensors[i].shape[0] for i in model.main.inputs if model.main.tensors[i].shape), default=1)
+    size = min(size * max(1, -(-PART // size)), LARGEST_PART)
+    return max(1, size // max(1, rows)) * max(1, rows)
+
+
+Layers = Sequence[tuple[str, int]]
+"""Name in the reference, tensor of the file."""
+BIAS_AT = 2
+BYTES = ("int8", "uint8")
+ABOVE = MECHANISMS[: MECHANISMS.index(RUNTIME)]
+
+
+def layers_of(switches: Switches) -> Layers:
+    """Every tensor on a grid of its own that has a partner: of the alignment, where there is one."""
+    graph, known = switches.file.graph, switches.names or switches.partners
+    return [
+        (switches.layer_of(i), i)
+        for op in switches.file.operators
+        for i in op.outputs
+        if i in known and i in switches.file.grids and i not in switches.file.copies and graph.producer(i)
+    ]
+
+
+def add_layers(
+    on: tuple[Switches, Rules | None],
+    sums: dict[int, LayerAccount],
+    reading: Reading,
+    rungs: tuple[RealRungs, Mapping[str, Values]],
+) -> None:
+    """Each layer at every rung, of real arithmetic and of the simulator: as it comes, and of the runtime's input."""
+    switches, graph = on[0], on[0].file.graph
+    given, runs = {**dict(zip(graph.inputs, reading.inputs, strict=True)), **reading.values}, len(reading.inputs[0])
+    shaped = {i: by_sample(switches, i, values, runs) for i, values in given.items()}
+    stored = {i: values for i, values in shaped.items() if values is not None}
+    known: list[tuple[int, Operator]] = []
+    for name, tensor in layers_of(switches):
+        operator = graph.producer(tensor)
+        if operator is not None and tensor in stored and stored[tensor].dtype.kind in "iu":
+            account = LayerAccount(name, graph.tensors[tensor].label, operator.op, len(MECHANISMS))
+            sums.setdefault(tensor, account)
+            known.append((tensor, operator))
+    settings = switches.rungs()
+    side_by_side(lambda each: _add_layer(on, sums[each[0]], each, stored, (*rungs, settings)), known)
+
+
+def _add_layer(
+    on: tuple[Switches, Rules | None],
+    account: LayerAccount,
+    layer: tuple[int, Operator],
+    stored: Values,
+    rungs: tuple[RealRungs, Mapping[str, Values], Sequence[tuple[str, Setting]]],
+) -> None:
+    """One layer; ``stored`` are the runtime's tensors."""
+    (tensor, operator), (real, simulated, settings) = layer, rungs
+    place = {mechanism: k for k, mechanism in enumerate(MECHANISMS)}
+    grid, kind = on[0].file.grids[tensor], stored[tensor].dtype
+    held = {m: values[tensor] for m, values in real.values.items() if tensor in values}
+    each = {id(values): values for values in held.values()}
+    integers = {key: y if y.dtype.kind in "iu" else grid.integers(y, kind) for key, y in each.items()}
+    whole = {m: integers[id(values)] for m, values in held.items()}
+    whole[REFERENCE] = whole.get(REAL, whole[REWRITTEN])
+    whole |= {m: values[tensor] for m, values in simulated.items() if tensor in values}
+    local = _local((on[0], settings), stored, tensor, operator)
+    local |= _simulated(on, operator, stored, simulated.get(ROUNDING, {})) if local else {}
+    target = Target(stored[tensor].reshape(-1))
+    account.add(
+        target, {place[m]: y for m, y in _filled(whole).items()}, {place[m]: y for m, y in _filled(local).items()}
     )
-    return Trace(name, values)
 
 
-def _joined(array: Array, reference: Trace) -> Array:
-    """Runs of several samples as samples; an output without an axis of samples as it is."""
-    samples = len(reference.outputs[0].array)
-    return array.reshape(-1, *array.shape[2:]) if array.ndim > 1 and len(array) * array.shape[1] == samples else array
+def _filled(found: Mapping[str, Array]) -> dict[str, Array]:
+    """Every rung above the runtime's; one that changes nothing, or is not there, stands where the one above it does."""
+    if not found:
+        return {}
+    filled, last = dict[str, Array](), found.get(REFERENCE, found[REWRITTEN])
+    for mechanism in ABOVE:
+        last = found.get(mechanism, last)
+        filled[mechanism] = last
+    return filled
 
 
-def order_from_reading(reference: Trace, model: Model, reading: Reading) -> tuple[int, ...]:
-    """The same for the file on a runtime."""
-    return order_of_outputs(reference, model, reading.outputs, "the .tflite")
+def _local(
+    on: tuple[Switches, Sequence[tuple[str, Setting]]], stored: Values, tensor: int, operator: Operator
+) -> dict[str, Array]:
+    """The layer's integers at the rungs that exchange something of it, of the runtime's own input.
+
+    A rung that only bounds or rounds to the file's grid gives the same integers as the one above it.
+    """
+    (switches, settings), file = on, on[0].file
+    graph, grid, (runs, *_) = file.graph, file.grids[tensor], (shape := stored[tensor].shape)
+    fed = in_real_units(switches, {i: stored[i] for i in operator.inputs if i in stored}, runs)
+    known = fed.keys() | file.constants.keys()
+    if any(i >= 0 and i not in known and not graph.tensors[i].is_variable for i in operator.inputs):
+        return {}
+    place, found, computed = operator.outputs.index(tensor), dict[str, Array](), list[Array]()
+    exchanged, sums = _exchanged(switches, operator, tensor), _exact(switches, operator, stored)
+    for mechanism, setting in settings:
+        if mechanism in exchanged:
+            if mechanism in (REWRITTEN, WEIGHTS, BIAS):  # all others act on what was computed
+                computed = file.computed(operator, fed, setting.constants, sums)
+            left = grid.integers(file.left(operator, computed, setting)[place], stored[tensor].dtype)
+            found[mechanism] = left if left.shape == shape else np.broadcast_to(left, shape)
+    return found
+
+
+def _exact(switches: Switches, operator: Operator, stored: Values) -> Sums:
+    """The sums of stored weights on stored values, where both are integers: exact, and sooner had than in double."""
+    file, tensors = switches.file, switches.file.graph.tensors
+    if operator.op not in PRODUCTS or len(operator.inputs) <= BIAS_AT:
+        return {}
+    x, w = operator.inputs[:BIAS_AT]
+    if x not in stored or x not in file.grids or not _in_bytes(tensors[w], traits(operator.op).channel_axis):
+        return {}
+    values, weights = stored[x], tensors[w].data
+    assert weights is not None
+    with suppress(NoKernel), fitting():  # a zero point for each channel; a damaged file
+        rows = -1 if operator.op == "FULLY_CONNECTED" else values.shape[1]
+        held = exact_sums(node_of(file.graph, operator), values.reshape(-1, *values.shape[2:]), weights)
+        return {id(file.constants[w]): replace(held, shape=(len(values), rows, *held.shape[1:]))}
+    return {}
+
+
+def _in_bytes(weights: Tensor, channel_axis: int) -> bool:
+    """Whether the file holds them as they are, with a scale for all or for each channel of the output."""
+    plain = weights.sparsity is None and weights.blocks is None and weights.is_constant
+    quant = weights.quant
+    return plain and weights.dtype in BYTES and quant is not None and quant.axis in (None, channel_axis)
+
+
+def _exchanged(switches: Switches, operator: Operator, tensor: int) -> set[str]:
+    """The rungs at which a layer changes, and the one before them all."""
+    found = {REWRITTEN, *(switches.mechanism(i) for i in operator.inputs if i in switches.matches)}
+    if tensor in switches.inputs:
+        return found | {INPUT}
+    return found | ({RANGES} if tensor in switches.own else set())
+
+
+def _simulated(
+    on: tuple[Switches, Rules | None], operator: Operator, stored: Values, chain: Values
+) -> dict[str, Array]:
+    """The same as the runtime computes it; nothing where the simulator lacks the operator.
+
+    Where its ``chain`` arrives with the runtime's own tensors, it has computed just that.
+    """
+    (switches, runtime), graph = on, on[0].file.graph
+    if runtime is None:
+        return {}
+    fed = [i for i in operator.inputs if i in stored]
+    try:
+        if operator.outputs[0] in chain and all(i in chain and same_bits(chain[i], stored[i]) for i in fed):
+            y = chain[operator.outputs[0]]
+        else:
+            (y, *_) = run_operator(graph, operator, stored, runtime)
+    except (NoKernel, KeyError):
+        return {}
+    real = real_of(node_of(switches.file.graph, operator))
+    curves = {CURVES: y} if real is None or real.curve else {}
+    return {**curves, ROUNDING: y}

@@ -12,17 +12,25 @@ from dataclasses import replace
 import numpy as np
 
 from quantdiff.errors import BadModel, RuntimeFailed
-from quantdiff.ladder.account import OutputGrids
-from quantdiff.ladder.advice.bench import defined, tried_on
-from quantdiff.ladder.advice.choices import FIXED, copies_of, from_data, made
-from quantdiff.ladder.cures import cures, on_the_graph, tries
-from quantdiff.ladder.explanation import Advice, Explanation, Frontier
-from quantdiff.ladder.findings import Closeness, Matched, Saturated
+from quantdiff.ladder.advice.plans import FIXED, copies_of, defined, from_data, made, tried_on
+from quantdiff.ladder.cures import BETTER_DB, advice_of, cures, name_of, on_the_graph, quality_of, stored_on, tries
+from quantdiff.ladder.explanation import (
+    GRAPH,
+    KERNEL,
+    OUTPUT_GRID,
+    REAL,
+    REWRITTEN,
+    Advice,
+    Closeness,
+    Explanation,
+    Frontier,
+    Matched,
+    Saturated,
+)
 from quantdiff.ladder.frontier import Move
-from quantdiff.ladder.matching import wrong_weights
-from quantdiff.ladder.mechanisms import GRAPH, KERNEL, OUTPUT_GRID, REAL, REWRITTEN
 from quantdiff.ladder.real_graph import Grid
-from quantdiff.ladder.set_up import BETTER_DB, Few, Ladder, Sums, advice_of, name_of, quality_of, stored_on
+from quantdiff.ladder.rungs import OutputGrids
+from quantdiff.ladder.set_up import Few, Ladder, Sums, wrong_weights
 from quantdiff.ladder.switches import Switches, copied_from
 from quantdiff.quant import Array, QuantParams, Trace
 from quantdiff.run.inner_tensors import disturbed

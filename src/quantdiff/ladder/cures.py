@@ -8,28 +8,31 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantdiff.compare.outcome import compare
 from quantdiff.errors import BadModel, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Model, Operator
-from quantdiff.ladder.account import OutputGrids
-from quantdiff.ladder.advice.bench import Rows, defined, files_of
-from quantdiff.ladder.advice.choices import Plan, copies_of, from_data, made, per_channel, wide
-from quantdiff.ladder.attribution import Attribution
-from quantdiff.ladder.explanation import Advice, Quality
-from quantdiff.ladder.frontier import Move
-from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
+from quantdiff.ladder.advice.planned import files_of
+from quantdiff.ladder.advice.plans import Plan, Rows, copies_of, defined, from_data, made, per_channel, wide
+from quantdiff.ladder.attribution import Attribution, named
+from quantdiff.ladder.explanation import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS, Advice, Quality
+from quantdiff.ladder.frontier import Move, beside
 from quantdiff.ladder.real_graph import Setting
-from quantdiff.ladder.rungs import in_slices, real_inputs
-from quantdiff.ladder.set_up import BETTER_DB, Few, advice_of, name_of, quality_of, reference_with, rms_of, stored_on
-from quantdiff.ladder.slices import by_run
+from quantdiff.ladder.rungs import OutputGrids, RealRungs, by_run, in_slices, on_grid, real_inputs
+from quantdiff.ladder.set_up import Few
 from quantdiff.ladder.switches import Switches, copied_from
-from quantdiff.quant import Array, Trace
+from quantdiff.load.data import Batch
+from quantdiff.quant import Array, Grid, Trace
 from quantdiff.run.inputs import inputs_of
 from quantdiff.run.runner import Runner
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
+
+if TYPE_CHECKING:
+    from quantdiff.ladder.switches import Switches
 
 MOST, WORTH = 5, 0.05
 """Items that are tried, and the share from which one is."""
@@ -269,3 +272,82 @@ def _elsewhere(model: Model, few: Few, grids: OutputGrids) -> Iterator[Advice]:
         return
     for other, then in found.items():
         yield advice_of(KERNEL, f"runtime {other.value}", now, then, few)
+
+
+BETTER_DB = 0.02
+"""Of stored outputs: what counts as better."""
+
+
+def rms_of(before: Sequence[Array], bare: Sequence[Array], grids: OutputGrids) -> float:
+    """Of the error before the output's own grid, in steps."""
+    runs = len(bare[0])
+    error = beside(before, grids.units, runs) - beside(bare, grids.units, runs)
+    return math.sqrt(float(np.square(error).mean()))
+
+
+def stored_on(values: Array, grid: Grid | None) -> Array:
+    """Integers of an output's grid; floats stay what they are where it has none, but counts in steps."""
+    return values if grid is None or grid.is_lent else on_grid(values, grid)
+
+
+def quality_of(stored: Sequence[Array], few: Few, grids: OutputGrids) -> Quality:
+    """Outputs as integers of their grids, floats where there is none, by the formulas of ``diff``.
+
+    What differs is another integer; of floats without a grid what is farther than the tolerance.
+    """
+    outputs = tuple(
+        replace(
+            own,
+            array=y.reshape(own.array.shape),
+            quant=grid.params if grid and y.dtype.kind in "iu" else None,
+            grid=grid,
+        )
+        for own, y, grid in zip(few.candidate.outputs, stored, grids.grids, strict=True)
+    )
+    found = compare(few.reference, replace(few.candidate, outputs=outputs), grids.tolerance)
+    each, whole = [output.figures for output in found.outputs], found.figures
+    differing = sum(round(f.not_close * f.count) if f.differing is None else f.differing for f in each)
+    return Quality(differing, whole.sqnr_db, whole.top1_agreement)
+
+
+def advice_of(mechanism: str, change: str, now: Quality, then: Quality, few: Few) -> Advice:
+    """What a change would do, on these samples."""
+    return Advice(mechanism, change, now.differing, then.differing, "", len(few.rows), now, then)
+
+
+def name_of(switches: Switches, move: Move) -> str:
+    """``CONV_2D 3 (head)``."""
+    operator, op, layer, tensor, _ = named(switches, move)
+    name = (layer or tensor).partition(";")[0]
+    return f"{op} {operator} ({name})" if operator is not None else f"the input ({name})"
+
+
+def reference_with(
+    switches: Switches, rows: Batch, reference: Trace, order: Sequence[int], held: tuple[Sequence[int], Sequence[int]]
+) -> tuple[Trace, list[Array]]:
+    """The reference's outputs if it had some biases and grids as the file has them; and before their own grids.
+
+    What changes is counted in the account's arithmetic, and added to what the reference's framework gave.
+
+    Args:
+        switches: the pair.
+        rows: the data.
+        reference: what it gave for them.
+        order: for each output of the file the place of the reference's.
+        held: biases and tensors of the file. Shapes of what comes back: (runs, elements).
+    """
+    (biases, tensors), outputs = held, switches.file.graph.outputs
+    own = {**switches.own, **{i: switches.file.grids[i] for i in tensors}}
+    settled = replace(switches, own=own, matches={i: m for i, m in switches.matches.items() if i not in biases})
+    inputs = real_inputs(switches.model, rows)
+    was, now = (
+        RealRungs({"": in_slices(each.file, inputs, each.rewritten, outputs)}).as_given(each, "")
+        for each in (switches, settled)
+    )
+    given = list(reference.outputs)
+    for place, before, after in zip(order, was, now, strict=True):
+        value = given[place]
+        moved = value.real + (after - before).reshape(value.array.shape)
+        given[place] = replace(value, array=np.asarray(moved, np.float32), quant=None)
+    bare = in_slices(settled.file, inputs, settled.rewritten, outputs)
+    return replace(reference, outputs=tuple(given)), [by_run(bare[i], len(inputs[0])) for i in outputs]

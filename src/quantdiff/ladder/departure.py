@@ -8,11 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from quantdiff.graph import Graph, Operator
-from quantdiff.ladder.lowered import ACTIVATION, RECODES
-from quantdiff.ladder.matching import computing
-from quantdiff.ladder.real_graph import Setting
+from quantdiff.ladder.matching import ACTIVATION, RECODES, computing
+from quantdiff.ladder.real_graph import Setting, is_delay
 from quantdiff.ladder.rungs import real_inputs
-from quantdiff.ladder.streams import is_delay
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
 from quantdiff.ops import CLAMPS, traits

@@ -1,4 +1,4 @@
-"""Explanation: for every output that differs the mechanism that makes it differ, as values."""
+"""Explanation, as values: for every output that differs the mechanism that makes it differ, and what else is found."""
 
 from __future__ import annotations
 
@@ -6,8 +6,81 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quantdiff.compare.outcome import Failure, Judgement, Outcome
-from quantdiff.ladder.findings import Closeness, Matched, Saturated, WrongWeights
 from quantdiff.lazy import Shown
+
+REFERENCE, REAL, REWRITTEN, INPUT, RANGES, WEIGHTS, BIAS, CLIPPING, STEPS, CURVES, ROUNDING, RUNTIME = (
+    "reference",
+    "real",
+    "rewritten",
+    "input_quantized",
+    "activation_ranges",
+    "weights",
+    "bias_to_int32",
+    "activation_clipping",
+    "activation_rounding",
+    "op_approximation",
+    "rounding",
+    "runtime",
+)
+MECHANISMS = (
+    REFERENCE, REAL, REWRITTEN, INPUT, RANGES, WEIGHTS, BIAS, CLIPPING, STEPS, CURVES, ROUNDING, RUNTIME
+)  # fmt: skip
+"""The ladder from the model as it was trained to the runtime as it runs; each rung exchanges one thing more."""
+FRAMEWORK, GRAPH, KERNEL, SMALLER, OUTPUT_GRID = "framework", "graph", "kernel", "smaller", "output_grid"
+"""Of the frontier alone: what the reference's own floats add, what differs between the two graphs, the runtime's
+arithmetic (curves and rounding), stretches of operators that are not told apart, and the output's own grid."""
+
+
+FEW = 0.02
+"""Share of a kernel: what is more cannot be an accident of single weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrongWeights:
+    """A stored kernel that rounding does not lead to: ``count`` of ``size`` weights are off, by up to ``max_steps``.
+
+    A few that are far off were damaged or planted; where it is many, these are not the weights of this reference.
+    """
+
+    layer: str
+    tensor: str
+    count: int
+    size: int
+    max_steps: float
+    worst: tuple[int, ...]
+
+    @property
+    def planted(self) -> bool:
+        """True where all but a few weights are the reference's."""
+        return self.count <= max(1, self.size * FEW)
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """How a constant of the file was matched with one of the reference; ``steps`` None: not at all."""
+
+    tensor: str
+    reference: str | None
+    how: str
+    steps: float | None
+    order: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Closeness:
+    """How far one run of real arithmetic lies from the reference's outputs: in steps, and as other integers."""
+
+    max_steps: float
+    flips: int
+
+
+@dataclass(frozen=True, slots=True)
+class Saturated:
+    """The share of the reference's outputs that lie outside what the file can say, and by how much at most."""
+
+    share: float
+    max_steps: float
+
 
 LISTED = 1000
 """Differing outputs that are listed one by one; all are counted."""

@@ -15,11 +15,18 @@ from functools import partial
 import numpy as np
 
 from quantdiff.graph import Operator
-from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, KERNEL, RANGES, STEPS, WEIGHTS
-from quantdiff.ladder.real_graph import Grid, Setting, Values
+from quantdiff.ladder.explanation import (
+    BIAS,
+    CLIPPING,
+    INPUT,
+    KERNEL,
+    RANGES,
+    STEPS,
+    WEIGHTS,
+)
+from quantdiff.ladder.real_graph import Grid, Setting, Values, is_delay
 from quantdiff.ladder.real_operator import Sums
-from quantdiff.ladder.slices import side_by_side
-from quantdiff.ladder.streams import is_delay
+from quantdiff.ladder.rungs import side_by_side
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import traits
 from quantdiff.quant import Array
@@ -337,3 +344,33 @@ def by_sample(switches: Switches, tensor: int, stored: Array, samples: int) -> A
     shape = switches.shapes.get(tensor, stored.shape[1:])
     fits = tensor not in switches.file.constants and stored.size == samples * math.prod(shape)
     return stored.reshape(samples, *shape) if fits else None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the frontier needs of some samples. Shapes: samples along axis 0.
+
+    ``recorded`` are the runtime's tensors in real units; ``reference`` the reference's own outputs in the file's
+    order, ``lowered`` those of its graph and ``bare`` the same without its output grids, all in real units. ``real``
+    are tensors of the file in the reference's arithmetic.
+    """
+
+    inputs: Sequence[Array]
+    recorded: Values
+    runtime: Sequence[Array]
+    reference: Sequence[Array]
+    lowered: Sequence[Array]
+    bare: Sequence[Array]
+    real: Values
+
+    def part(self, rows: slice) -> Given:
+        """Some of the samples."""
+        several = (self.inputs, self.runtime, self.reference, self.lowered, self.bare)
+        inputs, runtime, reference, low, bare = ([x[rows] for x in each] for each in several)
+        recorded, real = ({i: v[rows] for i, v in each.items()} for each in (self.recorded, self.real))
+        return Given(inputs, recorded, runtime, reference, low, bare, real)
+
+    def difference(self, units: tuple[float, ...]) -> Array:
+        """Runtime minus reference, in steps."""
+        count = len(self.inputs[0])
+        return beside(self.runtime, units, count) - beside(self.reference, units, count)

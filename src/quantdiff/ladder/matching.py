@@ -1,30 +1,119 @@
-"""Which constant of the reference stands behind each constant of the file: by position, else by value.
+"""A reference as a float graph of TFLite operators, and which of its operators and constants stand behind the file's.
 
-And whether the two are one model at all.
+Where it rounds itself, QUANTIZE and DEQUANTIZE say how. An activation may be performed by a grid of the file: no RELU6,
+but integers that end at 0 and 6, as older converters write it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from quantdiff.align.constants import alike
-from quantdiff.errors import NotComparable, UnsupportedOp
+from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Operator, Tensor
-from quantdiff.ladder.findings import WrongWeights
-from quantdiff.ladder.lowered import RECODES, Lowered
-from quantdiff.ladder.real_graph import RealGraph, Setting
-from quantdiff.ladder.streams import is_delay
-from quantdiff.ops import traits
+from quantdiff.ladder.real_graph import Grid, RealGraph, Setting, in_loops, is_delay
+from quantdiff.ops import CLAMPS, INTO_FLOAT, INTO_INTEGERS, traits
 from quantdiff.quant import Array, is_float
+from quantdiff.sim.node import ACTIVATION_RANGE
 
-if TYPE_CHECKING:  # which are made of matches
-    from quantdiff.ladder.switches import Switches
+if TYPE_CHECKING:
+    pass
+
+
+RECODES = (INTO_INTEGERS, INTO_FLOAT)
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A graph whose QUANTIZE and DEQUANTIZE are seen through.
+
+    ``source``: by the output of such an operator the tensor that it restates. ``grids``: by tensor the grid that the
+    reference puts it on.
+    """
+
+    real: RealGraph
+    source: Mapping[int, int]
+    grids: Mapping[int, Grid]
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """Those that compute something."""
+        return tuple(op for op in self.real.operators if op.op not in RECODES)
+
+    def of(self, tensor: int) -> int:
+        """The tensor before all restating."""
+        while tensor in self.source:
+            tensor = self.source[tensor]
+        return tensor
+
+    def clamp_behind(self, tensor: int, activation: str) -> int | None:
+        """The output of the activation that alone reads a tensor: what a converter may fuse; None for others."""
+        names = {tensor, *(i for i in self.source if self.of(i) == tensor)}
+        readers = [op for i in names for op in self.real.graph.readers(i) if op.op not in RECODES]
+        fits = len(readers) == 1 and readers[0].op in CLAMPS and readers[0].op == activation
+        return readers[0].outputs[0] if fits else None
+
+
+def lowered(real: RealGraph) -> Lowered:
+    """See through the operators that only restate; a graph of integers has a grid at every tensor."""
+    source = {op.outputs[0]: op.inputs[0] for op in real.operators if op.op in RECODES}
+    found = Lowered(real, source, {})
+    grids: dict[int, Grid] = {}
+    for tensor, grid in real.grids.items():
+        if tensor not in real.copies:
+            grids.setdefault(found.of(tensor), grid)
+    return Lowered(real, source, grids)
+
+
+ACTIVATION = "fused_activation_function"
+
+
+NONE = "NONE"
+
+
+def with_clamps(file: RealGraph, reference: Lowered, pairs: Sequence[tuple[Operator, Operator]]) -> RealGraph:
+    """The file's graph with the activations of the reference that its own grids perform: no integer is another one."""
+    taken = {theirs.index for _, theirs in pairs}
+    found = {ours.index: _performed(file, reference, ours, theirs, taken) for ours, theirs in pairs}
+    if not any(found.values()):
+        return file
+    operators = tuple(
+        replace(op, options={**op.options, ACTIVATION: found[op.index]}) if found.get(op.index) else op
+        for op in file.graph.operators
+    )
+    graph = replace(file.graph, operators=operators)
+    return replace(file, graph=graph, loops=in_loops(graph, file.folded))
+
+
+def _performed(
+    file: RealGraph, reference: Lowered, ours: Operator, theirs: Operator, taken: Container[int]
+) -> str | None:
+    """The activation that the reference has, fused or alone behind, and the file's operator only in its grid."""
+    grid = file.grids.get(ours.outputs[0]) if len(ours.outputs) == 1 else None
+    if grid is None or not traits(ours.op).fuses or ours.options.get(ACTIVATION, NONE) != NONE:
+        return None
+    own = str(theirs.options.get(ACTIVATION, NONE))
+    if own == NONE:
+        own = next((name for name in CLAMPS if _stands_behind(reference, theirs, name, taken)), NONE)
+    return own if own in CLAMPS and performs(grid, own) else None
+
+
+def _stands_behind(reference: Lowered, theirs: Operator, activation: str, taken: Container[int]) -> bool:
+    behind = reference.clamp_behind(theirs.outputs[0], activation)
+    maker = None if behind is None else reference.real.graph.producer(behind)
+    return maker is not None and maker.index not in taken
+
+
+def performs(grid: Grid, activation: str) -> bool:
+    """Whether an activation in front of a grid changes none of its integers: its ends are at the grid's, or beyond."""
+    low, high = (grid.steps(np.asarray(end)) + grid.zero_point for end in ACTIVATION_RANGE[activation])
+    return bool(low <= grid.low and high >= grid.high)
+
 
 FITS, ROUNDED, NEAR = 1.5, 1.0, 2.0
 """Steps: at the same place, anywhere, and what still speaks for an operator."""
@@ -233,64 +322,3 @@ def stored(real: RealGraph, tensor: int) -> Tensor:
 def is_real(real: RealGraph, tensor: int) -> bool:
     """Whether a tensor is a constant in real units."""
     return tensor in real.constants and real.constants[tensor].dtype.kind == "f"
-
-
-RELATED = 0.5
-"""Share of the kernels that must be the reference's, or trained on from them."""
-
-
-def check_related(switches: Switches) -> None:
-    """Refuse two models that are not made from each other.
-
-    Raises:
-        NotComparable: fewer than half of the file's kernels are the reference's.
-    """
-    kernels = [switches.matches[i] for i in _kernels(switches)]
-    found = sum(_alike(switches, match) for match in kernels)
-    if kernels and found < RELATED * len(kernels):
-        raise NotComparable(
-            f"these are not the same model: {found} of the {len(kernels)} kernels of the .tflite are the reference's; "
-            "give the model that it was converted from"
-        )
-
-
-def _kernels(switches: Switches) -> list[int]:
-    placed = ((op, traits(op.op).weights) for op in switches.file.operators)
-    tensors = (op.inputs[place] for op, place in placed if place is not None and place < len(op.inputs))
-    kernels = [i for i in tensors if i in switches.matches]
-    data = {i: stored(switches.file, i).data for i in kernels}
-    once = {i if data[i] is None else id(data[i]): i for i in kernels}  # however often a loop is written out
-    return list(once.values())
-
-
-def _alike(switches: Switches, match: Match) -> bool:
-    if match.value is None:
-        return False
-    mine, own = switches.file.constants[match.tensor].ravel(), match.value.ravel()
-    if match.steps <= ROUNDED or not mine.any():
-        return True
-    return alike(mine, own)
-
-
-def wrong_weights(switches: Switches) -> Iterator[WrongWeights]:
-    """Every kernel with a weight more than one step from the reference's."""
-    graph = switches.file.graph
-    for tensor in _kernels(switches):
-        match = switches.matches[tensor]
-        if match.value is None or match.steps <= ROUNDED:
-            continue
-        steps = distance(stored(switches.file, tensor), switches.file.constants[tensor], match.value)
-        count = int(np.count_nonzero(steps > ROUNDED))
-        if count and match.other is not None:
-            worst = np.unravel_index(int(steps.argmax()), steps.shape)
-            name = switches.reference.real.graph.tensors[match.other].label
-            place = tuple(map(int, worst))
-            yield WrongWeights(name, graph.tensors[tensor].label, count, steps.size, float(steps.max()), place)
-
-
-def distance(tensor: Tensor, value: Array, other: Array) -> Array:
-    """In steps of the tensor's grid; of floats in 2**-10 of the largest. Shape as the values."""
-    apart = np.abs(value - other)
-    if tensor.quant is None or not tensor.quant.scale:
-        return np.asarray(apart / (np.abs(value).max() * 2.0**-10 + 1e-30))
-    return np.asarray(apart / tensor.quant.along(value.ndim)[0].astype(np.float64))

@@ -1,29 +1,51 @@
-"""The whole account of a pair, slice after slice of the data: the reference's graph, the file's, the real runtime."""
+"""The whole account of a pair, slice after slice of the data: the reference's graph, the file's, the real runtime.
+
+The lower rungs are the file in the simulator: with exact sums and the runtime's curves, then with all its rounding.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from quantdiff.errors import BadData
-from quantdiff.graph import keeps_resources
-from quantdiff.ladder.account import Account, Question, trace_of_file
-from quantdiff.ladder.attribution import Attribution, Given, lowered_outputs, signed
+from quantdiff.graph import Model, Operator, keeps_resources
+from quantdiff.ladder.account import Account, add_layers, in_parts, layers_of, samples_in_part
+from quantdiff.ladder.attribution import Attribution, lowered_outputs, signed
 from quantdiff.ladder.conclusion import concluded
 from quantdiff.ladder.departure import departure
-from quantdiff.ladder.explanation import Explanation
-from quantdiff.ladder.frontier import beside, in_real_units
-from quantdiff.ladder.layers import add_layers, layers_of
-from quantdiff.ladder.mechanisms import CURVES, MECHANISMS, REAL, REFERENCE, REWRITTEN, ROUNDING, RUNTIME, STEPS
+from quantdiff.ladder.explanation import (
+    CURVES,
+    MECHANISMS,
+    REAL,
+    REFERENCE,
+    REWRITTEN,
+    ROUNDING,
+    RUNTIME,
+    STEPS,
+    Explanation,
+)
+from quantdiff.ladder.frontier import Given, beside, in_real_units
 from quantdiff.ladder.real_graph import Values
 from quantdiff.ladder.rounded_rung import rounded_rung
-from quantdiff.ladder.rungs import Chains, RealRungs, chains, changes, real_inputs, real_rungs, with_rounding
-from quantdiff.ladder.set_up import Few, Ladder, Sums, set_up
-from quantdiff.ladder.slices import by_run, in_parts, one_thread_a_product, rows_of, samples_in_part, side_by_side
+from quantdiff.ladder.rungs import (
+    RealRungs,
+    by_run,
+    changes,
+    named,
+    one_thread_a_product,
+    real_inputs,
+    real_rungs,
+    rows_of,
+    side_by_side,
+    with_rounding,
+)
+from quantdiff.ladder.set_up import Few, Ladder, Question, Sums, set_up, trace_of_file
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array, Trace, same_bits
@@ -31,6 +53,9 @@ from quantdiff.run.conversation import TIMEOUT
 from quantdiff.run.inner_tensors import Reading, read_at_once, read_tensors, readable_tensors, simulate_tensors
 from quantdiff.run.runner import Progress, Runner, silent
 from quantdiff.sim.device import Rules
+from quantdiff.sim.graph.operators import all_but_curves
+from quantdiff.sim.graph.simulator import Simulation, run_stateless, simulate, simulate_by, simulate_ideal
+from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
 
 RunsOn = Runner | Runtime
@@ -295,3 +320,55 @@ def _outside(ladder: Ladder, sums: Sums, reference: Sequence[Array]) -> None:
             beyond, count = beyond + int(np.count_nonzero(over > 0.5)), count + over.size  # noqa: PLR2004 (rounding reaches so far)
             farthest = max(farthest, float(over.max(initial=0)))
     sums.outside = beyond, count, farthest
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """Every tensor at each of the simulator's rungs, samples along axis 0.
+
+    ``missing`` are operators that the simulator lacks, ``borrowed`` those whose results the runtime lent; both say why.
+    """
+
+    rungs: Mapping[str, Mapping[int, Array]]
+    missing: tuple[str, ...]
+    borrowed: tuple[str, ...] = ()
+
+
+def chains(
+    model: Model, inputs: Sequence[Array], runtime: Rules, recorded: Mapping[int, Array] | None = None
+) -> Chains:
+    """The whole graph at each rung. Shapes: each input (samples, *shape of the model's input).
+
+    ``recorded`` are the runtime's own tensors. Where the simulator lacks an operator and its chain arrives there with
+    the runtime's own bits, what the runtime made of them is taken: the account goes on behind it.
+    """
+    ideal = partial(simulate_ideal, model.main, inputs, runtime, all_but_curves, model.subgraphs)
+    works: list[Callable[[], Any]] = [ideal, partial(_whole, model, inputs, runtime, recorded or {})]
+    mixed, (whole, borrowed) = side_by_side(lambda work: work(), works)
+    rungs = {ROUNDING: whole.values}
+    if all(i in mixed.values for i in model.main.outputs):
+        rungs[CURVES] = mixed.values
+    return Chains(rungs, named(whole.missing), borrowed)
+
+
+def _whole(
+    model: Model, inputs: Sequence[Array], runtime: Rules, recorded: Mapping[int, Array]
+) -> tuple[Simulation, tuple[str, ...]]:
+    """The runtime's chain, and the operators whose results were taken from the runtime."""
+    graph, borrowed = model.main, list[str]()
+    if keeps_resources(graph):
+        return simulate(graph, inputs, runtime, model.subgraphs), ()
+    given = {**dict(zip(graph.inputs, inputs, strict=True)), **recorded}
+
+    def operate(operator: Operator, values: Mapping[int, Array]) -> tuple[Array, ...]:
+        try:
+            return run_stateless(graph, model.subgraphs, runtime, None, operator, values)
+        except NoKernel as error:
+            fed = [i for i in operator.inputs if i in values]
+            known = all(i in given for i in (*fed, *operator.outputs))
+            if not (fed and known and all(same_bits(values[i], given[i]) for i in fed)):
+                raise
+            borrowed.append(f"operator {operator.index} {operator.op} ({error})")
+            return tuple(given[i] for i in operator.outputs)
+
+    return simulate_by(operate, graph, inputs, runtime), tuple(borrowed)

@@ -1,8 +1,10 @@
-"""A graph of TFLite operators in real arithmetic, double, with a switch for everything that the file rounds."""
+"""A graph of TFLite operators in real arithmetic, double, with a switch for everything that the file rounds.
+
+Operators that wait for each other through a delay go sample by sample, all others at once.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -11,19 +13,16 @@ from typing import Any
 import numpy as np
 
 from quantdiff.errors import UnsupportedOp
-from quantdiff.graph import Graph, Operator, Tensor, keeps_resources
-from quantdiff.ladder.constants import in_units_of_sums, unread
-from quantdiff.ladder.real_operator import CHOOSES, Sums, compute, fold, folds, real_constant
-from quantdiff.ladder.streams import Loops, delayed, in_loops, is_delay, shifted, unrolled
-from quantdiff.ops import traits
+from quantdiff.graph import Graph, Operator, keeps_resources
+from quantdiff.ladder.real_operator import Sums, compute
+from quantdiff.ladder.streams import DELAY
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array, is_float
 from quantdiff.quant import Grid as StoredGrid
 from quantdiff.sim.accumulate import loops
-from quantdiff.sim.node import Node, NoKernel, fitting, node_of
+from quantdiff.sim.node import Node, NoKernel, node_of
 
 Values = Mapping[int, Array]
 """By tensor index, samples along axis 0; an axis of 1 stands for all of them."""
-ON_STATE = ("CALL_ONCE", "VAR_HANDLE", "ASSIGN_VARIABLE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,69 +276,6 @@ class RealGraph:
         return found
 
 
-def real_graph(graph: Graph, subgraphs: Sequence[Graph] = ()) -> RealGraph:
-    """The graph with its constants in real units, its control flow written out and its variables as delays.
-
-    Raises:
-        UnsupportedOp: a loop whose end depends on the data, or a constant that cannot be read as real numbers.
-    """
-    try:
-        with fitting():
-            graph, origin = unrolled(graph, subgraphs)
-            graph = delayed(graph, subgraphs)
-    except NoKernel as error:
-        raise UnsupportedOp(f"control flow: {error}") from error
-    graph = in_units_of_sums(graph)
-    constants, folded = _constants(graph)
-    folded |= {op.index for op in graph.operators if op.op in ON_STATE} | unread(graph)
-    made = [i for op in graph.operators if op.index not in folded for i in op.outputs]
-    grids = {i: grid for i in (*graph.inputs, *made) if i not in constants and (grid := grid_of(graph, i)) is not None}
-    copies = {i for op in graph.operators if _copies(graph, op, constants) for i in op.outputs if i in grids}
-    return RealGraph(graph, constants, folded, grids, copies, in_loops(graph, folded), origin)
-
-
-def _constants(graph: Graph) -> tuple[dict[int, Array], set[int]]:
-    """Every constant in real units, with what operators make of constants alone; and these operators."""
-    tensors, folded = graph.tensors, set[int]()
-    named = sorted({i for op in graph.operators for i in op.inputs if i >= 0 and tensors[i].is_constant})
-    try:
-        constants = {i: real_constant(tensors[i]) for i in named}
-    except NoKernel as error:
-        raise UnsupportedOp(str(error)) from error
-    refolded = _behind_refolding(graph)
-    for operator in graph.operators:
-        node = node_of(graph, operator)
-        known = all(i < 0 or i in constants for i in operator.inputs)
-        known |= operator.op == "SHAPE" and has_fixed_shape(node.x) and operator.inputs[0] not in refolded
-        if known and operator.inputs and not is_delay(operator) and folds(node):
-            folded.add(operator.index)
-            try:
-                made = fold(node, [constants.get(i) for i in operator.inputs])
-            except (NoKernel, ValueError, TypeError, IndexError) as error:
-                raise UnsupportedOp(f"operator {operator.index} {operator.op}: {error}") from error
-            constants.update(zip(operator.outputs, made, strict=True))
-    return constants, folded
-
-
-def _behind_refolding(graph: Graph) -> set[int]:
-    """Tensors behind a RESHAPE that makes several rows of one sample, as windows do.
-
-    The file states one row there: what it says of shapes contradicts itself, and only a run tells them.
-    """
-    found = set[int]()
-    for operator in graph.operators:
-        sizes = [math.prod(graph.tensors[i].shape) for i in (*operator.inputs[:1], *operator.outputs) if i >= 0]
-        if (operator.op == "RESHAPE" and len(set(sizes)) > 1) or not found.isdisjoint(operator.inputs):
-            found.update(operator.outputs)
-    return found
-
-
-def has_fixed_shape(tensor: Tensor) -> bool:
-    """Whether the shape that the file states is the one at run time, the number of samples aside."""
-    signature = tensor.shape_signature
-    return signature is None or tuple(signature[1:]) == tuple(tensor.shape[1:])
-
-
 def grid_of(graph: Graph, tensor: int) -> Grid | None:
     """The grid of an activation; that of an input, or of floats quantized, by TFLite's own rounding."""
     stored, maker = graph.tensors[tensor].grid, graph.producer(tensor)
@@ -355,14 +291,52 @@ def in_real_units(stored: StoredGrid, *, single: bool = False) -> Grid:
     return Grid(float(np.float32(scale)), int(zero_point), *INTEGER_RANGE[stored.dtype], single)
 
 
-def _copies(graph: Graph, operator: Operator, constants: Values) -> bool:
-    """Whether the operator's outputs lie on their grid because its inputs lie on the same one."""
-    known = traits(operator.op)
-    if is_delay(operator):
-        return all(graph.tensors[i].quant == graph.tensors[operator.outputs[0]].quant for i in operator.inputs)
-    if not known.moves or any(i < 0 for i in operator.outputs):
-        return False
-    joined = operator.inputs if known.joins or operator.op in CHOOSES[1:3] else (operator.inputs[known.x],)
-    held = [i for i in joined if i >= 0 and graph.tensors[i].grid is not None]
-    data = [graph.tensors[i] for i in held if i not in constants] or [graph.tensors[i] for i in held]  # or a table's
-    return bool(data) and all(t.quant == graph.tensors[o].quant for t in data for o in operator.outputs)
+Loops = tuple[tuple[Operator, ...], ...]
+"""Operators in the order in which they run; several together go sample by sample."""
+
+
+def is_delay(operator: Operator) -> bool:
+    """Whether an operator gives what the sample before left."""
+    return operator.op == DELAY
+
+
+def shifted(assigned: Array, first: Array, count: int) -> Array:
+    """One sample later. Shapes: assigned (samples or 1, …), first (…) -> (count, …)."""
+    rows = np.broadcast_to(assigned, (count, *assigned.shape[1:]))
+    return np.concatenate([first.reshape(1, *rows.shape[1:]).astype(rows.dtype), rows[:-1]])
+
+
+def in_loops(graph: Graph, folded: AbstractSet[int]) -> Loops:
+    """The operators in an order in which each finds what it reads, a delay behind what is assigned."""
+    running = [op for op in graph.operators if op.index not in folded]
+    if not any(map(is_delay, running)):
+        return tuple((op,) for op in running)
+    makers = {i: k for k, op in enumerate(running) for i in op.outputs}
+    reads = [[makers[i] for i in op.inputs if i in makers] for op in running]
+    read_by: list[list[int]] = [[] for _ in running]
+    for k, made in enumerate(reads):
+        for maker in made:
+            read_by[maker].append(k)
+    order = [k for some in _finished(range(len(running)), read_by) for k in some]
+    return tuple(tuple(running[k] for k in sorted(loop)) for loop in _finished(reversed(order), reads))
+
+
+def _finished(starts: Iterable[int], edges: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """From each start what is met for the first time, depth first, each behind what is met from it.
+
+    Twice, from the last that was finished and against the edges, it finds what waits for each other, in linear time:
+    S. R. Kosaraju; M. Sharir, "A strong-connectivity algorithm", 1981.
+    """
+    met = set[int]()
+    for start in starts:
+        path, found = [] if start in met else [(start, iter(edges[start]))], list[int]()
+        met.add(start)
+        while path:
+            new = next((k for k in path[-1][1] if k not in met), None)
+            if new is None:
+                found.append(path.pop()[0])
+            else:
+                met.add(new)
+                path.append((new, iter(edges[new])))
+        if found:
+            yield found

@@ -1,32 +1,41 @@
-"""The rungs of real arithmetic for some samples: outputs, and tensors in between, as integers of the file's grids.
+"""The rungs of real arithmetic for some samples, side by side: outputs, and tensors in between, on the file's grids.
 
-And the lower rungs: the file in the simulator, with exact sums and the runtime's curves, then with all its rounding.
+NumPy lets go of the interpreter in its long loops. ``Target`` is what they are held against: what the runtime gave.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import TypeVar
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
-from quantdiff.graph import Graph, Model, Operator, keeps_resources
-from quantdiff.ladder.account import OutputGrids, on_grid
-from quantdiff.ladder.mechanisms import BIAS, CLIPPING, CURVES, INPUT, RANGES, REAL, REWRITTEN, ROUNDING, STEPS, WEIGHTS
+from quantdiff.graph import Graph, Model
+from quantdiff.ladder.explanation import (
+    BIAS,
+    CLIPPING,
+    INPUT,
+    RANGES,
+    REAL,
+    REWRITTEN,
+    STEPS,
+    WEIGHTS,
+)
 from quantdiff.ladder.real_graph import RealGraph, Setting, Values
-from quantdiff.ladder.slices import side_by_side
 from quantdiff.ladder.switches import Switches
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array, same_bits
+from quantdiff.quant import Array, Grid, quantize, same_bits
 from quantdiff.run.inputs import bound_inputs
-from quantdiff.sim.device import Rules
-from quantdiff.sim.graph.operators import all_but_curves
-from quantdiff.sim.graph.simulator import Missing, Simulation, run_stateless, simulate, simulate_by, simulate_ideal
-from quantdiff.sim.node import NoKernel
+from quantdiff.sim.graph.simulator import Missing
 
 STORED = {"int8": np.int8, "uint8": np.uint8, "int16": np.int16}
 ELEMENTS_AT_ONCE = 2**24
@@ -225,58 +234,140 @@ def real_inputs(model: Model, rows: Batch) -> list[Array]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Chains:
-    """Every tensor at each of the simulator's rungs, samples along axis 0.
-
-    ``missing`` are operators that the simulator lacks, ``borrowed`` those whose results the runtime lent; both say why.
-    """
-
-    rungs: Mapping[str, Mapping[int, Array]]
-    missing: tuple[str, ...]
-    borrowed: tuple[str, ...] = ()
-
-
-def chains(
-    model: Model, inputs: Sequence[Array], runtime: Rules, recorded: Mapping[int, Array] | None = None
-) -> Chains:
-    """The whole graph at each rung. Shapes: each input (samples, *shape of the model's input).
-
-    ``recorded`` are the runtime's own tensors. Where the simulator lacks an operator and its chain arrives there with
-    the runtime's own bits, what the runtime made of them is taken: the account goes on behind it.
-    """
-    ideal = partial(simulate_ideal, model.main, inputs, runtime, all_but_curves, model.subgraphs)
-    works: list[Callable[[], Any]] = [ideal, partial(_whole, model, inputs, runtime, recorded or {})]
-    mixed, (whole, borrowed) = side_by_side(lambda work: work(), works)
-    rungs = {ROUNDING: whole.values}
-    if all(i in mixed.values for i in model.main.outputs):
-        rungs[CURVES] = mixed.values
-    return Chains(rungs, named(whole.missing), borrowed)
-
-
-def _whole(
-    model: Model, inputs: Sequence[Array], runtime: Rules, recorded: Mapping[int, Array]
-) -> tuple[Simulation, tuple[str, ...]]:
-    """The runtime's chain, and the operators whose results were taken from the runtime."""
-    graph, borrowed = model.main, list[str]()
-    if keeps_resources(graph):
-        return simulate(graph, inputs, runtime, model.subgraphs), ()
-    given = {**dict(zip(graph.inputs, inputs, strict=True)), **recorded}
-
-    def operate(operator: Operator, values: Mapping[int, Array]) -> tuple[Array, ...]:
-        try:
-            return run_stateless(graph, model.subgraphs, runtime, None, operator, values)
-        except NoKernel as error:
-            fed = [i for i in operator.inputs if i in values]
-            known = all(i in given for i in (*fed, *operator.outputs))
-            if not (fed and known and all(same_bits(values[i], given[i]) for i in fed)):
-                raise
-            borrowed.append(f"operator {operator.index} {operator.op} ({error})")
-            return tuple(given[i] for i in operator.outputs)
-
-    return simulate_by(operate, graph, inputs, runtime), tuple(borrowed)
-
-
 def named(missing: Iterable[Missing]) -> tuple[str, ...]:
     """Operators without a kernel, each once, in words."""
     return tuple(dict.fromkeys(f"operator {item.index} {item.op}: {item.why}" for item in missing))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the runtime gave for one output or one tensor: integers of its grid, or floats where there is none.
+
+    Floats count as equal within ``tolerance``, in real units; any NaN equals any other.
+    """
+
+    values: Array
+    tolerance: float | None = None
+
+    def wrong(self, values: Array) -> Array:
+        """Which elements are not the runtime's. Shape (samples, elements)."""
+        mine = values.reshape(self.values.shape)
+        if self.tolerance is None:
+            return np.asarray(mine != self.values)
+        with np.errstate(invalid="ignore", over="ignore"):  # a file may give infinities
+            close = np.abs(mine.astype(np.float64) - self.values) <= self.tolerance
+        wrong: Array = ~(close | (mine == self.values) | (np.isnan(mine) & np.isnan(self.values)))
+        return wrong
+
+    def distance(self, values: Array) -> int | None:
+        """The largest difference in steps; None where there is no grid."""
+        if self.tolerance is not None:
+            return None
+        wide = np.int16 if values.dtype.itemsize == self.values.dtype.itemsize == 1 else np.int64
+        apart = np.subtract(values.reshape(self.values.shape), self.values, dtype=wide)
+        return max(int(apart.max(initial=0)), -int(apart.min(initial=0)))
+
+
+@dataclass(frozen=True, slots=True)
+class OutputGrids:
+    """The outputs of the file: their grids, how close floats without a grid must be, and whose places they take.
+
+    ``order[k]`` is the place among the reference's outputs of the one that belongs to output ``k`` of the file.
+    """
+
+    grids: tuple[Grid | None, ...]
+    order: tuple[int, ...]
+    tolerance: float
+
+    @property
+    def units(self) -> tuple[float, ...]:
+        """Real units of a step, by output; 1 where there is no grid."""
+        return tuple(float(np.float32(grid.params.scale[0])) if grid else 1.0 for grid in self.grids)
+
+    def targets(self, outputs: Sequence[Array]) -> list[Target]:
+        """What the runtime gave, flat."""
+        return [
+            Target(on_grid(y, grid).reshape(-1), None if grid else self.tolerance)
+            for y, grid in zip(outputs, self.grids, strict=True)
+        ]
+
+    def of_reference(self, outputs: Sequence[Array]) -> list[Array]:
+        """The reference's outputs in the file's order, as integers of its grids."""
+        return [on_grid(outputs[k], grid) for k, grid in zip(self.order, self.grids, strict=True)]
+
+    def of_file(self, graph: Graph, values: Mapping[int, Array]) -> list[Array]:
+        """The file's own outputs, out of all its tensors."""
+        return [on_grid(values[i], grid) for i, grid in zip(graph.outputs, self.grids, strict=True)]
+
+
+def ends_of_file(graph: Graph, order: Sequence[int], tolerance: float) -> OutputGrids:
+    """Grids of the graph's outputs."""
+    return OutputGrids(tuple(graph.grid_before(i) for i in graph.outputs), tuple(order), tolerance)
+
+
+def on_grid(values: Array, grid: Grid | None) -> Array:
+    """Integers of the grid; floats as they are where there is none, and whole numbers that are on none."""
+    if grid is None or values.dtype.kind in "iub":
+        return values
+    return quantize(values, grid.params, grid.dtype)
+
+
+THREADS = min(4, os.cpu_count() or 1)
+"""Each holds the activations of a slice."""
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The libraries that multiply."""
+    return ThreadpoolController()
+
+
+@contextmanager
+def one_thread_a_product() -> Iterator[None]:
+    """Products on the thread that asks for them.
+
+    On threads of their own they wait for each other in a loop: beside other work a product of this size takes fifty
+    times as long.
+    """
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+ARENAS, TRIMMED, MAPPED = -8, -1, -3
+"""glibc's ``M_ARENA_MAX``, ``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD``."""
+KEPT, LARGEST = 2**27, 2**25
+"""Bytes that are free at the end of a heap and stay; and of what is taken from one, as glibc has it at most."""
+
+
+@cache
+def _share_memory() -> None:
+    """Else glibc gives each thread a heap of its own, which keeps what it once held: they grow with the data.
+
+    What it maps anew for every large array, the system fills with zeros first, a page at a time.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        library = ctypes.CDLL(None)
+        for what, value in ((ARENAS, 2), (MAPPED, LARGEST), (TRIMMED, KEPT)):
+            library.mallopt(what, value)
+
+
+def side_by_side(work: Callable[[Given], Made], items: Iterable[Given]) -> list[Made]:
+    """What ``work`` makes of each item, in their order."""
+    if len(several := list(items)) < 2:  # noqa: PLR2004 (nothing beside it)
+        return list(map(work, several))
+    _share_memory()
+    with one_thread_a_product(), ThreadPoolExecutor(THREADS) as threads:
+        return list(threads.map(work, several))
+
+
+def rows_of(values: Array, runs: int, rows: slice) -> Array:
+    """Some of a tensor's runs, however its file states its shape."""
+    return values[rows] if len(values) == runs else values.reshape(runs, -1)[rows]
+
+
+def by_run(values: Array, runs: int) -> Array:
+    """A reference's output with the file's runs along axis 0: what is left over is dropped."""
+    each = max(1, len(values) // runs)
+    return values[: runs * each].reshape(runs, -1)

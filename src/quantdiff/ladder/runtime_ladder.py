@@ -12,11 +12,10 @@ import numpy as np
 
 from quantdiff.errors import BadData
 from quantdiff.graph import Graph, Model, Operator, keeps_resources
-from quantdiff.ladder.account import Account, LayerAccount, OutputGrids, Target, ends_of_file
-from quantdiff.ladder.explanation import Explanation, Frontier, Item
+from quantdiff.ladder.account import Account, LayerAccount
+from quantdiff.ladder.explanation import CURVES, REFERENCE, ROUNDING, RUNTIME, Explanation, Frontier, Item
 from quantdiff.ladder.frontier import beside
-from quantdiff.ladder.mechanisms import CURVES, REFERENCE, ROUNDING, RUNTIME
-from quantdiff.ladder.rungs import named
+from quantdiff.ladder.rungs import OutputGrids, Target, ends_of_file, named
 from quantdiff.load.data import Batch
 from quantdiff.quant import Array, same_bits
 from quantdiff.run.inner_tensors import Reading, disturbed, read_tensors, readable_tensors

@@ -1,48 +1,39 @@
-"""What the first slice of the data tells of a pair, and what is added up while the others pass by.
+"""What is asked of a pair, what the first slice of the data tells of it, and what is added up as others pass by.
 
-What the file's graph with the reference's constants computes just as the lowered reference does (the same operators,
-with the same options, on the same constants and inputs, and nothing is rounded), the rung ``rewritten`` takes from
-``real``. ``Few`` are the samples on which cures are predicted.
+The first slice tells which output is which, and whether the two are one model at all. What the file's graph with the
+reference's constants computes just as the lowered reference does (the same operators, with the same options, on the
+same constants and inputs, and nothing is rounded), the rung ``rewritten`` takes from ``real``. ``Few`` are the samples
+on which cures are predicted.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Container, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantdiff.compare.outcome import compare
-from quantdiff.errors import UnsupportedOp
-from quantdiff.graph import Graph, Operator
-from quantdiff.ladder.account import (
-    Account,
-    LayerAccount,
-    OutputGrids,
-    Question,
-    ends_of_file,
-    on_grid,
-    order_from_reading,
-    order_of_outputs,
-)
-from quantdiff.ladder.attribution import Attribution, named
-from quantdiff.ladder.explanation import Advice, Quality, Signed
-from quantdiff.ladder.frontier import Move, beside
-from quantdiff.ladder.lowered import RECODES
-from quantdiff.ladder.matching import check_related
+from quantdiff.align.alignment import pair_outputs
+from quantdiff.align.constants import alike
+from quantdiff.errors import NotComparable, UnsupportedOp
+from quantdiff.graph import Graph, Model, Operator, Tensor
+from quantdiff.ladder.account import Account, LayerAccount
+from quantdiff.ladder.attribution import Attribution
+from quantdiff.ladder.explanation import Signed, WrongWeights
+from quantdiff.ladder.matching import RECODES, ROUNDED, Match, stored
 from quantdiff.ladder.real_graph import RealGraph, Values
-from quantdiff.ladder.rungs import RealRungs, in_slices, real_inputs
-from quantdiff.ladder.slices import by_run
+from quantdiff.ladder.rungs import OutputGrids, ends_of_file, real_inputs
 from quantdiff.ladder.switches import Switches, switches
 from quantdiff.load.data import Batch
-from quantdiff.quant import Array, Grid, Trace, is_float
+from quantdiff.ops import traits
+from quantdiff.quant import Array, Trace, Value, is_float
 from quantdiff.run.inner_tensors import Reading
 from quantdiff.sim.device import Rules
 
-BETTER_DB = 0.02
-"""Of stored outputs: what counts as better."""
+if TYPE_CHECKING:
+    from quantdiff.ladder.switches import Switches
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,50 +49,6 @@ class Few:
     candidate: Trace
     bare: Sequence[Array]
     rules: Rules | None
-
-
-def rms_of(before: Sequence[Array], bare: Sequence[Array], grids: OutputGrids) -> float:
-    """Of the error before the output's own grid, in steps."""
-    runs = len(bare[0])
-    error = beside(before, grids.units, runs) - beside(bare, grids.units, runs)
-    return math.sqrt(float(np.square(error).mean()))
-
-
-def stored_on(values: Array, grid: Grid | None) -> Array:
-    """Integers of an output's grid; floats stay what they are where it has none, but counts in steps."""
-    return values if grid is None or grid.is_lent else on_grid(values, grid)
-
-
-def quality_of(stored: Sequence[Array], few: Few, grids: OutputGrids) -> Quality:
-    """Outputs as integers of their grids, floats where there is none, by the formulas of ``diff``.
-
-    What differs is another integer; of floats without a grid what is farther than the tolerance.
-    """
-    outputs = tuple(
-        replace(
-            own,
-            array=y.reshape(own.array.shape),
-            quant=grid.params if grid and y.dtype.kind in "iu" else None,
-            grid=grid,
-        )
-        for own, y, grid in zip(few.candidate.outputs, stored, grids.grids, strict=True)
-    )
-    found = compare(few.reference, replace(few.candidate, outputs=outputs), grids.tolerance)
-    each, whole = [output.figures for output in found.outputs], found.figures
-    differing = sum(round(f.not_close * f.count) if f.differing is None else f.differing for f in each)
-    return Quality(differing, whole.sqnr_db, whole.top1_agreement)
-
-
-def advice_of(mechanism: str, change: str, now: Quality, then: Quality, few: Few) -> Advice:
-    """What a change would do, on these samples."""
-    return Advice(mechanism, change, now.differing, then.differing, "", len(few.rows), now, then)
-
-
-def name_of(switches: Switches, move: Move) -> str:
-    """``CONV_2D 3 (head)``."""
-    operator, op, layer, tensor, _ = named(switches, move)
-    name = (layer or tensor).partition(";")[0]
-    return f"{op} {operator} ({name})" if operator is not None else f"the input ({name})"
 
 
 @dataclass(slots=True)
@@ -256,32 +203,126 @@ def _bits(constant: Array) -> Hashable:
     return constant.shape, whole.dtype.str, hashlib.blake2b(whole.view(np.uint8).data if whole.size else b"").digest()
 
 
-def reference_with(
-    switches: Switches, rows: Batch, reference: Trace, order: Sequence[int], held: tuple[Sequence[int], Sequence[int]]
-) -> tuple[Trace, list[Array]]:
-    """The reference's outputs if it had some biases and grids as the file has them; and before their own grids.
+RELATED = 0.5
+"""Share of the kernels that must be the reference's, or trained on from them."""
 
-    What changes is counted in the account's arithmetic, and added to what the reference's framework gave.
 
-    Args:
-        switches: the pair.
-        rows: the data.
-        reference: what it gave for them.
-        order: for each output of the file the place of the reference's.
-        held: biases and tensors of the file. Shapes of what comes back: (runs, elements).
+def check_related(switches: Switches) -> None:
+    """Refuse two models that are not made from each other.
+
+    Raises:
+        NotComparable: fewer than half of the file's kernels are the reference's.
     """
-    (biases, tensors), outputs = held, switches.file.graph.outputs
-    own = {**switches.own, **{i: switches.file.grids[i] for i in tensors}}
-    settled = replace(switches, own=own, matches={i: m for i, m in switches.matches.items() if i not in biases})
-    inputs = real_inputs(switches.model, rows)
-    was, now = (
-        RealRungs({"": in_slices(each.file, inputs, each.rewritten, outputs)}).as_given(each, "")
-        for each in (switches, settled)
+    kernels = [switches.matches[i] for i in _kernels(switches)]
+    found = sum(_alike(switches, match) for match in kernels)
+    if kernels and found < RELATED * len(kernels):
+        raise NotComparable(
+            f"these are not the same model: {found} of the {len(kernels)} kernels of the .tflite are the reference's; "
+            "give the model that it was converted from"
+        )
+
+
+def _kernels(switches: Switches) -> list[int]:
+    placed = ((op, traits(op.op).weights) for op in switches.file.operators)
+    tensors = (op.inputs[place] for op, place in placed if place is not None and place < len(op.inputs))
+    kernels = [i for i in tensors if i in switches.matches]
+    data = {i: stored(switches.file, i).data for i in kernels}
+    once = {i if data[i] is None else id(data[i]): i for i in kernels}  # however often a loop is written out
+    return list(once.values())
+
+
+def _alike(switches: Switches, match: Match) -> bool:
+    if match.value is None:
+        return False
+    mine, own = switches.file.constants[match.tensor].ravel(), match.value.ravel()
+    if match.steps <= ROUNDED or not mine.any():
+        return True
+    return alike(mine, own)
+
+
+def wrong_weights(switches: Switches) -> Iterator[WrongWeights]:
+    """Every kernel with a weight more than one step from the reference's."""
+    graph = switches.file.graph
+    for tensor in _kernels(switches):
+        match = switches.matches[tensor]
+        if match.value is None or match.steps <= ROUNDED:
+            continue
+        steps = distance(stored(switches.file, tensor), switches.file.constants[tensor], match.value)
+        count = int(np.count_nonzero(steps > ROUNDED))
+        if count and match.other is not None:
+            worst = np.unravel_index(int(steps.argmax()), steps.shape)
+            name = switches.reference.real.graph.tensors[match.other].label
+            place = tuple(map(int, worst))
+            yield WrongWeights(name, graph.tensors[tensor].label, count, steps.size, float(steps.max()), place)
+
+
+def distance(tensor: Tensor, value: Array, other: Array) -> Array:
+    """In steps of the tensor's grid; of floats in 2**-10 of the largest. Shape as the values."""
+    apart = np.abs(value - other)
+    if tensor.quant is None or not tensor.quant.scale:
+        return np.asarray(apart / (np.abs(value).max() * 2.0**-10 + 1e-30))
+    return np.asarray(apart / tensor.quant.along(value.ndim)[0].astype(np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The reference as its engine runs it and as a float graph, the file, and the data.
+
+    ``trace`` gives the reference's own outputs for samples; ``kind`` is its engine: ``float``, ``qat``,
+    ``tflite:xnnpack``. ``lowering`` is the reference as TFLite operators, None where that cannot be had:
+    ``why`` says so. Outputs
+    without a grid count as equal within ``tolerance``, in real units. ``single``: a sample and an element of the
+    outputs, all counted through, whose difference is listed. ``names``: by tensor of the file the reference's layer.
+    """
+
+    kind: str
+    trace: Callable[[Batch], Trace]
+    lowering: Model | None
+    model: Model
+    batch: Batch
+    tolerance: float
+    notes: tuple[str, ...] = ()
+    single: tuple[int, int] | None = None
+    why: str = ""
+    names: Mapping[int, str] = field(default_factory=dict)
+
+
+def order_of_outputs(reference: Trace, model: Model, outputs: Sequence[Array], name: str) -> tuple[int, ...]:
+    """For each output of a file the place of the reference's output that belongs to it.
+
+    Shapes: ``outputs`` (samples, *shape of the tensor), in the file's order.
+
+    Raises:
+        NotComparable: the outputs do not fit each other.
+    """
+    theirs = trace_of_file(model, outputs, reference, name)
+    found, _ = pair_outputs(reference, theirs)
+    places = {id(b): next(k for k, a in enumerate(reference.outputs) if a is own) for own, b in found}
+    return tuple(places[id(value)] for value in theirs.outputs)
+
+
+def trace_of_file(model: Model, outputs: Sequence[Array], reference: Trace, name: str) -> Trace:
+    """A file's outputs as a trace, as many samples in a run as the reference shows."""
+    names = {i: key for s in model.signatures if s.subgraph == 0 for key, i in s.outputs}
+    tensors = [model.main.tensors[i] for i in model.main.outputs]
+    values = tuple(
+        Value(
+            names.get(t.index, t.name),
+            _joined(y, reference),
+            t.quant if y.dtype.kind in "iu" else None,
+            model.main.grid_before(t.index),
+        )
+        for t, y in zip(tensors, outputs, strict=True)
     )
-    given = list(reference.outputs)
-    for place, before, after in zip(order, was, now, strict=True):
-        value = given[place]
-        moved = value.real + (after - before).reshape(value.array.shape)
-        given[place] = replace(value, array=np.asarray(moved, np.float32), quant=None)
-    bare = in_slices(settled.file, inputs, settled.rewritten, outputs)
-    return replace(reference, outputs=tuple(given)), [by_run(bare[i], len(inputs[0])) for i in outputs]
+    return Trace(name, values)
+
+
+def _joined(array: Array, reference: Trace) -> Array:
+    """Runs of several samples as samples; an output without an axis of samples as it is."""
+    samples = len(reference.outputs[0].array)
+    return array.reshape(-1, *array.shape[2:]) if array.ndim > 1 and len(array) * array.shape[1] == samples else array
+
+
+def order_from_reading(reference: Trace, model: Model, reading: Reading) -> tuple[int, ...]:
+    """The same for the file on a runtime."""
+    return order_of_outputs(reference, model, reading.outputs, "the .tflite")

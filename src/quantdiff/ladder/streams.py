@@ -1,30 +1,26 @@
 """Control flow written out, and resource variables in real arithmetic: a sample reads what the one before it left.
 
 READ_VARIABLE becomes a delay: its inputs are the tensor that is assigned, one sample earlier, and what the variable
-holds first. Operators that wait for each other through such a delay go sample by sample, all others at once.
+holds first. Variables that hold the same at every sample are constants: a kernel under a mask that pruning left in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from quantdiff.graph import STATE, Graph, Operator, Tensor
-from quantdiff.ladder.constants import variables, with_steady
-from quantdiff.ladder.real_operator import fold, folds, real_constant
+from quantdiff.ladder.real_operator import fold, folds, real_constant, real_function
 from quantdiff.ops import INTO_FLOAT
-from quantdiff.quant import Array
+from quantdiff.quant import Array, is_float
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.resources import Resources
 from quantdiff.sim.node import NoKernel, fitting, node_of
 from quantdiff.sim.runtime import Runtime
 
-_, DELAY, ASSIGN, CALL = STATE
-Loops = tuple[tuple[Operator, ...], ...]
-"""Operators in the order in which they run; several together go sample by sample."""
+HANDLE, DELAY, ASSIGN, CALL = STATE
 
 
 def delayed(graph: Graph, subgraphs: Sequence[Graph]) -> Graph:
@@ -33,8 +29,6 @@ def delayed(graph: Graph, subgraphs: Sequence[Graph]) -> Graph:
     Raises:
         NoKernel: a variable that starts with nothing.
     """
-    if not any(operator.op in STATE for operator in graph.operators):
-        return graph
     first, assigned = _first(graph, subgraphs), dict[str, int]()
     graph = with_steady(graph, {name: array for name, array in first.items() if array.dtype.kind == "f"})
     tensors, operators, variable = list(graph.tensors), list[Operator](), variables(graph)
@@ -66,53 +60,6 @@ def _first(graph: Graph, subgraphs: Sequence[Graph]) -> dict[str, Array]:
             if operator.op == CALL:
                 start.operate(graph, operator, {})
     return {"/".join(key): start.held[number][0] for key, number in start.ids.items() if number in start.held}
-
-
-def is_delay(operator: Operator) -> bool:
-    """Whether an operator gives what the sample before left."""
-    return operator.op == DELAY
-
-
-def shifted(assigned: Array, first: Array, count: int) -> Array:
-    """One sample later. Shapes: assigned (samples or 1, …), first (…) -> (count, …)."""
-    rows = np.broadcast_to(assigned, (count, *assigned.shape[1:]))
-    return np.concatenate([first.reshape(1, *rows.shape[1:]).astype(rows.dtype), rows[:-1]])
-
-
-def in_loops(graph: Graph, folded: AbstractSet[int]) -> Loops:
-    """The operators in an order in which each finds what it reads, a delay behind what is assigned."""
-    running = [op for op in graph.operators if op.index not in folded]
-    if not any(map(is_delay, running)):
-        return tuple((op,) for op in running)
-    makers = {i: k for k, op in enumerate(running) for i in op.outputs}
-    reads = [[makers[i] for i in op.inputs if i in makers] for op in running]
-    read_by: list[list[int]] = [[] for _ in running]
-    for k, made in enumerate(reads):
-        for maker in made:
-            read_by[maker].append(k)
-    order = [k for some in _finished(range(len(running)), read_by) for k in some]
-    return tuple(tuple(running[k] for k in sorted(loop)) for loop in _finished(reversed(order), reads))
-
-
-def _finished(starts: Iterable[int], edges: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """From each start what is met for the first time, depth first, each behind what is met from it.
-
-    Twice, from the last that was finished and against the edges, it finds what waits for each other, in linear time:
-    S. R. Kosaraju; M. Sharir, "A strong-connectivity algorithm", 1981.
-    """
-    met = set[int]()
-    for start in starts:
-        path, found = [] if start in met else [(start, iter(edges[start]))], list[int]()
-        met.add(start)
-        while path:
-            new = next((k for k in path[-1][1] if k not in met), None)
-            if new is None:
-                found.append(path.pop()[0])
-            else:
-                met.add(new)
-                path.append((new, iter(edges[new])))
-        if found:
-            yield found
 
 
 LOOP, BRANCH, COMPOSITE = "WHILE", "IF", "STABLEHLO_COMPOSITE"
@@ -173,8 +120,6 @@ def unrolled(graph: Graph, subgraphs: Sequence[Graph]) -> tuple[Graph, Mapping[i
     Raises:
         NoKernel: a loop whose end depends on the data, or a body that changes a variable.
     """
-    if not any(operator.op in CONTROL for operator in graph.operators):
-        return graph, {}
     written = Written(subgraphs, list(graph.tensors))
     written.known = {t.index: real_constant(t) for t in graph.tensors if t.is_constant}
     for operator in graph.operators:
@@ -238,3 +183,79 @@ def _inlined(written: Written, body: Graph, variables: Sequence[int]) -> list[in
 
 def _body(written: Written, operator: Operator, which: str) -> Graph:
     return written.subgraphs[int(str(operator.options.get(f"{which}_subgraph_index", 0)))]
+
+
+Held = Mapping[str, Array]
+"""What variables of floats hold, by name, where it hangs on constants alone. Shapes: those of the variables."""
+
+
+def with_steady(graph: Graph, first: Held) -> Graph:
+    """The graph with a constant for each reading that gives the same numbers at every sample.
+
+    ``first`` is what the variables hold before the first sample. What one pass over the graph leaves in them is what
+    the next one finds; when that changes nothing more, all later samples read the same.
+    """
+    held = dict(first)
+    while held:
+        found, after = _read(graph, held)
+        again, later = _read(graph, after)
+        if changing := [name for name in held if not _same(after.get(name), later.get(name))]:
+            held = {name: value for name, value in held.items() if name not in changing}
+            continue
+        return _constant(graph, {i: found[i] for i in found if _same(found[i], again.get(i))})
+    return graph
+
+
+def variables(graph: Graph) -> dict[int, str]:
+    """The name of the variable behind each handle."""
+    return {op.outputs[0]: name_of(op) for op in graph.operators if op.op == HANDLE}
+
+
+def name_of(handle: Operator) -> str:
+    """A variable's name, which is the same in every subgraph."""
+    return f"{handle.options.get('container') or ''}/{handle.options.get('shared_name') or ''}"
+
+
+def _read(graph: Graph, held: Held) -> tuple[dict[int, Array], dict[str, Array]]:
+    """One sample: what is read, by tensor, and what is held afterwards, as far as constants tell."""
+    named, after, read = variables(graph), dict(held), dict[int, Array]()
+    known = {t.index: real_constant(t) for t in graph.tensors if t.is_constant}
+    for operator in graph.operators:
+        if operator.op == DELAY and named[operator.inputs[0]] in after:
+            read[operator.outputs[0]] = known[operator.outputs[0]] = after[named[operator.inputs[0]]]
+        elif operator.op == ASSIGN:
+            after.pop(named[operator.inputs[0]], None)
+            if operator.inputs[1] in known:
+                after[named[operator.inputs[0]]] = known[operator.inputs[1]]
+        elif operator.op not in STATE and operator.inputs and all(i < 0 or i in known for i in operator.inputs):
+            known.update(_computed(graph, operator, known))
+    return read, after
+
+
+def _computed(graph: Graph, operator: Operator, known: Mapping[int, Array]) -> dict[int, Array]:
+    """What an operator makes of constants; nothing where it works on samples."""
+    node, given = node_of(graph, operator), [known.get(i) for i in operator.inputs]
+    real = real_function(operator.op)
+    try:
+        if folds(node):
+            return dict(zip(operator.outputs, fold(node, given), strict=True))
+        if real is not None and real.anywhere and node.activation == "NONE":
+            return {operator.outputs[0]: real.function(node, *given)}
+    except (NoKernel, ValueError, TypeError, IndexError):
+        pass  # it stays an operator, and is said to fail where it is computed
+    return {}
+
+
+def _same(one: Array | None, other: Array | None) -> bool:
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))
+
+
+def _constant(graph: Graph, read: Mapping[int, Array]) -> Graph:
+    """The graph in which readings of floats restate a constant."""
+    tensors, operators = list(graph.tensors), list(graph.operators)
+    for place, operator in enumerate(graph.operators):
+        if operator.op == DELAY and operator.outputs[0] in read and is_float(tensors[operator.outputs[0]].dtype):
+            data, like, held = read[operator.outputs[0]], tensors[operator.outputs[0]], len(tensors)
+            tensors.append(replace(like, index=held, data=data, shape=data.shape, shape_signature=None))
+            operators[place] = replace(operator, op=INTO_FLOAT, inputs=(held,))
+    return replace(graph, tensors=tuple(tensors), operators=tuple(operators))

@@ -1,17 +1,27 @@
-"""A file with its lowered reference: what can be exchanged between them, and the settings of the rungs."""
+"""A file with its lowered reference: what can be exchanged between them, and the settings of the rungs.
+
+Both graphs are made ready for real arithmetic first: loops written out, variables as delays, constants in real units,
+those that operators only move or recode too.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from quantdiff.graph import Graph, Model, Operator
-from quantdiff.ladder.lowered import RECODES, Lowered, folded, lowered, with_clamps
-from quantdiff.ladder.matching import Match, match_constants, pair_operators
-from quantdiff.ladder.mechanisms import BIAS, CLIPPING, INPUT, RANGES, REWRITTEN, STEPS, WEIGHTS
-from quantdiff.ladder.real_graph import Grid, RealGraph, Setting, Values, real_graph
+from quantdiff.errors import UnsupportedOp
+from quantdiff.graph import STATE, Graph, Model, Operator, Tensor
+from quantdiff.ladder.explanation import BIAS, CLIPPING, INPUT, RANGES, REWRITTEN, STEPS, WEIGHTS
+from quantdiff.ladder.matching import RECODES, Lowered, Match, lowered, match_constants, pair_operators, with_clamps
+from quantdiff.ladder.real_graph import Grid, RealGraph, Setting, Values, grid_of, in_loops, is_delay
+from quantdiff.ladder.real_operator import CHOOSES, fold, folds, in_units_of_sums, real_constant
+from quantdiff.ladder.refolding import folded
+from quantdiff.ladder.streams import CONTROL, delayed, unrolled
 from quantdiff.ops import INTO_FLOAT, INTO_INTEGERS, traits
+from quantdiff.quant import Array
+from quantdiff.sim.node import NoKernel, fitting, node_of
 
 MADE_UP = ("StatefulPartitionedCall", "PartitionedCall", "Identity", "tfl.", "arith.", "tensor ")
 """How names begin that a converter gives."""
@@ -116,8 +126,9 @@ def switches(model: Model, lowering: Model) -> Switches:
     file, reference = real_graph(model.main, model.subgraphs), lowered(real_graph(lowering.main, lowering.subgraphs))
     pairs = pair_operators(file, reference)
     alone = {op.index for op in reference.operators} - {theirs.index for _, theirs in pairs}
-    reference = lowered(folded(reference.real, alone))
-    pairs = pair_operators(file, reference)
+    if alone:
+        reference = lowered(folded(reference.real, alone))
+        pairs = pair_operators(file, reference)
     file = with_clamps(file, reference, pairs)
     pairs = tuple((file.graph.operators[ours.index], theirs) for ours, theirs in pairs)
     partners = _partners(file, reference, pairs)
@@ -269,3 +280,97 @@ def _end(file: RealGraph, output: int) -> int | None:
         tensor = maker.inputs[known.x]
     alone = len(graph.readers(tensor)) <= (tensor != output) and (tensor == output or tensor not in graph.outputs)
     return tensor if alone and graph.producer(tensor) is not None else None
+
+
+ON_STATE = ("CALL_ONCE", "VAR_HANDLE", "ASSIGN_VARIABLE")
+
+
+def real_graph(graph: Graph, subgraphs: Sequence[Graph] = ()) -> RealGraph:
+    """The graph with its constants in real units, its control flow written out and its variables as delays.
+
+    Raises:
+        UnsupportedOp: a loop whose end depends on the data, or a constant that cannot be read as real numbers.
+    """
+    origin: Mapping[int, Operator] = {}
+    try:
+        with fitting():
+            if any(operator.op in CONTROL for operator in graph.operators):
+                graph, origin = unrolled(graph, subgraphs)
+            if any(operator.op in STATE for operator in graph.operators):
+                graph = delayed(graph, subgraphs)
+    except NoKernel as error:
+        raise UnsupportedOp(f"control flow: {error}") from error
+    graph = in_units_of_sums(graph)
+    constants, folded = _constants(graph)
+    folded |= {op.index for op in graph.operators if op.op in ON_STATE} | unread(graph)
+    made = [i for op in graph.operators if op.index not in folded for i in op.outputs]
+    grids = {i: grid for i in (*graph.inputs, *made) if i not in constants and (grid := grid_of(graph, i)) is not None}
+    copies = {i for op in graph.operators if _copies(graph, op, constants) for i in op.outputs if i in grids}
+    return RealGraph(graph, constants, folded, grids, copies, in_loops(graph, folded), origin)
+
+
+def _constants(graph: Graph) -> tuple[dict[int, Array], set[int]]:
+    """Every constant in real units, with what operators make of constants alone; and these operators."""
+    tensors, folded = graph.tensors, set[int]()
+    named = sorted({i for op in graph.operators for i in op.inputs if i >= 0 and tensors[i].is_constant})
+    try:
+        constants = {i: real_constant(tensors[i]) for i in named}
+    except NoKernel as error:
+        raise UnsupportedOp(str(error)) from error
+    refolded = _behind_refolding(graph)
+    for operator in graph.operators:
+        node = node_of(graph, operator)
+        known = all(i < 0 or i in constants for i in operator.inputs)
+        known |= operator.op == "SHAPE" and has_fixed_shape(node.x) and operator.inputs[0] not in refolded
+        if known and operator.inputs and not is_delay(operator) and folds(node):
+            folded.add(operator.index)
+            try:
+                made = fold(node, [constants.get(i) for i in operator.inputs])
+            except (NoKernel, ValueError, TypeError, IndexError) as error:
+                raise UnsupportedOp(f"operator {operator.index} {operator.op}: {error}") from error
+            constants.update(zip(operator.outputs, made, strict=True))
+    return constants, folded
+
+
+def _behind_refolding(graph: Graph) -> set[int]:
+    """Tensors behind a RESHAPE that makes several rows of one sample, as windows do.
+
+    The file states one row there: what it says of shapes contradicts itself, and only a run tells them.
+    """
+    found = set[int]()
+    for operator in graph.operators:
+        sizes = [math.prod(graph.tensors[i].shape) for i in (*operator.inputs[:1], *operator.outputs) if i >= 0]
+        if (operator.op == "RESHAPE" and len(set(sizes)) > 1) or not found.isdisjoint(operator.inputs):
+            found.update(operator.outputs)
+    return found
+
+
+def has_fixed_shape(tensor: Tensor) -> bool:
+    """Whether the shape that the file states is the one at run time, the number of samples aside."""
+    signature = tensor.shape_signature
+    return signature is None or tuple(signature[1:]) == tuple(tensor.shape[1:])
+
+
+def _copies(graph: Graph, operator: Operator, constants: Values) -> bool:
+    """Whether the operator's outputs lie on their grid because its inputs lie on the same one."""
+    known = traits(operator.op)
+    if is_delay(operator):
+        return all(graph.tensors[i].quant == graph.tensors[operator.outputs[0]].quant for i in operator.inputs)
+    if not known.moves or any(i < 0 for i in operator.outputs):
+        return False
+    joined = operator.inputs if known.joins or operator.op in CHOOSES[1:3] else (operator.inputs[known.x],)
+    held = [i for i in joined if i >= 0 and graph.tensors[i].grid is not None]
+    data = [graph.tensors[i] for i in held if i not in constants] or [graph.tensors[i] for i in held]  # or a table's
+    return bool(data) and all(t.quant == graph.tensors[o].quant for t in data for o in operator.outputs)
+
+
+def unread(graph: Graph) -> set[int]:
+    """The operators of a stream that no output hangs on: what only keeps a steady variable as it is."""
+    if not any(operator.op in STATE for operator in graph.operators):
+        return set()
+    left, read = {op.index: op for op in graph.operators}, set(graph.outputs)
+    while found := [op for op in left.values() if not read.isdisjoint(op.outputs)]:
+        read.update(i for op in found for i in op.inputs)
+        for op in found:
+            del left[op.index]
+    return set(left)

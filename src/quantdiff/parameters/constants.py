@@ -1,21 +1,84 @@
-"""Rows of kernels and biases: what a converter folds into one operator, a range per channel, the int32 grid."""
+"""Rows of kernels and biases: what a converter folds into one operator, a range per channel, the int32 grid.
+
+A linear layer is computed by hand from what was folded: in NumPy, in double, without a framework or a runtime.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from quantdiff.align.constants import MIDDLE, with_norms
 from quantdiff.graph import Tensor, real_values
 from quantdiff.nudge import Nudged, fake_quant, nudge_converter, nudge_fake_quant, nudge_symmetric
 from quantdiff.ops import KERNEL_RANGES, Layer, TrainedRange, along_channels
-from quantdiff.parameters.by_hand import CLAMPS, LINEAR, Linear
-from quantdiff.parameters.quantizers import Range, Reason, Row, range_of
-from quantdiff.parameters.reasons import LOST, SCALED, SLOPE, bias_reason, kernel_reasons
-from quantdiff.parameters.sides import ModelPair, as_ends, of_own_grid, with_file
+from quantdiff.parameters.quantizers import (
+    LOST,
+    SCALED,
+    SLOPE,
+    ModelPair,
+    Range,
+    Reason,
+    Row,
+    as_ends,
+    bias_reason,
+    kernel_reasons,
+    of_own_grid,
+    range_of,
+    with_file,
+)
 from quantdiff.quant import Array
+
+LINEAR = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
+CLAMPS = {"linear": (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """What a dense or convolution layer needs, the kernel in TFLite's axes; ``clamp`` is the fused activation."""
+
+    op: str
+    kernel: Array = field(compare=False)
+    bias: Array | None = field(default=None, compare=False)
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    clamp: tuple[float, float] = CLAMPS["linear"]
+
+
+def by_hand(layer: Linear, x: Array) -> Array:
+    """The output of ``layer`` for ``x``, samples along axis 0."""
+    x = x.astype(np.float64)
+    y = x @ layer.kernel.T if layer.op == "FULLY_CONNECTED" else _convolve(layer, x)
+    if layer.bias is not None:
+        y = y + layer.bias
+    clamped: Array = np.clip(y, *layer.clamp)
+    return clamped
+
+
+def _convolve(layer: Linear, x: Array) -> Array:
+    """(n, h, w, c) and a kernel (out, kh, kw, c) → (n, h', w', out); depthwise (1, kh, kw, c·m) → c·m channels."""
+    kernel, (sh, sw), (dh, dw) = layer.kernel, layer.options["strides"], layer.options["dilation_rate"]
+    spans = [(n - 1) * d + 1 for n, d in zip(kernel.shape[1:3], (dh, dw), strict=True)]
+    if str(layer.options["padding"]).lower() == "same":
+        pads = [_same(n, span, s) for n, span, s in zip(x.shape[1:], spans, (sh, sw), strict=False)]
+        x = np.pad(x, ((0, 0), *pads, (0, 0)))
+    windows = sliding_window_view(x, spans, axis=(1, 2))[:, ::sh, ::sw, :, ::dh, ::dw]
+    if layer.op == "DEPTHWISE_CONV_2D":
+        taps = kernel[0].reshape(*kernel.shape[1:3], x.shape[3], -1)
+        y = np.einsum("nhwcij,ijcm->nhwcm", windows, taps)
+        return np.asarray(y.reshape(*y.shape[:3], -1))
+    y = np.tensordot(windows, kernel, axes=([4, 5, 3], [1, 2, 3]))
+    return np.asarray(y)
+
+
+def _same(size: int, span: int, stride: int) -> tuple[int, int]:
+    """Padding before and after, as TensorFlow's SAME has it."""
+    total = max((-(-size // stride) - 1) * stride + span - size, 0)
+    return total // 2, total - total // 2
+
 
 AXES = 2  # of the image: height and width
 

@@ -17,7 +17,7 @@ from quantdiff.compare.layers.figures import LayerFigures
 from quantdiff.compare.layers.report import LayerReport
 from quantdiff.graph import Graph
 from quantdiff.ladder.explanation import Explanation
-from quantdiff.linting.registry import counted
+from quantdiff.linting.lint import counted
 from quantdiff.report.text.terminal import prepared_data, printable
 
 LEAST, MOST, EQUAL = (255, 247, 188), (215, 48, 31), "#a1d99b"

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from quantdiff.errors import BadModel
-from quantdiff.ladder.lowered import lowered
-from quantdiff.ladder.real_graph import Setting, real_graph
+from quantdiff.ladder.matching import lowered
+from quantdiff.ladder.real_graph import Setting
 from quantdiff.ladder.rungs import real_inputs
+from quantdiff.ladder.switches import real_graph
 from quantdiff.load.data import make_batch
 from quantdiff.quant import Array
 from quantdiff.references.keras.frameworks import frameworks, quiet

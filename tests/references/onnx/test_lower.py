@@ -10,9 +10,9 @@ import pytest
 from onnx_models import N, floats, model, save
 
 from quantdiff.errors import BadModel
-from quantdiff.ladder.lowered import lowered
-from quantdiff.ladder.real_graph import real_graph
+from quantdiff.ladder.matching import lowered
 from quantdiff.ladder.rungs import real_inputs
+from quantdiff.ladder.switches import real_graph
 from quantdiff.load.data import make_batch
 from quantdiff.ops import TRAITS
 from quantdiff.references.onnx.reference import open_onnx

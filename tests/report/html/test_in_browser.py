@@ -23,9 +23,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from quantdiff.compare.layers.report import Box, Drawing
 from quantdiff.compare.moved import movement
-from quantdiff.experiment.stored import Stored
-from quantdiff.experiment.summarize import summarize
-from quantdiff.experiment.sweep_trial import Score
+from quantdiff.experiment.store import Stored
+from quantdiff.experiment.summary import summarize
+from quantdiff.experiment.trial import Score
 from quantdiff.report.html.document import page_of
 from quantdiff.report.html.study import movement_page, study_page
 

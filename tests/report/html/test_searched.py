@@ -12,7 +12,7 @@ from quantdiff.search.bound import Bound
 from quantdiff.search.fault import MODEL, Crash
 from quantdiff.search.reduce import Found, Search
 from quantdiff.search.reduction import Reduction
-from quantdiff.search.worst_case import WorstCase, WorstInput
+from quantdiff.search.worst import WorstCase, WorstInput
 
 
 def found(shape: tuple[int, ...]) -> WorstCase:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import page_values as values
 
-from quantdiff.ladder.findings import Saturated
+from quantdiff.ladder.explanation import Saturated
 from quantdiff.report.text.explanation import sentence, warnings
 
 

@@ -21,8 +21,8 @@ from quantdiff.compare.outcome import Outcome
 from quantdiff.compare.verdict import OperatorResult, Verdict, Verification
 from quantdiff.experiment.summary import Box, Difference, Engine, Gap, Interval, OwnMeans, RangePair, Rates, Summary
 from quantdiff.ladder.explanation import Explanation, Frontier, Item, LayerLadder, Rung, Signed
-from quantdiff.linting.lint import LintReport
-from quantdiff.linting.registry import Finding, Location, Severity
+from quantdiff.linting.lint import Finding, LintReport, Severity
+from quantdiff.linting.wiring import Location
 from quantdiff.load.tflite import read_model
 from quantdiff.parameters.inspection import inspect_model
 from quantdiff.parameters.quantizers import Parameters, Range, Reason, Row

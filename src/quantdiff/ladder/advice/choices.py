@@ -1,30 +1,37 @@
-"""What can be kept finer, one choice a value, and the plan of a file with several of them made."""
+"""What can be kept finer, one choice a value, by what is met on some data, and what the file's weights shift."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+import math
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from quantdiff.errors import UnsupportedOp
 from quantdiff.graph import Operator
+from quantdiff.ladder.advice.plans import (
+    BIAS,
+    CHANNELS,
+    EQUALIZED,
+    FIXED,
+    FLOAT,
+    INPUT,
+    INT16,
+    OUTPUT,
+    RANGE,
+    Choice,
+    constants_of,
+    copies_of,
+    from_data,
+    per_channel,
+)
 from quantdiff.ladder.real_graph import Grid
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import RECODES, traits
 from quantdiff.quant import Array
-
-FLOAT, INT16, INT8, CHANNELS, RANGE, BIAS = "float", "int16", "int8", "per-channel", "range", "bias"
-EQUALIZED, SETTLED = "equalized", "settled"
-LEVELS = (FLOAT, INT16, INT8)
-"""From fine to coarse."""
-IN_A_RECIPE, IN_A_DENYLIST, IN_THE_FILE = (FLOAT, INT16, CHANNELS), (FLOAT,), (RANGE, BIAS, EQUALIZED)
-"""The kinds that a recipe of a quantizer, the denylist of TensorFlow's converter and the file itself can take."""
-INT16_MOST, BYTE_MOST = 32767, 255
-INPUT, OUTPUT = -1, -2
-"""Where an operator is meant: what hands an input in, and what takes an output."""
-FIXED = ("SOFTMAX", "LOGISTIC", "TANH", "LOG_SOFTMAX", "L2_NORMALIZATION")
-"""Ops whose output has the grid that TFLite's kernels expect."""
+from quantdiff.run.inner_tensors import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,98 +47,6 @@ class Met:
     ends: tuple[Array, Array] = field(default=(np.zeros(0), np.zeros(0)), compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One change. ``operators`` compute in float or int16; ``grids`` and ``constants`` take the place of the file's.
-
-    ``scales`` are those of kernels that are stored anew, as they divide the kernel.
-
-    ``at`` is the tensor or the operator's output that it is named after, ``where`` that name; ``change`` says what is
-    done there.
-    """
-
-    kind: str
-    change: str
-    where: str
-    at: int
-    operators: frozenset[int] = frozenset()
-    grids: Mapping[int, Grid] = field(default_factory=dict, compare=False, repr=False)
-    constants: Mapping[int, Array] = field(default_factory=dict, compare=False, repr=False)
-    scales: Mapping[int, Array] = field(default_factory=dict, compare=False, repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.change}"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A file's graph with other constants and grids, and which operators are ``finer``.
-
-    ``scales`` are those of constants that are stored anew in integers; others make their operator one of floats.
-
-    What an operator reads is as coarse as the coarser of the two, the one that made it and the one that reads it:
-    converters put the step from one to the other between them. An output is as fine as the operator that makes it: so
-    litert-quantizer leaves it, whatever is asked. ``own`` are grids that a tensor is put on at once.
-    """
-
-    switches: Switches
-    constants: Mapping[int, Array] = field(default_factory=dict)
-    grids: Mapping[int, Grid] = field(default_factory=dict)
-    finer: Mapping[int, str] = field(default_factory=dict)
-    own: Mapping[int, Grid] = field(default_factory=dict)
-    scales: Mapping[int, Array] = field(default_factory=dict)
-
-    def grid(self, tensor: int, reader: int) -> Grid | None:
-        """The grid on which an operator reads a tensor; None for floats, and for what lies on it already."""
-        file = self.switches.file
-        if tensor not in self.grids:
-            return None
-        maker = file.graph.producer(tensor)
-        made = self.level(INPUT if maker is None else maker.index)
-        levels = made, made if reader == OUTPUT and maker is not None else self.level(reader)
-        if tensor in file.copies and levels[0] == INT8:
-            return None
-        coarser = max(levels, key=LEVELS.index)
-        return {FLOAT: None, INT16: wide(self.grids[tensor].ends), INT8: self.grids[tensor]}[coarser]
-
-    def level(self, operator: int) -> str:
-        """How fine an operator computes; one that restates floats as integers, or back, is as fine as its neighbour."""
-        if operator >= 0 and self.switches.file.graph.operators[operator].op in RECODES:
-            return FLOAT
-        return self.finer.get(operator, INT8)
-
-
-def rewritten(switches: Switches) -> Plan:
-    """The file's graph in the reference's arithmetic."""
-    setting = switches.rewritten
-    return Plan(switches, setting.constants, own=setting.own)
-
-
-def made(switches: Switches, choices: Sequence[Choice], ends: AbstractSet[int] = frozenset()) -> Plan:
-    """The file with several choices made; ``ends`` (``INPUT``, ``OUTPUT``) are in float whatever is chosen."""
-    finer = dict.fromkeys((i for c in choices if c.kind == INT16 for i in c.operators), INT16)
-    finer |= dict.fromkeys((*(i for c in choices if c.kind == FLOAT for i in c.operators), *ends), FLOAT)
-    constants = {i: v for c in choices for i, v in c.constants.items()}
-    for operator in switches.file.operators:
-        if operator.index in finer:
-            constants |= dict(_own(switches, operator, weights=finer[operator.index] == FLOAT))
-    grids = {i: g for c in choices for i, g in c.grids.items()}
-    tied = {copy: g for i, g in grids.items() for copy in copies_of(switches, i)}
-    scales = {i: s for c in choices for i, s in c.scales.items()}
-    return Plan(switches, constants, {**switches.file.grids, **tied}, finer, {}, scales)
-
-
-def copies_of(switches: Switches, tensor: int) -> Iterator[int]:
-    """A tensor and those that copy it, however far."""
-    waiting, found = [tensor], {tensor}  # a variable of a stream comes back to itself
-    while waiting:
-        yield (at := waiting.pop())
-        made = {copy for reader in switches.file.graph.readers(at) for copy in reader.outputs}
-        new = (made & switches.file.copies) - found
-        found |= new
-        waiting += sorted(new)
-
-
 def users(switches: Switches, tensor: int) -> frozenset[int]:
     """The operators that must be finer so that a tensor can be: its producer and, through copies, its readers."""
     graph, found = switches.file.graph, set[int]()
@@ -141,14 +56,6 @@ def users(switches: Switches, tensor: int) -> frozenset[int]:
         found |= {OUTPUT} if graph.is_output(at) else set()
         found |= {reader.index for reader in graph.readers(at)}
     return frozenset(i for i in found if i < 0 or graph.operators[i].op not in RECODES)
-
-
-def _own(switches: Switches, operator: Operator, *, weights: bool) -> Iterator[tuple[int, Array]]:
-    """The reference's constants of an operator; without ``weights`` its bias alone, which int16 stores in int64."""
-    for tensor in operator.inputs:
-        match = switches.matches.get(tensor)
-        if match is not None and match.value is not None and (weights or tensor in switches.biases):
-            yield tensor, match.value
 
 
 def choices_of(switches: Switches, met: Mapping[int, Met], shifts: Mapping[int, Array]) -> list[Choice]:
@@ -162,7 +69,7 @@ def choices_of(switches: Switches, met: Mapping[int, Met], shifts: Mapping[int, 
         found += [Choice(kind, _words(kind), name, tensor, around) for kind in (FLOAT, INT16)]
         found += _ranges(switches, tensor, met, name)
     for operator in file.operators:
-        own = dict(_own(switches, operator, weights=True))
+        own = dict(constants_of(switches, operator, weights=True))
         if any(file.graph.tensors[i].quant is not None for i in own):
             at = operator.outputs[0]
             name = switches.layer_of(at)
@@ -243,37 +150,183 @@ def _squared(values: Array, grid: Grid) -> float:
     return float(np.square(grid.bounded(values) - values).sum())
 
 
-def wide(ends: tuple[float, float]) -> Grid:
-    """A symmetric grid of 16 bits that holds both ends."""
-    scale = max(abs(end) for end in ends) / INT16_MOST or 1.0
-    return Grid(scale, 0, -INT16_MOST - 1, INT16_MOST)
+KEPT = 2**16
+"""Values of a tensor that are kept for percentiles."""
 
 
-def from_data(met: tuple[float, float], held: Grid) -> Grid:
-    """A grid with as many integers as the file's, from the smallest to the largest value met, 0 on it.
+UNITS = 2**20
+"""In a step of a tensor's grid: sums of as many parts are whole numbers, so that no order of the samples matters."""
+FURTHEST = 2**40
+"""Of these units: what lies beyond counts as much."""
+SPREAD = 0x9E3779B1
+"""Of one sample other values are kept than of the next one: 2**32 divided by the golden ratio."""
 
-    Kernels of int16 take no other zero point than 0.
+
+@dataclass(frozen=True, slots=True)
+class Floats:
+    """Where the floats of a tensor stand, and the step in which their sums are counted."""
+
+    tensor: int
+    step: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Of one tensor in some of the samples; those of others add up, in their order.
+
+    Shapes: low and high (channels,), the last axis; some (values,); total, in units of ``step``, that of the tensor.
     """
-    low, high = min(met[0], 0.0), max(met[1], 0.0)
-    if held.high > BYTE_MOST:
-        return replace(held, scale=max(-low, high) / held.high or 1.0, zero_point=0)
-    scale = (high - low) / (held.high - held.low) or 1.0
-    zero_point = round(held.low - low / scale)
-    return Grid(scale, int(np.clip(zero_point, held.low, held.high)), held.low, held.high, held.single)
+
+    low: Array
+    high: Array
+    some: tuple[Array, ...]
+    total: Array
+    count: int
+    step: float
+
+    def __add__(self, other: Seen) -> Seen:
+        return Seen(
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            self.some + other.some,
+            self.total + other.total,
+            self.count + other.count,
+            self.step,
+        )
+
+    @property
+    def mean(self) -> Array:
+        """Over the samples. Shape: that of the tensor."""
+        return np.asarray(self.total * (self.step / UNITS) / self.count)
 
 
-def per_channel(found: Switches, operator: Operator) -> tuple[dict[int, Array], dict[int, Array]]:
-    """A kernel with a scale for each output channel where it has one for all of them, and these where it is of int8.
+def seen_in(values: Array, step: float, first: int, samples: int) -> Seen:
+    """What values show, of ``samples`` in all. Shape: (samples from number ``first`` on, *shape of the tensor)."""
+    by_channel = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
+    units = np.rint(values * (UNITS / step)).clip(-FURTHEST, FURTHEST)
+    kept = _kept(values.reshape(len(values), -1), first, samples)
+    return Seen(
+        by_channel.min(axis=0), by_channel.max(axis=0), (kept,), units.astype(np.int64).sum(axis=0), len(values), step
+    )
 
-    What else is constant has one: kernels that multiply or add take no more.
+
+def _kept(flat: Array, first: int, samples: int) -> Array:
+    """Some values of each sample, at equal distances. Shape: flat (samples, elements)."""
+    apart = max(1, flat.shape[1] // max(1, KEPT // samples))
+    start = np.arange(first, first + len(flat)) * SPREAD % 2**32 % apart
+    places = start[:, None] + apart * np.arange(flat.shape[1] // apart)
+    return np.asarray(np.take_along_axis(flat, places, axis=1).reshape(-1), np.float64)
+
+
+def observed_tensors(switches: Switches) -> dict[int, Floats]:
+    """Those that have grids of their own, and those that operators with a bias read; and where their floats stand."""
+    file = switches.file
+    read = {op.inputs[traits(op.op).x] for op in _with_bias(switches)}
+    made = {i for op in file.operators for i in op.outputs} | set(file.graph.inputs)
+    steps = {i: grid.scale for i, grid in file.grids.items()}
+    return {i: Floats(_restated(switches, i), steps.get(i, 1.0)) for i in sorted((file.varying | read) & made)}
+
+
+def _restated(switches: Switches, tensor: int) -> int:
+    """The tensor that one restates as integers, or as floats again."""
+    maker = switches.file.graph.producer(tensor)
+    while maker is not None and maker.op in RECODES:
+        tensor = maker.inputs[0]
+        maker = switches.file.graph.producer(tensor)
+    return tensor
+
+
+def observe(
+    wanted: Mapping[int, Floats],
+    inputs: Sequence[int],
+    readings: Generator[Reading, None, None],
+    numbers: tuple[int, int],
+) -> dict[int, Seen]:
+    """What is met while the reference's arithmetic runs on the file's graph.
+
+    ``numbers``: that of the first sample among all, and how many there are in all.
     """
-    known = traits(operator.op)
-    tensor = -1 if known.weights is None else operator.inputs[known.weights]
-    match, held = found.matches.get(tensor), found.file.graph.tensors[tensor] if tensor >= 0 else None
-    if match is None or match.value is None or held is None or held.quant is None or len(held.quant.scale) != 1:
-        return {}, {}
-    value = match.value
-    others = tuple(k for k in range(value.ndim) if k != known.channel_axis)
-    scale = np.maximum(np.abs(value).max(axis=others, keepdims=True) / 127, 1e-30).astype(np.float32)
-    finer = {tensor: np.rint(value / scale) * scale.astype(np.float64)}
-    return finer, {tensor: scale} if held.dtype == "int8" else {}
+    found, at = dict[int, Seen](), numbers[0]
+    with closing(readings):
+        for reading in readings:
+            values = {**dict(zip(inputs, reading.inputs, strict=True)), **reading.values}
+            for tensor, source in wanted.items():
+                if source.tensor in values and values[source.tensor].size:
+                    seen = seen_in(values[source.tensor], source.step, at, numbers[1])
+                    found[tensor] = found[tensor] + seen if tensor in found else seen
+            at += len(reading.rows)
+    return found
+
+
+def met_of(seen: Mapping[int, Seen]) -> dict[int, Met]:
+    """Ends and some values of every tensor."""
+    return {
+        i: Met(float(each.low.min()), float(each.high.max()), np.concatenate(each.some), (each.low, each.high))
+        for i, each in seen.items()
+    }
+
+
+def shifts_of(switches: Switches, seen: Mapping[int, Seen]) -> dict[int, Array]:
+    """By bias of the file what takes back the mean error of its operator's rounded weights, for each channel.
+
+    The operator is linear: its mean error is what the difference of the weights makes of the mean input, and the
+    rounding of the bias itself (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
+    Correction", 2019, section 4.2). Borders are counted as they are padded.
+    """
+    found, file = dict[int, Array](), switches.file
+    for operator in _with_bias(switches):
+        x, bias = operator.inputs[traits(operator.op).x], operator.inputs[traits(operator.op).bias or 0]
+        own = {
+            i: m.value for i in operator.inputs if (m := switches.matches.get(i)) is not None and m.value is not None
+        }
+        if x not in seen or bias not in own or len(own) < 2:  # noqa: PLR2004 (kernel and bias)
+            continue
+        wrong = {i: file.constants[i] - value for i, value in own.items()}
+        bare = replace(operator, options={**operator.options, "fused_activation_function": "NONE"})
+        try:
+            (error,) = file.computed(bare, {x: seen[x].mean.reshape(1, *file.graph.tensors[x].shape)}, wrong)
+        except (UnsupportedOp, ValueError):
+            continue
+        found[bias] = -error.reshape(-1, error.shape[-1]).mean(axis=0)
+    return found
+
+
+def _with_bias(switches: Switches) -> Iterator[Operator]:
+    """The operators whose bias the file stores in int32."""
+    for operator in switches.file.operators:
+        place = traits(operator.op).bias
+        if place is not None and place < len(operator.inputs) and operator.inputs[place] in switches.biases:
+            tensor = switches.file.graph.tensors[operator.inputs[place]]
+            if tensor.dtype == "int32" and tensor.quant is not None and not traits(operator.op).stateful:
+                yield operator
+
+
+def promising(switches: Switches, choices: Sequence[Choice], met: Mapping[int, Met], most: int) -> list[Choice]:
+    """The choices that take away most of what tensors lose where they stand, as a part of their own power."""
+    file = switches.file
+    lost = {i: _part(each.some, file.grids[i]) for i, each in met.items() if i in file.varying}
+    for i, match in switches.matches.items():
+        if match.value is not None and match.value.dtype.kind == "f":
+            lost[i] = _share(match.value, file.constants[i])
+
+    def promise(choice: Choice) -> float:
+        if choice.kind == RANGE:
+            return lost[choice.at] - _part(met[choice.at].some, choice.grids[choice.at])
+        if choice.kind in (BIAS, CHANNELS, EQUALIZED):
+            return math.inf if choice.at < 0 else sum(_share(v, file.constants[i]) for i, v in choice.constants.items())
+        weights = (i for k in choice.operators if k >= 0 for i in file.graph.operators[k].inputs)
+        inside = sum(lost.get(i, 0.0) for i in weights if i in switches.matches) if choice.kind == FLOAT else 0.0
+        return inside + (lost.get(choice.at, 0.0) if len(choice.operators) > 1 else 0.0)
+
+    best = sorted(choices, key=lambda choice: -promise(choice))[:most]
+    return [choice for choice in choices if any(choice is each for each in best)]
+
+
+def _part(values: Array, grid: Grid) -> float:
+    """What a grid takes from values."""
+    return _share(values, grid.bounded(values))
+
+
+def _share(values: Array, changed: Array) -> float:
+    power = float(np.square(values).sum())
+    return float(np.square(changed - values).sum()) / power if power else 0.0

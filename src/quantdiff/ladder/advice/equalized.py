@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.graph import Operator
-from quantdiff.ladder.advice.choices import EQUALIZED, Choice, Met, from_data
+from quantdiff.ladder.advice.choices import Met
+from quantdiff.ladder.advice.plans import EQUALIZED, Choice, from_data
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import traits
 from quantdiff.quant import Array

@@ -7,17 +7,23 @@ the same kernels on the same integers as in the file.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from quantdiff.errors import BadModel
 from quantdiff.graph import Operator, Tensor
-from quantdiff.ladder.advice.choices import INT8, OUTPUT, Plan
-from quantdiff.ladder.lowered import ACTIVATION
+from quantdiff.ladder.advice.plans import (
+    INT8,
+    OUTPUT,
+    Plan,
+    Planned,
+    Tries,
+)
+from quantdiff.ladder.matching import ACTIVATION
 from quantdiff.ladder.real_graph import Grid, RealGraph
 from quantdiff.load.written import end_of_name, packed, restating, schema, unpacked
 from quantdiff.ops import INTO_FLOAT, RECODES, traits
@@ -26,22 +32,6 @@ from quantdiff.quant import INTEGER_RANGE, Array
 TYPES = {(-128, 127): "INT8", (0, 255): "UINT8", (-32768, 32767): "INT16"}
 WIDE = ("int32", "int64")
 """Biases."""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """Some plans as one file.
-
-    Attributes:
-        content: its bytes.
-        inputs: for each of its inputs the place of the one among the file's that it is; one may stand there twice, in
-            the file's integers and in floats.
-        outputs: for each plan the places of its outputs.
-    """
-
-    content: bytes = field(repr=False)
-    inputs: list[int]
-    outputs: list[list[int]]
 
 
 def planned(model: bytes, plans: Sequence[Plan], *, ends: bool = False) -> Planned:
@@ -358,3 +348,19 @@ def _along(bias: Tensor, count: int) -> list[int]:
 
 def _scale(grid: Grid) -> tuple[float, int]:
     return grid.scale, grid.zero_point
+
+
+AT_ONCE, BYTES_AT_ONCE = 16, 2**26
+"""Plans in one file, and what their constants may take in it, of which each has its own."""
+
+
+def files_of(plans: Sequence[Plan], content: bytes) -> Iterator[Tries]:
+    """The plans, several in one file."""
+    yield from (Tries(planned(content, some)) for some in groups_of(plans))
+
+
+def groups_of(plans: Sequence[Plan]) -> Iterator[Sequence[Plan]]:
+    """As many plans at once as one file may hold."""
+    held = sum(values.size for values in plans[0].switches.file.constants.values()) * 4 if plans else 0
+    size = max(1, min(AT_ONCE, BYTES_AT_ONCE // max(1, held)))
+    yield from (plans[start : start + size] for start in range(0, len(plans), size))

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from quantdiff.graph import Operator
-from quantdiff.ladder.advice.choices import CHANNELS, FLOAT, INPUT, INT16, OUTPUT, Choice
+from quantdiff.ladder.advice.plans import CHANNELS, FLOAT, INPUT, INT16, OUTPUT, Choice
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import RECODES
 from quantdiff.quant import is_float

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quantdiff.align.alignment import Alignment
-from quantdiff.graph import real_values
-from quantdiff.ladder.advice.choices import SETTLED, Choice
-from quantdiff.ladder.switches import Switches
+from quantdiff.graph import Model, real_values
+from quantdiff.ladder.advice.plans import SETTLED, Choice
+from quantdiff.ladder.real_graph import Setting
+from quantdiff.ladder.rungs import in_slices, real_inputs
+from quantdiff.ladder.switches import Switches, switches
+from quantdiff.load.data import Batch
 from quantdiff.nudge import nudge_fake_quant
 from quantdiff.ops import OUTPUT_RANGES, Layer
 from quantdiff.parameters.constants import folded_bias
-from quantdiff.quant import Array
+from quantdiff.quant import Array, Trace, Value
 
 BEFORE = "pre_activation"
 SAME = 2.0**-10
@@ -81,3 +84,25 @@ def _ranges(switches: Switches, layer: Layer, alignment: Alignment) -> Iterator[
         values = {f"{trained.name}_{end}": np.float32(x) for end, x in zip(("min", "max"), grid.ends, strict=True)}
         choice = Choice(SETTLED, "range of the file", layer.name, pair.tensor, grids={pair.tensor: grid})
         yield choice, (layer.name, {name: np.asarray(value) for name, value in values.items()})
+
+
+def trace_snapped(lowering: Model, converted: Model, batch: Batch, names: tuple[str, ...]) -> Trace:
+    """Outputs of the lowered model, each bias as ``converted`` stores it; a bias that the file has not stays.
+
+    Where a batch norm is folded in, that is the folded bias. Shapes: (samples, …), float32.
+
+    Raises:
+        UnsupportedOp: a graph holds what has no real arithmetic.
+    """
+    found = switches(converted, lowering)
+    real, plain = found.reference.real, found.lowered_setting()
+    stored = {
+        match.other: found.file.constants[i].reshape(real.constants[match.other].shape)
+        for i, match in found.matches.items()
+        if i in found.biases and match.other is not None
+    }
+    setting = Setting(stored, {}, plain.clipped, plain.rounded)
+    values = in_slices(real, real_inputs(lowering, batch), setting, real.graph.outputs)
+    arrays = (values[i].astype(np.float32) for i in real.graph.outputs)
+    joined = tuple(Value(name, array.reshape(-1, *array.shape[2:])) for name, array in zip(names, arrays, strict=True))
+    return Trace("qat-bias", joined)

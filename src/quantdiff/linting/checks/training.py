@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from quantdiff.linting.registry import Found, Location, Severity, check, counted
-from quantdiff.linting.trained import LearnedRange, Trained
+from quantdiff.linting.lint import Found, LearnedRange, Severity, Trained, check, counted
+from quantdiff.linting.wiring import Location
 
 START, NEAR = 6.0, 0.6
 """TFMOT's LastValueQuantizer and MovingAverageQuantizer begin at -6 to 6."""

@@ -7,9 +7,8 @@ from functools import reduce
 
 import numpy as np
 
-from quantdiff.linting.registry import Found, Severity, check
-from quantdiff.linting.weighted import Weighted, listed, weighted
-from quantdiff.linting.wiring import Wiring
+from quantdiff.linting.lint import Found, Severity, check
+from quantdiff.linting.wiring import Weighted, Wiring, listed, weighted
 from quantdiff.quant import INTEGER_RANGE, Array
 
 

@@ -10,8 +10,7 @@ from typing import Any
 from quantdiff.compare.conditions import CLOSE
 from quantdiff.compare.outcome import Judgement, Outcome
 from quantdiff.compare.verdict import Verdict
-from quantdiff.linting.lint import LintReport
-from quantdiff.linting.registry import Severity
+from quantdiff.linting.lint import LintReport, Severity
 from quantdiff.report.ci.markdown import figures_table
 from quantdiff.report.text.files import summary
 from quantdiff.report.text.outcome import losses_text

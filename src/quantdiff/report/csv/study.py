@@ -10,9 +10,8 @@ from typing import Any
 
 from quantdiff.compare.comparison import Comparison, Figures
 from quantdiff.compare.outcome import Outcome
-from quantdiff.experiment.stored import Stored
-from quantdiff.experiment.sweep_trial import Score
-from quantdiff.experiment.trial import Trial
+from quantdiff.experiment.store import Stored
+from quantdiff.experiment.trial import Score, Trial
 from quantdiff.report.text.terminal import printable
 
 FIGURES = tuple(field.name for field in fields(Figures))

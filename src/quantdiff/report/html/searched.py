@@ -16,7 +16,7 @@ from quantdiff.report.html.rendering import Cell, Section, Table, render
 from quantdiff.report.text.searched import cells, chosen_lines, last_lines, reduction_text, worst_text
 from quantdiff.search.fault import MODEL
 from quantdiff.search.reduction import Reduction
-from quantdiff.search.worst_case import WorstCase, WorstInput
+from quantdiff.search.worst import WorstCase, WorstInput
 
 
 def advice_page(found: Advised, command: str = "") -> Page:

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from quantdiff.compare.outcome import Failure
-from quantdiff.ladder.explanation import Explanation, Frontier, Rung
-from quantdiff.ladder.mechanisms import KERNEL, ROUNDING
+from quantdiff.ladder.explanation import KERNEL, ROUNDING, Explanation, Frontier, Rung
 from quantdiff.report.json.outcome import SCHEMA
 from quantdiff.report.text.explanation import sentence, warnings
 

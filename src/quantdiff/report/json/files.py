@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from quantdiff.graph import Operator
-from quantdiff.linting.lint import LintReport
-from quantdiff.linting.registry import Finding
+from quantdiff.linting.lint import Finding, LintReport
 from quantdiff.load.containers import Section
 from quantdiff.parameters.inspection import InspectedGraph, Inspection, RangedTensor
 from quantdiff.quant import Sparsity

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from quantdiff.ladder.advice.advised import Advised
-from quantdiff.ladder.advice.choices import Choice
-from quantdiff.ladder.advice.search import Tried
+from quantdiff.ladder.advice.advised import Advised, Tried
+from quantdiff.ladder.advice.plans import Choice
 from quantdiff.report.json.explanation import explanation_document
 from quantdiff.report.json.outcome import SCHEMA, comparison_document
 from quantdiff.run.extracts import Extract
 from quantdiff.search.bound import Bound
 from quantdiff.search.fault import INPUTS
 from quantdiff.search.reduction import Reduction
-from quantdiff.search.worst_case import WorstCase
+from quantdiff.search.worst import WorstCase
 
 
 def worst_document(found: WorstCase, out: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from quantdiff.compare.moved import Movement
-from quantdiff.experiment.stored import Stored
+from quantdiff.experiment.store import Stored
 from quantdiff.report.csv.study import comparison_fields, trial_fields
 from quantdiff.report.json.outcome import SCHEMA, own_document
 

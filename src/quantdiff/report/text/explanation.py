@@ -6,9 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.text import Text
 
-from quantdiff.ladder.explanation import Explanation, Frontier, Item, LayerLadder, Signed
-from quantdiff.ladder.findings import WrongWeights
-from quantdiff.ladder.mechanisms import KERNEL, ROUNDING
+from quantdiff.ladder.explanation import (
+    KERNEL,
+    ROUNDING,
+    Explanation,
+    Frontier,
+    Item,
+    LayerLadder,
+    Signed,
+    WrongWeights,
+)
 from quantdiff.ladder.prediction import Prediction
 from quantdiff.report.text.account import CAUSES, PLANTED, TRAINED, WORDS
 from quantdiff.report.text.terminal import (

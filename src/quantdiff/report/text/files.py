@@ -15,8 +15,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from quantdiff.graph import Model, Operator, Tensor
-from quantdiff.linting.lint import LintReport
-from quantdiff.linting.registry import Finding, Severity
+from quantdiff.linting.lint import Finding, LintReport, Severity
 from quantdiff.load.containers import Section
 from quantdiff.parameters.inspection import InspectedGraph, Inspection, RangedTensor
 from quantdiff.report.text.terminal import Column, Row, Table, Terminal, printable

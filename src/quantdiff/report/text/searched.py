@@ -11,17 +11,15 @@ from rich.text import Text
 
 from quantdiff.compare.comparison import Comparison
 from quantdiff.files import split_part
-from quantdiff.ladder.advice.advised import Advised
-from quantdiff.ladder.advice.search import Tried
+from quantdiff.ladder.advice.advised import Advised, Tried
 from quantdiff.ladder.explanation import Explanation
 from quantdiff.report.text.explanation import sentence
 from quantdiff.report.text.terminal import NO_VALUE, Column, Row, Table, Terminal, on_made_up, prepared_data, short
 from quantdiff.run.extracts import Extract
-from quantdiff.search.anonymous import Anonymous
 from quantdiff.search.bound import Bound
 from quantdiff.search.fault import MODEL
-from quantdiff.search.reduction import Reduction
-from quantdiff.search.worst_case import WorstCase
+from quantdiff.search.reduction import Anonymous, Reduction
+from quantdiff.search.worst import WorstCase
 
 USELESS = 100.0
 """From which looseness a bound says nothing."""
