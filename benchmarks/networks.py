@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from written_models import Op, Sig, Sub, T, write_model, write_tflite
 
 from quantdiff.quant import Array
-from quantdiff.sim.window import axis_of, pad_image, windows
+from quantdiff.sim.accumulate import axis_of, pad_image, windows
 
 ACTIVATIONS = {"NONE": (0, -np.inf, np.inf), "RELU": (1, 0.0, np.inf), "RELU6": (3, 0.0, 6.0)}
 MOBILENET = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))

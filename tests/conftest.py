@@ -20,7 +20,7 @@ from quantized_models import Made, make
 from quantdiff import api
 from quantdiff.compare.outcome import Outcome
 from quantdiff.experiment.trial import Trial
-from quantdiff.references.formats import FORMATS, formats
+from quantdiff.references.formats import formats
 from quantdiff.run.runtimes import RUNTIMES
 
 for size in ("COLUMNS", "LINES"):  # readline sets them where a terminal started the tests, and children inherit them
@@ -64,7 +64,7 @@ def frameworks_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Frameworks are imported once in this process instead of in a child for every file, but where a child is asked."""
     if request.node.get_closest_marker("hosted") is None:
         for name, known in formats().items():
-            monkeypatch.setitem(FORMATS._entries, name, replace(known, framework=None))
+            monkeypatch.setitem(formats(), name, replace(known, framework=None))
 
 
 @pytest.fixture(scope="session")

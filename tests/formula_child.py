@@ -20,7 +20,7 @@ import numpy as np
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.load.data import Batch, bind
 from quantdiff.quant import Trace, Value
-from quantdiff.references.formats import FORMATS, Format, Framework, Options
+from quantdiff.references.formats import Format, Framework, Options, formats
 from quantdiff.run.runner import Count, unheard
 
 
@@ -97,5 +97,4 @@ FORMULA = Format(
 
 
 def register() -> None:
-    FORMATS.load()
-    FORMATS._entries["formula"] = FORMULA
+    formats()["formula"] = FORMULA

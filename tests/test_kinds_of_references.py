@@ -16,7 +16,7 @@ from test_cli import invoke, trouble
 from quantdiff import api
 from quantdiff.compare.layers.report import LayerReport, LayerResult
 from quantdiff.parameters.quantizers import Parameters
-from quantdiff.references.formats import FORMATS, Format
+from quantdiff.references.formats import Format, formats
 from quantdiff.references.keras.frameworks import quiet
 from quantdiff.references.keras.model import load_keras
 
@@ -233,8 +233,8 @@ def test_each_model_is_opened_once(kinds: Kinds, monkeypatch: pytest.MonkeyPatch
 
         return Format(each.files, each.takes, open_one, each.save)
 
-    for name, each in list(FORMATS.load().items()):
-        monkeypatch.setitem(FORMATS._entries, name, counting(each))
+    for name, each in list(formats().items()):
+        monkeypatch.setitem(formats(), name, counting(each))
     ask: dict[str, Callable[[], object]] = {
         "diff": lambda: api.diff(kind.reference, kind.int8, kind.data, settings(kind)),
         "layers": lambda: api.diff(kind.reference, kind.int8, kind.data, settings(kind), layers=True),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from quantdiff.graph import STATE
 from quantdiff.ladder.real_operator import BY_SAMPLE, IDENTITY, real_function
 from quantdiff.ops import CLAMPS, TRAITS, traits
-from quantdiff.sim.node import ACTIVATION_RANGE, kernels
-from quantdiff.sim.real.registry import reals
+from quantdiff.sim.node import ACTIVATION_RANGE, kernels, reals
 from quantdiff.sim.rounding.exact_sums import ACCUMULATE
 
 WITHOUT_REAL = {"BROADCAST_ARGS", "COMPLEX_ABS", "IMAG", "LSTM", "RANK", "REAL", "SVDF", "UNSORTED_SEGMENT_PROD"}

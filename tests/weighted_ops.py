@@ -6,7 +6,7 @@ import numpy as np
 from golden import Case, Dice
 from written_models import Op, T
 
-from quantdiff.sim.window import axis_of
+from quantdiff.sim.accumulate import axis_of
 
 
 def image(dice: Dice, depthwise: bool, dtype: str = "int8") -> Case:

@@ -15,13 +15,10 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Entries by name, registered by the modules of the package ``folder`` when they are imported.
+    """Entries by name, registered by the modules of the package ``folder`` when they are imported."""
 
-    ``packages``: by its packages alone.
-    """
-
-    def __init__(self, folder: str, *, packages: bool = False) -> None:
-        self.folder, self._entries, self._loaded, self._packages = folder, dict[str, T](), False, packages
+    def __init__(self, folder: str) -> None:
+        self.folder, self._entries, self._loaded = folder, dict[str, T](), False
 
     def add(self, name: str, entry: T) -> None:
         """Register an entry.
@@ -37,20 +34,9 @@ class Registry(Generic[T]):
         """Every entry in the order of the names, after importing the whole folder once."""
         if not self._loaded:
             for module in iter_modules(import_module(self.folder).__path__):
-                if self._packages and not module.ispkg:
-                    continue
                 import_module(f"{self.folder}.{module.name}")
             self._entries, self._loaded = dict(sorted(self._entries.items())), True
         return self._entries
-
-
-def later(module: str, name: str) -> Callable[..., Any]:
-    """The function of that name, whose module is imported when it is called."""
-
-    def call(*given: Any) -> Any:
-        return getattr(import_module(module), name)(*given)
-
-    return call
 
 
 NAME = re.compile(r"^    from (\S+) import (\w+) as \2$", re.M)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from quantdiff.align.alignment import pair_outputs
+from quantdiff.compare.comparison import compare
 from quantdiff.compare.conditions import parse
-from quantdiff.compare.outcome import compare, hold_together, judge, reasons
+from quantdiff.compare.outcome import hold_together, judge, reasons
 from quantdiff.errors import BadExpression, NotComparable
 from quantdiff.quant import Array, Grid, QuantParams, Trace, Value
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantdiff.compare.comparison import Comparison, channel_axis, count, losses_of
-from quantdiff.compare.outcome import compare, settle
+from quantdiff.compare.comparison import Comparison, channel_axis, compare, count, losses_of, settle
 from quantdiff.quant import Array, Grid, QuantParams, Trace, Value, quantize
 from quantdiff.report.json.outcome import comparison_document
 from quantdiff.report.text.outcome import losses_text

@@ -11,8 +11,7 @@ from operator import add
 import numpy as np
 import pytest
 
-from quantdiff.compare.comparison import count
-from quantdiff.compare.outcome import compare, settle
+from quantdiff.compare.comparison import compare, count, settle
 from quantdiff.errors import NotComparable
 from quantdiff.quant import Array, Grid, QuantParams, Trace, Value
 

@@ -21,9 +21,8 @@ from quantized_models import Made
 from quantdiff import api
 from quantdiff.api import advice as api_advice
 from quantdiff.cli import main
-from quantdiff.compare.comparison import Comparison, Counts
+from quantdiff.compare.comparison import Comparison, Counts, compare
 from quantdiff.compare.conditions import Condition, parse
-from quantdiff.compare.outcome import compare
 from quantdiff.errors import RuntimeCrashed
 from quantdiff.experiment.zoo import convert
 from quantdiff.graph import real_values

@@ -12,7 +12,7 @@ from formula import Formula, data, step
 
 from quantdiff import api
 from quantdiff.errors import BadModel
-from quantdiff.references.formats import FORMATS, Format
+from quantdiff.references.formats import Format, formats
 
 pytestmark = pytest.mark.golden
 
@@ -27,8 +27,7 @@ def formula(monkeypatch: pytest.MonkeyPatch) -> Any:
         raise BadModel(f"{source}: cannot be written to {path}")
 
     mine = Format((".formula",), lambda source: isinstance(source, Formula), open_formula, save)
-    FORMATS.load()
-    monkeypatch.setitem(FORMATS._entries, "formula", mine)
+    monkeypatch.setitem(formats(), "formula", mine)
     return Formula()
 
 

@@ -29,7 +29,7 @@ def contract() -> dict[str, Any]:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_folder_registers_itself(folder: str) -> None:
-    assert folder in formats(), f"references/{folder}/__init__.py calls no FORMATS.add({folder!r}, …)"
+    assert folder in formats(), f"references/{folder}/__init__.py has no FORMAT"
     assert all(name in known_files() for name in formats()[folder].files)
 
 

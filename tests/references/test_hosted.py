@@ -23,7 +23,7 @@ from quantdiff.load.data import Batch
 from quantdiff.quant import Value
 from quantdiff.recording import Comparand
 from quantdiff.references import formats, hosted
-from quantdiff.references.formats import FORMATS, Options, open_references
+from quantdiff.references.formats import Options, open_references
 from quantdiff.references.hosted import HostedReference
 
 pytestmark = [pytest.mark.golden, pytest.mark.hosted]
@@ -39,8 +39,7 @@ def formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     (tmp_path / "site/sitecustomize.py").write_text("import formula_child\nformula_child.register()\n")
     folders = tmp_path / "site", Path(__file__).parents[1]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
-    FORMATS.load()
-    monkeypatch.setitem(FORMATS._entries, "formula", formula_child.FORMULA)
+    monkeypatch.setitem(formats.formats(), "formula", formula_child.FORMULA)
     monkeypatch.chdir(tmp_path)
 
     def open_formula(content: str = "never nothing", options: Options = Options()) -> HostedReference:  # noqa: B008

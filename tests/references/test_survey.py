@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from quantdiff.cli import main
-from quantdiff.references.formats import FORMATS, formats
+from quantdiff.references.formats import formats
 from quantdiff.run.runtimes import RUNTIMES, RuntimeEntry
 from quantdiff.run.serving import MEASURES
 from quantdiff.sim.runtime import Runtime
@@ -23,7 +23,7 @@ def test_a_row_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     keras = formats()["keras"]
     assert keras.framework is not None
     missing = replace(keras, framework=replace(keras.framework, package="no-such-framework"))
-    monkeypatch.setitem(FORMATS._entries, "keras", missing)
+    monkeypatch.setitem(formats(), "keras", missing)
     result = CliRunner().invoke(main, ["runtimes", "--json"])
     assert result.exit_code == 0, result.output
     rows = {row["name"]: row for row in json.loads(result.stdout)["engines"]}

@@ -25,8 +25,8 @@ from quantdiff.api.engines import (
 )
 from quantdiff.api.parts import answers, anywhere_settings, undivided
 from quantdiff.api.shards import TRACED
+from quantdiff.compare.comparison import settle
 from quantdiff.compare.conditions import Condition
-from quantdiff.compare.outcome import settle
 from quantdiff.compare.own_metric import Metric
 from quantdiff.errors import BadModel, UnsupportedOp
 from quantdiff.files import scratch

@@ -44,8 +44,7 @@ from quantdiff.run.data_in_parts import InParts
 from quantdiff.run.inputs import load_data
 from quantdiff.run.runner import Progress, silent
 from quantdiff.run.runtimes import starts_nothing, versions
-from quantdiff.sim.node import kernels
-from quantdiff.sim.real.registry import reals
+from quantdiff.sim.node import kernels, reals
 
 T = TypeVar("T")
 KIND = "tflite:"

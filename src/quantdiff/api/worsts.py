@@ -14,7 +14,7 @@ from quantdiff.align.alignment import pair_outputs
 from quantdiff.api.comparisons import check_inputs, laid_out
 from quantdiff.api.engines import DEFAULTS, OpenedPair, Settings, Source, open_pair
 from quantdiff.api.explanations import explain_opened
-from quantdiff.compare.outcome import compare
+from quantdiff.compare.comparison import compare
 from quantdiff.errors import QuantdiffError
 from quantdiff.graph import Model
 from quantdiff.ladder.rungs import real_inputs

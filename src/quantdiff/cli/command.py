@@ -341,8 +341,8 @@ def typed() -> str:
 
 def settings_of(options: dict[str, Any]) -> Any:
     """The options that say how to compare, taken out of ``options``."""
-    from quantdiff import api
+    from quantdiff.api import engines
 
     runtimes = chosen(options.pop("runtimes") or ("xnnpack",))
     names = "tolerance", "timeout", "allow_lambda", "custom_objects", "layouts", "channels", "metric"
-    return api.Settings(runtimes, **{name: options.pop(name) for name in names if name in options})
+    return engines.Settings(runtimes, **{name: options.pop(name) for name in names if name in options})

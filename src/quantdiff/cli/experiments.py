@@ -43,14 +43,16 @@ def run(as_json: bool, no_bias: bool, data: str | None, out: Path | None, html: 
     trial = Trial(bias=not no_bias, data=data or default_name(), **options)  # refuses before anything is said
     if data is None and trial.data == "mnist-small":
         click.echo("data: mnist-small (6,000 + 2,000 digits of MNIST); --data mnist takes the full set", err=True)
-    from quantdiff import api
+    from quantdiff.api import experiments
     from quantdiff.report.text.terminal import progress_bar
 
     out = out or Path("runs") / trial.name
     with progress_bar() as progress:
-        outcome = api.run(trial, out, settings, progress)
+        outcome = experiments.run(trial, out, settings, progress)
         if html is not None:
-            api.run_page(out, progress, typed()).save(html)
+            from quantdiff.api import pages
+
+            pages.run_page(out, progress, typed()).save(html)
     show_outcome(outcome, "json" if as_json else "text")
     return TROUBLE if outcome.failures else 0
 
@@ -83,7 +85,7 @@ def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_
 
     What comes out is CSV, a row per run; all results are kept in the store.
     """
-    from quantdiff import api
+    from quantdiff.api import experiments
     from quantdiff.api.experiments import LOCKED
     from quantdiff.experiment.study import make_study, read_study
     from quantdiff.report.text.terminal import progress_bar
@@ -104,16 +106,16 @@ def sweep(as_json: bool, study: Path | None, jobs: int, dask: str | None, retry_
                 else:
                     progress(stage, done, total)
 
-            trials = api.sweep(wanted, store, on, retry_failed=retry_failed, progress=show)
+            trials = experiments.sweep(wanted, store, on, retry_failed=retry_failed, progress=show)
     except KeyboardInterrupt as end:
-        done, total = api.count_stored(wanted, store) if store.is_file() else (0, len(wanted.groups()))
+        done, total = experiments.count_stored(wanted, store) if store.is_file() else (0, len(wanted.groups()))
         complain(f"stopped; {done} of {total} trials are in {store}. The same command goes on from there")
         return status_of(end)
     _show_trials(trials, store, as_json)
     if html is not None:
         from quantdiff.report.html.study import study_page
 
-        study_page(api.report_study(store), typed()).save(html)
+        study_page(experiments.report_study(store), typed()).save(html)
     failed = [error for stored in trials if (error := _error_of(stored))]
     for error in dict.fromkeys(failed):
         complain(f"{failed.count(error)} of {len(trials)} trials: {error}")
@@ -176,13 +178,13 @@ def report(as_json: bool, source: Path, after: Path | None, html: Path | None) -
     Of a sweep: error rates, paired differences, ranges. Of the folder of a run: the page (--html). Of two results,
     which are folders of runs or what --json printed: every figure that is not the same.
     """
-    from quantdiff import api
+    from quantdiff.api import experiments
 
     if after is not None:
-        return _report_moved(api.what_moved(source, after), html, as_json)
+        return _report_moved(experiments.what_moved(source, after), html, as_json)
     if source.is_dir():
         return _report_run(source, html, as_json)
-    summary = api.report_study(source)
+    summary = experiments.report_study(source)
     if html is not None:
         from quantdiff.report.html.study import study_page
 
@@ -221,14 +223,16 @@ def _report_moved(found: Movement, html: Path | None, as_json: bool) -> int:
 def _report_run(folder: Path, html: Path | None, as_json: bool) -> int:
     if html is None and not as_json:
         return complain(f"{folder}: of a run's folder there is a page; add --html FILE")
-    from quantdiff import api
+    from quantdiff.api import experiments
     from quantdiff.report.text.terminal import progress_bar
 
     if html is not None:
         with progress_bar() as progress:
-            api.run_page(folder, progress, typed()).save(html)
+            from quantdiff.api import pages
+
+            pages.run_page(folder, progress, typed()).save(html)
     if as_json:
         from quantdiff.report.json.text import json_text
 
-        click.echo(json_text(api.read_run(folder)))
+        click.echo(json_text(experiments.read_run(folder)))
     return 0

@@ -57,7 +57,7 @@ def diff(reference: Path, candidate: Path, fail_on: tuple[str, ...], **options: 
     from quantdiff.compare.outcome import judge, reasons
 
     conditions = tuple(parse(text, own=options["metric"] is not None) for text in fail_on)
-    from quantdiff import api
+    from quantdiff.api import comparisons
     from quantdiff.report.text.terminal import on_made_up, progress_bar
 
     form, layers, unmatched, html = (options.pop(name) for name in ("form", "layers", "unmatched", "html"))
@@ -67,9 +67,11 @@ def diff(reference: Path, candidate: Path, fail_on: tuple[str, ...], **options: 
     with progress_bar() as progress, spread(options) as on:
         data = given_parts(options, candidate, on, always=layers and html is None)
         if html is None:
-            outcome = api.diff(reference, candidate, data, settings, progress, layers=layers)
+            outcome = comparisons.diff(reference, candidate, data, settings, progress, layers=layers)
         else:
-            outcome, page = api.diff_with_page(reference, candidate, data, settings, progress, typed())
+            from quantdiff.api import pages
+
+            outcome, page = pages.diff_with_page(reference, candidate, data, settings, progress, typed())
             page.save(html)
     # Every condition is asked, so that none hides that another one cannot be answered.
     judged = [(c, judge(c, conditions, outcome.layers)) for c in outcome.comparisons]
@@ -120,7 +122,7 @@ def explain(as_json: bool, reference: Path, candidate: Path, html: Path | None, 
     REFERENCE is the model that was trained, or a float .tflite; or the same .tflite to tell two runtimes apart: then
     the first --runtime is explained against the others.
     """
-    from quantdiff import api
+    from quantdiff.api import explanations
     from quantdiff.report.text.terminal import progress_bar
     from quantdiff.run.inputs import made_up_kind
 
@@ -132,12 +134,16 @@ def explain(as_json: bool, reference: Path, candidate: Path, html: Path | None, 
     made = made_up_kind(str(options["data"][0]))
     with progress_bar() as progress, spread(options) as on:
         data = given_parts(options, candidate, on)
-        asked = api.Asked(_hear if as_json else partial(_expect, on_made=f" on {made} data" if made else ""), single)
+        asked = explanations.Asked(
+            _hear if as_json else partial(_expect, on_made=f" on {made} data" if made else ""), single
+        )
         if html is None:
-            answer = api.explain(reference, candidate, data, settings, progress, asked)
+            answer = explanations.explain(reference, candidate, data, settings, progress, asked)
         else:
             files = reference, candidate, data
-            answer, page = api.explain_with_page(files, settings, progress, typed(), asked)
+            from quantdiff.api import pages
+
+            answer, page = pages.explain_with_page(files, settings, progress, typed(), asked)
             page.save(html)
     _show_explanations(answer, as_json)
     for failure in answer.failures:
@@ -192,7 +198,7 @@ def params(as_json: bool, models: tuple[Path, ...], model: str | None, **options
     """
     if len(models) != 0 if model else len(models) not in (1, 2):
         return complain("give MODEL.tflite, REFERENCE MODEL.tflite, or --model dense4 without files")
-    from quantdiff import api
+    from quantdiff.api import parameters
     from quantdiff.report.text.terminal import progress_bar
 
     shown = {name: options.pop(name) for name in ("channels", "unmatched")}
@@ -204,11 +210,11 @@ def params(as_json: bool, models: tuple[Path, ...], model: str | None, **options
         data = (*options.pop("data"), default_name())[0]
         trial = Trial(model, seed, str(data), quantize=True, bias=bias)
         with progress_bar() as progress:
-            answer = api.params_experiment(trial, settings, progress)
+            answer = parameters.params_experiment(trial, settings, progress)
     else:
         with progress_bar() as progress, spread(options) as on:
             data = given_parts(options, models[-1], on)
-            answer = api.params(models[0] if len(models) > 1 else None, models[-1], data, settings, progress)
+            answer = parameters.params(models[0] if len(models) > 1 else None, models[-1], data, settings, progress)
     _show_parameters(answer, as_json, **shown)
     return 0
 
@@ -243,14 +249,14 @@ def overlay(as_json: bool, reference: Path, candidate: Path, out: Path, **option
     It paints them on the graph of CANDIDATE. A file per metric, and per rung of explain where REFERENCE is a
     Keras model.
     """
-    from quantdiff import api
+    from quantdiff.api import overlays
     from quantdiff.report.json.text import json_text
     from quantdiff.report.overlay import overlays_document, overlays_text
     from quantdiff.report.text.terminal import progress_bar
 
     with progress_bar() as progress, spread(options) as on:
         data = given_parts(options, candidate, on)
-        made = api.overlay(reference, candidate, data, out, settings_of(options), progress)
+        made = overlays.overlay(reference, candidate, data, out, settings_of(options), progress)
     source = made.outcome.artifacts["data"]
     if as_json:
         made_by = {**made.outcome.made_by, "command": "overlay", "data": source}

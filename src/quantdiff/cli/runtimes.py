@@ -32,15 +32,15 @@ def verify(form: str, model: Path, runtimes: tuple[str, ...], timeout: float, **
     The status is 0 where all is exact or within proven intervals, 1 where something differs or is missing, 2 where a
     runtime crashes or cannot run the model.
     """
-    from quantdiff import api
+    from quantdiff.api import engines, verifications
     from quantdiff.report.text.terminal import progress_bar
     from quantdiff.report.text.verification import print_verification, verification_document
 
-    drawn = api.Drawn(options.pop("samples"), options.pop("seed"))
-    settings = api.Settings(runtimes or ("xnnpack",), timeout=timeout)
+    drawn = verifications.Drawn(options.pop("samples"), options.pop("seed"))
+    settings = engines.Settings(runtimes or ("xnnpack",), timeout=timeout)
     with progress_bar() as progress, spread(options) as on:
         data = given_parts(options, model, on, always=drawn.samples is not None)
-        found = api.verify(model, data, settings, drawn, progress)
+        found = verifications.verify(model, data, settings, drawn, progress)
     if form in FOR_CI:
         from quantdiff.report.ci.case import verify_checked
 
@@ -110,12 +110,12 @@ def record(as_json: bool, model: Path, out: Path, runtime: str, timeout: float, 
 
     There --runtime recorded:OUT takes it again.
     """
-    from quantdiff import api
+    from quantdiff.api import files
     from quantdiff.report.text.terminal import prepared_data
 
     tell_what_is_simulated(runtime)
     data = given_data(options, model)
-    found = api.record(model, data, out, runtime, timeout, every_tensor=options["every_tensor"])
+    found = files.record(model, data, out, runtime, timeout, every_tensor=options["every_tensor"])
     if as_json:
         from quantdiff.report.json.text import json_text
 

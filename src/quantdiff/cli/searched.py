@@ -75,7 +75,7 @@ def worst(as_json: bool, reference: Path, candidate: Path, out: Path, html: Path
     And for one that they decide otherwise. The search begins with the samples of --data and stays between their least
     and their most; without data it begins with random ones.
     """
-    from quantdiff import api
+    from quantdiff.api import worsts
     from quantdiff.report.folder import save_batch, written
     from quantdiff.report.json.searched import worst_document
     from quantdiff.report.json.text import json_text
@@ -86,7 +86,7 @@ def worst(as_json: bool, reference: Path, candidate: Path, out: Path, html: Path
     settings = settings_of({**options, "runtimes": (options.pop("runtime"),)})
     with written(out) as file:
         with progress_bar() as progress:
-            found = api.worst(reference, candidate, data, settings, progress, limit=limit, near=near)
+            found = worsts.worst(reference, candidate, data, settings, progress, limit=limit, near=near)
         save_batch(file, found.batch)
     if html is not None:
         from quantdiff.report.html.searched import worst_page
@@ -126,7 +126,7 @@ def reduce(as_json: bool, reference: Path, candidate: Path | None, check: str, o
     CANDIDATE is the .tflite made from REFERENCE, which becomes a float .tflite. One .tflite alone is held against
     itself on two runtimes, crashes, or differs from the simulator.
     """
-    from quantdiff import api
+    from quantdiff.api import reductions
     from quantdiff.report.folder import write_reduction
     from quantdiff.report.json.searched import reduction_document
     from quantdiff.report.json.text import json_text
@@ -142,7 +142,7 @@ def reduce(as_json: bool, reference: Path, candidate: Path | None, check: str, o
     limit, bare = options.pop("limit"), options.pop("anonymous")
     settings = settings_of(options)
     with progress_bar() as progress:
-        found = api.reduce(models, data, check, settings, progress, limit=limit, bare=bare)
+        found = reductions.reduce(models, data, check, settings, progress, limit=limit, bare=bare)
     write_reduction(found, out)
     if html is not None:
         from quantdiff.report.html.searched import reduction_page
@@ -197,13 +197,13 @@ def advise(
     files = {name: options.pop(name) for name in ("recipe", "denylist", "out")}
     if not conditions and (files["recipe"] or files["denylist"]):
         raise click.UsageError("--recipe and --denylist want --until: what is the set to be enough for?")
-    from quantdiff import api
+    from quantdiff.api import advice
     from quantdiff.report.text.terminal import progress_bar
 
     settings = settings_of(options)
     with progress_bar() as progress, spread(options) as on:
         data = given_parts(options, candidate, on)
-        found = api.advise(reference, candidate, data, api.Wanted(conditions, **files), settings, progress)
+        found = advice.advise(reference, candidate, data, advice.Wanted(conditions, **files), settings, progress)
     if html is not None:
         from quantdiff.report.html.searched import advice_page
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from operator import add
 
 import numpy as np
@@ -380,3 +381,34 @@ def _outside(reference: Array, grid: Grid | None) -> tuple[int | None, float | N
     codes = reference.astype(np.float64) / scale + zero_point
     beyond = np.maximum(low - codes, codes - high)
     return int(np.count_nonzero(beyond > HALF)), max(0.0, float(beyond.max()))
+
+
+def compare(reference: Trace, candidate: Trace, tolerance: float = TOLERANCE, grids: Trace | None = None) -> Comparison:
+    """Hold the outputs of two traces against each other.
+
+    Steps are those of the candidate's grid, else of the reference's; ``grids`` lends its own where neither side
+    has one (two float models beside the TFLite model made from them), or only steps without ends.
+
+    Raises:
+        NotComparable: the outputs do not fit each other, or hold NaN or infinity.
+    """
+    return settle(count(reference, candidate, tolerance, grids))
+
+
+def settle(counts: Counts) -> Comparison:
+    """The figures of what was counted: for each output, and for all together."""
+    outputs = tuple(
+        Output(
+            o.reference,
+            o.candidate,
+            figures_of(o.stats, o.step),
+            o.losses,
+            tuple(figures_of(stats, o.step) for stats in o.channels),
+        )
+        for o in counts.outputs
+    )
+    whole = reduce(add, (o.stats for o in counts.outputs))
+    steps = {o.step for o in counts.outputs}
+    figures = figures_of(whole, steps.pop() if len(steps) == 1 else None)
+    own = tuple(OwnFigure(name, a.value, b.value) for name, (a, b) in counts.own.items())
+    return Comparison(counts.reference, counts.candidate, counts.tolerance, figures, outputs, counts.notes, own)

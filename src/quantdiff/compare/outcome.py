@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import reduce
-from operator import add
 from typing import cast
 
 import numpy as np
 
-from quantdiff.compare.comparison import TOLERANCE, Comparison, Counts, Output, count, figures_of
+from quantdiff.compare.comparison import TOLERANCE, Comparison, Counts, count, settle
 from quantdiff.compare.conditions import CLOSE, LOCAL, METRICS, OPERATORS, Condition
 from quantdiff.compare.evidence import Evidence
 from quantdiff.compare.layers.report import LayerReport, LayerResult
-from quantdiff.compare.own_metric import Metric, OwnFigure, own_scores
+from quantdiff.compare.own_metric import Metric, own_scores
 from quantdiff.errors import BadExpression, NotComparable
 from quantdiff.lazy import Shown
 from quantdiff.quant import Array, Trace
@@ -278,37 +276,6 @@ def reasons(judgements: Sequence[Judgement]) -> tuple[str, ...]:
     """Why the two count as different, nothing where they count as the same."""
     judged = [each for each in judgements if each.different]
     return tuple(each.says if each.condition is CLOSE else f"{each.condition} ({each.says})" for each in judged)
-
-
-def compare(reference: Trace, candidate: Trace, tolerance: float = TOLERANCE, grids: Trace | None = None) -> Comparison:
-    """Hold the outputs of two traces against each other.
-
-    Steps are those of the candidate's grid, else of the reference's; ``grids`` lends its own where neither side
-    has one (two float models beside the TFLite model made from them), or only steps without ends.
-
-    Raises:
-        NotComparable: the outputs do not fit each other, or hold NaN or infinity.
-    """
-    return settle(count(reference, candidate, tolerance, grids))
-
-
-def settle(counts: Counts) -> Comparison:
-    """The figures of what was counted: for each output, and for all together."""
-    outputs = tuple(
-        Output(
-            o.reference,
-            o.candidate,
-            figures_of(o.stats, o.step),
-            o.losses,
-            tuple(figures_of(stats, o.step) for stats in o.channels),
-        )
-        for o in counts.outputs
-    )
-    whole = reduce(add, (o.stats for o in counts.outputs))
-    steps = {o.step for o in counts.outputs}
-    figures = figures_of(whole, steps.pop() if len(steps) == 1 else None)
-    own = tuple(OwnFigure(name, a.value, b.value) for name, (a, b) in counts.own.items())
-    return Comparison(counts.reference, counts.candidate, counts.tolerance, figures, outputs, counts.notes, own)
 
 
 def right_decisions(outputs: Array, labels: Array) -> int:

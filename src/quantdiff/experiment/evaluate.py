@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from quantdiff.align.alignment import Alignment
 from quantdiff.align.models import align_pair
-from quantdiff.compare.comparison import Comparison
-from quantdiff.compare.outcome import Failure, accuracy, compare
+from quantdiff.compare.comparison import Comparison, compare
+from quantdiff.compare.outcome import Failure, accuracy
 from quantdiff.compare.own_metric import OwnFigure, own_scores
 from quantdiff.errors import NotComparable, QuantdiffError, RuntimeFailed
 from quantdiff.experiment.conditions import data_of, file_of, source_of, trace_of

@@ -28,8 +28,7 @@ from quantdiff.sim.device import (
 from quantdiff.sim.graph.chains import Outcome, attempt
 from quantdiff.sim.graph.operators import run_operator_on_each
 from quantdiff.sim.graph.simulator import Missing, missing_inputs
-from quantdiff.sim.node import Kernel, Node, NoKernel, kernels, node_of
-from quantdiff.sim.real.registry import real_of
+from quantdiff.sim.node import Kernel, Node, NoKernel, kernels, node_of, real_of
 from quantdiff.sim.rounding.exact_sums import POOL, clamp_behind, exact_sums, has_sums, scales_of, zero_point_behind
 from quantdiff.sim.rounding.fixed_point import quantize_multiplier
 from quantdiff.sim.rounding.scaling import (

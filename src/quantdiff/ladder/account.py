@@ -36,8 +36,7 @@ from quantdiff.quant import Array, same_bits
 from quantdiff.run.inner_tensors import Reading, read_at_once, readable_tensors
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
-from quantdiff.sim.node import NoKernel, fitting, node_of
-from quantdiff.sim.real.registry import real_of
+from quantdiff.sim.node import NoKernel, fitting, node_of, real_of
 from quantdiff.sim.real.sums import exact_sums
 
 

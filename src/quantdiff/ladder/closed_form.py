@@ -19,6 +19,7 @@ from quantdiff.graph import Graph, Operator, real_values
 from quantdiff.ladder.switches import Switches
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim.accumulate import axes_of, windows
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import kernel_of
 from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel, clamp_of, node_of, scale_of, zero_point_of
@@ -27,7 +28,6 @@ from quantdiff.sim.real.functions import erf
 from quantdiff.sim.rounding.exact_sums import channels_of
 from quantdiff.sim.rounding.fixed_point import Rounding
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import axes_of, windows
 
 On = tuple[Switches, Rules]
 SELDOM = 1e-9  # a share of elements too small to divide by

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantdiff.compare.outcome import compare
+from quantdiff.compare.comparison import compare
 from quantdiff.errors import BadModel, RuntimeFailed, RuntimeHung
 from quantdiff.graph import Model, Operator
 from quantdiff.ladder.advice.planned import files_of

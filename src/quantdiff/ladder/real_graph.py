@@ -18,8 +18,7 @@ from quantdiff.ladder.real_operator import Sums, compute
 from quantdiff.ladder.streams import DELAY
 from quantdiff.quant import INTEGER_RANGE, NEARLY_HALF, Array, is_float
 from quantdiff.quant import Grid as StoredGrid
-from quantdiff.sim.accumulate import loops
-from quantdiff.sim.node import Node, NoKernel, node_of
+from quantdiff.sim.node import Node, NoKernel, loops, node_of
 
 Values = Mapping[int, Array]
 """By tensor index, samples along axis 0; an axis of 1 stands for all of them."""

@@ -16,8 +16,7 @@ import numpy as np
 from quantdiff.graph import Graph, Operator, Tensor, dense_values, real_values
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, is_float
-from quantdiff.sim.node import ACTIVATION_RANGE, Node, NoKernel, kernels
-from quantdiff.sim.real.registry import UNBOUNDED, Real, reals
+from quantdiff.sim.node import ACTIVATION_RANGE, UNBOUNDED, Node, NoKernel, Real, kernels, reals
 from quantdiff.sim.real.sums import ExactSums, finish_of, finished
 from quantdiff.sim.runtime import Runtime
 

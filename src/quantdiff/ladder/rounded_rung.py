@@ -17,8 +17,7 @@ from quantdiff.ladder.real_graph import RealGraph, Setting
 from quantdiff.ladder.rungs import in_slices, stored
 from quantdiff.ladder.switches import Switches
 from quantdiff.quant import Array
-from quantdiff.sim.node import node_of
-from quantdiff.sim.real.registry import real_of
+from quantdiff.sim.node import node_of, real_of
 
 
 def rounded_rung(

@@ -23,8 +23,7 @@ from quantdiff.run.runner import Progress, Runner, silent
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import run_operator
 from quantdiff.sim.graph.simulator import Simulation, simulate, simulate_by
-from quantdiff.sim.node import NoKernel, node_of
-from quantdiff.sim.real.registry import real_of
+from quantdiff.sim.node import NoKernel, node_of, real_of
 
 SAMPLES = 64
 

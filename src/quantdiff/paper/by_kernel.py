@@ -21,8 +21,7 @@ from quantdiff.quant import Array
 from quantdiff.sim.device import Rules
 from quantdiff.sim.graph.operators import enclose_operator, everything, run_by_rule, run_ideal
 from quantdiff.sim.graph.simulator import Called, Calls, replay, run_control
-from quantdiff.sim.node import Node, NoKernel, check_8_bit, kernels
-from quantdiff.sim.real.registry import real_of
+from quantdiff.sim.node import Node, NoKernel, check_8_bit, kernels, real_of
 from quantdiff.sim.rounding.exact_sums import (
     ACCUMULATE,
     Channel,

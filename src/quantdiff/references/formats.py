@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 from quantdiff.errors import BadModel
 from quantdiff.files import FILE, FOLDER, python_function, split_part, what_is
-from quantdiff.lazy import Registry
 from quantdiff.run.process import Process
 
 if TYPE_CHECKING:
@@ -93,15 +95,27 @@ def in_files_alone(source: Any) -> bool:
     return False
 
 
+def opened_by(module: str, name: str) -> Callable[[Any, Options], tuple[Reference, ...]]:
+    """``open`` of a format by a function whose module is imported when a model is opened."""
+
+    def open_model(source: Any, options: Options) -> tuple[Reference, ...]:
+        opened: tuple[Reference, ...] = getattr(import_module(module), name)(source, options)
+        return opened
+
+    return open_model
+
+
 FOLDERS, FUNCTIONS = "SavedModel folder", "FILE.py:function"
 OF_ANY_FILE = "tflite"
 """Reads what no other format says that it reads: such a file may be called anything."""
-FORMATS: Registry[Format] = Registry("quantdiff.references", packages=True)
 
 
-def formats() -> Mapping[str, Format]:
-    """Every format by name."""
-    return FORMATS.load()
+@cache
+def formats() -> dict[str, Format]:
+    """Every format by the name of its folder in this one, whose package says what it is as ``FORMAT``."""
+    folders = iter_modules(import_module(__package__).__path__)
+    names = sorted(each.name for each in folders if each.ispkg)
+    return {name: import_module(f"{__package__}.{name}").FORMAT for name in names}
 
 
 def format_of(source: Any) -> str:

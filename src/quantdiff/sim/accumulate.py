@@ -1,32 +1,114 @@
-"""Exact integer accumulators, by BLAS or by compiled loops: no runtime changes them, so every runtime shares them.
+"""Exact integer accumulators over the windows of an image, by BLAS or by compiled loops: no runtime changes them.
 
 A float32 product of integers is exact while no partial sum can pass 2**24, a float64 one up to 2**53. Sums over
 a whole array stay floats that hold integers, as every runtime's rounding starts from there; ``Sums`` hands them
-out in blocks that stay in the cache until every runtime has rounded them. The loops are loaded where work repays it:
-numba takes a second. What is made of weights is kept as long as these: samples come in parts.
+out in blocks that stay in the cache until every runtime has rounded them. What is made of weights is kept as long as
+these: samples come in parts.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache, wraps
-from importlib import import_module
 from itertools import pairwise
-from types import ModuleType
 from typing import Any, TypeVar
 from weakref import ref
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import DTypeLike
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array
 from quantdiff.sim.blocks import INT32_END, Channels, Product, Sums
-from quantdiff.sim.node import sized, zero_point_of
+from quantdiff.sim.node import Node, loops, sized, zero_point_of
 from quantdiff.sim.rounding.fixed_point import wrap_int32
-from quantdiff.sim.window import Axis, pad_image, windows
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One image axis: ``size`` inputs, ``taps`` taps, and the padding in front."""
+
+    size: int
+    taps: int
+    stride: int
+    dilation: int
+    before: int
+    out: int
+
+    @property
+    def after(self) -> int:
+        """Padding needed behind, so that the last window is whole."""
+        last = (self.out - 1) * self.stride + (self.taps - 1) * self.dilation + 1
+        return max(0, last - self.size - self.before)
+
+    @property
+    def used(self) -> int:
+        """How many padded inputs the windows reach."""
+        return (self.out - 1) * self.stride + (self.taps - 1) * self.dilation + 1
+
+
+def axis_of(size: int, taps: int, stride: int, dilation: int, padding: str) -> Axis:
+    """Output size and padding in front (``tflite/kernels/padding.h``, ``ComputePaddingHeightWidth``)."""
+    if min(size, taps, stride, dilation) < 1:
+        raise ValueError(f"size {size}, taps {taps}, stride {stride}, dilation {dilation}: each must be 1 or more")
+    reach = (taps - 1) * dilation + 1
+    out = -(-size // stride) if padding == "SAME" else -(-(size - reach + 1) // stride)
+    before = max(0, (out - 1) * stride + reach - size) // 2
+    return Axis(size, taps, stride, dilation, before, out)
+
+
+def axes_of(node: Node, shape: tuple[int, ...], taps: tuple[int, int]) -> tuple[Axis, Axis]:
+    """Rows and columns of a convolution or a pool over an NHWC input of ``shape``."""
+    padding = str(node.option("padding", "SAME"))
+    rows, columns = (
+        axis_of(
+            shape[i + 1],
+            taps[i],
+            int(node.option(f"stride_{side}", 1)),
+            int(node.option(f"dilation_{side}_factor", 1)),
+            padding,
+        )
+        for i, side in enumerate("hw")
+    )
+    return rows, columns
+
+
+def pad_image(x: Array, axes: tuple[Axis, Axis], value: float) -> Array:
+    """``x`` with ``value`` around its two image axes. Shapes: (n, h, w, c) -> (n, h + …, w + …, c)."""
+    rows, columns = axes
+    _, height, width, channels = x.shape
+    sized(
+        (height + rows.before + rows.after, width + columns.before + columns.after, channels), height * width * channels
+    )
+    widths = ((0, 0), (rows.before, rows.after), (columns.before, columns.after), (0, 0))
+    return np.pad(x, widths, constant_values=value) if any(map(any, widths)) else x
+
+
+def centred_image(x: Array, zero_point: int, axes: tuple[Axis, Axis]) -> Array:
+    """``x - zero_point`` in float32, with zeros around it. Shapes: (n, h, w, c) -> (n, h + …, w + …, c)."""
+    rows, columns = axes
+    n, h, w, c = x.shape
+    whole = h + rows.before + rows.after, w + columns.before + columns.after, c
+    image = np.zeros((n, *sized(whole, h * w * c)), np.float32)
+    inside = image[:, rows.before : rows.before + h, columns.before : columns.before + w]
+    np.subtract(x, np.float32(zero_point), out=inside, casting="unsafe", dtype=np.float32)
+    return image
+
+
+def windows(x: Array, axes: tuple[Axis, Axis]) -> Array:
+    """Every window of a padded image, as a view.
+
+    Shapes: (n, h, w, c) -> (n, out_h, out_w, taps_h, taps_w, c).
+    """
+    rows, columns = axes
+    n, h, w, c = x.strides
+    shape = (x.shape[0], rows.out, columns.out, rows.taps, columns.taps, x.shape[3])
+    strides = (n, h * rows.stride, w * columns.stride, h * rows.dilation, w * columns.dilation, c)
+    return as_strided(x, shape, strides, writeable=False)
+
 
 Made = TypeVar("Made")
 KEPT_AT_MOST = 2**22
@@ -248,24 +330,3 @@ def product_dtype() -> DTypeLike:
     truth = x @ w
     exact = (t for t in (np.float32, np.float64) if np.array_equal(x.astype(t) @ w.astype(t), truth))
     return next(exact, np.int64)
-
-
-WORTH = 2**19
-"""Outputs of one call from which on NumPy alone loses more than numba takes to load."""
-
-
-MODULE = "quantdiff.sim.loops"
-
-
-def loops(elements: float) -> ModuleType | None:
-    """The compiled loops if ``elements`` outputs repay them or they are there anyway; None says NumPy."""
-    return _load() if elements >= WORTH or MODULE in sys.modules else None
-
-
-@cache
-def _load() -> ModuleType | None:
-    """The module, or None where numba cannot be had: the NumPy text gives the same integers."""
-    try:
-        return import_module(MODULE)
-    except ImportError:
-        return None

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
+from quantdiff.sim.accumulate import axes_of
 from quantdiff.sim.node import Node, NoKernel, fitting
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import axes_of
 
 WORDS = "its last bits on ARM64, where its kernel is another one, are not known"
 HALF = (

@@ -14,8 +14,7 @@ import numpy as np
 
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.node import Kernel, Node, NoKernel, kernels, quant_of, scale_of
-from quantdiff.sim.real.registry import INTEGERS, real_of
+from quantdiff.sim.node import INTEGERS, Kernel, Node, NoKernel, kernels, quant_of, real_of, scale_of
 from quantdiff.sim.rounding.exact_sums import clamp_behind, exact_sums, scales_of, zero_point_behind
 from quantdiff.sim.rounding.scaling import AFTER, FLOATS, all_endings, scale_sums, way_named
 from quantdiff.sim.runtime import Runtime

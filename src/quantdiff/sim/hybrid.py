@@ -18,13 +18,12 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.sim import hybrid_4_bit
-from quantdiff.sim.accumulate import matmul
+from quantdiff.sim.accumulate import axes_of, matmul
 from quantdiff.sim.dynamic_input import LOW as LOWEST
 from quantdiff.sim.dynamic_input import REACH, VECTOR, DynamicInput, asymmetric, kleidi, symmetric, xnnpack
 from quantdiff.sim.floats.elementwise import clamped, fused_multiply_add, multiply_add
 from quantdiff.sim.node import Node, NoKernel, quant_of, zero_point_of
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import axes_of
 
 Sums = Callable[[Array, Array], Array]
 """The sums of products of an op: (inputs, weights), both integers, exact."""

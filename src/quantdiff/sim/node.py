@@ -1,28 +1,33 @@
-"""An operator with its tensors at hand, the few questions that every kernel asks of them, and the kernels by op.
+"""An operator with its tensors at hand, the few questions that are asked of these, and what computes it, by op.
 
-Each module of ``sim/ops`` registers its kernels when it is imported.
+Each module of ``sim/ops`` registers its kernels when it is imported, each of ``sim/real`` real functions, in double.
+Both take compiled loops where these repay that numba is loaded, which takes a second.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
 from math import prod
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from quantdiff.errors import reason_of
-from quantdiff.graph import Graph, Operator, Tensor
+from quantdiff.graph import PACKED, Graph, Operator, Tensor, real_values
 from quantdiff.lazy import Registry
 from quantdiff.ops import traits
 from quantdiff.quant import INTEGER_RANGE, Array, QuantParams, quantize
 from quantdiff.sim.runtime import Runtime
 
-if TYPE_CHECKING:  # which asks nodes itself
+if TYPE_CHECKING:
     from quantdiff.sim.rounding.rounded import Rounded
+
 
 ACTIVATION_RANGE = {
     "NONE": (-np.inf, np.inf),
@@ -242,3 +247,126 @@ def kernel(
 def kernels() -> Mapping[str, Kernel]:
     """Every kernel by op."""
     return KERNELS.load()
+
+
+WORTH = 2**19
+"""Outputs of one call from which on NumPy alone loses more than numba takes to load."""
+
+
+MODULE = "quantdiff.sim.loops"
+
+
+def loops(elements: float) -> ModuleType | None:
+    """The compiled loops if ``elements`` outputs repay them or they are there anyway; None says NumPy."""
+    return _load() if elements >= WORTH or MODULE in sys.modules else None
+
+
+@cache
+def _load() -> ModuleType | None:
+    """The module, or None where numba cannot be had: the NumPy text gives the same integers."""
+    try:
+        return import_module(MODULE)
+    except ImportError:
+        return None
+
+
+RealFunction = Callable[..., Array]
+INTEGERS = ("int8", "uint8", "int16")
+UNBOUNDED = (-np.inf, np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """``function(node, *inputs)`` gives real values, double; ``curve`` says that runtimes approximate them.
+
+    Quantized inputs come as real values, double, unless ``stored``: then as the integers that they are.
+    ``anywhere``: further axes in front change nothing, as element goes to element or the last axis alone counts.
+    ``bounded``: the fused activation is done too.
+    """
+
+    function: RealFunction
+    curve: bool = False
+    stored: bool = False
+    anywhere: bool = False
+    bounded: bool = False
+
+    def __call__(self, node: Node, *inputs: Array | None, runtime: Runtime) -> Array:
+        """The output's integers: the real value, clamped by the fused activation, to the nearest step."""
+        del runtime
+        y = self.value(node, *inputs)
+        return y.astype(np.float32) if node.y.dtype == "float32" else nearest(y, node.y)
+
+    def value(self, node: Node, *inputs: Array | None) -> Array:
+        """The real value of the output, clamped by the fused activation."""
+        given = inputs if self.stored else [_real(t, x) for t, x in zip(node.inputs, inputs, strict=False)]
+        bounds, y = bounds_of(node), self.function(node, *given)
+        return y if self.bounded or bounds == UNBOUNDED else y.clip(*bounds)
+
+
+REALS: Registry[Real] = Registry("quantdiff.sim.real")
+
+
+def real(
+    *ops: str, curve: bool = False, stored: bool = False, anywhere: bool = False, bounded: bool = False
+) -> Callable[[RealFunction], RealFunction]:
+    """Register the real function of the ops named; ``OP float32`` where that of integers is another."""
+
+    def register(function: RealFunction) -> RealFunction:
+        for op in ops:
+            REALS.add(op, Real(function, curve, stored, anywhere, bounded))
+        return function
+
+    return register
+
+
+def reals() -> Mapping[str, Real]:
+    """Every real function by op."""
+    return REALS.load()
+
+
+def real_of(node: Node) -> Real | None:
+    """The real function of the node's op: all is quantized, or all is float and products are summed."""
+    varying = [t for t in node.inputs if t is not None and not t.is_constant]
+    if node.y.dtype == "float32" and all(t.dtype == "float32" for t in varying):
+        return reals().get(f"{node.operator.op} float32")
+    found = reals().get(node.operator.op)
+    fits = is_quantized(node.y, *INTEGERS) and all(is_quantized(t, *INTEGERS) or t.dtype == "float32" for t in varying)
+    return found if fits else None
+
+
+def dequantized(tensor: Tensor, q: Array) -> Array:
+    """Real values of stored integers, double: the stored float32 scale times the distance from the zero point."""
+    scale, zero_point = quant_of(tensor).along(q.ndim)
+    values: Array = (q.astype(np.float64) - zero_point) * scale.astype(np.float64)
+    return values
+
+
+def nearest(y: Array, tensor: Tensor) -> Array:
+    """The integer nearest to each real value, halves up as fake-quant has it, clipped to the tensor's type.
+
+    TensorFlow ``core/kernels/fake_quant_ops_functor.h``: ``floor(x / scale + 0.5)`` from the lower end.
+    """
+    scale, zero_point = quant_of(tensor).along(y.ndim)
+    compiled = loops(y.size) if scale.ndim == 0 and y.dtype == np.float64 and y.flags.c_contiguous else None
+    if compiled is not None and tensor.dtype in INTEGERS:
+        found = np.empty(y.shape, tensor.dtype)
+        grid = float(scale), float(zero_point), *map(float, INTEGER_RANGE[tensor.dtype])
+        compiled.store(y.reshape(-1), grid, found.reshape(-1))
+        return found
+    steps = np.floor(y / scale.astype(np.float64) + 0.5) + zero_point
+    return steps.clip(*INTEGER_RANGE[tensor.dtype]).astype(tensor.dtype)
+
+
+def bounds_of(node: Node) -> tuple[float, float]:
+    """Between which the fused activation leaves a value."""
+    if node.activation not in ACTIVATION_RANGE:
+        raise NoKernel(f"fused activation {node.activation}")
+    return ACTIVATION_RANGE[node.activation]
+
+
+def _real(tensor: Tensor | None, x: Array | None) -> Array | None:
+    if tensor is not None and (tensor.block_scales is not None or is_quantized(tensor, *PACKED)):
+        return real_values(tensor)
+    if tensor is None or x is None or not is_quantized(tensor, *INTEGERS):
+        return x
+    return dequantized(tensor, x)

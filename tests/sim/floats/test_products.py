@@ -12,12 +12,12 @@ from written_models import Op, T
 
 from quantdiff.load.tflite import read_model
 from quantdiff.quant import Array
+from quantdiff.sim.accumulate import axis_of
 from quantdiff.sim.floats import eigen, neon
 from quantdiff.sim.floats.eigen import in_one_sum, joined
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.node import NoKernel
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import axis_of
 
 
 def reals(dice: Dice, shape: Sequence[int]) -> Array:

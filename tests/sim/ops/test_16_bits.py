@@ -13,9 +13,9 @@ from sim.ops import test_second_row as second_row
 from sim.ops import test_spatial as spatial
 from written_models import Op, T
 
+from quantdiff.sim.accumulate import axis_of
 from quantdiff.sim.ops.comparison import COMPARISONS
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import axis_of
 
 INT32, INT64 = 2, 4  # TensorType in the schema
 

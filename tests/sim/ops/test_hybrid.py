@@ -11,8 +11,8 @@ from golden import LITERT, Case, Dice, Maker, exact_on, run_real, run_simulator
 from written_models import Op, T
 
 from quantdiff.quant import Array
+from quantdiff.sim.accumulate import axis_of
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import axis_of
 
 
 def reals(dice: Dice, shape: Sequence[int]) -> Array:

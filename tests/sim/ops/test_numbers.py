@@ -10,9 +10,9 @@ from golden import LITERT, ROUNDS, RUNTIMES, Case, Dice, Maker, run_simulator
 from written_models import Op, T
 
 from quantdiff.quant import Array
+from quantdiff.sim.accumulate import axis_of
 from quantdiff.sim.floats import xnnpack
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import axis_of
 
 TINY = np.float32(1e-39)  # below the smallest normal float
 ODD = np.asarray([0.0, -0.0, TINY, -TINY, 1e-30, 2.5, -2.5, 0.5, -1.5, 1e8, np.inf, -np.inf], np.float32)

@@ -9,8 +9,8 @@ import pytest
 from golden import RUNTIMES, Case, Dice, Maker
 from written_models import Op, T
 
+from quantdiff.sim.accumulate import axis_of
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import axis_of
 
 
 def pool(op: str) -> Maker:

@@ -17,9 +17,8 @@ from quantdiff.load.tflite import load_tflite, read_model
 from quantdiff.quant import Array
 from quantdiff.sim.graph.operators import all_but_curves, curves_alone, everything, run_ideal
 from quantdiff.sim.graph.simulator import simulate, simulate_ideal
-from quantdiff.sim.node import ACTIVATION_RANGE, node_of
+from quantdiff.sim.node import ACTIVATION_RANGE, dequantized, nearest, node_of, reals
 from quantdiff.sim.real import sums
-from quantdiff.sim.real.registry import dequantized, nearest, reals
 from quantdiff.sim.real.sums import exact_sums
 from quantdiff.sim.runtime import Runtime
 

@@ -8,8 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from quantdiff.compare.comparison import Comparison
-from quantdiff.compare.outcome import settle
+from quantdiff.compare.comparison import Comparison, settle
 from quantdiff.errors import BadModel, RuntimeFailed
 from quantdiff.ladder.advice.choices import Floats, Seen, observe, observed_tensors
 from quantdiff.ladder.advice.planned import groups_of, planned

@@ -15,11 +15,11 @@ from quantdiff.paper.arithmetic.elementwise import operands_of
 from quantdiff.paper.arithmetic.steps import RULES, Case, Position, arithmetic, output_of, requantized
 from quantdiff.paper.working import Operand, Products, Sheet, Step, Term
 from quantdiff.quant import INTEGER_RANGE, Array
+from quantdiff.sim.accumulate import Axis, axes_of
 from quantdiff.sim.node import Node, NoKernel, clamp_of, scale_of, zero_point_of
 from quantdiff.sim.ops.resampling import filter_of
 from quantdiff.sim.rounding.exact_sums import Channel, channels_of
 from quantdiff.sim.rounding.fixed_point import Rounding, divide_half_away, wrap_int32
-from quantdiff.sim.window import Axis, axes_of
 
 Pair = tuple[Position, Position]
 """Where a factor lies in x and in w."""

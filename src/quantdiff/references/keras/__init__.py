@@ -8,7 +8,7 @@ from typing import Any
 
 from quantdiff.errors import BadModel
 from quantdiff.files import FILE, FOLDER, what_is
-from quantdiff.references.formats import FOLDERS, FORMATS, Format, Framework, Options
+from quantdiff.references.formats import FOLDERS, Format, Framework, Options
 
 
 def _takes(source: Any) -> bool:
@@ -48,5 +48,4 @@ def _import_framework() -> None:
 
 
 KERAS = Framework("tensorflow", "keras", _import_framework)
-
-FORMATS.add("keras", Format((".keras", ".h5", FOLDERS), _takes, _open, _save, KERAS, also=(".hdf5",)))
+FORMAT = Format((".keras", ".h5", FOLDERS), _takes, _open, _save, KERAS, also=(".hdf5",))

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from quantdiff.references.formats import FORMATS, Format, Framework, Options, in_files_alone
+from quantdiff.references.formats import Format, Framework, Options, in_files_alone
 
 
 def _open(source: Any, options: Options) -> tuple[Any, ...]:
@@ -23,4 +23,4 @@ def _import_framework() -> None:
 
 
 ONNX = Framework("onnxruntime", "onnx", _import_framework)
-FORMATS.add("onnx", Format((".onnx",), in_files_alone, _open, _save, ONNX))
+FORMAT = Format((".onnx",), in_files_alone, _open, _save, ONNX)

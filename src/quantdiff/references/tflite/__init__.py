@@ -6,8 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from quantdiff.lazy import later
-from quantdiff.references.formats import FORMATS, OF_ANY_FILE, Format
+from quantdiff.references.formats import Format, opened_by
 
 
 def _takes(source: Any) -> bool:
@@ -20,5 +19,5 @@ def _save(source: Any, path: Path) -> Path:
     return target
 
 
-OPEN = later("quantdiff.references.tflite.reference", "open_tflite")
-FORMATS.add(OF_ANY_FILE, Format((".tflite", ".litertlm"), _takes, OPEN, _save))
+OPEN = opened_by("quantdiff.references.tflite.reference", "open_tflite")
+FORMAT = Format((".tflite", ".litertlm"), _takes, OPEN, _save)

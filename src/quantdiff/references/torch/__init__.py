@@ -8,7 +8,7 @@ from typing import Any
 
 from quantdiff.files import python_function
 from quantdiff.lazy import require
-from quantdiff.references.formats import FORMATS, FUNCTIONS, Format, Framework, Options, in_files_alone
+from quantdiff.references.formats import FUNCTIONS, Format, Framework, Options, in_files_alone
 
 
 def _open(source: Any, options: Options) -> tuple[Any, ...]:
@@ -26,5 +26,4 @@ def _import_framework() -> None:
 
 
 TORCH = Framework("torch", "torch", _import_framework)
-
-FORMATS.add("torch", Format((".pt2", FUNCTIONS), in_files_alone, _open, _save, TORCH))
+FORMAT = Format((".pt2", FUNCTIONS), in_files_alone, _open, _save, TORCH)

@@ -18,7 +18,7 @@ from quantdiff.quant import Array
 from quantdiff.report.folder import staged
 from quantdiff.report.json.text import json_text
 from quantdiff.report.text.terminal import prepared_data
-from quantdiff.sim.window import axes_of
+from quantdiff.sim.accumulate import axes_of
 
 LONGEST = 40
 

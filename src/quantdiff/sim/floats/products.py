@@ -16,13 +16,13 @@ from itertools import product, repeat
 import numpy as np
 
 from quantdiff.quant import Array
+from quantdiff.sim.accumulate import axes_of, pad_image, windows
 from quantdiff.sim.floats import neon
 from quantdiff.sim.floats.eigen import LANES, in_four_sums, in_one_sum
 from quantdiff.sim.floats.eigen import product as eigen_product
 from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add, multiply_add
 from quantdiff.sim.node import Node
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import axes_of, pad_image, windows
 from quantdiff.sim.xnnpack.geometry import TILES, unused_taps
 
 ACCUMULATORS = 4832

@@ -19,8 +19,7 @@ from quantdiff.quant import Array
 from quantdiff.sim.arm64 import differs, refuse_unknown
 from quantdiff.sim.device import Device, Rules, kernel_by
 from quantdiff.sim.enclosures import ENCLOSURES, Enclosure, joined
-from quantdiff.sim.node import Kernel, Node, NoKernel, fitting, kernels, node_of
-from quantdiff.sim.real.registry import Real, real_of
+from quantdiff.sim.node import Kernel, Node, NoKernel, Real, fitting, kernels, node_of, real_of
 from quantdiff.sim.rounding.rounded import Rounded
 from quantdiff.sim.runtime import ARM64, Runtime
 from quantdiff.sim.xnnpack.delegate import taken, unpacks_constants

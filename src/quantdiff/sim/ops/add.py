@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import centred, loops
+from quantdiff.sim.accumulate import centred
 from quantdiff.sim.blocks import LookedUp, Sums, blocks_of, flattened, width_of
 from quantdiff.sim.floats.elementwise import clamped, computed, plain, section_of
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, kernel, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, kernel, loops, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import (
     Rounding,
     multiply_by_quantized_multiplier,

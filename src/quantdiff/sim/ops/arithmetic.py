@@ -19,10 +19,10 @@ import numpy as np
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.accumulate import centred, loops
+from quantdiff.sim.accumulate import centred
 from quantdiff.sim.blocks import Multiplied, Sums, blocks_of, flattened, width_of
 from quantdiff.sim.floats.elementwise import clamped, computed, plain
-from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, kernel, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, kernel, loops, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import (
     Rounding,
     product_scale,

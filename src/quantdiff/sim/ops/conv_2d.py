@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import centred, gemm, matmul, reach_of
+from quantdiff.sim.accumulate import Axis, axes_of, centred, centred_image, gemm, matmul, reach_of, windows
 from quantdiff.sim.blocks import Sums
 from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.floats import products as float_products
@@ -31,7 +31,6 @@ from quantdiff.sim.rounding.fixed_point import (
 from quantdiff.sim.rounding.rounded import Rounded, convolution_rules
 from quantdiff.sim.rounding.scaling import refuse_wrapping_zero_points
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import Axis, axes_of, centred_image, windows
 
 ROUNDING = {
     Runtime.XNNPACK: Rounding.XNNPACK,

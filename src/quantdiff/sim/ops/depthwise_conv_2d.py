@@ -17,12 +17,34 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import as_bytes, centred, exact_dtype, in_one, kept, loops, reach_of, seen_zero
+from quantdiff.sim.accumulate import (
+    Axis,
+    as_bytes,
+    axes_of,
+    centred,
+    centred_image,
+    exact_dtype,
+    in_one,
+    kept,
+    reach_of,
+    seen_zero,
+)
 from quantdiff.sim.blocks import Channels, Sums
 from quantdiff.sim.dynamic_input import REACH
 from quantdiff.sim.floats import products as float_products
 from quantdiff.sim.hybrid import depthwise
-from quantdiff.sim.node import Node, check_8_bit, clamp_of, is_hybrid, is_real, is_wide, kernel, sized, zero_point_of
+from quantdiff.sim.node import (
+    Node,
+    check_8_bit,
+    clamp_of,
+    is_hybrid,
+    is_real,
+    is_wide,
+    kernel,
+    loops,
+    sized,
+    zero_point_of,
+)
 from quantdiff.sim.rounding.fixed_point import (
     INT16_REACH,
     NO_ZERO_POINT,
@@ -35,7 +57,6 @@ from quantdiff.sim.rounding.fixed_point import (
 )
 from quantdiff.sim.rounding.rounded import Rounded, convolution_rules
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import Axis, axes_of, centred_image
 
 VECTOR = 8
 """Channels that the vectorised loop of ``builtin`` rounds together."""

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.accumulate import centred, gemm, matmul, reach_of
+from quantdiff.sim.accumulate import Axis, centred, gemm, matmul, reach_of
 from quantdiff.sim.floats import products as float_products
 from quantdiff.sim.floats.products import NARROW, row_products
 from quantdiff.sim.hybrid import dense
@@ -49,7 +49,6 @@ from quantdiff.sim.rounding.fixed_point import (
 from quantdiff.sim.rounding.rounded import Rounded, requantization
 from quantdiff.sim.rounding.scaling import refuse_wrapping_zero_points
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import Axis
 
 ROUNDING = {
     Runtime.REFERENCE: Rounding.DOUBLE,

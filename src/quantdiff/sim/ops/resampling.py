@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
+from quantdiff.sim.accumulate import Axis, axes_of, pad_image, windows
 from quantdiff.sim.floats import xnnpack
 from quantdiff.sim.floats.elementwise import added_in_order, clamped, flushed, multiply_add
 from quantdiff.sim.floats.xnnpack import fma
 from quantdiff.sim.node import Node, NoKernel, clamp_of, is_quantized, kernel, sized
 from quantdiff.sim.rounding.fixed_point import divide_half_away, rint, rounding_shift_right
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import Axis, axes_of, pad_image, windows
 
 
 @kernel("MAX_POOL_2D")

@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
-from quantdiff.sim.accumulate import loops
 from quantdiff.sim.floats import eigen, libm, neon, xnnpack
 from quantdiff.sim.floats.elementwise import added_in_order
-from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, is_quantized, kernel, loops, scale_of, zero_point_of
 from quantdiff.sim.rounding import gemmlowp
 from quantdiff.sim.rounding.fixed_point import (
     INT32_MIN,

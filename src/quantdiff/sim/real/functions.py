@@ -12,10 +12,9 @@ import numpy as np
 
 from quantdiff.quant import Array
 from quantdiff.quant import quantize as stored
-from quantdiff.sim.node import Node, quant_of
+from quantdiff.sim.accumulate import axes_of, pad_image, windows
+from quantdiff.sim.node import Node, dequantized, quant_of, real
 from quantdiff.sim.ops.resampling import Places, filter_of, inside, interpolate
-from quantdiff.sim.real.registry import dequantized, real
-from quantdiff.sim.window import axes_of, pad_image, windows
 
 CLAMPS = {"RELU": (0.0, np.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0), "RELU_0_TO_1": (0.0, 1.0)}
 

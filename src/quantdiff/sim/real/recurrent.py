@@ -23,9 +23,8 @@ from quantdiff.sim.lstm.parts import (
     given,
     needed,
 )
-from quantdiff.sim.node import Node
+from quantdiff.sim.node import Node, real
 from quantdiff.sim.ops.transpose_conv import Span
-from quantdiff.sim.real.registry import real
 
 EPSILON = 1e-8
 

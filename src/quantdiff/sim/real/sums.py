@@ -14,15 +14,24 @@ from typing import Any
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.accumulate import loops
+from quantdiff.sim.accumulate import Axis, axes_of, axis_of, pad_image, windows
 from quantdiff.sim.blocks import Block, Sums
-from quantdiff.sim.node import Node, NoKernel, kernels, quant_of, scale_of, zero_point_of
+from quantdiff.sim.node import (
+    UNBOUNDED,
+    Node,
+    NoKernel,
+    bounds_of,
+    kernels,
+    loops,
+    quant_of,
+    real,
+    scale_of,
+    zero_point_of,
+)
 from quantdiff.sim.ops import transpose_conv
-from quantdiff.sim.real.registry import UNBOUNDED, bounds_of, real
 from quantdiff.sim.rounding.exact_sums import ACCUMULATE
 from quantdiff.sim.rounding.rounded import Rounded, sums_of
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import Axis, axes_of, axis_of, pad_image, windows
 
 BIAS = 2
 

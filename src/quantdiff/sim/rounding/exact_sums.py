@@ -16,12 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantdiff.quant import INTEGER_RANGE, Array
-from quantdiff.sim.accumulate import add_bias, centred, matmul
+from quantdiff.sim.accumulate import add_bias, axes_of, centred, matmul, pad_image, windows
 from quantdiff.sim.node import Node, NoKernel, check_8_bit, clamp_of, is_quantized, quant_of, scale_of, zero_point_of
 from quantdiff.sim.ops import conv_2d, depthwise_conv_2d, fully_connected, relu, resampling, transpose_conv
 from quantdiff.sim.rounding.fixed_point import Rounding, convolution_scale, quantize_multiplier
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.window import axes_of, pad_image, windows
 
 ACCUMULATE = {
     "FULLY_CONNECTED": fully_connected.accumulate,

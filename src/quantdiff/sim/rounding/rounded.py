@@ -15,9 +15,8 @@ from numpy.typing import ArrayLike
 
 from quantdiff.graph import Operator, Tensor
 from quantdiff.quant import Array
-from quantdiff.sim.accumulate import loops
 from quantdiff.sim.blocks import Block, Sums
-from quantdiff.sim.node import Node, clamp_of, zero_point_of
+from quantdiff.sim.node import Node, clamp_of, loops, zero_point_of
 from quantdiff.sim.rounding.fixed_point import (
     ONE_HALF_Q31,
     Rounding,

@@ -9,9 +9,8 @@ import numpy as np
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import INTEGER_RANGE, Array, round_half_away
-from quantdiff.sim.accumulate import loops
 from quantdiff.sim.floats.elementwise import multiply_add
-from quantdiff.sim.node import Node, NoKernel, scale_of, zero_point_of
+from quantdiff.sim.node import Node, NoKernel, loops, scale_of, zero_point_of
 from quantdiff.sim.rounding.fixed_point import Rounding, multiply_by_quantized_multiplier, quantize_multiplier, rint
 from quantdiff.sim.runtime import Runtime
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from quantdiff.graph import Tensor
 from quantdiff.quant import Array
+from quantdiff.sim.accumulate import Axis
 from quantdiff.sim.node import Node
-from quantdiff.sim.window import Axis
 from quantdiff.sim.xnnpack.checks import (
     FLOAT,
     activation,
