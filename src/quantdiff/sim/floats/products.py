@@ -23,7 +23,7 @@ from quantdiff.sim.floats.eigen import product as eigen_product
 from quantdiff.sim.floats.elementwise import clamped, flushed, fused_multiply_add, multiply_add
 from quantdiff.sim.node import Node
 from quantdiff.sim.runtime import Runtime
-from quantdiff.sim.xnnpack.geometry import TILES, unused_taps
+from quantdiff.sim.xnnpack.checks import TILES, unused_taps
 
 ACCUMULATORS = 4832
 """Sums that ``builtin`` keeps while it goes through the taps (``kAccBufferMaxSize``)."""
