@@ -1,4 +1,4 @@
-"""What XNNPACK checks of an operator: the tensors that it can hold, and shapes, options and constants where they decide.
+"""What XNNPACK checks of an operator: its tensors, and shapes, options and constants where these decide.
 
 Source: LiteRT ``tflite/delegates/xnnpack/xnnpack_delegate.cc`` (``CheckTensor…``, ``Visit…Node``,
 ``VisitMediaPipe…Node``). No kernel but XNNPACK's computes MediaPipe's operators. Their options are a struct of C,
