@@ -156,7 +156,7 @@ def test_several_rules_on_one_block(
 @pytest.mark.parametrize("depthwise", [False, True])
 def test_what_differs_in_tiles_that_do_not_fill_up(depthwise: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each element is counted once, whatever a tile holds more than once; of the last lanes 8, 4, 2 and 1 are there."""
-    monkeypatch.setattr("quantdiff.sim.node.loops", lambda elements: loops)
+    monkeypatch.setattr("quantdiff.sim.accumulate.loops", lambda elements: loops)
     rng, axes = np.random.default_rng(6), (axis_of(7, 3, 1, 1, "SAME"), axis_of(5, 3, 1, 1, "SAME"))
     x, shape = rng.integers(-128, 128, (2, 7, 5, 31)).astype(np.int8), (2, 7, 5, 31)
     first = Requantization(Rounding.RUY, tuple(np.exp(rng.uniform(-9, -7, 31)).tolist()), 3, (-100, 90), "int8")
@@ -290,7 +290,7 @@ def test_whole_convolutions_both_ways(dtype: str, monkeypatch: pytest.MonkeyPatc
         chosen: Callable[[int], object] = lambda elements: loops if with_loops else None  # noqa: E731
         monkeypatch.setattr("quantdiff.sim.rounding.rounded.loops", chosen)
         monkeypatch.setattr("quantdiff.sim.ops.depthwise_conv_2d.loops", chosen)
-        monkeypatch.setattr("quantdiff.sim.node.loops", chosen)
+        monkeypatch.setattr("quantdiff.sim.accumulate.loops", chosen)
         feeds = list(case.feeds.values())
         results = (run_simulator(case.write(), feeds, runtime) for runtime in RUNTIMES)
         return [simulation.values[graph.outputs[0]] for graph, simulation in results]
@@ -366,7 +366,7 @@ def in_rows_of(count: int) -> tuple[Axis, Axis]:
 
 def sums_by(multiply: str | None, monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> Array:
     """What ``gemm`` gives, int32, by BLAS or by tiles of weights of one type."""
-    monkeypatch.setattr("quantdiff.sim.node.loops", lambda elements: loops if multiply else None)
+    monkeypatch.setattr("quantdiff.sim.accumulate.loops", lambda elements: loops if multiply else None)
     monkeypatch.setattr(loops, "packed_type", lambda *_: np.dtype(multiply).type)
     sums = gemm(*arguments)
     shape = sums.rows, sums.offset.size
@@ -409,7 +409,7 @@ def test_tiles_that_do_not_fill_up(multiply: str | None, dtype: str, monkeypatch
 @pytest.mark.parametrize("rounding", [Rounding.GEMMLOWP, Rounding.RUY, Rounding.SINGLE, Rounding.XNNPACK])
 def test_every_sum_in_tiles(rounding: Rounding, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some of these sums, times one of 64 scales, are nearer to a half than floats can tell."""
-    monkeypatch.setattr("quantdiff.sim.node.loops", lambda elements: loops)
+    monkeypatch.setattr("quantdiff.sim.accumulate.loops", lambda elements: loops)
     rng, channels, q = np.random.default_rng(5), 64, np.arange(-128, 128)
     x = np.stack(np.meshgrid(q, q[1:], indexing="ij"), axis=-1).astype(np.int8).reshape(1, -1, 1, 2)
     w = np.full((channels, 2), (1, 127), np.int8)
@@ -453,7 +453,7 @@ def test_split_sums_are_exact_at_the_extremes(multiply: str | None, monkeypatch:
 @pytest.mark.parametrize("bias", [-(2**31), -(2**20), 2**31 - 1])
 @pytest.mark.parametrize("stored", [-128, 127])
 def test_no_sum_is_further_from_0_than_is_said(stored: int, bias: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantdiff.sim.node.loops", lambda elements: loops)
+    monkeypatch.setattr("quantdiff.sim.accumulate.loops", lambda elements: loops)
     x, w = np.full((1, 1, 1, 9), stored, np.int8), np.full((1, 9), -127, np.int8)
     sums = gemm(x, w, in_rows_of(1), (-stored, 0), np.asarray([bias], np.int32))
     assert min(abs(2 * stored * 9 * -127 + bias), 2**31) <= sums.reach <= min(9 * 2**17 + abs(bias), 2**31)
