@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,9 +29,6 @@ from quantdiff.run.inputs import inputs_of
 from quantdiff.run.runner import Runner
 from quantdiff.sim.graph.simulator import simulate
 from quantdiff.sim.runtime import Runtime
-
-if TYPE_CHECKING:
-    from quantdiff.ladder.switches import Switches
 
 MOST, WORTH = 5, 0.05
 """Items that are tried, and the share from which one is."""

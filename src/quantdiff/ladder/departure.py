@@ -1,4 +1,4 @@
-"""Where two graphs part, and whether they are one model at all: by values, teacher-forced, and by their weights."""
+"""Where two graphs part: the first operator that gives something else when it is fed the same, teacher-forced."""
 
 from __future__ import annotations
 

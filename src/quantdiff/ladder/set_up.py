@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,9 +30,6 @@ from quantdiff.ops import traits
 from quantdiff.quant import Array, Trace, Value, is_float
 from quantdiff.run.inner_tensors import Reading
 from quantdiff.sim.device import Rules
-
-if TYPE_CHECKING:
-    from quantdiff.ladder.switches import Switches
 
 
 @dataclass(frozen=True, slots=True)
