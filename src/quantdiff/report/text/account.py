@@ -18,7 +18,7 @@ WORDS: Mapping[str, str] = {
     "rounding": "the runtime's rounding",
     "runtime": "the runtime itself",
 }
-"""The words of an account: what each rung exchanges, and what each mechanism is called; tables and pages share them."""
+"""What each rung exchanges, in the order of the ladder: a row of the table."""
 CAUSES: Mapping[str, str] = {
     "framework": "the float arithmetic of the reference",
     "graph": "another graph",
@@ -35,7 +35,7 @@ CAUSES: Mapping[str, str] = {
     "output_grid": "the output's own grid",
     "runtime": "the runtime itself",
 }
-"""The words of an account: what each rung exchanges, and what each mechanism is called; tables and pages share them."""
+"""What each mechanism is called in a sentence, those of the frontier too."""
 
 
 PLANTED = "wrong weights, not rounding"
