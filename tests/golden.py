@@ -202,7 +202,8 @@ def differences(case: Case, runtime: Runtime, rounds: int = 1) -> tuple[int, int
     assert not simulation.missing, simulation.missing
     if runtime.family is Runtime.XNNPACK and len(graph.operators) == 1:
         foreseen = taken(node_of(graph, graph.operators[0]))
-        assert foreseen == ("DELEGATE" in ran), f"delegate: foreseen {foreseen}, ran {ran}: {case.tensors}"
+        where = f"sim/xnnpack/delegate.py: RULES: {graph.operators[0].op}"
+        assert foreseen == ("DELEGATE" in ran), f"{where}: foreseen {foreseen}, ran {ran}: {case.tensors}"
     count = wrong = 0
     for index, y in zip(graph.outputs, real, strict=True):
         mine = simulation.values[index]

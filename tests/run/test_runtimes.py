@@ -58,16 +58,18 @@ def invoke(command: str, *arguments: str) -> Result:
 
 @pytest.mark.parametrize("entry", RUNTIMES.values(), ids=str)
 def test_a_row_names_what_is_there(entry: RuntimeEntry) -> None:
-    assert find_spec(entry.adapter) is not None
+    assert find_spec(entry.adapter) is not None, f"run/runtimes.py: RUNTIMES: there is no module {entry.adapter}"
+    assert not entry.extra or entry.extra in EXTRAS, f"pyproject.toml: optional-dependencies: no extra {entry.extra}"
     brought = EXTRAS[entry.extra] if entry.extra else PROJECT["project"]["dependencies"]
     assert any(each.startswith(f"{entry.package}>=") for each in brought), f"pyproject.toml brings no {entry.package}"
-    assert not entry.extra or any(entry.extra in wanted for wanted in PROJECT["dependency-groups"]["dev"])
+    wanted = PROJECT["dependency-groups"]["dev"]
+    assert not entry.extra or any(entry.extra in each for each in wanted), f"pyproject.toml: dev lacks {entry.extra}"
     assert not entry.simulated or entry.package in CHECKED, f"sim/runtime.py has no release of {entry.package}"
 
 
 def test_all_that_is_simulated_has_a_row() -> None:
     rows = {name for name, entry in RUNTIMES.items() if entry.simulated}
-    assert {rules.family.value for rules in Runtime} == rows
+    assert {rules.family.value for rules in Runtime} == rows, "run/runtimes.py: RUNTIMES, or sim/runtime.py: Runtime"
 
 
 def test_names_are_checked_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
