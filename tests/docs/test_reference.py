@@ -62,7 +62,8 @@ def test_the_page_of_commands_is_current() -> None:
     code = "import sys; sys.path.insert(0, 'scripts'); import write_commands as s; sys.stdout.write(s.text())"
     root = REFERENCE.parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
-    assert (REFERENCE / "commands.md").read_text() == done.stdout
+    page = (REFERENCE / "commands.md").read_text()
+    assert page == done.stdout, "run `uv run python scripts/write_commands.py`"
 
 
 def pair_in(folder: Path) -> list[str]:
@@ -183,7 +184,8 @@ FREE = {"options", "vectors", "metric", "anonymous", "measured", "chosen", "expl
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_key_is_on_the_page(documents: dict[str, Any], command: str) -> None:
     there = known(command)
-    assert {p for p in paths(documents[command]) if not any(matches(p, key) for key in there)} == set()
+    lacking = {p for p in paths(documents[command]) if not any(matches(p, key) for key in there)}
+    assert lacking == set(), "docs/reference/json.md has no row"
 
 
 @pytest.mark.golden
@@ -192,9 +194,10 @@ def test_every_key_of_the_page_is_there(documents: dict[str, Any], command: str)
     there = set(paths(documents[command]))
     there |= {re.sub(r"(.*\[\]).*", r"\1", path) for path in there}  # a list of objects, by its own name
     sure = {key for key, what in known(command).items() if not what.startswith("where ")}
-    if command == "lint":  # nothing is found in this model; tests/report/test_lint.py sees to the findings
+    if command == "lint":  # nothing is found in this model; tests/report/text/test_lint.py sees to the findings
         sure = {key for key in sure if not key.startswith("findings")}
-    assert {key for key in sure if not any(matches(path, key) for path in there)} == set()
+    gone = {key for key in sure if not any(matches(path, key) for path in there)}
+    assert gone == set(), "docs/reference/json.md has a row too many"
 
 
 def schema_of(command: str) -> Any:
@@ -232,7 +235,8 @@ def test_the_schemas_are_current() -> None:
     code += "; print(json.dumps({command: s.schema(command) for command in s.DOCUMENTS}))"
     root = REFERENCE.parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
-    assert json.loads(done.stdout) == {command: schema_of(command) for command in main.commands}
+    shipped = {command: schema_of(command) for command in main.commands}
+    assert json.loads(done.stdout) == shipped, "run `uv run python scripts/write_schemas.py`"
 
 
 def on_the_page() -> list[str]:
