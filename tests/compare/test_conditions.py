@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from some_figures import FIGURES
@@ -12,10 +14,19 @@ from quantdiff.compare.conditions import BOUNDS, METRICS
 from quantdiff.report.text.outcome import in_steps, in_units
 
 SAY_NOTHING_OF_QUALITY = {"count", "step"}
+PAGE = Path(__file__).parents[2] / "docs/how-to/test-parity-with-pytest.md"
 
 
 def test_every_figure_that_says_how_good_has_a_limit() -> None:
     assert set(METRICS) - set(BOUNDS) == SAY_NOTHING_OF_QUALITY, "compare/conditions.py: BOUNDS"
+
+
+def test_the_page_of_assert_parity_names_every_limit() -> None:
+    rows = re.findall(r"^\| (`.*`) \| the (largest|smallest) value allowed \|$", PAGE.read_text(), re.M)
+    named = {
+        name: {"largest": ">", "smallest": "<"}[which] for names, which in rows for name in re.findall(r"\w+", names)
+    }
+    assert named == {name: sign for name, (sign, _) in BOUNDS.items()}, "docs/how-to/test-parity-with-pytest.md"
 
 
 @pytest.mark.parametrize("name", METRICS)

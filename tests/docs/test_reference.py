@@ -31,6 +31,7 @@ from float_pairs import dense, write_pair
 import quantdiff
 from quantdiff import api
 from quantdiff.cli import main
+from quantdiff.compare import comparison
 from quantdiff.errors import MissingExtra
 from quantdiff.experiment.store import Stored
 from quantdiff.experiment.summary import summarize
@@ -260,6 +261,18 @@ def find(name: str) -> Any:
         return getattr(import_module(module), last)
     except AttributeError:
         return import_module(name)
+
+
+def test_every_formula_is_on_the_page() -> None:
+    """Those of outputs: each takes ``Stats`` and nothing else."""
+    functions = inspect.getmembers(comparison, inspect.isfunction)
+    formulas = {
+        f"{comparison.__name__}.{name}"
+        for name, each in functions
+        if [*inspect.signature(each).parameters] == ["stats"]
+    }
+    assert len(formulas) > 1
+    assert formulas - {*on_the_page()} == set(), "docs/reference/api.md, under Numbers"
 
 
 def public() -> Iterator[tuple[str, Any]]:

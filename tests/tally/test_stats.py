@@ -75,7 +75,17 @@ def test_of_equal_errors_the_first_sample_is_the_worst() -> None:
 
 
 def test_rows_and_stats_call_the_same_columns_the_same() -> None:
-    assert {*COLUMNS} - {*Stats.__dataclass_fields__} == {"steps"}
+    assert {*COLUMNS} - {*Stats.__dataclass_fields__} == {"steps"}, "tally/stats.py: Stats has no such column"
+
+
+def test_every_column_is_counted() -> None:
+    by_rows, by_arrays = measure(A, np.array([[3, 4], [0, -6]])), stats_of(A, B, 0.25, (A.astype(int), B.astype(int)))
+    counted_by_rows, by_any = (
+        {name for name in Stats.__dataclass_fields__ if any(getattr(each, name) is not None for each in sides)}
+        for sides in ((by_rows,), (by_rows, by_arrays))
+    )
+    assert {*COLUMNS} - counted_by_rows == {"steps"}, "tally/stats.py: stats_of_rows"
+    assert {*Stats.__dataclass_fields__} - by_any == set(), "tally/stats.py: stats_of, or stats_of_rows"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
