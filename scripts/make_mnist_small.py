@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-TARGET = Path(__file__).parents[1] / "src/quantdiff/load/mnist_small/mnist_small.npz"
+TARGET = Path(__file__).parents[1] / "src/quantdiff/experiment/mnist_small/mnist_small.npz"
 
 
 def main() -> None:

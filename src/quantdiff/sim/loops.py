@@ -1,6 +1,6 @@
 """The loops that NumPy is slow at, compiled by numba; ``fixed_point.py`` is the text that they must equal.
 
-Nothing but ``accumulate.py`` imports this module, since numba takes a second to load. ``round_block`` makes outputs
+Nothing but ``loops`` of ``node.py`` imports this module: numba takes a second to load. ``round_block`` makes outputs
 of a block: sums of products, (rows, channels) as int32 or as float32 that are integers, or what they are computed from,
 some rows at a time. Rules are told as ``finish.finish`` takes them. Shapes are not looked at: the callers do.
 """

@@ -1,6 +1,6 @@
 """Real numbers in lanes as bytes: the nearest integer, a zero point, two clamps, by what instructions there are.
 
-Nothing but ``finish.py`` imports this module.
+Nothing but ``finish.py``, ``tiles.py`` and ``loops.py`` imports this module.
 """
 
 from __future__ import annotations
