@@ -1,1 +1,1 @@
-"""Which Keras layer is which tensor of the ``.tflite``, with the leftovers of both sides."""
+"""Which value of one model is which value of the other, with the leftovers of both sides."""

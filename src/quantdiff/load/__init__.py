@@ -1,1 +1,1 @@
-"""Files become values: flatbuffer, Keras model, data set."""
+"""Files become values: the flatbuffer of a ``.tflite``, data sets, recorded tensors, code of the user."""

@@ -1,1 +1,1 @@
-"""Runners: a function (model, batch) → Trace for each engine."""
+"""The runtimes, each in a child process; the data that a file is given, and its inner tensors."""

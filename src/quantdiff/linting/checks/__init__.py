@@ -1,1 +1,1 @@
-"""One check per module; each registers itself by its code."""
+"""One family of checks a file; each check registers itself by its code."""

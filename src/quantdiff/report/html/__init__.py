@@ -1,1 +1,1 @@
-"""Values → one HTML file that needs no network: a section a module, rendered by Jinja2, drawn by Bokeh."""
+"""Values → one HTML file that needs no network: a file for each kind of result, rendered by Jinja2, drawn by Bokeh."""

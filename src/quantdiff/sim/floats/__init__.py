@@ -1,1 +1,1 @@
-"""Float32 sums in the order in which a runtime makes them."""
+"""Float32 as each runtime computes it: sums in its order, curves and roots by its own formulas."""
