@@ -48,3 +48,25 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     _, candidate, _ = pair(tmp_path / "other", "Sub", ("a", "b"))
     with pytest.raises(BadData, match=r"arrays left, right do not say which input each of them is: model\.onnx takes"):
         api.diff(reference, candidate, data, HOW)
+
+
+def test_where_one_order_alone_fits_the_shapes_it_is_taken(tmp_path: Path) -> None:
+    """An image in the other order of axes fits no input by its shape as it is."""
+    shapes = {"image": ("n", 3, 8, 8), "row": ("n", 4)}
+    nodes = [N("GlobalMaxPool", ["image"], ["top"]), N("Flatten", ["top"], ["most"]), N("Relu", ["row"], ["y"])]
+    reference = save(tmp_path, model(nodes, shapes, ["most", "y"]))
+    tensors = [
+        *(T(name, (1, 4), "float32") for name in ("b", "y")),
+        T("a", (1, 8, 8, 3), "float32"),
+        T("axes", (2,), "int32", data=[1, 2]),
+        T("most", (1, 3), "float32"),
+    ]
+    operators = [
+        Op("REDUCE_MAX", ["a", "axes"], ["most"], {"keepDims": False}, "ReducerOptions"),
+        Op("RELU", ["b"], ["y"]),
+    ]
+    candidate = tmp_path / "model.tflite"
+    candidate.write_bytes(write_tflite(tensors, operators, ["b", "a"], ["most", "y"]))
+    np.savez(tmp_path / "data.npz", image=floats(6, 3, 8, 8), row=floats(6, 4))
+    outcome = api.diff(reference, candidate, tmp_path / "data.npz", HOW)
+    assert outcome.comparisons[0].figures.max_abs_error == 0

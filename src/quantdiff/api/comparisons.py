@@ -356,7 +356,7 @@ def _named(known: Opened, other: Opened, batch: Batch) -> Names | None:
         best = first
     rivals = [distance for order, distance in far.items() if order != best]
     largest = sum(float(np.abs(value.real).max(initial=0.0)) for value in wanted.outputs)
-    if far[best] > NEAR * largest or (best != first and min(rivals) < CLEARLY * far[best]):
+    if far[best] > NEAR * largest or (best != first and min(rivals, default=np.inf) < CLEARLY * far[best]):
         return None
     others = tuple((theirs[k].name, names[at]) for k, at in enumerate(best))
     note = ", ".join(f"{ours[at].name} is {theirs[k].name}" for k, at in enumerate(best))

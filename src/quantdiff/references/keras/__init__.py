@@ -44,7 +44,7 @@ def _save(source: Any, path: Path) -> Path:
 
 
 def _import_framework() -> None:
-    import_module("quantdiff.references.keras.frameworks").tfmot()
+    import_module("quantdiff.references.keras.frameworks").load_to_read()
 
 
 KERAS = Framework("tensorflow", "keras", _import_framework)

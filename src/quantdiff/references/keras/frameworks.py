@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib import reload
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ def frameworks() -> Frameworks:
     # Imports make some 1.5 million objects; letting the collector walk them again and again costs a second.
     gc.disable()
     try:
-        with quiet(), _absent("scipy"):
+        with quiet():
             loaded = Frameworks(require("tensorflow", extra="keras"), require("tf_keras", extra="keras"))
     finally:
         gc.freeze()
@@ -144,13 +145,31 @@ def tfmot() -> Any:
         return require("tensorflow_model_optimization", extra="keras")
 
 
+def load_to_read() -> None:
+    """TFMOT in a process that reads models and trains none: without SciPy, with which Keras 2 turns images.
+
+    That saves a tenth of a second.
+
+    Raises:
+        MissingExtra: the extra ``[keras]`` is not installed.
+    """
+    with _absent("scipy"):
+        tfmot()
+
+
+def ready_for_own_code() -> None:
+    """What ``load_to_read`` left out, for code of the user, which may turn images, too."""
+    image = sys.modules.get("tf_keras.src.preprocessing.image")
+    if image is not None and not hasattr(image, "scipy"):
+        reload(image)
+
+
 @contextmanager
 def _absent(module: str) -> Iterator[None]:
     """Let an import of ``module`` fail at once while the block runs, unless it is loaded already.
 
     TFMOT 0.8.1 (sparsity/keras/prune_registry.py) looks for ``keras.engine``, which Keras 3 does not have; finding
-    that out would import all of Keras 3, most of a second. Keras 2 does without SciPy, which turns images for training
-    alone and takes a tenth of a second. None is what the import system documents for this.
+    that out would import all of Keras 3, most of a second. None is what the import system documents for this.
     """
     if module in sys.modules:
         yield

@@ -21,7 +21,15 @@ from quantdiff.load.data import Batch, Slot
 from quantdiff.load.own_code import module_of
 from quantdiff.quant import Array, Trace
 from quantdiff.references.keras.admission import admit, is_listed
-from quantdiff.references.keras.frameworks import as_written, frameworks, notes_of, quantize_scope, quiet, safe_mode
+from quantdiff.references.keras.frameworks import (
+    as_written,
+    frameworks,
+    notes_of,
+    quantize_scope,
+    quiet,
+    ready_for_own_code,
+    safe_mode,
+)
 from quantdiff.references.reference import trace_slices
 from quantdiff.run.runner import Count, unheard
 
@@ -57,9 +65,11 @@ def load_keras(path: Path, *, allow_lambda: bool = False, custom_objects: Path |
     """
     if not path.exists():
         raise BadModel(f"{path}: no such model; give a .keras or .h5 file or a SavedModel folder")
-    named = {} if custom_objects is None else objects_of(custom_objects)
+    if custom_objects is not None or allow_lambda:
+        ready_for_own_code()
+    named = None if custom_objects is None else objects_of(custom_objects)
     with quiet():
-        version = admit(path, named, allow_lambda=allow_lambda)
+        version = admit(path, named or {}, allow_lambda=allow_lambda)
     try:
         with quiet():
             model = _read(path, version, allow_lambda, named)
@@ -187,17 +197,18 @@ def check_ranges(layers: tuple[Any, ...], name: str) -> None:
                 )
 
 
-def _read(path: Path, version: str, allow_lambda: bool, named: dict[str, Any]) -> Any:
+def _read(path: Path, version: str, allow_lambda: bool, named: dict[str, Any] | None) -> Any:
     if version == KERAS_3:
         frameworks()  # sets up the environment in which Keras 3 finds TensorFlow
         keras = require("keras", extra="keras")
-        options = {"compile": False, "safe_mode": not allow_lambda, "custom_objects": named}
+        options = {"compile": False, "safe_mode": not allow_lambda, "custom_objects": named or {}}
         return keras.models.load_model(path, **options)
     used = frameworks()
     if not version:
         return used.tf.saved_model.load(str(path))
-    tracing = nullcontext() if named else as_written()  # the user's own quantizers may want AutoGraph
-    with quantize_scope(), used.keras.utils.custom_object_scope(named), safe_mode(not allow_lambda), tracing:
+    tracing = as_written() if named is None else nullcontext()  # the user's own quantizers may want AutoGraph
+    own = used.keras.utils.custom_object_scope(named or {})
+    with quantize_scope(), own, safe_mode(not allow_lambda), tracing:
         try:
             model = used.keras.models.load_model(str(path), compile=False)
         except Exception:
