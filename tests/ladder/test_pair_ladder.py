@@ -153,7 +153,8 @@ def test_what_is_held_does_not_grow_with_the_data(tmp_path: Path, monkeypatch: p
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[3] - peaks[2] < (2560 - 512) * 12 * 4, peaks
-    assert peaks[2] > 1.05 * peaks[1], "less data than a part hold less: else this measures nothing"
+    # Less data than a part hold less, by these samples at least: else this measures nothing.
+    assert peaks[2] - peaks[1] > (256 - 64) * 12 * 4, peaks
 
 
 def test_strangers_are_refused_in_one_line(tmp_path: Path) -> None:
